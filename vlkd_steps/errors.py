@@ -1,0 +1,9 @@
+"""The one exception for a user's mistake: what is wrong, where, what to do (DESIGN 7)."""
+
+
+class UserError(Exception):
+    """Ends a step with one message on stderr and exit status 2, without a traceback.
+
+    Write the message as three things in this order: what is wrong, where it stands (file, line or
+    field, value), and what to do about it.
+    """

@@ -1,0 +1,83 @@
+"""Where every artifact lies, relative to the project's root: the one place that names a path (DESIGN 4).
+
+The rules in `workflow/` and the steps in this package both ask here, so they cannot disagree.
+"""
+
+from pathlib import Path
+
+
+def raw(source: str) -> Path:
+    """What `download` wrote for a source (several data sets may share one)."""
+    return Path("data/raw") / source
+
+
+def raw_manifest(source: str) -> Path:
+    """sha256 of every raw file: written last, so its presence says that the download is whole."""
+    return Path("data/raw") / source / "manifest.json"
+
+
+INCOMING = Path("data/incoming")
+
+
+def instances(dataset: str) -> Path:
+    return Path("data/instances") / f"{dataset}.parquet"
+
+
+def labels(dataset: str) -> Path:
+    """The classes in order, a JSON list of strings (VQA: the answer vocabulary)."""
+    return Path("data/instances") / f"{dataset}.labels.json"
+
+
+def train_split(dataset: str, shot: str | int, seed: int) -> Path:
+    return Path("data/splits") / dataset / f"train-{shot}-s{seed}.parquet"
+
+
+def eval_split(dataset: str, evaluation_set: str) -> Path:
+    return Path("data/splits") / dataset / f"eval-{evaluation_set}.parquet"
+
+
+def split_manifest(split: Path) -> Path:
+    return split.with_suffix(".json")
+
+
+def features(teacher: str, dataset: str) -> Path:
+    return Path("features") / teacher / dataset
+
+
+def features_manifest(teacher: str, dataset: str) -> Path:
+    return features(teacher, dataset) / "manifest.json"
+
+
+def model(name: str) -> Path:
+    """A folder of pre-trained weights that `pretrain` made (teacher or student)."""
+    return Path("models") / name
+
+
+def model_weights(name: str) -> Path:
+    return model(name) / "model.safetensors"
+
+
+def run(experiment: str, dataset: str, student: str, variant: str, shot: str | int, seed: int) -> Path:
+    return Path("runs") / experiment / dataset / student / variant / str(shot) / f"s{seed}"
+
+
+def predictions(run_folder: Path, evaluation_set: str) -> Path:
+    return run_folder / "predictions" / f"{evaluation_set}.parquet"
+
+
+def scores(run_folder: Path, evaluation_set: str) -> Path:
+    """The official metric of every single instance, from which intervals are computed."""
+    return run_folder / "scores" / f"{evaluation_set}.parquet"
+
+
+def metrics(run_folder: Path) -> Path:
+    return run_folder / "metrics.json"
+
+
+def results(experiment: str) -> Path:
+    return Path("results") / experiment
+
+
+def receipt(experiment: str, phase: str) -> Path:
+    """What a phase made for an experiment, by hash: the next phase's dependency in `dvc.yaml`."""
+    return Path("receipts") / experiment / f"{phase}.json"
