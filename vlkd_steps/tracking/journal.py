@@ -1,0 +1,171 @@
+"""The journal of a run: what happened, one JSON object a line, only ever appended to (DESIGN 2, 4).
+
+It is the source of truth about a run's course; MLflow is filled from it and can be lost. Events:
+
+``start``        run_key, attempt, tags, params, datasets    a process begins, or goes on after a kill
+``metrics``      step, epoch, metrics                        of training
+``evaluation``   step, set, metrics                          on an evaluation set
+``interrupted``  ...                                         told to stop (TERM, time limit); will go on
+``end``          status (FINISHED or FAILED), seconds, peak_mib
+
+Every event also has ``time``, seconds since 1970 (UTC). An attempt killed outright leaves no last word:
+the next ``start`` follows, and of a step that was seen twice the later one counts.
+"""
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from vlkd_steps import files
+
+Event = dict[str, Any]
+
+
+class Journal:
+    """Appends events to a file. While it is open, `is_open` sees it, so a killed writer is told from a busy one.
+
+    Each event is one ``write`` of one whole line to a file in append mode: lines of several writers on one
+    machine never mix, and what was appended survives ``kill -9``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _detach(path)
+        self._file = path.open("a+b", buffering=0)
+        with contextlib.suppress(OSError):  # a file system without locks: `is_open` answers None there
+            fcntl.flock(self._file, fcntl.LOCK_SH)
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Add one event with the time of day. Not-a-number values become the strings ``NaN``, ``Infinity``...
+
+        Raises:
+            OSError: the line could not be written (no space).
+        """
+        record = {"event": event, "time": round(time.time(), 3), **fields}
+        line = json.dumps(_plain(record), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        if self._torn():
+            line = b"\n" + line  # ends the line of a writer that died in it (beside a busy one: an empty line)
+        view = memoryview(line)
+        while view:  # a full disk writes a part; the next write then raises
+            view = view[self._file.write(view) :]
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _torn(self) -> bool:
+        size = os.fstat(self._file.fileno()).st_size
+        return size > 0 and os.pread(self._file.fileno(), 1, size - 1) != b"\n"
+
+
+def read(path: Path) -> list[Event]:
+    """All events in order; [] where there is no journal. Lines torn by a kill are left out.
+
+    Metrics come back as floats, NaN and infinities included.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    return list(_events(content))
+
+
+def by_run(events: Iterable[Event]) -> dict[str, list[Event]]:
+    """The events of each run key, in order of first appearance. A changed configuration begins another run."""
+    runs: dict[str, list[Event]] = {}
+    current: list[Event] | None = None
+    for event in events:
+        if event["event"] == "start":
+            current = runs.setdefault(str(event["run_key"]), [])
+        if current is not None:
+            current.append(event)
+    return runs
+
+
+def next_attempt(path: Path, run_key: str) -> int:
+    """Number of the attempt that would start now: 1 for a new run key, else one more than were started."""
+    return 1 + sum(event["event"] == "start" for event in by_run(read(path)).get(run_key, []))
+
+
+def curves(events: Iterable[Event]) -> dict[str, dict[int, float]]:
+    """Metric name -> step -> value, steps ascending; of a step seen twice the later value counts.
+
+    Evaluation metrics are named ``<set>/<metric>``. Give it the events of one run (`by_run`).
+    """
+    points: dict[str, dict[int, float]] = {}
+    for event in events:
+        if event["event"] not in ("metrics", "evaluation"):
+            continue
+        prefix = f"{event['set']}/" if event["event"] == "evaluation" else ""
+        for name, value in event["metrics"].items():
+            points.setdefault(prefix + name, {})[int(event["step"])] = value
+    return {name: dict(sorted(steps.items())) for name, steps in points.items()}
+
+
+def is_open(path: Path) -> bool | None:
+    """Whether some process has the journal open for writing; None where the file system cannot say."""
+    try:
+        with path.open("r+b") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return False  # a read-only link into DVC's cache: nobody writes there
+    except OSError:
+        return None
+    return False
+
+
+def _events(content: bytes) -> Iterator[Event]:
+    for line in content.split(b"\n"):
+        try:
+            event = json.loads(line)
+        except ValueError:  # an empty line, or the torn one of a killed writer
+            continue
+        if not isinstance(event, dict) or "event" not in event:
+            continue
+        if isinstance(event.get("metrics"), dict):
+            event["metrics"] = {name: float(value) for name, value in event["metrics"].items()}
+        yield event
+
+
+def _detach(path: Path) -> None:
+    """Give a journal that DVC checked out as a link into its cache a copy of its own, so that the cache stays whole."""
+    if not path.exists():
+        return
+    if path.is_symlink() or path.stat().st_nlink > 1 or not path.stat().st_mode & 0o200:
+        with files.atomic(path) as temporary:
+            shutil.copyfile(path, temporary)
+
+
+def _plain(value: Any) -> Any:
+    """Strict JSON from Python, numpy and torch values."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):  # a numpy or torch scalar
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
