@@ -1,0 +1,32 @@
+# Two commands: `make demo` (results on this machine) and `make test`. `make ui` opens MLflow.
+PYTHON ?= python3
+EXPERIMENT ?=
+VENV := .venv
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+
+.PHONY: demo test test-fast ui install check clean-venv
+
+demo: install  ## run the whole graph, print the results table (EXPERIMENT=name: another preset)
+	@$(RUN) scripts/demo $(EXPERIMENT)
+
+ui: install    ## bring MLflow up to date with the runs' journals and open it on 127.0.0.1
+	@$(RUN) python -m vlkd_steps.ui
+
+test: install $(VENV)/test.lock     ## the whole test suite
+	@$(RUN) python -m pytest
+
+test-fast: install $(VENV)/test.lock  ## without the tests marked slow
+	@$(RUN) python -m pytest -m "not slow"
+
+check: install $(VENV)/test.lock    ## style and types
+	@$(RUN) sh -ec 'ruff check . && ruff format --check . && mypy vlkd_steps && snakefmt --check Snakefile workflow && snakemake --lint'
+
+install: $(VENV)/requirements.lock
+
+# A copy of the lock file inside the environment says what is installed there.
+$(VENV)/requirements.lock: requirements.lock
+	@scripts/install $(VENV) $(PYTHON) requirements.lock
+
+$(VENV)/test.lock: requirements-test.lock $(VENV)/requirements.lock
+	@scripts/install $(VENV) $(PYTHON) requirements-test.lock
+	@mv $(VENV)/requirements-test.lock $(VENV)/test.lock

@@ -1,0 +1,22 @@
+"""The one graph of VLKD Steps: `snakemake -n` says what would run, `snakemake --cores all` runs it."""
+
+import sys
+
+sys.path.insert(0, workflow.basedir)
+
+
+include: "workflow/rules/common.smk"
+
+
+rule all:
+    input:
+        rules_of_phases("all"),
+    default_target: True
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/splits.smk"
+include: "workflow/rules/teacher.smk"
+include: "workflow/rules/distill.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"

@@ -1,0 +1,217 @@
+"""params.yaml and a preset, composed by Hydra into one plain dictionary (DESIGN 2).
+
+Hydra composes once to read the preset and once more with the groups that the grid names. What comes
+out holds no OmegaConf object and no interpolation, so that it can stand in a rule's ``params:``.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vlkd_steps.errors import UserError
+
+CONF = Path(__file__).resolve().parent / "conf"
+SCHEMA = Path(__file__).resolve().parent.parent / "workflow" / "schemas" / "params.schema.yaml"
+ARTIFACTS = ("source", "corpus", "model", "teacher")
+
+
+def compose(params_file: Path = Path("params.yaml"), experiment: str | None = None) -> dict[str, Any]:
+    """Compose the experiment that `params_file` describes, or the bare preset `experiment`.
+
+    Naming another experiment than params.yaml's leaves its grid and overrides aside: they belong to
+    the experiment they stand beside. DVC versions only what params.yaml names.
+
+    Returns:
+        ``experiment, grid, artifacts, sources, datasets, teachers, students, variants, training,
+        reference``, all plain Python.
+
+    Raises:
+        UserError: a key or value that is not valid, with the nearest valid one.
+    """
+    params = read_params(params_file)
+    if experiment is not None and experiment != params["experiment"]:
+        params = {"experiment": experiment, "grid": {}, "artifacts": None, "overrides": {}}
+    where = params_file.name
+    one_of(params["experiment"], options("experiment"), f"{where}: experiment")
+    preset = _hydra(f"experiment={params['experiment']}")
+    grid = {**preset["grid"], **params["grid"]}
+    composed = _hydra(f"experiment={params['experiment']}", *_groups(grid, preset, where))
+    composed = {"experiment": params["experiment"], **composed, "grid": grid}
+    for key, value in (params.get("overrides") or {}).items():
+        _override(composed, str(key), value, f"{where}: overrides")
+    composed["artifacts"] = needed(composed)
+    if params["artifacts"] is not None:
+        _check_artifacts(params["artifacts"], composed["artifacts"], where)
+    return composed
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """Read params.yaml and check it against its schema.
+
+    Raises:
+        UserError: not readable, not YAML, or not what the schema allows.
+    """
+    import jsonschema
+
+    try:
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run from the project's root, or restore it: git checkout {path}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(params), key=lambda e: [str(p) for p in e.path])
+    if errors:
+        raise UserError(f"{path.name}: {_explain(errors[0])}")
+    return {"overrides": {}, **params}
+
+
+def _explain(error: Any) -> str:
+    """One jsonschema error as a sentence; an unknown key gets the nearest valid one."""
+    place = ".".join(str(part) for part in error.path) or "the top level"
+    if error.validator == "additionalProperties":
+        valid = list(error.schema.get("properties", {}))
+        unknown = sorted(str(key) for key in error.instance if key not in valid)
+        return f"unknown key {unknown[0]!r} at {place}; {nearest(unknown[0], valid)}"
+    if error.validator == "anyOf":
+        return f"{place} is {error.instance!r}; write a number of questions, a percentage such as 1pct, or full"
+    if error.validator == "required":
+        return f"{error.message} at {place}"
+    return f"{place}: {error.message}"
+
+
+def options(group: str) -> list[str]:
+    """The names that a Hydra group offers, sorted."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def nearest(wrong: str, valid: Iterable[str]) -> str:
+    """``did you mean 'x'?`` or, where nothing is near, the list of what is valid."""
+    valid = sorted(valid)
+    close = difflib.get_close_matches(wrong, valid, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"valid are: {', '.join(valid)}"
+
+
+def one_of(value: str, valid: Iterable[str], where: str) -> None:
+    valid = list(valid)
+    if value not in valid:
+        raise UserError(f"{where} names {value!r}, which does not exist; {nearest(str(value), valid)}")
+
+
+def _groups(grid: Mapping[str, list[str]], preset: Mapping[str, Any], where: str) -> list[str]:
+    """Hydra overrides that add every group member which the grid's cells read."""
+    for dataset in grid["dataset"]:
+        one_of(dataset, options("dataset"), f"{where}: grid.dataset")
+    for student in grid["student"]:
+        one_of(student, options("student"), f"{where}: grid.student")
+    for variant in grid["variant"]:
+        one_of(variant, preset["variants"], f"{where}: grid.variant")
+    variants = [preset["variants"][name] for name in grid["variant"]]
+    names: dict[str, set[str]] = {
+        "dataset": set(grid["dataset"]),
+        "student": set(grid["student"]),
+        "method": {variant["method"] for variant in variants},
+        "teacher": {variant["teacher"] for variant in variants if variant.get("teacher")},
+    }
+    for teacher in list(names["teacher"]):
+        names["teacher"].update(_base_teachers(teacher))
+    for group in ("teacher", "student"):
+        for member in names[group]:
+            names["dataset"].update(_corpora(group, member))
+    names["source"] = {_conf("dataset", dataset)["source"] for dataset in names["dataset"]}
+    return [f"+{group}@{group}s.{name}={name}" for group in sorted(names) for name in sorted(names[group])]
+
+
+def _conf(group: str, name: str) -> dict[str, Any]:
+    one_of(name, options(group), f"conf: {group}")
+    return yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def _corpora(group: str, name: str) -> list[str]:
+    corpus = (_conf(group, name).get("pretrain") or {}).get("corpus")
+    return [corpus] if corpus else []
+
+
+def _base_teachers(name: str) -> list[str]:
+    base = (_conf("teacher", name).get("pretrain") or {}).get("init")
+    return [base] if base else []
+
+
+def _hydra(*overrides: str) -> dict[str, Any]:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            composed = hydra_compose("config", overrides=list(overrides))
+    except HydraException as error:
+        raise UserError(f"the configuration cannot be composed: {error}") from error
+    plain = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _override(composed: dict[str, Any], dotted: str, value: Any, where: str) -> None:
+    """Set one dotted key that exists; a variant may set any key of its method."""
+    parts = dotted.split(".")
+    if parts[0] == "variants" and len(parts) > 2 and parts[1] in composed["variants"]:
+        variant = composed["variants"][parts[1]]
+        if parts[2] in composed["methods"].get(variant["method"], {}):
+            variant.setdefault(parts[2], composed["methods"][variant["method"]][parts[2]])
+    place: Any = composed
+    for depth, part in enumerate(parts):
+        if not isinstance(place, dict) or part not in place or parts[0] in ("grid", "experiment", "artifacts"):
+            known = [*_dotted(composed), *_method_keys(composed)]
+            raise UserError(f"{where} has unknown key {dotted!r}; {nearest(dotted, known)}")
+        if depth < len(parts) - 1:
+            place = place[part]
+    place[parts[-1]] = value
+
+
+def _dotted(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for key, value in tree.items():
+        if prefix or key not in ("grid", "experiment", "artifacts"):
+            keys.append(f"{prefix}{key}")
+            if isinstance(value, Mapping):
+                keys.extend(_dotted(value, f"{prefix}{key}."))
+    return keys
+
+
+def _method_keys(composed: Mapping[str, Any]) -> list[str]:
+    return [
+        f"variants.{name}.{key}"
+        for name, variant in composed["variants"].items()
+        for key in composed["methods"].get(variant["method"], {})
+    ]
+
+
+def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The artifacts beside the grid's own data sets, as `artifacts:` of params.yaml lists them."""
+    grid = composed["grid"]
+    teachers = {composed["variants"][name].get("teacher") for name in grid["variant"]} - {None}
+    made = [composed["teachers"][name] for name in teachers] + [composed["students"][name] for name in grid["student"]]
+    models = {conf["name"] for conf in made if conf.get("pretrain")}
+    corpora = {conf["pretrain"]["corpus"] for conf in made if (conf.get("pretrain") or {}).get("corpus")}
+    read = [*grid["dataset"], *sorted(corpora)]
+    return {
+        "source": sorted({composed["datasets"][dataset]["source"] for dataset in read}),
+        "corpus": sorted(corpora - set(grid["dataset"])),
+        "model": sorted(models),
+        "teacher": sorted(str(teacher) for teacher in teachers),
+    }
+
+
+def _check_artifacts(given: Mapping[str, list[str]], expected: Mapping[str, list[str]], where: str) -> None:
+    for name in ARTIFACTS:
+        if sorted(given[name]) != expected[name]:
+            lists = "\n".join(f"  {key}: [{', '.join(expected[key])}]" for key in ARTIFACTS)
+            raise UserError(
+                f"{where}: artifacts.{name} is [{', '.join(given[name])}], but this grid needs "
+                f"[{', '.join(expected[name])}]; write\nartifacts:\n{lists}"
+            )

@@ -1,0 +1,156 @@
+"""What each job of the graph is told: for every rule, the part of the composed configuration that it reads.
+
+A job's configuration is one line of sorted JSON in the rule's ``params:``, so a job runs again exactly
+when something that it reads has changed. Whatever cannot change a byte (launcher, partition, number of
+loader workers) is left out on purpose.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vlkd_steps.composition import nearest
+from vlkd_steps.errors import UserError
+from vlkd_steps.fingerprint import fingerprint
+
+Composition = Mapping[str, Any]
+
+
+def download(c: Composition, source: str) -> dict[str, Any]:
+    return {"source": c["sources"][source]}
+
+
+def prepare(c: Composition, dataset: str) -> dict[str, Any]:
+    keys = ("name", "task", "source", "reader", "files", "image_name", "vocabulary", "labels")
+    return {"dataset": _part(c["datasets"][dataset], *keys)}
+
+
+def split_train(c: Composition, dataset: str, shot: str) -> dict[str, Any]:
+    part = _part(c["datasets"][dataset], "name", "task", "roles", "sizes")
+    return {"role": "train", "dataset": part, "shot": str(shot), "seeds": list(c["grid"]["seed"])}
+
+
+def split_eval(c: Composition, dataset: str, evaluation_set: str) -> dict[str, Any]:
+    part = _part(c["datasets"][dataset], "name", "task", "roles", "sizes")
+    return {"role": "eval", "dataset": {**part, "evaluation_sets": [evaluation_set]}}
+
+
+def pretrain(c: Composition, model: str) -> dict[str, Any]:
+    group = "teachers" if model in c["teachers"] else "students"
+    return {"model": c[group][model]}
+
+
+def extract(c: Composition, teacher: str, dataset: str) -> dict[str, Any]:
+    return {
+        "teacher": _without(c["teachers"][teacher], "pretrain"),
+        "dataset": _part(c["datasets"][dataset], "name", "task"),
+    }
+
+
+def method(c: Composition, variant: str, task: str) -> dict[str, Any]:
+    """A variant's method with the preset's overrides and, last, what the preset tuned for `task`."""
+    chosen = c["variants"][variant]
+    own = {key: value for key, value in chosen.items() if key not in ("method", "teacher", "by_task", "training")}
+    merged = {**c["methods"][chosen["method"]], **own}
+    merged.update((chosen.get("by_task") or {}).get(task) or {})
+    return {key: value for key, value in merged.items() if key != "training"}
+
+
+def training(c: Composition, variant: str, task: str) -> dict[str, Any]:
+    """The training recipe: the preset's, then the variant's, then what was tuned for `task`."""
+    chosen = c["variants"][variant]
+    merged = {**c["training"], **(chosen.get("training") or {})}
+    merged.update(((chosen.get("by_task") or {}).get(task) or {}).get("training") or {})
+    return merged
+
+
+def distill(c: Composition, dataset: str, student: str, variant: str, shot: str) -> dict[str, Any]:
+    conf = c["datasets"][dataset]
+    teacher = c["variants"][variant].get("teacher")
+    return {
+        "experiment": c["experiment"],
+        "dataset": _part(conf, "name", "task", "evaluation_sets"),
+        "student": _without(c["students"][student], "pretrain") | {"pretrained": bool(c["students"][student].get("pretrain"))},
+        "variant": variant,
+        "method": method(c, variant, conf["task"]),
+        "teacher": _part(c["teachers"][teacher], "name", "kind") if teacher else None,
+        "shot": str(shot),
+        "seeds": list(c["grid"]["seed"]),
+        "training": training(c, variant, conf["task"]),
+    }
+
+
+def evaluate(c: Composition, dataset: str, student: str, variant: str, shot: str) -> dict[str, Any]:
+    return {
+        "experiment": c["experiment"],
+        "dataset": _part(c["datasets"][dataset], "name", "task", "evaluation_sets"),
+        "student": student,
+        "variant": variant,
+        "shot": str(shot),
+        "seeds": list(c["grid"]["seed"]),
+    }
+
+
+def compare(c: Composition) -> dict[str, Any]:
+    datasets = [_part(c["datasets"][name], "name", "task", "evaluation_sets") for name in c["grid"]["dataset"]]
+    return {"experiment": c["experiment"], "datasets": datasets, "runs": runs(c), "reference": c["reference"]}
+
+
+def runs(c: Composition) -> list[dict[str, Any]]:
+    """Every training run of the grid, in the grid's order."""
+    grid = c["grid"]
+    return [
+        {
+            "dataset": dataset,
+            "student": student,
+            "teacher": c["variants"][variant].get("teacher"),
+            "method": c["variants"][variant]["method"],
+            "variant": variant,
+            "shot": str(shot),
+            "seed": seed,
+        }
+        for dataset in grid["dataset"]
+        for student in grid["student"]
+        for variant in grid["variant"]
+        for shot in grid["shot"]
+        for seed in grid["seed"]
+    ]
+
+
+def code(c: Composition, step: str, **names: str) -> str:
+    """The fingerprint of a step with the rooms that its configuration chooses by name."""
+    modules = [f"vlkd_steps.{step}"]
+    if "source" in names:
+        modules.append(f"vlkd_steps.sources.{c['sources'][names['source']]['kind']}")
+    if "reader" in names:
+        modules.append(f"vlkd_steps.datasets.{c['datasets'][names['reader']]['reader']}")
+    if "variant" in names:
+        modules.append(f"vlkd_steps.methods.{c['variants'][names['variant']]['method']}")
+    if "student" in names:
+        modules.append(f"vlkd_steps.students.{c['students'][names['student']]['kind']}")
+    if "teacher" in names:
+        modules.append(f"vlkd_steps.teachers.{c['teachers'][names['teacher']]['kind']}")
+    if "model" in names:
+        group = "teachers" if names["model"] in c["teachers"] else "students"
+        kind = c[group][names["model"]]["kind"]
+        modules += [f"vlkd_steps.training.pretrain_{kind}", f"vlkd_steps.{group}.{kind}"]
+    try:
+        return fingerprint(*modules)
+    except ModuleNotFoundError as error:
+        raise UserError(f"the configuration of step {step} names code that does not exist: {error}") from error
+
+
+def _part(conf: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: conf[key] for key in keys if key in conf}
+
+
+def _without(conf: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in conf.items() if key not in keys}
+
+
+def check_arguments(config: Mapping[str, Any]) -> None:
+    """Refuse a key of ``snakemake --config`` that nothing reads."""
+    for key in config:
+        if key != "experiment":
+            raise UserError(
+                f"--config {key}=... is read by nothing; {nearest(key, ['experiment'])} Everything else stands in params.yaml"
+            )

@@ -1,0 +1,132 @@
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+from vlkd_steps import composition, jobs, layout
+from vlkd_steps.errors import UserError
+from vlkd_steps.files import canonical, sha256
+
+PYTHON = sys.executable
+
+try:
+    jobs.check_arguments(config)
+    C = composition.compose(experiment=config.get("experiment"))
+except UserError as mistake:
+    # A user's mistake is one message; Snakemake would print a traceback around it.
+    print(f"error: {mistake}", file=sys.stderr)
+    sys.exit(2)
+
+EXPERIMENT = C["experiment"]
+SEEDS = C["grid"]["seed"]
+DATASETS = C["grid"]["dataset"]
+CORPORA = C["artifacts"]["corpus"]
+PHASES = ["download", "prepare", "split", "pretrain", "extract", "distill", "compare"]
+# Evaluation sets that all data sets of the grid have are declared outputs; the others lie beside them.
+COMMON_SETS = [
+    name
+    for name in C["datasets"][DATASETS[0]]["evaluation_sets"]
+    if all(name in C["datasets"][dataset]["evaluation_sets"] for dataset in DATASETS)
+]
+
+
+wildcard_constraints:
+    source="[A-Za-z0-9_]+",
+    dataset="[A-Za-z0-9_]+",
+    evaluation_set="[A-Za-z0-9_]+",
+    model="[A-Za-z0-9_]+",
+    teacher="[A-Za-z0-9_]+",
+    student="[A-Za-z0-9_]+",
+    variant="[A-Za-z0-9_]+",
+    shot="[0-9.]+(pct)?|full",
+
+
+def step(name):
+    """The command of a step; the launcher reaches it by the environment, as it changes no byte (ANCHORS 25)."""
+    return (
+        f"exec env VLKD_LAUNCHER={{resources.launcher}} {{PYTHON}} -m vlkd_steps.{name}"
+        " --config {params.config:q} --log {log:q}"
+    )
+
+
+def receipt(phase):
+    return str(layout.receipt(EXPERIMENT, phase))
+
+
+def outputs_of(phase):
+    """Every declared output of a phase for this experiment: the one place where targets are listed."""
+    grid = C["grid"]
+    if phase == "download":
+        return [layout.raw_manifest(source) for source in C["artifacts"]["source"]]
+    if phase == "prepare":
+        return [path(name) for name in [*DATASETS, *CORPORA] for path in (layout.instances, layout.labels)]
+    if phase == "split":
+        train = [
+            layout.train_split(dataset, shot, seed) for dataset in DATASETS for shot in grid["shot"] for seed in SEEDS
+        ]
+        held_out = [
+            layout.eval_split(dataset, name)
+            for dataset in DATASETS
+            for name in C["datasets"][dataset]["evaluation_sets"]
+        ]
+        return [path for split in train + held_out for path in (split, layout.split_manifest(split))]
+    if phase == "pretrain":
+        return [layout.model_weights(model) for model in C["artifacts"]["model"]]
+    if phase == "extract":
+        return [
+            layout.features_manifest(teacher, dataset) for teacher in C["artifacts"]["teacher"] for dataset in DATASETS
+        ]
+    if phase == "distill":
+        folders = [
+            layout.run(EXPERIMENT, *(run[key] for key in ("dataset", "student", "variant", "shot", "seed")))
+            for run in jobs.runs(C)
+        ]
+        return [path for folder in folders for path in (folder / "model.safetensors", layout.metrics(folder))]
+    if phase == "compare":
+        return [
+            layout.results(EXPERIMENT) / name for name in ("summary.csv", "gains.csv", "metrics.json", "report.html")
+        ]
+    raise ValueError(phase)
+
+
+def run_outputs(*names):
+    """Outputs of one rule instance in the run folders of all its seeds."""
+    folder = f"runs/{EXPERIMENT}/{{dataset}}/{{student}}/{{variant}}/{{shot}}"
+    return [f"{folder}/s{seed}/{name}" for seed in SEEDS for name in names]
+
+
+def instance_folders(wc):
+    return [layout.run(EXPERIMENT, wc.dataset, wc.student, wc.variant, wc.shot, seed) for seed in SEEDS]
+
+
+def rules_of_phases(last):
+    return [receipt(phase) for phase in PHASES]
+
+
+def full_run():
+    """Was this the whole graph, for real? Only then may its bytes be committed to DVC (ANCHORS 30)."""
+    targets = set(workflow.dag_settings.targets)
+    return (
+        targets <= {"all"}
+        and not workflow.touch
+        and "DVC_STAGE" not in os.environ
+        and EXPERIMENT == composition.read_params(Path("params.yaml"))["experiment"]
+    )
+
+
+onstart:
+    # Snakemake's own lock survives a kill -9 (ANCHORS 9); this one dies with its process.
+    Path(".snakemake").mkdir(exist_ok=True)
+    workflow.vlkd_lock = open(".snakemake/vlkd.lock", "w")
+    try:
+        fcntl.flock(workflow.vlkd_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("error: another snakemake runs in this folder; wait for it to end, or stop it", file=sys.stderr)
+        sys.exit(2)
+
+
+onsuccess:
+    if full_run():
+        from vlkd_steps.versioning import commit
+
+        commit()

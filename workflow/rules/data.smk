@@ -1,0 +1,31 @@
+rule download:
+    input:
+        lambda wc: jobs.incoming(C, wc.source),
+    output:
+        layout.raw_manifest("{source}"),
+    log:
+        "logs/download/{source}.log",
+    params:
+        config=lambda wc: canonical(jobs.download(C, wc.source)),
+        code=lambda wc: jobs.code(C, "download", source=wc.source),
+    resources:
+        launcher="local",
+    shell:
+        step("download")
+
+
+rule prepare:
+    input:
+        lambda wc: layout.raw_manifest(C["datasets"][wc.dataset]["source"]),
+    output:
+        layout.instances("{dataset}"),
+        layout.labels("{dataset}"),
+    log:
+        "logs/prepare/{dataset}.log",
+    params:
+        config=lambda wc: canonical(jobs.prepare(C, wc.dataset)),
+        code=lambda wc: jobs.code(C, "prepare", reader=wc.dataset),
+    resources:
+        launcher="local",
+    shell:
+        step("prepare")

@@ -1,0 +1,21 @@
+rule distill:
+    input:
+        instances=layout.instances("{dataset}"),
+        labels=layout.labels("{dataset}"),
+        train=lambda wc: [layout.train_split(wc.dataset, wc.shot, seed) for seed in SEEDS],
+        held_out=lambda wc: [
+            layout.eval_split(wc.dataset, name) for name in C["datasets"][wc.dataset]["evaluation_sets"]
+        ],
+        features=lambda wc: jobs.features_of(C, wc.variant, wc.dataset),
+        weights=lambda wc: jobs.made_weights(C["students"][wc.student]),
+    output:
+        run_outputs("config.yaml", "model.safetensors", *(f"predictions/{name}.parquet" for name in COMMON_SETS)),
+    log:
+        f"logs/distill/{EXPERIMENT}/{{dataset}}-{{student}}-{{variant}}-{{shot}}.log",
+    params:
+        config=lambda wc: canonical(jobs.distill(C, wc.dataset, wc.student, wc.variant, wc.shot)),
+        code=lambda wc: jobs.code(C, "distill", variant=wc.variant, student=wc.student),
+    resources:
+        launcher="local",
+    shell:
+        step("distill")

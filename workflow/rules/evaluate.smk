@@ -1,0 +1,19 @@
+rule evaluate:
+    input:
+        instances=layout.instances("{dataset}"),
+        labels=layout.labels("{dataset}"),
+        held_out=lambda wc: [
+            layout.eval_split(wc.dataset, name) for name in C["datasets"][wc.dataset]["evaluation_sets"]
+        ],
+        predictions=run_outputs(*(f"predictions/{name}.parquet" for name in COMMON_SETS)),
+    output:
+        run_outputs("metrics.json", *(f"scores/{name}.parquet" for name in COMMON_SETS)),
+    log:
+        f"logs/evaluate/{EXPERIMENT}/{{dataset}}-{{student}}-{{variant}}-{{shot}}.log",
+    params:
+        config=lambda wc: canonical(jobs.evaluate(C, wc.dataset, wc.student, wc.variant, wc.shot)),
+        code=lambda wc: jobs.code(C, "evaluate", task=wc.dataset),
+    resources:
+        launcher="local",
+    shell:
+        step("evaluate")

@@ -1,0 +1,34 @@
+rule split_train:
+    input:
+        layout.instances("{dataset}"),
+        layout.labels("{dataset}"),
+    output:
+        [layout.train_split("{dataset}", "{shot}", seed) for seed in SEEDS],
+        [layout.split_manifest(layout.train_split("{dataset}", "{shot}", seed)) for seed in SEEDS],
+    log:
+        "logs/split/{dataset}-train-{shot}.log",
+    params:
+        config=lambda wc: canonical(jobs.split_train(C, wc.dataset, wc.shot)),
+        code=jobs.code(C, "split"),
+    resources:
+        launcher="local",
+    shell:
+        step("split")
+
+
+rule split_eval:
+    input:
+        layout.instances("{dataset}"),
+        layout.labels("{dataset}"),
+    output:
+        layout.eval_split("{dataset}", "{evaluation_set}"),
+        layout.split_manifest(layout.eval_split("{dataset}", "{evaluation_set}")),
+    log:
+        "logs/split/{dataset}-eval-{evaluation_set}.log",
+    params:
+        config=lambda wc: canonical(jobs.split_eval(C, wc.dataset, wc.evaluation_set)),
+        code=jobs.code(C, "split"),
+    resources:
+        launcher="local",
+    shell:
+        step("split")

@@ -1,0 +1,32 @@
+rule pretrain:
+    input:
+        lambda wc: jobs.pretrain_inputs(C, wc.model),
+    output:
+        layout.model_weights("{model}"),
+    log:
+        "logs/pretrain/{model}.log",
+    params:
+        config=lambda wc: canonical(jobs.pretrain(C, wc.model)),
+        code=lambda wc: jobs.code(C, "pretrain", model=wc.model),
+    resources:
+        launcher="local",
+    shell:
+        step("pretrain")
+
+
+rule extract:
+    input:
+        instances=layout.instances("{dataset}"),
+        weights=lambda wc: jobs.made_weights(C["teachers"][wc.teacher]),
+    output:
+        layout.features_manifest("{teacher}", "{dataset}"),
+    log:
+        "logs/extract/{teacher}-{dataset}.log",
+    params:
+        config=lambda wc: canonical(jobs.extract(C, wc.teacher, wc.dataset)),
+        code=lambda wc: jobs.code(C, "extract", teacher=wc.teacher),
+        weights=lambda wc: jobs.shipped_weights(C["teachers"][wc.teacher]),
+    resources:
+        launcher="local",
+    shell:
+        step("extract")
