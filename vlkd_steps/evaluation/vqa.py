@@ -10,17 +10,22 @@ Example:
 """
 
 import functools
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation.percentages import by, percent
+
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'  # neither ':' nor the apostrophe
 ARTICLES = frozenset({"a", "an", "the"})
-NUMBERS = {
-    word: str(number) for number, word in enumerate("zero one two three four five six seven eight nine ten".split())
-} | {"none": "0"}
+NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+NUMBERS = {"none": "0"} | {word: str(number) for number, word in enumerate(NUMBER_WORDS)}
 
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
 # The official look-behind is mistyped and always true, so only the character behind the full stop matters.
@@ -28,7 +33,7 @@ _FULL_STOP = re.compile(r"\.(?!\d)")
 _MOST_FULL_STOPS = 32  # re.UNICODE, which the official code passes in the place of `count`
 
 # The official table holds each of these under every spelling that lacks one of its apostrophes ("y'all'd've" under
-# "yall'd've", "y'alld've" and "y'all'dve"). Left out, because lower-cased words cannot meet them: Im, Ive, Id've, I'dve.
+# "yall'd've", "y'alld've" and "y'all'dve"). Left out, as no lower-cased word can meet them: Im, Ive, Id've, I'dve.
 _CONTRACTED = """
     ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've
     he's how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've
@@ -131,3 +136,38 @@ def soft_accuracy(prediction: str, records: Sequence[Mapping[str, Any]]) -> floa
     The official evaluator prints 100 times the mean over questions, rounded to two decimals.
     """
     return References.of(records).score(prediction)
+
+
+class Scorer:
+    """The VQA metric over one evaluation set.
+
+    Args:
+        instances: the set's rows, as `prepare` wrote them (`extra` holds the official answer records).
+    """
+
+    def __init__(self, instances: pl.DataFrame) -> None:
+        self.instances = instances
+        self.references: list[References] = []
+        for instance_id, extra in instances.select("instance_id", "extra").iter_rows():
+            records = json.loads(extra or "{}").get("answers")
+            if not records:
+                raise UserError(
+                    f"instance {instance_id} has no annotator answers in its field `extra`, so its accuracy is not "
+                    "defined; leave it out of the evaluation set or add the answers to the annotation file"
+                )
+            self.references.append(References.of(records))
+
+    def score(self, predictions: pl.DataFrame) -> list[float]:
+        """Soft accuracy in [0, 1] of each row of `predictions` (column `answer`), in the order of the instances."""
+        return [
+            references.score(answer) for references, answer in zip(self.references, predictions["answer"], strict=True)
+        ]
+
+    def metrics(self, scores: Sequence[float]) -> dict[str, Any]:
+        """Percentages rounded to two decimals, as the official evaluator prints them."""
+        table = self.instances.select("group", "answer_type").with_columns(pl.Series("score", scores, pl.Float64))
+        return {
+            "accuracy": percent(table["score"]),
+            "by_answer_type": by(table, "answer_type"),
+            "by_question_type": by(table, "group"),
+        }

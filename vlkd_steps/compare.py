@@ -1,0 +1,123 @@
+"""Compare all methods of an experiment with its reference, with intervals over seeds and images (PAPERS 1.3).
+
+Reads every run's ``metrics.json`` and ``scores/<set>.parquet``; writes to ``results/<experiment>/``:
+
+- ``summary.csv``: one row per run and evaluation set;
+- ``gains.csv``: one row per variant, shot and evaluation set: mean, sd, gain over the reference, its interval and p;
+- ``metrics.json``: the same means and gains for `dvc metrics show`.
+
+Equal inputs give equal bytes. A gain that cannot be had (no reference), and an interval that the data cannot give (one
+seed), are empty cells. Never imports torch.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps import files, layout, step
+from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation.gains import Row, Run, folder, gains, name
+from vlkd_steps.tracking import journal
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    config = step.configuration(argv, __doc__)
+    experiment, runs, reference = config["experiment"], config["runs"], config["reference"]
+    if not runs:
+        raise UserError(f"experiment {experiment} has no runs to compare; its grid in params.yaml is empty")
+    sets = {dataset["name"]: dataset["evaluation_sets"] for dataset in config["datasets"]}
+    results = layout.results(experiment)
+
+    files.write_text(results / "summary.csv", table(summary(experiment, runs, sets)))
+    rows = gains(experiment, runs, sets, reference)
+    files.write_text(results / "gains.csv", table(rows))
+    files.write_json(results / "metrics.json", nested(rows))
+
+    compared = [row for row in rows if row["gain"] is not None]
+    sure = sum(row["gain_low"] is not None and (row["gain_low"] > 0 or row["gain_high"] < 0) for row in compared)
+    step.log.info("[compare %s] %d runs; %d gains over %s", experiment, len(runs), len(compared), reference)
+    step.log.info("[compare %s] the 95 %% interval excludes 0 in %d of them", experiment, sure)
+    unsure = sum(row["gain_low"] is None for row in compared)
+    if unsure:
+        step.log.info("[compare %s] %d of them have no interval: it takes two seeds or more", experiment, unsure)
+    return 0
+
+
+def summary(experiment: str, runs: Sequence[Run], evaluation_sets: Mapping[str, Sequence[str]]) -> list[Row]:
+    """The rows of `summary.csv`, in the order of the runs.
+
+    Raises:
+        UserError: a run was not evaluated, or not on one of the sets.
+    """
+    rows = []
+    for run in runs:
+        metrics, key = read_metrics(experiment, run), run_key(folder(experiment, run))
+        for evaluation_set in evaluation_sets[run["dataset"]]:
+            if evaluation_set not in metrics:
+                raise UserError(
+                    f"{layout.metrics(folder(experiment, run))} has no evaluation set {evaluation_set} "
+                    f"(it has {', '.join(metrics)}); run snakemake --forcerun evaluate"
+                )
+            found = metrics[evaluation_set]
+            described = ("dataset", "student", "teacher", "method", "variant", "shot", "seed")
+            row = {column: run[column] for column in described}
+            row |= {"evaluation_set": evaluation_set, "metric": "accuracy", "value": found["accuracy"]}
+            rows.append(row | {"n": found["n"], "run_key": key})
+    return rows
+
+
+def read_metrics(experiment: str, run: Run) -> dict[str, Any]:
+    path = layout.metrics(folder(experiment, run))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: run {name(run)} was not evaluated; run snakemake {path}") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not JSON (line {error.lineno}: {error.msg}); run snakemake -f {path}") from error
+
+
+def run_key(run_folder: Path) -> str:
+    """The key under which the run last started (empty where it left no journal)."""
+    starts = [event for event in journal.read(run_folder / "journal.jsonl") if event["event"] == "start"]
+    return str(starts[-1]["run_key"]) if starts else ""
+
+
+def table(rows: Sequence[Row]) -> str:
+    """CSV of rows with equal keys, with one way of writing each number, so that equal values are equal bytes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    writer.writerows([cell(column, value) for column, value in row.items()] for row in rows)
+    return text.getvalue()
+
+
+def cell(column: str, value: object) -> str:
+    """Percentages with four decimals, p values with four significant digits, None as nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        text = f"{value:.4g}" if column.startswith("p") else f"{value:.4f}"
+        return text.removeprefix("-") if float(text) == 0 else text  # -0.0000 is 0.0000
+    return str(value)
+
+
+def nested(rows: Sequence[Row]) -> dict[str, Any]:
+    """dataset > student > evaluation set > shot > variant > {accuracy, gain}: what `dvc metrics show` prints."""
+    tree: dict[str, Any] = {}
+    for row in rows:
+        place = tree
+        for level in ("dataset", "student", "evaluation_set", "shot"):
+            place = place.setdefault(str(row[level]), {})
+        leaf = {"accuracy": float(cell("mean", row["mean"]))}
+        if row["gain"] is not None:
+            leaf["gain"] = float(cell("gain", row["gain"]))
+        place[row["variant"]] = leaf
+    return tree
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

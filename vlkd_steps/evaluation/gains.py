@@ -1,0 +1,154 @@
+"""Every variant against the reference, from the scores of single items: the table behind `gains.csv`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from vlkd_steps import layout
+from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation.significance import by_image, holm, pigeonhole_bootstrap, two_way
+
+Run = Mapping[str, Any]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is held fixed while methods are compared."""
+
+    dataset: str
+    student: str
+    shot: str
+
+
+class Scores:
+    """The item scores of all runs on one evaluation set, checked to be over the same items."""
+
+    def __init__(self, experiment: str, evaluation_set: str) -> None:
+        self.experiment = experiment
+        self.evaluation_set = evaluation_set
+        self.first: tuple[Path, pl.DataFrame] | None = None
+
+    def __call__(self, run: Run) -> NDArray[np.float64]:
+        """Scores in percent [N], in the order of the first run that was read.
+
+        Raises:
+            UserError: the run was not evaluated, or on other items than the first one.
+        """
+        path = layout.scores(folder(self.experiment, run), self.evaluation_set)
+        if not path.exists():
+            raise UserError(
+                f"{path} does not exist: run {name(run)} was not evaluated on {self.evaluation_set}; "
+                f"run snakemake {layout.metrics(folder(self.experiment, run))}"
+            )
+        table = pl.read_parquet(path)
+        if self.first is None:
+            self.first = (path, table.select("instance_id", "image_id"))
+        elif not table["instance_id"].equals(self.first[1]["instance_id"]):
+            table = self._aligned(path, table)
+        return 100 * table["score"].to_numpy()
+
+    def images(self) -> list[str]:
+        """The image of each item [N]."""
+        assert self.first is not None, "read a run first"
+        return self.first[1]["image_id"].to_list()
+
+    def _aligned(self, path: Path, table: pl.DataFrame) -> pl.DataFrame:
+        assert self.first is not None
+        other, ids = self.first
+        mine, theirs = set(table["instance_id"]), set(ids["instance_id"])
+        for instance_id in sorted(mine ^ theirs):
+            has, lacks = (path, other) if instance_id in mine else (other, path)
+            raise UserError(
+                f"two runs were scored on different items: {has} holds instance {instance_id}, {lacks} does not; "
+                "evaluate both on the same split (run snakemake --forcerun evaluate)"
+            )
+        return ids.select("instance_id").join(table, on="instance_id", how="left", maintain_order="left")
+
+
+def folder(experiment: str, run: Run) -> Path:
+    return layout.run(experiment, run["dataset"], run["student"], run["variant"], run["shot"], run["seed"])
+
+
+def name(run: Run) -> str:
+    return f"{run['dataset']} {run['student']} {run['variant']} {run['shot']} s{run['seed']}"
+
+
+def gains(
+    experiment: str, runs: Sequence[Run], evaluation_sets: Mapping[str, Sequence[str]], reference: str
+) -> list[Row]:
+    """One row for every data set, student, shot, evaluation set and variant (the columns of `gains.csv`).
+
+    A variant is compared over the seeds that it has in common with the reference; its `mean` and `sd` are over those
+    seeds too, so that mean - reference_mean = gain. The reference's own rows, and rows without a reference, have mean
+    and sd over all their seeds and no gain. Holm's adjustment is over all p values of the table.
+
+    Args:
+        runs: dataset, student, teacher, method, variant, shot, seed of every training run.
+        evaluation_sets: the sets of each data set, by its name.
+        reference: the variant that the others are compared with.
+    """
+    rows: list[Row] = []
+    datasets = list(dict.fromkeys(run["dataset"] for run in runs))
+    for dataset in datasets:
+        mine = [run for run in runs if run["dataset"] == dataset]
+        for evaluation_set in evaluation_sets[dataset]:
+            rows += _on_one_set(experiment, mine, evaluation_set, reference)
+    for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = adjusted
+    return rows
+
+
+def _on_one_set(experiment: str, runs: Sequence[Run], evaluation_set: str, reference: str) -> list[Row]:
+    scores = Scores(experiment, evaluation_set)
+    values: dict[tuple[Condition, str], dict[int, NDArray[np.float64]]] = {}
+    described: dict[tuple[Condition, str], Run] = {}
+    for run in runs:
+        key = Condition(run["dataset"], run["student"], str(run["shot"])), run["variant"]
+        described.setdefault(key, run)
+        values.setdefault(key, {})[run["seed"]] = scores(run)
+    images = scores.images()
+
+    rows: list[Row] = []
+    compared: list[tuple[Row, NDArray[np.float64]]] = []
+    items = np.empty(0)
+    for (condition, variant), of_seeds in values.items():
+        base = values.get((condition, reference), {}) if variant != reference else {}
+        common = sorted(set(of_seeds) & set(base))
+        seeds = common or sorted(of_seeds)
+        means = [float(of_seeds[seed].mean()) for seed in seeds]
+        run = described[condition, variant]
+        row: Row = {
+            "dataset": condition.dataset,
+            "student": condition.student,
+            "variant": variant,
+            "method": run["method"],
+            "teacher": run["teacher"],
+            "shot": condition.shot,
+            "evaluation_set": evaluation_set,
+            "seeds": " ".join(map(str, seeds)),
+            "n": len(images),
+            "images": len(set(images)),
+            "mean": float(np.mean(means)),
+            "sd": float(np.std(means, ddof=1)) if len(means) > 1 else None,
+        }
+        row |= dict.fromkeys(["reference_mean", "gain", "gain_low", "gain_high", "p", "p_holm"])
+        row |= dict.fromkeys(["bootstrap_low", "bootstrap_high"])
+        rows.append(row)
+        if common:
+            items_differ = np.stack([of_seeds[seed] - base[seed] for seed in common])
+            differences, items = by_image(items_differ, images)
+            found = two_way(differences, items)
+            row["reference_mean"] = float(np.mean([base[seed].mean() for seed in common]))
+            row |= {"gain": found.gain, "gain_low": found.low, "gain_high": found.high, "p": found.p}
+            compared.append((row, differences))
+    intervals = pigeonhole_bootstrap([differences for _, differences in compared], items)
+    for (row, _), interval in zip(compared, intervals, strict=True):
+        if interval is not None:
+            row["bootstrap_low"], row["bootstrap_high"] = interval
+    return rows
