@@ -9,9 +9,9 @@ include: "workflow/rules/common.smk"
 
 
 rule all:
+    default_target: True
     input:
         rules_of_phases("all"),
-    default_target: True
 
 
 include: "workflow/rules/data.smk"

@@ -69,7 +69,8 @@ def distill(c: Composition, dataset: str, student: str, variant: str, shot: str)
     return {
         "experiment": c["experiment"],
         "dataset": _part(conf, "name", "task", "evaluation_sets"),
-        "student": _without(c["students"][student], "pretrain") | {"pretrained": bool(c["students"][student].get("pretrain"))},
+        "student": _without(c["students"][student], "pretrain")
+        | {"pretrained": bool(c["students"][student].get("pretrain"))},
         "variant": variant,
         "method": method(c, variant, conf["task"]),
         "teacher": _part(c["teachers"][teacher], "name", "kind") if teacher else None,
@@ -152,5 +153,6 @@ def check_arguments(config: Mapping[str, Any]) -> None:
     for key in config:
         if key != "experiment":
             raise UserError(
-                f"--config {key}=... is read by nothing; {nearest(key, ['experiment'])} Everything else stands in params.yaml"
+                f"--config {key}=... is read by nothing; {nearest(key, ['experiment'])} "
+                "Everything else stands in params.yaml."
             )

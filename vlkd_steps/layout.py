@@ -61,6 +61,20 @@ def run(experiment: str, dataset: str, student: str, variant: str, shot: str | i
     return Path("runs") / experiment / dataset / student / variant / str(shot) / f"s{seed}"
 
 
+def journal(run_folder: Path) -> Path:
+    """What happened in the run, appended while it trains: the source of truth for tracking."""
+    return run_folder / "journal.jsonl"
+
+
+def run_config(run_folder: Path) -> Path:
+    return run_folder / "config.yaml"
+
+
+def run_folders(experiment: str) -> list[Path]:
+    """The runs of an experiment that have begun, sorted by path."""
+    return sorted(path.parent for path in (Path("runs") / experiment).glob("*/*/*/*/s*/journal.jsonl"))
+
+
 def predictions(run_folder: Path, evaluation_set: str) -> Path:
     return run_folder / "predictions" / f"{evaluation_set}.parquet"
 

@@ -5,11 +5,11 @@ rule download:
         layout.raw_manifest("{source}"),
     log:
         "logs/download/{source}.log",
+    resources:
+        launcher="local",
     params:
         config=lambda wc: canonical(jobs.download(C, wc.source)),
         code=lambda wc: jobs.code(C, "download", source=wc.source),
-    resources:
-        launcher="local",
     shell:
         step("download")
 
@@ -22,10 +22,10 @@ rule prepare:
         layout.labels("{dataset}"),
     log:
         "logs/prepare/{dataset}.log",
+    resources:
+        launcher="local",
     params:
         config=lambda wc: canonical(jobs.prepare(C, wc.dataset)),
         code=lambda wc: jobs.code(C, "prepare", reader=wc.dataset),
-    resources:
-        launcher="local",
     shell:
         step("prepare")

@@ -12,10 +12,10 @@ rule distill:
         run_outputs("config.yaml", "model.safetensors", *(f"predictions/{name}.parquet" for name in COMMON_SETS)),
     log:
         f"logs/distill/{EXPERIMENT}/{{dataset}}-{{student}}-{{variant}}-{{shot}}.log",
+    resources:
+        launcher="local",
     params:
         config=lambda wc: canonical(jobs.distill(C, wc.dataset, wc.student, wc.variant, wc.shot)),
         code=lambda wc: jobs.code(C, "distill", variant=wc.variant, student=wc.student),
-    resources:
-        launcher="local",
     shell:
         step("distill")

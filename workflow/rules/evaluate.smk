@@ -10,10 +10,10 @@ rule evaluate:
         run_outputs("metrics.json", *(f"scores/{name}.parquet" for name in COMMON_SETS)),
     log:
         f"logs/evaluate/{EXPERIMENT}/{{dataset}}-{{student}}-{{variant}}-{{shot}}.log",
+    resources:
+        launcher="local",
     params:
         config=lambda wc: canonical(jobs.evaluate(C, wc.dataset, wc.student, wc.variant, wc.shot)),
         code=lambda wc: jobs.code(C, "evaluate", task=wc.dataset),
-    resources:
-        launcher="local",
     shell:
         step("evaluate")

@@ -7,11 +7,11 @@ rule compare:
         layout.results(EXPERIMENT) / "metrics.json",
     log:
         f"logs/compare/{EXPERIMENT}.log",
+    resources:
+        launcher="local",
     params:
         config=canonical(jobs.compare(C)),
         code=jobs.code(C, "compare"),
-    resources:
-        launcher="local",
     shell:
         step("compare")
 
@@ -23,11 +23,11 @@ rule report:
         report(layout.results(EXPERIMENT) / "report.html", caption="../report/report.rst", category="Results"),
     log:
         f"logs/report/{EXPERIMENT}.log",
+    resources:
+        launcher="local",
     params:
         config=canonical(jobs.compare(C)),
         code=jobs.code(C, "report"),
-    resources:
-        launcher="local",
     shell:
         step("report")
 

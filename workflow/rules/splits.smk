@@ -7,11 +7,11 @@ rule split_train:
         [layout.split_manifest(layout.train_split("{dataset}", "{shot}", seed)) for seed in SEEDS],
     log:
         "logs/split/{dataset}-train-{shot}.log",
+    resources:
+        launcher="local",
     params:
         config=lambda wc: canonical(jobs.split_train(C, wc.dataset, wc.shot)),
         code=jobs.code(C, "split"),
-    resources:
-        launcher="local",
     shell:
         step("split")
 
@@ -25,10 +25,10 @@ rule split_eval:
         layout.split_manifest(layout.eval_split("{dataset}", "{evaluation_set}")),
     log:
         "logs/split/{dataset}-eval-{evaluation_set}.log",
+    resources:
+        launcher="local",
     params:
         config=lambda wc: canonical(jobs.split_eval(C, wc.dataset, wc.evaluation_set)),
         code=jobs.code(C, "split"),
-    resources:
-        launcher="local",
     shell:
         step("split")

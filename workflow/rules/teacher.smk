@@ -5,11 +5,11 @@ rule pretrain:
         layout.model_weights("{model}"),
     log:
         "logs/pretrain/{model}.log",
+    resources:
+        launcher="local",
     params:
         config=lambda wc: canonical(jobs.pretrain(C, wc.model)),
         code=lambda wc: jobs.code(C, "pretrain", model=wc.model),
-    resources:
-        launcher="local",
     shell:
         step("pretrain")
 
@@ -22,11 +22,11 @@ rule extract:
         layout.features_manifest("{teacher}", "{dataset}"),
     log:
         "logs/extract/{teacher}-{dataset}.log",
+    resources:
+        launcher="local",
     params:
         config=lambda wc: canonical(jobs.extract(C, wc.teacher, wc.dataset)),
         code=lambda wc: jobs.code(C, "extract", teacher=wc.teacher),
         weights=lambda wc: jobs.shipped_weights(C["teachers"][wc.teacher]),
-    resources:
-        launcher="local",
     shell:
         step("extract")
