@@ -1,0 +1,20 @@
+"""Recording a finished run in DVC: called once by the Snakefile, after the whole graph has run (DESIGN 2)."""
+
+import subprocess
+import sys
+
+DVC = [sys.executable, "-m", "dvc"]
+
+
+def commit() -> None:
+    """``dvc commit``: every byte that the graph made goes into DVC's cache, and `dvc.lock` says so.
+
+    A failure does not undo a finished run: it is reported, with the command that repeats the commit.
+    """
+    done = subprocess.run([*DVC, "--wait-for-lock", "commit", "--force", "--quiet"], capture_output=True, text=True)
+    if done.returncode:
+        print(
+            f"The results are whole, but DVC did not record them: {done.stderr.strip() or done.stdout.strip()}\n"
+            "Repeat that with: dvc commit -f",
+            file=sys.stderr,
+        )
