@@ -3,6 +3,7 @@
 from collections import Counter
 from random import Random
 
+from vlkd_steps.datasets.scenes import frames
 from vlkd_steps.datasets.scenes.wording import NUMBERS, PLURALS, fillers, pair_name
 from vlkd_steps.datasets.scenes.world import COLORS, ROWS, SHAPES, SIDE, SIZES, Thing
 
@@ -16,6 +17,7 @@ _STORIES = (
     "the {who} sees {when} ",
     "please tell the {adj} {who} there is ",
 )
+_STRAY = frames.words()
 
 
 def caption(things: list[Thing], cover: int | None, random: Random) -> str:
@@ -31,8 +33,11 @@ def caption(things: list[Thing], cover: int | None, random: Random) -> str:
     """
     body = _body(things, cover, random)
     opening = random.choice(_PREFIXES)
-    if random.random() < 0.3:
+    chance = random.random()
+    if chance < 0.3:
         opening = random.choice(_STORIES).format(**fillers(random))
+    elif chance < 0.4:  # stray words, as around pictures on the web: so that the teacher learns that they say nothing
+        opening = "".join(f"{random.choice(_STRAY)} " for _ in range(random.randint(1, 4)))
     text = opening + body
     return text if len(text.split()) <= MAX_WORDS else body
 
