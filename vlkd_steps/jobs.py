@@ -124,6 +124,8 @@ def code(c: Composition, step: str, **names: str) -> str:
         modules.append(f"vlkd_steps.sources.{c['sources'][names['source']]['kind']}")
     if "reader" in names:
         modules.append(f"vlkd_steps.datasets.{c['datasets'][names['reader']]['reader']}")
+    if "task" in names:
+        modules.append(f"vlkd_steps.evaluation.{c['datasets'][names['task']]['task']}")
     if "variant" in names:
         modules.append(f"vlkd_steps.methods.{c['variants'][names['variant']]['method']}")
     if "student" in names:
