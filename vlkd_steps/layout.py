@@ -19,6 +19,11 @@ def raw_manifest(source: str) -> Path:
 INCOMING = Path("data/incoming")
 
 
+def checksums(source: str) -> Path:
+    """sha256 by address of the files without a published checksum, as their first download recorded them."""
+    return Path("data/checksums") / f"{source}.json"
+
+
 def instances(dataset: str) -> Path:
     return Path("data/instances") / f"{dataset}.parquet"
 

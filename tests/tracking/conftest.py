@@ -1,0 +1,122 @@
+"""Synthetic run folders, as `distill` and `evaluate` leave them."""
+
+import json
+import math
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from vlkd_steps import files, layout
+from vlkd_steps.tracking.journal import Journal
+
+SETS = ("dev", "test", "unseen_pairs", "other_style")
+QUESTION_TYPES = ("what colour is", "how many", "is there a", "what shape is the")
+LEVELS = {"finetune": 43.0, "naive_kd": 46.0, "clip_td": 53.0}
+
+MakeRun = Callable[..., Path]
+
+
+def synthetic_run(
+    experiment: str = "scenes",
+    dataset: str = "scenes_vqa",
+    variant: str = "clip_td",
+    shot: int = 300,
+    seed: int = 10,
+    *,
+    run_key: str | None = None,
+    steps: int = 100,
+    every: int = 10,
+    end: str | None = "FINISHED",
+    evaluated: bool = True,
+    extra_params: int = 0,
+    extra_metrics: Sequence[str] = (),
+) -> Path:
+    """Write one run folder below the current directory and return it."""
+    folder = layout.run(experiment, dataset, "vilt_scenes", variant, shot, seed)
+    chance = random.Random(f"{dataset} {variant} {shot} {seed}")
+    level = LEVELS[variant] + 8 * math.log10(shot / 300) + chance.gauss(0, 1.5) + (14 if "_ve" in dataset else 0)
+    with Journal(layout.journal(folder)) as log:
+        log.append(
+            "start",
+            run_key=run_key or files.digest(str(folder))[:16],
+            attempt=1,
+            tags={
+                "experiment": experiment, "dataset": dataset, "student": "vilt_scenes", "method": variant,
+                "teacher": None if variant == "finetune" else "clip_scenes", "variant": variant, "shot": shot,
+                "seed": seed, "git_commit": "0" * 40, "split_hash": files.digest([dataset, shot, seed])[:16],
+                "feature_key": files.digest(dataset)[:16], "device": "cpu",
+            },
+            params={
+                "method": {"name": variant, "lambda0": 10.0, "distance": "l1"},
+                "student": {"name": "vilt_scenes", "width": 64, "layers": 2},
+                "training": {"steps": steps, "batch_size": 32, "learning_rate": 1e-3, "betas": [0.9, 0.98]},
+                "dataset": {"name": dataset, "evaluation_sets": list(SETS)}, "shot": str(shot), "seed": seed,
+                "extra": {f"option_{i}": i for i in range(extra_params)},
+            },
+            datasets=[
+                dict(name=f"{dataset}/train-{shot}-s{seed}", digest=files.digest([shot, seed]), context="training"),
+                dict(name=f"{dataset}/eval-test", digest=files.digest("test"), context="evaluation"),
+            ],
+        )  # fmt: skip
+        for step in range(every, steps + 1, every):
+            done = step / steps
+            losses = {"loss": 3 / (1 + 5 * done), "loss/task": 2 / (1 + 5 * done), "learning_rate": 1e-3 * (1 - done)}
+            if variant != "finetune":
+                losses |= {"loss/image": 0.7 - 0.3 * done, "loss/joint": 0.6 - 0.3 * done}
+            losses |= dict.fromkeys(extra_metrics, done)
+            log.append("metrics", step=step, epoch=round(done * 5, 2), metrics=losses)
+            if step % (5 * every) == 0:
+                log.append("evaluation", step=step, set="dev", metrics={"accuracy": level * (0.6 + 0.4 * done)})
+        if end is not None:
+            log.append("end", status=end, seconds=11.4, peak_mib=780.2)
+    files.write_text(layout.run_config(folder), f"method: {variant}\nseed: {seed}\n")
+    if end == "FINISHED":
+        ids = [f"q{i}" for i in range(60)]
+        for name in SETS:
+            answers = {"instance_id": ids, "prediction": [i % 3 for i in range(60)],
+                       "answer": [("red", "two", "yes")[i % 3] for i in range(60)],
+                       "probability": [0.5 + i / 200 for i in range(60)]}  # fmt: skip
+            path = layout.predictions(folder, name)
+            path.parent.mkdir(exist_ok=True)
+            pl.DataFrame(answers).write_parquet(path)
+        if evaluated:
+            shift = {"dev": 0.0, "test": -0.4, "unseen_pairs": -9.0, "other_style": -15.0}
+            results = {
+                name: {"accuracy": round(level + shift[name], 2), "n": 4000, "images": 1000}
+                | {"by_question_type": {kind: round(level + 3 * i, 2) for i, kind in enumerate(QUESTION_TYPES)}}
+                for name in SETS
+            }
+            files.write_json(layout.metrics(folder), results)
+    return folder
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
+    """Writes synthetic run folders into an empty project root, which is the current directory."""
+    monkeypatch.chdir(tmp_path)
+    return synthetic_run
+
+
+@pytest.fixture
+def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty sqlite file of its own, whatever the environment says."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def write_instances(dataset: str) -> None:
+    """Instances and labels that fit the synthetic predictions."""
+    path = layout.instances(dataset)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    numbers = range(100)
+    rows = {
+        "instance_id": [f"q{i}" for i in numbers],
+        "image_path": [f"data/raw/scenes/{i}.png" for i in numbers],
+        "text": [f"What is in picture {i}?" for i in numbers],
+        "label": [None if i == 7 else i % 3 for i in numbers],
+    }
+    pl.DataFrame(rows).write_parquet(path)
+    layout.labels(dataset).write_text(json.dumps(["red", "two", "yes"]))

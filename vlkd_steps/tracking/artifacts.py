@@ -1,0 +1,109 @@
+"""What a tracked run carries as files: its configuration, its curves, a sample of its predictions."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps import layout
+from vlkd_steps.tracking.records import Record
+
+CONFIG = "config.yaml"
+CURVES = "curves.png"
+SAMPLE = "predictions/{}.json"
+SAMPLE_SIZE = 50
+
+
+def write(record: Record, folder: Path) -> list[str]:
+    """Write a finished run's artifacts into `folder` and return the names of the tables among them."""
+    config = layout.run_config(record.folder)
+    if config.is_file():
+        shutil.copyfile(config, folder / CONFIG)
+    draw_curves(record, folder / CURVES)
+    tables = []
+    for evaluation_set in _sampled_sets(record):
+        name = SAMPLE.format(evaluation_set)
+        (folder / name).parent.mkdir(exist_ok=True)
+        table = prediction_sample(record.folder, record.tags["dataset"], evaluation_set)
+        (folder / name).write_text(json.dumps(table, ensure_ascii=False), encoding="utf-8")
+        tables.append(name)
+    return tables
+
+
+def draw_curves(record: Record, path: Path) -> None:
+    """Training losses and the metrics of the evaluation sets over steps, side by side, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    lines: dict[str, dict[str, list[tuple[int, float]]]] = {"loss": {}, "evaluation": {}}
+    for point in record.points:
+        group, _, name = point.name.partition("/")
+        if group == "train" and "loss" in name:
+            lines["loss"].setdefault(name, []).append((point.step, point.value))
+        elif group not in ("train", "gain", "cost") and "/" not in name:
+            lines["evaluation"].setdefault(point.name, []).append((point.step, point.value))
+    figure = Figure(figsize=(10, 3.6), dpi=80)
+    FigureCanvasAgg(figure)
+    figure.subplots_adjust(
+        left=0.06, right=0.98, top=0.84, bottom=0.14
+    )  # fixed: searching for a layout is half the cost
+    figure.suptitle(record.name)
+    for axes, (title, curves) in zip(figure.subplots(1, 2), lines.items(), strict=True):
+        axes.set_title(title, fontsize="medium")
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+        for name, points in sorted(curves.items()):
+            steps, values = zip(*sorted(points), strict=True)
+            axes.plot(steps, values, marker="o" if len(steps) < 30 else None, markersize=3, label=name)
+        if curves:
+            axes.legend(fontsize="small")
+    figure.savefig(path)
+
+
+def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size: int = SAMPLE_SIZE) -> dict[str, Any]:
+    """A table, in the form that MLflow shows, of `size` predictions: the same instances in every run.
+
+    Returns:
+        ``{"columns": [...], "data": [[...], ...]}`` with question, gold answer, answer, probability, score and image.
+    """
+    import polars as pl
+
+    predictions = pl.read_parquet(layout.predictions(run_folder, evaluation_set))
+    order = predictions["instance_id"].map_elements(_rank, return_dtype=pl.String)
+    sample = predictions.with_columns(order.alias("rank")).sort("rank").head(size).drop("rank")
+    columns = ["instance_id"]
+    instances = layout.instances(dataset)
+    if instances.is_file():
+        chosen = pl.scan_parquet(instances).filter(pl.col("instance_id").is_in(sample["instance_id"].to_list()))
+        asked = chosen.select("instance_id", "image_path", "text", "label").collect()
+        names = _class_names(dataset)
+        gold = [None if label is None else names.get(label, str(label)) for label in asked["label"]]
+        asked = asked.with_columns(pl.Series("gold", gold, dtype=pl.String)).drop("label")
+        sample = sample.join(asked, on="instance_id", how="left", maintain_order="left")
+        columns += ["text", "gold"]
+    columns += ["answer", "probability"]
+    scores = layout.scores(run_folder, evaluation_set)
+    if scores.is_file():
+        scored = pl.read_parquet(scores, columns=["instance_id", "score"])
+        sample = sample.join(scored, on="instance_id", how="left", maintain_order="left")
+        columns.append("score")
+    if "image_path" in sample.columns:
+        columns.append("image_path")
+    sample = sample.select(columns).with_columns(pl.col(pl.Float64, pl.Float32).round(4))
+    return {"columns": columns, "data": [list(row) for row in sample.iter_rows()]}
+
+
+def _sampled_sets(record: Record) -> list[str]:
+    """The test set, or the first set there is."""
+    sets = sorted(path.stem for path in record.sources if path.parent.name == "predictions")
+    return ["test"] if "test" in sets else sets[:1]
+
+
+def _class_names(dataset: str) -> dict[int, str]:
+    path = layout.labels(dataset)
+    return dict(enumerate(json.loads(path.read_text(encoding="utf-8")))) if path.is_file() else {}
+
+
+def _rank(instance_id: str) -> str:
+    return hashlib.sha256(instance_id.encode()).hexdigest()

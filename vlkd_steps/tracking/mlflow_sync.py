@@ -1,0 +1,368 @@
+"""The one place that writes to MLflow: makes an experiment there equal to the journals here.
+
+A run is recognised by its ``run_key`` tag, so that a rerun continues it and a lost database is made again.
+What was sent last is remembered in the tag ``vlkd.synced``, a digest: losing it costs time, not truth.
+MLflow keeps no second value of a (metric, step, time) and cannot delete one: a step repeated after a kill is
+sent again only where its value differs, and MLflow's "latest" is then the later one.
+
+Runs and experiments that a user deleted in MLflow stay deleted.
+"""
+
+import contextlib
+import json
+import math
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from vlkd_steps import files
+from vlkd_steps.errors import UserError
+from vlkd_steps.step import log
+from vlkd_steps.tracking import artifacts
+from vlkd_steps.tracking.records import Point, Record
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+SYNCED = "vlkd.synced"
+ARTIFACTS = "vlkd.artifacts"
+REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow's code for data it will not take, and for deleted runs
+BATCH_METRICS, BATCH_OTHERS = 800, 100  # MLflow takes 1,000 entities in a batch, 100 of them parameters or tags
+KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 250, 6000, 8000, 36  # its limits
+
+# One try of at most ten seconds a request: our own loop does the retrying, so that a dead server delays nobody.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class Outage(Exception):
+    """MLflow does not answer, or not now. Nothing is lost: the journals have it all."""
+
+
+def set_environment() -> None:
+    """No telemetry, bounded waits, no chatter; to be called before mlflow is imported. A user's own values win."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def tracking_uri(given: str | None = None) -> str:
+    """The address as given, or MLFLOW_TRACKING_URI, or the sqlite file in the project's root."""
+    return given or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+class MlflowSync:
+    """One experiment at one tracking address.
+
+    Args:
+        uri: ``sqlite:///file.db`` or the ``http(s)://`` address of a tracking server.
+        experiment: its name; created where it is missing.
+    """
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        self.uri = uri
+        self.experiment = experiment
+        self.experiment_id: str | None = None
+        self._client: MlflowClient | None = None
+        self._known: dict[str, _Known] = {}
+        self._tags: dict[str, str] = {}
+
+    def connect(self) -> None:
+        """Create schema and experiment where they are missing, and learn what is there already.
+
+        Raises:
+            Outage: MLflow cannot be reached.
+            UserError: the experiment was deleted in MLflow.
+        """
+        with _outages(self.uri):
+            from mlflow import MlflowClient
+            from mlflow.entities import ViewType
+
+            client = MlflowClient(tracking_uri=self.uri)
+            found = client.get_experiment_by_name(self.experiment)
+            if found is not None and found.lifecycle_stage == "deleted":
+                raise UserError(
+                    f"the MLflow experiment {self.experiment!r} at {self.uri} was deleted there, so nothing is written "
+                    f"to it; restore it with `mlflow experiments restore -x {found.experiment_id}`, or remove it for "
+                    "good with `mlflow gc`; then run this again"
+                )
+            if found is None:
+                identity = client.create_experiment(self.experiment, artifact_location=self._artifact_location())
+                found = client.get_experiment(identity)
+            self._tags = dict(found.tags)
+            self._known = {}
+            for run in _all_runs(client, found.experiment_id, ViewType.ALL):
+                run_key = run.data.tags.get("run_key")
+                if run_key is None:
+                    continue
+                known = _Known.of(run)
+                if run_key not in self._known or self._known[run_key].deleted:  # a run that lives hides a deleted one
+                    self._known[run_key] = known
+            self._client, self.experiment_id = client, found.experiment_id
+
+    def describe(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the experiment (its description, its views) where they differ."""
+        with self._session() as client:
+            for name, value in tags.items():
+                if self._tags.get(name) != value:
+                    client.set_experiment_tag(self.experiment_id, name, value)
+                    self._tags[name] = value
+
+    def sync(self, records: Iterable[Record]) -> int:
+        """Bring MLflow's runs up to the records and return how many needed something.
+
+        Raises:
+            Outage: MLflow cannot be reached; call again later, it goes on where it stopped.
+        """
+        changed = 0
+        with self._session() as client:
+            from mlflow.exceptions import MlflowException
+
+            for record in records:
+                known = self._known.get(record.run_key)
+                digest = record.digest()
+                if known is not None and (known.deleted or known.tags.get(SYNCED) == digest):
+                    continue
+                try:
+                    self._send(client, record, known or self._create(client, record), digest)
+                except MlflowException as error:
+                    if error.error_code != REFUSED:
+                        raise
+                    self._refused(client, record, digest, error)
+                changed += 1
+        return changed
+
+    def deleted(self, records: Iterable[Record]) -> list[str]:
+        """Names of the records whose runs a user deleted in MLflow."""
+        return [record.name for record in records if (known := self._known.get(record.run_key)) and known.deleted]
+
+    @contextlib.contextmanager
+    def _session(self) -> "Iterator[MlflowClient]":
+        if self._client is None:
+            self.connect()
+        assert self._client is not None
+        try:
+            with _outages(self.uri):
+                yield self._client
+        except Outage:
+            self._client = None  # what was sent is uncertain now: learn it again on the next connection
+            raise
+
+    def _create(self, client: "MlflowClient", record: Record) -> "_Known":
+        run = client.create_run(
+            self.experiment_id,
+            start_time=record.started,
+            tags={"run_key": record.run_key},
+            run_name=record.name,
+        )
+        known = self._known[record.run_key] = _Known.of(run)
+        known.sent = {}
+        return known
+
+    def _send(self, client: "MlflowClient", record: Record, known: "_Known", digest: str) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        if known.sent is None:
+            known.sent = _history(client, known.run_id, known.metric_names)
+        new = [point for point in _cleaned(record.points) if not _same(known.sent.get(point[:2]), point.value)]
+        metrics = [Metric(point.name, point.value, point.time, point.step) for point in new]
+        params = [
+            Param(_key(name), value[:PARAM_LENGTH])
+            for name, value in record.params.items()
+            if _key(name) not in known.params
+        ]
+        wanted = {_key(name): value[:TAG_LENGTH] for name, value in _run_tags(record).items()}
+        tags = [RunTag(name, value) for name, value in wanted.items() if known.tags.get(name) != value]
+        for part in _batches(metrics, params, tags):
+            client.log_batch(known.run_id, *part)
+        known.sent.update({(point.name, point.step): point.value for point in new})
+        known.params |= {param.key for param in params}
+        known.tags |= wanted
+        self._send_datasets(client, record, known)
+        self._send_artifacts(client, record, known)
+        if record.status == "RUNNING":
+            if known.status != "RUNNING":
+                client.update_run(known.run_id, status="RUNNING")
+        elif (known.status, known.ended) != (record.status, record.ended):
+            client.set_terminated(known.run_id, status=record.status, end_time=record.ended)
+        known.status, known.ended = record.status, record.ended
+        client.set_tag(known.run_id, SYNCED, digest)
+        known.tags[SYNCED] = digest
+
+    def _refused(self, client: "MlflowClient", record: Record, digest: str, error: Exception) -> None:
+        """A run deleted while we watched is left alone from now on; anything else refused is said once."""
+        known = self._known.get(record.run_key)
+        if known is not None and client.get_run(known.run_id).info.lifecycle_stage == "deleted":
+            known.deleted = True
+            return
+        log.warning("MLflow refused the run %s, the others go on: %s", record.name, str(error).splitlines()[0])
+        if known is not None:
+            known.tags[SYNCED] = digest  # in this process only: not again before something changes
+
+    def _send_datasets(self, client: "MlflowClient", record: Record, known: "_Known") -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = []
+        for dataset in record.datasets:
+            name, digest = dataset["name"], dataset["digest"][:DIGEST_LENGTH]
+            if (name, digest) in known.datasets:
+                continue
+            source = json.dumps({"uri": dataset.get("source", name)})
+            entity = Dataset(name=name, digest=digest, source_type="local", source=source)
+            inputs.append(DatasetInput(entity, [InputTag("mlflow.data.context", dataset["context"])]))
+            known.datasets.add((name, digest))
+        if inputs:
+            client.log_inputs(known.run_id, inputs)
+
+    def _send_artifacts(self, client: "MlflowClient", record: Record, known: "_Known") -> None:
+        if not record.sources:
+            return
+        digest = files.digest(sorted((str(path), sha) for path, sha in record.sources.items()))
+        if known.tags.get(ARTIFACTS) == digest:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            tables = artifacts.write(record, Path(folder))
+            client.log_artifacts(known.run_id, folder)
+        listed = json.dumps([{"path": name, "type": "table"} for name in tables])
+        client.set_tag(known.run_id, "mlflow.loggedArtifacts", listed)  # lets the UI compare the tables of runs
+        client.set_tag(known.run_id, ARTIFACTS, digest)
+        known.tags[ARTIFACTS] = digest
+
+    def _artifact_location(self) -> str | None:
+        """Beside a sqlite file; None leaves it to a server."""
+        if not self.uri.startswith("sqlite:"):
+            return None
+        database = Path(self.uri.removeprefix("sqlite:///"))
+        return (database.absolute().parent / "mlartifacts" / self.experiment).as_uri()
+
+
+@dataclass
+class _Known:
+    """What is known of a run in MLflow. `sent` is read from there only when something must be sent."""
+
+    run_id: str
+    deleted: bool
+    status: str
+    ended: int | None
+    tags: dict[str, str]
+    params: set[str]
+    datasets: set[tuple[str, str]]
+    metric_names: list[str]
+    sent: dict[tuple[str, int], float] | None = field(default=None)
+
+    @classmethod
+    def of(cls, run: "Run") -> "_Known":
+        inputs = run.inputs.dataset_inputs if run.inputs else []
+        return cls(
+            run_id=run.info.run_id,
+            deleted=run.info.lifecycle_stage == "deleted",
+            status=run.info.status,
+            ended=run.info.end_time,
+            tags=dict(run.data.tags),
+            params=set(run.data.params),
+            datasets={(item.dataset.name, item.dataset.digest) for item in inputs},
+            metric_names=list(run.data.metrics),
+        )
+
+
+def _run_tags(record: Record) -> dict[str, str]:
+    tags = dict(record.tags)
+    tags["mlflow.runName"] = record.name
+    tags["mlflow.source.name"] = "vlkd_steps.distill"
+    tags["mlflow.source.type"] = "LOCAL"
+    tags["mlflow.note.content"] = note(record)
+    if "git_commit" in tags:
+        tags["mlflow.source.git.commit"] = tags["git_commit"]
+    return tags
+
+
+def note(record: Record) -> str:
+    """A run's description: what it is, where it lies, what came out."""
+    lines = [f"`{record.folder}`", ""]
+    if record.results:
+        gains = {
+            point.name.removeprefix("gain/"): point.value for point in record.points if point.name.startswith("gain/")
+        }
+        lines += ["| evaluation set | metric | value | gain over finetune, same seed |", "|---|---|---|---|"]
+        for name, values in record.results.items():
+            for metric, value in values.items():
+                if "/" not in metric:
+                    gain = gains.get(f"{name}/{metric}")
+                    lines.append(f"| {name} | {metric} | {value:.2f} | {'' if gain is None else f'{gain:+.2f}'} |")
+    return "\n".join(lines)
+
+
+def _all_runs(client: "MlflowClient", experiment_id: str, view: int) -> "Iterator[Run]":
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], run_view_type=view, order_by=["start_time ASC"], page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _history(client: "MlflowClient", run_id: str, names: Iterable[str]) -> dict[tuple[str, int], float]:
+    """The latest value of every metric and step that MLflow holds."""
+    latest = {}
+    for name in names:
+        for metric in sorted(client.get_metric_history(run_id, name), key=lambda metric: metric.timestamp):
+            latest[metric.key, metric.step] = metric.value
+    return latest
+
+
+def _batches(metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]) -> Iterator[tuple[Any, Any, Any]]:
+    """Parts that MLflow accepts as one batch each."""
+    while metrics or params or tags:
+        yield metrics[:BATCH_METRICS], params[:BATCH_OTHERS], tags[:BATCH_OTHERS]
+        metrics, params, tags = metrics[BATCH_METRICS:], params[BATCH_OTHERS:], tags[BATCH_OTHERS:]
+
+
+def _cleaned(points: Iterable[Point]) -> Iterator[Point]:
+    """Names that MLflow accepts, infinities as it stores them."""
+    for point in points:
+        limit = sys.float_info.max
+        value = point.value if math.isnan(point.value) else max(-limit, min(limit, point.value))
+        yield point._replace(name=_key(point.name), value=value)
+
+
+def _same(sent: float | None, value: float) -> bool:
+    return sent is not None and (sent == value or (math.isnan(sent) and math.isnan(value)))
+
+
+def _key(name: str) -> str:
+    """A name of letters, digits and ``_-. :/`` that MLflow takes for a path: no empty or dotted part."""
+    parts = [re.sub(r"[^\w.\- :]", "_", part) for part in name.split("/")]
+    return "/".join("_" if part in ("", ".", "..") else part for part in parts)[:KEY_LENGTH]
+
+
+@contextlib.contextmanager
+def _outages(uri: str) -> Iterator[None]:
+    """Turn everything that says "not reachable, not now, not there any more" into `Outage`."""
+    set_environment()
+    import requests
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        if getattr(error, "error_code", None) == REFUSED:
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        where = f"{urlparse(uri).scheme} address" if "@" in uri else uri  # never a password in a log
+        raise Outage(f"MLflow at {where} does not answer: {reason}") from error

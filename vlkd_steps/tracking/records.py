@@ -1,0 +1,216 @@
+"""A run folder read into what a tracker shows of it. Plain data: knows nothing of MLflow."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vlkd_steps import files, layout
+from vlkd_steps.tracking import journal
+from vlkd_steps.tracking.journal import Event
+
+COUNTS = ("n", "images")  # numbers in metrics.json that say how much was measured, not how well
+CLOCK_SLACK = 2.0  # seconds by which the clocks of a file server and a machine may differ
+
+
+class Point(NamedTuple):
+    """One value of a metric; `time` in milliseconds since 1970."""
+
+    name: str
+    step: int
+    value: float
+    time: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """One training run: the last or an earlier run key of a run folder's journal.
+
+    Attributes:
+        tags: as written by `distill` (dataset, student, variant, seed, ...), plus run_key, duration, superseded.
+        points: each (name, step) once, in order of time.
+        status: RUNNING, FINISHED, FAILED or KILLED, as MLflow calls them.
+        started, ended: milliseconds since 1970; `ended` None while the run goes on.
+        results: evaluation set -> metric -> value, from metrics.json; {} before the evaluation.
+        sources: the artifacts' source files -> sha256; {} before the run is finished.
+    """
+
+    folder: Path
+    run_key: str
+    name: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    points: list[Point]
+    datasets: list[dict[str, str]]
+    status: str
+    started: int
+    ended: int | None
+    results: dict[str, dict[str, float]] = field(default_factory=dict)
+    sources: dict[Path, str] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Equal for equal content: a tracker that has seen it needs not look again."""
+        content = {name: value for name, value in vars(self).items() if name not in ("points", "sources", "folder")}
+        points = [[name, step, repr(value), time] for name, step, value, time in self.points]  # repr: NaN is no JSON
+        sources = sorted((str(path), sha) for path, sha in self.sources.items())
+        return files.digest([content, points, sources, str(self.folder)])
+
+
+def read(folder: Path, reference: str = "finetune") -> list[Record]:
+    """The runs of one run folder, oldest first; only the last one owns the files beside the journal.
+
+    Args:
+        reference: the variant from which gains are counted.
+    """
+    path = layout.journal(folder)
+    runs = list(journal.by_run(journal.read(path)).items())
+    writing = bool(runs) and _goes_on(runs[-1][1]) and journal.is_open(path) is not False
+    records = []
+    for place, (run_key, events) in enumerate(runs):
+        last = place == len(runs) - 1
+        records.append(_record(folder, run_key, events, reference, last=last, writing=last and writing))
+    return records
+
+
+def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, last: bool, writing: bool) -> Record:
+    starts = [event for event in events if event["event"] == "start"]
+    first, latest = starts[0], starts[-1]
+    end = events[-1] if events[-1]["event"] == "end" else None
+    finished = end is not None and end["status"] == "FINISHED"
+    tags = {name: str(value) for name, value in latest.get("tags", {}).items() if value is not None}
+    tags |= {"run_key": run_key, "attempts": str(len(starts)), "superseded": "no" if last else "yes"}
+    points = {(point.name, point.step): point for point in _course(events)}
+    if end is not None and "seconds" in end:
+        tags["duration"] = _duration(end["seconds"])
+    results = _results(folder, end["time"]) if last and finished and end is not None else {}
+    if results:
+        step = max((point.step for point in points.values()), default=0)
+        gains = _gains(results, reference_results(folder, tags, reference))
+        measured = _milliseconds(layout.metrics(folder).stat().st_mtime)
+        for name, value in {**_flat(results), **gains}.items():
+            points[name, step] = Point(name, step, value, measured)
+    return Record(
+        folder=folder,
+        run_key=run_key,
+        name=_name(tags),
+        tags=tags,
+        params=dict(_flat_params(first.get("params", {}) | latest.get("params", {}))),
+        points=sorted(points.values(), key=lambda point: (point.time, point.name, point.step)),
+        datasets=latest.get("datasets", []),
+        status="RUNNING" if writing else end["status"] if end is not None else "KILLED",
+        started=_milliseconds(first["time"]),
+        ended=None if writing else _milliseconds(events[-1]["time"]),
+        results={name: dict(_flat_metrics(values)) for name, values in results.items()},
+        sources=_sources(folder) if last and finished else {},
+    )
+
+
+def reference_results(folder: Path, tags: Mapping[str, str], reference: str) -> dict[str, Any]:
+    """metrics.json of the reference run of the same data set, student, shot and seed; {} for the reference itself."""
+    seed, shot, variant = folder, folder.parent, folder.parent.parent
+    if variant.name == reference or tags.get("variant") == reference:
+        return {}
+    return _json(layout.metrics(variant.parent / reference / shot.name / seed.name))
+
+
+def _course(events: list[Event]) -> Iterator[Point]:
+    """The journal's metrics: training under ``train/``, evaluation sets under their names."""
+    for event in events:
+        time = _milliseconds(event["time"])
+        if event["event"] == "metrics":
+            values = {f"train/{name}": value for name, value in event["metrics"].items()}
+            if event.get("epoch") is not None:
+                values["train/epoch"] = float(event["epoch"])
+        elif event["event"] == "evaluation":
+            values = {f"{event['set']}/{name}": value for name, value in event["metrics"].items()}
+        elif event["event"] == "end":
+            values = {f"cost/{name}": float(event[name]) for name in ("seconds", "peak_mib") if event.get(name)}
+            event = {"step": 0, **event}
+        else:
+            continue
+        for name, value in values.items():
+            yield Point(name, int(event["step"]), value, time)
+
+
+def _results(folder: Path, ended: float) -> dict[str, Any]:
+    """metrics.json, if it measures this training and is not left over from an earlier one.
+
+    Younger than the training's end by the machine's clock, or younger than the predictions by the file server's.
+    """
+    path = layout.metrics(folder)
+    results = _json(path)
+    if not results:
+        return {}
+    written = path.stat().st_mtime
+    predictions = [layout.predictions(folder, name) for name in results]
+    newest = max((path.stat().st_mtime for path in predictions if path.exists()), default=math.inf)
+    return results if written >= ended - CLOCK_SLACK or written >= newest else {}
+
+
+def _gains(results: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, float]:
+    """``gain/<set>/<metric>``: points above the reference run."""
+    gains = {}
+    for name, values in results.items():
+        for metric, value in values.items():
+            other = reference.get(name, {}).get(metric)
+            if metric not in COUNTS and isinstance(value, int | float) and isinstance(other, int | float):
+                gains[f"gain/{name}/{metric}"] = round(value - other, 6)
+    return gains
+
+
+def _flat(results: Mapping[str, Any]) -> dict[str, float]:
+    return {f"{name}/{metric}": value for name, values in results.items() for metric, value in _flat_metrics(values)}
+
+
+def _flat_metrics(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat_metrics(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and name not in COUNTS:
+            yield prefix + name, float(value)
+
+
+def _flat_params(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested mappings as dotted keys; lists stay one value."""
+    for name, value in params.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat_params(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _name(tags: Mapping[str, str]) -> str:
+    seed = f"s{tags['seed']}" if "seed" in tags else ""
+    parts = [tags.get("dataset"), tags.get("variant") or tags.get("method"), tags.get("shot"), seed]
+    return " ".join(part for part in parts if part) or tags["run_key"]
+
+
+def _sources(folder: Path) -> dict[Path, str]:
+    candidates = [layout.run_config(folder), layout.journal(folder)]
+    candidates += sorted((folder / "predictions").glob("*.parquet")) + sorted((folder / "scores").glob("*.parquet"))
+    return {path: files.sha256(path) for path in candidates if path.is_file()}
+
+
+def _goes_on(events: list[Event]) -> bool:
+    return events[-1]["event"] != "end"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object; {} where it is missing or just being replaced."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
