@@ -111,15 +111,12 @@ class References:
         stripped = [strip(record["answer"]) for record in records]
         unanimous = len(set(stripped)) == 1
         answers = stripped if unanimous else [preprocess(answer) for answer in stripped]
-        given = Counter(answers)
-        # Nearly always each record is its own group; equal ones share a group and are left out together.
-        fields = [tuple(sorted((k, repr(v)) for k, v in record.items() if k != "answer")) for record in records]
-        groups = Counter(zip(answers, fields, strict=True))
+        alike = _alike(answers, records)
         scores = {}
-        for answer, count in given.items():
+        for answer, count in Counter(answers).items():
             subsets = [
-                min(1.0, (count - groups[other, rest] * (other == answer)) / 3)
-                for other, rest in zip(answers, fields, strict=True)
+                min(1.0, (count - gone) / 3 if other == answer else count / 3)
+                for other, gone in zip(answers, alike, strict=True)
             ]
             scores[answer] = sum(subsets) / len(subsets)
         return cls(scores, unanimous)
@@ -128,6 +125,16 @@ class References:
         """Soft accuracy in [0, 1] of a predicted answer, not rounded."""
         text = strip(prediction)
         return self.scores.get(text if self.unanimous else preprocess(text), 0.0)
+
+
+def _alike(answers: Sequence[str], records: Sequence[Mapping[str, Any]]) -> list[int]:
+    """How many records equal each one, itself included, once their answers are normalised."""
+    if len({record.get("answer_id") for record in records}) == len(records):
+        return [1] * len(records)  # as it nearly always is
+    rest = [tuple(sorted((key, repr(value)) for key, value in r.items() if key != "answer")) for r in records]
+    keys = list(zip(answers, rest, strict=True))
+    times = Counter(keys)
+    return [times[key] for key in keys]
 
 
 def soft_accuracy(prediction: str, records: Sequence[Mapping[str, Any]]) -> float:

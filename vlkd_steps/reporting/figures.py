@@ -1,0 +1,269 @@
+"""The figures of a report, as SVG text that is the same bytes for the same numbers.
+
+Every figure is drawn once. `standalone` is the file beside the report; `inline` is the same drawing for the page, where
+its colours follow the page's light or dark theme.
+"""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+from vlkd_steps.reporting.style import Style
+from vlkd_steps.reporting.table import Row, name, sure, values
+
+INK, SOFT, RULE, PAPER = "#1b2027", "#636b78", "#d9dde3", "#ffffff"
+SETTINGS: dict[str, Any] = {
+    "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and follows the page's font
+    "svg.hashsalt": "vlkd",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": SOFT,
+    "axes.titlesize": 10,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": PAPER,
+    "figure.facecolor": PAPER,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "text.color": INK,
+    "lines.linewidth": 1.9,
+    "lines.markersize": 5.5,
+    "legend.frameon": False,
+    "path.simplify": False,
+}
+
+Curve = Mapping[int, Sequence[float]]
+
+
+def learning_curves(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
+    """Accuracy over shots with bands of one standard deviation; below, the gain with its 95 % interval.
+
+    One line for each (data set, student), one column for each evaluation set in `rows`, which are those of `gains.csv`.
+    """
+    places, sets = _parts(rows, "dataset", "student"), values(rows, "evaluation_set")
+    several = len(places) * len(sets) > 1
+    parts = 2 if any(row["gain"] is not None for row in rows) else 1
+    with matplotlib.rc_context(SETTINGS):
+        line = 5.1 if parts == 2 else 3.0
+        figure = Figure(figsize=(3.4 * len(sets), line * len(places) + 0.4 * several))
+        heights = ([1.35, 1] if parts == 2 else [1]) * len(places)
+        grid = figure.subplots(parts * len(places), len(sets), squeeze=False, height_ratios=heights)
+        for number, ((dataset, _), of_place) in enumerate(places.items()):
+            for column, evaluation_set in enumerate(sets):
+                mine = [row for row in of_place if row["evaluation_set"] == evaluation_set]
+                above, below = grid[parts * number, column], grid[parts * number + parts - 1, column]
+                if not mine:
+                    above.set_visible(False)
+                    below.set_visible(False)
+                    continue
+                _accuracy(above, mine, styles)
+                if several:
+                    above.set_title(f"{dataset}: {name(evaluation_set)}")
+                if parts == 2:
+                    _gain(below, mine, styles)
+                below.set_xlabel("training questions")
+            grid[parts * number, 0].set_ylabel("accuracy, %")
+            if parts == 2:
+                grid[parts * number + 1, 0].set_ylabel("gain, points")
+        _margins(figure, top=0.85 if several else 0.15, wspace=0.22, hspace=0.34 if several else 0.2)
+        if several:
+            _legend(figure, grid[0, 0])
+        return _svg(figure)
+
+
+def gains(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
+    """Every gain with its 95 % interval, one line each; filled marks are those whose interval excludes 0."""
+    panels = _parts([row for row in rows if row["gain"] is not None], "dataset", "student", "evaluation_set")
+    with matplotlib.rc_context(SETTINGS):
+        columns = min(4, max(1, len(panels)))
+        lines = math.ceil(len(panels) / columns) or 1
+        longest = max((len(mine) for mine in panels.values()), default=1)
+        figure = Figure(figsize=(3.4 * columns, (1.1 + 0.26 * longest) * lines))
+        grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        for axes, ((dataset, _, evaluation_set), mine) in zip(grid.flat, panels.items(), strict=False):
+            axes.set_title(f"{dataset}: {name(evaluation_set)}")
+            _forest(axes, sorted(mine, key=lambda row: values(mine, "shot").index(row["shot"])), styles)
+        if not panels:
+            grid[0, 0].text(0, 0.5, "no variant could be compared with the reference")
+        _margins(figure, left=1.3, top=0.4, wspace=0.12, hspace=0.5)
+        return _svg(figure)
+
+
+def training_curves(
+    panels: Mapping[tuple[str, str], Mapping[str, Curve]], styles: Mapping[str, Style], label: str
+) -> str:
+    """A curve over training steps, mean over seeds with their range as band.
+
+    Args:
+        panels: (data set, shot) -> variant -> step -> the values of all seeds.
+        label: of the vertical axis.
+    """
+    datasets = list(dict.fromkeys(dataset for dataset, _ in panels))
+    shots = list(dict.fromkeys(shot for _, shot in panels))
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(3.4 * max(1, len(shots)), 2.6 * max(1, len(datasets)) + 0.4))
+        grid = figure.subplots(max(1, len(datasets)), max(1, len(shots)), squeeze=False, sharex=True, sharey="row")
+        for line, dataset in enumerate(datasets):
+            for column, shot in enumerate(shots):
+                axes = grid[line, column]
+                if len(panels) > 1:
+                    axes.set_title(f"{dataset}: {shot} questions")
+                _training(axes, panels.get((dataset, shot), {}), styles)
+            grid[line, 0].set_ylabel(label)
+        for axes in grid[-1]:
+            axes.set_xlabel("step")
+        if not panels:
+            grid[0, 0].text(0, 0.5, "the runs left no journal")
+        _margins(figure, top=0.85 if len(panels) > 1 else 0.15, wspace=0.12, hspace=0.42)
+        if len(panels) > 1:
+            _legend(figure, grid[0, 0])
+        return _svg(figure)
+
+
+def inline(svg: str, styles: Mapping[str, Style], prefix: str) -> str:
+    """A figure for the page: theme colours by CSS variables, the page's font, and ids of its own.
+
+    Args:
+        svg: what a figure function returned.
+        styles: those it was drawn with.
+        prefix: distinguishes the ids of this figure from those of the others on the page.
+    """
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    variables = {INK: "--ink", SOFT: "--soft", RULE: "--rule", PAPER: "--card"}
+    variables |= {style.light: f"--v-{variant}" for variant, style in styles.items()}
+    for colour, variable in variables.items():
+        svg = svg.replace(colour, f"var({variable})")
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px; font-family: inherit", svg)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)
+    svg = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', svg)
+    return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+
+
+def _parts(rows: Sequence[Row], *columns: str) -> dict[tuple[str, ...], list[Row]]:
+    panels: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        panels.setdefault(tuple(row[column] for column in columns), []).append(row)
+    return panels
+
+
+def _shots(axes: Axes, shots: Sequence[str]) -> dict[str, float]:
+    """Where each shot stands: on a logarithmic axis where all are numbers, else evenly in the order of the grid."""
+    numbers = [float(shot) for shot in shots if shot.isdigit()]
+    if len(numbers) == len(shots):
+        places = {shot: math.log10(number) for shot, number in zip(shots, numbers, strict=True)}
+    else:
+        places = {shot: float(place) for place, shot in enumerate(shots)}
+    axes.xaxis.set_major_locator(FixedLocator(list(places.values())))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(list(places.values()), [f"{int(s):,}".replace(",", " ") if s.isdigit() else s for s in shots])
+    axes.margins(x=0.08)
+    return places
+
+
+def _lines(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style], middle: str, low: str, high: str) -> None:
+    places = _shots(axes, values(rows, "shot"))
+    for variant, mine in _parts(rows, "variant").items():
+        style = styles[variant[0]]
+        mine = sorted((row for row in mine if row[middle] is not None), key=lambda row: places[row["shot"]])
+        x = [places[row["shot"]] for row in mine]
+        banded = [row for row in mine if row[low] is not None]
+        axes.fill_between(
+            [places[row["shot"]] for row in banded], [row[low] for row in banded], [row[high] for row in banded],
+            color=style.light, alpha=0.16, linewidth=0,
+        )  # fmt: skip
+        if len(banded) == 1:  # a band of one point would not be seen
+            axes.vlines([places[banded[0]["shot"]]], banded[0][low], banded[0][high], color=style.light, alpha=0.5)
+        axes.plot(
+            x, [row[middle] for row in mine], color=style.light, linestyle=style.dash, marker=style.marker,
+            markeredgecolor=PAPER, markeredgewidth=0.8, label=variant[0],
+        )  # fmt: skip
+    axes.grid(axis="y")
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def _accuracy(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> None:
+    rows = [
+        {**row, "low": None if row["sd"] is None else row["mean"] - row["sd"], "high": row["mean"] + (row["sd"] or 0)}
+        for row in rows
+    ]
+    _lines(axes, rows, styles, "mean", "low", "high")
+
+
+def _gain(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> None:
+    axes.axhline(0, color=SOFT, linewidth=1)
+    _lines(axes, [row for row in rows if row["gain"] is not None], styles, "gain", "gain_low", "gain_high")
+
+
+def _forest(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> None:
+    axes.axvline(0, color=SOFT, linewidth=1)
+    for place, row in enumerate(rows):
+        style = styles[row["variant"]]
+        if row["gain_low"] is not None:
+            axes.hlines(place, row["gain_low"], row["gain_high"], color=style.light, linewidth=1.8)
+        axes.plot(
+            [row["gain"]], [place], color=style.light, marker=style.marker,
+            markerfacecolor=style.light if sure(row) else PAPER, markeredgecolor=style.light,
+        )  # fmt: skip
+    axes.set_yticks(range(len(rows)), [f"{row['variant']} {row['shot']}" for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("gain, points")
+
+
+def _training(axes: Axes, curves: Mapping[str, Curve], styles: Mapping[str, Style]) -> None:
+    for variant, curve in curves.items():
+        style = styles[variant]
+        steps, of_seeds = list(curve), list(curve.values())
+        low, high = [min(each) for each in of_seeds], [max(each) for each in of_seeds]
+        axes.fill_between(steps, low, high, color=style.light, alpha=0.15, linewidth=0)
+        means = [sum(each) / len(each) for each in of_seeds]
+        axes.plot(steps, means, color=style.light, linestyle=style.dash, linewidth=1.4, label=variant)
+    axes.grid(axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def _margins(figure: Figure, top: float, wspace: float, hspace: float, left: float = 0.62) -> None:
+    """Fixed margins in inches: matplotlib's automatic layouts cost more time than the drawing."""
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - 0.12 / width,
+        bottom=0.5 / height,
+        top=1 - top / height,
+        wspace=wspace,
+        hspace=hspace,
+    )
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper left", ncols=max(1, len(labels)), handlelength=2.6)
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()

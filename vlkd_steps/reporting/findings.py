@@ -1,0 +1,59 @@
+"""What an experiment shows, in one sentence per variant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vlkd_steps.reporting.table import Row, interval, name, points, sure, values
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How a variant does against the reference on the main evaluation set of every data set and shot."""
+
+    variant: str
+    title: str
+    detail: str
+    mean_gain: float
+
+
+def main_set(rows: Sequence[Row]) -> str:
+    """``test`` where there is one, else the first evaluation set."""
+    sets = values(rows, "evaluation_set")
+    return "test" if "test" in sets else sets[0]
+
+
+def findings(rows: Sequence[Row], reference: str) -> list[Finding]:
+    """One finding for each compared variant, the largest mean gain first."""
+    on = main_set(rows)
+    rows = [row for row in rows if row["evaluation_set"] == on and row["gain"] is not None]
+    found = [
+        _finding([row for row in rows if row["variant"] == variant], reference, on)
+        for variant in values(rows, "variant")
+    ]
+    return sorted(found, key=lambda finding: (-finding.mean_gain, finding.variant))
+
+
+def _finding(rows: Sequence[Row], reference: str, on: str) -> Finding:
+    variant = rows[0]["variant"]
+    better = sum(sure(row) > 0 for row in rows)
+    worse = sum(sure(row) < 0 for row in rows)
+    low, high = min(row["gain"] for row in rows), max(row["gain"] for row in rows)
+    between = f"{points(low)} to {points(high)} points" if low != high else f"{points(low)} points"
+    if better and not worse and low > 0:
+        title = f"{variant} gains {between} over {reference}"
+    elif better > worse:
+        title = f"{variant} mostly gains over {reference}: {between}"
+    elif worse > better:
+        title = f"{variant} loses against {reference}: {between}"
+    else:
+        title = f"{variant} and {reference}: no sure difference ({between})"
+    best = max(rows, key=lambda row: row["gain"])
+    held = sum(row["p_holm"] is not None and row["p_holm"] < 0.05 for row in rows)
+    detail = (
+        f"On {name(on)} the 95 % interval lies above 0 in {better} of {len(rows)} comparisons"
+        + (f" and below 0 in {worse}" if worse else "")
+        + f"; {held} of {len(rows)} hold after Holm's correction over the whole table. "
+        f"Largest: {points(best['gain'])} {interval(best, 'without an interval')} "
+        f"on {best['dataset']} at {best['shot']} training questions."
+    )
+    return Finding(variant, title, detail, sum(row["gain"] for row in rows) / len(rows))

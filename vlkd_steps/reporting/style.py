@@ -1,0 +1,44 @@
+"""One colour, marker and line for each variant, the same in every figure and table.
+
+The colours are told apart with every common kind of colour blindness (after Okabe & Ito), and never alone: marker and
+dash tell the lines apart in grey print too. Each has a twin for dark pages.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Style:
+    light: str
+    dark: str
+    marker: str
+    dash: str
+
+
+REFERENCE = Style("#5f6773", "#a3abb8", "o", "--")
+KNOWN = {
+    "clip_td": Style("#0066b3", "#5cb3f5", "D", "-"),
+    "naive_kd": Style("#c45500", "#f2913d", "s", "-."),
+    "mad": Style("#007a5a", "#37c79c", "^", "-"),
+    "vlkd": Style("#a8437f", "#e58cc0", "v", "-"),
+    "plug_in": Style("#8a6d00", "#e0c341", "P", ":"),
+}
+OTHERS = [
+    Style("#6a51c7", "#aa99f2", "X", "-"),
+    Style("#2f8fb0", "#7cd3ee", "<", (":")),
+    Style("#7d4a3c", "#cf9c8c", ">", "-"),
+    Style("#4c7a1e", "#9ccf62", "p", "-."),
+    Style("#b0303f", "#f08791", "h", "-"),
+    Style("#3f4c9a", "#8f9df0", "*", ":"),
+]
+
+
+def styles(variants: Sequence[str], reference: str) -> dict[str, Style]:
+    """The style of every variant: its method's own where it has one, else the next one that is free."""
+    free = [style for name, style in KNOWN.items() if name not in variants]
+    queue = iter([*OTHERS, *free] * (1 + len(variants) // len(OTHERS)))
+    return {
+        variant: REFERENCE if variant == reference else KNOWN[variant] if variant in KNOWN else next(queue)
+        for variant in variants
+    }

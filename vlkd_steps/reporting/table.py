@@ -1,0 +1,70 @@
+"""`gains.csv` and `summary.csv` read back: reports take every number from there and compute none."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vlkd_steps.errors import UserError
+
+Row = dict[str, Any]
+TEXT = ("dataset", "student", "variant", "method", "teacher", "shot", "evaluation_set", "seeds", "run_key")
+NUMBERS = ("mean", "sd", "reference_mean", "gain", "gain_low", "gain_high", "p", "p_holm")
+
+
+def read(path: Path) -> list[Row]:
+    """The rows in file order; empty cells are None.
+
+    Raises:
+        UserError: the file is not there.
+    """
+    if not path.exists():
+        raise UserError(f"{path} does not exist; it is made by the step `compare`: run snakemake {path}")
+    types = dict.fromkeys(TEXT, pl.String) | dict.fromkeys(NUMBERS, pl.Float64)
+    return pl.read_csv(path, schema_overrides=types).to_dicts()
+
+
+def sure(row: Row) -> int:
+    """1 where the whole 95 % interval lies above 0, -1 where it lies below, else 0 (also without an interval)."""
+    if row["gain_low"] is None:
+        return 0
+    return (row["gain_low"] > 0) - (row["gain_high"] < 0)
+
+
+def values(rows: Sequence[Row], column: str) -> list[Any]:
+    """The distinct values of a column in order of first appearance (the order of the grid in params.yaml)."""
+    return list(dict.fromkeys(row[column] for row in rows))
+
+
+def ordered(rows: Sequence[Row], variants: Sequence[str], shots: Sequence[str]) -> list[Row]:
+    """Rows by shot, and within a shot by variant."""
+    return sorted(rows, key=lambda row: (shots.index(row["shot"]), variants.index(row["variant"])))
+
+
+def points(value: float | None, signed: bool = True, missing: str = "–") -> str:
+    """A percentage or a gain to one decimal, with a true minus sign."""
+    if value is None:
+        return missing
+    text = f"{value:+.1f}" if signed else f"{value:.1f}"
+    if float(text) == 0:
+        return "0.0"
+    return text.replace("-", "−")
+
+
+def interval(row: Row, missing: str = "–") -> str:
+    """``[low, high]`` to one decimal."""
+    if row["gain_low"] is None:
+        return missing
+    return f"[{points(row['gain_low'])}, {points(row['gain_high'])}]"
+
+
+def spread(row: Row) -> str:
+    """``mean ± sd`` to one decimal; the mean alone where there is one seed."""
+    mean = points(row["mean"], signed=False)
+    return mean if row["sd"] is None else f"{mean} ± {points(row['sd'], signed=False)}"
+
+
+def name(text: str) -> str:
+    """An identifier for reading: ``unseen_pairs`` -> ``unseen pairs``."""
+    return text.replace("_", " ")

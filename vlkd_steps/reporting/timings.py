@@ -1,0 +1,48 @@
+"""What each step cost, from the provenance that steps leave beside their outputs."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps import layout
+from vlkd_steps.evaluation.gains import Run, folder
+
+Row = dict[str, Any]
+
+
+def timings(experiment: str, runs: Sequence[Run]) -> list[Row]:
+    """One row per training run and per pre-training and extraction that the runs build on, where it is known.
+
+    Columns: step, dataset, student, variant, shot, seed, name, seconds, peak_mib, device, job_id. Seconds are of wall
+    time, memory is in MiB.
+    """
+    rows = []
+    for step, place, described in _places(experiment, runs):
+        known = provenance(place)
+        if known is not None:
+            rows.append(
+                {"step": step}
+                | {column: described.get(column) for column in ("dataset", "student", "variant", "shot", "seed")}
+                | {"name": str(place), "seconds": known.get("seconds"), "peak_mib": known.get("peak_mib")}
+                | {"device": known.get("device"), "job_id": (known.get("slurm") or {}).get("job_id")}
+            )
+    return rows
+
+
+def provenance(place: Path) -> dict[str, Any] | None:
+    """The `provenance.json` of a folder; None where there is none, or none that can be read."""
+    try:
+        return json.loads((place / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _places(experiment: str, runs: Sequence[Run]) -> Iterator[tuple[str, Path, Run]]:
+    models = [run["teacher"] for run in runs] + [run["student"] for run in runs]
+    for model in dict.fromkeys(filter(None, models)):
+        yield "pretrain", layout.model(model), {}
+    for teacher, dataset in dict.fromkeys((run["teacher"], run["dataset"]) for run in runs if run["teacher"]):
+        yield "extract", layout.features(teacher, dataset), {"dataset": dataset}
+    for run in runs:
+        yield "distill", folder(experiment, run), run
