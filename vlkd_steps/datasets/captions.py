@@ -1,0 +1,77 @@
+"""COCO captions (https://cocodataset.org): ``{images: [{id, file_name}], annotations: [{id, image_id, caption}]}``.
+
+One instance per caption. Captions have no classes: `label` is null and the list of labels empty.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.datasets import instances, records
+from vlkd_steps.datasets.image_files import ImageFolder
+from vlkd_steps.datasets.instances import Instances
+
+
+def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
+    """Read every split of a caption data set.
+
+    Args:
+        dataset: the data set's conf: ``files`` {split: {captions, images}}.
+        folder: the source's raw folder.
+
+    Raises:
+        UserError: a file that is not in the official format, with file, record and field.
+    """
+    tables = {}
+    for split in sorted(dataset["files"]):
+        paths = dataset["files"][split]
+        images = ImageFolder(folder / paths["images"] if paths.get("images") else None)
+        tables[split] = instances.table(_columns(folder / paths["captions"], images), split)
+    return Instances(instances.join(tables), [])
+
+
+def _columns(path: Path, images: ImageFolder) -> dict[str, Any]:
+    file_names = _file_names(path)
+    paths = {}
+    number_of: dict[int, int] = {}
+    image_ids: list[int] = []
+    texts: list[str] = []
+    for number, record in enumerate(records.array(path, "annotations")):
+        where = f"annotations[{number}]"
+        caption_id = records.field(record, "id", int, path, where)
+        if number_of.setdefault(caption_id, number) != number:
+            problem = f"{caption_id} stands already in annotations[{number_of[caption_id]}]"
+            raise records.complaint(path, f"{where}.id", problem, "ids must be unique")
+        image_id = records.field(record, "image_id", int, path, where)
+        if image_id not in file_names:
+            raise records.complaint(path, f"{where}.image_id", f"{image_id} is not among `images`")
+        text = " ".join(records.field(record, "caption", str, path, where).split())
+        if not text:
+            raise records.complaint(path, f"{where}.caption", "is empty")
+        if image_id not in paths:
+            place, name = file_names[image_id]
+            paths[image_id] = images.path(name, path, place)
+        image_ids.append(image_id)
+        texts.append(text)
+    if not texts:
+        raise records.complaint(path, "annotations", "is empty", "check `files` in the data set's conf")
+    return {
+        "instance_id": [str(caption_id) for caption_id in number_of],
+        "image_id": [str(image_id) for image_id in image_ids],
+        "image_path": [paths[image_id] for image_id in image_ids],
+        "text": texts,
+        "extra": ["{}"] * len(texts),
+    }
+
+
+def _file_names(path: Path) -> dict[int, tuple[str, str]]:
+    """Image id -> (where its record stands, the image's file name)."""
+    file_names: dict[int, tuple[str, str]] = {}
+    for number, record in enumerate(records.array(path, "images")):
+        where = f"images[{number}]"
+        image_id = records.field(record, "id", int, path, where)
+        if image_id in file_names:
+            problem = f"{image_id} stands already in {file_names[image_id][0].removesuffix('.file_name')}"
+            raise records.complaint(path, f"{where}.id", problem, "ids must be unique")
+        file_names[image_id] = (f"{where}.file_name", records.field(record, "file_name", str, path, where))
+    return file_names

@@ -1,0 +1,168 @@
+"""The instances table: one row per question, whatever the official format was (DESIGN 4).
+
+Written once by `prepare`, read by everything behind it. Its content hash stands in the file's own
+metadata, so that a step learns it without reading 658 k rows.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vlkd_steps import files
+from vlkd_steps.errors import UserError
+
+SOFT_LABEL = pa.struct([("label", pa.int64()), ("score", pa.float64())])
+
+SCHEMA = pa.schema(
+    [
+        ("instance_id", pa.string()),  # the official id, as text
+        ("split", pa.string()),  # the file group it came from: train, dev, test, ...
+        ("image_id", pa.string()),
+        ("image_path", pa.string()),  # relative to the project's root; empty where the data has no images
+        ("text", pa.string()),
+        ("choices", pa.list_(pa.string())),
+        ("label", pa.int64()),  # null: none, or no answer within the vocabulary
+        ("soft_labels", pa.list_(SOFT_LABEL)),
+        ("answer_type", pa.string()),
+        ("group", pa.string()),  # what low-shot subsets are stratified by
+        ("extra", pa.string()),  # JSON: what only the task's evaluator needs
+    ]
+)
+
+ROW_GROUP = 65_536
+_CONTENT, _IMAGES = b"vlkd.content", b"vlkd.images"
+
+
+@dataclass(frozen=True)
+class Instances:
+    """What a reader returns: the rows, and the classes that `label` counts in (empty: no classes)."""
+
+    table: pa.Table
+    labels: list[str]
+
+
+def table(columns: dict[str, Sequence[object] | pa.Array], split: str) -> pa.Table:
+    """Rows of one split from columns, sorted by instance id; columns left out are empty (label: null)."""
+    rows = len(columns["instance_id"])
+    empty = {"label": None, "choices": [], "soft_labels": [], "split": split}
+    arrays = []
+    for field in SCHEMA:
+        column = columns.get(field.name)
+        if column is None:
+            arrays.append(pa.array([empty.get(field.name, "")] * rows, field.type))
+        else:
+            arrays.append(column if isinstance(column, pa.Array) else pa.array(column, field.type))
+    ids = columns["instance_id"]
+    order = sorted(range(rows), key=lambda row: str(ids[row]))
+    return pa.Table.from_arrays(arrays, schema=SCHEMA).take(pa.array(order, pa.int64()))
+
+
+def join(tables: dict[str, pa.Table]) -> pa.Table:
+    """All splits of a data set in one table, in the splits' alphabetical order.
+
+    Raises:
+        UserError: two splits hold the same instance id.
+    """
+    seen: dict[str, str] = {}
+    for split in sorted(tables):
+        for instance_id in tables[split]["instance_id"].to_pylist():
+            if instance_id in seen:
+                raise UserError(
+                    f"the id {instance_id} stands in split {seen[instance_id]!r} and in split {split!r}; "
+                    "ids must be unique within a data set: leave one of the two files out of `files`"
+                )
+            seen[instance_id] = split
+    return pa.concat_tables([tables[split] for split in sorted(tables)])
+
+
+def write(instances: pa.Table, path: Path, images_hash: str) -> None:
+    """Write the table as parquet: equal rows are equal bytes (with one version of pyarrow)."""
+    metadata = {_CONTENT: table_hash(instances).encode(), _IMAGES: images_hash.encode()}
+    with (
+        files.atomic(path) as temporary,
+        pq.ParquetWriter(temporary, SCHEMA.with_metadata(metadata), compression="zstd") as writer,
+    ):
+        # Slices of the whole, not of its chunks: row groups must not depend on how the table was built.
+        for start in range(0, max(len(instances), 1), ROW_GROUP):
+            part = instances.slice(start, ROW_GROUP).combine_chunks()
+            writer.write_table(part.replace_schema_metadata(metadata), row_group_size=ROW_GROUP)
+
+
+def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """The table, or some of its columns, as a polars frame.
+
+    Raises:
+        UserError: the file is missing, is no parquet file, or lacks one of the columns.
+    """
+    try:
+        return pl.DataFrame(pq.read_table(path, columns=None if columns is None else list(columns)))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; run the prepare step for this data set first") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path} is no instances file ({error}); delete it and run the prepare step again") from error
+
+
+def content_hash(path: Path) -> str:
+    """sha256 of the table's content columns, as `write` recorded it."""
+    return _metadata(path, _CONTENT)
+
+
+def images_hash(path: Path) -> str:
+    """sha256 over the names and hashes of all image files that the rows name: what the pixels are known by."""
+    return _metadata(path, _IMAGES)
+
+
+def table_hash(instances: pa.Table) -> str:
+    """sha256 of the rows' content, whatever the chunking or the compression."""
+    total = hashlib.sha256()
+    for name in instances.column_names:
+        column = instances[name]
+        parts: dict[str, hashlib._Hash] = {}
+        for chunk in column.chunks:
+            _update(parts, name, chunk)
+        total.update(name.encode() + b"\0")
+        for part in sorted(parts):
+            total.update(part.encode() + b"\0" + parts[part].digest())
+    return total.hexdigest()
+
+
+def _update(parts: dict[str, "hashlib._Hash"], name: str, array: pa.Array) -> None:
+    """Feed an array into running hashes, one per buffer, so that chunk borders leave no trace."""
+
+    def feed(part: str, data: bytes | memoryview) -> None:
+        parts.setdefault(f"{name}/{part}", hashlib.sha256()).update(data)
+
+    if pa.types.is_string(array.type):
+        offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
+        if len(array):
+            feed("lengths", np.diff(offsets).astype("<i8").tobytes())
+            data = array.buffers()[2]
+            feed("bytes", memoryview(data)[offsets[0] : offsets[-1]] if data is not None else b"")
+    elif pa.types.is_list(array.type):
+        feed("lengths", array.value_lengths().to_numpy(zero_copy_only=False).astype("<i8").tobytes())
+        _update(parts, f"{name}[]", array.flatten())
+    elif pa.types.is_struct(array.type):
+        for field in array.type:
+            _update(parts, f"{name}.{field.name}", array.field(field.name))
+    else:
+        feed("valid", array.is_valid().to_numpy(zero_copy_only=False).tobytes())
+        kind = "<i8" if pa.types.is_integer(array.type) else "<f8"
+        feed("values", array.fill_null(0).to_numpy(zero_copy_only=False).astype(kind).tobytes())
+
+
+def _metadata(path: Path, key: bytes) -> str:
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; run the prepare step for this data set first") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path} is no instances file ({error}); delete it and run the prepare step again") from error
+    if key not in metadata:
+        raise UserError(f"{path} was not written by the prepare step; delete it and run that step again")
+    return metadata[key].decode()

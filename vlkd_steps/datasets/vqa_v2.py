@@ -1,0 +1,254 @@
+"""VQA v2 questions and annotations (https://visualqa.org), and whatever is written in that format.
+
+Also VQA-CP v2, whose top level is a plain list. Official fields: PAPERS 4; the evaluator that needs the
+ten answer records whole: PAPERS 5. An ``annotations: null`` in the conf is a test set without labels.
+"""
+
+import json
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+
+from vlkd_steps.datasets import instances, records, vocabulary
+from vlkd_steps.datasets.image_files import ImageFolder
+from vlkd_steps.datasets.instances import Instances
+from vlkd_steps.errors import UserError
+
+ANSWERS = 10
+"""Annotators per question. The official accuracy is defined over ten leave-one-out subsets."""
+
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
+
+@dataclass
+class Questions:
+    """One questions file, as columns in the file's order."""
+
+    path: Path
+    ids: list[int] = field(default_factory=list)
+    image_ids: list[int] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Annotations:
+    """One annotations file, as columns in the order of its questions file."""
+
+    question_types: list[str]
+    answer_types: list[str]
+    answers: list[str]  # the multiple_choice_answer of each question
+    codes: np.ndarray  # int [N, 10]: each annotator's raw answer, as an index into AnswerCodes
+    extras: list[str]  # JSON, for the evaluator
+
+
+class AnswerCodes(dict[str, int]):
+    """Raw answers numbered in the order of their first appearance."""
+
+    def __missing__(self, answer: str) -> int:
+        self[answer] = len(self)
+        return self[answer]
+
+
+def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
+    """Read every split of a data set in this format.
+
+    Args:
+        dataset: the data set's conf: ``files`` {split: {questions, annotations, images}}, ``image_name``,
+            ``vocabulary`` {minimum, splits}.
+        folder: the source's raw folder.
+
+    Raises:
+        UserError: a file that is not in the official format, with file, record and field.
+    """
+    codes = AnswerCodes()
+    tables: dict[str, dict[str, Any]] = {}
+    annotated: dict[str, Annotations] = {}
+    for split in sorted(dataset["files"]):
+        paths = dataset["files"][split]
+        questions = read_questions(folder / paths["questions"])
+        if paths.get("annotations"):
+            annotated[split] = read_annotations(folder / paths["annotations"], questions, codes)
+        images = ImageFolder(folder / paths["images"] if paths.get("images") else None)
+        tables[split] = _columns(questions, annotated.get(split), images, dataset)
+
+    labels = _vocabulary(dataset, annotated)
+    raw_answers = list(codes)
+    for split, annotations in annotated.items():
+        targets = vocabulary.soft_targets(annotations.codes, raw_answers, labels)
+        tables[split] |= {"soft_labels": targets.soft_labels, "label": targets.label}
+    # pop: a split's Python strings go as soon as they are arrow's, which halves the peak at VQA v2's size
+    return Instances(
+        instances.join({split: instances.table(tables.pop(split), split) for split in sorted(tables)}), labels
+    )
+
+
+def read_questions(path: Path) -> Questions:
+    """Read ``{questions: [{question_id, image_id, question}]}``.
+
+    Raises:
+        UserError: a missing or wrong field, an empty question, an id that stands twice.
+    """
+    questions = Questions(path)
+    for number, record in enumerate(records.array(path, "questions")):
+        where = f"questions[{number}]"
+        questions.ids.append(records.field(record, "question_id", int, path, where))
+        questions.image_ids.append(records.field(record, "image_id", int, path, where))
+        text = " ".join(records.field(record, "question", str, path, where).split())
+        if not text:
+            raise records.complaint(path, f"{where}.question", "is empty")
+        questions.texts.append(text)
+    if not questions.ids:
+        raise records.complaint(path, "questions", "is empty", "check `files` in the data set's conf")
+    _refuse_repeats(questions.ids, path, "questions")
+    return questions
+
+
+def read_annotations(path: Path, questions: Questions, codes: AnswerCodes) -> Annotations:
+    """Read ``{annotations: [...]}`` and put it in the questions' order; new raw answers enter `codes`.
+
+    Raises:
+        UserError: a missing or wrong field, not ten answers, an id that stands twice, a question without
+            an annotation or the reverse, or another image than the question's.
+    """
+    position_of = {question_id: position for position, question_id in enumerate(questions.ids)}
+    ids: list[int] = []
+    positions, flat = array("q"), array("q")
+    question_types: list[str] = []
+    answer_types: list[str] = []
+    answers: list[str] = []
+    extras: list[str] = []
+    for number, record in enumerate(records.array(path, "annotations")):
+        # The quick path of a sound record; _explain looks again, slowly, and says what is wrong.
+        try:
+            given = [answer["answer"] for answer in record["answers"]]
+            question_id, question_type = record["question_id"], record["question_type"]
+            answer_type, answer = record["answer_type"], record["multiple_choice_answer"]
+            position = position_of[question_id]
+            sound = (
+                len(given) == ANSWERS
+                and set(map(type, (*given, question_type, answer_type, answer))) == {str}
+                and type(question_id) is int
+                and answer_type
+                and record["image_id"] == questions.image_ids[position]
+            )
+        except (KeyError, TypeError):
+            sound = False
+        if not sound:
+            _explain(record, path, f"annotations[{number}]", questions, position_of)
+        ids.append(question_id)
+        positions.append(position)
+        question_types.append(question_type)
+        answer_types.append(answer_type)
+        answers.append(answer)
+        flat.extend([codes[text] for text in given])
+        extras.append(
+            _encode({"answers": record["answers"], "multiple_choice_answer": answer, "question_type": question_type})
+        )
+    _refuse_repeats(ids, path, "annotations")
+    if len(ids) < len(questions.ids):
+        annotated = set(ids)
+        missing = next(n for n, question_id in enumerate(questions.ids) if question_id not in annotated)
+        raise records.complaint(
+            questions.path,
+            f"questions[{missing}].question_id",
+            f"{questions.ids[missing]} has no annotation in {path}",
+            "use the two files of one release, or write `annotations: null` for a test set without labels",
+        )
+    order = np.argsort(np.frombuffer(positions, np.int64))
+    return Annotations(
+        [question_types[n] for n in order],
+        [answer_types[n] for n in order],
+        [answers[n] for n in order],
+        np.frombuffer(flat, np.int64).reshape(-1, ANSWERS)[order],
+        [extras[n] for n in order],
+    )
+
+
+def _explain(
+    record: dict[str, Any], path: Path, where: str, questions: Questions, position_of: dict[int, int]
+) -> NoReturn:
+    """Raise the complaint about a record that the quick path refused."""
+    question_id = records.field(record, "question_id", int, path, where)
+    image_id = records.field(record, "image_id", int, path, where)
+    for name in ("question_type", "answer_type", "multiple_choice_answer"):
+        records.field(record, name, str, path, where)
+    if not record["answer_type"]:
+        raise records.complaint(path, f"{where}.answer_type", "is empty", "write e.g. yes/no, number or other")
+    given = records.field(record, "answers", list, path, where)
+    for number, answer in enumerate(given):
+        place = f"{where}.answers[{number}]"
+        if type(answer) is not dict:
+            raise records.complaint(path, place, f"must be an object, not {json.dumps(answer)[:60]}")
+        records.field(answer, "answer", str, path, place)
+    if len(given) != ANSWERS:
+        problem = f"has {len(given)} answers, the official metric is defined over {ANSWERS}"
+        raise records.complaint(path, f"{where}.answers", problem, f"repeat a single gold answer {ANSWERS} times")
+    if question_id not in position_of:
+        problem = f"{question_id} is no question of {questions.path}"
+        raise records.complaint(path, f"{where}.question_id", problem, "use the two files of one release")
+    expected = questions.image_ids[position_of[question_id]]
+    problem = f"is {image_id}, but question {question_id} asks about image {expected} in {questions.path}"
+    raise records.complaint(path, f"{where}.image_id", problem, "use the two files of one release")
+
+
+def _refuse_repeats(ids: list[int], path: Path, key: str) -> None:
+    first: dict[int, int] = {}
+    for number, question_id in enumerate(ids):
+        if first.setdefault(question_id, number) != number:
+            problem = f"{question_id} stands already in {key}[{first[question_id]}]"
+            raise records.complaint(path, f"{key}[{number}].question_id", problem, "ids must be unique")
+
+
+def _columns(
+    questions: Questions, annotations: Annotations | None, images: ImageFolder, dataset: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The columns of one split that do not depend on the vocabulary."""
+    columns: dict[str, Any] = {
+        "instance_id": [str(question_id) for question_id in questions.ids],
+        "image_id": [str(image_id) for image_id in questions.image_ids],
+        "text": pa.array(questions.texts),
+    }
+    if images.folder is not None:
+        names = images.names(dataset["image_name"], questions.image_ids)
+        columns["image_path"] = [
+            images.path(name, questions.path, f"questions[{number}].image_id") for number, name in enumerate(names)
+        ]
+    if annotations is None:
+        columns["extra"] = ["{}"] * len(questions.ids)
+    else:
+        columns |= {
+            "answer_type": annotations.answer_types,
+            "group": annotations.question_types,
+            "extra": pa.array(annotations.extras),
+        }
+        annotations.extras.clear()
+    return columns
+
+
+def _vocabulary(dataset: Mapping[str, Any], annotated: Mapping[str, Annotations]) -> list[str]:
+    """The classes, from the splits that the conf names.
+
+    Raises:
+        UserError: a split without annotations is named, or no answer is frequent enough.
+    """
+    conf = dataset["vocabulary"]
+    for split in conf["splits"]:
+        if split not in annotated:
+            raise UserError(
+                f"data set {dataset['name']}: vocabulary.splits names {split!r}, which has no annotations; "
+                f"annotated are: {', '.join(sorted(annotated)) or 'none'}"
+            )
+    labels = vocabulary.build(
+        (answer for split in conf["splits"] for answer in annotated[split].answers), conf["minimum"]
+    )
+    if not labels:
+        raise UserError(
+            f"data set {dataset['name']}: no answer occurs {conf['minimum']} times in {', '.join(conf['splits'])}; "
+            "lower vocabulary.minimum in its conf"
+        )
+    return labels

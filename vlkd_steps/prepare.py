@@ -1,0 +1,68 @@
+"""Read a data set's official files, check every record, and write its instances and its classes.
+
+The data set's ``reader`` names the room in `vlkd_steps/datasets/` that knows the format.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vlkd_steps import files, layout, step
+from vlkd_steps.datasets import instances
+from vlkd_steps.errors import UserError
+from vlkd_steps.sources import manifest
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    dataset = step.configuration(argv, __doc__)["dataset"]
+    name, reader = dataset["name"], dataset["reader"]
+    try:
+        room = importlib.import_module(f"vlkd_steps.datasets.{reader}")
+    except ModuleNotFoundError as error:
+        if error.name != f"vlkd_steps.datasets.{reader}":
+            raise
+        raise UserError(f"data set {name!r}: there is no reader {reader!r}; see vlkd_steps/datasets") from error
+    hashes = manifest.read(dataset["source"])
+    for relative in official_files(dataset):
+        manifest.check(dataset["source"], relative, hashes)
+    made = room.read(dataset, layout.raw(dataset["source"]))
+    instances.write(made.table, layout.instances(name), hash_of_images(made.table, dataset["source"], hashes))
+    files.write_json(layout.labels(name), made.labels)
+    counts = sorted((row["values"], row["counts"]) for row in pc.value_counts(made.table["split"]).to_pylist())
+    splits = ", ".join(f"{split} {count}" for split, count in counts)
+    step.log.info("[prepare %s] %d instances (%s), %d classes", name, len(made.table), splits, len(made.labels))
+    return 0
+
+
+def official_files(dataset: Mapping[str, Any]) -> list[str]:
+    """The files of records that the data set's conf names, relative to the raw folder; images left out."""
+    return sorted(
+        {path for paths in dataset["files"].values() for role, path in paths.items() if path and role != "images"}
+    )
+
+
+def hash_of_images(table: pa.Table, source: str, hashes: Mapping[str, str]) -> str:
+    """One hash over the images that the rows name, from the raw manifest: pixels are not read again.
+
+    Raises:
+        UserError: an image lies in the raw folder but was not part of the download.
+    """
+    folder: Path = layout.raw(source)
+    named: dict[str, str] = {}
+    for path in pc.unique(table["image_path"]).to_pylist():
+        if not path:
+            continue
+        relative = Path(path).relative_to(folder).as_posix()
+        if relative not in hashes:
+            raise UserError(f"{path} was not part of the download of {source!r}; run the download step again")
+        named[relative] = hashes[relative]
+    return files.digest(named)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,95 @@
+"""Data that the user already has: dropped into ``data/incoming/<name>`` or lying at any path.
+
+Chosen files are copied (or linked) into the raw folder, so that what a run was made from stays as it
+was when the original changes.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps import files, layout
+from vlkd_steps.errors import UserError
+from vlkd_steps.sources import archive
+from vlkd_steps.step import log
+
+
+def incoming(name: str) -> dict[str, Any]:
+    """The conf of a source that has no conf file: everything in the folder ``data/incoming/<name>``."""
+    return {"name": name, "kind": "local", "path": (layout.INCOMING / name).as_posix()}
+
+
+def chosen(source: Mapping[str, Any]) -> list[Path]:
+    """The files that the conf's patterns ``files`` (default: all) name below ``path``, sorted.
+
+    Raises:
+        UserError: the folder is missing, or a pattern matches nothing.
+    """
+    root = Path(source["path"])
+    if not root.is_dir():
+        raise UserError(
+            f"source {source['name']!r}: the folder {root} does not exist; put the data there, or name its place by "
+            f"`path` in conf/source/{source['name']}.yaml"
+        )
+    found: set[Path] = set()
+    for pattern in source.get("files", ["**/*"]):
+        matches = {path for path in root.glob(pattern) if path.is_file() and not path.name.startswith(".")}
+        if not matches:
+            raise UserError(f"source {source['name']!r}: no file matches {pattern!r} in {root}; add it, or fix `files`")
+        found |= matches
+    return sorted(found)
+
+
+def fetch(source: Mapping[str, Any], folder: Path) -> None:
+    """Copy the chosen files into `folder` under the same relative paths; zips named by ``unpack`` are unpacked.
+
+    ``transfer`` is ``copy`` (default), ``hardlink`` or ``symlink``; ``sha256`` {relative path: hex} is checked.
+
+    Raises:
+        UserError: a file is missing, differs from its sha256, or cannot be transferred.
+    """
+    root = Path(source["path"])
+    paths = chosen(source)
+    transfer = source.get("transfer", "copy")
+    if transfer not in ("copy", "hardlink", "symlink"):
+        raise UserError(f"source {source['name']!r}: transfer is {transfer!r}, not copy, hardlink or symlink")
+    names = {path.relative_to(root).as_posix(): path for path in paths}
+    _check_hashes(source, names)
+    folder.mkdir(parents=True, exist_ok=True)
+    if transfer == "copy":
+        archive.check_space(folder, sum(path.stat().st_size for path in paths))
+    to_unpack = source.get("unpack", [])
+    for name in to_unpack:
+        if name not in names:
+            raise UserError(f"source {source['name']!r}: unpack names {name!r}, which is not among its files in {root}")
+        archive.unpack(names[name], folder, int(source.get("limit_gib", 64) * archive.GIB))
+    for name, path in names.items():
+        if name not in to_unpack:
+            _transfer(path, folder / name, transfer)
+    log.info("[download %s] %d files from %s (%s)", source["name"], len(paths), root, transfer)
+
+
+def _check_hashes(source: Mapping[str, Any], names: Mapping[str, Path]) -> None:
+    for name, expected in sorted(source.get("sha256", {}).items()):
+        if name not in names:
+            raise UserError(f"source {source['name']!r}: {name} has a sha256 in its conf but is not among its files")
+        found = files.sha256(names[name])
+        if found != expected:
+            raise UserError(f"{names[name]} has sha256 {found}, its conf expects {expected}; fetch the file again")
+
+
+def _transfer(path: Path, target: Path, transfer: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if transfer == "symlink":
+            target.symlink_to(path.resolve())
+        elif transfer == "hardlink":
+            os.link(path.resolve(), target)
+        else:
+            shutil.copyfile(path, target)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be brought to {target} by {transfer}: {error.strerror}; try transfer: copy"
+        ) from error

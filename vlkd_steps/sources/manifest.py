@@ -1,0 +1,53 @@
+"""The raw manifest: sha256 of every file of a source, written last, so its presence says "whole"."""
+
+import json
+from pathlib import Path
+
+from vlkd_steps import files, layout
+from vlkd_steps.errors import UserError
+
+
+def write(folder: Path, name: str) -> dict[str, str]:
+    """Hash every file below `folder` and write ``folder/manifest.json``; returns {relative path: sha256}."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    hashes = {path.relative_to(folder).as_posix(): files.sha256(path) for path in paths}
+    files.write_json(folder / "manifest.json", {"source": name, "files": hashes})
+    return hashes
+
+
+def read(source: str) -> dict[str, str]:
+    """{path relative to the raw folder: sha256} of a downloaded source.
+
+    Raises:
+        UserError: the source has not been downloaded, or its manifest is damaged.
+    """
+    path = layout.raw_manifest(source)
+    try:
+        hashes = json.loads(path.read_text(encoding="utf-8"))["files"]
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: source {source!r} is not downloaded; run the download step") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged; run the download step again") from error
+    return hashes
+
+
+def check(source: str, relative: str, hashes: dict[str, str]) -> None:
+    """Refuse a raw file that is not the one that was downloaded.
+
+    Raises:
+        UserError: the file is missing, was not part of the download, or has been changed since.
+    """
+    path = layout.raw(source) / relative
+    if relative not in hashes:
+        near = ", ".join(name for name in sorted(hashes) if name.endswith((".json", ".jsonl", ".gz"))) or "none"
+        raise UserError(
+            f"{path} is not part of source {source!r}; check `files` in the data set's conf "
+            f"(its annotation files are: {near})"
+        )
+    if not path.is_file():
+        raise UserError(f"{path} is gone since it was downloaded; run the download step for {source!r} again")
+    if files.sha256(path) != hashes[relative]:
+        raise UserError(
+            f"{path} is not what was downloaded (its sha256 differs from {layout.raw_manifest(source)}); "
+            f"run the download step for {source!r} again, and keep data of your own in {layout.INCOMING}"
+        )

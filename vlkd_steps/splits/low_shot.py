@@ -1,0 +1,114 @@
+"""Low-shot subsets: nested, proportional, many images before many questions of one image (PAPERS 1.3).
+
+Each image's questions are ordered by hash; all first questions precede all second ones (100 VQA
+questions by whole images would be 19 images). Within such a round, items are sorted by
+(rank in stratum + u_stratum) / stratum size. A subset is a prefix of that order, so a smaller shot is
+a subset of a larger one of the same seed, and every stratum gets its share.
+
+A subset is a function of (instances' content, shot, seed) alone: of no global random state, and not of
+the order of the rows.
+"""
+
+import hashlib
+import re
+
+import numpy as np
+import polars as pl
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.training.seeds import derive
+
+VERSION = 1
+"""Of this order. Raise it when the same data, shot and seed would give other instances."""
+
+COMMON_QUESTION_TYPES = 10
+
+
+def order(instances: pl.DataFrame, seed: int) -> pl.Series:
+    """All instance ids in the order whose prefixes are the subsets.
+
+    Args:
+        instances: columns ``instance_id, image_id, stratum`` of the training role.
+        seed: the run's seed.
+    """
+    draws = {
+        stratum: np.random.Generator(np.random.PCG64(derive(seed, "low_shot stratum", stratum))).random()
+        for stratum in instances["stratum"].unique().sort()
+    }
+    start = hashlib.sha256(f"{derive(seed, 'low_shot order')}\x1f".encode())
+
+    def two_hashes(instance_id: str) -> bytes:
+        running = start.copy()
+        running.update(instance_id.encode())
+        return running.digest()[:16]
+
+    ids = instances["instance_id"].to_list()
+    hashes = np.frombuffer(b"".join(map(two_hashes, ids)), "<u8").reshape(len(ids), 2)
+    return (
+        instances.select("instance_id", "image_id", "stratum")
+        .with_columns(
+            in_image=pl.Series(hashes[:, 0]),
+            in_stratum=pl.Series(hashes[:, 1]),
+            u=pl.col("stratum").replace_strict(draws, return_dtype=pl.Float64),
+        )
+        .sort("image_id", "in_image", "instance_id")
+        .with_columns(round=pl.int_range(pl.len()).over("image_id"))
+        .sort("round", "stratum", "in_stratum", "instance_id")
+        .with_columns(rank=pl.int_range(pl.len()).over("round", "stratum"), size=pl.len().over("round", "stratum"))
+        .with_columns(place=(pl.col("rank") + pl.col("u")) / pl.col("size"))
+        .sort("round", "place", "in_stratum", "instance_id")
+        .get_column("instance_id")
+    )
+
+
+def count(shot: str, size: int, available: int, dataset: str) -> int:
+    """How many questions a shot is.
+
+    Args:
+        shot: a number such as ``300``, a percentage such as ``1pct`` or ``0.5pct``, or ``full``.
+        size: what percentages are taken of: the official size of the training set.
+        available: how many training instances there are.
+
+    Raises:
+        UserError: the shot is none of these, is nothing, or is more than there is.
+    """
+    if shot == "full":
+        return available
+    if re.fullmatch(r"[1-9][0-9]*", shot):
+        wanted = int(shot)
+    elif match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)pct", shot):
+        share = float(match[1])
+        if not 0 < share <= 100:
+            raise UserError(f"shot {shot}: a percentage must be above 0 and at most 100")
+        wanted = round(size * share / 100)
+        if wanted == 0:
+            raise UserError(f"shot {shot}: {match[1]} % of {size} training questions of {dataset} is less than one")
+    else:
+        raise UserError(f"shot {shot!r} is no number (300), percentage (1pct) or the word full; correct grid.shot")
+    if wanted > available:
+        raise UserError(
+            f"shot {shot}: that is {wanted} questions, but {dataset} has {available} for training; "
+            "take a smaller one, or full"
+        )
+    return wanted
+
+
+def strata(instances: pl.DataFrame, task: str) -> pl.Series:
+    """The stratum of each row: VQA answer type x the ten commonest question types, entailment the label.
+
+    Args:
+        instances: columns ``answer_type, group`` of the training role.
+        task: as in the data set's conf; tasks without strata (captioning, vcr) have one.
+    """
+    if task == "entailment":
+        return instances["group"].alias("stratum")
+    if task != "vqa":
+        return pl.Series("stratum", [""] * len(instances), pl.String)
+    commonest = (
+        instances.group_by("group")
+        .len()
+        .sort(["len", "group"], descending=[True, False])
+        .head(COMMON_QUESTION_TYPES)["group"]
+    )
+    kind = pl.when(pl.col("group").is_in(commonest.implode())).then(pl.col("group")).otherwise(pl.lit("(other)"))
+    return instances.select(stratum=pl.concat_str(pl.col("answer_type"), pl.lit(" | "), kind))["stratum"]
