@@ -125,3 +125,10 @@ def direction(a: Thing, b: Thing) -> str | None:
 
 def _join(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def words() -> list[str]:
+    """The fixed words of captions, sorted: all but names, numbers and fillers."""
+    fixed = "a and something thing things shape in the row nothing cover"
+    text = " ".join([*_PREFIXES, *(story.replace("{", " {") for story in _STORIES), fixed])
+    return sorted({word for word in text.split() if "{" not in word})

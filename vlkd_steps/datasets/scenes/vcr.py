@@ -1,0 +1,173 @@
+"""Questions with four answers and four rationales in the form of VCR v1.
+
+The shapes play persons: every object's category is ``person``, so a tag says nothing about how its object
+looks, and the person-tag and pronoun rules of Ye & Kovashka (PAPERS 1.3) apply. As in the photographs'
+VCR, right choices repeat the question's tag or its pronoun more often than wrong ones: a shortcut that the
+rule sets take away.
+"""
+
+from collections.abc import Collection
+from random import Random
+from typing import Any
+
+from vlkd_steps.datasets.scenes.drawing import CELL, WIDTH, sprite_index, sprites
+from vlkd_steps.datasets.scenes.wording import PLURALS
+from vlkd_steps.datasets.scenes.world import COLORS, ROWS, SHAPES, SIDE, Pair, Scenes, Thing
+
+Token = str | list[int]
+"""A word, or a reference to objects by their indices."""
+
+KINDS = ("color", "shape", "row", "share")
+
+
+def metadata(scenes: Scenes) -> list[dict[str, Any]]:
+    """Each scene's objects as VCR's metadata: its visible shapes ordered by cell, then the cover.
+
+    Boxes are [x1, y1, x2, y2, score] in pixels, segms a list of polygons [[x, y], ...] an object.
+    """
+    corners = sprites().corners
+    index = sprite_index(scenes).tolist()
+    result = []
+    for things, kinds, cover in zip(scenes.things(), index, scenes.cover.tolist(), strict=True):
+        polygons = [_corner_list(corners[kinds[thing.cell]], thing.cell) for thing in things]
+        x, y = cover % SIDE * CELL, cover // SIDE * CELL
+        polygons.append([[x, y], [x + CELL, y], [x + CELL, y + CELL], [x, y + CELL]])
+        result.append(
+            {
+                "boxes": [_box(polygon) for polygon in polygons],
+                "height": WIDTH,
+                "names": names(len(things)),
+                "segms": [[polygon] for polygon in polygons],
+                "width": WIDTH,
+            }
+        )
+    return result
+
+
+def names(shapes: int) -> list[str]:
+    """The categories of a scene's objects."""
+    return ["person"] * shapes + ["cover"]
+
+
+def _corner_list(points: Any, cell: int) -> list[list[float]]:
+    x, y = cell % SIDE * CELL, cell // SIDE * CELL
+    return [[round(min(max(px, 0), CELL) + x, 1), round(min(max(py, 0), CELL) + y, 1)] for px, py in points.tolist()]
+
+
+def _box(polygon: list[list[float]]) -> list[float]:
+    xs, ys = zip(*polygon, strict=True)
+    return [min(xs), min(ys), max(xs), max(ys), 1.0]
+
+
+def item(things: list[Thing], pairs: Collection[Pair], random: Random) -> dict[str, Any]:
+    """One question about an object of these `pairs`: the fields of VCR's jsonl that depend on the scene alone."""
+    asked = [i for i, thing in enumerate(things) if thing.pair in pairs]
+    shared = [(i, j, by_color) for i, j, by_color in _shared(things) if i in asked or j in asked]
+    kind = random.choice(KINDS if shared else KINDS[:-1])
+    if kind == "share":
+        question, answers, rationales = _share(things, *random.choice(shared), random)
+    else:
+        question, answers, rationales = _ask(kind, things, random.choice(asked), random)
+    answer_label, rationale_label = random.randrange(4), random.randrange(4)
+    answers.insert(answer_label, answers.pop(0))
+    rationales.insert(rationale_label, rationales.pop(0))
+    return {
+        "objects": names(len(things)),
+        "question": question,
+        "question_orig": spell(question),
+        "answer_choices": answers,
+        "answer_label": answer_label,
+        "answer_orig": spell(answers[answer_label]),
+        "rationale_choices": rationales,
+        "rationale_label": rationale_label,
+        "rationale_orig": spell(rationales[rationale_label]),
+    }
+
+
+def spell(tokens: list[Token]) -> str:
+    """Tokens as VCR's ``*_orig`` text, where objects are counted from 1."""
+    words = [token if isinstance(token, str) else " and ".join(str(i + 1) for i in token) for token in tokens]
+    return " ".join(words[:-1]) + words[-1]
+
+
+def _ask(
+    kind: str, things: list[Thing], subject: int, random: Random
+) -> tuple[list[Token], list[list[Token]], list[list[Token]]]:
+    """A question about one object; right answer and right rationale come first."""
+    thing, pronoun = things[subject], random.choice(("he", "she"))
+    if kind == "color":
+        question: list[Token] = ["What", "color", "does", [subject], "wear", "?"]
+        truth, words = COLORS[thing.color], list(COLORS)
+        said = {word: ["wears", word, "."] for word in words}
+        reasons = [f"the {shape} in the {row} row" for shape in SHAPES for row in ROWS]
+        seen = [f"the {SHAPES[other.shape]} in the {ROWS[other.row]} row" for other in things]
+    elif kind == "shape":
+        question = ["What", "does", [subject], "look", "like", "?"]
+        truth, words = SHAPES[thing.shape], list(SHAPES)
+        said = {word: ["looks", "like", "a", word, "."] for word in words}
+        reasons = [f"the {color} one in the {row} row" for color in COLORS for row in ROWS]
+        seen = [f"the {COLORS[other.color]} one in the {ROWS[other.row]} row" for other in things]
+    else:
+        question = ["Where", "does", [subject], "stand", "?"]
+        truth, words = ROWS[thing.row], [*ROWS, "cover"]
+        said = {word: ["stands", "in", "the", word, "row", "."] for word in ROWS}
+        said["cover"] = ["hides", "behind", "the", "cover", "."]  # never true: what a tag names is visible
+        reasons = [f"the {color} {shape}" for color in COLORS for shape in SHAPES]
+        seen = [f"the {COLORS[other.color]} {SHAPES[other.shape]}" for other in things]
+    wrong = random.sample([word for word in words if word != truth], 3)
+    answers = [[_subject(subject, things, pronoun, word == truth, random), *said[word]] for word in [truth, *wrong]]
+    near = sorted({reason for reason in seen if reason != seen[subject]})  # true of others here
+    far = [reason for reason in reasons if reason not in seen]
+    rest = random.sample(near, min(len(near), 2))
+    rest += random.sample(far, 3 - len(rest))
+    rationales = [
+        [_subject(subject, things, pronoun, i == 0, random), "is", *reason.split(), "."]
+        for i, reason in enumerate([seen[subject], *rest])
+    ]
+    return question, answers, rationales
+
+
+def _subject(subject: int, things: list[Thing], pronoun: str, right: bool, random: Random) -> Token:
+    """Who a choice is about: right ones name the question's tag or pronoun, wrong ones often another tag."""
+    chance = random.random()
+    if right or len(things) == 1 or chance > 0.4:
+        return [subject] if random.random() < 0.6 else pronoun.capitalize()
+    return [random.choice([other for other in range(len(things)) if other != subject])]
+
+
+def _shared(things: list[Thing]) -> list[tuple[int, int, bool]]:
+    """Pairs of objects that have either their colour in common (True) or their shape (False)."""
+    return [
+        (i, j, a.color == b.color)
+        for i, a in enumerate(things)
+        for j, b in enumerate(things)
+        if i < j and (a.color == b.color) != (a.shape == b.shape)
+    ]
+
+
+def _share(
+    things: list[Thing], i: int, j: int, by_color: bool, random: Random
+) -> tuple[list[Token], list[list[Token]], list[list[Token]]]:
+    """What two objects have in common; right answer and right rationale come first."""
+    question: list[Token] = ["What", "do", [i, j], "share", "?"]
+    truth = f"are both {COLORS[things[i].color]}" if by_color else f"are both {PLURALS[things[i].shape]}"
+    claims = [f"are both {word}" for word in (*COLORS, *PLURALS)]
+    wrong = random.sample([claim for claim in claims if claim != truth], 3)
+    answers = [[_pair(i, j, claim == truth, random), *claim.split(), "."] for claim in [truth, *wrong]]
+
+    def told(a: Thing, b: Thing) -> str:
+        if by_color:
+            return f"are a {SHAPES[a.shape]} and a {SHAPES[b.shape]}"
+        return f"are {COLORS[a.color]} and {COLORS[b.color]}"
+
+    reason = told(things[i], things[j])
+    turned = told(things[j], things[i])
+    words = [f"a {shape}" for shape in SHAPES] if by_color else list(COLORS)
+    others = [f"are {a} and {b}" for a in words for b in words if a != b]
+    rest = random.sample([other for other in others if other not in (reason, turned)], 3)
+    rationales = [[_pair(i, j, claim == reason, random), *claim.split(), "."] for claim in [reason, *rest]]
+    return question, answers, rationales
+
+
+def _pair(i: int, j: int, right: bool, random: Random) -> Token:
+    return "They" if random.random() < (0.3 if right else 0.5) else [i, j]
