@@ -38,8 +38,10 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     one_of(params["experiment"], options("experiment"), f"{where}: experiment")
     preset = _hydra(f"experiment={params['experiment']}")
     grid = {**preset["grid"], **params["grid"]}
-    composed = _hydra(f"experiment={params['experiment']}", *_groups(grid, preset, where))
+    composed = _with_groups(params["experiment"], grid, preset, where)
     composed = {"experiment": params["experiment"], **composed, "grid": grid}
+    for key, value in (composed.pop("overrides", None) or {}).items():
+        _override(composed, str(key), value, f"experiment {params['experiment']}: overrides")
     for key, value in (params.get("overrides") or {}).items():
         _override(composed, str(key), value, f"{where}: overrides")
     composed["artifacts"] = needed(composed)
@@ -101,43 +103,36 @@ def one_of(value: str, valid: Iterable[str], where: str) -> None:
         raise UserError(f"{where} names {value!r}, which does not exist; {nearest(str(value), valid)}")
 
 
-def _groups(grid: Mapping[str, list[str]], preset: Mapping[str, Any], where: str) -> list[str]:
-    """Hydra overrides that add every group member which the grid's cells read."""
-    for dataset in grid["dataset"]:
-        one_of(dataset, options("dataset"), f"{where}: grid.dataset")
-    for student in grid["student"]:
-        one_of(student, options("student"), f"{where}: grid.student")
+def _with_groups(
+    experiment: str, grid: Mapping[str, list[str]], preset: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    """Compose the preset with every group member that the grid's cells read, and what those read in turn."""
     for variant in grid["variant"]:
         one_of(variant, preset["variants"], f"{where}: grid.variant")
     variants = [preset["variants"][name] for name in grid["variant"]]
-    names: dict[str, set[str]] = {
+    members = {
         "dataset": set(grid["dataset"]),
         "student": set(grid["student"]),
         "method": {variant["method"] for variant in variants},
         "teacher": {variant["teacher"] for variant in variants if variant.get("teacher")},
+        "source": set(),
     }
-    for teacher in list(names["teacher"]):
-        names["teacher"].update(_base_teachers(teacher))
-    for group in ("teacher", "student"):
-        for member in names[group]:
-            names["dataset"].update(_corpora(group, member))
-    names["source"] = {_conf("dataset", dataset)["source"] for dataset in names["dataset"]}
-    return [f"+{group}@{group}s.{name}={name}" for group in sorted(names) for name in sorted(names[group])]
-
-
-def _conf(group: str, name: str) -> dict[str, Any]:
-    one_of(name, options(group), f"conf: {group}")
-    return yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
-
-
-def _corpora(group: str, name: str) -> list[str]:
-    corpus = (_conf(group, name).get("pretrain") or {}).get("corpus")
-    return [corpus] if corpus else []
-
-
-def _base_teachers(name: str) -> list[str]:
-    base = (_conf("teacher", name).get("pretrain") or {}).get("init")
-    return [base] if base else []
+    while True:
+        for group, names in members.items():
+            for name in names:
+                field = f"grid.{group}" if group in grid else group
+                one_of(name, options(group), f"{where}: {field}")
+        groups = [f"+{group}@{group}s.{name}={name}" for group in sorted(members) for name in sorted(members[group])]
+        composed = _hydra(f"experiment={experiment}", *groups)
+        before = sum(map(len, members.values()))
+        for conf in composed.get("datasets", {}).values():
+            members["source"].add(conf["source"])
+        for conf in [*composed.get("teachers", {}).values(), *composed.get("students", {}).values()]:
+            making = conf.get("pretrain") or {}
+            members["dataset"].update([making["corpus"]] if making.get("corpus") else [])
+            members["teacher"].update([making["init"]] if making.get("init") else [])
+        if sum(map(len, members.values())) == before:
+            return {"teachers": {}, **composed}
 
 
 def _hydra(*overrides: str) -> dict[str, Any]:

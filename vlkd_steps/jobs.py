@@ -6,13 +6,20 @@ loader workers) is left out on purpose.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from vlkd_steps import layout
 from vlkd_steps.composition import nearest
 from vlkd_steps.errors import UserError
+from vlkd_steps.files import digest, sha256
 from vlkd_steps.fingerprint import fingerprint
+from vlkd_steps.sources import local
 
 Composition = Mapping[str, Any]
+ASSETS = Path(__file__).resolve().parent / "assets"
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
+PICTURES = 2000
 
 
 def download(c: Composition, source: str) -> dict[str, Any]:
@@ -140,6 +147,54 @@ def code(c: Composition, step: str, **names: str) -> str:
         return fingerprint(*modules)
     except ModuleNotFoundError as error:
         raise UserError(f"the configuration of step {step} names code that does not exist: {error}") from error
+
+
+def incoming(c: Composition, source: str) -> list[str]:
+    """The user's own files that a local source copies: inputs of its download, so that an edit is seen.
+
+    More than `PICTURES` pictures would make every parse slow; then `listing` stands for them.
+    """
+    others, pictures = _chosen(c, source)
+    return [str(path) for path in others + (pictures if len(pictures) <= PICTURES else [])]
+
+
+def listing(c: Composition, source: str) -> str:
+    """A hash over names and sizes of the pictures that are too many to be inputs one by one."""
+    _, pictures = _chosen(c, source)
+    return digest([[str(path), path.stat().st_size] for path in pictures]) if len(pictures) > PICTURES else ""
+
+
+def _chosen(c: Composition, source: str) -> tuple[list[Path], list[Path]]:
+    conf = c["sources"][source]
+    paths = local.chosen(conf) if conf["kind"] == "local" else []
+    pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+    return [path for path in paths if path not in set(pictures)], pictures
+
+
+def pretrain_inputs(c: Composition, model: str) -> list[str]:
+    """The corpus that a pre-trained model reads and the weights that it starts from, where it has them."""
+    making = c["teachers" if model in c["teachers"] else "students"][model]["pretrain"]
+    inputs = [str(layout.instances(making["corpus"]))] if making.get("corpus") else []
+    if making.get("init"):
+        inputs += made_weights(c["teachers"][making["init"]])
+    return inputs
+
+
+def made_weights(conf: Mapping[str, Any]) -> list[str]:
+    """The weights of a teacher or student that `pretrain` makes; nothing where they are shipped or fetched."""
+    return [str(layout.model_weights(conf["name"]))] if conf.get("pretrain") else []
+
+
+def shipped_weights(conf: Mapping[str, Any]) -> str:
+    """sha256 of weights that ship with the package: data, so no fingerprint of code sees them."""
+    weights = str(conf.get("weights") or "")
+    path = ASSETS / weights.removeprefix("asset:")
+    return sha256(path) if weights.startswith("asset:") and path.is_file() else ""
+
+
+def features_of(c: Composition, variant: str, dataset: str) -> list[str]:
+    teacher = c["variants"][variant].get("teacher")
+    return [str(layout.features_manifest(teacher, dataset))] if teacher else []
 
 
 def _part(conf: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ rule download:
     params:
         config=lambda wc: canonical(jobs.download(C, wc.source)),
         code=lambda wc: jobs.code(C, "download", source=wc.source),
+        listing=lambda wc: jobs.listing(C, wc.source),
     shell:
         step("download")
 
