@@ -71,6 +71,11 @@ def journal(run_folder: Path) -> Path:
     return run_folder / "journal.jsonl"
 
 
+def provenance(run_folder: Path) -> Path:
+    """Code, versions, machine and cost of the run: a side-car."""
+    return run_folder / "provenance.json"
+
+
 def run_config(run_folder: Path) -> Path:
     return run_folder / "config.yaml"
 

@@ -1,0 +1,50 @@
+"""Distances between a student's projected features and a teacher's, and the contrast of the adaptive stage."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+
+
+def layer_norm(features: Tensor) -> Tensor:
+    """LN of PAPERS 1.2: layer normalisation over the last dimension, without parameters."""
+    return functional.layer_norm(features.float(), features.shape[-1:])
+
+
+def l1(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean absolute difference over the last dimension: [..., D] -> [...]."""
+    return (student - teacher).abs().mean(-1)
+
+
+def mse(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference over the last dimension: [..., D] -> [...]."""
+    return (student - teacher).square().mean(-1)
+
+
+def cosine(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 - cosine similarity: [..., D] -> [...]."""
+    return 1.0 - functional.cosine_similarity(student, teacher, dim=-1)
+
+
+DISTANCES: dict[str, Distance] = {"l1": l1, "mse": mse, "cosine": cosine}
+
+
+def info_nce(student: Tensor, teacher: Tensor, same: Tensor, temperature: float) -> Tensor:
+    """Symmetric InfoNCE over the pairs of a batch; the positives are (student_i, teacher_i).
+
+    Args:
+        student, teacher: [B, D], normalised here to unit length.
+        same: bool [B, B], pairs that share the image or the text: no negatives (the diagonal is ignored).
+        temperature: divides the cosines.
+
+    Returns:
+        Scalar, the mean of both directions. 0 where every pair of the batch is masked.
+    """
+    cosines = functional.normalize(student.float(), dim=-1) @ functional.normalize(teacher.float(), dim=-1).T
+    own = torch.eye(len(student), dtype=torch.bool, device=student.device)
+    logits = (cosines / temperature).masked_fill(same & ~own, float("-inf"))
+    matching = torch.arange(len(student), device=student.device)
+    return (functional.cross_entropy(logits, matching) + functional.cross_entropy(logits.T, matching)) / 2

@@ -1,0 +1,22 @@
+"""The student alone: the task's loss and nothing else. The reference of every gain."""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from vlkd_steps.methods.objective import Objective
+from vlkd_steps.students.heads import task_loss
+from vlkd_steps.students.output import StudentOutput
+from vlkd_steps.training.batches import Batch
+
+
+class Finetune(Objective):
+    """L = L_task."""
+
+    needs_teacher: ClassVar[bool] = False
+
+    def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
+        return {"task": task_loss(output.logits, batch.labels)}
+
+
+METHOD = Finetune

@@ -1,0 +1,51 @@
+"""Naive distillation, the baseline of PAPERS 1.2: the student's [CLS] is drawn to the teacher's two embeddings.
+
+No selection of tokens, no weight per instance, no adaptive stage.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from vlkd_steps.methods.distances import DISTANCES, layer_norm
+from vlkd_steps.methods.objective import Objective, as_float, projection
+from vlkd_steps.students.heads import task_loss
+from vlkd_steps.students.output import StudentOutput
+from vlkd_steps.training.batches import Batch, Encoded, Lookup
+
+
+class NaiveKD(Objective):
+    """L = L_task + lambda(t) (d([CLS], LN(v)) + d([CLS], LN(u))), each through a projection of its own.
+
+    lambda(t) = lambda0, or lambda0 (1 - t/T) with ``anneal: linear``.
+    """
+
+    settings_of: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "lambda0": (int, float),
+        "anneal": ("none", "linear"),
+        "distance": tuple(DISTANCES),
+    }
+
+    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, Lookup | Tensor]:
+        images = layer_norm(as_float(store.images(data.items.image_ids)))
+        texts = layer_norm(as_float(store.texts(data.items.texts)))
+        return {"v": Lookup(images, data.items.image_rows), "u": Lookup(texts, data.items.text_rows)}
+
+    def project(self, student_width: int, extra: Mapping[str, Lookup | Tensor]) -> None:
+        self.to_image = projection(student_width, extra["v"])
+        self.to_text = projection(student_width, extra["u"])
+
+    def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
+        distance = DISTANCES[self.settings["distance"]]
+        strength = self.settings["lambda0"]
+        if self.settings["anneal"] == "linear":
+            strength *= 1 - step / self.steps
+        return {
+            "task": task_loss(output.logits, batch.labels),
+            "image": strength * distance(self.to_image(output.cls), batch.extra["v"]).mean(),
+            "text": strength * distance(self.to_text(output.cls), batch.extra["u"]).mean(),
+        }
+
+
+METHOD = NaiveKD

@@ -1,0 +1,63 @@
+"""Selected words of a text as token positions with the teacher's feature of each (PAPERS 1.2)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlkd_steps.methods.distances import layer_norm
+from vlkd_steps.methods.objective import as_float
+from vlkd_steps.training.batches import Encoded, Lookup
+
+
+def token_targets(data: Encoded, selected: Sequence[Sequence[str]], store: Any) -> tuple[Tensor, Lookup]:
+    """Where the selected words stand in each item's tokens, and what the teacher says there.
+
+    Args:
+        data: N training items.
+        selected: for each item its selected words, lower-cased; every occurrence of a word counts.
+        store: its ``word_states(text)`` gives the text's words and their states [W, H].
+
+    Returns:
+        positions: int64 [N, S], token positions, padded with -1; all wordpieces of a word are listed.
+        targets: for each position the layer-normalised state [N, S, H] of its word (padding reads some other row).
+    """
+    states: list[Tensor] = []
+    first_state: list[int] = []
+    words_of: list[list[str]] = []
+    for text in data.items.texts:
+        words, vectors = store.word_states(text)
+        first_state.append(sum(map(len, states[-1:])) + (first_state[-1] if first_state else 0))
+        words_of.append(list(words)[: len(vectors)])
+        states.append(as_float(vectors))
+    found = []
+    token_words = data.words.tolist()
+    for text, chosen in zip(data.items.text_rows.tolist(), map(set, selected), strict=True):
+        known = words_of[text]
+        found.append(
+            [
+                (position, first_state[text] + word)
+                for position, word in enumerate(token_words[text])
+                if 0 <= word < len(known) and known[word] in chosen
+            ]
+        )
+    longest = max([1, *map(len, found)])
+    positions = torch.full((len(found), longest), -1)
+    rows = torch.full((len(found), longest), -1)
+    for item, pairs in enumerate(found):
+        for slot, (position, row) in enumerate(pairs):
+            positions[item, slot], rows[item, slot] = position, row
+    return positions, Lookup(layer_norm(torch.cat(states)), rows)
+
+
+def gather_tokens(features: Tensor, positions: Tensor) -> Tensor:
+    """Features [B, T, H] at positions [B, S] (-1: any row) -> [B, S, H]."""
+    index = positions.clamp(min=0)[:, :, None].expand(-1, -1, features.shape[-1])
+    return features.gather(1, index)
+
+
+def mean_selected(distances: Tensor, positions: Tensor) -> Tensor:
+    """Mean of distances [B, S] over the positions that are not -1 -> [B]; 0 for an item that has none."""
+    valid = (positions >= 0).to(distances.dtype)
+    return (distances * valid).sum(1) / valid.sum(1).clamp(min=1)

@@ -1,0 +1,255 @@
+"""Instances as tensors: every distinct text tokenised once, every distinct image decoded once, batches by number."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.students.tokenizer import encode
+from vlkd_steps.training.seeds import derive
+
+IN_MEMORY = 1 << 30  # bytes of decoded images that one set may hold; larger sets are decoded batch by batch
+
+
+@dataclass(frozen=True)
+class Items:
+    """The instances of one split, in its order; N items over distinct images and texts.
+
+    Attributes:
+        ids: N instance ids.
+        image_ids, image_paths: of the distinct images; `image_rows` int64 [N] says which one an item shows.
+        texts: the distinct texts; `text_rows` int64 [N] says which one an item has.
+        label_ids: int64 [N, K], the classes with a score, padded with C (one past the last class).
+        label_scores: float32 [N, K], their scores in (0, 1], padded with 0.
+        labels: the C classes in index order.
+    """
+
+    ids: list[str]
+    image_ids: list[str]
+    image_paths: list[Path]
+    image_rows: Tensor
+    texts: list[str]
+    text_rows: Tensor
+    label_ids: Tensor
+    label_scores: Tensor
+    labels: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def soft_labels(self, index: Tensor | None = None) -> Tensor:
+        """Dense targets, float32 [B, C], of the items in `index` (of all, without it)."""
+        ids = self.label_ids if index is None else self.label_ids[index]
+        scores = self.label_scores if index is None else self.label_scores[index]
+        dense = torch.zeros(len(ids), len(self.labels) + 1, device=ids.device)
+        return dense.scatter_(1, ids, scores)[:, :-1]
+
+
+def read_items(instances: Path, split: Path | None, labels: Sequence[str], only: str | None = None) -> Items:
+    """Read the instances that `split` lists, in its order; without a split, those whose file group is `only`.
+
+    Raises:
+        UserError: a split that names an instance which the data set does not have.
+    """
+    frame = pl.scan_parquet(instances)
+    if split is not None:
+        ids = pl.scan_parquet(split).select("instance_id")
+        found = ids.join(frame, on="instance_id", how="left", maintain_order="left").collect()
+        lost = found.filter(pl.col("image_id").is_null())
+        if len(lost):
+            raise UserError(
+                f"{split} lists {len(lost)} instances that {instances} does not have, {lost['instance_id'][0]!r} among "
+                "them; the split is older than the instances: delete it and run snakemake again"
+            )
+    else:
+        found = (frame if only is None else frame.filter(pl.col("split") == only)).collect()
+    return from_frame(found, labels)
+
+
+def from_frame(frame: pl.DataFrame, labels: Sequence[str]) -> Items:
+    """Instances (schema in DESIGN 4) as `Items`."""
+    images = frame.unique("image_id", keep="first", maintain_order=True)
+    texts = frame["text"].unique(maintain_order=True)
+    rows = {
+        name: {v: i for i, v in enumerate(values)}
+        for name, values in (("image_id", images["image_id"]), ("text", texts))
+    }
+    soft = frame["soft_labels"].to_list()
+    pairs = [[(s["label"], s["score"]) for s in row or ()] for row in soft]
+    pairs = [
+        row or ([(hard, 1.0)] if hard is not None else []) for row, hard in zip(pairs, frame["label"], strict=True)
+    ]
+    most = max([1, *map(len, pairs)])
+    label_ids = np.full((len(pairs), most), len(labels), dtype=np.int64)
+    scores = np.zeros((len(pairs), most), dtype=np.float32)
+    for i, row in enumerate(pairs):
+        for j, (label, score) in enumerate(row):
+            label_ids[i, j], scores[i, j] = label, score
+    return Items(
+        ids=frame["instance_id"].to_list(),
+        image_ids=images["image_id"].to_list(),
+        image_paths=[Path(p) for p in images["image_path"]],
+        image_rows=torch.tensor([rows["image_id"][i] for i in frame["image_id"]], dtype=torch.int64),
+        texts=texts.to_list(),
+        text_rows=torch.tensor([rows["text"][t] for t in frame["text"]], dtype=torch.int64),
+        label_ids=torch.from_numpy(label_ids),
+        label_scores=torch.from_numpy(scores),
+        labels=list(labels),
+    )
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A table [R, ...] read through rows [N, ...]: what many items share is stored once. Row -1 reads the last one."""
+
+    table: Tensor
+    rows: Tensor
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        return self.table[self.rows[index]]
+
+    def to(self, device: torch.device) -> Self:
+        return replace(self, table=self.table.to(device), rows=self.rows.to(device))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a student and an objective see of B items.
+
+    Attributes:
+        images: uint8 [B, 3, S, S], RGB.
+        tokens, mask: int64 [B, T], cut after the longest text of the batch.
+        labels: float32 [B, C].
+        image_rows, text_rows: int64 [B]; equal numbers mean the same image, the same text.
+        extra: what the method prepared, a tensor [B, ...] per name.
+    """
+
+    images: Tensor
+    tokens: Tensor
+    mask: Tensor
+    labels: Tensor
+    image_rows: Tensor
+    text_rows: Tensor
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, for inspection."""
+        own = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return own | {f"extra.{name}": value for name, value in self.extra.items()}
+
+
+class Encoded:
+    """`Items` ready for a student: token ids and, if they fit in memory, decoded images."""
+
+    def __init__(
+        self, items: Items, tokenizer: Any, max_tokens: int, image_size: int, in_memory: int = IN_MEMORY
+    ) -> None:
+        self.items = items
+        self.tokens, self.lengths, self.words = encode(tokenizer, items.texts, max_tokens)
+        self.image_size = image_size
+        self.extra: dict[str, Lookup | Tensor] = {}
+        self.device = torch.device("cpu")
+        fits = len(items.image_paths) * 3 * image_size**2 <= in_memory
+        self.images = decode_all(items.image_paths, image_size) if fits else None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def to(self, device: torch.device) -> Self:
+        """Move what is in memory to the device that trains, so that batches are cut out there."""
+        self.device = device
+        tensors = ("image_rows", "text_rows", "label_ids", "label_scores")
+        self.items = replace(self.items, **{name: getattr(self.items, name).to(device) for name in tensors})
+        self.tokens, self.lengths = self.tokens.to(device), self.lengths.to(device)
+        self.images = None if self.images is None else self.images.to(device)
+        self.extra = {name: value.to(device) for name, value in self.extra.items()}
+        return self
+
+    def batch(self, index: Tensor) -> Batch:
+        """The items at `index`, int64 [B]."""
+        index = index.to(self.device)
+        images, texts = self.items.image_rows[index], self.items.text_rows[index]
+        lengths = self.lengths[texts]
+        tokens = self.tokens[texts][:, : int(lengths.max())]
+        mask = (torch.arange(tokens.shape[1], device=self.device) < lengths[:, None]).long()
+        return Batch(
+            images=self._pixels(images),
+            tokens=tokens,
+            mask=mask,
+            labels=self.items.soft_labels(index),
+            image_rows=images,
+            text_rows=texts,
+            extra={name: value[index] for name, value in self.extra.items()},
+        )
+
+    def _pixels(self, rows: Tensor) -> Tensor:
+        if self.images is not None:
+            return self.images[rows]
+        return decode_all([self.items.image_paths[row] for row in rows.tolist()], self.image_size).to(self.device)
+
+
+def decode_all(paths: Sequence[Path], size: int) -> Tensor:
+    """Decode images to uint8 [N, 3, size, size], RGB. Another size or shape is resized to the square (choice)."""
+    decoded = np.empty((len(paths), size, size, 3), dtype=np.uint8)
+
+    def decode(place: int) -> None:
+        decoded[place] = decode_one(paths[place], size)
+
+    with ThreadPoolExecutor(max_workers=4) as pool:  # Pillow decodes outside the interpreter's lock
+        for _ in pool.map(decode, range(len(paths)), chunksize=64):
+            pass
+    return torch.from_numpy(decoded).permute(0, 3, 1, 2).contiguous()
+
+
+def decode_one(path: Path, size: int) -> np.ndarray:
+    """One image as uint8 [size, size, 3].
+
+    Raises:
+        UserError: the file is missing or is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (size, size))  # a JPEG is decoded near the size that is needed
+            rgb = image.convert("RGB")
+        return np.asarray(rgb if rgb.size == (size, size) else rgb.resize((size, size), Image.Resampling.BICUBIC))
+    except FileNotFoundError as error:
+        raise UserError(f"image {path} is missing; the raw data are not whole: run their download again") from error
+    except (UnidentifiedImageError, OSError) as error:
+        raise UserError(f"image {path} cannot be read ({error}); replace the file or run its download again") from error
+
+
+def order(items: int, batch_size: int, seed: int) -> Callable[[int], Tensor]:
+    """The batches of a run by number: a function of (seed, number) alone, so a resumed run sees the same ones.
+
+    Epochs are joined without a gap: every batch is full, and within `items` consecutive draws each item comes once
+    per epoch.
+
+    Returns:
+        number -> int64 [batch_size].
+    """
+    if not items:
+        raise UserError("the training split is empty; choose a larger shot")
+
+    @functools.lru_cache(maxsize=4)
+    def epoch(number: int) -> Tensor:
+        generator = torch.Generator().manual_seed(derive(seed, "batches", number))
+        return torch.randperm(items, generator=generator)
+
+    def batch(number: int) -> Tensor:
+        place, taken = number * batch_size, []
+        while (missing := batch_size - sum(map(len, taken))) > 0:
+            part = epoch(place // items)[place % items :][:missing]
+            taken.append(part)
+            place += len(part)
+        return torch.cat(taken)
+
+    return batch

@@ -1,0 +1,254 @@
+"""The training loop: from the first batch to the last checkpoint, one step after the other.
+
+It minimises the sum of the named losses that a module returns, with AdamW, a linear warm-up and a linear decay to
+zero. Everything random is keyed by (seed, step): the batch of a step and its dropout do not depend on what ran
+before, so a run that was interrupted ends in the same bytes as one that was not.
+
+On TERM the step at hand is finished and saved, then `Interrupted` is raised: nothing is computed twice. After kill -9
+the run goes on from the last checkpoint. A loss that is not a number ends the run with the batch saved for inspection.
+
+Side-cars in the checkpoint folder: ``last.safetensors`` (model, optimizer, progress) every `checkpoint_every` steps
+and at the end; ``best.safetensors`` (model) whenever the dev score rises. The best one is for looking; the last one is
+the result.
+"""
+
+import difflib
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vlkd_steps import files
+from vlkd_steps.errors import UserError
+from vlkd_steps.step import log
+from vlkd_steps.training import checkpoint
+from vlkd_steps.training.batches import Batch
+from vlkd_steps.training.interruption import StopRequest
+from vlkd_steps.training.seeds import derive
+
+WINDOW = 25  # steps whose mean makes one point of a curve
+QUIET = 5.0  # seconds between two lines of progress
+HARDWARE = ("threads", "precision", "device")  # read by hardware.py
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a run is optimised. `warmup` is a share of `steps`; a step is one update, of `accumulation` batches."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 2.0
+    accumulation: int = 1
+    evaluate_every: int = 0
+    checkpoint_every: int = 250
+    head_multiplier: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.98)  # UNITER's (PAPERS 3, stated)
+
+    @classmethod
+    def of(cls, training: Mapping[str, Any]) -> Self:
+        """The recipe in a configuration's ``training``.
+
+        Raises:
+            UserError: a key that is not known, a value that is no positive number.
+        """
+        known = {f.name for f in fields(cls)}
+        for key, value in training.items():
+            if key not in known and key not in HARDWARE:
+                near = difflib.get_close_matches(key, [*known, *HARDWARE], n=1)
+                raise UserError(
+                    f"training has no key {key!r}; "
+                    + (f"did you mean {near[0]!r}?" if near else f"it has {sorted(known)}")
+                )
+            if key in ("steps", "batch_size", "accumulation", "checkpoint_every") and not (
+                isinstance(value, int) and value > 0
+            ):
+                raise UserError(f"training.{key} is {value!r}; write a whole number above 0")
+            if key in ("learning_rate", "clip", "head_multiplier") and not (
+                isinstance(value, int | float) and value > 0
+            ):
+                raise UserError(f"training.{key} is {value!r}; write a number above 0")
+        missing = [key for key in ("steps", "batch_size", "learning_rate") if key not in training]
+        if missing:
+            raise UserError(
+                f"training.{missing[0]} is missing; give it in the preset or in params.yaml under overrides"
+            )
+        own = {key: tuple(value) if key == "betas" else value for key, value in training.items() if key in known}
+        return cls(**own)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: linear from 0 over the warm-up, then linear to 0 at the end."""
+        warm = self.warmup * self.steps
+        if step < warm:
+            return self.learning_rate * (step + 1) / (warm + 1)
+        return self.learning_rate * (self.steps - step) / max(1.0, self.steps - warm)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run leaves what it is about: side-cars, name, and who wants to know.
+
+    Attributes:
+        checkpoints: folder of the side-cars.
+        inspection: file for the batch of a loss that is not a number.
+        key: content key, by which a checkpoint is known as this run's own.
+        label: begins every line of progress.
+        tell: called with an event's name and fields, for the journal.
+    """
+
+    checkpoints: Path
+    inspection: Path
+    key: str
+    label: str
+    tell: Callable[..., None]
+
+
+def train(
+    model: nn.Module,
+    batch: Callable[[int], Batch],
+    recipe: Recipe,
+    place: Place,
+    seed: int,
+    accelerator: Accelerator,
+    stop: StopRequest,
+    evaluate: Callable[[], dict[str, float]] | None = None,
+    epoch_steps: float = 1.0,
+) -> nn.Module:
+    """Train `model` to the recipe's last step, going on from its last checkpoint.
+
+    Args:
+        model: ``model(batch, step)`` returns scalar losses by name; ``task`` is the task's own.
+        batch: the batch of a number, the same at every call; step s takes numbers s * accumulation and following.
+        evaluate: dev metrics of the model as it stands, the first one decides which is best; called in evaluation mode.
+        epoch_steps: steps that make one epoch, for the journal.
+
+    Raises:
+        Interrupted: told to stop; all is saved.
+        UserError: a loss is not a number.
+    """
+    optimizer = adamw(model, recipe)
+    last, best = place.checkpoints / "last.safetensors", place.checkpoints / "best.safetensors"
+    model.to(accelerator.device)
+    fresh: dict[str, Any] = {"step": 0, "best": None, "dev": None, "window": {}}
+    progress = checkpoint.load(last, place.key, model, optimizer) or fresh
+    bare, (model, optimizer) = model, accelerator.prepare(model, optimizer)
+    started, first, spoke = time.monotonic(), progress["step"], time.monotonic() - QUIET
+    model.train()
+
+    for step in range(progress["step"], recipe.steps):
+        begun = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(step) * group["multiplier"]
+        torch.manual_seed(derive(seed, "dropout", step))
+        due = {
+            "evaluation": bool(evaluate and recipe.evaluate_every and (step + 1) % recipe.evaluate_every == 0),
+            "checkpoint": (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps,
+        }
+        values: dict[str, float] = {}
+        for number in range(step * recipe.accumulation, (step + 1) * recipe.accumulation):
+            losses: dict[str, Tensor] = model(batch(number), step)
+            total = torch.stack(list(losses.values())).sum() / recipe.accumulation
+            if not math.isfinite(total.item()):
+                raise not_finite(step, losses, batch(number), place)
+            if due["evaluation"] and number == step * recipe.accumulation:
+                values.update(gradient_ratio(losses, bare))
+            accelerator.backward(total)
+            for name, loss in losses.items():
+                values[f"loss/{name}"] = values.get(f"loss/{name}", 0.0) + loss.item() / recipe.accumulation
+        values["loss"] = sum(value for name, value in values.items() if name.startswith("loss/"))
+        norm = accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
+        values["gradient_norm"] = float(norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        values["step_ms"] = 1000 * (time.perf_counter() - begun)
+
+        # The window is part of the progress, so that the curve of a resumed run has no seam.
+        window = progress["window"]
+        for name, value in values.items():
+            total_so_far, count = window.get(name, (0.0, 0))
+            window[name] = (total_so_far + value, count + 1)
+        progress["step"] = step + 1
+        if (step + 1) % WINDOW == 0 or step + 1 == recipe.steps:
+            means = {name: total_so_far / count for name, (total_so_far, count) in window.items()}
+            means["learning_rate"] = recipe.rate(step)
+            place.tell("metrics", step=step + 1, epoch=round((step + 1) / epoch_steps, 3), metrics=means)
+            progress["window"] = {}
+        if due["evaluation"] and evaluate is not None:
+            model.eval()
+            with torch.inference_mode():
+                metrics = evaluate()
+            model.train()
+            progress["dev"] = next(iter(metrics.values()))
+            place.tell("evaluation", step=step + 1, set="dev", metrics=metrics)
+            if progress["best"] is None or progress["dev"] > progress["best"][1]:
+                progress["best"] = [step + 1, progress["dev"]]
+                with files.atomic(best) as temporary:
+                    save_file({n: t.detach().cpu().contiguous() for n, t in bare.state_dict().items()}, temporary)
+        if due["checkpoint"] or stop:
+            checkpoint.save(last, place.key, bare, optimizer, progress)
+        if time.monotonic() - spoke >= QUIET or step + 1 == recipe.steps:
+            spoke = time.monotonic()
+            left = (spoke - started) / (step + 1 - first) * (recipe.steps - step - 1)
+            dev = "" if progress["dev"] is None else f"  dev {progress['dev']:.1f}"
+            log.info(
+                f"[{place.label}] step {step + 1}/{recipe.steps}  loss {values['loss']:.3f}{dev}"
+                f"  left {int(left) // 60}:{int(left) % 60:02d}"
+            )
+        if step + 1 < recipe.steps:
+            stop.raise_if_set()
+    return bare.eval()
+
+
+def adamw(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW without weight decay on biases and LayerNorms, the head's rate times `head_multiplier`."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((parameter.ndim > 1, ".head." in f".{name}"), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "weight_decay": recipe.weight_decay if decays else 0.0,
+                "multiplier": recipe.head_multiplier if head else 1.0,
+            }
+            for (decays, head), parameters in groups.items()
+        ],
+        lr=recipe.learning_rate,
+        betas=recipe.betas,
+        fused=True,
+    )
+
+
+def gradient_ratio(losses: Mapping[str, Tensor], model: nn.Module) -> dict[str, float]:
+    """Norm of the distillation terms' gradient over that of the task's: how far a lambda carries on this task."""
+    others = [loss for name, loss in losses.items() if name != "task"]
+    if "task" not in losses or not others:
+        return {}
+    parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def norm(loss: Tensor) -> float:
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        return math.sqrt(sum(float(g.square().sum()) for g in gradients if g is not None))
+
+    return {"gradient_ratio": norm(torch.stack(others).sum()) / max(norm(losses["task"]), 1e-12)}
+
+
+def not_finite(step: int, losses: Mapping[str, Tensor], batch: Batch, place: Place) -> UserError:
+    """The error for a loss that is not a number; saves the batch that caused it."""
+    with files.atomic(place.inspection) as temporary:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in batch.tensors().items()}, temporary)
+    values = ", ".join(f"{name} {loss.item():g}" for name, loss in losses.items())
+    return UserError(
+        f"[{place.label}] the loss of step {step + 1} is not a finite number ({values}); its batch is kept in "
+        f"{place.inspection}. Lower training.learning_rate or the method's lambda0, or look for bad values in the features"
+    )

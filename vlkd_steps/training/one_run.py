@@ -1,0 +1,207 @@
+"""A training run from its seed to its predictions: student, method, data and teacher put together for the loop."""
+
+import contextlib
+import importlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from vlkd_steps import files, layout
+from vlkd_steps.errors import UserError
+from vlkd_steps.methods import objective
+from vlkd_steps.step import log
+from vlkd_steps.teachers.store import FeatureStore
+from vlkd_steps.tracking import provenance
+from vlkd_steps.tracking.journal import Journal, next_attempt
+from vlkd_steps.training import hardware, loop, predict
+from vlkd_steps.training.batches import Encoded, order, read_items
+from vlkd_steps.training.interruption import Interrupted, StopRequest, stop_request
+from vlkd_steps.training.seeds import derive
+from vlkd_steps.training.workplace import Workplace
+
+
+def train_seeds(config: Mapping[str, Any]) -> int:
+    """Train and predict every unfinished seed of a `distill` job, one after the other in this process.
+
+    Returns:
+        0, or 128 + the signal's number when told to stop (143 for TERM): the next start goes on from there.
+    """
+    recipe = loop.Recipe.of(config["training"])
+    accelerator = hardware.accelerator(config["training"])
+    data = DataSet(config["dataset"]["name"], accelerator.device)
+    with stop_request() as stop:
+        for seed in config["seeds"]:
+            place = Workplace.of(config, seed)
+            if place.finished():
+                continue
+            try:
+                with place.lock(), recorded(place, accelerator) as journal:
+                    if not place.trained():
+                        train(place, recipe, data, accelerator, stop, journal)
+                    answer(place, data, accelerator, stop)
+            except Interrupted as interruption:
+                log.info(f"[{label(place.config)}] {interruption}")
+                return interruption.exit_status
+    return 0
+
+
+class DataSet:
+    """The splits of a data set as a student reads them; evaluation sets are encoded once for all seeds of a job."""
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.name = name
+        self.device = device
+        self.labels: list[str] = json.loads(layout.labels(name).read_text(encoding="utf-8"))
+        self._evaluation: dict[str, Encoded] = {}
+
+    def training(self, config: Mapping[str, Any], student: Any) -> Encoded:
+        """The training split of one seed, on the CPU: its features are still to be looked up."""
+        return self._encode(layout.train_split(self.name, config["shot"], config["seed"]), student)
+
+    def evaluation(self, name: str, student: Any) -> Encoded:
+        if name not in self._evaluation:
+            self._evaluation[name] = self._encode(layout.eval_split(self.name, name), student).to(self.device)
+        return self._evaluation[name]
+
+    def _encode(self, split: Any, student: Any) -> Encoded:
+        items = read_items(layout.instances(self.name), split, self.labels)
+        return Encoded(items, student.tokenizer, student.max_tokens, student.image_size)
+
+
+def train(
+    place: Workplace,
+    recipe: loop.Recipe,
+    data: DataSet,
+    accelerator: Accelerator,
+    stop: StopRequest,
+    journal: Journal,
+) -> None:
+    """Train one seed and keep its weights in the work folder; the objective's projections are dropped here."""
+    config, seed = place.config, place.config["seed"]
+    student = architecture(config).build(config["student"], data.labels, seed)
+    parameters = sum(p.numel() for p in student.parameters())
+    training_set = data.training(config, student)
+    model = distillation(config, student, training_set, recipe, seed)
+    training_set.to(accelerator.device)
+    numbered = order(len(training_set), recipe.batch_size, seed)
+
+    def evaluate() -> dict[str, float]:
+        return {"accuracy": predict.accuracy(model.student, data.evaluation("dev", student), accelerator)}
+
+    loop.train(
+        model,
+        lambda number: training_set.batch(numbered(number)),
+        recipe,
+        loop.Place(
+            checkpoints=place.checkpoints,
+            inspection=place.folder / "work" / "nan_batch.safetensors",
+            key=place.key,
+            label=label(config),
+            tell=journal.append,
+        ),
+        seed,
+        accelerator,
+        stop,
+        evaluate=evaluate if "dev" in place.sets else None,
+        epoch_steps=len(training_set) / (recipe.batch_size * recipe.accumulation),
+    )
+    architecture(config).save(student, place.model)
+    place.describe(student_parameters=parameters, precision=precision(accelerator), train_items=len(training_set))
+
+
+def distillation(
+    config: Mapping[str, Any], student: Any, training_set: Encoded, recipe: loop.Recipe, seed: int
+) -> objective.Distillation:
+    """The student with its method's objective, whose tensors now stand in ``training_set.extra``."""
+    method = objective.create(config["method"], recipe.steps)
+    store = None
+    if method.needs_teacher:
+        if not config.get("teacher"):
+            raise UserError(f"variant {config['variant']}: method {config['method']['name']} needs a teacher; name one")
+        store = FeatureStore.open(layout.features(config["teacher"]["name"], config["dataset"]["name"]))
+    training_set.extra = method.prepare(training_set, store, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "projections"))
+        method.project(student.width, training_set.extra)
+    return objective.Distillation(student, method)
+
+
+def answer(place: Workplace, data: DataSet, accelerator: Accelerator, stop: StopRequest) -> None:
+    """Predict every evaluation set that has no predictions yet, with the weights as they were kept."""
+    student: nn.Module | None = None
+    for name in place.unpredicted():
+        stop.raise_if_set()
+        if student is None:
+            student = architecture(place.config).load(place.model).to(accelerator.device)
+        predict.write_predictions(student, data.evaluation(name, student), place.predictions(name), accelerator, stop)
+
+
+@contextlib.contextmanager
+def recorded(place: Workplace, accelerator: Accelerator) -> Iterator[Journal]:
+    """Journal an attempt from its start to its end, and leave the run's provenance when it ends well."""
+    path, started = layout.journal(place.folder), time.monotonic()
+    hardware_facts = {
+        "device": str(accelerator.device),
+        "precision": precision(accelerator),
+        "threads": torch.get_num_threads(),
+    }
+    with Journal(path) as journal:
+        journal.append(
+            "start", run_key=place.run_key, attempt=next_attempt(path, place.run_key), **facts(place, accelerator)
+        )
+        try:
+            yield journal
+        except Interrupted as interruption:
+            journal.append("interrupted", reason=str(interruption))
+            raise
+        except BaseException:
+            journal.append("end", status="FAILED", seconds=round(time.monotonic() - started, 3))
+            raise
+        cost = {"seconds": round(time.monotonic() - started, 3), "peak_mib": provenance.peak_mib()}
+        files.write_json(layout.provenance(place.folder), provenance.collect(**hardware_facts, **cost))
+        journal.append("end", status="FINISHED", **cost)
+
+
+def facts(place: Workplace, accelerator: Accelerator) -> dict[str, Any]:
+    """What the journal's ``start`` tells of a run: tags, parameters, data sets with their digests."""
+    config = place.config
+    name = config["dataset"]["name"]
+    tags = {
+        "experiment": config["experiment"],
+        "dataset": name,
+        "student": config["student"]["name"],
+        "teacher": config["teacher"]["name"] if config.get("teacher") else None,
+        "method": config["method"]["name"],
+        "variant": config["variant"],
+        "shot": str(config["shot"]),
+        "seed": config["seed"],
+        "git_commit": provenance.git()["commit"],
+        "split_hash": place.identity["split"],
+        "feature_key": place.identity["features"],
+        "device": str(accelerator.device),
+    }
+    datasets = [{"name": f"{name} train-{config['shot']}", "digest": place.identity["split"], "context": "training"}]
+    datasets += [{"name": f"{name} {s}", "digest": ids, "context": "evaluation"} for s, ids in place.sets.items()]
+    params = {key: config[key] for key in ("student", "method", "teacher", "training") if config.get(key)}
+    return {"tags": tags, "params": params, "datasets": datasets}
+
+
+def architecture(config: Mapping[str, Any]) -> ModuleType:
+    """The module of the student's kind, with `build`, `save` and `load`."""
+    return importlib.import_module(f"vlkd_steps.students.{config['student']['kind']}")
+
+
+def precision(accelerator: Accelerator) -> str:
+    return "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
+
+
+def label(config: Mapping[str, Any]) -> str:
+    """How a run is called in lines of progress."""
+    names = config["dataset"]["name"], config["student"]["name"], config["variant"], config["shot"]
+    return f"distill {' '.join(map(str, names))} s{config['seed']}"

@@ -1,0 +1,73 @@
+"""A trained student's answers to an evaluation set, in large batches, kept up to the item when told to stop."""
+
+from pathlib import Path
+
+import polars as pl
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from vlkd_steps import files
+from vlkd_steps.training.batches import Encoded
+from vlkd_steps.training.interruption import StopRequest
+
+BATCH = 256
+
+
+def logits(student: nn.Module, data: Encoded, index: Tensor, accelerator: Accelerator) -> Tensor:
+    """Class scores of the items at `index`, float32 [B, C]."""
+    batch = data.batch(index)
+    with torch.inference_mode(), accelerator.autocast():
+        return student(batch.images, batch.tokens, batch.mask).logits.float()
+
+
+def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> float:
+    """Mean soft score of the best answer, in per cent.
+
+    Entailment: the accuracy. VQA: the official one but for answers outside the vocabulary and the evaluator's
+    leave-one-out; good enough to follow a training, the table has the official one.
+    """
+    total = 0.0
+    for index in by_length(data).split(BATCH):
+        best = logits(student, data, index, accelerator).argmax(1, keepdim=True)
+        total += data.items.soft_labels(index.to(data.device)).gather(1, best).sum().item()
+    return 100 * total / len(data)
+
+
+def by_length(data: Encoded) -> Tensor:
+    """The items in order of their text's length, so that a batch holds little padding."""
+    return data.lengths.cpu()[data.items.text_rows.cpu()].argsort(stable=True)
+
+
+def write_predictions(
+    student: nn.Module, data: Encoded, path: Path, accelerator: Accelerator, stop: StopRequest
+) -> None:
+    """Write ``instance_id, prediction, answer, probability`` (sigmoid of the class's score) in the split's order.
+
+    Raises:
+        Interrupted: told to stop; what was predicted lies beside `path` and is not predicted again.
+    """
+    partial = path.with_suffix(".partial.parquet")
+    done = pl.read_parquet(partial).to_torch() if partial.is_file() else torch.zeros(0, 2, dtype=torch.float64)
+    places = by_length(data)
+    for index in places[len(done) :].split(BATCH):
+        scores, best = logits(student, data, index, accelerator).max(1)
+        done = torch.cat([done, torch.stack([best.double(), scores.sigmoid().double()], dim=1).cpu()])
+        if stop and len(done) < len(data):
+            with files.atomic(partial) as temporary:
+                pl.DataFrame(done.numpy(), schema=["prediction", "probability"]).write_parquet(temporary)
+            stop.raise_if_set()
+    rows = torch.empty_like(done)
+    rows[places] = done
+    classes = rows[:, 0].long().tolist()
+    frame = pl.DataFrame(
+        {
+            "instance_id": data.items.ids,
+            "prediction": pl.Series(classes, dtype=pl.Int64),
+            "answer": pl.Series([data.items.labels[c] for c in classes], dtype=pl.String),
+            "probability": pl.Series(rows[:, 1].tolist(), dtype=pl.Float64),
+        }
+    )
+    with files.atomic(path) as temporary:
+        frame.write_parquet(temporary)
+    partial.unlink(missing_ok=True)

@@ -1,0 +1,137 @@
+"""Pre-train a tiny ViLT from scratch by masked language modelling and image-text matching (Kim et al. 2021).
+
+The corpus is a data set of captions whose instances `prepare` has written. Each step shows every pair of the batch
+twice: its caption with masked words beside its image (MLM), and its caption beside its own or, for a share of the
+pairs, another item's image (ITM). Writes a folder for `ViltModel.from_pretrained`, its curve, and the weights last.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vlkd_steps import files, layout
+from vlkd_steps.errors import UserError
+from vlkd_steps.students import vilt
+from vlkd_steps.tracking.journal import Journal, curves, read
+from vlkd_steps.training import hardware, loop
+from vlkd_steps.training.batches import Batch, Encoded, order, read_items
+from vlkd_steps.training.interruption import Interrupted, stop_request
+from vlkd_steps.training.seeds import derive
+
+OWN = ("corpus", "split", "seed", "mask_rate", "mismatched")  # of `pretrain:`; the rest is the recipe
+IGNORED = -100  # cross_entropy's mark for a token that is not predicted
+
+
+class MaskedLanguageAndMatching(nn.Module):
+    """A ViLT student with the two heads of its pre-training; gives the losses ``mlm`` and ``itm``.
+
+    Args:
+        student: its classifier head is not used.
+        seed: what is masked and mismatched at a step is a function of (seed, step).
+    """
+
+    def __init__(self, student: vilt.ViltStudent, mask_rate: float, mismatched: float, seed: int) -> None:
+        super().__init__()
+        config = student.vilt.config
+        self.student, self.mask_rate, self.mismatched, self.seed = student, mask_rate, mismatched, seed
+        self.transform = nn.Sequential(
+            nn.Linear(config.hidden_size, config.hidden_size), nn.GELU(), nn.LayerNorm(config.hidden_size, eps=1e-12)
+        )
+        self.word_bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.matching = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(derive(self.seed, "masks", step))
+        masked, words = self.mask_words(batch.tokens.cpu(), batch.mask.cpu(), generator)
+        images, matches = self.swap_images(batch, generator)
+        device = batch.tokens.device
+        # Both tasks in one pass: one large batch costs less than two small ones.
+        output = self.student(
+            torch.cat([batch.images, images]),
+            torch.cat([masked.to(device), batch.tokens]),
+            torch.cat([batch.mask, batch.mask]),
+        )
+        here = words != IGNORED
+        states = self.transform(output.text[: len(words)][here.to(device)])
+        table = self.student.vilt.embeddings.text_embeddings.word_embeddings.weight
+        # With tied embeddings, as BERT and ViLT; a batch without a masked word gives 0, not NaN.
+        scores = functional.linear(states, table, self.word_bias)
+        mlm = functional.cross_entropy(scores, words[here].to(device), reduction="sum") / here.sum().clamp(min=1)
+        itm = functional.cross_entropy(self.matching(output.pooled[len(words) :]), matches.to(device))
+        return {"mlm": mlm, "itm": itm}
+
+    def mask_words(self, tokens: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """BERT's masking of int64 [B, T]: the changed tokens, and the words to predict (`IGNORED` elsewhere)."""
+        tokenizer = self.student.tokenizer
+        special = torch.tensor(tokenizer.all_special_ids)
+        chosen = (torch.rand(tokens.shape, generator=generator) < self.mask_rate) & mask.bool()
+        chosen &= ~torch.isin(tokens, special)
+        kind = torch.rand(tokens.shape, generator=generator)
+        others = torch.randint(len(tokenizer), tokens.shape, generator=generator)
+        changed = torch.where(chosen & (kind < 0.8), tokenizer.mask_token_id, tokens)
+        changed = torch.where(chosen & (kind >= 0.8) & (kind < 0.9), others, changed)
+        return changed, torch.where(chosen, tokens, IGNORED)
+
+    def swap_images(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images of which a share are the next item's, and whether each still matches its caption (1) or not (0)."""
+        swap = torch.rand(len(batch.images), generator=generator) < self.mismatched
+        other = batch.image_rows.roll(1).cpu() != batch.image_rows.cpu()
+        swap &= other & (batch.text_rows.roll(1).cpu() != batch.text_rows.cpu())
+        images = torch.where(swap.to(batch.images.device)[:, None, None, None], batch.images.roll(1, 0), batch.images)
+        return images, (~swap).long()
+
+
+def pretrain(config: Mapping[str, Any]) -> None:
+    """Pre-train the student ``config`` (`conf/student/*.yaml` with a ``pretrain`` section) on its corpus.
+
+    Writes ``models/<name>/``: ``config.json`` and ``model.safetensors`` as `save_pretrained` does, tokenizer files,
+    ``curve.json`` (points of step, losses). Resumes after an interruption.
+
+    Raises:
+        UserError: no such corpus or file group, or a key of ``pretrain`` that is not known.
+        SystemExit: told to stop, after saving (143 for TERM).
+    """
+    name, settings = config["name"], config["pretrain"]
+    recipe = loop.Recipe.of({key: value for key, value in settings.items() if key not in OWN})
+    accelerator = hardware.accelerator(settings)
+    corpus = layout.instances(settings["corpus"])
+    if not corpus.is_file():
+        raise UserError(f"student {name}: pretrain.corpus: {corpus} is missing; make it: snakemake --cores 1 {corpus}")
+    items = read_items(corpus, None, [], only=settings.get("split"))
+    if not len(items):
+        raise UserError(f"student {name}: pretrain.split: {corpus} has no file group {settings.get('split')!r}")
+
+    seed = settings["seed"]
+    student = vilt.build({**config, "pretrained": False}, ["unused"], seed)
+    data = Encoded(items, student.tokenizer, student.max_tokens, student.image_size).to(accelerator.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "pre-training heads"))
+        model = MaskedLanguageAndMatching(student, settings["mask_rate"], settings["mismatched"], seed)
+    numbered = order(len(data), recipe.batch_size, seed)
+    folder = layout.model(name)
+    work = folder / "work"
+    key = files.digest([config, files.sha256(corpus)])
+    history = work / f"{key[:16]}.jsonl"
+    with stop_request() as stop, Journal(history) as journal:
+        place = loop.Place(work, work / "nan_batch.safetensors", key, f"pretrain {name}", journal.append)
+        try:
+            loop.train(model, lambda n: data.batch(numbered(n)), recipe, place, seed, accelerator, stop)
+        except Interrupted as interruption:
+            raise SystemExit(interruption.exit_status) from interruption
+    write(student, folder, {name: points for name, points in curves(read(history)).items() if name.startswith("loss")})
+
+
+def write(student: vilt.ViltStudent, folder: Path, curve: Mapping[str, Mapping[int, float]]) -> None:
+    """Write what `vilt.build` and transformers load, the weights last: their presence says that the folder is whole."""
+    student.tokenizer.save_pretrained(folder)
+    student.vilt.config.architectures = ["ViltModel"]
+    student.vilt.config.save_pretrained(folder)
+    files.write_json(folder / "curve.json", {name: list(map(list, points.items())) for name, points in curve.items()})
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in student.vilt.state_dict().items()}
+    with files.atomic(layout.model_weights(folder.name)) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})

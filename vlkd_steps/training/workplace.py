@@ -1,0 +1,208 @@
+"""The undeclared ``work/`` folder of a run, where results are made and kept, and how they become declared outputs.
+
+Snakemake deletes declared outputs on every rerun, so what must survive is kept here, under a content key: the hash of
+all that can change a byte of the result. `publish` copies it to the declared places, again whenever it is asked.
+Nothing here imports torch: a seed that is finished costs no second.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from vlkd_steps import files, layout
+from vlkd_steps.errors import UserError
+from vlkd_steps.fingerprint import fingerprint
+
+NO_BYTE = ("device", "checkpoint_every")  # of training: what cannot change a byte on one type of machine
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """One seed's run.
+
+    Attributes:
+        config: the job's configuration with ``seed`` instead of ``seeds``.
+        folder: the run folder.
+        identity: what the content key was made of.
+        sets: evaluation set -> sha256 of its instance ids.
+    """
+
+    config: dict[str, Any]
+    folder: Path
+    identity: dict[str, Any]
+    sets: dict[str, str]
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], seed: int) -> Self:
+        """The workplace of one seed of a `distill` job.
+
+        Raises:
+            UserError: a split, feature store or pre-trained model that the job needs is missing.
+        """
+        dataset, student, method = config["dataset"], config["student"], config["method"]
+        own = {key: value for key, value in config.items() if key != "seeds"} | {"seed": seed}
+        folder = layout.run(
+            config["experiment"], dataset["name"], student["name"], config["variant"], config["shot"], seed
+        )
+        split = manifest(layout.train_split(dataset["name"], config["shot"], seed))
+        teacher = config.get("teacher")
+        weights = layout.model_weights(student["name"]) if student.get("pretrained") else None
+        words = student.get("vocabulary") or ""
+        modules = [
+            "vlkd_steps.distill",
+            f"vlkd_steps.students.{student['kind']}",
+            f"vlkd_steps.methods.{method['name']}",
+        ]
+        if words and not words.endswith(".txt"):
+            modules.append(f"vlkd_steps.datasets.{words}.vocabulary")
+        try:
+            code = fingerprint(*modules)
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"run {folder}: {error}; correct student.kind, student.vocabulary or method.name"
+            ) from error
+        # What does not change a trained byte stays out: where it runs, and which sets are evaluated afterwards.
+        relevant = {key: value for key, value in own.items() if key not in ("experiment", "variant", "dataset")}
+        relevant["dataset"] = {"name": dataset["name"], "task": dataset["task"]}
+        relevant["training"] = {key: value for key, value in config["training"].items() if key not in NO_BYTE}
+        identity = {
+            "config": relevant,
+            "split": split["sha256"],
+            "instances": split["source"],
+            "features": feature_key(teacher["name"], dataset["name"]) if teacher else None,
+            "weights": initial_weights(weights) if weights else None,
+            "words": word_list(words) if words.endswith(".txt") else None,
+            "code": code,
+        }
+        sets = {
+            name: manifest(layout.eval_split(dataset["name"], name))["sha256"] for name in dataset["evaluation_sets"]
+        }
+        return cls(own, folder, identity, sets)
+
+    @property
+    def key(self) -> str:
+        """The content key: equal keys, equal bytes on one type of machine."""
+        return files.digest(self.identity)
+
+    @property
+    def run_key(self) -> str:
+        """By which tracking knows the run: 16 hex digits over run folder and content key."""
+        return files.digest({"run": str(self.folder), "key": self.key})[:16]
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work" / self.key[:16]
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        return self.work / "model.safetensors"
+
+    @property
+    def description(self) -> Path:
+        return self.work / "config.yaml"
+
+    def predictions(self, evaluation_set: str) -> Path:
+        """Named by the set's ids as well: a set that was cut anew is predicted anew."""
+        return self.work / "predictions" / f"{evaluation_set}-{self.sets[evaluation_set][:12]}.parquet"
+
+    def unpredicted(self) -> list[str]:
+        """The evaluation sets that have no predictions yet."""
+        return [name for name in self.sets if not self.predictions(name).is_file()]
+
+    def trained(self) -> bool:
+        return self.model.is_file() and self.description.is_file()
+
+    def finished(self) -> bool:
+        return self.trained() and not self.unpredicted()
+
+    def describe(self, **more: Any) -> None:
+        """Write the resolved configuration; with it the training counts as done."""
+        hashes = {name: value for name, value in self.identity.items() if name != "config"}
+        content = {**self.config, "run_key": self.run_key, "content_key": self.key, "made_of": hashes, **more}
+        plain = json.loads(files.canonical(content))
+        files.write_text(self.description, yaml.safe_dump(plain, sort_keys=True, allow_unicode=True))
+
+    def publish(self) -> None:
+        """Copy the results to the declared places, whole or not at all."""
+        outputs = {self.model: self.folder / "model.safetensors", self.description: layout.run_config(self.folder)}
+        outputs |= {self.predictions(name): layout.predictions(self.folder, name) for name in self.sets}
+        with self.lock():
+            for source, target in outputs.items():
+                with files.atomic(target) as temporary:
+                    shutil.copyfile(source, temporary)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run folder for this process; the lock dies with the process, however that ends.
+
+        Raises:
+            UserError: another process holds it.
+        """
+        path = self.folder / "work" / "lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+", encoding="utf-8") as stream:
+            try:
+                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                stream.seek(0)
+                raise UserError(
+                    f"{self.folder} is in use by another process ({stream.read().strip() or 'unknown'}); "
+                    "wait until it ends, or end it"
+                ) from error
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+            stream.flush()
+            yield
+
+
+def unfinished(config: Mapping[str, Any]) -> list[int]:
+    """The seeds of a job that still have something to train or to predict."""
+    return [seed for seed in config["seeds"] if not Workplace.of(config, seed).finished()]
+
+
+def manifest(split: Path) -> dict[str, Any]:
+    """The manifest beside a split: sha256 of its ids, its source's hash, counts."""
+    return _json(layout.split_manifest(split), "the split")
+
+
+def feature_key(teacher: str, dataset: str) -> str:
+    """The content key of the teacher's features of a data set."""
+    return _json(layout.features_manifest(teacher, dataset), "the teacher's features")["key"]
+
+
+def word_list(name: str) -> str:
+    """sha256 of a student's own vocabulary file."""
+    try:
+        return files.sha256(Path(name))
+    except OSError as error:
+        raise UserError(f"student.vocabulary: cannot read {name}: {error.strerror}; name a text file of words") from error
+
+
+def initial_weights(path: Path) -> str:
+    """sha256 of a pre-trained student's weights."""
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing: the student's pre-training has not run; make it: snakemake --cores 1 {path}"
+        )
+    return files.sha256(path)
+
+
+def _json(path: Path, what: str) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: {what} has not been made; make it: snakemake --cores 1 {path}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}); delete it and run snakemake again") from error
