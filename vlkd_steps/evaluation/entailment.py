@@ -1,6 +1,6 @@
 """Accuracy of visual entailment (SNLI-VE): three classes, plain, per class, and averaged over the classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -39,3 +39,8 @@ class Scorer:
             "macro_accuracy": round(sum(classes.values()) / len(classes), 2),
             "by_label": classes,
         }
+
+
+def gold(instance: Mapping[str, Any]) -> str:
+    """The name of the gold class."""
+    return str(instance["group"])

@@ -58,6 +58,11 @@ class Scores:
         assert self.first is not None, "read a run first"
         return self.first[1]["image_id"].to_list()
 
+    def ids(self) -> list[str]:
+        """The id of each item [N]."""
+        assert self.first is not None, "read a run first"
+        return self.first[1]["instance_id"].to_list()
+
     def _aligned(self, path: Path, table: pl.DataFrame) -> pl.DataFrame:
         assert self.first is not None
         other, ids = self.first

@@ -58,32 +58,29 @@ def learning_curves(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
     """
     places, sets = _parts(rows, "dataset", "student"), values(rows, "evaluation_set")
     several = len(places) * len(sets) > 1
-    parts = 2 if any(row["gain"] is not None for row in rows) else 1
+    heights = [1.35, 1] if any(row["gain"] is not None for row in rows) else [1.35]
     with matplotlib.rc_context(SETTINGS):
-        line = 5.1 if parts == 2 else 3.0
-        figure = Figure(figsize=(3.4 * len(sets), line * len(places) + 0.4 * several))
-        heights = ([1.35, 1] if parts == 2 else [1]) * len(places)
-        grid = figure.subplots(parts * len(places), len(sets), squeeze=False, height_ratios=heights)
+        figure = Figure(figsize=(3.4 * len(sets), (0.8 + 1.8 * sum(heights)) * len(places) + 0.4 * several))
+        blocks = figure.add_gridspec(len(places), 1, hspace=0.22)
         for number, ((dataset, _), of_place) in enumerate(places.items()):
+            block = blocks[number].subgridspec(len(heights), len(sets), height_ratios=heights, hspace=0.2, wspace=0.2)
             for column, evaluation_set in enumerate(sets):
                 mine = [row for row in of_place if row["evaluation_set"] == evaluation_set]
-                above, below = grid[parts * number, column], grid[parts * number + parts - 1, column]
                 if not mine:
-                    above.set_visible(False)
-                    below.set_visible(False)
                     continue
-                _accuracy(above, mine, styles)
+                axes = [figure.add_subplot(block[line, column]) for line in range(len(heights))]
+                _accuracy(axes[0], mine, styles)
                 if several:
-                    above.set_title(f"{dataset}: {name(evaluation_set)}")
-                if parts == 2:
-                    _gain(below, mine, styles)
-                below.set_xlabel("training questions")
-            grid[parts * number, 0].set_ylabel("accuracy, %")
-            if parts == 2:
-                grid[parts * number + 1, 0].set_ylabel("gain, points")
-        _margins(figure, top=0.85 if several else 0.15, wspace=0.22, hspace=0.34 if several else 0.2)
+                    axes[0].set_title(f"{dataset}: {name(evaluation_set)}")
+                if len(axes) > 1:
+                    _gain(axes[1], mine, styles)
+                axes[-1].set_xlabel("training questions")
+                if column == 0:
+                    for each, label in zip(axes, ("accuracy, %", "gain, points"), strict=False):
+                        each.set_ylabel(label)
+        _margins(figure, top=0.85 if several else 0.15)
         if several:
-            _legend(figure, grid[0, 0])
+            _legend(figure, figure.axes[0])
         return _svg(figure)
 
 
@@ -95,7 +92,8 @@ def gains(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
         lines = math.ceil(len(panels) / columns) or 1
         longest = max((len(mine) for mine in panels.values()), default=1)
         figure = Figure(figsize=(3.4 * columns, (1.1 + 0.26 * longest) * lines))
-        grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+        space = {"wspace": 0.12, "hspace": 0.5}
+        grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True, gridspec_kw=space)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         for axes, ((dataset, _, evaluation_set), mine) in zip(grid.flat, panels.items(), strict=False):
@@ -103,7 +101,7 @@ def gains(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
             _forest(axes, sorted(mine, key=lambda row: values(mine, "shot").index(row["shot"])), styles)
         if not panels:
             grid[0, 0].text(0, 0.5, "no variant could be compared with the reference")
-        _margins(figure, left=1.3, top=0.4, wspace=0.12, hspace=0.5)
+        _margins(figure, left=1.3, top=0.4)
         return _svg(figure)
 
 
@@ -120,7 +118,10 @@ def training_curves(
     shots = list(dict.fromkeys(shot for _, shot in panels))
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(3.4 * max(1, len(shots)), 2.6 * max(1, len(datasets)) + 0.4))
-        grid = figure.subplots(max(1, len(datasets)), max(1, len(shots)), squeeze=False, sharex=True, sharey="row")
+        grid = figure.subplots(
+            max(1, len(datasets)), max(1, len(shots)), squeeze=False, sharex=True, sharey="row",
+            gridspec_kw={"wspace": 0.12, "hspace": 0.42},
+        )  # fmt: skip
         for line, dataset in enumerate(datasets):
             for column, shot in enumerate(shots):
                 axes = grid[line, column]
@@ -132,7 +133,7 @@ def training_curves(
             axes.set_xlabel("step")
         if not panels:
             grid[0, 0].text(0, 0.5, "the runs left no journal")
-        _margins(figure, top=0.85 if len(panels) > 1 else 0.15, wspace=0.12, hspace=0.42)
+        _margins(figure, top=0.85 if len(panels) > 1 else 0.15)
         if len(panels) > 1:
             _legend(figure, grid[0, 0])
         return _svg(figure)
@@ -177,42 +178,52 @@ def _shots(axes: Axes, shots: Sequence[str]) -> dict[str, float]:
     axes.xaxis.set_major_locator(FixedLocator(list(places.values())))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(list(places.values()), [f"{int(s):,}".replace(",", " ") if s.isdigit() else s for s in shots])
-    axes.margins(x=0.08)
+    left, right = min(places.values()), max(places.values())
+    aside = 0.12 * (right - left) or 1.0
+    axes.set_xlim(left - aside, right + aside)  # the same for both drawings of a column
     return places
 
 
-def _lines(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style], middle: str, low: str, high: str) -> None:
+def _accuracy(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> None:
     places = _shots(axes, values(rows, "shot"))
-    for variant, mine in _parts(rows, "variant").items():
-        style = styles[variant[0]]
-        mine = sorted((row for row in mine if row[middle] is not None), key=lambda row: places[row["shot"]])
-        x = [places[row["shot"]] for row in mine]
-        banded = [row for row in mine if row[low] is not None]
-        axes.fill_between(
-            [places[row["shot"]] for row in banded], [row[low] for row in banded], [row[high] for row in banded],
-            color=style.light, alpha=0.16, linewidth=0,
-        )  # fmt: skip
-        if len(banded) == 1:  # a band of one point would not be seen
-            axes.vlines([places[banded[0]["shot"]]], banded[0][low], banded[0][high], color=style.light, alpha=0.5)
+    for (variant,), mine in _parts(rows, "variant").items():
+        style = styles[variant]
+        mine = sorted(mine, key=lambda row: places[row["shot"]])
+        x, means = [places[row["shot"]] for row in mine], [row["mean"] for row in mine]
+        low = [row["mean"] - (row["sd"] or 0) for row in mine]
+        high = [row["mean"] + (row["sd"] or 0) for row in mine]
+        axes.fill_between(x, low, high, color=style.light, alpha=0.16, linewidth=0)
+        if len(mine) == 1:  # a band of one point would not be seen
+            axes.vlines(x, low, high, color=style.light, alpha=0.5)
         axes.plot(
-            x, [row[middle] for row in mine], color=style.light, linestyle=style.dash, marker=style.marker,
-            markeredgecolor=PAPER, markeredgewidth=0.8, label=variant[0],
+            x, means, color=style.light, linestyle=style.dash, marker=style.marker,
+            markeredgecolor=PAPER, markeredgewidth=0.8, label=variant,
         )  # fmt: skip
     axes.grid(axis="y")
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-
-
-def _accuracy(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> None:
-    rows = [
-        {**row, "low": None if row["sd"] is None else row["mean"] - row["sd"], "high": row["mean"] + (row["sd"] or 0)}
-        for row in rows
-    ]
-    _lines(axes, rows, styles, "mean", "low", "high")
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
 def _gain(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> None:
+    """Gains side by side at each shot, so that intervals do not hide each other."""
+    places = _shots(axes, values(rows, "shot"))
+    rows = [row for row in rows if row["gain"] is not None]
+    width = max(places.values()) - min(places.values()) or 1.0
+    variants = values(rows, "variant")
     axes.axhline(0, color=SOFT, linewidth=1)
-    _lines(axes, [row for row in rows if row["gain"] is not None], styles, "gain", "gain_low", "gain_high")
+    for number, variant in enumerate(variants):
+        style, aside = styles[variant], 0.05 * width * (number - (len(variants) - 1) / 2)
+        mine = sorted((row for row in rows if row["variant"] == variant), key=lambda row: places[row["shot"]])
+        x = [places[row["shot"]] + aside for row in mine]
+        axes.plot(x, [row["gain"] for row in mine], color=style.light, linewidth=0.8, alpha=0.45)
+        for place, row in zip(x, mine, strict=True):
+            if row["gain_low"] is not None:
+                axes.vlines(place, row["gain_low"], row["gain_high"], color=style.light, linewidth=1.8)
+            axes.plot(
+                [place], [row["gain"]], color=style.light, marker=style.marker, linestyle="none",
+                markerfacecolor=style.light if sure(row) else PAPER, markeredgecolor=style.light,
+            )  # fmt: skip
+    axes.grid(axis="y")
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
 def _forest(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> None:
@@ -242,20 +253,13 @@ def _training(axes: Axes, curves: Mapping[str, Curve], styles: Mapping[str, Styl
         axes.plot(steps, means, color=style.light, linestyle=style.dash, linewidth=1.4, label=variant)
     axes.grid(axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
-def _margins(figure: Figure, top: float, wspace: float, hspace: float, left: float = 0.62) -> None:
+def _margins(figure: Figure, top: float, left: float = 0.62) -> None:
     """Fixed margins in inches: matplotlib's automatic layouts cost more time than the drawing."""
     width, height = figure.get_size_inches()
-    figure.subplots_adjust(
-        left=left / width,
-        right=1 - 0.12 / width,
-        bottom=0.5 / height,
-        top=1 - top / height,
-        wspace=wspace,
-        hspace=hspace,
-    )
+    figure.subplots_adjust(left=left / width, right=1 - 0.12 / width, bottom=0.5 / height, top=1 - top / height)
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

@@ -9,6 +9,7 @@ from vlkd_steps import layout
 from vlkd_steps.evaluation.gains import Run, folder
 
 Row = dict[str, Any]
+COLUMNS = ["step", "dataset", "student", "variant", "shot", "seed", "name", "seconds", "peak_mib", "device", "job_id"]
 
 
 def timings(experiment: str, runs: Sequence[Run]) -> list[Row]:
@@ -21,13 +22,36 @@ def timings(experiment: str, runs: Sequence[Run]) -> list[Row]:
     for step, place, described in _places(experiment, runs):
         known = provenance(place)
         if known is not None:
-            rows.append(
-                {"step": step}
-                | {column: described.get(column) for column in ("dataset", "student", "variant", "shot", "seed")}
-                | {"name": str(place), "seconds": known.get("seconds"), "peak_mib": known.get("peak_mib")}
-                | {"device": known.get("device"), "job_id": (known.get("slurm") or {}).get("job_id")}
-            )
+            row: Row = {column: described.get(column) for column in COLUMNS}
+            row |= {"step": step, "name": str(place), "job_id": (known.get("slurm") or {}).get("job_id")}
+            rows.append(row | {column: known.get(column) for column in ("seconds", "peak_mib", "device")})
     return rows
+
+
+def totals(rows: Sequence[Row]) -> list[Row]:
+    """For each step, data set and variant: runs, mean and total seconds, the largest memory; in order of appearance."""
+    groups: dict[tuple[str | None, ...], list[Row]] = {}
+    for row in rows:
+        if row["seconds"] is not None:
+            what = row["variant"] or row["name"].partition("/")[2]
+            groups.setdefault((row["step"], row["dataset"] or "", what), []).append(row)
+    return [
+        {
+            "step": step,
+            "dataset": dataset,
+            "what": what,
+            "variant": mine[0]["variant"],
+            "runs": len(mine),
+            "seconds": sum(row["seconds"] for row in mine),
+            "mean": sum(row["seconds"] for row in mine) / len(mine),
+            "peak_mib": max((row["peak_mib"] or 0 for row in mine), default=0),
+        }
+        for (step, dataset, what), mine in groups.items()
+    ]
+
+
+def run_folders(experiment: str, runs: Sequence[Run]) -> list[Path]:
+    return [folder(experiment, run) for run in runs]
 
 
 def provenance(place: Path) -> dict[str, Any] | None:

@@ -1,0 +1,85 @@
+"""Turn an experiment's results into a page made for looking, with its figures and its cost.
+
+Reads ``gains.csv`` of `compare` (every number on the page stands there), the runs' journals, provenance, scores and
+predictions, and the images of the gallery. Writes to ``results/<experiment>/``:
+
+- ``report.html``: one file that needs nothing else, in light and dark, on wide and narrow screens;
+- ``plots/learning_curves.svg``, ``plots/gains.svg``, ``plots/loss_curves.svg``: the same bytes for the same numbers;
+- ``plots/learning_curves.csv``: the numbers of the first, for `dvc plots`;
+- ``timings.csv``: seconds and memory of every run.
+
+Never imports torch.
+"""
+
+from collections.abc import Sequence
+
+from vlkd_steps import compare, files, layout, step
+from vlkd_steps.errors import UserError
+from vlkd_steps.reporting import figures, page
+from vlkd_steps.reporting import table as results_table
+from vlkd_steps.reporting import timings as cost
+from vlkd_steps.reporting.findings import findings, main_set
+from vlkd_steps.reporting.gallery import gallery
+from vlkd_steps.reporting.style import styles
+from vlkd_steps.reporting.training import LABELS, curves
+
+CURVE_COLUMNS = [
+    "dataset",
+    "student",
+    "evaluation_set",
+    "variant",
+    "shot",
+    "mean",
+    "sd",
+    "gain",
+    "gain_low",
+    "gain_high",
+]
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    config = step.configuration(argv, __doc__)
+    experiment, runs, reference = config["experiment"], config["runs"], config["reference"]
+    if not runs:
+        raise UserError(f"experiment {experiment} has no runs to report on; its grid in params.yaml is empty")
+    results = layout.results(experiment)
+    rows = results_table.read(results / "gains.csv")
+    look = styles(results_table.values(rows, "variant"), reference)
+    found = findings(rows, reference)
+    hero = config.get("highlight") or (found[0].variant if found else reference)
+
+    training = curves(experiment, runs)
+    spent = cost.timings(experiment, runs)
+    plots = results / "plots"
+    files.write_text(plots / "learning_curves.svg", figures.learning_curves(rows, look))
+    files.write_text(plots / "gains.svg", figures.gains(rows, look))
+    files.write_text(plots / "loss_curves.svg", figures.training_curves(training["loss"], look, LABELS["loss"]))
+    columns = [{column: row[column] for column in CURVE_COLUMNS} for row in rows]
+    files.write_text(plots / "learning_curves.csv", compare.table(columns))
+    files.write_text(results / "timings.csv", compare.table(spent) if spent else ",".join(cost.COLUMNS) + "\n")
+
+    galleries = [
+        gallery(experiment, runs, dataset, main_set(rows), hero, reference)
+        for dataset in config["datasets"]
+        if main_set(rows) in dataset["evaluation_sets"]
+    ]
+    html = page.render(
+        experiment=experiment,
+        reference=reference,
+        hero=hero,
+        rows=rows,
+        findings=sorted(found, key=lambda finding: finding.variant != hero),
+        styles=look,
+        training=training,
+        timings=spent,
+        galleries=[each for each in galleries if each is not None],
+        provenance=[cost.provenance(place) for place in cost.run_folders(experiment, runs)],
+    )
+    files.write_text(results / "report.html", html)
+    step.log.info("[report %s] %s (%.1f MB)", experiment, results / "report.html", len(html) / 1e6)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

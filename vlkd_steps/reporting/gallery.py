@@ -1,0 +1,180 @@
+"""Test items on which a method and the reference differ, with what every method answered."""
+
+import base64
+import functools
+import hashlib
+import importlib
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from PIL import Image, UnidentifiedImageError
+
+from vlkd_steps import layout
+from vlkd_steps.evaluation.gains import Run, Scores, folder
+
+LONGEST_SIDE = 320  # pixels; larger images are made smaller for the page
+SMALL_SIDE = 96  # images up to this size are drawn with their pixels enlarged
+RIGHT = 0.5  # a VQA score from which an answer counts as right: three of ten annotators give 0.9, two give 0.6
+AHEAD = 0.5  # by which share of the seeds one must be right more often than the other
+TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A variant's answer to an item: the commonest over its seeds."""
+
+    variant: str
+    text: str
+    right: int  # number of seeds whose answer counts as right
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Item:
+    instance_id: str
+    image_path: str
+    question: str
+    gold: str
+    group: str
+    answers: list[Answer]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Items of one data set and shot, chosen the same way every time."""
+
+    dataset: str
+    shot: str
+    evaluation_set: str
+    hero: str
+    reference: str
+    wins: list[Item]  # the hero right, the reference wrong
+    losses: list[Item]
+    all_wins: int
+    all_losses: int
+
+
+def gallery(
+    experiment: str, runs: Sequence[Run], dataset: Mapping[str, Any], evaluation_set: str, hero: str, reference: str,
+    each: int = 12,
+) -> Gallery | None:  # fmt: skip
+    """Items that `hero` gets right over most of its seeds and `reference` does not, and the reverse.
+
+    Taken at the middle shot. Among the items with the largest difference, question types take turns and every image is
+    shown once; ties are broken by a hash of the item's id, so the choice is blind to content and always the same.
+
+    Args:
+        runs: those of the experiment.
+        dataset: name and task.
+        each: how many items of either kind at most.
+
+    Returns:
+        None where there is no shot at which both were run on the same student.
+    """
+    mine = [run for run in runs if run["dataset"] == dataset["name"]]
+    shots = list(dict.fromkeys(str(run["shot"]) for run in mine if run["variant"] == hero))
+    if not shots:
+        return None
+    shot = shots[len(shots) // 2]
+    student = next(run["student"] for run in mine if run["variant"] == hero and str(run["shot"]) == shot)
+    mine = [run for run in mine if str(run["shot"]) == shot and run["student"] == student]
+    variants = list(dict.fromkeys(run["variant"] for run in mine))
+    if reference not in variants or hero == reference:
+        return None
+
+    scores = Scores(experiment, evaluation_set)
+    right = {
+        variant: np.stack([scores(run) >= 100 * RIGHT for run in mine if run["variant"] == variant])
+        for variant in variants
+    }
+    instances = pl.DataFrame({"instance_id": scores.ids()}).join(
+        pl.read_parquet(layout.instances(dataset["name"])), on="instance_id", how="left", maintain_order="left"
+    )
+    ahead = right[hero].mean(axis=0) - right[reference].mean(axis=0)
+    wins, losses = (_spread(instances, sign * ahead, each) for sign in (1, -1))
+    places = wins + losses
+    given = {
+        variant: [
+            _answers(experiment, run, evaluation_set, instances[places]) for run in mine if run["variant"] == variant
+        ]
+        for variant in variants
+    }
+    gold = importlib.import_module(f"vlkd_steps.evaluation.{dataset['task']}").gold
+    items = []
+    for number, (place, row) in enumerate(zip(places, instances[places].iter_rows(named=True), strict=True)):
+        answers = [
+            Answer(variant, _commonest([of_seed[number] for of_seed in of_seeds]), int(right[variant][:, place].sum()),
+                   len(of_seeds))
+            for variant, of_seeds in given.items()
+        ]  # fmt: skip
+        items.append(Item(row["instance_id"], row["image_path"], row["text"], gold(row), row["group"], answers))
+    return Gallery(
+        dataset["name"], shot, evaluation_set, hero, reference, items[: len(wins)], items[len(wins) :],
+        int((ahead > AHEAD).sum()), int((ahead < -AHEAD).sum()),
+    )  # fmt: skip
+
+
+def _spread(instances: pl.DataFrame, ahead: np.ndarray, most: int) -> list[int]:
+    """Places of up to `most` items that are ahead: groups in turn, within one the largest first, no image twice."""
+    ids, groups, images = (instances[column].to_list() for column in ("instance_id", "group", "image_id"))
+    queues: dict[str, list[int]] = {}
+    far = sorted(np.flatnonzero(ahead > AHEAD), key=lambda i: (-ahead[i], hashlib.sha256(ids[i].encode()).digest()))
+    for place in far:
+        queues.setdefault(groups[place], []).append(int(place))
+    chosen: list[int] = []
+    shown: set[str] = set()
+    while any(queues.values()):
+        for group in sorted(queues):
+            queues[group] = [place for place in queues[group] if images[place] not in shown]
+            if queues[group]:
+                place = queues[group].pop(0)
+                shown.add(images[place])
+                chosen.append(place)
+                if len(chosen) == most:
+                    return chosen
+    return chosen
+
+
+def _answers(experiment: str, run: Run, evaluation_set: str, chosen: pl.DataFrame) -> list[str]:
+    path = layout.predictions(folder(experiment, run), evaluation_set)
+    predictions = pl.read_parquet(path, columns=["instance_id", "answer"])
+    return chosen.join(predictions, on="instance_id", how="left", maintain_order="left")["answer"].to_list()
+
+
+def _commonest(answers: Sequence[str]) -> str:
+    """The answer given most often; on ties the first seed's."""
+    return Counter(answers).most_common(1)[0][0]
+
+
+@dataclass(frozen=True)
+class Picture:
+    uri: str
+    width: int
+    height: int
+    pixelated: bool
+
+
+@functools.lru_cache(maxsize=512)
+def picture(path: str) -> Picture | None:
+    """An image as a data URI, at most 320 pixels long; None where the file is not here or is no image."""
+    try:
+        content = Path(path).read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
+            kind, (width, height) = TYPES.get(image.format or ""), image.size
+            if kind is None or max(width, height) > LONGEST_SIDE:
+                smaller = image.convert("RGB")
+                smaller.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+                stream = io.BytesIO()
+                smaller.save(stream, format="JPEG", quality=82)
+                content, kind = stream.getvalue(), "image/jpeg"
+                width, height = smaller.size
+    except (OSError, UnidentifiedImageError):
+        return None
+    uri = f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    return Picture(uri, width, height, max(width, height) <= SMALL_SIDE)

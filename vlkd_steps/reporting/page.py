@@ -1,0 +1,190 @@
+"""`report.html`: puts results, figures and images into the template, and computes no result of its own."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from vlkd_steps.reporting import figures
+from vlkd_steps.reporting import table as results
+from vlkd_steps.reporting import timings as cost
+from vlkd_steps.reporting.findings import Finding, main_set
+from vlkd_steps.reporting.gallery import Gallery, picture
+from vlkd_steps.reporting.style import Style
+from vlkd_steps.reporting.table import Row
+from vlkd_steps.reporting.training import LABELS, Panels
+from vlkd_steps.tracking import provenance as here
+
+TEMPLATES = Path(__file__).parent.parent / "templates"
+MARKERS = {"o": "●", "s": "■", "D": "◆", "^": "▲", "v": "▼", "P": "✚", "X": "✖", "<": "◀", ">": "▶", "p": "⬟", "h": "⬢"}
+
+
+def render(
+    *,
+    experiment: str,
+    reference: str,
+    hero: str,
+    rows: Sequence[Row],
+    findings: Sequence[Finding],
+    styles: Mapping[str, Style],
+    training: Mapping[str, Panels],
+    timings: Sequence[Row],
+    galleries: Sequence[Gallery],
+    provenance: Sequence[Mapping[str, Any] | None],
+) -> str:
+    """The whole page as one string that refers to nothing outside itself."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters |= {
+        "points": results.points,
+        "interval": results.interval,
+        "spread": results.spread,
+        "readable": results.name,
+        "duration": duration,
+        "p_value": p_value,
+    }
+    environment.tests |= {"above": lambda row: results.sure(row) > 0, "below": lambda row: results.sure(row) < 0}
+    totals = cost.totals(timings)
+    return environment.get_template("report.html.j2").render(
+        experiment=experiment,
+        reference=reference,
+        hero=hero,
+        findings=findings,
+        styles=styles,
+        markers={variant: MARKERS.get(style.marker, "★") for variant, style in styles.items()},
+        datasets=[_dataset(name, rows, styles) for name in results.values(rows, "dataset")],
+        main_set=main_set(rows),
+        training=_training(training, styles),
+        totals=totals,
+        longest=max((row["seconds"] for row in totals), default=1),
+        galleries=galleries,
+        picture=picture,
+        facts=facts(rows, timings, provenance),
+        rows=rows,
+        made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        git=here.git(),
+        seeds=sorted({seed for row in rows for seed in row["seeds"].split()}, key=int),
+    )
+
+
+def facts(
+    rows: Sequence[Row], timings: Sequence[Row], provenance: Sequence[Mapping[str, Any] | None]
+) -> dict[str, str]:
+    """What made the results, label -> value; what is not known is left out."""
+    known = [each for each in provenance if each]
+    commits = sorted({(p.get("git") or {}).get("commit") or "" for p in known} - {""})
+    packages = ("torch", "transformers", "open_clip_torch")
+    versions = {f"{name} {v[name]}" for p in known for v in [p.get("versions") or {}] for name in packages if name in v}
+    seconds = sum(row["seconds"] or 0 for row in timings if row["step"] == "distill")
+    found = {
+        "students": ", ".join(results.values(rows, "student")),
+        "teachers": ", ".join(name for name in results.values(rows, "teacher") if name),
+        "trained at commit": ", ".join(commit[:10] for commit in commits)
+        + (" (with changes not committed)" if any((p.get("git") or {}).get("dirty") for p in known) else ""),
+        "training time": duration(seconds) if seconds else "",
+        "device": ", ".join(sorted({str(p["device"]) for p in known if p.get("device")})),
+        "processor": ", ".join(sorted({str(h["cpu"]) for p in known if (h := p.get("host") or {}).get("cpu")})),
+        "precision": ", ".join(sorted({str(p["precision"]) for p in known if p.get("precision")})),
+        "packages": ", ".join(sorted(versions)),
+    }
+    return {label: value for label, value in found.items() if value}
+
+
+def duration(seconds: float) -> str:
+    """``8.4 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def p_value(p: float | None) -> str:
+    """A p value as one reads it: ``0.03``, ``< 0.001``."""
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _dataset(name: str, rows: Sequence[Row], styles: Mapping[str, Style]) -> dict[str, Any]:
+    mine = [row for row in rows if row["dataset"] == name]
+    shots, variants = results.values(mine, "shot"), results.values(mine, "variant")
+    sets = results.values(mine, "evaluation_set")
+    sets.sort(key=lambda evaluation_set: (evaluation_set == "dev", evaluation_set != main_set(rows)))
+    ends = [row[column] for row in mine for column in ("gain", "gain_low", "gain_high") if row[column] is not None]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    aside = 0.04 * (high - low) or 1.0
+    panels = []
+    for evaluation_set in sets:
+        for student in results.values(mine, "student"):
+            part = [row for row in mine if row["evaluation_set"] == evaluation_set and row["student"] == student]
+            if not part:
+                continue
+            prefix = f"c-{name}-{student}-{evaluation_set}"
+            compared = [row for row in part if row["gain"] is not None]
+            panels.append(
+                {
+                    "set": evaluation_set,
+                    "student": student,
+                    "rows": results.ordered(part, variants, shots),
+                    "curve": figures.inline(figures.learning_curves(part, styles), styles, prefix),
+                    "n": part[0]["n"],
+                    "images": part[0]["images"],
+                    "sure": sum(results.sure(row) != 0 for row in compared),
+                    "compared": len(compared),
+                    "alt": describe(part, shots),
+                }
+            )
+    return {
+        "name": name,
+        "panels": panels,
+        "shots": shots,
+        "several_students": len(results.values(mine, "student")) > 1,
+        "place": lambda value: round(100 * (value - low + aside) / (high - low + 2 * aside), 2),
+    }
+
+
+def describe(rows: Sequence[Row], shots: Sequence[str]) -> str:
+    """A learning curve in words, for those who cannot see it."""
+    lines = []
+    for variant in results.values(rows, "variant"):
+        mine = sorted((row for row in rows if row["variant"] == variant), key=lambda row: shots.index(row["shot"]))
+        values = ", ".join(f"{results.spread(row)} at {row['shot']}" for row in mine)
+        lines.append(f"{variant}: {values}")
+    return "Accuracy in percent over training questions. " + "; ".join(lines) + "."
+
+
+def _training(training: Mapping[str, Panels], styles: Mapping[str, Style]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": kind,
+            "label": LABELS[kind],
+            "dataset": dataset,
+            "panels": [
+                {
+                    "shot": shot,
+                    "curve": figures.inline(
+                        figures.training_curves({(dataset, shot): curves}, styles, LABELS[kind]),
+                        styles,
+                        f"t-{kind}-{dataset}-{shot}",
+                    ),
+                    "alt": f"{LABELS[kind]} at the last step: "
+                    + "; ".join(f"{variant} {_last(curve):.3g}" for variant, curve in curves.items() if curve),
+                }
+                for (place, shot), curves in panels.items()
+                if place == dataset
+            ],
+        }
+        for kind, panels in training.items()
+        for dataset in dict.fromkeys(place for place, _ in panels)
+    ]
+
+
+def _last(curve: Mapping[int, Sequence[float]]) -> float:
+    values = curve[max(curve)]
+    return sum(values) / len(values)

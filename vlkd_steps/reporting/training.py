@@ -1,0 +1,46 @@
+"""How training went, from the journals: for each data set and shot a curve per variant."""
+
+from collections.abc import Mapping, Sequence
+
+from vlkd_steps.evaluation.gains import Run, folder
+from vlkd_steps.tracking import journal
+
+LABELS = {"loss": "task loss", "dev": "dev accuracy, %"}
+# The task's own term is what methods share; their totals hold different terms and cannot be compared.
+NAMES = {"loss": ("loss/task", "loss"), "dev": ("dev/accuracy",)}
+MOST_POINTS = 150
+
+Curve = dict[int, list[float]]
+Panels = dict[tuple[str, str], dict[str, Curve]]
+
+
+def curves(experiment: str, runs: Sequence[Run]) -> dict[str, Panels]:
+    """``loss`` and ``dev``: (data set, shot) -> variant -> step -> the values of all seeds.
+
+    A step enters where every seed that left a journal has it; long curves are thinned to 150 points.
+    """
+    of_seeds: dict[str, dict[tuple[str, str], dict[str, list[dict[int, float]]]]] = {kind: {} for kind in NAMES}
+    for run in runs:
+        by_run = list(journal.by_run(journal.read(folder(experiment, run) / "journal.jsonl")).values())
+        if not by_run:
+            continue
+        found = journal.curves(by_run[-1])
+        for kind, names in NAMES.items():
+            name = next((name for name in names if found.get(name)), None)
+            if name is not None:
+                panel = of_seeds[kind].setdefault((run["dataset"], str(run["shot"])), {})
+                panel.setdefault(run["variant"], []).append(found[name])
+    return {
+        kind: {
+            place: {variant: _common(each) for variant, each in of_variants.items()}
+            for place, of_variants in panels.items()
+        }
+        for kind, panels in of_seeds.items()
+    }
+
+
+def _common(of_seeds: Sequence[Mapping[int, float]]) -> Curve:
+    steps = sorted(set.intersection(*(set(curve) for curve in of_seeds)))
+    every = -(-len(steps) // MOST_POINTS) or 1
+    kept = [step for number, step in enumerate(steps) if number % every == 0 or number == len(steps) - 1]
+    return {step: [curve[step] for curve in of_seeds] for step in kept}
