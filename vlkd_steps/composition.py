@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from vlkd_steps.errors import UserError
+from vlkd_steps.sources import local
 
 CONF = Path(__file__).resolve().parent / "conf"
 SCHEMA = Path(__file__).resolve().parent.parent / "workflow" / "schemas" / "params.schema.yaml"
@@ -118,11 +119,12 @@ def _with_groups(
         "source": set(),
     }
     while True:
-        for group, names in members.items():
-            for name in names:
-                field = f"grid.{group}" if group in grid else group
-                one_of(name, options(group), f"{where}: {field}")
-        groups = [f"+{group}@{group}s.{name}={name}" for group in sorted(members) for name in sorted(members[group])]
+        found = [(group, name) for group in sorted(members) for name in sorted(members[group])]
+        dropped_in = sorted(members["source"] - set(options("source")))  # no conf file: data/incoming/<name>
+        found = [member for member in found if member not in {("source", name) for name in dropped_in}]
+        for group, name in found:
+            one_of(name, options(group), f"{where}: {f'grid.{group}' if group in grid else group}")
+        groups = [f"+{group}@{group}s.{name}={name}" for group, name in found]
         composed = _hydra(f"experiment={experiment}", *groups)
         before = sum(map(len, members.values()))
         for conf in composed.get("datasets", {}).values():
@@ -132,6 +134,7 @@ def _with_groups(
             members["dataset"].update([making["corpus"]] if making.get("corpus") else [])
             members["teacher"].update([making["init"]] if making.get("init") else [])
         if sum(map(len, members.values())) == before:
+            composed["sources"] = composed.get("sources", {}) | {name: local.incoming(name) for name in dropped_in}
             return {"teachers": {}, **composed}
 
 

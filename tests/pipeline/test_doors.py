@@ -1,0 +1,226 @@
+"""snakemake and dvc repro are two doors to one graph: the same jobs, the same bytes, agreement after each (DESIGN 2).
+
+Every test starts from a copy of one finished project: data of one's own in data/incoming, one shot, one seed, two
+methods. Nothing is mocked.
+"""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Project, finished, planned
+
+from vlkd_steps.datasets.scenes.write import write
+from vlkd_steps.files import sha256
+
+DATASET = """\
+name: mine
+task: vqa
+source: mine
+reader: vqa_v2
+files:
+  train: {questions: vqa/train_questions.json, annotations: vqa/train_annotations.json, images: images/train}
+  test: {questions: vqa/test_questions.json, annotations: vqa/test_annotations.json, images: images/test}
+image_name: "COCO_{folder}_{image_id:012d}.png"
+vocabulary: {minimum: 3, splits: [train]}
+roles: {train: {split: train}, dev: {split: train, share: 0.2}, test: {split: test}}
+evaluation_sets: [dev, test]
+"""
+PARAMS = {
+    "experiment": "scenes_smoke",
+    "grid": {"dataset": ["mine"], "variant": ["finetune", "clip_td"], "shot": [20], "seed": [1]},
+    "artifacts": {"source": ["mine"], "corpus": [], "model": [], "teacher": ["clip_scenes"]},
+    "overrides": {"training.steps": 6, "variants.clip_td.adaptive_steps": 2},
+}
+# What a change in one method reaches, and no more.
+ONE_METHOD = Counter(distill=1, evaluate=1, receipt_distill=1, compare=1, report=1, receipt_compare=1)
+# Same inputs, same bytes: these. Not journal, provenance, timings, report (DESIGN 6).
+DETERMINISTIC = (
+    "data/instances/*", "data/splits/**/*", "features/**/*",
+    "runs/**/config.yaml", "runs/**/model.safetensors", "runs/**/predictions/*", "runs/**/scores/*",
+    "runs/**/metrics.json",
+    "results/*/summary.csv", "results/*/gains.csv", "results/*/metrics.json", "results/*/plots/*",
+)  # fmt: skip
+
+
+def start(project: Project) -> Project:
+    """Put the user's own data and params.yaml in place, and commit them."""
+    images = {"train": 60, "dev": 4, "test": 20, "unseen_pairs": 4, "other_style": 4, "pretrain": 4}
+    write(project.folder / "data/incoming/mine", images, seed=3)
+    (project.folder / "vlkd_steps/conf/dataset/mine.yaml").write_text(DATASET)
+    (project.folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    project.dvc("add", "--quiet", "data/incoming/mine")
+    project.commit("My data")
+    return project
+
+
+def hashes(project: Project) -> dict[str, str]:
+    files = {path for pattern in DETERMINISTIC for path in project.folder.glob(pattern) if path.is_file()}
+    return {str(path.relative_to(project.folder)): sha256(path) for path in sorted(files)}
+
+
+def nothing_to_do(project: Project) -> None:
+    """Both doors find everything in place."""
+    assert project.dry_run() == Counter()
+    assert "up to date" in project.dvc("status")
+
+
+def edit(project: Project, old: str, new: str, file: str = "vlkd_steps/methods/clip_td.py") -> Path:
+    path = project.folder / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+@pytest.fixture(scope="module")
+def through_snakemake(new_project) -> Project:
+    project = start(new_project("snakemake"))
+    project.snakemake()
+    return project
+
+
+@pytest.fixture
+def project(through_snakemake: Project, tmp_path: Path) -> Project:
+    return through_snakemake.copy(tmp_path / "project")
+
+
+pytestmark = pytest.mark.slow
+
+
+def test_after_snakemake_both_doors_have_nothing_to_do(project: Project) -> None:
+    nothing_to_do(project)
+    before = hashes(project)
+    assert "runs/scenes_smoke/mine/vilt_scenes/clip_td/20/s1/model.safetensors" in before
+    output = project.dvc("repro")
+    assert "Running stage" not in output
+    assert finished(output) == Counter()
+    assert hashes(project) == before
+
+
+def test_dvc_repro_from_nothing_makes_the_same_bytes(through_snakemake: Project, new_project) -> None:
+    project = start(new_project("dvc"))
+    project.dvc("repro")
+    assert hashes(project) == hashes(through_snakemake)
+    nothing_to_do(project)
+
+
+def test_a_comment_runs_no_job(project: Project) -> None:
+    edit(project, "class ClipTD", "# a remark\nclass ClipTD")
+    before = hashes(project)
+    assert project.dry_run() == Counter()
+    assert finished(project.dvc("repro")) == Counter()
+    assert hashes(project) == before
+    nothing_to_do(project)
+
+
+@pytest.mark.parametrize("change", ["parameter", "source", "source with an old mtime"])
+def test_a_change_in_one_method_reaches_only_its_runs(project: Project, change: str, tmp_path: Path) -> None:
+    before = hashes(project)
+    if change == "parameter":
+        project.params(overrides={**PARAMS["overrides"], "variants.clip_td.lambda0": 2})
+    else:
+        path = edit(project, "strength * distance).mean()", "2 * strength * distance).mean()")
+        if change == "source with an old mtime":
+            os.utime(path, (1e9, 1e9))
+    other = project.copy(tmp_path / "other")
+
+    assert project.dry_run() == ONE_METHOD
+    output = project.snakemake()
+    assert planned(output) == finished(output) == ONE_METHOD
+    after = hashes(project)
+    assert {path.split("/")[4] for path in after if path.startswith("runs/") and after[path] != before[path]} == {
+        "clip_td"
+    }
+    nothing_to_do(project)
+
+    assert not finished(other.dvc("repro")) - ONE_METHOD  # those or fewer (ANCHORS 29)
+    assert hashes(other) == after
+    nothing_to_do(other)
+
+
+def test_a_changed_data_file_reaches_everything_made_from_it(project: Project, tmp_path: Path) -> None:
+    questions = project.folder / "data/incoming/mine/vqa/train_questions.json"
+    questions.write_text(questions.read_text().replace("the ", "that ", 40))
+    other = project.copy(tmp_path / "other")
+
+    expected = project.dry_run()
+    assert {"download", "prepare", "split_train", "extract", "distill", "evaluate", "compare", "report"} <= set(
+        expected
+    )
+    output = project.snakemake()
+    assert finished(output) == expected
+    nothing_to_do(project)
+
+    assert not finished(other.dvc("repro")) - expected
+    assert hashes(other) == hashes(project)
+    nothing_to_do(other)
+
+
+def test_data_changed_behind_the_pipelines_back_is_never_recorded(project: Project) -> None:
+    picture = sorted(project.folder.glob("data/raw/mine/images/train/*.png"))[0]
+    picture.unlink()
+    picture.write_bytes(b"not the picture that was downloaded")
+    output = project.dvc("repro", status=None)
+    assert "was changed after it was made" in output
+    assert "dvc checkout" in output
+
+
+def test_a_fresh_clone_pulls_syncs_and_has_nothing_to_do(project: Project, tmp_path: Path) -> None:
+    remote = tmp_path / "remote"
+    project.dvc("remote", "add", "--default", "store", str(remote))
+    project.commit("Results")
+    project.dvc("push")
+    project.run("git", "clone", "--quiet", str(project.folder), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+
+    refusal = clone.run("python", "-m", "vlkd_steps.sync", status=2)
+    assert "phase download is not what dvc.lock says" in refusal
+    clone.dvc("pull")
+    clone.run("python", "-m", "vlkd_steps.sync")
+    nothing_to_do(clone)
+    assert hashes(clone) == hashes(project)
+    # And it is not blind to later changes.
+    edit(clone, "strength * distance).mean()", "2 * strength * distance).mean()")
+    assert clone.dry_run() == ONE_METHOD
+
+
+def test_another_commit(project: Project) -> None:
+    project.commit("One")
+    first = hashes(project)
+    project.params(overrides={**PARAMS["overrides"], "variants.clip_td.lambda0": 2})
+    project.snakemake()
+    project.commit("Two")
+    second = hashes(project)
+
+    project.run("git", "checkout", "--quiet", "HEAD~1")
+    refusal = project.run("python", "-m", "vlkd_steps.sync", status=2)
+    assert "phase distill is not what dvc.lock says" in refusal
+    assert "runs/scenes_smoke (modified); run: dvc checkout" in refusal
+    assert project.dry_run() == ONE_METHOD  # not blessed
+
+    project.dvc("checkout")
+    project.run("python", "-m", "vlkd_steps.sync")
+    assert hashes(project) == first
+    nothing_to_do(project)
+
+    project.run("git", "checkout", "--quiet", "main")
+    project.dvc("checkout")
+    project.run("python", "-m", "vlkd_steps.sync")
+    assert hashes(project) == second
+    nothing_to_do(project)
+
+
+def test_sync_blesses_nothing_that_is_stale(project: Project) -> None:
+    project.params(overrides={**PARAMS["overrides"], "variants.clip_td.lambda0": 2})
+    refusal = project.run("python", "-m", "vlkd_steps.sync", status=2)
+    assert "params.yaml: overrides (modified)" in refusal
+    assert project.dry_run() == ONE_METHOD
+
+
+def test_another_experiment_leaves_this_one_clean(project: Project) -> None:
+    project.snakemake("--config", "experiment=scenes_core", "--", "data/raw/scenes_smoke/manifest.json", status=None)
+    project.snakemake("--config", "experiment=scenes_smoke", "--", "all_split", status=None)
+    nothing_to_do(project)
