@@ -1,7 +1,7 @@
 """Sentence frames of questions and hypotheses: ``{x}`` is the thing meant, the other slots are fillers.
 
 Each filled question has five to ten content words of which one or two are visual, and at most 13 words:
-with its mark, [CLS] and [SEP] it fits 16 tokens. The frame is drawn independently of the answer.
+with its mark, [CLS] and [SEP] it fits 16 tokens; so do hypotheses. The frame is drawn independently of the answer.
 """
 
 import string
@@ -44,11 +44,11 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "please tell the {adj} {who} how many {x} are showing {when}?",
     ),
     "next to, color": (
-        "what color has the thing {x} that our {adj} {who} made?",
+        "what color has the thing {x} our {adj} {who} made?",
         "which color did the {adj} {who} give the thing {x}?",
     ),
     "next to, shape": (
-        "what shape has the thing {x} that our {adj} {who} made?",
+        "what shape has the thing {x} our {adj} {who} made?",
         "which shape did the {adj} {who} give the thing {x}?",
     ),
 }
@@ -58,7 +58,7 @@ HYPOTHESES = (
     "our {adj} {who} sees a {x} in the {row} row {when}.",
     "in the {row} row the {adj} {who} made a {x} {when}.",
     "a {x} shows in the {row} row for the {adj} {who}.",
-    "{when} there is a {x} in the {row} row, says the {who}.",
+    "{when} there is a {x} in the {row} row says the {who}.",
 )
 
 

@@ -5,6 +5,7 @@ For every wording of a question's core ("... the star?") the answers are kept as
 question, and some of them err.
 """
 
+import bisect
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from random import Random
@@ -207,14 +208,14 @@ _CORES: dict[str, Callable[[list[Thing], Collection[Pair]], Iterator[Core]]] = {
 
 def annotate(question: Question, random: Random) -> list[dict[str, Any]]:
     """Ten annotators' answers as VQA v2 records; at most three are wrong, so the truth is always the majority."""
-    wrong = random.choices(range(4), weights=(0.6, 0.24, 0.11, 0.05))[0]
-    erring = set(random.sample(range(10), wrong))
+    wrong = bisect.bisect((0.6, 0.84, 0.95), random.random())
+    erring = random.sample(range(10), wrong)
     others = [answer for answer in ANSWERS[question.kind] if answer != question.answer]
     records = []
     for i in range(10):
         answer = random.choice(others) if i in erring else question.answer
         if question.kind == "count" and random.random() < 0.04:
             answer = NUMBERS[int(answer)]  # the official evaluator reads both ways of writing a number
-        confidence = random.choices(("yes", "maybe", "no"), weights=(1, 3, 1) if i in erring else (17, 3, 0))[0]
-        records.append({"answer": answer, "answer_confidence": confidence, "answer_id": i + 1})
+        surest = bisect.bisect((0.2, 0.8) if i in erring else (0.0, 0.15), random.random())
+        records.append({"answer": answer, "answer_confidence": ("no", "maybe", "yes")[surest], "answer_id": i + 1})
     return records

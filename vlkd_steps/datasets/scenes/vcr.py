@@ -6,9 +6,12 @@ VCR, right choices repeat the question's tag or its pronoun more often than wron
 rule sets take away.
 """
 
+import functools
 from collections.abc import Collection
 from random import Random
 from typing import Any
+
+import numpy as np
 
 from vlkd_steps.datasets.scenes.drawing import CELL, WIDTH, sprite_index, sprites
 from vlkd_steps.datasets.scenes.wording import PLURALS
@@ -25,19 +28,17 @@ def metadata(scenes: Scenes) -> list[dict[str, Any]]:
 
     Boxes are [x1, y1, x2, y2, score] in pixels, segms a list of polygons [[x, y], ...] an object.
     """
-    corners = sprites().corners
     index = sprite_index(scenes).tolist()
     result = []
     for things, kinds, cover in zip(scenes.things(), index, scenes.cover.tolist(), strict=True):
-        polygons = [_corner_list(corners[kinds[thing.cell]], thing.cell) for thing in things]
-        x, y = cover % SIDE * CELL, cover // SIDE * CELL
-        polygons.append([[x, y], [x + CELL, y], [x + CELL, y + CELL], [x, y + CELL]])
+        outlines = [_outline(kinds[thing.cell], thing.cell) for thing in things]
+        outlines.append(_square(cover))
         result.append(
             {
-                "boxes": [_box(polygon) for polygon in polygons],
+                "boxes": [box for box, _ in outlines],
                 "height": WIDTH,
                 "names": names(len(things)),
-                "segms": [[polygon] for polygon in polygons],
+                "segms": [[polygon] for _, polygon in outlines],
                 "width": WIDTH,
             }
         )
@@ -49,14 +50,19 @@ def names(shapes: int) -> list[str]:
     return ["person"] * shapes + ["cover"]
 
 
-def _corner_list(points: Any, cell: int) -> list[list[float]]:
+@functools.cache
+def _outline(sprite: int, cell: int) -> tuple[list[float], list[list[float]]]:
+    """Box and polygon of a sprite in a cell of the image."""
     x, y = cell % SIDE * CELL, cell // SIDE * CELL
-    return [[round(min(max(px, 0), CELL) + x, 1), round(min(max(py, 0), CELL) + y, 1)] for px, py in points.tolist()]
+    points = sprites().corners[sprite].clip(0, CELL) + np.array((x, y))
+    return [*points.min(axis=0).round(1).tolist(), *points.max(axis=0).round(1).tolist(), 1.0], points.round(1).tolist()
 
 
-def _box(polygon: list[list[float]]) -> list[float]:
-    xs, ys = zip(*polygon, strict=True)
-    return [min(xs), min(ys), max(xs), max(ys), 1.0]
+@functools.cache
+def _square(cell: int) -> tuple[list[float], list[list[float]]]:
+    """Box and polygon of a covered cell."""
+    x, y = float(cell % SIDE * CELL), float(cell // SIDE * CELL)
+    return [x, y, x + CELL, y + CELL, 1.0], [[x, y], [x + CELL, y], [x + CELL, y + CELL], [x, y + CELL]]
 
 
 def item(things: list[Thing], pairs: Collection[Pair], random: Random) -> dict[str, Any]:
