@@ -19,6 +19,7 @@ from vlkd_steps.reporting.style import Style
 from vlkd_steps.reporting.table import Row, name, sure, values
 
 INK, SOFT, RULE, PAPER = "#1b2027", "#636b78", "#d9dde3", "#ffffff"
+SINGLE = 2.8  # width in inches of a panel that stands alone: its text stays readable in a narrow column
 SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and follows the page's font
     "svg.hashsalt": "vlkd",
@@ -60,7 +61,8 @@ def learning_curves(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
     several = len(places) * len(sets) > 1
     heights = [1.35, 1] if any(row["gain"] is not None for row in rows) else [1.35]
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(3.4 * len(sets), (0.8 + 1.8 * sum(heights)) * len(places) + 0.4 * several))
+        width = 3.4 * len(sets) if several else SINGLE
+        figure = Figure(figsize=(width, (0.8 + 1.5 * sum(heights)) * len(places) + 0.4 * several))
         blocks = figure.add_gridspec(len(places), 1, hspace=0.22)
         for number, ((dataset, _), of_place) in enumerate(places.items()):
             block = blocks[number].subgridspec(len(heights), len(sets), height_ratios=heights, hspace=0.2, wspace=0.2)
@@ -117,7 +119,9 @@ def training_curves(
     datasets = list(dict.fromkeys(dataset for dataset, _ in panels))
     shots = list(dict.fromkeys(shot for _, shot in panels))
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(3.4 * max(1, len(shots)), 2.6 * max(1, len(datasets)) + 0.4))
+        several = len(panels) > 1
+        size = (3.4 * len(shots), 2.6 * len(datasets) + 0.4) if several else (SINGLE, 2.2)
+        figure = Figure(figsize=size)
         grid = figure.subplots(
             max(1, len(datasets)), max(1, len(shots)), squeeze=False, sharex=True, sharey="row",
             gridspec_kw={"wspace": 0.12, "hspace": 0.42},
@@ -125,7 +129,7 @@ def training_curves(
         for line, dataset in enumerate(datasets):
             for column, shot in enumerate(shots):
                 axes = grid[line, column]
-                if len(panels) > 1:
+                if several:
                     axes.set_title(f"{dataset}: {shot} questions")
                 _training(axes, panels.get((dataset, shot), {}), styles)
             grid[line, 0].set_ylabel(label)
@@ -133,8 +137,8 @@ def training_curves(
             axes.set_xlabel("step")
         if not panels:
             grid[0, 0].text(0, 0.5, "the runs left no journal")
-        _margins(figure, top=0.85 if len(panels) > 1 else 0.15)
-        if len(panels) > 1:
+        _margins(figure, top=0.85 if several else 0.15)
+        if several:
             _legend(figure, grid[0, 0])
         return _svg(figure)
 
@@ -250,7 +254,11 @@ def _training(axes: Axes, curves: Mapping[str, Curve], styles: Mapping[str, Styl
         low, high = [min(each) for each in of_seeds], [max(each) for each in of_seeds]
         axes.fill_between(steps, low, high, color=style.light, alpha=0.15, linewidth=0)
         means = [sum(each) / len(each) for each in of_seeds]
-        axes.plot(steps, means, color=style.light, linestyle=style.dash, linewidth=1.4, label=variant)
+        marker = style.marker if len(steps) < 12 else "none"  # few points would not be seen as a line
+        axes.plot(
+            steps, means, color=style.light, linestyle=style.dash, linewidth=1.4, marker=marker,
+            markeredgecolor=PAPER, markeredgewidth=0.8, label=variant,
+        )  # fmt: skip
     axes.grid(axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))

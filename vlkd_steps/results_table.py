@@ -1,0 +1,102 @@
+"""Print an experiment's results: ``python -m vlkd_steps.results_table --experiment scenes``.
+
+One table per data set, on its test set: accuracy as mean +- sd over seeds and, under it, the gain over the reference
+with its 95 % interval; a star marks intervals that exclude 0. The numbers are those of `gains.csv`.
+"""
+
+import argparse
+import math
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vlkd_steps import layout, step
+from vlkd_steps.reporting.findings import main_set
+from vlkd_steps.reporting.table import Row, interval, name, points, read, spread, sure, values
+
+NARROWEST = 80  # columns, also where the terminal does not say how wide it is
+SHOTS_ACROSS = 3  # of 22 columns each, beside 16 for the method: 82 at most, less where the numbers are small
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiment", required=True, help="its name, as params.yaml has it")
+    parser.add_argument("--set", help="the evaluation set (default: test)")
+    arguments = parser.parse_args(argv)
+    results = layout.results(arguments.experiment)
+    rows = read(results / "gains.csv")
+    on = arguments.set or main_set(rows)
+    console = Console(highlight=False, soft_wrap=False)
+    if console.width < NARROWEST:
+        console = Console(highlight=False, width=NARROWEST)
+    for table in tables([row for row in rows if row["evaluation_set"] == on]):
+        console.print()
+        console.print(table)
+    console.print()
+    console.print("accuracy in %, mean +- sd over seeds; below: gain in points [95 % interval over seeds and images]")
+    console.print("* the interval excludes 0")
+    others = [name(other) for other in values(rows, "evaluation_set") if other != on]
+    if others:
+        console.print(f"other evaluation sets, in the report: {', '.join(others)}")
+    console.print()
+    console.print(f"look at   {results / 'report.html'}", soft_wrap=True)
+    console.print("curves    make ui   (MLflow: every run, its curves and parameters)")
+    return 0
+
+
+def tables(rows: Sequence[Row]) -> list[Table]:
+    """For each data set and student a table, method x shot; more than three shots go on in further tables."""
+    found = []
+    for dataset, student in dict.fromkeys((row["dataset"], row["student"]) for row in rows):
+        mine = [row for row in rows if (row["dataset"], row["student"]) == (dataset, student)]
+        shots = values(mine, "shot")
+        across = math.ceil(len(shots) / math.ceil(len(shots) / SHOTS_ACROSS))
+        for first in range(0, len(shots), across):
+            found.append(
+                _table(f"{dataset} ({student}), {name(mine[0]['evaluation_set'])}", mine, shots[first : first + across])
+            )
+    return found
+
+
+def _table(title: str, rows: Sequence[Row], shots: Sequence[str]) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.ASCII2,
+        show_edge=False,
+        pad_edge=False,
+        show_lines=True,
+    )
+    table.add_column("questions", no_wrap=True)
+    for shot in shots:
+        table.add_column(shot, justify="right", no_wrap=True)
+    places = {(row["variant"], row["shot"]): row for row in rows}
+    for variant in values(rows, "variant"):
+        table.add_row(variant, *(_cell(places.get((variant, shot))) for shot in shots))
+    return table
+
+
+def _cell(row: Row | None) -> Text:
+    if row is None:
+        return Text("")
+    accuracy = plain(spread(row))
+    if row["gain"] is None:
+        return Text(accuracy)
+    star = "* " if sure(row) else ""
+    style = {1: "green", -1: "red", 0: ""}[sure(row)]
+    gain = plain(f"{points(row['gain'])} {interval(row, 'one seed')}")
+    return Text.assemble(accuracy, "\n", (f"{star}{gain}", style))
+
+
+def plain(text: str) -> str:
+    """ASCII signs, which every terminal shows."""
+    return text.replace("−", "-").replace("±", "+-").replace("–", "-")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
