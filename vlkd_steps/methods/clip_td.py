@@ -1,7 +1,8 @@
 """CLIP-TD, targeted distillation at fine-tuning (arXiv 2201.05729), as PAPERS 1.2 defines it.
 
 Three components, each with a switch: token selection (`selection`), confidence weight (`weight`) and an adaptive
-contrastive stage before the task (`adaptive`). What is stated, recalled or our choice stands in conf/method/clip_td.yaml.
+contrastive stage before the task (`adaptive`). What is stated, recalled or our choice is marked in the method's
+configuration, conf/method/clip_td.yaml.
 """
 
 from collections.abc import Mapping

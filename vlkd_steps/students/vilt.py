@@ -131,7 +131,8 @@ def from_scratch(conf: Mapping[str, Any]) -> tuple[ViltModel, Any]:
     unknown = sorted(set(architecture) - set(ViltConfig().to_dict()))
     if unknown:
         raise UserError(
-            f"student {conf['name']}: architecture has no key {unknown[0]!r}; the keys are those of transformers.ViltConfig"
+            f"student {conf['name']}: architecture has no key {unknown[0]!r}; its keys are those of "
+            "transformers.ViltConfig"
         )
     try:
         config = ViltConfig(**architecture, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
@@ -188,7 +189,8 @@ def _check_image_size(conf: Mapping[str, Any], config: ViltConfig) -> None:
     size = conf.get("image_size") or config.image_size
     if not isinstance(size, int) or not isinstance(config.patch_size, int) or size % config.patch_size:
         raise UserError(
-            f"student {conf['name']}: image_size {size} must be one number, a multiple of the patch size {config.patch_size}"
+            f"student {conf['name']}: image_size is {size}; "
+            f"write one number, a multiple of patch_size {config.patch_size}"
         )
 
 
@@ -228,7 +230,10 @@ def load(path: Path) -> ViltStudent:
 
 
 def export(run_folder: Path, out: Path) -> None:
-    """Turn a run into a folder for ``ViltModel.from_pretrained(out)``, with tokenizer, ``head.safetensors`` and labels."""
+    """Turn a run into a folder for ``ViltModel.from_pretrained(out)``.
+
+    The head lies beside it in ``head.safetensors``, its classes in ``labels.json``.
+    """
     student = load(run_folder / "model.safetensors")
     student.vilt.save_pretrained(out)
     student.tokenizer.save_pretrained(out)

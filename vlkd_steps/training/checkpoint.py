@@ -30,6 +30,13 @@ def save(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimize
         save_file(tensors, temporary, metadata={"progress": files.canonical({"key": key, **progress})})
 
 
+def save_model(path: Path, model: nn.Module) -> None:
+    """Write the model's tensors alone, atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with files.atomic(path) as temporary:
+        save_file(tensors, temporary)
+
+
 def load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
     """Bring model and optimizer to where `path` stands and return its progress.
 

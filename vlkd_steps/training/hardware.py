@@ -49,7 +49,7 @@ def resolve_device(name: str) -> str:
 
 
 def resolve_precision(name: str, device: str) -> str:
-    """``auto`` is bf16 where the hardware computes in it, fp32 elsewhere: emulated bf16 is five times slower (ANCHORS 26)."""
+    """``auto`` is bf16 where the hardware computes in it; emulated, it is five times slower than fp32 (ANCHORS 26)."""
     if name not in PRECISIONS:
         raise UserError(f"training.precision is {name!r}; choose from: {', '.join(PRECISIONS)}")
     if name != "auto":

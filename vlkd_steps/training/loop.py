@@ -138,74 +138,84 @@ def train(
     optimizer = adamw(model, recipe)
     last, best = place.checkpoints / "last.safetensors", place.checkpoints / "best.safetensors"
     model.to(accelerator.device)
-    fresh: dict[str, Any] = {"step": 0, "best": None, "dev": None, "window": {}}
-    progress = checkpoint.load(last, place.key, model, optimizer) or fresh
+    progress: dict[str, Any] = {"step": 0, "best": None, "dev": None, "window": {}}
+    progress |= checkpoint.load(last, place.key, model, optimizer) or {}
     bare, (model, optimizer) = model, accelerator.prepare(model, optimizer)
-    started, first, spoke = time.monotonic(), progress["step"], time.monotonic() - QUIET
+    tell_time = TimeLeft(recipe.steps, progress["step"])
     model.train()
 
     for step in range(progress["step"], recipe.steps):
+        done = step + 1
+        evaluation_due = evaluate is not None and recipe.evaluate_every and done % recipe.evaluate_every == 0
         begun = time.perf_counter()
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step) * group["multiplier"]
         torch.manual_seed(derive(seed, "dropout", step))
-        due = {
-            "evaluation": bool(evaluate and recipe.evaluate_every and (step + 1) % recipe.evaluate_every == 0),
-            "checkpoint": (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps,
-        }
         values: dict[str, float] = {}
-        for number in range(step * recipe.accumulation, (step + 1) * recipe.accumulation):
+        for number in range(step * recipe.accumulation, done * recipe.accumulation):
             losses: dict[str, Tensor] = model(batch(number), step)
             total = torch.stack(list(losses.values())).sum() / recipe.accumulation
             if not math.isfinite(total.item()):
                 raise not_finite(step, losses, batch(number), place)
-            if due["evaluation"] and number == step * recipe.accumulation:
-                values.update(gradient_ratio(losses, bare))
+            if evaluation_due and not values:
+                values |= gradient_ratio(losses, bare)
             accelerator.backward(total)
             for name, loss in losses.items():
                 values[f"loss/{name}"] = values.get(f"loss/{name}", 0.0) + loss.item() / recipe.accumulation
         values["loss"] = sum(value for name, value in values.items() if name.startswith("loss/"))
-        norm = accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
-        values["gradient_norm"] = float(norm)
+        values["gradient_norm"] = float(accelerator.clip_grad_norm_(model.parameters(), recipe.clip))
         optimizer.step()
         optimizer.zero_grad()
         values["step_ms"] = 1000 * (time.perf_counter() - begun)
 
-        # The window is part of the progress, so that the curve of a resumed run has no seam.
-        window = progress["window"]
-        for name, value in values.items():
-            total_so_far, count = window.get(name, (0.0, 0))
-            window[name] = (total_so_far + value, count + 1)
-        progress["step"] = step + 1
-        if (step + 1) % WINDOW == 0 or step + 1 == recipe.steps:
-            means = {name: total_so_far / count for name, (total_so_far, count) in window.items()}
+        progress["step"] = done
+        add(progress["window"], values)
+        if done % WINDOW == 0 or done == recipe.steps:
+            means = {name: total / count for name, (total, count) in progress["window"].items()}
             means["learning_rate"] = recipe.rate(step)
-            place.tell("metrics", step=step + 1, epoch=round((step + 1) / epoch_steps, 3), metrics=means)
+            place.tell("metrics", step=done, epoch=round(done / epoch_steps, 3), metrics=means)
             progress["window"] = {}
-        if due["evaluation"] and evaluate is not None:
+        if evaluation_due and evaluate is not None:
             model.eval()
-            with torch.inference_mode():
-                metrics = evaluate()
+            metrics = evaluate()
             model.train()
             progress["dev"] = next(iter(metrics.values()))
-            place.tell("evaluation", step=step + 1, set="dev", metrics=metrics)
-            if progress["best"] is None or progress["dev"] > progress["best"][1]:
-                progress["best"] = [step + 1, progress["dev"]]
-                with files.atomic(best) as temporary:
-                    save_file({n: t.detach().cpu().contiguous() for n, t in bare.state_dict().items()}, temporary)
-        if due["checkpoint"] or stop:
+            place.tell("evaluation", step=done, set="dev", metrics=metrics)
+            if progress["best"] is None or progress["dev"] > progress["best"]:
+                progress["best"] = progress["dev"]
+                checkpoint.save_model(best, bare)
+        # Evaluated first, saved then: what a stopped run has measured is not measured again.
+        if stop or done % recipe.checkpoint_every == 0 or done == recipe.steps:
             checkpoint.save(last, place.key, bare, optimizer, progress)
-        if time.monotonic() - spoke >= QUIET or step + 1 == recipe.steps:
-            spoke = time.monotonic()
-            left = (spoke - started) / (step + 1 - first) * (recipe.steps - step - 1)
+        if left := tell_time(done):
             dev = "" if progress["dev"] is None else f"  dev {progress['dev']:.1f}"
-            log.info(
-                f"[{place.label}] step {step + 1}/{recipe.steps}  loss {values['loss']:.3f}{dev}"
-                f"  left {int(left) // 60}:{int(left) % 60:02d}"
-            )
-        if step + 1 < recipe.steps:
+            log.info(f"[{place.label}] step {done}/{recipe.steps}  loss {values['loss']:.3f}{dev}  left {left}")
+        if done < recipe.steps:
             stop.raise_if_set()
     return bare.eval()
+
+
+def add(window: dict[str, Any], values: Mapping[str, float]) -> None:
+    """Add to the sums and counts behind a curve's next point. They are saved: a resumed run's curve has no seam."""
+    for name, value in values.items():
+        total, count = window.get(name, (0.0, 0))
+        window[name] = (total + value, count + 1)
+
+
+class TimeLeft:
+    """The time left, now and then: `None` while the last answer is younger than `QUIET` seconds."""
+
+    def __init__(self, steps: int, first: int) -> None:
+        self.steps, self.first = steps, first
+        self.started = self.spoke = time.monotonic()
+
+    def __call__(self, done: int) -> str | None:
+        now = time.monotonic()
+        if now - self.spoke < QUIET and done < self.steps:
+            return None
+        self.spoke = now
+        left = int((now - self.started) / (done - self.first) * (self.steps - done))
+        return f"{left // 60}:{left % 60:02d}"
 
 
 def adamw(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
@@ -250,5 +260,5 @@ def not_finite(step: int, losses: Mapping[str, Tensor], batch: Batch, place: Pla
     values = ", ".join(f"{name} {loss.item():g}" for name, loss in losses.items())
     return UserError(
         f"[{place.label}] the loss of step {step + 1} is not a finite number ({values}); its batch is kept in "
-        f"{place.inspection}. Lower training.learning_rate or the method's lambda0, or look for bad values in the features"
+        f"{place.inspection}. Lower training.learning_rate or the method's lambda0, or look for bad values in features"
     )

@@ -187,7 +187,9 @@ def word_list(name: str) -> str:
     try:
         return files.sha256(Path(name))
     except OSError as error:
-        raise UserError(f"student.vocabulary: cannot read {name}: {error.strerror}; name a text file of words") from error
+        raise UserError(
+            f"student.vocabulary: cannot read {name}: {error.strerror}; name a text file of words"
+        ) from error
 
 
 def initial_weights(path: Path) -> str:

@@ -1,0 +1,43 @@
+import torch
+from tiny_teacher import TinyStore
+
+from vlkd_steps.methods.tokens import gather_tokens, mean_selected, token_targets
+from vlkd_steps.training.batches import Encoded
+
+
+def test_selected_words_become_positions_with_their_states(data: Encoded, store: TinyStore) -> None:
+    selected = [["color", "ball"], ["red"], ["is", "large"], []]
+    positions, targets = token_targets(data, selected, store)
+    # [CLS] what color is the b ##a ##l ##l [SEP]; the four pieces of "ball" all stand for it
+    assert positions.tolist() == [[2, 5, 6, 7, 8], [3, -1, -1, -1, -1], [1, 5, -1, -1, -1], [-1] * 5]
+    values = targets[torch.arange(4)]
+    assert values.shape == (4, 5, 3)
+    expected = torch.nn.functional.layer_norm(torch.tensor([[2.0, 5.0, -2.0], [5.0, 4.0, -2.0]]), (3,))
+    torch.testing.assert_close(values[0, 0], expected[0])  # "color": word 2 of the text, five letters
+    for piece in range(1, 5):
+        torch.testing.assert_close(values[0, piece], expected[1])
+    red = torch.nn.functional.layer_norm(torch.tensor([3.0, 3.0, -2.0]), (3,))
+    torch.testing.assert_close(values[1, 0], red)
+
+
+def test_a_word_the_teacher_cut_away_has_no_target(data: Encoded, store: TinyStore) -> None:
+    whole = store.word_states
+
+    class Short(TinyStore):
+        def word_states(self, text: str):  # type: ignore[no-untyped-def]
+            words, states = whole(text)
+            return words, states[:2]
+
+    positions, _ = token_targets(data, [["what", "ball"], ["large"], [], []], Short())
+    assert positions.tolist() == [[1], [-1], [-1], [-1]]
+
+
+def test_gather_and_mean_by_hand() -> None:
+    features = torch.arange(2 * 3 * 2.0).reshape(2, 3, 2)
+    positions = torch.tensor([[2, 0], [1, -1]])
+    gathered = gather_tokens(features, positions)
+    assert gathered[0].tolist() == [[4.0, 5.0], [0.0, 1.0]]
+    assert gathered[1, 0].tolist() == [8.0, 9.0]
+    distances = torch.tensor([[1.0, 3.0], [5.0, 100.0], [7.0, 8.0]])
+    valid = torch.tensor([[0, 4], [2, -1], [-1, -1]])
+    assert mean_selected(distances, valid).tolist() == [2.0, 5.0, 0.0]

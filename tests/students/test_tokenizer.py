@@ -1,0 +1,43 @@
+from vlkd_steps.students.tokenizer import encode, from_json, to_json, word_tokenizer
+from vlkd_steps.teachers.words import split_words
+
+WORDS = ["what", "color", "is", "Red", "don't"]
+
+
+def test_words_are_one_token_and_others_are_spelled() -> None:
+    tokenizer = word_tokenizer(WORDS)
+    assert tokenizer.tokenize("What COLOR is red?") == ["what", "color", "is", "red", "?"]
+    assert tokenizer.tokenize("ox") == ["o", "##x"]
+    assert tokenizer.tokenize("ol") != tokenizer.tokenize("lo")
+    assert tokenizer.unk_token not in tokenizer.tokenize("zebra 42, qux!")
+
+
+def test_special_tokens_come_first_and_order_of_words_does_not_matter() -> None:
+    tokenizer = word_tokenizer(WORDS)
+    assert tokenizer.convert_ids_to_tokens(range(5)) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert tokenizer.get_vocab() == word_tokenizer(reversed(WORDS)).get_vocab()
+    assert tokenizer("is").input_ids == [2, tokenizer.convert_tokens_to_ids("is"), 3]
+
+
+def test_encode_pads_cuts_and_says_which_word_a_token_belongs_to() -> None:
+    text = "what don't, red"
+    tokenizer = word_tokenizer(WORDS)
+    ids, lengths, words = encode(tokenizer, [text, "is"], max_tokens=9)
+    assert tokenizer.convert_ids_to_tokens(ids[0]) == ["[CLS]", "what", "d", "##o", "##n", "'", "t", ",", "[SEP]"]
+    assert split_words(text) == ["what", "don't", "red"]
+    assert lengths.tolist() == [9, 3]
+    assert words.tolist() == [[-1, 0, 1, 1, 1, 1, 1, -1, -1], [-1, 0, -1, -1, -1, -1, -1, -1, -1]]
+    assert ids[1, 3:].eq(tokenizer.pad_token_id).all()
+
+
+def test_wordpieces_of_a_word_share_its_number() -> None:
+    _, _, words = encode(word_tokenizer(WORDS), ["red ox is"], max_tokens=20)
+    assert words[0].tolist() == [-1, 0, 1, 1, 2, -1]
+
+
+def test_json_keeps_the_tokenizer() -> None:
+    tokenizer = word_tokenizer(WORDS)
+    again = from_json(to_json(tokenizer))
+    assert again("what ox").input_ids == tokenizer("what ox").input_ids
+    assert again.pad_token_id == 0
+    assert again.mask_token_id == 4

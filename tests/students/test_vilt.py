@@ -1,0 +1,149 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import BertConfig, ViltModel
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.students import vilt
+
+Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def test_two_forwards_give_equal_tokens_and_leave_the_random_state_alone(
+    student: vilt.ViltStudent, inputs: Inputs
+) -> None:
+    before = torch.random.get_rng_state()
+    first, second = student(*inputs), student(*inputs)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for name, value in vars(first).items():
+        assert torch.equal(value, getattr(second, name)), name
+
+
+def test_is_transformers_vilt_up_to_the_order_of_the_patches(student: vilt.ViltStudent, inputs: Inputs) -> None:
+    images, tokens, mask = inputs
+    ours = student(*inputs)
+    pixels = images.float() / 127.5 - 1
+    theirs = student.vilt(
+        input_ids=tokens, attention_mask=mask, pixel_values=pixels, pixel_mask=torch.ones(2, 48, 48, dtype=torch.long)
+    )
+    torch.testing.assert_close(ours.pooled, theirs.pooler_output, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ours.cls, theirs.last_hidden_state[:, 0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ours.text, theirs.last_hidden_state[:, :6], atol=1e-5, rtol=1e-4)
+    distance = torch.cdist(ours.visual, theirs.last_hidden_state[:, 7:])  # each of our patches is one of theirs
+    assert distance.min(dim=2).values.max() < 1e-4
+    assert (distance < 1e-4).sum() == 2 * 9
+
+
+def test_patches_come_row_by_row(student: vilt.ViltStudent, inputs: Inputs) -> None:
+    images = inputs[0].clone()
+    before = student.embed_images(images)
+    images[:, :, 16:32, 32:48] = 255 - images[:, :, 16:32, 32:48]  # row 1, column 2
+    changed = (student.embed_images(images) - before).abs().sum(-1) > 1e-6
+    assert changed.nonzero()[:, 1].tolist() == [1 + 5, 1 + 5]
+
+
+def test_padding_changes_nothing(student: vilt.ViltStudent, inputs: Inputs) -> None:
+    images, tokens, mask = inputs
+    alone = student(images[1:], tokens[1:, :4], mask[1:, :4])
+    torch.testing.assert_close(student(*inputs).logits[1:], alone.logits, atol=1e-5, rtol=1e-4)
+
+
+def test_embedded_text_is_what_enters_the_first_layer(student: vilt.ViltStudent, inputs: Inputs) -> None:
+    seen = {}
+    student.vilt.encoder.layer[0].register_forward_pre_hook(lambda _, arguments: seen.update(states=arguments[0]))
+    output = student(*inputs)
+    assert torch.equal(output.embedded_text, seen["states"][:, :6])
+
+
+def test_positions_of_a_larger_image_are_interpolated_as_transformers_does(conf: dict[str, Any]) -> None:
+    student = vilt.build(conf | {"image_size": 64}, ["a"], seed=3).eval()
+    with torch.no_grad():
+        student.vilt.embeddings.position_embeddings.normal_(generator=torch.Generator().manual_seed(0))
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    tokens = torch.tensor([[2, 7, 3]])
+    theirs = student.vilt(
+        input_ids=tokens, pixel_values=images.float() / 127.5 - 1, pixel_mask=torch.ones(1, 64, 64, dtype=torch.long)
+    )
+    ours = student(images, tokens, torch.ones_like(tokens))
+    assert ours.visual.shape == (1, 16, 16)
+    torch.testing.assert_close(ours.cls, theirs.last_hidden_state[:, 0], atol=1e-5, rtol=1e-4)
+
+
+def test_weights_are_a_function_of_the_seed(conf: dict[str, Any]) -> None:
+    torch.manual_seed(1)
+    first = vilt.build(conf, ["a", "b"], seed=3).state_dict()
+    before = torch.random.get_rng_state()
+    second, other = vilt.build(conf, ["a", "b"], seed=3).state_dict(), vilt.build(conf, ["a", "b"], seed=4).state_dict()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["head.0.weight"], other["head.0.weight"])
+
+
+def test_the_scenes_student_has_the_size_it_says() -> None:
+    import yaml
+
+    conf = yaml.safe_load(Path("vlkd_steps/conf/student/vilt_scenes.yaml").read_text())
+    student = vilt.build(conf, [str(i) for i in range(20)], seed=0)
+    parameters = {name: p.numel() for name, p in student.named_parameters()}
+    words = sum(count for name, count in parameters.items() if "word_embeddings" in name)
+    assert 150_000 < sum(parameters.values()) - words < 180_000
+    assert student.patches_per_side**2 == 9
+
+
+def test_saved_and_loaded_is_the_same_student(student: vilt.ViltStudent, inputs: Inputs, tmp_path: Path) -> None:
+    vilt.save(student, tmp_path / "a" / "model.safetensors")
+    vilt.save(student, tmp_path / "b" / "model.safetensors")
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+    loaded = vilt.load(tmp_path / "a" / "model.safetensors")
+    assert torch.equal(loaded(*inputs).logits, student(*inputs).logits)
+    assert loaded.labels == ["no", "yes", "red"]
+    assert loaded.tokenizer("what color").input_ids == student.tokenizer("what color").input_ids
+
+
+def test_export_loads_by_from_pretrained_and_starts_another_student(
+    student: vilt.ViltStudent, inputs: Inputs, tmp_path: Path
+) -> None:
+    vilt.save(student, tmp_path / "run" / "model.safetensors")
+    vilt.export(tmp_path / "run", tmp_path / "out")
+    theirs = ViltModel.from_pretrained(tmp_path / "out")
+    assert all(torch.equal(value, student.vilt.state_dict()[name]) for name, value in theirs.state_dict().items())
+    assert torch.equal(load_file(tmp_path / "out" / "head.safetensors")["3.weight"], student.head[3].weight)
+    again = vilt.build({"name": "v", "weights": str(tmp_path / "out")}, ["no", "yes", "red"], seed=9).eval()
+    assert torch.equal(again(*inputs).cls, student(*inputs).cls)
+    assert again.tokenizer("is the thing red").input_ids == student.tokenizer("is the thing red").input_ids
+
+
+def test_mistakes_in_the_configuration_are_named(
+    conf: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    bert = tmp_path / "bert"
+    BertConfig().save_pretrained(bert)
+    (tmp_path / "empty").mkdir()
+    scratch = conf["architecture"]
+    for change, message in (
+        ({"architecture": scratch | {"hiden_size": 3}}, "architecture has no key 'hiden_size'"),
+        ({"architecture": scratch | {"num_attention_heads": 3}}, "transformers refuses its architecture"),
+        ({"image_size": 50}, "image_size is 50; write one number, a multiple of patch_size 16"),
+        ({"vocabulary": "nowhere.txt"}, "vocabulary: cannot read nowhere.txt"),
+        ({"vocabulary": "nowhere"}, "'nowhere' is no data set with a vocabulary"),
+        ({"vocabulary": None}, "needs vocabulary"),
+        ({"weights": str(tmp_path / "empty")}, "is a folder without config.json"),
+        ({"weights": str(bert)}, "is a bert, not a ViLT"),
+        ({"weights": "nobody/no-such-model"}, "'nobody/no-such-model' cannot be loaded"),
+        ({"pretrained": True}, "models/vilt_toy holds no pre-trained weights"),
+    ):
+        with pytest.raises(UserError, match=message):
+            vilt.build(conf | change, ["a"], seed=1)
+
+
+def test_a_foreign_file_is_no_run(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="was not written by a training run"):
+        vilt.load(tmp_path / "model.safetensors")
