@@ -128,20 +128,24 @@ class Follower:
             if self._seen.get(folder) != signature or any(record.status == "RUNNING" for record in known):
                 self._records[folder] = records.read(folder, self.reference)
                 self._seen[folder] = signature
-        current = [record for folder in sorted(self._records) for record in self._records[folder]]
+        current = self.records()
         if not current:
             return 0
         if self.sync.experiment_id is None:  # two trackers of two experiments must not both create the schema
             with exclusive(_lock(self.uri, ""), wait=True):
                 self.sync.connect()
-        changed = self.sync.sync(current)
+        changed = self.sync.sync(view.coloured(current, self.reference))
         if changed:
             self.sync.describe(view.experiment_tags(self.experiment, current, self.reference))
         return changed
 
+    def records(self) -> list[Record]:
+        """What was read, in the order of the run folders."""
+        return [record for folder in sorted(self._records) for record in self._records[folder]]
+
     def report(self) -> None:
         """Say in a line what MLflow holds now."""
-        current = [record for found in self._records.values() for record in found]
+        current = self.records()
         log.info("MLflow experiment %s at %s: %d runs up to date", self.experiment, self.uri, len(current))
         if deleted := self.sync.deleted(current):
             log.info("left alone, because they were deleted in MLflow: %s", ", ".join(deleted))
@@ -149,7 +153,8 @@ class Follower:
     def _signature(self, folder: Path) -> tuple[tuple[int, int] | None, ...]:
         seed, shot, variant = folder, folder.parent, folder.parent.parent
         reference = variant.parent / self.reference / shot.name / seed.name
-        return tuple(map(_stamp, (layout.journal(folder), layout.metrics(folder), layout.metrics(reference))))
+        watched = [layout.journal(folder), layout.run_config(folder), layout.metrics(folder), layout.metrics(reference)]
+        return tuple(map(_stamp, watched))
 
 
 class Stop:

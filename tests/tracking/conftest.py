@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from vlkd_steps import files, layout
-from vlkd_steps.tracking.journal import Journal
+from vlkd_steps.tracking.journal import Journal, next_attempt
 
 SETS = ("dev", "test", "unseen_pairs", "other_style")
 QUESTION_TYPES = ("what colour is", "how many", "is there a", "what shape is the")
@@ -36,13 +36,14 @@ def synthetic_run(
 ) -> Path:
     """Write one run folder below the current directory and return it."""
     folder = layout.run(experiment, dataset, "vilt_scenes", variant, shot, seed)
+    key = run_key or files.digest(str(folder))[:16]
     chance = random.Random(f"{dataset} {variant} {shot} {seed}")
     level = LEVELS[variant] + 8 * math.log10(shot / 300) + chance.gauss(0, 1.5) + (14 if "_ve" in dataset else 0)
     with Journal(layout.journal(folder)) as log:
         log.append(
             "start",
-            run_key=run_key or files.digest(str(folder))[:16],
-            attempt=1,
+            run_key=key,
+            attempt=next_attempt(layout.journal(folder), key),
             tags={
                 "experiment": experiment, "dataset": dataset, "student": "vilt_scenes", "method": variant,
                 "teacher": None if variant == "finetune" else "clip_scenes", "variant": variant, "shot": shot,
@@ -57,8 +58,8 @@ def synthetic_run(
                 "extra": {f"option_{i}": i for i in range(extra_params)},
             },
             datasets=[
-                dict(name=f"{dataset}/train-{shot}-s{seed}", digest=files.digest([shot, seed]), context="training"),
-                dict(name=f"{dataset}/eval-test", digest=files.digest("test"), context="evaluation"),
+                {"name": f"{dataset} train-{shot}", "digest": files.digest([shot, seed]), "context": "training"},
+                {"name": f"{dataset} test", "digest": files.digest("test"), "context": "evaluation"},
             ],
         )  # fmt: skip
         for step in range(every, steps + 1, every):
@@ -72,8 +73,8 @@ def synthetic_run(
                 log.append("evaluation", step=step, set="dev", metrics={"accuracy": level * (0.6 + 0.4 * done)})
         if end is not None:
             log.append("end", status=end, seconds=11.4, peak_mib=780.2)
-    files.write_text(layout.run_config(folder), f"method: {variant}\nseed: {seed}\n")
     if end == "FINISHED":
+        files.write_text(layout.run_config(folder), f"method: {variant}\nrun_key: '{key}'\nseed: {seed}\n")
         ids = [f"q{i}" for i in range(60)]
         for name in SETS:
             answers = {"instance_id": ids, "prediction": [i % 3 for i in range(60)],

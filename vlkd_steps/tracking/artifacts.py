@@ -9,7 +9,6 @@ from typing import Any
 from vlkd_steps import layout
 from vlkd_steps.tracking.records import Record
 
-CONFIG = "config.yaml"
 CURVES = "curves.png"
 SAMPLE = "predictions/{}.json"
 SAMPLE_SIZE = 50
@@ -17,9 +16,9 @@ SAMPLE_SIZE = 50
 
 def write(record: Record, folder: Path) -> list[str]:
     """Write a finished run's artifacts into `folder` and return the names of the tables among them."""
-    config = layout.run_config(record.folder)
-    if config.is_file():
-        shutil.copyfile(config, folder / CONFIG)
+    for source in (layout.run_config(record.folder), layout.provenance(record.folder)):
+        if source.is_file():
+            shutil.copyfile(source, folder / source.name)
     draw_curves(record, folder / CURVES)
     tables = []
     for evaluation_set in _sampled_sets(record):

@@ -87,12 +87,13 @@ def read(path: Path) -> list[Event]:
 
 
 def by_run(events: Iterable[Event]) -> dict[str, list[Event]]:
-    """The events of each run key, in order of first appearance. A changed configuration begins another run."""
+    """The events of each run key, the one started last at the end. A changed configuration begins another run."""
     runs: dict[str, list[Event]] = {}
     current: list[Event] | None = None
     for event in events:
         if event["event"] == "start":
-            current = runs.setdefault(str(event["run_key"]), [])
+            run_key = str(event["run_key"])
+            current = runs[run_key] = runs.pop(run_key, [])
         if current is not None:
             current.append(event)
     return runs

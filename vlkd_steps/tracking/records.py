@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 from vlkd_steps import files, layout
 from vlkd_steps.tracking import journal
 from vlkd_steps.tracking.journal import Event
@@ -59,52 +61,68 @@ class Record:
 
 
 def read(folder: Path, reference: str = "finetune") -> list[Record]:
-    """The runs of one run folder, oldest first; only the last one owns the files beside the journal.
+    """The runs of one run folder; only the current one owns the files beside the journal.
+
+    That is the one that `distill` published last, or the one that trains now.
 
     Args:
         reference: the variant from which gains are counted.
     """
     path = layout.journal(folder)
-    runs = list(journal.by_run(journal.read(path)).items())
-    writing = bool(runs) and _goes_on(runs[-1][1]) and journal.is_open(path) is not False
-    records = []
-    for place, (run_key, events) in enumerate(runs):
-        last = place == len(runs) - 1
-        records.append(_record(folder, run_key, events, reference, last=last, writing=last and writing))
-    return records
+    runs = journal.by_run(journal.read(path))
+    if not runs:
+        return []
+    latest = next(reversed(runs))
+    writing = runs[latest][-1]["event"] != "end" and journal.is_open(path) is not False
+    published = _published(folder)
+    current = published if published in runs and not writing else latest
+    return [
+        _record(folder, run_key, events, reference, current=run_key == current, writing=writing and run_key == latest)
+        for run_key, events in runs.items()
+    ]
 
 
-def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, last: bool, writing: bool) -> Record:
+def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, current: bool, writing: bool) -> Record:
     starts = [event for event in events if event["event"] == "start"]
     first, latest = starts[0], starts[-1]
     end = events[-1] if events[-1]["event"] == "end" else None
-    finished = end is not None and end["status"] == "FINISHED"
+    finished = [event["time"] for event in events if event["event"] == "end" and event["status"] == "FINISHED"]
     tags = {name: str(value) for name, value in latest.get("tags", {}).items() if value is not None}
-    tags |= {"run_key": run_key, "attempts": str(len(starts)), "superseded": "no" if last else "yes"}
-    points = {(point.name, point.step): point for point in _course(events)}
+    tags |= {"run_key": run_key, "attempts": str(len(starts)), "superseded": "no" if current else "yes"}
     if end is not None and "seconds" in end:
         tags["duration"] = _duration(end["seconds"])
-    results = _results(folder, end["time"]) if last and finished and end is not None else {}
+    points = {(point.name, point.step): point for point in _course(events)}
+    results = _results(folder, finished[0]) if current and finished and not writing else {}
     if results:
-        step = max((point.step for point in points.values()), default=0)
+        last_steps = {point.name: point.step for point in sorted(points.values(), key=lambda point: point.step)}
         gains = _gains(results, reference_results(folder, tags, reference))
         measured = _milliseconds(layout.metrics(folder).stat().st_mtime)
         for name, value in {**_flat(results), **gains}.items():
+            step = last_steps.get(name, 0)  # the end of its curve; a number without one is shown as a bar
             points[name, step] = Point(name, step, value, measured)
     return Record(
         folder=folder,
         run_key=run_key,
         name=_name(tags),
         tags=tags,
-        params=dict(_flat_params(first.get("params", {}) | latest.get("params", {}))),
+        params=_params(first, latest, tags),
         points=sorted(points.values(), key=lambda point: (point.time, point.name, point.step)),
         datasets=latest.get("datasets", []),
         status="RUNNING" if writing else end["status"] if end is not None else "KILLED",
         started=_milliseconds(first["time"]),
         ended=None if writing else _milliseconds(events[-1]["time"]),
         results={name: dict(_flat_metrics(values)) for name, values in results.items()},
-        sources=_sources(folder) if last and finished else {},
+        sources=_sources(folder) if current and finished and not writing else {},
     )
+
+
+def _published(folder: Path) -> str | None:
+    """The run key that config.yaml names: whose model and predictions lie in the folder."""
+    try:
+        content = yaml.safe_load(layout.run_config(folder).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return None
+    return content.get("run_key") if isinstance(content, dict) else None
 
 
 def reference_results(folder: Path, tags: Mapping[str, str], reference: str) -> dict[str, Any]:
@@ -127,17 +145,17 @@ def _course(events: list[Event]) -> Iterator[Point]:
             values = {f"{event['set']}/{name}": value for name, value in event["metrics"].items()}
         elif event["event"] == "end":
             values = {f"cost/{name}": float(event[name]) for name in ("seconds", "peak_mib") if event.get(name)}
-            event = {"step": 0, **event}
         else:
             continue
         for name, value in values.items():
-            yield Point(name, int(event["step"]), value, time)
+            yield Point(name, int(event.get("step", 0)), value, time)
 
 
 def _results(folder: Path, ended: float) -> dict[str, Any]:
-    """metrics.json, if it measures this training and is not left over from an earlier one.
+    """metrics.json, if it measures this run and is not left over from another one.
 
-    Younger than the training's end by the machine's clock, or younger than the predictions by the file server's.
+    Younger than the run's first end by the machine's clock, or younger than the predictions by the file server's.
+    (Trained again under the same key, a run has the same predictions, and nothing evaluates them a second time.)
     """
     path = layout.metrics(folder)
     results = _json(path)
@@ -172,6 +190,13 @@ def _flat_metrics(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple
             yield prefix + name, float(value)
 
 
+def _params(first: Event, latest: Event, tags: Mapping[str, str]) -> dict[str, str]:
+    """The first attempt's parameters, and what later ones added: a run's parameters do not change."""
+    names = ("shot", "seed", "variant")  # charts take their axes from parameters, never from tags
+    chosen = {name: tags[name] for name in names if name in tags}
+    return {**chosen, **dict(_flat_params(latest.get("params", {}))), **dict(_flat_params(first.get("params", {})))}
+
+
 def _flat_params(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested mappings as dotted keys; lists stay one value."""
     for name, value in params.items():
@@ -182,19 +207,16 @@ def _flat_params(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[
 
 
 def _name(tags: Mapping[str, str]) -> str:
+    """For example ``clip_td 300 s10 scenes_vqa``: what tells runs apart first, since lists cut long names."""
     seed = f"s{tags['seed']}" if "seed" in tags else ""
-    parts = [tags.get("dataset"), tags.get("variant") or tags.get("method"), tags.get("shot"), seed]
+    parts = [tags.get("variant") or tags.get("method"), tags.get("shot"), seed, tags.get("dataset")]
     return " ".join(part for part in parts if part) or tags["run_key"]
 
 
 def _sources(folder: Path) -> dict[Path, str]:
-    candidates = [layout.run_config(folder), layout.journal(folder)]
+    candidates = [layout.run_config(folder), layout.provenance(folder), layout.journal(folder)]
     candidates += sorted((folder / "predictions").glob("*.parquet")) + sorted((folder / "scores").glob("*.parquet"))
     return {path: files.sha256(path) for path in candidates if path.is_file()}
-
-
-def _goes_on(events: list[Event]) -> bool:
-    return events[-1]["event"] != "end"
 
 
 def _duration(seconds: float) -> str:

@@ -1,13 +1,185 @@
-"""How an experiment presents itself in MLflow's web page: its description and its compare view."""
+"""How an experiment presents itself in MLflow's web page: its description, colours, and a view made for its gains.
 
-from collections.abc import Sequence
+The page keeps views that users share by link in tags of the experiment (seen in MLflow 3.17). We write one per data
+set and student: its link opens the charts where each method has one colour and its gain meets the eye.
+A page that does not know the tag shows its own default view.
+"""
 
+import dataclasses
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from vlkd_steps.reporting.style import styles
 from vlkd_steps.tracking.records import Record
+
+VIEW = "mlflow.sharedViewState."
+NO_SECTION = "Model metrics"  # where MLflow's page puts names without a slash
+
+
+def coloured(records: Sequence[Record], reference: str) -> list[Record]:
+    """The records with the colour that their variant has in the report; MLflow's charts take it from a tag."""
+    variants = styles(sorted({record.tags.get("variant", "") for record in records}), reference)
+    return [
+        dataclasses.replace(
+            record, tags={**record.tags, "mlflow.runColor": variants[record.tags.get("variant", "")].light}
+        )
+        for record in records
+    ]
 
 
 def experiment_tags(experiment: str, records: Sequence[Record], reference: str) -> dict[str, str]:
-    """Tags of the MLflow experiment that hold its description and views."""
-    return {
+    """Tags of the MLflow experiment that hold its description and its views."""
+    current = [record for record in records if record.tags.get("superseded") == "no"]
+    tags = {
         "mlflow.experimentKind": "custom_model_development",  # else the page asks what kind it is
-        "mlflow.note.content": experiment,
+        "mlflow.note.content": description(experiment, current, reference),
     }
+    for dataset, student in subjects(current):
+        tags[VIEW + view_key(dataset, student)] = json.dumps(gain_view(dataset, student, current, reference))
+    return tags
+
+
+def description(experiment: str, records: Sequence[Record], reference: str) -> str:
+    """Markdown: what the experiment holds and its test accuracies, mean over the seeds so far."""
+    lines = [
+        f"**{experiment}**: one run per data set, student, method, shot and seed, as the journals under "
+        f"`runs/{experiment}/` have it. Intervals: `results/{experiment}/report.html`.",
+        "",
+    ]
+    for dataset, student in subjects(records):
+        chosen = [record for record in records if _subject(record) == (dataset, student)]
+        means, gains = _means(chosen, "test/accuracy"), _means(chosen, "gain/test/accuracy")
+        shots = sorted({shot for _, shot in means}, key=_shot_order)
+        variants = sorted({variant for variant, _ in means}, key=lambda variant: (variant != reference, variant))
+        if not means:
+            continue
+        lines += [f"{dataset}, {student}: test accuracy in per cent, in brackets the gain over {reference}", ""]
+        lines += ["| shot | " + " | ".join(variants) + " |", "|---" * (len(variants) + 1) + "|"]
+        for shot in shots:
+            cells = [_cell(means.get((variant, shot)), gains.get((variant, shot))) for variant in variants]
+            lines.append(f"| {shot} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def subjects(records: Iterable[Record]) -> list[tuple[str, str]]:
+    """The pairs of data set and student within which methods are compared."""
+    return sorted({_subject(record) for record in records})
+
+
+def view_key(dataset: str, student: str) -> str:
+    return f"gain-{dataset}-{student}"
+
+
+def compare_link(address: str, experiment_id: str, dataset: str, student: str) -> str:
+    """The link that opens the compare view of a data set and student."""
+    query = {"compareRunsMode": "CHART", "viewStateShareKey": view_key(dataset, student)}
+    return f"{experiment_link(address, experiment_id)}&{urlencode(query)}"
+
+
+def experiment_link(address: str, experiment_id: str) -> str:
+    """The link that opens an experiment's table of runs."""
+    return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+
+
+def gain_view(dataset: str, student: str, records: Sequence[Record], reference: str) -> dict[str, Any]:
+    """The state of MLflow's page: gains and accuracies over shots, gains as bars, then the course of training."""
+    names = {point.name for record in records if _subject(record) == (dataset, student) for point in record.points}
+    gains = sorted((name for name in names if _is_gain(name)), key=lambda name: ("/test/" not in name, name))
+    measured = [name.removeprefix("gain/") for name in gains]
+    sections = {
+        f"gain over {reference}, same seed": [_over_shots(name) for name in gains] + [_bars(name) for name in gains],
+        "accuracy": [_over_shots(name) for name in measured],
+        "training": [_curve(name) for name in ("dev/accuracy", "train/loss") if name in names],
+    }
+    folded = sorted({name.rpartition("/")[0] or NO_SECTION for name in names})
+    return {
+        "searchFilter": f"tags.dataset = '{dataset}' and tags.student = '{student}' and tags.superseded = 'no'",
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": [f"tags.`{name}`" for name in ("variant", "shot", "seed")]
+        + [f"metrics.`{name}`" for name in gains + measured],
+        "runsHiddenMode": "SHOW_ALL",
+        "runsExpanded": {},
+        "runsPinned": [],
+        "runsHidden": [],
+        "runsVisibilityMap": {},
+        "viewMaximized": False,
+        "runListHidden": False,
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "groupBy": None,
+        "groupsExpanded": {},
+        "autoRefreshEnabled": True,
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+        "isAccordionReordered": True,  # keeps our order of sections
+        "compareRunCharts": [
+            {**chart, "metricSectionId": section} for section, charts in sections.items() for chart in charts
+        ],
+        "compareRunSections": [_section(name, shown=True) for name, charts in sections.items() if charts]
+        + [_section(name, shown=False) for name in folded],  # MLflow draws a chart of every other metric there
+    }
+
+
+def _is_gain(name: str) -> bool:
+    group, _, rest = name.partition("/")
+    return group == "gain" and not rest.startswith("dev/") and rest.count("/") == 1
+
+
+def _chart(kind: str, name: str) -> dict[str, Any]:
+    return {"uuid": f"{kind} {name}", "type": kind, "displayName": name, "runsCountToCompare": 100,
+            "deleted": False, "isGenerated": False}  # fmt: skip
+
+
+def _over_shots(metric: str) -> dict[str, Any]:
+    axes = {"xaxis": {"key": "shot", "type": "PARAM"}, "yaxis": {"key": metric, "type": "METRIC"}}
+    return {**_chart("SCATTER", metric), **axes}
+
+
+def _bars(metric: str) -> dict[str, Any]:
+    return {**_chart("BAR", metric), "metricKey": metric}
+
+
+def _curve(metric: str) -> dict[str, Any]:
+    axes = {"xAxisKey": "step", "xAxisScaleType": "linear", "scaleType": "linear", "range": {}, "yAxisKey": "metric"}
+    rest = {"lineSmoothness": 0, "selectedXAxisMetricKey": "", "yAxisExpressions": [], "ignoreOutliers": False,
+            "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True}  # fmt: skip
+    return {**_chart("LINE", metric), "metricKey": metric, "selectedMetricKeys": [metric], **axes, **rest}
+
+
+def _section(name: str, *, shown: bool) -> dict[str, Any]:
+    return {"uuid": name, "name": name, "display": shown, "isReordered": True, "deleted": False, "isGenerated": False}
+
+
+def _subject(record: Record) -> tuple[str, str]:
+    return record.tags.get("dataset", ""), record.tags.get("student", "")
+
+
+def _means(records: Iterable[Record], metric: str) -> dict[tuple[str, str], float]:
+    """(variant, shot) -> mean over seeds."""
+    values = defaultdict(list)
+    for record in records:
+        for point in record.points:
+            if point.name == metric:
+                values[record.tags.get("variant", ""), record.tags.get("shot", "")].append(point.value)
+    return {cell: statistics.fmean(found) for cell, found in values.items()}
+
+
+def _cell(mean: float | None, gain: float | None) -> str:
+    if mean is None:
+        return ""
+    return f"{mean:.1f}" if gain is None else f"{mean:.1f} ({gain:+.1f})"
+
+
+def _shot_order(shot: str) -> tuple[int, int, str]:
+    """Counts by size, then percentages, then words (`full`)."""
+    digits = shot.removesuffix("pct")
+    return (0 if shot.isdigit() else 1 if digits.isdigit() else 2, int(digits) if digits.isdigit() else 0, shot)
