@@ -82,7 +82,7 @@ def read_metrics(experiment: str, run: Run) -> dict[str, Any]:
 
 def run_key(run_folder: Path) -> str:
     """The key under which the run last started (empty where it left no journal)."""
-    starts = [event for event in journal.read(run_folder / "journal.jsonl") if event["event"] == "start"]
+    starts = [event for event in journal.read(layout.journal(run_folder)) if event["event"] == "start"]
     return str(starts[-1]["run_key"]) if starts else ""
 
 

@@ -14,11 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from vlkd_steps import layout, step
+from vlkd_steps.errors import UserError
 from vlkd_steps.reporting.findings import main_set
 from vlkd_steps.reporting.table import Row, interval, name, points, read, spread, sure, values
 
 NARROWEST = 80  # columns, also where the terminal does not say how wide it is
-SHOTS_ACROSS = 3  # of 22 columns each, beside 16 for the method: 82 at most, less where the numbers are small
+SHOT_COLUMN = 23  # "* +11.7 [10.7, 12.8]" and the frame
 
 
 @step.entry
@@ -30,10 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = layout.results(arguments.experiment)
     rows = read(results / "gains.csv")
     on = arguments.set or main_set(rows)
+    if on not in values(rows, "evaluation_set"):
+        known = ", ".join(values(rows, "evaluation_set"))
+        raise UserError(f"--set {on}: {results / 'gains.csv'} has no such evaluation set; it has {known}")
     console = Console(highlight=False, soft_wrap=False)
     if console.width < NARROWEST:
         console = Console(highlight=False, width=NARROWEST)
-    for table in tables([row for row in rows if row["evaluation_set"] == on]):
+    for table in tables([row for row in rows if row["evaluation_set"] == on], console.width):
         console.print()
         console.print(table)
     console.print()
@@ -48,17 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def tables(rows: Sequence[Row]) -> list[Table]:
-    """For each data set and student a table, method x shot; more than three shots go on in further tables."""
+def tables(rows: Sequence[Row], width: int) -> list[Table]:
+    """For each data set and student a table, method x shot; shots that do not fit go on in further tables."""
     found = []
+    fitting = max(1, (width - max(len(row["variant"]) for row in rows)) // SHOT_COLUMN)
     for dataset, student in dict.fromkeys((row["dataset"], row["student"]) for row in rows):
         mine = [row for row in rows if (row["dataset"], row["student"]) == (dataset, student)]
         shots = values(mine, "shot")
-        across = math.ceil(len(shots) / math.ceil(len(shots) / SHOTS_ACROSS))
-        for first in range(0, len(shots), across):
-            found.append(
-                _table(f"{dataset} ({student}), {name(mine[0]['evaluation_set'])}", mine, shots[first : first + across])
-            )
+        across = math.ceil(len(shots) / math.ceil(len(shots) / fitting))
+        title = f"{dataset} ({student}), {name(mine[0]['evaluation_set'])}"
+        found += [_table(title, mine, shots[first : first + across]) for first in range(0, len(shots), across)]
     return found
 
 

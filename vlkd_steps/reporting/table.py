@@ -56,7 +56,8 @@ def interval(row: Row, missing: str = "–") -> str:
     """``[low, high]`` to one decimal."""
     if row["gain_low"] is None:
         return missing
-    return f"[{points(row['gain_low'])}, {points(row['gain_high'])}]"
+    low, high = (points(row[end], signed=False) for end in ("gain_low", "gain_high"))
+    return f"[{low}, {high}]"
 
 
 def spread(row: Row) -> str:

@@ -57,7 +57,7 @@ def run_folders(experiment: str, runs: Sequence[Run]) -> list[Path]:
 def provenance(place: Path) -> dict[str, Any] | None:
     """The `provenance.json` of a folder; None where there is none, or none that can be read."""
     try:
-        return json.loads((place / "provenance.json").read_text(encoding="utf-8"))
+        return json.loads(layout.provenance(place).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from vlkd_steps import layout
 from vlkd_steps.evaluation.gains import Run, folder
 from vlkd_steps.tracking import journal
 
@@ -21,7 +22,7 @@ def curves(experiment: str, runs: Sequence[Run]) -> dict[str, Panels]:
     """
     of_seeds: dict[str, dict[tuple[str, str], dict[str, list[dict[int, float]]]]] = {kind: {} for kind in NAMES}
     for run in runs:
-        by_run = list(journal.by_run(journal.read(folder(experiment, run) / "journal.jsonl")).values())
+        by_run = list(journal.by_run(journal.read(layout.journal(folder(experiment, run)))).values())
         if not by_run:
             continue
         found = journal.curves(by_run[-1])

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from vlkd_steps.evaluation.significance import by_image, holm, pigeonhole_bootstrap, two_way
+
+
+def test_two_way_by_hand() -> None:
+    """S = 2, G = 3. Seeds' means 2 and 4; images' means 2, 3, 4; residuals +-1 on the outer images, 0 in the middle."""
+    differences = np.array([[2.0, 2.0, 2.0], [2.0, 4.0, 6.0]])
+    found = two_way(differences, np.ones(3))
+    seed_part = 2.0 / 2  # s2_seed = 2
+    image_part = 1.0 / 3  # s2_image = 1
+    residual_part = (4 * 1.0 / (1 * 2)) / 6  # s2_residual = 2
+    variance = seed_part + image_part - residual_part  # = 1, not below the seeds' part
+    assert variance == pytest.approx(1.0)
+    freedom = 1.0 / (1.0**2 / 1 + (1 / 3) ** 2 / 2 + (1 / 3) ** 2 / 2)
+    assert found.gain == pytest.approx(3.0)
+    assert found.freedom == pytest.approx(freedom) == pytest.approx(0.9)
+    half = stats.t.ppf(0.975, 0.9)
+    assert (found.low, found.high) == pytest.approx((3 - half, 3 + half))
+    assert found.p == pytest.approx(2 * stats.t.sf(3.0, 0.9))
+
+
+def test_variance_is_at_least_the_images_part() -> None:
+    """Where residuals explain more than the seeds' means vary, the images' part is the floor."""
+    differences = np.array([[6.0, -6.0, 0.0, 1.0], [-6.0, 6.0, 0.0, -0.5]])
+    found = two_way(differences, np.ones(4))
+    image_part = np.var(differences.mean(axis=0), ddof=1) / 4
+    seed_part = np.var(differences.mean(axis=1), ddof=1) / 2
+    assert found.freedom is not None
+    half = stats.t.ppf(0.975, found.freedom) * np.sqrt(max(image_part, seed_part))
+    assert found.high == pytest.approx(found.gain + half)
+
+
+def test_images_weigh_as_many_items_as_they_have() -> None:
+    differences = np.array([[10.0, 0.0], [12.0, 1.0]])
+    found = two_way(differences, np.array([1.0, 3.0]))
+    assert found.gain == pytest.approx((10 / 4 + (12 + 3) / 4) / 2)
+
+
+def test_equal_weights_do_not_depend_on_their_size() -> None:
+    differences = np.random.default_rng(0).normal(size=(3, 50))
+    assert two_way(differences, np.ones(50)) == two_way(differences, np.full(50, 4.0))
+
+
+@pytest.mark.parametrize("differences", [np.ones((1, 5)), np.ones((3, 1)), np.full((3, 5), 2.0)])
+def test_no_interval_where_the_data_cannot_give_one(differences: np.ndarray) -> None:
+    """One seed, one image, or no variation at all: a gain without interval and p, never a falsely narrow one."""
+    found = two_way(differences, np.ones(differences.shape[1]))
+    assert found.gain == pytest.approx(differences.mean())
+    assert (found.low, found.high, found.p, found.freedom) == (None, None, None, None)
+
+
+def test_by_image_averages_and_counts() -> None:
+    means, items = by_image(np.array([[1.0, 5.0, 3.0], [0.0, 1.0, 2.0]]), ["b", "a", "b"])
+    assert means.tolist() == [[5.0, 2.0], [1.0, 1.0]]
+    assert items.tolist() == [1.0, 2.0]
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, None, 0.04, 0.03, 0.005]) == pytest.approx([0.03, None, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_bootstrap_agrees_with_the_normal_interval_where_seeds_do_not_matter() -> None:
+    """Seeds alike, many images: the width is that of a mean over images."""
+    images = np.random.default_rng(1).normal(3.0, 10.0, size=400)
+    differences = np.stack([images, images])
+    [(low, high)] = pigeonhole_bootstrap([differences], np.ones(400))
+    error = images.std(ddof=1) / 20
+    assert low == pytest.approx(images.mean() - 1.96 * error, abs=0.05)
+    assert high == pytest.approx(images.mean() + 1.96 * error, abs=0.05)
+
+
+def test_bootstrap_draws_seeds_too() -> None:
+    """Images alike: the means of three drawn seeds out of 0, 3, 6 lie between 0 and 6, with 1/27 at each end."""
+    differences = np.repeat([[0.0], [3.0], [6.0]], 4, axis=1)
+    [(low, high)] = pigeonhole_bootstrap([differences], np.ones(4))
+    assert (low, high) == pytest.approx((0.0, 6.0))
+
+
+def test_bootstrap_of_a_comparison_does_not_depend_on_its_neighbours() -> None:
+    generator = np.random.default_rng(2)
+    first, second, third = (generator.normal(size=(seeds, 30)) for seeds in (3, 2, 3))
+    items = generator.integers(1, 4, size=30).astype(float)
+    together = pigeonhole_bootstrap([second, first, third], items)
+    assert pigeonhole_bootstrap([first], items)[0] == pytest.approx(together[1], abs=1e-9)
+
+
+def test_bootstrap_needs_two_seeds() -> None:
+    assert pigeonhole_bootstrap([np.ones((1, 9))], np.ones(9)) == [None]
+    assert pigeonhole_bootstrap([], np.ones(9)) == []
