@@ -73,7 +73,7 @@ def array(path: Path, key: str) -> Iterator[dict[str, Any]]:
         if not isinstance(name, str) or not text.startswith(":", position):
             raise _not_json(text, position, path, "", "expected a key and a colon")
         position = _skip(text, position + 1)
-        if name == key:
+        if name == key and position < len(text):
             if not text.startswith("[", position):
                 raise complaint(path, key, "must be a list", "see docs/own_data.md for the format")
             found = True

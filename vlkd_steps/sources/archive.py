@@ -3,6 +3,7 @@
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -44,7 +45,7 @@ def unpack(archive: Path, folder: Path, limit: int, wanted: Callable[[str], bool
                 with content.open(member) as stream, target.open("wb") as out:
                     shutil.copyfileobj(stream, out, 1 << 20)
             return len(members)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise UserError(f"{archive} is not a whole zip file ({error}); fetch it again") from error
 
 

@@ -5,7 +5,6 @@ A file whose checksum no one has published is trusted on first use: its sha256 i
 """
 
 import json
-import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from vlkd_steps.step import log
 
 RETRIES = 5
 TIMEOUT = (20, 60)  # seconds: to connect, between two pieces
-PIECE = 1 << 20
+PIECE = 1 << 16  # bytes; a connection that breaks loses the piece it was in
 PROGRESS_EVERY = 5.0  # seconds
 
 
@@ -37,7 +36,7 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     arriving = layout.raw(source["name"]).parent / ".downloads" / source["name"]
     arriving.mkdir(parents=True, exist_ok=True)
     archive.check_space(arriving, sum(item.get("bytes") or 0 for item in source["files"]))
-    logging.getLogger("pooch").setLevel(logging.WARNING)
+    pooch.get_logger().setLevel("WARNING")
     for item in source["files"]:
         path = _download(item, arriving, item.get("sha256") or known.get(item["url"]), source["name"])
         if not item.get("sha256") and item["url"] not in known:

@@ -1,0 +1,71 @@
+import hashlib
+import zipfile
+
+import pytest
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.sources import local
+
+
+@pytest.fixture
+def mine(tmp_path):
+    folder = tmp_path / "mine"
+    (folder / "images").mkdir(parents=True)
+    (folder / "q.json").write_text("{}")
+    (folder / "images" / "1.jpg").write_text("one")
+    (folder / "images" / ".DS_Store").write_text("x")
+    return folder
+
+
+def conf(folder, **more):
+    return {"name": "mine", "kind": "local", "path": str(folder), **more}
+
+
+def tree(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_without_a_conf_file_everything_incoming_is_taken(mine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "incoming").mkdir(parents=True)
+    mine.rename(tmp_path / "data" / "incoming" / "pets")
+    local.fetch(local.incoming("pets"), tmp_path / "raw")
+    assert tree(tmp_path / "raw") == {"q.json", "images/1.jpg"}
+
+
+@pytest.mark.parametrize("transfer", ["copy", "hardlink", "symlink"])
+def test_each_kind_of_transfer(mine, tmp_path, transfer):
+    local.fetch(conf(mine, files=["images/*.jpg"], transfer=transfer), tmp_path / "raw")
+    made = tmp_path / "raw" / "images" / "1.jpg"
+    assert tree(tmp_path / "raw") == {"images/1.jpg"}
+    assert made.read_text() == "one"
+    assert made.is_symlink() == (transfer == "symlink")
+    assert made.samefile(mine / "images" / "1.jpg") == (transfer != "copy")
+
+
+def test_zips_are_unpacked(mine, tmp_path):
+    with zipfile.ZipFile(mine / "a.zip", "w") as out:
+        out.writestr("a.json", "1")
+    local.fetch(conf(mine, files=["*.zip", "*.json"], unpack=["a.zip"]), tmp_path / "raw")
+    assert tree(tmp_path / "raw") == {"a.json", "q.json"}
+    with pytest.raises(UserError, match=r"unpack names 'b\.zip', which is not among its files"):
+        local.fetch(conf(mine, unpack=["b.zip"]), tmp_path / "raw2")
+
+
+def test_checksums_are_checked_before_anything_is_copied(mine, tmp_path):
+    right = hashlib.sha256(b"one").hexdigest()
+    local.fetch(conf(mine, sha256={"images/1.jpg": right}), tmp_path / "raw")
+    with pytest.raises(UserError, match=rf"q\.json has sha256 .*, its conf expects {right}; fetch the file again"):
+        local.fetch(conf(mine, sha256={"q.json": right}), tmp_path / "raw2")
+    assert not (tmp_path / "raw2").exists()
+    with pytest.raises(UserError, match=r"no\.json has a sha256 in its conf but is not among its files"):
+        local.fetch(conf(mine, sha256={"no.json": right}), tmp_path / "raw2")
+
+
+def test_mistakes_are_explained(mine, tmp_path):
+    with pytest.raises(UserError, match=r"the folder .*nowhere does not exist; put the data there, or name its place"):
+        local.chosen(conf(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"no file matches '\*\.jsonl' in .*mine; add it, or fix `files`"):
+        local.chosen(conf(mine, files=["*.jsonl"]))
+    with pytest.raises(UserError, match="transfer is 'move', not copy, hardlink or symlink"):
+        local.fetch(conf(mine, transfer="move"), tmp_path / "raw")
