@@ -1,4 +1,4 @@
-"""Finished runs without any training: predictions drawn from a known model, so that reports can be tested and looked at.
+"""Finished runs without any training: predictions drawn from a known model, to test reports and to look at them.
 
 ``python tests/synthetic_results.py FOLDER`` fills FOLDER with an experiment called scenes and prints the configuration
 that `compare` and `report` take.
@@ -28,9 +28,12 @@ METHODS = {"finetune": 0.0, "naive_kd": 0.15, "clip_td": 0.5}
 
 
 def configuration(
-    variants: list[str] | None = None, shots: tuple[str, ...] = ("100", "300", "1000"), seeds: tuple[int, ...] = (10, 11, 12),
-    datasets: tuple[str, ...] = ("scenes_vqa", "scenes_ve"), sets: tuple[str, ...] = tuple(SETS),
-) -> dict[str, Any]:  # fmt: skip
+    variants: tuple[str, ...] = ("finetune", "naive_kd", "clip_td"),
+    shots: tuple[str, ...] = ("100", "300", "1000"),
+    seeds: tuple[int, ...] = (10, 11, 12),
+    datasets: tuple[str, ...] = ("scenes_vqa", "scenes_ve"),
+    sets: tuple[str, ...] = tuple(SETS),
+) -> dict[str, Any]:
     """What `compare` and `report` receive."""
     return {
         "experiment": "scenes",
@@ -38,7 +41,7 @@ def configuration(
         "runs": [
             {"dataset": dataset, "student": "vilt_scenes", "teacher": None if variant == "finetune" else "clip_scenes",
              "method": variant, "variant": variant, "shot": shot, "seed": seed}
-            for dataset in datasets for variant in variants or METHODS for shot in shots for seed in seeds
+            for dataset in datasets for variant in variants for shot in shots for seed in seeds
         ],
         "reference": "finetune",
     }  # fmt: skip
@@ -100,12 +103,12 @@ def _instances(dataset: dict[str, Any], evaluation_set: str, images: int, questi
                     for i in range(10)
                 ]
                 extra = {"answers": answers, "question_type": kind, "multiple_choice_answer": answer}
-                row |= {"text": text, "label": 0, "answer_type": "yes/no" if answer == "yes" else "other", "group": kind,
-                        "extra": json.dumps(extra)}  # fmt: skip
+                row |= {"text": text, "label": 0, "group": kind, "extra": json.dumps(extra)}
+                row |= {"answer_type": "yes/no" if answer == "yes" else "other"}
             else:
                 label = generator.randrange(3)
-                row |= {"text": f"A {colour} {shape} is in the upper row.", "label": label, "answer_type": "",
-                        "group": LABELS[label], "extra": "{}"}  # fmt: skip
+                row |= {"text": f"A {colour} {shape} is in the upper row.", "label": label, "group": LABELS[label]}
+                row |= {"answer_type": "", "extra": "{}"}
             rows.append(row)
     return rows
 
@@ -143,18 +146,20 @@ def _run(
                 prediction=pl.Series(classes, dtype=pl.Int64), answer=pl.Series(answers), probability=pl.lit(0.5)
             ),
         )
-    (folder / "journal.jsonl").unlink(missing_ok=True)
+    layout.journal(folder).unlink(missing_ok=True)
     wiggle = np.random.default_rng([number, 2]).normal(size=steps) * 0.02
-    with Journal(folder / "journal.jsonl") as journal:
+    with Journal(layout.journal(folder)) as journal:
         journal.append("start", run_key=f"{number:016x}", attempt=1, tags={}, params={}, datasets=[])
         for step in range(0, steps, 2):
             task = float(0.15 + 0.55 * np.exp(-(1 + method) * step / steps * 3) + wiggle[step])
             total = task + method * (1 - step / steps)
             journal.append("metrics", step=step, epoch=step / 10, metrics={"loss": total, "loss/task": task})
-        journal.append("evaluation", step=steps, set="dev", metrics={"accuracy": 50 + 10 * ability})
+            if step % 20 == 0:
+                reached = 30 + (20 + 10 * ability) * (1 - np.exp(-4 * step / steps))
+                journal.append("evaluation", step=step, set="dev", metrics={"accuracy": reached})
         journal.append("end", status="FINISHED", seconds=8 + 3 * method, peak_mib=812.5)
     files.write_json(
-        folder / "provenance.json",
+        layout.provenance(folder),
         {"git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False}, "python": "3.11.2",
          "versions": {"torch": "2.14.1", "transformers": "5.23.0"}, "host": {"cpu": "a synthetic CPU", "cpus": 2},
          "device": "cpu", "precision": "fp32", "threads": 1, "slurm": {},
