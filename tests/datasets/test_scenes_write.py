@@ -105,7 +105,8 @@ def test_vcr_files_follow_the_official_schema_and_point_at_what_exists(folder):
     known = set(vocabulary.words())
     for name in LABELLED:
         records = lines(folder / "vcr" / f"{name}.jsonl")
-        assert len(records) == SMALL[name]
+        assert len(records) == 2 * SMALL[name]
+        assert len({record["annot_id"] for record in records}) == len(records)
         for record in records:
             annotation.validate(record)
             described = read(folder / "vcr" / "metadata" / record["metadata_fn"])
@@ -138,7 +139,7 @@ def test_right_vcr_choices_are_true_and_wrong_answers_false(folder):
     """Colours, shapes and rows in the right choices are those of the tagged object."""
     config, checked = splits(SMALL), 0
     for split in config[:-1]:
-        things = [scene for block in blocks(split, 3) for scene in block.things()]
+        things = [scene for block in blocks(split, 3) for scene in block.things() for _ in range(2)]
         for record, scene in zip(lines(folder / "vcr" / f"{split.name}.jsonl"), things, strict=True):
             tags = record["question"][2] if record["question"][1] in ("does", "do") else record["question"][3]
             if len(tags) == 1:

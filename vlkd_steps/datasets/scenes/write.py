@@ -10,6 +10,7 @@ The split ``pretrain`` has images and captions only: the small one-sided corpus 
 """
 
 import json
+import os
 import shutil
 import zlib
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "other_style": 1300,
     "pretrain": 2000,
     "questions_per_image": 2,
+    "vcr_per_image": 2,
     "captions_per_image": 3,
     "styles": ["sticker", "noisy", "flat"],
     "other_style_name": "outline",
@@ -123,7 +125,7 @@ def _check(config: dict[str, Any]) -> None:
     if unknown:
         raise UserError(f"scenes: unknown key {unknown[0]!r}; the keys are {', '.join(DEFAULTS)}")
     settings = {**DEFAULTS, **config}
-    for name in (*SPLITS, "questions_per_image", "captions_per_image"):
+    for name in (*SPLITS, "questions_per_image", "vcr_per_image", "captions_per_image"):
         value = settings[name]
         if not isinstance(value, int) or not 1 <= value < 1_000_000:
             raise UserError(f"scenes: {name} is {value!r}; write a whole number from 1 to 999999")
@@ -160,7 +162,7 @@ def _write_split(folder: Path, split: Split, settings: dict[str, Any], seed: int
     if split.labelled:
         _write_vqa(folder / "vqa", split, scenes, settings["questions_per_image"], seed)
         _write_snli_ve(folder / "snli_ve", split, scenes, [texts[0] for texts in described], seed)
-        _write_vcr(folder / "vcr", split, scenes, seed)
+        _write_vcr(folder / "vcr", split, scenes, settings["vcr_per_image"], seed)
 
 
 def blocks(split: Split, seed: int) -> Iterator[world.Scenes]:
@@ -175,7 +177,18 @@ def blocks(split: Split, seed: int) -> Iterator[world.Scenes]:
 def _write_images(folder: Path, split: Split, first: int, pixels: np.ndarray) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i, data in enumerate(png(pixels)):
-        (folder / f"{split.file_stem(first + i)}.png").write_bytes(data)
+        _write_new(f"{folder}/{split.file_stem(first + i)}.png", data)
+
+
+def _write_new(path: str, data: bytes) -> None:
+    """Write a small file that does not exist yet: three system calls where ``open`` needs seven."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+    finally:
+        os.close(handle)
 
 
 def png(images: np.ndarray) -> Iterator[bytes]:
@@ -197,7 +210,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def _write_metadata(folder: Path, split: Split, first: int, block: world.Scenes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i, record in enumerate(vcr.metadata(block)):
-        (folder / f"{split.file_stem(first + i)}.json").write_bytes(json.dumps(record).encode())
+        _write_new(f"{folder}/{split.file_stem(first + i)}.json", json.dumps(record).encode())
 
 
 def _describe(split: Split, scenes: list[Scene], number: int, seed: int) -> list[list[str]]:
@@ -273,26 +286,27 @@ def _write_snli_ve(folder: Path, split: Split, scenes: list[Scene], sentences: l
     _write_lines(folder / f"{split.name}.jsonl", lines)
 
 
-def _write_vcr(folder: Path, split: Split, scenes: list[Scene], seed: int) -> None:
+def _write_vcr(folder: Path, split: Split, scenes: list[Scene], number: int, seed: int) -> None:
     random = Random(derive(seed, "scenes vcr", split.name))
     lines = []
-    for i, scene in enumerate(scenes):
+    for scene in scenes:
         stem = f"{split.name}/{split.file_stem(scene.number)}"
-        lines.append(
-            {
-                **vcr.item(scene.things, split.about, random),
-                "annot_id": f"{split.name}-{i}",
-                "answer_likelihood": "likely",
-                "img_fn": f"{stem}.png",
-                "img_id": f"{split.name}-{i}",
-                "interesting_scores": [1],
-                "match_fold": f"{split.name}-0",
-                "match_index": i,
-                "metadata_fn": f"{stem}.json",
-                "movie": "scenes",
-                "question_number": 0,
-            }
-        )
+        for k in range(number):
+            lines.append(
+                {
+                    **vcr.item(scene.things, split.about, random),
+                    "annot_id": f"{split.name}-{len(lines)}",
+                    "answer_likelihood": "likely",
+                    "img_fn": f"{stem}.png",
+                    "img_id": f"{split.name}-{scene.number}",
+                    "interesting_scores": [1],
+                    "match_fold": f"{split.name}-0",
+                    "match_index": len(lines),
+                    "metadata_fn": f"{stem}.json",
+                    "movie": "scenes",
+                    "question_number": k,
+                }
+            )
     _write_lines(folder / f"{split.name}.jsonl", lines)
 
 
