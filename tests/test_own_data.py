@@ -2,18 +2,14 @@
 
 import json
 import re
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from official_files import write_images, write_json, write_lines
 
 from vlkd_steps import download, layout, prepare, split
 from vlkd_steps.datasets import instances
 from vlkd_steps.sources import local
-
-sys.path.insert(0, str(Path(__file__).parent / "datasets"))
-from official import write_images, write_json, write_lines
 
 
 @pytest.fixture

@@ -1,15 +1,11 @@
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from official_files import annotation, question, vqa, vqa_conf, write_images
 
 from vlkd_steps import download, layout, prepare
 from vlkd_steps.datasets import instances
 from vlkd_steps.sources import local
-
-sys.path.insert(0, str(Path(__file__).parent / "datasets"))
-from official import annotation, question, vqa, vqa_conf, write_images
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 import pytest
-from official import write_images, write_json
+from official_files import write_images, write_json
 
 from vlkd_steps.datasets import captions
 from vlkd_steps.errors import UserError

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from official import write_images, write_json
+from official_files import write_images, write_json
 
 from vlkd_steps.datasets import easy_vqa
 from vlkd_steps.datasets.easy_vqa import Question

@@ -1,5 +1,5 @@
 import pytest
-from official import pair, write_images, write_lines
+from official_files import pair, write_images, write_lines
 
 from vlkd_steps.datasets import snli_ve
 from vlkd_steps.errors import UserError

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from official import annotation, question, vqa, vqa_conf, write_images, write_json
+from official_files import annotation, question, vqa, vqa_conf, write_images, write_json
 
 from vlkd_steps.datasets import vqa_v2
 from vlkd_steps.errors import UserError

@@ -50,7 +50,7 @@ class Instances:
 def table(columns: dict[str, Sequence[object] | pa.Array], split: str) -> pa.Table:
     """Rows of one split from columns, sorted by instance id; columns left out are empty (label: null)."""
     rows = len(columns["instance_id"])
-    empty = {"label": None, "choices": [], "soft_labels": [], "split": split}
+    empty: dict[str, object] = {"label": None, "choices": [], "soft_labels": [], "split": split}
     arrays = []
     for field in SCHEMA:
         column = columns.get(field.name)

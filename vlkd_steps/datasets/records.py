@@ -8,7 +8,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ def _value(text: str, position: int, path: Path, where: str) -> tuple[Any, int]:
         raise _not_json(text, error.pos, path, where, error.msg) from error
 
 
-def _items(text: str, position: int, path: Path, key: str) -> Iterator[dict[str, Any]]:
+def _items(text: str, position: int, path: Path, key: str) -> Generator[dict[str, Any], None, int]:
     """Yield the objects of the array that opens at `position`; the generator's value is where it ends."""
     position = _skip(text, position + 1)
     number = 0
