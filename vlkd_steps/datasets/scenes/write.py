@@ -288,7 +288,7 @@ def _write_snli_ve(folder: Path, split: Split, scenes: list[Scene], sentences: l
 
 def _write_vcr(folder: Path, split: Split, scenes: list[Scene], number: int, seed: int) -> None:
     random = Random(derive(seed, "scenes vcr", split.name))
-    lines = []
+    lines: list[dict[str, Any]] = []
     for scene in scenes:
         stem = f"{split.name}/{split.file_stem(scene.number)}"
         for k in range(number):
