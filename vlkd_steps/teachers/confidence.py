@@ -1,0 +1,108 @@
+"""Confidence weight: an instance's distillation counts the more, the better the teacher knows its answer (PAPERS 1.2).
+
+The idea is recalled from the paper, the formula is our choice. The teacher does not answer questions, so what it knows
+is read off by a linear probe on its features, and each instance is scored by a probe that never saw its image.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+FOLDS = 5
+SHRINKAGE = 500
+PROBE_ITEMS = 10_000
+"""A probe is fitted on at most so many items of its folds, drawn at random (choice): beyond, it learns no more."""
+
+
+def weights(
+    v: np.ndarray, u: np.ndarray, soft_labels: np.ndarray, image_ids: Sequence[str], seed: int = 0
+) -> np.ndarray:
+    """The weight of every instance's distillation term.
+
+    ``c = sum_a s_a p_a / sum_a s_a`` with soft labels s and p from a cross-fitted probe;
+    ``w = clip(c / mean(c), 0, 3)``; ``w <- rho w + 1 - rho`` with ``rho = n / (n + 500)``; then w is divided by its
+    mean over the split. Answers that are not found in all five training folds do not enter the sums; an instance left
+    without any answer has w = 1 before the last step.
+
+    Args:
+        v, u: the teacher's image and text embeddings, [n, D] each (a unimodal teacher: pass its own twice).
+        soft_labels: [n, C], zero or more; a row of zeros has no answer in the vocabulary.
+        image_ids: n image names; items of one image share a fold.
+        seed: of the folds.
+
+    Returns:
+        float32 [n] with mean 1.
+    """
+    soft = np.asarray(soft_labels, np.float64)
+    n = len(soft)
+    confidence = answer_confidence(probe_features(v, u), soft, image_ids, seed)
+    known = ~np.isnan(confidence)
+    weight = np.ones(n)
+    if known.any() and confidence[known].mean() > 0:
+        weight[known] = np.clip(confidence[known] / confidence[known].mean(), 0, 3)
+    rho = n / (n + SHRINKAGE)
+    weight = rho * weight + 1 - rho
+    return (weight / weight.mean()).astype(np.float32) if n else weight.astype(np.float32)
+
+
+def probe_features(v: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """[LN(v), LN(u), LN(v) * LN(u)], [n, 3 D]."""
+    image, text = layer_norm(v), layer_norm(u)
+    return np.concatenate([image, text, image * text], axis=1)
+
+
+def layer_norm(rows: np.ndarray, epsilon: float = 1e-5) -> np.ndarray:
+    """Layer normalisation without parameters, as torch's: variance over the row, epsilon inside the root."""
+    rows = np.asarray(rows, np.float64)
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + epsilon)
+
+
+def answer_confidence(features: np.ndarray, soft: np.ndarray, image_ids: Sequence[str], seed: int) -> np.ndarray:
+    """c of every instance, float64 [n], NaN where it has no answer that all five training folds know.
+
+    The probe is multinomial logistic regression (L2, C = 1); an item with several answers enters once for each, with
+    weights s_a / sum s that add up to one.
+    """
+    n, classes = soft.shape
+    confidence = np.full(n, np.nan)
+    fold = folds(image_ids, seed)
+    if fold.max(initial=-1) + 1 < FOLDS:
+        return confidence
+    per_fold = np.stack([(soft[fold == k] > 0).sum(0) for k in range(FOLDS)])
+    in_all = (per_fold.sum(0) - per_fold > 0).all(0)  # found in each set of four folds
+    masked = np.where(in_all, soft, 0.0)
+    generator = np.random.default_rng(seed)
+    for k in range(FOLDS):
+        train = np.flatnonzero((fold != k) & (masked.sum(1) > 0))
+        train = np.sort(generator.permutation(train)[:PROBE_ITEMS])
+        test = np.flatnonzero((fold == k) & (masked.sum(1) > 0))
+        if len(train) and len(test):
+            probability = np.zeros((len(test), classes))
+            found, values = _probe(features[train], masked[train], features[test])
+            probability[:, found] = values
+            confidence[test] = (masked[test] * probability).sum(1) / masked[test].sum(1)
+    return confidence
+
+
+def folds(image_ids: Sequence[str], seed: int) -> np.ndarray:
+    """The fold 0..4 of every item: images are shuffled and dealt out one by one."""
+    _, image = np.unique(np.asarray(image_ids), return_inverse=True)
+    dealt = np.random.default_rng(seed).permutation(image.max(initial=-1) + 1) % FOLDS
+    return np.asarray(dealt[image])
+
+
+def _probe(features: np.ndarray, soft: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit on soft labels; returns the classes and their probabilities [held out, classes found]."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    row, label = np.nonzero(soft)
+    if len(np.unique(label)) == 1:
+        return label[:1], np.ones((len(held_out), 1))
+    probe = LogisticRegression(C=1.0, max_iter=200, tol=1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of c do not matter
+        probe.fit(features[row], label, sample_weight=(soft / soft.sum(1, keepdims=True))[row, label])
+    return probe.classes_, probe.predict_proba(held_out)

@@ -1,0 +1,53 @@
+"""How a text is cut into words: the same for token selection, the feature store and the students."""
+
+import re
+from collections.abc import Sequence
+
+_WORD = re.compile(r"[a-z0-9']+")
+
+_FUNCTION = """
+a about after again all am an and any are aren't as at be because been before being both but by can can't cannot could
+couldn't did didn't do does doesn't doing don't down during each few for from further had hadn't has hasn't have
+haven't having he her here hers herself him himself his how i if in into is isn't it it's its itself let's me more
+most my myself no nor not of off on once only or other our ours ourselves out own same she should shouldn't so some
+such than that that's the their theirs them themselves then there there's these they they're this those through to too
+until up very was wasn't we were weren't what what's when where which while who who's whom whose why will with won't
+would wouldn't you your yours yourself yourselves
+"""
+STOP_WORDS = frozenset(_FUNCTION.split())
+"""What is no content word: English function words, but not the prepositions that name a place, such as *above*.
+
+Token selection's fixed list (PAPERS 1.2, choice).
+"""
+
+
+def split_words(text: str) -> list[str]:
+    """Lower-cased words in order: runs of letters, digits and apostrophes.
+
+    >>> split_words("What's left of the 2 red-ish cubes?")
+    ["what's", 'left', 'of', 'the', '2', 'red', 'ish', 'cubes']
+    """
+    return _WORD.findall(text.lower())
+
+
+def content_words(text: str) -> list[str]:
+    """The words of `text` that are not in STOP_WORDS, in order, with repetitions."""
+    return [word for word in split_words(text) if word not in STOP_WORDS]
+
+
+def token_words(text: str, spans: Sequence[tuple[int, int]], skip: int = 0) -> list[list[int]]:
+    """Which tokens make up each word of `text`.
+
+    Args:
+        text: the text as the tokenizer saw it.
+        spans: for each token the characters [start, stop) of `text` it covers; (0, 0) for special tokens.
+        skip: leave out this many words at the start (those of a template in front of the text).
+
+    Returns:
+        One list of token positions per word; empty where truncation cut the word away.
+    """
+    words = [match.span() for match in _WORD.finditer(text.lower())][skip:]
+    return [
+        [position for position, (start, stop) in enumerate(spans) if start < stop and start < end and stop > begin]
+        for begin, end in words
+    ]

@@ -1,0 +1,48 @@
+"""What a CLIP knows without training on the task: the class whose prompts lie nearest to the picture."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from vlkd_steps.teachers.corpus import normalised
+
+
+@torch.inference_mode()
+def classify(model: Any, tokenizer: Any, images: torch.Tensor, prompts: Sequence[Sequence[str]]) -> np.ndarray:
+    """Name each picture by the nearest class.
+
+    Args:
+        model: an open_clip model in evaluation mode; tokenizer: its own.
+        images: float32 [N, 3, S, S].
+        prompts: for each class its prompts; a class is the normalised mean of their normalised embeddings.
+
+    Returns:
+        Class indices, int64 [N].
+    """
+    device = next(model.parameters()).device
+    classes = []
+    for texts in prompts:
+        embedded = model.encode_text(tokenizer(list(texts)).to(device), normalize=True)
+        classes.append(functional.normalize(embedded.mean(0), dim=0))
+    features = [model.encode_image(part.to(device), normalize=True) for part in images.split(256)]
+    return (torch.cat(features) @ torch.stack(classes).T).argmax(1).cpu().numpy()
+
+
+def scenes_accuracy(model: Any, tokenizer: Any, n: int = 2000, seed: int = 0) -> dict[str, float]:
+    """Accuracy (0..1) on `n` held-out scenes of one object, all styles and pairs.
+
+    ``colour``, ``shape`` and their mean are what the teacher of the embedded benchmark is accepted by.
+    """
+    from vlkd_steps.datasets.scenes import probes
+
+    was_training = model.training
+    model.eval()
+    pictures, colours, shapes = probes.single_object_images(n, seed)
+    images = normalised(pictures)
+    colour = float((classify(model, tokenizer, images, probes.color_prompts()) == colours).mean())
+    shape = float((classify(model, tokenizer, images, probes.shape_prompts()) == shapes).mean())
+    model.train(was_training)
+    return {"colour": round(colour, 4), "shape": round(shape, 4), "mean": round((colour + shape) / 2, 4)}
