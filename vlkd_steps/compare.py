@@ -100,7 +100,7 @@ def cell(column: str, value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        text = f"{value:.4g}" if column.startswith("p") else f"{value:.4f}"
+        text = f"{value:.4g}" if column in ("p", "p_holm") else f"{value:.4f}"
         return text.removeprefix("-") if float(text) == 0 else text  # -0.0000 is 0.0000
     return str(value)
 

@@ -1,7 +1,6 @@
 """Test items on which a method and the reference differ, with what every method answered."""
 
 import base64
-import functools
 import hashlib
 import importlib
 import io
@@ -160,7 +159,6 @@ class Picture:
     pixelated: bool
 
 
-@functools.lru_cache(maxsize=512)
 def picture(path: str) -> Picture | None:
     """An image as a data URI, at most 320 pixels long; None where the file is not here or is no image."""
     try:
