@@ -6,15 +6,19 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vlkd_steps.errors import UserError
 
 log = logging.getLogger("vlkd_steps")
 
-Main = Callable[[Sequence[str] | None], int]
+
+class Main(Protocol):
+    """A step's ``main``: command-line arguments (default: those of the process) to an exit status."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int: ...
 
 
 def entry(main: Main) -> Main:
