@@ -137,8 +137,8 @@ def pigeonhole_bootstrap(
         if seeds < 2 or images < 2:
             intervals.append(None)
             continue
-        picks = np.random.default_rng(derive(seed, "bootstrap", "seeds", seeds)).integers(0, seeds, (draws, seeds))
-        low, high = np.quantile(np.take_along_axis(mine, picks, axis=1).mean(axis=1), tails)
+        own = np.random.default_rng(derive(seed, "bootstrap", "seeds", seeds)).integers(0, seeds, (draws, seeds))
+        low, high = np.quantile(np.take_along_axis(mine, own, axis=1).mean(axis=1), tails)
         intervals.append((float(low), float(high)))
     return intervals
 

@@ -20,7 +20,9 @@ from vlkd_steps.reporting.table import Row, name, sure, values
 
 INK, SOFT, RULE, PAPER = "#1b2027", "#636b78", "#d9dde3", "#ffffff"
 SINGLE = 2.8  # width in inches of a panel that stands alone: its text stays readable in a narrow column
-SETTINGS: dict[str, Any] = {
+SETTINGS: Any = {
+    # Not the user's matplotlibrc: equal numbers are equal bytes on every machine.
+    **{key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")},
     "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and follows the page's font
     "svg.hashsalt": "vlkd",
     "font.family": "sans-serif",
@@ -254,9 +256,9 @@ def _training(axes: Axes, curves: Mapping[str, Curve], styles: Mapping[str, Styl
         low, high = [min(each) for each in of_seeds], [max(each) for each in of_seeds]
         axes.fill_between(steps, low, high, color=style.light, alpha=0.15, linewidth=0)
         means = [sum(each) / len(each) for each in of_seeds]
-        marker = style.marker if len(steps) < 12 else "none"  # few points would not be seen as a line
+        every = 1 if len(steps) < 12 else [len(steps) - 1]  # few points would not be seen as a line
         axes.plot(
-            steps, means, color=style.light, linestyle=style.dash, linewidth=1.4, marker=marker,
+            steps, means, color=style.light, linewidth=1.4, marker=style.marker, markevery=every,
             markeredgecolor=PAPER, markeredgewidth=0.8, label=variant,
         )  # fmt: skip
     axes.grid(axis="y")

@@ -123,9 +123,11 @@ def _spread(instances: pl.DataFrame, ahead: np.ndarray, most: int) -> list[int]:
     """Places of up to `most` items that are ahead: groups in turn, within one the largest first, no image twice."""
     ids, groups, images = (instances[column].to_list() for column in ("instance_id", "group", "image_id"))
     queues: dict[str, list[int]] = {}
-    far = sorted(np.flatnonzero(ahead > AHEAD), key=lambda i: (-ahead[i], hashlib.sha256(ids[i].encode()).digest()))
+    far = sorted(
+        np.flatnonzero(ahead > AHEAD).tolist(), key=lambda i: (-ahead[i], hashlib.sha256(ids[i].encode()).digest())
+    )
     for place in far:
-        queues.setdefault(groups[place], []).append(int(place))
+        queues.setdefault(groups[place], []).append(place)
     chosen: list[int] = []
     shown: set[str] = set()
     while any(queues.values()):
