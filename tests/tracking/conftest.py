@@ -3,14 +3,20 @@
 import json
 import math
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 
 from vlkd_steps import files, layout
+from vlkd_steps.tracking import mlflow_sync
 from vlkd_steps.tracking.journal import Journal, next_attempt
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 SETS = ("dev", "test", "unseen_pairs", "other_style")
 QUESTION_TYPES = ("what colour is", "how many", "is there a", "what shape is the")
@@ -102,13 +108,54 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
 
 
 @pytest.fixture
-def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty sqlite file of its own, whatever the environment says."""
+def make_instances(make_run: MakeRun) -> Callable[[str], None]:
+    """Writes the instances that the synthetic predictions answer."""
+    return synthetic_instances
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sqlite file with MLflow's schema and nothing else: making one takes seconds, copying it none."""
+    mlflow_sync.set_environment()
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("schema") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def uri(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a fresh sqlite file, whatever the environment says."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copyfile(empty_database, tmp_path / "mlflow.db")
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
-def write_instances(dataset: str) -> None:
+@pytest.fixture
+def tracked() -> Callable[..., dict[str, "Run"]]:
+    """Reads what MLflow holds of an experiment: run name -> run, active ones only."""
+
+    def read(uri: str, experiment: str = "scenes") -> dict[str, "Run"]:
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=uri)
+        found = client.get_experiment_by_name(experiment)
+        runs = client.search_runs([found.experiment_id], max_results=1000) if found else []
+        names = [run.info.run_name for run in runs]
+        assert len(set(names)) == len(names), "a run is there twice"
+        return dict(zip(names, runs, strict=True))
+
+    return read
+
+
+@pytest.fixture
+def subprocess_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Child processes find this package from any folder."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+
+
+def synthetic_instances(dataset: str) -> None:
     """Instances and labels that fit the synthetic predictions."""
     path = layout.instances(dataset)
     path.parent.mkdir(parents=True, exist_ok=True)

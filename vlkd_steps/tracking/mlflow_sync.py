@@ -235,7 +235,11 @@ class MlflowSync:
         if known.tags.get(ARTIFACTS) == digest:
             return
         with tempfile.TemporaryDirectory() as folder:
-            tables = artifacts.write(record, Path(folder))
+            try:
+                tables = artifacts.write(record, Path(folder))
+            except Exception as error:  # a broken file of one run must not keep the others from being tracked
+                log.warning("no artifacts of %s: %s: %s", record.name, type(error).__name__, error)
+                return
             client.log_artifacts(known.run_id, folder)
         listed = json.dumps([{"path": name, "type": "table"} for name in tables])
         client.set_tag(known.run_id, "mlflow.loggedArtifacts", listed)  # lets the UI compare the tables of runs

@@ -1,0 +1,159 @@
+"""Open MLflow over this project's runs: bring it up to date, serve it on 127.0.0.1, print the links worth opening.
+
+    python -m vlkd_steps.ui [--port 5000] [--tracking-uri U]
+
+Ends with Ctrl-C. Where MLFLOW_TRACKING_URI names a server, that one is brought up to date and its links are printed.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from vlkd_steps import layout, step, track
+from vlkd_steps.errors import UserError
+from vlkd_steps.step import log
+from vlkd_steps.tracking import mlflow_sync, records, view
+from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
+
+HOST = "127.0.0.1"  # the page has no password: for this machine only
+PORTS_TRIED = 50
+STARTUP = 120.0  # seconds that a server may take to answer
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=5000, help="the next free one is taken if it is busy")
+    parser.add_argument("--tracking-uri", help="default: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db")
+    arguments = parser.parse_args(argv)
+    step.log_to(None)
+    uri = mlflow_sync.tracking_uri(arguments.tracking_uri)
+    experiments = tracked_experiments()
+    for experiment in experiments:
+        track.once(experiment, uri)
+    if not uri.startswith("sqlite:"):
+        print_links(uri, uri, experiments)
+        return 0
+    with contextlib.suppress(KeyboardInterrupt), served(uri, free_port(arguments.port)) as (address, server):
+        print_links(address, uri, experiments)
+        print("Ctrl-C ends it.", flush=True)
+        return server.wait()
+    return 0
+
+
+def tracked_experiments() -> list[str]:
+    """Names of the experiments that have runs here.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = sorted(path.name for path in Path("runs").glob("*") if layout.run_folders(path.name))
+    if not found:
+        raise UserError("there are no runs under runs/ to show; make some first (`make demo`), or fetch them: dvc pull")
+    return found
+
+
+def print_links(address: str, uri: str, experiments: Sequence[str]) -> None:
+    """Print where each experiment's runs stand, and its compare views, one for each data set and student."""
+    for experiment in experiments:
+        sync = MlflowSync(uri, experiment)
+        try:
+            sync.connect()
+        except Outage as outage:
+            raise UserError(
+                f"{outage}; start the server, or unset MLFLOW_TRACKING_URI to use the local file"
+            ) from outage
+        assert sync.experiment_id is not None
+        print(f"\n{experiment}\n  all runs: {view.experiment_link(address, sync.experiment_id)}")
+        found = [record for folder in layout.run_folders(experiment) for record in records.read(folder)]
+        for dataset, student in view.subjects(found):
+            link = view.compare_link(address, sync.experiment_id, dataset, student)
+            print(f"  gains on {dataset}, {student}: {link}")
+    print(flush=True)
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port, or the next one that nobody listens on.
+
+    Raises:
+        UserError: all of the next ports are taken.
+    """
+    for port in range(wanted, wanted + PORTS_TRIED):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            if port != wanted:
+                log.info("port %d is taken; using %d", wanted, port)
+            return port
+    raise UserError(f"ports {wanted} to {wanted + PORTS_TRIED - 1} are all taken; choose another with --port")
+
+
+@contextlib.contextmanager
+def served(uri: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """An MLflow server over a sqlite file during the block; yields its address and process once it answers.
+
+    Raises:
+        UserError: it ended at once, or does not answer.
+    """
+    mlflow_sync.set_environment()
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        uri,
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+    ]
+    command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    # No helper processes for services that we do not use, no deprecations of its own.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        address = f"http://{HOST}:{port}"
+        wait_until_healthy(address, server)
+        yield address, server
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)  # the server has worker processes of its own
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+def wait_until_healthy(address: str, server: subprocess.Popen[bytes]) -> None:
+    """Return when the server answers.
+
+    Raises:
+        UserError: it ended before, or did not within two minutes.
+    """
+    until = time.monotonic() + STARTUP
+    while time.monotonic() < until:
+        if server.poll() is not None:
+            raise UserError(f"the MLflow server ended with status {server.returncode}; its last words stand above")
+        with (
+            contextlib.suppress(urllib.error.URLError, OSError),
+            urllib.request.urlopen(f"{address}/health", timeout=2),
+        ):
+            return
+        time.sleep(0.3)
+    raise UserError(
+        f"the MLflow server at {address} does not answer after {STARTUP:.0f} s; try again, or another --port"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
