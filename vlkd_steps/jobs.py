@@ -12,12 +12,13 @@ from typing import Any
 from vlkd_steps import layout
 from vlkd_steps.composition import nearest
 from vlkd_steps.errors import UserError
-from vlkd_steps.files import digest, sha256
+from vlkd_steps.files import canonical, digest, sha256, write_text
 from vlkd_steps.fingerprint import fingerprint
 from vlkd_steps.sources import local
 
 Composition = Mapping[str, Any]
-ASSETS = Path(__file__).resolve().parent / "assets"
+PACKAGE = Path(__file__).resolve().parent
+ARGUMENT_LIMIT = 100_000  # characters; Linux allows 128 KiB for the whole of a shell command
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 PICTURES = 2000
 
@@ -103,6 +104,16 @@ def compare(c: Composition) -> dict[str, Any]:
     return {"experiment": c["experiment"], "datasets": datasets, "runs": runs(c), "reference": c["reference"]}
 
 
+def report(c: Composition) -> dict[str, Any]:
+    """As `compare`, and which variant leads the page."""
+    return compare(c) | ({"highlight": c["highlight"]} if c.get("highlight") in c["grid"]["variant"] else {})
+
+
+def page_templates() -> str:
+    """A hash over the page's templates: no code, so no fingerprint sees them."""
+    return digest({path.name: sha256(path) for path in sorted((PACKAGE / "templates").iterdir())})
+
+
 def runs(c: Composition) -> list[dict[str, Any]]:
     """Every training run of the grid, in the grid's order."""
     grid = c["grid"]
@@ -128,25 +139,36 @@ def code(c: Composition, step: str, **names: str) -> str:
     """The fingerprint of a step with the rooms that its configuration chooses by name."""
     modules = [f"vlkd_steps.{step}"]
     if "source" in names:
-        modules.append(f"vlkd_steps.sources.{c['sources'][names['source']]['kind']}")
+        conf = c["sources"][names["source"]]
+        modules.append(f"vlkd_steps.sources.{conf['kind']}")
+        modules += [f"vlkd_steps.datasets.{conf['convert']}"] if conf.get("convert") else []
     if "reader" in names:
         modules.append(f"vlkd_steps.datasets.{c['datasets'][names['reader']]['reader']}")
-    if "task" in names:
-        modules.append(f"vlkd_steps.evaluation.{c['datasets'][names['task']]['task']}")
+    if step in ("evaluate", "report"):
+        read = [names["dataset"]] if "dataset" in names else c["grid"]["dataset"]
+        modules += sorted({f"vlkd_steps.evaluation.{c['datasets'][name]['task']}" for name in read})
     if "variant" in names:
         modules.append(f"vlkd_steps.methods.{c['variants'][names['variant']]['method']}")
     if "student" in names:
-        modules.append(f"vlkd_steps.students.{c['students'][names['student']]['kind']}")
+        modules += student_modules(c["students"][names["student"]])
     if "teacher" in names:
         modules.append(f"vlkd_steps.teachers.{c['teachers'][names['teacher']]['kind']}")
     if "model" in names:
         group = "teachers" if names["model"] in c["teachers"] else "students"
-        kind = c[group][names["model"]]["kind"]
-        modules += [f"vlkd_steps.training.pretrain_{kind}", f"vlkd_steps.{group}.{kind}"]
+        conf = c[group][names["model"]]
+        modules += [f"vlkd_steps.training.pretrain_{conf['kind']}", f"vlkd_steps.{group}.{conf['kind']}"]
+        modules += student_modules(conf) if group == "students" else []
     try:
         return fingerprint(*modules)
     except ModuleNotFoundError as error:
         raise UserError(f"the configuration of step {step} names code that does not exist: {error}") from error
+
+
+def student_modules(conf: Mapping[str, Any]) -> list[str]:
+    """A student's architecture and, where it has a vocabulary of ours, the module with the words."""
+    words = conf.get("vocabulary") or ""
+    ours = [f"vlkd_steps.datasets.{words}.vocabulary"] if words and not words.endswith(".txt") else []
+    return [f"vlkd_steps.students.{conf['kind']}", *ours]
 
 
 def incoming(c: Composition, source: str) -> list[str]:
@@ -188,7 +210,7 @@ def made_weights(conf: Mapping[str, Any]) -> list[str]:
 def shipped_weights(conf: Mapping[str, Any]) -> str:
     """sha256 of weights that ship with the package: data, so no fingerprint of code sees them."""
     weights = str(conf.get("weights") or "")
-    path = ASSETS / weights.removeprefix("asset:")
+    path = PACKAGE / "assets" / weights.removeprefix("asset:")
     return sha256(path) if weights.startswith("asset:") and path.is_file() else ""
 
 
@@ -203,6 +225,17 @@ def _part(conf: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 
 def _without(conf: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in conf.items() if key not in keys}
+
+
+def argument(config: Mapping[str, Any]) -> str:
+    """A configuration as a step's ``--config``: its JSON or, where that is too long for a command, @FILE with it."""
+    text = canonical(config)
+    if len(text) < ARGUMENT_LIMIT:
+        return text
+    path = Path(".snakemake") / "configurations" / f"{digest(config)}.json"
+    if not path.exists():
+        write_text(path, text)
+    return f"@{path}"
 
 
 def check_arguments(config: Mapping[str, Any]) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from vlkd_steps import composition, jobs, layout
 from vlkd_steps.errors import UserError
-from vlkd_steps.files import canonical, sha256
 
 PYTHON = sys.executable
 
@@ -18,6 +17,7 @@ except UserError as mistake:
     sys.exit(2)
 
 EXPERIMENT = C["experiment"]
+RESULTS = layout.results(EXPERIMENT)
 SEEDS = C["grid"]["seed"]
 DATASETS = C["grid"]["dataset"]
 CORPORA = C["artifacts"]["corpus"]
@@ -83,9 +83,7 @@ def outputs_of(phase):
         ]
         return [path for folder in folders for path in (folder / "model.safetensors", layout.metrics(folder))]
     if phase == "compare":
-        return [
-            layout.results(EXPERIMENT) / name for name in ("summary.csv", "gains.csv", "metrics.json", "report.html")
-        ]
+        return [RESULTS / name for name in ("summary.csv", "gains.csv", "metrics.json", "report.html")]
     raise ValueError(phase)
 
 

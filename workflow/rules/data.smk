@@ -8,7 +8,7 @@ rule download:
     resources:
         launcher="local",
     params:
-        config=lambda wc: canonical(jobs.download(C, wc.source)),
+        config=lambda wc: jobs.argument(jobs.download(C, wc.source)),
         code=lambda wc: jobs.code(C, "download", source=wc.source),
         listing=lambda wc: jobs.listing(C, wc.source),
     shell:
@@ -26,7 +26,7 @@ rule prepare:
     resources:
         launcher="local",
     params:
-        config=lambda wc: canonical(jobs.prepare(C, wc.dataset)),
+        config=lambda wc: jobs.argument(jobs.prepare(C, wc.dataset)),
         code=lambda wc: jobs.code(C, "prepare", reader=wc.dataset),
     shell:
         step("prepare")

@@ -15,7 +15,7 @@ rule distill:
     resources:
         launcher="local",
     params:
-        config=lambda wc: canonical(jobs.distill(C, wc.dataset, wc.student, wc.variant, wc.shot)),
+        config=lambda wc: jobs.argument(jobs.distill(C, wc.dataset, wc.student, wc.variant, wc.shot)),
         code=lambda wc: jobs.code(C, "distill", variant=wc.variant, student=wc.student),
     shell:
         step("distill")

@@ -13,7 +13,7 @@ rule evaluate:
     resources:
         launcher="local",
     params:
-        config=lambda wc: canonical(jobs.evaluate(C, wc.dataset, wc.student, wc.variant, wc.shot)),
-        code=lambda wc: jobs.code(C, "evaluate", task=wc.dataset),
+        config=lambda wc: jobs.argument(jobs.evaluate(C, wc.dataset, wc.student, wc.variant, wc.shot)),
+        code=lambda wc: jobs.code(C, "evaluate", dataset=wc.dataset),
     shell:
         step("evaluate")

@@ -2,15 +2,15 @@ rule compare:
     input:
         [path for path in outputs_of("distill") if path.name == "metrics.json"],
     output:
-        report(layout.results(EXPERIMENT) / "summary.csv", caption="../report/summary.rst", category="Results"),
-        report(layout.results(EXPERIMENT) / "gains.csv", caption="../report/gains.rst", category="Results"),
-        layout.results(EXPERIMENT) / "metrics.json",
+        report(RESULTS / "summary.csv", caption="../report/summary.rst", category="Results"),
+        report(RESULTS / "gains.csv", caption="../report/gains.rst", category="Results"),
+        RESULTS / "metrics.json",
     log:
         f"logs/compare/{EXPERIMENT}.log",
     resources:
         launcher="local",
     params:
-        config=canonical(jobs.compare(C)),
+        config=jobs.argument(jobs.compare(C)),
         code=jobs.code(C, "compare"),
     shell:
         step("compare")
@@ -20,14 +20,20 @@ rule report:
     input:
         rules.compare.output,
     output:
-        report(layout.results(EXPERIMENT) / "report.html", caption="../report/report.rst", category="Results"),
+        report(RESULTS / "report.html", caption="../report/report.rst", category="Results"),
+        report(RESULTS / "plots/learning_curves.svg", caption="../report/learning_curves.rst", category="Figures"),
+        report(RESULTS / "plots/gains.svg", caption="../report/gains.rst", category="Figures"),
+        RESULTS / "plots/loss_curves.svg",
+        RESULTS / "plots/learning_curves.csv",
+        RESULTS / "timings.csv",
     log:
         f"logs/report/{EXPERIMENT}.log",
     resources:
         launcher="local",
     params:
-        config=canonical(jobs.compare(C)),
+        config=jobs.argument(jobs.report(C)),
         code=jobs.code(C, "report"),
+        templates=jobs.page_templates(),
     shell:
         step("report")
 

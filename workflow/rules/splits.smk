@@ -10,7 +10,7 @@ rule split_train:
     resources:
         launcher="local",
     params:
-        config=lambda wc: canonical(jobs.split_train(C, wc.dataset, wc.shot)),
+        config=lambda wc: jobs.argument(jobs.split_train(C, wc.dataset, wc.shot)),
         code=jobs.code(C, "split"),
     shell:
         step("split")
@@ -28,7 +28,7 @@ rule split_eval:
     resources:
         launcher="local",
     params:
-        config=lambda wc: canonical(jobs.split_eval(C, wc.dataset, wc.evaluation_set)),
+        config=lambda wc: jobs.argument(jobs.split_eval(C, wc.dataset, wc.evaluation_set)),
         code=jobs.code(C, "split"),
     shell:
         step("split")

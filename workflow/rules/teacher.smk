@@ -8,7 +8,7 @@ rule pretrain:
     resources:
         launcher="local",
     params:
-        config=lambda wc: canonical(jobs.pretrain(C, wc.model)),
+        config=lambda wc: jobs.argument(jobs.pretrain(C, wc.model)),
         code=lambda wc: jobs.code(C, "pretrain", model=wc.model),
     shell:
         step("pretrain")
@@ -25,7 +25,7 @@ rule extract:
     resources:
         launcher="local",
     params:
-        config=lambda wc: canonical(jobs.extract(C, wc.teacher, wc.dataset)),
+        config=lambda wc: jobs.argument(jobs.extract(C, wc.teacher, wc.dataset)),
         code=lambda wc: jobs.code(C, "extract", teacher=wc.teacher),
         weights=lambda wc: jobs.shipped_weights(C["teachers"][wc.teacher]),
     shell:
