@@ -1,0 +1,127 @@
+import time
+
+import numpy as np
+import pytest
+
+from vlkd_steps.teachers import confidence
+
+
+def world(n: int, classes: int, dim: int, noise: float = 0.3, seed: int = 0):
+    """Images whose class can be read from v, texts that say nothing, one soft label each, two items an image."""
+    generator = np.random.default_rng(seed)
+    label = generator.integers(classes, size=n)
+    centres = generator.normal(size=(classes, dim))
+    v = centres[label] + noise * generator.normal(size=(n, dim))
+    soft = np.zeros((n, classes))
+    soft[np.arange(n), label] = 1.0
+    return v, generator.normal(size=(n, dim)), soft, [f"image{i // 2}" for i in range(n)], label
+
+
+def test_the_formula(monkeypatch) -> None:
+    c = np.array([0.9, 0.5, 0.1, np.nan])
+    monkeypatch.setattr(confidence, "answer_confidence", lambda *_: c)
+    w = confidence.weights(np.ones((4, 2)), np.ones((4, 2)), np.ones((4, 1)), ["a"] * 4)
+    rho = 4 / 504
+    before = np.array([rho * 1.8 + 1 - rho, 1.0, rho * 0.2 + 1 - rho, 1.0])
+    np.testing.assert_allclose(w, before / before.mean(), rtol=1e-6)
+
+
+def test_clipping_at_three(monkeypatch) -> None:
+    c = np.array([1.0] + [0.1] * 19)  # the first is 1 / 0.145 = 6.9 means
+    monkeypatch.setattr(confidence, "answer_confidence", lambda *_: c)
+    w = confidence.weights(np.ones((20, 2)), np.ones((20, 2)), np.ones((20, 1)), ["a"] * 20)
+    rho, mean = 20 / 520, c.mean()
+    before = rho * np.clip(c / mean, 0, 3) + 1 - rho
+    assert before[0] == pytest.approx(rho * 3 + 1 - rho)
+    np.testing.assert_allclose(w, before / before.mean(), rtol=1e-6)
+
+
+def test_probe_features_are_both_embeddings_and_their_product() -> None:
+    v, u = np.array([[1.0, 3.0]]), np.array([[5.0, 1.0]])
+    one = 1 / np.sqrt(1 + 1e-5)  # (x - 2) / sqrt(1 + eps)
+    two = 2 / np.sqrt(4 + 1e-5)
+    np.testing.assert_allclose(
+        confidence.probe_features(v, u), [[-one, one, two, -two, -one * two, -one * two]], rtol=1e-9
+    )
+
+
+def test_layer_norm_is_torchs() -> None:
+    torch = pytest.importorskip("torch")
+    rows = np.random.default_rng(0).normal(size=(3, 7)).astype(np.float32)
+    expected = torch.nn.functional.layer_norm(torch.tensor(rows), (7,)).numpy()
+    np.testing.assert_allclose(confidence.layer_norm(rows), expected, atol=1e-6)
+
+
+def test_what_the_teacher_knows_weighs_more() -> None:
+    v, u, soft, images, label = world(600, 6, 16)
+    blind = label >= 3
+    v[blind] = np.random.default_rng(1).normal(size=(blind.sum(), 16))  # the teacher does not see these classes
+    w = confidence.weights(v, u, soft, images, seed=3)
+    assert w.dtype == np.float32
+    assert w.mean() == pytest.approx(1, abs=1e-6)
+    assert w[~blind].mean() > 1.2 * w[blind].mean()
+    rho = 600 / 1100
+    assert (1 - rho) / 1.5 < w.min() < w.max() < 3
+
+
+def test_answers_enter_by_their_soft_labels() -> None:
+    v, u, soft, images, label = world(400, 4, 16, noise=0.1)
+    both = soft.copy()
+    both[np.arange(400), (label + 1) % 4] = 0.3
+    features = confidence.probe_features(v, u)
+    single = confidence.answer_confidence(features, soft, images, 0)
+    mixed = confidence.answer_confidence(features, both, images, 0)
+    assert single.mean() > 0.9
+    p = 1 / 1.3  # the probe learns the proportion, so c = (1 p + 0.3 (1 - p)) / 1.3
+    assert mixed.mean() == pytest.approx((p + 0.3 * (1 - p)) / 1.3, abs=0.05)
+
+
+def test_items_of_one_image_share_a_fold_and_folds_follow_the_seed() -> None:
+    images = [f"i{n // 3}" for n in range(60)]
+    fold = confidence.folds(images, 0)
+    assert all(len(set(fold[n : n + 3])) == 1 for n in range(0, 60, 3))
+    assert np.bincount(fold).tolist() == [12] * 5
+    assert (fold == confidence.folds(images, 0)).all()
+    assert (fold != confidence.folds(images, 1)).any()
+
+
+def test_cross_fitting_never_scores_an_item_by_a_probe_that_saw_its_image() -> None:
+    generator = np.random.default_rng(0)
+    v = generator.normal(size=(100, 64)).repeat(2, axis=0)  # two equal items an image: memorising would give c near 1
+    label = generator.integers(2, size=100).repeat(2)
+    soft = np.eye(2)[label]
+    c = confidence.answer_confidence(confidence.probe_features(v, v), soft, [str(n // 2) for n in range(200)], 0)
+    assert c.mean() < 0.65
+
+
+def test_rare_answers_and_items_without_an_answer_weigh_one_before_rescaling() -> None:
+    v, u, soft, images, _ = world(200, 3, 16)
+    soft = np.concatenate([soft, np.zeros((200, 1))], axis=1)
+    soft[0], soft[1] = 0, 0  # item 0 has no answer in the vocabulary
+    soft[1, 3] = 1.0  # item 1's answer occurs once: four of the five training folds know it, one does not
+    c = confidence.answer_confidence(confidence.probe_features(v, u), soft, images, 0)
+    assert np.flatnonzero(np.isnan(c)).tolist() == [0, 1]
+    w = confidence.weights(v, u, soft, images, 0)
+    assert w[0] == w[1] == pytest.approx(1, abs=0.2)
+
+
+def test_too_few_images_for_five_folds_weigh_the_same() -> None:
+    v, u, soft, images, _ = world(8, 2, 4)
+    assert confidence.weights(v, u, soft, images, 0).tolist() == [1.0] * 8
+
+
+def test_a_single_class_weighs_the_same() -> None:
+    v, u, _, images, _ = world(50, 2, 4)
+    assert confidence.weights(v, u, np.ones((50, 1)), images, 0).tolist() == [1.0] * 50
+
+
+def test_same_bytes_every_time() -> None:
+    v, u, soft, images, _ = world(120, 4, 8)
+    assert confidence.weights(v, u, soft, images, 5).tobytes() == confidence.weights(v, u, soft, images, 5).tobytes()
+
+
+def test_the_probe_costs_a_thousand_items_little() -> None:
+    v, u, soft, images, _ = world(1000, 30, 128, noise=1.0)
+    started = time.process_time()
+    confidence.weights(v, u, soft, images, 0)
+    assert time.process_time() - started < 4  # CPU-seconds; about one in practice

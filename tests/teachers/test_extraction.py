@@ -1,0 +1,136 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import counting_teacher
+import numpy as np
+import polars as pl
+import pytest
+from counting_teacher import SETTINGS, CountingTeacher, row
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.teachers.extraction import extract
+from vlkd_steps.teachers.store import FeatureStore
+
+
+@pytest.fixture
+def rows(tmp_path, monkeypatch) -> pl.DataFrame:
+    monkeypatch.chdir(tmp_path)
+    return counting_teacher.instances(Path("pictures"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_distinct_picture_text_and_word_is_embedded_once(rows) -> None:
+    teacher = CountingTeacher()
+    store = extract(teacher, rows, Path("features"), SETTINGS, "test")
+    assert len(teacher.embedded) == len(set(teacher.embedded))
+    assert store.manifest["rows"] == {"image": 9, "text": 10, "word": 14, "state": 30, "count": 10}
+    np.testing.assert_array_equal(store.images(["i8", "i0", "i8"])[:2], [row(b"picture 8", 6), row(b"picture 0", 6)])
+    np.testing.assert_array_equal(store.texts(["What is thing number 7?"]), [row(b"What is thing number 7?", 6)])
+    np.testing.assert_array_equal(store.words(["Thing", "9"]), [row(b"thing", 6), row(b"9", 6)])
+
+
+def test_word_states_stop_where_the_teacher_stopped_reading(rows) -> None:
+    store = extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")
+    words, states = store.word_states("What is thing number 5?")
+    assert words == ["what", "is", "thing"]
+    np.testing.assert_array_equal(states, [row(b"what", 4), row(b"is", 4), row(b"thing", 4)])
+
+
+@pytest.mark.parametrize("die_at", [1, 4, 6, 9, 12, 16])
+def test_killed_and_resumed_equals_uninterrupted(rows, root, die_at: int) -> None:
+    whole = CountingTeacher()
+    extract(whole, rows, Path("whole"), SETTINGS, "test")
+    job = json.dumps({"pictures": "pictures", "store": "killed", "die_at": die_at})
+    command = [sys.executable, counting_teacher.__file__, job]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    ended = subprocess.run(command, check=False, capture_output=True, env=environment)
+    assert ended.returncode == -9, ended.stderr.decode()
+    assert not Path("killed/manifest.json").exists()
+
+    resumed = CountingTeacher()
+    extract(resumed, rows, Path("killed"), SETTINGS, "test")
+    assert contents(Path("killed")) == contents(Path("whole"))
+    batches_of_one_shard = 2
+    assert whole.calls - resumed.calls >= die_at - 1 - batches_of_one_shard, "only the shard at hand is made again"
+
+
+def test_whole_shards_are_not_made_again_and_damaged_ones_are(rows) -> None:
+    extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")
+    before = contents(Path("features"))
+    shard = sorted(Path("features").rglob("image-*.npy"))[0]
+    shard.write_bytes(shard.read_bytes()[:-3])
+    teacher = CountingTeacher()
+    extract(teacher, rows, Path("features"), SETTINGS, "test")
+    assert len(teacher.embedded) <= SETTINGS["shard_size"]
+    assert contents(Path("features")) == before
+
+
+def test_more_reading_threads_change_no_byte(rows) -> None:
+    extract(CountingTeacher(), rows, Path("one"), {**SETTINGS, "workers": 1}, "test")
+    extract(CountingTeacher(), rows.reverse(), Path("many"), {**SETTINGS, "workers": 7}, "test")
+    assert contents(Path("one")) == contents(Path("many"))
+
+
+def test_a_changed_picture_is_embedded_again(rows) -> None:
+    extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")
+    Path("pictures/p3.png").write_bytes(b"another picture")
+    store = extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")
+    np.testing.assert_array_equal(store.images(["i3"]), [row(b"another picture", 6)])
+    assert len(list(Path("features").rglob("image-*.npy"))) == 3, "the old shard is gone"
+
+
+def test_another_key_never_mixes_and_is_removed_only_after_the_new_manifest(rows, monkeypatch) -> None:
+    old = extract(CountingTeacher("w1"), rows, Path("features"), SETTINGS, "test")
+
+    class Fails(CountingTeacher):
+        def embed_texts(self, texts):
+            raise RuntimeError("the power went")
+
+    with pytest.raises(RuntimeError):
+        extract(Fails("w2"), rows, Path("features"), SETTINGS, "test")
+    FeatureStore.open(Path("features"), old.key).verify()  # the old store is whole until the new one is
+    new = extract(CountingTeacher("w2"), rows, Path("features"), SETTINGS, "test")
+    assert new.key != old.key
+    assert [path.name for path in Path("features").iterdir() if path.is_dir()] == [new.key[:16]]
+
+
+def test_everything_that_changes_the_features_changes_the_key(rows) -> None:
+    def key(weights: str = "w1", **settings) -> str:
+        return extract(CountingTeacher(weights), rows, Path("f"), {**SETTINGS, **settings}, "test").key
+
+    keys = [key(), key("w2"), key(dtype="float16"), key(batch_size=3), key(shard_size=5)]
+    assert len(set(keys)) == 5
+    assert key(workers=5) == keys[0]
+
+
+def test_half_precision_is_stored_and_read_as_float32(rows) -> None:
+    store = extract(CountingTeacher(), rows, Path("features"), {**SETTINGS, "dtype": "float16"}, "test")
+    exact = row(b"picture 1", 6)
+    assert store.images(["i1"]).dtype == np.float32
+    np.testing.assert_allclose(store.images(["i1"])[0], exact, rtol=1e-3)
+    assert (store.images(["i1"])[0] != exact).any()
+
+
+def test_a_missing_picture_is_named(rows) -> None:
+    Path("pictures/p4.png").unlink()
+    with pytest.raises(UserError, match=r"the picture pictures/p4.png \(image id 'i4'\) is missing"):
+        extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")
+
+
+def test_an_unreadable_picture_is_named(rows) -> None:
+    Path("pictures/p4.png").write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"pictures/p4.png \(image id 'i4'\) cannot be read: not a picture; replace"):
+        extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")
+    assert not Path("features/manifest.json").exists()
+
+
+def test_one_id_for_two_pictures_is_refused(rows) -> None:
+    twice = rows.with_columns(pl.lit("same").alias("image_id"))
+    with pytest.raises(UserError, match=r"image id 'same' names two pictures, pictures/p0.png and pictures/p1.png"):
+        extract(CountingTeacher(), twice, Path("features"), SETTINGS, "test")

@@ -1,0 +1,99 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import counting_teacher
+import numpy as np
+import pytest
+from counting_teacher import SETTINGS, CountingTeacher
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.teachers.extraction import extract
+from vlkd_steps.teachers.store import FeatureStore, Table
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    rows = counting_teacher.instances(tmp_path / "pictures")
+    extract(CountingTeacher(), rows, tmp_path / "features", SETTINGS, "test", name="counting")
+    return tmp_path / "features"
+
+
+def test_open_gives_what_was_written(folder: Path) -> None:
+    store = FeatureStore.open(folder)
+    assert (store.dim, store.manifest["name"]) == (6, "counting")
+    assert store.images([]).shape == (0, 6)
+    store.verify()
+    assert FeatureStore.open(folder, store.key).key == store.key
+
+
+def test_a_stale_key_is_refused_with_both_keys(folder: Path) -> None:
+    key = FeatureStore.open(folder).key
+    with pytest.raises(UserError, match=f"stale: they have key {key}, wanted is {'0' * 64}"):
+        FeatureStore.open(folder, "0" * 64)
+
+
+def test_no_store(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no features in .*manifest.json is missing\); extract them: snakemake"):
+        FeatureStore.open(tmp_path / "nothing")
+
+
+def test_a_manifest_that_is_not_json(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match=r"manifest\.json is not JSON"):
+        FeatureStore.open(folder)
+
+
+def test_what_is_not_in_the_store_is_named(folder: Path) -> None:
+    store = FeatureStore.open(folder)
+    with pytest.raises(UserError, match="hold no image 'i77'; the data set has changed or another split"):
+        store.images(["i1", "i77"])
+    with pytest.raises(UserError, match="hold no text 'Why'"):
+        store.word_states("Why")
+
+
+def test_missing_and_cut_files_are_seen_on_opening(folder: Path) -> None:
+    shard = folder / FeatureStore.open(folder).shards[0].file
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1])
+    with pytest.raises(UserError, match=f"damaged: it has {len(content) - 1} bytes, the manifest says {len(content)}"):
+        FeatureStore.open(folder)
+    shard.unlink()
+    with pytest.raises(UserError, match="damaged: it is missing; remove"):
+        FeatureStore.open(folder)
+
+
+@pytest.mark.parametrize("pattern", ["image-*.npy", "state-*.npy", "index-*.parquet"])
+def test_verify_finds_a_single_changed_byte(folder: Path, pattern: str) -> None:
+    path = sorted(folder.rglob(pattern))[-1]
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    store = FeatureStore.open(folder)
+    with pytest.raises(UserError, match=f"{path.name} is damaged: its checksum differs"):
+        store.verify()
+
+
+def test_the_manifest_lists_sums_that_anyone_can_check(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    shard = manifest["shards"][0]
+    told = subprocess.run(["sha256sum", folder / shard["file"]], check=True, capture_output=True, text=True).stdout
+    assert told.split()[0] == shard["sha256"]
+
+
+def test_table_reads_across_shards(tmp_path: Path) -> None:
+    whole = np.arange(14, dtype=np.float32).reshape(7, 2)
+    for name, part in (("a", whole[:3]), ("b", whole[3:4]), ("c", whole[4:])):
+        np.save(tmp_path / f"{name}.npy", part)
+    table = Table([tmp_path / f"{name}.npy" for name in "abc"])
+    order = np.array([6, 0, 3, 3, 2])
+    np.testing.assert_array_equal(table[order], whole[order])
+    np.testing.assert_array_equal(table[2:5], whole[2:5])
+
+
+def test_reading_needs_no_torch(root) -> None:
+    code = "import sys, vlkd_steps.teachers.store, vlkd_steps.teachers.relevance, vlkd_steps.teachers.confidence;"
+    code += "assert not {'torch', 'transformers', 'open_clip', 'sklearn', 'yake'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(root)})
