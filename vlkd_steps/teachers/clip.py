@@ -144,7 +144,9 @@ def create(model: str, weights: str | None) -> tuple[torch.nn.Module, Any]:
     """
     register()
     own_weights = model.startswith(("local-dir:", "hf-hub:"))
-    if not own_weights:
+    if model.startswith("local-dir:"):
+        _check_folder(Path(model.removeprefix("local-dir:")))
+    elif not own_weights:
         _check_name(model)
     file = _weights_file(model, weights) if weights and not own_weights else None
     try:
@@ -153,9 +155,9 @@ def create(model: str, weights: str | None) -> tuple[torch.nn.Module, Any]:
         )
     except (FileNotFoundError, ValueError, SafetensorError, KeyError) as error:
         raise UserError(f"the teacher {model} cannot be loaded from {weights or model}: {error}") from error
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # open_clip asserts some shapes, torch checks the others
         reason = " ".join(str(error).split())
-        if "size mismatch" in reason or "Missing key" in reason or "Unexpected key" in reason:
+        if isinstance(error, AssertionError) or "Error(s) in loading state_dict" in reason:
             raise UserError(
                 f"{weights or model} holds the weights of another model than {model}: {reason[:300]}"
             ) from error
@@ -221,6 +223,15 @@ def _check_name(model: str) -> None:
         near = difflib.get_close_matches(model, names, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else "open_clip.list_models() names them all"
         raise UserError(f"the teacher's model {model!r} is unknown to open_clip; {hint}")
+
+
+def _check_folder(folder: Path) -> None:
+    for pattern in ("open_clip_config.json", "*.safetensors"):
+        if not any(folder.glob(pattern)):
+            raise UserError(
+                f"the teacher's folder {folder} holds no {pattern}; it needs open_clip_config.json and weights as "
+                f"safetensors (nothing is unpickled), as open_clip's `push_to_hf_hub` writes them"
+            )
 
 
 def _weights_file(model: str, weights: str) -> Path | None:

@@ -117,7 +117,7 @@ def write(folder: Path, model: torch.nn.Module, config: Mapping[str, Any], curve
     files.write_json(folder / "curve.json", curve)
     files.write_json(folder / "config.json", dict(config))
     with files.atomic(layout.model_weights(config["name"])) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt", "model": config["model"]})
+        save_file(tensors, temporary, metadata={"format": "pt"})  # two entries would be written in a random order
 
 
 class Progress:

@@ -1,0 +1,73 @@
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+
+from vlkd_steps import layout
+from vlkd_steps.errors import UserError
+from vlkd_steps.teachers import clip, corpus
+
+
+@pytest.fixture
+def captions(tmp_path, monkeypatch) -> dict[str, str]:
+    """A prepared data set of five captioned pictures of split `adapt` and one of another split."""
+    monkeypatch.chdir(tmp_path)
+    rows = []
+    for number in range(6):
+        path = Path(f"{number}.png")
+        Image.new("RGB", (48, 48), (number * 40, 0, 0)).save(path)
+        rows.append((f"c{number}", "adapt" if number < 5 else "test", str(path), f"caption {number}"))
+    layout.instances("toy").parent.mkdir(parents=True)
+    frame = pl.DataFrame(rows, schema=["instance_id", "split", "image_path", "text"], orient="row")
+    frame.write_parquet(layout.instances("toy"))
+    return {"corpus": "toy", "split": "adapt"}
+
+
+def red(image: Image.Image) -> torch.Tensor:
+    return torch.full((3, 2, 2), float(np.asarray(image)[0, 0, 0]))
+
+
+def test_instances_go_round_in_a_new_order_and_keep_picture_and_caption_together(captions) -> None:
+    pairs = corpus.open_corpus(captions, red)
+    batches = list(islice(pairs.batches(0, 7, 2), 4))
+    for images, texts in batches:
+        assert images[:, 0, 0, 0].tolist() == [40.0 * int(text[-1]) for text in texts]
+    first, second = [t for _, texts in batches[:2] for t in texts], [t for _, texts in batches[2:] for t in texts]
+    assert len(set(first)) == len(set(second)) == 4
+    assert "caption 5" not in first + second
+    again = [texts for _, texts in islice(pairs.batches(0, 7, 2), 4)]
+    assert again == [texts for _, texts in batches]
+    assert again != [texts for _, texts in islice(pairs.batches(0, 8, 2), 4)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"corpus": "other"}, "corpus data/instances/other.parquet is missing; prepare that data set"),
+        ({"split": "train"}, "no rows of split 'train'; correct `split`"),
+        ({"corpus": None}, "names no pairs; write `stream: scenes`, or `corpus` and `split`"),
+    ],
+)
+def test_mistakes(captions, change, message) -> None:
+    with pytest.raises(UserError, match=message):
+        corpus.open_corpus({**captions, **change}, red)
+
+
+def test_first_legs_of_the_stream_show_single_objects_by_their_plain_names() -> None:
+    pairs = corpus.open_corpus({"stream": "scenes", "single_object_legs": 1}, red)
+    images, texts = next(pairs.batches(0, 3, 16))
+    assert images.shape == (16, 3, 48, 48)
+    assert max(len(text.split()) for text in texts) <= 4
+    _, later = next(pairs.batches(1, 3, 64))
+    assert max(len(text.split()) for text in later) > 6
+
+
+def test_stream_pixels_are_those_of_the_teachers_own_transform() -> None:
+    _, transform = clip.create("vlkd-scenes", None)
+    pictures, _ = next(corpus.single_objects(1, 4))
+    expected = torch.stack([transform(Image.fromarray(picture)) for picture in pictures])
+    torch.testing.assert_close(corpus.normalised(pictures), expected, atol=1e-6, rtol=0)
