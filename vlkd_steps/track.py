@@ -131,7 +131,7 @@ class Follower:
         current = self.records()
         if not current:
             return 0
-        if self.sync.experiment_id is None:  # two trackers of two experiments must not both create the schema
+        if not self.sync.experiment_id:  # two trackers of two experiments must not both create the schema
             with exclusive(_lock(self.uri, ""), wait=True):
                 self.sync.connect()
         changed = self.sync.sync(view.coloured(current, self.reference))

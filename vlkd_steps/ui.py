@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tracking-uri", help="default: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db")
     arguments = parser.parse_args(argv)
     step.log_to(None)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends the server too, as Ctrl-C does
     uri = mlflow_sync.tracking_uri(arguments.tracking_uri)
     experiments = tracked_experiments()
     for experiment in experiments:
@@ -72,7 +73,6 @@ def print_links(address: str, uri: str, experiments: Sequence[str]) -> None:
             raise UserError(
                 f"{outage}; start the server, or unset MLFLOW_TRACKING_URI to use the local file"
             ) from outage
-        assert sync.experiment_id is not None
         print(f"\n{experiment}\n  all runs: {view.experiment_link(address, sync.experiment_id)}")
         found = [record for folder in layout.run_folders(experiment) for record in records.read(folder)]
         for dataset, student in view.subjects(found):

@@ -72,13 +72,14 @@ def test_a_run_arrives_whole(
     assert (artifacts / "config.yaml").read_text() == layout.run_config(folder).read_text()
     assert (artifacts / "curves.png").read_bytes().startswith(b"\x89PNG")
     table = json.loads((artifacts / "predictions" / "test.json").read_text())
-    assert table["columns"] == ["instance_id", "text", "gold", "answer", "probability", "image_path"]
-    assert len(table["data"]) == 50
-    for identity, question, gold, answer, *_ in table["data"]:
-        number = int(identity.removeprefix("q"))
+    assert table["columns"][:3] == ["asked", "answer", "gold"]
+    assert len({row[0] for row in table["data"]}) == 50
+    for asked, answer, gold, *_ in table["data"]:
+        number = int(asked.rpartition(" q")[2])
         expected = ("red", "two", "yes")[number % 3]
-        assert (question, answer) == (f"What is in picture {number}?", expected)
-        assert gold == (None if number == 7 else expected)
+        assert answer == expected
+        assert gold == ("none of the classes" if number == 7 else expected)
+        assert asked == f"What is in picture {number}? [{gold}] q{number}"
     assert (tmp_path / "mlartifacts" / "scenes").is_dir()
 
 
@@ -203,6 +204,16 @@ def test_no_runs_is_a_mistake_that_says_what_to_do(make_run: MakeRun, capsys: py
     assert "make demo" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("folder", ["mlruns", "file:///mlruns"])
+def test_a_folder_as_address_is_a_mistake(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    make_run()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", folder)
+    assert track.main(["--experiment", "scenes"]) == 2
+    assert "sqlite:///FILE.db" in capsys.readouterr().err
+
+
 def test_a_broken_file_of_one_run_leaves_the_others_alone(
     make_run: MakeRun, uri: str, tracked: Tracked, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -291,6 +302,7 @@ def test_following_shows_runs_while_they_train_and_ends_when_told(
             process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("subprocess_environment")
 def test_trackers_of_two_experiments_on_a_new_database_do_not_meet(
     make_run: MakeRun, tmp_path: Path, tracked: Tracked

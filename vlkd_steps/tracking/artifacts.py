@@ -63,34 +63,38 @@ def draw_curves(record: Record, path: Path) -> None:
 def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size: int = SAMPLE_SIZE) -> dict[str, Any]:
     """A table, in the form that MLflow shows, of `size` predictions: the same instances in every run.
 
+    MLflow's page compares runs by the first column and shows the second one side by side, so these are what was asked,
+    with the gold answer, and what was answered.
+
     Returns:
-        ``{"columns": [...], "data": [[...], ...]}`` with question, gold answer, answer, probability, score and image.
+        ``{"columns": ["asked", "answer", ...], "data": [[...], ...]}``.
     """
     import polars as pl
 
     predictions = pl.read_parquet(layout.predictions(run_folder, evaluation_set))
     order = predictions["instance_id"].map_elements(_rank, return_dtype=pl.String)
     sample = predictions.with_columns(order.alias("rank")).sort("rank").head(size).drop("rank")
-    columns = ["instance_id"]
-    instances = layout.instances(dataset)
-    if instances.is_file():
-        chosen = pl.scan_parquet(instances).filter(pl.col("instance_id").is_in(sample["instance_id"].to_list()))
-        asked = chosen.select("instance_id", "image_path", "text", "label").collect()
+    chosen = sample["instance_id"].to_list()
+    asked: dict[str, dict[str, Any]] = {identity: {"asked": identity} for identity in chosen}
+    if layout.instances(dataset).is_file():
+        columns = ["instance_id", "text", "label", "image_path"]
+        instances = pl.scan_parquet(layout.instances(dataset)).select(columns)
         names = _class_names(dataset)
-        gold = [None if label is None else names.get(label, str(label)) for label in asked["label"]]
-        asked = asked.with_columns(pl.Series("gold", gold, dtype=pl.String)).drop("label")
-        sample = sample.join(asked, on="instance_id", how="left", maintain_order="left")
-        columns += ["text", "gold"]
-    columns += ["answer", "probability"]
-    scores = layout.scores(run_folder, evaluation_set)
-    if scores.is_file():
-        scored = pl.read_parquet(scores, columns=["instance_id", "score"])
-        sample = sample.join(scored, on="instance_id", how="left", maintain_order="left")
-        columns.append("score")
-    if "image_path" in sample.columns:
-        columns.append("image_path")
-    sample = sample.select(columns).with_columns(pl.col(pl.Float64, pl.Float32).round(4))
-    return {"columns": columns, "data": [list(row) for row in sample.iter_rows()]}
+        for row in instances.filter(pl.col("instance_id").is_in(chosen)).collect().iter_rows(named=True):
+            gold = names.get(row["label"], "none of the classes")
+            asked[row["instance_id"]] = {
+                "asked": f"{row['text']} [{gold}] {row['instance_id']}", "gold": gold, "image_path": row["image_path"]
+            }  # fmt: skip
+    if layout.scores(run_folder, evaluation_set).is_file():
+        scores = pl.read_parquet(layout.scores(run_folder, evaluation_set), columns=["instance_id", "score"])
+        for identity, score in scores.filter(pl.col("instance_id").is_in(chosen)).iter_rows():
+            asked[identity]["score"] = round(score, 4)
+    columns = ["asked", "answer", "gold", "score", "probability", "image_path"]
+    rows = [
+        {**asked[row["instance_id"]], "answer": row["answer"], "probability": round(row["probability"], 4)}
+        for row in sample.iter_rows(named=True)
+    ]
+    return {"columns": columns, "data": [[row.get(column) for column in columns] for row in rows]}
 
 
 def _sampled_sets(record: Record) -> list[str]:

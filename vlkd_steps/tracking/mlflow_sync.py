@@ -61,8 +61,18 @@ def set_environment() -> None:
 
 
 def tracking_uri(given: str | None = None) -> str:
-    """The address as given, or MLFLOW_TRACKING_URI, or the sqlite file in the project's root."""
-    return given or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    """The address as given, or MLFLOW_TRACKING_URI, or the sqlite file in the project's root.
+
+    Raises:
+        UserError: it is a folder, which MLflow no longer writes to.
+    """
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    if urlparse(uri).scheme in ("", "file"):
+        raise UserError(
+            f"MLflow does not write to folders any more, and the tracking address is {uri!r}; give --tracking-uri (or "
+            f"MLFLOW_TRACKING_URI) as sqlite:///FILE.db or http://HOST:PORT, or leave it out: {DEFAULT_URI}"
+        )
+    return uri
 
 
 class MlflowSync:
@@ -76,7 +86,7 @@ class MlflowSync:
     def __init__(self, uri: str, experiment: str) -> None:
         self.uri = uri
         self.experiment = experiment
-        self.experiment_id: str | None = None
+        self.experiment_id = ""  # known once connected
         self._client: MlflowClient | None = None
         self._known: dict[str, _Known] = {}
         self._tags: dict[str, str] = {}
@@ -231,7 +241,7 @@ class MlflowSync:
     def _send_artifacts(self, client: "MlflowClient", record: Record, known: "_Known") -> None:
         if not record.sources:
             return
-        digest = files.digest(sorted((str(path), sha) for path, sha in record.sources.items()))
+        digest = files.digest(sorted((str(path), sha) for path, sha in record.sources.items()))[:16]
         if known.tags.get(ARTIFACTS) == digest:
             return
         with tempfile.TemporaryDirectory() as folder:

@@ -57,7 +57,7 @@ class Record:
         content = {name: value for name, value in vars(self).items() if name not in ("points", "sources", "folder")}
         points = [[name, step, repr(value), time] for name, step, value, time in self.points]  # repr: NaN is no JSON
         sources = sorted((str(path), sha) for path, sha in self.sources.items())
-        return files.digest([content, points, sources, str(self.folder)])
+        return files.digest([content, points, sources, str(self.folder)])[:16]
 
 
 def read(folder: Path, reference: str = "finetune") -> list[Record]:
