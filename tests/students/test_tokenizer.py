@@ -14,7 +14,7 @@ def test_words_are_one_token_and_others_are_spelled() -> None:
 
 def test_special_tokens_come_first_and_order_of_words_does_not_matter() -> None:
     tokenizer = word_tokenizer(WORDS)
-    assert tokenizer.convert_ids_to_tokens(range(5)) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert tokenizer.convert_ids_to_tokens(list(range(5))) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     assert tokenizer.get_vocab() == word_tokenizer(reversed(WORDS)).get_vocab()
     assert tokenizer("is").input_ids == [2, tokenizer.convert_tokens_to_ids("is"), 3]
 
@@ -23,7 +23,17 @@ def test_encode_pads_cuts_and_says_which_word_a_token_belongs_to() -> None:
     text = "what don't, red"
     tokenizer = word_tokenizer(WORDS)
     ids, lengths, words = encode(tokenizer, [text, "is"], max_tokens=9)
-    assert tokenizer.convert_ids_to_tokens(ids[0]) == ["[CLS]", "what", "d", "##o", "##n", "'", "t", ",", "[SEP]"]
+    assert tokenizer.convert_ids_to_tokens(ids[0].tolist()) == [
+        "[CLS]",
+        "what",
+        "d",
+        "##o",
+        "##n",
+        "'",
+        "t",
+        ",",
+        "[SEP]",
+    ]
     assert split_words(text) == ["what", "don't", "red"]
     assert lengths.tolist() == [9, 3]
     assert words.tolist() == [[-1, 0, 1, 1, 1, 1, 1, -1, -1], [-1, 0, -1, -1, -1, -1, -1, -1, -1]]

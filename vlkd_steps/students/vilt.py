@@ -43,8 +43,10 @@ class ViltStudent(nn.Module):
         self.head = ClassifierHead(vilt.config.hidden_size, len(labels), vilt.config.initializer_range)
         self.tokenizer = tokenizer
         self.labels = list(labels)
-        self.image_size = image_size or vilt.config.image_size
-        self.patches_per_side = self.image_size // vilt.config.patch_size
+        config: Any = vilt.config  # `build` has refused images and patches that are not square
+        self.patch_size: int = config.patch_size
+        self.image_size: int = image_size or config.image_size
+        self.patches_per_side = self.image_size // self.patch_size
 
     @property
     def width(self) -> int:
@@ -68,6 +70,7 @@ class ViltStudent(nn.Module):
         )
         hidden_from = (1.0 - attended[:, None, None, :].to(embedded.dtype)) * torch.finfo(embedded.dtype).min
         states = self.vilt.layernorm(self.vilt.encoder(embedded, attention_mask=hidden_from).last_hidden_state)
+        assert self.vilt.pooler is not None
         pooled = self.vilt.pooler(states)
         length = tokens.shape[1]
         return StudentOutput(
@@ -81,7 +84,7 @@ class ViltStudent(nn.Module):
 
     def embed_images(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, S, S] -> [B, 1 + P, H]: class token and patches with positions, before the modality type."""
-        embeddings, size = self.vilt.embeddings, self.vilt.config.patch_size
+        embeddings, size = self.vilt.embeddings, self.patch_size
         side = self.patches_per_side
         pixels = images.float() / 127.5 - 1.0  # mean and deviation 0.5, ViLT's normalisation
         # A convolution whose stride is its size is a matrix product over cut-out patches; on a CPU that is faster.

@@ -245,8 +245,9 @@ def order(items: int, batch_size: int, seed: int) -> Callable[[int], Tensor]:
         return torch.randperm(items, generator=generator)
 
     def batch(number: int) -> Tensor:
-        place, taken = number * batch_size, []
-        while (missing := batch_size - sum(map(len, taken))) > 0:
+        place = number * batch_size
+        taken: list[Tensor] = []
+        while (missing := batch_size - sum(len(part) for part in taken)) > 0:
             part = epoch(place // items)[place % items :][:missing]
             taken.append(part)
             place += len(part)

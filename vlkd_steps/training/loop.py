@@ -82,7 +82,9 @@ class Recipe:
             raise UserError(
                 f"training.{missing[0]} is missing; give it in the preset or in params.yaml under overrides"
             )
-        own = {key: tuple(value) if key == "betas" else value for key, value in training.items() if key in known}
+        own: dict[str, Any] = {
+            key: tuple(value) if key == "betas" else value for key, value in training.items() if key in known
+        }
         return cls(**own)
 
     def rate(self, step: int) -> float:
@@ -184,13 +186,15 @@ def train(
             if progress["best"] is None or progress["dev"] > progress["best"]:
                 progress["best"] = progress["dev"]
                 checkpoint.save_model(best, bare)
-        # Evaluated first, saved then: what a stopped run has measured is not measured again.
-        if stop or done % recipe.checkpoint_every == 0 or done == recipe.steps:
+        # Evaluated first, saved then: what a stopped run has measured is not measured again. The request is read once:
+        # one that comes after the saving must not end the run before the next saving.
+        stopping = bool(stop)
+        if stopping or done % recipe.checkpoint_every == 0 or done == recipe.steps:
             checkpoint.save(last, place.key, bare, optimizer, progress)
         if left := tell_time(done):
             dev = "" if progress["dev"] is None else f"  dev {progress['dev']:.1f}"
             log.info(f"[{place.label}] step {done}/{recipe.steps}  loss {values['loss']:.3f}{dev}  left {left}")
-        if done < recipe.steps:
+        if stopping and done < recipe.steps:
             stop.raise_if_set()
     return bare.eval()
 
@@ -256,7 +260,13 @@ def gradient_ratio(losses: Mapping[str, Tensor], model: nn.Module) -> dict[str, 
 def not_finite(step: int, losses: Mapping[str, Tensor], batch: Batch, place: Place) -> UserError:
     """The error for a loss that is not a number; saves the batch that caused it."""
     with files.atomic(place.inspection) as temporary:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in batch.tensors().items()}, temporary)
+        save_file(
+            {
+                name: tensor.cpu().clone(memory_format=torch.contiguous_format)
+                for name, tensor in batch.tensors().items()
+            },
+            temporary,
+        )
     values = ", ".join(f"{name} {loss.item():g}" for name, loss in losses.items())
     return UserError(
         f"[{place.label}] the loss of step {step + 1} is not a finite number ({values}); its batch is kept in "

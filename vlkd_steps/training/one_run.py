@@ -146,7 +146,7 @@ def answer(place: Workplace, data: DataSet, accelerator: Accelerator, stop: Stop
 def recorded(place: Workplace, accelerator: Accelerator) -> Iterator[Journal]:
     """Journal an attempt from its start to its end, and leave the run's provenance when it ends well."""
     path, started = layout.journal(place.folder), time.monotonic()
-    hardware_facts = {
+    used: dict[str, Any] = {
         "device": str(accelerator.device),
         "precision": precision(accelerator),
         "threads": torch.get_num_threads(),
@@ -163,8 +163,8 @@ def recorded(place: Workplace, accelerator: Accelerator) -> Iterator[Journal]:
         except BaseException:
             journal.append("end", status="FAILED", seconds=round(time.monotonic() - started, 3))
             raise
-        cost = {"seconds": round(time.monotonic() - started, 3), "peak_mib": provenance.peak_mib()}
-        files.write_json(layout.provenance(place.folder), provenance.collect(**hardware_facts, **cost))
+        cost: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3), "peak_mib": provenance.peak_mib()}
+        files.write_json(layout.provenance(place.folder), provenance.collect(**used, **cost))
         journal.append("end", status="FINISHED", **cost)
 
 
@@ -183,7 +183,7 @@ def facts(place: Workplace, accelerator: Accelerator) -> dict[str, Any]:
         "seed": config["seed"],
         "git_commit": provenance.git()["commit"],
         "split_hash": place.identity["split"],
-        "feature_key": place.identity["features"],
+        "feature_key": (place.identity["features"] or {}).get("key"),
         "device": str(accelerator.device),
     }
     datasets = [{"name": f"{name} train-{config['shot']}", "digest": place.identity["split"], "context": "training"}]

@@ -77,7 +77,7 @@ class Workplace:
             "config": relevant,
             "split": split["sha256"],
             "instances": split["source"],
-            "features": feature_key(teacher["name"], dataset["name"]) if teacher else None,
+            "features": features(teacher["name"], dataset["name"]) if teacher else None,
             "weights": initial_weights(weights) if weights else None,
             "words": word_list(words) if words.endswith(".txt") else None,
             "code": code,
@@ -174,12 +174,13 @@ def unfinished(config: Mapping[str, Any]) -> list[int]:
 
 def manifest(split: Path) -> dict[str, Any]:
     """The manifest beside a split: sha256 of its ids, its source's hash, counts."""
-    return _json(layout.split_manifest(split), "the split")
+    return _json(layout.split_manifest(split), "the split has")
 
 
-def feature_key(teacher: str, dataset: str) -> str:
-    """The content key of the teacher's features of a data set."""
-    return _json(layout.features_manifest(teacher, dataset), "the teacher's features")["key"]
+def features(teacher: str, dataset: str) -> dict[str, Any]:
+    """The teacher's features of a data set: their content key, and a hash of the very files."""
+    store = _json(layout.features_manifest(teacher, dataset), "the teacher's features have")
+    return {"key": store["key"], "files": files.digest(sorted(shard["sha256"] for shard in store["shards"]))}
 
 
 def word_list(name: str) -> str:
@@ -195,9 +196,7 @@ def word_list(name: str) -> str:
 def initial_weights(path: Path) -> str:
     """sha256 of a pre-trained student's weights."""
     if not path.is_file():
-        raise UserError(
-            f"{path} is missing: the student's pre-training has not run; make it: snakemake --cores 1 {path}"
-        )
+        raise UserError(f"{path} is missing: the student was not pre-trained; make it: snakemake --cores 1 {path}")
     return files.sha256(path)
 
 
@@ -205,6 +204,6 @@ def _json(path: Path, what: str) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: {what} has not been made; make it: snakemake --cores 1 {path}") from error
+        raise UserError(f"{path} is missing: {what} not been made; make it: snakemake --cores 1 {path}") from error
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}); delete it and run snakemake again") from error

@@ -1,0 +1,162 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from tiny_teacher import TinyStore, V, all_items
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.methods import clip_td, objective
+from vlkd_steps.methods.distances import info_nce
+from vlkd_steps.students.output import StudentOutput
+from vlkd_steps.training.batches import Encoded
+
+STEPS, STAGE = 110, 10
+WEIGHTS = np.array([0.5, 1.5, 1.2, 0.8], np.float32)
+
+
+@pytest.fixture
+def settings(root: Any) -> dict[str, Any]:
+    return yaml.safe_load((root / "vlkd_steps/conf/method/clip_td.yaml").read_text()) | {"adaptive_steps": STAGE}
+
+
+@pytest.fixture(autouse=True)
+def given_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Confidence needs many items; here it says what the test computes with."""
+    monkeypatch.setattr(clip_td.confidence, "weights", lambda *_, **__: WEIGHTS)
+
+
+def made(settings: dict[str, Any], data: Encoded, store: TinyStore) -> objective.Objective:
+    method = objective.create(settings, STEPS)
+    data.extra = method.prepare(data, store, seed=1)
+    torch.manual_seed(7)
+    method.project(5, data.extra)
+    return method
+
+
+def ln(x: np.ndarray) -> np.ndarray:
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
+def teacher(data: Encoded) -> tuple[np.ndarray, np.ndarray]:
+    """v and u of the four items."""
+    v = np.array([V[i] for i in ("i0", "i1", "i0", "i2")], np.float32)
+    return v, TinyStore().texts([data.items.texts[row] for row in (0, 1, 1, 0)])
+
+
+def projected(method: objective.Objective, name: str, features: np.ndarray) -> np.ndarray:
+    layer = method.get_submodule(f"to_teacher.{name}")
+    return features @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("step", "strength"), [(STAGE, 10.0), (STAGE + 25, 7.5), (STEPS - 1, 0.1)])
+def test_image_and_joint_terms_in_numpy(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput, step: int, strength: float
+) -> None:
+    method = made(settings, data, store)
+    losses = method(output, all_items(data), step)
+    assert set(losses) == {"task", "image", "joint", "tokens"}
+    v, u = teacher(data)
+    image = np.abs(projected(method, "image", output.visual.detach().numpy().mean(1)) - ln(v)).mean(-1)
+    joint = np.abs(projected(method, "joint", output.cls.detach().numpy()) - ln(ln(v) + ln(u))).mean(-1)
+    assert losses["image"].item() == pytest.approx(strength * (WEIGHTS * image).mean(), rel=1e-4)
+    assert losses["joint"].item() == pytest.approx(strength * (WEIGHTS * joint).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("layer", ["embedding", "last"])
+def test_token_term_in_numpy(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput, layer: str
+) -> None:
+    """All content words: "color ball" (1 + 4 pieces) and "red cube large"."""
+    method = made(settings | {"selection": "all", "token_layer": layer}, data, store)
+    found = method(output, all_items(data), STAGE)["tokens"].item()
+    tokens = (output.embedded_text if layer == "embedding" else output.text).detach().numpy()
+    positions = [[2, 5, 6, 7, 8], [3, 4, 5], [3, 4, 5], [2, 5, 6, 7, 8]]
+    words = [[1, 4, 4, 4, 4], [2, 3, 4], [2, 3, 4], [1, 4, 4, 4, 4]]
+    terms = []
+    for item, (places, numbers) in enumerate(zip(positions, words, strict=True)):
+        states = store.word_states(data.items.texts[(0, 1, 1, 0)[item]])[1]
+        terms.append(np.abs(projected(method, "tokens", tokens[item, places]) - ln(states[numbers])).mean(-1).mean())
+    assert found == pytest.approx(10.0 * (WEIGHTS * np.array(terms)).mean(), rel=1e-4)
+
+
+def test_text_target_is_the_layer_normalised_text(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput
+) -> None:
+    method = made(settings | {"targets": ["text"], "weight": "uniform", "distance": "mse"}, data, store)
+    losses = method(output, all_items(data), STAGE)
+    difference = projected(method, "text", output.cls.detach().numpy()) - ln(teacher(data)[1])
+    assert losses["text"].item() == pytest.approx(10.0 * (difference**2).mean(), rel=1e-4)
+
+
+def test_adaptive_stage_is_the_contrast_and_nothing_else(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput
+) -> None:
+    method = made(settings, data, store)
+    losses = method(output, all_items(data), STAGE - 1)
+    assert set(losses) == {"contrast_image", "contrast_text"}
+    v, u = (torch.tensor(part) for part in teacher(data))
+    # Items 0 and 2 share their image; 0 and 3, and 1 and 2, their text.
+    same = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0], [1, 1, 1, 0], [1, 0, 0, 1]], dtype=torch.bool)
+    image = torch.tensor(projected(method, "image", output.visual.detach().numpy().mean(1)))
+    text = torch.tensor(projected(method, "contrast", output.cls.detach().numpy()))
+    assert losses["contrast_image"].item() == pytest.approx(info_nce(image, v, same, 0.07).item(), rel=1e-4)
+    assert losses["contrast_text"].item() == pytest.approx(info_nce(text, u, same, 0.07).item(), rel=1e-4)
+
+
+def test_every_component_can_be_switched_off(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput
+) -> None:
+    off = made(settings | {"adaptive": False}, data, store)
+    assert "task" in off(output, all_items(data), 0)
+    assert "tokens" not in made(settings | {"selection": "none"}, data, store)(output, all_items(data), STAGE)
+    uniform = made(settings | {"weight": "uniform"}, data, store)
+    assert all_items(data).extra["weight"].tolist() == [1.0] * 4
+    core = made(settings | {"weight": "uniform", "targets": ["image", "joint"]}, data, store)
+    assert set(core(output, all_items(data), STAGE)) == {"task", "image", "joint"}
+    assert sum(p.numel() for p in core.parameters()) < sum(p.numel() for p in uniform.parameters())
+
+
+@pytest.mark.parametrize("selection", ["both", "relevance", "keyness", "random"])
+def test_a_selection_takes_few_content_words(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, selection: str
+) -> None:
+    made(settings | {"selection": selection, "tokens_per_text": 1}, data, store)
+    positions = data.extra["positions"]
+    assert isinstance(positions, torch.Tensor)
+    for places, allowed in zip(positions.tolist(), ((2, 5), (3, 4, 5), (3, 4, 5), (2, 5)), strict=True):
+        assert places[0] in allowed  # the first piece of one content word
+
+
+def test_gradients_reach_the_students_parts_and_no_target(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput
+) -> None:
+    method = made(settings, data, store)
+    batch = all_items(data)
+    losses = method(output, batch, STAGE)
+    torch.stack([losses[name] for name in ("image", "joint", "tokens")]).sum().backward()
+    assert not any(value.requires_grad for value in batch.extra.values())
+    touched = {name: getattr(output, name).grad is not None for name in vars(output)}
+    assert touched == {
+        "visual": True,
+        "cls": True,
+        "embedded_text": True,
+        "logits": False,
+        "pooled": False,
+        "text": False,
+    }
+    only = output.embedded_text.grad
+    assert only is not None
+    assert only[:, 0].abs().sum() == 0  # [CLS] is no selected word
+
+
+def test_impossible_settings_are_named(settings: dict[str, Any]) -> None:
+    for change, message in (
+        ({"adaptive_steps": STEPS}, "adaptive_steps is 110, but the whole run has 110 steps"),
+        ({"temperature": 0}, "temperature is 0"),
+        ({"targets": ["image", "patch"]}, "targets is 'patch'; choose from: image, joint, tokens, text"),
+        ({"selecton": "both"}, "has no setting 'selecton'; did you mean 'selection'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            objective.create(settings | change, STEPS)

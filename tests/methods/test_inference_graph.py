@@ -1,0 +1,69 @@
+"""Distillation changes nothing at inference: the same parameters, the same operations, for every method."""
+
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from tiny_teacher import TinyStore
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vlkd_steps.methods import clip_td, objective
+from vlkd_steps.students import vilt
+from vlkd_steps.training import loop
+from vlkd_steps.training.batches import Encoded
+
+
+class Operations(TorchDispatchMode):
+    """The names and output shapes of all tensor operations, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.seen.append((str(func), getattr(result, "shape", None)))
+        return result
+
+
+def trained(name: str, root: Any, words: Any, data: Encoded, store: TinyStore) -> vilt.ViltStudent:
+    """A student after one step of a method with the settings that the package ships."""
+    conf = {
+        "name": "toy",
+        "vocabulary": str(words),
+        "architecture": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 16}
+        | {"patch_size": 8, "intermediate_size": 16, "max_position_embeddings": 16},
+    }
+    student = vilt.build(conf, data.items.labels, seed=1)
+    settings = yaml.safe_load((root / "vlkd_steps/conf/method" / f"{name}.yaml").read_text())
+    method = objective.create(settings, steps=200)
+    data.extra = method.prepare(data, store, seed=1)
+    method.project(student.width, data.extra)
+    model = objective.Distillation(student, method)
+    optimizer = loop.adamw(model, loop.Recipe(steps=200, batch_size=4, learning_rate=1e-2))
+    losses = model(data.batch(torch.arange(4)), 170)
+    torch.stack(list(losses.values())).sum().backward()
+    optimizer.step()
+    return student.eval()
+
+
+def test_graph_and_parameters_are_finetunes(
+    tmp_path: Any, root: Any, data: Encoded, store: TinyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clip_td.confidence, "weights", lambda *_, **__: [1.0] * 4)
+    words = tmp_path / "words.txt"
+    words.write_text("what color is the red cube large")
+    batch = data.batch(torch.arange(4))
+    seen = {}
+    for name in ("finetune", "naive_kd", "clip_td"):
+        student = trained(name, root, words, data, store)
+        parameters = {key: tuple(value.shape) for key, value in student.state_dict().items()}
+        with torch.inference_mode(), Operations() as operations:
+            logits = student(batch.images, batch.tokens, batch.mask).logits
+        seen[name] = (parameters, operations.seen, logits)
+    for name in ("naive_kd", "clip_td"):
+        assert seen[name][0] == seen["finetune"][0]
+        assert seen[name][1] == seen["finetune"][1]
+        assert not torch.equal(seen[name][2], seen["finetune"][2])  # it was trained otherwise
+    assert len(seen["finetune"][1]) > 30
