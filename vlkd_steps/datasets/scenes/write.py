@@ -13,8 +13,8 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -61,6 +61,7 @@ class Split:
     about: Sequence[world.Pair]
     styles: Sequence[str]
     labelled: bool = True
+    kinds: Mapping[str, float] = field(default_factory=lambda: hypotheses.KINDS)
 
     def image_id(self, number: int) -> int:
         """Unique over all splits."""
@@ -114,7 +115,7 @@ def splits(config: dict[str, Any]) -> list[Split]:
     few = [pair for pair in world.SEEN if pair[0] in colors]
     return [
         *(Split(name, settings[name], world.SEEN, world.SEEN, styles) for name in ("train", "dev", "test")),
-        Split("unseen_pairs", settings["unseen_pairs"], world.PAIRS, world.HELD_OUT, styles),
+        Split("unseen_pairs", settings["unseen_pairs"], world.PAIRS, world.HELD_OUT, styles, kinds={"pair": 1.0}),
         Split("other_style", settings["other_style"], world.SEEN, world.SEEN, other),
         Split("pretrain", settings["pretrain"], few, few, [settings["pretrain_style"]], labelled=False),
     ]
@@ -271,7 +272,7 @@ def _write_snli_ve(folder: Path, split: Split, scenes: list[Scene], sentences: l
     for scene in scenes:
         image_id = split.image_id(scene.number)
         caption_id = f"{split.file_stem(scene.number)}.png#0"
-        for hypothesis in hypotheses.propose(scene.things, scene.cover, split.about, random):
+        for hypothesis in hypotheses.propose(scene.things, scene.cover, split.about, random, split.kinds):
             lines.append(
                 {
                     "Flickr30K_ID": str(image_id),
