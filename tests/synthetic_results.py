@@ -146,6 +146,7 @@ def _run(
                 prediction=pl.Series(classes, dtype=pl.Int64), answer=pl.Series(answers), probability=pl.lit(0.5)
             ),
         )
+    files.write_text(layout.run_config(folder), f"run_key: '{number:016x}'\n")
     layout.journal(folder).unlink(missing_ok=True)
     wiggle = np.random.default_rng([number, 2]).normal(size=steps) * 0.02
     with Journal(layout.journal(folder)) as journal:

@@ -1,6 +1,6 @@
 """Compare all methods of an experiment with its reference, with intervals over seeds and images (PAPERS 1.3).
 
-Reads every run's ``metrics.json`` and ``scores/<set>.parquet``; writes to ``results/<experiment>/``:
+Reads every run's ``config.yaml``, ``metrics.json`` and ``scores/<set>.parquet``; writes to ``results/<experiment>/``:
 
 - ``summary.csv``: one row per run and evaluation set;
 - ``gains.csv``: one row per variant, shot and evaluation set: mean, sd, gain over the reference, its interval and p;
@@ -14,13 +14,12 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from vlkd_steps import files, layout, step
 from vlkd_steps.errors import UserError
 from vlkd_steps.evaluation.gains import Row, Run, folder, gains, name
-from vlkd_steps.tracking import journal
+from vlkd_steps.tracking import published
 
 
 @step.entry
@@ -55,7 +54,7 @@ def summary(experiment: str, runs: Sequence[Run], evaluation_sets: Mapping[str, 
     """
     rows = []
     for run in runs:
-        metrics, key = read_metrics(experiment, run), run_key(folder(experiment, run))
+        metrics, key = read_metrics(experiment, run), published.run_key(folder(experiment, run))
         for evaluation_set in evaluation_sets[run["dataset"]]:
             if evaluation_set not in metrics:
                 raise UserError(
@@ -78,12 +77,6 @@ def read_metrics(experiment: str, run: Run) -> dict[str, Any]:
         raise UserError(f"{path} does not exist: run {name(run)} was not evaluated; run snakemake {path}") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is not JSON (line {error.lineno}: {error.msg}); run snakemake -f {path}") from error
-
-
-def run_key(run_folder: Path) -> str:
-    """The key under which the run last started (empty where it left no journal)."""
-    starts = [event for event in journal.read(layout.journal(run_folder)) if event["event"] == "start"]
-    return str(starts[-1]["run_key"]) if starts else ""
 
 
 def table(rows: Sequence[Row]) -> str:

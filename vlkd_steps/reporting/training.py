@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from vlkd_steps import layout
 from vlkd_steps.evaluation.gains import Run, folder
-from vlkd_steps.tracking import journal
+from vlkd_steps.tracking import journal, published
 
 LABELS = {"loss": "task loss", "dev": "dev accuracy, %"}
 # The task's own term is what methods share; their totals hold different terms and cannot be compared.
@@ -22,10 +22,11 @@ def curves(experiment: str, runs: Sequence[Run]) -> dict[str, Panels]:
     """
     of_seeds: dict[str, dict[tuple[str, str], dict[str, list[dict[int, float]]]]] = {kind: {} for kind in NAMES}
     for run in runs:
-        by_run = list(journal.by_run(journal.read(layout.journal(folder(experiment, run)))).values())
+        place = folder(experiment, run)
+        by_run = journal.by_run(journal.read(layout.journal(place)))
         if not by_run:
             continue
-        found = journal.curves(by_run[-1])
+        found = journal.curves(by_run.get(published.run_key(place) or "") or list(by_run.values())[-1])
         for kind, names in NAMES.items():
             name = next((name for name in names if found.get(name)), None)
             if name is not None:
@@ -33,8 +34,8 @@ def curves(experiment: str, runs: Sequence[Run]) -> dict[str, Panels]:
                 panel.setdefault(run["variant"], []).append(found[name])
     return {
         kind: {
-            place: {variant: _common(each) for variant, each in of_variants.items()}
-            for place, of_variants in panels.items()
+            panel: {variant: _common(each) for variant, each in of_variants.items()}
+            for panel, of_variants in panels.items()
         }
         for kind, panels in of_seeds.items()
     }

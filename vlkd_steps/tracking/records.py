@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from vlkd_steps import files, layout
-from vlkd_steps.tracking import journal
+from vlkd_steps.tracking import journal, published
 from vlkd_steps.tracking.journal import Event
 
 COUNTS = ("n", "images")  # numbers in metrics.json that say how much was measured, not how well
@@ -74,8 +72,8 @@ def read(folder: Path, reference: str = "finetune") -> list[Record]:
         return []
     latest = next(reversed(runs))
     writing = runs[latest][-1]["event"] != "end" and journal.is_open(path) is not False
-    published = _published(folder)
-    current = published if published in runs and not writing else latest
+    owner = published.run_key(folder)
+    current = owner if owner in runs and not writing else latest
     return [
         _record(folder, run_key, events, reference, current=run_key == current, writing=writing and run_key == latest)
         for run_key, events in runs.items()
@@ -115,15 +113,6 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
         results={name: dict(_flat_metrics(values)) for name, values in results.items()},
         sources=_sources(folder) if current and finished and not writing else {},
     )
-
-
-def _published(folder: Path) -> str | None:
-    """The run key that config.yaml names: whose model and predictions lie in the folder."""
-    try:
-        content = yaml.safe_load(layout.run_config(folder).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return None
-    return content.get("run_key") if isinstance(content, dict) else None
 
 
 def reference_results(folder: Path, tags: Mapping[str, str], reference: str) -> dict[str, Any]:

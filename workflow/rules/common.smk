@@ -81,7 +81,11 @@ def outputs_of(phase):
             layout.run(EXPERIMENT, *(run[key] for key in ("dataset", "student", "variant", "shot", "seed")))
             for run in jobs.runs(C)
         ]
-        return [path for folder in folders for path in (folder / "model.safetensors", layout.metrics(folder))]
+        return [
+            path
+            for folder in folders
+            for path in (layout.run_config(folder), folder / "model.safetensors", layout.metrics(folder))
+        ]
     if phase == "compare":
         return [RESULTS / name for name in ("summary.csv", "gains.csv", "metrics.json", "report.html")]
     raise ValueError(phase)

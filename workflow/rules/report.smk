@@ -1,6 +1,6 @@
 rule compare:
     input:
-        [path for path in outputs_of("distill") if path.name == "metrics.json"],
+        [path for path in outputs_of("distill") if path.name != "model.safetensors"],
     output:
         report(RESULTS / "summary.csv", caption="../report/summary.rst", category="Results"),
         report(RESULTS / "gains.csv", caption="../report/gains.rst", category="Results"),
@@ -19,6 +19,7 @@ rule compare:
 rule report:
     input:
         rules.compare.output,
+        rules.compare.input,  # a run trained anew has a new config.yaml, and other curves, even where its metrics agree
     output:
         report(RESULTS / "report.html", caption="../report/report.rst", category="Results"),
         report(RESULTS / "plots/learning_curves.svg", caption="../report/learning_curves.rst", category="Figures"),
