@@ -1,4 +1,4 @@
-from vlkd_steps.students.tokenizer import encode, from_json, to_json, word_tokenizer
+from vlkd_steps.students.tokenizer import encode, from_json, to_json, word_tokenizer, words_of_tokens
 from vlkd_steps.teachers.words import split_words
 
 WORDS = ["what", "color", "is", "Red", "don't"]
@@ -19,30 +19,20 @@ def test_special_tokens_come_first_and_order_of_words_does_not_matter() -> None:
     assert tokenizer("is").input_ids == [2, tokenizer.convert_tokens_to_ids("is"), 3]
 
 
-def test_encode_pads_cuts_and_says_which_word_a_token_belongs_to() -> None:
-    text = "what don't, red"
+def test_encode_pads_and_cuts() -> None:
     tokenizer = word_tokenizer(WORDS)
-    ids, lengths, words = encode(tokenizer, [text, "is"], max_tokens=9)
-    assert tokenizer.convert_ids_to_tokens(ids[0].tolist()) == [
-        "[CLS]",
-        "what",
-        "d",
-        "##o",
-        "##n",
-        "'",
-        "t",
-        ",",
-        "[SEP]",
-    ]
-    assert split_words(text) == ["what", "don't", "red"]
+    ids, lengths = encode(tokenizer, ["what don't, red", "is"], max_tokens=9)
+    cut = ["[CLS]", "what", "d", "##o", "##n", "'", "t", ",", "[SEP]"]
+    assert tokenizer.convert_ids_to_tokens(ids[0].tolist()) == cut
     assert lengths.tolist() == [9, 3]
-    assert words.tolist() == [[-1, 0, 1, 1, 1, 1, 1, -1, -1], [-1, 0, -1, -1, -1, -1, -1, -1, -1]]
-    assert ids[1, 3:].eq(tokenizer.pad_token_id).all()
+    assert ids[1].tolist() == [*tokenizer("is").input_ids, *[tokenizer.pad_token_id] * 6]
+    assert encode(tokenizer, [], max_tokens=9)[0].shape == (0, 0)
 
 
-def test_wordpieces_of_a_word_share_its_number() -> None:
-    _, _, words = encode(word_tokenizer(WORDS), ["red ox is"], max_tokens=20)
-    assert words[0].tolist() == [-1, 0, 1, 1, 2, -1]
+def test_wordpieces_of_a_word_share_its_number_and_punctuation_has_none() -> None:
+    assert split_words("what don't, red") == ["what", "don't", "red"]
+    found = words_of_tokens(word_tokenizer(WORDS), ["what don't, red", "red ox is"], max_tokens=9)
+    assert found == [[-1, 0, 1, 1, 1, 1, 1, -1, -1], [-1, 0, 1, 1, 2, -1]]
 
 
 def test_json_keeps_the_tokenizer() -> None:

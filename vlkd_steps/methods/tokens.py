@@ -32,13 +32,12 @@ def token_targets(data: Encoded, selected: Sequence[Sequence[str]], store: Any) 
         words_of.append(list(words)[: len(vectors)])
         states.append(as_float(vectors))
     found = []
-    token_words = data.words.tolist()
     for text, chosen in zip(data.items.text_rows.tolist(), map(set, selected), strict=True):
         known = words_of[text]
         found.append(
             [
                 (position, first_state[text] + word)
-                for position, word in enumerate(token_words[text])
+                for position, word in enumerate(data.words[text])
                 if 0 <= word < len(known) and known[word] in chosen
             ]
         )

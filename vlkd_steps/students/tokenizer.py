@@ -48,20 +48,33 @@ def from_json(text: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(text), **SPECIAL)
 
 
-def encode(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokenise N distinct texts, cut at `max_tokens` ([CLS] and [SEP] included).
+def encode(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> tuple[Tensor, Tensor]:
+    """Tokenise N texts, cut at `max_tokens` ([CLS] and [SEP] included).
 
     Returns:
-        ids [N, T] padded to the longest text; lengths [N]; words [N, T], the place of each token's word in
-        ``teachers.words.split_words(text)`` or -1 (special tokens, punctuation, padding). All int64.
+        ids, int64 [N, T], padded to the longest text; lengths, int64 [N].
+    """
+    if not texts:  # which tokenizers do not take
+        return torch.zeros(0, 0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+    rows = tokenizer(list(texts), truncation=True, max_length=max_tokens, return_attention_mask=False).input_ids
+    lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+    longest = max(map(len, rows))
+    padded = [row + [tokenizer.pad_token_id] * (longest - len(row)) for row in rows]
+    return torch.tensor(padded, dtype=torch.int64), lengths
+
+
+def words_of_tokens(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+    """For each token of each text, cut as by `encode`, which word it belongs to.
+
+    Returns:
+        The word's place in ``teachers.words.split_words(text)``, or -1 (special tokens, punctuation).
     """
     coded = tokenizer(list(texts), truncation=True, max_length=max_tokens, return_offsets_mapping=True)
-    lengths = torch.tensor([len(ids) for ids in coded["input_ids"]], dtype=torch.int64)
-    longest = int(lengths.max()) if len(lengths) else 0
-    ids = torch.full((len(texts), longest), tokenizer.pad_token_id, dtype=torch.int64)
-    words = torch.full((len(texts), longest), -1, dtype=torch.int64)
-    for row, (text, tokens, spans) in enumerate(zip(texts, coded["input_ids"], coded["offset_mapping"], strict=True)):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
+    found = []
+    for text, spans in zip(texts, coded["offset_mapping"], strict=True):
+        words = [-1] * len(spans)
         for word, positions in enumerate(token_words(text, spans)):
-            words[row, positions] = word
-    return ids, lengths, words
+            for position in positions:
+                words[position] = word
+        found.append(words)
+    return found

@@ -14,9 +14,10 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from vlkd_steps.errors import UserError
-from vlkd_steps.students.tokenizer import encode
+from vlkd_steps.students.tokenizer import encode, words_of_tokens
 from vlkd_steps.training.seeds import derive
 
+SMALL = 128  # pixels; handing a smaller image to another thread costs more than decoding it
 IN_MEMORY = 1 << 30  # bytes of decoded images that one set may hold; larger sets are decoded batch by batch
 
 
@@ -154,7 +155,8 @@ class Encoded:
         self, items: Items, tokenizer: Any, max_tokens: int, image_size: int, in_memory: int = IN_MEMORY
     ) -> None:
         self.items = items
-        self.tokens, self.lengths, self.words = encode(tokenizer, items.texts, max_tokens)
+        self.tokens, self.lengths = encode(tokenizer, items.texts, max_tokens)
+        self.tokenizer, self.max_tokens = tokenizer, max_tokens
         self.image_size = image_size
         self.extra: dict[str, Lookup | Tensor] = {}
         self.device = torch.device("cpu")
@@ -163,6 +165,11 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @functools.cached_property
+    def words(self) -> list[list[int]]:
+        """For each distinct text, which word each token belongs to (`words_of_tokens`); only some methods ask."""
+        return words_of_tokens(self.tokenizer, self.items.texts, self.max_tokens)
 
     def to(self, device: torch.device) -> Self:
         """Move what is in memory to the device that trains, so that batches are cut out there."""
@@ -204,9 +211,12 @@ def decode_all(paths: Sequence[Path], size: int) -> Tensor:
     def decode(place: int) -> None:
         decoded[place] = decode_one(paths[place], size)
 
-    with ThreadPoolExecutor(max_workers=4) as pool:  # Pillow decodes outside the interpreter's lock
-        for _ in pool.map(decode, range(len(paths)), chunksize=64):
-            pass
+    if size < SMALL:
+        for place in range(len(paths)):
+            decode(place)
+    else:
+        with ThreadPoolExecutor(max_workers=4) as pool:  # Pillow decodes outside the interpreter's lock
+            list(pool.map(decode, range(len(paths))))
     return torch.from_numpy(decoded).permute(0, 3, 1, 2).contiguous()
 
 
