@@ -149,3 +149,17 @@ def test_a_foreign_file_is_no_run(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="was not written by a training run"):
         vilt.load(tmp_path / "model.safetensors")
+
+
+def test_spread_gives_words_rows_and_columns_vectors_that_stand_apart(conf: dict[str, Any]) -> None:
+    plain = vilt.build(conf, ["a"], seed=3).vilt.embeddings
+    wide = vilt.build(conf | {"spread": {"words": 1.0, "places": 2.0}}, ["a"], seed=3).vilt.embeddings
+    assert plain.position_embeddings.abs().max() == 0  # as transformers leaves them
+    words = wide.text_embeddings.word_embeddings.weight
+    assert words[0].abs().max() == 0  # padding
+    assert words[1:].std().item() == pytest.approx(1.0, abs=0.1)
+    places = wide.position_embeddings[0, 1:].reshape(3, 3, -1)
+    assert wide.position_embeddings[0, 0].abs().max() == 0
+    # The sum of a row's and a column's vector: the step from column 0 to 1 is the same in every row.
+    torch.testing.assert_close(places[0, 1] - places[0, 0], places[2, 1] - places[2, 0])
+    assert places.std().item() == pytest.approx(2 * 2**0.5, rel=0.4)
