@@ -25,12 +25,12 @@ from safetensors import SafetensorError
 
 from vlkd_steps import files
 from vlkd_steps.errors import UserError
-from vlkd_steps.teachers import scenes_tower, words
+from vlkd_steps.teachers import scenes_tower as scenes_tower  # imported for its registration with timm
+from vlkd_steps.teachers import words
 from vlkd_steps.training.hardware import resolve_device
 
 PACKAGE = Path(__file__).resolve().parent.parent
 ASSETS = PACKAGE / "assets"
-assert scenes_tower.vlkd_scenes_vit  # imported for its registration with timm
 
 
 class ClipTeacher:
@@ -136,7 +136,7 @@ def register() -> None:
         open_clip.add_model_config(folder)
 
 
-def create(model: str, weights: str | None) -> tuple[torch.nn.Module, Any]:
+def create(model: str, weights: str | None) -> tuple[Any, Any]:
     """The open_clip model `model` with its `weights`, and its evaluation transform.
 
     Raises:
@@ -253,7 +253,7 @@ def _weights_file(model: str, weights: str) -> Path | None:
     return path
 
 
-def _image_width(model: torch.nn.Module, transform: Any) -> int:
+def _image_width(model: Any, transform: Any) -> int:
     pixels = transform(Image.new("RGB", (8, 8)))
     with torch.inference_mode():
         return int(model.encode_image(pixels[None]).shape[1])

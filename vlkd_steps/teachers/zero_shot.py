@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from vlkd_steps.teachers.corpus import normalised
+from vlkd_steps.training.seeds import derive
 
 
 @torch.inference_mode()
@@ -40,9 +41,33 @@ def scenes_accuracy(model: Any, tokenizer: Any, n: int = 2000, seed: int = 0) ->
 
     was_training = model.training
     model.eval()
+    row = row_accuracy(model, tokenizer, n // 2, seed)
     pictures, colours, shapes = probes.single_object_images(n, seed)
     images = normalised(pictures)
     colour = float((classify(model, tokenizer, images, probes.color_prompts()) == colours).mean())
     shape = float((classify(model, tokenizer, images, probes.shape_prompts()) == shapes).mean())
     model.train(was_training)
-    return {"colour": round(colour, 4), "shape": round(shape, 4), "mean": round((colour + shape) / 2, 4)}
+    return {"colour": colour, "shape": shape, "mean": (colour + shape) / 2, "row": row}
+
+
+@torch.inference_mode()
+def row_accuracy(model: Any, tokenizer: Any, n: int, seed: int) -> float:
+    """How often, among `n` scenes of one to five objects, the row of an object is told: which of ``a red star in the
+    top row`` and the same for the other two rows lies nearest to the picture (chance: 1/3)."""
+    from vlkd_steps.datasets.scenes import drawing, world
+
+    generator = np.random.default_rng(derive(seed, "row probes"))
+    scenes = world.sample(n, generator, pairs=world.PAIRS)
+    objects = [things[0] for things in scenes.things()]
+    prompts = [
+        f"a {world.COLORS[thing.color]} {world.SHAPES[thing.shape]} in the {row} row"
+        for thing in objects
+        for row in world.ROWS
+    ]
+    device = next(model.parameters()).device
+    images = normalised(drawing.draw(scenes, generator)).to(device)
+    features = torch.cat([model.encode_image(part, normalize=True) for part in images.split(256)])
+    tokens = tokenizer(prompts).to(device)
+    embedded = torch.cat([model.encode_text(part, normalize=True) for part in tokens.split(256)])
+    told = torch.einsum("nd,nrd->nr", features, embedded.view(n, len(world.ROWS), -1)).argmax(1).cpu().numpy()
+    return float((told == np.array([thing.row for thing in objects])).mean())
