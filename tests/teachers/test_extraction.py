@@ -104,8 +104,8 @@ def test_everything_that_changes_the_features_changes_the_key(rows) -> None:
     def key(weights: str = "w1", **settings) -> str:
         return extract(CountingTeacher(weights), rows, Path("f"), {**SETTINGS, **settings}, "test").key
 
-    keys = [key(), key("w2"), key(dtype="float16"), key(batch_size=3), key(shard_size=5)]
-    assert len(set(keys)) == 5
+    keys = [key(), key("w2"), key(dtype="float16"), key(batch_size=3), key(shard_size=5), key(threads=2)]
+    assert len(set(keys)) == 6
     assert key(workers=5) == keys[0]
 
 

@@ -21,7 +21,7 @@ from vlkd_steps.teachers.words import split_words
 
 BATCH = 64
 SHARD = 1024
-"""Rows per batch and per shard (defaults). They stand in the content key: other batches round differently."""
+"""Rows per batch and per shard (defaults). Other batches round differently, so both stand in the content key."""
 
 
 class Teacher(Protocol):
@@ -48,7 +48,8 @@ def extract(
     Args:
         instances: columns ``image_id, image_path, text``.
         folder: where the store goes.
-        settings: ``dtype`` (float32, float16), ``batch_size``, ``shard_size``, ``workers`` (reading threads).
+        settings: ``dtype`` (float32, float16), ``batch_size``, ``shard_size``, ``threads`` (torch's, part of the
+            key), ``workers`` (threads that read pictures, not part of it).
         label: the start of progress lines.
         facts: entries of the manifest.
 
@@ -59,7 +60,8 @@ def extract(
         UserError: a picture that is missing or cannot be read, or one id that names two pictures.
     """
     shard_size, batch_size = settings.get("shard_size", SHARD), settings.get("batch_size", BATCH)
-    parts = {"teacher": teacher.identity, "batch_size": batch_size, "shard_size": shard_size}
+    rounding = {"batch_size": batch_size, "shard_size": shard_size, "threads": settings.get("threads", 1)}
+    parts = {"teacher": teacher.identity, **rounding}
     pictures = _pictures(instances)
     texts = sorted(set(instances["text"].to_list()))
     words = sorted({word for text in texts for word in split_words(text)})

@@ -49,11 +49,6 @@ class Shard:
     sha256: str
 
 
-def content_key(parts: Mapping[str, Any]) -> str:
-    """sha256 (hex) of everything that the features depend on beside pictures and texts."""
-    return files.digest({**parts, "store_version": VERSION})
-
-
 class FeatureStore:
     """A finished store, read row by row through memory maps.
 
@@ -213,14 +208,14 @@ class Writer:
 
     Args:
         folder: ``features/<teacher>/<data set>``.
-        parts: what the content key is made from.
+        parts: what the features depend on beside the inputs, dtype and version apart: the content key's parts.
         dtype: ``float32`` or ``float16``.
     """
 
     def __init__(self, folder: Path, parts: Mapping[str, Any], dtype: str) -> None:
         self.folder = folder
-        self.parts = {**parts, "dtype": dtype}
-        self.key = content_key(self.parts)
+        self.parts = {**parts, "dtype": dtype, "store_version": VERSION}
+        self.key = files.digest(self.parts)
         self.dtype = np.dtype(dtype)
         self.shards: list[Shard] = []
 
