@@ -26,6 +26,21 @@ def test_relevance_takes_the_words_nearest_to_the_picture() -> None:
     assert relevance.select([TEXT], -SEEN, Words(), selection="relevance", m=1) == [["painted"]]
 
 
+def test_centring_takes_away_what_all_pictures_share() -> None:
+    vectors = {"picture": (1.0, 0.0, 0.0), "red": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 1.0)}
+
+    class Gap(Words):
+        def words(self, words):
+            return np.array([vectors[word] for word in words], np.float32)
+
+    v = np.array([[3.0, 1.0, 0.0], [3.0, 0.0, 1.0]], np.float32)
+    texts = ["picture red blue"] * 2
+    plain = relevance.select(texts, v, Gap(), selection="relevance", m=1)
+    assert plain == [["picture"], ["picture"]]
+    centred = relevance.select(texts, v, Gap(), selection="relevance", m=1, centred=True)
+    assert centred == [["red"], ["blue"]]
+
+
 def test_both_adds_the_two_z_scores(monkeypatch) -> None:
     scores = {"baker": 0.1, "painted": 0.3, "red": 0.9, "star": 0.2}  # YAKE: lower is more of a keyword
     monkeypatch.setattr(relevance, "yake_scores", lambda text: scores)

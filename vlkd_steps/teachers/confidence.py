@@ -67,6 +67,7 @@ def answer_confidence(features: np.ndarray, soft: np.ndarray, image_ids: Sequenc
     """
     n, classes = soft.shape
     confidence = np.full(n, np.nan)
+    features = features.astype(np.float32)  # twice as fast; c changes by less than the fit's own tolerance
     fold = folds(image_ids, seed)
     if fold.max(initial=-1) + 1 < FOLDS:
         return confidence
