@@ -8,6 +8,7 @@ A killed extraction goes on at the first missing shard; ``features/<teacher>/<da
 """
 
 import importlib
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,10 +17,12 @@ import polars as pl
 from vlkd_steps import layout, step
 from vlkd_steps.errors import UserError
 from vlkd_steps.teachers import extraction
+from vlkd_steps.tracking import provenance
 
 
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
+    started = time.monotonic()
     config = step.configuration(argv, __doc__)
     teacher, dataset = config["teacher"], config["dataset"]
     instances = training_rows(dataset, teacher.get("splits"))
@@ -33,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name=teacher["name"],
         dataset=dataset["name"],
     )
+    provenance.record(layout.features(teacher["name"], dataset["name"]), started)
     step.log.info(f"[extract {teacher['name']} {dataset['name']}] done: {store.manifest['rows']}, key {store.key}")
     return 0
 

@@ -48,9 +48,10 @@ def pretrain(c: Composition, model: str) -> dict[str, Any]:
 
 
 def extract(c: Composition, teacher: str, dataset: str) -> dict[str, Any]:
+    conf = c["datasets"][dataset]
     return {
         "teacher": _without(c["teachers"][teacher], "pretrain"),
-        "dataset": _part(c["datasets"][dataset], "name", "task"),
+        "dataset": _part(conf, "name", "task") | {"roles": _part(conf["roles"], "train")},
     }
 
 

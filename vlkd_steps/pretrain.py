@@ -7,14 +7,17 @@ The kind names the room that does it: ``vlkd_steps/training/pretrain_<kind>.py``
 """
 
 import importlib
+import time
 from collections.abc import Sequence
 
-from vlkd_steps import step
+from vlkd_steps import layout, step
 from vlkd_steps.errors import UserError
+from vlkd_steps.tracking import provenance
 
 
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
+    started = time.monotonic()
     config = step.configuration(argv, __doc__)["model"]
     try:
         room = importlib.import_module(f"vlkd_steps.training.pretrain_{config['kind']}")
@@ -26,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"write vlkd_steps/training/pretrain_{config['kind']}.py or correct the kind in its conf file"
         ) from None
     room.pretrain(config)
+    provenance.record(layout.model(config["name"]), started)
     return 0
 
 

@@ -38,7 +38,7 @@ PARAMS = {
 ONE_METHOD = Counter(distill=1, evaluate=1, receipt_distill=1, compare=1, report=1, receipt_compare=1)
 # Same inputs, same bytes: these. Not journal, provenance, timings, report (DESIGN 6).
 DETERMINISTIC = (
-    "data/instances/*", "data/splits/**/*", "features/**/*",
+    "data/instances/*", "data/splits/**/*", "features/**/manifest.json", "features/**/*.npy", "features/**/*.parquet",
     "runs/**/config.yaml", "runs/**/model.safetensors", "runs/**/predictions/*", "runs/**/scores/*",
     "runs/**/metrics.json",
     "results/*/summary.csv", "results/*/gains.csv", "results/*/metrics.json", "results/*/plots/*",

@@ -6,10 +6,11 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import files
+from vlkd_steps import files, layout
 
 PACKAGES = (
     "accelerate",
@@ -34,6 +35,12 @@ PACKAGES = (
 )
 LOCK_FILE = Path("requirements.lock")
 SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT", "SLURM_JOB_PARTITION")
+
+
+def record(folder: Path, started: float) -> None:
+    """Write ``provenance.json`` beside a step's outputs, with the cost since `started` (``time.monotonic()``)."""
+    cost = {"seconds": round(time.monotonic() - started, 3), "peak_mib": peak_mib()}
+    files.write_json(layout.provenance(folder), collect(**cost))
 
 
 def collect(
