@@ -39,8 +39,8 @@ SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RES
 
 def record(folder: Path, started: float) -> None:
     """Write ``provenance.json`` beside a step's outputs, with the cost since `started` (``time.monotonic()``)."""
-    cost = {"seconds": round(time.monotonic() - started, 3), "peak_mib": peak_mib()}
-    files.write_json(layout.provenance(folder), collect(**cost))
+    seconds = round(time.monotonic() - started, 3)
+    files.write_json(layout.provenance(folder), collect(seconds=seconds, peak_mib=peak_mib()))
 
 
 def collect(
