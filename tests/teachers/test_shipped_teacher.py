@@ -44,7 +44,7 @@ def test_the_curve_beside_the_weights_ends_where_they_stand(model) -> None:
     ids=["single objects", "stream"],
 )
 def test_the_recipe_still_draws_what_the_shipped_weights_saw(batch, digest: str) -> None:
-    """Whoever changes how teacher pictures or captions are drawn must train the teacher again (experiment=scenes_teacher),
+    """Whoever changes how its pictures or captions are drawn must train the teacher again (experiment=scenes_teacher),
     or else the shipped weights have no recipe."""
     images, captions = batch
     assert hashlib.sha256(images.tobytes() + "\n".join(captions).encode()).hexdigest()[:16] == digest
