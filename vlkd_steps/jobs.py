@@ -50,7 +50,7 @@ def pretrain(c: Composition, model: str) -> dict[str, Any]:
 def extract(c: Composition, teacher: str, dataset: str) -> dict[str, Any]:
     conf = c["datasets"][dataset]
     return {
-        "teacher": _without(c["teachers"][teacher], "pretrain"),
+        "teacher": _without(c["teachers"][teacher], "pretrain", "workers"),
         "dataset": _part(conf, "name", "task") | {"roles": _part(conf["roles"], "train")},
     }
 
@@ -206,6 +206,12 @@ def pretrain_inputs(c: Composition, model: str) -> list[str]:
 def made_weights(conf: Mapping[str, Any]) -> list[str]:
     """The weights of a teacher or student that `pretrain` makes; nothing where they are shipped or fetched."""
     return [str(layout.model_weights(conf["name"]))] if conf.get("pretrain") else []
+
+
+def starting_weights(c: Composition, model: str) -> str:
+    """`shipped_weights` of the teacher that a pre-training starts from."""
+    init = (c["teachers"].get(model, {}).get("pretrain") or {}).get("init")
+    return shipped_weights(c["teachers"][init]) if init else ""
 
 
 def shipped_weights(conf: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ rule pretrain:
     params:
         config=lambda wc: jobs.argument(jobs.pretrain(C, wc.model)),
         code=lambda wc: jobs.code(C, "pretrain", model=wc.model),
+        weights=lambda wc: jobs.starting_weights(C, wc.model),
     shell:
         step("pretrain")
 
