@@ -13,10 +13,10 @@ ui: install    ## bring MLflow up to date with the runs' journals and open it on
 	@$(RUN) python -m vlkd_steps.ui
 
 test: install $(VENV)/test.lock     ## the whole test suite
-	@$(RUN) python -m pytest
+	@$(RUN) python -m pytest -n auto --dist loadfile
 
 test-fast: install $(VENV)/test.lock  ## without the tests marked slow
-	@$(RUN) python -m pytest -m "not slow"
+	@$(RUN) python -m pytest -n auto --dist loadfile -m "not slow"
 
 check: install $(VENV)/test.lock    ## style and types
 	@$(RUN) sh -ec 'ruff check . && ruff format --check . && mypy vlkd_steps && snakefmt --check Snakefile workflow && snakemake --lint'
