@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Project, finished, planned
+from pipeline_project import Project, finished, planned
 
 from vlkd_steps.datasets.scenes.write import write
 from vlkd_steps.files import sha256
