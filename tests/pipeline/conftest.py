@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pipeline_project import checkout
+from pipeline_project import Project, checkout
 
 
 @pytest.fixture(scope="session")
