@@ -109,6 +109,14 @@ def test_what_was_tuned_for_a_task_wins_over_the_variant() -> None:
     assert jobs.training(composed, "v", "entailment") == {"lr": 0, "steps": 9}
 
 
+def test_what_a_user_sets_wins_over_what_the_preset_tuned(params) -> None:
+    changes = {"variants.clip_td.lambda0": 7, "training.learning_rate": 0.5}
+    composed = composition.compose(params(overrides=changes))
+    for task in ("vqa", "entailment"):
+        assert jobs.method(composed, "clip_td", task)["lambda0"] == 7
+        assert jobs.training(composed, "finetune", task)["learning_rate"] == 0.5
+
+
 def test_a_job_is_told_only_what_it_reads(params) -> None:
     """A changed learning rate must not draw new splits, a new shot must not train the old ones again."""
     before = composition.compose(params())

@@ -169,6 +169,27 @@ def _override(composed: dict[str, Any], dotted: str, value: Any, where: str) -> 
         if depth < len(parts) - 1:
             place = place[part]
     place[parts[-1]] = value
+    _let_it_win(composed["variants"], parts)
+
+
+def _let_it_win(variants: dict[str, Any], parts: list[str]) -> None:
+    """What a user sets is final: drop what the preset sets more narrowly (for a variant, or a task) under that key."""
+    *where, key = parts
+    if where == ["training"]:
+        narrower = [v.get("training") for v in variants.values()] + [
+            t.get("training") for t in _tasks(*variants.values())
+        ]
+    elif where[:1] == ["variants"]:
+        tasks = _tasks(variants[where[1]])
+        narrower = [task.get("training") for task in tasks] if where[2:] == ["training"] else list(tasks)
+    else:
+        return
+    for settings in narrower:
+        (settings or {}).pop(key, None)
+
+
+def _tasks(*variants: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [settings for variant in variants for settings in (variant.get("by_task") or {}).values()]
 
 
 def _dotted(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
