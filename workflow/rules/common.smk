@@ -6,7 +6,9 @@ from pathlib import Path
 from vlkd_steps import composition, jobs, layout
 from vlkd_steps.errors import UserError
 
-PYTHON = sys.executable
+# A rule's `python` is the one that runs snakemake, also where its environment is not activated.
+if not workflow.deployment_settings.deployment_method:
+    shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 try:
     jobs.check_arguments(config)
@@ -44,7 +46,7 @@ wildcard_constraints:
 def step(name):
     """The command of a step; the launcher reaches it by the environment, as it changes no byte (ANCHORS 25)."""
     return (
-        f"exec env VLKD_LAUNCHER={{resources.launcher}} {{PYTHON}} -m vlkd_steps.{name}"
+        f"exec env VLKD_LAUNCHER={{resources.launcher}} python -m vlkd_steps.{name}"
         " --config {params.config:q} --log {log:q}"
     )
 

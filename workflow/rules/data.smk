@@ -5,6 +5,8 @@ rule download:
         layout.raw_manifest("{source}"),
     log:
         "logs/download/{source}.log",
+    conda:
+        "../envs/vlkd.yaml"
     resources:
         launcher="local",
     params:
@@ -23,6 +25,8 @@ rule prepare:
         layout.labels("{dataset}"),
     log:
         "logs/prepare/{dataset}.log",
+    conda:
+        "../envs/vlkd.yaml"
     resources:
         launcher="local",
     params:

@@ -12,6 +12,8 @@ rule distill:
         run_outputs("config.yaml", "model.safetensors", *(f"predictions/{name}.parquet" for name in COMMON_SETS)),
     log:
         f"logs/distill/{EXPERIMENT}/{{dataset}}-{{student}}-{{variant}}-{{shot}}.log",
+    conda:
+        "../envs/vlkd.yaml"
     resources:
         launcher="local",
     params:

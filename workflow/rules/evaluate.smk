@@ -10,6 +10,8 @@ rule evaluate:
         run_outputs("metrics.json", *(f"scores/{name}.parquet" for name in COMMON_SETS)),
     log:
         f"logs/evaluate/{EXPERIMENT}/{{dataset}}-{{student}}-{{variant}}-{{shot}}.log",
+    conda:
+        "../envs/vlkd.yaml"
     resources:
         launcher="local",
     params:

@@ -7,6 +7,8 @@ rule compare:
         RESULTS / "metrics.json",
     log:
         f"logs/compare/{EXPERIMENT}.log",
+    conda:
+        "../envs/vlkd.yaml"
     resources:
         launcher="local",
     params:
@@ -29,6 +31,8 @@ rule report:
         RESULTS / "timings.csv",
     log:
         f"logs/report/{EXPERIMENT}.log",
+    conda:
+        "../envs/vlkd.yaml"
     resources:
         launcher="local",
     params:
@@ -52,6 +56,8 @@ for phase in PHASES:
             layout.receipt(EXPERIMENT, phase),
         log:
             f"logs/receipt/{EXPERIMENT}-{phase}.log",
+        conda:
+            "../envs/vlkd.yaml"
         params:
             # The list is a parameter too: a phase that loses its last output has no input that changed.
             files=[str(path) for path in outputs_of(phase)],

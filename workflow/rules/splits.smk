@@ -7,6 +7,8 @@ rule split_train:
         [layout.split_manifest(layout.train_split("{dataset}", "{shot}", seed)) for seed in SEEDS],
     log:
         "logs/split/{dataset}-train-{shot}.log",
+    conda:
+        "../envs/vlkd.yaml"
     resources:
         launcher="local",
     params:
@@ -25,6 +27,8 @@ rule split_eval:
         layout.split_manifest(layout.eval_split("{dataset}", "{evaluation_set}")),
     log:
         "logs/split/{dataset}-eval-{evaluation_set}.log",
+    conda:
+        "../envs/vlkd.yaml"
     resources:
         launcher="local",
     params:

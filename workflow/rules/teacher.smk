@@ -5,6 +5,8 @@ rule pretrain:
         layout.model_weights("{model}"),
     log:
         "logs/pretrain/{model}.log",
+    conda:
+        "../envs/vlkd.yaml"
     resources:
         launcher="local",
     params:
@@ -23,6 +25,8 @@ rule extract:
         layout.features_manifest("{teacher}", "{dataset}"),
     log:
         "logs/extract/{teacher}-{dataset}.log",
+    conda:
+        "../envs/vlkd.yaml"
     resources:
         launcher="local",
     params:
