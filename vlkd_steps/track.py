@@ -4,7 +4,8 @@
     python -m vlkd_steps.track --experiment scenes --follow    beside a training, until stdin (a pipe) is closed,
                                                                TERM or INT, or the process of --until-pid is gone
 
-Writes to --tracking-uri, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db. Exit status: 0 done (or another tracker is
+Writes to --tracking-uri, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db (a file on this machine's own disk where the
+project lies on a shared file system: VLKD_LOCAL names the place). Exit status: 0 done (or another tracker is
 at it), 2 a mistake to be corrected, 3 MLflow did not answer: nothing is lost, run it again.
 """
 
@@ -20,7 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlkd_steps import layout, step
+from vlkd_steps import file_system, layout, step
 from vlkd_steps.errors import UserError
 from vlkd_steps.step import log
 from vlkd_steps.tracking import mlflow_sync, records, view
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", required=True, help="the folder under runs/ and the name in MLflow")
     parser.add_argument("--follow", action="store_true", help="keep looking while runs are training")
-    parser.add_argument("--tracking-uri", help="default: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db")
+    parser.add_argument("--tracking-uri", help="default: MLFLOW_TRACKING_URI, or a local sqlite file")
     parser.add_argument("--until-pid", type=int, help="with --follow: stop when this process is gone")
     parser.add_argument("--reference", default="finetune", help="variant from which gains are counted")
     parser.add_argument("--log", type=Path, help="write the log here as well as to stderr")
@@ -189,8 +190,10 @@ class Stop:
 
 
 def _lock(uri: str, experiment: str) -> Path:
-    name = hashlib.sha256(f"{uri} {experiment}".encode()).hexdigest()[:12]
-    return LOCKS / f"track-{name}.lock"
+    """One for each place that is written to: a file on a machine's own disk is another one on every machine."""
+    path = mlflow_sync.database(uri)
+    machine = f"{os.uname().nodename} " if path is not None and not file_system.of(path).shared else ""
+    return LOCKS / f"track-{hashlib.sha256(f'{machine}{uri} {experiment}'.encode()).hexdigest()[:12]}.lock"
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

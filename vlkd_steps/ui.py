@@ -33,7 +33,7 @@ STARTUP = 120.0  # seconds that a server may take to answer
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=5000, help="the next free one is taken if it is busy")
-    parser.add_argument("--tracking-uri", help="default: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db")
+    parser.add_argument("--tracking-uri", help="default: MLFLOW_TRACKING_URI, or a local sqlite file")
     arguments = parser.parse_args(argv)
     step.log_to(None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends the server too, as Ctrl-C does

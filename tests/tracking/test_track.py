@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vlkd_steps import files, layout, track
+from vlkd_steps import file_system, files, layout, track
 from vlkd_steps.tracking import mlflow_sync
 from vlkd_steps.tracking.journal import Journal
 from vlkd_steps.tracking.lock import exclusive
@@ -212,6 +212,40 @@ def test_a_folder_as_address_is_a_mistake(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", folder)
     assert track.main(["--experiment", "scenes"]) == 2
     assert "sqlite:///FILE.db" in capsys.readouterr().err
+
+
+def test_on_a_shared_file_system_the_database_lies_on_this_machine(
+    make_run: MakeRun,
+    uri: str,
+    tracked: Tracked,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_run()
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        f"20 1 0:1 / / rw - ext4 /dev/sda rw\n21 20 0:2 / {tmp_path} rw - nfs4 server:/ada rw\n"
+        f"22 21 0:3 / {tmp_path}/disk rw - xfs /dev/sdb rw\n"
+    )
+    monkeypatch.setattr(file_system, "MOUNTINFO", mounts)
+    monkeypatch.setenv("VLKD_LOCAL", str(tmp_path / "disk"))
+    local = file_system.node_local(tmp_path) / "mlflow.db"
+    empty = mlflow_sync.database(uri)
+    assert empty is not None
+    file_system.make_private(local.parent)
+    empty.rename(local)  # an empty schema, to spare the seconds of making one
+    assert track.main(["--experiment", "scenes"]) == 0
+    assert not (tmp_path / "mlflow.db").exists()
+    said = capsys.readouterr().err
+    assert f"lies on nfs4, where sqlite is not safe: MLflow's file is {local}" in said.splitlines()[0]
+    assert set(tracked(f"sqlite:///{local}")) == {CLIP_TD}
+    assert (local.parent / "mlartifacts" / "scenes").is_dir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert mlflow_sync.tracking_uri() == "http://127.0.0.1:1"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    mounts.write_text("20 1 0:1 / / rw - ext4 /dev/sda rw\n")
+    assert mlflow_sync.tracking_uri() == mlflow_sync.DEFAULT_URI
 
 
 def test_a_broken_file_of_one_run_leaves_the_others_alone(

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from vlkd_steps import files
+from vlkd_steps import file_system, files
 from vlkd_steps.errors import UserError
 from vlkd_steps.step import log
 from vlkd_steps.tracking import artifacts
@@ -61,18 +61,39 @@ def set_environment() -> None:
 
 
 def tracking_uri(given: str | None = None) -> str:
-    """The address as given, or MLFLOW_TRACKING_URI, or the sqlite file in the project's root.
+    """The address as given, or MLFLOW_TRACKING_URI, or that of `default_uri`, whose folder is made where it is needed.
 
     Raises:
-        UserError: it is a folder, which MLflow no longer writes to.
+        UserError: it is a folder, which MLflow no longer writes to; or no folder of ours can be had on this machine.
     """
-    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        uri = default_uri(Path.cwd())
+        if uri != DEFAULT_URI:
+            file_system.make_private(file_system.node_local(Path.cwd()))
+            log.info(
+                "this folder lies on %s, where sqlite is not safe: MLflow's file is %s on this machine, made again "
+                "from the journals wherever it is missing (MLFLOW_TRACKING_URI names another place)",
+                file_system.of(Path.cwd()).kind, database(uri),
+            )  # fmt: skip
     if urlparse(uri).scheme in ("", "file"):
         raise UserError(
             f"MLflow does not write to folders any more, and the tracking address is {uri!r}; give --tracking-uri (or "
             f"MLFLOW_TRACKING_URI) as sqlite:///FILE.db or http://HOST:PORT, or leave it out: {DEFAULT_URI}"
         )
     return uri
+
+
+def default_uri(project: Path) -> str:
+    """The sqlite file in the project's root or, where that lies on a shared file system, one on this machine's disk."""
+    if not file_system.of(project).shared:
+        return DEFAULT_URI
+    return f"sqlite:///{file_system.node_local(project) / 'mlflow.db'}"
+
+
+def database(uri: str) -> Path | None:
+    """The file behind a sqlite address; None for any other address."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
 class MlflowSync:
@@ -258,10 +279,8 @@ class MlflowSync:
 
     def _artifact_location(self) -> str | None:
         """Beside a sqlite file; None leaves it to a server."""
-        if not self.uri.startswith("sqlite:"):
-            return None
-        database = Path(self.uri.removeprefix("sqlite:///"))
-        return (database.absolute().parent / "mlartifacts" / self.experiment).as_uri()
+        path = database(self.uri)
+        return None if path is None else (path.absolute().parent / "mlartifacts" / self.experiment).as_uri()
 
 
 @dataclass
