@@ -4,7 +4,7 @@ import json
 import math
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ def synthetic_run(
     evaluated: bool = True,
     extra_params: int = 0,
     extra_metrics: Sequence[str] = (),
+    gpus: int = 0,
+    places: Mapping[str, str] | None = None,
 ) -> Path:
     """Write one run folder below the current directory and return it."""
     folder = layout.run(experiment, dataset, "vilt_scenes", variant, shot, seed)
@@ -50,11 +52,12 @@ def synthetic_run(
             "start",
             run_key=key,
             attempt=next_attempt(layout.journal(folder), key),
+            allocation={"processes": 1, "nodes": 1, "cpus": 2, "gpus": gpus, "memory_mib": 4000},
             tags={
                 "experiment": experiment, "dataset": dataset, "student": "vilt_scenes", "method": variant,
                 "teacher": None if variant == "finetune" else "clip_scenes", "variant": variant, "shot": shot,
                 "seed": seed, "git_commit": "0" * 40, "split_hash": files.digest([dataset, shot, seed])[:16],
-                "feature_key": files.digest(dataset)[:16], "device": "cpu",
+                "feature_key": files.digest(dataset)[:16], "device": "cpu", **(places or {}),
             },
             params={
                 "method": {"name": variant, "lambda0": 10.0, "distance": "l1"},
@@ -78,7 +81,7 @@ def synthetic_run(
             if step % (5 * every) == 0:
                 log.append("evaluation", step=step, set="dev", metrics={"accuracy": level * (0.6 + 0.4 * done)})
         if end is not None:
-            log.append("end", status=end, seconds=11.4, peak_mib=780.2)
+            log.append("end", status=end, seconds=11.4, cpu_seconds=17.1, peak_mib=780.2)
     if end == "FINISHED":
         files.write_text(layout.run_config(folder), f"method: {variant}\nrun_key: '{key}'\nseed: {seed}\n")
         ids = [f"q{i}" for i in range(60)]

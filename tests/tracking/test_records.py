@@ -60,6 +60,25 @@ def test_a_step_seen_twice_counts_once_and_the_last_time(make_run: MakeRun) -> N
     assert again.value == pytest.approx(3 / (1 + 5 * 0.5))  # half-way of the longer attempt, not the end of the shorter
 
 
+def test_attempts_on_several_nodes_are_one_cost(make_run: MakeRun) -> None:
+    make_run(steps=50, end=None, gpus=1, places={"slurm_job": "17", "slurm_node": "a1", "gpu": "NVIDIA A100"})
+    folder = make_run(gpus=1, places={"slurm_job": "17", "slurm_node": "a2", "gpu": "NVIDIA A100"})
+    (record,) = records.read(folder)
+    found = values(record)
+    assert found["cost/seconds"] == pytest.approx(11.4, abs=0.5)
+    assert found["cost/gpu_hours"] == pytest.approx(found["cost/seconds"] / 3600, rel=1e-3)
+    assert found["cost/core_hours"] == pytest.approx(2 * found["cost/seconds"] / 3600, rel=1e-3)
+    assert found["cost/cpu_efficiency"] == 0.75
+    assert (record.tags["slurm_job"], record.tags["slurm_node"], record.tags["gpu"]) == ("17", "a1, a2", "NVIDIA A100")
+
+
+def test_a_run_that_goes_on_has_no_cost_yet(make_run: MakeRun) -> None:
+    folder = make_run(end=None)
+    with Journal(layout.journal(folder)):
+        assert not any(name.startswith("cost/") for name in values(records.read(folder)[0]))
+    assert values(records.read(folder)[0])["cost/core_hours"] >= 0
+
+
 @pytest.mark.parametrize(("end", "status"), [("FINISHED", "FINISHED"), ("FAILED", "FAILED"), (None, "KILLED")])
 def test_the_status_is_that_of_the_last_attempt(make_run: MakeRun, end: str | None, status: str) -> None:
     assert records.read(make_run(end=end))[0].status == status

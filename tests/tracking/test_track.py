@@ -65,6 +65,8 @@ def test_a_run_arrives_whole(
     metrics = json.loads(layout.metrics(folder).read_text())
     assert run.data.metrics["test/accuracy"] == metrics["test"]["accuracy"]
     assert run.data.metrics["gain/test/accuracy"] > 0
+    assert run.data.metrics["cost/core_hours"] == pytest.approx(11.4 * 2 / 3600, abs=1e-6)
+    assert "0.00633 core-hours, 75 % of its CPU time used\n" in tags["mlflow.note.content"]
     assert {item.dataset.name for item in run.inputs.dataset_inputs} == {"scenes_vqa train-300", "scenes_vqa test"}
     contexts = {item.tags[0].value for item in run.inputs.dataset_inputs}
     assert contexts == {"training", "evaluation"}
@@ -127,7 +129,8 @@ def test_a_rerun_continues_the_same_run_and_repeated_steps_count_once(
     (run,) = tracked(uri).values()
     assert run.info.run_id == killed.info.run_id
     assert run.info.status == "FINISHED"
-    assert run.data.tags["duration"] == "1:01:40"
+    assert run.data.tags["duration"] == "1:01:51"  # 3,700 s and the 11.4 s of the attempt before
+    assert run.data.metrics["cost/seconds"] == pytest.approx(3711.4, abs=0.5)
     assert [step for step, _ in history(uri, run, "train/loss")] == list(range(10, 111, 10))
     assert math.isnan(history(uri, run, "train/loss")[-1][1])
     assert run.data.params["method.name"] == "clip_td"
@@ -292,6 +295,7 @@ def test_the_experiment_has_a_description_and_a_view_of_the_gains(make_run: Make
     track.main(["--experiment", "scenes", "--tracking-uri", uri])
     tags = client(uri).get_experiment_by_name("scenes").tags
     lines = tags["mlflow.note.content"].splitlines()
+    assert "Cost so far: 0.0253 core-hours in 4 attempts of 4 runs." in lines
     assert "| shot | finetune | clip_td |" in lines
     assert [line.split("|")[1].strip() for line in lines if line.startswith(("| 3", "| 1"))] == ["300", "1000"]
     view = json.loads(tags["mlflow.sharedViewState.gain-scenes_vqa-vilt_scenes"])

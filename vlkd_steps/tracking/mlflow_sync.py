@@ -24,7 +24,7 @@ from urllib.parse import urlparse
 from vlkd_steps import file_system, files
 from vlkd_steps.errors import UserError
 from vlkd_steps.step import log
-from vlkd_steps.tracking import artifacts
+from vlkd_steps.tracking import artifacts, cost
 from vlkd_steps.tracking.records import Point, Record
 
 if TYPE_CHECKING:
@@ -324,8 +324,10 @@ def _run_tags(record: Record) -> dict[str, str]:
 
 
 def note(record: Record) -> str:
-    """A run's description: what it is, where it lies, what came out."""
+    """A run's description: what it is, where it lies, what it cost, what came out."""
     lines = [f"`{record.folder}`", ""]
+    if spent := _spent(record):
+        lines += [spent, ""]
     if record.results:
         gains = {
             point.name.removeprefix("gain/"): point.value for point in record.points if point.name.startswith("gain/")
@@ -337,6 +339,20 @@ def note(record: Record) -> str:
                     gain = gains.get(f"{name}/{metric}")
                     lines.append(f"| {name} | {metric} | {value:.2f} | {'' if gain is None else f'{gain:+.2f}'} |")
     return "\n".join(lines)
+
+
+def _spent(record: Record) -> str:
+    """For example ``0.5 GPU-hours, 61 % of its CPU time used, 2 attempts, Slurm 17 on node3``."""
+    numbers = {point.name: point.value for point in record.points if point.name.startswith("cost/")}
+    used = numbers.get("cost/cpu_efficiency")
+    attempts, job = record.tags.get("attempts", "1"), record.tags.get("slurm_job")
+    parts = [
+        cost.hours(numbers.get("cost/core_hours"), numbers.get("cost/gpu_hours")),
+        "" if used is None else f"{100 * used:.0f} % of its CPU time used",
+        f"{attempts} attempts" if attempts != "1" else "",
+        f"Slurm {job} on {record.tags.get('slurm_node', 'a node')}" if job else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _all_runs(client: "MlflowClient", experiment_id: str, view: int) -> "Iterator[Run]":

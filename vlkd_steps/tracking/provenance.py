@@ -1,12 +1,17 @@
-"""Where a result comes from: code, packages, machine. Side-car of every run, in no hash (DESIGN 4, 6)."""
+"""Where a result comes from: code, packages, machine, and what of the machine it was given and used.
+
+A side-car of every run, in no hash (DESIGN 4, 6).
+"""
 
 import functools
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +39,41 @@ PACKAGES = (
     "yake",
 )
 LOCK_FILE = Path("requirements.lock")
-SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT", "SLURM_JOB_PARTITION")
+SLURM = (
+    "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT", "SLURM_CLUSTER_NAME",
+    "SLURM_JOB_PARTITION", "SLURM_JOB_ACCOUNT", "SLURM_JOB_QOS", "SLURM_JOB_NODELIST", "SLURM_JOB_NUM_NODES",
+    "SLURM_NTASKS", "SLURM_CPUS_PER_TASK", "SLURM_JOB_CPUS_PER_NODE", "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU",
+    "SLURM_MEM_PER_GPU", "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS", "SLURMD_NODENAME",
+)  # fmt: skip
+
+
+class Meter:
+    """Clocks that start now, for what one attempt or step uses in this process."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+
+    def cost(self) -> dict[str, float]:
+        """Used since: ``seconds`` (wall), ``cpu_seconds`` (all threads); most at once in the whole process:
+        ``peak_mib`` and, where torch computed on a GPU, ``gpu_peak_mib``.
+
+        What is not known is left out. As journal events and `collect` take it.
+        """
+        used = {
+            "seconds": round(time.monotonic() - self._wall, 3),
+            "cpu_seconds": round(time.process_time() - self._cpu, 3),
+            "peak_mib": peak_mib(),
+            "gpu_peak_mib": gpu_peak_mib(),
+        }
+        return {name: round(value, 3) for name, value in used.items() if value is not None}
 
 
 def record(folder: Path, started: float) -> None:
     """Write ``provenance.json`` beside a step's outputs, with the cost since `started` (``time.monotonic()``)."""
     seconds = round(time.monotonic() - started, 3)
-    files.write_json(layout.provenance(folder), collect(seconds=seconds, peak_mib=peak_mib()))
+    files.write_json(
+        layout.provenance(folder), collect(seconds=seconds, peak_mib=peak_mib(), gpu_peak_mib=gpu_peak_mib())
+    )
 
 
 def collect(
@@ -50,15 +83,18 @@ def collect(
     threads: int | None = None,
     seconds: float | None = None,
     peak_mib: float | None = None,
+    cpu_seconds: float | None = None,
+    gpu_peak_mib: float | None = None,
 ) -> dict[str, Any]:
     """All that is known about this process, as a JSON object for ``provenance.json``.
 
     Args:
         device, precision, threads: what training resolved them to (``cuda:0``, ``fp32``, 1).
-        seconds, peak_mib: the cost, once it is known.
+        seconds, cpu_seconds, peak_mib, gpu_peak_mib: the cost, once it is known (`Meter.cost`).
 
     Never imports torch: of the device only what an already imported torch can tell is added.
     """
+    given = allocation(device, threads)
     return {
         "git": git(),
         "python": platform.python_version(),
@@ -68,10 +104,78 @@ def collect(
         "device": device,
         "precision": precision,
         "threads": threads,
-        "slurm": {name.removeprefix("SLURM_").lower(): os.environ[name] for name in SLURM if name in os.environ},
+        "slurm": {name.removeprefix("SLURM_").lower(): os.environ[name] for name in SLURM if os.environ.get(name)},
+        "allocation": given,
         "seconds": None if seconds is None else round(seconds, 3),
+        "cpu_seconds": None if cpu_seconds is None else round(cpu_seconds, 3),
         "peak_mib": None if peak_mib is None else round(peak_mib, 1),
+        "gpu_peak_mib": None if gpu_peak_mib is None else round(gpu_peak_mib, 1),
+        "efficiency": efficiency(given, seconds, cpu_seconds, peak_mib),
     }
+
+
+def allocation(device: str | None = None, threads: int | None = None) -> dict[str, int | None]:
+    """What this process and those beside it were given: ``processes, nodes, cpus, gpus, memory_mib``, all together.
+
+    On Slurm that is what the job holds, used or not, since nobody else can have it. Elsewhere a process is charged the
+    threads it computes with (default: those of an imported torch, else 1), and a GPU where its device is one;
+    ``memory_mib`` is None then, as where the job has its nodes' whole memory.
+    """
+    on_gpu = (device or "").startswith("cuda")
+    if "SLURM_JOB_ID" not in os.environ:
+        processes = _number("WORLD_SIZE") or 1
+        torch = sys.modules.get("torch")
+        threads = threads or (torch.get_num_threads() if torch is not None else 1)
+        return {
+            "processes": processes,
+            "nodes": 1,
+            "cpus": processes * threads,
+            "gpus": processes if on_gpu else 0,
+            "memory_mib": None,
+        }
+    processes = _number("SLURM_NTASKS") or 1
+    nodes = _number("SLURM_JOB_NUM_NODES") or 1
+    cpus = _per_node(os.environ.get("SLURM_JOB_CPUS_PER_NODE", "")) or processes * (_number("SLURM_CPUS_PER_TASK") or 1)
+    listed = len([each for each in os.environ.get("SLURM_JOB_GPUS", "").split(",") if each])
+    gpus = nodes * (_number("SLURM_GPUS_ON_NODE") or listed)
+    memory = nodes * (_number("SLURM_MEM_PER_NODE") or 0) or cpus * (_number("SLURM_MEM_PER_CPU") or 0)
+    memory = memory or gpus * (_number("SLURM_MEM_PER_GPU") or 0)
+    return {
+        "processes": processes,
+        "nodes": nodes,
+        "cpus": cpus,
+        "gpus": gpus or (processes if on_gpu else 0),  # a cluster whose GPUs Slurm does not count
+        "memory_mib": memory or None,
+    }
+
+
+def efficiency(
+    given: Mapping[str, int | None], seconds: float | None, cpu_seconds: float | None, peak_mib: float | None
+) -> dict[str, float | None]:
+    """``cpu`` and ``memory`` that this process used, as shares of its part of what was given; None where unknown.
+
+    Without `cpu_seconds` the CPU's share is over the whole life of the process, which is right for a step that is one.
+    """
+    processes, cpus, memory = given["processes"] or 1, given["cpus"] or 1, given["memory_mib"]
+    if cpu_seconds is None:
+        seconds, cpu_seconds = age(), time.process_time()
+    return {
+        "cpu": round(cpu_seconds * processes / (seconds * cpus), 4) if seconds else None,
+        "memory": round(peak_mib * processes / memory, 4) if peak_mib and memory else None,
+    }
+
+
+def tags(device: str | None = None) -> dict[str, str]:
+    """Tags of a run that say where it ran: ``slurm_job`` (``17``, ``17_2`` in an array), ``slurm_node``,
+    ``slurm_partition``, ``gpu`` (``NVIDIA H100``, ``4 x NVIDIA H100``); only those that are known."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    known = {
+        "slurm_job": f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID"),
+        "slurm_node": os.environ.get("SLURM_JOB_NODELIST") or os.environ.get("SLURMD_NODENAME"),
+        "slurm_partition": os.environ.get("SLURM_JOB_PARTITION"),
+        "gpu": _gpu(device),
+    }
+    return {name: value for name, value in known.items() if value}
 
 
 @functools.cache
@@ -119,6 +223,46 @@ def peak_mib() -> float | None:
     except OSError:  # not Linux
         return None
     return None
+
+
+def gpu_peak_mib() -> float | None:
+    """Most memory that torch had allocated on a GPU in this process, in MiB; None where it used none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return max(torch.cuda.max_memory_allocated(i) for i in range(torch.cuda.device_count())) / 2**20
+
+
+def age() -> float | None:
+    """Seconds since this process began; None where the system does not say."""
+    try:
+        began = int(
+            Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+        )
+    except (OSError, ValueError, IndexError):
+        return None
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK")
+
+
+def _gpu(device: str | None) -> str | None:
+    """The GPUs of a run by their name, from an imported torch."""
+    torch = sys.modules.get("torch")
+    if torch is None or not (device or "").startswith("cuda"):
+        return None
+    number = allocation(device)["gpus"] or 1
+    name = torch.cuda.get_device_name(torch.device(str(device)))
+    return name if number == 1 else f"{number} x {name}"
+
+
+def _number(variable: str) -> int | None:
+    """A whole number from the environment; of ``a100:4`` the 4."""
+    text = os.environ.get(variable, "").rpartition(":")[2]
+    return int(text) if text.isdigit() else None
+
+
+def _per_node(text: str) -> int:
+    """The sum of Slurm's short form: ``4(x2),2`` are 10."""
+    return sum(int(n) * int(times or 1) for n, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", text))
 
 
 def _git(*arguments: str) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlkd_steps import files, layout
-from vlkd_steps.tracking import journal, published
+from vlkd_steps.tracking import cost, journal, published
 from vlkd_steps.tracking.journal import Event
 
 COUNTS = ("n", "images")  # numbers in metrics.json that say how much was measured, not how well
@@ -29,7 +29,8 @@ class Record:
     """One training run: the last or an earlier run key of a run folder's journal.
 
     Attributes:
-        tags: as written by `distill` (dataset, student, variant, seed, ...), plus run_key, duration, superseded.
+        tags: as written by `distill` (dataset, student, variant, seed, ...), plus run_key, attempts, duration (of all
+            attempts), superseded; where it ran (slurm_job, slurm_node, gpu) names the places of all attempts.
         points: each (name, step) once, in order of time.
         status: RUNNING, FINISHED, FAILED or KILLED, as MLflow calls them.
         started, ended: milliseconds since 1970; `ended` None while the run goes on.
@@ -88,9 +89,14 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
     told = {**first.get("tags", {}), **latest.get("tags", {})}
     tags = {name: str(value) for name, value in told.items() if value is not None}
     tags |= {"run_key": run_key, "attempts": str(len(starts)), "superseded": "no" if current else "yes"}
-    if end is not None and "seconds" in end:
-        tags["duration"] = _duration(end["seconds"])
     points = {(point.name, point.step): point for point in _course(events)}
+    spent = cost.of(events)
+    tags |= spent.places
+    if not writing:  # while it trains every look would add a value
+        tags["duration"] = _duration(spent.seconds)
+        last = _milliseconds(events[-1]["time"])
+        for name, value in spent.numbers().items():
+            points[f"cost/{name}", 0] = Point(f"cost/{name}", 0, value, last)
     results = _results(folder, finished[0]) if current and finished and not writing else {}
     if results:
         last_steps = {point.name: point.step for point in sorted(points.values(), key=lambda point: point.step)}
@@ -133,8 +139,6 @@ def _course(events: list[Event]) -> Iterator[Point]:
                 values["train/epoch"] = float(event["epoch"])
         elif event["event"] == "evaluation":
             values = {f"{event['set']}/{name}": value for name, value in event["metrics"].items()}
-        elif event["event"] == "end":
-            values = {f"cost/{name}": float(event[name]) for name in ("seconds", "peak_mib") if event.get(name)}
         else:
             continue
         for name, value in values.items():

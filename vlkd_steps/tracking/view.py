@@ -17,6 +17,7 @@ from vlkd_steps.reporting.style import styles
 from vlkd_steps.tracking.records import Record
 
 VIEW = "mlflow.sharedViewState."
+COSTS = ("cost/gpu_hours", "cost/core_hours", "cost/cpu_efficiency")
 NO_SECTION = "Model metrics"  # where MLflow's page puts names without a slash
 
 
@@ -50,6 +51,8 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
         f"`runs/{experiment}/` have it. Intervals: `results/{experiment}/report.html`.",
         "",
     ]
+    if spent := _spent(records):
+        lines += [f"Cost so far: {spent}.", ""]
     for dataset, student in subjects(records):
         chosen = [record for record in records if _subject(record) == (dataset, student)]
         means, gains = _means(chosen, "test/accuracy"), _means(chosen, "gain/test/accuracy")
@@ -64,6 +67,17 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
             lines.append(f"| {shot} | " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _spent(records: Sequence[Record]) -> str:
+    """GPU-hours and core-hours of all runs that ended; empty where no journal tells them."""
+    sums = {
+        unit: sum(point.value for record in records for point in record.points if point.name == name)
+        for name, unit in (("cost/gpu_hours", "GPU-hours"), ("cost/core_hours", "core-hours"))
+    }
+    attempts = sum(int(record.tags.get("attempts", 1)) for record in records)
+    found = " and ".join(f"{value:.3g} {unit}" for unit, value in sums.items() if value)
+    return f"{found} in {attempts} attempts of {len(records)} runs" if found else ""
 
 
 def subjects(records: Iterable[Record]) -> list[tuple[str, str]]:
@@ -105,8 +119,8 @@ def gain_view(dataset: str, student: str, records: Sequence[Record], reference: 
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"tags.`{name}`" for name in ("variant", "shot", "seed")]
-        + [f"metrics.`{name}`" for name in gains + measured],
+        "selectedColumns": [f"tags.`{name}`" for name in ("variant", "shot", "seed", *_places(records))]
+        + [f"metrics.`{name}`" for name in [*gains, *measured, *(name for name in COSTS if name in names)]],
         "runsHiddenMode": "SHOW_ALL",
         "runsExpanded": {},
         "runsPinned": [],
@@ -127,6 +141,11 @@ def gain_view(dataset: str, student: str, records: Sequence[Record], reference: 
         "compareRunSections": [_section(name, shown=True) for name, charts in sections.items() if charts]
         + [_section(name, shown=False) for name in folded],  # MLflow draws a chart of every other metric there
     }
+
+
+def _places(records: Sequence[Record]) -> list[str]:
+    """Tags that say where runs were on a cluster or a GPU, as far as any has them."""
+    return [name for name in ("slurm_job", "slurm_node", "gpu") if any(name in record.tags for record in records)]
 
 
 def _is_gain(name: str) -> bool:
