@@ -97,3 +97,13 @@ def test_reading_needs_no_torch(root) -> None:
     code = "import sys, vlkd_steps.teachers.store, vlkd_steps.teachers.relevance, vlkd_steps.teachers.confidence;"
     code += "assert not {'torch', 'transformers', 'open_clip', 'sklearn', 'yake'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(root)})
+
+
+def test_rows_are_read_from_the_nodes_disk(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = FeatureStore.open(folder).images(["i1", "i7"])
+    monkeypatch.setenv("VLKD_SCRATCH", str(tmp_path / "node"))
+    store = FeatureStore.open(folder)
+    assert not (tmp_path / "node").exists(), "who reads no row copies nothing"
+    np.testing.assert_array_equal(store.images(["i1", "i7"]), expected)
+    assert all(Path(part.filename).is_relative_to(tmp_path / "node") for part in store._tables["image"].parts)
+    assert store.word_states("What is thing number 5?")[0] == ["what", "is", "thing"]

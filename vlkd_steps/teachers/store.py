@@ -7,7 +7,8 @@
 - ``<first 16 digits of the key>/``: shards ``<kind>-<inputs>.npy`` of rows and one ``index-<inputs>.parquet``. A
   shard's name carries a hash of the very inputs it was made from (pictures by their bytes), so an interrupted
   extraction finds what it has already done, and nothing else; a changed key, picture or text never mixes with what
-  was there.
+  was there. A copy of the manifest lies there too: Snakemake deletes the other one whenever it starts the step again,
+  also while the workers that are to finish the store run on.
 
 The **content key** is a hash of all that the features depend on beside those inputs: the teacher's weights, transform
 and text template, the dtype, and the version of this code. The same key and inputs give the same bytes.
@@ -18,6 +19,7 @@ three. This module needs numpy and polars only, never torch.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,12 +30,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from vlkd_steps import files
+from vlkd_steps import files, scratch
 from vlkd_steps.errors import UserError
 from vlkd_steps.teachers.words import split_words
 
 VERSION = 1
 """Counted up whenever a change of this package changes the bytes of the features."""
+
+_KEY_FOLDER = re.compile("[0-9a-f]{16}")
 
 KINDS = ("image", "text", "word", "state", "count")
 
@@ -50,7 +54,7 @@ class Shard:
 
 
 class FeatureStore:
-    """A finished store, read row by row through memory maps.
+    """A finished store, read row by row through memory maps, from this node's own disk where there is a copy.
 
     Attributes:
         folder: ``features/<teacher>/<data set>``.
@@ -120,7 +124,7 @@ class FeatureStore:
         return split_words(text)[: stop - start], np.asarray(states, np.float32)
 
     def verify(self) -> None:
-        """Compare every file with the checksum in the manifest.
+        """Compare every file (not this node's copy) with the checksum in the manifest.
 
         Raises:
             UserError: the first file that differs.
@@ -145,7 +149,7 @@ class FeatureStore:
 
     @cached_property
     def _index(self) -> pl.DataFrame:
-        return pl.read_parquet(self.folder / self._index_file.file)
+        return pl.read_parquet(self._near[self.folder / self._index_file.file])
 
     @cached_property
     def _places(self) -> dict[str, dict[str, int]]:
@@ -163,7 +167,15 @@ class FeatureStore:
 
     @cached_property
     def _tables(self) -> dict[str, "Table"]:
-        return {kind: Table([self.folder / s.file for s in self.shards if s.kind == kind]) for kind in KINDS}
+        return {
+            kind: Table([self._near[self.folder / s.file] for s in self.shards if s.kind == kind]) for kind in KINDS
+        }
+
+    @cached_property
+    def _near(self) -> Mapping[Path, Path]:
+        """Where to read each file; asked for with the first row, so that a look at the manifest copies nothing."""
+        listed = [*self.shards, self._index_file]
+        return scratch.local_copy([self.folder / shard.file for shard in listed], [shard.sha256 for shard in listed])
 
     @property
     def _index_file(self) -> Shard:
@@ -206,6 +218,8 @@ class Table:
 class Writer:
     """Writes a store, shard by shard, taking over what an earlier, interrupted writer has finished.
 
+    Several writers may work on one store, as long as no two write the same shard (`claims` keeps them apart).
+
     Args:
         folder: ``features/<teacher>/<data set>``.
         parts: what the features depend on beside the inputs, dtype and version apart: the content key's parts.
@@ -221,15 +235,20 @@ class Writer:
 
     def found(self, kind: str, inputs: str) -> Shard | None:
         """The shard of `kind` made from `inputs` (a hash), if it lies there whole."""
+        shard = self.described(kind, inputs)
+        return shard if shard and files.sha256(self._path(kind, inputs)) == shard.sha256 else None
+
+    def described(self, kind: str, inputs: str) -> Shard | None:
+        """As `found`, but by its size alone: enough for a shard that another writer has just made or checked."""
         path = self._path(kind, inputs)
         try:
             shard = Shard(**json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
-            return shard if files.sha256(path) == shard.sha256 else None
+            return shard if path.stat().st_size == shard.bytes else None
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def keep(self, shards: Iterable[Shard]) -> None:
-        """Take over shards that were `found`."""
+        """Take over shards that were `found` or `described`."""
         self.shards.extend(shards)
 
     def add(self, kind: str, inputs: str, rows: np.ndarray) -> None:
@@ -243,7 +262,7 @@ class Writer:
         self.shards.append(shard)
 
     def finish(self, index: pl.DataFrame, dim: int, **facts: Any) -> FeatureStore:
-        """Write index and manifest, then remove what no longer belongs to the store.
+        """Write index and manifest. What no longer belongs to the store stays until somebody calls `sweep`.
 
         Args:
             index: ``kind, name, row`` of every picture, text and word.
@@ -263,8 +282,8 @@ class Writer:
             "shards": [asdict(shard) for shard in self.shards],
             "index": asdict(self._describe(path, "index", len(index))),
         }
+        files.write_json(path.with_name("manifest.json"), manifest)
         files.write_json(self.folder / "manifest.json", manifest)
-        self._sweep([*(shard.file for shard in self.shards), str(path.relative_to(self.folder))])
         return FeatureStore(self.folder, manifest)
 
     def _path(self, kind: str, inputs: str) -> Path:
@@ -274,13 +293,19 @@ class Writer:
         name = path.relative_to(self.folder).as_posix()
         return Shard(name, kind, rows, path.stat().st_size, files.sha256(path))
 
-    def _sweep(self, kept: Iterable[str]) -> None:
-        """Remove older keys' shards and strays of killed writers; the marks of kept shards stay."""
-        keep = {self.folder / name for name in kept} | {(self.folder / name).with_suffix(".json") for name in kept}
-        for entry in self.folder.iterdir():
-            if entry.is_dir() and entry.name != self.key[:16]:
-                shutil.rmtree(entry)
-            elif entry.is_dir():
-                for path in entry.iterdir():
-                    if path not in keep:
-                        path.unlink()
+
+def sweep(folder: Path) -> None:
+    """Remove older keys' shards and strays of killed writers: all that the manifest in `folder` does not list.
+
+    Nobody may be writing to the store meanwhile.
+    """
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    listed = [folder / entry["file"] for entry in [*manifest["shards"], manifest["index"]]]
+    current = folder / manifest["key"][:16]
+    keep = {*listed, *(path.with_suffix(".json") for path in listed), current / "manifest.json"}
+    for entry in sorted(path for path in folder.iterdir() if _KEY_FOLDER.fullmatch(path.name)):
+        if entry != current:
+            shutil.rmtree(entry)
+            continue
+        for path in sorted(set(entry.iterdir()) - keep):
+            path.unlink()
