@@ -1,13 +1,16 @@
 """From a teacher and a data set's instances to a feature store: what is embedded, in which order, in which shards.
 
 The order is fixed (pictures by id, texts and words by string) and batches never cross a shard, so that the bytes do not
-depend on where an extraction was interrupted or on how many threads read pictures.
+depend on where an extraction was interrupted, on how many threads read pictures, or on how many processes share the
+work. They share it **chunk** by chunk: a chunk is what goes into one shard of pictures, of words, or of texts (whose
+word states and their counts are made with them). `claims` says who makes which.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,12 +19,17 @@ import polars as pl
 
 from vlkd_steps import files, step
 from vlkd_steps.errors import UserError
-from vlkd_steps.teachers.store import FeatureStore, Writer
+from vlkd_steps.teachers.claims import Claims, Marks, any_finished, round_name, rounds
+from vlkd_steps.teachers.store import FeatureStore, Shard, Writer, sweep
 from vlkd_steps.teachers.words import split_words
+from vlkd_steps.training.interruption import StopRequest
 
 BATCH = 64
 SHARD = 1024
 """Rows per batch and per shard (defaults). Other batches round differently, so both stand in the content key."""
+
+POLL = 0.2
+"""Seconds between two looks at chunks that other workers hold."""
 
 
 class Teacher(Protocol):
@@ -41,9 +49,20 @@ class Teacher(Protocol):
 
 
 def extract(
-    teacher: Teacher, instances: pl.DataFrame, folder: Path, settings: Mapping[str, Any], label: str, **facts: Any
+    teacher: Teacher,
+    instances: pl.DataFrame,
+    folder: Path,
+    settings: Mapping[str, Any],
+    label: str,
+    *,
+    shared_round: str | None = None,
+    stop: StopRequest | None = None,
+    on_finish: Callable[[FeatureStore], None] = lambda store: None,
+    **facts: Any,
 ) -> FeatureStore:
     """Embed every distinct picture, text and word of `instances` once, going on where an earlier call was killed.
+
+    Any number of processes may do so for one store at the same time, on any nodes that share its file system.
 
     Args:
         instances: columns ``image_id, image_path, text``.
@@ -51,82 +70,202 @@ def extract(
         settings: ``dtype`` (float32, float16), ``batch_size``, ``shard_size``, ``threads`` (torch's, part of the
             key), ``workers`` (threads that read pictures, not part of it).
         label: the start of progress lines.
+        shared_round: the name of a round that this process shares with others (`claims`); none: what `round_name` says.
+        stop: looked at between two batches.
+        on_finish: called with the store by the one worker of the round that has written its manifest.
         facts: entries of the manifest.
 
     Returns:
-        The finished store.
+        The finished store. Who finds nothing left to do waits for those that still work, and takes over from the dead.
 
     Raises:
-        UserError: a picture that is missing or cannot be read, or one id that names two pictures.
+        UserError: a picture that is missing or cannot be read, one id that names two pictures, or a file system
+            without locks.
+        Interrupted: `stop` was set; what was finished is kept.
     """
     shard_size, batch_size = settings.get("shard_size", SHARD), settings.get("batch_size", BATCH)
     rounding = {"batch_size": batch_size, "shard_size": shard_size, "threads": settings.get("threads", 1)}
-    parts = {"teacher": teacher.identity, **rounding}
-    pictures = _pictures(instances)
-    texts = sorted(set(instances["text"].to_list()))
-    words = sorted({word for text in texts for word in split_words(text)})
-    with ThreadPoolExecutor(settings.get("workers", 2)) as pool:
-        job = Extraction(
-            teacher=teacher,
-            writer=Writer(folder, parts, settings.get("dtype", "float32")),
-            pool=pool,
-            batch_size=batch_size,
-            progress=Progress(label, len(pictures) + len(texts) + len(words)),
+    parts, dtype = {"teacher": teacher.identity, **rounding}, settings.get("dtype", "float32")
+    plan = Plan.of(instances, shard_size)
+    stop, name = StopRequest() if stop is None else stop, shared_round or round_name()
+    writer = Writer(folder, parts, dtype)
+    pool = ThreadPoolExecutor(settings.get("workers", 2))
+    try:
+        with at_work(folder, name, files.digest([writer.key, plan.names]), len(plan.chunks)) as (claims, marks):
+            worker = Worker(Embedding(teacher, pool, batch_size, stop), writer, plan, claims, marks, label)
+            while True:
+                worker.work()
+                with claims.finishing():
+                    if marks.finished():
+                        return FeatureStore.open(folder)
+                    shards = worker.all_shards()
+                    if shards is not None:
+                        last = Writer(folder, parts, dtype)
+                        last.keep(shards)
+                        store = last.finish(plan.index(), teacher.dim, **facts)
+                        on_finish(store)
+                        marks.finish()
+                        return store
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def at_work(folder: Path, name: str, plan: str, chunks: int) -> Iterator[tuple[Claims, Marks]]:
+    """Be one of those at work on the store in round `name`. The last to leave a finished store cleans up."""
+    claims = Claims.open(folder)
+    try:
+        marks = Marks(folder, name, plan, chunks)
+        try:
+            yield claims, marks
+        finally:
+            marks.close()
+            with claims.leaving() as last:
+                if last and any_finished(rounds(folder)):
+                    sweep(folder)
+                    for path in rounds(folder):
+                        path.unlink()
+                    claims.remove()
+    finally:
+        claims.close()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What goes into one shard of each of `kinds`: pictures (id and file) or texts."""
+
+    kinds: tuple[str, ...]
+    items: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All chunks of a store in the order of the manifest; the same in every worker."""
+
+    pictures: Sequence[tuple[str, Path]]
+    texts: Sequence[str]
+    words: Sequence[str]
+    chunks: Sequence[Chunk]
+
+    @classmethod
+    def of(cls, instances: pl.DataFrame, shard_size: int) -> "Plan":
+        """Every distinct picture, text and word of `instances`, in shards of `shard_size` rows."""
+        pictures = _pictures(instances)
+        texts = sorted(set(instances["text"].to_list()))
+        words = sorted({word for text in texts for word in split_words(text)})
+        listed: list[tuple[tuple[str, ...], Sequence[Any]]] = [
+            (("image",), pictures),
+            (("text", "state", "count"), texts),
+            (("word",), words),
+        ]
+        return cls(
+            pictures,
+            texts,
+            words,
+            [Chunk(kinds, some) for kinds, items in listed for some in _chunks(items, shard_size)],
         )
-        for some in _chunks(pictures, shard_size):
-            job.images(some)
-        for some in _chunks(texts, shard_size):
-            job.texts(some)
-        for some in _chunks(words, shard_size):
-            job.words(some)
-    names = {"image": [name for name, _ in pictures], "text": texts, "word": words}
-    rows = [(kind, name, row) for kind, listed in names.items() for row, name in enumerate(listed)]
-    index = pl.DataFrame(rows, schema={"kind": pl.String, "name": pl.String, "row": pl.Int64}, orient="row")
-    return job.writer.finish(index, teacher.dim, **facts)
+
+    @property
+    def names(self) -> list[list[Any]]:
+        """What tells two plans apart (JSON)."""
+        return [[[name, str(path)] for name, path in self.pictures], list(self.texts), list(self.words)]
+
+    def index(self) -> pl.DataFrame:
+        """``kind, name, row`` of every picture, text and word."""
+        names = {"image": [name for name, _ in self.pictures], "text": self.texts, "word": self.words}
+        rows = [(kind, name, row) for kind, listed in names.items() for row, name in enumerate(listed)]
+        return pl.DataFrame(rows, schema={"kind": pl.String, "name": pl.String, "row": pl.Int64}, orient="row")
 
 
 @dataclass
-class Extraction:
-    """One extraction under way: each method makes the shards of one chunk, unless they are there."""
+class Worker:
+    """One of the processes that make a store together."""
+
+    embedding: "Embedding"
+    writer: Writer
+    plan: Plan
+    claims: Claims
+    marks: Marks
+    label: str
+    progress: "Progress" = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows = [len(chunk.items) for chunk in self.plan.chunks]
+        self.progress = Progress(self.label, rows, self.marks.inputs())
+
+    def work(self) -> None:
+        """Make one free chunk after the other until all are made, by whomever."""
+        waits = False
+        while True:
+            self.embedding.stop.raise_if_set()
+            done = self.marks.inputs()
+            self.progress.say(done)
+            left = [number for number, inputs in enumerate(done) if inputs is None]
+            if not left:
+                return
+            if any(self._make_if_free(number) for number in left):
+                continue
+            if not waits:
+                step.log.info(f"[{self.label}] waiting for other workers, who have the last {len(left)} chunks")
+            waits = True
+            time.sleep(POLL)
+
+    def all_shards(self) -> list[Shard] | None:
+        """Every shard in the order of the manifest; None if one is gone, whose chunk is then to do again."""
+        shards: list[Shard] = []
+        for number, (chunk, inputs) in enumerate(zip(self.plan.chunks, self.marks.inputs(), strict=True)):
+            found = [self.writer.described(kind, inputs) if inputs else None for kind in chunk.kinds]
+            if not all(found):
+                self.marks.clear(number)
+            shards += [shard for shard in found if shard]
+        return shards if len(shards) == sum(len(chunk.kinds) for chunk in self.plan.chunks) else None
+
+    def _make_if_free(self, number: int) -> bool:
+        """Make or check chunk `number`; False where another worker holds it."""
+        with self.claims.chunk(number) as ours:
+            if ours and not self.marks.done(number):
+                chunk = self.plan.chunks[number]
+                inputs = self.embedding.inputs(chunk)
+                if not all(self.writer.found(kind, inputs) for kind in chunk.kinds):
+                    rows = self.embedding.rows(chunk)
+                    for kind in chunk.kinds:
+                        self.writer.add(kind, inputs, rows[kind])
+                self.marks.mark(number, inputs)
+            return ours
+
+
+@dataclass
+class Embedding:
+    """A teacher at work on whole chunks."""
 
     teacher: Teacher
-    writer: Writer
     pool: ThreadPoolExecutor
     batch_size: int
-    progress: "Progress"
+    stop: StopRequest
 
-    def images(self, pictures: Sequence[tuple[str, Path]]) -> None:
-        """v of `pictures` (id and file)."""
-        contents = self.pool.map(lambda item: _read(files.sha256, item), pictures)
-        inputs = files.digest([[name, content] for (name, _), content in zip(pictures, contents, strict=True)])
-        self._make({"image": inputs}, lambda: {"image": self._embed_images(pictures)})
-        self.progress.add(len(pictures))
+    def inputs(self, chunk: Chunk) -> str:
+        """A hash of all that the chunk's rows are made from: pictures by their bytes, texts as they are."""
+        if chunk.kinds != ("image",):
+            return files.digest(list(chunk.items))
+        contents = []
+        for content in self.pool.map(lambda item: _read(files.sha256, item), chunk.items):
+            self.stop.raise_if_set()
+            contents.append(content)
+        return files.digest([[name, content] for (name, _), content in zip(chunk.items, contents, strict=True)])
 
-    def texts(self, texts: Sequence[str]) -> None:
-        """u of `texts` and the states of their words."""
-        inputs = files.digest(list(texts))
-        self._make(dict.fromkeys(("text", "state", "count"), inputs), lambda: self._embed_texts(texts))
-        self.progress.add(len(texts))
-
-    def words(self, words: Sequence[str]) -> None:
-        """The vectors of single `words`."""
-        self._make({"word": files.digest(list(words))}, lambda: {"word": self._embed_texts(words)["text"]})
-        self.progress.add(len(words))
-
-    def _make(self, wanted: Mapping[str, str], embed: Callable[[], Mapping[str, np.ndarray]]) -> None:
-        found = [self.writer.found(kind, inputs) for kind, inputs in wanted.items()]
-        if all(found):
-            self.writer.keep(shard for shard in found if shard)
-            return
-        rows = embed()
-        for kind, inputs in wanted.items():
-            self.writer.add(kind, inputs, rows[kind])
+    def rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
+        """Rows of each of the chunk's kinds."""
+        if chunk.kinds == ("image",):
+            return {"image": self._embed_images(chunk.items)}
+        embedded = self._embed_texts(chunk.items)
+        return {"word": embedded["text"]} if chunk.kinds == ("word",) else embedded
 
     def _embed_images(self, pictures: Sequence[tuple[str, Path]]) -> np.ndarray:
         """Embed batch after batch; while one is embedded, the next is read."""
         rows: list[np.ndarray] = []
         reading: list[Future[Any]] = []
         for batch in [*_chunks(pictures, self.batch_size), []]:
+            self.stop.raise_if_set()
             ready = [future.result() for future in reading]
             reading = [self.pool.submit(_read, self.teacher.load_image, item) for item in batch]
             if ready:
@@ -136,6 +275,7 @@ class Extraction:
     def _embed_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         pooled, states = [], []
         for batch in _chunks(texts, self.batch_size):
+            self.stop.raise_if_set()
             vectors, per_text = self.teacher.embed_texts(batch)
             pooled.append(vectors)
             states += [state for _, state in per_text]
@@ -144,23 +284,31 @@ class Extraction:
 
 
 class Progress:
-    """One line every five seconds: how many rows are done, how fast, how long it will take."""
+    """One line every five seconds: how many rows this round's workers have done, how fast, how long it will take.
 
-    def __init__(self, label: str, total: int) -> None:
-        self.label, self.total, self.done = label, total, 0
+    Args:
+        rows: of each chunk.
+        done: the marks at the start (`Marks.inputs`).
+    """
+
+    def __init__(self, label: str, rows: Sequence[int], done: Sequence[str | None]) -> None:
+        self.label, self.rows = label, rows
+        self.before = self.said_of = self._count(done)
         self.started = self.said = time.monotonic()
 
-    def add(self, rows: int) -> None:
-        self.done += rows
-        now = time.monotonic()
-        if now - self.said >= 5 or self.done == self.total:
-            self.said = now
-            rate = self.done / max(now - self.started, 1e-9)
-            left = int((self.total - self.done) / rate)
+    def say(self, done: Sequence[str | None]) -> None:
+        now, count, total = time.monotonic(), self._count(done), sum(self.rows)
+        if count > self.said_of and (now - self.said >= 5 or count == total):
+            self.said, self.said_of = now, count
+            rate = (count - self.before) / max(now - self.started, 1e-9)
+            left = int((total - count) / rate)
             step.log.info(
-                f"[{self.label}] {self.done}/{self.total} pictures, texts and words  {rate:.0f}/s  "
+                f"[{self.label}] {count}/{total} pictures, texts and words  {rate:.0f}/s  "
                 f"left {left // 60}:{left % 60:02d}"
             )
+
+    def _count(self, done: Sequence[str | None]) -> int:
+        return sum(rows for rows, inputs in zip(self.rows, done, strict=True) if inputs)
 
 
 def _pictures(instances: pl.DataFrame) -> list[tuple[str, Path]]:
