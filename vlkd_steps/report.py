@@ -6,7 +6,7 @@ predictions, and the images of the gallery. Writes to ``results/<experiment>/``:
 - ``report.html``: one file that needs nothing else, in light and dark, on wide and narrow screens;
 - ``plots/learning_curves.svg``, ``plots/gains.svg``, ``plots/loss_curves.svg``: the same bytes for the same numbers;
 - ``plots/learning_curves.csv``: the numbers of the first, for `dvc plots`;
-- ``timings.csv``: seconds and memory of every run.
+- ``timings.csv``: what every run cost, over all its attempts, and where it ran.
 
 Never imports torch.
 """
@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     files.write_text(plots / "loss_curves.svg", figures.training_curves(training["loss"], look, LABELS["loss"]))
     columns = [{column: row[column] for column in CURVE_COLUMNS} for row in rows]
     files.write_text(plots / "learning_curves.csv", compare.table(columns))
-    files.write_text(results / "timings.csv", compare.table(spent) if spent else ",".join(cost.COLUMNS) + "\n")
+    written = [cost.written(row) for row in spent]
+    files.write_text(results / "timings.csv", compare.table(written) if written else ",".join(cost.COLUMNS) + "\n")
 
     galleries = [
         gallery(experiment, runs, dataset, main_set(rows), hero, reference)

@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vlkd_steps.reporting.style import Style
 from vlkd_steps.reporting.table import Row
 from vlkd_steps.reporting.training import LABELS, Panels
 from vlkd_steps.tracking import provenance as here
+from vlkd_steps.tracking.cost import hours as cost_hours
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 MARKERS = {"o": "●", "s": "■", "D": "◆", "^": "▲", "v": "▼", "P": "✚", "X": "✖", "<": "◀", ">": "▶", "p": "⬟", "h": "⬢"}
@@ -45,6 +47,7 @@ def render(
         "spread": results.spread,
         "readable": results.name,
         "duration": duration,
+        "share": lambda share: "" if share is None else f"{100 * share:.0f} %",
         "p_value": p_value,
     }
     environment.tests |= {"above": lambda row: results.sure(row) > 0, "below": lambda row: results.sure(row) < 0}
@@ -60,6 +63,9 @@ def render(
         main_set=main_set(rows),
         training=_training(training, styles),
         totals=totals,
+        spent=cost.summed(timings),
+        timings=timings,
+        price=Price.of(timings),
         longest=max((row["seconds"] for row in totals), default=1),
         galleries=galleries,
         picture=picture,
@@ -79,19 +85,61 @@ def facts(
     commits = sorted({(p.get("git") or {}).get("commit") or "" for p in known} - {""})
     packages = ("torch", "transformers", "open_clip_torch")
     versions = {f"{name} {v[name]}" for p in known for v in [p.get("versions") or {}] for name in packages if name in v}
-    seconds = sum(row["seconds"] or 0 for row in timings if row["step"] == "distill")
+    trained = cost.summed([row for row in timings if row["step"] == "distill"])
     found = {
         "students": ", ".join(results.values(rows, "student")),
         "teachers": ", ".join(name for name in results.values(rows, "teacher") if name),
         "trained at commit": ", ".join(commit[:10] for commit in commits)
         + (" (with changes not committed)" if any((p.get("git") or {}).get("dirty") for p in known) else ""),
-        "training time": duration(seconds) if seconds else "",
+        "training time": duration(trained["seconds"]) if trained["seconds"] else "",
+        "training cost": _cost(trained),
         "device": ", ".join(sorted({str(p["device"]) for p in known if p.get("device")})),
+        "GPU": _distinct(timings, "gpu"),
+        "Slurm partition": _distinct(timings, "slurm_partition"),
+        "Slurm nodes": _distinct(timings, "slurm_node"),
         "processor": ", ".join(sorted({str(h["cpu"]) for p in known if (h := p.get("host") or {}).get("cpu")})),
         "precision": ", ".join(sorted({str(p["precision"]) for p in known if p.get("precision")})),
         "packages": ", ".join(sorted(versions)),
     }
     return {label: value for label, value in found.items() if value}
+
+
+def _cost(trained: Row) -> str:
+    """For example ``12.5 GPU-hours, 58 attempts of 54 runs``."""
+    spent = cost_hours(trained["core_hours"], trained["gpu_hours"])
+    again = f"{trained['attempts']} attempts of {trained['runs']} runs" if trained["attempts"] > trained["runs"] else ""
+    return ", ".join(part for part in (spent, again) if part)
+
+
+def _distinct(timings: Sequence[Row], column: str) -> str:
+    """The values of a column that holds lists, such as the nodes of a run's attempts; many are counted."""
+    found = sorted({value for row in timings if row[column] for value in row[column].split(", ")})
+    return ", ".join(found) if len(found) <= 4 else f"{', '.join(found[:3])} and {len(found) - 3} more"
+
+
+@dataclass(frozen=True)
+class Price:
+    """How the cost tables write hours: GPU-hours where any GPU was used, else core-hours, with equal decimals."""
+
+    unit: str
+    decimals: int
+
+    @classmethod
+    def of(cls, timings: Sequence[Row]) -> "Price | None":
+        """None where no row knows its cost."""
+        gpu = [row["gpu_hours"] for row in timings if row["gpu_hours"]]
+        known = gpu or [row["core_hours"] for row in timings if row["core_hours"] is not None]
+        if not known:
+            return None
+        return cls("GPU" if gpu else "core", 4 if max(known) < 1 else 2 if max(known) < 100 else 0)
+
+    def __call__(self, row: Row, prefix: str = "") -> str:
+        """``0.0106``; a step without a GPU among others with one keeps its own unit: ``0.31 core-hours``."""
+        gpu, core = row[f"{prefix}gpu_hours"], row[f"{prefix}core_hours"]
+        if self.unit == "GPU" and not gpu:
+            return cost_hours(core, gpu)
+        hours = gpu if self.unit == "GPU" else core
+        return "" if hours is None else f"{hours:,.{self.decimals}f}".replace(",", " ")
 
 
 def duration(seconds: float) -> str:

@@ -1,53 +1,81 @@
-"""What each step cost, from the provenance that steps leave beside their outputs."""
+"""What each step cost, from the runs' journals and the provenance that steps leave beside their outputs."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vlkd_steps import layout
 from vlkd_steps.evaluation.gains import Run, folder
+from vlkd_steps.tracking import cost, journal, published
+from vlkd_steps.tracking.cost import Cost
 
 Row = dict[str, Any]
-COLUMNS = ["step", "dataset", "student", "variant", "shot", "seed", "name", "seconds", "peak_mib", "device", "job_id"]
+COLUMNS = [
+    "step", "dataset", "student", "variant", "shot", "seed", "name", "attempts", "seconds", "gpu_hours", "core_hours",
+    "cpu_efficiency", "peak_mib", "gpu_peak_mib", "device", "gpu", "slurm_job", "slurm_node", "slurm_partition",
+]  # fmt: skip
 
 
 def timings(experiment: str, runs: Sequence[Run]) -> list[Row]:
     """One row per training run and per pre-training and extraction that the runs build on, where it is known.
 
-    Columns: step, dataset, student, variant, shot, seed, name, seconds, peak_mib, device, job_id. Seconds are of wall
-    time, memory is in MiB.
+    Columns: `COLUMNS`. Seconds are of wall time over all attempts, memory is in MiB; hours are of the cores and GPUs
+    that were given. What neither a run's journal nor its provenance tells is None.
     """
     rows = []
     for step, place, described in _places(experiment, runs):
         known = provenance(place)
-        if known is not None:
+        spent = of_run(place) if step == "distill" else None
+        if spent is None and known is not None:
+            spent = cost.of_step(known)
+        if spent is not None:
             row: Row = {column: described.get(column) for column in COLUMNS}
-            row |= {"step": step, "name": str(place), "job_id": (known.get("slurm") or {}).get("job_id")}
-            rows.append(row | {column: known.get(column) for column in ("seconds", "peak_mib", "device")})
+            row |= {"step": step, "name": str(place), "device": (known or {}).get("device"), **spent.places}
+            row |= {"attempts": spent.attempts, "gpu_hours": spent.gpu_hours, **spent.numbers()}
+            rows.append(row)
     return rows
 
 
+def written(row: Row) -> Row:
+    """A row as `timings.csv` has it: hours with six decimals, of which a core's second is the fourth."""
+    hours = {name: f"{row[name]:.6f}" for name in ("gpu_hours", "core_hours") if row[name] is not None}
+    return {**row, **hours}
+
+
+def of_run(run_folder: Path) -> Cost | None:
+    """The cost of the run whose results lie in a run folder; None where its journal is not here."""
+    runs = journal.by_run(journal.read(layout.journal(run_folder)))
+    owner = published.run_key(run_folder)
+    return cost.of(runs[owner]) if owner in runs else None
+
+
 def totals(rows: Sequence[Row]) -> list[Row]:
-    """For each step, data set and variant: runs, mean and total seconds, the largest memory; in order of appearance."""
+    """For each step, data set and variant: `summed`; in order of appearance."""
     groups: dict[tuple[str | None, ...], list[Row]] = {}
     for row in rows:
-        if row["seconds"] is not None:
-            what = row["variant"] or row["name"].partition("/")[2]
-            groups.setdefault((row["step"], row["dataset"] or "", what), []).append(row)
+        what = row["variant"] or Path(row["name"]).parts[1]  # models/<model>, features/<teacher>/<data set>
+        groups.setdefault((row["step"], row["dataset"] or "", what), []).append(row)
     return [
-        {
-            "step": step,
-            "dataset": dataset,
-            "what": what,
-            "variant": mine[0]["variant"],
-            "runs": len(mine),
-            "seconds": sum(row["seconds"] for row in mine),
-            "mean": sum(row["seconds"] for row in mine) / len(mine),
-            "peak_mib": max((row["peak_mib"] or 0 for row in mine), default=0),
-        }
+        {"step": step, "dataset": dataset, "what": what, "variant": mine[0]["variant"], **summed(mine)}
         for (step, dataset, what), mine in groups.items()
     ]
+
+
+def summed(rows: Sequence[Row]) -> Row:
+    """Runs, attempts, seconds and hours of some rows together, their means per run, and the largest memory."""
+    number = len(rows)
+    hours = {name: _sum(rows, name) for name in ("gpu_hours", "core_hours")}
+    return {
+        "runs": number,
+        "attempts": sum(row["attempts"] for row in rows),
+        "seconds": sum(row["seconds"] for row in rows),
+        "mean": sum(row["seconds"] for row in rows) / number if number else 0.0,
+        **hours,
+        **{f"mean_{name}": None if value is None or not number else value / number for name, value in hours.items()},
+        "cpu_efficiency": _efficiency(rows),
+        "peak_mib": max((row["peak_mib"] or 0 for row in rows), default=0),
+    }
 
 
 def run_folders(experiment: str, runs: Sequence[Run]) -> list[Path]:
@@ -60,6 +88,19 @@ def provenance(place: Path) -> dict[str, Any] | None:
         return json.loads(layout.provenance(place).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def _sum(rows: Sequence[Mapping[str, Any]], column: str) -> float | None:
+    """None where any row does not know it: a part of a cost looks like all of it."""
+    values = [row[column] for row in rows]
+    return None if None in values else sum(values)
+
+
+def _efficiency(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """Of all CPU time given, over the rows that know it."""
+    known = [row for row in rows if row["cpu_efficiency"] is not None and row["core_hours"]]
+    given = sum(row["core_hours"] for row in known)
+    return sum(row["cpu_efficiency"] * row["core_hours"] for row in known) / given if given else None
 
 
 def _places(experiment: str, runs: Sequence[Run]) -> Iterator[tuple[str, Path, Run]]:
