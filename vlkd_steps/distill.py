@@ -8,20 +8,40 @@ What is finished already is only published again. Ends with status 143 after TER
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlkd_steps import step
-from vlkd_steps.training import launch, workplace
+from vlkd_steps import layout, step
+from vlkd_steps.files import digest
+from vlkd_steps.training.launch import Part, Work, launch
+from vlkd_steps.training.workplace import Workplace
 
 
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
     config = step.configuration(argv, __doc__)
-    if workplace.unfinished(config):
-        status = launch.launch(train, config)
+    places = [Workplace.of(config, seed) for seed in config["seeds"]]
+    parts = [part(config, place) for place in places if not place.finished()]
+    if parts:
+        names = [config["dataset"]["name"], config["student"]["name"], config["variant"], config["shot"]]
+        status = launch(
+            Work(
+                job="vlkd_steps.distill:train",
+                label=f"distill {' '.join(names)}",
+                folder=layout.submission("distill", config["experiment"], *names),
+                config=config,
+                parts=parts,
+                processes=config["training"].get("processes", 1),
+            )
+        )
         if status:
             return status
-    for seed in config["seeds"]:
-        workplace.Workplace.of(config, seed).publish()
+    for place in places:
+        place.publish()
     return 0
+
+
+def part(config: Mapping[str, Any], place: Workplace) -> Part:
+    """One seed of the job, to be run by itself."""
+    seed = place.config["seed"]
+    return Part(f"s{seed}", {**config, "seeds": [seed]}, digest([place.key, place.sets]), place.finished)
 
 
 def train(config: Mapping[str, Any]) -> int:

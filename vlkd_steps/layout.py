@@ -105,3 +105,8 @@ def results(experiment: str) -> Path:
 def receipt(experiment: str, phase: str) -> Path:
     """What a phase made for an experiment, by hash: the next phase's dependency in `dvc.yaml`."""
     return Path("receipts") / experiment / f"{phase}.json"
+
+
+def submission(step: str, *names: str) -> Path:
+    """What was submitted to a cluster for a work, under which ids, and the jobs' logs."""
+    return Path("jobs") / step / "-".join(names)

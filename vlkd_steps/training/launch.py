@@ -1,31 +1,67 @@
-"""Where a job that may need a GPU runs: here, or on a cluster. ``VLKD_LAUNCHER`` names the launcher.
+"""Where work that may need a GPU runs: here, or on a cluster. ``VLKD_LAUNCHER`` names the launcher.
 
 It comes by the environment because it changes no byte: whatever stands in a rule's ``params:`` triggers a rerun
-(ANCHORS 25). A launcher takes the job and its configuration, returns when the job has ended, and returns its status.
-The job is a plain function of a module that does not import torch, so that a launcher which only waits stays small.
+(ANCHORS 25). A launcher takes the work, returns when it has ended, and returns its status. A job is a plain function
+of a module that does not import torch, so that a launcher which only waits stays small.
 """
 
+import importlib
 import os
-from collections.abc import Callable, Mapping
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from vlkd_steps import files
 from vlkd_steps.errors import UserError
+from vlkd_steps.training.interruption import stop_request
 
-Job = Callable[[Mapping[str, Any]], int]
-Launcher = Callable[[Job, Mapping[str, Any]], int]
 VARIABLE = "VLKD_LAUNCHER"
 
 
-def local(job: Job, config: Mapping[str, Any]) -> int:
-    """Run the job in this process."""
-    return job(config)
+@dataclass(frozen=True)
+class Part:
+    """A part of a work that can run by itself, beside the others.
+
+    Attributes:
+        name: tells it from the others, such as ``s10``.
+        config: what its job is given.
+        key: content key; a job that was submitted for another one is not taken for this part's.
+        done: whether its result is there.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    key: str
+    done: Callable[[], bool]
 
 
-LAUNCHERS: dict[str, Launcher] = {"local": local}
+@dataclass(frozen=True)
+class Work:
+    """What a step launches.
+
+    Attributes:
+        job: ``package.module:function``, called with a configuration, returns a status.
+        label: how it is called in lines of progress.
+        folder: where a cluster's launcher keeps what it submitted, under ``jobs/``.
+        config: the job's configuration for all parts at once.
+        parts: what can run beside each other.
+        processes: in how many processes each part trains (`training.processes`).
+    """
+
+    job: str
+    label: str
+    folder: Path
+    config: Mapping[str, Any]
+    parts: Sequence[Part]
+    processes: int = 1
 
 
-def launch(job: Job, config: Mapping[str, Any]) -> int:
-    """Run `job(config)` by the launcher that the environment names (none: ``local``) and return its status.
+def launch(work: Work) -> int:
+    """Run the work by the launcher that the environment names (none: ``local``) and return its status.
 
     Raises:
         UserError: no launcher has that name.
@@ -36,4 +72,37 @@ def launch(job: Job, config: Mapping[str, Any]) -> int:
             f"{VARIABLE} is {name!r}, but there is no such launcher; available: {', '.join(sorted(LAUNCHERS))}. "
             "Set the rule's resource `launcher` (profiles/<name>/config.yaml, set-resources) to one of them"
         )
-    return LAUNCHERS[name](job, config)
+    return LAUNCHERS[name](work)
+
+
+def local(work: Work) -> int:
+    """Run all parts in this process; a training in several processes by torch's own launcher."""
+    if work.processes > 1:
+        return several_processes(work)
+    module, _, function = work.job.partition(":")
+    status: int = getattr(importlib.import_module(module), function)(work.config)
+    return status
+
+
+def several_processes(work: Work) -> int:
+    """Start the job in `work.processes` processes of this machine; a TERM is handed on to them."""
+    config = work.folder / "config.json"
+    files.write_json(config, work.config)
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={work.processes}"]
+    with stop_request() as stop:
+        child = subprocess.Popen([*start, "-m", "vlkd_steps.training.process", work.job, str(config)])
+        while child.poll() is None:
+            if stop:
+                child.terminate()
+            time.sleep(0.2)
+    return 128 + stop.signal_number if stop else child.returncode
+
+
+def slurm(work: Work) -> int:
+    """Submit the parts to Slurm, wait for them and return their status (`vlkd_steps.slurm`)."""
+    from vlkd_steps.slurm.launcher import wait_for
+
+    return wait_for(work)
+
+
+LAUNCHERS: dict[str, Callable[[Work], int]] = {"local": local, "slurm": slurm}

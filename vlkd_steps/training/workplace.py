@@ -10,10 +10,11 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import yaml
 
@@ -138,23 +139,29 @@ class Workplace:
         """Copy the results to the declared places, whole or not at all."""
         outputs = {self.model: self.folder / "model.safetensors", self.description: layout.run_config(self.folder)}
         outputs |= {self.predictions(name): layout.predictions(self.folder, name) for name in self.sets}
-        with self.lock():
+        with self.lock(patience=60):  # a job that has just ended may hold it for a moment
             for source, target in outputs.items():
                 with files.atomic(target) as temporary:
                     shutil.copyfile(source, temporary)
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, patience: float | None = None) -> Iterator[None]:
         """Hold the run folder for this process; the lock dies with the process, however that ends.
+
+        Args:
+            patience: seconds to wait for another process to let go of it; none, or a minute in a Slurm job, whose
+                earlier attempt may still be dying.
 
         Raises:
             UserError: another process holds it.
         """
+        if patience is None:
+            patience = 60.0 if "SLURM_JOB_ID" in os.environ else 0.0
         path = self.folder / "work" / "lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+", encoding="utf-8") as stream:
             try:
-                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                acquire(stream, time.monotonic() + patience)
             except OSError as error:
                 stream.seek(0)
                 raise UserError(
@@ -167,9 +174,19 @@ class Workplace:
             yield
 
 
-def unfinished(config: Mapping[str, Any]) -> list[int]:
-    """The seeds of a job that still have something to train or to predict."""
-    return [seed for seed in config["seeds"] if not Workplace.of(config, seed).finished()]
+def acquire(stream: IO[str], until: float) -> None:
+    """Lock an open file, trying until that moment (``time.monotonic()``).
+
+    Raises:
+        OSError: another process holds it still.
+    """
+    while True:
+        try:
+            return fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
 
 
 def manifest(split: Path) -> dict[str, Any]:

@@ -43,12 +43,47 @@ wildcard_constraints:
     shot="[0-9.]+(pct)?|full",
 
 
+# Where a launched step runs, and with what: a profile's set-resources overrides these (docs/slurm.md). None of it
+# can change a byte, so none of it stands in a rule's params (ANCHORS 25).
+PLACE = dict(
+    launcher="local",
+    slurm_partition="",
+    slurm_account="",
+    qos="",
+    constraint="",
+    slurm_extra="",
+    runtime=60,
+    mem_mb=4000,
+    nodes=1,
+    tasks=1,
+    cpus_per_task=1,
+    gpu=0,
+    gpu_model="",
+    workers=1,
+    tries=3,
+    warning=90,
+    poll=10,
+    scratch="",
+    detach="no",
+)
+
+
+localrules:
+    download,  # compute nodes seldom reach the network
+    pretrain,
+    extract,
+    distill,
+
+
 def step(name):
-    """The command of a step; the launcher reaches it by the environment, as it changes no byte (ANCHORS 25)."""
-    return (
-        f"exec env VLKD_LAUNCHER={{resources.launcher}} python -m vlkd_steps.{name}"
-        " --config {params.config:q} --log {log:q}"
-    )
+    """The command of a step."""
+    return f"exec python -m vlkd_steps.{name} --config {{params.config:q}} --log {{log:q}}"
+
+
+def launched_step(name):
+    """The command of a step whose work may run elsewhere; where reaches it by the environment (`slurm/request.py`)."""
+    place = " ".join(f"VLKD_{key.upper()}={{resources.{key}:q}}" for key in PLACE)
+    return f"exec env {place} python -m vlkd_steps.{name} --config {{params.config:q}} --log {{log:q}}"
 
 
 def receipt(phase):

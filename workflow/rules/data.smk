@@ -7,8 +7,6 @@ rule download:
         "logs/download/{source}.log",
     conda:
         "../envs/vlkd.yaml"
-    resources:
-        launcher="local",
     params:
         config=lambda wc: jobs.argument(jobs.download(C, wc.source)),
         code=lambda wc: jobs.code(C, "download", source=wc.source),
@@ -27,8 +25,6 @@ rule prepare:
         "logs/prepare/{dataset}.log",
     conda:
         "../envs/vlkd.yaml"
-    resources:
-        launcher="local",
     params:
         config=lambda wc: jobs.argument(jobs.prepare(C, wc.dataset)),
         code=lambda wc: jobs.code(C, "prepare", reader=wc.dataset),

@@ -14,10 +14,11 @@ rule distill:
         f"logs/distill/{EXPERIMENT}/{{dataset}}-{{student}}-{{variant}}-{{shot}}.log",
     conda:
         "../envs/vlkd.yaml"
+    retries: 0  # a launched step tries again itself, and knows when not to
     resources:
-        launcher="local",
+        **PLACE,
     params:
         config=lambda wc: jobs.argument(jobs.distill(C, wc.dataset, wc.student, wc.variant, wc.shot)),
         code=lambda wc: jobs.code(C, "distill", variant=wc.variant, student=wc.student),
     shell:
-        step("distill")
+        launched_step("distill")

@@ -12,8 +12,6 @@ rule evaluate:
         f"logs/evaluate/{EXPERIMENT}/{{dataset}}-{{student}}-{{variant}}-{{shot}}.log",
     conda:
         "../envs/vlkd.yaml"
-    resources:
-        launcher="local",
     params:
         config=lambda wc: jobs.argument(jobs.evaluate(C, wc.dataset, wc.student, wc.variant, wc.shot)),
         code=lambda wc: jobs.code(C, "evaluate", dataset=wc.dataset),

@@ -9,8 +9,6 @@ rule compare:
         f"logs/compare/{EXPERIMENT}.log",
     conda:
         "../envs/vlkd.yaml"
-    resources:
-        launcher="local",
     params:
         config=jobs.argument(jobs.compare(C)),
         code=jobs.code(C, "compare"),
@@ -33,8 +31,6 @@ rule report:
         f"logs/report/{EXPERIMENT}.log",
     conda:
         "../envs/vlkd.yaml"
-    resources:
-        launcher="local",
     params:
         config=jobs.argument(jobs.report(C)),
         code=jobs.code(C, "report"),

@@ -9,8 +9,6 @@ rule split_train:
         "logs/split/{dataset}-train-{shot}.log",
     conda:
         "../envs/vlkd.yaml"
-    resources:
-        launcher="local",
     params:
         config=lambda wc: jobs.argument(jobs.split_train(C, wc.dataset, wc.shot)),
         code=jobs.code(C, "split"),
@@ -29,8 +27,6 @@ rule split_eval:
         "logs/split/{dataset}-eval-{evaluation_set}.log",
     conda:
         "../envs/vlkd.yaml"
-    resources:
-        launcher="local",
     params:
         config=lambda wc: jobs.argument(jobs.split_eval(C, wc.dataset, wc.evaluation_set)),
         code=jobs.code(C, "split"),

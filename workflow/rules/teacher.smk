@@ -7,14 +7,15 @@ rule pretrain:
         "logs/pretrain/{model}.log",
     conda:
         "../envs/vlkd.yaml"
+    retries: 0  # a launched step tries again itself, and knows when not to
     resources:
-        launcher="local",
+        **PLACE,
     params:
         config=lambda wc: jobs.argument(jobs.pretrain(C, wc.model)),
         code=lambda wc: jobs.code(C, "pretrain", model=wc.model),
         weights=lambda wc: jobs.starting_weights(C, wc.model),
     shell:
-        step("pretrain")
+        launched_step("pretrain")
 
 
 rule extract:
@@ -27,11 +28,12 @@ rule extract:
         "logs/extract/{teacher}-{dataset}.log",
     conda:
         "../envs/vlkd.yaml"
+    retries: 0  # a launched step tries again itself, and knows when not to
     resources:
-        launcher="local",
+        **PLACE,
     params:
         config=lambda wc: jobs.argument(jobs.extract(C, wc.teacher, wc.dataset)),
         code=lambda wc: jobs.code(C, "extract", teacher=wc.teacher),
         weights=lambda wc: jobs.shipped_weights(C["teachers"][wc.teacher]),
     shell:
-        step("extract")
+        launched_step("extract")
