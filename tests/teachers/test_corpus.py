@@ -45,6 +45,22 @@ def test_instances_go_round_in_a_new_order_and_keep_picture_and_caption_together
     assert again != [texts for _, texts in islice(pairs.batches(0, 8, 2), 4)]
 
 
+def test_several_processes_share_a_batch_row_by_row(captions) -> None:
+    for pairs in (
+        corpus.open_corpus(captions, red),
+        corpus.open_corpus({"stream": "scenes", "single_object_legs": 0}, red),
+    ):
+        images, texts = next(pairs.batches(0, 7, 4))
+        for rank in (0, 1):
+            ours, named = next(pairs.batches(0, 7, 4, slice(rank, None, 2)))
+            assert torch.equal(ours, images[rank::2])
+            assert named == texts[rank::2]
+    with pytest.raises(
+        UserError, match=r"has only 5 rows, .* and 2 processes .* lower `batch_size` to a multiple of 2"
+    ):
+        next(corpus.open_corpus(captions, red).batches(0, 7, 8, slice(0, None, 2)))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

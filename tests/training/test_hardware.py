@@ -40,3 +40,35 @@ def test_threads_are_set_from_the_configuration() -> None:
         assert str(chosen.device) == "cpu"
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_processes_that_were_started_are_those_that_are_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert hardware.resolve_processes({"batch_size": 7}) == 1
+    with pytest.raises(UserError, match=r"training\.processes is 2, but 1 were started \(WORLD_SIZE\)") as refused:
+        hardware.resolve_processes({"processes": 2, "batch_size": 8})
+    for advice in ("training.processes to 1 in params.yaml under overrides", "nodes x tasks", "profile"):
+        assert advice in str(refused.value)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(UserError, match=r"training\.processes is 1, but 4 were started"):
+        hardware.accelerator({"device": "cpu"})
+    assert hardware.resolve_processes({"processes": 4, "batch_size": 32}) == 4
+
+
+def test_a_batch_that_cannot_be_shared_and_a_number_that_is_none_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(UserError, match=r"batch_size is 30, which 4 processes .* write a multiple of 4, such as 28"):
+        hardware.resolve_processes({"processes": 4, "batch_size": 30})
+    with pytest.raises(UserError, match="such as 4"):
+        hardware.resolve_processes({"processes": 4, "batch_size": 3})
+    for wrong in (0, "two", True, 1.5):
+        with pytest.raises(UserError, match=r"training\.processes is .*; write a whole number above 0"):
+            hardware.resolve_processes({"processes": wrong})
+
+
+def test_one_process_of_a_launcher_trains_without_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """submitit sets these also for a job of one task; a group of one would need a port for nothing."""
+    for name, value in {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    chosen = hardware.accelerator({"device": "cpu", "precision": "fp32"})
+    assert (chosen.num_processes, chosen.use_distributed, torch.distributed.is_initialized()) == (1, False, False)

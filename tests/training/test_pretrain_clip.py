@@ -52,7 +52,7 @@ def test_trains_writes_half_precision_and_a_curve_and_loads_as_a_teacher() -> No
     curve = json.loads((layout.model("a") / "curve.json").read_text())
     assert [point["step"] for point in curve] == [5]
     assert curve[0]["loss"] > 0
-    assert not list(layout.model("a").glob("work/*"))
+    assert not (layout.model("a") / "work" / "last.safetensors").exists()
     teacher = clip.load({"model": "vlkd-scenes", "weights": str(layout.model_weights("a")), "device": "cpu"})
     assert teacher.embed_texts(["a red star"])[0].shape == (1, 128)
 

@@ -10,7 +10,7 @@ from transformers import ViltModel
 from vlkd_steps import layout, pretrain
 from vlkd_steps.students import vilt
 from vlkd_steps.training.batches import Encoded, read_items
-from vlkd_steps.training.pretrain_vilt import IGNORED, MaskedLanguageAndMatching
+from vlkd_steps.training.pretrain_vilt import IGNORED, Exercises, MaskedLanguageAndMatching
 
 
 @pytest.fixture
@@ -33,11 +33,11 @@ def run(model: dict[str, Any]) -> int:
     return pretrain.main(["--config", json.dumps({"model": model})])
 
 
-def objective(model: dict[str, Any]) -> tuple[MaskedLanguageAndMatching, Encoded]:
+def exercises_of(model: dict[str, Any], in_memory: int = 1 << 20) -> tuple[Exercises, vilt.ViltStudent]:
     student = vilt.build(model, ["unused"], seed=0)
     items = read_items(layout.instances("toy_captions"), None, [], only="train")
-    data = Encoded(items, student.tokenizer, student.max_tokens, student.image_size)
-    return MaskedLanguageAndMatching(student, mask_rate=0.3, mismatched=0.5, seed=0), data
+    data = Encoded(items, student.tokenizer, student.max_tokens, student.image_size, in_memory)
+    return Exercises(data, mask_rate=0.3, mismatched=0.5, seed=0), student
 
 
 def test_writes_a_folder_that_transformers_and_distill_load(model: dict[str, Any], job: dict[str, Any]) -> None:
@@ -62,14 +62,14 @@ def test_the_same_bytes_again_and_others_from_another_seed(model: dict[str, Any]
 
 
 def test_masking_is_berts(model: dict[str, Any]) -> None:
-    pretraining, _ = objective(model)
-    tokenizer = pretraining.student.tokenizer
+    exercises, student = exercises_of(model)
+    tokenizer = student.tokenizer
     word = tokenizer.convert_tokens_to_ids("red")
     tokens = torch.full((400, 50), word)
     tokens[:, 0], tokens[:, -10] = tokenizer.cls_token_id, tokenizer.sep_token_id
     mask = torch.ones_like(tokens)
     mask[:, -9:] = 0
-    changed, words = pretraining.mask_words(tokens, mask, torch.Generator().manual_seed(0))
+    changed, words = exercises.mask_words(tokens, mask, torch.Generator().manual_seed(0))
     chosen = words != IGNORED
     assert not chosen[:, 0].any()
     assert not chosen[:, -10:].any()
@@ -84,15 +84,40 @@ def test_masking_is_berts(model: dict[str, Any]) -> None:
 
 
 def test_a_mismatched_pair_has_another_image_and_another_text(model: dict[str, Any]) -> None:
-    pretraining, data = objective(model)
-    batch = data.batch(torch.arange(24))
-    images, matches = pretraining.swap_images(batch, torch.Generator().manual_seed(1))
-    changed = (images != batch.images).flatten(1).any(1)
-    assert torch.equal(changed, matches == 0)
-    assert 6 <= int(changed.sum()) <= 18
-    assert torch.equal(images[1], batch.images[0] if changed[1] else batch.images[1])
-    same = data.batch(torch.zeros(6, dtype=torch.int64))  # one pair six times: nothing can be mismatched
-    assert pretraining.swap_images(same, torch.Generator().manual_seed(1))[1].tolist() == [1] * 6
+    exercises, _ = exercises_of(model)
+    whole = exercises.data.batch(torch.arange(24))
+    batch = exercises.batch(torch.arange(24), step=1)
+    plain, images = batch.images.chunk(2)
+    assert torch.equal(plain, whole.images)
+    changed = (images != plain).flatten(1).any(1)
+    assert torch.equal(changed, batch.extra["matches"] == 0)
+    shares = [exercises.batch(torch.arange(24), step).extra["matches"].float().mean() for step in range(20)]
+    assert torch.stack(shares).mean().item() == pytest.approx(0.5, abs=0.1)
+    first = int(changed.nonzero()[0])
+    assert torch.equal(images[first], plain[first - 1])
+    # one pair six times: nothing can be mismatched
+    assert exercises.batch(torch.zeros(6, dtype=torch.int64), step=1).extra["matches"].tolist() == [1] * 6
+
+
+def test_exercises_are_the_same_from_memory_and_from_files_and_hold_each_pair_twice(model: dict[str, Any]) -> None:
+    ours, theirs = (
+        exercises_of(model, in_memory)[0].batch(torch.tensor([5, 2, 2, 9]), 3) for in_memory in (1 << 20, 0)
+    )
+    for name, tensor in ours.tensors().items():
+        assert torch.equal(tensor, theirs.tensors()[name]), name
+    masked, tokens = ours.tokens.chunk(2)
+    words = ours.extra["words"]
+    assert torch.equal(masked[words == IGNORED], tokens[words == IGNORED])
+    assert torch.equal(words[words != IGNORED], tokens[words != IGNORED])
+    assert ours.extra["hidden"].tolist() == [float((words != IGNORED).sum())] * 4
+
+
+def test_a_batch_without_a_masked_word_has_no_loss_for_words(model: dict[str, Any]) -> None:
+    exercises, student = exercises_of(model)
+    exercises.mask_rate = 0.0
+    losses = MaskedLanguageAndMatching(student)(exercises.batch(torch.arange(4), 0), 0)
+    assert losses["mlm"].item() == 0.0
+    assert losses["itm"].item() > 0.0
 
 
 def test_losses_fall(model: dict[str, Any]) -> None:

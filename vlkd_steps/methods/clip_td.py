@@ -18,6 +18,7 @@ from vlkd_steps.methods.tokens import gather_tokens, mean_selected, token_target
 from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
 from vlkd_steps.teachers import confidence, relevance
+from vlkd_steps.training import processes
 from vlkd_steps.training.batches import Batch, Encoded, Lookup
 from vlkd_steps.training.seeds import derive
 
@@ -105,15 +106,16 @@ class ClipTD(Objective):
         return losses
 
     def contrast(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
-        """The adaptive stage: mean visual token <-> v and [CLS] <-> u against the other items of the batch."""
-        same = batch.image_rows[:, None] == batch.image_rows
-        same |= batch.text_rows[:, None] == batch.text_rows
+        """The adaptive stage: mean visual token <-> v and [CLS] <-> u against the other items of the whole batch."""
+        images, texts = processes.gathered(batch.image_rows), processes.gathered(batch.text_rows)
+        same = images[:, None] == images
+        same |= texts[:, None] == texts
         tau = self.settings["temperature"]
-        image = self.to_teacher["image"](output.visual.mean(1))
-        text = self.to_teacher["contrast"](output.cls)
+        image = processes.gathered(self.to_teacher["image"](output.visual.mean(1)))
+        text = processes.gathered(self.to_teacher["contrast"](output.cls))
         return {
-            "contrast_image": info_nce(image, batch.extra["v"], same, tau),
-            "contrast_text": info_nce(text, batch.extra["u"], same, tau),
+            "contrast_image": info_nce(image, processes.gathered(batch.extra["v"]), same, tau),
+            "contrast_text": info_nce(text, processes.gathered(batch.extra["u"]), same, tau),
         }
 
     def distances(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:

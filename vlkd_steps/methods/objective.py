@@ -49,7 +49,11 @@ class Objective(nn.Module):
         """Create the projections, now that the widths of the teacher's features in `extra` are known."""
 
     def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Scalar losses by name, weighted: the loop minimises their sum. ``task`` is the task's own."""
+        """Scalar losses by name, weighted: the loop minimises their sum. ``task`` is the task's own.
+
+        Several processes see a part of the batch each and average their losses and gradients. That is exact for a mean
+        over rows; a loss that compares rows with each other gathers them first (`processes.gathered`).
+        """
         raise TypeError(f"{type(self).__name__} does not define forward")
 
 

@@ -1,6 +1,6 @@
 """Where pre-training finds its image-caption pairs: the endless stream of scenes, or the rows of a data set.
 
-Both kinds offer ``batches(leg, seed, size)``: the pairs of one *leg* of the training, from that seed alone.
+Both kinds offer ``batches(leg, seed, size, share)``: the pairs of one *leg* of the training, from that seed alone.
 """
 
 import random
@@ -21,11 +21,14 @@ Batch = tuple[torch.Tensor, list[str]]
 """Pictures as the model takes them, float32 [B, 3, S, S], and one caption for each."""
 
 
+ALL = slice(None)
+
+
 class Corpus(Protocol):
     """Image-caption pairs."""
 
-    def batches(self, leg: int, seed: int, size: int) -> Iterator[Batch]:
-        """The batches of one leg, without end."""
+    def batches(self, leg: int, seed: int, size: int, share: slice = ALL) -> Iterator[Batch]:
+        """The batches of one leg, without end; of each the rows in `share`, which is one process's part of it."""
 
 
 def open_corpus(config: Mapping[str, Any], transform: Callable[[Image.Image], torch.Tensor]) -> Corpus:
@@ -55,12 +58,12 @@ class ScenesStream:
     def __init__(self, single_object_legs: int) -> None:
         self.single_object_legs = single_object_legs
 
-    def batches(self, leg: int, seed: int, size: int) -> Iterator[Batch]:
+    def batches(self, leg: int, seed: int, size: int, share: slice = ALL) -> Iterator[Batch]:
         from vlkd_steps.datasets.scenes import stream
 
         drawn = single_objects(seed, size) if leg < self.single_object_legs else stream.batches(seed, size)
         for images, captions in drawn:
-            yield normalised(images), captions
+            yield normalised(images[share]), captions[share]
 
 
 def single_objects(seed: int, size: int) -> Iterator[tuple[np.ndarray, list[str]]]:
@@ -100,13 +103,18 @@ class Instances:
             )
         self.paths, self.texts, self.transform = rows["image_path"].to_list(), rows["text"].to_list(), transform
 
-    def batches(self, leg: int, seed: int, size: int) -> Iterator[Batch]:
+    def batches(self, leg: int, seed: int, size: int, share: slice = ALL) -> Iterator[Batch]:
         generator = np.random.default_rng(seed)
         size = min(size, len(self.texts))
+        if size % (share.step or 1):
+            raise UserError(
+                f"the corpus has only {size} rows, fewer than a batch, and {share.step} processes cannot share them in "
+                f"equal parts; lower `batch_size` to a multiple of {share.step}, or set `processes` to 1"
+            )
         while True:
             order = generator.permutation(len(self.texts))
             for start in range(0, len(order) - size + 1, size):
-                chosen = order[start : start + size].tolist()
+                chosen = order[start : start + size][share].tolist()
                 images = torch.stack([self._pixels(self.paths[row]) for row in chosen])
                 yield images.contiguous(memory_format=torch.channels_last), [self.texts[row] for row in chosen]
 

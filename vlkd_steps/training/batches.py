@@ -185,11 +185,9 @@ class Encoded:
         """The items at `index`, int64 [B]."""
         index = index.to(self.device)
         images, texts = self.items.image_rows[index], self.items.text_rows[index]
-        lengths = self.lengths[texts]
-        tokens = self.tokens[texts][:, : int(lengths.max())]
-        mask = (torch.arange(tokens.shape[1], device=self.device) < lengths[:, None]).long()
+        tokens, mask = self.text(texts)
         return Batch(
-            images=self._pixels(images),
+            images=self.pixels(images),
             tokens=tokens,
             mask=mask,
             labels=self.items.soft_labels(index),
@@ -198,10 +196,19 @@ class Encoded:
             extra={name: value[index] for name, value in self.extra.items()},
         )
 
-    def _pixels(self, rows: Tensor) -> Tensor:
+    def text(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens and mask, int64 [B, T], of the distinct texts at `rows`; T is the longest one's length."""
+        lengths = self.lengths[rows]
+        tokens = self.tokens[rows][:, : int(lengths.max())]
+        return tokens, (torch.arange(tokens.shape[1], device=self.device) < lengths[:, None]).long()
+
+    def pixels(self, rows: Tensor) -> Tensor:
+        """The distinct images at `rows`, uint8 [B, 3, S, S]; one that stands there twice is decoded once."""
         if self.images is not None:
             return self.images[rows]
-        return decode_all([self.items.image_paths[row] for row in rows.tolist()], self.image_size).to(self.device)
+        distinct, places = rows.unique(return_inverse=True)
+        paths = [self.items.image_paths[row] for row in distinct.tolist()]
+        return decode_all(paths, self.image_size).to(self.device)[places]
 
 
 def decode_all(paths: Sequence[Path], size: int) -> Tensor:

@@ -1,39 +1,77 @@
-"""What a run computes on: device, precision and threads, decided from the configuration and the hardware."""
+"""What a run computes on: device, precision, threads and processes, from the configuration and the hardware."""
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from vlkd_steps.errors import UserError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
+PATIENCE = timedelta(hours=2)  # for a process that reads or writes alone; a dead one is noticed by whoever started it
 
 
 def accelerator(training: Mapping[str, Any]) -> Accelerator:
-    """Accelerate's view of the chosen device and precision, with torch's threads set.
+    """Accelerate's view of the chosen device, precision and number of processes, with torch's threads set.
 
-    On a GPU deterministic algorithms are on, so that a run can be repeated bit for bit (DESIGN 6).
+    On a GPU deterministic algorithms are on, so that a run can be repeated bit for bit (DESIGN 6). Several processes
+    (``training.processes``) meet by gloo on CPUs, by NCCL on GPUs, each on the GPU of its LOCAL_RANK.
 
     Raises:
-        UserError: a device that is not here; several processes, which no run of this project uses yet.
+        UserError: a device that is not here, another number of processes than was started, a batch they cannot share.
     """
+    processes = resolve_processes(training)
     device = resolve_device(training.get("device", "auto"))
     precision = resolve_precision(training.get("precision", "auto"), device)
-    torch.set_num_threads(int(training.get("threads", 1)))
+    threads = int(training.get("threads", 1))
+    torch.set_num_threads(threads)
     if device == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    chosen = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device == "cpu")
-    if chosen.num_processes > 1:
+    if processes == 1:
+        os.environ.pop("LOCAL_RANK", None)  # by which accelerate would open a group of one
+    else:
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # without it accelerate chooses a number, and says so
+    # Unused parameters are looked for although a step may have none: DDP then never rearranges its buckets, so sums
+    # of more than two processes have one order, also after a resume. (clip_td's adaptive stage leaves the head unused.)
+    group = [InitProcessGroupKwargs(timeout=PATIENCE), DistributedDataParallelKwargs(find_unused_parameters=True)]
+    mixed_precision = "bf16" if precision == "bf16" else "no"
+    chosen = Accelerator(mixed_precision=mixed_precision, cpu=device == "cpu", kwargs_handlers=group)
+    if chosen.num_processes != processes:
         raise UserError(
-            f"training was started in {chosen.num_processes} processes (accelerate launch or torchrun); "
-            "a run trains in one: start it with python -m, and runs beside each other with snakemake --jobs"
+            f"training.processes is {processes}, but on {device} accelerate trains in {chosen.num_processes}; "
+            "set training.device to cpu or cuda, or training.processes to 1"
         )
     return chosen
+
+
+def resolve_processes(training: Mapping[str, Any]) -> int:
+    """The number of processes that share a batch: ``training.processes``, which must be the number that was started.
+
+    It changes bytes (sums get another order), so it is configured and not taken from where the run happens to be.
+    """
+    processes, started = training.get("processes", 1), int(os.environ.get("WORLD_SIZE") or 1)
+    if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
+        raise UserError(f"training.processes is {processes!r}; write a whole number above 0")
+    if started != processes:
+        raise UserError(
+            f"training.processes is {processes}, but {started} were started (WORLD_SIZE). Make them equal: set "
+            f"training.processes to {started} in params.yaml under overrides, or nodes x tasks of this rule in the "
+            f"profile (set-resources) to {processes}"
+        )
+    batch_size = training.get("batch_size", processes)
+    if isinstance(batch_size, int) and batch_size % processes:
+        below = batch_size - batch_size % processes
+        raise UserError(
+            f"training.batch_size is {batch_size}, which {processes} processes (training.processes) cannot share in "
+            f"equal parts; write a multiple of {processes}, such as {below or processes}"
+        )
+    return processes
 
 
 def resolve_device(name: str) -> str:

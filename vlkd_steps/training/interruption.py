@@ -1,10 +1,13 @@
-"""TERM and Ctrl-C: finish the step at hand, keep it, stop. Nothing is computed twice (DESIGN 6)."""
+"""TERM, Ctrl-C and Slurm's warning: finish the step at hand, keep it, stop. Nothing is computed twice (DESIGN 6)."""
 
 import contextlib
 import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+"""USR2 is what submitit has Slurm send before a time limit (``--signal=USR2@seconds``)."""
 
 
 class Interrupted(Exception):
@@ -33,20 +36,28 @@ class StopRequest:
             raise Interrupted(self.signal_number)
 
 
+_outer: StopRequest | None = None
+
+
 @contextlib.contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Note TERM and INT instead of dying by them, for the length of the block (in the main thread)."""
-    request = StopRequest()
+    """Note the `SIGNALS` instead of dying by them, for the length of the block (in the main thread).
+
+    Within another such block it is that block's request: what came before torch was imported is not lost.
+    """
+    global _outer
+    if _outer is not None or threading.current_thread() is not threading.main_thread():
+        yield _outer or StopRequest()  # only the main thread may set handlers; elsewhere nobody asks
+        return
+    request = _outer = StopRequest()
 
     def note(number: int, frame: FrameType | None) -> None:
         request.signal_number = number
 
-    if threading.current_thread() is not threading.main_thread():
-        yield request  # only the main thread may set handlers, so nobody asks
-        return
-    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.signal(number, note) for number in SIGNALS}
     try:
         yield request
     finally:
+        _outer = None
         for number, handler in previous.items():
             signal.signal(number, handler)

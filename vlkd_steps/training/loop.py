@@ -7,11 +7,14 @@ before, so a run that was interrupted ends in the same bytes as one that was not
 On TERM the step at hand is finished and saved, then `Interrupted` is raised: nothing is computed twice. After kill -9
 the run goes on from the last checkpoint. A loss that is not a number ends the run with the batch saved for inspection.
 
+Several processes run this loop in step, each with its rows of a batch (processes.py). The first one alone writes.
+
 Side-cars in the checkpoint folder: ``last.safetensors`` (model, optimizer, progress) every `checkpoint_every` steps
 and at the end; ``best.safetensors`` (model) whenever the dev score rises. The best one is for looking; the last one is
 the result.
 """
 
+import contextlib
 import difflib
 import math
 import time
@@ -28,19 +31,22 @@ from torch import Tensor, nn
 from vlkd_steps import files
 from vlkd_steps.errors import UserError
 from vlkd_steps.step import log
-from vlkd_steps.training import checkpoint
+from vlkd_steps.training import checkpoint, processes
 from vlkd_steps.training.batches import Batch
 from vlkd_steps.training.interruption import StopRequest
 from vlkd_steps.training.seeds import derive
 
 WINDOW = 25  # steps whose mean makes one point of a curve
 QUIET = 5.0  # seconds between two lines of progress
-HARDWARE = ("threads", "precision", "device")  # read by hardware.py
+HARDWARE = ("threads", "precision", "device", "processes")  # read by hardware.py
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a run is optimised. `warmup` is a share of `steps`; a step is one update, of `accumulation` batches."""
+    """How a run is optimised. `warmup` is a share of `steps`; a step is one update, of `accumulation` batches.
+
+    `batch_size` counts the rows of all processes together.
+    """
 
     steps: int
     batch_size: int
@@ -95,6 +101,14 @@ class Recipe:
         return self.learning_rate * (self.steps - step) / max(1.0, self.steps - warm)
 
 
+Tell = Callable[..., None]
+"""Called with an event's name and fields."""
+
+
+def unheard(event: str, **fields: Any) -> None:
+    """Where the events of all processes but the first one go."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a run leaves what it is about: side-cars, name, and who wants to know.
@@ -104,14 +118,14 @@ class Place:
         inspection: file for the batch of a loss that is not a number.
         key: content key, by which a checkpoint is known as this run's own.
         label: begins every line of progress.
-        tell: called with an event's name and fields, for the journal.
+        tell: for the journal.
     """
 
     checkpoints: Path
     inspection: Path
     key: str
     label: str
-    tell: Callable[..., None]
+    tell: Tell
 
 
 def train(
@@ -129,19 +143,23 @@ def train(
 
     Args:
         model: ``model(batch, step)`` returns scalar losses by name; ``task`` is the task's own.
-        batch: the batch of a number, the same at every call; step s takes numbers s * accumulation and following.
-        evaluate: dev metrics of the model as it stands, the first one decides which is best; called in evaluation mode.
+        batch: this process's rows of the batch of a number, the same at every call; step s takes numbers
+            s * accumulation and following.
+        evaluate: dev metrics of the model as it stands, the first one decides which is best; called in evaluation
+            mode, in every process, and equal in all.
         epoch_steps: steps that make one epoch, for the journal.
 
     Raises:
         Interrupted: told to stop; all is saved.
-        UserError: a loss is not a number.
+        UserError: a loss is not a number; processes that found different checkpoints.
     """
     optimizer = adamw(model, recipe)
     last, best = place.checkpoints / "last.safetensors", place.checkpoints / "best.safetensors"
     model.to(accelerator.device)
     progress: dict[str, Any] = {"step": 0, "best": None, "dev": None, "window": {}}
     progress |= checkpoint.load(last, place.key, model, optimizer) or {}
+    processes.check_start(progress["step"], last)
+    rank = [processes.rank()] if processes.rank() else []  # each process draws its own dropout
     bare, (model, optimizer) = model, accelerator.prepare(model, optimizer)
     tell_time = TimeLeft(recipe.steps, progress["step"])
     model.train()
@@ -152,18 +170,21 @@ def train(
         begun = time.perf_counter()
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step) * group["multiplier"]
-        torch.manual_seed(derive(seed, "dropout", step))
+        torch.manual_seed(derive(seed, "dropout", step, *rank))
         values: dict[str, float] = {}
         for number in range(step * recipe.accumulation, done * recipe.accumulation):
-            losses: dict[str, Tensor] = model(batch(number), step)
-            total = torch.stack(list(losses.values())).sum() / recipe.accumulation
-            if not math.isfinite(total.item()):
-                raise not_finite(step, losses, batch(number), place)
-            if evaluation_due and not values:
-                values |= gradient_ratio(losses, bare)
-            accelerator.backward(total)
-            for name, loss in losses.items():
-                values[f"loss/{name}"] = values.get(f"loss/{name}", 0.0) + loss.item() / recipe.accumulation
+            last_one = number == done * recipe.accumulation - 1  # the gradients are averaged with it, not before
+            with contextlib.nullcontext() if last_one else accelerator.no_sync(model):
+                losses: dict[str, Tensor] = model(batch(number), step)
+                each = torch.stack(list(losses.values()))
+                told = dict(zip(losses, processes.mean(each.detach()).tolist(), strict=True))
+                if not math.isfinite(sum(told.values())):
+                    raise not_finite(step, told, each, batch(number), place)
+                if evaluation_due and not values:
+                    values |= gradient_ratio(losses, bare)
+                accelerator.backward(each.sum() / recipe.accumulation)
+            for name, loss in told.items():
+                values[f"loss/{name}"] = values.get(f"loss/{name}", 0.0) + loss / recipe.accumulation
         values["loss"] = sum(value for name, value in values.items() if name.startswith("loss/"))
         values["gradient_norm"] = float(accelerator.clip_grad_norm_(model.parameters(), recipe.clip))
         optimizer.step()
@@ -185,16 +206,19 @@ def train(
             place.tell("evaluation", step=done, set="dev", metrics=metrics)
             if progress["best"] is None or progress["dev"] > progress["best"]:
                 progress["best"] = progress["dev"]
-                checkpoint.save_model(best, bare)
+                if processes.is_main():
+                    checkpoint.save_model(best, bare)
         # Evaluated first, saved then: what a stopped run has measured is not measured again. The request is read once:
         # one that comes after the saving must not end the run before the next saving.
-        stopping = bool(stop)
-        if stopping or done % recipe.checkpoint_every == 0 or done == recipe.steps:
+        stopping = processes.agree(stop)
+        saving = stopping or done % recipe.checkpoint_every == 0 or done == recipe.steps
+        if saving and processes.is_main():
             checkpoint.save(last, place.key, bare, optimizer, progress)
-        if left := tell_time(done):
+        if processes.is_main() and (left := tell_time(done)):
             dev = "" if progress["dev"] is None else f"  dev {progress['dev']:.1f}"
             log.info(f"[{place.label}] step {done}/{recipe.steps}  loss {values['loss']:.3f}{dev}  left {left}")
         if stopping and done < recipe.steps:
+            processes.wait()  # a process that leaves early may end the others, and one of them is still saving
             stop.raise_if_set()
     return bare.eval()
 
@@ -244,30 +268,40 @@ def adamw(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 
 
 def gradient_ratio(losses: Mapping[str, Tensor], model: nn.Module) -> dict[str, float]:
-    """Norm of the distillation terms' gradient over that of the task's: how far a lambda carries on this task."""
+    """Norm of the distillation terms' gradient over that of the task's: how far a lambda carries on this task.
+
+    The gradients are those of the whole batch, averaged over the processes.
+    """
     others = [loss for name, loss in losses.items() if name != "task"]
     if "task" not in losses or not others:
         return {}
     parameters = [p for p in model.parameters() if p.requires_grad]
 
     def norm(loss: Tensor) -> float:
-        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        return math.sqrt(sum(float(g.square().sum()) for g in gradients if g is not None))
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
+        return math.sqrt(sum(float(processes.mean(g).square().sum()) for g in gradients))
 
     return {"gradient_ratio": norm(torch.stack(others).sum()) / max(norm(losses["task"]), 1e-12)}
 
 
-def not_finite(step: int, losses: Mapping[str, Tensor], batch: Batch, place: Place) -> UserError:
-    """The error for a loss that is not a number; saves the batch that caused it."""
-    with files.atomic(place.inspection) as temporary:
-        save_file(
-            {
-                name: tensor.cpu().clone(memory_format=torch.contiguous_format)
-                for name, tensor in batch.tensors().items()
-            },
-            temporary,
-        )
-    values = ", ".join(f"{name} {loss.item():g}" for name, loss in losses.items())
+def not_finite(step: int, told: Mapping[str, float], own: Tensor, batch: Batch, place: Place) -> UserError:
+    """The error for a loss that is not a number; saves the batch that caused it.
+
+    Args:
+        told: the losses, means over the processes.
+        own: those of this process. The first process with such a loss saves its rows.
+    """
+    if processes.first(not math.isfinite(own.sum().item())) == processes.rank():
+        with files.atomic(place.inspection) as temporary:
+            save_file(
+                {
+                    name: tensor.cpu().clone(memory_format=torch.contiguous_format)
+                    for name, tensor in batch.tensors().items()
+                },
+                temporary,
+            )
+    processes.wait()
+    values = ", ".join(f"{name} {loss:g}" for name, loss in told.items())
     return UserError(
         f"[{place.label}] the loss of step {step + 1} is not a finite number ({values}); its batch is kept in "
         f"{place.inspection}. Lower training.learning_rate or the method's lambda0, or look for bad values in features"

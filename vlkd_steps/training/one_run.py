@@ -1,4 +1,7 @@
-"""A training run from its seed to its predictions: student, method, data and teacher put together for the loop."""
+"""A training run from its seed to its predictions: student, method, data and teacher put together for the loop.
+
+Several processes (``training.processes``) do all of it side by side, but the first one alone locks and writes.
+"""
 
 import contextlib
 import importlib
@@ -19,7 +22,7 @@ from vlkd_steps.step import log
 from vlkd_steps.teachers.store import FeatureStore
 from vlkd_steps.tracking import provenance
 from vlkd_steps.tracking.journal import Journal, next_attempt
-from vlkd_steps.training import hardware, loop, predict
+from vlkd_steps.training import hardware, loop, predict, processes
 from vlkd_steps.training.batches import Encoded, order, read_items
 from vlkd_steps.training.interruption import Interrupted, StopRequest, stop_request
 from vlkd_steps.training.seeds import derive
@@ -38,16 +41,19 @@ def train_seeds(config: Mapping[str, Any]) -> int:
     with stop_request() as stop:
         for seed in config["seeds"]:
             place = Workplace.of(config, seed)
-            if place.finished():
+            if processes.decided(place.finished):
                 continue
             try:
-                with place.lock(), recorded(place, accelerator) as journal:
-                    if not place.trained():
-                        train(place, recipe, data, accelerator, stop, journal)
+                with attempt(place, accelerator) as tell:
+                    if not processes.decided(place.trained):
+                        train(place, recipe, data, accelerator, stop, tell)
                     answer(place, data, accelerator, stop)
             except Interrupted as interruption:
-                log.info(f"[{label(place.config)}] {interruption}")
+                if processes.is_main():
+                    log.info(f"[{label(place.config)}] {interruption}")
+                processes.leave()
                 return interruption.exit_status
+    processes.leave()
     return 0
 
 
@@ -80,7 +86,7 @@ def train(
     data: DataSet,
     accelerator: Accelerator,
     stop: StopRequest,
-    journal: Journal,
+    tell: loop.Tell,
 ) -> None:
     """Train one seed and keep its weights in the work folder; the objective's projections are dropped here."""
     config, seed = place.config, place.config["seed"]
@@ -96,14 +102,14 @@ def train(
 
     loop.train(
         model,
-        lambda number: training_set.batch(numbered(number)),
+        lambda number: training_set.batch(numbered(number)[processes.share()]),
         recipe,
         loop.Place(
             checkpoints=place.checkpoints,
             inspection=place.folder / "work" / "nan_batch.safetensors",
             key=place.key,
             label=label(config),
-            tell=journal.append,
+            tell=tell,
         ),
         seed,
         accelerator,
@@ -111,8 +117,10 @@ def train(
         evaluate=evaluate if "dev" in place.sets else None,
         epoch_steps=len(training_set) / (recipe.batch_size * recipe.accumulation),
     )
-    architecture(config).save(student, place.model)
-    place.describe(student_parameters=parameters, precision=precision(accelerator), train_items=len(training_set))
+    if processes.is_main():
+        architecture(config).save(student, place.model)
+        place.describe(student_parameters=parameters, precision=precision(accelerator), train_items=len(training_set))
+    processes.wait()
 
 
 def distillation(
@@ -135,11 +143,27 @@ def distillation(
 def answer(place: Workplace, data: DataSet, accelerator: Accelerator, stop: StopRequest) -> None:
     """Predict every evaluation set that has no predictions yet, with the weights as they were kept."""
     student: nn.Module | None = None
-    for name in place.unpredicted():
-        stop.raise_if_set()
+    for name in place.sets:
+        path = place.predictions(name)
+        if processes.decided(path.is_file):
+            continue
+        if processes.agree(stop):
+            stop.raise_if_set()
         if student is None:
             student = architecture(place.config).load(place.model).to(accelerator.device)
-        predict.write_predictions(student, data.evaluation(name, student), place.predictions(name), accelerator, stop)
+        predict.write_predictions(student, data.evaluation(name, student), path, accelerator, stop)
+
+
+@contextlib.contextmanager
+def attempt(place: Workplace, accelerator: Accelerator) -> Iterator[loop.Tell]:
+    """Hold the run folder and its journal for the length of the block; both are the main process's."""
+    with contextlib.ExitStack() as held:
+        tell: loop.Tell = loop.unheard
+        with processes.together():
+            if processes.is_main():
+                held.enter_context(place.lock())
+                tell = held.enter_context(recorded(place, accelerator)).append
+        yield tell
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from vlkd_steps import files
+from vlkd_steps.training import processes
 from vlkd_steps.training.batches import Encoded
 from vlkd_steps.training.interruption import StopRequest
 
@@ -22,16 +23,16 @@ def logits(student: nn.Module, data: Encoded, index: Tensor, accelerator: Accele
 
 
 def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> float:
-    """Mean soft score of the best answer, in per cent.
+    """Mean soft score of the best answer, in per cent; several processes share the batches.
 
     Entailment: the accuracy. VQA: the official one but for answers outside the vocabulary and the evaluator's
     leave-one-out; good enough to follow a training, the table has the official one.
     """
     total = 0.0
-    for index in by_length(data).split(BATCH):
+    for index in by_length(data).split(BATCH)[processes.share()]:
         best = logits(student, data, index, accelerator).argmax(1, keepdim=True)
         total += data.items.soft_labels(index.to(data.device)).gather(1, best).sum().item()
-    return 100 * total / len(data)
+    return 100 * processes.total(total) / len(data)
 
 
 def by_length(data: Encoded) -> Tensor:
@@ -44,21 +45,35 @@ def write_predictions(
 ) -> None:
     """Write ``instance_id, prediction, answer, probability`` (sigmoid of the class's score) in the split's order.
 
+    Several processes take a batch each, the same batches that one process would take one after the other, so that the
+    same weights give the same bytes. The main process writes.
+
     Raises:
         Interrupted: told to stop; what was predicted lies beside `path` and is not predicted again.
     """
     partial = path.with_suffix(".partial.parquet")
-    done = pl.read_parquet(partial).to_torch() if partial.is_file() else torch.zeros(0, 2, dtype=torch.float64)
+    found = torch.zeros(0, 2, dtype=torch.float64)
+    if processes.is_main() and partial.is_file():
+        found = pl.read_parquet(partial).to_torch()
     places = by_length(data)
-    for index in places[len(done) :].split(BATCH):
-        scores, best = logits(student, data, index, accelerator).max(1)
-        done = torch.cat([done, torch.stack([best.double(), scores.sigmoid().double()], dim=1).cpu()])
-        if stop and len(done) < len(data):
-            with files.atomic(partial) as temporary:
-                pl.DataFrame(done.numpy(), schema=["prediction", "probability"]).write_parquet(temporary)
+    begin = processes.decided(lambda: len(found))
+    for index in places[begin:].split(BATCH * processes.count()):
+        answers = torch.zeros(BATCH, 2, dtype=torch.float64)
+        for own in index.split(BATCH)[processes.share()]:  # one, or none where the last batches do not go round
+            scores, best = logits(student, data, own, accelerator).max(1)
+            answers[: len(own)] = torch.stack([best.double(), scores.sigmoid().double()], dim=1)
+        found = torch.cat([found, processes.gathered(answers)[: len(index)]])
+        begin += len(index)
+        if processes.agree(stop) and begin < len(data):
+            if processes.is_main():
+                with files.atomic(partial) as temporary:
+                    pl.DataFrame(found.numpy(), schema=["prediction", "probability"]).write_parquet(temporary)
+            processes.wait()
             stop.raise_if_set()
-    rows = torch.empty_like(done)
-    rows[places] = done
+    if not processes.is_main():
+        return
+    rows = torch.empty_like(found)
+    rows[places] = found
     classes = rows[:, 0].long().tolist()
     frame = pl.DataFrame(
         {

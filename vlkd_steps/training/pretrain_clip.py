@@ -3,6 +3,8 @@
 The optimiser is CLIP's: AdamW (0.9, 0.98), weight decay on matrices only, linear warm-up, cosine decay to zero, the
 logit scale kept at or below 100 (Radford et al. 2021). Every *leg* of ``checkpoint_every`` steps draws its pairs from a
 seed of its own, so that a killed run goes on from its last checkpoint with the very batches it would have seen.
+
+Several processes share a batch and contrast its rows with all of them; the first process alone writes.
 """
 
 import math
@@ -15,14 +17,31 @@ from typing import Any
 import open_clip
 import torch
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from vlkd_steps import files, layout, step
 from vlkd_steps.teachers import clip, corpus, zero_shot
-from vlkd_steps.training import checkpoint, hardware
+from vlkd_steps.training import batch_norm, checkpoint, hardware, processes
 from vlkd_steps.training.interruption import Interrupted, stop_request
 from vlkd_steps.training.seeds import derive
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
+
+
+class Contrast(nn.Module):
+    """An open_clip model with its loss over the rows of all processes, as one module that accelerate can wrap."""
+
+    def __init__(self, clip_model: nn.Module) -> None:
+        super().__init__()
+        self.clip = clip_model
+        self.loss = open_clip.ClipLoss()
+
+    def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
+        image_features = self.clip.encode_image(images, normalize=True)  # type: ignore[operator]
+        text_features = self.clip.encode_text(tokens, normalize=True)  # type: ignore[operator]
+        scale = self.clip.logit_scale.exp()  # type: ignore[operator]
+        # Not its own gathering, which averages the gradient once too often or leans on a deprecated part of torch.
+        return self.loss(processes.gathered(image_features), processes.gathered(text_features), scale)
 
 
 def pretrain(config: Mapping[str, Any]) -> None:
@@ -32,55 +51,64 @@ def pretrain(config: Mapping[str, Any]) -> None:
         config: ``name, model`` and ``pretrain``: ``corpus`` and ``split`` of a data set of captions, or
             ``stream: scenes`` with ``single_object_legs``; ``init``, a teacher to start from; ``seed, steps,
             batch_size, learning_rate, warmup`` (a share of the steps), ``weight_decay, checkpoint_every,
-            evaluate_every, threads, device`` and the ``dtype`` of the written weights.
+            evaluate_every, threads, device, processes`` and the ``dtype`` of the written weights.
 
     Raises:
         UserError: see `clip.create` and `corpus.open_corpus`.
         SystemExit: told to stop, after saving (143 for TERM).
     """
     recipe = config["pretrain"]
-    device = hardware.accelerator({**recipe, "precision": "fp32"}).device
+    accelerator = hardware.accelerator({**recipe, "precision": "fp32"})
+    device = accelerator.device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe["seed"], "initial weights"))
         model, transform = clip.create(config["model"], initial_weights(recipe.get("init")))
+    batch_norm.share(model)
     model.to(device, memory_format=torch.channels_last).train()
     tokenizer, pairs = clip.tokenizer(config["model"]), corpus.open_corpus(recipe, transform)
-    loss_of = open_clip.ClipLoss()
     optimizer = torch.optim.AdamW(
         parameter_groups(model, recipe["weight_decay"]), lr=recipe["learning_rate"], betas=(0.9, 0.98), eps=1e-6
     )
     folder, leg_length, steps = layout.model(config["name"]), recipe["checkpoint_every"], recipe["steps"]
     kept, key = folder / "work" / "last.safetensors", files.digest(dict(config))
     state = checkpoint.load(kept, key, model, optimizer) or {"done": 0, "curve": []}
+    processes.check_start(state["done"], kept)
+    contrast = accelerator.prepare(Contrast(model))
+    stopping = False
     progress = Progress(config["name"], steps, state["done"])
     with stop_request() as stop:
         while state["done"] < steps:
             leg, into = divmod(state["done"], leg_length)
-            batches = pairs.batches(leg, derive(recipe["seed"], "pairs", leg), recipe["batch_size"])
+            seed = derive(recipe["seed"], "pairs", leg)
+            batches = pairs.batches(leg, seed, recipe["batch_size"], processes.share())
             for images, captions in islice(batches, into, min(leg_length, steps - leg * leg_length)):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(state["done"], recipe)
-                image_features = model.encode_image(images.to(device), normalize=True)
-                text_features = model.encode_text(tokenizer(captions).to(device), normalize=True)
-                loss = loss_of(image_features, text_features, model.logit_scale.exp())
+                loss = contrast(images.to(device), tokenizer(captions).to(device))
                 optimizer.zero_grad()
-                loss.backward()
+                accelerator.backward(loss)
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
                 with torch.no_grad():
                     model.logit_scale.clamp_(0, math.log(100))
                 state["done"] += 1
                 if state["done"] % recipe["evaluate_every"] == 0 or state["done"] == steps:
-                    measured = zero_shot.scenes_accuracy(model, tokenizer) if recipe.get("stream") else {}
+                    named = recipe.get("stream") and processes.is_main()
+                    measured = zero_shot.scenes_accuracy(model, tokenizer) if named else {}
                     state["curve"].append({"step": state["done"], "loss": round(loss.item(), 4), **measured})
-                progress.tell(state, loss)
-                if stop:
+                if processes.is_main():
+                    progress.tell(state, loss)
+                if stopping := processes.agree(stop):
                     break
-            checkpoint.save(kept, key, model, optimizer, state)
-            if stop:
+            if processes.is_main():
+                checkpoint.save(kept, key, model, optimizer, state)
+            if stopping:
+                processes.leave()
                 raise SystemExit(Interrupted(stop.signal_number).exit_status)
-    write(folder, model, config, state["curve"])
-    kept.unlink()
+    if processes.is_main():
+        write(folder, model, config, state["curve"])
+        kept.unlink()
+    processes.leave()
 
 
 def initial_weights(init: str | None) -> str | None:

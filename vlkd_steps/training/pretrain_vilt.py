@@ -2,9 +2,11 @@
 
 The corpus is a data set of captions whose instances `prepare` has written. Each step shows every pair of the batch
 twice: its caption with masked words beside its image (MLM), and its caption beside its own or, for a share of the
-pairs, another item's image (ITM). Writes a folder for `ViltModel.from_pretrained`, its curve, and the weights last.
+pairs, another item's image (ITM). Writes a folder for `ViltModel.from_pretrained`, its curve, and the weights last; of
+several processes the first one alone writes.
 """
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from vlkd_steps import files, layout
 from vlkd_steps.errors import UserError
 from vlkd_steps.students import vilt
 from vlkd_steps.tracking.journal import Journal, curves, read
-from vlkd_steps.training import hardware, loop
+from vlkd_steps.training import hardware, loop, processes
 from vlkd_steps.training.batches import Batch, Encoded, order, read_items
 from vlkd_steps.training.interruption import Interrupted, stop_request
 from vlkd_steps.training.seeds import derive
@@ -32,13 +34,12 @@ class MaskedLanguageAndMatching(nn.Module):
 
     Args:
         student: its classifier head is not used.
-        seed: what is masked and mismatched at a step is a function of (seed, step).
     """
 
-    def __init__(self, student: vilt.ViltStudent, mask_rate: float, mismatched: float, seed: int) -> None:
+    def __init__(self, student: vilt.ViltStudent) -> None:
         super().__init__()
         config = student.vilt.config
-        self.student, self.mask_rate, self.mismatched, self.seed = student, mask_rate, mismatched, seed
+        self.student = student
         self.transform = nn.Sequential(
             nn.Linear(config.hidden_size, config.hidden_size), nn.GELU(), nn.LayerNorm(config.hidden_size, eps=1e-12)
         )
@@ -46,28 +47,58 @@ class MaskedLanguageAndMatching(nn.Module):
         self.matching = nn.Linear(config.hidden_size, 2)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(derive(self.seed, "masks", step))
-        masked, words = self.mask_words(batch.tokens.cpu(), batch.mask.cpu(), generator)
-        images, matches = self.swap_images(batch, generator)
-        device = batch.tokens.device
+        """The losses of a batch that `Exercises` made."""
+        words, matches, hidden = batch.extra["words"], batch.extra["matches"], batch.extra["hidden"]
         # Both tasks in one pass: one large batch costs less than two small ones.
-        output = self.student(
-            torch.cat([batch.images, images]),
-            torch.cat([masked.to(device), batch.tokens]),
-            torch.cat([batch.mask, batch.mask]),
-        )
+        output = self.student(batch.images, batch.tokens, batch.mask)
         here = words != IGNORED
-        states = self.transform(output.text[: len(words)][here.to(device)])
+        states = self.transform(output.text[: len(words)][here])
         table = self.student.vilt.embeddings.text_embeddings.word_embeddings.weight
         # With tied embeddings, as BERT and ViLT; a batch without a masked word gives 0, not NaN.
         scores = functional.linear(states, table, self.word_bias)
-        mlm = functional.cross_entropy(scores, words[here].to(device), reduction="sum") / here.sum().clamp(min=1)
-        itm = functional.cross_entropy(self.matching(output.pooled[len(words) :]), matches.to(device))
+        mlm = functional.cross_entropy(scores, words[here], reduction="sum") / hidden[0]
+        itm = functional.cross_entropy(self.matching(output.pooled[len(words) :]), matches)
         return {"mlm": mlm, "itm": itm}
+
+
+class Exercises:
+    """The batches of the pre-training: every pair twice, once with masked words and once with a right or wrong image.
+
+    What is masked and mismatched at a step is a function of (seed, step) and drawn for the whole batch, of which each
+    process then takes its rows. The images and tokens of a batch are those of its B pairs for MLM, then for ITM. Its
+    extras are ``words``, int64 [B, T], to be predicted (`IGNORED` elsewhere); ``matches``, int64 [B], 1 or 0; and
+    ``hidden``, float32 [B], in every row the number of words to predict in the whole batch, a process's mean share:
+    divided by it, the processes' sums have as their mean the mean over all words.
+    """
+
+    def __init__(self, data: Encoded, mask_rate: float, mismatched: float, seed: int) -> None:
+        self.data, self.mask_rate, self.mismatched, self.seed = data, mask_rate, mismatched, seed
+
+    def batch(self, index: Tensor, step: int) -> Batch:
+        """This process's rows of the exercises about the items at `index`, int64 [whole batch]."""
+        index = index.to(self.data.device)
+        generator = torch.Generator().manual_seed(derive(self.seed, "masks", step))
+        images, texts = self.data.items.image_rows[index], self.data.items.text_rows[index]
+        tokens, mask = self.data.text(texts)
+        masked, words = self.mask_words(tokens.cpu(), mask.cpu(), generator)
+        shown, matches = self.swap_images(images, texts, generator)
+        hidden = float((words != IGNORED).sum().clamp(min=1)) / processes.count()
+        own = processes.share()
+        images = torch.cat([images[own], shown[own]])
+        extra = {"words": words[own], "matches": matches[own], "hidden": torch.full((len(words[own]),), hidden)}
+        return Batch(
+            images=self.data.pixels(images),
+            tokens=torch.cat([masked.to(tokens.device)[own], tokens[own]]),
+            mask=torch.cat([mask[own], mask[own]]),
+            labels=self.data.items.soft_labels(index[own]),
+            image_rows=images,
+            text_rows=texts[own].repeat(2),
+            extra={name: value.to(tokens.device) for name, value in extra.items()},
+        )
 
     def mask_words(self, tokens: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """BERT's masking of int64 [B, T]: the changed tokens, and the words to predict (`IGNORED` elsewhere)."""
-        tokenizer = self.student.tokenizer
+        tokenizer = self.data.tokenizer
         special = torch.tensor(tokenizer.all_special_ids)
         chosen = (torch.rand(tokens.shape, generator=generator) < self.mask_rate) & mask.bool()
         chosen &= ~torch.isin(tokens, special)
@@ -77,13 +108,11 @@ class MaskedLanguageAndMatching(nn.Module):
         changed = torch.where(chosen & (kind >= 0.8) & (kind < 0.9), others, changed)
         return changed, torch.where(chosen, tokens, IGNORED)
 
-    def swap_images(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images of which a share are the next item's, and whether each still matches its caption (1) or not (0)."""
-        swap = torch.rand(len(batch.images), generator=generator) < self.mismatched
-        other = batch.image_rows.roll(1).cpu() != batch.image_rows.cpu()
-        swap &= other & (batch.text_rows.roll(1).cpu() != batch.text_rows.cpu())
-        images = torch.where(swap.to(batch.images.device)[:, None, None, None], batch.images.roll(1, 0), batch.images)
-        return images, (~swap).long()
+    def swap_images(self, images: Tensor, texts: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Rows of images, [B], a share of them the next item's; and whether each still matches its text (1) or not."""
+        swap = (torch.rand(len(images), generator=generator) < self.mismatched).to(images.device)
+        swap &= (images.roll(1) != images) & (texts.roll(1) != texts)
+        return torch.where(swap, images.roll(1), images), (~swap).long()
 
 
 def pretrain(config: Mapping[str, Any]) -> None:
@@ -111,19 +140,29 @@ def pretrain(config: Mapping[str, Any]) -> None:
     data = Encoded(items, student.tokenizer, student.max_tokens, student.image_size).to(accelerator.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "pre-training heads"))
-        model = MaskedLanguageAndMatching(student, settings["mask_rate"], settings["mismatched"], seed)
+        model = MaskedLanguageAndMatching(student)
+    exercises = Exercises(data, settings["mask_rate"], settings["mismatched"], seed)
     numbered = order(len(data), recipe.batch_size, seed)
     folder = layout.model(name)
     work = folder / "work"
     key = files.digest([config, files.sha256(corpus)])
     history = work / f"{key[:16]}.jsonl"
-    with stop_request() as stop, Journal(history) as journal:
-        place = loop.Place(work, work / "nan_batch.safetensors", key, f"pretrain {name}", journal.append)
+
+    def batch(number: int) -> Batch:
+        return exercises.batch(numbered(number), number // recipe.accumulation)
+
+    with stop_request() as stop, contextlib.ExitStack() as held:
+        tell = held.enter_context(Journal(history)).append if processes.is_main() else loop.unheard
+        place = loop.Place(work, work / "nan_batch.safetensors", key, f"pretrain {name}", tell)
         try:
-            loop.train(model, lambda n: data.batch(numbered(n)), recipe, place, seed, accelerator, stop)
+            loop.train(model, batch, recipe, place, seed, accelerator, stop)
         except Interrupted as interruption:
+            processes.leave()
             raise SystemExit(interruption.exit_status) from interruption
-    write(student, folder, {name: points for name, points in curves(read(history)).items() if name.startswith("loss")})
+    if processes.is_main():
+        course = curves(read(history))
+        write(student, folder, {name: points for name, points in course.items() if name.startswith("loss")})
+    processes.leave()
 
 
 def write(student: vilt.ViltStudent, folder: Path, curve: Mapping[str, Mapping[int, float]]) -> None:
