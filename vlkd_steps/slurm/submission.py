@@ -129,7 +129,7 @@ class Submission:
         self.save()
 
     def forget(self) -> None:
-        """After success: the logs stay, what was needed to find the jobs again goes, as do jobs without any work left."""
+        """After success: logs stay; what was needed to find the jobs again goes, and jobs that have no work left."""
         cancel([record.job_id for record in self.records.values() if self.result(record) is None])
         self.file.unlink(missing_ok=True)
         for path in self.folder.glob("*.pkl"):

@@ -1,0 +1,60 @@
+"""A real one-node cluster, and a project on it whose data, splits and features are made. No sbatch is mocked."""
+
+import fcntl
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
+from own_data import PARAMS, start
+from pipeline_project import Project, checkout
+
+
+@pytest.fixture(scope="session")
+def cluster(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment that names the cluster; the last test process that used it takes it down."""
+    shared = tmp_path_factory.getbasetemp().parent
+    folder = shared / "slurm"
+    environment = {"VLKD_CLUSTER": str(folder), "VLKD_CLUSTER_CPUS": "8"}
+    script = str(root / "scripts/slurm_dev_cluster")
+    with (shared / "slurm.users").open("a") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        started = subprocess.run([script, "up"], env={**os.environ, **environment}, capture_output=True, text=True)
+        if started.returncode:
+            pytest.skip(f"NO SLURM HERE, so nothing of tests/slurm is tested: {started.stderr.strip()}")
+        exported = re.fullmatch(r"export SLURM_CONF=(\S+) PATH=(\S+):\$PATH\n", started.stdout)
+        assert exported, started.stdout
+        names = {"SLURM_CONF": exported[1], "PATH": f"{exported[2]}:{os.environ['PATH']}"}
+        previous = {name: os.environ.get(name) for name in names}
+        os.environ.update(names)
+        yield names
+        for name, value in previous.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+        fcntl.flock(users, fcntl.LOCK_UN)
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another test process is at it
+        subprocess.run([script, "down"], env={**os.environ, **environment, **names}, check=True)
+
+
+@pytest.fixture(scope="session")
+def prepared(cluster: dict[str, str], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Data, splits and features, and nothing trained."""
+    project = checkout(root, tmp_path_factory.mktemp("prepared") / "project")
+    (project.folder / "profiles/slurm/config.yaml").write_text(
+        (root / "profiles/slurm_dev/config.yaml").read_text(encoding="utf-8")
+    )
+    start(project, {**PARAMS, "grid": {**PARAMS["grid"], "seed": [1, 2]}})
+    project.snakemake("--", "all_split", "all_extract")
+    return project
+
+
+@pytest.fixture
+def project(prepared: Project, tmp_path: Path) -> Project:
+    return prepared.copy(tmp_path / "project")

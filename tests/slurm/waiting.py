@@ -1,0 +1,92 @@
+"""A waiter to watch, and what the cluster says of its jobs."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pipeline_project import Project
+
+
+class Waiter:
+    """A `distill` step that waits for Slurm, started in a project."""
+
+    def __init__(self, project: Project, config: dict[str, Any], **resources: object) -> None:
+        self.project = project
+        self.output = project.folder / "waiter.txt"
+        place = {"launcher": "slurm", "slurm_partition": "normal", "runtime": 5, "mem_mb": 500, "poll": 1, **resources}
+        environment = {f"VLKD_{name.upper()}": str(value) for name, value in place.items()}
+        command = [sys.executable, "-m", "vlkd_steps.distill", "--config", json.dumps(config)]
+        with self.output.open("a") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=project.folder,
+                env=project.environment() | environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def until(self, happened: Callable[[], object], what: str, seconds: float = 120) -> None:
+        limit = time.monotonic() + seconds
+        while not happened():
+            assert self.process.poll() is None, f"ended before {what}:\n{self.said}"
+            assert time.monotonic() < limit, f"not after {seconds} s: {what}\n{self.said}"
+            time.sleep(0.1)
+
+    def ends(self, seconds: float = 240) -> int:
+        """Wait for the end; returns the status. A requeued job is not kept waiting for its two minutes."""
+        limit = time.monotonic() + seconds
+        while self.process.poll() is None:
+            assert time.monotonic() < limit, f"did not end in {seconds} s:\n{self.said}"
+            start_requeued()
+            time.sleep(0.3)
+        return self.process.returncode
+
+
+def start_requeued() -> None:
+    """End the wait that Slurm gives every requeued job (ANCHORS 35)."""
+    shown = subprocess.run(["squeue", "--noheader", "--array", "--format=%i|%r"], capture_output=True, text=True).stdout
+    for line in shown.splitlines():
+        job_id, _, reason = line.partition("|")
+        if reason == "BeginTime":
+            subprocess.run(["scontrol", "update", f"JobId={job_id}", "StartTime=now"], capture_output=True)
+
+
+def jobs(project: Project) -> dict[str, str]:
+    """Job ids by part, as job.json has them."""
+    found: dict[str, str] = {}
+    for path in (project.folder / "jobs").glob("*/*/job.json"):
+        parts = json.loads(path.read_text())["parts"]
+        found |= {f"{path.parent.name} {name}": record["job_id"] for name, record in parts.items()}
+    return found
+
+
+def state(job_id: str) -> str:
+    """As squeue has it; ended jobs too."""
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={job_id}", "--format=%T"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+def submitted() -> set[str]:
+    """Every job of the pipeline's own launcher that the controller remembers."""
+    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%j|%Z"]
+    lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    return {line for line in lines if line.split("|")[1].startswith("vlkd-")}
+
+
+def configuration(project: Project, variant: str = "finetune", **training: object) -> dict[str, Any]:
+    """What Snakemake would give the distill step of this variant, with other training settings."""
+    code = (
+        "import json; from vlkd_steps import composition, jobs; c = composition.compose(); "
+        f"print(json.dumps(jobs.distill(c, 'mine', 'vilt_scenes', {variant!r}, '20')))"
+    )
+    config = json.loads(project.run(sys.executable, "-c", code).splitlines()[-1])
+    config["training"] |= training
+    return config
