@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from vlkd_steps import extract, layout
+from vlkd_steps.errors import UserError
 from vlkd_steps.teachers import clip
 from vlkd_steps.teachers.store import FeatureStore
+from vlkd_steps.training.interruption import stop_request
 
 
 @pytest.fixture
@@ -68,3 +73,71 @@ def test_mistakes_end_in_one_message(config, capsys) -> None:
     config["dataset"]["name"] = "absent"
     assert run(config) == 2
     assert "data/instances/absent.parquet is missing; prepare the data set first" in capsys.readouterr().err
+
+
+def test_two_processes_share_one_extraction(config, root) -> None:
+    config["teacher"] |= {"shard_size": 1, "splits": ["learn", "test"]}
+    command = [sys.executable, "-m", "vlkd_steps.extract", "--config", json.dumps(config)]
+    both = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(root)}) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    store = FeatureStore.open(layout.features("tiny", "toy"))
+    store.verify()
+    assert len(store.shards) == 4 + 3 * 4 + 9
+    assert sorted(path.name for path in store.folder.iterdir()) == [store.key[:16], "manifest.json", "provenance.json"]
+    assert not Path("jobs").exists()
+
+
+def test_a_late_worker_of_a_finished_round_loads_no_teacher(config, root) -> None:
+    assert extract.work({**config, "round": "r"}) == 0
+    code = "import sys, json; from vlkd_steps import extract; assert extract.work(json.loads(sys.argv[1])) == 0;"
+    code += "assert 'torch' not in sys.modules"
+    late = json.dumps({**config, "round": "r"})
+    subprocess.run([sys.executable, "-c", code, late], check=True, env={**os.environ, "PYTHONPATH": str(root)})
+
+
+def test_told_to_stop(config) -> None:
+    with stop_request() as stop:
+        stop.signal_number = 12
+        assert run(config) == 140
+    assert not layout.features_manifest("tiny", "toy").exists()
+
+
+def test_a_manifest_that_snakemake_deleted_is_put_back(config) -> None:
+    """The workers of a killed waiter had finished before the step was started again."""
+    assert run(config) == 0
+    manifest = layout.features_manifest("tiny", "toy")
+    content = manifest.read_bytes()
+    manifest.unlink()
+    extract.publish(manifest.parent)
+    assert manifest.read_bytes() == content
+
+
+def test_an_extraction_that_ended_without_a_manifest_is_a_mistake(config) -> None:
+    with pytest.raises(UserError, match=r"features/tiny/toy/manifest.json is not there: its workers were lost; start"):
+        extract.publish(layout.features("tiny", "toy"))
+
+
+def test_a_round_outlives_a_killed_waiter_and_no_ended_one(config, monkeypatch) -> None:
+    submission = layout.submission("extract", "tiny", "toy")
+    assert extract.begin_round(submission, "k" * 64) == extract.begin_round(submission, "k" * 64)
+    assert extract.begin_round(submission, "k" * 64) != extract.begin_round(submission, "l" * 64)
+    extract.end_round(submission)
+    assert not submission.exists()
+    monkeypatch.setenv("VLKD_LAUNCHER", "nowhere")
+    assert run(config) == 2
+    assert not submission.exists()
+
+
+def test_a_waiter_stays_small(config, root) -> None:
+    """Hundreds wait at once on a login node: at most 80 MB each (here all that is done beside submitting)."""
+    code = """if True:
+        import json, sys
+        from vlkd_steps import extract, layout
+        config = json.loads(sys.argv[1])
+        extract.begin_round(layout.submission("extract", "tiny", "toy"), extract.job_key(config))
+        assert not {"torch", "polars", "numpy"} & set(sys.modules)
+        print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+    """
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    told = subprocess.run([sys.executable, "-c", code, json.dumps(config)], env=environment, stdout=subprocess.PIPE)
+    assert 0 < int(told.stdout) < 80_000
