@@ -76,12 +76,17 @@ def tracking_uri(given: str | None = None) -> str:
                 "from the journals wherever it is missing (MLFLOW_TRACKING_URI names another place)",
                 file_system.of(Path.cwd()).kind, database(uri),
             )  # fmt: skip
+    check_uri(uri)
+    return uri
+
+
+def check_uri(uri: str) -> None:
+    """Refuse a folder: raises UserError."""
     if urlparse(uri).scheme in ("", "file"):
         raise UserError(
             f"MLflow does not write to folders any more, and the tracking address is {uri!r}; give --tracking-uri (or "
             f"MLFLOW_TRACKING_URI) as sqlite:///FILE.db or http://HOST:PORT, or leave it out: {DEFAULT_URI}"
         )
-    return uri
 
 
 def default_uri(project: Path) -> str:

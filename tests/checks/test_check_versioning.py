@@ -1,0 +1,54 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vlkd_steps.checks import versioning
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    subprocess.run(["git", "init", "-q"], check=True)
+    dvc("init", "-q")
+    return tmp_path
+
+
+def dvc(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", *arguments], check=True, capture_output=True)
+
+
+def test_a_remote_and_its_default(repository: Path) -> None:
+    _, remote, _ = versioning.check(repository)
+    assert (remote.level, remote.remedy) == ("warn", "dvc remote add --default NAME URL")
+    config = repository / ".dvc" / "config"
+    config.write_text("['remote \"store\"']\n    url = https://ada:secret@example.org/store\n")
+    _, remote, _ = versioning.check(repository)
+    assert remote.line() == "  warn  remote           store, but none is the default; dvc remote default store"
+    dvc("remote", "default", "store")
+    _, remote, _ = versioning.check(repository)
+    assert (remote.level, remote.found) == ("ok", "store (https://example.org/store)")
+    config.write_text("[core]\n    remote = gone\n")
+    assert versioning.check(repository)[1].level == "fail"
+    config.write_text("[core]\n    no_such_key = 1\n")
+    assert versioning.check(repository)[0].level == "fail"
+
+
+def test_how_the_cache_is_linked(repository: Path) -> None:
+    dvc("config", "cache.type", "hardlink,copy")
+    assert versioning.check(repository)[2].found.endswith("linked by hardlink")
+    dvc("config", "cache.type", "reflink,copy")
+    found = versioning.check(repository)[2].found
+    assert found.endswith("linked by reflink") or "linked by copy: every file takes its space twice" in found
+    dvc("config", "cache.dir", "/dev/shm/vlkd-no-such-cache")  # another file system: it can only be copied
+    dvc("config", "cache.type", "hardlink")
+    if Path("/dev/shm").is_dir():
+        assert versioning.check(repository)[2].level == "fail"
+    assert not Path("/dev/shm/vlkd-no-such-cache").exists()
+
+
+def test_no_repository(tmp_path: Path) -> None:
+    assert versioning.check(tmp_path)[0].remedy == "dvc init"

@@ -1,0 +1,35 @@
+"""Asking another program, for a limited time."""
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a program said; `status` None where it did not end in time, or could not be started."""
+
+    status: int | None
+    out: str
+    err: str
+
+    @property
+    def words(self) -> str:
+        """Its last line, the errors' first: what it says for itself."""
+        lines = [line.strip() for line in (self.err or self.out).splitlines() if line.strip()]
+        return lines[-1] if lines else "it said nothing"
+
+
+def ask(command: Sequence[str], seconds: float) -> Answer:
+    """Run a command; it is ended after `seconds`."""
+    try:
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired as late:
+        return Answer(None, _text(late.stdout), _text(late.stderr))
+    except OSError as error:
+        return Answer(None, "", str(error))
+    return Answer(done.returncode, _text(done.stdout), _text(done.stderr))
+
+
+def _text(content: bytes | None) -> str:
+    return (content or b"").decode(errors="replace")

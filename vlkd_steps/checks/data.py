@@ -1,0 +1,111 @@
+"""The experiment of params.yaml: whether it composes, and whether its data are here or can be had."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps import composition, jobs, layout
+from vlkd_steps.checks.finding import Finding, fail, ok, warn
+from vlkd_steps.errors import UserError
+from vlkd_steps.sources import manifest
+
+GIB = 1 << 30
+LOOKED_AT = 1000  # files of a source whose presence is checked, spread over all of them
+
+
+def check() -> list[Finding]:
+    """The experiment, its sources, its data sets, and the weights that are made elsewhere."""
+    try:
+        composed = composition.compose()
+    except UserError as mistake:
+        return [fail("experiment", str(mistake), "correct params.yaml; `snakemake -n` says the same")]
+    found = [ok("experiment", f"{composed['experiment']}: {len(jobs.runs(composed))} runs, composes")]
+    found += [source(composed["sources"][name]) for name in composed["artifacts"]["source"]]
+    datasets = [*composed["grid"]["dataset"], *composed["artifacts"]["corpus"]]
+    return found + [dataset(composed, name) for name in datasets]
+
+
+def source(conf: Mapping[str, Any]) -> Finding:
+    """A source that was downloaded, or how it will be."""
+    name, subject = conf["name"], _subject(conf)
+    if not layout.raw_manifest(name).is_file():
+        return _to_come(conf)
+    try:
+        files = sorted(manifest.read(name))
+    except UserError as mistake:
+        return fail(subject, str(mistake), f"delete {layout.raw(name)} to have it made again")
+    sample = files[:: len(files) // LOOKED_AT + 1]
+    gone = [each for each in sample if not (layout.raw(name) / each).is_file()]
+    if gone:
+        again = f"delete {layout.raw_manifest(name)} and run snakemake to download again, or: dvc checkout"
+        return fail(subject, f"{len(gone)} of {len(sample)} files looked at are gone, such as {gone[0]}", again)
+    return ok(subject, f"download complete, {len(files)} files in {layout.raw(name)}")
+
+
+def dataset(composed: Mapping[str, Any], name: str) -> Finding:
+    """A data set as `prepare` and `split` left it."""
+    if not (layout.instances(name).is_file() and layout.labels(name).is_file()):
+        return ok(name, f"not prepared yet; the next run makes it from {composed['datasets'][name]['source']}")
+    if name in composed["artifacts"]["corpus"]:
+        return ok(name, "prepared, as a corpus")
+    grid = composed["grid"]
+    splits = [layout.train_split(name, shot, seed) for shot in grid["shot"] for seed in grid["seed"]]
+    splits += [layout.eval_split(name, each) for each in composed["datasets"][name]["evaluation_sets"]]
+    there = sum(path.is_file() for path in splits)
+    return ok(
+        name,
+        f"prepared, {there} of {len(splits)} splits cut"
+        + ("" if there == len(splits) else "; the next run cuts the others"),
+    )
+
+
+def _subject(conf: Mapping[str, Any]) -> str:
+    """A source and a data set may have one name."""
+    return f"{conf['name']} (source)"
+
+
+def _to_come(conf: Mapping[str, Any]) -> Finding:
+    subject, kind = _subject(conf), conf["kind"]
+    if kind == "local":
+        return _own(conf)
+    if kind == "scenes":
+        return ok(subject, "not drawn yet; the next run draws it, nothing is downloaded")
+    if kind == "pypi":
+        return ok(subject, f"not here yet; the next run gets {conf['package']} {conf['version']} by pip")
+    if kind == "http":
+        return _from_the_web(conf)
+    return fail(
+        subject, f"its kind is {kind!r}, which does not exist", f"correct kind in conf/source/{conf['name']}.yaml"
+    )
+
+
+def _own(conf: Mapping[str, Any]) -> Finding:
+    """Data that the user signs up for, or has."""
+    from vlkd_steps.sources import local
+
+    try:
+        number = len(local.chosen(conf))
+    except UserError as mistake:
+        where = Path(conf["path"])
+        wanted = ", ".join(conf.get("files", [])) or "its files"
+        return fail(_subject(conf), str(mistake), f"put {wanted} into {where} (docs/own_data.md)")
+    return ok(_subject(conf), f"{number} files in {conf['path']}; the next run copies them")
+
+
+def _from_the_web(conf: Mapping[str, Any]) -> Finding:
+    name, subject = conf["name"], _subject(conf)
+    hosts = sorted({item["url"].split("/")[2] for item in conf["files"]})
+    told = f"not here yet; the next run downloads {len(conf['files'])} files from {', '.join(hosts)}"
+    arriving = layout.raw(name).parent / ".downloads" / name
+    if arriving.is_dir() and (size := sum(path.stat().st_size for path in arriving.rglob("*") if path.is_file())):
+        told += f", going on after {size / GIB:.2f} GiB"
+    wanted = sum(item.get("bytes") or 0 for item in conf["files"])
+    free = shutil.disk_usage(Path.cwd()).free
+    if wanted > free:
+        return fail(subject, f"{told}: {wanted / GIB:.1f} GiB, {free / GIB:.1f} GiB are free", "make room")
+    if free < conf.get("limit_gib", 0) * GIB:
+        return warn(
+            subject, f"{told}; up to {conf['limit_gib']} GiB unpacked, {free / GIB:.1f} GiB are free", "make room"
+        )
+    return ok(subject, told)

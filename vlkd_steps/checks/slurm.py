@@ -1,0 +1,115 @@
+"""Why a cluster is not usable, in a second: asks Slurm's own commands, side by side and for a limited time.
+
+What can be known is judged from the answers; ``sbatch --test-only``, which submits nothing, has the last word.
+"""
+
+import getpass
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from vlkd_steps import file_system
+from vlkd_steps.checks import cluster
+from vlkd_steps.checks.cluster import Partition
+from vlkd_steps.checks.command import Answer, ask
+from vlkd_steps.checks.finding import Finding, fail, ok, warn
+from vlkd_steps.checks.judgement import default, judge
+from vlkd_steps.checks.profile import Asked, Profile
+from vlkd_steps.errors import UserError
+
+COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "sinfo")
+ON_LOGIN_NODE = (
+    'run this on a login node of the cluster, or try a cluster of one: eval "$(scripts/slurm_dev_cluster up)"'
+)
+AGAIN = "it is down or busy; ask longer: --wait 10"
+
+
+def check(profile: Profile, seconds: float) -> list[Finding]:
+    """Everything about Slurm that the profile needs; `seconds`: how long each command may take."""
+    if not profile.needs_slurm:
+        return [ok("slurm", f"not needed by {profile.path}")]
+    missing = [name for name in COMMANDS if shutil.which(name) is None]
+    if missing:
+        return [fail("commands", f"no {', '.join(missing)} on PATH", ON_LOGIN_NODE)]
+    if (silent := controller(seconds)) is not None:
+        return [silent]
+    try:
+        asks = profile.asks()
+    except UserError as mistake:
+        return [fail("profile", str(mistake), "correct it there")]
+    commands = [
+        cluster.SINFO,
+        cluster.PARTITIONS,
+        cluster.CONFIGURATION,
+        [*cluster.ACCOUNTS, f"user={getpass.getuser()}"],
+    ]
+    tests = [["sbatch", "--test-only", *asked.options(), "--output=/dev/null", "--wrap=true"] for asked in asks]
+    with ThreadPoolExecutor(len(commands) + len(tests)) as pool:
+        nodes, partitions, configuration, accounts, *tried = pool.map(lambda each: ask(each, seconds), commands + tests)
+    for answer, command in ((nodes, cluster.SINFO), (partitions, cluster.PARTITIONS)):
+        if answer.status != 0:
+            return [fail("controller", f"{command[0]} gave no answer in {seconds:g} s ({answer.words})", AGAIN)]
+    known, settings = cluster.partitions(partitions.out, nodes.out), cluster.configuration(configuration.out)
+    members = cluster.accounts(accounts.out) if accounts.status == 0 else None
+    enforced = "associations" in settings.get("AccountingStorageEnforce", "")
+    version = settings.get("SLURM_VERSION", "of unknown version")
+    found = [ok("controller", f"cluster {settings.get('ClusterName', 'without a name')}, Slurm {version}")]
+    found += accounting(settings, accounts, profile, asks)
+    for asked, answer in zip(asks, tried, strict=True):
+        found += judge(asked, known, members if enforced else None, settings, answer)
+    return found + elsewhere(profile, asks, known)
+
+
+def controller(seconds: float) -> Finding | None:
+    """Why the controller cannot be asked; None where it answers."""
+    named = os.environ.get("SLURM_CONF")
+    if named and not Path(named).is_file():
+        return fail("controller", f"SLURM_CONF names {named}, which is not there", "correct it, or unset SLURM_CONF")
+    answer = ask(["scontrol", "ping"], seconds)
+    if "is UP" in answer.out:
+        return None
+    if "is DOWN" in answer.out:
+        lines = [line.strip() for line in answer.out.splitlines() if "is DOWN" in line]
+        return fail("controller", "; ".join(lines), "start it, or tell the cluster's administrators")
+    if answer.status is None:
+        return fail("controller", f"no answer in {seconds:g} s ({answer.words})", AGAIN)
+    return fail("controller", f"Slurm is installed but not configured here ({answer.words})", ON_LOGIN_NODE)
+
+
+def accounting(settings: Mapping[str, str], accounts: Answer, profile: Profile, asks: Sequence[Asked]) -> list[Finding]:
+    """Whether jobs are accounted for, and whether accounts and QoS can be known."""
+    if "slurmdbd" not in settings.get("AccountingStorageType", ""):
+        if profile.content.get("executor") == "slurm" and profile.content.get("slurm-status-command") != "squeue":
+            remedy = f"write `slurm-status-command: squeue` into {profile.path}"
+            return [fail("accounting", "none, and snakemake would ask sacct, which knows no job then", remedy)]
+        return [ok("accounting", "none: squeue and scontrol tell the states of jobs, and accounts are not checked")]
+    if accounts.status != 0:
+        names = sorted({name for asked in asks for name in (asked.account, asked.qos) if name})
+        what = f"whether you may use {', '.join(names)}" if names else "which accounts you have"
+        return [warn("accounting", f"slurmdbd does not answer ({accounts.words}): {what} cannot be known", AGAIN)]
+    mine = ", ".join(sorted(cluster.accounts(accounts.out)))
+    return [ok("accounting", f"slurmdbd answers; accounts of {getpass.getuser()}: {mine or 'none'}")]
+
+
+def elsewhere(profile: Profile, asks: Sequence[Asked], known: Mapping[str, Partition]) -> list[Finding]:
+    """What runs here all the same, and whether compute nodes see this folder and Python: that can only be guessed."""
+    found = []
+    if here := profile.here():
+        remedy = f"write `launcher: slurm` for them under set-resources in {profile.path}"
+        found.append(warn("launcher", f"{', '.join(here)} would run on this machine, not on the cluster", remedy))
+    used = sorted({asked.partition or default(known) for asked in asks} & set(known))
+    nodes = {each.names for name in used for each in known[name].nodes}
+    if nodes <= {socket.gethostname().partition(".")[0]}:
+        return found
+    for subject, path in (("this folder", Path.cwd()), ("this python", Path(sys.prefix))):
+        lies_on = file_system.of(path)
+        how = f"check: srun -p {used[0]} ls {path}"
+        if lies_on.shared:
+            found.append(ok(subject, f"on {lies_on.kind}; that every node mounts it cannot be known here ({how})"))
+        else:
+            found.append(warn(subject, f"{path} lies on {lies_on.kind}, which other nodes hardly see", how))
+    return found

@@ -1,0 +1,83 @@
+"""DVC: the repository, its remote, and how its cache is linked into the work tree."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.checks.finding import Finding, fail, ok, warn
+
+FICLONE = 0x40049409  # ioctl_ficlone(2)
+
+
+def check(root: Path) -> list[Finding]:
+    """Reads DVC's configuration as DVC does, its user and system files included."""
+    if shutil.which("git") is None:
+        return [fail("git", "not on PATH", "install it: DVC and provenance ask it")]
+    if not (root / ".dvc").is_dir():
+        return [warn("repository", f"no .dvc in {root}, so no bytes are versioned", "dvc init")]
+    from dvc.config import Config, ConfigError
+
+    try:
+        config: Any = Config(str(root / ".dvc"))
+    except ConfigError as error:
+        return [fail("configuration", f".dvc/config: {error}", "correct it: dvc config --list")]
+    recorded = "dvc.lock records the last full run" if (root / "dvc.lock").is_file() else "nothing recorded yet"
+    return [ok("repository", recorded), remote(config), cache(config, root)]
+
+
+def remote(config: Any) -> Finding:
+    names = sorted(config["remote"])
+    default = config["core"].get("remote")
+    if default and default in names:
+        return ok("remote", f"{default} ({_without_password(str(config['remote'][default].get('url', '')))})")
+    if default:
+        return fail(
+            "remote", f"core.remote names {default!r}, which is not configured", f"dvc remote add {default} URL"
+        )
+    if names:
+        return warn("remote", f"{', '.join(names)}, but none is the default", f"dvc remote default {names[0]}")
+    return warn("remote", "none: dvc push and pull have nowhere to go", "dvc remote add --default NAME URL")
+
+
+def cache(config: Any, root: Path) -> Finding:
+    """The first of the configured link types that works between cache and work tree."""
+    kinds = config["cache"].get("type") or ["reflink", "copy"]
+    kinds = kinds.split(",") if isinstance(kinds, str) else list(kinds)
+    folder = Path(config["cache"].get("dir") or root / ".dvc" / "cache").expanduser()
+    folder = folder if folder.is_absolute() else root / ".dvc" / folder
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    works = next((kind for kind in kinds if _works(kind, there, root)), None)
+    if works is None:
+        return fail("cache", f"none of {', '.join(kinds)} works from {folder}", "dvc config cache.type reflink,copy")
+    if works == "copy" and kinds != ["copy"]:
+        remedy = "to spare that: dvc config cache.type reflink,hardlink,copy"
+        return ok("cache", f"{folder}, linked by copy: every file takes its space twice ({remedy})")
+    return ok("cache", f"{folder}, linked by {works}")
+
+
+def _works(kind: str, cache: Path, root: Path) -> bool:
+    if kind in ("copy", "symlink"):
+        return True
+    if cache.stat().st_dev != root.stat().st_dev:
+        return False
+    return kind == "hardlink" or (kind == "reflink" and _reflinks(root / ".dvc"))
+
+
+def _reflinks(folder: Path) -> bool:
+    """Whether a file can share its blocks with another one here."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as source, tempfile.TemporaryFile(dir=folder) as target:
+            source.write(b"x")
+            source.flush()
+            fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
+    except OSError:
+        return False
+    return True
+
+
+def _without_password(url: str) -> str:
+    scheme, found, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if found else os.path.normpath(url)
