@@ -1,0 +1,96 @@
+"""Extraction by several jobs of a real cluster: the bytes of one worker, also when nobody was left to wait for them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from vlkd_steps import extract, layout
+from vlkd_steps.teachers import clip
+
+PICTURES = 40
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Forty pictures in ten shards, and a tiny CLIP with random weights."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    save_file(clip.create("vlkd-scenes", None)[0].state_dict(), "weights.safetensors")
+    rows = []
+    for number in range(PICTURES):
+        Image.effect_noise((48, 48), 5 * number).convert("RGB").save(f"{number}.png")
+        rows.append(("train", f"i{number:02d}", f"{number}.png", f"what is in picture {number}?"))
+    layout.instances("toy").parent.mkdir(parents=True)
+    pl.DataFrame(rows, schema=["split", "image_id", "image_path", "text"], orient="row").write_parquet(
+        layout.instances("toy")
+    )
+    teacher = {"name": "tiny", "kind": "clip", "model": "vlkd-scenes", "weights": "weights.safetensors"}
+    return {"teacher": {**teacher, "device": "cpu", "shard_size": 4}, "dataset": {"name": "toy", "task": "vqa"}}
+
+
+def step(config: dict[str, Any], root: Path) -> subprocess.Popen[str]:
+    """The extract step with two workers on the cluster."""
+    place = {"LAUNCHER": "slurm", "WORKERS": 2, "SLURM_PARTITION": "normal", "RUNTIME": 5, "MEM_MB": 500, "POLL": 1}
+    return subprocess.Popen(
+        [sys.executable, "-m", "vlkd_steps.extract", "--config", json.dumps(config)],
+        env={**os.environ, "PYTHONPATH": str(root), **{f"VLKD_{name}": str(value) for name, value in place.items()}},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All but the account of where and when."""
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    found.pop("provenance.json")
+    return found
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    limit = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+def test_two_jobs_make_the_store_of_one_worker(cluster: dict[str, str], config: dict[str, Any], root: Path) -> None:
+    assert extract.main(["--config", json.dumps(config)]) == 0
+    folder = layout.features("tiny", "toy")
+    expected = contents(folder)
+    folder.rename("by_one_worker")
+
+    waits = step(config, root)
+    record = layout.submission("extract", "tiny", "toy") / "job.json"
+    wait_until(lambda: record.is_file() and all(p["job_id"] for p in json.loads(record.read_text())["parts"].values()))
+    ids = {part["job_id"] for part in json.loads(record.read_text())["parts"].values()}
+    assert len({job_id.partition("_")[0] for job_id in ids}) == 1, "one array"
+    os.killpg(waits.pid, signal.SIGKILL)
+    waits.communicate()
+
+    # The jobs end while nobody waits, and Snakemake, started again, deletes what it takes for half-written.
+    wait_until(lambda: layout.provenance(folder).is_file())
+    wait_until(lambda: not list(folder.glob(".*")))
+    assert contents(folder) == expected
+    layout.features_manifest("tiny", "toy").unlink()
+
+    waits = step(config, root)
+    said = waits.communicate(timeout=120)[1]
+    assert waits.returncode == 0, said
+    assert len(re.findall(r"found again: job \d+_\d", said)) == 2
+    assert "submitted" not in said
+    assert contents(folder) == expected
+    assert not list(record.parent.glob("round-*"))
