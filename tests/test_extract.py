@@ -75,6 +75,7 @@ def test_mistakes_end_in_one_message(config, capsys) -> None:
     assert "data/instances/absent.parquet is missing; prepare the data set first" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_extraction(config, root) -> None:
     config["teacher"] |= {"shard_size": 1, "splits": ["learn", "test"]}
     command = [sys.executable, "-m", "vlkd_steps.extract", "--config", json.dumps(config)]
