@@ -62,7 +62,16 @@ def main() -> int:
         time.sleep(0.01)
     with stop_request() as stop:
         try:
-            extract(teacher, rows, Path(job["store"]), SETTINGS, "test", shared_round=job.get("round"), stop=stop)
+            extract(
+                teacher,
+                rows,
+                Path(job["store"]),
+                SETTINGS,
+                "test",
+                shared_round=job.get("round"),
+                stop=stop,
+                on_finish=lambda store: step.log.info(f"finished {store.folder}"),
+            )
         except Interrupted as interruption:
             return interruption.exit_status
     return 0

@@ -80,6 +80,7 @@ def test_workers_of_a_round_make_each_shard_once_and_the_same_bytes(start: Start
     assert contents(Path("features")) == alone(), "neither claims nor marks are left"
     total = 24 + 24 + len({w for n in range(24) for w in ["what", "is", "thing", "number", str(n)]})
     assert all(f"{total}/{total} pictures, texts and words" in text for text in said), "progress counts all of them"
+    assert sum("finished features" in text for text in said) == 1
 
 
 def test_two_shells_at_once(start: Start) -> None:
@@ -138,6 +139,16 @@ def test_a_round_looks_once_and_the_next_one_again(start: Start) -> None:
     assert embedded()["p00.png"] == 1, "marked in this round, so not read again"
     ended(start(round="s"))
     assert embedded()["p00.png"] == 2
+    assert contents(Path("features")) == alone()
+
+
+def test_a_shard_that_is_gone_when_the_store_is_finished_is_made_again(start: Start) -> None:
+    first = start(round="r", seconds=0.1)
+    wait_for_rows(12)
+    first.kill()
+    first.communicate()
+    sorted(Path("features").rglob("image-*.npy"))[0].unlink()
+    ended(start(round="r"))
     assert contents(Path("features")) == alone()
 
 
