@@ -161,6 +161,7 @@ def test_timings_of_journals_that_tell_no_allocation(html: str) -> None:
     assert "attempts</th>" in cost[cost.index("Every run") :]
     assert "attempts</th>" not in cost[: cost.index("Every run")]  # all runs made it at once
     assert "CPU used" not in cost
+    assert "only the process that finished" not in cost  # all that is shown has a journal
 
 
 def test_what_a_cluster_took_is_in_the_table_and_on_the_page(config: dict) -> None:
@@ -220,6 +221,7 @@ def test_models_and_features_are_timed_where_they_say_so(config: dict) -> None:
         row for row in Page(html).rows if row[:3] == ["extract", "scenes_ve", "clip_scenes"] and row[3] == "1"
     ]
     assert "1 min 01 s" in extracted
+    assert "of them only the process that finished is counted" in html
 
 
 def test_gallery_shows_where_one_is_right_and_the_other_wrong(html: str) -> None:
