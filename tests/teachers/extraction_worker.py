@@ -1,7 +1,8 @@
 """A process that extracts with the counting teacher beside others, and writes down every row that it embeds.
 
 python extraction_worker.py '{"pictures": ..., "store": ..., "log": ..., "round": ..., "seconds": ..., "die_at": ...,
-                                  "together": how many such processes start at the same moment}'
+                                  "together": how many such processes start at the same moment,
+                                  "linger": seconds between the manifest and leaving}'
 """
 
 import json
@@ -16,6 +17,7 @@ from counting_teacher import SETTINGS, CountingTeacher
 
 from vlkd_steps import step
 from vlkd_steps.teachers.extraction import extract
+from vlkd_steps.teachers.store import FeatureStore
 from vlkd_steps.training.interruption import Interrupted, stop_request
 
 PICTURES = 24
@@ -50,6 +52,12 @@ def table(folder: Path) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["image_id", "image_path", "text"], orient="row")
 
 
+def finished(store: FeatureStore, linger: float) -> None:
+    """Called under the lock that keeps the others from leaving."""
+    step.log.info(f"finished {store.folder}")
+    time.sleep(linger)
+
+
 def main() -> int:
     job = json.loads(sys.argv[1])
     step.log_to(None)
@@ -70,7 +78,7 @@ def main() -> int:
                 "test",
                 shared_round=job.get("round"),
                 stop=stop,
-                on_finish=lambda store: step.log.info(f"finished {store.folder}"),
+                on_finish=lambda store: finished(store, job.get("linger", 0.0)),
             )
         except Interrupted as interruption:
             return interruption.exit_status

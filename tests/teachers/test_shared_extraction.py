@@ -152,6 +152,20 @@ def test_a_shard_that_is_gone_when_the_store_is_finished_is_made_again(start: St
     assert contents(Path("features")) == alone()
 
 
+def test_a_manifest_that_snakemake_deletes_in_between_is_no_matter(start: Start) -> None:
+    """The worker that has not written it leaves after that, and one of the two cleans up."""
+    both = [start(round="r", seconds=0.1, together=2, linger=0.5) for _ in range(2)]
+    manifest = Path("features/manifest.json")
+    limit = time.monotonic() + 30
+    while not manifest.is_file():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    manifest.unlink()
+    ended(*both)
+    left = contents(Path("features"))
+    assert left == {name: content for name, content in alone().items() if name != "manifest.json"}
+
+
 def test_another_round_of_a_finished_store_reads_pictures_and_embeds_nothing(start: Start) -> None:
     ended(start())
     before, said = contents(Path("features")), embedded()

@@ -91,13 +91,13 @@ def extract(
     writer = Writer(folder, parts, dtype)
     pool = ThreadPoolExecutor(settings.get("workers", 2))
     try:
-        with at_work(folder, name, files.digest([writer.key, plan.names]), len(plan.chunks)) as (claims, marks):
+        with at_work(writer, plan, name) as (claims, marks):
             worker = Worker(Embedding(teacher, pool, batch_size, stop), writer, plan, claims, marks, label)
             while True:
                 worker.work()
                 with claims.finishing():
                     if marks.finished():
-                        return FeatureStore.open(folder)
+                        return writer.finished()
                     shards = worker.all_shards()
                     if shards is not None:
                         last = Writer(folder, parts, dtype)
@@ -111,18 +111,19 @@ def extract(
 
 
 @contextmanager
-def at_work(folder: Path, name: str, plan: str, chunks: int) -> Iterator[tuple[Claims, Marks]]:
+def at_work(writer: Writer, plan: "Plan", name: str) -> Iterator[tuple[Claims, Marks]]:
     """Be one of those at work on the store in round `name`. The last to leave a finished store cleans up."""
+    folder = writer.folder
     claims = Claims.open(folder)
     try:
-        marks = Marks(folder, name, plan, chunks)
+        marks = Marks(folder, name, files.digest([writer.key, plan.names]), len(plan.chunks))
         try:
             yield claims, marks
         finally:
             marks.close()
             with claims.leaving() as last:
                 if last and any_finished(rounds(folder)):
-                    sweep(folder)
+                    sweep(folder, writer.key)
                     for path in rounds(folder):
                         path.unlink()
                     claims.remove()

@@ -18,6 +18,7 @@ averaged per word, text after text, and ``count`` how many of them each text has
 three. This module needs numpy and polars only, never torch.
 """
 
+import contextlib
 import json
 import re
 import shutil
@@ -286,6 +287,11 @@ class Writer:
         files.write_json(self.folder / "manifest.json", manifest)
         return FeatureStore(self.folder, manifest)
 
+    def finished(self) -> FeatureStore:
+        """The store as another writer of the same key has finished it."""
+        path = self.folder / self.key[:16] / "manifest.json"
+        return FeatureStore(self.folder, json.loads(path.read_text(encoding="utf-8")))
+
     def _path(self, kind: str, inputs: str) -> Path:
         return self.folder / self.key[:16] / f"{kind}-{inputs[:16]}.npy"
 
@@ -294,12 +300,17 @@ class Writer:
         return Shard(name, kind, rows, path.stat().st_size, files.sha256(path))
 
 
-def sweep(folder: Path) -> None:
+def sweep(folder: Path, key: str) -> None:
     """Remove older keys' shards and strays of killed writers: all that the manifest in `folder` does not list.
 
-    Nobody may be writing to the store meanwhile.
+    Where Snakemake has deleted that one, the copy of `key` says what is listed. Nobody may be writing meanwhile.
     """
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    for path in (folder / "manifest.json", folder / key[:16] / "manifest.json"):
+        with contextlib.suppress(FileNotFoundError):
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            break
+    else:
+        return
     listed = [folder / entry["file"] for entry in [*manifest["shards"], manifest["index"]]]
     current = folder / manifest["key"][:16]
     keep = {*listed, *(path.with_suffix(".json") for path in listed), current / "manifest.json"}
