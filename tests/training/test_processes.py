@@ -58,8 +58,9 @@ def attempt(job: Callable[..., Any], *arguments: Any, count: int = 2, strike: St
     started = [PROCESSES.Process(target=run, args=(rank, count, port, strike, job, arguments)) for rank in range(count)]
     for process in started:
         process.start()
+    end = time.monotonic() + 120  # processes that do not agree would wait for each other
     while any(process.is_alive() for process in started):
-        if any(process.exitcode == -signal.SIGKILL for process in started):
+        if any(process.exitcode == -signal.SIGKILL for process in started) or time.monotonic() > end:
             for process in started:
                 process.kill()
         time.sleep(0.02)
