@@ -10,14 +10,16 @@ from typing import Any
 from pipeline_project import Project
 
 
+PLACE = {"launcher": "slurm", "slurm_partition": "normal", "runtime": 5, "warning": 30, "mem_mb": 500, "poll": 1}
+
+
 class Waiter:
     """A `distill` step that waits for Slurm, started in a project."""
 
     def __init__(self, project: Project, config: dict[str, Any], **resources: object) -> None:
         self.project = project
         self.output = project.folder / "waiter.txt"
-        place = {"launcher": "slurm", "slurm_partition": "normal", "runtime": 5, "mem_mb": 500, "poll": 1, **resources}
-        environment = {f"VLKD_{name.upper()}": str(value) for name, value in place.items()}
+        environment = {f"VLKD_{name.upper()}": str(value) for name, value in {**PLACE, **resources}.items()}
         command = [sys.executable, "-m", "vlkd_steps.distill", "--config", json.dumps(config)]
         with self.output.open("a") as output:
             self.process = subprocess.Popen(

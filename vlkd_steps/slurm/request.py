@@ -67,7 +67,13 @@ class Request:
             given[field.name] = int(text)
         if str(given.get("detach", "no")).lower() not in ("yes", "no", "true", "false"):
             raise UserError(f"the resource detach is {given['detach']!r}; write yes or no under set-resources")
-        return cls(**given)
+        request = cls(**given)
+        if request.warning >= 60 * request.runtime:
+            raise UserError(
+                f"the resource warning is {request.warning} seconds, which is all of a time limit of {request.runtime} "
+                "minutes (runtime): a job would save and requeue itself before it has done anything; lower it"
+            )
+        return request
 
     @property
     def detached(self) -> bool:

@@ -47,7 +47,7 @@ def stop_request() -> Iterator[StopRequest]:
     """
     global _outer
     if _outer is not None or threading.current_thread() is not threading.main_thread():
-        yield _outer or StopRequest()  # only the main thread may set handlers; elsewhere nobody asks
+        yield StopRequest() if _outer is None else _outer  # only the main thread may set handlers; elsewhere nobody asks
         return
     request = _outer = StopRequest()
 

@@ -100,9 +100,9 @@ def several_processes(work: Work) -> int:
 
 def slurm(work: Work) -> int:
     """Submit the parts to Slurm, wait for them and return their status (`vlkd_steps.slurm`)."""
-    from vlkd_steps.slurm.launcher import wait_for
-
-    return wait_for(work)
+    # By name: an import statement would make Slurm's code a part of every trained byte's fingerprint.
+    status: int = importlib.import_module("vlkd_steps.slurm.launcher").wait_for(work)
+    return status
 
 
 LAUNCHERS: dict[str, Callable[[Work], int]] = {"local": local, "slurm": slurm}

@@ -1,0 +1,116 @@
+"""Preemption, time limit, requeue by hand, kill -9: the run goes on in its folder and ends in the undisturbed bytes."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pipeline_project import Project
+from waiting import Waiter, configuration, jobs
+
+from vlkd_steps.files import sha256
+from vlkd_steps.tracking import journal
+
+FOLDER = "runs/scenes_smoke/mine/vilt_scenes/clip_td/20/s1"
+EVERY = 50  # steps between checkpoints
+RECIPE = {"steps": 1500, "evaluate_every": 0, "checkpoint_every": EVERY}
+
+
+def settings(project: Project) -> dict[str, Any]:
+    return {**configuration(project, "clip_td", **RECIPE), "seeds": [1]}
+
+
+def results(project: Project) -> dict[str, str]:
+    folder = project.folder / FOLDER
+    found = [folder / "model.safetensors", *sorted((folder / "predictions").glob("*.parquet"))]
+    return {path.name: sha256(path) for path in found}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What one process makes, without Slurm."""
+    project = prepared.copy(tmp_path_factory.mktemp("undisturbed") / "project")
+    project.run(sys.executable, "-m", "vlkd_steps.distill", "--config", json.dumps(settings(project)))
+    return results(project)
+
+
+def preempt(job_id: str) -> None:
+    """Another job takes all of the node, for a moment."""
+    command = ["sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def by_hand(job_id: str) -> None:
+    subprocess.run(["scontrol", "requeue", job_id], check=True)
+
+
+def kill(job_id: str) -> None:
+    subprocess.run(["scancel", "--signal=KILL", f"{job_id}.0"], check=True)
+
+
+def reach_the_limit(job_id: str) -> None:
+    """The warning comes by itself, with the controller's look at limits every half a minute; until then time stops."""
+    subprocess.run(["scancel", "--signal=STOP", f"{job_id}.0"], check=True)
+    time.sleep(32)
+    subprocess.run(["scancel", "--signal=CONT", f"{job_id}.0"], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("disturb", [preempt, by_hand, kill, reach_the_limit])
+def test_a_disturbed_run_ends_in_the_undisturbed_bytes(
+    disturb: Callable[[str], None], project: Project, undisturbed: dict[str, str]
+) -> None:
+    limit = {"runtime": 1, "warning": 20} if disturb is reach_the_limit else {}
+    waiter = Waiter(project, settings(project), **limit)
+    path = project.folder / FOLDER / "journal.jsonl"
+    waiter.until(lambda: last_step(path) > EVERY, "a while into the training")
+    disturb(next(iter(jobs(project).values())))
+    assert waiter.ends() == 0, waiter.said
+
+    assert results(project) == undisturbed
+    events = journal.read(path)
+    assert len(journal.by_run(events)) == 1  # one run, however many attempts
+    starts = [event for event in events if event["event"] == "start"]
+    assert [event["attempt"] for event in starts] == list(range(1, len(starts) + 1))
+    assert len(starts) >= 2
+    assert events[-1]["event"] == "end"
+    assert events[-1]["status"] == "FINISHED"
+    steps = [event["step"] for event in events if event["event"] == "metrics"]
+    if disturb is kill:
+        assert "submitted again" in waiter.said
+        assert len(steps) - len(set(steps)) <= EVERY / 25 + 1  # at most what lay behind the last checkpoint
+    else:
+        assert any(event["event"] == "interrupted" for event in events)
+        assert steps == sorted(set(steps))  # nothing was computed twice
+        assert "submitted again" not in waiter.said
+    overlapping(events)
+
+
+@pytest.mark.slow
+def test_mlflow_shows_one_run_of_two_attempts(project: Project) -> None:
+    waiter = Waiter(project, settings(project))
+    waiter.until(lambda: last_step(project.folder / FOLDER / "journal.jsonl") > 0, "training")
+    by_hand(next(iter(jobs(project).values())))
+    assert waiter.ends() == 0, waiter.said
+    project.run(sys.executable, "-m", "vlkd_steps.track", "--experiment", "scenes_smoke")
+    code = (
+        "import mlflow; c = mlflow.MlflowClient('sqlite:///mlflow.db'); "
+        "e = c.get_experiment_by_name('scenes_smoke').experiment_id; "
+        "print([(r.info.status, r.data.tags['attempts']) for r in c.search_runs([e])])"
+    )
+    assert "[('FINISHED', '2')]" in project.run(sys.executable, "-c", code)
+
+
+def last_step(path: Path) -> int:
+    return max((event["step"] for event in journal.read(path) if event["event"] == "metrics"), default=0)
+
+
+def overlapping(events: list[journal.Event]) -> None:
+    """Two attempts never write one folder: an attempt's events come before the next one's start."""
+    times = [event["time"] for event in events]
+    assert times == sorted(times)
+    assert time.time() >= times[-1]
