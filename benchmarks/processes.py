@@ -5,16 +5,19 @@
 The student of scenes (width 64) with batches of 32 and 128, fine-tuned on drawn pixels through the project's own loop:
 dropout, gradient clipping, AdamW; two processes meet by gloo on this machine. One thread each. Printed are the medians
 of the means that the journal gets, each over 25 steps, without the first one; of two processes the slower counts. A
-ratio of 2 would be a perfect split. Whatever else runs on the machine (see the load) slows two down more than one.
+ratio of 2 would be a perfect split. Whatever else runs on the machine (see the load) slows two down more than one; the
+CPU time of a process does not depend on it, and says what a step costs beside the waiting.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,11 +50,15 @@ def main() -> None:
     together = started(launcher, 2, arguments.steps)
     print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the end")
     for batch_size, one, two in zip(BATCHES, alone, together, strict=True):
-        print(f"batch {batch_size:<4} 1 process {one:7.1f} ms   2 processes {two:7.1f} ms   ratio {one / two:.2f}")
+        for name, ours, theirs in zip(("time of a step", "CPU of a process"), one, two, strict=True):
+            print(
+                f"batch {batch_size:<4} {name:<17} 1 process {ours:7.1f} ms   2 processes {theirs:7.1f} ms   "
+                f"ratio {ours / theirs:.2f}"
+            )
 
 
-def started(command: Sequence[str], count: int, steps: int) -> list[float]:
-    """Median milliseconds of a step for each of the batch sizes, in `count` processes."""
+def started(command: Sequence[str], count: int, steps: int) -> list[list[float]]:
+    """Median milliseconds of a step, by the clock and of CPU, for each of the batch sizes, in `count` processes."""
     arguments = [__file__, "--steps", str(steps), "--one-of", str(count)]
     # Fixed before torch is loaded: accelerate and torchrun would each choose a number of threads.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
@@ -64,26 +71,27 @@ def measure(count: int, steps: int) -> None:
     training: dict[str, Any] = {"device": "cpu", "precision": "fp32", "threads": 1, "processes": count}
     accelerator = hardware.accelerator(training)
     medians = [step_time(batch_size, steps, accelerator) for batch_size in BATCHES]
-    slowest = [processes.highest(round(1000 * median)) / 1000 for median in medians]
+    slowest = [[processes.highest(round(1000 * kind)) / 1000 for kind in median] for median in medians]
     if processes.is_main():
         print(json.dumps(slowest))
     processes.leave()
 
 
-def step_time(batch_size: int, steps: int, accelerator: Accelerator) -> float:
-    """Milliseconds of a step in this process."""
+def step_time(batch_size: int, steps: int, accelerator: Accelerator) -> tuple[float, float]:
+    """Milliseconds of a step in this process, by the clock and of CPU."""
     student = vilt.build(yaml.safe_load(STUDENT.read_text(encoding="utf-8")), [str(c) for c in range(CLASSES)], 0)
     model = objective.Distillation(student, objective.create({"name": "finetune"}, steps))
     recipe = loop.Recipe(steps=steps, batch_size=batch_size, learning_rate=1e-4, checkpoint_every=10**6)
-    batch, means = draw(batch_size, student.image_size), []
+    batch, clock, cpu = draw(batch_size, student.image_size), [], [0.0]
 
     def tell(event: str, **fields: Any) -> None:
-        means.append(fields["metrics"]["step_ms"])
+        clock.append(fields["metrics"]["step_ms"])
+        cpu.append(1000 * time.process_time() / loop.WINDOW)
 
     with tempfile.TemporaryDirectory() as folder:
         place = loop.Place(Path(folder), Path(folder) / "nan", str(batch_size), "benchmark", tell)
         loop.train(model, lambda number: batch, recipe, place, 0, accelerator, StopRequest())
-    return statistics.median(means[1:])
+    return statistics.median(clock[1:]), statistics.median(b - a for a, b in itertools.pairwise(cpu[1:]))
 
 
 def draw(batch_size: int, image_size: int) -> Batch:

@@ -39,9 +39,7 @@ def accelerator(training: Mapping[str, Any]) -> Accelerator:
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # without it accelerate chooses a number, and says so
     # Unused parameters are looked for although a step may have none: DDP then never rearranges its buckets, so sums
     # of more than two processes have one order, also after a resume. (clip_td's adaptive stage leaves the head unused.)
-    # Buffers are equal without being sent: only batch norms have any that change, and those see all rows.
-    average = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
-    group = [InitProcessGroupKwargs(timeout=PATIENCE), average]
+    group = [InitProcessGroupKwargs(timeout=PATIENCE), DistributedDataParallelKwargs(find_unused_parameters=True)]
     mixed_precision = "bf16" if precision == "bf16" else "no"
     chosen = Accelerator(mixed_precision=mixed_precision, cpu=device == "cpu", kwargs_handlers=group)
     if chosen.num_processes != processes:
