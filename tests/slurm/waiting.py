@@ -9,7 +9,6 @@ from typing import Any
 
 from pipeline_project import Project
 
-
 PLACE = {"launcher": "slurm", "slurm_partition": "normal", "runtime": 5, "warning": 30, "mem_mb": 500, "poll": 1}
 
 

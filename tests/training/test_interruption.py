@@ -25,6 +25,8 @@ def test_a_signal_is_noted_and_told_by_the_exit_status(number: signal.Signals, s
 
 def test_a_block_within_a_block_knows_what_came_before_it() -> None:
     with stop_request() as outer:
+        with stop_request() as early:
+            assert early is outer
         os.kill(os.getpid(), signal.SIGTERM)
         with stop_request() as inner:
             assert inner is outer
@@ -51,33 +53,3 @@ def test_another_thread_gets_a_request_that_nobody_sets() -> None:
 def test_it_does_not_import_torch() -> None:
     code = "import sys, vlkd_steps.training.interruption; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-"""One request to stop for nested blocks, whatever signal it came by."""
-
-import os
-import signal
-
-import pytest
-
-from vlkd_steps.training.interruption import Interrupted, stop_request
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2])
-def test_the_inner_block_sees_what_came_before_it_and_during_it(number: int) -> None:
-    with stop_request() as outer:
-        with stop_request() as inner:
-            assert not inner
-            os.kill(os.getpid(), number)
-            assert inner
-        with stop_request() as later, pytest.raises(Interrupted, match="stopped by SIG") as caught:
-            later.raise_if_set()
-        assert outer.signal_number == number
-    assert caught.value.exit_status == 128 + number
-
-
-def test_handlers_are_put_back() -> None:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)}
-    with stop_request():
-        assert signal.getsignal(signal.SIGTERM) is not before[signal.SIGTERM]
-    assert {number: signal.getsignal(number) for number in before} == before

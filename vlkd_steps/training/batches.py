@@ -13,6 +13,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from vlkd_steps import scratch
 from vlkd_steps.errors import UserError
 from vlkd_steps.students.tokenizer import encode, words_of_tokens
 from vlkd_steps.training.seeds import derive
@@ -162,6 +163,9 @@ class Encoded:
         self.device = torch.device("cpu")
         fits = len(items.image_paths) * 3 * image_size**2 <= in_memory
         self.images = decode_all(items.image_paths, image_size) if fits else None
+        if not fits:  # read again every epoch
+            near = scratch.local_copy(items.image_paths)
+            self.items = replace(items, image_paths=[near[path] for path in items.image_paths])
 
     def __len__(self) -> int:
         return len(self.items)

@@ -47,7 +47,8 @@ def stop_request() -> Iterator[StopRequest]:
     """
     global _outer
     if _outer is not None or threading.current_thread() is not threading.main_thread():
-        yield StopRequest() if _outer is None else _outer  # only the main thread may set handlers; elsewhere nobody asks
+        # Only the main thread may set handlers; elsewhere nobody asks. (`or` would not do: an unset request is false.)
+        yield StopRequest() if _outer is None else _outer
         return
     request = _outer = StopRequest()
 

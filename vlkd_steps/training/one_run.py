@@ -6,7 +6,6 @@ Several processes (``training.processes``) do all of it side by side, but the fi
 import contextlib
 import importlib
 import json
-import time
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
@@ -169,7 +168,7 @@ def attempt(place: Workplace, accelerator: Accelerator) -> Iterator[loop.Tell]:
 @contextlib.contextmanager
 def recorded(place: Workplace, accelerator: Accelerator) -> Iterator[Journal]:
     """Journal an attempt from its start to its end, and leave the run's provenance when it ends well."""
-    path, started = layout.journal(place.folder), time.monotonic()
+    path, meter = layout.journal(place.folder), provenance.Meter()
     used: dict[str, Any] = {
         "device": str(accelerator.device),
         "precision": precision(accelerator),
@@ -182,12 +181,12 @@ def recorded(place: Workplace, accelerator: Accelerator) -> Iterator[Journal]:
         try:
             yield journal
         except Interrupted as interruption:
-            journal.append("interrupted", reason=str(interruption))
+            journal.append("interrupted", reason=str(interruption), **meter.cost())
             raise
         except BaseException:
-            journal.append("end", status="FAILED", seconds=round(time.monotonic() - started, 3))
+            journal.append("end", status="FAILED", **meter.cost())
             raise
-        cost: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3), "peak_mib": provenance.peak_mib()}
+        cost: dict[str, Any] = meter.cost()
         files.write_json(layout.provenance(place.folder), provenance.collect(**used, **cost))
         journal.append("end", status="FINISHED", **cost)
 
@@ -209,11 +208,13 @@ def facts(place: Workplace, accelerator: Accelerator) -> dict[str, Any]:
         "split_hash": place.identity["split"],
         "feature_key": (place.identity["features"] or {}).get("key"),
         "device": str(accelerator.device),
+        **provenance.tags(str(accelerator.device)),
     }
     datasets = [{"name": f"{name} train-{config['shot']}", "digest": place.identity["split"], "context": "training"}]
     datasets += [{"name": f"{name} {s}", "digest": ids, "context": "evaluation"} for s, ids in place.sets.items()]
     params = {key: config[key] for key in ("student", "method", "teacher", "training") if config.get(key)}
-    return {"tags": tags, "params": params, "datasets": datasets}
+    given = provenance.allocation(str(accelerator.device), torch.get_num_threads())
+    return {"tags": tags, "params": params, "datasets": datasets, "allocation": given}
 
 
 def architecture(config: Mapping[str, Any]) -> ModuleType:
