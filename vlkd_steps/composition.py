@@ -41,6 +41,8 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     grid = {**preset["grid"], **params["grid"]}
     composed = _with_groups(params["experiment"], grid, preset, where)
     composed = {"experiment": params["experiment"], **composed, "grid": grid}
+    for recipe in recipes(composed):
+        recipe.setdefault("processes", 1)  # written down, so that it can be overridden
     for key, value in (composed.pop("overrides", None) or {}).items():
         _override(composed, str(key), value, f"experiment {params['experiment']}: overrides")
     for key, value in (params.get("overrides") or {}).items():
@@ -49,6 +51,12 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     if params["artifacts"] is not None:
         _check_artifacts(params["artifacts"], composed["artifacts"], where)
     return composed
+
+
+def recipes(composed: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How anything is trained: the runs' recipe, and each model's that is pre-trained."""
+    models = [*composed["teachers"].values(), *composed["students"].values()]
+    return [composed["training"], *(model["pretrain"] for model in models if model.get("pretrain"))]
 
 
 def read_params(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ so a copy stays under ``models/<name>/work/``, from which a job that ended while
 """
 
 import importlib
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -68,6 +69,8 @@ def train(job: Mapping[str, Any]) -> int:
     """The job: imports torch, so it runs only where something is to be trained."""
     started, config = time.monotonic(), job["model"]
     importlib.import_module(f"vlkd_steps.training.pretrain_{config['kind']}").pretrain(config)
+    if os.environ.get("RANK", "0") != "0":
+        return 0
     provenance.record(layout.model(config["name"]), started)
     with files.atomic(Path(job["kept"])) as temporary:
         shutil.copyfile(layout.model_weights(config["name"]), temporary)

@@ -96,6 +96,8 @@ def checkout(root: Path, folder: Path) -> Project:
         if (root / name).is_file() and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, folder / name)
+        elif (root / name).is_symlink():
+            (folder / name).symlink_to((root / name).readlink())
     project = Project(folder)
     project.run("git", "init", "--quiet", "--initial-branch", "main")
     return project

@@ -89,11 +89,13 @@ def several_processes(work: Work) -> int:
     config = work.folder / "config.json"
     files.write_json(config, work.config)
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={work.processes}"]
+    told = False
     with stop_request() as stop:
         child = subprocess.Popen([*start, "-m", "vlkd_steps.training.process", work.job, str(config)])
         while child.poll() is None:
-            if stop:
+            if stop and not told:  # a second TERM would end torch's launcher before the processes have saved
                 child.terminate()
+                told = True
             time.sleep(0.2)
     return 128 + stop.signal_number if stop else child.returncode
 

@@ -1,6 +1,6 @@
 """One process of a training in several: what torch's launcher starts (`launch.several_processes`).
 
-    python -m torch.distributed.run --nproc-per-node=2 -m vlkd_steps.training.process MODULE:FUNCTION CONFIG.json
+python -m torch.distributed.run --nproc-per-node=2 -m vlkd_steps.training.process MODULE:FUNCTION CONFIG.json
 """
 
 import importlib

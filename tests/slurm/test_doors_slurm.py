@@ -1,0 +1,39 @@
+"""``snakemake --profile slurm`` and ``SNAKEMAKE_PROFILE=slurm dvc repro``: params.yaml unchanged, the same bytes."""
+
+import re
+from pathlib import Path
+
+import pytest
+from own_data import PARAMS, hashes, start
+from pipeline_project import checkout, finished
+from waiting import submitted
+
+
+@pytest.mark.slow
+def test_dvc_repro_on_the_cluster(cluster: dict[str, str], root: Path, tmp_path: Path) -> None:
+    here = start(checkout(root, tmp_path / "here"))
+    there = start(checkout(root, tmp_path / "there"))
+    dev = (there.folder / "profiles/slurm_dev/config.yaml").read_text()
+    (there.folder / "profiles/slurm/config.yaml").write_text(dev)
+    here.snakemake()
+
+    before = submitted()
+    output = there.run("env", "SNAKEMAKE_PROFILE=slurm", "dvc", "repro")
+    assert hashes(there) == hashes(here)
+    runs = len(PARAMS["grid"]["variant"])
+    assert finished(output)["distill"] == runs
+    assert len(submitted() - before) == runs + 2  # and two workers of the one extraction
+    # CPU rules went through Snakemake's own executor; dvc and the waiters stayed here.
+    assert re.search(r"has been submitted with SLURM jobid \d+ \(log: \S+rule_prepare", output)
+    assert not re.search(r"submitted with SLURM jobid \d+ \(log: \S+rule_(distill|extract|download)", output)
+    # Every door has nothing to do afterwards, with either profile.
+    assert "up to date" in there.dvc("status")
+    for profile in ("slurm", "profiles/local"):
+        assert "Nothing to be done" in there.run("snakemake", "-n", "--profile", profile)
+
+
+def test_the_committed_profile_needs_no_cluster_to_be_read(root: Path, tmp_path: Path) -> None:
+    project = checkout(root, tmp_path / "project")
+    output = project.run("snakemake", "-n", "--profile", "slurm")
+    assert "distill" in output
+    assert (project.folder / "slurm").is_symlink()

@@ -1,0 +1,79 @@
+"""kill -9 of Snakemake and its waiters while jobs are finished, running and pending: the same command finds all."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from own_data import hashes
+from pipeline_project import Project, finished
+from waiting import jobs, state, submitted
+
+RUNS = 4  # two variants, two seeds each
+
+
+def start(project: Project, output: Path) -> subprocess.Popen[bytes]:
+    with output.open("a") as stream:
+        return subprocess.Popen(
+            ["snakemake", "--profile", "slurm"],
+            cwd=project.folder,
+            env=project.environment(),
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+
+
+def until(happened, what: str, output: Path, seconds: float = 180) -> None:
+    limit = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < limit, f"not after {seconds} s: {what}\n{output.read_text()}"
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_the_same_command_finds_every_job_again(project: Project, tmp_path: Path) -> None:
+    output = tmp_path / "snakemake.txt"
+    # One training at a time, so that some have ended while others wait: each asks for more than half of the node.
+    profile = project.folder / "profiles/slurm/config.yaml"
+    text = profile.read_text()
+    assert "    mem_mb: 1000\n" in text
+    profile.write_text(text.replace("    mem_mb: 1000\n", "    mem_mb: 1000\n    cpus_per_task: 5\n", 1))
+    before = submitted()
+    head = start(project, output)
+
+    def states() -> list[str]:
+        return sorted(state(job_id) for job_id in jobs(project).values())
+
+    until(lambda: len(jobs(project)) == RUNS and all(jobs(project).values()), "all submitted", output)
+    until(lambda: {"COMPLETED", "RUNNING", "PENDING"} <= set(states()), "finished, running and pending", output)
+    os.killpg(head.pid, signal.SIGKILL)
+    head.wait()
+    assert subprocess.run(["pgrep", "-f", "vlkd_steps.distill --config"], capture_output=True).stdout == b""
+    known = jobs(project)
+    first = output.read_text()
+    until(lambda: states().count("COMPLETED") >= 2, "a job ends while nobody waits", output)
+    going_on = {part: job_id for part, job_id in known.items() if state(job_id) != "COMPLETED"}
+    assert going_on
+
+    again = start(project, output)
+    assert again.wait(300) == 0, output.read_text()
+    said = output.read_text()[len(first) :]
+    for part, job_id in going_on.items():
+        assert f"{part.split()[-1]}] found again: job {job_id}" in said
+    assert "submitted  partition" not in said  # nothing was submitted a second time
+    assert len(submitted() - before) == RUNS
+    assert "another snakemake runs" not in said
+    assert hashes(project) == hashes_of_one_machine(project, tmp_path)
+    assert finished(project.snakemake()) == {}
+
+
+def hashes_of_one_machine(project: Project, tmp_path: Path) -> dict[str, str]:
+    """The bytes that the same graph leaves without Slurm."""
+    other = project.copy(tmp_path / "one_machine")
+    for folder in ("runs", "results", "receipts", "jobs"):
+        subprocess.run(["rm", "-rf", str(other.folder / folder)], check=True)
+    other.snakemake()
+    return hashes(other)
