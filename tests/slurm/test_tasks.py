@@ -1,0 +1,31 @@
+"""Several tasks of a Slurm job train one student, as one process with the same global batch would."""
+
+import json
+import sys
+
+import pytest
+from pipeline_project import Project
+from safetensors.torch import load_file
+from waiting import Waiter, configuration
+
+FOLDER = "runs/scenes_smoke/mine/vilt_scenes/clip_td/20/s1"
+TOLERANCE = 1e-4  # of the weights' norm; sums are taken in another order (vlkd_steps/training/processes.py)
+
+
+@pytest.mark.slow
+def test_two_tasks_train_as_one_process_does(project: Project) -> None:
+    config = {**configuration(project, "clip_td", evaluate_every=0), "seeds": [1]}
+    project.run(sys.executable, "-m", "vlkd_steps.distill", "--config", json.dumps(config))
+    model = project.folder / FOLDER / "model.safetensors"
+    one = load_file(model)
+
+    config["training"]["processes"] = 2
+    waiter = Waiter(project, config, tasks=2)
+    assert waiter.ends() == 0, waiter.said
+    two = load_file(model)
+    assert one.keys() == two.keys()
+    apart = sum(float((two[name] - tensor).square().sum()) for name, tensor in one.items()) ** 0.5
+    assert apart <= TOLERANCE * sum(float(tensor.square().sum()) for tensor in one.values()) ** 0.5
+    assert apart > 0  # it was another training, not the first one's result
+    provenance = json.loads((project.folder / FOLDER / "provenance.json").read_text())
+    assert provenance["slurm"]["ntasks"] == "2"
