@@ -161,7 +161,8 @@ class Waiter:
         if result is None or done:
             return False
         if result["status"] == 2:
-            raise UserError(result["message"])
+            path = self.submission.log(record)
+            raise UserError(result.get("message") or f"one of the training's processes was told a mistake: see {path}")
         if result["status"] == 0 and self.waited(part) < LATENCY:
             return False
         why = result.get("message") or (
