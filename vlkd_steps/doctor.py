@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--wait", type=float, default=SECONDS, metavar="SECONDS", help="for each program or server asked"
     )
     arguments = parser.parse_args(argv)
+    step.log_to(None)
     if not Path("params.yaml").is_file():
         raise UserError(f"params.yaml is not in {Path.cwd()}; run this from the project's root")
     chosen = profile.read(arguments.profile)

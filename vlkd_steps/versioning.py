@@ -3,9 +3,10 @@
 import subprocess
 import sys
 
-DVC = [sys.executable, "-m", "dvc", "--wait-for-lock", "commit", "--force"]
+DVC = [sys.executable, "-m", "dvc"]
+COMMIT = [*DVC, "--wait-for-lock", "commit", "--force", "--quiet"]
 # A user's data first: their .dvc files lie in data/incoming, which the download stage depends on as a whole.
-COMMANDS = ([*DVC, "--quiet", "--recursive", "data/incoming"], [*DVC, "--quiet"])
+COMMANDS = ([*COMMIT, "--recursive", "data/incoming"], COMMIT)
 
 
 def commit() -> None:

@@ -17,12 +17,12 @@ def test_dvc_repro_on_the_cluster(cluster: dict[str, str], root: Path, tmp_path:
     (there.folder / "profiles/slurm/config.yaml").write_text(dev)
     here.snakemake()
 
-    before = submitted()
+    before = submitted(there)
     output = there.run("env", "SNAKEMAKE_PROFILE=slurm", "dvc", "repro")
     assert hashes(there) == hashes(here)
     runs = len(PARAMS["grid"]["variant"])
     assert finished(output)["distill"] == runs
-    assert len(submitted() - before) == runs + 2  # and two workers of the one extraction
+    assert len(submitted(there) - before) == runs + 2  # and two workers of the one extraction
     # CPU rules went through Snakemake's own executor; dvc and the waiters stayed here.
     assert re.search(r"has been submitted with SLURM jobid \d+ \(log: \S+rule_prepare", output)
     assert not re.search(r"submitted with SLURM jobid \d+ \(log: \S+rule_(distill|extract|download)", output)

@@ -41,7 +41,7 @@ def test_the_same_command_finds_every_job_again(project: Project, tmp_path: Path
     text = profile.read_text()
     assert "    mem_mb: 1000\n" in text
     profile.write_text(text.replace("    mem_mb: 1000\n", "    mem_mb: 1000\n    cpus_per_task: 5\n", 1))
-    before = submitted()
+    before = submitted(project)
     head = start(project, output)
 
     def states() -> list[str]:
@@ -64,7 +64,7 @@ def test_the_same_command_finds_every_job_again(project: Project, tmp_path: Path
     for part, job_id in going_on.items():
         assert f"{part.split()[-1]}] found again: job {job_id}" in said
     assert "submitted  partition" not in said  # nothing was submitted a second time
-    assert len(submitted() - before) == RUNS
+    assert len(submitted(project) - before) == RUNS
     assert "another snakemake runs" not in said
     assert hashes(project) == hashes_of_one_machine(project, tmp_path)
     assert finished(project.snakemake()) == {}

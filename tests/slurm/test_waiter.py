@@ -53,16 +53,16 @@ def test_ctrl_c_cancels_within_seconds_or_leaves(project: Project, detach: str, 
 
 
 def test_a_users_mistake_in_the_job_is_one_message_and_is_not_tried_again(project: Project) -> None:
-    before = submitted()
+    before = submitted(project)
     waiter = Waiter(project, {**configuration(project, warmth=1), "seeds": [1]})
     assert waiter.ends() == 2
     assert "error: training has no key 'warmth'" in waiter.said
     assert "Traceback" not in waiter.said
-    assert len(submitted() - before) == 1
+    assert len(submitted(project) - before) == 1
 
 
 def test_what_keeps_dying_is_given_up_with_the_reason_and_the_log(project: Project) -> None:
-    before = submitted()
+    before = submitted(project)
     waiter = Waiter(project, {**configuration(project, **LONG), "seeds": [1]}, tries=2)
     for death in (1, 2):
         waiter.until(lambda death=death: waiter.said.count("RUNNING") == death, "running")
@@ -74,7 +74,7 @@ def test_what_keeps_dying_is_given_up_with_the_reason_and_the_log(project: Proje
     log = re.search(r"The end of (jobs/distill/\S+_log.out):\n    \S", waiter.said)
     assert log
     assert (project.folder / log[1]).is_file()
-    assert len(submitted() - before) == 2
+    assert len(submitted(project) - before) == 2
 
 
 def test_a_cancelled_job_is_not_submitted_behind_ones_back(project: Project) -> None:
@@ -108,12 +108,12 @@ def test_a_job_whose_id_was_never_written_down_is_found_by_its_name(project: Pro
     waiter.process.wait()
     [file] = (project.folder / "jobs").glob("*/*/job.json")
     file.write_text(file.read_text().replace(f'"{job_id}"', '""'))  # as if killed between sbatch and the writing
-    before = submitted()
+    before = submitted(project)
     again = Waiter(project, config)
     again.until(lambda: f"found again: job {job_id}" in again.said, "found again")
     os.killpg(again.process.pid, signal.SIGINT)
     again.process.wait(10)
-    assert submitted() == before
+    assert submitted(project) == before
 
 
 def test_another_configurations_jobs_are_cancelled_first(project: Project) -> None:

@@ -75,11 +75,12 @@ def state(job_id: str) -> str:
     return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
-def submitted() -> set[str]:
-    """Every job of the pipeline's own launcher that the controller remembers."""
+def submitted(project: Project) -> set[str]:
+    """Ids of the project's jobs that the controller remembers, those of Snakemake's own executor aside."""
     command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%j|%Z"]
     lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
-    return {line for line in lines if line.split("|")[1].startswith("vlkd-")}
+    rows = [line.split("|") for line in lines]
+    return {job_id for job_id, name, folder in rows if name.startswith("vlkd-") and folder == str(project.folder)}
 
 
 def configuration(project: Project, variant: str = "finetune", **training: object) -> dict[str, Any]:
