@@ -27,6 +27,7 @@ ARTICLES = frozenset({"a", "an", "the"})
 NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 NUMBERS = {"none": "0"} | {word: str(number) for number, word in enumerate(NUMBER_WORDS)}
 
+_MARK = re.compile(f"[{re.escape(PUNCTUATION)}]")
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
 # The official look-behind is mistyped and always true, so only the character behind the full stop matters.
 _FULL_STOP = re.compile(r"\.(?!\d)")
@@ -59,11 +60,13 @@ def process_punctuation(answer: str) -> str:
     A mark is deleted when it stands next to a space *anywhere* in the answer, or when the answer holds digit, comma,
     digit anywhere; otherwise it becomes a space. Both tests look at the original answer. At most 32 full stops go.
     """
-    delete_all = _DIGIT_COMMA_DIGIT.search(answer) is not None
     text = answer
-    for mark in PUNCTUATION:
-        delete = delete_all or f"{mark} " in answer or f" {mark}" in answer
-        text = text.replace(mark, "" if delete else " ")
+    marks = _MARK.findall(answer)
+    if marks:
+        delete_all = _DIGIT_COMMA_DIGIT.search(answer) is not None
+        for mark in set(marks):
+            delete = delete_all or f"{mark} " in answer or f" {mark}" in answer
+            text = text.replace(mark, "" if delete else " ")
     return _FULL_STOP.sub("", text, count=_MOST_FULL_STOPS)
 
 
@@ -79,6 +82,7 @@ def preprocess(answer: str) -> str:
     return process_digit_article(process_punctuation(answer))
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def strip(answer: str) -> str:
     """Newlines and tabs become spaces, ends are stripped: done to every answer, also of unanimous questions."""
     return answer.replace("\n", " ").replace("\t", " ").strip()
@@ -112,13 +116,12 @@ class References:
         unanimous = len(set(stripped)) == 1
         answers = stripped if unanimous else [preprocess(answer) for answer in stripped]
         alike = _alike(answers, records)
-        scores = {}
-        for answer, count in Counter(answers).items():
-            subsets = [
-                min(1.0, (count - gone) / 3 if other == answer else count / 3)
-                for other, gone in zip(answers, alike, strict=True)
-            ]
-            scores[answer] = sum(subsets) / len(subsets)
+        scores = {
+            answer: _leave_one_out(
+                tuple([gone if other == answer else 0 for other, gone in zip(answers, alike, strict=True)])
+            )
+            for answer in set(answers)
+        }
         return cls(scores, unanimous)
 
     def score(self, prediction: str) -> float:
@@ -127,7 +130,18 @@ class References:
         return self.scores.get(text if self.unanimous else preprocess(text), 0.0)
 
 
-def _alike(answers: Sequence[str], records: Sequence[Mapping[str, Any]]) -> list[int]:
+@functools.lru_cache(maxsize=1 << 12)  # ten distinct records have 1,024 such tuples
+def _leave_one_out(gone: tuple[int, ...]) -> float:
+    """The mean over the subsets, summed in the records' order.
+
+    Args:
+        gone: for each record that holds the answer, how many records with it its subset lacks; 0 for all others.
+    """
+    count = sum(1 for each in gone if each)
+    return sum(min(1.0, (count - each) / 3) for each in gone) / len(gone)
+
+
+def _alike(answers: Sequence[str], records: Sequence[Mapping[str, Any]]) -> Sequence[int]:
     """How many records equal each one, itself included, once their answers are normalised."""
     if len({record.get("answer_id") for record in records}) == len(records):
         return [1] * len(records)  # as it nearly always is
