@@ -1,0 +1,159 @@
+"""Caption metrics by pycocoevalcap: BLEU-1 to 4, METEOR, ROUGE-L, CIDEr, SPICE (PAPERS 5).
+
+All are times 100, as papers print them. BLEU and CIDEr are of the whole corpus: CIDEr's word weights come from the
+references of the images that are scored, so it must never be averaged over subsets, nor compared across them.
+
+METEOR needs Java; SPICE needs Java, 8 GB of memory and CoreNLP, 400 MB that its package would fetch at first use:
+here it is only used where it lies already. A metric that cannot run is left out, with the reason, and fails no other.
+"""
+
+import contextlib
+import importlib.util
+import io
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation import ptb_tokenizer
+
+PACKAGE = "pycocoevalcap"
+CORENLP = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
+
+Texts = dict[Any, list[str]]
+"""Image id -> captions; a candidate is a list of one."""
+
+
+@dataclass
+class CaptionScores:
+    """What `score` found.
+
+    Attributes:
+        metrics: BLEU-1 ... SPICE, times 100, two decimals.
+        left_out: metric -> why it could not be computed here.
+        tokenizer: which tokenizer made the words.
+    """
+
+    tokenizer: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def score(references: Mapping[Any, Sequence[str]], candidates: Mapping[Any, str]) -> CaptionScores:
+    """Score one caption per image.
+
+    Args:
+        references: image id -> its reference captions, one or more.
+        candidates: image id -> the caption to score, for the same images.
+
+    Raises:
+        UserError: pycocoevalcap is not installed, or no reference holds a word.
+        ValueError: the images differ, or there are none.
+    """
+    if not references or references.keys() != candidates.keys():
+        raise ValueError("references and candidates must be of the same images, one or more")
+    folder = package_folder()
+    ids = sorted(references)  # METEOR and the sums of BLEU and CIDEr go through the images in this order
+    texts = [text for name in ids for text in (candidates[name], *references[name])]
+    words, tokenizer = tokenize(texts, folder)
+    rest = iter(words)
+    tested: Texts = {}
+    known: Texts = {}
+    for name in ids:
+        tested[name] = [next(rest)]
+        known[name] = [next(rest) for _ in references[name]]
+    if not any(text for captions in known.values() for text in captions):
+        raise UserError("no reference caption holds a word, only punctuation; no caption metric is defined over that")
+
+    found = CaptionScores(tokenizer)
+    for name, metric in METRICS.items():
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # the package prints its progress
+                values = metric(folder, known, tested)
+        except Unavailable as reason:
+            found.left_out[name] = str(reason)
+        else:
+            found.metrics |= {each: round(100 * float(value), 2) for each, value in values.items()}
+    return found
+
+
+def tokenize(captions: Sequence[str], folder: Path) -> tuple[list[str], str]:
+    """Captions as words joined by spaces, and the name of the tokenizer: Java's, or else the stand-in."""
+    try:
+        return ptb_tokenizer.tokenize(captions, folder / "tokenizer"), ptb_tokenizer.JAVA
+    except (OSError, subprocess.CalledProcessError):
+        return ptb_tokenizer.tokenize_in_python(captions), ptb_tokenizer.PYTHON
+
+
+def package_folder() -> Path:
+    """Where pycocoevalcap lies, which ships the jars.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"the package {PACKAGE} is not installed, which computes the caption metrics; run make install")
+    return Path(spec.submodule_search_locations[0])
+
+
+class Unavailable(Exception):
+    """Why a metric cannot be computed on this machine."""
+
+
+def _bleu(folder: Path, references: Texts, candidates: Texts) -> dict[str, float]:
+    from pycocoevalcap.bleu.bleu import Bleu
+
+    values, _ = Bleu(4).compute_score(references, candidates, verbose=0)
+    return {f"BLEU-{n}": value for n, value in enumerate(values, start=1)}
+
+
+def _meteor(folder: Path, references: Texts, candidates: Texts) -> dict[str, float]:
+    from pycocoevalcap.meteor.meteor import Meteor
+
+    try:
+        value, _ = Meteor().compute_score(references, candidates)
+    except FileNotFoundError as error:
+        raise Unavailable("it needs Java, and there is no java on the PATH") from error
+    except (OSError, ValueError, IndexError) as error:  # java died: a broken pipe, or an empty answer
+        raise Unavailable(f"java did not run it ({type(error).__name__}: {error}); it takes 2 GB of memory") from error
+    return {"METEOR": value}
+
+
+def _rouge(folder: Path, references: Texts, candidates: Texts) -> dict[str, float]:
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    return {"ROUGE-L": Rouge().compute_score(references, candidates)[0]}
+
+
+def _cider(folder: Path, references: Texts, candidates: Texts) -> dict[str, float]:
+    from pycocoevalcap.cider.cider import Cider
+
+    return {"CIDEr": Cider().compute_score(references, candidates)[0]}
+
+
+def _spice(folder: Path, references: Texts, candidates: Texts) -> dict[str, float]:
+    absent = [name for name in CORENLP if not (folder / "spice" / "lib" / name).is_file()]
+    if absent:  # asking the package would make it download them
+        raise Unavailable(
+            f"its model is not here ({absent[0]}); to have it: python -m {PACKAGE}.spice.get_stanford_models"
+        )
+    from pycocoevalcap.spice.spice import Spice
+
+    try:
+        return {"SPICE": Spice().compute_score(references, candidates)[0]}
+    except FileNotFoundError as error:
+        raise Unavailable("it needs Java, and there is no java on the PATH") from error
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        raise Unavailable(f"java did not run it ({type(error).__name__}: {error}); it takes 8 GB of memory") from error
+
+
+METRICS: dict[str, Callable[[Path, Texts, Texts], dict[str, float]]] = {
+    "BLEU": _bleu,
+    "METEOR": _meteor,
+    "ROUGE-L": _rouge,
+    "CIDEr": _cider,
+    "SPICE": _spice,
+}
