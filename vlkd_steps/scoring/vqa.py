@@ -1,0 +1,152 @@
+"""``score vqa``: the VQA soft accuracy of an official results list, overall, per question type and per answer type.
+
+The annotations are read record by record and scored on the way, so that the two million answers of VQA v2's val never
+are Python objects at once.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vlkd_steps.datasets import records
+from vlkd_steps.datasets.vqa_v2 import ANSWERS
+from vlkd_steps.evaluation.percentages import by, percent
+from vlkd_steps.evaluation.vqa import References
+from vlkd_steps.scoring import results
+from vlkd_steps.scoring.results import FORMAT, Faults, shown
+
+INPUTS = ("questions", "annotations", "results")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--questions", type=Path, metavar="Q.json", help="the official questions: checked to be those of --annotations"
+    )
+    parser.add_argument("--annotations", type=Path, required=True, metavar="A.json", help="the official annotations")
+    parser.add_argument(
+        "--results", type=Path, required=True, metavar="R.json", help='the results: [{"question_id", "answer"}]'
+    )
+    parser.add_argument("--per-question", action="store_true", help="write each question's accuracy too")
+
+
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    """Percentages with two decimals, as the official evaluator gives them.
+
+    Raises:
+        UserError: a file is not in the official format, or the files belong to different questions.
+    """
+    answers = results.read(given.results, "question_id", int, "answer")
+    table = accuracies(given.annotations, answers, given.results)
+    if given.questions:
+        asked = question_ids(given.questions)
+        results.match(given.annotations, table["question_id"].to_list(), asked, "questions", given.questions)
+    metrics: dict[str, Any] = {
+        "overall": percent(table["score"]),
+        "per_question_type": by(table, "question_type"),
+        "per_answer_type": by(table, "answer_type"),
+        "questions": len(table),
+    }
+    if given.per_question:
+        pairs = zip(table["question_id"], table["score"], strict=True)
+        metrics["per_question"] = {str(question): round(100 * score, 2) for question, score in pairs}
+    return metrics
+
+
+def rows(metrics: Mapping[str, Any]) -> list[tuple[str, float]]:
+    return [("overall", metrics["overall"]), *metrics["per_answer_type"].items()]
+
+
+def notes(metrics: Mapping[str, Any]) -> list[str]:
+    types = len(metrics["per_question_type"])
+    return [f"{metrics['questions']:,} questions of {types} question types; each type's accuracy is in --out"]
+
+
+def accuracies(path: Path, answers: Mapping[int, str], results_path: Path) -> pl.DataFrame:
+    """The soft accuracy of every annotated question, in the annotations' order.
+
+    Args:
+        path: the official annotations, or a plain list of them (VQA-CP).
+        answers: the predicted answer of each question id.
+        results_path: the file that they came from, for messages.
+
+    Returns:
+        question_id, question_type, answer_type, score in [0, 1].
+
+    Raises:
+        UserError: an annotation is not in the official format or stands twice, or the answers do not fit.
+    """
+    scores: dict[int, float | None] = {}
+    question_types: list[str] = []
+    answer_types: list[str] = []
+    twice = Faults()
+    for number, record in enumerate(records.array(path, "annotations")):
+        # The quick path of a sound record; _explain looks again, slowly, and says what is wrong.
+        try:
+            question_id, question_type = record["question_id"], record["question_type"]
+            answer_type, given = record["answer_type"], record["answers"]
+            texts = [answer["answer"] for answer in given]
+            sound = (
+                len(texts) == ANSWERS
+                and set(map(type, (*texts, question_type, answer_type))) == {str}
+                and type(question_id) is int
+            )
+        except (KeyError, TypeError):
+            sound = False
+        if not sound:
+            _explain(record, path, f"annotations[{number}]")
+        if question_id in scores:
+            twice.add(shown(question_id))
+            continue
+        answer = answers.get(question_id)
+        scores[question_id] = None if answer is None else References.of(given).score(answer)
+        question_types.append(question_type)
+        answer_types.append(answer_type)
+    if not scores:
+        raise records.complaint(path, "annotations", "is empty", FORMAT)
+    if twice:
+        problem = f"{twice.count:,} questions are annotated a second time; first: {twice.first}"
+        raise records.complaint(path, "", problem, "ids must be unique")
+    results.match(results_path, answers, scores, "questions", path)
+    return pl.DataFrame(
+        {
+            "question_id": pl.Series(list(scores), dtype=pl.Int64),
+            "question_type": question_types,
+            "answer_type": answer_types,
+            "score": pl.Series(list(scores.values()), dtype=pl.Float64),
+        }
+    )
+
+
+def question_ids(path: Path) -> list[int]:
+    """The ids of an official questions file.
+
+    Raises:
+        UserError: an id is missing, no whole number, or stands twice.
+    """
+    ids = [
+        records.field(record, "question_id", int, path, f"questions[{number}]")
+        for number, record in enumerate(records.array(path, "questions"))
+    ]
+    seen: set[int] = set()
+    twice = Faults.of(shown(name) for name in ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+    if twice:
+        raise records.complaint(path, "", f"{twice.count:,} questions stand twice; first: {twice.first}")
+    return ids
+
+
+def _explain(record: dict[str, Any], path: Path, where: str) -> None:
+    """Raise the complaint about a record that the quick path refused."""
+    records.field(record, "question_id", int, path, where)
+    for name in ("question_type", "answer_type"):
+        records.field(record, name, str, path, where)
+    given = records.field(record, "answers", list, path, where)
+    for number, answer in enumerate(given):
+        place = f"{where}.answers[{number}]"
+        if type(answer) is not dict:
+            raise records.complaint(path, place, f"must be an object, not {shown(answer)}", FORMAT)
+        records.field(answer, "answer", str, path, place)
+    problem = f"has {len(given)} answers, the official metric is defined over {ANSWERS}"
+    raise records.complaint(path, f"{where}.answers", problem, f"repeat a single gold answer {ANSWERS} times")
