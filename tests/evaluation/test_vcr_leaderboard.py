@@ -69,6 +69,6 @@ def test_what_is_not_in_the_layout_is_named(tmp_path: Path, text: str, message: 
 
 @pytest.mark.parametrize("scores", [np.zeros((1, 4, 4)), np.full((1, 5, 4), np.nan)])
 def test_only_whole_finite_scores_are_written(tmp_path: Path, scores: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="scores are|not finite"):
+    with pytest.raises(ValueError, match=r"scores are|not finite"):
         vcr_leaderboard.write(tmp_path / "l.csv", ["a"], scores)
     assert not (tmp_path / "l.csv").exists()
