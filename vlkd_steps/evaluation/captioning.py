@@ -10,6 +10,7 @@ here it is only used where it lies already. A metric that cannot run is left out
 import contextlib
 import importlib.util
 import io
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,6 +104,11 @@ class Unavailable(Exception):
     """Why a metric cannot be computed on this machine."""
 
 
+def _ask_for_java() -> None:
+    if shutil.which("java") is None:
+        raise Unavailable("it needs Java, and there is no java on the PATH")
+
+
 def _bleu(folder: Path, references: Texts, candidates: Texts) -> dict[str, float]:
     from pycocoevalcap.bleu.bleu import Bleu
 
@@ -113,12 +119,15 @@ def _bleu(folder: Path, references: Texts, candidates: Texts) -> dict[str, float
 def _meteor(folder: Path, references: Texts, candidates: Texts) -> dict[str, float]:
     from pycocoevalcap.meteor.meteor import Meteor
 
+    _ask_for_java()
+    meteor = Meteor()
     try:
-        value, _ = Meteor().compute_score(references, candidates)
-    except FileNotFoundError as error:
-        raise Unavailable("it needs Java, and there is no java on the PATH") from error
+        value, _ = meteor.compute_score(references, candidates)
     except (OSError, ValueError, IndexError) as error:  # java died: a broken pipe, or an empty answer
         raise Unavailable(f"java did not run it ({type(error).__name__}: {error}); it takes 2 GB of memory") from error
+    finally:
+        if meteor.lock.locked():  # left so by the failure: its __del__ would wait for it for ever
+            meteor.lock.release()
     return {"METEOR": value}
 
 
@@ -142,10 +151,9 @@ def _spice(folder: Path, references: Texts, candidates: Texts) -> dict[str, floa
         )
     from pycocoevalcap.spice.spice import Spice
 
+    _ask_for_java()
     try:
         return {"SPICE": Spice().compute_score(references, candidates)[0]}
-    except FileNotFoundError as error:
-        raise Unavailable("it needs Java, and there is no java on the PATH") from error
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise Unavailable(f"java did not run it ({type(error).__name__}: {error}); it takes 8 GB of memory") from error
 

@@ -56,7 +56,9 @@ def notes(metrics: Mapping[str, Any]) -> list[str]:
     lines = [f"{metrics['images']:,} images, {metrics['references']:,} references; all metrics times 100"]
     lines += [f"{name} left out: {reason}" for name, reason in metrics["left_out"].items()]
     if metrics["tokenizer"] != ptb_tokenizer.JAVA:
-        lines.append(f"tokenizer: {metrics['tokenizer']} (no Java here); numbers may differ in their second decimal")
+        lines.append(
+            f"tokenizer: {metrics['tokenizer']} (Java does not run here); numbers may differ in their second decimal"
+        )
     return lines
 
 

@@ -46,7 +46,7 @@ def read(path: Path, id_name: str, id_type: type, value_name: str) -> dict[Any, 
     if wrong:
         raise records.complaint(path, "", f"{wrong.count:,} of {number:,} results are malformed; first: {wrong.first}")
     if twice:
-        problem = f"{twice.count:,} of {number:,} results give an {id_name} a second time; first: {twice.first}"
+        problem = f"{twice.count:,} of {number:,} results repeat an earlier {id_name}; first: {twice.first}"
         raise records.complaint(path, "", problem, "keep one result for each")
     return values
 
@@ -106,10 +106,10 @@ def shown(value: Any) -> str:
 
 
 def top_level(path: Path) -> str:
-    """What a JSON file holds, by its first character: "a list", "an object" or "neither list nor object"."""
+    """What a JSON file holds, by its first character: "a list", "an object" or "a single value"."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             start = stream.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     except (OSError, EOFError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
-    return {b"[": "a list", b"{": "an object"}.get(start[:1], "neither list nor object")
+    return {b"[": "a list", b"{": "an object"}.get(start[:1], "a single value")

@@ -1,0 +1,77 @@
+"""Caption metrics: what the package says of its own path, and what is left out when Java does not do its part."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vlkd_steps.datasets import records
+from vlkd_steps.evaluation.captioning import score
+
+needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="METEOR needs Java")
+
+REFERENCES = {1: ["A cat sits.", "The cat!"], 2: ["A dog runs fast now"], 3: ["two red buses"]}
+CANDIDATES = {1: "", 2: "a dog runs fast now", 3: "Two buses."}
+
+
+def test_what_can_be_had_without_java(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
+    monkeypatch.setenv("PATH", "")
+    found = score(REFERENCES, CANDIDATES)
+    assert list(found.metrics) == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
+    assert found.left_out["METEOR"] == "it needs Java, and there is no java on the PATH"
+    assert "SPICE" in found.left_out
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_java_that_dies_leaves_meteor_out_and_hangs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\nexit 1\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    found = score(REFERENCES, CANDIDATES)
+    assert found.left_out["METEOR"].startswith("java did not run it (")
+    assert found.tokenizer == "Python stand-in for PTBTokenizer"
+    assert "CIDEr" in found.metrics
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("candidates", [{}, {1: "a cat"}])
+def test_other_images_are_an_error(candidates: dict[int, str]) -> None:
+    with pytest.raises(ValueError, match="the same images"):
+        score(REFERENCES, candidates)
+
+
+@needs_java
+@pytest.mark.slow
+def test_100_real_images_as_the_official_evaluation_scores_them(shared_data: Path) -> None:
+    """Against the package's own steps: its tokenizer, then its scorers, in the order of the file."""
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.meteor.meteor import Meteor
+    from pycocoevalcap.rouge.rouge import Rouge
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    path = shared_data / "coco_captions_text" / "captions_val2017.json.gz"
+    captions: dict[int, list[dict]] = {}
+    for record in records.array(path, "annotations"):
+        captions.setdefault(record["image_id"], []).append(record)
+    chosen = list(captions)[:100]
+    tokenizer = PTBTokenizer()
+    references = tokenizer.tokenize({image: captions[image][1:] for image in chosen})
+    candidates = tokenizer.tokenize({image: captions[image][:1] for image in chosen})
+    bleu, _ = Bleu(4).compute_score(references, candidates, verbose=0)
+    expected = {f"BLEU-{n}": value for n, value in enumerate(bleu, start=1)}
+    for name, scorer in (("METEOR", Meteor()), ("ROUGE-L", Rouge()), ("CIDEr", Cider())):
+        expected[name], _ = scorer.compute_score(references, candidates)
+
+    found = score(
+        {image: [each["caption"] for each in captions[image][1:]] for image in chosen},
+        {image: captions[image][0]["caption"] for image in chosen},
+    )
+    assert found.tokenizer == "PTBTokenizer"
+    assert {name: found.metrics[name] for name in expected} == {
+        name: round(100 * float(value), 2) for name, value in expected.items()
+    }
