@@ -67,3 +67,23 @@ def vqa_conf(files: dict[str, Any], minimum: int = 1, **more: Any) -> dict[str, 
         "vocabulary": {"minimum": minimum, "splits": splits},
         **more,
     }
+
+
+def vcr_annotation(number: int, **more: Any) -> dict[str, Any]:
+    """One line of a VCR file; its image is ``film/<number + 1>.png`` with two objects."""
+    return {
+        "objects": ["person", "cup"],
+        "img_fn": f"film/{number + 1}.png",
+        "metadata_fn": f"film/{number + 1}.json",
+        "question": ["What", "does", [0], "do", "?"],
+        "answer_choices": [[[0, 1], "rest", "."], ["He", "rests", "."], ["She", "runs", "."], ["They", "run", "."]],
+        "answer_label": 0,
+        "answer_orig": "1 and 2 rest.",
+        "rationale_choices": [["a", "b", "."], ["c", "d", "."], [[1], "falls", "."], [[0], "sits", "."]],
+        "rationale_label": 3,
+        "img_id": f"val-{number}",
+        "annot_id": f"val-{number}",
+        "match_fold": "val-0",
+        "match_index": number,
+        **more,
+    }

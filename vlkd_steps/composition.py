@@ -136,7 +136,7 @@ def _with_groups(
         composed = _hydra(f"experiment={experiment}", *groups)
         before = sum(map(len, members.values()))
         for conf in composed.get("datasets", {}).values():
-            members["source"].add(conf["source"])
+            members["source"].update(_sources(conf))
         for conf in [*composed.get("teachers", {}).values(), *composed.get("students", {}).values()]:
             making = conf.get("pretrain") or {}
             members["dataset"].update([making["corpus"]] if making.get("corpus") else [])
@@ -227,11 +227,16 @@ def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
     corpora = {conf["pretrain"]["corpus"] for conf in made if (conf.get("pretrain") or {}).get("corpus")}
     read = [*grid["dataset"], *sorted(corpora)]
     return {
-        "source": sorted({composed["datasets"][dataset]["source"] for dataset in read}),
+        "source": sorted({source for dataset in read for source in _sources(composed["datasets"][dataset])}),
         "corpus": sorted(corpora - set(grid["dataset"])),
         "model": sorted(models),
         "teacher": sorted(str(teacher) for teacher in teachers),
     }
+
+
+def _sources(conf: Mapping[str, Any]) -> list[str]:
+    """A data set's source, and that of its images where it shares them with others."""
+    return [conf["source"], *([conf["image_source"]] if conf.get("image_source") else [])]
 
 
 def _check_artifacts(given: Mapping[str, list[str]], expected: Mapping[str, list[str]], where: str) -> None:

@@ -16,6 +16,9 @@ from vlkd_steps.datasets import instances
 from vlkd_steps.errors import UserError
 from vlkd_steps.sources import manifest
 
+NO_FILES = ("images", "metadata", "rule", "share", "cues", "parts")
+"""What an entry of a conf's `files` may say beside the files of records: folders, and how a split is made of them."""
+
 
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for relative in official_files(dataset):
         manifest.check(dataset["source"], relative, hashes)
     made = room.read(dataset, layout.raw(dataset["source"]))
-    instances.write(made.table, layout.instances(name), hash_of_images(made.table, dataset["source"], hashes))
+    holder = dataset.get("image_source") or dataset["source"]
+    of_images = hashes if holder == dataset["source"] else manifest.read(holder)
+    instances.write(made.table, layout.instances(name), hash_of_images(made.table, holder, of_images))
     files.write_json(layout.labels(name), made.labels)
     counts = sorted((row["values"], row["counts"]) for row in pc.value_counts(made.table["split"]).to_pylist())
     splits = ", ".join(f"{split} {count}" for split, count in counts)
@@ -40,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def official_files(dataset: Mapping[str, Any]) -> list[str]:
-    """The files of records that the data set's conf names, relative to the raw folder; images left out."""
+    """The files of records that the data set's conf names, relative to the raw folder; folders left out."""
     return sorted(
-        {path for paths in dataset["files"].values() for role, path in paths.items() if path and role != "images"}
+        {path for paths in dataset["files"].values() for role, path in paths.items() if path and role not in NO_FILES}
     )
 
 
