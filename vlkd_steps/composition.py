@@ -43,6 +43,8 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     composed = {"experiment": params["experiment"], **composed, "grid": grid}
     for recipe in recipes(composed):
         recipe.setdefault("processes", 1)  # written down, so that it can be overridden
+    for conf in composed["datasets"].values():
+        conf.setdefault("allow_leaks", [])  # a key that params.yaml may override although few confs write it
     for key, value in (composed.pop("overrides", None) or {}).items():
         _override(composed, str(key), value, f"experiment {params['experiment']}: overrides")
     for key, value in (params.get("overrides") or {}).items():

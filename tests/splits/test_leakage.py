@@ -23,6 +23,7 @@ def test_images_texts_and_near_duplicates_are_counted():
     )
     assert leakage.report(train, {"test": test}) == {
         "shared_images": {"test": 1},
+        "near_duplicate_images": {"test": 0},
         "shared_texts": {"test": 2},
         "near_duplicate_texts": {"test": 1},
     }
