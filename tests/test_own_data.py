@@ -26,7 +26,9 @@ def steps(source, dataset, shot):
     assert download.main(["--config", json.dumps({"source": source})]) == 0
     assert prepare.main(["--config", json.dumps({"dataset": dataset})]) == 0
     assert split.main(["--config", json.dumps({"role": "eval", "dataset": dataset})]) == 0
-    assert split.main(["--config", json.dumps({"role": "train", "dataset": dataset, "shot": shot, "seeds": [1]})]) == 0
+    assert (
+        split.main(["--config", json.dumps({"role": "train", "dataset": dataset, "shots": [shot], "seeds": [1]})]) == 0
+    )
     return instances.read(layout.instances(dataset["name"]))
 
 

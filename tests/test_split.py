@@ -57,9 +57,9 @@ def ids(path):
 
 
 def test_subsets_are_nested_and_each_seed_has_its_own(table):
-    assert run(role="train", shot="50", seeds=[10, 11]) == 0
-    assert run(role="train", shot="200", seeds=[10]) == 0
-    assert run(role="train", shot="full", seeds=[10]) == 0
+    assert run(role="train", shots=["50"], seeds=[10, 11]) == 0
+    assert run(role="train", shots=["200"], seeds=[10]) == 0
+    assert run(role="train", shots=["full"], seeds=[10]) == 0
     small, other = ids(layout.train_split("mine", 50, 10)), ids(layout.train_split("mine", 50, 11))
     larger, full = ids(layout.train_split("mine", 200, 10)), ids(layout.train_split("mine", "full", 10))
     assert (len(small), len(larger)) == (50, 200)
@@ -70,7 +70,7 @@ def test_subsets_are_nested_and_each_seed_has_its_own(table):
 
 
 def test_percentages_keep_their_name(table):
-    assert run(role="train", shot="10pct", seeds=[10]) == 0
+    assert run(role="train", shots=["10pct"], seeds=[10]) == 0
     manifest = json.loads(layout.split_manifest(layout.train_split("mine", "10pct", 10)).read_text())
     full = sum(row["split"] == "train" for row in table.to_pylist()) - len(dev_ids())
     assert manifest["n"] == round(full / 10)
@@ -83,13 +83,13 @@ def dev_ids():
 
 
 def test_sizes_in_the_conf_are_what_percentages_are_taken_of(table):
-    assert run(role="train", shot="10pct", seeds=[10], dataset=conf(sizes={"train": 600})) == 0
+    assert run(role="train", shots=["10pct"], seeds=[10], dataset=conf(sizes={"train": 600})) == 0
     assert len(ids(layout.train_split("mine", "10pct", 10))) == 60
 
 
 def test_evaluation_sets_share_no_image_with_training(table):
     run(role="eval")
-    run(role="train", shot="full", seeds=[10])
+    run(role="train", shots=["full"], seeds=[10])
     image = {row["instance_id"]: row["image_id"] for row in table.to_pylist()}
     roles = [layout.train_split("mine", "full", 10), *(layout.eval_split("mine", name) for name in ("dev", "test"))]
     images = [{image[i] for i in ids(path)} for path in roles]
@@ -100,7 +100,7 @@ def test_evaluation_sets_share_no_image_with_training(table):
 
 
 def test_the_manifest_says_what_was_cut_from_what(table):
-    run(role="train", shot="50", seeds=[10])
+    run(role="train", shots=["50"], seeds=[10])
     path = layout.train_split("mine", 50, 10)
     manifest = json.loads(layout.split_manifest(path).read_text())
     chosen = [row for row in table.to_pylist() if row["instance_id"] in set(ids(path))]
@@ -129,23 +129,23 @@ def test_the_manifest_says_what_was_cut_from_what(table):
 
 
 def test_the_same_bytes_whatever_the_order_of_the_official_files(table):
-    run(role="train", shot="50", seeds=[10])
+    run(role="train", shots=["50"], seeds=[10])
     first = layout.train_split("mine", 50, 10).read_bytes()
     layout.train_split("mine", 50, 10).unlink()
-    run(role="train", shot="50", seeds=[11, 10])
+    run(role="train", shots=["50"], seeds=[11, 10])
     assert layout.train_split("mine", 50, 10).read_bytes() == first
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"shot": "5000"}, "shot 5000: that is 5000 questions, but mine has"),
-        ({"shot": "1%"}, "shot '1%' is no number (300), percentage (1pct) or the word full"),
+        ({"shots": ["5000"]}, "shot 5000: that is 5000 questions, but mine has"),
+        ({"shots": ["1%"]}, "shot '1%' is no number (300), percentage (1pct) or the word full"),
         ({"dataset": conf(roles={"test": {"split": "val"}})}, "data set mine has no role train"),
     ],
 )
 def test_mistakes_are_explained(table, capsys, config, message):
-    assert run(**{"role": "train", "shot": "5", "seeds": [10], **config}) == 2
+    assert run(**{"role": "train", "shots": ["5"], "seeds": [10], **config}) == 2
     assert message in capsys.readouterr().err
     assert not layout.train_split("mine", 5, 10).exists()
 
@@ -179,7 +179,7 @@ def leaking(near=None):
 @pytest.mark.parametrize(
     ("near", "kind"), [(None, "shared_images"), ({"7": 0, "8": 0, "9": 1}, "near_duplicate_images")]
 )
-@pytest.mark.parametrize("config", [{"role": "eval"}, {"role": "train", "shot": "1", "seeds": [1]}])
+@pytest.mark.parametrize("config", [{"role": "eval"}, {"role": "train", "shots": ["1"], "seeds": [1]}])
 def test_a_split_that_leaks_stops_unless_it_is_allowed_by_name(table, capsys, near, kind, config):
     dataset = leaking(near)
     assert run(**config, dataset=dataset) == 2
@@ -212,7 +212,7 @@ def test_a_shot_of_vcr_counts_annotations_and_takes_both_rows(table):
     write({"train": instances.table(columns | {"extra": ["{}"] * 80}, "train")})
     dataset = conf(task="vcr", roles={"train": {"split": "train"}})
     for shot in ("10", "20"):
-        assert run(role="train", shot=shot, seeds=[1], dataset=dataset) == 0
+        assert run(role="train", shots=[shot], seeds=[1], dataset=dataset) == 0
     small, larger = (globals()["ids"](layout.train_split("mine", shot, 1)) for shot in (10, 20))
     assert len(small) == 20
     assert larger[:20] == small

@@ -41,7 +41,7 @@ def sources_of(c: Composition, dataset: str) -> list[str]:
 
 def split_train(c: Composition, dataset: str, shot: str) -> dict[str, Any]:
     part = _part(c["datasets"][dataset], "name", "task", "roles", "sizes", "allow_leaks")
-    return {"role": "train", "dataset": part, "shot": str(shot), "seeds": list(c["grid"]["seed"])}
+    return {"role": "train", "dataset": part, "shots": [str(shot)], "seeds": list(c["grid"]["seed"])}
 
 
 def split_eval(c: Composition, dataset: str, evaluation_set: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     near = instances.near_images(path)
     roles = domain_shift.assign(table, dataset)
     if config["role"] == "train":
-        cut_train(dataset, str(config["shot"]), config["seeds"], roles, near)
+        cut_train(dataset, [str(shot) for shot in config["shots"]], config["seeds"], roles, near)
     else:
         cut_evaluation(dataset, roles, near)
     return 0
@@ -39,22 +39,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def cut_train(
     dataset: Mapping[str, Any],
-    shot: str,
+    shots: Sequence[str],
     seeds: Sequence[int],
     roles: Mapping[str, pl.DataFrame],
     near: Mapping[str, int],
 ) -> None:
-    """Write the subset of one shot for every seed.
+    """Write the subsets of some shots for every seed.
 
     Args:
         dataset: the data set's conf.
-        shot: as in `low_shot.count`.
+        shots: as in `low_shot.count`.
         seeds: the runs' seeds.
         roles: the rows of every role.
         near: the group of every image that is nearly the same as another one.
 
     Raises:
-        UserError: there is no role `train`, the shot is more than it holds, or the subset leaks.
+        UserError: there is no role `train`, a shot is more than it holds, or a subset leaks.
     """
     if "train" not in roles:
         raise UserError(f"data set {dataset['name']} has no role train; add it to `roles` in its conf")
@@ -63,13 +63,19 @@ def cut_train(
     counted = low_shot.counted(rows, dataset["task"])
     counted = counted.with_columns(low_shot.strata(counted, dataset["task"]))
     size = dataset.get("sizes", {}).get("train", len(counted))
-    number = low_shot.count(shot, size, len(counted), dataset["name"])
+    numbers = {shot: low_shot.count(shot, size, len(counted), dataset["name"]) for shot in shots}
     others = {role: leakage.Role(part, near) for role, part in roles.items() if role != "train"}
+    everything: leakage.Leaks | None = None
     for seed in seeds:
-        ids = low_shot.instances_of(low_shot.order(counted, seed).head(number), rows, dataset["task"])
-        chosen = rows.filter(pl.col("instance_id").is_in(ids.implode()))
-        facts = {"role": "train", "shot": shot, "seed": seed, "leaks": leakage.report(chosen, others, near)}
-        write(layout.train_split(dataset["name"], shot, seed), ids, chosen, dataset, facts)
+        order = low_shot.order(counted, seed)
+        for shot, number in numbers.items():
+            ids = low_shot.instances_of(order.head(number), rows, dataset["task"])
+            chosen = rows.filter(pl.col("instance_id").is_in(ids.implode()))
+            whole = len(chosen) == len(rows)  # the same set whatever the seed
+            leaks = everything if whole and everything else leakage.report(chosen, others, near)
+            everything = leaks if whole else everything
+            facts = {"role": "train", "shot": shot, "seed": seed, "leaks": leaks}
+            write(layout.train_split(dataset["name"], shot, seed), ids, chosen, dataset, facts)
 
 
 def cut_evaluation(dataset: Mapping[str, Any], roles: Mapping[str, pl.DataFrame], near: Mapping[str, int]) -> None:
