@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from PIL import Image
@@ -20,9 +21,11 @@ def write_lines(path: Path, values: list[Any]) -> Path:
 
 
 def write_images(folder: Path, names: list[str]) -> None:
+    """Noise, another one for every name and place in the list: equal pictures would count as leaks."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(names):
-        Image.new("RGB", (8, 8), (number % 256, 0, 0)).save(folder / name)
+        noise = Random(f"{number}/{name}").randbytes(8 * 8 * 3)
+        Image.frombytes("RGB", (8, 8), noise).save(folder / name)
 
 
 def question(number: int, image: int, text: str = "What is it?") -> dict[str, Any]:
@@ -65,5 +68,25 @@ def vqa_conf(files: dict[str, Any], minimum: int = 1, **more: Any) -> dict[str, 
         "files": files,
         "image_name": "{image_id}.png",
         "vocabulary": {"minimum": minimum, "splits": splits},
+        **more,
+    }
+
+
+def vcr_annotation(number: int, **more: Any) -> dict[str, Any]:
+    """One line of a VCR file; its image is ``film/<number + 1>.png`` with two objects."""
+    return {
+        "objects": ["person", "cup"],
+        "img_fn": f"film/{number + 1}.png",
+        "metadata_fn": f"film/{number + 1}.json",
+        "question": ["What", "does", [0], "do", "?"],
+        "answer_choices": [[[0, 1], "rest", "."], ["He", "rests", "."], ["She", "runs", "."], ["They", "run", "."]],
+        "answer_label": 0,
+        "answer_orig": "1 and 2 rest.",
+        "rationale_choices": [["a", "b", "."], ["c", "d", "."], [[1], "falls", "."], [[0], "sits", "."]],
+        "rationale_label": 3,
+        "img_id": f"val-{number}",
+        "annot_id": f"val-{number}",
+        "match_fold": "val-0",
+        "match_index": number,
         **more,
     }

@@ -26,7 +26,9 @@ def steps(source, dataset, shot):
     assert download.main(["--config", json.dumps({"source": source})]) == 0
     assert prepare.main(["--config", json.dumps({"dataset": dataset})]) == 0
     assert split.main(["--config", json.dumps({"role": "eval", "dataset": dataset})]) == 0
-    assert split.main(["--config", json.dumps({"role": "train", "dataset": dataset, "shot": shot, "seeds": [1]})]) == 0
+    assert (
+        split.main(["--config", json.dumps({"role": "train", "dataset": dataset, "shots": [shot], "seeds": [1]})]) == 0
+    )
     return instances.read(layout.instances(dataset["name"]))
 
 
@@ -64,6 +66,68 @@ def test_statements(blocks):
     table = steps(local.incoming("street"), confs["street", False], "full")
     assert set(table["group"]) == {"neutral"}
     assert len(table) == 60
+
+
+def test_questions_with_choices(blocks):
+    records, confs = blocks
+    annotation, metadata = records[3], records[4]
+    folder = layout.INCOMING / "kitchen"
+    for name, start in (("train", 0), ("val", 100)):
+        numbers = range(start, start + 20)
+        files = {n: {"img_fn": f"film/{n}.jpg", "metadata_fn": f"film/{n}.json"} for n in numbers}
+        ids = {n: {"annot_id": f"{name}-{n}", "img_id": f"{name}-{n}"} for n in numbers}
+        write_lines(folder / f"{name}.jsonl", [{**annotation, **files[n], **ids[n]} for n in numbers])
+        write_images(folder / "images" / "film", [f"{n}.jpg" for n in numbers])
+        for n in numbers:
+            write_json(folder / "images" / "film" / f"{n}.json", metadata)
+    table = steps(local.incoming("kitchen"), confs["kitchen", False], "10")
+    assert len(table) == 2 * (20 + 20 + 20)
+    assert table["choices"][0].to_list()[0] == "He holds cup 3 ."  # the shifted copy comes first
+    assert table.filter(split="val")["choices"][0].to_list()[0] == "person 1 holds cup 3 ."
+    manifest = json.loads(layout.split_manifest(layout.train_split("kitchen", 10, 1)).read_text())
+    assert (manifest["n"], manifest["images"]) == (20, 10)
+
+
+def test_captions(blocks):
+    records, confs = blocks
+    (image,), (caption,) = records[5]["images"], records[5]["annotations"]
+    folder = layout.INCOMING / "album"
+    numbers = range(1, 41)
+    write_json(
+        folder / "captions.json",
+        {
+            "images": [{**image, "id": n, "file_name": f"{n}.jpg"} for n in numbers],
+            "annotations": [{**caption, "id": n, "image_id": n} for n in numbers],
+        },
+    )
+    write_images(folder / "images", [f"{n}.jpg" for n in numbers])
+    table = steps(local.incoming("album"), confs["album", False], "5")
+    assert table["text"].to_list() == ["A cat."] * 40
+
+
+def test_the_message_about_leaks(blocks, root, capsys):
+    records, confs = blocks
+    shown = re.search(r"^error: data set pets: eval-test leaks.*$", (root / "docs" / "own_data.md").read_text(), re.M)
+    folder = layout.INCOMING / "pets"
+    pets(folder, records[0], records[1])
+    questions = json.loads((folder / "questions.json").read_text())["questions"]
+    annotations = json.loads((folder / "annotations.json").read_text())["annotations"]
+    for part, chosen in (("train", range(30)), ("test", range(27, 40))):
+        asked = [{**questions[n], "question_id": questions[n]["question_id"] + (part == "test")} for n in chosen]
+        given = [{**annotations[n], "question_id": annotations[n]["question_id"] + (part == "test")} for n in chosen]
+        write_json(folder / f"{part}_q.json", {"questions": asked})
+        write_json(folder / f"{part}_a.json", {"annotations": given})
+    files = {
+        part: {"questions": f"{part}_q.json", "annotations": f"{part}_a.json", "images": "images"}
+        for part in ("train", "test")
+    }
+    conf = confs["pets", False] | {"files": files, "roles": {part: {"split": part} for part in files}}
+    conf |= {"vocabulary": {"minimum": 1, "splits": ["train"]}, "evaluation_sets": ["test"]}
+    download.main(["--config", json.dumps({"source": local.incoming("pets")})])
+    prepare.main(["--config", json.dumps({"dataset": conf})])
+    assert split.main(["--config", json.dumps({"role": "eval", "dataset": conf})]) == 2
+    assert shown is not None
+    assert shown[0] in capsys.readouterr().err
 
 
 def test_data_that_lies_elsewhere(blocks, tmp_path, monkeypatch):

@@ -353,3 +353,15 @@ def test_terminal_table_refuses_what_is_not_there(config: dict, capsys: pytest.C
     assert "has no such evaluation set; it has dev, test, other_style" in capsys.readouterr().err
     assert results_table.main(["--experiment", "other"]) == 2
     assert "results/other/gains.csv does not exist" in capsys.readouterr().err
+
+
+def test_what_evaluation_sets_share_with_training_stands_beside_the_results(config: dict) -> None:
+    assert '<section id="shared">' not in (RESULTS / "report.html").read_text()  # the toy's manifests do not tell
+    leaks = {"shared_images": 3, "near_duplicate_images": 41, "shared_texts": 5, "near_duplicate_texts": 6}
+    manifest = {"n": 70, "images": 8, "leaks": {kind: {"train": number} for kind, number in leaks.items()}}
+    path = layout.split_manifest(layout.eval_split(config["datasets"][0]["name"], "test"))
+    path.write_text(json.dumps(manifest))
+    html = run(config)
+    section = html[html.index('<section id="shared">') :]
+    section = section[: section.index("</section>")]
+    assert re.findall(r'<td class="n">(\d+)</td>', section) == ["8", "3", "41", "70", "5", "6"]

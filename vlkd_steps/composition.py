@@ -43,6 +43,8 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     composed = {"experiment": params["experiment"], **composed, "grid": grid}
     for recipe in recipes(composed):
         recipe.setdefault("processes", 1)  # written down, so that it can be overridden
+    for conf in composed["datasets"].values():
+        conf.setdefault("allow_leaks", [])  # a key that params.yaml may override although few confs write it
     for key, value in (composed.pop("overrides", None) or {}).items():
         _override(composed, str(key), value, f"experiment {params['experiment']}: overrides")
     for key, value in (params.get("overrides") or {}).items():
@@ -136,7 +138,7 @@ def _with_groups(
         composed = _hydra(f"experiment={experiment}", *groups)
         before = sum(map(len, members.values()))
         for conf in composed.get("datasets", {}).values():
-            members["source"].add(conf["source"])
+            members["source"].update(_sources(conf))
         for conf in [*composed.get("teachers", {}).values(), *composed.get("students", {}).values()]:
             making = conf.get("pretrain") or {}
             members["dataset"].update([making["corpus"]] if making.get("corpus") else [])
@@ -227,11 +229,16 @@ def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
     corpora = {conf["pretrain"]["corpus"] for conf in made if (conf.get("pretrain") or {}).get("corpus")}
     read = [*grid["dataset"], *sorted(corpora)]
     return {
-        "source": sorted({composed["datasets"][dataset]["source"] for dataset in read}),
+        "source": sorted({source for dataset in read for source in _sources(composed["datasets"][dataset])}),
         "corpus": sorted(corpora - set(grid["dataset"])),
         "model": sorted(models),
         "teacher": sorted(str(teacher) for teacher in teachers),
     }
+
+
+def _sources(conf: Mapping[str, Any]) -> list[str]:
+    """A data set's source, and that of its images where it shares them with others."""
+    return [conf["source"], *([conf["image_source"]] if conf.get("image_source") else [])]
 
 
 def _check_artifacts(given: Mapping[str, list[str]], expected: Mapping[str, list[str]], where: str) -> None:

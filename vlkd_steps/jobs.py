@@ -28,17 +28,24 @@ def download(c: Composition, source: str) -> dict[str, Any]:
 
 
 def prepare(c: Composition, dataset: str) -> dict[str, Any]:
-    keys = ("name", "task", "source", "reader", "files", "image_name", "vocabulary", "labels")
-    return {"dataset": _part(c["datasets"][dataset], *keys)}
+    keys = ("name", "task", "source", "image_source", "reader", "files", "image_name", "vocabulary", "labels")
+    more = ("group", "multiple_choice_answer", "resplit")
+    return {"dataset": _part(c["datasets"][dataset], *keys, *more)}
+
+
+def sources_of(c: Composition, dataset: str) -> list[str]:
+    """The sources that a data set is read from: its records', and its images' where they are shared."""
+    conf = c["datasets"][dataset]
+    return sorted({conf["source"], conf.get("image_source") or conf["source"]})
 
 
 def split_train(c: Composition, dataset: str, shot: str) -> dict[str, Any]:
-    part = _part(c["datasets"][dataset], "name", "task", "roles", "sizes")
-    return {"role": "train", "dataset": part, "shot": str(shot), "seeds": list(c["grid"]["seed"])}
+    part = _part(c["datasets"][dataset], "name", "task", "roles", "sizes", "allow_leaks")
+    return {"role": "train", "dataset": part, "shots": [str(shot)], "seeds": list(c["grid"]["seed"])}
 
 
 def split_eval(c: Composition, dataset: str, evaluation_set: str) -> dict[str, Any]:
-    part = _part(c["datasets"][dataset], "name", "task", "roles", "sizes")
+    part = _part(c["datasets"][dataset], "name", "task", "roles", "sizes", "allow_leaks")
     return {"role": "eval", "dataset": {**part, "evaluation_sets": [evaluation_set]}}
 
 

@@ -28,40 +28,61 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = config["dataset"]
     path = layout.instances(dataset["name"])
     table = instances.read(path, COLUMNS)
+    near = instances.near_images(path)
     roles = domain_shift.assign(table, dataset)
     if config["role"] == "train":
-        cut_train(dataset, str(config["shot"]), config["seeds"], roles)
+        cut_train(dataset, [str(shot) for shot in config["shots"]], config["seeds"], roles, near)
     else:
-        cut_evaluation(dataset, roles)
+        cut_evaluation(dataset, roles, near)
     return 0
 
 
-def cut_train(dataset: Mapping[str, Any], shot: str, seeds: Sequence[int], roles: Mapping[str, pl.DataFrame]) -> None:
-    """Write the subset of one shot for every seed.
+def cut_train(
+    dataset: Mapping[str, Any],
+    shots: Sequence[str],
+    seeds: Sequence[int],
+    roles: Mapping[str, pl.DataFrame],
+    near: Mapping[str, int],
+) -> None:
+    """Write the subsets of some shots for every seed.
+
+    Args:
+        dataset: the data set's conf.
+        shots: as in `low_shot.count`.
+        seeds: the runs' seeds.
+        roles: the rows of every role.
+        near: the group of every image that is nearly the same as another one.
 
     Raises:
-        UserError: there is no role `train`, or the shot is more than it holds.
+        UserError: there is no role `train`, a shot is more than it holds, or a subset leaks.
     """
     if "train" not in roles:
         raise UserError(f"data set {dataset['name']} has no role train; add it to `roles` in its conf")
     rows = roles["train"]
     refuse_unlabelled(rows, "train", dataset)
-    rows = rows.with_columns(low_shot.strata(rows, dataset["task"]))
-    size = dataset.get("sizes", {}).get("train", len(rows))
-    number = low_shot.count(shot, size, len(rows), dataset["name"])
-    others = {role: leakage.Role(part) for role, part in roles.items() if role != "train"}
+    counted = low_shot.counted(rows, dataset["task"])
+    counted = counted.with_columns(low_shot.strata(counted, dataset["task"]))
+    size = dataset.get("sizes", {}).get("train", len(counted))
+    numbers = {shot: low_shot.count(shot, size, len(counted), dataset["name"]) for shot in shots}
+    others = {role: leakage.Role(part, near) for role, part in roles.items() if role != "train"}
+    everything: leakage.Leaks | None = None
     for seed in seeds:
-        ids = low_shot.order(rows, seed).head(number)
-        chosen = rows.filter(pl.col("instance_id").is_in(ids.implode()))
-        facts = {"role": "train", "shot": shot, "seed": seed, "leaks": leakage.report(chosen, others)}
-        write(layout.train_split(dataset["name"], shot, seed), ids, chosen, dataset, facts)
+        order = low_shot.order(counted, seed)
+        for shot, number in numbers.items():
+            ids = low_shot.instances_of(order.head(number), rows, dataset["task"])
+            chosen = rows.filter(pl.col("instance_id").is_in(ids.implode()))
+            whole = len(chosen) == len(rows)  # the same set whatever the seed
+            leaks = everything if whole and everything else leakage.report(chosen, others, near)
+            everything = leaks if whole else everything
+            facts = {"role": "train", "shot": shot, "seed": seed, "leaks": leaks}
+            write(layout.train_split(dataset["name"], shot, seed), ids, chosen, dataset, facts)
 
 
-def cut_evaluation(dataset: Mapping[str, Any], roles: Mapping[str, pl.DataFrame]) -> None:
+def cut_evaluation(dataset: Mapping[str, Any], roles: Mapping[str, pl.DataFrame], near: Mapping[str, int]) -> None:
     """Write every evaluation set that the configuration names.
 
     Raises:
-        UserError: an evaluation set is no role, or holds questions without a label.
+        UserError: an evaluation set is no role, holds questions without a label, or leaks.
     """
     for name in dataset["evaluation_sets"]:
         if name not in roles:
@@ -70,8 +91,8 @@ def cut_evaluation(dataset: Mapping[str, Any], roles: Mapping[str, pl.DataFrame]
             )
         rows = roles[name].sort("instance_id")
         refuse_unlabelled(rows, name, dataset)
-        others = {"train": leakage.Role(roles["train"])} if "train" in roles else {}
-        facts = {"role": name, "leaks": leakage.report(rows, others)}
+        others = {"train": leakage.Role(roles["train"], near)} if "train" in roles else {}
+        facts = {"role": name, "leaks": leakage.report(rows, others, near)}
         write(layout.eval_split(dataset["name"], name), rows["instance_id"], rows, dataset, facts)
 
 
@@ -89,7 +110,12 @@ def refuse_unlabelled(rows: pl.DataFrame, role: str, dataset: Mapping[str, Any])
 
 
 def write(path: Path, ids: pl.Series, rows: pl.DataFrame, dataset: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Write the ids, in order, and the manifest beside them."""
+    """Write the ids, in order, and the manifest beside them.
+
+    Raises:
+        UserError: the split leaks in a way that the conf does not allow.
+    """
+    leakage.refuse(facts["leaks"], path.stem, dataset["name"], dataset.get("allow_leaks", ()))
     with files.atomic(path) as temporary:
         table = pa.table({"instance_id": pa.array(ids.to_list(), pa.string())})
         pq.write_table(table, temporary, compression="zstd")
@@ -105,9 +131,11 @@ def write(path: Path, ids: pl.Series, rows: pl.DataFrame, dataset: Mapping[str, 
     }
     files.write_json(layout.split_manifest(path), manifest)
     step.log.info("[split %s] %s: %d questions on %d images", dataset["name"], path.stem, len(ids), manifest["images"])
-    for role, number in facts["leaks"]["shared_images"].items():
-        if number:
-            step.log.info("[split %s] %s shares %d images with role %s", dataset["name"], path.stem, number, role)
+    for kind in leakage.STOPPING:
+        for role, number in facts["leaks"][kind].items():
+            if number:
+                told = f"{number} {kind.replace('_', ' ')} with role {role}"
+                step.log.info("[split %s] %s has %s, as allow_leaks allows", dataset["name"], path.stem, told)
 
 
 def count_labels(rows: pl.DataFrame, labels_file: Path) -> dict[str, int]:

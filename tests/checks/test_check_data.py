@@ -63,22 +63,24 @@ def test_prepared_data_and_their_splits(check) -> None:
 
 
 def test_data_that_need_a_sign_up_say_where_to_put_them(check) -> None:
-    found = check(params("scenes", "{dataset: [snli_ve], variant: [finetune]}", "snli_ve", ""))
+    found = check(params("scenes", "{dataset: [snli_ve], variant: [finetune]}", "flickr30k, snli_ve", ""))
     assert found["snli_ve"].level == "ok"
     missing = found["snli_ve (source)"]
     assert missing.level == "fail"
     assert "the folder data/incoming/snli_ve does not exist" in missing.found
-    assert "put snli_ve_*.jsonl, flickr30k-images/*.jpg into data/incoming/snli_ve" in missing.remedy
+    assert "follow https://github.com/necla-ml/SNLI-VE" in missing.found
+    assert "put snli_ve_*.jsonl into data/incoming/snli_ve" in missing.remedy
+    assert "put flickr30k-images/*.jpg into data/incoming/flickr30k" in found["flickr30k (source)"].remedy
     files.write_text(layout.INCOMING / "snli_ve" / "snli_ve_train.jsonl", "{}")
-    files.write_text(layout.INCOMING / "snli_ve" / "flickr30k-images" / "1.jpg", "x")
-    assert "2 files in data/incoming/snli_ve; the next run copies them" in {each.found for each in data.check()}
+    assert "1 files in data/incoming/snli_ve; the next run copies them" in {each.found for each in data.check()}
 
 
 def test_what_comes_from_the_web_or_a_package(check) -> None:
-    check(params("scenes", "{dataset: [vqa_v2], variant: [finetune]}", "vqa_v2", ""))
-    arrived = layout.raw("vqa_v2").parent / ".downloads" / "vqa_v2" / "train2014.zip.part"
+    check(params("scenes", "{dataset: [vqa_v2], variant: [finetune]}", "coco_2014, vqa_v2", ""))
+    arrived = layout.raw("coco_2014").parent / ".downloads" / "coco_2014" / "train2014.zip.part"
     files.write_text(arrived, "x" * 1000)
-    coming = next(each for each in data.check() if each.subject == "vqa_v2 (source)")
-    assert "downloads 6 files from images.cocodataset.org, s3.amazonaws.com, going on after 0.00 GiB" in coming.found
+    coming = {each.subject: each.found for each in data.check()}
+    assert "downloads 2 files from images.cocodataset.org, going on after 0.00 GiB" in coming["coco_2014 (source)"]
+    assert "downloads 4 files from s3.amazonaws.com" in coming["vqa_v2 (source)"]
     found = check(params("easy_vqa", "{dataset: [easy_vqa], variant: [finetune]}", "easy_vqa", ""))["easy_vqa (source)"]
     assert found.found == "not here yet; the next run gets easy-vqa 1.0 by pip"

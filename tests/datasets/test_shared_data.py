@@ -80,7 +80,9 @@ def test_real_photos_through_all_three_steps(shared_data, root, tmp_path, monkey
         assert len(table) == number
         assert all((tmp_path / path).is_file() for path in table["image_path"])
         assert split.main(["--config", json.dumps({"role": "eval", "dataset": conf})]) == 0
-        assert split.main(["--config", json.dumps({"role": "train", "dataset": conf, "shot": "5", "seeds": [1]})]) == 0
+        assert (
+            split.main(["--config", json.dumps({"role": "train", "dataset": conf, "shots": ["5"], "seeds": [1]})]) == 0
+        )
         assert layout.train_split(name, 5, 1).is_file()
 
 

@@ -164,3 +164,58 @@ def test_vqa_cp_style_lists_are_read(sound):
     write_json(folder / "train_q.json", questions)
     write_json(folder / "train_a.json", annotations)
     assert [row["instance_id"] for row in rows(folder, {"train": files})[0]] == ["60", "70"]
+
+
+def test_vqa_cp_images_lie_where_their_coco_split_says(sound):
+    folder, questions, annotations = sound
+    files = vqa(folder, "train", questions, annotations) | {"images": "."}
+    write_json(
+        folder / "train_q.json", [{**q, "coco_split": split} for q, split in zip(questions, ("a", "b"), strict=True)]
+    )
+    for q, split in zip(questions, ("a", "b"), strict=True):
+        write_images(folder / split, [f"{split}_{q['image_id']}.png"])
+    made, _ = rows(folder, {"train": files}, image_name="{coco_split}/{coco_split}_{image_id}.png")
+    assert {row["image_path"].removeprefix(str(folder)) for row in made} == {"/a/a_7.png", "/b/b_6.png"}
+    write_json(folder / "train_q.json", questions)
+    with pytest.raises(UserError, match="is no pattern for image ids such as"):
+        rows(folder, {"train": files}, image_name="{coco_split}/{image_id}.png")
+
+
+def test_ok_vqa_annotations_do_not_name_their_commonest_answer(sound):
+    folder, questions, annotations = sound
+    for record in annotations:
+        record.pop("multiple_choice_answer")
+    files = {"train": vqa(folder, "train", questions, annotations)}
+    with pytest.raises(UserError, match=r"multiple_choice_answer: is missing"):
+        rows(folder, files)
+    made, labels = rows(folder, files, multiple_choice_answer="majority")
+    assert labels == ["cat", "dog"]
+    assert json.loads(made[0]["extra"])["multiple_choice_answer"] == "The dog"  # five to five: the first by string
+
+
+def test_the_majority_of_ten_answers():
+    assert vqa_v2.majority(["b", "a", "c", "b", "a"]) == "a"
+
+
+def test_a_re_split_divides_all_questions_by_type_and_answer(tmp_path):
+    numbers = range(60)
+    questions = [question(n, n, f"what is thing {n % 9}?") for n in numbers]
+    annotations = [annotation(n, n, ["abcdef"[n % 6]], kind=f"kind {n % 2}") for n in numbers]
+    files = {
+        "train": vqa(tmp_path, "train", questions[:40], annotations[:40]),
+        "val": vqa(tmp_path, "val", questions[40:], annotations[40:]),
+    }
+    made, labels = rows(tmp_path, files, resplit={"rule": "changing_priors", "test_share": 0.4})
+    assert len(made) == 60
+    sides = {}
+    for row in made:
+        answer = json.loads(row["extra"])["multiple_choice_answer"]
+        sides.setdefault((row["group"], answer), set()).add(row["split"])
+    assert all(len(side) == 1 for side in sides.values())
+    assert {side for one in sides.values() for side in one} == {"train", "test"}
+    assert set(labels) == {answer for (_, answer), side in sides.items() if side == {"train"}}
+    with pytest.raises(UserError, match=r"resplit\.rule is 'random'; there is changing_priors"):
+        rows(tmp_path, files, resplit={"rule": "random"})
+    files["val"]["annotations"] = None
+    with pytest.raises(UserError, match="resplit needs the answers of all files, but 'val' has none"):
+        rows(tmp_path, files, resplit={"rule": "changing_priors"})

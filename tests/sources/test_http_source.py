@@ -8,6 +8,7 @@ import threading
 import zipfile
 
 import pytest
+import requests
 
 from vlkd_steps import layout
 from vlkd_steps.errors import UserError
@@ -18,12 +19,22 @@ SHA = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `content` with an ETag; the first `breaks` answers end after half of what they promise."""
+    """Serves `content` with an ETag; the first `breaks` answers end after half of what they promise.
+
+    `mishaps` come first, one an answer: a status, "stall" (half of the bytes, then silence), "corrupt" (wrong bytes of
+    the right number), "cut" (half of the bytes and no length) or "other range".
+    """
+
+    daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.etag, self.breaks, self.ranges = CONTENT, '"one"', 0, True
         self.asked: list[str | None] = []
+        self.mishaps: list[int | str] = []
+        self.files: dict[str, bytes] = {}  # further ones, by path
+        self.at_once, self.most_at_once, self.lock = 0, 0, threading.Lock()
+        self.over = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_address[1]}/file.bin"
 
 
@@ -31,17 +42,54 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
         server.asked.append(self.headers.get("Range"))
+        mishap = server.mishaps.pop(0) if server.mishaps else None
+        if isinstance(mishap, int):
+            self.send_response(mishap)
+            self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if self.path in server.files:
+            self.one_of_many(server.files[self.path])
+            return
         start = 0
         if self.headers.get("Range") and server.ranges and self.headers.get("If-Range") == server.etag:
             start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
         data = server.content[start:]
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(data)))
+        if mishap != "cut":
+            self.send_header("Content-Length", str(len(data)))
+        if start:
+            first = 0 if mishap == "other range" else start
+            self.send_header("Content-Range", f"bytes {first}-{len(server.content) - 1}/{len(server.content)}")
         self.send_header("ETag", server.etag)
         self.end_headers()
+        if mishap == "stall":
+            self.wfile.write(data[: len(data) // 2])
+            self.wfile.flush()
+            server.over.wait(5)
+            return
+        if mishap == "corrupt":
+            data = bytes(len(data))
+        if mishap == "cut":
+            data = data[: len(data) // 2]
         if server.breaks > 0:
             server.breaks -= 1
             data = data[: len(data) // 2]
+        self.wfile.write(data)
+
+    def one_of_many(self, data):
+        """Slow enough that others are asked for meanwhile."""
+        server = self.server
+        with server.lock:
+            server.at_once += 1
+            server.most_at_once = max(server.most_at_once, server.at_once)
+        server.over.wait(0.1)
+        with server.lock:
+            server.at_once -= 1
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
         self.wfile.write(data)
 
     def log_message(self, *arguments):
@@ -51,12 +99,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr(room, "BACKOFF", 0.01)
     monkeypatch.setenv("NO_PROXY", "*")
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         yield running
+        running.over.set()
         running.shutdown()
         thread.join()
 
@@ -136,3 +185,96 @@ def test_no_server_and_no_space(server, tmp_path):
         fetch(server, tmp_path / "raw", retries=0)
     with pytest.raises(UserError, match="GiB are free; make room"):
         fetch(server, tmp_path / "raw", bytes=1 << 60)
+
+
+def test_a_stalled_transfer_is_cut_and_goes_on(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "TIMEOUT", (1, 0.2))
+    server.mishaps = ["stall"]
+    assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
+    assert server.asked[0] is None
+    assert len(CONTENT) / 4 < int(server.asked[1].strip("bytes=-")) <= len(CONTENT) / 2
+
+
+def test_an_overloaded_server_is_asked_again(server, tmp_path):
+    server.mishaps = [503, 429, 500]
+    assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
+    assert len(server.asked) == 4
+
+
+def test_an_address_without_a_file_is_given_up_at_once(server, tmp_path):
+    server.mishaps = [404]
+    with pytest.raises(UserError, match=r"file\.bin cannot be downloaded .*404.*put the file into data/incoming"):
+        fetch(server, tmp_path / "raw")
+    assert len(server.asked) == 1
+
+
+def test_bytes_that_were_changed_on_the_way_are_fetched_again(server, tmp_path):
+    server.mishaps = ["corrupt"]
+    assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
+    assert server.asked == [None, None]
+
+
+def test_a_cut_that_the_server_does_not_show_is_seen_by_the_size(server, tmp_path):
+    server.mishaps = ["cut"]
+    assert fetch(server, tmp_path / "raw", sha256=None, bytes=len(CONTENT)).read_bytes() == CONTENT
+    server.mishaps = []
+    with pytest.raises(UserError, match=f"{len(CONTENT)} bytes arrived, the source's conf says 7"):
+        fetch(server, tmp_path / "again", sha256=None, bytes=7, retries=0)
+
+
+def test_another_range_than_asked_for_is_not_joined(server, tmp_path):
+    server.breaks, server.mishaps = 1, ["whole", "other range"]
+    assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
+    assert [asked is None for asked in server.asked] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("asked", "attempt", "seconds"), [("", 0, 1.0), ("", 3, 8.0), ("", 9, 60.0), ("7", 0, 7.0), ("900", 0, 60.0)]
+)
+def test_pauses_grow_and_a_server_may_ask_for_its_own(monkeypatch, asked, attempt, seconds):
+    monkeypatch.setattr(room, "BACKOFF", 1.0)
+    response = requests.Response()
+    response.headers["Retry-After"] = asked
+    assert room._pause(requests.HTTPError(response=response), attempt) == seconds
+
+
+def many(server, number):
+    server.files = {f"/{n}.bin": bytes([n]) * 1000 for n in range(number)}
+    url = server.url.removesuffix("/file.bin")
+    return [{"url": f"{url}/{n}.bin", "path": f"{n}.bin", "sha256": None} for n in range(number)]
+
+
+def test_several_files_are_fetched_at_once(server, tmp_path):
+    (tmp_path / "raw").mkdir()
+    room.fetch({"name": "web", "files": many(server, 8), "parallel": 4}, tmp_path / "raw")
+    assert {path.name: path.read_bytes()[:1] for path in (tmp_path / "raw").iterdir()} == {
+        f"{n}.bin": bytes([n]) for n in range(8)
+    }
+    assert 1 < server.most_at_once <= 4
+    assert len(json.loads(layout.checksums("web").read_text())) == 8
+
+
+def test_one_file_that_cannot_be_had_ends_the_others(server, tmp_path):
+    items = many(server, 8)
+    server.mishaps = [404]
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(UserError, match=r"cannot be downloaded .*404"):
+        room.fetch({"name": "web", "files": items, "parallel": 1}, tmp_path / "raw")
+    assert len(server.asked) <= 2
+    assert list((tmp_path / "raw").iterdir()) == []
+
+
+def test_files_that_a_list_names_are_fetched_after_it(server, tmp_path):
+    url = server.url.removesuffix("/file.bin")
+    records = [{"coco_url": f"{url}/{n}.bin", "file_name": f"{n}.jpg"} for n in range(3)]
+    many(server, 3)
+    server.files["/list.json"] = json.dumps({"images": records}).encode()
+    listed = {"in": "list.json", "key": "images", "url": "coco_url", "name": "file_name", "folder": "images"}
+    source = {"name": "web", "files": [{"url": f"{url}/list.json", "path": "list.json"}], "listed": listed}
+    (tmp_path / "raw").mkdir()
+    room.fetch(source, tmp_path / "raw")
+    assert (tmp_path / "raw" / "images" / "2.jpg").read_bytes() == bytes([2]) * 1000
+    server.files["/list.json"] = json.dumps({"images": [{**records[0], "file_name": "../evil"}]}).encode()
+    layout.checksums("web").unlink()
+    with pytest.raises(UserError, match=r"images\[0\]\.file_name: '\.\./evil' is no plain file name"):
+        room.fetch(source, tmp_path / "raw")

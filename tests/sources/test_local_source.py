@@ -69,3 +69,20 @@ def test_mistakes_are_explained(mine, tmp_path):
         local.chosen(conf(mine, files=["*.jsonl"]))
     with pytest.raises(UserError, match="transfer is 'move', not copy, hardlink or symlink"):
         local.fetch(conf(mine, transfer="move"), tmp_path / "raw")
+
+
+def test_data_behind_a_sign_up_says_where_it_is_had(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = {"name": "vcr", "kind": "local", "path": "data/incoming/vcr", "files": ["*.zip"]}
+    source |= {"obtain": "Ask its owners.", "expect": {"*.zip": 2}}
+    with pytest.raises(UserError, match=r"data/incoming/vcr does not exist; put the data there.*\. Ask its owners\."):
+        local.fetch(source, tmp_path / "raw")
+    (tmp_path / "data/incoming/vcr").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no file matches '\*\.zip' in data/incoming/vcr.*\. Ask its owners\."):
+        local.fetch(source, tmp_path / "raw")
+    (tmp_path / "data/incoming/vcr/a.zip").touch()
+    with pytest.raises(UserError, match=r"1 files match '\*\.zip', there must be 2; .*not the whole release\. Ask"):
+        local.fetch(source, tmp_path / "raw")
+    (tmp_path / "data/incoming/vcr/b.zip").touch()
+    local.fetch(source, tmp_path / "raw")
+    assert len(list((tmp_path / "raw").iterdir())) == 2

@@ -1,13 +1,14 @@
 """COCO captions (https://cocodataset.org): ``{images: [{id, file_name}], annotations: [{id, image_id, caption}]}``.
 
-One instance per caption. Captions have no classes: `label` is null and the list of labels empty.
+Also NoCaps, whose images say which `domain` they are of. One instance per caption. Captions have no classes:
+`label` is null and the list of labels empty.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.datasets import instances, records
+from vlkd_steps.datasets import image_files, instances, records
 from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import Instances
 
@@ -16,7 +17,8 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
     """Read every split of a caption data set.
 
     Args:
-        dataset: the data set's conf: ``files`` {split: {captions, images}}.
+        dataset: the data set's conf: ``files`` {split: {captions, images}}; optional ``group``, the field of an
+            image's record that becomes the column `group` (NoCaps: ``domain``).
         folder: the source's raw folder.
 
     Raises:
@@ -25,13 +27,13 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
     tables = {}
     for split in sorted(dataset["files"]):
         paths = dataset["files"][split]
-        images = ImageFolder(folder / paths["images"] if paths.get("images") else None)
-        tables[split] = instances.table(_columns(folder / paths["captions"], images), split)
+        images = image_files.of(dataset, paths, folder)
+        tables[split] = instances.table(_columns(folder / paths["captions"], images, dataset.get("group")), split)
     return Instances(instances.join(tables), [])
 
 
-def _columns(path: Path, images: ImageFolder) -> dict[str, Any]:
-    file_names = _file_names(path)
+def _columns(path: Path, images: ImageFolder, group: str | None) -> dict[str, Any]:
+    file_names, groups = _file_names(path, group)
     paths = {}
     number_of: dict[int, int] = {}
     image_ids: list[int] = []
@@ -60,13 +62,15 @@ def _columns(path: Path, images: ImageFolder) -> dict[str, Any]:
         "image_id": [str(image_id) for image_id in image_ids],
         "image_path": [paths[image_id] for image_id in image_ids],
         "text": texts,
+        "group": [groups[image_id] for image_id in image_ids] if group else None,
         "extra": ["{}"] * len(texts),
     }
 
 
-def _file_names(path: Path) -> dict[int, tuple[str, str]]:
-    """Image id -> (where its record stands, the image's file name)."""
+def _file_names(path: Path, group: str | None) -> tuple[dict[int, tuple[str, str]], dict[int, str]]:
+    """Image id -> (where its record stands, the image's file name), and image id -> its field `group`."""
     file_names: dict[int, tuple[str, str]] = {}
+    groups: dict[int, str] = {}
     for number, record in enumerate(records.array(path, "images")):
         where = f"images[{number}]"
         image_id = records.field(record, "id", int, path, where)
@@ -74,4 +78,6 @@ def _file_names(path: Path) -> dict[int, tuple[str, str]]:
             problem = f"{image_id} stands already in {file_names[image_id][0].removesuffix('.file_name')}"
             raise records.complaint(path, f"{where}.id", problem, "ids must be unique")
         file_names[image_id] = (f"{where}.file_name", records.field(record, "file_name", str, path, where))
-    return file_names
+        if group:
+            groups[image_id] = records.field(record, group, str, path, where)
+    return file_names, groups

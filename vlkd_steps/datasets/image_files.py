@@ -1,10 +1,11 @@
 """Where a record's image lies: the name pattern of a data set's conf, checked against the folder."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlkd_steps import layout
 from vlkd_steps.datasets.records import complaint
 from vlkd_steps.errors import UserError
 
@@ -19,12 +20,11 @@ class ImageFolder:
             UserError: the folder does not exist.
         """
         self.folder = folder
-        self.sizes: dict[str, int] = {}
+        self.sizes: dict[str, dict[str, int]] = {}  # by subfolder, listed when the first record names it
         if folder is None:
             return
         try:
-            with os.scandir(folder) as entries:
-                self.sizes = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+            self.sizes[""] = _listing(folder)
         except OSError as error:
             raise UserError(
                 f"{folder}: the folder of images cannot be read ({error.strerror}); check `files.<split>.images` "
@@ -32,31 +32,66 @@ class ImageFolder:
             ) from error
 
     def path(self, name: str, records: Path, where: str) -> str:
-        """The path of the image `name` that a record in the file `records` asks for.
+        """The path of the image `name` that a record in the file `records` asks for; it may lie in a subfolder.
 
         Raises:
-            UserError: there is no such image, or it is empty.
+            UserError: there is no such image, it is empty, or its name leaves the folder.
         """
         if self.folder is None:
             return ""
-        size = self.sizes.get(name)
+        size = self._size(name, records, where)
         if size is None:
             raise complaint(records, where, f"the image {self.folder / name} is missing", "add it, or check image_name")
         if size == 0:
             raise complaint(records, where, f"the image {self.folder / name} is empty", "fetch it again")
         return (self.folder / name).as_posix()
 
-    def names(self, pattern: str, image_ids: Sequence[Any]) -> list[str]:
+    def _size(self, name: str, records: Path, where: str) -> int | None:
+        assert self.folder is not None
+        subfolder, _, last = name.rpartition("/")
+        if subfolder not in self.sizes:
+            if name.startswith("/") or ".." in name.split("/"):
+                raise complaint(records, where, f"the image {name!r} lies outside the folder of images", "correct it")
+            try:
+                self.sizes[subfolder] = _listing(self.folder / subfolder)
+            except OSError:
+                self.sizes[subfolder] = {}
+        return self.sizes[subfolder].get(last)
+
+    def names(self, pattern: str, image_ids: Sequence[Any], **columns: Sequence[Any]) -> list[str]:
         """File names for image ids by a format pattern with ``{image_id}`` and ``{folder}``.
+
+        Args:
+            pattern: e.g. ``COCO_{folder}_{image_id:012d}.jpg``.
+            image_ids: one per record.
+            columns: further fields of the records that the pattern may name, in the same order.
 
         Raises:
             UserError: the pattern does not fit.
         """
         folder = self.folder.name if self.folder is not None else ""
         try:
-            return [pattern.format(image_id=image_id, folder=folder) for image_id in image_ids]
+            return [
+                pattern.format(image_id=image_id, folder=folder, **{name: columns[name][n] for name in columns})
+                for n, image_id in enumerate(image_ids)
+            ]
         except (KeyError, IndexError, ValueError) as error:
+            fields = "".join(f", {{{name}}} is a field of the records" for name in columns)
             raise UserError(
                 f"image_name {pattern!r} is no pattern for image ids such as {image_ids[0]!r} ({error}); write e.g. "
-                "'COCO_{folder}_{image_id:012d}.jpg', where {folder} is the name of the folder of images"
+                f"'COCO_{{folder}}_{{image_id:012d}}.jpg', where {{folder}} is the name of the folder of images{fields}"
             ) from error
+
+
+def of(dataset: Mapping[str, Any], paths: Mapping[str, Any], folder: Path) -> ImageFolder:
+    """The images of one entry of the conf's ``files``.
+
+    They lie in the source's raw folder, or in that of ``image_source``, where several data sets share their images.
+    """
+    root = layout.raw(dataset["image_source"]) if dataset.get("image_source") else folder
+    return ImageFolder(root / paths["images"] if paths.get("images") else None)
+
+
+def _listing(folder: Path) -> dict[str, int]:
+    with os.scandir(folder) as entries:
+        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}

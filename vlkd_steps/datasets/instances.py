@@ -5,7 +5,8 @@ metadata, so that a step learns it without reading 658 k rows.
 """
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ SCHEMA = pa.schema(
 )
 
 ROW_GROUP = 65_536
-_CONTENT, _IMAGES = b"vlkd.content", b"vlkd.images"
+_CONTENT, _IMAGES, _NEAR = b"vlkd.content", b"vlkd.images", b"vlkd.near_images"
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,20 @@ def join(tables: dict[str, pa.Table]) -> pa.Table:
     return pa.concat_tables([tables[split] for split in sorted(tables)])
 
 
-def write(instances: pa.Table, path: Path, images_hash: str) -> None:
-    """Write the table as parquet: equal rows are equal bytes (with one version of pyarrow)."""
-    metadata = {_CONTENT: table_hash(instances).encode(), _IMAGES: images_hash.encode()}
+def write(instances: pa.Table, path: Path, images_hash: str, near_images: Mapping[str, int] | None = None) -> None:
+    """Write the table as parquet: equal rows are equal bytes (with one version of pyarrow).
+
+    Args:
+        instances: the rows.
+        path: the file.
+        images_hash: what the pixels are known by.
+        near_images: group by image id, for images that are nearly the same (`splits.near_images`).
+    """
+    metadata = {
+        _CONTENT: table_hash(instances).encode(),
+        _IMAGES: images_hash.encode(),
+        _NEAR: files.canonical(dict(near_images or {})).encode(),
+    }
     with (
         files.atomic(path) as temporary,
         pq.ParquetWriter(temporary, SCHEMA.with_metadata(metadata), compression="zstd") as writer,
@@ -116,6 +128,11 @@ def content_hash(path: Path) -> str:
 def images_hash(path: Path) -> str:
     """sha256 over the names and hashes of all image files that the rows name: what the pixels are known by."""
     return _metadata(path, _IMAGES)
+
+
+def near_images(path: Path) -> dict[str, int]:
+    """Group by image id, for images that are nearly the same as another one of the data set."""
+    return dict(json.loads(_metadata(path, _NEAR)))
 
 
 def table_hash(instances: pa.Table) -> str:

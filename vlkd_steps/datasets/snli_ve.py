@@ -4,15 +4,21 @@ The hypothesis is `sentence2`; `sentence1` is the caption that the image stands 
 (PAPERS 4). The image key is `Flickr30K_ID`, in older files `Flikr30kID`; both are read.
 """
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from vlkd_steps.datasets import instances, records
+from vlkd_steps.datasets import image_files, instances, records
 from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import SOFT_LABEL, Instances
+from vlkd_steps.errors import UserError
+from vlkd_steps.splits import hypothesis_only, planted_bias
+from vlkd_steps.splits.statements import Statements
 from vlkd_steps.step import log
 
 LABELS = ["contradiction", "entailment", "neutral"]
@@ -27,18 +33,101 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
     """Read every split of a data set in this format.
 
     Args:
-        dataset: the data set's conf: ``files`` {split: {pairs, images}} and ``image_name``.
+        dataset: the data set's conf: ``files`` {split: {pairs, images, rule, relabelled}} and ``image_name``.
+            With a ``rule`` the split is a shifted set made from these pairs, and its ids begin with the split's name:
+            ``hypothesis_hard`` and ``hypothesis_easy`` (`splits.hypothesis_only`, whose scorers train on the file
+            ``files.train.pairs``), ``biased`` (`splits.planted_bias`, by the entry's ``cues`` and ``share``) or
+            ``given``, a file that others have shifted. ``relabelled`` names a file (JSON lines or csv) with `pairID`
+            and `gold_label`: the split is those pairs with those labels.
         folder: the source's raw folder.
 
     Raises:
         UserError: a file that is not in the official format, with file, line and field.
     """
     tables = {}
-    for split in sorted(dataset["files"]):
-        paths = dataset["files"][split]
-        images = ImageFolder(folder / paths["images"] if paths.get("images") else None)
-        tables[split] = instances.table(_columns(folder / paths["pairs"], images, dataset), split)
+    files = dataset["files"]
+    votes: dict[str, list[int]] = {}
+    for split in sorted(files):
+        paths = files[split]
+        columns = _columns(folder / paths["pairs"], image_files.of(dataset, paths, folder), dataset)
+        if paths.get("relabelled"):
+            columns = _relabelled(columns, folder / paths["relabelled"])
+        rule = paths.get("rule")
+        if rule in hypothesis_only.RULES:
+            name = paths["pairs"]
+            if name not in votes:
+                votes[name] = hypothesis_only.wrong_votes(_training(dataset, folder), _statements(columns))
+            columns = _take(columns, hypothesis_only.chosen(rule, votes[name]))
+        elif rule == "biased":
+            kept = planted_bias.chosen(_statements(columns), paths.get("cues") or {}, paths.get("share", 0.5))
+            columns = _take(columns, kept)
+        elif rule not in (None, "given"):
+            known = ", ".join([*hypothesis_only.RULES, "biased", "given"])
+            raise UserError(f"data set {dataset['name']}: files.{split}.rule is {rule!r}; there are {known}")
+        if rule or paths.get("relabelled"):
+            columns["instance_id"] = [f"{split}/{pair_id}" for pair_id in columns["instance_id"]]
+        tables[split] = instances.table(columns, split)
     return Instances(instances.join(tables), LABELS)
+
+
+def statements(path: Path) -> tuple[list[str], Statements]:
+    """The pairs' ids, and what a model without eyes may learn from: one entry per labelled pair of a file.
+
+    Raises:
+        UserError: a file that is not in the official format, with file, line and field.
+    """
+    columns = _columns(path, ImageFolder(None), {})
+    return columns["instance_id"], _statements(columns)
+
+
+def _statements(columns: Mapping[str, Any]) -> Statements:
+    return Statements(columns["instance_id"], columns["image_id"], columns["text"], columns["group"])
+
+
+def _training(dataset: Mapping[str, Any], folder: Path) -> Statements:
+    train = dataset["files"].get("train")
+    if not train:
+        raise UserError(
+            f"data set {dataset['name']}: hypothesis_hard needs a split train, from which its scorers learn; add it"
+        )
+    return statements(folder / train["pairs"])[1]
+
+
+def _take(columns: Mapping[str, Any], kept: Sequence[bool]) -> dict[str, Any]:
+    """The rows of every column that are kept; a column that is left out (None) stays so."""
+    mask = pa.array(kept, pa.bool_())
+
+    def of(values: Any) -> Any:
+        if values is None:
+            return None
+        return values.filter(mask) if isinstance(values, pa.Array) else list(compress(values, kept))
+
+    return {name: of(values) for name, values in columns.items()}
+
+
+def _relabelled(columns: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The pairs that a file of corrected labels names, with these labels; a pair that it names must exist."""
+    label_of: dict[str, str] = {}
+    rows = csv_rows(path) if path.suffix == ".csv" else records.lines(path)
+    for number, record in rows:
+        where = f"line {number}"
+        gold = records.field(record, "gold_label", str, path, where)
+        if gold not in LABELS:
+            raise records.complaint(path, f"{where}.gold_label", f"is {gold!r}, not one of {', '.join(LABELS)}")
+        label_of[records.field(record, "pairID", str, path, where)] = gold
+    if unknown := sorted(set(label_of) - set(columns["instance_id"])):
+        problem = f"{len(unknown)} pairs are not among those it relabels, {unknown[0]!r} first"
+        raise records.complaint(path, "", problem, "use the files of one release")
+    taken = _take(columns, [pair_id in label_of for pair_id in columns["instance_id"]])
+    labels = [LABELS.index(label_of[pair_id]) for pair_id in taken["instance_id"]]
+    return taken | _label_columns(labels)
+
+
+def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, record) of a csv file with a header line."""
+    reader = csv.DictReader(io.StringIO(records.read_text(path), newline=""))
+    for record in reader:
+        yield reader.line_num, {str(key): value for key, value in record.items() if value is not None}
 
 
 def _columns(path: Path, images: ImageFolder, dataset: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,8 +169,14 @@ def _columns(path: Path, images: ImageFolder, dataset: Mapping[str, Any]) -> dic
         "image_id": image_ids,
         "image_path": image_paths or None,
         "text": texts,
+        "extra": ["{}"] * len(labels),
+        **_label_columns(labels),
+    }
+
+
+def _label_columns(labels: list[int]) -> dict[str, Any]:
+    return {
         "label": labels,
         "soft_labels": pa.array([[{"label": label, "score": 1.0}] for label in labels], pa.list_(SOFT_LABEL)),
         "group": [LABELS[label] for label in labels],
-        "extra": ["{}"] * len(labels),
     }

@@ -1,20 +1,158 @@
-"""The official VCR v1 format (https://visualcommonsense.com), checked record by record.
+"""The official VCR v1 format (https://visualcommonsense.com), checked record by record, and its instances.
 
 Texts are lists of tokens in which a list of whole numbers refers to `objects`. Every record has a
 metadata file whose `boxes` and `segms` have one entry per object (PAPERS 4). Test files have no labels.
+
+An annotation becomes two instances, ``<annot_id>:answer`` (Q->A) and ``<annot_id>:rationale`` (QA->R, asked with the
+right answer), joined by `pair_id` in `extra`. Without labels there is one rationale instance per answer,
+``<annot_id>:rationale_a0`` to ``_a3``, as the leaderboard wants them.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from vlkd_steps.datasets import records
+import pyarrow as pa
+
+from vlkd_steps.datasets import image_files, instances, records
+from vlkd_steps.datasets.image_files import ImageFolder
+from vlkd_steps.datasets.instances import SOFT_LABEL, Instances
+from vlkd_steps.errors import UserError
+from vlkd_steps.splits import vcr_masking, vcr_rules
 
 CHOICES = 4
 LABELS = ("answer_label", "rationale_label")
+CLASSES = ["0", "1", "2", "3"]
+"""A choice's class is its place among the four."""
+
 _CHOICES = ("answer_choices", "rationale_choices")
 _STRINGS = ("img_fn", "metadata_fn", "img_id", "annot_id", "match_fold")
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
+
+class Scene(NamedTuple):
+    """What a metadata file says: boxes [x1, y1, x2, y2, score] in pixels, and the image's size."""
+
+    boxes: list[list[float]]
+    width: int | None
+    height: int | None
+
+
+class Annotation(NamedTuple):
+    """One checked line of a VCR file; `image` is a path, or empty where the conf names no images."""
+
+    record: dict[str, Any]
+    scene: Scene
+    image: str
+
+
+def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
+    """Read every split of a data set in this format.
+
+    Args:
+        dataset: the data set's conf: ``files`` {split: {annotations, images, metadata, rule, scores}}. ``metadata``
+            is the folder that `metadata_fn` is relative to (default: `images`). With a ``rule`` the split is
+            a shifted set made from the same annotations, and its ids begin with the split's name: ``singular``,
+            ``plural``, ``adv_top_1``, ``keep_top_1``, ``_3``, ``_5`` (these four from the file ``scores``), or
+            ``given``, a file that others have shifted.
+        folder: the source's raw folder.
+
+    Raises:
+        UserError: a file that is not in the official format, with file, line and field.
+    """
+    tables = {}
+    for split in sorted(dataset["files"]):
+        paths = dataset["files"][split]
+        rule = _rule(dataset, split, folder)
+        images = image_files.of(dataset, paths, folder)
+        metadata = folder / (paths.get("metadata") or paths.get("images") or ".")
+        prefix = f"{split}/" if paths.get("rule") else ""
+        rows: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        for annotation in annotations(folder / paths["annotations"], images, metadata):
+            if (changed := rule(annotation.record)) is not None:
+                for row in _rows(annotation._replace(record=changed), prefix):
+                    for name, value in zip(_COLUMNS, row, strict=True):
+                        rows[name].append(value)
+        if not rows["instance_id"]:
+            raise records.complaint(
+                folder / paths["annotations"], "", f"no annotation falls under rule {paths['rule']}"
+            )
+        labels = rows["label"]
+        soft = [[] if label is None else [{"label": label, "score": 1.0}] for label in labels]
+        columns = {**rows, "soft_labels": pa.array(soft, pa.list_(SOFT_LABEL)), "label": pa.array(labels, pa.int64())}
+        tables[split] = instances.table(columns, split)
+    return Instances(instances.join(tables), CLASSES)
+
+
+def pair_id(instance_id: str) -> str:
+    """What the two instances of one annotation have in common: the official `annot_id`, behind a shifted set's name."""
+    return instance_id.rpartition(":")[0]
+
+
+def spell(tokens: Sequence[str | list[int]], objects: Sequence[str]) -> str:
+    """Tokens as a sentence: a reference becomes the object's name and its number, counted from 1 as in `*_orig`."""
+    words = []
+    for token in tokens:
+        if isinstance(token, str):
+            words.append(token)
+        else:
+            words.append(" and ".join(f"{objects[tag]} {tag + 1}" for tag in token))
+    return " ".join(" ".join(words).split())
+
+
+_COLUMNS = ("instance_id", "image_id", "image_path", "text", "choices", "label", "answer_type", "extra")
+
+
+def _rows(annotation: Annotation, prefix: str) -> Iterator[tuple[Any, ...]]:
+    """The instances of one annotation, as tuples of `_COLUMNS`."""
+    record, scene, image = annotation
+    objects = record["objects"]
+    pair = prefix + record["annot_id"]
+    common = {
+        "pair_id": pair,
+        "objects": objects,
+        "boxes": scene.boxes,
+        "width": scene.width,
+        "height": scene.height,
+        "question": record["question"],
+    }
+    question = spell(record["question"], objects)
+    answers = [spell(choice, objects) for choice in record["answer_choices"]]
+    rationales = [spell(choice, objects) for choice in record["rationale_choices"]]
+
+    def row(kind: str, text: str, choices: list[str], label: int | None, extra: dict[str, Any]) -> tuple[Any, ...]:
+        kind_of_task = kind.partition("_")[0]
+        told = _encode({**common, **extra, "kind": kind_of_task})
+        return f"{pair}:{kind}", record["img_id"], image, text, choices, label, kind_of_task, told
+
+    gold = record.get("answer_label")
+    yield row("answer", question, answers, gold, {"choices": record["answer_choices"]})
+    for given in range(CHOICES) if gold is None else [gold]:
+        extra = {"choices": record["rationale_choices"], "answer": record["answer_choices"][given]}
+        kind = "rationale" if gold is not None else f"rationale_a{given}"
+        yield row(kind, f"{question} {answers[given]}", rationales, record.get("rationale_label"), extra)
+
+
+def _rule(dataset: Mapping[str, Any], split: str, folder: Path) -> vcr_rules.Rule:
+    """The function that shifts a split's records.
+
+    Raises:
+        UserError: an unknown rule, or a masking rule without scores.
+    """
+    paths = dataset["files"][split]
+    name, scores = paths.get("rule"), paths.get("scores")
+    where = f"data set {dataset['name']}: files.{split}"
+    if name is None or name == "given":
+        return lambda record: record
+    if name in vcr_rules.RULES:
+        return vcr_rules.RULES[name]
+    if name not in vcr_masking.KEEP:
+        known = ", ".join([*vcr_rules.RULES, *vcr_masking.KEEP, "given"])
+        raise UserError(f"{where}.rule is {name!r}; there are {known}")
+    if not scores:
+        raise UserError(f"{where}.rule {name} needs a file of scores; name it by {where}.scores (docs/shifts.md)")
+    return vcr_masking.Masking(name, folder / scores)
 
 
 def validate(path: Path, images: Path, metadata: Path | None = None) -> int:
@@ -31,9 +169,36 @@ def validate(path: Path, images: Path, metadata: Path | None = None) -> int:
     Raises:
         UserError: the first record that is not in the official format, with file, line and field.
     """
+    return sum(1 for _ in annotations(path, ImageFolder(images), metadata or images))
+
+
+def annotations(path: Path, images: ImageFolder, metadata: Path) -> Iterator[Annotation]:
+    """Yield the annotations of a VCR jsonl file, checked; masked references (`vcr_masking.MASKED`) become [MASK].
+
+    Raises:
+        UserError: the first record that is not in the official format, with file, line and field.
+    """
+    scenes: dict[str, Scene] = {}
+    for number, record in labelled(path):
+        where = f"line {number}"
+        image = images.path(record["img_fn"], path, f"{where}.img_fn")
+        metadata_fn, objects = record["metadata_fn"], len(record["objects"])
+        if metadata_fn not in scenes:
+            scenes[metadata_fn] = _scene(metadata / metadata_fn, path, f"{where}.metadata_fn")
+        if len(scenes[metadata_fn].boxes) != objects:
+            problem = f"{metadata / metadata_fn} has {len(scenes[metadata_fn].boxes)} boxes for {objects} objects"
+            raise records.complaint(path, f"{where}.metadata_fn", problem)
+        yield Annotation(record, scenes[metadata_fn], image)
+
+
+def labelled(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, record) of a VCR jsonl file, checked but for images and metadata.
+
+    Raises:
+        UserError: the first record that is not in the official format, with file, line and field.
+    """
     line_of: dict[str, int] = {}
-    objects_of: dict[str, int] = {}
-    labelled: bool | None = None
+    has_labels: bool | None = None
     for number, record in records.lines(path):
         where = f"line {number}"
         for name in _STRINGS:
@@ -54,17 +219,17 @@ def validate(path: Path, images: Path, metadata: Path | None = None) -> int:
                 raise records.complaint(path, f"{where}.{name}", f"has {len(choices)} choices, not {CHOICES}")
             for position in range(CHOICES):
                 _check_text(dict(enumerate(choices)), position, len(objects), path, f"{where}.{name}")
-        has_labels = any(name in record for name in LABELS)
-        if labelled is None:
-            labelled = has_labels
-        if labelled:
+            record[name] = [vcr_masking.unmarked(choice) for choice in choices]
+        given = any(name in record for name in LABELS)
+        if has_labels is None:
+            has_labels = given
+        if has_labels:
             _check_labels(record, path, where)
-        elif has_labels:
+        elif given:
             raise records.complaint(path, f"{where}.answer_label", "is given here but not in the lines before")
-        _check_files(record, images, metadata or images, objects_of, path, where)
+        yield number, record
     if not line_of:
         raise records.complaint(path, "", "holds no annotation", "check `files` in the data set's conf")
-    return len(line_of)
 
 
 def _check_text(record: Mapping[Any, Any], name: str | int, objects: int, path: Path, where: str) -> None:
@@ -79,7 +244,11 @@ def _check_text(record: Mapping[Any, Any], name: str | int, objects: int, path: 
         if type(token) is not list or not token:
             raise records.complaint(path, f"{place}[{position}]", "must be a word or a list of object numbers")
         for index in token:
-            if type(index) is not int or not 0 <= index < objects:
+            # A choice may hold masked references; a question never does.
+            if (
+                type(index) is not int
+                or not 0 <= (index % vcr_masking.MASKED if type(name) is int else index) < objects
+            ):
                 problem = f"refers to object {json.dumps(index)[:20]}, but there are {objects} objects"
                 raise records.complaint(path, f"{place}[{position}]", problem)
 
@@ -91,21 +260,7 @@ def _check_labels(record: dict[str, Any], path: Path, where: str) -> None:
             raise records.complaint(path, f"{where}.{name}", f"is {label}, not one of 0 to {CHOICES - 1}")
 
 
-def _check_files(
-    record: dict[str, Any], images: Path, metadata: Path, objects_of: dict[str, int], path: Path, where: str
-) -> None:
-    """The image exists, and its metadata has one box per object; each metadata file is read once."""
-    if not (images / record["img_fn"]).is_file():
-        raise records.complaint(path, f"{where}.img_fn", f"the image {images / record['img_fn']} is missing")
-    metadata_fn, objects = record["metadata_fn"], len(record["objects"])
-    if metadata_fn not in objects_of:
-        objects_of[metadata_fn] = _count_boxes(metadata / metadata_fn, path, f"{where}.metadata_fn")
-    if objects_of[metadata_fn] != objects:
-        problem = f"{metadata / metadata_fn} has {objects_of[metadata_fn]} boxes for {objects} objects"
-        raise records.complaint(path, f"{where}.metadata_fn", problem)
-
-
-def _count_boxes(metadata: Path, path: Path, where: str) -> int:
+def _scene(metadata: Path, path: Path, where: str) -> Scene:
     if not metadata.is_file():
         raise records.complaint(path, where, f"the metadata {metadata} is missing")
     try:
@@ -123,4 +278,6 @@ def _count_boxes(metadata: Path, path: Path, where: str) -> int:
             raise records.complaint(metadata, f"boxes[{number}]", f"{box[:4]} is empty: x1 < x2 and y1 < y2 are needed")
     if len(segments) != len(boxes):
         raise records.complaint(metadata, "segms", f"has {len(segments)} entries for {len(boxes)} boxes")
-    return len(boxes)
+    size = [content.get(name) for name in ("width", "height")]
+    width, height = (value if type(value) is int else None for value in size)
+    return Scene(boxes, width, height)

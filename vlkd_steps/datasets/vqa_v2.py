@@ -1,12 +1,14 @@
 """VQA v2 questions and annotations (https://visualqa.org), and whatever is written in that format.
 
-Also VQA-CP v2, whose top level is a plain list. Official fields: PAPERS 4; the evaluator that needs the
-ten answer records whole: PAPERS 5. An ``annotations: null`` in the conf is a test set without labels.
+Also VQA-CP v2, whose top level is a plain list and whose records name their `coco_split`, and OK-VQA, whose
+annotations have no `multiple_choice_answer`. Official fields: PAPERS 4; the evaluator that needs the ten answer
+records whole: PAPERS 5. An ``annotations: null`` in the conf is a test set without labels.
 """
 
 import json
 from array import array
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,10 +16,11 @@ from typing import Any, NoReturn
 import numpy as np
 import pyarrow as pa
 
-from vlkd_steps.datasets import instances, records, vocabulary
+from vlkd_steps.datasets import image_files, instances, records, vocabulary
 from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import Instances
 from vlkd_steps.errors import UserError
+from vlkd_steps.splits import changing_priors
 
 ANSWERS = 10
 """Annotators per question. The official accuracy is defined over ten leave-one-out subsets."""
@@ -33,6 +36,7 @@ class Questions:
     ids: list[int] = field(default_factory=list)
     image_ids: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    coco_splits: list[str] = field(default_factory=list)  # VQA-CP: the COCO split that the image is of
 
 
 @dataclass
@@ -59,7 +63,8 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
 
     Args:
         dataset: the data set's conf: ``files`` {split: {questions, annotations, images}}, ``image_name``,
-            ``vocabulary`` {minimum, splits}.
+            ``vocabulary`` {minimum, splits}; optional ``multiple_choice_answer: majority`` (annotations that do not
+            name their commonest answer) and ``resplit`` {rule, test_share} (see `_split_again`).
         folder: the source's raw folder.
 
     Raises:
@@ -72,15 +77,17 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         paths = dataset["files"][split]
         questions = read_questions(folder / paths["questions"])
         if paths.get("annotations"):
-            annotated[split] = read_annotations(folder / paths["annotations"], questions, codes)
-        images = ImageFolder(folder / paths["images"] if paths.get("images") else None)
-        tables[split] = _columns(questions, annotated.get(split), images, dataset)
+            path = folder / paths["annotations"]
+            annotated[split] = read_annotations(path, questions, codes, dataset.get("multiple_choice_answer"))
+        tables[split] = _columns(questions, annotated.get(split), image_files.of(dataset, paths, folder), dataset)
 
-    labels = _vocabulary(dataset, annotated)
+    parts = _split_again(dataset, tables, annotated)
+    labels = _vocabulary(dataset, annotated, parts)
     raw_answers = list(codes)
     for split, annotations in annotated.items():
         targets = vocabulary.soft_targets(annotations.codes, raw_answers, labels)
         tables[split] |= {"soft_labels": targets.soft_labels, "label": targets.label}
+        tables[split] |= {"split": parts[split]} if parts else {}
     # pop: a split's Python strings go as soon as they are arrow's, which halves the peak at VQA v2's size
     return Instances(
         instances.join({split: instances.table(tables.pop(split), split) for split in sorted(tables)}), labels
@@ -102,14 +109,25 @@ def read_questions(path: Path) -> Questions:
         if not text:
             raise records.complaint(path, f"{where}.question", "is empty")
         questions.texts.append(text)
+        if "coco_split" in record:
+            questions.coco_splits.append(records.field(record, "coco_split", str, path, where))
     if not questions.ids:
         raise records.complaint(path, "questions", "is empty", "check `files` in the data set's conf")
     _refuse_repeats(questions.ids, path, "questions")
     return questions
 
 
-def read_annotations(path: Path, questions: Questions, codes: AnswerCodes) -> Annotations:
+def read_annotations(
+    path: Path, questions: Questions, codes: AnswerCodes, multiple_choice_answer: str | None = None
+) -> Annotations:
     """Read ``{annotations: [...]}`` and put it in the questions' order; new raw answers enter `codes`.
+
+    Args:
+        path: the annotations file.
+        questions: what it annotates.
+        codes: the raw answers seen so far.
+        multiple_choice_answer: ``majority`` where the records do not have that field: then it is the answer that most
+            annotators gave, the first of them in the alphabet on ties.
 
     Raises:
         UserError: a missing or wrong field, not ten answers, an id that stands twice, a question without
@@ -127,7 +145,8 @@ def read_annotations(path: Path, questions: Questions, codes: AnswerCodes) -> An
         try:
             given = [answer["answer"] for answer in record["answers"]]
             question_id, question_type = record["question_id"], record["question_type"]
-            answer_type, answer = record["answer_type"], record["multiple_choice_answer"]
+            answer = majority(given) if multiple_choice_answer else record["multiple_choice_answer"]
+            answer_type = record["answer_type"]
             position = position_of[question_id]
             sound = (
                 len(given) == ANSWERS
@@ -139,7 +158,8 @@ def read_annotations(path: Path, questions: Questions, codes: AnswerCodes) -> An
         except (KeyError, TypeError):
             sound = False
         if not sound:
-            _explain(record, path, f"annotations[{number}]", questions, position_of)
+            names = ("question_type", "answer_type", *(() if multiple_choice_answer else ("multiple_choice_answer",)))
+            _explain(record, names, path, f"annotations[{number}]", questions, position_of)
         ids.append(question_id)
         positions.append(position)
         question_types.append(question_type)
@@ -169,13 +189,23 @@ def read_annotations(path: Path, questions: Questions, codes: AnswerCodes) -> An
     )
 
 
+def majority(answers: Sequence[str]) -> str:
+    """The answer given most often, the first of them in the alphabet on ties."""
+    return min(Counter(answers).items(), key=lambda item: (-item[1], item[0]))[0]
+
+
 def _explain(
-    record: dict[str, Any], path: Path, where: str, questions: Questions, position_of: dict[int, int]
+    record: dict[str, Any],
+    strings: Sequence[str],
+    path: Path,
+    where: str,
+    questions: Questions,
+    position_of: dict[int, int],
 ) -> NoReturn:
-    """Raise the complaint about a record that the quick path refused."""
+    """Raise the complaint about a record that the quick path refused; the fields `strings` must be strings."""
     question_id = records.field(record, "question_id", int, path, where)
     image_id = records.field(record, "image_id", int, path, where)
-    for name in ("question_type", "answer_type", "multiple_choice_answer"):
+    for name in strings:
         records.field(record, name, str, path, where)
     if not record["answer_type"]:
         raise records.complaint(path, f"{where}.answer_type", "is empty", "write e.g. yes/no, number or other")
@@ -214,7 +244,8 @@ def _columns(
         "text": pa.array(questions.texts),
     }
     if images.folder is not None:
-        names = images.names(dataset["image_name"], questions.image_ids)
+        named = {"coco_split": questions.coco_splits} if len(questions.coco_splits) == len(questions.ids) else {}
+        names = images.names(dataset["image_name"], questions.image_ids, **named)
         columns["image_path"] = [
             images.path(name, questions.path, f"questions[{number}].image_id") for number, name in enumerate(names)
         ]
@@ -230,22 +261,59 @@ def _columns(
     return columns
 
 
-def _vocabulary(dataset: Mapping[str, Any], annotated: Mapping[str, Annotations]) -> list[str]:
-    """The classes, from the splits that the conf names.
+def _split_again(
+    dataset: Mapping[str, Any], tables: Mapping[str, dict[str, Any]], annotated: Mapping[str, Annotations]
+) -> dict[str, list[str]]:
+    """The new split, ``train`` or ``test``, of every annotated question; nothing where the conf asks for no re-split.
+
+    ``resplit: {rule: changing_priors, test_share: 0.33}`` pools all files and divides them so that the answers' priors
+    differ between training and test (`splits.changing_priors`).
+
+    Raises:
+        UserError: an unknown rule, or a file without annotations.
+    """
+    conf = dataset.get("resplit")
+    if not conf:
+        return {}
+    where = f"data set {dataset['name']}: resplit"
+    if conf.get("rule") != "changing_priors":
+        raise UserError(f"{where}.rule is {conf.get('rule')!r}; there is changing_priors")
+    if missing := sorted(set(tables) - set(annotated)):
+        raise UserError(f"{where} needs the answers of all files, but {missing[0]!r} has none; take it out of `files`")
+    order = sorted(annotated)
+    groups = [
+        (question_type, answer)
+        for split in order
+        for question_type, answer in zip(annotated[split].question_types, annotated[split].answers, strict=True)
+    ]
+    texts = (text for split in order for text in tables[split]["text"].to_pylist())
+    part_of = changing_priors.assign(groups, texts, conf.get("test_share", changing_priors.TEST_SHARE))
+    assigned = iter([part_of[group] for group in groups])
+    return {split: [next(assigned) for _ in annotated[split].answers] for split in order}
+
+
+def _vocabulary(
+    dataset: Mapping[str, Any], annotated: Mapping[str, Annotations], parts: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """The classes, from the splits that the conf names (after a re-split: the new ones).
 
     Raises:
         UserError: a split without annotations is named, or no answer is frequent enough.
     """
     conf = dataset["vocabulary"]
+    answers: dict[str, list[str]] = {split: annotations.answers for split, annotations in annotated.items()}
+    if parts:
+        answers = {"train": [], "test": []}
+        for split in sorted(annotated):
+            for part, answer in zip(parts[split], annotated[split].answers, strict=True):
+                answers[part].append(answer)
     for split in conf["splits"]:
-        if split not in annotated:
+        if split not in answers:
             raise UserError(
                 f"data set {dataset['name']}: vocabulary.splits names {split!r}, which has no annotations; "
-                f"annotated are: {', '.join(sorted(annotated)) or 'none'}"
+                f"annotated are: {', '.join(sorted(answers)) or 'none'}"
             )
-    labels = vocabulary.build(
-        (answer for split in conf["splits"] for answer in annotated[split].answers), conf["minimum"]
-    )
+    labels = vocabulary.build((answer for split in conf["splits"] for answer in answers[split]), conf["minimum"])
     if not labels:
         raise UserError(
             f"data set {dataset['name']}: no answer occurs {conf['minimum']} times in {', '.join(conf['splits'])}; "

@@ -34,6 +34,7 @@ def render(
     training: Mapping[str, Panels],
     timings: Sequence[Row],
     galleries: Sequence[Gallery],
+    shared: Sequence[Row],
     provenance: Sequence[Mapping[str, Any] | None],
 ) -> str:
     """The whole page as one string that refers to nothing outside itself."""
@@ -68,6 +69,7 @@ def render(
         price=Price.of(timings),
         longest=max((row["seconds"] for row in totals), default=1),
         galleries=galleries,
+        shared=shared,
         picture=picture,
         facts=facts(rows, timings, provenance),
         rows=rows,

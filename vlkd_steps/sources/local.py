@@ -31,13 +31,16 @@ def chosen(source: Mapping[str, Any]) -> list[Path]:
     if not root.is_dir():
         raise UserError(
             f"source {source['name']!r}: the folder {root} does not exist; put the data there, or name its place by "
-            f"`path` in conf/source/{source['name']}.yaml"
+            f"`path` in conf/source/{source['name']}.yaml{_obtain(source)}"
         )
     found: set[Path] = set()
     for pattern in source.get("files", ["**/*"]):
         matches = {path for path in root.glob(pattern) if path.is_file() and not path.name.startswith(".")}
         if not matches:
-            raise UserError(f"source {source['name']!r}: no file matches {pattern!r} in {root}; add it, or fix `files`")
+            raise UserError(
+                f"source {source['name']!r}: no file matches {pattern!r} in {root}; add it, or fix `files`"
+                f"{_obtain(source)}"
+            )
         found |= matches
     return sorted(found)
 
@@ -45,10 +48,11 @@ def chosen(source: Mapping[str, Any]) -> list[Path]:
 def fetch(source: Mapping[str, Any], folder: Path) -> None:
     """Copy the chosen files into `folder` under the same relative paths; zips named by ``unpack`` are unpacked.
 
-    ``transfer`` is ``copy`` (default), ``hardlink`` or ``symlink``; ``sha256`` {relative path: hex} is checked.
+    ``transfer`` is ``copy`` (default), ``hardlink`` or ``symlink``; ``sha256`` {relative path: hex} is checked, and
+    ``expect`` {pattern: number}: how many files at least there must be in the end.
 
     Raises:
-        UserError: a file is missing, differs from its sha256, or cannot be transferred.
+        UserError: a file is missing, differs from its sha256, or cannot be transferred, or there are too few.
     """
     root = Path(source["path"])
     paths = chosen(source)
@@ -68,7 +72,18 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     for name, path in names.items():
         if name not in to_unpack:
             _transfer(path, folder / name, transfer)
+    for pattern, number in sorted(source.get("expect", {}).items()):
+        if (found := sum(1 for _ in folder.glob(pattern))) < number:
+            raise UserError(
+                f"source {source['name']!r}: {found} files match {pattern!r}, there must be {number}; what lies in "
+                f"{root} is not the whole release{_obtain(source)}"
+            )
     log.info("[download %s] %d files from %s (%s)", source["name"], len(paths), root, transfer)
+
+
+def _obtain(source: Mapping[str, Any]) -> str:
+    """Where data that may not be fetched is had, as the conf says it."""
+    return f". {source['obtain']}" if source.get("obtain") else ""
 
 
 def _check_hashes(source: Mapping[str, Any], names: Mapping[str, Path]) -> None:

@@ -93,6 +93,37 @@ def count(shot: str, size: int, available: int, dataset: str) -> int:
     return wanted
 
 
+def counted(instances: pl.DataFrame, task: str) -> pl.DataFrame:
+    """The rows that a shot counts: all of them or, in VCR, one per annotation, known by the pair's id (PAPERS 1.2).
+
+    Args:
+        instances: columns ``instance_id`` and others of the training role.
+        task: as in the data set's conf.
+    """
+    if task != "vcr":
+        return instances
+    return (
+        instances.with_columns(_pair(instances["instance_id"])).unique("instance_id", keep="first").sort("instance_id")
+    )
+
+
+def instances_of(chosen: pl.Series, instances: pl.DataFrame, task: str) -> pl.Series:
+    """The ids of all rows of what was counted, in its order: both rows of a VCR annotation, Q->A first."""
+    if task != "vcr":
+        return chosen
+    rows = instances.select("instance_id", pair=_pair(instances["instance_id"])).sort("instance_id")
+    return (
+        pl.DataFrame({"pair": chosen})
+        .join(rows, on="pair", how="left", maintain_order="left_right")
+        .get_column("instance_id")
+    )
+
+
+def _pair(instance_ids: pl.Series) -> pl.Series:
+    """VCR's instances are called ``<pair>:answer`` and ``<pair>:rationale``."""
+    return instance_ids.str.replace(":[a-z_0-9]+$", "")
+
+
 def strata(instances: pl.DataFrame, task: str) -> pl.Series:
     """The stratum of each row: VQA answer type x the ten commonest question types, entailment the label.
 

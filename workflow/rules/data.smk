@@ -17,7 +17,7 @@ rule download:
 
 rule prepare:
     input:
-        lambda wc: layout.raw_manifest(C["datasets"][wc.dataset]["source"]),
+        lambda wc: [layout.raw_manifest(source) for source in jobs.sources_of(C, wc.dataset)],
     output:
         layout.instances("{dataset}"),
         layout.labels("{dataset}"),
