@@ -126,9 +126,18 @@ def _meteor(folder: Path, references: Texts, candidates: Texts) -> dict[str, flo
     except (OSError, ValueError, IndexError) as error:  # java died: a broken pipe, or an empty answer
         raise Unavailable(f"java did not run it ({type(error).__name__}: {error}); it takes 2 GB of memory") from error
     finally:
-        if meteor.lock.locked():  # left so by the failure: its __del__ would wait for it for ever
-            meteor.lock.release()
+        _end(meteor)
     return {"METEOR": value}
+
+
+def _end(meteor: Any) -> None:
+    """End its java. Left to its own `__del__` it would wait for ever for the lock that a failure leaves taken."""
+    meteor.meteor_p.kill()
+    for pipe in (meteor.meteor_p.stdin, meteor.meteor_p.stdout, meteor.meteor_p.stderr):
+        with contextlib.suppress(OSError):
+            pipe.close()
+    if meteor.lock.locked():
+        meteor.lock.release()
 
 
 def _rouge(folder: Path, references: Texts, candidates: Texts) -> dict[str, float]:
