@@ -3,7 +3,7 @@
 All are times 100, as papers print them. BLEU and CIDEr are of the whole corpus: CIDEr's word weights come from the
 references of the images that are scored, so it must never be averaged over subsets, nor compared across them.
 
-METEOR needs Java; SPICE needs Java, 8 GB of memory and CoreNLP, 400 MB that its package would fetch at first use:
+METEOR needs Java; SPICE needs Java (with up to 8 GB of memory) and CoreNLP, which its package would fetch at first use:
 here it is only used where it lies already. A metric that cannot run is left out, with the reason, and fails no other.
 """
 
