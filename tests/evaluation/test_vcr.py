@@ -36,11 +36,11 @@ def test_of_equal_scores_the_first_is_chosen() -> None:
 
 
 def instances(*rows: tuple[str, str, str, int | None]) -> pl.DataFrame:
-    """instance_id, pair_id, group, label of each."""
+    """instance_id, pair_id, answer_type, label of each."""
     return pl.DataFrame(
         {
             "instance_id": [row[0] for row in rows],
-            "group": [row[2] for row in rows],
+            "answer_type": [row[2] for row in rows],
             "label": pl.Series([row[3] for row in rows], dtype=pl.Int64),
             "extra": [json.dumps({"pair_id": row[1]}) for row in rows],
         }
@@ -63,7 +63,7 @@ def test_scorer_joins_the_two_items_of_a_question() -> None:
         (TWO[:3], "b has no answer item, so its Q->AR is not defined"),
         ([*TWO, ("b-2", "b", "answer", 1)], "instance b-2 is a second answer item of b"),
         ([("a-q", "a", "answer", None)], "instance a-q has no label"),
-        ([("a-q", "a", "what", 1)], "instance a-q has pair_id 'a' and group 'what'"),
+        ([("a-q", "a", "what", 1)], "instance a-q has pair_id 'a' and answer_type 'what'"),
     ],
 )
 def test_sets_that_have_no_joint_accuracy_are_refused(rows: list, message: str) -> None:

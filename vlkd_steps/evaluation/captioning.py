@@ -3,7 +3,7 @@
 All are times 100, as papers print them. BLEU and CIDEr are of the whole corpus: CIDEr's word weights come from the
 references of the images that are scored, so it must never be averaged over subsets, nor compared across them.
 
-METEOR needs Java; SPICE needs Java, 8 GB of memory and CoreNLP, 400 MB that its package would fetch at first use:
+METEOR needs Java; SPICE needs Java (with up to 8 GB of memory) and CoreNLP, which its package would fetch at first use:
 here it is only used where it lies already. A metric that cannot run is left out, with the reason, and fails no other.
 """
 
@@ -126,9 +126,18 @@ def _meteor(folder: Path, references: Texts, candidates: Texts) -> dict[str, flo
     except (OSError, ValueError, IndexError) as error:  # java died: a broken pipe, or an empty answer
         raise Unavailable(f"java did not run it ({type(error).__name__}: {error}); it takes 2 GB of memory") from error
     finally:
-        if meteor.lock.locked():  # left so by the failure: its __del__ would wait for it for ever
-            meteor.lock.release()
+        _end(meteor)
     return {"METEOR": value}
+
+
+def _end(meteor: Any) -> None:
+    """End its java. Left to its own `__del__` it would wait for ever for the lock that a failure leaves taken."""
+    meteor.meteor_p.kill()
+    for pipe in (meteor.meteor_p.stdin, meteor.meteor_p.stdout, meteor.meteor_p.stderr):
+        with contextlib.suppress(OSError):
+            pipe.close()
+    if meteor.lock.locked():
+        meteor.lock.release()
 
 
 def _rouge(folder: Path, references: Texts, candidates: Texts) -> dict[str, float]:

@@ -52,22 +52,24 @@ class Scorer:
     """The VCR metric over one evaluation set of the pipeline, which holds an item for Q->A and one for QA->R.
 
     Args:
-        instances: the set's rows, as `prepare` wrote them: `label`, `group` ("answer" or "rationale"), and in
-            `extra` the `pair_id` (the official annot_id) by which the two items of a question are joined.
+        instances: the set's rows, as `prepare` wrote them: `label`, `answer_type` ("answer" or "rationale"),
+            and in `extra` the `pair_id` by which the two items of a question are joined.
     """
 
     def __init__(self, instances: pl.DataFrame) -> None:
         self.instances = instances
         pairs = [json.loads(extra or "{}").get("pair_id") for extra in instances["extra"]]
         self.rows: dict[str, dict[str, int]] = {}
-        for row, (pair, kind, label) in enumerate(zip(pairs, instances["group"], instances["label"], strict=True)):
+        for row, (pair, kind, label) in enumerate(
+            zip(pairs, instances["answer_type"], instances["label"], strict=True)
+        ):
             name = instances["instance_id"][row]
             if label is None:
                 raise UserError(f"instance {name} has no label, so it can be neither right nor wrong")
             if pair is None or kind not in (ANSWER, RATIONALE):
                 raise UserError(
-                    f"instance {name} has pair_id {pair!r} and group {kind!r}; a VCR item needs a pair_id in `extra` "
-                    f"and the group {ANSWER!r} or {RATIONALE!r}"
+                    f"instance {name} has pair_id {pair!r} and answer_type {kind!r}; a VCR item needs a pair_id in "
+                    f"`extra` and the answer_type {ANSWER!r} or {RATIONALE!r}"
                 )
             if self.rows.setdefault(pair, {}).setdefault(kind, row) != row:
                 raise UserError(f"instance {name} is a second {kind} item of {pair}; there can be one of each kind")
