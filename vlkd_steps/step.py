@@ -15,6 +15,13 @@ from vlkd_steps.errors import UserError
 log = logging.getLogger("vlkd_steps")
 
 
+class Terminal(logging.Handler):
+    """Writes to what stderr is at that moment: a program that redirects it, or a test, loses no message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
 class Main(Protocol):
     """A step's ``main``: command-line arguments (default: those of the process) to an exit status."""
 
@@ -77,7 +84,7 @@ def log_to(path: Path | None) -> None:
     for handler in list(log.handlers):
         log.removeHandler(handler)
         handler.close()
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    handlers: list[logging.Handler] = [Terminal()]
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
