@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vlkd_steps import files, layout, step
 from vlkd_steps.errors import UserError
 from vlkd_steps.fingerprint import fingerprint
-from vlkd_steps.slurm.request import Request
-from vlkd_steps.training.launch import Part, Work, launch
+from vlkd_steps.training.launch import Part, Work, launch, workers
 
 STOPPED = 128
 """An exit status above it names a signal: the workers may still run, and the next start goes on with their round."""
@@ -41,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def done() -> bool:
         return finished(folder, shared["round"])
 
-    parts = [Part(f"w{number}", shared, key, done) for number in range(Request.of().workers)]
+    parts = [Part(f"w{number}", shared, key, done) for number in range(workers())]
     try:
         status = launch(Work("vlkd_steps.extract:work", label(config), submission, config, parts))
     except UserError:

@@ -216,10 +216,8 @@ def _write_lines(out: Path, lines: Iterable[str], inputs: Sequence[Path | None])
     """
     _refuse_overwriting([out], [path for path in inputs if path is not None])
     with files.atomic(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        number = 0
-        for number, line in enumerate(lines, start=1):  # noqa: B007 - counted
-            stream.write(line + "\n")
-        if not number:
+        stream.writelines(line + "\n" for line in lines)
+        if not stream.tell():
             raise UserError(f"nothing in {', '.join(str(path) for path in inputs if path)} falls under this rule")
 
 

@@ -30,11 +30,10 @@ def cluster(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
         exported = re.fullmatch(r"export SLURM_CONF=(\S+) PATH=(\S+):\$PATH\n", started.stdout)
         assert exported, started.stdout
         names = {"SLURM_CONF": exported[1], "PATH": f"{exported[2]}:{os.environ['PATH']}"}
-        previous = {name: os.environ.get(name) for name in names}
-        os.environ.update(names)
-        yield names
-        for name, value in previous.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in names.items():
+                patch.setenv(name, value)
+            yield names
         fcntl.flock(users, fcntl.LOCK_UN)
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,6 +5,7 @@ are Python objects at once.
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -130,8 +131,7 @@ def question_ids(path: Path) -> list[int]:
         records.field(record, "question_id", int, path, f"questions[{number}]")
         for number, record in enumerate(records.array(path, "questions"))
     ]
-    seen: set[int] = set()
-    twice = Faults.of(shown(name) for name in ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+    twice = Faults.of(shown(name) for name, times in Counter(ids).items() if times > 1)
     if twice:
         raise records.complaint(path, "", f"{twice.count:,} questions stand twice; first: {twice.first}")
     return ids

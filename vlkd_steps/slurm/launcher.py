@@ -1,24 +1,21 @@
 """Submit a work's parts to Slurm, wait, tell what happens, try again what died, cancel on Ctrl-C.
 
 What a waiter trusts, in this order: the part's own result (`Part.done`), the job's result file, and only then what
-Slurm says of it. A killed waiter loses nothing: the next one finds the jobs by ``jobs/.../job.json``.
+Slurm says of it. A killed waiter, or one whose ssh was lost, loses nothing: the next one finds the jobs by
+``jobs/.../job.json``.
 """
 
-import contextlib
 import os
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 from vlkd_steps.errors import UserError
 from vlkd_steps.slurm import queue
 from vlkd_steps.slurm.request import Request
 from vlkd_steps.slurm.submission import Record, Submission, cancel, only_waiter
 from vlkd_steps.step import log
+from vlkd_steps.training.interruption import StopRequest, stop_request
 from vlkd_steps.training.launch import Part, Work
 
 LATENCY = 60.0  # seconds that a result may take to appear on a shared file system
@@ -40,89 +37,76 @@ def wait_for(work: Work) -> int:
             f"processes, but the run trains in {work.processes} (training.processes, which changes bytes); set `nodes` "
             "and `tasks` under set-resources in the profile, or training.processes in params.yaml's overrides"
         )
-    with only_waiter(work.folder), told_to_stop() as stop:
+    with only_waiter(work.folder), stop_request() as stop:
         submission = Submission(work, request)
         waiter = Waiter(work, submission, queue.Queue(request.poll), stop)
         try:
-            status = waiter.wait()
+            waiter.wait()
         except UserError:
             submission.cancel()
             raise
-        if stop.number:
+        if stop:
             return waiter.leave()
-        if status == 0:
-            submission.forget()
-        return status
-
-
-class Stop:
-    """INT or TERM, or that Snakemake is gone."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.parent = os.getppid()
-        self._told = threading.Event()
-
-    def note(self, number: int, frame: FrameType | None) -> None:
-        self.number = number
-        self._told.set()
-
-    def orphaned(self) -> bool:
-        return os.getppid() != self.parent
-
-    def sleep(self, seconds: float) -> None:
-        self._told.wait(seconds)
+        if waiter.failed:
+            return 1
+        submission.forget()
+        return 0
 
 
 class Waiter:
-    """One pass after the other over the parts that are not done."""
+    """One pass after the other over the parts that are not done; told to stop, it leaves them as they are."""
 
-    def __init__(self, work: Work, submission: Submission, jobs: queue.Queue, stop: Stop) -> None:
+    def __init__(self, work: Work, submission: Submission, jobs: queue.Queue, stop: StopRequest) -> None:
         self.work, self.submission, self.queue, self.stop = work, submission, jobs, stop
+        self.parent = os.getppid()
         self.said: dict[str, str] = {}
         self.ended: dict[str, float] = {}  # since when a part's job has ended without a result
-        self.failed: dict[str, int] = {}
+        self.failed: set[str] = set()
 
-    def wait(self) -> int:
-        open_parts = self.attach()
-        while open_parts and not self.stop.number:
-            if self.stop.orphaned():
+    def wait(self) -> None:
+        """Return when every part is done or has failed, or when told to stop."""
+        waiting = self.attach()
+        while waiting and not self.stop:
+            if os.getppid() != self.parent:
                 log.info(f"[{self.work.label}] snakemake is gone; the jobs stay, the same command finds them again")
                 raise SystemExit(1)
             seen = self.queue.look()
-            again = []
-            for part in list(open_parts):
-                if self.over(part, seen):
-                    open_parts.remove(part)
-                elif seen is not None and self.died(part, seen):
-                    again.append(part)
-            again = [part for part in again if part in open_parts and part.name not in self.failed]
-            open_parts = [part for part in open_parts if part.name not in self.failed]
-            if again:
-                self.submit(again)
-            if open_parts:
-                self.stop.sleep(min(1.0, self.queue.interval))
-        return next(iter(self.failed.values()), 0)
+            waiting = [part for part in waiting if not self.over(part, seen)]
+            dead = [part for part in waiting if seen is not None and self.died(part, seen)]
+            waiting = [part for part in waiting if part.name not in self.failed]
+            if dead:
+                self.submit(dead)
+            if waiting:
+                time.sleep(min(1.0, self.queue.interval))
 
     def attach(self) -> list[Part]:
         """Find the jobs of an earlier waiter, submit what has none, and return the parts to wait for."""
-        parts = list(self.work.parts)
         if self.submission.records:
-            seen = self.queue.since(time.time())
-            while seen is None and not self.stop.number:  # submitting now could mean submitting twice
-                log.info(f"[{self.work.label}] the Slurm controller does not answer; waiting for it")
-                self.stop.sleep(10)
-                seen = self.queue.since(time.time())
-            self.submission.adopt(seen or {})
-            self.cancel_outdated(seen or {})
-        parts = [part for part in parts if self.known(part) or not part.done()]
+            seen = self.look_now()
+            if seen is None:
+                return []
+            self.submission.adopt(seen)
+            self.cancel_outdated(seen)
+        parts = [part for part in self.work.parts if self.known(part) or not part.done()]
         new = [part for part in parts if not self.known(part)]
         for part in parts:
             if self.known(part):
                 self.tell(part, f"found again: job {self.record(part).job_id}")
-        if new and not self.stop.number:
+        if new:
             self.submit(new)
         return parts
+
+    def look_now(self) -> dict[str, queue.Seen] | None:
+        """The queue as it is, however long the controller is silent: not knowing it could mean submitting twice.
+
+        None when told to stop meanwhile.
+        """
+        while (seen := self.queue.since(time.time())) is None and not self.stop:
+            if "silent" not in self.said:
+                self.said["silent"] = ""
+                log.info(f"[{self.work.label}] the Slurm controller does not answer; waiting for it")
+            time.sleep(1)
+        return seen
 
     def known(self, part: Part) -> bool:
         record = self.submission.records.get(part.name)
@@ -136,9 +120,8 @@ class Waiter:
         keys = {part.name: part.key for part in self.work.parts}
         records = self.submission.records
         outdated = [name for name, record in records.items() if keys.get(name, record.key) != record.key]
-        running = [
-            records[name].job_id for name in outdated if not getattr(seen.get(records[name].job_id), "ended", True)
-        ]
+        jobs = [seen[records[name].job_id] for name in outdated if records[name].job_id in seen]
+        running = [job.job_id for job in jobs if not job.ended]
         if running:
             log.info(f"[{self.work.label}] cancelled, as they were for an older configuration: {', '.join(running)}")
             cancel(running)
@@ -168,7 +151,7 @@ class Waiter:
         why = result.get("message") or (
             "its job ended well, but its result is not there" if result["status"] == 0 else f"status {result['status']}"
         )
-        self.fail(part, 1, why.strip().splitlines()[-1])
+        self.fail(part, why.strip().splitlines()[-1])
         return True
 
     def idle(self, part: Part, seen: dict[str, queue.Seen] | None) -> bool:
@@ -191,12 +174,12 @@ class Waiter:
         how = queue.ending(record.job_id)
         state = how.partition(",")[0]
         if state == "CANCELLED":
-            self.fail(part, 1, "somebody cancelled its job; the same command submits it again")
+            self.fail(part, "somebody cancelled its job; the same command submits it again")
             return False
         if state not in STOLEN:
             record.deaths += 1
         if record.deaths >= self.submission.request.tries:
-            self.fail(part, 1, f"{how}; tried {record.deaths} times, which the resource `tries` allows")
+            self.fail(part, f"{how}; tried {record.deaths} times, which the resource `tries` allows")
             return False
         self.tell(part, f"job {record.job_id} ended without a result ({how}); submitted again")
         return True
@@ -209,22 +192,21 @@ class Waiter:
         """How long a result file may lag behind the job's end; a job that Slurm calls failed wrote none."""
         return LATENCY if job is None or job.state == "COMPLETED" else min(5.0, self.queue.interval)
 
-    def fail(self, part: Part, status: int, why: str) -> None:
+    def fail(self, part: Part, why: str) -> None:
         path = self.submission.log(self.record(part))
         log.error(f"[{self.work.label} {part.name}] failed: {why}. The end of {path}:\n{tail(path)}")
-        self.failed[part.name] = status
+        self.failed.add(part.name)
         self.submission.records.pop(part.name)
         self.submission.save()
 
     def leave(self) -> int:
         """After Ctrl-C or TERM: cancel what runs, or leave it to the next waiter."""
-        ids = [record.job_id for record in self.submission.records.values()]
-        if self.submission.request.detached:
-            log.info(f"[{self.work.label}] left running: {', '.join(ids)}; the same command finds them again")
+        ids = ", ".join(record.job_id for record in self.submission.records.values())
+        if self.submission.request.detached or not self.submission.cancel():
+            log.info(f"[{self.work.label}] left running: {ids}; the same command finds them again")
         else:
-            self.submission.cancel()
-            log.info(f"[{self.work.label}] cancelled: {', '.join(ids)}")
-        return 128 + self.stop.number
+            log.info(f"[{self.work.label}] cancelled: {ids}")
+        return 128 + self.stop.signal_number
 
     def place(self) -> str:
         request = self.submission.request
@@ -251,15 +233,3 @@ def tail(path: Path) -> str:
             return "".join(f"    {line}" for line in deque(stream, TAIL)).rstrip()
     except OSError:
         return "    (the job wrote nothing)"
-
-
-@contextlib.contextmanager
-def told_to_stop() -> Iterator[Stop]:
-    """Note INT and TERM for the length of the block. A hang-up (a lost ssh) ends the waiter and leaves its jobs."""
-    stop = Stop()
-    previous = {number: signal.signal(number, stop.note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

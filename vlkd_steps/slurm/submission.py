@@ -121,12 +121,13 @@ class Submission:
         path = JobPaths(self.folder, record.job_id).stdout
         return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
-    def cancel(self) -> None:
-        """Cancel every job of this work, and forget them."""
-        command = ["scancel", f"--name={self.name}", f"--user={os.getuid()}"]  # also those whose ids nobody knows
-        subprocess.run(command, capture_output=True, timeout=queue.TIMEOUT, start_new_session=True)
+    def cancel(self) -> bool:
+        """Cancel every job of this work and forget them; False, and all is as before, where Slurm does not answer."""
+        if not cancel([f"--name={self.name}", f"--user={os.getuid()}"]):  # also those whose ids nobody knows
+            return False
         self.records.clear()
         self.save()
+        return True
 
     def forget(self) -> None:
         """After success: logs stay; what was needed to find the jobs again goes, and jobs that have no work left."""
@@ -167,7 +168,12 @@ def only_waiter(folder: Path) -> Iterator[None]:
         yield
 
 
-def cancel(job_ids: Sequence[str]) -> None:
-    """Cancel jobs; those that have ended already are passed over."""
-    if job_ids:
-        subprocess.run(["scancel", *job_ids], capture_output=True, timeout=queue.TIMEOUT, start_new_session=True)
+def cancel(chosen: Sequence[str]) -> bool:
+    """Cancel jobs by id or by options of scancel, those that have ended passed over; whether Slurm took the order."""
+    if not chosen:
+        return True
+    try:
+        done = subprocess.run(["scancel", *chosen], capture_output=True, timeout=queue.TIMEOUT, start_new_session=True)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0

@@ -75,6 +75,12 @@ def launch(work: Work) -> int:
     return LAUNCHERS[name](work)
 
 
+def workers() -> int:
+    """How many jobs share a work that any number can share (`VLKD_WORKERS`, which `slurm/request.py` checks)."""
+    text = os.environ.get("VLKD_WORKERS", "")
+    return max(1, int(text)) if text.isdigit() else 1
+
+
 def local(work: Work) -> int:
     """Run all parts in this process; a training in several processes by torch's own launcher."""
     if work.processes > 1:

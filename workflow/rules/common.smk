@@ -1,10 +1,12 @@
 import fcntl
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from vlkd_steps import composition, jobs, layout
 from vlkd_steps.errors import UserError
+from vlkd_steps.slurm.request import Request
 
 # A rule's `python` is the one that runs snakemake, also where its environment is not activated.
 if not workflow.deployment_settings.deployment_method:
@@ -45,27 +47,7 @@ wildcard_constraints:
 
 # Where a launched step runs, and with what: a profile's set-resources overrides these (docs/slurm.md). None of it
 # can change a byte, so none of it stands in a rule's params (ANCHORS 25).
-PLACE = dict(
-    launcher="local",
-    slurm_partition="",
-    slurm_account="",
-    qos="",
-    constraint="",
-    slurm_extra="",
-    runtime=60,
-    mem_mb=4000,
-    nodes=1,
-    tasks=1,
-    cpus_per_task=1,
-    gpu=0,
-    gpu_model="",
-    workers=1,
-    tries=3,
-    warning=90,
-    poll=10,
-    scratch="",
-    detach="no",
-)
+PLACE = {"launcher": "local", **asdict(Request())}
 
 
 localrules:
