@@ -12,9 +12,9 @@ rule distill:
         run_outputs("config.yaml", "model.safetensors", *(f"predictions/{name}.parquet" for name in COMMON_SETS)),
     log:
         f"logs/distill/{EXPERIMENT}/{{dataset}}-{{student}}-{{variant}}-{{shot}}.log",
+    retries: 0  # a launched step tries again itself, and knows when not to
     conda:
         "../envs/vlkd.yaml"
-    retries: 0  # a launched step tries again itself, and knows when not to
     resources:
         **PLACE,
     params:

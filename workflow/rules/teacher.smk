@@ -5,9 +5,9 @@ rule pretrain:
         layout.model_weights("{model}"),
     log:
         "logs/pretrain/{model}.log",
+    retries: 0  # a launched step tries again itself, and knows when not to
     conda:
         "../envs/vlkd.yaml"
-    retries: 0  # a launched step tries again itself, and knows when not to
     resources:
         **PLACE,
     params:
@@ -26,9 +26,9 @@ rule extract:
         layout.features_manifest("{teacher}", "{dataset}"),
     log:
         "logs/extract/{teacher}-{dataset}.log",
+    retries: 0  # a launched step tries again itself, and knows when not to
     conda:
         "../envs/vlkd.yaml"
-    retries: 0  # a launched step tries again itself, and knows when not to
     resources:
         **PLACE,
     params:
