@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vlkd_steps.methods import objective
 from vlkd_steps.students import vilt
+from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.training import loop
 from vlkd_steps.training.batches import Batch, Lookup
 
@@ -52,7 +53,7 @@ def compare(conf: dict[str, Any], batch_size: int, text_tokens: int, classes: in
     recipe = loop.Recipe(steps=10**6, batch_size=batch_size, learning_rate=1e-4)
     runs = []
     for method in ({"name": "finetune"}, settings):
-        student = vilt.build(conf, [str(c) for c in range(classes)], seed=0)
+        student = vilt.build(conf, "vqa", [str(c) for c in range(classes)], seed=0)
         goal = objective.create(method, recipe.steps)
         extra = features(text_tokens) if goal.needs_teacher else {}
         goal.project(student.width, extra)
@@ -96,7 +97,8 @@ def draw(index: Tensor, images: Tensor, text_tokens: int, classes: int, extra: d
     tokens = (index[:, None] + torch.arange(text_tokens)) % 100
     labels = torch.zeros(len(index), classes).scatter_(1, (index % classes)[:, None], 1.0)
     chosen = {name: value[index] for name, value in extra.items()}
-    return Batch(images[index % len(images)], tokens, torch.ones_like(tokens), labels, index, index, chosen)
+    inputs = Inputs(tokens, torch.ones_like(tokens), torch.zeros_like(tokens), images[index % len(images)])
+    return Batch(inputs, labels, index, index, extra=chosen)
 
 
 if __name__ == "__main__":

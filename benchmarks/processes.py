@@ -28,6 +28,7 @@ from accelerate import Accelerator
 
 from vlkd_steps.methods import objective
 from vlkd_steps.students import vilt
+from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.training import hardware, loop, processes
 from vlkd_steps.training.batches import Batch
 from vlkd_steps.training.interruption import StopRequest
@@ -79,7 +80,9 @@ def measure(count: int, steps: int) -> None:
 
 def step_time(batch_size: int, steps: int, accelerator: Accelerator) -> tuple[float, float]:
     """Milliseconds of a step in this process, by the clock and of CPU."""
-    student = vilt.build(yaml.safe_load(STUDENT.read_text(encoding="utf-8")), [str(c) for c in range(CLASSES)], 0)
+    student = vilt.build(
+        yaml.safe_load(STUDENT.read_text(encoding="utf-8")), "vqa", [str(c) for c in range(CLASSES)], 0
+    )
     model = objective.Distillation(student, objective.create({"name": "finetune"}, steps))
     recipe = loop.Recipe(steps=steps, batch_size=batch_size, learning_rate=1e-4, checkpoint_every=10**6)
     batch, clock, cpu = draw(batch_size, student.image_size), [], [0.0]
@@ -101,7 +104,8 @@ def draw(batch_size: int, image_size: int) -> Batch:
     images = torch.randint(0, 256, (len(rows), 3, image_size, image_size), dtype=torch.uint8, generator=generator)
     tokens = (rows[:, None] + torch.arange(TOKENS)) % 100
     labels = torch.zeros(len(rows), CLASSES).scatter_(1, (rows % CLASSES)[:, None], 1.0)
-    return Batch(images, tokens, torch.ones_like(tokens), labels, rows, rows)
+    inputs = Inputs(tokens, torch.ones_like(tokens), torch.zeros_like(tokens), images)
+    return Batch(inputs, labels, rows, rows)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def trained(name: str, root: Any, words: Any, data: Encoded, store: TinyStore) -
         "architecture": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 16}
         | {"patch_size": 8, "intermediate_size": 16, "max_position_embeddings": 16},
     }
-    student = vilt.build(conf, data.items.labels, seed=1)
+    student = vilt.build(conf, "vqa", data.items.labels, seed=1)
     settings = yaml.safe_load((root / "vlkd_steps/conf/method" / f"{name}.yaml").read_text())
     method = objective.create(settings, steps=200)
     data.extra = method.prepare(data, store, seed=1)
@@ -60,7 +60,7 @@ def test_graph_and_parameters_are_finetunes(
         student = trained(name, root, words, data, store)
         parameters = {key: tuple(value.shape) for key, value in student.state_dict().items()}
         with torch.inference_mode(), Operations() as operations:
-            logits = student(batch.images, batch.tokens, batch.mask).logits
+            logits = student(batch.inputs).logits
         seen[name] = (parameters, operations.seen, logits)
     for name in ("naive_kd", "clip_td"):
         assert seen[name][0] == seen["finetune"][0]

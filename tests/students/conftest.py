@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vlkd_steps.students import vilt
+from vlkd_steps.students.inputs import Inputs
 
 WORDS = "what color is the thing\nred green blue don't"
 
@@ -31,7 +32,7 @@ def conf(tmp_path: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def student(conf: dict[str, Any]) -> vilt.ViltStudent:
-    built = vilt.build(conf, ["no", "yes", "red"], seed=3).eval()
+    built = vilt.build(conf, "vqa", ["no", "yes", "red"], seed=3).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # transformers starts these two at zero, where a mistake about them would not show
         for parameter in (built.vilt.embeddings.cls_token, built.vilt.embeddings.position_embeddings):
@@ -40,11 +41,11 @@ def student(conf: dict[str, Any]) -> vilt.ViltStudent:
 
 
 @pytest.fixture
-def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def inputs() -> Inputs:
     """Two images and two texts of 6 and 4 tokens."""
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (2, 3, 48, 48), dtype=torch.uint8, generator=generator)
     tokens = torch.randint(5, 100, (2, 6), generator=generator)
     mask = torch.ones_like(tokens)
     mask[1, 4:] = 0
-    return images, tokens, mask
+    return Inputs(tokens, mask, torch.zeros_like(tokens), images)

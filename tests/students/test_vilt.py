@@ -8,23 +8,23 @@ from transformers import BertConfig, ViltModel
 
 from vlkd_steps.errors import UserError
 from vlkd_steps.students import vilt
-
-Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+from vlkd_steps.students.inputs import Inputs
 
 
 def test_two_forwards_give_equal_tokens_and_leave_the_random_state_alone(
     student: vilt.ViltStudent, inputs: Inputs
 ) -> None:
     before = torch.random.get_rng_state()
-    first, second = student(*inputs), student(*inputs)
+    first, second = student(inputs), student(inputs)
     assert torch.equal(torch.random.get_rng_state(), before)
     for name, value in vars(first).items():
-        assert torch.equal(value, getattr(second, name)), name
+        assert value is getattr(second, name) is None or torch.equal(value, getattr(second, name)), name
 
 
 def test_is_transformers_vilt_up_to_the_order_of_the_patches(student: vilt.ViltStudent, inputs: Inputs) -> None:
-    images, tokens, mask = inputs
-    ours = student(*inputs)
+    images, tokens, mask = inputs.images, inputs.tokens, inputs.mask
+    assert images is not None
+    ours = student(inputs)
     pixels = images.float() / 127.5 - 1
     theirs = student.vilt(
         input_ids=tokens, attention_mask=mask, pixel_values=pixels, pixel_mask=torch.ones(2, 48, 48, dtype=torch.long)
@@ -38,7 +38,8 @@ def test_is_transformers_vilt_up_to_the_order_of_the_patches(student: vilt.ViltS
 
 
 def test_patches_come_row_by_row(student: vilt.ViltStudent, inputs: Inputs) -> None:
-    images = inputs[0].clone()
+    assert inputs.images is not None
+    images = inputs.images.clone()
     before = student.embed_images(images)
     images[:, :, 16:32, 32:48] = 255 - images[:, :, 16:32, 32:48]  # row 1, column 2
     changed = (student.embed_images(images) - before).abs().sum(-1) > 1e-6
@@ -46,20 +47,21 @@ def test_patches_come_row_by_row(student: vilt.ViltStudent, inputs: Inputs) -> N
 
 
 def test_padding_changes_nothing(student: vilt.ViltStudent, inputs: Inputs) -> None:
-    images, tokens, mask = inputs
-    alone = student(images[1:], tokens[1:, :4], mask[1:, :4])
-    torch.testing.assert_close(student(*inputs).logits[1:], alone.logits, atol=1e-5, rtol=1e-4)
+    images, tokens, mask = inputs.images, inputs.tokens, inputs.mask
+    assert images is not None
+    alone = student(Inputs(tokens[1:, :4], mask[1:, :4], inputs.types[1:, :4], images[1:]))
+    torch.testing.assert_close(student(inputs).logits[1:], alone.logits, atol=1e-5, rtol=1e-4)
 
 
 def test_embedded_text_is_what_enters_the_first_layer(student: vilt.ViltStudent, inputs: Inputs) -> None:
     seen: dict[str, torch.Tensor] = {}
     student.vilt.encoder.layer[0].register_forward_pre_hook(lambda _, arguments: seen.update(states=arguments[0]))
-    output = student(*inputs)
+    output = student(inputs)
     assert torch.equal(output.embedded_text, seen["states"][:, :6])
 
 
 def test_positions_of_a_larger_image_are_interpolated_as_transformers_does(conf: dict[str, Any]) -> None:
-    student = vilt.build(conf | {"image_size": 64}, ["a"], seed=3).eval()
+    student = vilt.build(conf | {"image_size": 64}, "vqa", ["a"], seed=3).eval()
     with torch.no_grad():
         student.vilt.embeddings.position_embeddings.normal_(generator=torch.Generator().manual_seed(0))
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
@@ -67,16 +69,19 @@ def test_positions_of_a_larger_image_are_interpolated_as_transformers_does(conf:
     theirs = student.vilt(
         input_ids=tokens, pixel_values=images.float() / 127.5 - 1, pixel_mask=torch.ones(1, 64, 64, dtype=torch.long)
     )
-    ours = student(images, tokens, torch.ones_like(tokens))
+    ours = student(Inputs(tokens, torch.ones_like(tokens), torch.zeros_like(tokens), images))
     assert ours.visual.shape == (1, 16, 16)
     torch.testing.assert_close(ours.cls, theirs.last_hidden_state[:, 0], atol=1e-5, rtol=1e-4)
 
 
 def test_weights_are_a_function_of_the_seed(conf: dict[str, Any]) -> None:
     torch.manual_seed(1)
-    first = vilt.build(conf, ["a", "b"], seed=3).state_dict()
+    first = vilt.build(conf, "vqa", ["a", "b"], seed=3).state_dict()
     before = torch.random.get_rng_state()
-    second, other = vilt.build(conf, ["a", "b"], seed=3).state_dict(), vilt.build(conf, ["a", "b"], seed=4).state_dict()
+    second, other = (
+        vilt.build(conf, "vqa", ["a", "b"], seed=3).state_dict(),
+        vilt.build(conf, "vqa", ["a", "b"], seed=4).state_dict(),
+    )
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["head.0.weight"], other["head.0.weight"])
@@ -86,7 +91,7 @@ def test_the_scenes_student_has_the_size_it_says() -> None:
     import yaml
 
     conf = yaml.safe_load(Path("vlkd_steps/conf/student/vilt_scenes.yaml").read_text())
-    student = vilt.build(conf, [str(i) for i in range(20)], seed=0)
+    student = vilt.build(conf, "vqa", [str(i) for i in range(20)], seed=0)
     parameters = {name: p.numel() for name, p in student.named_parameters()}
     words = sum(count for name, count in parameters.items() if "word_embeddings" in name)
     assert 150_000 < sum(parameters.values()) - words < 180_000
@@ -98,7 +103,7 @@ def test_saved_and_loaded_is_the_same_student(student: vilt.ViltStudent, inputs:
     vilt.save(student, tmp_path / "b" / "model.safetensors")
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
     loaded = vilt.load(tmp_path / "a" / "model.safetensors")
-    assert torch.equal(loaded(*inputs).logits, student(*inputs).logits)
+    assert torch.equal(loaded(inputs).logits, student(inputs).logits)
     assert loaded.labels == ["no", "yes", "red"]
     assert loaded.tokenizer("what color").input_ids == student.tokenizer("what color").input_ids
 
@@ -113,8 +118,8 @@ def test_export_loads_by_from_pretrained_and_starts_another_student(
     assert torch.equal(
         load_file(tmp_path / "out" / "head.safetensors")["3.weight"], student.state_dict()["head.3.weight"]
     )
-    again = vilt.build({"name": "v", "weights": str(tmp_path / "out")}, ["no", "yes", "red"], seed=9).eval()
-    assert torch.equal(again(*inputs).cls, student(*inputs).cls)
+    again = vilt.build({"name": "v", "weights": str(tmp_path / "out")}, "vqa", ["no", "yes", "red"], seed=9).eval()
+    assert torch.equal(again(inputs).cls, student(inputs).cls)
     assert again.tokenizer("is the thing red").input_ids == student.tokenizer("is the thing red").input_ids
 
 
@@ -140,7 +145,7 @@ def test_mistakes_in_the_configuration_are_named(
         ({"pretrained": True}, "models/vilt_toy holds no pre-trained weights"),
     ):
         with pytest.raises(UserError, match=message):
-            vilt.build(conf | change, ["a"], seed=1)
+            vilt.build(conf | change, "vqa", ["a"], seed=1)
 
 
 def test_a_foreign_file_is_no_run(tmp_path: Path) -> None:
@@ -152,8 +157,8 @@ def test_a_foreign_file_is_no_run(tmp_path: Path) -> None:
 
 
 def test_spread_gives_words_rows_and_columns_vectors_that_stand_apart(conf: dict[str, Any]) -> None:
-    plain = vilt.build(conf, ["a"], seed=3).vilt.embeddings
-    wide = vilt.build(conf | {"spread": {"words": 1.0, "places": 2.0}}, ["a"], seed=3).vilt.embeddings
+    plain = vilt.build(conf, "vqa", ["a"], seed=3).vilt.embeddings
+    wide = vilt.build(conf | {"spread": {"words": 1.0, "places": 2.0}}, "vqa", ["a"], seed=3).vilt.embeddings
     assert plain.position_embeddings.abs().max() == 0  # as transformers leaves them
     words = wide.text_embeddings.word_embeddings.weight
     assert words[0].abs().max() == 0  # padding

@@ -64,15 +64,15 @@ def test_a_batch_is_the_same_from_memory_and_from_files(project: Path) -> None:
         assert torch.equal(tensor, theirs.tensors()[name]), name
     with Image.open("data/raw/toy/test7.png") as image:
         pixels = torch.tensor(list(image.convert("RGB").getdata()), dtype=torch.uint8).reshape(32, 32, 3)
-    assert torch.equal(ours.images[0], pixels.permute(2, 0, 1))
+    assert torch.equal(ours.inputs.images[0], pixels.permute(2, 0, 1))
 
 
 def test_tokens_are_cut_after_the_longest_text_of_the_batch(project: Path) -> None:
     data = encoded()
     short, both = data.batch(torch.tensor([0, 2])), data.batch(torch.tensor([0, 1]))
-    assert short.tokens.shape[1] < both.tokens.shape[1]
-    assert both.mask.sum(1).tolist() == data.lengths.tolist()
-    assert both.tokens[0][both.mask[0] == 0].eq(0).all()
+    assert short.inputs.tokens.shape[1] < both.inputs.tokens.shape[1]
+    assert both.inputs.mask.sum(1).tolist() == data.lengths.tolist()
+    assert both.inputs.tokens[0][both.inputs.mask[0] == 0].eq(0).all()
 
 
 def test_order_is_a_function_of_seed_and_number() -> None:

@@ -99,7 +99,7 @@ def test_predictions_are_what_the_kept_weights_say_one_by_one(project: Path, job
     with torch.inference_mode():
         for row in range(30):
             batch = data.batch(torch.tensor([row]))
-            score, best = student(batch.images, batch.tokens, batch.mask).logits.max(1)
+            score, best = student(batch.inputs).logits.max(1)
             assert predictions["prediction"][row] == best.item()
             assert predictions["probability"][row] == pytest.approx(score.sigmoid().item(), abs=1e-5)
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vlkd_steps.errors import UserError
+from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.training import checkpoint, loop
 from vlkd_steps.training.batches import Batch
 from vlkd_steps.training.interruption import Interrupted, StopRequest
@@ -25,7 +26,7 @@ class Line(nn.Module):
         nn.init.zeros_(self.layer.bias)
 
     def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
-        x = batch.images[:, :1, 0, 0].float()
+        x = batch.inputs.images[:, :1, 0, 0].float()
         error = (self.layer(x) - batch.labels).square().mean()
         return {"task": error / 0.0 if step == self.spoil else error, "pull": 0.5 * self.layer.bias.square().sum()}
 
@@ -34,7 +35,7 @@ def batch_of(number: int) -> Batch:
     """Pixels number + 1 and number + 2, each its own label."""
     images = torch.tensor([number + 1, number + 2], dtype=torch.uint8)[:, None, None, None].expand(2, 3, 1, 1)
     one = torch.ones(2, 1, dtype=torch.int64)
-    return Batch(images, one, one, images[:, 0, 0].float(), one[:, 0], one[:, 0])
+    return Batch(Inputs(one, one, one, images), images[:, 0, 0].float(), one[:, 0], one[:, 0])
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def run(model: dict[str, Any]) -> int:
 
 
 def exercises_of(model: dict[str, Any], in_memory: int = 1 << 20) -> tuple[Exercises, vilt.ViltStudent]:
-    student = vilt.build(model, ["unused"], seed=0)
+    student = vilt.build(model, "vqa", ["unused"], seed=0)
     items = read_items(layout.instances("toy_captions"), None, [], only="train")
     data = Encoded(items, student.tokenizer, student.max_tokens, student.image_size, in_memory)
     return Exercises(data, mask_rate=0.3, mismatched=0.5, seed=0), student
@@ -43,7 +43,7 @@ def exercises_of(model: dict[str, Any], in_memory: int = 1 << 20) -> tuple[Exerc
 def test_writes_a_folder_that_transformers_and_distill_load(model: dict[str, Any], job: dict[str, Any]) -> None:
     assert run(model) == 0
     theirs = ViltModel.from_pretrained(layout.model("vilt_toy"))
-    student = vilt.build(job["student"] | {"pretrained": True}, ["a", "b"], seed=4)
+    student = vilt.build(job["student"] | {"pretrained": True}, "vqa", ["a", "b"], seed=4)
     assert all(torch.equal(value, student.vilt.state_dict()[name]) for name, value in theirs.state_dict().items())
     assert student.tokenizer.tokenize("red thing") == ["red", "thing"]
     curve = json.loads((layout.model("vilt_toy") / "curve.json").read_text())
@@ -87,8 +87,8 @@ def test_a_mismatched_pair_has_another_image_and_another_text(model: dict[str, A
     exercises, _ = exercises_of(model)
     whole = exercises.data.batch(torch.arange(24))
     batch = exercises.batch(torch.arange(24), step=1)
-    plain, images = batch.images.chunk(2)
-    assert torch.equal(plain, whole.images)
+    plain, images = batch.inputs.images.chunk(2)
+    assert torch.equal(plain, whole.inputs.images)
     changed = (images != plain).flatten(1).any(1)
     assert torch.equal(changed, batch.extra["matches"] == 0)
     shares = [exercises.batch(torch.arange(24), step).extra["matches"].float().mean() for step in range(20)]
@@ -105,7 +105,7 @@ def test_exercises_are_the_same_from_memory_and_from_files_and_hold_each_pair_tw
     )
     for name, tensor in ours.tensors().items():
         assert torch.equal(tensor, theirs.tensors()[name]), name
-    masked, tokens = ours.tokens.chunk(2)
+    masked, tokens = ours.inputs.tokens.chunk(2)
     words = ours.extra["words"]
     assert torch.equal(masked[words == IGNORED], tokens[words == IGNORED])
     assert torch.equal(words[words != IGNORED], tokens[words != IGNORED])

@@ -111,7 +111,7 @@ class ClipTD(Objective):
         same = images[:, None] == images
         same |= texts[:, None] == texts
         tau = self.settings["temperature"]
-        image = processes.gathered(self.to_teacher["image"](output.visual.mean(1)))
+        image = processes.gathered(self.to_teacher["image"](output.seen))
         text = processes.gathered(self.to_teacher["contrast"](output.cls))
         return {
             "contrast_image": info_nce(image, processes.gathered(batch.extra["v"]), same, tau),
@@ -121,7 +121,7 @@ class ClipTD(Objective):
     def distances(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
         """The distance of each component per item, [B], before weight and strength."""
         found: dict[str, Tensor] = {}
-        features = {"image": output.visual.mean(1), "joint": output.cls, "text": output.cls}
+        features = {"image": output.seen, "joint": output.cls, "text": output.cls}
         for target in self.targets:
             if target == "tokens":
                 layer = output.embedded_text if self.settings["token_layer"] == "embedding" else output.text

@@ -103,7 +103,8 @@ class Distillation(nn.Module):
         self.objective = objective
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        return self.objective(self.student(batch.images, batch.tokens, batch.mask), batch, step)
+        output = self.student(batch.inputs)
+        return self.objective(output if batch.gold is None else output.of(batch.gold), batch, step)
 
 
 def as_float(array: Any) -> Tensor:

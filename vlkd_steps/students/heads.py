@@ -1,7 +1,15 @@
-"""Classifier head and task loss of VQA and visual entailment (ChenRocks/UNITER `model/vqa.py`, `model/ve.py`)."""
+"""Heads and losses of the tasks: ChenRocks/UNITER `model/vqa.py`, `model/ve.py` and `model/vcr.py`.
 
+VQA and visual entailment classify an item; VCR scores each of its choices by two logits of its own.
+"""
+
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from vlkd_steps.errors import UserError
 
 
 class ClassifierHead(nn.Sequential):
@@ -18,19 +26,69 @@ class ClassifierHead(nn.Sequential):
             nn.LayerNorm(2 * width, eps=1e-12),
             nn.Linear(2 * width, classes),
         )
-        for layer in self:
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=std)
-                nn.init.zeros_(layer.bias)
+        start(self, std)
+
+
+class ChoiceHead(nn.Sequential):
+    """Linear(H, 2H) - ReLU - LayerNorm - Linear(2H, 2) on the pooled output of every choice: [B A, H] -> [B, A, 2].
+
+    The rows of an item's A choices follow one another. The second logit says that a choice is right.
+    """
+
+    def __init__(self, width: int, choices: int, std: float = 0.02) -> None:
+        super().__init__(
+            nn.Linear(width, 2 * width), nn.ReLU(), nn.LayerNorm(2 * width, eps=1e-12), nn.Linear(2 * width, 2)
+        )
+        self.choices = choices
+        start(self, std)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        return super().forward(pooled).unflatten(0, (-1, self.choices))
+
+
+def start(head: nn.Sequential, std: float) -> None:
+    for layer in head:
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)
+
+
+HEADS: dict[str, type[ClassifierHead] | type[ChoiceHead]] = {
+    "vqa": ClassifierHead,
+    "entailment": ClassifierHead,
+    "vcr": ChoiceHead,
+}
+"""By task."""
+
+
+def create(task: str, labels: Sequence[str], width: int, std: float) -> nn.Sequential:
+    """A new head for `task` on a student of `width`; its classes, or an item's choices, are `labels`."""
+    if task not in HEADS:
+        raise UserError(f"no student has a head for task {task!r}; there are heads for {', '.join(HEADS)}")
+    return HEADS[task](width, len(labels), std)
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy with logits, mean over the batch and the C classes, times C.
+    """The loss of a batch, by the form of its logits.
 
     Args:
-        logits: [B, C].
-        labels: [B, C] in [0, 1]: soft scores (VQA) or one-hot rows (entailment). A row of zeros, a question
+        logits: [B, C]: binary cross-entropy, mean over the batch and the C classes, times C; or [B, A, 2]:
+            cross-entropy of every choice's two logits, mean over all choices.
+        labels: [B, C] in [0, 1]: soft scores (VQA) or one-hot rows (entailment, VCR). A row of zeros, a question
             whose answers are all outside the vocabulary, pushes every class down, as in the official code.
     """
+    if logits.ndim == 3:
+        return functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten().long())
     mean = functional.binary_cross_entropy_with_logits(logits.float(), labels)
     return mean * logits.shape[1]
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Of each class or choice, [B, C] in [0, 1]: the sigmoid of its score, or the softmax of its two logits at 1."""
+    logits = logits.float()
+    return logits.softmax(2)[:, :, 1] if logits.ndim == 3 else logits.sigmoid()
+
+
+def scores(logits: Tensor) -> Tensor:
+    """What the best class or choice is found by, float32 [B, C]: the logits, or each choice's second one (official)."""
+    return torch.select(logits.float(), 2, 1) if logits.ndim == 3 else logits.float()

@@ -20,28 +20,33 @@ from transformers import AutoTokenizer, ViltConfig, ViltModel
 
 from vlkd_steps import files, layout
 from vlkd_steps.errors import UserError
+from vlkd_steps.students import heads
 from vlkd_steps.students import tokenizer as text
-from vlkd_steps.students.heads import ClassifierHead
+from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.students.output import StudentOutput
 from vlkd_steps.training.seeds import derive
 
 
 class ViltStudent(nn.Module):
-    """A ViLT with a classifier head.
+    """A ViLT with the head of a task.
 
     Args:
         vilt: with its pooling layer.
         tokenizer: a fast tokenizer.
-        labels: the classes in index order.
+        task: as in a data set's configuration.
+        labels: the classes (or choices) in index order.
         image_size: side of the square images, in pixels; other than the model's own, positions are interpolated
             as transformers does it.
     """
 
-    def __init__(self, vilt: ViltModel, tokenizer: Any, labels: Sequence[str], image_size: int | None = None) -> None:
+    def __init__(
+        self, vilt: ViltModel, tokenizer: Any, task: str, labels: Sequence[str], image_size: int | None = None
+    ) -> None:
         super().__init__()
         self.vilt = vilt
-        self.head = ClassifierHead(vilt.config.hidden_size, len(labels), vilt.config.initializer_range)
+        self.head = heads.create(task, labels, vilt.config.hidden_size, vilt.config.initializer_range)
         self.tokenizer = tokenizer
+        self.task = task
         self.labels = list(labels)
         config: Any = vilt.config  # `build` has refused images and patches that are not square
         self.patch_size: int = config.patch_size
@@ -56,17 +61,13 @@ class ViltStudent(nn.Module):
     def max_tokens(self) -> int:
         return self.vilt.config.max_position_embeddings
 
-    def forward(self, images: Tensor, tokens: Tensor, mask: Tensor) -> StudentOutput:
-        """Run the student.
-
-        Args:
-            images: uint8 [B, 3, S, S], RGB.
-            tokens, mask: int64 [B, T]; mask is 1 for tokens, 0 for padding.
-        """
-        image = self.embed_images(images)
+    def forward(self, inputs: Inputs) -> StudentOutput:
+        tokens, mask = inputs.tokens, inputs.mask
+        assert inputs.images is not None
+        image = self.embed_images(inputs.images)
         pixels = torch.ones(image.shape[:2], dtype=mask.dtype, device=mask.device)
         embedded, attended = self.vilt.embeddings(
-            tokens, mask, None, pixel_values=None, pixel_mask=pixels, inputs_embeds=None, image_embeds=image
+            tokens, mask, inputs.types, pixel_values=None, pixel_mask=pixels, inputs_embeds=None, image_embeds=image
         )
         hidden_from = (1.0 - attended[:, None, None, :].to(embedded.dtype)) * torch.finfo(embedded.dtype).min
         states = self.vilt.layernorm(self.vilt.encoder(embedded, attention_mask=hidden_from).last_hidden_state)
@@ -108,13 +109,14 @@ class ViltStudent(nn.Module):
         return torch.cat([positions[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
 
 
-def build(conf: Mapping[str, Any], labels: Sequence[str], seed: int) -> ViltStudent:
+def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) -> ViltStudent:
     """A student from its configuration (`conf/student/*.yaml`): pre-trained weights where it names some.
 
     Args:
         conf: ``weights`` (a folder or a Hugging Face name) or, from scratch, ``architecture`` and ``vocabulary``;
             ``pretrained: true`` takes the folder that `pretrain` made for ``name``.
-        labels: the classes in index order.
+        task: whose head it gets.
+        labels: the classes (or choices) in index order.
         seed: new weights are drawn from ``derive(seed, "student")``, so all methods of a seed start alike.
 
     Raises:
@@ -125,7 +127,7 @@ def build(conf: Mapping[str, Any], labels: Sequence[str], seed: int) -> ViltStud
         torch.manual_seed(derive(seed, "student"))
         vilt, tokenizer = load_weights(source, conf["name"]) if source else from_scratch(conf)
         _check_image_size(conf, vilt.config)
-        return ViltStudent(vilt, tokenizer, labels, conf.get("image_size"))
+        return ViltStudent(vilt, tokenizer, task, labels, conf.get("image_size"))
 
 
 def from_scratch(conf: Mapping[str, Any]) -> tuple[ViltModel, Any]:
@@ -228,6 +230,7 @@ def save(student: ViltStudent, path: Path) -> None:
     description = {
         "architecture": student.vilt.config.to_diff_dict(),
         "tokenizer": text.to_json(student.tokenizer),
+        "task": student.task,
         "labels": student.labels,
         "image_size": student.image_size,
     }
@@ -251,6 +254,7 @@ def load(path: Path) -> ViltStudent:
         student = ViltStudent(
             ViltModel(ViltConfig(**architecture)),
             text.from_json(description["tokenizer"]),
+            description["task"],
             description["labels"],
             description["image_size"],
         )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vlkd_steps import scratch
 from vlkd_steps.errors import UserError
+from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.students.tokenizer import encode, words_of_tokens
 from vlkd_steps.training.seeds import derive
 
@@ -128,25 +129,24 @@ class Batch:
     """What a student and an objective see of B items.
 
     Attributes:
-        images: uint8 [B, 3, S, S], RGB.
-        tokens, mask: int64 [B, T], cut after the longest text of the batch.
+        inputs: what the student is shown, one row per item, or one per choice.
         labels: float32 [B, C].
         image_rows, text_rows: int64 [B]; equal numbers mean the same image, the same text.
+        gold: int64 [B], the row of each item's right choice, which alone is distilled; None: an item is one row.
         extra: what the method prepared, a tensor [B, ...] per name.
     """
 
-    images: Tensor
-    tokens: Tensor
-    mask: Tensor
+    inputs: Inputs
     labels: Tensor
     image_rows: Tensor
     text_rows: Tensor
+    gold: Tensor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, for inspection."""
         own = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return own | {f"extra.{name}": value for name, value in self.extra.items()}
+        return own | self.inputs.tensors() | {f"extra.{name}": value for name, value in self.extra.items()}
 
 
 class Encoded:
@@ -191,9 +191,7 @@ class Encoded:
         images, texts = self.items.image_rows[index], self.items.text_rows[index]
         tokens, mask = self.text(texts)
         return Batch(
-            images=self.pixels(images),
-            tokens=tokens,
-            mask=mask,
+            inputs=Inputs(tokens, mask, torch.zeros_like(tokens), images=self.pixels(images)),
             labels=self.items.soft_labels(index),
             image_rows=images,
             text_rows=texts,

@@ -89,7 +89,7 @@ def train(
 ) -> None:
     """Train one seed and keep its weights in the work folder; the objective's projections are dropped here."""
     config, seed = place.config, place.config["seed"]
-    student = architecture(config).build(config["student"], data.labels, seed)
+    student = architecture(config).build(config["student"], config["dataset"]["task"], data.labels, seed)
     parameters = sum(p.numel() for p in student.parameters())
     training_set = data.training(config, student)
     model = distillation(config, student, training_set, recipe, seed)

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from vlkd_steps import files
+from vlkd_steps.students import heads
 from vlkd_steps.training import processes
 from vlkd_steps.training.batches import Encoded
 from vlkd_steps.training.interruption import StopRequest
@@ -16,10 +17,10 @@ BATCH = 256
 
 
 def logits(student: nn.Module, data: Encoded, index: Tensor, accelerator: Accelerator) -> Tensor:
-    """Class scores of the items at `index`, float32 [B, C]."""
+    """The student's logits for the items at `index` (`heads.scores`)."""
     batch = data.batch(index)
     with torch.inference_mode(), accelerator.autocast():
-        return student(batch.images, batch.tokens, batch.mask).logits.float()
+        return student(batch.inputs).logits
 
 
 def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> float:
@@ -30,7 +31,7 @@ def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> flo
     """
     total = 0.0
     for index in by_length(data).split(BATCH)[processes.share()]:
-        best = logits(student, data, index, accelerator).argmax(1, keepdim=True)
+        best = heads.scores(logits(student, data, index, accelerator)).argmax(1, keepdim=True)
         total += data.items.soft_labels(index.to(data.device)).gather(1, best).sum().item()
     return 100 * processes.total(total) / len(data)
 
@@ -43,7 +44,7 @@ def by_length(data: Encoded) -> Tensor:
 def write_predictions(
     student: nn.Module, data: Encoded, path: Path, accelerator: Accelerator, stop: StopRequest
 ) -> None:
-    """Write ``instance_id, prediction, answer, probability`` (sigmoid of the class's score) in the split's order.
+    """Write ``instance_id, prediction, answer, probability`` (`heads.probabilities`) in the split's order.
 
     Several processes take a batch each, the same batches that one process would take one after the other, so that the
     same weights give the same bytes. The main process writes.
@@ -60,8 +61,10 @@ def write_predictions(
     for index in places[begin:].split(BATCH * processes.count()):
         answers = torch.zeros(BATCH, 2, dtype=torch.float64)
         for own in index.split(BATCH)[processes.share()]:  # one, or none where the last batches do not go round
-            scores, best = logits(student, data, own, accelerator).max(1)
-            answers[: len(own)] = torch.stack([best.double(), scores.sigmoid().double()], dim=1)
+            found_logits = logits(student, data, own, accelerator)
+            best = heads.scores(found_logits).argmax(1)
+            probability = heads.probabilities(found_logits).gather(1, best[:, None])[:, 0]
+            answers[: len(own)] = torch.stack([best.double(), probability.double()], dim=1)
         found = torch.cat([found, processes.gathered(answers)[: len(index)]])
         begin += len(index)
         if processes.agree(stop) and begin < len(data):

@@ -19,6 +19,7 @@ from torch.nn import functional
 from vlkd_steps import files, layout
 from vlkd_steps.errors import UserError
 from vlkd_steps.students import vilt
+from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.tracking.journal import Journal, curves, read
 from vlkd_steps.training import hardware, loop, processes
 from vlkd_steps.training.batches import Batch, Encoded, order, read_items
@@ -50,7 +51,7 @@ class MaskedLanguageAndMatching(nn.Module):
         """The losses of a batch that `Exercises` made."""
         words, matches, hidden = batch.extra["words"], batch.extra["matches"], batch.extra["hidden"]
         # Both tasks in one pass: one large batch costs less than two small ones.
-        output = self.student(batch.images, batch.tokens, batch.mask)
+        output = self.student(batch.inputs)
         here = words != IGNORED
         states = self.transform(output.text[: len(words)][here])
         table = self.student.vilt.embeddings.text_embeddings.word_embeddings.weight
@@ -87,9 +88,12 @@ class Exercises:
         images = torch.cat([images[own], shown[own]])
         extra = {"words": words[own], "matches": matches[own], "hidden": torch.full((len(words[own]),), hidden)}
         return Batch(
-            images=self.data.pixels(images),
-            tokens=torch.cat([masked.to(tokens.device)[own], tokens[own]]),
-            mask=torch.cat([mask[own], mask[own]]),
+            inputs=Inputs(
+                tokens=torch.cat([masked.to(tokens.device)[own], tokens[own]]),
+                mask=torch.cat([mask[own], mask[own]]),
+                types=torch.zeros_like(torch.cat([mask[own], mask[own]])),
+                images=self.data.pixels(images),
+            ),
             labels=self.data.items.soft_labels(index[own]),
             image_rows=images,
             text_rows=texts[own].repeat(2),
@@ -136,7 +140,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
         raise UserError(f"student {name}: pretrain.split: {corpus} has no file group {settings.get('split')!r}")
 
     seed = settings["seed"]
-    student = vilt.build({**config, "pretrained": False}, ["unused"], seed)
+    student = vilt.build({**config, "pretrained": False}, "vqa", ["unused"], seed)
     data = Encoded(items, student.tokenizer, student.max_tokens, student.image_size).to(accelerator.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "pre-training heads"))
