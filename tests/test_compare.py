@@ -56,7 +56,7 @@ def test_the_columns_are_those_of_the_documentation(config: dict) -> None:
         "dataset,student,teacher,method,variant,shot,seed,evaluation_set,metric,value,n,run_key"
     )
     assert (RESULTS / "gains.csv").read_text().splitlines()[0] == (
-        "dataset,student,variant,method,teacher,shot,evaluation_set,seeds,n,images,mean,sd,reference_mean,"
+        "dataset,student,variant,method,teacher,shot,evaluation_set,metric,seeds,n,images,mean,sd,reference_mean,"
         "gain,gain_low,gain_high,p,p_holm,bootstrap_low,bootstrap_high"
     )
 

@@ -29,7 +29,9 @@ def config(tmp_path, monkeypatch):
         Image.effect_noise((48, 48), 20 + 40 * number).convert("RGB").save(f"{number}.png")
         rows.append((["learn", "test"][number % 2], f"i{number}", f"{number}.png", f"what color is the {number} star?"))
     layout.instances("toy").parent.mkdir(parents=True)
-    frame = pl.DataFrame(rows, schema=["split", "image_id", "image_path", "text"], orient="row")
+    frame = pl.DataFrame(rows, schema=["split", "image_id", "image_path", "text"], orient="row").with_columns(
+        instance_id=pl.lit("1"), choices=pl.lit([], pl.List(pl.String)), answer_type=pl.lit(""), extra=pl.lit("{}")
+    )
     frame.write_parquet(layout.instances("toy"))
     teacher = {
         "name": "tiny",

@@ -18,7 +18,7 @@ from typing import Any
 
 from vlkd_steps import files, layout, step
 from vlkd_steps.errors import UserError
-from vlkd_steps.evaluation.gains import Row, Run, folder, gains, name
+from vlkd_steps.evaluation.gains import ACCURACY, Row, Run, folder, gains, metrics_of, name
 from vlkd_steps.tracking import published
 
 
@@ -28,11 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     experiment, runs, reference = config["experiment"], config["runs"], config["reference"]
     if not runs:
         raise UserError(f"experiment {experiment} has no runs to compare; its grid in params.yaml is empty")
-    sets = {dataset["name"]: dataset["evaluation_sets"] for dataset in config["datasets"]}
+    datasets = config["datasets"]
     results = layout.results(experiment)
 
-    files.write_text(results / "summary.csv", table(summary(experiment, runs, sets)))
-    rows = gains(experiment, runs, sets, reference)
+    files.write_text(results / "summary.csv", table(summary(experiment, runs, datasets)))
+    rows = gains(experiment, runs, datasets, reference)
     files.write_text(results / "gains.csv", table(rows))
     files.write_json(results / "metrics.json", nested(rows))
 
@@ -46,16 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def summary(experiment: str, runs: Sequence[Run], evaluation_sets: Mapping[str, Sequence[str]]) -> list[Row]:
+def summary(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str, Any]]) -> list[Row]:
     """The rows of `summary.csv`, in the order of the runs.
 
     Raises:
         UserError: a run was not evaluated, or not on one of the sets.
     """
     rows = []
+    conf = {dataset["name"]: dataset for dataset in datasets}
     for run in runs:
         metrics, key = read_metrics(experiment, run), published.run_key(folder(experiment, run))
-        for evaluation_set in evaluation_sets[run["dataset"]]:
+        for evaluation_set in conf[run["dataset"]]["evaluation_sets"]:
             if evaluation_set not in metrics:
                 raise UserError(
                     f"{layout.metrics(folder(experiment, run))} has no evaluation set {evaluation_set} "
@@ -64,8 +65,9 @@ def summary(experiment: str, runs: Sequence[Run], evaluation_sets: Mapping[str, 
             found = metrics[evaluation_set]
             described = ("dataset", "student", "teacher", "method", "variant", "shot", "seed")
             row = {column: run[column] for column in described}
-            row |= {"evaluation_set": evaluation_set, "metric": "accuracy", "value": found["accuracy"]}
-            rows.append(row | {"n": found["n"], "run_key": key})
+            for metric in metrics_of(conf[run["dataset"]]["task"]):
+                value = {"evaluation_set": evaluation_set, "metric": metric, "value": found[metric]}
+                rows.append(row | value | {"n": found["n"], "run_key": key})
     return rows
 
 
@@ -99,13 +101,17 @@ def cell(column: str, value: object) -> str:
 
 
 def nested(rows: Sequence[Row]) -> dict[str, Any]:
-    """dataset > student > evaluation set > shot > variant > {accuracy, gain}: what `dvc metrics show` prints."""
+    """dataset > student > evaluation set > shot > variant > {accuracy, gain}: what `dvc metrics show` prints.
+
+    A task of several metrics has one more level behind the evaluation set.
+    """
     tree: dict[str, Any] = {}
     for row in rows:
         place = tree
-        for level in ("dataset", "student", "evaluation_set", "shot"):
-            place = place.setdefault(str(row[level]), {})
-        leaf = {"accuracy": float(cell("mean", row["mean"]))}
+        for level in ("dataset", "student", "evaluation_set", "metric", "shot"):
+            if row[level] != ACCURACY:
+                place = place.setdefault(str(row[level]), {})
+        leaf = {ACCURACY: float(cell("mean", row["mean"]))}
         if row["gain"] is not None:
             leaf["gain"] = float(cell("gain", row["gain"]))
         place[row["variant"]] = leaf

@@ -135,6 +135,7 @@ def work(config: Mapping[str, Any]) -> int:
     import importlib
 
     from vlkd_steps.teachers import claims, extraction
+    from vlkd_steps.teachers.store import TEMPERATURE
     from vlkd_steps.tracking import provenance
     from vlkd_steps.training.interruption import Interrupted, stop_request
 
@@ -155,8 +156,9 @@ def work(config: Mapping[str, Any]) -> int:
     with stop_request() as stop:
         try:
             instances = training_rows(dataset, teacher.get("splits"))
+            model = importlib.import_module(f"vlkd_steps.teachers.{teacher['kind']}").load(teacher)
             extraction.extract(
-                importlib.import_module(f"vlkd_steps.teachers.{teacher['kind']}").load(teacher),
+                model,
                 instances,
                 folder,
                 teacher,
@@ -166,6 +168,7 @@ def work(config: Mapping[str, Any]) -> int:
                 on_finish=record,
                 name=teacher["name"],
                 dataset=dataset["name"],
+                temperature=getattr(model, "temperature", TEMPERATURE),
             )
         except Interrupted as interruption:
             step.log.info(f"[{label(config)}] {interruption}")
@@ -181,17 +184,20 @@ def training_rows(dataset: Mapping[str, Any], splits: Sequence[str] | None) -> "
     """
     import polars as pl
 
+    from vlkd_steps.datasets import passages
+
     path = layout.instances(dataset["name"])
     roles = dataset.get("roles", {})
     if splits == "used":
         splits = sorted({role["split"] for role in roles.values()})
     splits = splits or [roles.get("train", {}).get("split", "train")]
-    table = pl.read_parquet(path, columns=["split", "image_id", "image_path", "text"])
+    read = ["instance_id", "split", "image_id", "image_path", "text", "choices", "answer_type", "extra"]
+    table = pl.read_parquet(path, columns=read)
     rows = table.filter(pl.col("split").is_in(list(splits)))
     if rows.is_empty():
         there = ", ".join(sorted(table["split"].unique().to_list()))
         raise UserError(f"{path} has no rows of split {', '.join(splits)}, only {there}; set the teacher's `splits`")
-    return rows.select("image_id", "image_path", "text")
+    return passages.teacher_texts(rows).select("image_id", "image_path", "text")
 
 
 def label(config: Mapping[str, Any]) -> str:

@@ -21,7 +21,8 @@ def test_special_tokens_come_first_and_order_of_words_does_not_matter() -> None:
 
 def test_encode_pads_and_cuts() -> None:
     tokenizer = word_tokenizer(WORDS)
-    ids, lengths = encode(tokenizer, ["what don't, red", "is"], max_tokens=9)
+    ids, types, lengths = encode(tokenizer, [(("what don't, red", 0),), (("is", 0),)], max_tokens=9)
+    assert not types.any()
     cut = ["[CLS]", "what", "d", "##o", "##n", "'", "t", ",", "[SEP]"]
     assert tokenizer.convert_ids_to_tokens(ids[0].tolist()) == cut
     assert lengths.tolist() == [9, 3]
@@ -31,7 +32,7 @@ def test_encode_pads_and_cuts() -> None:
 
 def test_wordpieces_of_a_word_share_its_number_and_punctuation_has_none() -> None:
     assert split_words("what don't, red") == ["what", "don't", "red"]
-    found = words_of_tokens(word_tokenizer(WORDS), ["what don't, red", "red ox is"], max_tokens=9)
+    found = words_of_tokens(word_tokenizer(WORDS), [(("what don't, red", 0),), (("red ox is", 0),)], max_tokens=9)
     assert found == [[-1, 0, 1, 1, 1, 1, 1, -1, -1], [-1, 0, 1, 1, 2, -1]]
 
 

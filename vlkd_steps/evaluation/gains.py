@@ -1,5 +1,6 @@
 """Every variant against the reference, from the scores of single items: the table behind `gains.csv`."""
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +27,32 @@ class Condition:
     shot: str
 
 
-class Scores:
-    """The item scores of all runs on one evaluation set, checked to be over the same items."""
+ACCURACY = "accuracy"
 
-    def __init__(self, experiment: str, evaluation_set: str) -> None:
+
+def by_metric(task: str, scores: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The items of each of a task's metrics, as its module of this room says; one metric: the accuracy of all items."""
+    module = importlib.import_module(f"vlkd_steps.evaluation.{task}")
+    return module.by_metric(scores) if hasattr(module, "by_metric") else {ACCURACY: scores}
+
+
+def metrics_of(task: str) -> list[str]:
+    """The names of a task's metrics."""
+    empty = {"instance_id": pl.String, "image_id": pl.String, "score": pl.Float64}
+    return list(by_metric(task, pl.DataFrame(schema=empty)))
+
+
+class Scores:
+    """The item scores of all runs on one evaluation set, checked to be over the same items.
+
+    Args:
+        task, metric: take the items of one of the task's metrics; without them, all.
+    """
+
+    def __init__(self, experiment: str, evaluation_set: str, task: str = "", metric: str = ACCURACY) -> None:
         self.experiment = experiment
         self.evaluation_set = evaluation_set
+        self.task, self.metric = task, metric
         self.first: tuple[Path, pl.DataFrame] | None = None
 
     def __call__(self, run: Run) -> NDArray[np.float64]:
@@ -47,6 +68,7 @@ class Scores:
                 f"run snakemake {layout.metrics(folder(self.experiment, run))}"
             )
         table = pl.read_parquet(path)
+        table = by_metric(self.task, table)[self.metric] if self.task else table
         if self.first is None:
             self.first = (path, table.select("instance_id", "image_id"))
         elif not table["instance_id"].equals(self.first[1]["instance_id"]):
@@ -84,10 +106,8 @@ def name(run: Run) -> str:
     return f"{run['dataset']} {run['student']} {run['variant']} {run['shot']} s{run['seed']}"
 
 
-def gains(
-    experiment: str, runs: Sequence[Run], evaluation_sets: Mapping[str, Sequence[str]], reference: str
-) -> list[Row]:
-    """One row for every data set, student, shot, evaluation set and variant (the columns of `gains.csv`).
+def gains(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str, Any]], reference: str) -> list[Row]:
+    """One row for every data set, student, shot, evaluation set, metric and variant (the columns of `gains.csv`).
 
     A variant is compared over the seeds that it has in common with the reference; its `mean` and `sd` are over those
     seeds too, so that mean - reference_mean = gain. The reference's own rows, and rows without a reference, have mean
@@ -95,22 +115,23 @@ def gains(
 
     Args:
         runs: dataset, student, teacher, method, variant, shot, seed of every training run.
-        evaluation_sets: the sets of each data set, by its name.
+        datasets: ``name, task, evaluation_sets`` of each.
         reference: the variant that the others are compared with.
     """
     rows: list[Row] = []
-    datasets = list(dict.fromkeys(run["dataset"] for run in runs))
-    for dataset in datasets:
-        mine = [run for run in runs if run["dataset"] == dataset]
-        for evaluation_set in evaluation_sets[dataset]:
-            rows += _on_one_set(experiment, mine, evaluation_set, reference)
+    conf = {dataset["name"]: dataset for dataset in datasets}
+    for name in dict.fromkeys(run["dataset"] for run in runs):
+        mine = [run for run in runs if run["dataset"] == name]
+        for evaluation_set in conf[name]["evaluation_sets"]:
+            for metric in metrics_of(conf[name]["task"]):
+                scores = Scores(experiment, evaluation_set, conf[name]["task"], metric)
+                rows += _on_one_set(scores, mine, reference)
     for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = adjusted
     return rows
 
 
-def _on_one_set(experiment: str, runs: Sequence[Run], evaluation_set: str, reference: str) -> list[Row]:
-    scores = Scores(experiment, evaluation_set)
+def _on_one_set(scores: Scores, runs: Sequence[Run], reference: str) -> list[Row]:
     values: dict[tuple[Condition, str], dict[int, NDArray[np.float64]]] = {}
     described: dict[tuple[Condition, str], Run] = {}
     for run in runs:
@@ -135,7 +156,8 @@ def _on_one_set(experiment: str, runs: Sequence[Run], evaluation_set: str, refer
             "method": run["method"],
             "teacher": run["teacher"],
             "shot": condition.shot,
-            "evaluation_set": evaluation_set,
+            "evaluation_set": scores.evaluation_set,
+            "metric": scores.metric,
             "seeds": " ".join(map(str, seeds)),
             "n": len(images),
             "images": len(set(images)),

@@ -90,6 +90,23 @@ class Scorer:
         return {"accuracy": round(100 * int(right.sum()) / len(right), 2), **percentages(q_a, qa_r)}
 
 
+def by_metric(scores: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The items that each of the three metrics is the mean of; those of Q->AR are called as their Q->A items.
+
+    Args:
+        scores: ``instance_id, image_id, score`` of every instance, as `evaluate` wrote them.
+    """
+    kinds = scores.with_columns(pair=pl.col("instance_id").str.replace(":[a-z_0-9]+$", ""))
+    answers, rationales = (
+        kinds.filter(pl.col("instance_id").str.ends_with(f":{kind}")) for kind in (ANSWER, RATIONALE)
+    )
+    both = answers.join(rationales.select("pair", other="score"), on="pair", how="left", maintain_order="left")
+    both = both.with_columns(score=pl.col("score") * pl.col("other"))
+    return {
+        name: part.select(scores.columns) for name, part in (("q_a", answers), ("qa_r", rationales), ("q_ar", both))
+    }
+
+
 def gold(instance: Mapping[str, Any]) -> str:
     """The right choice, as its number and text."""
     choices = instance["choices"]

@@ -43,10 +43,15 @@ class ClipTD(Targeted):
         weights = torch.ones(len(items))
         if self.settings["weight"] == "confidence":
             images = [items.image_ids[row] for row in items.image_rows]
-            pairs = v[items.image_rows].numpy(), u[items.text_rows].numpy()
-            weights = as_float(
-                confidence.weights(*pairs, items.soft_labels().numpy(), images, derive(seed, "confidence"))
-            )
+            shown, read = v[items.image_rows].numpy(), u[items.text_rows].numpy()
+            if items.choice_texts:
+                choices = store.texts(items.choice_texts)[items.choice_rows.numpy()]
+                weights = as_float(
+                    confidence.choice_weights(shown, choices, items.right_choices().numpy(), store.temperature)
+                )
+            else:
+                soft = items.soft_labels().numpy()
+                weights = as_float(confidence.weights(shown, read, soft, images, derive(seed, "confidence")))
         extra["weight"] = weights
         return extra
 

@@ -1,6 +1,7 @@
 """`report.html`: puts results, figures and images into the template, and computes no result of its own."""
 
 import datetime
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +176,7 @@ def _dataset(name: str, rows: Sequence[Row], styles: Mapping[str, Style]) -> dic
             part = [row for row in mine if row["evaluation_set"] == evaluation_set and row["student"] == student]
             if not part:
                 continue
-            prefix = f"c-{name}-{student}-{evaluation_set}"
+            prefix = re.sub(r"[^\w-]+", "-", f"c-{name}-{student}-{evaluation_set}", flags=re.ASCII)
             compared = [row for row in part if row["gain"] is not None]
             panels.append(
                 {

@@ -7,9 +7,11 @@ from typing import Any
 import polars as pl
 
 from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation.gains import ACCURACY
 
 Row = dict[str, Any]
 TEXT = ("dataset", "student", "variant", "method", "teacher", "shot", "evaluation_set", "seeds", "run_key")
+METRICS = {"q_a": "Q→A", "qa_r": "QA→R", "q_ar": "Q→AR"}
 NUMBERS = ("mean", "sd", "reference_mean", "gain", "gain_low", "gain_high", "p", "p_holm")
 
 
@@ -22,7 +24,11 @@ def read(path: Path) -> list[Row]:
     if not path.exists():
         raise UserError(f"{path} does not exist; it is made by the step `compare`: run snakemake {path}")
     types = dict.fromkeys(TEXT, pl.String) | dict.fromkeys(NUMBERS, pl.Float64)
-    return pl.read_csv(path, schema_overrides=types).to_dicts()
+    rows = pl.read_csv(path, schema_overrides=types).to_dicts()
+    for row in rows:  # a task of several metrics is shown as so many data sets
+        if row.get("metric", ACCURACY) != ACCURACY:
+            row["dataset"] = f"{row['dataset']} {METRICS.get(row['metric'], row['metric'])}"
+    return rows
 
 
 def sure(row: Row) -> int:

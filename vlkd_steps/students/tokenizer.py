@@ -1,7 +1,7 @@
 """Text to tokens: a word-level tokenizer for tiny students, and which word each token belongs to."""
 
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from vlkd_steps.teachers.words import token_words
+from vlkd_steps.datasets.passages import Passage
+from vlkd_steps.teachers.words import split_words, token_words
 
 SPECIAL = {
     "pad_token": "[PAD]",
@@ -48,33 +49,76 @@ def from_json(text: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(text), **SPECIAL)
 
 
-def encode(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> tuple[Tensor, Tensor]:
-    """Tokenise N texts, cut at `max_tokens` ([CLS] and [SEP] included).
+def encode(tokenizer: Any, passages: Sequence[Passage], max_tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokenise P passages, each as [CLS] segment [SEP] segment [SEP] ..., cut at `max_tokens`, those included.
+
+    The longest segment of a passage is cut first, from its end.
 
     Returns:
-        ids, int64 [N, T], padded to the longest text; lengths, int64 [N].
+        ids and types, int64 [P, T], padded to the longest passage ([PAD] has type 0); lengths, int64 [P]. A [SEP] is of
+        its segment's type, [CLS] of the first one's.
     """
-    if not texts:  # which tokenizers do not take
-        return torch.zeros(0, 0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
-    rows = tokenizer(list(texts), truncation=True, max_length=max_tokens, return_attention_mask=False).input_ids
+    coded = {segment: list(pieces) for segment, pieces, _ in _pieces(tokenizer, passages)}
+    rows: list[list[int]] = []
+    types: list[list[int]] = []
+    for passage in passages:
+        kept = shares([len(coded[segment]) for segment, _ in passage], max_tokens - 1 - len(passage))
+        ids, kinds = [tokenizer.cls_token_id], [passage[0][1]]
+        for (segment, kind), number in zip(passage, kept, strict=True):
+            ids += [*coded[segment][:number], tokenizer.sep_token_id]
+            kinds += [kind] * (number + 1)
+        rows.append(ids)
+        types.append(kinds)
     lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
-    longest = max(map(len, rows))
-    padded = [row + [tokenizer.pad_token_id] * (longest - len(row)) for row in rows]
-    return torch.tensor(padded, dtype=torch.int64), lengths
+    return _padded(rows, tokenizer.pad_token_id), _padded(types, 0), lengths
 
 
-def words_of_tokens(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-    """For each token of each text, cut as by `encode`, which word it belongs to.
+def words_of_tokens(tokenizer: Any, passages: Sequence[Passage], max_tokens: int) -> list[list[int]]:
+    """For each token of each passage, cut as by `encode`, which word it belongs to.
 
     Returns:
-        The word's place in ``teachers.words.split_words(text)``, or -1 (special tokens, punctuation).
+        The word's place in ``teachers.words.split_words`` of the passage's whole text, or -1 (special tokens,
+        punctuation).
     """
-    coded = tokenizer(list(texts), truncation=True, max_length=max_tokens, return_offsets_mapping=True)
+    spans_of = {segment: spans for segment, _, spans in _pieces(tokenizer, passages)}
     found = []
-    for text, spans in zip(texts, coded["offset_mapping"], strict=True):
-        words = [-1] * len(spans)
-        for word, positions in enumerate(token_words(text, spans)):
-            for position in positions:
-                words[position] = word
+    for passage in passages:
+        kept = shares([len(spans_of[segment]) for segment, _ in passage], max_tokens - 1 - len(passage))
+        words, first = [-1], 0
+        for (segment, _), number in zip(passage, kept, strict=True):
+            places = [-1] * len(spans_of[segment])
+            for word, positions in enumerate(token_words(segment, spans_of[segment])):
+                for position in positions:
+                    places[position] = first + word
+            words += [*places[:number], -1]
+            first += len(split_words(segment))
         found.append(words)
     return found
+
+
+def shares(lengths: Sequence[int], room: int) -> list[int]:
+    """How many tokens of each segment are kept, so that all fit into `room`: the longest gives first, the later of two.
+
+    Example:
+        >>> shares([5, 9, 2], 10)
+        [4, 4, 2]
+    """
+    kept = list(lengths)
+    while sum(kept) > max(room, 0):
+        longest = max(range(len(kept)), key=lambda place: (kept[place], place))
+        kept[longest] -= 1
+    return kept
+
+
+def _pieces(tokenizer: Any, passages: Sequence[Passage]) -> Iterator[tuple[str, list[int], list[tuple[int, int]]]]:
+    """Each distinct segment with its token ids and their spans of characters."""
+    segments = list(dict.fromkeys(segment for passage in passages for segment, _ in passage))
+    if segments:  # tokenizers do not take none
+        coded = tokenizer(segments, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False)
+        yield from zip(segments, coded["input_ids"], coded["offset_mapping"], strict=True)
+
+
+def _padded(rows: Sequence[list[int]], filler: int) -> Tensor:
+    longest = max([0, *map(len, rows)])
+    padded = [row + [filler] * (longest - len(row)) for row in rows]
+    return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), longest)

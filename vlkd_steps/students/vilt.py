@@ -26,6 +26,8 @@ from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.students.output import StudentOutput
 from vlkd_steps.training.seeds import derive
 
+TYPES = 4  # question, image, answer, rationale
+
 
 class ViltStudent(nn.Module):
     """A ViLT with the head of a task.
@@ -127,6 +129,8 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
         torch.manual_seed(derive(seed, "student"))
         vilt, tokenizer = load_weights(source, conf["name"]) if source else from_scratch(conf)
         _check_image_size(conf, vilt.config)
+        if task == "vcr":
+            add_types(vilt)
         return ViltStudent(vilt, tokenizer, task, labels, conf.get("image_size"))
 
 
@@ -170,6 +174,17 @@ def spread(vilt: ViltModel, words: float | None = None, places: float | None = N
         side = round((positions.shape[1] - 1) ** 0.5)
         rows, columns = torch.randn(2, side, positions.shape[2]) * places
         positions[0, 1:] = (rows[:, None] + columns[None, :]).flatten(0, 1)
+
+
+@torch.no_grad()
+def add_types(vilt: ViltModel) -> None:
+    """Give the text the four types of VCR (PAPERS 3); those that are new start as copies of the first (choice)."""
+    embeddings, number = vilt.embeddings.text_embeddings, TYPES
+    old = embeddings.token_type_embeddings
+    if old.num_embeddings < number:
+        first = old.weight[:1].expand(number - old.num_embeddings, -1)
+        embeddings.token_type_embeddings = nn.Embedding.from_pretrained(torch.cat([old.weight, first]), freeze=False)
+        vilt.config.type_vocab_size = number
 
 
 def load_weights(source: str, name: str) -> tuple[ViltModel, Any]:

@@ -58,6 +58,7 @@ class ClipTeacher:
         self.tokenizer = tokenizer(config["model"])
         self.dim: int = getattr(self.model.visual, "output_dim", 0) or _image_width(self.model, self._transform)
         self.logit_scale = float(self.model.logit_scale.exp())
+        self.temperature = 1 / self.logit_scale
         self.identity: dict[str, Any] = {
             "model": config["model"],
             "weights": weights_digest(self.model),

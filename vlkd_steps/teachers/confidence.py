@@ -44,10 +44,28 @@ def unimodal_weights(
     return _weights(layer_norm(features), soft_labels, image_ids, seed)
 
 
+def choice_weights(v: np.ndarray, choices: np.ndarray, right: np.ndarray, temperature: float) -> np.ndarray:
+    """As `weights`, of items with choices (VCR): c is the softmax of cos(image, text) / tau at the right choice.
+
+    Args:
+        v: the teacher's image embeddings, [n, D]; choices: those of each choice's text, [n, A, D].
+        right: which choice is right, int [n].
+        temperature: tau, the teacher's own.
+    """
+    unit_v = v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12)
+    unit_choices = choices / np.maximum(np.linalg.norm(choices, axis=-1, keepdims=True), 1e-12)
+    scores = np.einsum("nd,nad->na", unit_v, unit_choices).astype(np.float64) / temperature
+    likely = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return _rescaled((likely / likely.sum(axis=1, keepdims=True))[np.arange(len(v)), right])
+
+
 def _weights(features: np.ndarray, soft_labels: np.ndarray, image_ids: Sequence[str], seed: int) -> np.ndarray:
-    soft = np.asarray(soft_labels, np.float64)
-    n = len(soft)
-    confidence = answer_confidence(features, soft, image_ids, seed)
+    return _rescaled(answer_confidence(features, np.asarray(soft_labels, np.float64), image_ids, seed))
+
+
+def _rescaled(confidence: np.ndarray) -> np.ndarray:
+    """From c [n] (NaN: not known) to w."""
+    n = len(confidence)
     known = ~np.isnan(confidence)
     weight = np.ones(n)
     if known.any() and confidence[known].mean() > 0:

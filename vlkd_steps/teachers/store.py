@@ -39,6 +39,9 @@ from vlkd_steps.teachers.words import split_words
 VERSION = 1
 """Counted up whenever a change of this package changes the bytes of the features."""
 
+TEMPERATURE = 0.01
+"""Of a teacher that has none of its own (choice); CLIP's ends there."""
+
 _KEY_FOLDER = re.compile("[0-9a-f]{16}")
 
 KINDS = ("image", "patch", "text", "word", "state", "count")
@@ -62,6 +65,7 @@ class FeatureStore:
         folder: ``features/<teacher>/<data set>``.
         manifest: as written by `Writer.finish`.
         key: the content key, 64 hex digits; dim: the width D of v, u and word vectors.
+        temperature: by which the teacher divides cosines.
     """
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -69,6 +73,7 @@ class FeatureStore:
         self.manifest = manifest
         self.key: str = manifest["key"]
         self.dim: int = manifest["dim"]
+        self.temperature: float = manifest.get("temperature", TEMPERATURE)
         self.shards = [Shard(**shard) for shard in manifest["shards"]]
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Instances as tensors: every distinct text tokenised once, every distinct image decoded once, batches by number."""
+"""Instances as tensors: every distinct passage tokenised once, every distinct image decoded once, batches by number."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +14,8 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from vlkd_steps import scratch
+from vlkd_steps.datasets import passages
+from vlkd_steps.datasets.passages import Passage
 from vlkd_steps.errors import UserError
 from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.students.tokenizer import encode, words_of_tokens
@@ -30,7 +32,11 @@ class Items:
     Attributes:
         ids: N instance ids.
         image_ids, image_paths: of the distinct images; `image_rows` int64 [N] says which one an item shows.
-        texts: the distinct texts; `text_rows` int64 [N] says which one an item has.
+        passages: the distinct passages that a student reads; `passage_rows` int64 [N, A] says which ones an item has,
+            one, or one for each of its A choices.
+        texts: the distinct texts that the teacher reads; `text_rows` int64 [N] says which one an item has, of an item
+            with choices that of the right one. `text_passages`: the place of each one's passage.
+        choice_texts: the distinct texts of all choices; `choice_rows` int64 [N, A] says which. Empty without choices.
         label_ids: int64 [N, K], the classes with a score, padded with C (one past the last class).
         label_scores: float32 [N, K], their scores in (0, 1], padded with 0.
         labels: the C classes in index order.
@@ -40,8 +46,13 @@ class Items:
     image_ids: list[str]
     image_paths: list[Path]
     image_rows: Tensor
+    passages: list[Passage]
+    passage_rows: Tensor
     texts: list[str]
     text_rows: Tensor
+    text_passages: list[int]
+    choice_texts: list[str]
+    choice_rows: Tensor
     label_ids: Tensor
     label_scores: Tensor
     labels: list[str]
@@ -55,6 +66,11 @@ class Items:
         scores = self.label_scores if index is None else self.label_scores[index]
         dense = torch.zeros(len(ids), len(self.labels) + 1, device=ids.device)
         return dense.scatter_(1, ids, scores)[:, :-1]
+
+    def right_choices(self) -> Tensor:
+        """int64 [N]: which of its A choices is an item's right one; 0 where an item is no choice or has no label."""
+        best: Tensor = self.label_ids[:, 0]
+        return torch.where(best < self.passage_rows.shape[1], best, 0)
 
 
 def read_items(instances: Path, split: Path | None, labels: Sequence[str], only: str | None = None) -> Items:
@@ -81,11 +97,13 @@ def read_items(instances: Path, split: Path | None, labels: Sequence[str], only:
 def from_frame(frame: pl.DataFrame, labels: Sequence[str]) -> Items:
     """Instances (schema in DESIGN 4) as `Items`."""
     images = frame.unique("image_id", keep="first", maintain_order=True)
-    texts = frame["text"].unique(maintain_order=True)
-    rows = {
-        name: {v: i for i, v in enumerate(values)}
-        for name, values in (("image_id", images["image_id"]), ("text", texts))
-    }
+    image_row = {name: row for row, name in enumerate(images["image_id"])}
+    read = passages.of(frame)
+    distinct = list(dict.fromkeys(passage for of_item in read for passage in of_item))
+    row_of = {passage: row for row, passage in enumerate(distinct)}
+    passage_rows = torch.tensor([[row_of[p] for p in of_item] for of_item in read], dtype=torch.int64).reshape(
+        len(read), -1 if read else 1
+    )
     soft = frame["soft_labels"].to_list()
     pairs = [[(s["label"], s["score"]) for s in row or ()] for row in soft]
     pairs = [
@@ -97,16 +115,39 @@ def from_frame(frame: pl.DataFrame, labels: Sequence[str]) -> Items:
     for i, row in enumerate(pairs):
         for j, (label, score) in enumerate(row):
             label_ids[i, j], scores[i, j] = label, score
-    return Items(
+    items = Items(
         ids=frame["instance_id"].to_list(),
         image_ids=images["image_id"].to_list(),
         image_paths=[Path(p) for p in images["image_path"]],
-        image_rows=torch.tensor([rows["image_id"][i] for i in frame["image_id"]], dtype=torch.int64),
-        texts=texts.to_list(),
-        text_rows=torch.tensor([rows["text"][t] for t in frame["text"]], dtype=torch.int64),
+        image_rows=torch.tensor([image_row[i] for i in frame["image_id"]], dtype=torch.int64),
+        passages=distinct,
+        passage_rows=passage_rows,
+        texts=[],
+        text_rows=passage_rows[:, 0],
+        text_passages=[],
+        choice_texts=[],
+        choice_rows=passage_rows[:, :0],
         label_ids=torch.from_numpy(label_ids),
         label_scores=torch.from_numpy(scores),
         labels=list(labels),
+    )
+    return with_teacher_texts(items)
+
+
+def with_teacher_texts(items: Items) -> Items:
+    """Say what the teacher reads: the passage of an item or of its right choice, as one text."""
+    every = [passages.text(passage) for passage in items.passages]
+    if items.passage_rows.shape[1] == 1:
+        return replace(items, texts=every, text_passages=list(range(len(every))))
+    right = items.passage_rows.gather(1, items.right_choices()[:, None])[:, 0]
+    read, text_rows = right.unique(return_inverse=True)
+    return replace(
+        items,
+        texts=[every[place] for place in read.tolist()],
+        text_rows=text_rows,
+        text_passages=read.tolist(),
+        choice_texts=every,
+        choice_rows=items.passage_rows,
     )
 
 
@@ -156,7 +197,7 @@ class Encoded:
         self, items: Items, tokenizer: Any, max_tokens: int, image_size: int, in_memory: int = IN_MEMORY
     ) -> None:
         self.items = items
-        self.tokens, self.lengths = encode(tokenizer, items.texts, max_tokens)
+        self.tokens, self.types, self.lengths = encode(tokenizer, items.passages, max_tokens)
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
         self.image_size = image_size
         self.extra: dict[str, Lookup | Tensor] = {}
@@ -172,15 +213,16 @@ class Encoded:
 
     @functools.cached_property
     def words(self) -> list[list[int]]:
-        """For each distinct text, which word each token belongs to (`words_of_tokens`); only some methods ask."""
-        return words_of_tokens(self.tokenizer, self.items.texts, self.max_tokens)
+        """For each distinct text, which word each token of its passage belongs to (`words_of_tokens`)."""
+        read = [self.items.passages[place] for place in self.items.text_passages]
+        return words_of_tokens(self.tokenizer, read, self.max_tokens)
 
     def to(self, device: torch.device) -> Self:
         """Move what is in memory to the device that trains, so that batches are cut out there."""
         self.device = device
-        tensors = ("image_rows", "text_rows", "label_ids", "label_scores")
+        tensors = ("image_rows", "passage_rows", "text_rows", "choice_rows", "label_ids", "label_scores")
         self.items = replace(self.items, **{name: getattr(self.items, name).to(device) for name in tensors})
-        self.tokens, self.lengths = self.tokens.to(device), self.lengths.to(device)
+        self.tokens, self.types, self.lengths = (t.to(device) for t in (self.tokens, self.types, self.lengths))
         self.images = None if self.images is None else self.images.to(device)
         self.extra = {name: value.to(device) for name, value in self.extra.items()}
         return self
@@ -188,21 +230,29 @@ class Encoded:
     def batch(self, index: Tensor) -> Batch:
         """The items at `index`, int64 [B]."""
         index = index.to(self.device)
-        images, texts = self.items.image_rows[index], self.items.text_rows[index]
-        tokens, mask = self.text(texts)
+        images, shown = self.items.image_rows[index], self.items.passage_rows[index]
+        choices = shown.shape[1]
+        tokens, mask, types = self.text(shown.flatten())
         return Batch(
-            inputs=Inputs(tokens, mask, torch.zeros_like(tokens), images=self.pixels(images)),
+            inputs=Inputs(tokens, mask, types, images=self.pixels(images.repeat_interleave(choices))),
             labels=self.items.soft_labels(index),
             image_rows=images,
-            text_rows=texts,
+            text_rows=self.items.text_rows[index],
+            gold=None if choices == 1 else self.gold(index),
             extra={name: value[index] for name, value in self.extra.items()},
         )
 
-    def text(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens and mask, int64 [B, T], of the distinct texts at `rows`; T is the longest one's length."""
+    def gold(self, index: Tensor) -> Tensor:
+        """Which of a batch's rows show the right choices of the items at `index`, int64 [B]."""
+        choices = self.items.passage_rows.shape[1]
+        return torch.arange(len(index), device=self.device) * choices + self.items.right_choices()[index]
+
+    def text(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens, mask and types, int64 [N, T], of the distinct passages at `rows`; T is the longest one's length."""
         lengths = self.lengths[rows]
-        tokens = self.tokens[rows][:, : int(lengths.max())]
-        return tokens, (torch.arange(tokens.shape[1], device=self.device) < lengths[:, None]).long()
+        longest = int(lengths.max())
+        mask = (torch.arange(longest, device=self.device) < lengths[:, None]).long()
+        return self.tokens[rows][:, :longest], mask, self.types[rows][:, :longest]
 
     def pixels(self, rows: Tensor) -> Tensor:
         """The distinct images at `rows`, uint8 [B, 3, S, S]; one that stands there twice is decoded once."""

@@ -13,7 +13,7 @@ from vlkd_steps.training import processes
 from vlkd_steps.training.batches import Encoded
 from vlkd_steps.training.interruption import StopRequest
 
-BATCH = 256
+BATCH = 256  # rows
 
 
 def logits(student: nn.Module, data: Encoded, index: Tensor, accelerator: Accelerator) -> Tensor:
@@ -30,15 +30,20 @@ def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> flo
     leave-one-out; good enough to follow a training, the table has the official one.
     """
     total = 0.0
-    for index in by_length(data).split(BATCH)[processes.share()]:
+    for index in by_length(data).split(items_at_once(data))[processes.share()]:
         best = heads.scores(logits(student, data, index, accelerator)).argmax(1, keepdim=True)
         total += data.items.soft_labels(index.to(data.device)).gather(1, best).sum().item()
     return 100 * processes.total(total) / len(data)
 
 
 def by_length(data: Encoded) -> Tensor:
-    """The items in order of their text's length, so that a batch holds little padding."""
-    return data.lengths.cpu()[data.items.text_rows.cpu()].argsort(stable=True)
+    """The items in order of their longest passage, so that a batch holds little padding."""
+    return data.lengths.cpu()[data.items.passage_rows.cpu()].amax(1).argsort(stable=True)
+
+
+def items_at_once(data: Encoded) -> int:
+    """So many items have BATCH rows."""
+    return BATCH // data.items.passage_rows.shape[1]
 
 
 def write_predictions(
@@ -58,9 +63,10 @@ def write_predictions(
         found = pl.read_parquet(partial).to_torch()
     places = by_length(data)
     begin = processes.decided(lambda: len(found))
-    for index in places[begin:].split(BATCH * processes.count()):
-        answers = torch.zeros(BATCH, 2, dtype=torch.float64)
-        for own in index.split(BATCH)[processes.share()]:  # one, or none where the last batches do not go round
+    size = items_at_once(data)
+    for index in places[begin:].split(size * processes.count()):
+        answers = torch.zeros(size, 2, dtype=torch.float64)
+        for own in index.split(size)[processes.share()]:  # one, or none where the last batches do not go round
             found_logits = logits(student, data, own, accelerator)
             best = heads.scores(found_logits).argmax(1)
             probability = heads.probabilities(found_logits).gather(1, best[:, None])[:, 0]

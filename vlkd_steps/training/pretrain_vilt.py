@@ -79,8 +79,8 @@ class Exercises:
         """This process's rows of the exercises about the items at `index`, int64 [whole batch]."""
         index = index.to(self.data.device)
         generator = torch.Generator().manual_seed(derive(self.seed, "masks", step))
-        images, texts = self.data.items.image_rows[index], self.data.items.text_rows[index]
-        tokens, mask = self.data.text(texts)
+        images, texts = self.data.items.image_rows[index], self.data.items.passage_rows[index, 0]
+        tokens, mask, types = self.data.text(texts)
         masked, words = self.mask_words(tokens.cpu(), mask.cpu(), generator)
         shown, matches = self.swap_images(images, texts, generator)
         hidden = float((words != IGNORED).sum().clamp(min=1)) / processes.count()
@@ -91,7 +91,7 @@ class Exercises:
             inputs=Inputs(
                 tokens=torch.cat([masked.to(tokens.device)[own], tokens[own]]),
                 mask=torch.cat([mask[own], mask[own]]),
-                types=torch.zeros_like(torch.cat([mask[own], mask[own]])),
+                types=torch.cat([types[own], types[own]]),
                 images=self.data.pixels(images),
             ),
             labels=self.data.items.soft_labels(index[own]),
