@@ -5,6 +5,8 @@ when something that it reads has changed. Whatever cannot change a byte (launche
 loader workers) is left out on purpose.
 """
 
+import contextlib
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,11 @@ PACKAGE = Path(__file__).resolve().parent
 ARGUMENT_LIMIT = 100_000  # characters; Linux allows 128 KiB for the whole of a shell command
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 PICTURES = 2000
+CELL = ("dataset", "student", "variant", "shot")
 
 
 def download(c: Composition, source: str) -> dict[str, Any]:
-    return {"source": c["sources"][source]}
+    return {"source": _without(c["sources"][source], "about_gb")}
 
 
 def prepare(c: Composition, dataset: str) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def split_eval(c: Composition, dataset: str, evaluation_set: str) -> dict[str, A
 
 def pretrain(c: Composition, model: str) -> dict[str, Any]:
     group = "teachers" if model in c["teachers"] else "students"
-    return {"model": c[group][model]}
+    return {"model": _without(c[group][model], "recipe")}
 
 
 def extract(c: Composition, teacher: str, dataset: str) -> dict[str, Any]:
@@ -71,11 +74,21 @@ def method(c: Composition, variant: str, task: str) -> dict[str, Any]:
     return {key: value for key, value in merged.items() if key != "training"}
 
 
-def training(c: Composition, variant: str, task: str) -> dict[str, Any]:
-    """The training recipe: the preset's, then the variant's, then what was tuned for `task`."""
+def training(
+    c: Composition, variant: str, task: str, student: str | None = None, shot: str | None = None
+) -> dict[str, Any]:
+    """The training recipe, what is said more narrowly winning.
+
+    The preset's ``training``, then the student's published ``recipe`` for `task`, then the preset's ``by_shot`` for
+    `shot`, then the variant's ``training``, then what was tuned for `task`.
+    """
     chosen = c["variants"][variant]
-    merged = {**c["training"], **(chosen.get("training") or {})}
-    merged.update(((chosen.get("by_task") or {}).get(task) or {}).get("training") or {})
+    recipe = (c["students"][student].get("recipe") or {}).get(task) if student else None
+    by_shot = {str(key): value for key, value in (c["training"].get("by_shot") or {}).items()}
+    tuned = ((chosen.get("by_task") or {}).get(task) or {}).get("training")
+    merged = _without(c["training"], "by_shot")
+    for narrower in (recipe, by_shot.get(str(shot)), chosen.get("training"), tuned):
+        merged.update(narrower or {})
     return merged
 
 
@@ -85,14 +98,14 @@ def distill(c: Composition, dataset: str, student: str, variant: str, shot: str)
     return {
         "experiment": c["experiment"],
         "dataset": _part(conf, "name", "task", "evaluation_sets"),
-        "student": _without(c["students"][student], "pretrain")
+        "student": _without(c["students"][student], "pretrain", "recipe")
         | {"pretrained": bool(c["students"][student].get("pretrain"))},
         "variant": variant,
         "method": method(c, variant, conf["task"]),
         "teacher": _part(c["teachers"][teacher], "name", "kind") if teacher else None,
         "shot": str(shot),
         "seeds": list(c["grid"]["seed"]),
-        "training": training(c, variant, conf["task"]),
+        "training": training(c, variant, conf["task"], student, shot),
     }
 
 
@@ -122,9 +135,31 @@ def page_templates() -> str:
     return digest({path.name: sha256(path) for path in sorted((PACKAGE / "templates").iterdir())})
 
 
+def cells(c: Composition) -> list[tuple[str, str, str, str]]:
+    """Every (dataset, student, variant, shot) of the grid's blocks once, in the grid's order: the `distill` jobs."""
+    grid = c["grid"]
+    blocks = [{key: {str(v) for v in values} for key, values in block.items()} for block in c.get("blocks") or [grid]]
+    crossed = itertools.product(*(map(str, grid[key]) for key in CELL))
+    return [
+        (dataset, student, variant, shot)
+        for dataset, student, variant, shot in crossed
+        if any(
+            dataset in block["dataset"]
+            and student in block["student"]
+            and variant in block["variant"]
+            and shot in block["shot"]
+            for block in blocks
+        )
+    ]
+
+
+def train_splits(c: Composition) -> list[tuple[str, str]]:
+    """The (dataset, shot) that some run trains on, in the grid's order."""
+    return list(dict.fromkeys((dataset, shot) for dataset, _, _, shot in cells(c)))
+
+
 def runs(c: Composition) -> list[dict[str, Any]]:
     """Every training run of the grid, in the grid's order."""
-    grid = c["grid"]
     return [
         {
             "dataset": dataset,
@@ -132,14 +167,11 @@ def runs(c: Composition) -> list[dict[str, Any]]:
             "teacher": c["variants"][variant].get("teacher"),
             "method": c["variants"][variant]["method"],
             "variant": variant,
-            "shot": str(shot),
+            "shot": shot,
             "seed": seed,
         }
-        for dataset in grid["dataset"]
-        for student in grid["student"]
-        for variant in grid["variant"]
-        for shot in grid["shot"]
-        for seed in grid["seed"]
+        for dataset, student, variant, shot in cells(c)
+        for seed in c["grid"]["seed"]
     ]
 
 
@@ -194,9 +226,30 @@ def listing(c: Composition, source: str) -> str:
     return digest([[str(path), path.stat().st_size] for path in pictures]) if len(pictures) > PICTURES else ""
 
 
+def missing(c: Composition) -> dict[str, str]:
+    """The user's own data that are not (all) where a source of the experiment has them: by source, what to do."""
+    found = {}
+    for source in c["artifacts"]["source"]:
+        if c["sources"][source]["kind"] == "local":
+            try:
+                local.chosen(c["sources"][source])
+            except UserError as told:
+                found[source] = str(told)
+    return found
+
+
+def missing_message(experiment: str, found: Mapping[str, str]) -> str:
+    """All missing data in one message."""
+    told = "\n".join(f"  {text}" for _, text in sorted(found.items()))
+    return f"experiment {experiment} reads data that you have to put in place, and that are not here:\n{told}"
+
+
 def _chosen(c: Composition, source: str) -> tuple[list[Path], list[Path]]:
     conf = c["sources"][source]
-    paths = local.chosen(conf) if conf["kind"] == "local" else []
+    paths = []
+    if conf["kind"] == "local":
+        with contextlib.suppress(UserError):  # `missing` tells all of them at once; a real run ends there
+            paths = local.chosen(conf)
     pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
     return [path for path in paths if path not in set(pictures)], pictures
 
