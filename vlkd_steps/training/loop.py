@@ -38,7 +38,7 @@ from vlkd_steps.training.seeds import derive
 
 WINDOW = 25  # steps whose mean makes one point of a curve
 QUIET = 5.0  # seconds between two lines of progress
-HARDWARE = ("threads", "precision", "device", "processes")  # read by hardware.py
+HARDWARE = ("threads", "precision", "device", "processes", "gradient_checkpointing", "compile")  # read by hardware.py
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ def train(
     """Train one seed and keep its weights in the work folder; the objective's projections are dropped here."""
     config, seed = place.config, place.config["seed"]
     student = architecture(config).build(config["student"], config["dataset"]["task"], data.labels, seed)
+    hardware.adapt(student, config["training"])
     parameters = sum(p.numel() for p in student.parameters())
     training_set = data.training(config, student)
     model = distillation(config, student, training_set, recipe, seed)
