@@ -120,7 +120,7 @@ def adapt(student: nn.Module, training: Mapping[str, Any]) -> None:
         student.compile()
 
 
-def _checkpoint_layers(student: nn.Module) -> None:
+def _checkpoint_layers(student: Any) -> None:
     if hasattr(student, "checkpointing"):
         student.checkpointing()
         return
