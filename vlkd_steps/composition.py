@@ -13,6 +13,7 @@ import yaml
 
 from vlkd_steps.errors import UserError
 from vlkd_steps.sources import local
+from vlkd_steps.teachers import names
 
 CONF = Path(__file__).resolve().parent / "conf"
 SCHEMA = Path(__file__).resolve().parent.parent / "workflow" / "schemas" / "params.schema.yaml"
@@ -164,11 +165,13 @@ def _with_groups(
     for variant in grid["variant"]:
         one_of(variant, preset["variants"], f"{where}: grid.variant")
     variants = [preset["variants"][name] for name in grid["variant"]]
+    for name, variant in zip(grid["variant"], variants, strict=True):
+        names.check(variant.get("teacher"), f"experiment {experiment}: variants.{name}.teacher")
     members = {
         "dataset": set(grid["dataset"]),
         "student": set(grid["student"]),
         "method": {variant["method"] for variant in variants},
-        "teacher": {variant["teacher"] for variant in variants if variant.get("teacher")},
+        "teacher": {teacher for variant in variants for teacher in names.names(variant.get("teacher"))},
         "source": set(),
     }
     while True:
@@ -269,7 +272,9 @@ def _method_keys(composed: Mapping[str, Any]) -> list[str]:
 def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
     """The artifacts beside the grid's own data sets, as `artifacts:` of params.yaml lists them."""
     grid = composed["grid"]
-    teachers = {composed["variants"][name].get("teacher") for name in grid["variant"]} - {None}
+    teachers = {
+        teacher for name in grid["variant"] for teacher in names.names(composed["variants"][name].get("teacher"))
+    }
     made = [composed["teachers"][name] for name in teachers] + [composed["students"][name] for name in grid["student"]]
     models = {conf["name"] for conf in made if conf.get("pretrain")}
     corpora = {conf["pretrain"]["corpus"] for conf in made if (conf.get("pretrain") or {}).get("corpus")}
@@ -278,7 +283,7 @@ def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
         "source": sorted({source for dataset in read for source in _sources(composed["datasets"][dataset])}),
         "corpus": sorted(corpora - set(grid["dataset"])),
         "model": sorted(models),
-        "teacher": sorted(str(teacher) for teacher in teachers),
+        "teacher": sorted(teachers),
     }
 
 

@@ -17,6 +17,7 @@ from vlkd_steps.errors import UserError
 from vlkd_steps.files import canonical, digest, sha256, write_text
 from vlkd_steps.fingerprint import fingerprint
 from vlkd_steps.sources import local
+from vlkd_steps.teachers import names
 
 Composition = Mapping[str, Any]
 PACKAGE = Path(__file__).resolve().parent
@@ -58,10 +59,11 @@ def pretrain(c: Composition, model: str) -> dict[str, Any]:
 
 
 def extract(c: Composition, teacher: str, dataset: str) -> dict[str, Any]:
-    conf = c["datasets"][dataset]
+    conf, chosen = c["datasets"][dataset], c["teachers"][teacher]
+    roles = conf["roles"] if chosen.get("splits") == "used" else _part(conf["roles"], "train")
     return {
-        "teacher": _without(c["teachers"][teacher], "pretrain", "workers"),
-        "dataset": _part(conf, "name", "task") | {"roles": _part(conf["roles"], "train")},
+        "teacher": _without(chosen, "pretrain", "workers"),
+        "dataset": _part(conf, "name", "task") | {"roles": roles},
     }
 
 
@@ -94,7 +96,6 @@ def training(
 
 def distill(c: Composition, dataset: str, student: str, variant: str, shot: str) -> dict[str, Any]:
     conf = c["datasets"][dataset]
-    teacher = c["variants"][variant].get("teacher")
     return {
         "experiment": c["experiment"],
         "dataset": _part(conf, "name", "task", "evaluation_sets"),
@@ -102,11 +103,20 @@ def distill(c: Composition, dataset: str, student: str, variant: str, shot: str)
         | {"pretrained": bool(c["students"][student].get("pretrain"))},
         "variant": variant,
         "method": method(c, variant, conf["task"]),
-        "teacher": _part(c["teachers"][teacher], "name", "kind") if teacher else None,
+        "teacher": teacher(c, variant),
         "shot": str(shot),
         "seeds": list(c["grid"]["seed"]),
         "training": training(c, variant, conf["task"], student, shot),
     }
+
+
+def teacher(c: Composition, variant: str) -> dict[str, Any] | None:
+    """``name, kind`` of a variant's teacher; of two teachers their joined name, and each under its role."""
+    chosen = c["variants"][variant].get("teacher")
+    parts = [_part(c["teachers"][name], "name", "kind") for name in names.names(chosen)]
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    return {"name": names.joined(chosen), **dict(zip(names.ROLES, parts, strict=True))}
 
 
 def evaluate(c: Composition, dataset: str, student: str, variant: str, shot: str) -> dict[str, Any]:
@@ -164,7 +174,7 @@ def runs(c: Composition) -> list[dict[str, Any]]:
         {
             "dataset": dataset,
             "student": student,
-            "teacher": c["variants"][variant].get("teacher"),
+            "teacher": names.joined(c["variants"][variant].get("teacher")),
             "method": c["variants"][variant]["method"],
             "variant": variant,
             "shot": shot,
@@ -175,27 +185,27 @@ def runs(c: Composition) -> list[dict[str, Any]]:
     ]
 
 
-def code(c: Composition, step: str, **names: str) -> str:
+def code(c: Composition, step: str, **chosen: str) -> str:
     """The fingerprint of a step with the rooms that its configuration chooses by name."""
     modules = [f"vlkd_steps.{step}"]
-    if "source" in names:
-        conf = c["sources"][names["source"]]
+    if "source" in chosen:
+        conf = c["sources"][chosen["source"]]
         modules.append(f"vlkd_steps.sources.{conf['kind']}")
         modules += [f"vlkd_steps.datasets.{conf['convert']}"] if conf.get("convert") else []
-    if "reader" in names:
-        modules.append(f"vlkd_steps.datasets.{c['datasets'][names['reader']]['reader']}")
+    if "reader" in chosen:
+        modules.append(f"vlkd_steps.datasets.{c['datasets'][chosen['reader']]['reader']}")
     if step in ("evaluate", "report"):
-        read = [names["dataset"]] if "dataset" in names else c["grid"]["dataset"]
+        read = [chosen["dataset"]] if "dataset" in chosen else c["grid"]["dataset"]
         modules += sorted({f"vlkd_steps.evaluation.{c['datasets'][name]['task']}" for name in read})
-    if "variant" in names:
-        modules.append(f"vlkd_steps.methods.{c['variants'][names['variant']]['method']}")
-    if "student" in names:
-        modules += student_modules(c["students"][names["student"]])
-    if "teacher" in names:
-        modules.append(f"vlkd_steps.teachers.{c['teachers'][names['teacher']]['kind']}")
-    if "model" in names:
-        group = "teachers" if names["model"] in c["teachers"] else "students"
-        conf = c[group][names["model"]]
+    if "variant" in chosen:
+        modules.append(f"vlkd_steps.methods.{c['variants'][chosen['variant']]['method']}")
+    if "student" in chosen:
+        modules += student_modules(c["students"][chosen["student"]])
+    if "teacher" in chosen:
+        modules.append(f"vlkd_steps.teachers.{c['teachers'][chosen['teacher']]['kind']}")
+    if "model" in chosen:
+        group = "teachers" if chosen["model"] in c["teachers"] else "students"
+        conf = c[group][chosen["model"]]
         modules += [f"vlkd_steps.training.pretrain_{conf['kind']}", f"vlkd_steps.{group}.{conf['kind']}"]
         modules += student_modules(conf) if group == "students" else []
     try:
@@ -282,8 +292,8 @@ def shipped_weights(conf: Mapping[str, Any]) -> str:
 
 
 def features_of(c: Composition, variant: str, dataset: str) -> list[str]:
-    teacher = c["variants"][variant].get("teacher")
-    return [str(layout.features_manifest(teacher, dataset))] if teacher else []
+    teachers = names.names(c["variants"][variant].get("teacher"))
+    return [str(layout.features_manifest(teacher, dataset)) for teacher in teachers]
 
 
 def _part(conf: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -17,13 +17,18 @@ class Words:
         return np.array([VECTORS.get(word, (-0.6, -0.8)) for word in words], np.float32)
 
 
+def select(texts: list[str], v: np.ndarray, **how):
+    """By the plain cosines of the words above."""
+    return relevance.select(texts, relevance.cosines(texts, v, Words()), **how)
+
+
 TEXT = "the baker painted a red star"
 SEEN = np.array([[2.0, 0.0]], np.float32)  # the picture looks like "red"
 
 
 def test_relevance_takes_the_words_nearest_to_the_picture() -> None:
-    assert relevance.select([TEXT], SEEN, Words(), selection="relevance") == [["red", "star"]]
-    assert relevance.select([TEXT], -SEEN, Words(), selection="relevance", m=1) == [["painted"]]
+    assert select([TEXT], SEEN, selection="relevance") == [["red", "star"]]
+    assert select([TEXT], -SEEN, selection="relevance", m=1) == [["painted"]]
 
 
 def test_centring_takes_away_what_all_pictures_share() -> None:
@@ -35,9 +40,9 @@ def test_centring_takes_away_what_all_pictures_share() -> None:
 
     v = np.array([[3.0, 1.0, 0.0], [3.0, 0.0, 1.0]], np.float32)
     texts = ["picture red blue"] * 2
-    plain = relevance.select(texts, v, Gap(), selection="relevance", m=1)
+    plain = relevance.select(texts, relevance.cosines(texts, v, Gap()), selection="relevance", m=1)
     assert plain == [["picture"], ["picture"]]
-    centred = relevance.select(texts, v, Gap(), selection="relevance", m=1, centred=True)
+    centred = relevance.select(texts, relevance.centred_cosines(texts, v, Gap()), selection="relevance", m=1)
     assert centred == [["red"], ["blue"]]
 
 
@@ -50,21 +55,21 @@ def test_both_adds_the_two_z_scores(monkeypatch) -> None:
     total = (r - r.mean()) / r.std() + (k - k.mean()) / k.std()
     best = {words[i] for i in np.argsort(-total)[:2]}
     assert best == {"star", "baker"}, "the example is made so that the sum decides otherwise than each part"
-    assert relevance.select([TEXT], SEEN, Words()) == [["baker", "star"]]
-    assert relevance.select([TEXT], SEEN, Words(), selection="keyness") == [["baker", "star"]]
-    assert relevance.select([TEXT], SEEN, Words(), selection="relevance") == [["red", "star"]]
-    assert relevance.select([TEXT], SEEN, Words(), m=1) == [["star"]]
+    assert select([TEXT], SEEN) == [["baker", "star"]]
+    assert select([TEXT], SEEN, selection="keyness") == [["baker", "star"]]
+    assert select([TEXT], SEEN, selection="relevance") == [["red", "star"]]
+    assert select([TEXT], SEEN, m=1) == [["star"]]
 
 
 def test_words_that_yake_skips_are_the_least_of_the_keywords(monkeypatch) -> None:
     monkeypatch.setattr(relevance, "yake_scores", lambda text: {"baker": 0.5, "star": 0.2})
-    assert relevance.select(["tv baker star"], SEEN, Words(), selection="keyness", m=2) == [["tv", "star"]]
+    assert select(["tv baker star"], SEEN, selection="keyness", m=2) == [["tv", "star"]]
 
 
 def test_idf_prefers_rare_words() -> None:
     texts = ["baker star", "baker red", "baker painted red"]
     v = np.repeat(SEEN, 3, axis=0)
-    chosen = relevance.select(texts, v, Words(), selection="keyness", keyness="idf", m=1)
+    chosen = select(texts, v, selection="keyness", keyness="idf", m=1)
     assert chosen == [["star"], ["red"], ["painted"]]
 
 
@@ -77,23 +82,23 @@ def test_yake_scores_a_keyword_below_a_word_it_skips() -> None:
 
 def test_ablations() -> None:
     texts, v = [TEXT, "is it the one?"], np.repeat(SEEN, 2, axis=0)
-    assert relevance.select(texts, v, Words(), selection="none") == [[], []]
-    assert relevance.select(texts, v, Words(), selection="all") == [["baker", "painted", "red", "star"], ["one"]]
-    first = relevance.select([TEXT] * 40, np.repeat(SEEN, 40, axis=0), Words(), selection="random", generator_seed=1)
-    again = relevance.select([TEXT] * 40, np.repeat(SEEN, 40, axis=0), Words(), selection="random", generator_seed=1)
-    other = relevance.select([TEXT] * 40, np.repeat(SEEN, 40, axis=0), Words(), selection="random", generator_seed=2)
+    assert select(texts, v, selection="none") == [[], []]
+    assert select(texts, v, selection="all") == [["baker", "painted", "red", "star"], ["one"]]
+    first = select([TEXT] * 40, np.repeat(SEEN, 40, axis=0), selection="random", generator_seed=1)
+    again = select([TEXT] * 40, np.repeat(SEEN, 40, axis=0), selection="random", generator_seed=1)
+    other = select([TEXT] * 40, np.repeat(SEEN, 40, axis=0), selection="random", generator_seed=2)
     assert first == again != other
     assert {word for words in first for word in words} == {"baker", "painted", "red", "star"}
 
 
 def test_a_text_without_content_words_selects_nothing() -> None:
-    assert relevance.select(["is it?"], SEEN, Words()) == [[]]
+    assert select(["is it?"], SEEN) == [[]]
 
 
 @given(st.lists(st.text(alphabet="ab c'?", max_size=12), max_size=4), st.integers(0, 3))
 def test_selected_words_are_distinct_content_words_in_the_order_of_the_text(texts: list[str], m: int) -> None:
     v = np.ones((len(texts), 2), np.float32)
-    for text, chosen in zip(texts, relevance.select(texts, v, Words(), keyness="idf", m=m), strict=True):
+    for text, chosen in zip(texts, select(texts, v, keyness="idf", m=m), strict=True):
         order = list(dict.fromkeys(content_words(text)))
         assert len(chosen) == min(m, len(order))
         assert chosen == [word for word in order if word in set(chosen)]
@@ -107,4 +112,4 @@ def test_z_scores_of_equal_values_are_zero() -> None:
 @pytest.mark.parametrize(("key", "value"), [("selection", "relevence"), ("keyness", "tfidf")])
 def test_unknown_names_are_refused(key: str, value: str) -> None:
     with pytest.raises(UserError, match=f"{key} is '{value}'; write one of"):
-        relevance.select([TEXT], SEEN, Words(), **{key: value})
+        select([TEXT], SEEN, **{key: value})

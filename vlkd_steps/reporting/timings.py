@@ -7,6 +7,7 @@ from typing import Any
 
 from vlkd_steps import layout
 from vlkd_steps.evaluation.gains import Run, folder
+from vlkd_steps.teachers import names
 from vlkd_steps.tracking import cost, journal, published
 from vlkd_steps.tracking.cost import Cost
 
@@ -104,10 +105,11 @@ def _efficiency(rows: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def _places(experiment: str, runs: Sequence[Run]) -> Iterator[tuple[str, Path, Run]]:
-    models = [run["teacher"] for run in runs] + [run["student"] for run in runs]
-    for model in dict.fromkeys(filter(None, models)):
+    taught = [(teacher, run["dataset"]) for run in runs for teacher in names.split(run["teacher"])]
+    models = [teacher for teacher, _ in taught] + [run["student"] for run in runs]
+    for model in dict.fromkeys(models):
         yield "pretrain", layout.model(model), {}
-    for teacher, dataset in dict.fromkeys((run["teacher"], run["dataset"]) for run in runs if run["teacher"]):
+    for teacher, dataset in dict.fromkeys(taught):
         yield "extract", layout.features(teacher, dataset), {"dataset": dataset}
     for run in runs:
         yield "distill", folder(experiment, run), run

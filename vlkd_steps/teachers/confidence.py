@@ -26,7 +26,7 @@ def weights(
     without any answer has w = 1 before the last step.
 
     Args:
-        v, u: the teacher's image and text embeddings, [n, D] each (a unimodal teacher: pass its own twice).
+        v, u: the teacher's image and text embeddings, [n, D] each.
         soft_labels: [n, C], zero or more; a row of zeros has no answer in the vocabulary.
         image_ids: n image names; items of one image share a fold.
         seed: of the folds.
@@ -34,9 +34,20 @@ def weights(
     Returns:
         float32 [n] with mean 1.
     """
+    return _weights(probe_features(v, u), soft_labels, image_ids, seed)
+
+
+def unimodal_weights(
+    features: np.ndarray, soft_labels: np.ndarray, image_ids: Sequence[str], seed: int = 0
+) -> np.ndarray:
+    """As `weights`, of a teacher that sees pictures alone or reads texts alone: a probe on LN(features), [n, D]."""
+    return _weights(layer_norm(features), soft_labels, image_ids, seed)
+
+
+def _weights(features: np.ndarray, soft_labels: np.ndarray, image_ids: Sequence[str], seed: int) -> np.ndarray:
     soft = np.asarray(soft_labels, np.float64)
     n = len(soft)
-    confidence = answer_confidence(probe_features(v, u), soft, image_ids, seed)
+    confidence = answer_confidence(features, soft, image_ids, seed)
     known = ~np.isnan(confidence)
     weight = np.ones(n)
     if known.any() and confidence[known].mean() > 0:

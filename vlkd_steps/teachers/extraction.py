@@ -33,7 +33,12 @@ POLL = 0.2
 
 
 class Teacher(Protocol):
-    """A frozen model of pictures and texts, such as `clip.ClipTeacher`."""
+    """A frozen model of pictures and texts, such as `clip.ClipTeacher`.
+
+    One that reads pictures or texts alone, or gives patches, says so by ``kinds``, of "image", "patch" and "text" (not
+    said: image and text), and needs only the methods for those. Patches come with v, by ``embed_patches(images)``:
+    float32 [B, D] and [B, P, W].
+    """
 
     identity: dict[str, Any]
     dim: int
@@ -86,7 +91,7 @@ def extract(
     shard_size, batch_size = settings.get("shard_size", SHARD), settings.get("batch_size", BATCH)
     rounding = {"batch_size": batch_size, "shard_size": shard_size, "threads": settings.get("threads", 1)}
     parts, dtype = {"teacher": teacher.identity, **rounding}, settings.get("dtype", "float32")
-    plan = Plan.of(instances, shard_size)
+    plan = Plan.of(instances, shard_size, getattr(teacher, "kinds", ("image", "text")))
     stop, name = StopRequest() if stop is None else stop, shared_round or round_name()
     writer = Writer(folder, parts, dtype)
     pool = ThreadPoolExecutor(settings.get("workers", 2))
@@ -149,13 +154,13 @@ class Plan:
     chunks: Sequence[Chunk]
 
     @classmethod
-    def of(cls, instances: pl.DataFrame, shard_size: int) -> "Plan":
-        """Every distinct picture, text and word of `instances`, in shards of `shard_size` rows."""
-        pictures = _pictures(instances)
-        texts = sorted(set(instances["text"].to_list()))
+    def of(cls, instances: pl.DataFrame, shard_size: int, kinds: Sequence[str] = ("image", "text")) -> "Plan":
+        """Every distinct picture, text and word of `instances` that a teacher of `kinds` reads, in shards."""
+        pictures = _pictures(instances) if "image" in kinds else []
+        texts = sorted(set(instances["text"].to_list())) if "text" in kinds else []
         words = sorted({word for text in texts for word in split_words(text)})
         listed: list[tuple[tuple[str, ...], Sequence[Any]]] = [
-            (("image",), pictures),
+            (("image", "patch") if "patch" in kinds else ("image",), pictures),
             (("text", "state", "count"), texts),
             (("word",), words),
         ]
@@ -246,7 +251,7 @@ class Embedding:
 
     def inputs(self, chunk: Chunk) -> str:
         """A hash of all that the chunk's rows are made from: pictures by their bytes, texts as they are."""
-        if chunk.kinds != ("image",):
+        if chunk.kinds[0] != "image":
             return files.digest(list(chunk.items))
         contents = []
         for content in self.pool.map(lambda item: _read(files.sha256, item), chunk.items):
@@ -257,11 +262,22 @@ class Embedding:
     def rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
         """Rows of each of the chunk's kinds."""
         if chunk.kinds == ("image",):
-            return {"image": self._embed_images(chunk.items)}
+            return {"image": self._embed_images(chunk.items, self.teacher.embed_images)}
+        if chunk.kinds == ("image", "patch"):
+            both: list[np.ndarray] = []
+
+            def embed(images: Sequence[Any]) -> np.ndarray:
+                pooled, patches = self.teacher.embed_patches(images)  # type: ignore[attr-defined]  # such a teacher has it
+                both.append(patches)
+                return pooled
+
+            return {"image": self._embed_images(chunk.items, embed), "patch": np.concatenate(both)}
         embedded = self._embed_texts(chunk.items)
         return {"word": embedded["text"]} if chunk.kinds == ("word",) else embedded
 
-    def _embed_images(self, pictures: Sequence[tuple[str, Path]]) -> np.ndarray:
+    def _embed_images(
+        self, pictures: Sequence[tuple[str, Path]], embed: Callable[[Sequence[Any]], np.ndarray]
+    ) -> np.ndarray:
         """Embed batch after batch; while one is embedded, the next is read."""
         rows: list[np.ndarray] = []
         reading: list[Future[Any]] = []
@@ -270,7 +286,7 @@ class Embedding:
             ready = [future.result() for future in reading]
             reading = [self.pool.submit(_read, self.teacher.load_image, item) for item in batch]
             if ready:
-                rows.append(self.teacher.embed_images(ready))
+                rows.append(embed(ready))
         return np.concatenate(rows)
 
     def _embed_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:

@@ -1,23 +1,31 @@
 """Token selection: the few words of a text that are seen in its picture and that matter to the text (PAPERS 1.2).
 
 That tokens are selected per instance is stated by the paper; visual relevance and keyness are recalled; how the two are
-combined is our choice. Nothing here is trained and nothing needs torch.
+combined is our choice. Nothing here needs torch.
 """
 
 import contextlib
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Protocol
 
 import numpy as np
 
 from vlkd_steps.errors import UserError
+from vlkd_steps.teachers import confidence
 from vlkd_steps.teachers.words import content_words
 
 SELECTIONS = ("both", "relevance", "keyness", "random", "all", "none")
 KEYNESS = ("yake", "idf")
+RELEVANCE = ("plain", "centred", "regression")
+
+RIDGE = 0.1
+"""The ridge penalty as a share of the features' mean variance (choice)."""
+
+Relevance = Callable[[int, Sequence[str]], np.ndarray]
+"""Instance number and words of its text -> how well each of them is seen in the picture, float [words]."""
 
 
 class WordVectors(Protocol):
@@ -27,34 +35,105 @@ class WordVectors(Protocol):
         """One row per word, float32 [N, D]."""
 
 
+def unseen(item: int, words: Sequence[str]) -> np.ndarray:
+    """The relevance of whoever does not look: 0 for every word."""
+    return np.zeros(len(words))
+
+
+def cosines(texts: Sequence[str], v: np.ndarray, store: WordVectors) -> Relevance:
+    """r_i = cos(text(word_i), v), for one teacher with a space of pictures and words.
+
+    Args:
+        texts: N texts, whose content words are looked up once.
+        v: its image embeddings, [N, D].
+        store: its word vectors.
+    """
+    return _cosines(texts, _unit(np.asarray(v, np.float32)), store)
+
+
+def centred_cosines(texts: Sequence[str], v: np.ndarray, store: WordVectors) -> Relevance:
+    """As `cosines`, from the mean of the normalised `v` (choice).
+
+    Pictures and texts lie in different parts of CLIP's space, so a word that means nothing lies close to every picture;
+    a word's cosine says something only against its own average. (Two words of each scenes question: 15 % of those
+    chosen by the plain cosine name something visible, 50 % by the centred one, 22 % by chance.)
+    """
+    images = _unit(np.asarray(v, np.float32))
+    return _cosines(texts, _unit(images - images.mean(0)) if len(images) else images, store)
+
+
+def _cosines(texts: Sequence[str], images: np.ndarray, store: WordVectors) -> Relevance:
+    row = _vocabulary(texts)
+    vectors = _unit(store.words(list(row))) if row else np.zeros((0, 1), np.float32)
+    return lambda item, words: vectors[[row[word] for word in words]] @ images[item]
+
+
+def regression(texts: Sequence[str], v: np.ndarray, image_ids: Sequence[str], seed: int = 0) -> Relevance:
+    """What a linear map from pictures to words expects: relevance without a joint space (choice; PAPERS 1.2).
+
+    A 5-fold cross-fitted ridge regression from centred image features to centred word-occurrence indicators of the
+    split's texts; r_i is the prediction for word i by the fold that did not see the instance's image.
+
+    Args:
+        texts: N texts, all of the split.
+        v: image features of any vision teacher, [N, D].
+        image_ids: N image names; items of one image share a fold.
+        seed: of the folds.
+    """
+    from scipy import sparse
+
+    row = _vocabulary(texts)
+    pairs = [(item, row[word]) for item, text in enumerate(texts) for word in set(content_words(text))]
+    items, columns = np.array(pairs, np.int64).reshape(-1, 2).T
+    occurs = sparse.csr_matrix((np.ones(len(pairs)), (items, columns)), shape=(len(texts), len(row)))
+    features = np.asarray(v, np.float64)
+    fold = confidence.folds(image_ids, seed)
+    maps = []
+    for k in range(confidence.FOLDS):
+        train = np.flatnonzero(fold != k)
+        mean = features[train].mean(0) if len(train) else np.zeros(features.shape[1])
+        centred = features[train] - mean
+        # Centred features need no centred indicators: a constant has no covariance with them.
+        covariance = centred.T @ centred
+        penalty = RIDGE * covariance.trace() / len(covariance) + 1e-12
+        solved = np.linalg.solve(covariance + penalty * np.eye(len(covariance)), (occurs[train].T @ centred).T)
+        maps.append((mean, solved))
+
+    def expected(item: int, words: Sequence[str]) -> np.ndarray:
+        mean, solved = maps[fold[item]]
+        found: np.ndarray = (features[item] - mean) @ solved[:, [row[word] for word in words]]
+        return found
+
+    return expected
+
+
+def _vocabulary(texts: Sequence[str]) -> dict[str, int]:
+    """Every content word of `texts` with its place in the sorted list."""
+    distinct = sorted({word for text in dict.fromkeys(texts) for word in content_words(text)})
+    return {word: number for number, word in enumerate(distinct)}
+
+
 def select(
     texts: Sequence[str],
-    v: np.ndarray,
-    store: WordVectors,
+    visual: Relevance,
     selection: str = "both",
     m: int = 2,
     keyness: str = "yake",
     generator_seed: int = 0,
-    centred: bool = False,
 ) -> list[list[str]]:
     """Choose the words of each instance whose token features are distilled.
 
-    With r_i = cos(text(word_i), v) and keyness k_i, both z-normalised over the instance's distinct content words, the
-    score is z(r_i) + z(k_i); the `m` best are taken, the earlier word first where scores are equal.
+    With visual relevance r_i and keyness k_i, both z-normalised over the instance's distinct content words, the score
+    is z(r_i) + z(k_i); the `m` best are taken, the earlier word first where scores are equal.
 
     Args:
         texts: N texts; for `idf` they are taken as the whole training text.
-        v: the teacher's image embeddings, [N, D].
-        store: the teacher's word vectors.
+        visual: r of an instance's words: `cosines`, `centred_cosines` or `regression` of these texts.
         selection: ``both``; one of the two alone (``relevance``, ``keyness``); ``random`` content words; ``all`` of
             them; ``none``.
         m: how many words an instance keeps.
         keyness: ``yake`` (its score for single words, sign inverted) or ``idf``.
         generator_seed: for ``random`` only.
-        centred: measure the cosine from the mean of the normalised `v` (choice). Pictures and texts lie in different
-            parts of CLIP's space, so a word that means nothing lies close to every picture; a word's cosine says
-            something only against its own average. (Two words of each scenes question: 15 % of those chosen by the
-            plain cosine name something visible, 50 % by the centred one, 22 % by chance.)
 
     Returns:
         N lists of lower-cased words in the order of the text; empty where a text has no content word.
@@ -73,18 +152,12 @@ def select(
     if selection == "random":
         return [_top(words_of[text], generator.random(len(words_of[text])), m) for text in texts]
     keys = _keyness(words_of, texts, keyness) if selection != "relevance" else {}
-    distinct = sorted({word for words in words_of.values() for word in words})
-    row = {word: number for number, word in enumerate(distinct)}
-    vectors = _unit(store.words(distinct)) if selection != "keyness" and distinct else np.zeros((0, 1), np.float32)
-    images = _unit(np.asarray(v, np.float32))
-    if centred and len(images):
-        images = _unit(images - images.mean(0))
     chosen = []
-    for text, image in zip(texts, images, strict=True):
+    for item, text in enumerate(texts):
         words = words_of[text]
         score = np.zeros(len(words))
         if words and selection != "keyness":
-            score += z_normalised(vectors[[row[word] for word in words]] @ image)
+            score += z_normalised(visual(item, words))
         if words and selection != "relevance":
             score += z_normalised(keys[text])
         chosen.append(_top(words, score, m))

@@ -14,8 +14,9 @@ The **content key** is a hash of all that the features depend on beside those in
 and text template, the dtype, and the version of this code. The same key and inputs give the same bytes.
 
 Kinds of rows: ``image`` v, ``text`` u, ``word`` one vector per distinct word, ``state`` the last text layer's states
-averaged per word, text after text, and ``count`` how many of them each text has. The index names the rows of the first
-three. This module needs numpy and polars only, never torch.
+averaged per word, text after text, and ``count`` how many of them each text has. A teacher of pictures alone has only
+``image``, one of texts alone all but that. Where asked for, ``patch`` holds a picture's grid of patches [P, W], row by
+row. The index names the rows of ``image``, ``text`` and ``word``. This module needs numpy and polars only, never torch.
 """
 
 import contextlib
@@ -40,7 +41,7 @@ VERSION = 1
 
 _KEY_FOLDER = re.compile("[0-9a-f]{16}")
 
-KINDS = ("image", "text", "word", "state", "count")
+KINDS = ("image", "patch", "text", "word", "state", "count")
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,21 @@ class FeatureStore:
         """v of each picture, float32 [N, D]."""
         return self._rows("image", image_ids)
 
+    def patches(self, image_ids: Sequence[str]) -> np.ndarray:
+        """The grid of patches of each picture, row by row, float32 [N, P, W].
+
+        Raises:
+            UserError: the teacher was not asked for patches.
+        """
+        if not self.has("patch"):
+            raise UserError(
+                f"the features in {self.folder} hold no patches; name a teacher whose configuration says "
+                "`patches: true`, as conf/teacher/efficientnet_lite0_patches.yaml does"
+            )
+        return np.asarray(
+            self._tables["patch"][np.array([self._find("image", name) for name in image_ids])], np.float32
+        )
+
     def texts(self, texts: Sequence[str]) -> np.ndarray:
         """u of each text, float32 [N, D]."""
         return self._rows("text", texts)
@@ -124,6 +140,15 @@ class FeatureStore:
         states = self._tables["state"][start:stop]
         return split_words(text)[: stop - start], np.asarray(states, np.float32)
 
+    def has(self, kind: str) -> bool:
+        """Whether there are rows of `kind` (KINDS)."""
+        return any(shard.kind == kind for shard in self.shards)
+
+    @property
+    def shared_space(self) -> bool:
+        """Whether a cosine between a picture and a word means something: one teacher made both."""
+        return self.has("image") and self.has("word")
+
     def verify(self) -> None:
         """Compare every file (not this node's copy) with the checksum in the manifest.
 
@@ -143,6 +168,11 @@ class FeatureStore:
         try:
             return self._places[kind][name]
         except KeyError:
+            if not self.has(kind):
+                raise UserError(
+                    f"the features in {self.folder} hold no {kind}s: their teacher does not read them; name another "
+                    "for this method, or two, teacher: {vision: NAME, text: NAME}"
+                ) from None
             raise UserError(
                 f"the features in {self.folder} hold no {kind} {name!r}; the data set has changed or another split is "
                 f"asked for: extract again, or add the split to the teacher's `splits`"
@@ -205,11 +235,11 @@ class Table:
         self.starts = np.concatenate([[0], np.cumsum([len(part) for part in self.parts])])
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        """Rows by an index array or a slice, copied."""
+        """Rows by an index array or a slice, copied; a row may have several dimensions."""
         if isinstance(rows, slice):
             rows = np.arange(rows.start, rows.stop)
         part = np.searchsorted(self.starts, rows, side="right") - 1
-        result = np.empty((len(rows), self.parts[0].shape[1]), self.parts[0].dtype)
+        result = np.empty((len(rows), *self.parts[0].shape[1:]), self.parts[0].dtype)
         for number in np.unique(part):
             here = part == number
             result[here] = self.parts[number][rows[here] - self.starts[number]]
@@ -279,7 +309,11 @@ class Writer:
             "key": self.key,
             "key_parts": self.parts,
             "dim": dim,
-            "rows": {kind: sum(s.rows for s in self.shards if s.kind == kind) for kind in KINDS},
+            "rows": {
+                kind: sum(s.rows for s in self.shards if s.kind == kind)
+                for kind in KINDS
+                if any(s.kind == kind for s in self.shards)
+            },
             "shards": [asdict(shard) for shard in self.shards],
             "index": asdict(self._describe(path, "index", len(index))),
         }

@@ -18,7 +18,7 @@ from vlkd_steps import files, layout
 from vlkd_steps.errors import UserError
 from vlkd_steps.methods import objective
 from vlkd_steps.step import log
-from vlkd_steps.teachers.store import FeatureStore
+from vlkd_steps.teachers.pair import open_stores
 from vlkd_steps.tracking import provenance
 from vlkd_steps.tracking.journal import Journal, next_attempt
 from vlkd_steps.training import hardware, loop, predict, processes
@@ -132,7 +132,7 @@ def distillation(
     if method.needs_teacher:
         if not config.get("teacher"):
             raise UserError(f"variant {config['variant']}: method {config['method']['name']} needs a teacher; name one")
-        store = FeatureStore.open(layout.features(config["teacher"]["name"], config["dataset"]["name"]))
+        store = open_stores(config["teacher"], config["dataset"]["name"])
     training_set.extra = method.prepare(training_set, store, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "projections"))

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -21,6 +21,7 @@ import yaml
 from vlkd_steps import files, layout
 from vlkd_steps.errors import UserError
 from vlkd_steps.fingerprint import fingerprint
+from vlkd_steps.teachers import names
 
 NO_BYTE = ("device", "checkpoint_every")  # of training: what cannot change a byte on one type of machine
 
@@ -78,7 +79,7 @@ class Workplace:
             "config": relevant,
             "split": split["sha256"],
             "instances": split["source"],
-            "features": features(teacher["name"], dataset["name"]) if teacher else None,
+            "features": features(names.split(teacher["name"]), dataset["name"]) if teacher else None,
             "weights": initial_weights(weights) if weights else None,
             "words": word_list(words) if words.endswith(".txt") else None,
             "code": code,
@@ -194,10 +195,11 @@ def manifest(split: Path) -> dict[str, Any]:
     return _json(layout.split_manifest(split), "the split has")
 
 
-def features(teacher: str, dataset: str) -> dict[str, Any]:
-    """The teacher's features of a data set: their content key, and a hash of the very files."""
-    store = _json(layout.features_manifest(teacher, dataset), "the teacher's features have")
-    return {"key": store["key"], "files": files.digest(sorted(shard["sha256"] for shard in store["shards"]))}
+def features(teachers: Sequence[str], dataset: str) -> dict[str, Any]:
+    """The teachers' features of a data set: their content keys, joined by +, and a hash of the very files."""
+    stores = [_json(layout.features_manifest(name, dataset), "the teacher's features have") for name in teachers]
+    shards = sorted(shard["sha256"] for store in stores for shard in store["shards"])
+    return {"key": "+".join(store["key"] for store in stores), "files": files.digest(shards)}
 
 
 def word_list(name: str) -> str:

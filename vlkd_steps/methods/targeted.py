@@ -1,0 +1,184 @@
+"""Targeted distillation, what CLIP-TD and MAD have in common (PAPERS 1.2).
+
+First an adaptive stage of contrasts, then the task with the distances to the teacher's features, each weighed per
+item. A method says by its `terms` which distances there are and by whose confidence each is weighed, and makes the
+targets and the weights in `prepare`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.methods.distances import DISTANCES, info_nce, layer_norm
+from vlkd_steps.methods.objective import Objective, as_float, projection
+from vlkd_steps.methods.patches import resampled, side_of
+from vlkd_steps.methods.schedules import SCHEDULES
+from vlkd_steps.methods.tokens import gather_tokens, mean_selected, token_targets
+from vlkd_steps.students.heads import task_loss
+from vlkd_steps.students.output import StudentOutput
+from vlkd_steps.teachers import relevance
+from vlkd_steps.training import processes
+from vlkd_steps.training.batches import Batch, Encoded, Lookup
+from vlkd_steps.training.seeds import derive
+
+
+@dataclass(frozen=True)
+class Term:
+    """One distance, named like its target in ``Batch.extra``.
+
+    Attributes:
+        feature: the student's: ``seen``, ``cls``, ``tokens`` or ``patches``.
+        weight: the entry of ``Batch.extra`` that weighs it, [B].
+        share: its part of the target that it belongs to.
+    """
+
+    feature: str
+    weight: str = "weight"
+    share: float = 1.0
+
+
+class Targeted(Objective):
+    """First `adaptive_steps` steps: InfoNCE. Then L_task + lambda(t) sum over terms of share w d.
+
+    lambda(t) = lambda0 s(t), s the `lambda_schedule`, t counted from the end of the adaptive stage; every projection is
+    trained and dropped at inference.
+    """
+
+    settings_of: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "lambda0": (int, float),
+        "lambda_schedule": tuple(SCHEDULES),
+        "distance": tuple(DISTANCES),
+        "targets": ("image", "joint", "tokens", "text", "patches"),
+        "selection": relevance.SELECTIONS,
+        "relevance": relevance.RELEVANCE,
+        "tokens_per_text": (int,),
+        "keyness": relevance.KEYNESS,
+        "token_layer": ("embedding", "last"),
+        "weight": ("confidence", "uniform"),
+        "adaptive": (True, False),
+        "adaptive_steps": (int,),
+        "temperature": (int, float),
+    }
+    terms_of: ClassVar[dict[str, dict[str, Term]]] = {}
+    """Target -> its terms by name."""
+
+    def __init__(self, settings: Mapping[str, Any], steps: int) -> None:
+        super().__init__(settings, steps)
+        name = settings["name"]
+        self.adaptive_steps = self.settings["adaptive_steps"] if self.settings["adaptive"] else 0
+        if self.adaptive_steps >= steps:
+            raise UserError(
+                f"method {name}: adaptive_steps is {self.adaptive_steps}, but the whole run has {steps} steps "
+                "(training.steps); leave some for the task"
+            )
+        if not self.settings["temperature"]:
+            raise UserError(f"method {name}: temperature is 0; it divides the cosines, write a positive number")
+        self.distance = DISTANCES[self.settings["distance"]]
+        self.schedule = SCHEDULES[self.settings["lambda_schedule"]]
+        self.targets = [t for t in self.settings["targets"] if t != "tokens" or self.settings["selection"] != "none"]
+        self.terms = {name: term for target in self.targets for name, term in self.terms_of[target].items()}
+
+    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, Lookup | Tensor]:
+        """v, u and the layer-normalised targets that all such methods share, as they stand in the store (no gradient).
+
+        The method's own `prepare` adds the joint target and the weights.
+        """
+        items = data.items
+        v, u = as_float(store.images(items.image_ids)), as_float(store.texts(items.texts))
+        extra: dict[str, Lookup | Tensor] = {"v": Lookup(v, items.image_rows), "u": Lookup(u, items.text_rows)}
+        if "image" in self.targets:
+            extra["image"] = Lookup(layer_norm(v), items.image_rows)
+        if "text" in self.targets:
+            extra["text"] = Lookup(layer_norm(u), items.text_rows)
+        if "patches" in self.targets:
+            extra["patches"] = Lookup(layer_norm(as_float(store.patches(items.image_ids))), items.image_rows)
+        if "tokens" in self.targets:
+            texts = [items.texts[row] for row in items.text_rows]
+            selected = relevance.select(
+                texts,
+                self.visual_relevance(data, store, seed),
+                selection=self.settings["selection"],
+                m=self.settings["tokens_per_text"],
+                keyness=self.settings["keyness"],
+                generator_seed=derive(seed, "selection"),
+            )
+            extra["positions"], extra["tokens"] = token_targets(data, selected, store)
+        return extra
+
+    def visual_relevance(self, data: Encoded, store: Any, seed: int) -> relevance.Relevance:
+        """r of the items' words, as the setting `relevance` says."""
+        items, kind = data.items, self.settings["relevance"]
+        if self.settings["selection"] not in ("both", "relevance"):
+            return relevance.unseen
+        texts = [items.texts[row] for row in items.text_rows]
+        images = [items.image_ids[row] for row in items.image_rows]
+        v = store.images(items.image_ids)[items.image_rows.numpy()]
+        if kind == "regression":
+            return relevance.regression(texts, v, images, derive(seed, "relevance"))
+        if not getattr(store, "shared_space", True):
+            raise UserError(
+                f"relevance is {kind!r}, a cosine between pictures and words, but the teachers share no space; write "
+                "relevance: regression, or name one CLIP for both"
+            )
+        return relevance.cosines(texts, v, store) if kind == "plain" else relevance.centred_cosines(texts, v, store)
+
+    def project(self, student_width: int, extra: Mapping[str, Lookup | Tensor]) -> None:
+        """One projection per term; the adaptive stage warms up the image's and has its own for [CLS] <-> u."""
+        source = {"contrast": "u"} | {"image": "v"} if self.adaptive_steps else {}
+        source = source | {name: name for name in self.terms}
+        self.to_teacher = torch.nn.ModuleDict({n: projection(student_width, extra[source[n]]) for n in sorted(source)})
+
+    def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
+        if step < self.adaptive_steps:
+            return self.contrast(output, batch)
+        done = (step - self.adaptive_steps) / (self.steps - self.adaptive_steps)
+        strength = self.settings["lambda0"] * self.schedule(done)
+        losses = {"task": task_loss(output.logits, batch.labels)}
+        for name, distance in self.distances(output, batch).items():
+            term = self.terms[name]
+            losses[name] = (strength * term.share * batch.extra[term.weight] * distance).mean()
+        return losses
+
+    def contrast(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
+        """The adaptive stage: mean visual token <-> v and [CLS] <-> u against the other items of the whole batch."""
+        images, texts = processes.gathered(batch.image_rows), processes.gathered(batch.text_rows)
+        same = images[:, None] == images
+        same |= texts[:, None] == texts
+        tau = self.settings["temperature"]
+        image = processes.gathered(self.to_teacher["image"](output.seen))
+        text = processes.gathered(self.to_teacher["contrast"](output.cls))
+        return {
+            "contrast_image": info_nce(image, processes.gathered(batch.extra["v"]), same, tau),
+            "contrast_text": info_nce(text, processes.gathered(batch.extra["u"]), same, tau),
+        }
+
+    def distances(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
+        """The distance of each term per item, [B], before weight and strength."""
+        found: dict[str, Tensor] = {}
+        for name, term in self.terms.items():
+            to_teacher, target = self.to_teacher[name], batch.extra[name]
+            if term.feature == "tokens":
+                layer = output.embedded_text if self.settings["token_layer"] == "embedding" else output.text
+                positions = batch.extra["positions"]
+                projected = to_teacher(gather_tokens(layer, positions))
+                found[name] = mean_selected(self.distance(projected, target), positions)
+            elif term.feature == "patches":
+                target = resampled(target, side_of(output.visual.shape[1]))
+                found[name] = self.distance(to_teacher(output.visual), target).mean(1)
+            else:
+                found[name] = self.distance(to_teacher(getattr(output, term.feature)), target)
+        return found
+
+    @torch.no_grad()
+    def observe(self, output: StudentOutput, batch: Batch) -> dict[str, float]:
+        """How far the student's features are from the targets, unweighted, and which share of the words was chosen."""
+        told = {f"distance/{name}": value.mean().item() for name, value in self.distances(output, batch).items()}
+        if "tokens" in self.terms:
+            told["chosen_tokens"] = (batch.extra["positions"] >= 0).sum(1).float().mean().item()
+        for name in sorted({term.weight for term in self.terms.values()}):
+            told[f"{name}_sd"] = batch.extra[name].float().std(correction=0).item()
+        return told
