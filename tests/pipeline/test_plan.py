@@ -50,8 +50,8 @@ def test_the_papers_grid_builds_its_graph_and_names_all_missing_data_at_once(pro
 
 def test_a_plan_for_reading_says_where_each_number_is_from(project) -> None:
     output = project.run("python", "-m", "vlkd_steps.plan", "--experiment", "paper_vcr", "--gpu", "a100")
-    assert "paper_vcr: 108 of 108 runs to train" in output
+    assert "paper_vcr: 162 of 162 runs to train" in output
     assert "vcr: MISSING. source 'vcr': the folder data/incoming/vcr does not exist" in output
     assert "derived: a100, 0.3 of 312 TFLOP/s" in output
-    assert "80,418 pictures, 212,923 texts at most (published sizes)" in output
+    assert "80,418 pictures, 425,846 texts at most (published sizes)" in output
     assert "GPU-hours" in output

