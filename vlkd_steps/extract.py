@@ -3,7 +3,8 @@
     python -m vlkd_steps.extract --config '{"teacher": {"name": "clip_scenes", "kind": "clip", ...},
                                             "dataset": {"name": "scenes_vqa", "roles": {...}}}'
 
-Only the rows that may be trained on are read: the file group of the role `train`, or what the teacher's `splits` lists.
+Only the rows that may be trained on are read: the file group of the role `train`, or what the teacher's `splits` lists
+(``used``: the file groups of all roles, for a teacher that is read at evaluation too).
 A killed extraction goes on at the first missing shard; ``features/<teacher>/<data set>/manifest.json`` comes last. The
 same command may run several times at once: the processes share the work (docs/extraction.md).
 """
@@ -154,8 +155,10 @@ def work(config: Mapping[str, Any]) -> int:
     with stop_request() as stop:
         try:
             instances = training_rows(dataset, teacher.get("splits"))
-            extraction.extract(
-                importlib.import_module(f"vlkd_steps.teachers.{teacher['kind']}").load(teacher),
+            kind = importlib.import_module(f"vlkd_steps.teachers.{teacher['kind']}")
+            extract = getattr(kind, "extract", extraction.extract)  # regions have a store of their own
+            extract(
+                kind.load(teacher),
                 instances,
                 folder,
                 teacher,
@@ -173,7 +176,7 @@ def work(config: Mapping[str, Any]) -> int:
 
 
 def training_rows(dataset: Mapping[str, Any], splits: Sequence[str] | None) -> "pl.DataFrame":
-    """``image_id, image_path, text`` of the rows that distillation reads.
+    """``image_id, image_path, text`` of the rows that distillation reads; of every role's, with ``splits: used``.
 
     Raises:
         UserError: the data set has no such rows.
@@ -181,7 +184,10 @@ def training_rows(dataset: Mapping[str, Any], splits: Sequence[str] | None) -> "
     import polars as pl
 
     path = layout.instances(dataset["name"])
-    splits = splits or [dataset.get("roles", {}).get("train", {}).get("split", "train")]
+    roles = dataset.get("roles", {})
+    if splits == "used":
+        splits = sorted({role["split"] for role in roles.values()})
+    splits = splits or [roles.get("train", {}).get("split", "train")]
     table = pl.read_parquet(path, columns=["split", "image_id", "image_path", "text"])
     rows = table.filter(pl.col("split").is_in(list(splits)))
     if rows.is_empty():

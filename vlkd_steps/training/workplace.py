@@ -82,6 +82,7 @@ class Workplace:
             "weights": initial_weights(weights) if weights else None,
             "words": word_list(words) if words.endswith(".txt") else None,
             "code": code,
+            **sight(student, dataset["name"]),
         }
         sets = {
             name: manifest(layout.eval_split(dataset["name"], name))["sha256"] for name in dataset["evaluation_sets"]
@@ -198,6 +199,18 @@ def features(teacher: str, dataset: str) -> dict[str, Any]:
     """The teacher's features of a data set: their content key, and a hash of the very files."""
     store = _json(layout.features_manifest(teacher, dataset), "the teacher's features have")
     return {"key": store["key"], "files": files.digest(sorted(shard["sha256"] for shard in store["shards"]))}
+
+
+def sight(student: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """Of a student that sees regions: their content key and files, and a hash of the weights that its file holds."""
+    if not student.get("regions"):
+        return {}
+    store = _json(layout.features_manifest(student["regions"], dataset), "the student's regions have")
+    weights = Path(student.get("weights") or "")
+    return {
+        "regions": {"key": store["key"], "files": files.digest(sorted(shard["sha256"] for shard in store["shards"]))},
+        "given_weights": files.sha256(weights) if weights.is_file() else None,
+    }
 
 
 def word_list(name: str) -> str:
