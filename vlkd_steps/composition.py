@@ -189,6 +189,7 @@ def _with_groups(
             making = conf.get("pretrain") or {}
             members["dataset"].update([making["corpus"]] if making.get("corpus") else [])
             members["teacher"].update([making["init"]] if making.get("init") else [])
+            members["teacher"].update([conf["regions"]] if conf.get("regions") else [])
         if sum(map(len, members.values())) == before:
             composed["sources"] = composed.get("sources", {}) | {name: local.incoming(name) for name in dropped_in}
             return {"teachers": {}, **composed}
@@ -278,6 +279,8 @@ def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
     made = [composed["teachers"][name] for name in teachers] + [composed["students"][name] for name in grid["student"]]
     models = {conf["name"] for conf in made if conf.get("pretrain")}
     corpora = {conf["pretrain"]["corpus"] for conf in made if (conf.get("pretrain") or {}).get("corpus")}
+    sights = {composed["students"][name].get("regions") for name in grid["student"]} - {None}
+    teachers |= sights  # extracted as a teacher's features are
     read = [*grid["dataset"], *sorted(corpora)]
     return {
         "source": sorted({source for dataset in read for source in _sources(composed["datasets"][dataset])}),

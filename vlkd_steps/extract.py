@@ -155,8 +155,10 @@ def work(config: Mapping[str, Any]) -> int:
     with stop_request() as stop:
         try:
             instances = training_rows(dataset, teacher.get("splits"))
-            extraction.extract(
-                importlib.import_module(f"vlkd_steps.teachers.{teacher['kind']}").load(teacher),
+            kind = importlib.import_module(f"vlkd_steps.teachers.{teacher['kind']}")
+            extract = getattr(kind, "extract", extraction.extract)  # regions have a store of their own
+            extract(
+                kind.load(teacher),
                 instances,
                 folder,
                 teacher,

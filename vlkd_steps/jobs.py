@@ -62,7 +62,8 @@ def extract(c: Composition, teacher: str, dataset: str) -> dict[str, Any]:
     conf, chosen = c["datasets"][dataset], c["teachers"][teacher]
     roles = conf["roles"] if chosen.get("splits") == "used" else _part(conf["roles"], "train")
     return {
-        "teacher": _without(chosen, "pretrain", "workers"),
+        "teacher": _without(chosen, "pretrain", "workers", "by_dataset")
+        | ((chosen.get("by_dataset") or {}).get(dataset) or {}),
         "dataset": _part(conf, "name", "task") | {"roles": roles},
     }
 
@@ -99,7 +100,8 @@ def distill(c: Composition, dataset: str, student: str, variant: str, shot: str)
     return {
         "experiment": c["experiment"],
         "dataset": _part(conf, "name", "task", "evaluation_sets"),
-        "student": _without(c["students"][student], "pretrain", "recipe")
+        "student": _without(c["students"][student], "pretrain", "recipe", "by_task")
+        | ((c["students"][student].get("by_task") or {}).get(conf["task"]) or {})
         | {"pretrained": bool(c["students"][student].get("pretrain"))},
         "variant": variant,
         "method": method(c, variant, conf["task"]),
@@ -294,6 +296,12 @@ def shipped_weights(conf: Mapping[str, Any]) -> str:
 def features_of(c: Composition, variant: str, dataset: str) -> list[str]:
     teachers = names.names(c["variants"][variant].get("teacher"))
     return [str(layout.features_manifest(teacher, dataset)) for teacher in teachers]
+
+
+def regions_of(c: Composition, student: str, dataset: str) -> list[str]:
+    """The regions of a data set that a student sees; nothing for one that sees pixels."""
+    extractor = c["students"][student].get("regions")
+    return [str(layout.features_manifest(extractor, dataset))] if extractor else []
 
 
 def _part(conf: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from vlkd_steps.errors import UserError
 from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.students.tokenizer import encode, words_of_tokens
 from vlkd_steps.training.seeds import derive
+from vlkd_steps.training.sight_regions import RegionSight
 
 SMALL = 128  # pixels; handing a smaller image to another thread costs more than decoding it
 IN_MEMORY = 1 << 30  # bytes of decoded images that one set may hold; larger sets are decoded batch by batch
@@ -153,7 +154,13 @@ class Encoded:
     """`Items` ready for a student: token ids and, if they fit in memory, decoded images."""
 
     def __init__(
-        self, items: Items, tokenizer: Any, max_tokens: int, image_size: int, in_memory: int = IN_MEMORY
+        self,
+        items: Items,
+        tokenizer: Any,
+        max_tokens: int,
+        image_size: int,
+        in_memory: int = IN_MEMORY,
+        sight: RegionSight | None = None,
     ) -> None:
         self.items = items
         self.tokens, self.lengths = encode(tokenizer, items.texts, max_tokens)
@@ -161,9 +168,10 @@ class Encoded:
         self.image_size = image_size
         self.extra: dict[str, Lookup | Tensor] = {}
         self.device = torch.device("cpu")
+        self.sight = sight
         fits = len(items.image_paths) * 3 * image_size**2 <= in_memory
-        self.images = decode_all(items.image_paths, image_size) if fits else None
-        if not fits:  # read again every epoch
+        self.images = decode_all(items.image_paths, image_size) if fits and sight is None else None
+        if not fits and sight is None:  # read again every epoch
             near = scratch.local_copy(items.image_paths)
             self.items = replace(items, image_paths=[near[path] for path in items.image_paths])
 
@@ -182,6 +190,7 @@ class Encoded:
         self.items = replace(self.items, **{name: getattr(self.items, name).to(device) for name in tensors})
         self.tokens, self.lengths = self.tokens.to(device), self.lengths.to(device)
         self.images = None if self.images is None else self.images.to(device)
+        self.sight = None if self.sight is None else self.sight.to(device)
         self.extra = {name: value.to(device) for name, value in self.extra.items()}
         return self
 
@@ -190,8 +199,9 @@ class Encoded:
         index = index.to(self.device)
         images, texts = self.items.image_rows[index], self.items.text_rows[index]
         tokens, mask = self.text(texts)
+        shown: dict[str, Any] = {"images": self.pixels(images)} if self.sight is None else self.sight.batch(images)
         return Batch(
-            inputs=Inputs(tokens, mask, torch.zeros_like(tokens), images=self.pixels(images)),
+            inputs=Inputs(tokens, mask, torch.zeros_like(tokens), **shown),
             labels=self.items.soft_labels(index),
             image_rows=images,
             text_rows=texts,
