@@ -243,8 +243,11 @@ def test_all_missing_data_are_told_at_once(params, tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     composed = composition.compose(params(), experiment="paper_snli_ve")
     missing = jobs.missing(composed)
-    assert sorted(missing) == ["flickr30k", "snli_ve"]
+    assert sorted(missing["download"]) == ["flickr30k", "snli_ve"]
+    assert list(missing["extract"]) == ["butd snli_ve"]
+    assert list(missing["distill"]) == ["uniter_base", "uniter_large"]
     text = jobs.missing_message("paper_snli_ve", missing)
     assert text.count("put") >= 2
-    assert "snli_ve_train.jsonl" in text
+    for name in ("snli_ve_train.jsonl", "data/incoming/butd/flickr30k", "models/official/uniter-base.pt"):
+        assert name in text
     assert jobs.incoming(composed, "snli_ve") == []

@@ -24,6 +24,7 @@ PACKAGE = Path(__file__).resolve().parent
 ARGUMENT_LIMIT = 100_000  # characters; Linux allows 128 KiB for the whole of a shell command
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 PICTURES = 2000
+WEIGHT_SUFFIXES = (".pt", ".bin", ".safetensors")
 CELL = ("dataset", "student", "variant", "shot")
 
 
@@ -238,21 +239,50 @@ def listing(c: Composition, source: str) -> str:
     return digest([[str(path), path.stat().st_size] for path in pictures]) if len(pictures) > PICTURES else ""
 
 
-def missing(c: Composition) -> dict[str, str]:
-    """The user's own data that are not (all) where a source of the experiment has them: by source, what to do."""
-    found = {}
+def missing(c: Composition) -> dict[str, dict[str, str]]:
+    """What the user has to put in place and is not (all) there, and what to do about it.
+
+    Returns:
+        By the rule that reads it first, what is missing: ``download`` by source, ``extract`` by teacher and data set,
+        ``distill`` by student.
+    """
+    found: dict[str, dict[str, str]] = {"download": {}, "extract": {}, "distill": {}}
     for source in c["artifacts"]["source"]:
         if c["sources"][source]["kind"] == "local":
             try:
                 local.chosen(c["sources"][source])
             except UserError as told:
-                found[source] = str(told)
+                found["download"][source] = str(told)
+    for teacher in c["artifacts"]["teacher"]:
+        for dataset in c["grid"]["dataset"]:
+            conf = extract(c, teacher, dataset)["teacher"]
+            if not layout.features_manifest(teacher, dataset).is_file() and (absent := _absent(conf)):
+                told = (
+                    f"{', '.join(absent)}: not there; put the files of regions {teacher} in that place, or name theirs "
+                )
+                found["extract"][f"{teacher} {dataset}"] = told + f"in conf/teacher/{teacher}.yaml"
+    tasks = dict.fromkeys(c["datasets"][dataset]["task"] for dataset in c["grid"]["dataset"])
+    for student in c["grid"]["student"]:
+        conf = c["students"][student]
+        of_tasks = [{**conf, **((conf.get("by_task") or {}).get(task) or {})} for task in tasks]
+        named = dict.fromkeys(str(part["weights"]) for part in of_tasks if part.get("weights"))
+        if absent := [name for name in named if name.endswith(WEIGHT_SUFFIXES) and not Path(name).is_file()]:
+            found["distill"][student] = (
+                f"{', '.join(absent)}: not there; put the weights of student {student} in that place, or name theirs "
+                f"in conf/student/{student}.yaml"
+            )
     return found
 
 
-def missing_message(experiment: str, found: Mapping[str, str]) -> str:
-    """All missing data in one message."""
-    told = "\n".join(f"  {text}" for _, text in sorted(found.items()))
+def _absent(conf: Mapping[str, Any]) -> list[str]:
+    """The files of regions that a configuration names and that are not there."""
+    parts = [conf, *(conf.get("parts") or [])] if conf["kind"] == "regions_files" else []
+    return [path for part in parts for path in part.get("files") or [] if not Path(path).exists()]
+
+
+def missing_message(experiment: str, found: Mapping[str, Mapping[str, str]]) -> str:
+    """All that is missing in one message."""
+    told = "\n".join(f"  {text}" for of_rule in found.values() for _, text in sorted(of_rule.items()))
     return f"experiment {experiment} reads data that you have to put in place, and that are not here:\n{told}"
 
 

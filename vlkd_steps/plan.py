@@ -102,6 +102,7 @@ def planned(experiment: str | None, given: Throughput | None, cores: int) -> dic
         "jobs": dict(graph.counts(found)),
         "runs": {"of_the_experiment": len(jobs.runs(c)), "to_train": sum(left.values())},
         "sources": disk.sources(c, found),
+        "put_in_place": disk.put_in_place(c) if found else [],
         "weights": disk.weights(c) if found else [],
         "disk": disk.folders(c, found, left),
         "disk_free_gb": disk.free(),

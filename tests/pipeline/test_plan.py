@@ -41,6 +41,8 @@ def test_the_papers_grid_builds_its_graph_and_names_all_missing_data_at_once(pro
     told = output[output.index("note: experiment paper_snli_ve reads data that you have to put in place") :]
     assert "source 'flickr30k': the folder data/incoming/flickr30k does not exist" in told
     assert "source 'snli_ve': the folder data/incoming/snli_ve does not exist" in told
+    assert "data/incoming/butd/flickr30k/feat_th0.2_max100_min10: not there; put the files of regions butd" in told
+    assert "models/official/uniter-base.pt: not there; put the weights of student uniter_base in that place" in told
     assert "Traceback" not in output
     real = project.snakemake("--config", "experiment=paper_snli_ve", status=2)
     assert told.removeprefix("note: ").strip() in real
@@ -50,7 +52,7 @@ def test_the_papers_grid_builds_its_graph_and_names_all_missing_data_at_once(pro
 
 def test_a_plan_for_reading_says_where_each_number_is_from(project) -> None:
     output = project.run("python", "-m", "vlkd_steps.plan", "--experiment", "paper_vcr", "--gpu", "a100")
-    assert "paper_vcr: 162 of 162 runs to train" in output
+    assert "paper_vcr: 486 of 486 runs to train" in output
     assert "vcr: MISSING. source 'vcr': the folder data/incoming/vcr does not exist" in output
     assert "derived: a100, 0.3 of 312 TFLOP/s" in output
     assert "80,418 pictures, 425,846 texts at most (published sizes)" in output

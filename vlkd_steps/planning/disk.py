@@ -12,7 +12,6 @@ BYTES_OF_A_RUN = 24  # a parameter: weights twice (work/ and published), last ch
 DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4}
 WORDS_OF_A_TEXT = 9  # states are kept a word: choice, about the mean of the official data
 PATCHES = 197
-REGION = 2048 + 7
 GB = 1e9
 
 Entry = dict[str, Any]
@@ -20,7 +19,7 @@ Entry = dict[str, Any]
 
 def sources(c: Mapping[str, Any], planned: Sequence[Job]) -> list[Entry]:
     """What `download` would bring: kind, gigabytes (None: not known) and, for a user's own data, what is missing."""
-    missing = jobs.missing(c)
+    missing = jobs.missing(c)["download"]
     found = []
     for name in sorted({job.wildcards["source"] for job in planned if job.rule == "download"}):
         conf = c["sources"][name]
@@ -34,6 +33,12 @@ def sources(c: Mapping[str, Any], planned: Sequence[Job]) -> list[Entry]:
             entry |= {"gb": 0.0, "from": "drawn, not fetched"}
         found.append(entry)
     return found
+
+
+def put_in_place(c: Mapping[str, Any]) -> list[str]:
+    """What is missing beside the sources: files of regions, weights."""
+    found = jobs.missing(c)
+    return [*found["extract"].values(), *found["distill"].values()]
 
 
 def weights(c: Mapping[str, Any]) -> list[Entry]:
@@ -86,8 +91,10 @@ def features(c: Mapping[str, Any], teacher: str, dataset: str) -> tuple[float | 
     if volume is None:
         return None, "not known"
     if str(conf["kind"]).startswith("regions"):
-        items = volume.images + sum(volume.sets.values())
-        return each * items * shapes.REGIONS * REGION / GB, f"{shapes.REGIONS} regions of {REGION} numbers"
+        pictures = volume.images + sum(volume.sets.values())  # of the sets at most: a picture has several questions
+        numbers = 7 + (conf.get("dim") or 3 * int(conf.get("pool", 0)) ** 2 or 2048)
+        told = f"{shapes.REGIONS} regions of {numbers} numbers, {pictures:,} pictures at most ({volume.source})"
+        return each * pictures * shapes.REGIONS * numbers / GB, told
     tower = shapes.teacher(conf)
     if tower is None:
         return None, "not known"

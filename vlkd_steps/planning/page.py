@@ -20,6 +20,8 @@ def page(plan: Mapping[str, Any]) -> str:
     console.print(f"jobs      {told}")
     for entry in plan["sources"]:
         console.print(f"data      {_source(entry)}")
+    for told in plan["put_in_place"]:
+        console.print(f"data      MISSING. {told}")
     for entry in plan["weights"]:
         console.print(f"weights   {entry['model']} ({entry['weights']}): {gigabytes(entry['gb'])} ({entry['from']})")
     if plan["disk"]:

@@ -16,9 +16,9 @@ BERT_BASE = {"num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 3
 BERT_LARGE = {"num_hidden_layers": 24, "hidden_size": 1024, "intermediate_size": 4096}
 KNOWN = {  # weights that are named and not here: their published configurations
     "dandelin/vilt-b32-mlm": {**BERT_BASE, "vocab_size": 30522, "patch_size": 32, "image_size": 384},
-    "uniter_base": {**BERT_BASE, "vocab_size": 28996, "region_size": 2048},
-    "uniter_large": {**BERT_LARGE, "vocab_size": 28996, "region_size": 2048},
-    "uclanlp/visualbert-vqa-coco-pre": {**BERT_BASE, "vocab_size": 30522, "region_size": 2048},
+    "uniter_base": {**BERT_BASE, "vocab_size": 28996},
+    "uniter_large": {**BERT_LARGE, "vocab_size": 28996},
+    "uclanlp/visualbert-vqa-coco-pre": {**BERT_BASE, "vocab_size": 30522},
 }
 KNOWN_TEXTS = {  # text teachers: their published configurations
     "roberta-base": {**BERT_BASE, "vocab_size": 50265},
@@ -77,7 +77,7 @@ def student(conf: Mapping[str, Any]) -> Shape | None:
     width = keys["hidden_size"]
     words = keys.get("vocab_size") or _vocabulary(conf.get("vocabulary"))
     text_places = keys.get("max_position_embeddings", 512 if named else 40)
-    visual, entry = REGIONS, int(keys.get("region_size") or conf.get("region_width") or 2048)
+    visual, entry = REGIONS, int(keys.get("img_dim") or keys.get("visual_embedding_dim") or 2048)
     if "patch_size" in keys:
         patches = (int(keys.get("image_size", 224)) // int(keys["patch_size"])) ** 2
         visual, entry = patches + 1, 3 * int(keys["patch_size"]) ** 2

@@ -23,6 +23,7 @@ except UserError as mistake:
 
 # The graph is built without them; a dry run ends with what is missing, a real one ends in `onstart` before any job.
 MISSING = jobs.missing(C)
+READS = {"download": ["source"], "extract": ["teacher", "dataset"], "distill": ["student"]}
 
 EXPERIMENT = C["experiment"]
 RESULTS = layout.results(EXPERIMENT)
@@ -136,20 +137,24 @@ def full_run():
     )
 
 
-def cannot_download():
-    """Would this call download what the user has to put in place and has not?"""
-    needed = workflow.dag.needrun_jobs(exclude_finished=False) if MISSING and workflow.dag else []
-    return any(job.rule.name == "download" and job.wildcards.source in MISSING for job in needed)
+def cannot_run():
+    """Would this call read what the user has to put in place and has not?"""
+    needed = workflow.dag.needrun_jobs(exclude_finished=False) if workflow.dag else []
+    return any(
+        " ".join(job.wildcards_dict.get(key, "") for key in READS[job.rule.name]) in MISSING[job.rule.name]
+        for job in needed
+        if job.rule.name in MISSING
+    )
 
 
 @atexit.register  # no hook of Snakemake's runs after a dry run
 def say_what_is_missing():
-    if workflow.dryrun and cannot_download():
+    if workflow.dryrun and cannot_run():
         print(f"note: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
 
 
 onstart:
-    if cannot_download() and not workflow.touch:
+    if cannot_run() and not workflow.touch:
         print(f"error: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
         sys.exit(2)
     # Snakemake's own lock survives a kill -9 (ANCHORS 9); this one dies with its process.
