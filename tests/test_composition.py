@@ -142,3 +142,118 @@ def test_a_job_is_told_only_what_it_reads(params) -> None:
 def test_a_config_argument_that_nothing_reads() -> None:
     with pytest.raises(UserError, match=r"--config experimant=\.\.\. is read by nothing; did you mean 'experiment'\?"):
         jobs.check_arguments({"experimant": "x"})
+
+
+BLOCKS = {
+    "grid": {"dataset": ["a", "b"], "student": ["s"], "variant": ["x", "y"], "shot": [10, 20], "seed": [1, 2]},
+    "grids": [{"dataset": ["a"]}, {"dataset": ["b"], "shot": ["full"]}, {"dataset": ["a"], "variant": ["y"]}],
+}
+
+
+def crossed(blocks: list[dict]) -> list[tuple]:
+    grid = {key: list(dict.fromkeys(v for block in blocks for v in block[key])) for key in blocks[0]}
+    return jobs.cells({"grid": grid, "blocks": blocks})
+
+
+def test_blocks_are_crossed_each_on_its_own_and_united_without_duplicates() -> None:
+    blocks = composition.blocks(BLOCKS, {}, "p", "params.yaml")
+    assert crossed(blocks) == [
+        ("a", "s", "x", "10"), ("a", "s", "x", "20"), ("a", "s", "y", "10"), ("a", "s", "y", "20"),
+        ("b", "s", "x", "full"), ("b", "s", "y", "full"),
+    ]  # fmt: skip
+    assert all(block["seed"] == [1, 2] for block in blocks)
+
+
+def test_a_list_of_params_keeps_of_the_blocks_what_it_names() -> None:
+    given = {"dataset": ["b", "a"], "shot": [20, "full"], "variant": ["x"], "seed": [7]}
+    blocks = composition.blocks(BLOCKS, given, "p", "params.yaml")
+    assert crossed(blocks) == [("a", "s", "x", "20"), ("b", "s", "x", "full")]
+    assert all(block["seed"] == [7] for block in blocks)
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "message"),
+    [
+        (BLOCKS, {"shot": [30]}, "params.yaml: grid.shot names 30, which no block of experiment p has"),
+        (BLOCKS, {"dataset": ["b"], "shot": [10]}, "grid leaves nothing of the blocks of experiment p"),
+        ({**BLOCKS, "grids": [{"shots": [1]}]}, {}, "p: unknown key 'shots' at grids.0; did you mean 'shot'?"),
+        ({**BLOCKS, "grids": [{"seed": [1]}]}, {}, "p: unknown key 'seed' at grids.0"),
+        ({**BLOCKS, "grids": [{"shot": ["ten"]}]}, {}, "p: grids.0.shot.0 is 'ten'; write a number of questions"),
+    ],
+)
+def test_mistakes_in_blocks(preset: dict, given: dict, message: str) -> None:
+    with pytest.raises(UserError) as mistake:
+        composition.blocks(preset, given, "p", "params.yaml")
+    assert message in str(mistake.value)
+
+
+def test_a_preset_of_blocks_runs_only_them(params) -> None:
+    composed = composition.compose(params(), experiment="scenes_protocol")
+    found = {(cell[0], cell[2], cell[3]) for cell in jobs.cells(composed)}
+    assert ("scenes_vqa", "naive_kd", "3000") in found
+    assert ("scenes_vqa", "naive_kd", "full") not in found
+    assert ("scenes_ve_biased", "clip_td", "100") not in found
+    assert ("scenes_ve_biased", "100") not in jobs.train_splits(composed)
+    assert len(jobs.runs(composed)) == 5 * len(jobs.cells(composed))
+
+
+RECIPES = {
+    "variants": {
+        "plain": {"method": "m"},
+        "tuned": {"method": "m", "training": {"lr": 4}, "by_task": {"vqa": {"training": {"steps": 50}}}},
+    },
+    "methods": {"m": {"name": "m"}},
+    "students": {"s": {"name": "s", "recipe": {"vqa": {"lr": 2, "steps": 20}}}, "t": {"name": "t"}},
+    "training": {"lr": 1, "steps": 10, "clip": 9, "by_shot": {100: {"steps": 30}, "full": {"lr": 3}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("variant", "task", "student", "shot", "expected"),
+    [
+        ("plain", "vqa", "t", "300", {"lr": 1, "steps": 10, "clip": 9}),
+        ("plain", "vqa", "s", "300", {"lr": 2, "steps": 20, "clip": 9}),
+        ("plain", "entailment", "s", "300", {"lr": 1, "steps": 10, "clip": 9}),
+        ("plain", "vqa", "s", "100", {"lr": 2, "steps": 30, "clip": 9}),
+        ("plain", "vqa", "s", "full", {"lr": 3, "steps": 20, "clip": 9}),
+        ("tuned", "vqa", "s", "100", {"lr": 4, "steps": 50, "clip": 9}),
+        ("tuned", "entailment", "s", "100", {"lr": 4, "steps": 30, "clip": 9}),
+    ],
+)
+def test_what_is_said_more_narrowly_of_training_wins(
+    variant: str, task: str, student: str, shot: str, expected: dict
+) -> None:
+    assert jobs.training(RECIPES, variant, task, student, shot) == expected
+
+
+def test_a_students_recipe_reaches_its_runs_and_not_its_configuration(params) -> None:
+    composed = composition.compose(params(), experiment="paper_vqa")
+    job = jobs.distill(composed, "vqa_v2", "vilt_b32", "clip_td", "full")
+    assert (job["training"]["steps"], job["training"]["head_multiplier"]) == (17300, 10.0)
+    assert "recipe" not in job["student"]
+    assert jobs.distill(composed, "vqa_v2", "vilt_b32", "clip_td", "1pct")["training"]["steps"] == 2000
+
+
+def test_what_a_user_sets_wins_over_recipes_and_shots(params) -> None:
+    grid = {"dataset": ["vqa_v2"], "variant": ["finetune"]}
+    artifacts = {"source": ["coco_2014", "vqa_v2"], "corpus": [], "model": [], "teacher": []}
+    changes = {"training.steps": 7, "students.vilt_b32.recipe.vqa.learning_rate": 0.5}
+    path = params(experiment="paper_vqa", grid=grid, artifacts=artifacts, overrides=changes)
+    composed = composition.compose(path)
+    for shot in ("100", "full"):
+        training = jobs.training(composed, "finetune", "vqa", "vilt_b32", shot)
+        assert (training["steps"], training["learning_rate"]) == (7, 0.5)
+
+
+def test_all_missing_data_are_told_at_once(params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    composed = composition.compose(params(), experiment="paper_snli_ve")
+    missing = jobs.missing(composed)
+    assert sorted(missing["download"]) == ["flickr30k", "snli_ve"]
+    assert list(missing["extract"]) == ["butd snli_ve"]
+    assert list(missing["distill"]) == ["uniter_base", "uniter_large"]
+    text = jobs.missing_message("paper_snli_ve", missing)
+    assert text.count("put") >= 2
+    for name in ("snli_ve_train.jsonl", "data/incoming/butd/flickr30k", "models/official/uniter-base.pt"):
+        assert name in text
+    assert jobs.incoming(composed, "snli_ve") == []

@@ -17,6 +17,7 @@ from vlkd_steps.teachers import names
 
 CONF = Path(__file__).resolve().parent / "conf"
 SCHEMA = Path(__file__).resolve().parent.parent / "workflow" / "schemas" / "params.schema.yaml"
+PRESET_SCHEMA = SCHEMA.with_name("preset.schema.yaml")
 ARTIFACTS = ("source", "corpus", "model", "teacher")
 
 
@@ -27,8 +28,8 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     the experiment they stand beside. DVC versions only what params.yaml names.
 
     Returns:
-        ``experiment, grid, artifacts, sources, datasets, teachers, students, variants, training,
-        reference``, all plain Python.
+        ``experiment, grid, blocks, artifacts, sources, datasets, teachers, students, variants, training,
+        reference``, all plain Python. ``blocks`` are what is crossed, ``grid`` holds every value of any block.
 
     Raises:
         UserError: a key or value that is not valid, with the nearest valid one.
@@ -39,9 +40,11 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     where = params_file.name
     one_of(params["experiment"], options("experiment"), f"{where}: experiment")
     preset = _hydra(f"experiment={params['experiment']}")
-    grid = {**preset["grid"], **params["grid"]}
+    crossed = blocks(preset, params["grid"], params["experiment"], where)
+    grid = {key: list({str(v): v for block in crossed for v in block[key]}.values()) for key in crossed[0]}
     composed = _with_groups(params["experiment"], grid, preset, where)
-    composed = {"experiment": params["experiment"], **composed, "grid": grid}
+    composed.pop("grids", None)
+    composed = {"experiment": params["experiment"], **composed, "grid": grid, "blocks": crossed}
     for recipe in recipes(composed):
         recipe.setdefault("processes", 1)  # written down, so that it can be overridden
     for conf in composed["datasets"].values():
@@ -58,6 +61,41 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     return composed
 
 
+def blocks(
+    preset: Mapping[str, Any], given: Mapping[str, list[Any]], experiment: str, where: str
+) -> list[dict[str, list[Any]]]:
+    """What the experiment crosses: its grid or, where the preset has ``grids``, each block of it.
+
+    A block's list that is left out is the grid's; all blocks have the grid's seeds. A list of params.yaml takes the
+    place of the grid's or, of blocks, keeps what it names.
+
+    Raises:
+        UserError: a preset that its schema does not allow, or a value of params.yaml that no block has.
+    """
+    check_schema({key: preset[key] for key in ("grid", "grids") if key in preset}, PRESET_SCHEMA, experiment)
+    if not preset.get("grids"):
+        return [{**preset["grid"], **given}]
+    found = [{**preset["grid"], **block} for block in preset["grids"]]
+    for key, wanted in given.items():
+        there = {str(value): value for block in found for value in block[key]}
+        for value in wanted if key != "seed" else ():
+            if str(value) not in there:
+                raise UserError(
+                    f"{where}: grid.{key} names {value!r}, which no block of experiment {experiment} has; "
+                    + nearest(str(value), there)
+                )
+    names = {key: {str(value) for value in wanted} for key, wanted in given.items() if key != "seed"}
+    cut = [
+        {key: [v for v in block[key] if key not in names or str(v) in names[key]] for key in block}
+        | ({"seed": given["seed"]} if "seed" in given else {})
+        for block in found
+    ]
+    cut = [block for block in cut if all(block.values())]
+    if not cut:
+        raise UserError(f"{where}: grid leaves nothing of the blocks of experiment {experiment}; name fewer lists")
+    return cut
+
+
 def recipes(composed: Mapping[str, Any]) -> list[dict[str, Any]]:
     """How anything is trained: the runs' recipe, and each model's that is pre-trained."""
     models = [*composed["teachers"].values(), *composed["students"].values()]
@@ -70,19 +108,24 @@ def read_params(path: Path) -> dict[str, Any]:
     Raises:
         UserError: not readable, not YAML, or not what the schema allows.
     """
-    import jsonschema
-
     try:
         params = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run from the project's root, or restore it: git checkout {path}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(params), key=lambda e: [str(p) for p in e.path])
-    if errors:
-        raise UserError(f"{path.name}: {_explain(errors[0])}")
+    check_schema(params, SCHEMA, path.name)
     return {"overrides": {}, **params}
+
+
+def check_schema(value: Any, schema: Path, name: str) -> None:
+    """Refuse what a JSON schema (in YAML) does not allow, by its first error."""
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(yaml.safe_load(schema.read_text(encoding="utf-8")))
+    errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.path])
+    if errors:
+        raise UserError(f"{name}: {_explain(errors[0])}")
 
 
 def _explain(error: Any) -> str:
@@ -148,6 +191,7 @@ def _with_groups(
             making = conf.get("pretrain") or {}
             members["dataset"].update([making["corpus"]] if making.get("corpus") else [])
             members["teacher"].update([making["init"]] if making.get("init") else [])
+            members["teacher"].update([conf["regions"]] if conf.get("regions") else [])
         if sum(map(len, members.values())) == before:
             composed["sources"] = composed.get("sources", {}) | {name: local.incoming(name) for name in dropped_in}
             return {"teachers": {}, **composed}
@@ -184,7 +228,7 @@ def _override(composed: dict[str, Any], dotted: str, value: Any, where: str) -> 
         if depth < len(parts) - 1:
             place = place[part]
     place[parts[-1]] = value
-    _let_it_win(composed["variants"], parts)
+    _let_it_win(composed, parts)
 
 
 def _left_out(dotted: str, composed: Mapping[str, Any]) -> bool:
@@ -194,13 +238,16 @@ def _left_out(dotted: str, composed: Mapping[str, Any]) -> bool:
     return group == "variants" and name in composed["variants"] and name not in composed["grid"]["variant"]
 
 
-def _let_it_win(variants: dict[str, Any], parts: list[str]) -> None:
-    """What a user sets is final: drop what the preset sets more narrowly (for a variant, or a task) under that key."""
+def _let_it_win(composed: Mapping[str, Any], parts: list[str]) -> None:
+    """What a user sets is final: drop what is set more narrowly (by variant, task, student, shot) under that key."""
     *where, key = parts
+    variants: dict[str, Any] = composed["variants"]
     if where == ["training"]:
         narrower = [v.get("training") for v in variants.values()] + [
             t.get("training") for t in _tasks(*variants.values())
         ]
+        narrower += [r for student in composed["students"].values() for r in (student.get("recipe") or {}).values()]
+        narrower += (composed["training"].get("by_shot") or {}).values()
     elif where[:1] == ["variants"]:
         tasks = _tasks(variants[where[1]])
         narrower = [task.get("training") for task in tasks] if where[2:] == ["training"] else list(tasks)
@@ -241,6 +288,8 @@ def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
     made = [composed["teachers"][name] for name in teachers] + [composed["students"][name] for name in grid["student"]]
     models = {conf["name"] for conf in made if conf.get("pretrain")}
     corpora = {conf["pretrain"]["corpus"] for conf in made if (conf.get("pretrain") or {}).get("corpus")}
+    sights = {composed["students"][name].get("regions") for name in grid["student"]} - {None}
+    teachers |= sights  # extracted as a teacher's features are
     read = [*grid["dataset"], *sorted(corpora)]
     return {
         "source": sorted({source for dataset in read for source in _sources(composed["datasets"][dataset])}),

@@ -156,8 +156,10 @@ def work(config: Mapping[str, Any]) -> int:
     with stop_request() as stop:
         try:
             instances = training_rows(dataset, teacher.get("splits"))
-            model = importlib.import_module(f"vlkd_steps.teachers.{teacher['kind']}").load(teacher)
-            extraction.extract(
+            kind = importlib.import_module(f"vlkd_steps.teachers.{teacher['kind']}")
+            extract = getattr(kind, "extract", extraction.extract)  # regions have a store of their own
+            model = kind.load(teacher)
+            extract(
                 model,
                 instances,
                 folder,

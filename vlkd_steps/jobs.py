@@ -5,6 +5,8 @@ when something that it reads has changed. Whatever cannot change a byte (launche
 loader workers) is left out on purpose.
 """
 
+import contextlib
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,12 @@ PACKAGE = Path(__file__).resolve().parent
 ARGUMENT_LIMIT = 100_000  # characters; Linux allows 128 KiB for the whole of a shell command
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 PICTURES = 2000
+WEIGHT_SUFFIXES = (".pt", ".bin", ".safetensors")
+CELL = ("dataset", "student", "variant", "shot")
 
 
 def download(c: Composition, source: str) -> dict[str, Any]:
-    return {"source": c["sources"][source]}
+    return {"source": _without(c["sources"][source], "about_gb")}
 
 
 def prepare(c: Composition, dataset: str) -> dict[str, Any]:
@@ -52,14 +56,15 @@ def split_eval(c: Composition, dataset: str, evaluation_set: str) -> dict[str, A
 
 def pretrain(c: Composition, model: str) -> dict[str, Any]:
     group = "teachers" if model in c["teachers"] else "students"
-    return {"model": c[group][model]}
+    return {"model": _without(c[group][model], "recipe")}
 
 
 def extract(c: Composition, teacher: str, dataset: str) -> dict[str, Any]:
     conf, chosen = c["datasets"][dataset], c["teachers"][teacher]
     roles = conf["roles"] if chosen.get("splits") == "used" else _part(conf["roles"], "train")
     return {
-        "teacher": _without(chosen, "pretrain", "workers"),
+        "teacher": _without(chosen, "pretrain", "workers", "by_dataset")
+        | ((chosen.get("by_dataset") or {}).get(dataset) or {}),
         "dataset": _part(conf, "name", "task") | {"roles": roles},
     }
 
@@ -73,11 +78,21 @@ def method(c: Composition, variant: str, task: str) -> dict[str, Any]:
     return {key: value for key, value in merged.items() if key != "training"}
 
 
-def training(c: Composition, variant: str, task: str) -> dict[str, Any]:
-    """The training recipe: the preset's, then the variant's, then what was tuned for `task`."""
+def training(
+    c: Composition, variant: str, task: str, student: str | None = None, shot: str | None = None
+) -> dict[str, Any]:
+    """The training recipe, what is said more narrowly winning.
+
+    The preset's ``training``, then the student's published ``recipe`` for `task`, then the preset's ``by_shot`` for
+    `shot`, then the variant's ``training``, then what was tuned for `task`.
+    """
     chosen = c["variants"][variant]
-    merged = {**c["training"], **(chosen.get("training") or {})}
-    merged.update(((chosen.get("by_task") or {}).get(task) or {}).get("training") or {})
+    recipe = (c["students"][student].get("recipe") or {}).get(task) if student else None
+    by_shot = {str(key): value for key, value in (c["training"].get("by_shot") or {}).items()}
+    tuned = ((chosen.get("by_task") or {}).get(task) or {}).get("training")
+    merged = _without(c["training"], "by_shot")
+    for narrower in (recipe, by_shot.get(str(shot)), chosen.get("training"), tuned):
+        merged.update(narrower or {})
     return merged
 
 
@@ -86,14 +101,15 @@ def distill(c: Composition, dataset: str, student: str, variant: str, shot: str)
     return {
         "experiment": c["experiment"],
         "dataset": _part(conf, "name", "task", "evaluation_sets"),
-        "student": _without(c["students"][student], "pretrain")
+        "student": _without(c["students"][student], "pretrain", "recipe", "by_task")
+        | ((c["students"][student].get("by_task") or {}).get(conf["task"]) or {})
         | {"pretrained": bool(c["students"][student].get("pretrain"))},
         "variant": variant,
         "method": method(c, variant, conf["task"]),
         "teacher": teacher(c, variant),
         "shot": str(shot),
         "seeds": list(c["grid"]["seed"]),
-        "training": training(c, variant, conf["task"]),
+        "training": training(c, variant, conf["task"], student, shot),
     }
 
 
@@ -132,9 +148,31 @@ def page_templates() -> str:
     return digest({path.name: sha256(path) for path in sorted((PACKAGE / "templates").iterdir())})
 
 
+def cells(c: Composition) -> list[tuple[str, str, str, str]]:
+    """Every (dataset, student, variant, shot) of the grid's blocks once, in the grid's order: the `distill` jobs."""
+    grid = c["grid"]
+    blocks = [{key: {str(v) for v in values} for key, values in block.items()} for block in c.get("blocks") or [grid]]
+    crossed = itertools.product(*(map(str, grid[key]) for key in CELL))
+    return [
+        (dataset, student, variant, shot)
+        for dataset, student, variant, shot in crossed
+        if any(
+            dataset in block["dataset"]
+            and student in block["student"]
+            and variant in block["variant"]
+            and shot in block["shot"]
+            for block in blocks
+        )
+    ]
+
+
+def train_splits(c: Composition) -> list[tuple[str, str]]:
+    """The (dataset, shot) that some run trains on, in the grid's order."""
+    return list(dict.fromkeys((dataset, shot) for dataset, _, _, shot in cells(c)))
+
+
 def runs(c: Composition) -> list[dict[str, Any]]:
     """Every training run of the grid, in the grid's order."""
-    grid = c["grid"]
     return [
         {
             "dataset": dataset,
@@ -142,14 +180,11 @@ def runs(c: Composition) -> list[dict[str, Any]]:
             "teacher": names.joined(c["variants"][variant].get("teacher")),
             "method": c["variants"][variant]["method"],
             "variant": variant,
-            "shot": str(shot),
+            "shot": shot,
             "seed": seed,
         }
-        for dataset in grid["dataset"]
-        for student in grid["student"]
-        for variant in grid["variant"]
-        for shot in grid["shot"]
-        for seed in grid["seed"]
+        for dataset, student, variant, shot in cells(c)
+        for seed in c["grid"]["seed"]
     ]
 
 
@@ -204,9 +239,59 @@ def listing(c: Composition, source: str) -> str:
     return digest([[str(path), path.stat().st_size] for path in pictures]) if len(pictures) > PICTURES else ""
 
 
+def missing(c: Composition) -> dict[str, dict[str, str]]:
+    """What the user has to put in place and is not (all) there, and what to do about it.
+
+    Returns:
+        By the rule that reads it first, what is missing: ``download`` by source, ``extract`` by teacher and data set,
+        ``distill`` by student.
+    """
+    found: dict[str, dict[str, str]] = {"download": {}, "extract": {}, "distill": {}}
+    for source in c["artifacts"]["source"]:
+        if c["sources"][source]["kind"] == "local":
+            try:
+                local.chosen(c["sources"][source])
+            except UserError as told:
+                found["download"][source] = str(told)
+    for teacher in c["artifacts"]["teacher"]:
+        for dataset in c["grid"]["dataset"]:
+            conf = extract(c, teacher, dataset)["teacher"]
+            if not layout.features_manifest(teacher, dataset).is_file() and (absent := _absent(conf)):
+                found["extract"][f"{teacher} {dataset}"] = (
+                    f"{', '.join(absent)}: not there; put the files of regions {teacher} in that place, or name theirs "
+                    f"in conf/teacher/{teacher}.yaml"
+                )
+    tasks = dict.fromkeys(c["datasets"][dataset]["task"] for dataset in c["grid"]["dataset"])
+    for student in c["grid"]["student"]:
+        conf = c["students"][student]
+        of_tasks = [{**conf, **((conf.get("by_task") or {}).get(task) or {})} for task in tasks]
+        named = dict.fromkeys(str(part["weights"]) for part in of_tasks if part.get("weights"))
+        if absent := [name for name in named if name.endswith(WEIGHT_SUFFIXES) and not Path(name).is_file()]:
+            found["distill"][student] = (
+                f"{', '.join(absent)}: not there; put the weights of student {student} in that place, or name theirs "
+                f"in conf/student/{student}.yaml"
+            )
+    return found
+
+
+def _absent(conf: Mapping[str, Any]) -> list[str]:
+    """The files of regions that a configuration names and that are not there."""
+    parts = [conf, *(conf.get("parts") or [])] if conf["kind"] == "regions_files" else []
+    return [path for part in parts for path in part.get("files") or [] if not Path(path).exists()]
+
+
+def missing_message(experiment: str, found: Mapping[str, Mapping[str, str]]) -> str:
+    """All that is missing in one message."""
+    told = "\n".join(f"  {text}" for of_rule in found.values() for _, text in sorted(of_rule.items()))
+    return f"experiment {experiment} reads data that you have to put in place, and that are not here:\n{told}"
+
+
 def _chosen(c: Composition, source: str) -> tuple[list[Path], list[Path]]:
     conf = c["sources"][source]
-    paths = local.chosen(conf) if conf["kind"] == "local" else []
+    paths = []
+    if conf["kind"] == "local":
+        with contextlib.suppress(UserError):  # `missing` tells all of them at once; a real run ends there
+            paths = local.chosen(conf)
     pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
     return [path for path in paths if path not in set(pictures)], pictures
 
@@ -241,6 +326,12 @@ def shipped_weights(conf: Mapping[str, Any]) -> str:
 def features_of(c: Composition, variant: str, dataset: str) -> list[str]:
     teachers = names.names(c["variants"][variant].get("teacher"))
     return [str(layout.features_manifest(teacher, dataset)) for teacher in teachers]
+
+
+def regions_of(c: Composition, student: str, dataset: str) -> list[str]:
+    """The regions of a data set that a student sees; nothing for one that sees pixels."""
+    extractor = c["students"][student].get("regions")
+    return [str(layout.features_manifest(extractor, dataset))] if extractor else []
 
 
 def _part(conf: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@ r"""Make domain-shifted sets of anyone's files, in the official formats, so that
 
     python -m vlkd_steps.shift vcr --rule singular --annotations val.jsonl --out val_rule_singular.jsonl
     python -m vlkd_steps.shift vcr --rule adv_top_1 --scores scores.jsonl --annotations val.jsonl --out val_adv.jsonl
+    python -m vlkd_steps.shift vcr --rule adv_top_1 --train train.jsonl --images vcr1images --annotations val.jsonl \
+        --out val_adv.jsonl
     python -m vlkd_steps.shift vqa --rule changing_priors --questions Q.json Q2.json --annotations A.json A2.json \
         --out folder
     python -m vlkd_steps.shift snli_ve --rule hypothesis_hard --train train.jsonl --annotations test.jsonl \
@@ -44,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     task.add_argument("--rule", required=True, choices=[*vcr_rules.RULES, *vcr_masking.KEEP])
     task.add_argument("--annotations", required=True, type=Path)
     task.add_argument("--scores", type=Path, help="a scorer's losses per token, for the rules that mask")
+    task.add_argument("--train", type=Path, help="instead of --scores: training annotations for a scorer of our own")
+    task.add_argument("--images", type=Path, help="with --train: the folder that img_fn is relative to")
+    task.add_argument("--metadata", type=Path, help="the folder that metadata_fn is relative to (default: --images)")
+    task.add_argument("--scores-out", type=Path, help="keep the losses of the scorer of our own here")
     task.add_argument("--out", required=True, type=Path)
     task = tasks.add_parser("vqa", help="VQA v2 questions and annotations (json)")
     task.add_argument("--rule", required=True, choices=["changing_priors"])
@@ -70,10 +76,10 @@ def shift_vcr(arguments: argparse.Namespace) -> None:
     rule: vcr_rules.Rule
     if arguments.rule in vcr_rules.RULES:
         rule = vcr_rules.RULES[arguments.rule]
-    elif arguments.scores is None:
-        raise UserError(f"rule {arguments.rule} masks by a scorer's losses; name their file: --scores FILE")
-    else:
+    elif arguments.scores is not None:
         rule = vcr_masking.Masking(arguments.rule, arguments.scores)
+    else:
+        rule = vcr_masking.Masking(arguments.rule, arguments.annotations, _own_scores(arguments))
     before, after = 0, 0
     changed: Counter[str] = Counter()
 
@@ -89,12 +95,36 @@ def shift_vcr(arguments: argparse.Namespace) -> None:
                 changed[kind] += sum(one != other for one, other in zip(old, new, strict=True))
             yield json.dumps(made)
 
-    _write_lines(arguments.out, shifted(), [arguments.annotations, arguments.scores])
+    _write_lines(arguments.out, shifted(), [arguments.annotations, arguments.scores, arguments.train])
     rewritten = ", ".join(
         f"{changed[kind]} of {after * vcr.CHOICES} {kind} choices" for kind in ("answer", "rationale")
     )
     step.log.info("[shift vcr %s] %d of %d annotations in %s", arguments.rule, after, before, arguments.out)
     step.log.info("[shift vcr %s] rewritten: %s", arguments.rule, rewritten)
+
+
+def _own_scores(arguments: argparse.Namespace) -> dict[str, vcr_masking.Losses]:
+    """The losses of a scorer of our own, trained here; written to ``--scores-out`` in the form of the authors' file.
+
+    Raises:
+        UserError: nothing to train it from.
+    """
+    if arguments.train is None or arguments.images is None:
+        raise UserError(
+            f"rule {arguments.rule} masks by a scorer's losses; name their file: --scores FILE. Or have a scorer of "
+            "our own learn them: --train FILE --images FOLDER"
+        )
+    files_of = {name: {"annotations": getattr(arguments, name).resolve()} for name in ("train", "annotations")}
+    more = {"images": arguments.images.resolve(), "metadata": (arguments.metadata or arguments.images).resolve()}
+    conf = {"name": "given", "files": {name: {**paths, **more} for name, paths in files_of.items()}}
+    losses = vcr.OwnScores(conf, Path("/")).of("annotations")
+    if arguments.scores_out:
+        lines = (
+            json.dumps(vcr_masking.line(record, losses[record["annot_id"]]))
+            for _, record in vcr.labelled(arguments.annotations)
+        )
+        _write_lines(arguments.scores_out, lines, [arguments.annotations, arguments.train])
+    return losses
 
 
 def shift_snli_ve(arguments: argparse.Namespace) -> None:

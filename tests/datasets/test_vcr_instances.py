@@ -99,7 +99,7 @@ def test_files_that_others_have_masked_are_read(folder):
     ("entry", "message"),
     [
         ({"rule": "singulr"}, "data set vcr: files.shifted.rule is 'singulr'; there are singular, plural, adv_top_1"),
-        ({"rule": "adv_top_1"}, "rule adv_top_1 needs a file of scores; name it by data set vcr: files.shifted.scores"),
+        ({"rule": "adv_top_1"}, "data set vcr: a rule that masks needs a split train, from which its scorer learns"),
         ({"rule": "plural"}, "val.jsonl: no annotation falls under rule plural"),
     ],
 )

@@ -278,3 +278,16 @@ def test_term_ends_the_real_process_with_143(project: Path, root: Path, job: dic
     assert process.returncode == 143
     assert "stopped by SIGTERM; the next start goes on from here" in said
     assert (folder(job) / "checkpoints" / "last.safetensors").is_file()
+
+
+def test_gradient_checkpointing_trains_to_the_same_bytes(project: Path, job: dict[str, Any]) -> None:
+    """With dropout, and with the ratio of gradient norms that every evaluation measures."""
+    assert run(job) == 0
+    plain = outputs(job)
+    job["training"]["gradient_checkpointing"] = True
+    assert run(job) == 0
+    saving = outputs(job)
+    assert saving["config.yaml"] != plain["config.yaml"]  # another content key: it was trained again
+    assert {k: v for k, v in saving.items() if k != "config.yaml"} == {
+        k: v for k, v in plain.items() if k != "config.yaml"
+    }

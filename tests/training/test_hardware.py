@@ -1,7 +1,14 @@
+import copy
+
 import pytest
 import torch
+from torch import Tensor, nn
+from transformers import ViltConfig, ViltModel
 
 from vlkd_steps.errors import UserError
+from vlkd_steps.students import tokenizer
+from vlkd_steps.students.inputs import Inputs
+from vlkd_steps.students.vilt import ViltStudent
 from vlkd_steps.training import hardware
 
 
@@ -72,3 +79,73 @@ def test_one_process_of_a_launcher_trains_without_a_group(monkeypatch: pytest.Mo
         monkeypatch.setenv(name, value)
     chosen = hardware.accelerator({"device": "cpu", "precision": "fp32"})
     assert (chosen.num_processes, chosen.use_distributed, torch.distributed.is_initialized()) == (1, False, False)
+
+
+def vilt() -> ViltStudent:
+    words = tokenizer.word_tokenizer(["what", "color"])
+    config = ViltConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, hidden_dropout_prob=0.2,
+        image_size=32, patch_size=16, max_position_embeddings=8, vocab_size=len(words),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return ViltStudent(ViltModel(config), words, "vqa", ["red", "green", "blue"]).train()
+
+
+def gradients(student: ViltStudent) -> tuple[float, dict[str, Tensor]]:
+    """A loss over every kind of output and its gradients, with dropout drawn from one seed."""
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randint(0, 6, (3, 5), generator=generator)
+    images = torch.randint(0, 256, (3, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    torch.manual_seed(2)
+    output = student(Inputs(tokens, torch.ones_like(tokens), torch.zeros_like(tokens), images=images))
+    loss = output.logits.square().sum() + output.visual.sin().sum() + output.text.cos().sum()
+    loss.backward()
+    return loss.item(), {name: p.grad for name, p in student.named_parameters() if p.grad is not None}
+
+
+def test_gradient_checkpointing_computes_layers_twice_and_changes_no_bit() -> None:
+    plain = vilt()
+    saving = copy.deepcopy(plain)
+    hardware.adapt(saving, {"gradient_checkpointing": True})
+    times = {"plain": 0, "saving": 0}
+    for name, student in (("plain", plain), ("saving", saving)):
+
+        def count(*_: object, name: str = name) -> None:
+            times[name] += 1
+
+        student.vilt.encoder.layer[0].attention.register_forward_pre_hook(count)
+    (loss, expected), (same_loss, found) = gradients(plain), gradients(saving)
+    assert loss == same_loss
+    assert len(expected) > 30
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert times == {"plain": 1, "saving": 2}
+
+
+def test_a_students_own_way_to_save_memory_is_taken() -> None:
+    class Own(nn.Module):
+        called = False
+
+        def checkpointing(self) -> None:
+            self.called = True
+
+    student = Own()
+    hardware.adapt(student, {})
+    assert not student.called
+    hardware.adapt(student, {"gradient_checkpointing": True})
+    assert student.called
+
+
+def test_a_student_that_cannot_save_memory_says_so() -> None:
+    with pytest.raises(UserError, match=r"gradient_checkpointing is true, but Linear neither has .* set it to false"):
+        hardware.adapt(nn.Linear(2, 2), {"gradient_checkpointing": True})
+    with pytest.raises(UserError, match="compile is 'yes'; write true or false"):
+        hardware.adapt(nn.Linear(2, 2), {"compile": "yes"})
+
+
+def test_a_compiled_student_keeps_its_parameters_names() -> None:
+    """Compiling itself, a minute, is measured in benchmarks/compile_student.py."""
+    student = vilt()
+    names = list(student.state_dict())
+    hardware.adapt(student, {"compile": True})
+    assert list(student.state_dict()) == names
+    assert student._compiled_call_impl is not None

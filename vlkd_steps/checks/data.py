@@ -50,7 +50,8 @@ def dataset(composed: Mapping[str, Any], name: str) -> Finding:
     if name in composed["artifacts"]["corpus"]:
         return ok(name, "prepared, as a corpus")
     grid = composed["grid"]
-    splits = [layout.train_split(name, shot, seed) for shot in grid["shot"] for seed in grid["seed"]]
+    shots = [shot for dataset, shot in jobs.train_splits(composed) if dataset == name]
+    splits = [layout.train_split(name, shot, seed) for shot in shots for seed in grid["seed"]]
     splits += [layout.eval_split(name, each) for each in composed["datasets"][name]["evaluation_sets"]]
     there = sum(path.is_file() for path in splits)
     return ok(

@@ -19,7 +19,7 @@ from vlkd_steps.datasets import image_files, instances, records
 from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import SOFT_LABEL, Instances
 from vlkd_steps.errors import UserError
-from vlkd_steps.splits import vcr_masking, vcr_rules
+from vlkd_steps.splits import vcr_masking, vcr_rules, vcr_scorer
 
 CHOICES = 4
 LABELS = ("answer_label", "rationale_label")
@@ -54,17 +54,19 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         dataset: the data set's conf: ``files`` {split: {annotations, images, metadata, rule, scores}}. ``metadata``
             is the folder that `metadata_fn` is relative to (default: `images`). With a ``rule`` the split is
             a shifted set made from the same annotations, and its ids begin with the split's name: ``singular``,
-            ``plural``, ``adv_top_1``, ``keep_top_1``, ``_3``, ``_5`` (these four from the file ``scores``), or
-            ``given``, a file that others have shifted.
+            ``plural``, ``adv_top_1``, ``keep_top_1``, ``_3``, ``_5`` (these four by the file ``scores`` or, without
+            one, by a scorer of our own that learns from the split ``train``), or ``given``, a file that others have
+            shifted.
         folder: the source's raw folder.
 
     Raises:
         UserError: a file that is not in the official format, with file, line and field.
     """
     tables = {}
+    scores = OwnScores(dataset, folder)
     for split in sorted(dataset["files"]):
         paths = dataset["files"][split]
-        rule = _rule(dataset, split, folder)
+        rule = _rule(dataset, split, folder, scores)
         images = image_files.of(dataset, paths, folder)
         metadata = folder / (paths.get("metadata") or paths.get("images") or ".")
         prefix = f"{split}/" if paths.get("rule") else ""
@@ -134,11 +136,70 @@ def _rows(annotation: Annotation, prefix: str) -> Iterator[tuple[Any, ...]]:
         yield row(kind, f"{question} {answers[given]}", rationales, record.get("rationale_label"), extra)
 
 
-def _rule(dataset: Mapping[str, Any], split: str, folder: Path) -> vcr_rules.Rule:
+class OwnScores:
+    """Losses of masked tokens by our own scorer (`vcr_scorer`), which is trained when they are first asked for."""
+
+    def __init__(self, dataset: Mapping[str, Any], folder: Path) -> None:
+        self.dataset, self.folder = dataset, folder
+        self.scorer: vcr_scorer.BagScorer | None = None
+        self.taught: set[str] = set()
+        self.made: dict[str, dict[str, vcr_masking.Losses]] = {}
+
+    def of(self, split: str) -> dict[str, vcr_masking.Losses]:
+        """By annotation, for the annotations that a split is made from.
+
+        Raises:
+            UserError: no split train, or one that shows the same images.
+        """
+        path = self.dataset["files"][split]["annotations"]
+        if path not in self.made:
+            scorer, found = self._trained(), {}
+            for item in self._items(split):
+                if item.record["img_id"] in self.taught:
+                    raise UserError(
+                        f"data set {self.dataset['name']}: image {item.record['img_id']} of {path} is among those that "
+                        "the scorer learns from, so its scores mean nothing; give a split train without it"
+                    )
+                found[item.record["annot_id"]] = scorer.losses(item)
+            self.made[path] = found
+        return self.made[path]
+
+    def _trained(self) -> vcr_scorer.BagScorer:
+        if self.scorer is None:
+            if "train" not in self.dataset["files"]:
+                raise UserError(
+                    f"data set {self.dataset['name']}: a rule that masks needs a split train, from which its scorer "
+                    "learns, or a file of scores (docs/shifts.md)"
+                )
+            read = list(self._read("train"))
+            self.taught = {annotation.record["img_id"] for annotation in read}
+            order = sorted(read, key=lambda annotation: vcr_scorer.place(annotation.record))
+            where = self.dataset["files"]["train"]["annotations"]
+            self.scorer = vcr_scorer.BagScorer.trained(map(seen, order[: vcr_scorer.MOST]), str(where))
+        return self.scorer
+
+    def _items(self, split: str) -> Iterator[vcr_scorer.Item]:
+        return map(seen, self._read(split))
+
+    def _read(self, split: str) -> Iterator[Annotation]:
+        paths = self.dataset["files"][split]
+        images = image_files.of(self.dataset, paths, self.folder)
+        metadata = self.folder / (paths.get("metadata") or paths.get("images") or ".")
+        return annotations(self.folder / paths["annotations"], images, metadata)
+
+
+def seen(annotation: Annotation) -> vcr_scorer.Item:
+    """An annotation as the scorer sees it."""
+    scene = annotation.scene
+    looks = vcr_scorer.looks(scene.boxes, annotation.image, (scene.width, scene.height))
+    return vcr_scorer.Item(annotation.record, looks)
+
+
+def _rule(dataset: Mapping[str, Any], split: str, folder: Path, own: OwnScores) -> vcr_rules.Rule:
     """The function that shifts a split's records.
 
     Raises:
-        UserError: an unknown rule, or a masking rule without scores.
+        UserError: an unknown rule, or a masking rule with neither scores nor anything to learn them from.
     """
     paths = dataset["files"][split]
     name, scores = paths.get("rule"), paths.get("scores")
@@ -150,9 +211,9 @@ def _rule(dataset: Mapping[str, Any], split: str, folder: Path) -> vcr_rules.Rul
     if name not in vcr_masking.KEEP:
         known = ", ".join([*vcr_rules.RULES, *vcr_masking.KEEP, "given"])
         raise UserError(f"{where}.rule is {name!r}; there are {known}")
-    if not scores:
-        raise UserError(f"{where}.rule {name} needs a file of scores; name it by {where}.scores (docs/shifts.md)")
-    return vcr_masking.Masking(name, folder / scores)
+    if scores:
+        return vcr_masking.Masking(name, folder / scores)
+    return vcr_masking.Masking(name, folder / paths["annotations"], own.of(split))
 
 
 def validate(path: Path, images: Path, metadata: Path | None = None) -> int:

@@ -4,11 +4,12 @@ A scorer, trained apart from every model that is compared, gives for each token 
 has when that token is masked. AdvTop-1 masks the token whose loss is highest, KeepTop-k all but the k highest. A
 reference to several objects counts as that many tokens.
 
-The scores are read from JSON lines in the form of the authors' ``shortcut_scores.jsonl``: `annot_id`, and for
-`answer` and `rationale` the lists ``*_tokens`` and ``*_losses``, one list per choice.
+The scorer is our own (`vcr_scorer`) or anyone's: scores are read from JSON lines in the form of the authors'
+``shortcut_scores.jsonl``: `annot_id`, and for `answer` and `rationale` the lists ``*_tokens`` and ``*_losses``, one
+list per choice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,15 @@ KEEP = {"adv_top_1": 0, "keep_top_1": 1, "keep_top_3": 3, "keep_top_5": 5}
 CHOICES = 4
 
 
+Losses = dict[str, list[list[float]]]
+"""For ``answer`` and ``rationale`` the losses of each choice's tokens when they are masked."""
+
+
 class Masking:
     """A rule made from a scores file: an official record to one with masked choices."""
 
-    def __init__(self, rule: str, scores: Path) -> None:
-        """Read the scores.
+    def __init__(self, rule: str, scores: Path, losses: Mapping[str, Losses] | None = None) -> None:
+        """Read the scores or, with `losses` by annotation, take those; then `scores` only names them in messages.
 
         Raises:
             UserError: an unknown rule, or a file that is not as described above, with file, line and field.
@@ -41,11 +46,7 @@ class Masking:
             raise UserError(f"VCR has no masking rule {rule!r}; there are {', '.join(KEEP)}")
         self.keep = KEEP[rule]
         self.path = scores
-        self.losses: dict[str, dict[str, list[list[float]]]] = {}
-        for number, record in records.lines(scores):
-            where = f"line {number}"
-            annot_id = records.field(record, "annot_id", str, scores, where)
-            self.losses[annot_id] = {kind: _losses(record, kind, scores, where) for kind in ("answer", "rationale")}
+        self.losses: Mapping[str, Losses] = read(scores) if losses is None else losses
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
         """The record with its choices masked.
@@ -80,6 +81,38 @@ class Masking:
             return [number == highest for number in range(len(losses))]
         kept = set(np.argsort(losses, kind="stable")[-self.keep :].tolist())
         return [number not in kept for number in range(len(losses))]
+
+
+def read(path: Path) -> dict[str, Losses]:
+    """The losses of a scores file by annotation.
+
+    Raises:
+        UserError: a file that is not as described above, with file, line and field.
+    """
+    found: dict[str, Losses] = {}
+    for number, record in records.lines(path):
+        where = f"line {number}"
+        annot_id = records.field(record, "annot_id", str, path, where)
+        found[annot_id] = {kind: _losses(record, kind, path, where) for kind in ("answer", "rationale")}
+    return found
+
+
+def line(record: Mapping[str, Any], losses: Losses) -> dict[str, Any]:
+    """One line of a scores file, in the form of the authors'."""
+    told: dict[str, Any] = {"annot_id": record["annot_id"]}
+    for kind in ("answer", "rationale"):
+        tokens = [list(flat(choice)) for choice in record[f"{kind}_choices"]]
+        told |= {f"{kind}_tokens": tokens, f"{kind}_losses": losses[kind]}
+    return told
+
+
+def flat(choice: Sequence[str | list[int]]) -> Iterator[str | int]:
+    """Words and objects one by one."""
+    for token in choice:
+        if isinstance(token, str):
+            yield token
+        else:
+            yield from token
 
 
 def masked(choice: Sequence[str | list[int]], masks: Sequence[bool]) -> list[str | list[int]]:

@@ -94,25 +94,43 @@ def extract(
     plan = Plan.of(instances, shard_size, getattr(teacher, "kinds", ("image", "text")))
     stop, name = StopRequest() if stop is None else stop, shared_round or round_name()
     writer = Writer(folder, parts, dtype)
-    pool = ThreadPoolExecutor(settings.get("workers", 2))
-    try:
-        with at_work(writer, plan, name) as (claims, marks):
-            worker = Worker(Embedding(teacher, pool, batch_size, stop), writer, plan, claims, marks, label)
-            while True:
-                worker.work()
-                with claims.finishing():
-                    if marks.finished():
-                        return writer.finished()
-                    shards = worker.all_shards()
-                    if shards is not None:
-                        last = Writer(folder, parts, dtype)
-                        last.keep(shards)
-                        store = last.finish(plan.index(), teacher.dim, **facts)
-                        on_finish(store)
-                        marks.finish()
-                        return store
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+    def finish(shards: Sequence[Shard]) -> None:
+        last = Writer(folder, parts, dtype)
+        last.keep(shards)
+        on_finish(last.finish(plan.index(), teacher.dim, **facts))
+
+    with ThreadPoolExecutor(settings.get("workers", 2)) as pool:
+        try:
+            make(Embedding(teacher, pool, batch_size, stop), writer, plan, name, label, finish)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return writer.finished()
+
+
+def make(
+    maker: "Maker", writer: Writer, plan: "Plan", name: str, label: str, finish: Callable[[Sequence[Shard]], None]
+) -> None:
+    """Make all chunks of a plan, together with whoever else is at work in round `name`.
+
+    Args:
+        finish: writes the manifest over the shards; called by one worker of the round.
+
+    Raises:
+        Interrupted: the maker was told to stop; what was finished is kept.
+    """
+    with at_work(writer, plan, name) as (claims, marks):
+        worker = Worker(maker, writer, plan, claims, marks, label)
+        while True:
+            worker.work()
+            with claims.finishing():
+                if marks.finished():
+                    return
+                shards = worker.all_shards()
+                if shards is not None:
+                    finish(shards)
+                    marks.finish()
+                    return
 
 
 @contextmanager
@@ -183,11 +201,25 @@ class Plan:
         return pl.DataFrame(rows, schema={"kind": pl.String, "name": pl.String, "row": pl.Int64}, orient="row")
 
 
+class Maker(Protocol):
+    """Makes the rows of whole chunks."""
+
+    @property
+    def stop(self) -> StopRequest:
+        """Looked at between two batches."""
+
+    def inputs(self, chunk: Chunk) -> str:
+        """A hash of all that the chunk's rows are made from."""
+
+    def rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
+        """Rows of each of the chunk's kinds."""
+
+
 @dataclass
 class Worker:
     """One of the processes that make a store together."""
 
-    embedding: "Embedding"
+    maker: Maker
     writer: Writer
     plan: Plan
     claims: Claims
@@ -203,7 +235,7 @@ class Worker:
         """Make one free chunk after the other until all are made, by whomever."""
         waits = False
         while True:
-            self.embedding.stop.raise_if_set()
+            self.maker.stop.raise_if_set()
             done = self.marks.inputs()
             self.progress.say(done)
             left = [number for number, inputs in enumerate(done) if inputs is None]
@@ -231,9 +263,9 @@ class Worker:
         with self.claims.chunk(number) as ours:
             if ours and not self.marks.done(number):
                 chunk = self.plan.chunks[number]
-                inputs = self.embedding.inputs(chunk)
+                inputs = self.maker.inputs(chunk)
                 if not all(self.writer.found(kind, inputs) for kind in chunk.kinds):
-                    rows = self.embedding.rows(chunk)
+                    rows = self.maker.rows(chunk)
                     for kind in chunk.kinds:
                         self.writer.add(kind, inputs, rows[kind])
                 self.marks.mark(number, inputs)

@@ -16,7 +16,8 @@ and text template, the dtype, and the version of this code. The same key and inp
 Kinds of rows: ``image`` v, ``text`` u, ``word`` one vector per distinct word, ``state`` the last text layer's states
 averaged per word, text after text, and ``count`` how many of them each text has. A teacher of pictures alone has only
 ``image``, one of texts alone all but that. Where asked for, ``patch`` holds a picture's grid of patches [P, W], row by
-row. The index names the rows of ``image``, ``text`` and ``word``. This module needs numpy and polars only, never torch.
+row. The index names the rows of ``image``, ``text`` and ``word``. Regions (`region_store`) have ``region``,
+``location`` and, of each picture, ``count``. This module needs numpy and polars only, never torch.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -44,7 +45,10 @@ TEMPERATURE = 0.01
 
 _KEY_FOLDER = re.compile("[0-9a-f]{16}")
 
-KINDS = ("image", "patch", "text", "word", "state", "count")
+KINDS = ("image", "patch", "text", "word", "state", "count", "region", "location")
+
+EXACT = ("location",)
+"""Kinds that are kept as they are, whatever the store's dtype."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class FeatureStore:
         self.shards = [Shard(**shard) for shard in manifest["shards"]]
 
     @classmethod
-    def open(cls, folder: Path, key: str | None = None) -> "FeatureStore":
+    def open(cls, folder: Path, key: str | None = None) -> Self:
         """Open the store in `folder`.
 
         Args:
@@ -288,8 +292,12 @@ class Writer:
         self.shards.extend(shards)
 
     def add(self, kind: str, inputs: str, rows: np.ndarray) -> None:
-        """Write a shard, rows [N, width] (floats become the store's dtype), and then the mark that says it is whole."""
-        stored = rows.astype(self.dtype) if np.issubdtype(rows.dtype, np.floating) else rows
+        """Write a shard, rows [N, width], and then the mark that says it is whole.
+
+        Floats become the store's dtype, but for EXACT kinds.
+        """
+        lossy = np.issubdtype(rows.dtype, np.floating) and kind not in EXACT
+        stored = rows.astype(self.dtype) if lossy else rows
         path = self._path(kind, inputs)
         with files.atomic(path) as temporary, temporary.open("wb") as stream:
             np.save(stream, np.ascontiguousarray(stored), allow_pickle=False)

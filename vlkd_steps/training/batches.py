@@ -20,6 +20,7 @@ from vlkd_steps.errors import UserError
 from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.students.tokenizer import encode, words_of_tokens
 from vlkd_steps.training.seeds import derive
+from vlkd_steps.training.sight_regions import RegionSight
 
 SMALL = 128  # pixels; handing a smaller image to another thread costs more than decoding it
 IN_MEMORY = 1 << 30  # bytes of decoded images that one set may hold; larger sets are decoded batch by batch
@@ -194,7 +195,13 @@ class Encoded:
     """`Items` ready for a student: token ids and, if they fit in memory, decoded images."""
 
     def __init__(
-        self, items: Items, tokenizer: Any, max_tokens: int, image_size: int, in_memory: int = IN_MEMORY
+        self,
+        items: Items,
+        tokenizer: Any,
+        max_tokens: int,
+        image_size: int,
+        in_memory: int = IN_MEMORY,
+        sight: RegionSight | None = None,
     ) -> None:
         self.items = items
         self.tokens, self.types, self.lengths = encode(tokenizer, items.passages, max_tokens)
@@ -202,9 +209,10 @@ class Encoded:
         self.image_size = image_size
         self.extra: dict[str, Lookup | Tensor] = {}
         self.device = torch.device("cpu")
+        self.sight = sight
         fits = len(items.image_paths) * 3 * image_size**2 <= in_memory
-        self.images = decode_all(items.image_paths, image_size) if fits else None
-        if not fits:  # read again every epoch
+        self.images = decode_all(items.image_paths, image_size) if fits and sight is None else None
+        if not fits and sight is None:  # read again every epoch
             near = scratch.local_copy(items.image_paths)
             self.items = replace(items, image_paths=[near[path] for path in items.image_paths])
 
@@ -224,23 +232,28 @@ class Encoded:
         self.items = replace(self.items, **{name: getattr(self.items, name).to(device) for name in tensors})
         self.tokens, self.types, self.lengths = (t.to(device) for t in (self.tokens, self.types, self.lengths))
         self.images = None if self.images is None else self.images.to(device)
+        self.sight = None if self.sight is None else self.sight.to(device)
         self.extra = {name: value.to(device) for name, value in self.extra.items()}
         return self
 
     def batch(self, index: Tensor) -> Batch:
         """The items at `index`, int64 [B]."""
         index = index.to(self.device)
-        images, shown = self.items.image_rows[index], self.items.passage_rows[index]
-        choices = shown.shape[1]
-        tokens, mask, types = self.text(shown.flatten())
+        images, passages_shown = self.items.image_rows[index], self.items.passage_rows[index]
+        choices = passages_shown.shape[1]
+        tokens, mask, types = self.text(passages_shown.flatten())
         return Batch(
-            inputs=Inputs(tokens, mask, types, images=self.pixels(images.repeat_interleave(choices))),
+            inputs=Inputs(tokens, mask, types, **self.view(images.repeat_interleave(choices))),
             labels=self.items.soft_labels(index),
             image_rows=images,
             text_rows=self.items.text_rows[index],
             gold=None if choices == 1 else self.gold(index),
             extra={name: value[index] for name, value in self.extra.items()},
         )
+
+    def view(self, rows: Tensor) -> dict[str, Any]:
+        """The distinct images at `rows` as the student sees them: ``images`` or ``regions`` of its `Inputs`."""
+        return {"images": self.pixels(rows)} if self.sight is None else self.sight.batch(rows)
 
     def gold(self, index: Tensor) -> Tensor:
         """Which of a batch's rows show the right choices of the items at `index`, int64 [B]."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from torch import nn
 
 from vlkd_steps.errors import UserError
 
@@ -97,3 +98,37 @@ def resolve_precision(name: str, device: str) -> str:
     if device == "cpu":
         return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
     return "fp32"
+
+
+def adapt(student: nn.Module, training: Mapping[str, Any]) -> None:
+    """Make a student save memory or time as the configuration asks; its parameters keep their names.
+
+    ``gradient_checkpointing``: keep only each layer's input and compute the layer again on the way back, a third more
+    computing for far less memory, with the same gradients. A student says how by a method `checkpointing`, or holds
+    models of transformers, which know it. ``compile``: torch.compile, which takes a minute before it is faster and
+    changes the last bits.
+
+    Raises:
+        UserError: a value that is not true or false, or a student that cannot do it.
+    """
+    for key in ("gradient_checkpointing", "compile"):
+        if not isinstance(training.get(key, False), bool):
+            raise UserError(f"training.{key} is {training[key]!r}; write true or false")
+    if training.get("gradient_checkpointing"):
+        _checkpoint_layers(student)
+    if training.get("compile"):
+        student.compile()
+
+
+def _checkpoint_layers(student: Any) -> None:
+    if hasattr(student, "checkpointing"):
+        student.checkpointing()
+        return
+    models = [child for child in student.children() if getattr(child, "supports_gradient_checkpointing", False)]
+    if not models:
+        raise UserError(
+            f"training.gradient_checkpointing is true, but {type(student).__name__} neither has a method "
+            "`checkpointing` nor holds a model of transformers that can; set it to false"
+        )
+    for model in models:
+        model.activation_checkpointing_enable({"use_reentrant": False})

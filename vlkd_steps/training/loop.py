@@ -38,14 +38,15 @@ from vlkd_steps.training.seeds import derive
 
 WINDOW = 25  # steps whose mean makes one point of a curve
 QUIET = 5.0  # seconds between two lines of progress
-HARDWARE = ("threads", "precision", "device", "processes")  # read by hardware.py
+HARDWARE = ("threads", "precision", "device", "processes", "gradient_checkpointing", "compile")  # read by hardware.py
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a run is optimised. `warmup` is a share of `steps`; a step is one update, of `accumulation` batches.
 
-    `batch_size` counts the rows of all processes together.
+    `batch_size` counts the rows of all processes together. `tokens_per_batch` above 0 takes its place: batches are as
+    large as so many tokens allow (`token_budget`), of all processes together as well.
     """
 
     steps: int
@@ -58,6 +59,7 @@ class Recipe:
     evaluate_every: int = 0
     checkpoint_every: int = 250
     head_multiplier: float = 1.0
+    tokens_per_batch: int = 0
     betas: tuple[float, float] = (0.9, 0.98)  # UNITER's (PAPERS 3, stated)
 
     @classmethod
@@ -79,6 +81,8 @@ class Recipe:
                 isinstance(value, int) and value > 0
             ):
                 raise UserError(f"training.{key} is {value!r}; write a whole number above 0")
+            if key == "tokens_per_batch" and not (isinstance(value, int) and value >= 0):
+                raise UserError(f"training.{key} is {value!r}; write a whole number of tokens, or 0 for batch_size")
             if key in ("learning_rate", "clip", "head_multiplier") and not (
                 isinstance(value, int | float) and value > 0
             ):

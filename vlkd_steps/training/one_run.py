@@ -21,10 +21,11 @@ from vlkd_steps.step import log
 from vlkd_steps.teachers.pair import open_stores
 from vlkd_steps.tracking import provenance
 from vlkd_steps.tracking.journal import Journal, next_attempt
-from vlkd_steps.training import hardware, loop, predict, processes
+from vlkd_steps.training import hardware, loop, predict, processes, token_budget
 from vlkd_steps.training.batches import Encoded, order, read_items
 from vlkd_steps.training.interruption import Interrupted, StopRequest, stop_request
 from vlkd_steps.training.seeds import derive
+from vlkd_steps.training.sight_regions import RegionSight
 from vlkd_steps.training.workplace import Workplace
 
 
@@ -76,6 +77,9 @@ class DataSet:
 
     def _encode(self, split: Any, student: Any) -> Encoded:
         items = read_items(layout.instances(self.name), split, self.labels)
+        if getattr(student, "sees", "pixels") == "regions":
+            sight = RegionSight.of(student, self.name, items.image_ids)
+            return Encoded(items, student.tokenizer, student.max_tokens, 0, sight=sight)
         return Encoded(items, student.tokenizer, student.max_tokens, student.image_size)
 
 
@@ -90,11 +94,14 @@ def train(
     """Train one seed and keep its weights in the work folder; the objective's projections are dropped here."""
     config, seed = place.config, place.config["seed"]
     student = architecture(config).build(config["student"], config["dataset"]["task"], data.labels, seed)
+    hardware.adapt(student, config["training"])
     parameters = sum(p.numel() for p in student.parameters())
     training_set = data.training(config, student)
     model = distillation(config, student, training_set, recipe, seed)
     training_set.to(accelerator.device)
-    numbered = order(len(training_set), recipe.batch_size, seed)
+    by_tokens = token_budget.of(training_set, recipe.tokens_per_batch, seed) if recipe.tokens_per_batch else None
+    numbered = by_tokens or order(len(training_set), recipe.batch_size, seed)
+    epoch = by_tokens.batches if by_tokens else len(training_set) / recipe.batch_size
 
     def evaluate() -> dict[str, float]:
         return {"accuracy": predict.accuracy(model.student, data.evaluation("dev", student), accelerator)}
@@ -114,7 +121,7 @@ def train(
         accelerator,
         stop,
         evaluate=evaluate if "dev" in place.sets else None,
-        epoch_steps=len(training_set) / (recipe.batch_size * recipe.accumulation),
+        epoch_steps=epoch / recipe.accumulation,
     )
     if processes.is_main():
         architecture(config).save(student, place.model)

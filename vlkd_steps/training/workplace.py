@@ -83,6 +83,7 @@ class Workplace:
             "weights": initial_weights(weights) if weights else None,
             "words": word_list(words) if words.endswith(".txt") else None,
             "code": code,
+            **sight(student, dataset["name"]),
         }
         sets = {
             name: manifest(layout.eval_split(dataset["name"], name))["sha256"] for name in dataset["evaluation_sets"]
@@ -200,6 +201,18 @@ def features(teachers: Sequence[str], dataset: str) -> dict[str, Any]:
     stores = [_json(layout.features_manifest(name, dataset), "the teacher's features have") for name in teachers]
     shards = sorted(shard["sha256"] for store in stores for shard in store["shards"])
     return {"key": "+".join(store["key"] for store in stores), "files": files.digest(shards)}
+
+
+def sight(student: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """Of a student that sees regions: their content key and files, and a hash of the weights that its file holds."""
+    if not student.get("regions"):
+        return {}
+    store = _json(layout.features_manifest(student["regions"], dataset), "the student's regions have")
+    weights = Path(student.get("weights") or "")
+    return {
+        "regions": {"key": store["key"], "files": files.digest(sorted(shard["sha256"] for shard in store["shards"]))},
+        "given_weights": files.sha256(weights) if weights.is_file() else None,
+    }
 
 
 def word_list(name: str) -> str:

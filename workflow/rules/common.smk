@@ -1,3 +1,4 @@
+import atexit
 import fcntl
 import os
 import sys
@@ -19,6 +20,10 @@ except UserError as mistake:
     # A user's mistake is one message; Snakemake would print a traceback around it.
     print(f"error: {mistake}", file=sys.stderr)
     sys.exit(2)
+
+# The graph is built without them; a dry run ends with what is missing, a real one ends in `onstart` before any job.
+MISSING = jobs.missing(C)
+READS = {"download": ["source"], "extract": ["teacher", "dataset"], "distill": ["student"]}
 
 EXPERIMENT = C["experiment"]
 RESULTS = layout.results(EXPERIMENT)
@@ -74,15 +79,12 @@ def receipt(phase):
 
 def outputs_of(phase):
     """Every declared output of a phase for this experiment: the one place where targets are listed."""
-    grid = C["grid"]
     if phase == "download":
         return [layout.raw_manifest(source) for source in C["artifacts"]["source"]]
     if phase == "prepare":
         return [path(name) for name in [*DATASETS, *CORPORA] for path in (layout.instances, layout.labels)]
     if phase == "split":
-        train = [
-            layout.train_split(dataset, shot, seed) for dataset in DATASETS for shot in grid["shot"] for seed in SEEDS
-        ]
+        train = [layout.train_split(dataset, shot, seed) for dataset, shot in jobs.train_splits(C) for seed in SEEDS]
         held_out = [
             layout.eval_split(dataset, name)
             for dataset in DATASETS
@@ -135,7 +137,26 @@ def full_run():
     )
 
 
+def cannot_run():
+    """Would this call read what the user has to put in place and has not?"""
+    needed = workflow.dag.needrun_jobs(exclude_finished=False) if workflow.dag else []
+    return any(
+        " ".join(job.wildcards_dict.get(key, "") for key in READS[job.rule.name]) in MISSING[job.rule.name]
+        for job in needed
+        if job.rule.name in MISSING
+    )
+
+
+@atexit.register  # no hook of Snakemake's runs after a dry run
+def say_what_is_missing():
+    if workflow.dryrun and cannot_run():
+        print(f"note: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
+
+
 onstart:
+    if cannot_run() and not workflow.touch:
+        print(f"error: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
+        sys.exit(2)
     # Snakemake's own lock survives a kill -9 (ANCHORS 9); this one dies with its process.
     Path(".snakemake").mkdir(exist_ok=True)
     workflow.vlkd_lock = open(".snakemake/vlkd.lock", "w")

@@ -7,6 +7,7 @@ rule distill:
             layout.eval_split(wc.dataset, name) for name in C["datasets"][wc.dataset]["evaluation_sets"]
         ],
         features=lambda wc: jobs.features_of(C, wc.variant, wc.dataset),
+        regions=lambda wc: jobs.regions_of(C, wc.student, wc.dataset),
         weights=lambda wc: jobs.made_weights(C["students"][wc.student]),
     output:
         run_outputs("config.yaml", "model.safetensors", *(f"predictions/{name}.parquet" for name in COMMON_SETS)),

@@ -1,0 +1,59 @@
+"""What would run and what is missing, by the real Snakemake on the project's own presets."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def project(new_project):
+    return new_project("plan")
+
+
+def plan(project, *arguments: str) -> dict:
+    output = project.run("python", "-m", "vlkd_steps.plan", "--json", *arguments)
+    return json.loads(output[output.index("{") :])
+
+
+def test_what_is_done_is_not_counted(project) -> None:
+    before = plan(project, "--experiment", "scenes_smoke", "--tflops", "0.05")
+    assert before["runs"] == {"of_the_experiment": 12, "to_train": 12}
+    assert before["jobs"]["download"] == 1
+    assert before["jobs"]["distill"] == 6
+    trainings = [row for row in before["cost"] if row["step"] == "distill"]
+    assert {row["from"] for row in trainings} == {"derived: 0.05 TFLOP/s given"}
+    assert sum(row["count"] for row in trainings) == 12
+    assert trainings[0]["hours"] == pytest.approx(trainings[0]["operations"] / 0.05e12 / 3600)
+    project.snakemake("--config", "experiment=scenes_smoke", "--", "data/instances/scenes_smoke_ve.parquet")
+    after = plan(project, "--experiment", "scenes_smoke")
+    assert "download" not in after["jobs"]
+    assert after["jobs"]["prepare"] == 1
+    assert after["sources"] == []
+    measured = next(row for row in after["cost"] if row["step"] == "prepare")
+    assert measured["from"] == "measured here"
+    assert measured["hours"] > 0
+    assert {row["from"] for row in after["cost"] if row["step"] == "distill"} == {"not known"}
+    assert after["totals"]["not_known"] == 12 + 2
+
+
+def test_the_papers_grid_builds_its_graph_and_names_all_missing_data_at_once(project) -> None:
+    output = project.snakemake("-n", "--config", "experiment=paper_snli_ve")
+    told = output[output.index("note: experiment paper_snli_ve reads data that you have to put in place") :]
+    assert "source 'flickr30k': the folder data/incoming/flickr30k does not exist" in told
+    assert "source 'snli_ve': the folder data/incoming/snli_ve does not exist" in told
+    assert "data/incoming/butd/flickr30k/feat_th0.2_max100_min10: not there; put the files of regions butd" in told
+    assert "models/official/uniter-base.pt: not there; put the weights of student uniter_base in that place" in told
+    assert "Traceback" not in output
+    real = project.snakemake("--config", "experiment=paper_snli_ve", status=2)
+    assert told.removeprefix("note: ").strip() in real
+    assert "Traceback" not in real
+    assert not (project.folder / "data/raw").joinpath("snli_ve").exists()
+
+
+def test_a_plan_for_reading_says_where_each_number_is_from(project) -> None:
+    output = project.run("python", "-m", "vlkd_steps.plan", "--experiment", "paper_vcr", "--gpu", "a100")
+    assert "paper_vcr: 486 of 486 runs to train" in output
+    assert "vcr: MISSING. source 'vcr': the folder data/incoming/vcr does not exist" in output
+    assert "derived: a100, 0.3 of 312 TFLOP/s" in output
+    assert "80,418 pictures, 425,846 texts at most (published sizes)" in output
+    assert "GPU-hours" in output

@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+
+from vlkd_steps import files, layout
+from vlkd_steps.planning import past
+from vlkd_steps.tracking.journal import Journal
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(variant: str, seed: int, step_ms: float = 20.0, status: str = "FINISHED", attempts: int = 1) -> None:
+    """A run of 100 steps of 32 items that took 10 seconds, 5 of them on its core, where a step took 20 ms."""
+    path = layout.journal(layout.run("old", "toys", "vilt_toy", variant, 100, seed))
+    tags = {"student": "vilt_toy", "dataset": "toys", "variant": variant, "method": variant}
+    training = {"steps": 100, "batch_size": 32, "accumulation": 1}
+    with Journal(path) as journal:
+        for attempt in range(1, attempts + 1):
+            told = {"tags": tags, "params": {"training": training}, "allocation": {"cpus": 1, "gpus": 0}}
+            journal.append("start", run_key=f"{variant}{seed}", attempt=attempt, **told)
+        for step in (25, 50, 75, 100):
+            journal.append("metrics", step=step, metrics={"loss": 1.0, "step_ms": step_ms})
+        journal.append("end", status=status, seconds=10.0, cpu_seconds=5.0)
+
+
+def test_a_finished_run_is_read_in_cpu_time() -> None:
+    run("clip_td", 1)
+    run("clip_td", 2, status="FAILED")
+    run("clip_td", 3, attempts=2)
+    [found] = past.runs()
+    assert (found.step, found.rest, found.rows, found.gpus) == pytest.approx((0.01, 4.0, 32, 0))
+
+
+def test_the_runs_most_like_a_planned_one() -> None:
+    run("clip_td", 1)
+    run("finetune", 1)
+    seen = past.runs()
+    chosen, alike = past.like(seen, student="vilt_toy", dataset="toys", variant="clip_td", method="clip_td")
+    assert ([found.tags["variant"] for found in chosen], alike) == (["clip_td"], "student, dataset, variant")
+    chosen, alike = past.like(seen, student="vilt_toy", dataset="others", variant="no_weight", method="clip_td")
+    assert ([found.tags["variant"] for found in chosen], alike) == (["clip_td"], "student, method")
+    chosen, alike = past.like(seen, student="vilt_toy", dataset="others", variant="x", method="mad")
+    assert (len(chosen), alike) == (2, "student")
+    assert past.like(seen, student="uniter", dataset="toys", variant="clip_td", method="clip_td") == ([], "")
+
+
+def test_rows_a_second_of_a_teacher_and_seconds_of_a_rule() -> None:
+    folder = layout.features("clip_toy", "toys")
+    files.write_json(folder / "manifest.json", {"rows": {"image": 100, "text": 60, "word": 40, "state": 900}})
+    files.write_json(layout.provenance(folder), {"seconds": 40.0, "cpu_seconds": 20.0})
+    assert past.features("clip_toy") == 10.0
+    assert past.features("clip_other") is None
+    for name, begin, end in (("a", 10.0, 12.0), ("b", 10.0, 12.0), ("c", 20.0, 26.0)):  # a and b: outputs of one job
+        record = {"rule": "evaluate", "starttime": begin, "endtime": end}
+        files.write_json(Path(".snakemake/metadata") / name, record)
+    files.write_text(Path(".snakemake/metadata/d"), "not json")
+    assert past.rules() == {"evaluate": 4.0}

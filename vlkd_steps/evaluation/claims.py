@@ -1,0 +1,284 @@
+"""What the papers claim, put to an experiment's runs: each claim held, not held or not decided, with its interval."""
+
+import json
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation.contrasts import Contrast, Evidence, mean_gain, slope
+from vlkd_steps.evaluation.gains import folder
+from vlkd_steps.evaluation.significance import Gain, holm
+
+MARGIN = 2.0  # points that a method may lose at full data and still be called no loss
+SEEDS_FOR_NO_LOSS = 10
+ORDINARY = ("dev", "test")
+STUDENT_ALONE = ("naive_kd", "clip_td", "mad")  # methods that leave the student as it is
+
+TEXTS = {
+    1: "clip_td > finetune, low-shot",
+    2: "the gain of clip_td falls with n",
+    3: "clip_td > naive_kd, low-shot",
+    4: "clip_td > finetune, under shift",
+    5: "no loss at full data",
+    6: "nothing added at inference",
+    7: "mad > finetune, low-shot",
+    8: "mad > plug_in, low-shot",
+    9: "what each component adds",
+}
+
+# Largest gains over the student alone in CLIP-TD's abstract, per cent, relative almost surely (PAPERS 1.1, stated).
+PAPERS = {
+    ("low-shot", "vcr"): 51.9,
+    ("low-shot", "entailment"): 6.6,
+    ("low-shot", "vqa"): 9.0,
+    ("shift", "vcr"): 71.3,
+    ("full", "vcr"): 2.0,
+    ("full", "entailment"): 3.0,
+    ("full", "vqa"): 1.3,
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim on one data set.
+
+    Attributes:
+        number: as issue 4 counts them.
+        text: what is claimed.
+        where: data set, student and evaluation set.
+        shots: training questions that it is a mean (or a slope) over.
+        found: points with their interval; None where the claim is not about points, or nothing was run.
+        relative: the gain in per cent of what it is a gain over.
+        papers: the same from the papers' abstract, where it is stated.
+        verdict: ``held``, ``not held: ...`` or ``not decided: ...``.
+    """
+
+    number: int
+    text: str
+    experiment: str
+    where: str
+    shots: tuple[str, ...]
+    verdict: str
+    found: Gain | None = None
+    relative: float | None = None
+    papers: float | None = None
+    seeds: tuple[int, ...] = ()
+    p_holm: float | None = None
+    run_keys: tuple[str, ...] = field(default=())
+
+
+def evaluate(evidence: Evidence, datasets: Mapping[str, Mapping[str, Any]]) -> list[Claim]:
+    """Every claim that the experiment has runs for, with Holm's adjustment over all that have a p.
+
+    Args:
+        datasets: configurations by name, for task and roles.
+    """
+    found: list[Claim] = []
+    for dataset in evidence.values("dataset"):
+        for student in evidence.values("student", dataset=dataset):
+            found += _of_student(evidence, datasets[dataset], student)
+    return found
+
+
+def adjusted(claims: Sequence[Claim]) -> list[Claim]:
+    """The claims in order of their numbers, with Holm's adjustment over the whole table; none is left out silently."""
+    there = {claim.number for claim in claims}
+    absent = [Claim(n, text, "", "", (), "not decided: not run") for n, text in TEXTS.items() if n not in there]
+    ordered = sorted([*claims, *absent], key=lambda claim: claim.number)
+    values = holm([claim.found.p if claim.found else None for claim in ordered])
+    return [replace(claim, p_holm=value) for claim, value in zip(ordered, values, strict=True)]
+
+
+def _of_student(evidence: Evidence, conf: Mapping[str, Any], student: str) -> Iterator[Claim]:
+    """The claims on one data set and student."""
+    dataset = conf["name"]
+    here = _Place(evidence, dataset, student, conf["task"])
+    variants = evidence.values("variant", dataset=dataset, student=student)
+    sets = evidence.values("evaluation_set", dataset=dataset, student=student)
+    if is_shift(conf):
+        yield from here.better(4, "clip_td", "finetune", "test", f"under shift ({dataset})", "shift")
+    else:
+        yield from here.better(1, "clip_td", "finetune", "test", "low-shot", "low-shot")
+        yield from here.slopes(variants)
+        yield from here.better(3, "clip_td", "naive_kd", "test", "low-shot")
+        for name in sets:
+            if name not in ORDINARY:
+                yield from here.better(4, "clip_td", "finetune", name, f"under shift ({name})", "shift")
+        for variant in ("clip_td", "mad"):
+            yield from here.no_loss(variant)
+        yield from here.better(7, "mad", "finetune", "test", "low-shot")
+        yield from here.better(8, "mad", "plug_in", "test", "low-shot; plug_in keeps its teacher at inference")
+        changed = [v for v in variants if v not in ("clip_td", "clip_td_core") and not v.endswith("_fixed")]
+        for variant in changed:
+            if here.describes(variant) == here.describes("clip_td"):
+                yield from here.better(9, "clip_td", variant, "test", "what the component adds")
+    for variant in STUDENT_ALONE:
+        yield from here.nothing_added(variant)
+
+
+def is_shift(conf: Mapping[str, Any]) -> bool:
+    """A data set whose training and test set differ by design."""
+    return bool(conf.get("resplit")) or "rule" in (conf["files"].get("train") or {}) or "_cp" in conf["name"]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A data set and a student of an experiment."""
+
+    evidence: Evidence
+    dataset: str
+    student: str
+    task: str
+
+    def describes(self, variant: str) -> list[list[Any]]:
+        """Method and teacher of a variant."""
+        place = {"dataset": self.dataset, "student": self.student, "variant": variant}
+        return [self.evidence.values(column, **place) for column in ("method", "teacher")]
+
+    def shots(self, *variants: str) -> tuple[str, ...]:
+        """The shots, not full, that all these variants have."""
+        return tuple(shot for shot in self.all_shots(*variants) if shot != "full")
+
+    def all_shots(self, *variants: str) -> tuple[str, ...]:
+        of = [
+            self.evidence.values("shot", dataset=self.dataset, student=self.student, variant=variant)
+            for variant in variants
+        ]
+        return tuple(shot for shot in of[0] if all(shot in each for each in of))
+
+    def better(
+        self, number: int, variant: str, reference: str, evaluation_set: str, how: str, papers: str = ""
+    ) -> Iterator[Claim]:
+        """`variant` has more than `reference`, the mean over the low shots."""
+        shots = self.shots(variant, reference)
+        if not shots:
+            return
+        terms = mean_gain(variant, reference, shots)
+        found = self.evidence.contrast(self.dataset, self.student, evaluation_set, terms)
+        text = f"{variant} > {reference}, {how}"
+        yield self._claim(number, text, evaluation_set, shots, found, _above(found), papers, relative=True)
+
+    def slopes(self, variants: Sequence[str]) -> Iterator[Claim]:
+        """The gain of clip_td falls with log n: with the preset's steps, and with fixed ones where there are any."""
+        shots = [shot for shot in self.shots("clip_td", "finetune") if shot.isdigit()]
+        if len(shots) < 3:
+            return
+        for fixed in (False, True):
+            pair = []
+            for name in ("clip_td", "finetune"):
+                other = self.all_shots(f"{name}_fixed") if fixed and f"{name}_fixed" in variants else ()
+                pair.append({shot: f"{name}_fixed" if shot in other else name for shot in shots})
+            if fixed and not any(name.endswith("_fixed") for name in pair[0].values()):
+                return
+            found = self.evidence.contrast(self.dataset, self.student, "test", slope(pair[0], pair[1]))
+            steps = "the same steps at every n" if fixed else "steps as the preset has them"
+            text = f"the gain of clip_td falls with n ({steps}); points for ten times the data"
+            yield self._claim(2, text, "test", tuple(shots), found, _below(found))
+
+    def no_loss(self, variant: str) -> Iterator[Claim]:
+        """At full data `variant` loses less than the margin; it takes ten seeds to say so."""
+        if "full" not in self.all_shots(variant, "finetune"):
+            return
+        found = self.evidence.contrast(self.dataset, self.student, "test", mean_gain(variant, "finetune", ["full"]))
+        text = f"{variant} loses nothing at full data (margin {MARGIN:g} points)"
+        paper = "full" if variant == "clip_td" else ""
+        yield self._claim(5, text, "test", ("full",), found, _no_loss(found), paper, relative=True)
+
+    def nothing_added(self, variant: str) -> Iterator[Claim]:
+        """The trained students of `variant` have the tensors of finetune's, name by name and shape by shape."""
+        compared, different = 0, ""
+        for shot in self.all_shots(variant, "finetune"):
+            place = {"dataset": self.dataset, "student": self.student, "shot": shot}
+            for seed in self.evidence.values("seed", **place, variant=variant):
+                paths = [self._weights(name, shot, seed) for name in (variant, "finetune")]
+                if all(path.is_file() for path in paths):
+                    compared += 1
+                    own, plain = map(tensors, paths)
+                    different = different or ("" if own == plain else str(paths[0]))
+        if compared:
+            verdict = f"not held: {different} has other tensors" if different else "held"
+            text = f"{variant} adds nothing at inference: equal names and shapes of tensors in {compared} pairs of runs"
+            yield self._claim(6, text, "", (), None, verdict)
+
+    def _weights(self, variant: str, shot: str, seed: int) -> Path:
+        run = {"dataset": self.dataset, "student": self.student, "variant": variant, "shot": shot, "seed": seed}
+        return folder(self.evidence.experiment, run) / "model.safetensors"
+
+    def _claim(
+        self,
+        number: int,
+        text: str,
+        evaluation_set: str,
+        shots: tuple[str, ...],
+        found: Contrast | None,
+        verdict: str,
+        papers: str = "",
+        relative: bool = False,
+    ) -> Claim:
+        where = " ".join(filter(None, (self.dataset, self.student, evaluation_set)))
+        claim = Claim(number, text, self.evidence.experiment, where, shots, verdict)
+        if found is None:
+            return claim
+        share = 100 * found.found.gain / found.base if relative and found.base else None
+        paper = PAPERS.get((papers, self.task))
+        keys, seeds = tuple(found.run_keys), tuple(found.seeds)
+        return replace(claim, found=found.found, relative=share, papers=paper, seeds=seeds, run_keys=keys)
+
+
+def tensors(path: Path) -> dict[str, list[int]]:
+    """Names and shapes of a safetensors file, from its header.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        with path.open("rb") as stream:
+            (size,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(size))
+    except (struct.error, ValueError) as error:
+        raise UserError(f"{path} is no safetensors file ({error}); train the run again") from error
+    return {name: tensor["shape"] for name, tensor in sorted(header.items()) if name != "__metadata__"}
+
+
+def _above(contrast: Contrast | None) -> str:
+    if (undecided := _without_interval(contrast)) or contrast is None:
+        return undecided
+    low, high = contrast.found.low, contrast.found.high
+    assert low is not None
+    assert high is not None
+    if low > 0:
+        return "held"
+    return "not held: the interval lies below 0" if high < 0 else "not decided: the interval holds 0"
+
+
+def _below(contrast: Contrast | None) -> str:
+    if (undecided := _without_interval(contrast)) or contrast is None:
+        return undecided
+    low, high = contrast.found.low, contrast.found.high
+    assert low is not None
+    assert high is not None
+    if high < 0:
+        return "held"
+    return "not held: the interval lies above 0" if low > 0 else "not decided: the interval holds 0"
+
+
+def _no_loss(contrast: Contrast | None) -> str:
+    if (undecided := _without_interval(contrast)) or contrast is None:
+        return undecided
+    low, high = contrast.found.low, contrast.found.high
+    assert low is not None
+    assert high is not None
+    if high < -MARGIN:
+        return f"not held: the whole interval lies below -{MARGIN:g}"
+    if len(contrast.seeds) < SEEDS_FOR_NO_LOSS:
+        return f"not decided: {len(contrast.seeds)} seeds of the {SEEDS_FOR_NO_LOSS} that it takes"
+    return "held" if low > -MARGIN else f"not decided: the interval reaches below -{MARGIN:g}"
+
+
+def _without_interval(contrast: Contrast | None) -> str:
+    if contrast is None:
+        return "not decided: the runs have no seed in common"
+    return "not decided: no interval (it takes two seeds)" if contrast.found.low is None else ""

@@ -1,0 +1,114 @@
+"""Any linear combination of runs with one interval: means over shots, slopes over shots, a method against any other.
+
+With D[s, g] replaced by sum_k c_k A_k[s, g], where A_k are the accuracies of the runs of one variant and shot, the
+two-way interval of PAPERS 1.3 (`significance.two_way`) holds for the combination as it does for a difference: what all
+its parts share with a seed or an image is in its variance, once.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vlkd_steps.evaluation.gains import Scores
+from vlkd_steps.evaluation.significance import Gain, by_image, two_way
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Term:
+    """A coefficient and the runs that it stands before."""
+
+    coefficient: float
+    variant: str
+    shot: str
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A combination of accuracies, in percentage points.
+
+    Attributes:
+        found: its value, interval and p.
+        seeds: those that all its runs have.
+        base: mean accuracy of the runs with negative coefficients, what a relative gain refers to.
+        run_keys: of all its runs, sorted.
+    """
+
+    found: Gain
+    seeds: list[int]
+    n: int
+    images: int
+    base: float
+    run_keys: list[str]
+
+
+class Evidence:
+    """The scored runs of one experiment.
+
+    Args:
+        experiment: its name.
+        summary: rows of `summary.csv`: dataset, student, variant, shot, seed, evaluation_set, run_key.
+    """
+
+    def __init__(self, experiment: str, summary: Sequence[Row]) -> None:
+        self.experiment = experiment
+        self.rows = [{**row, "shot": str(row["shot"]), "seed": int(row["seed"])} for row in summary]
+        self._scores: dict[tuple[str, str], Scores] = {}
+
+    def values(self, column: str, **wanted: str) -> list[Any]:
+        """The distinct values of a column where the others are as wanted, in order of appearance."""
+        mine = (row for row in self.rows if all(row[key] == value for key, value in wanted.items()))
+        return list(dict.fromkeys(row[column] for row in mine))
+
+    def contrast(self, dataset: str, student: str, evaluation_set: str, terms: Sequence[Term]) -> Contrast | None:
+        """The combination over the seeds that all its runs have; None where they have none in common.
+
+        Raises:
+            UserError: a run was not evaluated, or on other items than the others.
+        """
+        place = {"dataset": dataset, "student": student, "evaluation_set": evaluation_set}
+        runs = [
+            {row["seed"]: row for row in self.rows if _is(row, place | {"variant": term.variant, "shot": term.shot})}
+            for term in terms
+        ]
+        seeds = sorted(set.intersection(*map(set, runs))) if runs else []
+        if not seeds:
+            return None
+        scores = self._scores.setdefault((dataset, evaluation_set), Scores(self.experiment, evaluation_set))
+        read = [np.stack([scores(of_term[seed]) for seed in seeds]) for of_term in runs]  # each [S, N]
+        total = sum(term.coefficient * values for term, values in zip(terms, read, strict=True))
+        differences, items = by_image(np.asarray(total), scores.images())
+        base = [float(v.mean()) for term, v in zip(terms, read, strict=True) if term.coefficient < 0]
+        keys = sorted({str(of_term[seed]["run_key"]) for of_term in runs for seed in seeds})
+        n = len(scores.images())
+        return Contrast(two_way(differences, items), seeds, n, len(items), float(np.mean(base)), keys)
+
+
+def mean_gain(variant: str, reference: str, shots: Sequence[str]) -> list[Term]:
+    """`variant` minus `reference`, the mean over shots."""
+    share = 1 / len(shots)
+    return [Term(share, variant, shot) for shot in shots] + [Term(-share, reference, shot) for shot in shots]
+
+
+def slope(variants: Mapping[str, str], references: Mapping[str, str]) -> list[Term]:
+    """How the gain changes when the training questions are ten times as many: least squares over log10 n.
+
+    Args:
+        variants, references: which variant stands for the method and for its reference at each shot (a number).
+    """
+    places = [math.log10(float(shot)) for shot in variants]
+    middle = sum(places) / len(places)
+    spread = sum((place - middle) ** 2 for place in places)
+    terms = []
+    for shot, place in zip(variants, places, strict=True):
+        weight = (place - middle) / spread
+        terms += [Term(weight, variants[shot], shot), Term(-weight, references[shot], shot)]
+    return terms
+
+
+def _is(row: Row, wanted: Mapping[str, str]) -> bool:
+    return all(row[key] == value for key, value in wanted.items())

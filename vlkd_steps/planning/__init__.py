@@ -1,0 +1,1 @@
+"""What an experiment would take, before it runs: for `python -m vlkd_steps.plan`."""

@@ -1,0 +1,177 @@
+"""What the jobs of a graph cost in hours, each number with where it comes from.
+
+``measured here``: from runs of this project that are like the planned ones. ``derived``: operations counted from the
+models' configurations, divided by a given throughput. ``not known``: neither; the operations are told all the same.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vlkd_steps import jobs
+from vlkd_steps.errors import UserError
+from vlkd_steps.planning import past, shapes, volumes
+from vlkd_steps.planning.graph import Job
+from vlkd_steps.training.workplace import Workplace
+
+HEAVY = ("pretrain", "extract", "distill")
+TOKENS = {"vqa": (1, 10), "entailment": (1, 14), "vcr": (4, 45), "captioning": (1, 14)}
+"""Rows of an item through a student, and text tokens of a row: choice, about the means of the official data."""
+BACKWARD = 3.0  # a step is a forward pass and a backward pass of twice its operations
+RECOMPUTED = 4.0  # with gradient checkpointing
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What a device sustains, operations a second, and how that is known."""
+
+    operations: float
+    gpu: bool
+    source: str
+
+
+@dataclass
+class Row:
+    """The cost of jobs of one kind.
+
+    Attributes:
+        count: training runs, or jobs.
+        hours: GPU-hours where `gpu`, else hours of one core; None: not known.
+        operations: multiplications and additions, None where a model's shape is not known.
+        of: how many of `count` are known, by source.
+    """
+
+    step: str
+    what: str
+    count: int = 0
+    hours: float | None = 0.0
+    gpu: bool = False
+    operations: float | None = 0.0
+    of: dict[str, int] = field(default_factory=dict)
+
+    def add(self, count: int, seconds: float | None, gpu: bool, operations: float | None, source: str) -> None:
+        """Add jobs that take so many seconds and operations together."""
+        self.count += count
+        self.hours = None if self.hours is None or seconds is None else self.hours + seconds / 3600
+        self.gpu = self.gpu or gpu
+        self.operations = None if self.operations is None or operations is None else self.operations + operations
+        self.of[source] = self.of.get(source, 0) + count
+
+
+def rows(c: Mapping[str, Any], planned: Sequence[Job], given: Throughput | None) -> list[Row]:
+    """The cost of every job that would run.
+
+    Args:
+        c: the composed experiment.
+        given: with it every training and extraction is derived, and nothing that was measured here is used.
+    """
+    found: dict[tuple[str, str], Row] = {}
+    seen = [] if given else past.runs()
+    light = past.rules()
+
+    def row(step: str, what: str) -> Row:
+        return found.setdefault((step, what), Row(step, what))
+
+    for job in planned:
+        if job.rule == "distill":
+            _distill(c, job.wildcards, seen, given, row)
+        elif job.rule == "extract":
+            _extract(c, job.wildcards, given, row)
+        elif job.rule == "pretrain":
+            _pretrain(c, job.wildcards["model"], given, row)
+        else:
+            seconds = light.get(job.rule)
+            source = "measured here" if seconds is not None else "not known"
+            row(job.rule, "").add(1, seconds, False, 0.0, source)
+    return list(found.values())
+
+
+def _distill(
+    c: Mapping[str, Any], names: Mapping[str, str], seen: Sequence[past.Past], given: Throughput | None, row: Any
+) -> None:
+    dataset, student, variant, shot = (names[key] for key in jobs.CELL)
+    config = jobs.distill(c, dataset, student, variant, shot)
+    left = len(unfinished(config))
+    if not left:
+        return
+    training, method = config["training"], config["method"]["name"]
+    operations = operations_of_run(c, config, dataset, student)
+    place = row("distill", f"{dataset} {student} {variant}")
+    pasts, alike = past.like(seen, student=student, dataset=dataset, variant=variant, method=method)
+    if given is None and pasts:
+        step_rows = int(training["batch_size"]) * int(training["accumulation"])
+        step = statistics.median(p.step / p.rows for p in pasts) * step_rows
+        seconds = statistics.median(p.rest for p in pasts) + step * int(training["steps"])
+        place.add(
+            left, left * seconds, any(p.gpus for p in pasts), _times(left, operations), f"measured here ({alike})"
+        )
+    elif given is not None and operations is not None:
+        place.add(left, left * operations / given.operations, given.gpu, left * operations, given.source)
+    else:
+        place.add(left, None, False, _times(left, operations), "not known")
+
+
+def unfinished(config: Mapping[str, Any]) -> list[int]:
+    """The seeds of a `distill` job that are still to be trained, as the step itself would see it now."""
+    left = []
+    for seed in config["seeds"]:
+        try:
+            done = Workplace.of(config, seed).finished()
+        except UserError:  # its splits or features are not made yet
+            done = False
+        if not done:
+            left.append(seed)
+    return left
+
+
+def operations_of_run(c: Mapping[str, Any], config: Mapping[str, Any], dataset: str, student: str) -> float | None:
+    """Operations of one run: its steps, its looks at dev, its predictions. The method's own part is left out."""
+    shape = shapes.student(c["students"][student])
+    conf = c["datasets"][dataset]
+    volume = volumes.of(conf, c["sources"][conf["source"]])
+    if shape is None or volume is None:
+        return None
+    training = config["training"]
+    choices, tokens = TOKENS[conf["task"]]
+    forward = shape.forward(tokens) * choices
+    way = RECOMPUTED if training.get("gradient_checkpointing") else BACKWARD
+    items = int(training["steps"]) * int(training["batch_size"]) * int(training["accumulation"])
+    twice = 2 if conf["task"] == "vcr" else 1  # an annotation is asked twice: Q->A and QA->R
+    evaluated = sum(volume.sets.values()) * twice
+    if every := training.get("evaluate_every"):
+        evaluated += int(training["steps"]) // int(every) * volume.sets.get("dev", 0) * twice
+    return forward * (way * items + evaluated)
+
+
+def _extract(c: Mapping[str, Any], names: Mapping[str, str], given: Throughput | None, row: Any) -> None:
+    teacher, dataset = names["teacher"], names["dataset"]
+    conf = c["datasets"][dataset]
+    volume = volumes.of(conf, c["sources"][conf["source"]])
+    tower = shapes.teacher(c["teachers"][teacher])
+    operations = volume.images * tower.image + volume.texts * tower.text if volume and tower else None
+    place, rate = row("extract", f"{teacher} {dataset}"), None if given else past.features(teacher)
+    if rate and volume:
+        place.add(1, (volume.images + volume.texts) / rate, False, operations, "measured here")
+    elif given is not None and operations is not None:
+        place.add(1, operations / given.operations, given.gpu, operations, given.source)
+    else:
+        place.add(1, None, False, operations, "not known")
+
+
+def _pretrain(c: Mapping[str, Any], model: str, given: Throughput | None, row: Any) -> None:
+    group = "teachers" if model in c["teachers"] else "students"
+    conf = c[group][model]
+    shape = shapes.student(conf) if group == "students" else None
+    making = conf["pretrain"]
+    steps = int(making.get("steps", 0)) * int(making.get("batch_size", 0))
+    operations = BACKWARD * steps * shape.forward(TOKENS["captioning"][1]) if shape else None
+    place = row("pretrain", model)
+    if given is not None and operations is not None:
+        place.add(1, operations / given.operations, given.gpu, operations, given.source)
+    else:
+        place.add(1, None, False, operations, "not known")
+
+
+def _times(count: int, operations: float | None) -> float | None:
+    return None if operations is None else count * operations

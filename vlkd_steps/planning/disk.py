@@ -1,0 +1,123 @@
+"""What an experiment's folders will hold, and what has to be fetched or put in place first."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps import jobs, layout
+from vlkd_steps.planning import shapes, volumes
+from vlkd_steps.planning.graph import Job
+
+BYTES_OF_A_RUN = 24  # a parameter: weights twice (work/ and published), last checkpoint with Adam's moments, best one
+DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4}
+WORDS_OF_A_TEXT = 9  # states are kept a word: choice, about the mean of the official data
+PATCHES = 197
+GB = 1e9
+
+Entry = dict[str, Any]
+
+
+def sources(c: Mapping[str, Any], planned: Sequence[Job]) -> list[Entry]:
+    """What `download` would bring: kind, gigabytes (None: not known) and, for a user's own data, what is missing."""
+    missing = jobs.missing(c)["download"]
+    found = []
+    for name in sorted({job.wildcards["source"] for job in planned if job.rule == "download"}):
+        conf = c["sources"][name]
+        entry: Entry = {"source": name, "kind": conf["kind"], "gb": conf.get("about_gb"), "missing": missing.get(name)}
+        entry["from"] = "not known" if entry["gb"] is None else "the source's conf"
+        if conf["kind"] == "http":
+            entry["hosts"] = sorted({item["url"].split("/")[2] for item in conf["files"]})
+        if conf["kind"] == "local" and not entry["missing"]:
+            entry |= {"gb": _size(Path(conf["path"])) / GB, "from": "counted here"}
+        if conf["kind"] == "scenes":
+            entry |= {"gb": 0.0, "from": "drawn, not fetched"}
+        found.append(entry)
+    return found
+
+
+def put_in_place(c: Mapping[str, Any]) -> list[str]:
+    """What is missing beside the sources: files of regions, weights."""
+    found = jobs.missing(c)
+    return [*found["extract"].values(), *found["distill"].values()]
+
+
+def weights(c: Mapping[str, Any]) -> list[Entry]:
+    """Weights that are fetched by name on first use: gigabytes, at most 4 bytes a parameter."""
+    found = []
+    used = [c["teachers"][name] for name in c["artifacts"]["teacher"]]
+    for conf in [*used, *(c["students"][name] for name in c["grid"]["student"])]:
+        named = str(conf.get("weights") or (conf.get("model") if conf.get("kind") == "text" else None) or "")
+        if (
+            not named
+            or named.startswith("asset:")
+            or Path(named).exists()
+            or conf.get("pretrain")
+            or conf.get("package")
+        ):
+            continue
+        size = shapes.teacher(conf) or shapes.student(conf)
+        number = size.parameters if isinstance(size, shapes.Tower) else size.parameters() if size else None
+        gb = None if number is None else 4 * number / GB
+        found.append({"model": conf["name"], "weights": named, "gb": gb, "from": "parameters, 4 bytes each"})
+    return found
+
+
+def folders(c: Mapping[str, Any], planned: Sequence[Job], runs_left: Mapping[tuple[str, ...], int]) -> list[Entry]:
+    """Gigabytes that will be added below raw, features and runs; None where they are not known.
+
+    Args:
+        runs_left: number of runs to train for each (dataset, student, variant, shot).
+    """
+    found: list[Entry] = []
+    for job in planned:
+        if job.rule == "download":
+            conf = c["sources"][job.wildcards["source"]]
+            _add(found, str(layout.raw(conf["name"])), conf.get("about_gb"), "the source's conf")
+        elif job.rule == "extract":
+            gb, source = features(c, job.wildcards["teacher"], job.wildcards["dataset"])
+            _add(found, str(layout.features(job.wildcards["teacher"], job.wildcards["dataset"])), gb, source)
+    for (dataset, student, _, _), number in runs_left.items():
+        shape = shapes.student(c["students"][student])
+        gb = number * BYTES_OF_A_RUN * shape.parameters() / GB if shape else None
+        _add(found, f"runs/{c['experiment']}/{dataset}/{student}", gb, f"{BYTES_OF_A_RUN} bytes a parameter and run")
+    return found
+
+
+def features(c: Mapping[str, Any], teacher: str, dataset: str) -> tuple[float | None, str]:
+    """Gigabytes of a feature store, and how that is known."""
+    conf, data = c["teachers"][teacher], c["datasets"][dataset]
+    volume = volumes.of(data, c["sources"][data["source"]])
+    each = DTYPES.get(str(conf.get("dtype", "float32")), 4)
+    if volume is None:
+        return None, "not known"
+    if str(conf["kind"]).startswith("regions"):
+        pictures = volume.images + sum(volume.sets.values())  # of the sets at most: a picture has several questions
+        numbers = 7 + (conf.get("dim") or 3 * int(conf.get("pool", 0)) ** 2 or 2048)
+        told = f"{shapes.REGIONS} regions of {numbers} numbers, {pictures:,} pictures at most ({volume.source})"
+        return each * pictures * shapes.REGIONS * numbers / GB, told
+    tower = shapes.teacher(conf)
+    if tower is None:
+        return None, "not known"
+    pictures = tower.width * (1 + (PATCHES if conf.get("patches") else 0)) if tower.image else 0
+    texts = tower.width + WORDS_OF_A_TEXT * tower.text_width if tower.text else 0
+    numbers = volume.images * pictures + volume.texts * texts
+    return each * numbers / GB, f"{volume.images:,} pictures, {volume.texts:,} texts at most ({volume.source})"
+
+
+def free(path: Path = Path()) -> float:
+    """Gigabytes free on the disk of a folder."""
+    import shutil
+
+    return shutil.disk_usage(path).free / GB
+
+
+def _add(entries: list[Entry], folder: str, gb: float | None, source: str) -> None:
+    entry = next((entry for entry in entries if entry["folder"] == folder), None)
+    if entry is None:
+        entries.append({"folder": folder, "gb": gb, "from": source if gb is not None else "not known"})
+    else:
+        entry["gb"] = None if entry["gb"] is None or gb is None else entry["gb"] + gb
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,61 @@
+"""What Snakemake would run: its own dry run, read job by job, so that what is done already is not counted."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlkd_steps.errors import UserError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the graph: its rule and what stands for the wildcards."""
+
+    rule: str
+    wildcards: dict[str, str]
+
+
+def dry_run(experiment: str | None = None) -> list[Job]:
+    """The jobs that ``snakemake -n`` names, in its order, without receipts and targets.
+
+    Args:
+        experiment: as ``--config experiment=``; None: what params.yaml says.
+
+    Raises:
+        UserError: Snakemake refuses, with its words.
+    """
+    if not Path("Snakefile").is_file():
+        raise UserError(f"Snakefile is not in {Path.cwd()}; run this from the project's root")
+    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1"]
+    command += ["--config", f"experiment={experiment}"] if experiment else []
+    environment = {key: value for key, value in os.environ.items() if key != "SNAKEMAKE_PROFILE"}  # it may be quiet
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    output = done.stdout + done.stderr
+    if done.returncode:
+        lines = [line for line in output.splitlines() if line and not line.startswith("Using workflow specific")]
+        told = next((line for line in lines if line.startswith("error: ")), "\n".join(lines[-5:]))
+        raise UserError(f"snakemake -n ends with status {done.returncode}: {told.removeprefix('error: ')}")
+    return parse(output)
+
+
+def parse(output: str) -> list[Job]:
+    """The jobs in a dry run's output."""
+    found: dict[tuple[str, tuple[tuple[str, str], ...]], Job] = {}
+    for block in re.split(r"^(?=(?:local)?rule \w+:$)", output, flags=re.M)[1:]:
+        rule = block.partition("rule ")[2].partition(":")[0]
+        if rule.startswith(("receipt_", "all")):
+            continue
+        line = re.search(r"^    wildcards: (.*)$", block, re.M)
+        wildcards = dict(pair.split("=", 1) for pair in line.group(1).split(", ")) if line else {}
+        found[rule, tuple(sorted(wildcards.items()))] = Job(rule, wildcards)
+    return list(found.values())
+
+
+def counts(jobs: Sequence[Job]) -> Counter[str]:
+    """How many jobs of each rule."""
+    return Counter(job.rule for job in jobs)

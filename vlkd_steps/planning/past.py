@@ -1,0 +1,104 @@
+"""What runs and steps of this project took here, from their journals, provenance and Snakemake's own records."""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps import layout
+from vlkd_steps.tracking import journal
+
+
+@dataclass(frozen=True)
+class Past:
+    """One finished run. Without a GPU its seconds are those of CPU time: what it takes where it has a core to itself.
+
+    Attributes:
+        step: seconds of one training step of `rows` items (batch x accumulation).
+        rest: seconds of all else: reading, evaluating, predicting.
+        gpus: how many it was given.
+    """
+
+    tags: dict[str, str]
+    step: float
+    rest: float
+    rows: int
+    gpus: float
+
+
+def runs(root: Path = Path("runs")) -> list[Past]:
+    """Every finished run whose journal is below `root`, in one uninterrupted attempt."""
+    found = []
+    for path in sorted(root.glob("*/*/*/*/*/s*/journal.jsonl")):
+        for events in journal.by_run(journal.read(path)).values():
+            if past := _past(list(events)):
+                found.append(past)
+    return found
+
+
+def _past(events: list[Mapping[str, Any]]) -> Past | None:
+    start, end = events[0], events[-1]
+    if [event["event"] for event in events].count("start") != 1 or end.get("status") != "FINISHED":
+        return None
+    training = (start.get("params") or {}).get("training") or {}
+    steps = [event["metrics"]["step_ms"] for event in events if "step_ms" in (event.get("metrics") or {})]
+    if not steps or not training.get("steps") or end.get("seconds") is None:
+        return None
+    gpus = float((start.get("allocation") or {}).get("gpus") or 0)
+    busy = 1.0 if gpus else _busy(end)
+    step = busy * statistics.fmean(steps) / 1000
+    tags = {key: str(value) for key, value in (start.get("tags") or {}).items()}
+    rows = int(training.get("batch_size", 1)) * int(training.get("accumulation", 1))
+    rest = max(0.0, busy * float(end["seconds"]) - step * int(training["steps"]))
+    return Past(tags, step, rest, rows, gpus)
+
+
+def _busy(told: Mapping[str, Any]) -> float:
+    """CPU seconds per second, at most 1: below that, other work had the core."""
+    used, seconds = told.get("cpu_seconds"), told.get("seconds")
+    return min(1.0, float(used) / float(seconds)) if used and seconds else 1.0
+
+
+def like(pasts: Iterable[Past], **wanted: str) -> tuple[list[Past], str]:
+    """The past runs that are most like a planned one, and in what they are: with equal student, and as much else.
+
+    Args:
+        wanted: tags (student, dataset, variant, method) of the planned run.
+    """
+    mine = [past for past in pasts if past.tags.get("student") == wanted["student"]]
+    for keys in (("dataset", "variant"), ("dataset", "method"), ("method",), ("dataset",), ()):
+        chosen = [past for past in mine if all(past.tags.get(key) == wanted.get(key) for key in keys)]
+        if chosen:
+            return chosen, ", ".join(("student", *keys))
+    return [], ""
+
+
+def features(teacher: str, root: Path = Path("features")) -> float | None:
+    """Rows a second (pictures, texts, words) that a teacher's last extraction made here."""
+    rates = []
+    for manifest in sorted((root / teacher).glob("*/manifest.json")):
+        told = _json(layout.provenance(manifest.parent))
+        rows = sum((_json(manifest).get("rows") or {}).get(kind, 0) for kind in ("image", "text", "word"))
+        if told.get("seconds") and rows:
+            rates.append(rows / (_busy(told) * float(told["seconds"])))
+    return statistics.median(rates) if rates else None
+
+
+def rules(root: Path = Path(".snakemake/metadata")) -> dict[str, float]:
+    """Median seconds of a job of each rule, as Snakemake has recorded them."""
+    seconds: dict[str, dict[float, float]] = {}
+    for path in sorted(root.rglob("*")) if root.is_dir() else []:
+        told = _json(path) if path.is_file() else {}
+        if told.get("rule") and told.get("starttime") and told.get("endtime"):  # once per job, not per output
+            seconds.setdefault(told["rule"], {})[told["starttime"]] = told["endtime"] - told["starttime"]
+    return {rule: statistics.median(found.values()) for rule, found in sorted(seconds.items())}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

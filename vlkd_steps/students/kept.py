@@ -1,0 +1,36 @@
+"""A trained student as one safetensors file: all its weights, and what is needed to build it again."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vlkd_steps import files
+from vlkd_steps.errors import UserError
+
+
+def write(student: nn.Module, description: Mapping[str, Any], path: Path) -> None:
+    """Write the weights and a description (JSON) of the student, atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in student.state_dict().items()}
+    with files.atomic(path) as temporary:
+        # One metadata key only: safetensors writes several in an order that changes from run to run.
+        save_file(tensors, temporary, metadata={"student": files.canonical(description)})
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The description and the weights that `write` has written.
+
+    Raises:
+        UserError: the file is not a training run's.
+    """
+    with safe_open(path, framework="pt") as stream:
+        description = json.loads((stream.metadata() or {}).get("student", "null"))
+        if description is None:
+            raise UserError(
+                f"{path} was not written by a training run: it does not describe its student; name a run's file"
+            )
+        return description, {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dictionary)

@@ -1,0 +1,101 @@
+"""What students that see regions have in common, whatever their encoder."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import AutoTokenizer
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.students import heads
+from vlkd_steps.students import tokenizer as text
+from vlkd_steps.students.inputs import Inputs
+from vlkd_steps.students.output import StudentOutput
+
+
+class RegionStudent(nn.Module):
+    """A joint encoder of text and regions with the head of a task.
+
+    Attributes:
+        sees: ``regions``.
+        regions: the name of the extractor whose regions it was trained with (`conf/teacher`).
+        region_width: the width of their features.
+        width: of its hidden states; max_tokens: the longest text it takes, special tokens included.
+    """
+
+    sees = "regions"
+    width: int
+    max_tokens: int
+    region_width: int
+
+    def __init__(
+        self, encoder: nn.Module, width: int, std: float, tokenizer: Any, task: str, labels: Sequence[str], regions: str
+    ) -> None:
+        super().__init__()
+        self.add_module(self.encoder_name, encoder)
+        self.head = heads.create(task, labels, width, std)
+        self.width = width
+        self.tokenizer = tokenizer
+        self.task = task
+        self.labels = list(labels)
+        self.regions = regions
+
+    encoder_name: str
+    """The attribute under which the encoder's parameters stand."""
+
+    def encode(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        """What enters the first layer and what leaves the last, [N, T + R, H] each, and the pooled state, [N, H]."""
+        raise NotImplementedError
+
+    def forward(self, inputs: Inputs) -> StudentOutput:
+        assert inputs.regions is not None
+        embedded, states, pooled = self.encode(inputs)
+        length = inputs.tokens.shape[1]
+        return StudentOutput(
+            logits=self.head(pooled),
+            cls=states[:, 0],
+            pooled=pooled,
+            visual=states[:, length:],
+            text=states[:, :length],
+            embedded_text=embedded[:, :length],
+            visible=inputs.regions.mask,
+        )
+
+    def described(self) -> dict[str, Any]:
+        """What `students.kept` writes of it, beside its encoder's configuration."""
+        return {
+            "tokenizer": text.to_json(self.tokenizer),
+            "task": self.task,
+            "labels": self.labels,
+            "regions": self.regions,
+        }
+
+
+def named_regions(conf: Mapping[str, Any]) -> str:
+    """The extractor that a student's configuration names.
+
+    Raises:
+        UserError: none.
+    """
+    if not conf.get("regions"):
+        raise UserError(
+            f"student {conf['name']} sees regions and its configuration names none; set regions: to an extractor of "
+            "conf/teacher, such as boxes_scenes or butd_coco"
+        )
+    return str(conf["regions"])
+
+
+def load_tokenizer(source: str, name: str) -> Any:
+    """A fast tokenizer from a folder or, by name, from the Hugging Face hub or its cache."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"student {name}: tokenizer {source!r} cannot be loaded ({first}). It is no folder here with a "
+            "tokenizer.json or vocab.txt, and the Hugging Face hub did not give it; without network, put such a folder "
+            "below models/ and name it"
+        ) from error
+    if not tokenizer.is_fast:
+        raise UserError(f"student {name}: tokenizer {source!r} has no fast form, which tells where words begin")
+    return tokenizer

@@ -1,0 +1,153 @@
+"""UNITER, or VILLA, as a student: official weights by their own names, or a tiny one from scratch.
+
+A configuration (`conf/student/uniter_*.yaml`) names
+
+- ``regions``: the extractor whose regions it sees;
+- ``weights`` (an official ``.pt``, or safetensors) and ``tokenizer`` (a folder or a Hugging Face name; BERT, cased), or
+  from scratch ``architecture`` (keys of `uniter_model.UniterConfig`), ``vocabulary`` and ``spread``;
+- ``head``: ``new``, or ``official`` to take the checkpoint's head of the task as well.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vlkd_steps import files
+from vlkd_steps.errors import UserError
+from vlkd_steps.students import kept, start, uniter_weights
+from vlkd_steps.students import tokenizer as text
+from vlkd_steps.students.inputs import Inputs
+from vlkd_steps.students.region_student import RegionStudent, load_tokenizer, named_regions
+from vlkd_steps.students.uniter_model import UniterConfig, UniterModel
+from vlkd_steps.training.seeds import derive
+
+
+class UniterStudent(RegionStudent):
+    """A UNITER with the head of a task; see `RegionStudent`."""
+
+    encoder_name = "uniter"
+    uniter: UniterModel
+
+    def __init__(self, uniter: UniterModel, tokenizer: Any, task: str, labels: Sequence[str], regions: str) -> None:
+        config = uniter.config
+        super().__init__(uniter, config.hidden_size, config.initializer_range, tokenizer, task, labels, regions)
+        self.max_tokens = config.max_position_embeddings
+        self.region_width = config.img_dim
+        # Fine-tuning masks no region: a parameter without a gradient would stop training on several GPUs.
+        uniter.img_embeddings.mask_embedding.weight.requires_grad_(False)
+
+    def encode(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        regions = inputs.regions
+        assert regions is not None
+        mask = torch.cat([inputs.mask, regions.mask], dim=1)
+        embedded, states = self.uniter(inputs.tokens, inputs.types, mask, regions.features, regions.locations)
+        return embedded, states, self.uniter.pooler(states)
+
+    def checkpointing(self) -> None:
+        """Keep only each layer's input in training, and compute the layer again on the way back."""
+        self.uniter.encoder.checkpointing = True
+
+
+def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) -> UniterStudent:
+    """A student from its configuration.
+
+    Args:
+        conf: see the module.
+        task: whose head it gets.
+        labels: the classes (or choices) in index order.
+        seed: new weights are drawn from ``derive(seed, "student")``, so all methods of a seed start alike.
+
+    Raises:
+        UserError: weights or a tokenizer that are missing or of another model; a bad architecture or vocabulary.
+    """
+    regions = named_regions(conf)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "student"))
+        if conf.get("weights"):
+            return official(conf, task, labels, regions)
+        uniter, tokenizer = from_scratch(conf, task)
+        return UniterStudent(uniter, tokenizer, task, labels, regions)
+
+
+def official(conf: Mapping[str, Any], task: str, labels: Sequence[str], regions: str) -> UniterStudent:
+    """A student with the weights of an official checkpoint."""
+    name, path = conf["name"], Path(conf["weights"])
+    tokenizer = load_tokenizer(conf.get("tokenizer") or "bert-base-cased", name)
+    tensors = uniter_weights.read(path)
+    more = dict(conf.get("architecture") or {})
+    try:
+        config = uniter_weights.config_of(tensors, **more)
+        if task == "vcr":
+            tensors = uniter_weights.for_vcr(tensors, len(tokenizer), config.initializer_range)
+            uniter_weights.add_tags(tokenizer)
+            config = uniter_weights.config_of(tensors, **more)
+    except ValueError as error:
+        raise UserError(f"student {name}: architecture: {error}") from error
+    except KeyError as error:
+        raise UserError(
+            f"student {name}: the weights {path} have no tensor {error}; give a whole checkpoint"
+        ) from error
+    if config.vocab_size < len(tokenizer):
+        raise UserError(
+            f"student {name}: its tokenizer has {len(tokenizer)} words and {path} vectors for {config.vocab_size}; "
+            "UNITER's is BERT's cased one (bert-base-cased)"
+        )
+    student = UniterStudent(UniterModel(config), tokenizer, task, labels, regions)
+    head = conf.get("head", "new")
+    if head not in ("new", "official"):
+        raise UserError(f"student {name}: head is {head!r}; write new or official")
+    uniter_weights.load_into(student, tensors, task, head == "official", f"student {name}: {path}")
+    return student
+
+
+def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[UniterModel, Any]:
+    """A new UNITER of ``conf["architecture"]`` and its word-level tokenizer; for VCR with its types and words."""
+    name = conf["name"]
+    tokenizer = text.word_tokenizer(start.vocabulary(conf.get("vocabulary"), name))
+    architecture = dict(conf.get("architecture") or {})
+    if task == "vcr":
+        uniter_weights.add_tags(tokenizer)
+        architecture["type_vocab_size"] = uniter_weights.VCR_TYPES
+    sizes = {"vocab_size": len(tokenizer)}
+    try:
+        uniter = UniterModel(UniterConfig.of({**architecture, **sizes}))
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"student {name}: architecture: {error}") from error
+    words = (conf.get("spread") or {}).get("words")
+    if words is not None:
+        start.spread_words(uniter.embeddings.word_embeddings, words)
+    return uniter, tokenizer
+
+
+def save(student: UniterStudent, path: Path) -> None:
+    """Write all weights and what is needed to build the student again to one safetensors file, atomically."""
+    kept.write(student, {"architecture": student.uniter.config.as_dict(), **student.described()}, path)
+
+
+def load(path: Path) -> UniterStudent:
+    """The student of a run's ``model.safetensors``, in evaluation mode; needs nothing but the file."""
+    told, tensors = kept.read(path)
+    with torch.random.fork_rng(devices=[]):
+        uniter = UniterModel(UniterConfig.of(told["architecture"]))
+        student = UniterStudent(
+            uniter, text.from_json(told["tokenizer"]), told["task"], told["labels"], told["regions"]
+        )
+    student.load_state_dict(tensors)
+    return student.eval()
+
+
+def export(run_folder: Path, out: Path) -> None:
+    """Turn a run into a file that official code loads by its own names (``uniter.*``, ``vqa_output.*``).
+
+    The head's classes lie beside it in ``labels.json``.
+    """
+    student = load(run_folder / "model.safetensors")
+    out.mkdir(parents=True, exist_ok=True)
+    with files.atomic(out / "model.safetensors") as temporary:
+        save_file(uniter_weights.official_names(student, student.task), temporary)
+    student.tokenizer.save_pretrained(out)
+    files.write_json(out / "labels.json", student.labels)

@@ -1,0 +1,178 @@
+"""VisualBERT (Li et al. 2019) as a student, on transformers' `VisualBertModel`.
+
+A configuration names ``regions`` and ``weights`` (a folder that `save_pretrained` wrote, or a Hugging Face name;
+``tokenizer`` where it lies elsewhere) or, from scratch, ``architecture`` (keys of `VisualBertConfig`), ``vocabulary``
+and ``spread``. VisualBERT does not know where a region lies; ``locations: true`` (choice) appends the seven numbers of
+its place to its features, so ``visual_embedding_dim`` is then seven more than they are wide.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import VisualBertConfig, VisualBertModel
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.students import kept, start
+from vlkd_steps.students import tokenizer as text
+from vlkd_steps.students.inputs import Inputs
+from vlkd_steps.students.region_student import RegionStudent, load_tokenizer, named_regions
+from vlkd_steps.training.seeds import derive
+
+LOCATION = 7
+VCR_TYPES = 4
+
+
+class VisualBertStudent(RegionStudent):
+    """A VisualBERT with the head of a task; see `RegionStudent`.
+
+    Args:
+        locations: whether the regions' places are appended to their features.
+    """
+
+    encoder_name = "visual_bert"
+    visual_bert: VisualBertModel
+
+    def __init__(
+        self,
+        visual_bert: VisualBertModel,
+        tokenizer: Any,
+        task: str,
+        labels: Sequence[str],
+        regions: str,
+        locations: bool = False,
+    ) -> None:
+        config: Any = visual_bert.config
+        super().__init__(visual_bert, config.hidden_size, config.initializer_range, tokenizer, task, labels, regions)
+        self.max_tokens = config.max_position_embeddings
+        self.types: int = config.type_vocab_size
+        self.locations = locations
+        self.region_width = config.visual_embedding_dim - (LOCATION if locations else 0)
+
+    def encode(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        regions = inputs.regions
+        assert regions is not None
+        features = regions.features
+        if self.locations:
+            features = torch.cat([features, regions.locations.to(features.dtype)], dim=2)
+        embedded = self.visual_bert.embeddings(
+            input_ids=inputs.tokens,
+            # The authors' models have two types: a VCR answer or rationale is the second, as a sentence pair's.
+            token_type_ids=inputs.types.clamp(max=self.types - 1),
+            visual_embeds=features,
+            visual_token_type_ids=torch.ones_like(regions.mask),
+        )
+        mask = torch.cat([inputs.mask, regions.mask], dim=1)[:, None, None, :]
+        hidden = (1.0 - mask.to(embedded.dtype)) * torch.finfo(embedded.dtype).min
+        states = self.visual_bert.encoder(embedded, attention_mask=hidden).last_hidden_state
+        assert self.visual_bert.pooler is not None
+        return embedded, states, self.visual_bert.pooler(states)
+
+
+def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) -> VisualBertStudent:
+    """A student from its configuration; arguments as for `uniter.build`.
+
+    Raises:
+        UserError: weights or a tokenizer that are missing or of another model; a bad architecture or vocabulary.
+    """
+    regions = named_regions(conf)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "student"))
+        if conf.get("weights"):
+            model = load_weights(conf["weights"], conf["name"])
+            tokenizer = load_tokenizer(conf.get("tokenizer") or conf["weights"], conf["name"])
+        else:
+            model, tokenizer = from_scratch(conf, task)
+        return VisualBertStudent(model, tokenizer, task, labels, regions, bool(conf.get("locations")))
+
+
+def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[VisualBertModel, Any]:
+    """A new VisualBERT of ``conf["architecture"]`` and its word-level tokenizer."""
+    name = conf["name"]
+    tokenizer = text.word_tokenizer(start.vocabulary(conf.get("vocabulary"), name))
+    architecture = dict(conf.get("architecture") or {})
+    unknown = sorted(set(architecture) - set(VisualBertConfig().to_dict()))
+    if unknown:
+        raise UserError(
+            f"student {name}: architecture has no key {unknown[0]!r}; its keys are those of "
+            "transformers.VisualBertConfig"
+        )
+    if task == "vcr":
+        architecture["type_vocab_size"] = VCR_TYPES
+    try:
+        config = VisualBertConfig(**architecture, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+        model = VisualBertModel(config)
+    except Exception as error:  # transformers' checks raise errors of several libraries
+        raise UserError(f"student {name}: transformers refuses its architecture: {error}") from error
+    spread(model, **(conf.get("spread") or {}))
+    return model, tokenizer
+
+
+@torch.no_grad()
+def spread(model: VisualBertModel, words: float | None = None, places: float | None = None) -> None:
+    """Give words, and places of regions, start vectors that stand apart.
+
+    Args:
+        words: standard deviation of the word vectors; None leaves them alone.
+        places: standard deviation of the projection's last seven columns, which read a region's place where
+            ``locations`` appends it.
+    """
+    embeddings: Any = model.embeddings
+    if words is not None:
+        start.spread_words(embeddings.word_embeddings, words)
+    if places is not None:
+        embeddings.visual_projection.weight[:, -LOCATION:].normal_(0.0, places)
+
+
+def load_weights(source: str, name: str) -> VisualBertModel:
+    """A pre-trained VisualBERT from a folder or, by name, from the Hugging Face hub or its cache."""
+    try:
+        kind = VisualBertConfig.get_config_dict(source)[0].get("model_type")
+        if kind != "visual_bert":
+            raise UserError(
+                f"student {name}: weights: {source} is a {kind or 'model of unknown kind'}, not a VisualBERT; "
+                "choose another"
+            )
+        model = VisualBertModel.from_pretrained(source, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"student {name}: weights: {source!r} cannot be loaded ({first}). It is no folder here with config.json "
+            "and model.safetensors, and the Hugging Face hub did not give it; without network, put such a folder below "
+            "models/ and name it"
+        ) from error
+    if model.config.bypass_transformer:
+        raise UserError(f"student {name}: weights: {source} bypasses its transformer, which no task here does")
+    return model
+
+
+def save(student: VisualBertStudent, path: Path) -> None:
+    """Write all weights and what is needed to build the student again to one safetensors file, atomically."""
+    architecture = student.visual_bert.config.to_diff_dict()
+    kept.write(student, {"architecture": architecture, "locations": student.locations, **student.described()}, path)
+
+
+def load(path: Path) -> VisualBertStudent:
+    """The student of a run's ``model.safetensors``, in evaluation mode; needs nothing but the file."""
+    told, tensors = kept.read(path)
+    architecture = {key: value for key, value in told["architecture"].items() if key != "model_type"}
+    with torch.random.fork_rng(devices=[]):
+        student = VisualBertStudent(
+            VisualBertModel(VisualBertConfig(**architecture)),
+            text.from_json(told["tokenizer"]),
+            told["task"],
+            told["labels"],
+            told["regions"],
+            told["locations"],
+        )
+    student.load_state_dict(tensors)
+    return student.eval()
+
+
+def export(run_folder: Path, out: Path) -> None:
+    """Turn a run into a folder for ``VisualBertModel.from_pretrained(out)``; the head lies in the run's own file."""
+    student = load(run_folder / "model.safetensors")
+    student.visual_bert.save_pretrained(out)
+    student.tokenizer.save_pretrained(out)
