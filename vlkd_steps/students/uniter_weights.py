@@ -56,10 +56,10 @@ def read(path: Path) -> dict[str, Tensor]:
         raise UserError(f"the weights {path} are neither a .pt nor a .safetensors file; give an official checkpoint")
     try:
         found: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except UnpicklingError as error:
+    except UnpicklingError as error:  # its own text advises to unpickle all the same
         raise UserError(
-            f"the weights {path} hold more than tensors and are not unpickled, since that could run any code: "
-            f"{' '.join(str(error).split())[:200]}; save its state_dict alone"
+            f"the weights {path} are damaged or hold more than tensors, which is not unpickled, since it could run any "
+            "code; fetch the file again, or save its state_dict alone"
         ) from error
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         reason = " ".join(str(error).split())[:200]

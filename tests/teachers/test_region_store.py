@@ -1,0 +1,142 @@
+"""From pictures to a region store and back: resumed, memory-mapped, checked."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.teachers.region_extraction import Picture, Regions, extract, locations
+from vlkd_steps.teachers.region_store import RegionStore
+
+DIM = 3
+SETTINGS = {"shard_size": 3, "batch_size": 2, "workers": 2, "dtype": "float16"}
+
+
+class Counting:
+    """A source without files: picture n has 1 + n % 4 regions. Kills its process at batch number `die_at`."""
+
+    dim = DIM
+
+    def __init__(self, die_at: int = 0, width: int = DIM) -> None:
+        self.identity: dict[str, Any] = {"kind": "counting"}
+        self.die_at, self.width, self.calls = die_at, width, 0
+        self.seen: list[int] = []
+
+    def inputs(self, picture: Picture) -> str:
+        return picture.path.read_text()
+
+    def load(self, picture: Picture) -> int:
+        return int(picture.path.read_text())
+
+    def regions(self, loaded: Sequence[int]) -> list[Regions]:
+        self.calls += 1
+        if self.calls == self.die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.seen += loaded
+        return [expected(number, self.width) for number in loaded]
+
+
+def expected(number: int, width: int = DIM) -> Regions:
+    generator = np.random.default_rng(number)
+    count = 1 + number % 4
+    boxes = np.sort(generator.random((count, 2, 2), np.float32), axis=1).reshape(count, 4)
+    return Regions(generator.integers(-9, 9, (count, width)).astype(np.float32), locations(boxes))
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pl.DataFrame:
+    monkeypatch.chdir(tmp_path)
+    return instances()
+
+
+def instances() -> pl.DataFrame:
+    """Ten pictures, two of them asked about twice."""
+    Path("pictures").mkdir(exist_ok=True)
+    for number in range(10):
+        Path(f"pictures/{number}.txt").write_text(str(number))
+    told = [(f"i{number % 10}", f"pictures/{number % 10}.txt", "what is it") for number in range(12)]
+    return pl.DataFrame(told, schema=["image_id", "image_path", "text"], orient="row")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_picture_once_and_every_region_as_it_was(rows: pl.DataFrame) -> None:
+    source = Counting()
+    extract(source, rows, Path("regions"), SETTINGS, "test", name="toy")
+    assert sorted(source.seen) == list(range(10))
+    store = RegionStore.open(Path("regions"))
+    store.verify()
+    total = sum(1 + number % 4 for number in range(10))
+    assert store.manifest["rows"] == {"count": 10, "region": total, "location": total}
+    assert store.manifest["name"] == "toy"
+    assert store.counts(["i3", "i0", "i3"]).tolist() == [4, 1, 4]
+    features, places = store.regions(["i9", "i2", "i9"])
+    wanted = [expected(number) for number in (9, 2, 9)]
+    np.testing.assert_array_equal(features, np.concatenate([regions.features for regions in wanted]))
+    np.testing.assert_array_equal(places, np.concatenate([regions.locations for regions in wanted]))  # exact: float32
+    assert places.dtype == np.float32
+    assert [part.shape for part in store.regions([])] == [(0, DIM), (0, 7)]
+    assert isinstance(store._tables["region"].parts[0], np.memmap)
+
+
+@pytest.mark.parametrize("die_at", [1, 3, 6])
+def test_killed_and_resumed_equals_uninterrupted(rows: pl.DataFrame, die_at: int, root: Path) -> None:
+    whole = Counting()
+    extract(whole, rows, Path("whole"), SETTINGS, "test")
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    ended = subprocess.run([sys.executable, __file__, str(die_at)], check=False, capture_output=True, env=environment)
+    assert ended.returncode == -9, ended.stderr.decode()
+    assert not Path("killed/manifest.json").exists()
+    resumed = Counting()
+    extract(resumed, rows, Path("killed"), SETTINGS, "test")
+    assert contents(Path("killed")) == contents(Path("whole"))
+    assert resumed.calls <= whole.calls - (die_at - 1) // 2 * 2
+
+
+def test_a_changed_picture_alone_is_made_again(rows: pl.DataFrame) -> None:
+    extract(Counting(), rows, Path("regions"), SETTINGS, "test")
+    Path("pictures/4.txt").write_text("14")
+    again = Counting()
+    store = extract(again, rows, Path("regions"), SETTINGS, "test")
+    assert sorted(again.seen) == [3, 5, 14]
+    np.testing.assert_array_equal(store.regions(["i4"])[0], expected(14).features)
+
+
+def test_what_cannot_be_stored_is_named(rows: pl.DataFrame) -> None:
+    with pytest.raises(UserError, match=r"the regions of picture 'i0' .* have shape \[1, 4\]; wanted .* width dim: 3"):
+        extract(Counting(width=4), rows, Path("regions"), SETTINGS, "test")
+    Path("pictures/5.txt").unlink()
+    with pytest.raises(UserError, match=r"the picture pictures/5.txt \(image id 'i5'\) is missing"):
+        extract(Counting(), rows, Path("regions"), SETTINGS, "test")
+
+
+def test_a_damaged_or_other_store_is_named(rows: pl.DataFrame) -> None:
+    with pytest.raises(UserError, match=r"no features in regions \(manifest.json is missing\)"):
+        RegionStore.open(Path("regions"))
+    store = extract(Counting(), rows, Path("regions"), SETTINGS, "test")
+    with pytest.raises(UserError, match="hold no image 'i99'"):
+        store.counts(["i99"])
+    shard = next(path for path in Path("regions").rglob("region-*.npy"))
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(UserError, match="is damaged: it has"):
+        RegionStore.open(Path("regions"))
+    manifest = json.loads(Path("regions/manifest.json").read_text())
+    kept = [entry for entry in manifest["shards"] if entry["kind"] == "count"]
+    Path("regions/manifest.json").write_text(json.dumps({**manifest, "shards": kept}))
+    with pytest.raises(UserError, match=r"the features in regions hold no regions; set the student's `regions`"):
+        RegionStore.open(Path("regions"))
+
+
+if __name__ == "__main__":
+    extract(Counting(die_at=int(sys.argv[1])), instances(), Path("killed"), SETTINGS, "test")

@@ -1,0 +1,119 @@
+"""Regions of known boxes: their places, their pixels, and a timm model's features of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.teachers import regions_boxes
+from vlkd_steps.teachers.region_extraction import Picture, Regions, named
+from vlkd_steps.teachers.regions_boxes import cells
+
+METADATA = {"boxes": [[0, 0, 20, 10, 0.9], [10, 10, 40, 20, 0.8]], "width": 40, "height": 20}
+
+
+@pytest.fixture(autouse=True)
+def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Picture:
+    """40 x 20 pixels, red on the left and blue on the right."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[:, :20, 0], pixels[:, 20:, 2] = 255, 255
+    Path("images").mkdir()
+    Image.fromarray(pixels).save("images/p7.png")
+    write(METADATA)
+    return Picture("i7", Path("images/p7.png"))
+
+
+def write(metadata: Any) -> None:
+    Path("images/p7.json").write_text(metadata if isinstance(metadata, str) else json.dumps(metadata))
+
+
+def conf(**more: Any) -> dict[str, Any]:
+    return {"name": "boxes_toy", "boxes": "metadata", "metadata": "{stem}.json", "pool": 2, **more}
+
+
+def found(config: dict[str, Any], picture: Picture) -> Regions:
+    source = regions_boxes.load(config)
+    (regions,) = source.regions([source.load(picture)])
+    assert regions.features.shape[1] == source.dim
+    return regions
+
+
+def test_boxes_of_metadata_in_their_order_and_the_whole_picture(picture: Picture) -> None:
+    regions = found(conf(whole_picture=True), picture)
+    half, three = 0.5, 0.75
+    expected = [[0, 0, half, half, half, half, 0.25], [0.25, half, 1, 1, three, half, 0.375], [0, 0, 1, 1, 1, 1, 1]]
+    np.testing.assert_allclose(regions.locations, expected)
+    red = regions.features.reshape(3, 3, 2, 2)[:, 0]
+    assert red[0].min() == 1.0  # the left half: all red
+    assert red[2, :, 0].min() == 1.0
+    assert red[2, :, 1].max() == -1.0
+
+
+def test_a_grids_cells_row_by_row(picture: Picture) -> None:
+    assert cells(2).tolist() == [[0, 0, 0.5, 0.5], [0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1], [0.5, 0.5, 1, 1]]
+    assert found(conf(boxes="grid", grid=3), picture).locations.shape == (9, 7)
+
+
+def test_a_picture_without_boxes_is_one_region(picture: Picture) -> None:
+    write({"boxes": []})
+    assert found(conf(), picture).locations.tolist() == [[0, 0, 1, 1, 1, 1, 1]]
+    write({"boxes": [[0, 0, 1, 1]] * 150})
+    assert len(found(conf(max_regions=100), picture).features) == 100
+
+
+def test_a_changed_box_changes_what_the_regions_are_made_from(picture: Picture) -> None:
+    source = regions_boxes.load(conf())
+    before = source.inputs(picture)
+    write({**METADATA, "boxes": METADATA["boxes"][:1]})
+    assert source.inputs(picture) != before
+
+
+def test_features_of_a_timm_model_from_a_local_file(picture: Picture) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model("resnet10t", pretrained=False)
+    save_file(model.state_dict(), "resnet10t.safetensors")
+    config = conf(backbone="timm:resnet10t", weights="resnet10t.safetensors", shorter_side=64, pool=3, device="cpu")
+    regions = found(config | {"whole_picture": True}, picture)
+    assert regions.features.shape == (3, 512)
+    assert not np.allclose(regions.features[0], regions.features[1])
+    shallow = found(config | {"layer": 1}, picture)
+    assert shallow.features.shape == (2, 64)
+    other = regions_boxes.load(config | {"layer": 1}).identity
+    assert other != regions_boxes.load(config).identity
+
+
+@pytest.mark.parametrize(
+    ("config", "metadata", "message"),
+    [
+        (conf(boxes="detected"), METADATA, "boxes is 'detected'; write metadata or grid"),
+        (conf(metadata=""), METADATA, "say where they lie"),
+        (conf(metadata="{stem}.txt"), METADATA, "images/p7.txt, the boxes of picture 'i7', is missing"),
+        (conf(), "{", "images/p7.json has no boxes"),
+        (conf(), {"boxes": [[1, 2]]}, "images/p7.json has no boxes"),
+        (conf(), {"boxes": [[9, 0, 1, 9]]}, "a box whose x2 or y2 is below x1 or y1"),
+        (conf(backbone="resnet50"), METADATA, "backbone is 'resnet50'; write pixels or timm:NAME"),
+        (conf(backbone="timm:resnet50x"), METADATA, "timm has no model 'resnet50x'"),
+        (conf(backbone="timm:resnet10t"), METADATA, "needs weights"),
+        (conf(backbone="timm:resnet10t", weights="no.pth"), METADATA, "the weights no.pth are missing"),
+        (conf(backbone="timm:resnet10t", weights="images/p7.png"), METADATA, "cannot be loaded from images/p7.png"),
+    ],
+)
+def test_mistakes_are_named(config: dict[str, Any], metadata: Any, message: str, picture: Picture) -> None:
+    write(metadata)
+    with pytest.raises(UserError) as told:
+        found(config, picture)
+    assert message in str(told.value)
+
+
+def test_a_name_that_a_picture_cannot_have_is_refused(picture: Picture) -> None:
+    assert named("{folder}/{stem}-{number:03d}", picture, "key") == "images/p7-007"
+    with pytest.raises(UserError, match=r"key '\{number\}' cannot name picture 'x'"):
+        named("{number}", Picture("x", Path("a/b.png")), "key")
