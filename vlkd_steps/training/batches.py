@@ -150,10 +150,19 @@ class Batch:
 
 
 class Encoded:
-    """`Items` ready for a student: token ids and, if they fit in memory, decoded images."""
+    """`Items` ready for a student: token ids and, if they fit in memory, decoded images.
+
+    With a `sight` (`patch_sight.PatchSight`) the student sees what that gives instead of pixels.
+    """
 
     def __init__(
-        self, items: Items, tokenizer: Any, max_tokens: int, image_size: int, in_memory: int = IN_MEMORY
+        self,
+        items: Items,
+        tokenizer: Any,
+        max_tokens: int,
+        image_size: int,
+        in_memory: int = IN_MEMORY,
+        sight: Any = None,
     ) -> None:
         self.items = items
         self.tokens, self.lengths = encode(tokenizer, items.texts, max_tokens)
@@ -161,6 +170,10 @@ class Encoded:
         self.image_size = image_size
         self.extra: dict[str, Lookup | Tensor] = {}
         self.device = torch.device("cpu")
+        self.sight = sight
+        if sight is not None:
+            self.images = None
+            return
         fits = len(items.image_paths) * 3 * image_size**2 <= in_memory
         self.images = decode_all(items.image_paths, image_size) if fits else None
         if not fits:  # read again every epoch
@@ -182,6 +195,7 @@ class Encoded:
         self.items = replace(self.items, **{name: getattr(self.items, name).to(device) for name in tensors})
         self.tokens, self.lengths = self.tokens.to(device), self.lengths.to(device)
         self.images = None if self.images is None else self.images.to(device)
+        self.sight = None if self.sight is None else self.sight.to(device)
         self.extra = {name: value.to(device) for name, value in self.extra.items()}
         return self
 
@@ -191,7 +205,7 @@ class Encoded:
         images, texts = self.items.image_rows[index], self.items.text_rows[index]
         tokens, mask = self.text(texts)
         return Batch(
-            inputs=Inputs(tokens, mask, torch.zeros_like(tokens), images=self.pixels(images)),
+            inputs=Inputs(tokens, mask, torch.zeros_like(tokens), **self.seen(images)),
             labels=self.items.soft_labels(index),
             image_rows=images,
             text_rows=texts,
@@ -203,6 +217,10 @@ class Encoded:
         lengths = self.lengths[rows]
         tokens = self.tokens[rows][:, : int(lengths.max())]
         return tokens, (torch.arange(tokens.shape[1], device=self.device) < lengths[:, None]).long()
+
+    def seen(self, rows: Tensor) -> dict[str, Any]:
+        """The distinct images at `rows` as the student sees them: ``images`` or ``regions`` of `Inputs`."""
+        return {"images": self.pixels(rows)} if self.sight is None else self.sight.batch(rows)
 
     def pixels(self, rows: Tensor) -> Tensor:
         """The distinct images at `rows`, uint8 [B, 3, S, S]; one that stands there twice is decoded once."""
