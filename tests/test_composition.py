@@ -257,3 +257,40 @@ def test_all_missing_data_are_told_at_once(params, tmp_path: Path, monkeypatch: 
     for name in ("snli_ve_train.jsonl", "data/incoming/butd/flickr30k", "models/official/uniter-base.pt"):
         assert name in text
     assert jobs.incoming(composed, "snli_ve") == []
+
+
+def test_two_teachers_of_a_variant_stand_wherever_one_does(params) -> None:
+    grid = {**PARAMS["grid"], "variant": ["finetune", "mad", "mad_clip", "plug_in"]}
+    eyes, ears = "efficientnet_lite0_scenes", "minilm_l6"
+    teachers = ["clip_scenes", eyes, f"{eyes}_patches", ears]
+    composed = composition.compose(params(grid=grid, artifacts={**PARAMS["artifacts"], "teacher": teachers}))
+    job = jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "mad", "40")
+    assert job["teacher"] == {
+        "name": f"{eyes}+{ears}",
+        "vision": {"name": eyes, "kind": "vision"},
+        "text": {"name": ears, "kind": "text"},
+    }
+    manifests = [f"features/{name}/scenes_smoke_vqa/manifest.json" for name in (eyes, ears)]
+    assert jobs.features_of(composed, "mad", "scenes_smoke_vqa") == manifests
+    # the towers of one CLIP are one teacher, so that cosines between pictures and words mean something
+    clip = jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "mad_clip", "40")
+    assert clip["teacher"] == {"name": "clip_scenes", "kind": "clip"}
+    assert len(jobs.features_of(composed, "mad_clip", "scenes_smoke_vqa")) == 1
+    assert {run["variant"]: run["teacher"] for run in jobs.runs(composed)} == {
+        "finetune": None, "mad": f"{eyes}+{ears}", "mad_clip": "clip_scenes", "plug_in": f"{eyes}_patches"
+    }  # fmt: skip
+    assert "dev" in jobs.extract(composed, f"{eyes}_patches", "scenes_smoke_vqa")["dataset"]["roles"]
+    assert set(jobs.extract(composed, eyes, "scenes_smoke_vqa")["dataset"]["roles"]) == {"train"}
+
+
+def test_half_a_pair_of_teachers_is_refused(params, monkeypatch) -> None:
+    hydra = composition._hydra
+
+    def half(*overrides: str) -> dict:
+        composed = hydra(*overrides)
+        composed["variants"]["mad"]["teacher"] = {"vision": "clip_scenes"}
+        return composed
+
+    monkeypatch.setattr(composition, "_hydra", half)
+    with pytest.raises(UserError, match=r"mad\.teacher is .*; write one name, or \{vision: NAME, text: NAME\}"):
+        composition.compose(params(grid={**PARAMS["grid"], "variant": ["mad"]}))

@@ -129,6 +129,36 @@ def test_a_selection_takes_few_content_words(
         assert places[0] in allowed  # the first piece of one content word
 
 
+@pytest.mark.parametrize(("schedule", "factor"), [("linear", 0.75), ("constant", 1.0), ("cosine", 0.853553)])
+def test_schedules_of_lambda(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput, schedule: str, factor: float
+) -> None:
+    method = made(settings | {"lambda_schedule": schedule}, data, store)
+    first = method(output, all_items(data), STAGE)["joint"].item()
+    assert method(output, all_items(data), STAGE + 25)["joint"].item() == pytest.approx(factor * first, rel=1e-4)
+
+
+@pytest.mark.parametrize("relevance", ["plain", "centred", "regression"])
+def test_relevance_is_a_switch(settings: dict[str, Any], data: Encoded, store: TinyStore, relevance: str) -> None:
+    made(settings | {"relevance": relevance, "selection": "relevance"}, data, store)
+    positions = data.extra["positions"]
+    assert isinstance(positions, torch.Tensor)
+    assert (positions >= 0).sum(1).tolist()[1:3] == [2, 2]  # two words of one piece each
+
+
+def test_patches_are_matched_on_the_students_grid(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grids = np.random.default_rng(0).normal(size=(3, 16, 7)).astype(np.float32)  # 4 x 4 patches of width 7
+    monkeypatch.setattr(TinyStore, "patches", lambda *_: grids, raising=False)
+    output = StudentOutput(**{**vars(output), "visual": torch.randn(4, 4, 5)})
+    method = made(settings | {"targets": ["patches"], "distance": "mse"}, data, store)
+    losses = method(output, all_items(data), STAGE)
+    areas = ln(grids).reshape(3, 2, 2, 2, 2, 7).mean((2, 4)).reshape(3, 4, 7)[[0, 1, 0, 2]]
+    distance = ((projected(method, "patches", output.visual.numpy()) - areas) ** 2).mean((1, 2))
+    assert losses["patches"].item() == pytest.approx(10 * (WEIGHTS * distance).mean(), rel=1e-4)
+
+
 def test_gradients_reach_the_students_parts_and_no_target(
     settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput
 ) -> None:
@@ -155,7 +185,8 @@ def test_impossible_settings_are_named(settings: dict[str, Any]) -> None:
     for change, message in (
         ({"adaptive_steps": STEPS}, "adaptive_steps is 110, but the whole run has 110 steps"),
         ({"temperature": 0}, "temperature is 0"),
-        ({"targets": ["image", "patch"]}, "targets is 'patch'; choose from: image, joint, tokens, text"),
+        ({"targets": ["image", "patch"]}, "targets is 'patch'; choose from: image, joint, tokens, text, patches"),
+        ({"lambda_schedule": "step"}, "lambda_schedule is 'step'; choose from: linear, constant, cosine"),
         ({"selecton": "both"}, "has no setting 'selecton'; did you mean 'selection'"),
     ):
         with pytest.raises(UserError, match=message):

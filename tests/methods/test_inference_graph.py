@@ -52,17 +52,18 @@ def test_graph_and_parameters_are_finetunes(
     tmp_path: Any, root: Any, data: Encoded, store: TinyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clip_td.confidence, "weights", lambda *_, **__: [1.0] * 4)
+    monkeypatch.setattr(clip_td.confidence, "unimodal_weights", lambda *_, **__: [1.0] * 4)
     words = tmp_path / "words.txt"
     words.write_text("what color is the red cube large")
     batch = data.batch(torch.arange(4))
     seen = {}
-    for name in ("finetune", "naive_kd", "clip_td"):
+    for name in ("finetune", "naive_kd", "clip_td", "mad"):
         student = trained(name, root, words, data, store)
         parameters = {key: tuple(value.shape) for key, value in student.state_dict().items()}
         with torch.inference_mode(), Operations() as operations:
             logits = student(batch.inputs).logits
         seen[name] = (parameters, operations.seen, logits)
-    for name in ("naive_kd", "clip_td"):
+    for name in ("naive_kd", "clip_td", "mad"):
         assert seen[name][0] == seen["finetune"][0]
         assert seen[name][1] == seen["finetune"][1]
         assert not torch.equal(seen[name][2], seen["finetune"][2])  # it was trained otherwise

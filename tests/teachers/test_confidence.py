@@ -125,3 +125,16 @@ def test_the_probe_costs_a_thousand_items_little() -> None:
     started = time.process_time()
     confidence.weights(v, u, soft, images, 0)
     assert time.process_time() - started < 4  # CPU-seconds; about one in practice
+
+
+def test_a_unimodal_teacher_is_judged_by_its_own_features() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 300)
+    knows = np.stack([labels, 1 - labels, np.zeros(300)], 1) + 0.1 * generator.normal(size=(300, 3))
+    knows[:60] = generator.normal(size=(60, 3))  # of these items it knows nothing
+    images = [f"i{number}" for number in range(300)]
+    weight = confidence.unimodal_weights(knows, np.eye(2)[labels], images, seed=1)
+    assert weight.mean() == pytest.approx(1, abs=1e-5)
+    assert weight[60:].mean() > 1.03 > 0.9 > weight[:60].mean()
+    blind = confidence.unimodal_weights(generator.normal(size=(300, 3)), np.eye(2)[labels], images, seed=1)
+    assert blind.std() < weight.std()

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlkd_steps.errors import UserError
-from vlkd_steps.teachers import relevance
+from vlkd_steps.teachers import confidence, relevance
 from vlkd_steps.teachers.words import content_words
 
 VECTORS = {"red": (1.0, 0.0), "star": (0.8, 0.6), "baker": (0.0, 1.0), "painted": (-1.0, 0.0)}
@@ -113,3 +113,48 @@ def test_z_scores_of_equal_values_are_zero() -> None:
 def test_unknown_names_are_refused(key: str, value: str) -> None:
     with pytest.raises(UserError, match=f"{key} is '{value}'; write one of"):
         select([TEXT], SEEN, **{key: value})
+
+
+def seen_words(n: int = 400, noise: float = 0.5) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
+    """Texts with one word of four that names what the picture shows and one that is drawn; a picture has two texts."""
+    generator = np.random.default_rng(0)
+    visual, filler = ["red", "blue", "star", "moon"], ["baker", "pilot", "uncle", "guest"]
+    shown = np.repeat(generator.integers(0, 4, n // 2), 2)
+    texts = [f"the {filler[generator.integers(4)]} made a {visual[k]} one" for k in shown]
+    v = np.eye(8, dtype=np.float32)[shown] + noise * generator.normal(size=(n, 8)) + 3
+    return texts, v, [f"i{number // 2}" for number in range(n)], shown
+
+
+def test_regression_tells_visible_words_without_a_joint_space() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    texts, v, images, shown = seen_words()
+    r = relevance.regression(texts, v, images, seed=1)
+    words = ["red", "blue", "star", "moon"]
+    scores = np.array([r(item, words) for item in range(len(texts))])
+    assert roc_auc_score(np.eye(4)[shown].ravel(), scores.ravel()) > 0.85
+    chosen = relevance.select(texts, r, selection="relevance", m=1)
+    assert np.mean([bool(set(words) & set(picked)) for picked in chosen]) > 0.85  # by chance one in three
+
+
+def test_a_regression_never_sees_the_picture_it_judges() -> None:
+    texts, v, images, _ = seen_words(60)
+    words = ["red", "baker", "made"]
+    before = relevance.regression(texts, v, images, seed=1)(7, words)
+    elsewhere = [*texts]
+    elsewhere[6] = elsewhere[7] = "the red baker made made"  # both texts of that picture
+    np.testing.assert_allclose(relevance.regression(elsewhere, v, images, seed=1)(7, words), before, atol=1e-12)
+    other = relevance.regression(["red baker made" if i == 9 else t for i, t in enumerate(texts)], v, images, seed=1)
+    assert np.abs(other(7, words) - before).max() > 1e-6
+
+
+def test_a_regression_is_the_ridge_solution_in_numpy() -> None:
+    texts, v, images, _ = seen_words(40)
+    r = relevance.regression(texts, v, images, seed=3)
+    fold = confidence.folds(images, 3)
+    x = v[fold != fold[5]].astype(np.float64)
+    y = np.array([float("red" in text) for text, k in zip(texts, fold, strict=True) if k != fold[5]])
+    centred = x - x.mean(0)
+    penalty = relevance.RIDGE * len(x) * centred.var(0).mean()
+    weights = np.linalg.solve(centred.T @ centred + penalty * np.eye(8), centred.T @ (y - y.mean()))
+    assert r(5, ["red"])[0] == pytest.approx((v[5] - x.mean(0)) @ weights, rel=1e-6)

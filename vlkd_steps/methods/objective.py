@@ -27,6 +27,8 @@ class Objective(nn.Module):
     """
 
     needs_teacher: ClassVar[bool] = True
+    keeps_teacher: ClassVar[bool] = False
+    """Whether the student sees the teacher's patches instead of pixels, at inference too (`methods.KEEPS_TEACHER`)."""
     settings_of: ClassVar[dict[str, tuple[Any, ...]]] = {}
     """Name of each setting -> the values it may have, or the types where it is a number."""
 
@@ -48,6 +50,10 @@ class Objective(nn.Module):
     def project(self, student_width: int, extra: Mapping[str, Lookup | Tensor]) -> None:
         """Create the projections, now that the widths of the teacher's features in `extra` are known."""
 
+    def observe(self, output: StudentOutput, batch: Batch) -> dict[str, float]:
+        """What to journal at an evaluation beside the losses: feature errors, shares of chosen words and the like."""
+        return {}
+
     def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
         """Scalar losses by name, weighted: the loop minimises their sum. ``task`` is the task's own.
 
@@ -59,14 +65,23 @@ class Objective(nn.Module):
 
 def create(settings: Mapping[str, Any], steps: int) -> Objective:
     """The objective of the method that ``settings["name"]`` names."""
-    name = settings["name"]
+    return method_class(settings["name"])(settings, steps)
+
+
+def method_class(name: str) -> type[Objective]:
+    """The class that the method `name` is.
+
+    Raises:
+        UserError: there is no such method.
+    """
     try:
         module = importlib.import_module(f"vlkd_steps.methods.{name}")
     except ModuleNotFoundError as error:
         if error.name != f"vlkd_steps.methods.{name}":
             raise
         raise UserError(f"method: {name!r} has no module vlkd_steps/methods/{name}.py; choose one that has") from error
-    return module.METHOD(settings, steps)
+    found: type[Objective] = module.METHOD
+    return found
 
 
 def check(settings: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]], method: str) -> None:
@@ -103,8 +118,20 @@ class Distillation(nn.Module):
         self.objective = objective
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        output = self.student(batch.inputs)
-        return self.objective(output if batch.gold is None else output.of(batch.gold), batch, step)
+        return self.objective(self._distilled(batch), batch, step)
+
+    @torch.no_grad()
+    def observe(self, batch: Batch) -> dict[str, float]:
+        """`Objective.observe` in evaluation mode, so that it draws no dropout and changes no later step."""
+        training = self.training
+        self.eval()
+        told = self.objective.observe(self._distilled(batch), batch)
+        self.train(training)
+        return told
+
+    def _distilled(self, batch: Batch) -> StudentOutput:
+        output: StudentOutput = self.student(batch.inputs)
+        return output if batch.gold is None else output.of(batch.gold)
 
 
 def as_float(array: Any) -> Tensor:

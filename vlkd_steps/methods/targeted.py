@@ -21,6 +21,7 @@ from vlkd_steps.methods.tokens import gather_tokens, mean_selected, token_target
 from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
 from vlkd_steps.teachers import relevance
+from vlkd_steps.teachers.words import content_words
 from vlkd_steps.training import processes
 from vlkd_steps.training.batches import Batch, Encoded, Lookup
 from vlkd_steps.training.seeds import derive
@@ -106,6 +107,8 @@ class Targeted(Objective):
                 keyness=self.settings["keyness"],
                 generator_seed=derive(seed, "selection"),
             )
+            words = sum(len(set(content_words(text))) for text in texts)
+            self.chosen_words = sum(map(len, selected)) / max(words, 1)
             extra["positions"], extra["tokens"] = token_targets(data, selected, store)
         return extra
 
@@ -175,9 +178,11 @@ class Targeted(Objective):
 
     @torch.no_grad()
     def observe(self, output: StudentOutput, batch: Batch) -> dict[str, float]:
-        """How far the student's features are from the targets, unweighted, and which share of the words was chosen."""
+        """How far the student's features are from the targets, unweighted; which share of the split's content words was
+        chosen, and how many tokens of an item that makes; how far the weights of the batch's items are apart."""
         told = {f"distance/{name}": value.mean().item() for name, value in self.distances(output, batch).items()}
         if "tokens" in self.terms:
+            told["chosen_words"] = self.chosen_words
             told["chosen_tokens"] = (batch.extra["positions"] >= 0).sum(1).float().mean().item()
         for name in sorted({term.weight for term in self.terms.values()}):
             told[f"{name}_sd"] = batch.extra[name].float().std(correction=0).item()

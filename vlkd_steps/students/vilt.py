@@ -39,10 +39,18 @@ class ViltStudent(nn.Module):
         labels: the classes (or choices) in index order.
         image_size: side of the square images, in pixels; other than the model's own, positions are interpolated
             as transformers does it.
+        visual_width: of the patches of a plugged-in teacher, which the student then sees as `regions`, on a square
+            grid, instead of pixels (method plug_in).
     """
 
     def __init__(
-        self, vilt: ViltModel, tokenizer: Any, task: str, labels: Sequence[str], image_size: int | None = None
+        self,
+        vilt: ViltModel,
+        tokenizer: Any,
+        task: str,
+        labels: Sequence[str],
+        image_size: int | None = None,
+        visual_width: int | None = None,
     ) -> None:
         super().__init__()
         self.vilt = vilt
@@ -54,6 +62,10 @@ class ViltStudent(nn.Module):
         self.patch_size: int = config.patch_size
         self.image_size: int = image_size or config.image_size
         self.patches_per_side = self.image_size // self.patch_size
+        self.visual_width = visual_width
+        if visual_width is not None:
+            self.plugged = nn.Linear(visual_width, self.width)
+            vilt.embeddings.patch_embeddings.requires_grad_(False)
 
     @property
     def width(self) -> int:
@@ -65,8 +77,12 @@ class ViltStudent(nn.Module):
 
     def forward(self, inputs: Inputs) -> StudentOutput:
         tokens, mask = inputs.tokens, inputs.mask
-        assert inputs.images is not None
-        image = self.embed_images(inputs.images)
+        if self.visual_width is not None:
+            assert inputs.regions is not None
+            image = self.embed_patches(inputs.regions.features)
+        else:
+            assert inputs.images is not None
+            image = self.embed_images(inputs.images)
         pixels = torch.ones(image.shape[:2], dtype=mask.dtype, device=mask.device)
         embedded, attended = self.vilt.embeddings(
             tokens, mask, inputs.types, pixel_values=None, pixel_mask=pixels, inputs_embeds=None, image_embeds=image
@@ -97,17 +113,25 @@ class ViltStudent(nn.Module):
         patches = patches.float().div_(127.5).sub_(1.0)  # mean and deviation 0.5, ViLT's normalisation
         projection = embeddings.patch_embeddings.projection
         patches = functional.linear(patches, projection.weight.flatten(1), projection.bias)
-        tokens = torch.cat([embeddings.cls_token.expand(len(images), -1, -1), patches], dim=1)
-        return embeddings.dropout(tokens + self._positions())
+        return self._placed(patches, side)
 
-    def _positions(self) -> Tensor:
+    def embed_patches(self, features: Tensor) -> Tensor:
+        """A teacher's patches, float [B, P, W] on a square grid, LN and projected: as `embed_images`."""
+        patches = self.plugged(functional.layer_norm(features, features.shape[-1:]))
+        return self._placed(patches, round(features.shape[1] ** 0.5))
+
+    def _placed(self, patches: Tensor, side: int) -> Tensor:
+        embeddings = self.vilt.embeddings
+        tokens = torch.cat([embeddings.cls_token.expand(len(patches), -1, -1), patches], dim=1)
+        return embeddings.dropout(tokens + self._positions(side))
+
+    def _positions(self, side: int) -> Tensor:
         positions = self.vilt.embeddings.position_embeddings
         own = round((positions.shape[1] - 1) ** 0.5)
-        if own == self.patches_per_side:
+        if own == side:
             return positions
         grid = positions[:, 1:].transpose(1, 2).reshape(1, -1, own, own)
-        side = (self.patches_per_side, self.patches_per_side)
-        grid = functional.interpolate(grid, size=side, mode="bilinear", align_corners=True)
+        grid = functional.interpolate(grid, size=(side, side), mode="bilinear", align_corners=True)
         return torch.cat([positions[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
 
 
@@ -116,7 +140,7 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
 
     Args:
         conf: ``weights`` (a folder or a Hugging Face name) or, from scratch, ``architecture`` and ``vocabulary``;
-            ``pretrained: true`` takes the folder that `pretrain` made for ``name``.
+            ``pretrained: true`` takes the folder that `pretrain` made for ``name``; ``visual_width`` as `ViltStudent`.
         task: whose head it gets.
         labels: the classes (or choices) in index order.
         seed: new weights are drawn from ``derive(seed, "student")``, so all methods of a seed start alike.
@@ -131,7 +155,7 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
         _check_image_size(conf, vilt.config)
         if task == "vcr":
             add_types(vilt)
-        return ViltStudent(vilt, tokenizer, task, labels, conf.get("image_size"))
+        return ViltStudent(vilt, tokenizer, task, labels, conf.get("image_size"), conf.get("visual_width"))
 
 
 def from_scratch(conf: Mapping[str, Any]) -> tuple[ViltModel, Any]:
@@ -248,7 +272,7 @@ def save(student: ViltStudent, path: Path) -> None:
         "task": student.task,
         "labels": student.labels,
         "image_size": student.image_size,
-    }
+    } | ({} if student.visual_width is None else {"visual_width": student.visual_width})
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in student.state_dict().items()}
     with files.atomic(path) as temporary:
         # One metadata key only: safetensors writes several in an order that changes from run to run.
@@ -272,6 +296,7 @@ def load(path: Path) -> ViltStudent:
             description["task"],
             description["labels"],
             description["image_size"],
+            description.get("visual_width"),
         )
     student.load_state_dict(tensors)
     return student.eval()

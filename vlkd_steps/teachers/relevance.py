@@ -21,7 +21,7 @@ SELECTIONS = ("both", "relevance", "keyness", "random", "all", "none")
 KEYNESS = ("yake", "idf")
 RELEVANCE = ("plain", "centred", "regression")
 
-RIDGE = 0.1
+RIDGE = 3.0
 """The ridge penalty as a share of the features' mean variance (choice)."""
 
 Relevance = Callable[[int, Sequence[str]], np.ndarray]

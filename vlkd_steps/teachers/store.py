@@ -120,11 +120,7 @@ class FeatureStore:
         Raises:
             UserError: the teacher was not asked for patches.
         """
-        if not self.has("patch"):
-            raise UserError(
-                f"the features in {self.folder} hold no patches; name a teacher whose configuration says "
-                "`patches: true`, as conf/teacher/efficientnet_lite0_patches.yaml does"
-            )
+        assert self.patch_shape
         return np.asarray(
             self._tables["patch"][np.array([self._find("image", name) for name in image_ids])], np.float32
         )
@@ -152,6 +148,21 @@ class FeatureStore:
     def has(self, kind: str) -> bool:
         """Whether there are rows of `kind` (KINDS)."""
         return any(shard.kind == kind for shard in self.shards)
+
+    @property
+    def patch_shape(self) -> tuple[int, int]:
+        """P and W of every picture's patches.
+
+        Raises:
+            UserError: the teacher was not asked for patches.
+        """
+        if not self.has("patch"):
+            raise UserError(
+                f"the features in {self.folder} hold no patches; name a teacher whose configuration says "
+                "`patches: true`, as conf/teacher/efficientnet_lite0_scenes_patches.yaml does"
+            )
+        _, patches, width = self._tables["patch"].parts[0].shape
+        return patches, width
 
     @property
     def shared_space(self) -> bool:

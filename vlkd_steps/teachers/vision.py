@@ -108,14 +108,13 @@ def load(config: Mapping[str, Any]) -> VisionTeacher:
 def create(config: Mapping[str, Any]) -> Any:
     """The timm model of `config` with its weights, without its classifier."""
     name, model, weights = config["name"], config["model"], config.get("weights")
-    size = {"img_size": config["image_size"]} if config.get("image_size") and model.startswith(("vit", "deit")) else {}
     if ":" not in model and not timm.is_model(model.split(".")[0]):
         near = difflib.get_close_matches(model, timm.list_models(), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() names them all"
         raise UserError(f"teacher {name}: model {model!r} is unknown to timm; {hint}")
     built: Any
     try:
-        built = timm.create_model(model, pretrained=weights is None, **size)
+        built = timm.create_model(model, pretrained=weights is None)
     except Exception as error:  # the hub's errors are of many libraries
         raise UserError(
             f"teacher {name}: the weights of {model} cannot be fetched ({' '.join(str(error).split())[:300]}); connect "
@@ -125,6 +124,8 @@ def create(config: Mapping[str, Any]) -> Any:
         path = resolve(config.get("package"), weights, name)
         built.load_state_dict(fitting(read(path, name), built, f"teacher {name}: {path}"))
     built.reset_classifier(0)
+    if config.get("image_size") and hasattr(built, "set_input_size"):  # a transformer, which resamples its positions
+        built.set_input_size(img_size=config["image_size"])
     return built
 
 

@@ -20,7 +20,6 @@ from vlkd_steps.errors import UserError
 from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.students.tokenizer import encode, words_of_tokens
 from vlkd_steps.training.seeds import derive
-from vlkd_steps.training.sight_regions import RegionSight
 
 SMALL = 128  # pixels; handing a smaller image to another thread costs more than decoding it
 IN_MEMORY = 1 << 30  # bytes of decoded images that one set may hold; larger sets are decoded batch by batch
@@ -192,7 +191,10 @@ class Batch:
 
 
 class Encoded:
-    """`Items` ready for a student: token ids and, if they fit in memory, decoded images."""
+    """`Items` ready for a student: token ids and, if they fit in memory, decoded images.
+
+    With a `sight` (`patch_sight.PatchSight`) the student sees what that gives instead of pixels.
+    """
 
     def __init__(
         self,
@@ -201,7 +203,7 @@ class Encoded:
         max_tokens: int,
         image_size: int,
         in_memory: int = IN_MEMORY,
-        sight: RegionSight | None = None,
+        sight: Any = None,
     ) -> None:
         self.items = items
         self.tokens, self.types, self.lengths = encode(tokenizer, items.passages, max_tokens)
@@ -243,17 +245,13 @@ class Encoded:
         choices = passages_shown.shape[1]
         tokens, mask, types = self.text(passages_shown.flatten())
         return Batch(
-            inputs=Inputs(tokens, mask, types, **self.view(images.repeat_interleave(choices))),
+            inputs=Inputs(tokens, mask, types, **self.seen(images.repeat_interleave(choices))),
             labels=self.items.soft_labels(index),
             image_rows=images,
             text_rows=self.items.text_rows[index],
             gold=None if choices == 1 else self.gold(index),
             extra={name: value[index] for name, value in self.extra.items()},
         )
-
-    def view(self, rows: Tensor) -> dict[str, Any]:
-        """The distinct images at `rows` as the student sees them: ``images`` or ``regions`` of its `Inputs`."""
-        return {"images": self.pixels(rows)} if self.sight is None else self.sight.batch(rows)
 
     def gold(self, index: Tensor) -> Tensor:
         """Which of a batch's rows show the right choices of the items at `index`, int64 [B]."""
@@ -266,6 +264,10 @@ class Encoded:
         longest = int(lengths.max())
         mask = (torch.arange(longest, device=self.device) < lengths[:, None]).long()
         return self.tokens[rows][:, :longest], mask, self.types[rows][:, :longest]
+
+    def seen(self, rows: Tensor) -> dict[str, Any]:
+        """The distinct images at `rows` as the student sees them: ``images`` or ``regions`` of `Inputs`."""
+        return {"images": self.pixels(rows)} if self.sight is None else self.sight.batch(rows)
 
     def pixels(self, rows: Tensor) -> Tensor:
         """The distinct images at `rows`, uint8 [B, 3, S, S]; one that stands there twice is decoded once."""

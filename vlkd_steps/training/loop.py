@@ -185,7 +185,7 @@ def train(
                 if not math.isfinite(sum(told.values())):
                     raise not_finite(step, told, each, batch(number), place)
                 if evaluation_due and not values:
-                    values |= gradient_ratio(losses, bare)
+                    values |= gradient_ratio(losses, bare) | observed(bare, batch(number))
                 accelerator.backward(each.sum() / recipe.accumulation)
             for name, loss in told.items():
                 values[f"loss/{name}"] = values.get(f"loss/{name}", 0.0) + loss / recipe.accumulation
@@ -286,6 +286,12 @@ def gradient_ratio(losses: Mapping[str, Tensor], model: nn.Module) -> dict[str, 
         return math.sqrt(sum(float(processes.mean(g).square().sum()) for g in gradients))
 
     return {"gradient_ratio": norm(torch.stack(others).sum()) / max(norm(losses["task"]), 1e-12)}
+
+
+def observed(model: nn.Module, batch: Batch) -> dict[str, float]:
+    """What a model tells of this process's rows beside its losses, by its method ``observe``, where it has one."""
+    observe: Callable[[Batch], dict[str, float]] | None = getattr(model, "observe", None)
+    return observe(batch) if observe else {}
 
 
 def not_finite(step: int, told: Mapping[str, float], own: Tensor, batch: Batch, place: Place) -> UserError:

@@ -22,8 +22,9 @@ from vlkd_steps.teachers.pair import open_stores
 from vlkd_steps.tracking import provenance
 from vlkd_steps.tracking.journal import Journal, next_attempt
 from vlkd_steps.training import hardware, loop, predict, processes, token_budget
-from vlkd_steps.training.batches import Encoded, order, read_items
+from vlkd_steps.training.batches import Encoded, Items, order, read_items
 from vlkd_steps.training.interruption import Interrupted, StopRequest, stop_request
+from vlkd_steps.training.patch_sight import PatchSight, plugged_width
 from vlkd_steps.training.seeds import derive
 from vlkd_steps.training.sight_regions import RegionSight
 from vlkd_steps.training.workplace import Workplace
@@ -37,7 +38,7 @@ def train_seeds(config: Mapping[str, Any]) -> int:
     """
     recipe = loop.Recipe.of(config["training"])
     accelerator = hardware.accelerator(config["training"])
-    data = DataSet(config["dataset"]["name"], accelerator.device)
+    data = DataSet(config["dataset"]["name"], accelerator.device, plugged(config))
     with stop_request() as stop:
         for seed in config["seeds"]:
             place = Workplace.of(config, seed)
@@ -58,11 +59,16 @@ def train_seeds(config: Mapping[str, Any]) -> int:
 
 
 class DataSet:
-    """The splits of a data set as a student reads them; evaluation sets are encoded once for all seeds of a job."""
+    """The splits of a data set as a student reads them; evaluation sets are encoded once for all seeds of a job.
 
-    def __init__(self, name: str, device: torch.device) -> None:
+    Args:
+        plugged: the feature store whose patches the student sees instead of pixels.
+    """
+
+    def __init__(self, name: str, device: torch.device, plugged: Any = None) -> None:
         self.name = name
         self.device = device
+        self.plugged = plugged
         self.labels: list[str] = json.loads(layout.labels(name).read_text(encoding="utf-8"))
         self._evaluation: dict[str, Encoded] = {}
 
@@ -77,10 +83,17 @@ class DataSet:
 
     def _encode(self, split: Any, student: Any) -> Encoded:
         items = read_items(layout.instances(self.name), split, self.labels)
+        return Encoded(
+            items, student.tokenizer, student.max_tokens, student.image_size, sight=self._sight(student, items)
+        )
+
+    def _sight(self, student: Any, items: Items) -> PatchSight | RegionSight | None:
+        """What stands for pixels: a plugged-in teacher's patches, or the student's own regions."""
+        if self.plugged is not None:
+            return PatchSight(self.plugged, items.image_ids)
         if getattr(student, "sees", "pixels") == "regions":
-            sight = RegionSight.of(student, self.name, items.image_ids)
-            return Encoded(items, student.tokenizer, student.max_tokens, 0, sight=sight)
-        return Encoded(items, student.tokenizer, student.max_tokens, student.image_size)
+            return RegionSight.of(student, self.name, items.image_ids)
+        return None
 
 
 def train(
@@ -93,7 +106,10 @@ def train(
 ) -> None:
     """Train one seed and keep its weights in the work folder; the objective's projections are dropped here."""
     config, seed = place.config, place.config["seed"]
-    student = architecture(config).build(config["student"], config["dataset"]["task"], data.labels, seed)
+    built_as = dict(config["student"])
+    if data.plugged is not None:
+        built_as["visual_width"] = plugged_width(data.plugged, config["teacher"]["name"])
+    student = architecture(config).build(built_as, config["dataset"]["task"], data.labels, seed)
     hardware.adapt(student, config["training"])
     parameters = sum(p.numel() for p in student.parameters())
     training_set = data.training(config, student)
@@ -134,16 +150,28 @@ def distillation(
 ) -> objective.Distillation:
     """The student with its method's objective, whose tensors now stand in ``training_set.extra``."""
     method = objective.create(config["method"], recipe.steps)
-    store = None
-    if method.needs_teacher:
-        if not config.get("teacher"):
-            raise UserError(f"variant {config['variant']}: method {config['method']['name']} needs a teacher; name one")
-        store = open_stores(config["teacher"], config["dataset"]["name"])
+    store = features(config) if method.needs_teacher else None
     training_set.extra = method.prepare(training_set, store, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "projections"))
         method.project(student.width, training_set.extra)
     return objective.Distillation(student, method)
+
+
+def features(config: Mapping[str, Any]) -> Any:
+    """The features of the run's teacher or teachers.
+
+    Raises:
+        UserError: the variant names none.
+    """
+    if not config.get("teacher"):
+        raise UserError(f"variant {config['variant']}: method {config['method']['name']} needs a teacher; name one")
+    return open_stores(config["teacher"], config["dataset"]["name"])
+
+
+def plugged(config: Mapping[str, Any]) -> Any:
+    """The features that the student sees instead of pixels, where the method keeps its teacher; else None."""
+    return features(config) if objective.method_class(config["method"]["name"]).keeps_teacher else None
 
 
 def answer(place: Workplace, data: DataSet, accelerator: Accelerator, stop: StopRequest) -> None:

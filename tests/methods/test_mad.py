@@ -1,0 +1,158 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from tiny_teacher import TinyStore, V, all_items
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.methods import mad, objective
+from vlkd_steps.methods.distances import info_nce
+from vlkd_steps.students.output import StudentOutput
+from vlkd_steps.training.batches import Encoded
+
+STEPS, STAGE = 110, 10
+W_V = np.array([0.5, 1.5, 1.2, 0.8], np.float32)
+W_T = np.array([2.0, 0.1, 0.9, 1.0], np.float32)
+
+
+class TwoTeachers(TinyStore):
+    """Pictures of width 4; texts of width 6, in another space."""
+
+    shared_space = False
+
+    def texts(self, texts: list[str]) -> np.ndarray:
+        return np.array([[len(t), t.count("e"), 1.0, -t.count("a"), t.count("l"), 2.0] for t in texts], np.float32)
+
+
+@pytest.fixture
+def pair() -> TwoTeachers:
+    return TwoTeachers()
+
+
+@pytest.fixture
+def settings(root: Any) -> dict[str, Any]:
+    return yaml.safe_load((root / "vlkd_steps/conf/method/mad.yaml").read_text()) | {"adaptive_steps": STAGE}
+
+
+@pytest.fixture(autouse=True)
+def given_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Confidence needs many items; here each teacher, known by its width, says what the test computes with."""
+    monkeypatch.setattr(mad.confidence, "unimodal_weights", lambda rows, *_: W_V if rows.shape[1] == 4 else W_T)
+
+
+def made(settings: dict[str, Any], data: Encoded, store: TinyStore) -> objective.Objective:
+    method = objective.create(settings, STEPS)
+    data.extra = method.prepare(data, store, seed=1)
+    torch.manual_seed(7)
+    method.project(5, data.extra)
+    return method
+
+
+def ln(x: np.ndarray) -> np.ndarray:
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
+def teachers(data: Encoded) -> tuple[np.ndarray, np.ndarray]:
+    """v and u of the four items."""
+    v = np.array([V[i] for i in ("i0", "i1", "i0", "i2")], np.float32)
+    return v, TwoTeachers().texts([data.items.texts[row] for row in (0, 1, 1, 0)])
+
+
+def projected(method: objective.Objective, name: str, features: np.ndarray) -> np.ndarray:
+    layer = method.get_submodule(f"to_teacher.{name}")
+    return features @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("step", "strength"), [(STAGE, 10.0), (STAGE + 25, 7.5), (STEPS - 1, 0.1)])
+def test_image_and_joint_terms_in_numpy(
+    settings: dict[str, Any], data: Encoded, pair: TwoTeachers, output: StudentOutput, step: int, strength: float
+) -> None:
+    method = made(settings, data, pair)
+    losses = method(output, all_items(data), step)
+    assert set(losses) == {"task", "image", "joint_image", "joint_text", "tokens"}
+    v, u = teachers(data)
+    cls, seen = output.cls.detach().numpy(), output.visual.detach().numpy().mean(1)
+    expected = {
+        "image": W_V * np.abs(projected(method, "image", seen) - ln(v)).mean(-1),
+        "joint_image": W_V * np.abs(projected(method, "joint_image", cls) - ln(v)).mean(-1) / 2,
+        "joint_text": W_T * np.abs(projected(method, "joint_text", cls) - ln(u)).mean(-1) / 2,
+    }
+    for name, value in expected.items():
+        assert losses[name].item() == pytest.approx(strength * value.mean(), rel=1e-4), name
+
+
+def test_token_text_and_patch_terms_are_weighed_by_their_own_teacher(
+    settings: dict[str, Any], data: Encoded, pair: TwoTeachers, output: StudentOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grids = np.random.default_rng(0).normal(size=(3, 4, 7)).astype(np.float32)  # 2 x 2 patches of width 7
+    monkeypatch.setattr(TwoTeachers, "patches", lambda *_: grids, raising=False)
+    output = StudentOutput(**{**vars(output), "visual": torch.randn(4, 1, 5)})  # one patch: the mean of the four
+    method = made(settings | {"targets": ["tokens", "text", "patches"], "selection": "all"}, data, pair)
+    losses = method(output, all_items(data), STAGE)
+    text = np.abs(projected(method, "text", output.cls.detach().numpy()) - ln(teachers(data)[1])).mean(-1)
+    assert losses["text"].item() == pytest.approx(10 * (W_T * text).mean(), rel=1e-4)
+    tokens = output.embedded_text.detach().numpy()
+    terms = []
+    for item, text_row in enumerate((0, 1, 1, 0)):
+        places, words = ([2, 5, 6, 7, 8], [1, 4, 4, 4, 4]) if text_row == 0 else ([3, 4, 5], [2, 3, 4])
+        states = pair.word_states(data.items.texts[text_row])[1][words]
+        terms.append(np.abs(projected(method, "tokens", tokens[item, places]) - ln(states)).mean())
+    assert losses["tokens"].item() == pytest.approx(10 * (W_T * np.array(terms)).mean(), rel=1e-4)
+    target = ln(grids).mean(1)[[0, 1, 0, 2]]
+    patches = np.abs(projected(method, "patches", output.visual[:, 0].numpy()) - target).mean(-1)
+    assert losses["patches"].item() == pytest.approx(10 * (W_V * patches).mean(), rel=1e-4)
+
+
+def test_adaptive_stage_contrasts_with_each_teacher(
+    settings: dict[str, Any], data: Encoded, pair: TwoTeachers, output: StudentOutput
+) -> None:
+    method = made(settings, data, pair)
+    losses = method(output, all_items(data), STAGE - 1)
+    assert set(losses) == {"contrast_image", "contrast_text"}
+    _, u = (torch.tensor(part) for part in teachers(data))
+    same = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0], [1, 1, 1, 0], [1, 0, 0, 1]], dtype=torch.bool)
+    text = torch.tensor(projected(method, "contrast", output.cls.detach().numpy()))
+    assert text.shape == (4, 6)
+    assert losses["contrast_text"].item() == pytest.approx(info_nce(text, u, same, 0.07).item(), rel=1e-4)
+
+
+def test_uniform_weights_are_ones_and_both_switches_work(
+    settings: dict[str, Any], data: Encoded, pair: TwoTeachers, output: StudentOutput
+) -> None:
+    method = made(settings | {"weight": "uniform", "adaptive": False, "selection": "none"}, data, pair)
+    batch = all_items(data)
+    assert batch.extra["weight_vision"].tolist() == batch.extra["weight_text"].tolist() == [1.0] * 4
+    assert set(method(output, batch, 0)) == {"task", "image", "joint_image", "joint_text"}
+
+
+def test_what_is_journalled_at_an_evaluation(
+    settings: dict[str, Any], data: Encoded, pair: TwoTeachers, output: StudentOutput
+) -> None:
+    method = made(settings | {"tokens_per_text": 1}, data, pair)
+    batch = all_items(data)
+    told = method.observe(output, batch)
+    v, _ = teachers(data)
+    image = np.abs(projected(method, "image", output.visual.detach().numpy().mean(1)) - ln(v)).mean()
+    assert told["distance/image"] == pytest.approx(image, rel=1e-4)  # neither weight nor strength
+    assert told["chosen_words"] == pytest.approx(4 / 10)  # one of "color ball" or of "red cube large", four times
+    assert told["weight_vision_sd"] == pytest.approx(W_V.std(), rel=1e-4)
+    assert told["weight_text_sd"] == pytest.approx(W_T.std(), rel=1e-4)
+    assert output.cls.grad is None
+
+
+def test_what_two_teachers_cannot_do_is_said(
+    settings: dict[str, Any], data: Encoded, pair: TwoTeachers, root: Any
+) -> None:
+    with pytest.raises(UserError, match=r"relevance is 'centred', a cosine .* but the teachers share no space; write"):
+        objective.create(settings | {"relevance": "centred"}, STEPS).prepare(data, pair, seed=1)
+    clip_td = yaml.safe_load((root / "vlkd_steps/conf/method/clip_td.yaml").read_text()) | {"adaptive": False}
+    with pytest.raises(UserError, match="takes one CLIP for both; name one teacher, or take method mad"):
+        objective.create(clip_td, STEPS).prepare(data, pair, seed=1)
+
+
+def test_the_towers_of_one_clip_may_be_both(settings: dict[str, Any], data: Encoded, store: TinyStore) -> None:
+    for relevance in ("plain", "centred", "regression"):
+        made(settings | {"relevance": relevance}, data, store)
+        assert isinstance(data.extra["positions"], torch.Tensor)

@@ -1,0 +1,76 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.teachers import text
+
+WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] what color is the star ##s red of a ?".split()  # noqa: SIM905
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: Any) -> Path:
+    """A BERT of one layer with random weights, as save_pretrained writes it."""
+    path = tmp_path_factory.mktemp("bert")
+    (path / "vocab.txt").write_text("\n".join(WORDS))
+    BertTokenizerFast(vocab=str(path / "vocab.txt")).save_pretrained(path)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(WORDS), hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    BertModel(config).save_pretrained(path)
+    return path
+
+
+def teacher(folder: Path, **more: Any) -> text.TextTeacher:
+    return text.TextTeacher({"name": "tiny", "model": str(folder)} | more)
+
+
+def states_of(made: text.TextTeacher, words: list[str]) -> np.ndarray:
+    ids = torch.tensor([[WORDS.index(word) for word in words]])
+    with torch.inference_mode():
+        return made.model(ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0].numpy()
+
+
+def test_u_is_the_mean_or_the_first_token_and_words_are_means_of_their_pieces(folder: Path) -> None:
+    made = teacher(folder)
+    u, per_text = made.embed_texts(["What color is the STARS?", "red"])
+    long = states_of(made, ["[CLS]", "what", "color", "is", "the", "star", "##s", "?", "[SEP]"])
+    short = states_of(made, ["[CLS]", "red", "[SEP]"])
+    np.testing.assert_allclose(u, [long.mean(0), short.mean(0)], atol=1e-5)  # padding counts for nothing
+    assert per_text[0][0] == ["what", "color", "is", "the", "stars"]
+    np.testing.assert_allclose(per_text[0][1][4], long[5:7].mean(0), atol=1e-5)
+    np.testing.assert_allclose(per_text[1][1], short[1:2], atol=1e-5)
+    first, _ = teacher(folder, pooling="cls").embed_texts(["red"])
+    np.testing.assert_allclose(first[0], short[0], atol=1e-5)
+
+
+def test_cut_texts_lose_their_last_words_and_templates_have_none(folder: Path) -> None:
+    words, states = teacher(folder, max_tokens=5).embed_texts(["what color is the star"])[1][0]
+    assert words == ["what", "color", "is"]
+    assert states.shape == (3, 8)
+    words, states = teacher(folder, template="what is a {}").embed_texts(["red star"])[1][0]
+    assert words == ["red", "star"]
+    framed = states_of(teacher(folder), ["[CLS]", "what", "is", "a", "red", "star", "[SEP]"])
+    np.testing.assert_allclose(states, framed[4:6], atol=1e-5)
+
+
+def test_the_identity_tells_apart_what_changes_features(folder: Path) -> None:
+    assert teacher(folder).identity == teacher(folder).identity
+    for change in ({"pooling": "cls"}, {"max_tokens": 4}, {"template": "a {}"}):
+        assert teacher(folder, **change).identity != teacher(folder).identity
+
+
+def test_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
+    for change, message in (
+        ({"pooling": "max"}, "pooling is 'max'; write one of mean, cls"),
+        ({"template": "a"}, "holds no {}"),
+        ({"model": str(tmp_path)}, "cannot be loaded .*; without network, put such a folder below models/"),
+        ({"package": "no-such-package-here"}, "pip install no-such-package-here"),
+    ):
+        with pytest.raises(UserError, match=message):
+            teacher(folder, **change)

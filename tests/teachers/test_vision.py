@@ -1,0 +1,97 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.teachers import vision
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: Any) -> Path:
+    """Random weights of timm's smallest EfficientNet, one file as timm names them, one as another library would."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    state = timm.create_model("test_efficientnet").state_dict()
+    save_file(state, folder / "own.safetensors")
+    torch.save({"state_dict": state}, folder / "own.pth")
+    theirs = {f"_layer{i}.{name.rsplit('.', 1)[-1]}": v for i, (name, v) in enumerate(state.items())}
+    torch.save(theirs, folder / "their.pth")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: Any) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "p.png"
+    Image.effect_noise((60, 40), 80).save(path)  # grey, and no square
+    return path
+
+
+def teacher(folder: Path, file: str = "own.safetensors", **more: Any) -> vision.VisionTeacher:
+    conf = {"name": "tiny", "model": "test_efficientnet", "weights": str(folder / file), "image_size": 64}
+    return vision.VisionTeacher(conf | more)
+
+
+def test_v_is_the_models_pooled_feature_and_patches_its_last_map(weights: Path, picture: Path) -> None:
+    made = teacher(weights, patches=True)
+    assert made.kinds == ("image", "patch")
+    pixels = made.load_image(picture)
+    assert pixels.shape == (3, 64, 64)
+    v, patches = made.embed_patches([pixels, pixels])
+    assert v.shape == (2, made.dim)
+    np.testing.assert_array_equal(v, made.embed_images([pixels, pixels]))
+    own = timm.create_model("test_efficientnet", num_classes=0).eval()
+    own.load_state_dict(made.model.state_dict())
+    with torch.inference_mode():
+        expected = own.forward_features(torch.stack([pixels, pixels]))
+    assert patches.shape == (2, expected.shape[2] * expected.shape[3], expected.shape[1])
+    np.testing.assert_allclose(patches[0, 1], expected[0, :, 0, 1], rtol=1e-5)  # row by row
+    np.testing.assert_allclose(v, expected.mean((2, 3)), rtol=1e-4, atol=1e-6)
+
+
+def test_a_transformers_patches_leave_the_class_token_out(tmp_path: Path, picture: Path) -> None:
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
+    made = teacher(tmp_path, "vit.safetensors", model="test_vit", patches=True)
+    _, patches = made.embed_patches([made.load_image(picture)])
+    assert patches.shape == (1, 16, made.dim)
+
+
+def test_files_of_all_kinds_give_the_same_teacher(weights: Path, picture: Path) -> None:
+    first = teacher(weights)
+    v = first.embed_images([first.load_image(picture)])
+    for file in ("own.pth", "their.pth"):
+        other = teacher(weights, file)
+        assert other.identity == first.identity
+        np.testing.assert_array_equal(other.embed_images([other.load_image(picture)]), v)
+    assert teacher(weights, crop="centre").identity["transform"] != first.identity["transform"]
+    assert teacher(weights, patches=True).identity != first.identity  # another content key
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return (print, ("unpickled",))
+
+
+def test_mistakes_are_named(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(Evil(), tmp_path / "evil.pth")
+    (tmp_path / "cut.safetensors").write_bytes(b"1234567890")
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "resnet.safetensors")
+    for change, message in (
+        ({"model": "test_eficientnet"}, "model 'test_eficientnet' is unknown to timm; did you mean test_efficientnet"),
+        ({"weights": str(tmp_path / "none.pth")}, r"none\.pth are missing; put the file there"),
+        ({"weights": str(tmp_path / "x.onnx")}, r"neither \.safetensors nor \.pth"),
+        ({"weights": str(tmp_path / "evil.pth")}, r"evil\.pth cannot be read as tensors by name"),
+        ({"weights": str(tmp_path / "cut.safetensors")}, "cannot be read as tensors by name"),
+        ({"weights": str(tmp_path / "resnet.safetensors")}, "holds the weights of another model: .* is not there"),
+        ({"crop": "center"}, "crop is 'center'; write whole or centre"),
+        ({"package": "no-such-package-here"}, "pip install no-such-package-here"),
+    ):
+        with pytest.raises(UserError, match=message):
+            teacher(weights, **change)
+    assert "unpickled" not in capsys.readouterr().out

@@ -1,0 +1,26 @@
+"""plug_in, the baseline that keeps its teacher: the teacher's patches are the student's visual input (PAPERS 1.2).
+
+As CLIP-ViL plugs CLIP's image encoder into a vision-language model. Nothing is distilled: the teacher's last feature
+map, layer-normalised and projected, takes the place of the student's own patch embeddings, at inference too.
+"""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from vlkd_steps.methods.objective import Objective
+from vlkd_steps.students.heads import task_loss
+from vlkd_steps.students.output import StudentOutput
+from vlkd_steps.training.batches import Batch
+
+
+class PlugIn(Objective):
+    """L = L_task; what the student sees is `training.patch_sight`'s."""
+
+    keeps_teacher: ClassVar[bool] = True
+
+    def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
+        return {"task": task_loss(output.logits, batch.labels)}
+
+
+METHOD = PlugIn
