@@ -179,13 +179,14 @@ def train(
         for number in range(step * recipe.accumulation, done * recipe.accumulation):
             last_one = number == done * recipe.accumulation - 1  # the gradients are averaged with it, not before
             with contextlib.nullcontext() if last_one else accelerator.no_sync(model):
-                losses: dict[str, Tensor] = model(batch(number), step)
+                shown = batch(number)
+                losses: dict[str, Tensor] = model(shown, step)
                 each = torch.stack(list(losses.values()))
                 told = dict(zip(losses, processes.mean(each.detach()).tolist(), strict=True))
                 if not math.isfinite(sum(told.values())):
-                    raise not_finite(step, told, each, batch(number), place)
+                    raise not_finite(step, told, each, shown, place)
                 if evaluation_due and not values:
-                    values |= gradient_ratio(losses, bare) | observed(bare, batch(number))
+                    values |= gradient_ratio(losses, bare) | observed(bare, shown)
                 accelerator.backward(each.sum() / recipe.accumulation)
             for name, loss in told.items():
                 values[f"loss/{name}"] = values.get(f"loss/{name}", 0.0) + loss / recipe.accumulation

@@ -83,9 +83,8 @@ class DataSet:
 
     def _encode(self, split: Any, student: Any) -> Encoded:
         items = read_items(layout.instances(self.name), split, self.labels)
-        return Encoded(
-            items, student.tokenizer, student.max_tokens, student.image_size, sight=self._sight(student, items)
-        )
+        side = getattr(student, "image_size", 0)  # of a student that sees pixels
+        return Encoded(items, student.tokenizer, student.max_tokens, side, sight=self._sight(student, items))
 
     def _sight(self, student: Any, items: Items) -> PatchSight | RegionSight | None:
         """What stands for pixels: a plugged-in teacher's patches, or the student's own regions."""
