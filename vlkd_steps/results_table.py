@@ -16,7 +16,7 @@ from rich.text import Text
 from vlkd_steps import layout, step
 from vlkd_steps.errors import UserError
 from vlkd_steps.reporting.findings import main_set
-from vlkd_steps.reporting.table import Row, interval, name, points, read, spread, sure, values
+from vlkd_steps.reporting.table import Row, interval, keeping_teacher, name, points, read, spread, sure, values
 
 NARROWEST = 80  # columns, also where the terminal does not say how wide it is
 SHOT_COLUMN = 23  # "* +11.7 [10.7, 12.8]" and the frame
@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.print()
     console.print("accuracy in %, mean +- sd over seeds; below: gain in points [95 % interval over seeds and images]")
     console.print("* the interval excludes 0")
+    for variant in keeping_teacher(rows):
+        console.print(f"{variant} keeps its teacher at inference; no other method adds anything there")
     others = [name(other) for other in values(rows, "evaluation_set") if other != on]
     if others:
         console.print(f"other evaluation sets, in the report: {', '.join(others)}")

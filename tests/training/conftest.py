@@ -43,7 +43,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                     "soft_labels": [{"label": LABELS.index(color), "score": 1.0}],
                 }
             )
-    frame = pl.DataFrame(rows)
+    frame = pl.DataFrame(rows).with_columns(
+        choices=pl.lit([], pl.List(pl.String)), answer_type=pl.lit(""), extra=pl.lit("{}")
+    )
     layout.instances("toy").parent.mkdir(parents=True)
     frame.write_parquet(layout.instances("toy"))
     files.write_json(layout.labels("toy"), LABELS)

@@ -52,8 +52,15 @@ class MAD(Targeted):
         return extra
 
     def confidence(self, data: Encoded, features: np.ndarray, seed: int) -> np.ndarray:
-        """The weight of every item by a probe on one teacher's features [N, D] alone, float32 [N]."""
+        """The weight of every item by a probe on one teacher's features [N, D] alone, float32 [N].
+
+        1 where an item has choices (VCR): its label is the place of the right one, of which the picture, or the query
+        with the right choice, says nothing (choice).
+        """
         items = data.items
+        choices = getattr(items, "passage_rows", None)
+        if choices is not None and choices.shape[1] > 1:
+            return np.ones(len(items), np.float32)
         images = [items.image_ids[row] for row in items.image_rows]
         return confidence.unimodal_weights(features, items.soft_labels().numpy(), images, seed)
 

@@ -74,6 +74,7 @@ def render(
         picture=picture,
         facts=facts(rows, timings, provenance),
         rows=rows,
+        keeping_teacher=results.keeping_teacher(rows),
         made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         git=here.git(),
         seeds=sorted({seed for row in rows for seed in row["seeds"].split()}, key=int),
@@ -92,6 +93,7 @@ def facts(
     found = {
         "students": ", ".join(results.values(rows, "student")),
         "teachers": ", ".join(name for name in results.values(rows, "teacher") if name),
+        "need their teacher at inference": ", ".join(results.keeping_teacher(rows)),
         "trained at commit": ", ".join(commit[:10] for commit in commits)
         + (" (with changes not committed)" if any((p.get("git") or {}).get("dirty") for p in known) else ""),
         "training time": duration(trained["seconds"]) if trained["seconds"] else "",

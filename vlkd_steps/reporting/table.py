@@ -8,6 +8,7 @@ import polars as pl
 
 from vlkd_steps.errors import UserError
 from vlkd_steps.evaluation.gains import ACCURACY
+from vlkd_steps.methods import KEEPS_TEACHER
 
 Row = dict[str, Any]
 TEXT = ("dataset", "student", "variant", "method", "teacher", "shot", "evaluation_set", "seeds", "run_key")
@@ -41,6 +42,11 @@ def sure(row: Row) -> int:
 def values(rows: Sequence[Row], column: str) -> list[Any]:
     """The distinct values of a column in order of first appearance (the order of the grid in params.yaml)."""
     return list(dict.fromkeys(row[column] for row in rows))
+
+
+def keeping_teacher(rows: Sequence[Row]) -> list[str]:
+    """The variants whose student needs its teacher at inference (`methods.KEEPS_TEACHER`)."""
+    return values([row for row in rows if row["method"] in KEEPS_TEACHER], "variant")
 
 
 def ordered(rows: Sequence[Row], variants: Sequence[str], shots: Sequence[str]) -> list[Row]:
