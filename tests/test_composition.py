@@ -229,7 +229,7 @@ def test_a_students_recipe_reaches_its_runs_and_not_its_configuration(params) ->
 
 
 def test_what_a_user_sets_wins_over_recipes_and_shots(params) -> None:
-    grid = {"dataset": ["vqa_v2"], "variant": ["finetune"]}
+    grid = {"dataset": ["vqa_v2"], "student": ["vilt_b32"], "variant": ["finetune"]}
     artifacts = {"source": ["coco_2014", "vqa_v2"], "corpus": [], "model": [], "teacher": []}
     changes = {"training.steps": 7, "students.vilt_b32.recipe.vqa.learning_rate": 0.5}
     path = params(experiment="paper_vqa", grid=grid, artifacts=artifacts, overrides=changes)

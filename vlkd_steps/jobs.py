@@ -257,10 +257,10 @@ def missing(c: Composition) -> dict[str, dict[str, str]]:
         for dataset in c["grid"]["dataset"]:
             conf = extract(c, teacher, dataset)["teacher"]
             if not layout.features_manifest(teacher, dataset).is_file() and (absent := _absent(conf)):
-                told = (
+                found["extract"][f"{teacher} {dataset}"] = (
                     f"{', '.join(absent)}: not there; put the files of regions {teacher} in that place, or name theirs "
+                    f"in conf/teacher/{teacher}.yaml"
                 )
-                found["extract"][f"{teacher} {dataset}"] = told + f"in conf/teacher/{teacher}.yaml"
     tasks = dict.fromkeys(c["datasets"][dataset]["task"] for dataset in c["grid"]["dataset"])
     for student in c["grid"]["student"]:
         conf = c["students"][student]
