@@ -47,6 +47,12 @@ def test_a_list_left_out_is_the_presets(params) -> None:
     assert composed["grid"]["shot"] == [40, "1pct"]
 
 
+def test_a_presets_own_override_about_a_variant_that_the_grid_leaves_out_is_left_out(params) -> None:
+    grid = {**PARAMS["grid"], "variant": ["finetune"]}  # scenes_smoke has an override for clip_td
+    composed = composition.compose(params(grid=grid, artifacts={**PARAMS["artifacts"], "teacher": []}))
+    assert {run["variant"] for run in jobs.runs(composed)} == {"finetune"}
+
+
 def test_another_experiment_leaves_the_grid_of_params_aside(params) -> None:
     composed = composition.compose(params(), experiment="scenes")
     assert composed["grid"]["shot"] == [100, 300, 1000]
@@ -251,3 +257,11 @@ def test_all_missing_data_are_told_at_once(params, tmp_path: Path, monkeypatch: 
     for name in ("snli_ve_train.jsonl", "data/incoming/butd/flickr30k", "models/official/uniter-base.pt"):
         assert name in text
     assert jobs.incoming(composed, "snli_ve") == []
+
+
+def test_a_presets_own_override_about_a_data_set_that_the_grid_leaves_out_is_left_out(params) -> None:
+    artifacts = {**PARAMS["artifacts"], "source": ["scenes"]}
+    for name, sets in (("scenes_ve", 6), ("scenes_vqa", 4)):  # scenes_protocol names scenes_ve's sets
+        grid = {"dataset": [name], "variant": ["finetune", "clip_td"], "shot": [300]}
+        composed = composition.compose(params(experiment="scenes_protocol", grid=grid, artifacts=artifacts))
+        assert len(composed["datasets"][name]["evaluation_sets"]) == sets
