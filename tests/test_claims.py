@@ -189,6 +189,7 @@ def test_nothing_added_at_inference_is_read_from_the_weights(root: Path, capsys:
     found = run(root, capsys)
     assert of(found, 6, "clip_td")["verdict"] == "held"
     assert "in 2 pairs of runs" in of(found, 6, "clip_td")["text"]
+    assert len(of(found, 6, "clip_td")["run_keys"]) == 4
     assert of(found, 6, "mad")["verdict"].startswith("not held: runs/scenes/scenes_vqa/vilt_scenes/mad/100/s1/model")
 
 

@@ -294,3 +294,11 @@ def test_half_a_pair_of_teachers_is_refused(params, monkeypatch) -> None:
     monkeypatch.setattr(composition, "_hydra", half)
     with pytest.raises(UserError, match=r"mad\.teacher is .*; write one name, or \{vision: NAME, text: NAME\}"):
         composition.compose(params(grid={**PARAMS["grid"], "variant": ["mad"]}))
+
+
+def test_a_presets_own_override_about_a_data_set_that_the_grid_leaves_out_is_left_out(params) -> None:
+    artifacts = {**PARAMS["artifacts"], "source": ["scenes"]}
+    for name, sets in (("scenes_ve", 6), ("scenes_vqa", 4)):  # scenes_protocol names scenes_ve's sets
+        grid = {"dataset": [name], "variant": ["finetune", "clip_td"], "shot": [300]}
+        composed = composition.compose(params(experiment="scenes_protocol", grid=grid, artifacts=artifacts))
+        assert len(composed["datasets"][name]["evaluation_sets"]) == sets

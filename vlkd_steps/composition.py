@@ -232,9 +232,11 @@ def _override(composed: dict[str, Any], dotted: str, value: Any, where: str) -> 
 
 
 def _left_out(dotted: str, composed: Mapping[str, Any]) -> bool:
-    """Is it about a variant of the preset that the user's grid leaves out?"""
+    """Is it about a variant, or a data set that there is, which the user's grid leaves out?"""
     group, _, rest = dotted.partition(".")
     name = rest.partition(".")[0]
+    if group == "datasets":
+        return name in options("dataset") and name not in composed["datasets"]
     return group == "variants" and name in composed["variants"] and name not in composed["grid"]["variant"]
 
 

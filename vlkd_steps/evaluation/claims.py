@@ -14,7 +14,7 @@ from vlkd_steps.evaluation.significance import Gain, holm
 
 MARGIN = 2.0  # points that a method may lose at full data and still be called no loss
 SEEDS_FOR_NO_LOSS = 10
-ORDINARY = ("dev", "test")
+ORDINARY = ("dev", "test", "hypothesis_easy")  # no shifts; the last is what hypothesis_hard leaves of test
 STUDENT_ALONE = ("naive_kd", "clip_td", "mad")  # methods that leave the student as it is
 
 TEXTS = {
@@ -190,18 +190,22 @@ class _Place:
     def nothing_added(self, variant: str) -> Iterator[Claim]:
         """The trained students of `variant` have the tensors of finetune's, name by name and shape by shape."""
         compared, different = 0, ""
+        keys: set[str] = set()
         for shot in self.all_shots(variant, "finetune"):
             place = {"dataset": self.dataset, "student": self.student, "shot": shot}
             for seed in self.evidence.values("seed", **place, variant=variant):
                 paths = [self._weights(name, shot, seed) for name in (variant, "finetune")]
                 if all(path.is_file() for path in paths):
                     compared += 1
+                    for name in (variant, "finetune"):
+                        keys.update(self.evidence.values("run_key", **place, seed=seed, variant=name))
                     own, plain = map(tensors, paths)
                     different = different or ("" if own == plain else str(paths[0]))
         if compared:
             verdict = f"not held: {different} has other tensors" if different else "held"
             text = f"{variant} adds nothing at inference: equal names and shapes of tensors in {compared} pairs of runs"
-            yield self._claim(6, text, "", (), None, verdict)
+            claim = self._claim(6, text, "", (), None, verdict)
+            yield replace(claim, run_keys=tuple(sorted(keys)))
 
     def _weights(self, variant: str, shot: str, seed: int) -> Path:
         run = {"dataset": self.dataset, "student": self.student, "variant": variant, "shot": shot, "seed": seed}

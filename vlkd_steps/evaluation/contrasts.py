@@ -59,7 +59,7 @@ class Evidence:
         self.rows = [{**row, "shot": str(row["shot"]), "seed": int(row["seed"])} for row in summary]
         self._scores: dict[tuple[str, str], Scores] = {}
 
-    def values(self, column: str, **wanted: str) -> list[Any]:
+    def values(self, column: str, **wanted: str | int) -> list[Any]:
         """The distinct values of a column where the others are as wanted, in order of appearance."""
         mine = (row for row in self.rows if all(row[key] == value for key, value in wanted.items()))
         return list(dict.fromkeys(row[column] for row in mine))

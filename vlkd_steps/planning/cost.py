@@ -136,7 +136,8 @@ def operations_of_run(c: Mapping[str, Any], config: Mapping[str, Any], dataset: 
     choices, tokens = TOKENS[conf["task"]]
     forward = shape.forward(tokens) * choices
     way = RECOMPUTED if training.get("gradient_checkpointing") else BACKWARD
-    items = int(training["steps"]) * int(training["batch_size"]) * int(training["accumulation"])
+    each = int(training.get("tokens_per_batch") or 0) / ((tokens + shape.visual) * choices) or training["batch_size"]
+    items = float(training["steps"]) * float(each) * int(training["accumulation"])
     twice = 2 if conf["task"] == "vcr" else 1  # an annotation is asked twice: Q->A and QA->R
     evaluated = sum(volume.sets.values()) * twice
     if every := training.get("evaluate_every"):
