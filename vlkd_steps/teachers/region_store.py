@@ -5,7 +5,7 @@ float32 (x1, y1, x2, y2, width, height, width * height, all relative to the pict
 each picture has. The index names the pictures (kind ``image``). Rows are read through memory maps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -43,12 +43,31 @@ class RegionStore(FeatureStore):
 
     def regions(self, image_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """All regions of the pictures, one picture after the other: features [S, D] and locations [S, 7], float32."""
-        places = self._pictures(image_ids)
-        spans = [np.arange(self._starts[place], self._starts[place + 1]) for place in places]
-        rows = np.concatenate([np.zeros(0, np.int64), *spans])
-        if not len(rows):
-            return np.zeros((0, self.dim), np.float32), np.zeros((0, LOCATION), np.float32)
-        return np.asarray(self._tables["region"][rows], np.float32), self._tables["location"][rows]
+        ends = np.cumsum(self.counts(image_ids), dtype=np.int64)
+        total = int(ends[-1]) if len(ends) else 0
+        features, places = np.empty((total, self.dim), np.float32), np.empty((total, LOCATION), np.float32)
+        start = 0
+        for end, (seen, placed) in zip(ends, self._slices(image_ids), strict=True):
+            features[start:end], places[start:end] = seen, placed
+            start = end
+        return features, places
+
+    def padded(self, image_ids: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray]:
+        """The regions of N pictures, padded with zeros to `most`: float32 [N, most, D] and [N, most, 7]."""
+        features = np.zeros((len(image_ids), most, self.dim), np.float32)
+        places = np.zeros((len(image_ids), most, LOCATION), np.float32)
+        for number, (seen, placed) in enumerate(self._slices(image_ids)):
+            features[number, : len(seen)], places[number, : len(seen)] = seen, placed
+        return features, places
+
+    def _slices(self, image_ids: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Of each picture what the memory maps hold, uncopied: a picture lies in one shard."""
+        regions, locations = self._tables["region"], self._tables["location"]
+        for place in self._pictures(image_ids):
+            start, end = self._starts[place : place + 2]
+            part = int(np.searchsorted(regions.starts, start, side="right")) - 1
+            rows = slice(start - regions.starts[part], end - regions.starts[part])
+            yield regions.parts[part][rows], locations.parts[part][rows]
 
     def _pictures(self, image_ids: Sequence[str]) -> np.ndarray:
         return np.array([self._find("image", name) for name in image_ids], dtype=np.int64)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,7 +29,7 @@ class RegionSight:
         self._held: tuple[Tensor, Tensor] | None = None
         if int(self._starts[-1]) * (store.dim + LOCATION) * 4 <= in_memory:
             features, locations = store.regions(self.image_ids)
-            self._held = torch.from_numpy(features), torch.from_numpy(np.ascontiguousarray(locations))
+            self._held = torch.from_numpy(features), torch.from_numpy(locations)
 
     @classmethod
     def of(cls, student: Any, dataset: str, image_ids: Sequence[str], in_memory: int = IN_MEMORY) -> Self:
@@ -65,15 +64,12 @@ class RegionSight:
             flat = (self._starts[rows][:, None] + numbers).clamp(max=len(self._held[0]) - 1)
             features, locations = (part[flat] * there[:, :, None] for part in self._held)
         else:
-            features, locations = self._read(rows, there)
+            features, locations = self._read(rows, len(numbers))
         return {"regions": Regions(features, locations, there.long())}
 
-    def _read(self, rows: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+    def _read(self, rows: Tensor, most: int) -> tuple[Tensor, Tensor]:
         """From the store; an image that stands there twice is read once."""
         distinct, places = rows.unique(return_inverse=True)
-        read = self.store.regions([self.image_ids[row] for row in distinct.tolist()])
-        counts = self.counts[distinct]
-        starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])[places]
-        flat = (starts[:, None] + torch.arange(there.shape[1], device=self.device)).clamp(max=len(read[0]) - 1)
-        features, locations = (torch.from_numpy(np.ascontiguousarray(part)).to(self.device)[flat] for part in read)
-        return features * there[:, :, None], locations * there[:, :, None]
+        read = self.store.padded([self.image_ids[row] for row in distinct.tolist()], most)
+        features, locations = (torch.from_numpy(part).to(self.device) for part in read)
+        return features[places], locations[places]

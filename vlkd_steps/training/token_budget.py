@@ -77,11 +77,7 @@ class TokenBudget:
 
 
 def of(training_set: Any, budget: int, seed: int) -> TokenBudget:
-    """The batches of an encoded training split (`batches.Encoded`).
-
-    As in the authors' preparation, an item counts the tokens of its longest choice for each choice, and its regions
-    once.
-    """
+    """The batches of an encoded training split (`batches.Encoded`): text counts and, where it has them, regions."""
     items = training_set.items
     counts = getattr(getattr(training_set, "sight", None), "counts", None)
     choices = items.passage_rows.cpu()
