@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vlkd_steps.errors import UserError
 from vlkd_steps.methods.objective import Objective
 from vlkd_steps.students.bart import BartStudent, infilling_loss
 from vlkd_steps.training import processes
@@ -47,6 +48,11 @@ class Vlkd(Objective):
     def __init__(self, settings: Mapping[str, Any], steps: int) -> None:
         super().__init__(settings, steps)
         self.weights = {name: float(self.settings[name]) for name in ("ttdm", "itcl", "icti")}
+        if not any(self.weights.values()):
+            raise UserError("method vlkd: ttdm, itcl and icti are all 0, so there is nothing to learn; raise one")
+        for share in ("mask_share", "masked_whole"):
+            if self.settings[share] > 1:
+                raise UserError(f"method vlkd: {share} is {self.settings[share]}; write a share, from 0 to 1")
         self.scale = 1.0
 
     def take_temperature(self, logit_scale: float) -> None:

@@ -66,7 +66,7 @@ def write(
         prompt: where the questions go.
         questions: N of them; empty texts where the prompt has none.
         beams: of the search.
-        most_tokens: that an answer may have.
+        most_tokens: that an answer may have, where the prompt leaves room for them.
         answers: all that may be written; None: anything.
 
     Returns:
@@ -81,15 +81,50 @@ def write(
     # The frame's EOS goes: the decoder is to write on.
     prefixes = [row[:-1] for row in tokenizer([prompt.prefix(question) for question in questions]).input_ids]
     trie = None if answers is None else Trie(tokenizer, answers, config.eos_token_id)
-    room = most_tokens if trie is None else trie.longest
-    longest = max(map(len, prefixes), default=0)
-    if longest + 1 + room + 1 > student.max_tokens:
+    wanted = most_tokens if trie is None else trie.longest
+
+    def settings(prefix: int) -> GenerationConfig:
+        return search(config, beams, room(student.max_tokens, prefix, 1 if trie is None else wanted, wanted))
+
+    found = [""] * len(texts)
+    by_length = sorted(range(len(texts)), key=lambda row: (len(prefixes[row]), len(sources[row])))
+    for rows in runs(by_length, lambda row: len(prefixes[row])):
+        for row, text in zip(
+            rows,
+            _write_alike(
+                student,
+                v,
+                [sources[r] for r in rows],
+                [prefixes[r] for r in rows],
+                rows,
+                settings(len(prefixes[rows[0]])),
+                trie,
+            ),
+            strict=True,
+        ):
+            found[row] = text
+    return found
+
+
+def room(positions: int, prefix: int, least: int, most: int) -> int:
+    """Tokens that an answer may have behind a prefix: `most`, or what a model of so many `positions` has left.
+
+    Raises:
+        UserError: less than `least`.
+    """
+    left = positions - prefix - 2  # beside the decoder's start and the end
+    if left < least:
         raise UserError(
-            f"a prompt of {longest} tokens and an answer of {room} are more than the {student.max_tokens} positions of "
-            "this BART; shorten the question, the prompt or the answers"
+            f"a prompt of {prefix} tokens and an answer of {least} are more than the {positions} positions of this "
+            "BART; shorten the question, the prompt or the answers"
         )
-    settings = GenerationConfig(
-        max_new_tokens=room + 1,
+    return min(left, most)
+
+
+def search(config: Any, beams: int, most_tokens: int) -> GenerationConfig:
+    """Beam search for at most so many tokens and the end; nothing of it is left to the model's own defaults."""
+    return GenerationConfig(
+        max_new_tokens=most_tokens + 1,
         num_beams=beams,
         do_sample=False,
         early_stopping=beams > 1,
@@ -99,16 +134,6 @@ def write(
         pad_token_id=config.pad_token_id,
         decoder_start_token_id=config.decoder_start_token_id,
     )
-    found = [""] * len(texts)
-    by_length = sorted(range(len(texts)), key=lambda row: (len(prefixes[row]), len(sources[row])))
-    for rows in runs(by_length, lambda row: len(prefixes[row])):
-        for row, text in zip(
-            rows,
-            _write_alike(student, v, [sources[r] for r in rows], [prefixes[r] for r in rows], rows, settings, trie),
-            strict=True,
-        ):
-            found[row] = text
-    return found
 
 
 def runs(rows: Sequence[int], length: Callable[[int], int]) -> list[list[int]]:
