@@ -165,11 +165,19 @@ def _write_alike(
     start = student.config.decoder_start_token_id
     begun = torch.tensor([[start, *prefix] for prefix in prefixes], device=device)
     width = begun.shape[1]
+    # The prefix is read once a row, and not by every beam, nor is a next word asked for behind each of its tokens.
+    decoder = student.bart.model.decoder
+    known = decoder(begun[:, :-1], encoder_hidden_states=memory, encoder_attention_mask=mask, use_cache=True)
+    known.past_key_values.batch_repeat_interleave(settings.num_beams)
+    # A row's beams look at the same memory: when they change places, nothing of it need be copied.
+    known.past_key_values.cross_attention_cache.reorder_cache = lambda _: None
     choose = None if trie is None else (lambda _, written: trie.next(written[width:].tolist()))
     written = student.bart.generate(  # type: ignore[misc]  # its mixin's own annotation
         encoder_outputs=BaseModelOutput(last_hidden_state=memory),
         attention_mask=mask,
         decoder_input_ids=begun,
+        decoder_attention_mask=torch.ones_like(begun),  # of full length: so generate sees how much of it is known
+        past_key_values=known.past_key_values,
         generation_config=settings,
         prefix_allowed_tokens_fn=choose,
     )
