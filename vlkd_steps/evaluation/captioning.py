@@ -17,10 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from vlkd_steps.errors import UserError
 from vlkd_steps.evaluation import ptb_tokenizer
 
 PACKAGE = "pycocoevalcap"
+HEADLINE = "CIDEr"  # the metric that stands in the table
 CORENLP = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 
 Texts = dict[Any, list[str]]
@@ -53,9 +56,26 @@ def score(references: Mapping[Any, Sequence[str]], candidates: Mapping[Any, str]
         UserError: pycocoevalcap is not installed, or no reference holds a word.
         ValueError: the images differ, or there are none.
     """
+    folder = package_folder()
+    known, tested, tokenizer = prepared(references, candidates, folder)
+    found = CaptionScores(tokenizer)
+    for name, metric in METRICS.items():
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # the package prints its progress
+                values = metric(folder, known, tested)
+        except Unavailable as reason:
+            found.left_out[name] = str(reason)
+        else:
+            found.metrics |= {each: round(100 * float(value), 2) for each, value in values.items()}
+    return found
+
+
+def prepared(
+    references: Mapping[Any, Sequence[str]], candidates: Mapping[Any, str], folder: Path
+) -> tuple[Texts, Texts, str]:
+    """References and candidates as tokenised texts by image, and the tokenizer's name; raises as `score`."""
     if not references or references.keys() != candidates.keys():
         raise ValueError("references and candidates must be of the same images, one or more")
-    folder = package_folder()
     ids = sorted(references)  # METEOR and the sums of BLEU and CIDEr go through the images in this order
     texts = [text for name in ids for text in (candidates[name], *references[name])]
     words, tokenizer = tokenize(texts, folder)
@@ -67,17 +87,62 @@ def score(references: Mapping[Any, Sequence[str]], candidates: Mapping[Any, str]
         known[name] = [next(rest) for _ in references[name]]
     if not any(text for captions in known.values() for text in captions):
         raise UserError("no reference caption holds a word, only punctuation; no caption metric is defined over that")
+    return known, tested, tokenizer
 
-    found = CaptionScores(tokenizer)
-    for name, metric in METRICS.items():
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):  # the package prints its progress
-                values = metric(folder, known, tested)
-        except Unavailable as reason:
-            found.left_out[name] = str(reason)
-        else:
-            found.metrics |= {each: round(100 * float(value), 2) for each, value in values.items()}
-    return found
+
+class Scorer:
+    """The caption metrics over one evaluation set of the pipeline, which holds one item per reference caption.
+
+    Args:
+        instances: the set's rows, as `prepare` wrote them: `image_id`, `text` (a reference), and `group`, by which
+            parts of the set are scored on their own, each with its own word weights (NoCaps: the domain).
+    """
+
+    def __init__(self, instances: pl.DataFrame) -> None:
+        empty = instances.filter(pl.col("text").str.strip_chars() == "")
+        if len(empty):
+            raise UserError(f"instance {empty['instance_id'][0]} has no caption in its field `text` to compare with")
+        self.instances = instances
+        self.references: dict[str, list[str]] = {}
+        for image, text in instances.select("image_id", "text").iter_rows():
+            self.references.setdefault(image, []).append(text)
+        self.groups: dict[str, list[str]] = {}
+        for image, group in instances.select("image_id", "group").unique(maintain_order=True).iter_rows():
+            self.groups.setdefault(group, []).append(image)
+        self.candidates: dict[str, str] = {}
+
+    def score(self, predictions: pl.DataFrame) -> list[float]:
+        """CIDEr-D of each item's image (column `answer`: its caption), so that the items' mean is near the corpus's.
+
+        It is exactly the corpus's where all images have the same number of references.
+
+        Raises:
+            UserError: two captions for one image.
+        """
+        self.candidates = {}
+        for image, answer in zip(self.instances["image_id"], predictions["answer"], strict=True):
+            if self.candidates.setdefault(image, answer) != answer:
+                raise UserError(f"image {image} has two different captions in the predictions; give it one")
+        known, tested, _ = prepared(self.references, self.candidates, package_folder())
+        values = dict(zip(known, cider_by_image(known, tested), strict=True))
+        return [values[image] for image in self.instances["image_id"]]
+
+    def metrics(self, scores: Sequence[float]) -> dict[str, Any]:
+        """All metrics of the captions that were scored last; ``left_out`` says why one is missing."""
+        found = score(self.references, self.candidates)
+        result: dict[str, Any] = {**found.metrics, "tokenizer": found.tokenizer, "left_out": found.left_out}
+        if len(self.groups) > 1:
+            parts = {
+                group: score({i: self.references[i] for i in images}, {i: self.candidates[i] for i in images})
+                for group, images in sorted(self.groups.items())
+            }
+            result["by_group"] = {group: part.metrics for group, part in parts.items()}
+        return result
+
+
+def gold(instance: Mapping[str, Any]) -> str:
+    """The reference caption to print beside an image."""
+    return str(instance["text"])
 
 
 def tokenize(captions: Sequence[str], folder: Path) -> tuple[list[str], str]:
@@ -144,6 +209,13 @@ def _rouge(folder: Path, references: Texts, candidates: Texts) -> dict[str, floa
     from pycocoevalcap.rouge.rouge import Rouge
 
     return {"ROUGE-L": Rouge().compute_score(references, candidates)[0]}
+
+
+def cider_by_image(references: Texts, candidates: Texts) -> list[float]:
+    """CIDEr-D of each image, in the order of `references`, times 1; the word weights are those of all of them."""
+    from pycocoevalcap.cider.cider import Cider
+
+    return [float(value) for value in Cider().compute_score(references, candidates)[1]]
 
 
 def _cider(folder: Path, references: Texts, candidates: Texts) -> dict[str, float]:

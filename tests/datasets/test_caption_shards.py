@@ -1,0 +1,147 @@
+import io
+import itertools
+import json
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from vlkd_steps.datasets import caption_shards
+from vlkd_steps.datasets.caption_shards import Stream, TarShards, TsvShards, read_pair
+from vlkd_steps.errors import UserError
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def write_shards(folder: Path, counts: list[int]) -> None:
+    number = 0
+    for shard, count in enumerate(counts):
+        members: dict[str, bytes] = {}
+        for _ in range(count):
+            members |= {f"{number:09d}.jpg": f"image {number}".encode(), f"{number:09d}.txt": f"text {number}".encode()}
+            number += 1
+        write_tar(folder / f"{shard:05d}.tar", members)
+
+
+def keys(stream: Stream, draws: range) -> list[str]:
+    return [stream.place(draw).key for draw in draws]
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> TarShards:
+    write_shards(tmp_path / "tars", [7, 5, 8, 3])
+    return TarShards(tmp_path / "tars", tmp_path / "index.json")
+
+
+def test_every_pair_comes_once_in_each_epoch_in_another_order(shards: TarShards) -> None:
+    stream = Stream(shards, seed=1, window=6)
+    assert len(stream) == 23
+    epochs = [keys(stream, range(e * 23, (e + 1) * 23)) for e in range(3)]
+    for epoch in epochs:
+        assert Counter(epoch) == Counter(f"{n:09d}" for n in range(23))
+    assert epochs[0] != sorted(epochs[0])
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert keys(Stream(shards, seed=2, window=6), range(23)) != epochs[0]
+
+
+def test_a_draw_is_reached_without_what_came_before(shards: TarShards) -> None:
+    whole = keys(Stream(shards, seed=1, window=6), range(60))
+    for start in (0, 5, 22, 23, 41, 59):
+        assert keys(Stream(shards, seed=1, window=6), range(start, 60)) == whole[start:]
+    assert [Stream(shards, seed=1, window=6).place(draw).key for draw in (59, 0, 30)] == [
+        whole[59],
+        whole[0],
+        whole[30],
+    ]
+
+
+def test_windows_shuffle_over_the_borders_of_shards(shards: TarShards) -> None:
+    one = keys(Stream(shards, seed=1, window=1), range(23))  # shards in their order, nothing shuffled within
+    wide = keys(Stream(shards, seed=1, window=12), range(23))
+    assert set(one[:12]) == set(wide[:12])
+    assert wide[:12] != one[:12]
+    assert [int(a) + 1 == int(b) for a, b in itertools.pairwise(one)].count(False) <= 3
+
+
+def test_pairs_are_read_where_they_lie(tmp_path: Path) -> None:
+    write_tar(
+        tmp_path / "tars" / "0.tar",
+        {
+            "a/x.jpg": b"pixels",
+            "a/x.json": json.dumps({"caption": " two \n words ", "url": "u"}).encode(),
+            "lonely.jpg": b"no caption",
+            "only.txt": b"no image",
+            "b.y.png": b"more",  # the key ends at the first dot, as webdataset has it
+            "b.txt": "größer".encode(),
+            "c.PNG": b"capital",
+            "c.json": b'{"caption": "from json"}',
+            "c.txt": b"from txt",
+        },
+    )
+    shards = TarShards(tmp_path / "tars", tmp_path / "index.json")
+    pairs = [read_pair(place) for place in shards.places(0)]
+    assert [(p.key, p.image, p.caption) for p in pairs] == [
+        ("a/x", b"pixels", "two words"),
+        ("c", b"capital", "from txt"),
+    ]
+    assert list(shards.counts) == [2]
+
+
+def test_counts_are_kept_and_a_changed_shard_is_counted_again(
+    shards: TarShards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    pairs = caption_shards._pairs_in_tar
+    monkeypatch.setattr(caption_shards, "_pairs_in_tar", lambda path: (read.append(path.name), pairs(path))[1])
+    assert list(TarShards(tmp_path / "tars", tmp_path / "index.json").counts) == [7, 5, 8, 3]
+    assert read == []
+    write_shards(tmp_path / "tars", [7, 30, 8, 3])
+    assert list(TarShards(tmp_path / "tars", tmp_path / "index.json").counts) == [7, 30, 8, 3]
+    assert read == ["00001.tar"]
+
+
+def test_a_tsv_counts_the_lines_whose_images_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caption_shards, "BLOCK", 4)
+    lines = [f"caption  {n}\thttp://example.org/{n}" for n in range(11)]
+    (tmp_path / "train.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (tmp_path / "images").mkdir()
+    here = [0, 2, 3, 7, 8, 10]
+    for number in here:
+        (tmp_path / "images" / f"{number:04d}.jpg").write_bytes(f"image {number}".encode())
+    shards = TsvShards(tmp_path / "train.tsv", tmp_path / "images", "{number:04d}.jpg", tmp_path / "index.json")
+    assert list(shards.counts) == [3, 1, 2]
+    pairs = [read_pair(place) for shard in range(3) for place in shards.places(shard)]
+    assert [(p.key, p.image, p.caption) for p in pairs] == [
+        (str(n), f"image {n}".encode(), f"caption {n}") for n in here
+    ]
+    again = TsvShards(tmp_path / "train.tsv", tmp_path / "images", "{number:04d}.jpg", tmp_path / "index.json")
+    assert Counter(keys(Stream(again, 1, 2), range(6))) == Counter(map(str, here))
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty holds no \*\.tar shard"):
+        TarShards(tmp_path / "empty", tmp_path / "i.json")
+    (tmp_path / "empty" / "0.tar").write_bytes(b"no tar at all" * 100)
+    with pytest.raises(UserError, match=r"0\.tar is no whole tar file"):
+        TarShards(tmp_path / "empty", tmp_path / "i.json")
+    tsv = tmp_path / "t.tsv"
+    with pytest.raises(UserError, match=r"t\.tsv is missing"):
+        TsvShards(tsv, tmp_path, "{name}", tmp_path / "i.json")
+    tsv.write_text("a\tb.jpg\nno tab here\n")
+    (tmp_path / "b.jpg").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"t\.tsv, line 2: 'no tab here' has no tab"):
+        TsvShards(tsv, tmp_path, "{name}", tmp_path / "i.json")
+    tsv.write_text("a\tc.jpg\n")
+    with pytest.raises(UserError, match=r"none of its images is in .* under the name '\{name\}'"):
+        TsvShards(tsv, tmp_path, "{name}", tmp_path / "i.json")
+    with pytest.raises(UserError, match=r"write `shards` .* or `tsv`; it has neither"):
+        caption_shards.open_shards({"name": "x"}, tmp_path)

@@ -1,0 +1,236 @@
+"""A VLKD run on scenes, small enough for a test: what is trained, what is not, and that a stop leaves no trace."""
+
+import json
+import os
+import shutil
+import signal
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+import yaml
+
+from vlkd_steps import download, layout, prepare, split
+from vlkd_steps.errors import UserError
+from vlkd_steps.students import bart, seeing
+from vlkd_steps.teachers import clip, extraction
+from vlkd_steps.training import kept_ability, one_alignment, pretrain_bart
+
+ROOT = Path(__file__).resolve().parents[2]
+CONF = ROOT / "vlkd_steps" / "conf"
+SMALL = {"train": 40, "dev": 6, "test": 6, "unseen_pairs": 2, "other_style": 2, "pretrain": 2}
+TINY = {
+    "d_model": 32,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "max_position_embeddings": 80,
+    "dropout": 0.1,
+}
+
+
+def conf(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with prepared captions and questions, and stored features."""
+    folder = tmp_path_factory.mktemp("scenes")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert download.main(["--config", json.dumps({"source": conf("source/scenes") | SMALL})]) == 0
+        for name in ("scenes_wide_captions", "scenes_vqa"):
+            dataset = conf(f"dataset/{name}") | {"allow_leaks": []}
+            assert prepare.main(["--config", json.dumps({"dataset": dataset})]) == 0
+            sets = {"role": "eval", "dataset": dataset | {"evaluation_sets": ["dev"]}}
+            assert split.main(["--config", json.dumps(sets)]) == 0
+        dataset = conf("dataset/scenes_wide_captions") | {"allow_leaks": []}
+        train = {"role": "train", "dataset": dataset, "shots": ["full"], "seeds": [1]}
+        assert split.main(["--config", json.dumps(train)]) == 0
+        rows = pl.read_parquet(layout.instances("scenes_wide_captions")).filter(pl.col("split") == "train")
+        teacher = conf("teacher/clip_scenes")
+        where = layout.features("clip_scenes", "scenes_wide_captions")
+        extraction.extract(clip.load(teacher), rows.select("image_id", "image_path", "text"), where, teacher, "test")
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def project(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(scenes)
+    return scenes
+
+
+def job(**more: Any) -> dict[str, Any]:
+    training = {"steps": 6, "batch_size": 8, "learning_rate": 1e-3, "checkpoint_every": 2, "device": "cpu"}
+    return {
+        "experiment": "test",
+        "dataset": {"name": "scenes_wide_captions", "task": "captioning", "source": "scenes"},
+        "student": {"name": "tiny", "kind": "bart", "vocabulary": "scenes", "architecture": TINY},
+        "variant": "vlkd",
+        "method": conf("method/vlkd") | more.pop("method", {}),
+        "teacher": conf("teacher/clip_scenes"),
+        "shot": "full",
+        "seeds": [1],
+        "training": training | more.pop("training", {}) | {"precision": "fp32", "threads": 1},
+        "asks": [],
+        **more,
+    }
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+
+
+def test_a_run_answers_what_it_never_trained_on_and_leaves_clip_alone(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[clip.ClipTeacher] = []
+    monkeypatch.setattr(clip, "ClipTeacher", lambda *a, made=clip.ClipTeacher: seen.append(made(*a)) or seen[-1])
+    asks = [
+        {"dataset": "scenes_vqa", "task": "vqa", "set": "dev", "beams": 2},
+        {"dataset": "scenes_vqa", "task": "vqa", "set": "dev", "answers": "listed", "name": "listed", "beams": 2},
+        {"dataset": "scenes_wide_captions", "task": "captioning", "set": "dev", "beams": 2},
+    ]
+    folder = project / "run"
+    assert one_alignment.align(job(asks=asks), 1, folder) == 0
+    teacher = seen[0]
+    shipped = clip.ClipTeacher(conf("teacher/clip_scenes"))
+    assert clip.weights_digest(teacher.model) == clip.weights_digest(shipped.model)  # by its bytes
+    assert not any(p.requires_grad for p in teacher.model.parameters())
+    points = [e["metrics"] for e in events(folder) if e["event"] == "metrics"]
+    assert {"loss/ttdm", "loss/itcl", "loss/icti"} <= set(points[-1])
+    answers = pl.read_parquet(one_alignment.predictions(folder, asks[0]))
+    assert (
+        answers["instance_id"].to_list()
+        == pl.read_parquet(layout.eval_split("scenes_vqa", "dev"))["instance_id"].to_list()
+    )
+    listed = pl.read_parquet(one_alignment.predictions(folder, asks[1]))["answer"]
+    assert set(listed) <= set(json.loads(layout.labels("scenes_vqa").read_text()))
+    captions = pl.read_parquet(one_alignment.predictions(folder, asks[2]))
+    images = pl.read_parquet(layout.instances("scenes_wide_captions"))["image_id", "instance_id"]
+    said = captions.join(images, on="instance_id").group_by("image_id").agg(pl.col("answer").n_unique())
+    assert said["answer"].to_list() == [1] * 6
+    # The file alone shows and tells: it names its CLIP.
+    model = seeing.load(folder / "model.safetensors")
+    paths = sorted(Path("data/raw/scenes/images/dev").glob("*.png"))[:2]
+    assert len(model.answer(paths, ["what color is the star?", "how many things?"], among=["red", "2"])) == 2
+
+
+def test_interrupted_and_resumed_is_uninterrupted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one_alignment.align(job(), 1, project / "whole") == 0
+    made = one_alignment.StoredCaptions.batch
+
+    def stopped(self: Any, number: int) -> Any:
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return made(self, number)
+
+    monkeypatch.setattr(one_alignment.StoredCaptions, "batch", stopped)
+    assert one_alignment.align(job(), 1, project / "cut") == 143
+    assert not (project / "cut" / "model.safetensors").exists()
+    monkeypatch.setattr(one_alignment.StoredCaptions, "batch", made)
+    assert one_alignment.align(job(), 1, project / "cut") == 0
+    whole, cut = (project / name / "model.safetensors" for name in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()
+
+
+def test_stored_online_and_streamed_pairs_are_embedded_alike(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    teacher = clip.ClipTeacher(conf("teacher/clip_scenes"))
+    student = bart.build(job()["student"], teacher.dim, 1)
+    at: dict[str, Any] = {"teacher": teacher, "seed": 1, "size": 8, "device": torch.device("cpu")}
+    settings = conf("method/vlkd")
+    stored = one_alignment.pairs(job(), student, settings, **at)
+    online = one_alignment.pairs(job(), student, settings | {"stored_pairs": 3}, **at)
+    assert "120 pairs, at most stored_pairs 1000000" in caplog.text
+    assert "120 pairs, more than stored_pairs 3: CLIP embeds them online" in caplog.text
+    for number in (0, 4):
+        one, other = stored.batch(number).tensors(), online.batch(number).tensors()
+        assert set(one) == set(other)
+        for name in one:
+            torch.testing.assert_close(one[name].float(), other[name].float(), atol=1e-5, rtol=1e-4)
+    assert torch.equal(stored.batch(3).extra["masked"], stored.batch(3).extra["masked"])
+    torch.testing.assert_close(stored.batch(0).extra["v"].norm(dim=1), torch.ones(8))
+
+    # The same corpus as shards, one broken image among them.
+    rows = pl.read_parquet(layout.instances("scenes_wide_captions")).filter(pl.col("split") == "train")
+    shards = layout.raw("scenes") / "shards"
+    shards.mkdir()
+    pairs = rows.select("image_path", "text").head(24).rows()
+    for number in range(3):
+        with tarfile.open(shards / f"{number}.tar", "w") as tar:
+            for place, (image, text) in enumerate(pairs[number * 8 : number * 8 + 8]):
+                name = f"{number}{place}"
+                Path(f"{name}.txt").write_text(text)
+                shutil.copyfile(image, f"{name}.png")
+                if name == "13":
+                    Path(f"{name}.png").write_bytes(b"broken")
+                for suffix in ("png", "txt"):
+                    tar.add(f"{name}.{suffix}")
+    sharded = job(dataset={"name": "tars", "task": "captioning", "source": "scenes", "shards": "shards"})
+    streamed = one_alignment.pairs(sharded, student, settings | {"shuffle_window": 10}, **at)
+    assert "24 pairs are streamed" in caplog.text
+    by_text = {text: row for row, text in enumerate(rows["text"])}
+    texts = set()
+    for number in range(3):
+        batch = streamed.batch(number)
+        for row, tokens in enumerate(batch.inputs.tokens):
+            text = student.tokenizer.decode(tokens, skip_special_tokens=True)
+            texts.add(text)
+            t = teacher.embed_texts([rows["text"][by_text[text]]])[0][0] if text in by_text else None
+            if t is not None:
+                torch.testing.assert_close(
+                    batch.extra["t"][row], torch.from_numpy(t / np.linalg.norm(t)), atol=1e-5, rtol=1e-4
+                )
+    assert len(texts) > 15
+    assert "the image of pair 13 is left out" in caplog.text
+    again = one_alignment.pairs(sharded, student, settings | {"shuffle_window": 10}, **at)
+    for name, tensor in again.batch(2).tensors().items():  # reached without the batches before
+        assert torch.equal(tensor, streamed.batch(2).tensors()[name]), name
+
+
+def test_a_template_around_captions_is_refused(project: Path) -> None:
+    wrong = job(teacher=conf("teacher/clip_scenes") | {"template": "a photo of a {}"})
+    with pytest.raises(UserError, match="VLKD compares whole captions"):
+        one_alignment.align(wrong, 1, project / "wrong")
+
+
+def test_a_language_model_is_pretrained_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    making = {"stream": "scenes", "seed": 0, "steps": 4, "batch_size": 4, "learning_rate": 1e-3, "device": "cpu"}
+    student = job()["student"] | {"pretrain": making | {"threads": 1, "precision": "fp32"}}
+    pretrain_bart.pretrain(student)
+    weights = layout.model_weights("tiny").read_bytes()
+    loaded = bart.build(job()["student"] | {"pretrained": True}, 128, 1)
+    abilities = kept_ability.on_scenes(loaded.eval(), 1, size=60)
+    assert 0 < abilities["infilling"] < 10
+    assert 0 <= abilities["entailment"] <= 100
+    assert abilities == kept_ability.on_scenes(loaded, 1, size=60)
+    # the same again, from its own checkpoint and from nothing
+    layout.model_weights("tiny").unlink()
+    pretrain_bart.pretrain(student)
+    assert layout.model_weights("tiny").read_bytes() == weights
+    shutil.rmtree("models")
+    pretrain_bart.pretrain(student)
+    assert layout.model_weights("tiny").read_bytes() == weights
+    with pytest.raises(UserError, match=r"pretrain\.stream is 'books'; a BART reads"):
+        pretrain_bart.pretrain(student | {"pretrain": making | {"stream": "books"}})
+
+
+def test_texts_of_a_batch_are_of_one_length_and_of_its_number_alone() -> None:
+    batches = [pretrain_bart.alike(3, number, 16) for number in range(pretrain_bart.POOL)]
+    assert batches == [pretrain_bart.alike(3, number, 16) for number in range(pretrain_bart.POOL)]
+    spreads = [np.ptp([text.count(" ") for text in batch]) for batch in batches]
+    assert np.median(spreads) < 8
+    assert len({text for batch in batches for text in batch}) > 100

@@ -1,0 +1,280 @@
+"""Image-caption corpora too large for memory: webdataset tar shards, or a tsv of captions with a folder of images.
+
+A corpus is a list of **shards** whose numbers of pairs are known. The order in which a run sees them is a function of
+(seed, draw) alone: an epoch visits the shards in an order of its own, end to end, and within windows of W consecutive
+pairs they are shuffled. So any draw can be reached without what came before, a resumed run goes on at the exact pair,
+and processes that take different rows of a batch never read each other's pairs. In memory are the shards' counts and
+where the pairs of one window lie, nothing that grows with the corpus; images are read when their pair is drawn.
+
+A tar shard is as webdataset and img2dataset write it: members of one stem stand together, an image (.jpg, .png, .webp)
+and a caption (.txt, or the field ``caption`` of .json). A tsv has lines ``caption<TAB>name of the image``, or, as
+CC3M's own, ``caption<TAB>url`` beside images that are named by the line's number.
+"""
+
+import functools
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Protocol
+
+from vlkd_steps import files, layout, step
+from vlkd_steps.errors import UserError
+from vlkd_steps.training.seeds import derive
+
+IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+BLOCK = 10_000  # lines of a tsv that count as a shard
+INDEX_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a pair's bytes lie.
+
+    Attributes:
+        key: its name within the corpus.
+        file: the file of its image, and of its caption where that has a length.
+        image: offset and length of the image in `file`; a length of 0: all of it.
+        caption: offset and length of the caption in `file`, or the caption itself.
+    """
+
+    key: str
+    file: Path
+    image: tuple[int, int]
+    caption: tuple[int, int] | str
+    is_json: bool = False
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image as its file's bytes, and its caption."""
+
+    key: str
+    image: bytes
+    caption: str
+
+
+class Shards(Protocol):
+    """A corpus by its shards."""
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """Pairs in each shard."""
+
+    def places(self, shard: int) -> list[Place]:
+        """The pairs of a shard, in its own order."""
+
+
+class TarShards:
+    """The tar shards of a folder, by name.
+
+    Args:
+        folder: with ``*.tar``.
+        index: where the shards' counts are kept, once they are counted; a shard of another size is counted again.
+
+    Raises:
+        UserError: there is no shard, or one that is no tar file.
+    """
+
+    def __init__(self, folder: Path, index: Path) -> None:
+        self.paths = sorted(folder.glob("*.tar"))
+        if not self.paths:
+            raise UserError(f"{folder} holds no *.tar shard; put the corpus there, or correct `shards` of the data set")
+        self.counts: Sequence[int] = _counted(index, self.paths, lambda path: [sum(1 for _ in _pairs_in_tar(path))])
+
+    def places(self, shard: int) -> list[Place]:
+        return list(_pairs_in_tar(self.paths[shard]))
+
+
+class TsvShards:
+    """The lines of a tsv whose images are here, `BLOCK` lines a shard.
+
+    Args:
+        path: ``caption<TAB>image``.
+        images: the folder of images.
+        image_name: how an image is called; ``{name}`` is the line's second field, ``{number}`` the line's number
+            from 0, e.g. ``{number:09d}.jpg``.
+        index: see `TarShards`.
+
+    Raises:
+        UserError: a line without a tab; no line whose image is here.
+    """
+
+    def __init__(self, path: Path, images: Path, image_name: str, index: Path) -> None:
+        self.path, self.images, self.image_name = path, images, image_name
+        if not path.is_file():
+            raise UserError(f"{path} is missing; put the corpus there, or correct `tsv` of the data set")
+        # Three numbers a block: its offset and first line, and the pairs in it.
+        flat = _counted(index, [path], lambda _: self._scan(), files.digest([str(images), image_name]))
+        self.starts, self.lines = flat[0::3], flat[1::3]
+        self.counts: Sequence[int] = flat[2::3]
+        if not sum(self.counts):
+            raise UserError(f"{path}: none of its images is in {images} under the name {image_name!r}; correct one")
+
+    def places(self, shard: int) -> list[Place]:
+        return self._block(self.starts[shard], self.lines[shard])[0]
+
+    def _scan(self) -> list[int]:
+        found, start, line = [], 0, 0
+        size = self.path.stat().st_size
+        while start < size:
+            places, end, lines = self._block(start, line)
+            found += [start, line, len(places)]
+            start, line = end, line + lines
+        return found
+
+    def _block(self, start: int, first: int) -> tuple[list[Place], int, int]:
+        """The pairs of a block whose images are here, where the next block starts, and how many lines it has."""
+        found: list[Place] = []
+        number = first
+        with self.path.open("rb") as stream:
+            stream.seek(start)
+            while number < first + BLOCK and (line := stream.readline()):
+                caption, tab, name = line.decode("utf-8").rstrip("\r\n").partition("\t")
+                if not tab:
+                    problem = f"{caption[:60]!r} has no tab; write caption<TAB>image"
+                    raise UserError(f"{self.path}, line {number + 1}: {problem}")
+                file = self.images / self.image_name.format(name=name, number=number)
+                if file.is_file():
+                    found.append(Place(str(number), file, (0, 0), " ".join(caption.split())))
+                number += 1
+            return found, stream.tell(), number - first
+
+
+def _counted(index: Path, paths: Sequence[Path], count: Callable[[Path], list[int]], key: str = "") -> list[int]:
+    """The numbers that `count` finds for each file, kept in `index` under the files' names and sizes."""
+    sizes = {path.name: path.stat().st_size for path in paths}
+    known: dict[str, list[int]] = {}
+    try:
+        kept = json.loads(index.read_text(encoding="utf-8"))
+        if (kept["version"], kept["key"]) == (INDEX_VERSION, key):
+            known = {name: numbers for name, (size, numbers) in kept["files"].items() if sizes.get(name) == size}
+    except (FileNotFoundError, ValueError, KeyError):
+        pass
+    if set(known) != set(sizes):
+        step.log.info(f"[corpus] counting the pairs of {len(sizes) - len(known)} files below {paths[0].parent}")
+        known |= {path.name: count(path) for path in paths if path.name not in known}
+        kept = {"version": INDEX_VERSION, "key": key, "files": {n: [sizes[n], known[n]] for n in sorted(known)}}
+        files.write_json(index, kept)
+    return [number for path in paths for number in known[path.name]]
+
+
+def _pairs_in_tar(path: Path) -> Iterator[Place]:
+    """The whole pairs of a shard; reads headers alone."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            stem = ""
+            members: dict[str, tuple[int, int]] = {}
+            while (member := tar.next()) is not None:
+                tar.members = []  # type: ignore[attr-defined]  # which would hold every header that was read
+                if not member.isfile():
+                    continue
+                folder, slash, name = member.name.rpartition("/")
+                first, _, extension = name.partition(".")  # as webdataset: the key ends at the name's first dot
+                if folder + slash + first != stem:
+                    yield from _whole(path, stem, members)
+                    stem, members = folder + slash + first, {}
+                members[f".{extension.lower()}"] = (member.offset_data, member.size)
+            yield from _whole(path, stem, members)
+    except tarfile.TarError as error:
+        raise UserError(f"{path} is no whole tar file ({error}); fetch it again, or take it away") from error
+
+
+def _whole(path: Path, stem: str, members: dict[str, tuple[int, int]]) -> Iterator[Place]:
+    image = next((members[suffix] for suffix in IMAGES if suffix in members), None)
+    caption = members.get(".txt") or members.get(".json")
+    if image and caption:
+        yield Place(stem, path, image, caption, is_json=".txt" not in members)
+
+
+class Stream:
+    """The pairs of a corpus in the order in which a run draws them.
+
+    Args:
+        shards: the corpus.
+        seed: of the run.
+        window: how many consecutive pairs are shuffled among themselves.
+    """
+
+    def __init__(self, shards: Shards, seed: int, window: int) -> None:
+        self.shards, self.seed, self.window = shards, seed, window
+        self.total = sum(shards.counts)
+        self._places = functools.lru_cache(maxsize=2)(shards.places)
+        self._order = functools.lru_cache(maxsize=2)(self._shuffled_shards)
+        self._windows = functools.lru_cache(maxsize=2)(self._shuffled_window)
+
+    def __len__(self) -> int:
+        """Pairs in an epoch."""
+        return self.total
+
+    def place(self, draw: int) -> Place:
+        """Where the pair of a draw lies; draws are counted from 0 over all epochs."""
+        epoch, at = divmod(draw, self.total)
+        number, at = divmod(at, self.window)
+        return self._windows(epoch, number)[at]
+
+    def _shuffled_shards(self, epoch: int) -> list[int]:
+        order = list(range(len(self.shards.counts)))
+        Random(derive(self.seed, "shards", epoch)).shuffle(order)
+        return order
+
+    def _shuffled_window(self, epoch: int, number: int) -> list[Place]:
+        begin, end = number * self.window, min((number + 1) * self.window, self.total)
+        found: list[Place] = []
+        passed = 0
+        for shard in self._order(epoch):
+            count = self.shards.counts[shard]
+            if passed + count > begin and passed < end:
+                found += self._places(shard)[max(0, begin - passed) : end - passed]
+            passed += count
+            if passed >= end:
+                break
+        Random(derive(self.seed, "window", epoch, number)).shuffle(found)
+        return found
+
+
+def read_pair(place: Place) -> Pair:
+    """Read a pair's bytes.
+
+    Raises:
+        UserError: its file is gone, or its caption is not what the format says.
+    """
+    try:
+        with place.file.open("rb") as stream:
+            image = _bytes(stream, *place.image) if place.image[1] else stream.read()
+            raw = place.caption if isinstance(place.caption, str) else _bytes(stream, *place.caption).decode("utf-8")
+        text = json.loads(raw)["caption"] if place.is_json else raw
+    except OSError as error:
+        raise UserError(f"{place.file}, pair {place.key}: {error.strerror}; fetch the file again") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{place.file}, pair {place.key}: its caption cannot be read ({error!r}); fetch it again"
+        ) from error
+    return Pair(place.key, image, " ".join(str(text).split()))
+
+
+def _bytes(stream: io.BufferedReader, offset: int, length: int) -> bytes:
+    stream.seek(offset)
+    return stream.read(length)
+
+
+def open_shards(dataset: dict[str, object], folder: Path) -> Shards:
+    """The corpus of a data set's conf: ``shards`` (a folder of tar files) or ``tsv``, ``images`` and ``image_name``.
+
+    Raises:
+        UserError: neither of them.
+    """
+    index = layout.instances(str(dataset["name"])).with_suffix(".shards.json")
+    if dataset.get("shards"):
+        return TarShards(folder / str(dataset["shards"]), index)
+    if dataset.get("tsv"):
+        return TsvShards(
+            folder / str(dataset["tsv"]),
+            folder / str(dataset.get("images", ".")),
+            str(dataset.get("image_name", "{name}")),
+            index,
+        )
+    raise UserError(f"data set {dataset['name']}: write `shards` (a folder of tar files) or `tsv`; it has neither")

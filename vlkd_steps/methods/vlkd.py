@@ -1,0 +1,143 @@
+"""VLKD (Dai et al. 2022): a BART's encoder joins a frozen CLIP's space, its decoder learns to write from an image.
+
+Three losses (PAPERS 2.2), each with a weight; a weight of 0 leaves the loss and its pass out:
+
+- ``ttdm``, text-text distance minimisation: the squared distance of e, the text as BART's encoder embeds it, from t,
+  as CLIP embeds it;
+- ``itcl``, image-text contrastive learning: CLIP's own loss with e in the place of its text embedding, and CLIP's own
+  temperature, frozen;
+- ``icti``, image-conditioned text infilling: the decoder writes the whole caption from the masked one and the image.
+
+The first two read the clean caption, the third the masked one: two passes of the encoder (choice).
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.methods.objective import Objective
+from vlkd_steps.students.bart import BartStudent, infilling_loss
+from vlkd_steps.training import processes
+from vlkd_steps.training.batches import Batch
+
+
+class Vlkd(Objective):
+    """The objective; it learns nothing of its own.
+
+    Its batch has for each row, in ``extra``: ``v`` and ``t``, CLIP's embeddings of image and caption, float32 [B, D]
+    of length 1; ``masked`` and ``masked_mask``, the masked caption, int64 [B, T']; ``written``, the number of tokens
+    that the whole batch writes, a process's mean share (`infilling_loss`). ``inputs`` is the clean caption.
+    """
+
+    settings_of: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "ttdm": (int, float),
+        "itcl": (int, float),
+        "icti": (int, float),
+        "negatives": ("all", "distinct"),
+        "mask_share": (int, float),
+        "mean_span": (int, float),
+        "masked_whole": (int, float),
+        "stored_pairs": (int,),
+        "shuffle_window": (int,),
+    }
+
+    def __init__(self, settings: Mapping[str, Any], steps: int) -> None:
+        super().__init__(settings, steps)
+        self.weights = {name: float(self.settings[name]) for name in ("ttdm", "itcl", "icti")}
+        if not any(self.weights.values()):
+            raise UserError("method vlkd: ttdm, itcl and icti are all 0, so there is nothing to learn; raise one")
+        for share in ("mask_share", "masked_whole"):
+            if self.settings[share] > 1:
+                raise UserError(f"method vlkd: {share} is {self.settings[share]}; write a share, from 0 to 1")
+        self.scale = 1.0
+
+    def take_temperature(self, logit_scale: float) -> None:
+        """Contrast at CLIP's own temperature: `logit_scale` is 1 / tau, the factor of its cosines."""
+        self.scale = logit_scale
+
+    def forward(self, output: Any, batch: Any, step: int) -> dict[str, Tensor]:
+        """The weighted losses.
+
+        Args:
+            output: `Seen`, what the student made of the batch.
+        """
+        losses: dict[str, Tensor] = {}
+        if self.weights["ttdm"]:
+            losses["ttdm"] = self.weights["ttdm"] * ttdm(output.e, batch.extra["t"])
+        if self.weights["itcl"]:
+            alike = same_pairs(batch) if self.settings["negatives"] == "distinct" else None
+            losses["itcl"] = self.weights["itcl"] * itcl(output.e, batch.extra["v"], self.scale, alike)
+        if self.weights["icti"]:
+            target, mask = batch.inputs.tokens, batch.inputs.mask
+            losses["icti"] = self.weights["icti"] * infilling_loss(output.logits, target, mask, batch.extra["written"])
+        return losses
+
+
+class Seen:
+    """What a student made of a batch.
+
+    Attributes:
+        e: its embeddings of the clean captions, [B, D] of length 1; empty where no loss asks for them.
+        logits: of every token of the captions, [B, T, V], from the masked ones and the images; empty as above.
+    """
+
+    def __init__(self, e: Tensor, logits: Tensor) -> None:
+        self.e, self.logits = e, logits
+
+
+class Alignment(nn.Module):
+    """Student and objective as one module, so that accelerate wraps both and one optimizer trains both."""
+
+    def __init__(self, student: BartStudent, objective: Vlkd) -> None:
+        super().__init__()
+        self.student = student
+        self.objective = objective
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        return self.objective(self.read(batch), batch, step)
+
+    def read(self, batch: Batch) -> Seen:
+        """The passes that the weights ask for. Clean and masked captions go through the encoder side by side."""
+        student, weights = self.student, self.objective.weights
+        clean = (batch.inputs.tokens, batch.inputs.mask)
+        masked = (batch.extra["masked"], batch.extra["masked_mask"])
+        e = logits = clean[0].new_zeros(0, dtype=torch.float32)
+        if weights["ttdm"] or weights["itcl"]:
+            e = student.embed(student.encode(*clean), clean[1])
+        if weights["icti"]:
+            memory, seen = student.see(batch.extra["v"], student.encode(*masked), masked[1])
+            logits = student.write(memory, seen, clean[0])
+        return Seen(e, logits)
+
+
+def ttdm(e: Tensor, t: Tensor) -> Tensor:
+    """mean_i ||e_i - t_i||^2 over rows [B, D] of length 1; from 0 to 4."""
+    return (e.float() - t).square().sum(1).mean()
+
+
+def itcl(e: Tensor, v: Tensor, scale: float, alike: Tensor | None = None) -> Tensor:
+    """CLIP's symmetric InfoNCE between e and v, [B, D] of length 1, over the rows of all processes.
+
+    Args:
+        scale: 1 / tau.
+        alike: bool [all rows, all rows], pairs other than a row with itself that are no negatives; None: all are.
+    """
+    logits = scale * processes.gathered(e.float()) @ processes.gathered(v).T
+    if alike is not None:
+        logits = logits.masked_fill(alike, -torch.inf)
+    own = torch.arange(len(logits), device=logits.device)
+    return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
+
+
+def same_pairs(batch: Batch) -> Tensor:
+    """Bool [all rows, all rows]: which other rows show the same image or have the same caption."""
+    images, texts = processes.gathered(batch.image_rows), processes.gathered(batch.text_rows)
+    same = (images[:, None] == images) | (texts[:, None] == texts)
+    return same.fill_diagonal_(False)
+
+
+METHOD = Vlkd

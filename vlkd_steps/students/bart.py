@@ -1,0 +1,281 @@
+"""BART (Lewis et al. 2020) that sees: two linear maps join it with a frozen CLIP (VLKD, PAPERS 2).
+
+- ``to_clip``: the encoder's state of the EOS token -> CLIP's joint space. Normalised, it is e, the text's embedding.
+- ``from_clip``: CLIP's normalised image embedding v -> one position, which stands before the encoder's states; the
+  attention mask grows by one.
+
+Nothing else is new, as the published parameter counts tell (**stated**). Where the embedding is taken is a **choice**.
+CLIP itself is no part of this module: it is named by ``clip`` and never trained.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, decoders
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
+
+from vlkd_steps import files, layout
+from vlkd_steps.errors import UserError
+from vlkd_steps.students import tokenizer as text
+from vlkd_steps.students.vilt import vocabulary
+from vlkd_steps.training.seeds import derive
+
+SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "cls_token", "sep_token")
+PROJECTIONS = ("to_clip.", "from_clip.")
+TABLE = "model.shared.weight"  # of words, which encoder, decoder and head share; a file holds it once
+SHARED = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight")
+
+
+class BartStudent(nn.Module):
+    """A BART with its two maps from and to a CLIP.
+
+    Args:
+        bart: with its language-model head.
+        tokenizer: a fast one that frames a text by BOS and EOS and has a mask token.
+        clip_width: width D of CLIP's joint space.
+        clip: the teacher's configuration (``conf/teacher/*.yaml``) by which images become embeddings; None: only
+            embeddings can be shown.
+    """
+
+    sees = "embedding"
+
+    def __init__(
+        self,
+        bart: BartForConditionalGeneration,
+        tokenizer: Any,
+        clip_width: int,
+        clip: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.bart = bart
+        self.tokenizer = tokenizer
+        self.clip_width = clip_width
+        self.clip = dict(clip) if clip else None
+        self.to_clip = nn.Linear(self.width, clip_width)
+        self.from_clip = nn.Linear(clip_width, self.width)
+        # The new position starts at the scale of its neighbours, which are layer-normalised; v has length 1.
+        nn.init.normal_(self.from_clip.weight, std=1.0)
+        nn.init.normal_(self.to_clip.weight, std=self.width**-0.5)
+        for layer in (self.from_clip, self.to_clip):
+            nn.init.zeros_(layer.bias)
+        bart.register_state_dict_post_hook(_name_the_table_once)
+        bart.register_load_state_dict_pre_hook(_name_the_table_again)
+
+    @property
+    def config(self) -> Any:
+        return self.bart.config
+
+    @property
+    def width(self) -> int:
+        return self.config.d_model
+
+    @property
+    def max_tokens(self) -> int:
+        return self.config.max_position_embeddings
+
+    def encode(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """The encoder's states [B, T, H] of int64 [B, T]."""
+        return self.bart.model.encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
+
+    def embed(self, states: Tensor, mask: Tensor) -> Tensor:
+        """e [B, D] of length 1: the last token's state (EOS), projected."""
+        last = mask.sum(1) - 1
+        return functional.normalize(self.to_clip(states[torch.arange(len(states), device=states.device), last]), dim=-1)
+
+    def see(self, v: Tensor, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Put the image, v [B, D] of length 1, before the states: [B, 1 + T, H] and its mask."""
+        image = self.from_clip(v)[:, None].to(states.dtype)
+        return torch.cat([image, states], dim=1), torch.cat([mask.new_ones(len(mask), 1), mask], dim=1)
+
+    def write(self, memory: Tensor, memory_mask: Tensor, target: Tensor) -> Tensor:
+        """Logits [B, T, V] of every token of `target`, each given those before it and the encoder's states.
+
+        Args:
+            memory: what the decoder attends to, [B, S, H].
+            target: int64 [B, T], padded; its first token is written too.
+        """
+        start = target.new_full((len(target), 1), self.config.decoder_start_token_id)
+        decoded = self.bart.model.decoder(
+            input_ids=torch.cat([start, target[:, :-1]], dim=1),
+            encoder_hidden_states=memory,
+            encoder_attention_mask=memory_mask,
+            use_cache=False,
+        ).last_hidden_state
+        return self.bart.lm_head(decoded) + self.bart.final_logits_bias
+
+
+def _name_the_table_once(_: nn.Module, state: dict[str, Tensor], prefix: str, __: Any) -> None:
+    for name in SHARED:
+        del state[prefix + name]
+
+
+def _name_the_table_again(_: nn.Module, state: dict[str, Tensor], prefix: str, *__: Any) -> None:
+    for name in SHARED:
+        state[prefix + name] = state[prefix + TABLE]
+
+
+def infilling_loss(logits: Tensor, target: Tensor, mask: Tensor, tokens: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy over the tokens of `target` [B, T] where `mask` is 1.
+
+    Args:
+        tokens: float32 [B], in every row a process's mean share of the whole batch's tokens, by which the processes'
+            losses have as their mean that of one process; None: this process sees the whole batch.
+    """
+    losses = functional.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), reduction="none")
+    return (losses * mask.flatten()).sum() / (mask.sum() if tokens is None else tokens[0])
+
+
+def build(conf: Mapping[str, Any], clip_width: int, seed: int, clip: Mapping[str, Any] | None = None) -> BartStudent:
+    """A student from its configuration (`conf/student/bart_*.yaml`).
+
+    Args:
+        conf: ``weights`` (a folder or a Hugging Face name) or, from scratch, ``architecture`` and ``vocabulary``;
+            ``pretrained: true`` takes the folder that `pretrain` made for ``name``.
+        clip_width: width D of the teacher's joint space.
+        seed: new weights are drawn from ``derive(seed, "student")``.
+        clip: see `BartStudent`.
+
+    Raises:
+        UserError: weights that are missing, cannot be fetched or are no BART; a bad architecture or vocabulary.
+    """
+    source = str(layout.model(conf["name"])) if conf.get("pretrained") else conf.get("weights")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "student"))
+        bart, tokenizer = load_weights(source, conf["name"]) if source else from_scratch(conf)
+        torch.manual_seed(derive(seed, "projections"))
+        return BartStudent(bart, tokenizer, clip_width, clip)
+
+
+def from_scratch(conf: Mapping[str, Any]) -> tuple[BartForConditionalGeneration, Any]:
+    """A new BART of ``conf["architecture"]`` (keys of transformers' `BartConfig`) and its word-level tokenizer."""
+    tokenizer = word_tokenizer(vocabulary(conf.get("vocabulary"), conf["name"]))
+    architecture = dict(conf.get("architecture") or {})
+    unknown = sorted(set(architecture) - set(BartConfig().to_dict()))
+    if unknown:
+        raise UserError(
+            f"student {conf['name']}: architecture has no key {unknown[0]!r}; its keys are those of "
+            "transformers.BartConfig"
+        )
+    special = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "decoder_start_token_id": tokenizer.eos_token_id,  # as BART's own
+        "forced_eos_token_id": None,
+    }
+    try:
+        bart = BartForConditionalGeneration(BartConfig(**architecture, vocab_size=len(tokenizer), **special))
+    except Exception as error:  # transformers' checks raise errors of several libraries
+        raise UserError(f"student {conf['name']}: transformers refuses its architecture: {error}") from error
+    return bart, tokenizer
+
+
+def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
+    """The tiny students' word tokenizer, whose [CLS] and [SEP] begin and end a text, and which can join words again."""
+    tokenizer = text.word_tokenizer(words)
+    tokenizer.backend_tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    tokenizer.bos_token, tokenizer.eos_token = tokenizer.cls_token, tokenizer.sep_token
+    return tokenizer
+
+
+def load_weights(source: str, name: str) -> tuple[BartForConditionalGeneration, Any]:
+    """A pre-trained BART and its tokenizer from a folder or, by name, from the Hugging Face hub or its cache."""
+    folder = Path(source)
+    if layout.model(name) == folder and not (folder / "config.json").is_file():
+        raise UserError(
+            f"student {name}: {folder} holds no pre-trained weights; make them: snakemake {folder}/model.safetensors"
+        )
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise UserError(
+            f"student {name}: weights: {source} is a folder without config.json; give one that save_pretrained wrote"
+        )
+    try:
+        kind = BartConfig.get_config_dict(source)[0].get("model_type")
+        if kind != "bart":
+            raise UserError(
+                f"student {name}: weights: {source} is a {kind or 'model of unknown kind'}, not a BART; choose another"
+            )
+        bart = BartForConditionalGeneration.from_pretrained(source, use_safetensors=True)
+        return bart, AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"student {name}: weights: {source!r} cannot be loaded ({first}). It is no folder here with config.json, "
+            "model.safetensors and a tokenizer, and the Hugging Face hub did not give it; without network, put such a "
+            "folder here and name it"
+        ) from error
+
+
+def save(student: BartStudent, path: Path) -> None:
+    """Write all weights and what is needed to build the student again to one safetensors file, atomically."""
+    description = {
+        "architecture": student.bart.config.to_diff_dict(),
+        "tokenizer": text.to_json(student.tokenizer),
+        "special": {name: getattr(student.tokenizer, name) for name in SPECIAL if getattr(student.tokenizer, name)},
+        "clip_width": student.clip_width,
+        "clip": student.clip,
+    }
+    with files.atomic(path) as temporary:
+        save_file(tensors(student), temporary, metadata={"student": files.canonical(description)})
+
+
+def tensors(student: BartStudent) -> dict[str, Tensor]:
+    """The student's weights by name, on the CPU."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in student.state_dict().items()}
+
+
+def load(path: Path) -> BartStudent:
+    """The student of a run's ``model.safetensors``, in evaluation mode; needs nothing but the file."""
+    with safe_open(path, framework="pt") as stream:
+        description = json.loads((stream.metadata() or {}).get("student", "null"))
+        if description is None or "clip_width" not in description:
+            raise UserError(f"{path} does not describe a BART of a training run; name such a run's file")
+        found = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dictionary)
+    config = BartConfig(**{k: v for k, v in description["architecture"].items() if k != "model_type"})
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(description["tokenizer"]), **description["special"]
+    )
+    with torch.random.fork_rng(devices=[]):
+        student = BartStudent(
+            BartForConditionalGeneration(config), tokenizer, description["clip_width"], description["clip"]
+        )
+    student.load_state_dict(found)
+    return student.eval()
+
+
+def export(student: BartStudent, out: Path) -> None:
+    """Write a folder for ``BartForConditionalGeneration.from_pretrained(out)`` and for `load_folder`.
+
+    The two maps lie in ``projections.safetensors``, the name of the CLIP in ``vlkd.json``.
+    """
+    whole = {name.removeprefix("bart."): t for name, t in tensors(student).items() if name.startswith("bart.")}
+    student.bart.save_pretrained(out, state_dict=whole)
+    student.tokenizer.save_pretrained(out)
+    with files.atomic(out / "projections.safetensors") as temporary:
+        save_file({k: v for k, v in tensors(student).items() if k.startswith(PROJECTIONS)}, temporary)
+    files.write_json(out / "vlkd.json", {"clip": student.clip, "clip_width": student.clip_width})
+
+
+def load_folder(folder: Path) -> BartStudent:
+    """The student that `export` wrote, in evaluation mode.
+
+    Raises:
+        UserError: a folder that `export` did not write.
+    """
+    try:
+        description = json.loads((folder / "vlkd.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} holds no readable vlkd.json: it was not written by bart.export; name one") from error
+    bart, tokenizer = load_weights(str(folder), folder.name)
+    with torch.random.fork_rng(devices=[]):
+        student = BartStudent(bart, tokenizer, description["clip_width"], description["clip"])
+    maps = load_file(folder / "projections.safetensors")
+    student.load_state_dict({**student.state_dict(), **maps})
+    return student.eval()

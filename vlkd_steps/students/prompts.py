@@ -1,0 +1,68 @@
+"""Prompts: how a question, or the wish for a caption, is put to a BART (PAPERS 2.2, choice).
+
+A prompt is a text with ``{q}`` for the question and ``<mask>`` for what is to be written. BART's encoder reads it with
+its mask token. Its decoder was trained to write the whole text, so it is forced through what stands before the mask;
+what it writes then is the answer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vlkd_steps.errors import UserError
+
+MASK = "<mask>"
+QUESTION = "Question: {q} Answer: <mask>"
+CAPTION = "A picture of <mask>"
+
+SENSITIVITY: Mapping[str, str] = {
+    "question_answer": QUESTION,
+    "bare": "{q} <mask>",
+    "answer": "{q} Answer: <mask>",
+    "q_a": "Q: {q} A: <mask>",
+    "picture": "A picture. Question: {q} Answer: <mask>",
+    "sentence": "Question: {q} The answer is <mask>",
+    "stop": "Question: {q} Answer: <mask>.",
+}
+"""Wordings of the same question, by which the sensitivity to them is measured; the first is the default."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A wording that has been checked: what the encoder reads is `before`, a mask, `after`."""
+
+    before: str
+    after: str = ""
+
+    @classmethod
+    def of(cls, wording: str) -> "Prompt":
+        """Read a wording.
+
+        Raises:
+            UserError: it has no mask, or more than one, or a question behind it.
+        """
+        before, mask, after = wording.partition(MASK)
+        if not mask or MASK in after or "{q}" in after:
+            raise UserError(
+                f"the prompt {wording!r} must hold {MASK} once, where the model writes, and {{q}}, the question, "
+                f"before it; e.g. {QUESTION!r}"
+            )
+        return cls(before.rstrip(), after)
+
+    def prefix(self, question: str = "") -> str:
+        """What the decoder is forced through."""
+        return self.before.replace("{q}", question)
+
+    def text(self, mask: str, question: str = "") -> str:
+        """What the encoder reads; `mask` is the tokenizer's own."""
+        return f"{self.prefix(question)} {mask}{self.after}".strip()
+
+    def written(self, answer: str, question: str = "") -> str:
+        """The whole text with the answer in it: what the decoder learns to write in fine-tuning."""
+        return f"{self.prefix(question)} {answer}{self.after}".strip()
+
+
+def answer_ids(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of a text that goes on from others: with a space before it, without special tokens."""
+    found: list[int] = tokenizer(f" {text}", add_special_tokens=False).input_ids
+    return found

@@ -1,0 +1,130 @@
+"""Pre-train a tiny BART as a language model, by text infilling on texts about scenes; it never sees an image.
+
+The texts are `datasets.scenes.texts`, a batch a step, never repeating. Each is masked as BART masks (`infilling`, but
+none whole: there would be nothing to write it from) and written again. Writes a folder for
+`BartForConditionalGeneration.from_pretrained`, its curve, and the weights last; the first process alone writes.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vlkd_steps import files, layout
+from vlkd_steps.datasets.scenes import texts
+from vlkd_steps.errors import UserError
+from vlkd_steps.students import bart
+from vlkd_steps.students.inputs import Inputs
+from vlkd_steps.tracking.journal import Journal, curves, read
+from vlkd_steps.training import hardware, loop, processes
+from vlkd_steps.training.batches import Batch
+from vlkd_steps.training.caption_batches import moved
+from vlkd_steps.training.infilling import Infilling, padded
+from vlkd_steps.training.interruption import Interrupted, stop_request
+from vlkd_steps.training.seeds import derive
+
+OWN = ("stream", "seed")  # of `pretrain:`; the rest is the recipe
+POOL = 8  # batches drawn together and dealt out by length: a third of the padding
+
+
+class LanguageModel(nn.Module):
+    """A BART student whose texts are masked and written again, without an image; gives the loss ``infilling``."""
+
+    def __init__(self, student: bart.BartStudent) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        masked, mask = batch.extra["masked"], batch.extra["masked_mask"]
+        logits = self.student.write(self.student.encode(masked, mask), mask, batch.inputs.tokens)
+        loss = bart.infilling_loss(logits, batch.inputs.tokens, batch.inputs.mask, batch.extra["written"])
+        return {"infilling": loss}
+
+
+def text_batch(tokenizer: Any, words: list[str], noise: Infilling, seed: int, first: int, longest: int) -> Batch:
+    """This process's rows of a batch of texts, clean and masked.
+
+    Args:
+        words: the texts of the whole batch.
+        first: the draw of its first text.
+        longest: tokens to which a text is cut.
+    """
+    rows = tokenizer(words, truncation=True, max_length=longest).input_ids
+    written = sum(map(len, rows)) / processes.count()
+    own = range(len(rows))[processes.share()]
+    tokens, mask = padded([rows[row] for row in own], tokenizer.pad_token_id)
+    masked, masked_mask = padded([noise(rows[row], seed, first + row) for row in own], tokenizer.pad_token_id)
+    number = torch.arange(first, first + len(rows))[processes.share()]
+    extra = {"masked": masked, "masked_mask": masked_mask, "written": torch.full((len(own),), written)}
+    return Batch(Inputs(tokens, mask, torch.zeros_like(tokens)), torch.zeros(len(own), 0), number, number, extra=extra)
+
+
+def alike(seed: int, number: int, size: int) -> list[str]:
+    """The texts of a batch, all of about one length."""
+    pool, place = divmod(number, POOL)
+    drawn = sorted(texts.texts(derive(seed, "texts", pool), POOL * size), key=lambda text: (text.count(" "), text))
+    order = Random(derive(seed, "order of texts", pool)).sample(range(POOL), POOL)
+    return drawn[order[place] * size :][:size]
+
+
+def pretrain(config: Mapping[str, Any]) -> None:
+    """Pre-train the student ``config`` (`conf/student/*.yaml` with a ``pretrain`` section).
+
+    Writes ``models/<name>/``: ``config.json`` and ``model.safetensors`` as `save_pretrained` does, tokenizer files,
+    ``curve.json`` (points of step, loss). Resumes after an interruption.
+
+    Raises:
+        UserError: another stream than ``scenes``, or a key of ``pretrain`` that is not known.
+        SystemExit: told to stop, after saving (143 for TERM).
+    """
+    name, settings = config["name"], config["pretrain"]
+    recipe = loop.Recipe.of({key: value for key, value in settings.items() if key not in OWN})
+    if settings.get("stream") != "scenes":
+        raise UserError(
+            f"student {name}: pretrain.stream is {settings.get('stream')!r}; a BART reads the stream scenes"
+        )
+    accelerator = hardware.accelerator(settings)
+    seed = settings["seed"]
+    student = bart.build({**config, "pretrained": False}, 1, seed)
+    student.to_clip.requires_grad_(False)  # of VLKD, not of the language model
+    student.from_clip.requires_grad_(False)
+    noise = Infilling(student.tokenizer.mask_token_id)
+
+    def batch(number: int) -> Batch:
+        words = alike(seed, number, recipe.batch_size)
+        first = number * recipe.batch_size
+        made = text_batch(student.tokenizer, words, noise, seed, first, student.max_tokens)
+        return moved(made, accelerator.device)
+
+    folder = layout.model(name)
+    work = folder / "work"
+    key = files.digest(dict(config))
+    history = work / f"{key[:16]}.jsonl"
+    with stop_request() as stop, contextlib.ExitStack() as held:
+        tell = held.enter_context(Journal(history)).append if processes.is_main() else loop.unheard
+        place = loop.Place(work, work / "nan_batch.safetensors", key, f"pretrain {name}", tell)
+        try:
+            loop.train(LanguageModel(student), batch, recipe, place, seed, accelerator, stop)
+        except Interrupted as interruption:
+            processes.leave()
+            raise SystemExit(interruption.exit_status) from interruption
+    if processes.is_main():
+        course = curves(read(history))
+        write(student, folder, {name: points for name, points in course.items() if name.startswith("loss")})
+    processes.leave()
+
+
+def write(student: bart.BartStudent, folder: Path, curve: Mapping[str, Mapping[int, float]]) -> None:
+    """Write what `bart.build` and transformers load, the weights last: their presence says that the folder is whole."""
+    student.tokenizer.save_pretrained(folder)
+    student.bart.config.architectures = ["BartForConditionalGeneration"]
+    student.bart.config.save_pretrained(folder)
+    files.write_json(folder / "curve.json", {name: list(map(list, points.items())) for name, points in curve.items()})
+    own = {name.removeprefix("bart."): t for name, t in bart.tensors(student).items() if name.startswith("bart.")}
+    with files.atomic(layout.model_weights(folder.name)) as temporary:
+        save_file(own, temporary, metadata={"format": "pt"})
