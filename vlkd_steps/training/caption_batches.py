@@ -108,7 +108,7 @@ class StoredCaptions:
         self, items: Items, features: Callable[[Tensor], tuple[Tensor, Tensor]], maker: Maker, size: int
     ) -> None:
         self.items, self.features, self.maker, self.size = items, features, maker, size
-        self.tokens, self.lengths = encode(maker.tokenizer, items.texts, maker.most_tokens)
+        self.tokens, _, self.lengths = encode(maker.tokenizer, items.passages, maker.most_tokens)
         self.order = order(len(items), size, maker.seed)
 
     def __len__(self) -> int:
