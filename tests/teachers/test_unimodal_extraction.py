@@ -30,7 +30,9 @@ def extracted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict
         Image.effect_noise((40, 40), 20 + 40 * number).convert("RGB").save(f"{number}.png")
         rows.append((split, f"i{number}", f"{number}.png", QUESTIONS[number % 2]))
     layout.instances("toy").parent.mkdir(parents=True)
-    frame = pl.DataFrame(rows, schema=["split", "image_id", "image_path", "text"], orient="row")
+    frame = pl.DataFrame(rows, schema=["split", "image_id", "image_path", "text"], orient="row").with_columns(
+        instance_id=pl.lit("1"), choices=pl.lit([], pl.List(pl.String)), answer_type=pl.lit(""), extra=pl.lit("{}")
+    )
     frame.write_parquet(layout.instances("toy"))
     torch.manual_seed(0)
     save_file(timm.create_model("test_efficientnet").state_dict(), "eyes.safetensors")

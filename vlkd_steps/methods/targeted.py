@@ -185,5 +185,5 @@ class Targeted(Objective):
             told["chosen_words"] = self.chosen_words
             told["chosen_tokens"] = (batch.extra["positions"] >= 0).sum(1).float().mean().item()
         for name in sorted({term.weight for term in self.terms.values()}):
-            told[f"{name}_sd"] = batch.extra[name].float().std(correction=0).item()
+            told[f"{name}_sd"] = processes.gathered(batch.extra[name].float()).std(correction=0).item()
         return told

@@ -188,7 +188,7 @@ class FeatureStore:
         try:
             return self._places[kind][name]
         except KeyError:
-            if not self.has(kind):
+            if not self._places[kind]:
                 raise UserError(
                     f"the features in {self.folder} hold no {kind}s: their teacher does not read them; name another "
                     "for this method, or two, teacher: {vision: NAME, text: NAME}"

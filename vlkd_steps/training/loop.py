@@ -290,9 +290,11 @@ def gradient_ratio(losses: Mapping[str, Tensor], model: nn.Module) -> dict[str, 
 
 
 def observed(model: nn.Module, batch: Batch) -> dict[str, float]:
-    """What a model tells of this process's rows beside its losses, by its method ``observe``, where it has one."""
+    """What a model tells of a batch beside its losses, by its method ``observe``: means over the processes' rows."""
     observe: Callable[[Batch], dict[str, float]] | None = getattr(model, "observe", None)
-    return observe(batch) if observe else {}
+    told = observe(batch) if observe else {}
+    means = processes.mean(torch.tensor(list(told.values()), device=batch.labels.device)).tolist() if told else []
+    return dict(zip(told, means, strict=True))
 
 
 def not_finite(step: int, told: Mapping[str, float], own: Tensor, batch: Batch, place: Place) -> UserError:
