@@ -47,6 +47,12 @@ def test_a_list_left_out_is_the_presets(params) -> None:
     assert composed["grid"]["shot"] == [40, "1pct"]
 
 
+def test_a_presets_own_override_about_a_variant_that_the_grid_leaves_out_is_left_out(params) -> None:
+    grid = {**PARAMS["grid"], "variant": ["finetune"]}  # scenes_smoke has an override for clip_td
+    composed = composition.compose(params(grid=grid, artifacts={**PARAMS["artifacts"], "teacher": []}))
+    assert {run["variant"] for run in jobs.runs(composed)} == {"finetune"}
+
+
 def test_another_experiment_leaves_the_grid_of_params_aside(params) -> None:
     composed = composition.compose(params(), experiment="scenes")
     assert composed["grid"]["shot"] == [100, 300, 1000]

@@ -46,6 +46,8 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     for conf in composed["datasets"].values():
         conf.setdefault("allow_leaks", [])  # a key that params.yaml may override although few confs write it
     for key, value in (composed.pop("overrides", None) or {}).items():
+        if _left_out(str(key), composed):
+            continue
         _override(composed, str(key), value, f"experiment {params['experiment']}: overrides")
     for key, value in (params.get("overrides") or {}).items():
         _override(composed, str(key), value, f"{where}: overrides")
@@ -180,6 +182,13 @@ def _override(composed: dict[str, Any], dotted: str, value: Any, where: str) -> 
             place = place[part]
     place[parts[-1]] = value
     _let_it_win(composed["variants"], parts)
+
+
+def _left_out(dotted: str, composed: Mapping[str, Any]) -> bool:
+    """Is it about a variant of the preset that the user's grid leaves out?"""
+    group, _, rest = dotted.partition(".")
+    name = rest.partition(".")[0]
+    return group == "variants" and name in composed["variants"] and name not in composed["grid"]["variant"]
 
 
 def _let_it_win(variants: dict[str, Any], parts: list[str]) -> None:
