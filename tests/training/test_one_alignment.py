@@ -18,7 +18,7 @@ from vlkd_steps import download, layout, prepare, split
 from vlkd_steps.errors import UserError
 from vlkd_steps.students import bart, seeing
 from vlkd_steps.teachers import clip, extraction
-from vlkd_steps.training import kept_ability, one_alignment, pretrain_bart
+from vlkd_steps.training import caption_batches, kept_ability, one_alignment, pretrain_bart
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "vlkd_steps" / "conf"
@@ -198,6 +198,28 @@ def test_stored_online_and_streamed_pairs_are_embedded_alike(project: Path, capl
     again = one_alignment.pairs(sharded, student, settings | {"shuffle_window": 10}, **at)
     for name, tensor in again.batch(2).tensors().items():  # reached without the batches before
         assert torch.equal(tensor, streamed.batch(2).tensors()[name]), name
+
+
+def test_processes_share_a_streamed_batch_without_overlap(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pl.read_parquet(layout.instances("scenes_wide_captions")).filter(pl.col("split") == "train").head(20)
+    lines = [f"{text}\t{Path(path).name}" for path, text in rows.select("image_path", "text").iter_rows()]
+    (layout.raw("scenes") / "pairs.tsv").write_text("\n".join(lines) + "\n")
+    dataset = {"name": "tsv", "task": "captioning", "source": "scenes", "tsv": "pairs.tsv", "images": "images/train"}
+    teacher = clip.ClipTeacher(conf("teacher/clip_scenes"))
+    student = bart.build(job()["student"], teacher.dim, 1)
+
+    def masked(share: slice) -> list[list[int]]:
+        monkeypatch.setattr(caption_batches.processes, "share", lambda: share)
+        settings = conf("method/vlkd")
+        batches = one_alignment.pairs(job(dataset=dataset), student, settings, teacher, 1, 8, torch.device("cpu"))
+        batch = batches.batch(1)
+        return [[t for t in row if t] for row in batch.extra["masked"].tolist()]
+
+    whole, first, second = (masked(slice(*part)) for part in ((None,), (0, None, 2), (1, None, 2)))
+    assert len(whole) == 8
+    assert (first, second) == (whole[0::2], whole[1::2])  # the same pairs, masked alike, each in one process
 
 
 def test_a_template_around_captions_is_refused(project: Path) -> None:

@@ -101,7 +101,7 @@ class Alignment(nn.Module):
         return self.objective(self.read(batch), batch, step)
 
     def read(self, batch: Batch) -> Seen:
-        """The passes that the weights ask for. Clean and masked captions go through the encoder side by side."""
+        """The passes that the weights ask for: the encoder reads the clean captions, and then the masked ones."""
         student, weights = self.student, self.objective.weights
         clean = (batch.inputs.tokens, batch.inputs.mask)
         masked = (batch.extra["masked"], batch.extra["masked_mask"])
