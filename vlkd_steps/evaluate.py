@@ -36,9 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             metrics[seed][evaluation_set] = scorer.metrics(scores) | counts
     for seed, of_sets in metrics.items():
         files.write_json(layout.metrics(run_folder(config, seed)), of_sets)
-        accuracies = ", ".join(f"{name} {of_set['accuracy']:.1f}" for name, of_set in of_sets.items())
         name = f"{dataset['name']} {config['student']} {config['variant']} {config['shot']} s{seed}"
-        step.log.info("[evaluate %s] accuracy: %s", name, accuracies)
+        for metric in getattr(evaluation, "COMPARED_BY", ["accuracy"]):
+            told = ", ".join(f"{of} {of_set[metric]:.1f}" for of, of_set in of_sets.items())
+            step.log.info("[evaluate %s] %s: %s", name, metric, told)
     return 0
 
 

@@ -38,8 +38,7 @@ def by_metric(task: str, scores: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 def metrics_of(task: str) -> list[str]:
     """The names of a task's metrics."""
-    empty = {"instance_id": pl.String, "image_id": pl.String, "score": pl.Float64}
-    return list(by_metric(task, pl.DataFrame(schema=empty)))
+    return list(getattr(importlib.import_module(f"vlkd_steps.evaluation.{task}"), "COMPARED_BY", [ACCURACY]))
 
 
 class Scores:

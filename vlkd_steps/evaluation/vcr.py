@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 from vlkd_steps.errors import UserError
 
+COMPARED_BY = ("q_a", "qa_r", "q_ar")
+"""What VCR is compared by, each as a metric of its own."""
+
 Hits = NDArray[np.bool_]
 ANSWER, RATIONALE = "answer", "rationale"
 """The two kinds of items: a question's four answers, and the four rationales of its right answer."""
@@ -102,12 +105,16 @@ def by_metric(scores: pl.DataFrame) -> dict[str, pl.DataFrame]:
     )
     both = answers.join(rationales.select("pair", other="score"), on="pair", how="left", maintain_order="left")
     both = both.with_columns(score=pl.col("score") * pl.col("other"))
-    return {
-        name: part.select(scores.columns) for name, part in (("q_a", answers), ("qa_r", rationales), ("q_ar", both))
-    }
+    parts = (answers, rationales, both)
+    return {name: part.select(scores.columns) for name, part in zip(COMPARED_BY, parts, strict=True)}
 
 
 def gold(instance: Mapping[str, Any]) -> str:
-    """The right choice, as its number and text."""
-    choices = instance["choices"]
-    return f"{instance['label']}: {choices[instance['label']]}" if choices else str(instance["label"])
+    """The text of the right choice."""
+    return said(instance, str(instance["label"]))
+
+
+def said(instance: Mapping[str, Any], answer: str) -> str:
+    """The text of the choice that was answered, which predictions name by its place."""
+    text: str = instance["choices"][int(answer)]
+    return text

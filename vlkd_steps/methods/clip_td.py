@@ -45,10 +45,9 @@ class ClipTD(Targeted):
             images = [items.image_ids[row] for row in items.image_rows]
             shown, read = v[items.image_rows].numpy(), u[items.text_rows].numpy()
             if items.choice_texts:
-                choices = store.texts(items.choice_texts)[items.choice_rows.numpy()]
-                weights = as_float(
-                    confidence.choice_weights(shown, choices, items.right_choices().numpy(), store.temperature)
-                )
+                texts, rows = store.texts(items.choice_texts), items.choice_rows.numpy()
+                right = items.right_choices().numpy()
+                weights = as_float(confidence.choice_weights(shown, texts, rows, right, store.temperature))
             else:
                 soft = items.soft_labels().numpy()
                 weights = as_float(confidence.weights(shown, read, soft, images, derive(seed, "confidence")))

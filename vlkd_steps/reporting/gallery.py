@@ -4,6 +4,8 @@ import base64
 import hashlib
 import importlib
 import io
+import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,13 +37,25 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Box:
+    """What a text refers to, such as ``person 1``; the sides in per cent of the image."""
+
+    name: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
 class Item:
     instance_id: str
     image_path: str
     question: str
     gold: str
-    group: str
     answers: list[Answer]
+    long: bool  # answers are sentences, which take a line of their own
+    boxes: list[Box]
 
 
 @dataclass(frozen=True)
@@ -104,15 +118,20 @@ def gallery(
         ]
         for variant in variants
     }
-    gold = importlib.import_module(f"vlkd_steps.evaluation.{dataset['task']}").gold
+    evaluation = importlib.import_module(f"vlkd_steps.evaluation.{dataset['task']}")
+    said = getattr(evaluation, "said", lambda row, answer: answer)
     items = []
     for number, (place, row) in enumerate(zip(places, instances[places].iter_rows(named=True), strict=True)):
         answers = [
-            Answer(variant, _commonest([of_seed[number] for of_seed in of_seeds]), int(right[variant][:, place].sum()),
-                   len(of_seeds))
+            Answer(variant, said(row, _commonest([of_seed[number] for of_seed in of_seeds])),
+                   int(right[variant][:, place].sum()), len(of_seeds))
             for variant, of_seeds in given.items()
         ]  # fmt: skip
-        items.append(Item(row["instance_id"], row["image_path"], row["text"], gold(row), row["group"], answers))
+        gold, long = evaluation.gold(row), bool(row["choices"])
+        named = " ".join([row["text"], gold, *(answer.text for answer in answers)]) if long else ""
+        items.append(
+            Item(row["instance_id"], row["image_path"], row["text"], gold, answers, long, boxes(row["extra"], named))
+        )
     return Gallery(
         dataset["name"], shot, evaluation_set, hero, reference, items[: len(wins)], items[len(wins) :],
         int((ahead > AHEAD).sum()), int((ahead < -AHEAD).sum()),
@@ -121,13 +140,15 @@ def gallery(
 
 def _spread(instances: pl.DataFrame, ahead: np.ndarray, most: int) -> list[int]:
     """Places of up to `most` items that are ahead: groups in turn, within one the largest first, no image twice."""
-    ids, groups, images = (instances[column].to_list() for column in ("instance_id", "group", "image_id"))
+    ids, groups, kinds, images = (
+        instances[column].to_list() for column in ("instance_id", "group", "answer_type", "image_id")
+    )
     queues: dict[str, list[int]] = {}
     far = sorted(
         np.flatnonzero(ahead > AHEAD).tolist(), key=lambda i: (-ahead[i], hashlib.sha256(ids[i].encode()).digest())
     )
     for place in far:
-        queues.setdefault(groups[place], []).append(place)
+        queues.setdefault(groups[place] or kinds[place] or "", []).append(place)
     chosen: list[int] = []
     shown: set[str] = set()
     while any(queues.values()):
@@ -151,6 +172,25 @@ def _answers(experiment: str, run: Run, evaluation_set: str, chosen: pl.DataFram
 def _commonest(answers: Sequence[str]) -> str:
     """The answer given most often; on ties the first seed's."""
     return Counter(answers).most_common(1)[0][0]
+
+
+def boxes(extra: str, text: str) -> list[Box]:
+    """Where the objects are that `text` names with their numbers, as VCR's texts do (`datasets.vcr.spell`).
+
+    Args:
+        extra: of the instance: JSON with ``objects``, ``boxes`` [x1, y1, x2, y2, ...], ``width`` and ``height``.
+    """
+    told = json.loads(extra or "{}")
+    width, height = told.get("width"), told.get("height")
+    if not width or not height:
+        return []
+    found = []
+    for number, (kind, box) in enumerate(zip(told["objects"], told["boxes"], strict=True), 1):
+        if re.search(rf"\b{re.escape(kind)} {number}\b", text):
+            left, right = (round(100 * x / width, 2) for x in (box[0], box[2]))
+            top, bottom = (round(100 * y / height, 2) for y in (box[1], box[3]))
+            found.append(Box(f"{kind} {number}", left, top, right, bottom))
+    return found
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ FOLDS = 5
 SHRINKAGE = 500
 PROBE_ITEMS = 10_000
 """A probe is fitted on at most so many items of its folds, drawn at random (choice): beyond, it learns no more."""
+BLOCK = 8192
+"""Items whose choices are looked at together: all 1.7 million of VCR would be several copies of 3.5 GB."""
 
 
 def weights(
@@ -44,19 +46,30 @@ def unimodal_weights(
     return _weights(layer_norm(features), soft_labels, image_ids, seed)
 
 
-def choice_weights(v: np.ndarray, choices: np.ndarray, right: np.ndarray, temperature: float) -> np.ndarray:
+def choice_weights(
+    v: np.ndarray, texts: np.ndarray, choice_rows: np.ndarray, right: np.ndarray, temperature: float
+) -> np.ndarray:
     """As `weights`, of items with choices (VCR): c is the softmax of cos(image, text) / tau at the right choice.
 
     Args:
-        v: the teacher's image embeddings, [n, D]; choices: those of each choice's text, [n, A, D].
+        v: the teacher's image embeddings, [n, D].
+        texts: its embeddings of the distinct texts of all choices, [t, D].
+        choice_rows: which of them each choice of an item has, int [n, A].
         right: which choice is right, int [n].
         temperature: tau, the teacher's own.
     """
-    unit_v = v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12)
-    unit_choices = choices / np.maximum(np.linalg.norm(choices, axis=-1, keepdims=True), 1e-12)
-    scores = np.einsum("nd,nad->na", unit_v, unit_choices).astype(np.float64) / temperature
-    likely = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return _rescaled((likely / likely.sum(axis=1, keepdims=True))[np.arange(len(v)), right])
+    found = np.zeros(len(v))
+    for start in range(0, len(v), BLOCK):
+        here = slice(start, start + BLOCK)
+        scores = np.einsum("nd,nad->na", _unit(v[here]), _unit(texts[choice_rows[here]])).astype(np.float64)
+        scores /= temperature
+        likely = np.exp(scores - scores.max(axis=1, keepdims=True))
+        found[here] = np.take_along_axis(likely, right[here, None], axis=1)[:, 0] / likely.sum(axis=1)
+    return _rescaled(found)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
 def _weights(features: np.ndarray, soft_labels: np.ndarray, image_ids: Sequence[str], seed: int) -> np.ndarray:

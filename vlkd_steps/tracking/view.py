@@ -9,14 +9,16 @@ import dataclasses
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from vlkd_steps.reporting.style import styles
+from vlkd_steps.reporting.table import METRICS
 from vlkd_steps.tracking.records import Record
 
 VIEW = "mlflow.sharedViewState."
+LONGEST_TAG = 20_000  # characters that MLflow takes as the value of an experiment's tag
 COSTS = ("cost/gpu_hours", "cost/core_hours", "cost/cpu_efficiency")
 NO_SECTION = "Model metrics"  # where MLflow's page puts names without a slash
 
@@ -55,17 +57,20 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
         lines += [f"Cost so far: {spent}.", ""]
     for dataset, student in subjects(records):
         chosen = [record for record in records if _subject(record) == (dataset, student)]
-        means, gains = _means(chosen, "test/accuracy"), _means(chosen, "gain/test/accuracy")
-        shots = sorted({shot for _, shot in means}, key=_shot_order)
-        variants = sorted({variant for variant, _ in means}, key=lambda variant: (variant != reference, variant))
-        if not means:
-            continue
-        lines += [f"{dataset}, {student}: test accuracy in per cent, in brackets the gain over {reference}", ""]
-        lines += ["| shot | " + " | ".join(variants) + " |", "|---" * (len(variants) + 1) + "|"]
-        for shot in shots:
-            cells = [_cell(means.get((variant, shot)), gains.get((variant, shot))) for variant in variants]
-            lines.append(f"| {shot} | " + " | ".join(cells) + " |")
-        lines.append("")
+        several = [metric for metric in METRICS if _means(chosen, f"test/{metric}")]
+        for metric in several or ["accuracy"]:
+            means, gains = _means(chosen, f"test/{metric}"), _means(chosen, f"gain/test/{metric}")
+            shots = sorted({shot for _, shot in means}, key=_shot_order)
+            variants = sorted({variant for variant, _ in means}, key=lambda variant: (variant != reference, variant))
+            if not means:
+                continue
+            shown = f"{METRICS[metric]} accuracy" if several else "accuracy"
+            lines += [f"{dataset}, {student}: test {shown} in per cent, in brackets the gain over {reference}", ""]
+            lines += ["| shot | " + " | ".join(variants) + " |", "|---" * (len(variants) + 1) + "|"]
+            for shot in shots:
+                cells = [_cell(means.get((variant, shot)), gains.get((variant, shot))) for variant in variants]
+                lines.append(f"| {shot} | " + " | ".join(cells) + " |")
+            lines.append("")
     return "\n".join(lines)
 
 
@@ -101,9 +106,26 @@ def experiment_link(address: str, experiment_id: str) -> str:
 
 
 def gain_view(dataset: str, student: str, records: Sequence[Record], reference: str) -> dict[str, Any]:
-    """The state of MLflow's page: gains and accuracies over shots, gains as bars, then the course of training."""
+    """The state of MLflow's page: gains and accuracies over shots, gains as bars, then the course of training.
+
+    As many gains as fit into a tag, those on test first. Of a task with several metrics, their mean is no chart.
+    """
     names = {point.name for record in records if _subject(record) == (dataset, student) for point in record.points}
-    gains = sorted((name for name in names if _is_gain(name)), key=lambda name: ("/test/" not in name, name))
+    several = any(name.rpartition("/")[2] in METRICS for name in names)
+    gains = sorted(
+        (name for name in names if _is_gain(name) and not (several and name.endswith("/accuracy"))),
+        key=lambda name: ("/test/" not in name, name),
+    )
+    while True:
+        view = _gain_view(dataset, student, records, reference, names, gains)
+        if len(json.dumps(view)) <= LONGEST_TAG or not gains:
+            return view
+        gains = gains[:-1]
+
+
+def _gain_view(
+    dataset: str, student: str, records: Sequence[Record], reference: str, names: Collection[str], gains: Sequence[str]
+) -> dict[str, Any]:
     measured = [name.removeprefix("gain/") for name in gains]
     sections = {
         f"gain over {reference}, same seed": [_over_shots(name) for name in gains] + [_bars(name) for name in gains],

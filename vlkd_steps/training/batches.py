@@ -95,10 +95,19 @@ def read_items(instances: Path, split: Path | None, labels: Sequence[str], only:
 
 
 def from_frame(frame: pl.DataFrame, labels: Sequence[str]) -> Items:
-    """Instances (schema in DESIGN 4) as `Items`."""
+    """Instances (schema in DESIGN 4) as `Items`.
+
+    Raises:
+        UserError: instances have choices, but not as many as there are classes, or not all as many.
+    """
     images = frame.unique("image_id", keep="first", maintain_order=True)
     image_row = {name: row for row, name in enumerate(images["image_id"])}
     read = passages.of(frame)
+    if passages.has_choices(frame) and len(read[0]) != len(labels):
+        raise UserError(
+            f"instance {frame['instance_id'][0]} has {len(read[0])} choices, but its data set has {len(labels)} "
+            f"classes ({', '.join(labels)}); a class is the place of a choice: prepare the data set again"
+        )
     distinct = list(dict.fromkeys(passage for of_item in read for passage in of_item))
     row_of = {passage: row for row, passage in enumerate(distinct)}
     passage_rows = torch.tensor([[row_of[p] for p in of_item] for of_item in read], dtype=torch.int64).reshape(
