@@ -9,6 +9,7 @@ from PIL import Image
 from vlkd_steps import files
 from vlkd_steps.datasets import vcr
 from vlkd_steps.datasets.scenes import vocabulary, world
+from vlkd_steps.datasets.scenes.wording import PLURALS
 from vlkd_steps.datasets.scenes.write import SPLITS, blocks, splits, write
 from vlkd_steps.errors import UserError
 from vlkd_steps.teachers.words import split_words
@@ -145,6 +146,25 @@ def test_right_vcr_choices_are_true_and_wrong_answers_false(folder):
                             assert not said or said - true
                 checked += 1
     assert checked > 100
+
+
+def test_no_vcr_choice_tells_a_pair_that_could_not_be_right_in_its_split(folder):
+    """Else a held-out pair is known by being untrue in all of training, without a look at any picture."""
+    checked = 0
+    singular = dict(zip(PLURALS, world.SHAPES, strict=True))
+    for split in splits(SMALL)[:-1]:
+        for record in lines(folder / "vcr" / f"{split.name}.jsonl"):
+            answer = record["answer_choices"][record["answer_label"]]
+            for choice in record["rationale_choices"]:
+                words = [singular.get(word, word) for word in [*answer, *choice] if isinstance(word, str)]
+                colors, shapes = (
+                    [names.index(word) for word in words if word in names] for names in (world.COLORS, world.SHAPES)
+                )
+                pairs = {(color, shape) for color in colors for shape in shapes}
+                assert pairs <= set(split.pairs)
+                assert not pairs or pairs & set(split.about)
+                checked += len(pairs)
+    assert checked > 1000
 
 
 def test_boxes_hold_the_pixels_of_their_objects(folder):

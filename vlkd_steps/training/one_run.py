@@ -82,7 +82,10 @@ class DataSet:
         return self._evaluation[name]
 
     def _encode(self, split: Any, student: Any) -> Encoded:
-        items = read_items(layout.instances(self.name), split, self.labels)
+        return self.encode(read_items(layout.instances(self.name), split, self.labels), student)
+
+    def encode(self, items: Items, student: Any) -> Encoded:
+        """Any of the data set's items, as the student reads and sees them, on the CPU."""
         side = getattr(student, "image_size", 0)  # of a student that sees pixels
         return Encoded(items, student.tokenizer, student.max_tokens, side, sight=self._sight(student, items))
 

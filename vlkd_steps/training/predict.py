@@ -36,6 +36,18 @@ def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> flo
     return 100 * processes.total(total) / len(data)
 
 
+def all_scores(student: nn.Module, data: Encoded, accelerator: Accelerator) -> Tensor:
+    """The score of every class or choice (`heads.scores`), float32 [N, C] on the CPU, in the order of the items."""
+    places = by_length(data)
+    found = [
+        heads.scores(logits(student, data, index, accelerator)).cpu() for index in places.split(items_at_once(data))
+    ]
+    rows = torch.cat(found)
+    ordered = torch.empty_like(rows)
+    ordered[places] = rows
+    return ordered
+
+
 def by_length(data: Encoded) -> Tensor:
     """The items in order of their longest passage, so that a batch holds little padding."""
     return data.lengths.cpu()[data.items.passage_rows.cpu()].amax(1).argsort(stable=True)

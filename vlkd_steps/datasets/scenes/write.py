@@ -295,7 +295,7 @@ def _write_vcr(folder: Path, split: Split, scenes: list[Scene], number: int, see
         for k in range(number):
             lines.append(
                 {
-                    **vcr.item(scene.things, split.about, random),
+                    **vcr.item(scene.things, split.about, random, drawn=split.pairs),
                     "annot_id": f"{split.name}-{len(lines)}",
                     "answer_likelihood": "likely",
                     "img_fn": f"{stem}.png",
