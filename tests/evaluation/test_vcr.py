@@ -71,5 +71,7 @@ def test_sets_that_have_no_joint_accuracy_are_refused(rows: list, message: str) 
         vcr.Scorer(instances(*rows))
 
 
-def test_gold_shows_number_and_text() -> None:
-    assert vcr.gold({"label": 1, "choices": ["no", "yes", "who", "he"]}) == "1: yes"
+def test_choices_are_shown_by_their_texts() -> None:
+    instance = {"label": 1, "choices": ["no", "yes", "who", "he"]}
+    assert vcr.gold(instance) == "yes"
+    assert vcr.said(instance, "3") == "he"
