@@ -77,7 +77,7 @@ def test_a_change_in_one_method_reaches_only_its_runs(project: Project, change: 
     if change == "parameter":
         project.params(overrides={**PARAMS["overrides"], "variants.clip_td.lambda0": 2})
     else:
-        path = edit(project, "strength * distance).mean()", "2 * strength * distance).mean()")
+        path = edit(project, "layer_norm(layer_norm(v)", "layer_norm(2 * layer_norm(v)")
         if change == "source with an old mtime":
             os.utime(path, (1e9, 1e9))
     other = project.copy(tmp_path / "other")
@@ -137,7 +137,7 @@ def test_a_fresh_clone_pulls_syncs_and_has_nothing_to_do(project: Project, tmp_p
     nothing_to_do(clone)
     assert hashes(clone) == hashes(project)
     # And it is not blind to later changes.
-    edit(clone, "strength * distance).mean()", "2 * strength * distance).mean()")
+    edit(clone, "layer_norm(layer_norm(v)", "layer_norm(2 * layer_norm(v)")
     assert clone.dry_run() == ONE_METHOD
 
 

@@ -34,9 +34,10 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         Image.effect_noise((48, 48), 5 * number).convert("RGB").save(f"{number}.png")
         rows.append(("train", f"i{number:02d}", f"{number}.png", f"what is in picture {number}?"))
     layout.instances("toy").parent.mkdir(parents=True)
-    pl.DataFrame(rows, schema=["split", "image_id", "image_path", "text"], orient="row").write_parquet(
-        layout.instances("toy")
+    frame = pl.DataFrame(rows, schema=["split", "image_id", "image_path", "text"], orient="row").with_columns(
+        instance_id=pl.lit("1"), choices=pl.lit([], pl.List(pl.String)), answer_type=pl.lit(""), extra=pl.lit("{}")
     )
+    frame.write_parquet(layout.instances("toy"))
     teacher = {"name": "tiny", "kind": "clip", "model": "vlkd-scenes", "weights": "weights.safetensors"}
     return {"teacher": {**teacher, "device": "cpu", "shard_size": 4}, "dataset": {"name": "toy", "task": "vqa"}}
 

@@ -201,7 +201,7 @@ def test_parts_that_do_not_fit_are_named(conf: dict[str, Any], tmp_path: Path) -
     torch.save(official(conf), conf["weights"])
     with pytest.raises(UserError, match=r"its tokenizer has .* words and .* vectors for"):
         uniter.build(conf | {"tokenizer": str(tmp_path / "larger")}, "vqa", ["a"], seed=0)
-    with pytest.raises(UserError, match=r"tokenizer '.*nowhere' cannot be loaded"):
+    with pytest.raises(UserError, match=r"tokenizer: '.*nowhere' cannot be loaded"):
         uniter.build(conf | {"tokenizer": str(tmp_path / "nowhere")}, "vqa", ["a"], seed=0)
     with pytest.raises(UserError, match="head is 'own'; write new or official"):
         uniter.build(conf | {"head": "own"}, "vqa", ["a"], seed=0)

@@ -18,6 +18,7 @@ from vlkd_steps import download, layout, prepare, split
 from vlkd_steps.errors import UserError
 from vlkd_steps.students import bart, seeing
 from vlkd_steps.teachers import clip, extraction
+from vlkd_steps.teachers.weights import weights_digest
 from vlkd_steps.training import caption_batches, kept_ability, one_alignment, pretrain_bart
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,7 +108,7 @@ def test_a_run_answers_what_it_never_trained_on_and_leaves_clip_alone(
     assert one_alignment.align(job(asks=asks), 1, folder) == 0
     teacher = seen[0]
     shipped = clip.ClipTeacher(conf("teacher/clip_scenes"))
-    assert clip.weights_digest(teacher.model) == clip.weights_digest(shipped.model)  # by its bytes
+    assert weights_digest(teacher.model) == weights_digest(shipped.model)  # by its bytes
     assert not any(p.requires_grad for p in teacher.model.parameters())
     points = [e["metrics"] for e in events(folder) if e["event"] == "metrics"]
     assert {"loss/ttdm", "loss/itcl", "loss/icti"} <= set(points[-1])

@@ -19,12 +19,12 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 
-from vlkd_steps import files, layout
+from vlkd_steps import files
 from vlkd_steps.errors import UserError
+from vlkd_steps.students import pretrained, start
 from vlkd_steps.students import tokenizer as text
-from vlkd_steps.students.vilt import vocabulary
 from vlkd_steps.training.seeds import derive
 
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "cls_token", "sep_token")
@@ -145,7 +145,7 @@ def build(conf: Mapping[str, Any], clip_width: int, seed: int, clip: Mapping[str
     Raises:
         UserError: weights that are missing, cannot be fetched or are no BART; a bad architecture or vocabulary.
     """
-    source = str(layout.model(conf["name"])) if conf.get("pretrained") else conf.get("weights")
+    source = pretrained.source(conf)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "student"))
         bart, tokenizer = load_weights(source, conf["name"]) if source else from_scratch(conf)
@@ -155,25 +155,16 @@ def build(conf: Mapping[str, Any], clip_width: int, seed: int, clip: Mapping[str
 
 def from_scratch(conf: Mapping[str, Any]) -> tuple[BartForConditionalGeneration, Any]:
     """A new BART of ``conf["architecture"]`` (keys of transformers' `BartConfig`) and its word-level tokenizer."""
-    tokenizer = word_tokenizer(vocabulary(conf.get("vocabulary"), conf["name"]))
-    architecture = dict(conf.get("architecture") or {})
-    unknown = sorted(set(architecture) - set(BartConfig().to_dict()))
-    if unknown:
-        raise UserError(
-            f"student {conf['name']}: architecture has no key {unknown[0]!r}; its keys are those of "
-            "transformers.BartConfig"
-        )
+    tokenizer = word_tokenizer(start.vocabulary(conf.get("vocabulary"), conf["name"]))
     special = {
+        "vocab_size": len(tokenizer),
         "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "decoder_start_token_id": tokenizer.eos_token_id,  # as BART's own
         "forced_eos_token_id": None,
     }
-    try:
-        bart = BartForConditionalGeneration(BartConfig(**architecture, vocab_size=len(tokenizer), **special))
-    except Exception as error:  # transformers' checks raise errors of several libraries
-        raise UserError(f"student {conf['name']}: transformers refuses its architecture: {error}") from error
+    bart = pretrained.from_scratch(conf, BartForConditionalGeneration, **special)
     return bart, tokenizer
 
 
@@ -186,31 +177,8 @@ def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
 
 
 def load_weights(source: str, name: str) -> tuple[BartForConditionalGeneration, Any]:
-    """A pre-trained BART and its tokenizer from a folder or, by name, from the Hugging Face hub or its cache."""
-    folder = Path(source)
-    if layout.model(name) == folder and not (folder / "config.json").is_file():
-        raise UserError(
-            f"student {name}: {folder} holds no pre-trained weights; make them: snakemake {folder}/model.safetensors"
-        )
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise UserError(
-            f"student {name}: weights: {source} is a folder without config.json; give one that save_pretrained wrote"
-        )
-    try:
-        kind = BartConfig.get_config_dict(source)[0].get("model_type")
-        if kind != "bart":
-            raise UserError(
-                f"student {name}: weights: {source} is a {kind or 'model of unknown kind'}, not a BART; choose another"
-            )
-        bart = BartForConditionalGeneration.from_pretrained(source, use_safetensors=True)
-        return bart, AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"student {name}: weights: {source!r} cannot be loaded ({first}). It is no folder here with config.json, "
-            "model.safetensors and a tokenizer, and the Hugging Face hub did not give it; without network, put such a "
-            "folder here and name it"
-        ) from error
+    """A pre-trained BART and its tokenizer (`pretrained`)."""
+    return pretrained.load(source, name, BartForConditionalGeneration, "BART"), pretrained.tokenizer(source, name)
 
 
 def save(student: BartStudent, path: Path) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import AutoTokenizer
 
 from vlkd_steps.errors import UserError
 from vlkd_steps.students import heads
@@ -83,19 +82,3 @@ def named_regions(conf: Mapping[str, Any]) -> str:
             "conf/teacher, such as boxes_scenes or butd_coco"
         )
     return str(conf["regions"])
-
-
-def load_tokenizer(source: str, name: str) -> Any:
-    """A fast tokenizer from a folder or, by name, from the Hugging Face hub or its cache."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"student {name}: tokenizer {source!r} cannot be loaded ({first}). It is no folder here with a "
-            "tokenizer.json or vocab.txt, and the Hugging Face hub did not give it; without network, put such a folder "
-            "below models/ and name it"
-        ) from error
-    if not tokenizer.is_fast:
-        raise UserError(f"student {name}: tokenizer {source!r} has no fast form, which tells where words begin")
-    return tokenizer

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from vlkd_steps import files
 from vlkd_steps.errors import UserError
-from vlkd_steps.students import kept, start, uniter_weights
+from vlkd_steps.students import kept, pretrained, start, uniter_weights
 from vlkd_steps.students import tokenizer as text
 from vlkd_steps.students.inputs import Inputs
-from vlkd_steps.students.region_student import RegionStudent, load_tokenizer, named_regions
+from vlkd_steps.students.region_student import RegionStudent, named_regions
 from vlkd_steps.students.uniter_model import UniterConfig, UniterModel
 from vlkd_steps.training.seeds import derive
 
@@ -76,7 +76,7 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
 def official(conf: Mapping[str, Any], task: str, labels: Sequence[str], regions: str) -> UniterStudent:
     """A student with the weights of an official checkpoint."""
     name, path = conf["name"], Path(conf["weights"])
-    tokenizer = load_tokenizer(conf.get("tokenizer") or "bert-base-cased", name)
+    tokenizer = pretrained.tokenizer(conf.get("tokenizer") or "bert-base-cased", name)
     tensors = uniter_weights.read(path)
     more = dict(conf.get("architecture") or {})
     try:

@@ -5,22 +5,19 @@ evaluation too: token features differ from call to call and the state is consume
 are embedded with the model's own weights, row by row, and everything after that is transformers' code.
 """
 
-import importlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoTokenizer, ViltConfig, ViltModel
+from transformers import ViltConfig, ViltModel
 
-from vlkd_steps import files, layout
+from vlkd_steps import files
 from vlkd_steps.errors import UserError
-from vlkd_steps.students import heads
+from vlkd_steps.students import heads, kept, pretrained, start
 from vlkd_steps.students import tokenizer as text
 from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.students.output import StudentOutput
@@ -148,10 +145,14 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
     Raises:
         UserError: weights that are missing, cannot be fetched or are no ViLT; a bad architecture or vocabulary.
     """
-    source = str(layout.model(conf["name"])) if conf.get("pretrained") else conf.get("weights")
+    source = pretrained.source(conf)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "student"))
-        vilt, tokenizer = load_weights(source, conf["name"]) if source else from_scratch(conf)
+        if source:
+            vilt = pretrained.load(source, conf["name"], ViltModel, "ViLT")
+            tokenizer = pretrained.tokenizer(source, conf["name"])
+        else:
+            vilt, tokenizer = from_scratch(conf)
         _check_image_size(conf, vilt.config)
         if task == "vcr":
             add_types(vilt)
@@ -160,19 +161,9 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
 
 def from_scratch(conf: Mapping[str, Any]) -> tuple[ViltModel, Any]:
     """A new ViLT of ``conf["architecture"]`` (keys of transformers' `ViltConfig`) and its word-level tokenizer."""
-    tokenizer = text.word_tokenizer(vocabulary(conf.get("vocabulary"), conf["name"]))
-    architecture = dict(conf.get("architecture") or {})
-    unknown = sorted(set(architecture) - set(ViltConfig().to_dict()))
-    if unknown:
-        raise UserError(
-            f"student {conf['name']}: architecture has no key {unknown[0]!r}; its keys are those of "
-            "transformers.ViltConfig"
-        )
-    try:
-        config = ViltConfig(**architecture, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
-        vilt = ViltModel(config)
-    except Exception as error:  # transformers' checks raise errors of several libraries
-        raise UserError(f"student {conf['name']}: transformers refuses its architecture: {error}") from error
+    tokenizer = text.word_tokenizer(start.vocabulary(conf.get("vocabulary"), conf["name"]))
+    words = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    vilt = pretrained.from_scratch(conf, ViltModel, **words)
     spread(vilt, **(conf.get("spread") or {}))
     return vilt, tokenizer
 
@@ -190,9 +181,7 @@ def spread(vilt: ViltModel, words: float | None = None, places: float | None = N
     """
     embeddings = vilt.embeddings
     if words is not None:
-        vectors = embeddings.text_embeddings.word_embeddings.weight
-        vectors.normal_(0.0, words)
-        vectors[embeddings.text_embeddings.word_embeddings.padding_idx].zero_()
+        start.spread_words(embeddings.text_embeddings.word_embeddings, words)
     if places is not None:
         positions = embeddings.position_embeddings
         side = round((positions.shape[1] - 1) ** 0.5)
@@ -209,50 +198,6 @@ def add_types(vilt: ViltModel) -> None:
         first = old.weight[:1].expand(number - old.num_embeddings, -1)
         embeddings.token_type_embeddings = nn.Embedding.from_pretrained(torch.cat([old.weight, first]), freeze=False)
         vilt.config.type_vocab_size = number
-
-
-def load_weights(source: str, name: str) -> tuple[ViltModel, Any]:
-    """A pre-trained ViLT and its tokenizer from a folder or, by name, from the Hugging Face hub or its cache."""
-    folder = Path(source)
-    if layout.model(name) == folder and not (folder / "config.json").is_file():
-        raise UserError(
-            f"student {name}: {folder} holds no pre-trained weights; make them: snakemake {folder}/model.safetensors"
-        )
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise UserError(
-            f"student {name}: weights: {source} is a folder without config.json; give one that save_pretrained wrote"
-        )
-    try:
-        kind = ViltConfig.get_config_dict(source)[0].get("model_type")
-        if kind != "vilt":
-            raise UserError(
-                f"student {name}: weights: {source} is a {kind or 'model of unknown kind'}, not a ViLT; choose another"
-            )
-        return ViltModel.from_pretrained(source, use_safetensors=True), AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"student {name}: weights: {source!r} cannot be loaded ({first}). It is no folder here with config.json, "
-            "model.safetensors and a tokenizer, and the Hugging Face hub did not give it; without network, put such a "
-            "folder below models/ and name it"
-        ) from error
-
-
-def vocabulary(source: str | None, name: str) -> list[str]:
-    """The words of a tiny student: a data set's ``vocabulary`` module by name, or a text file, one word a line."""
-    if source is None:
-        raise UserError(f"student {name}: a student from scratch needs vocabulary: (scenes, or a file of words)")
-    if source.endswith(".txt"):
-        try:
-            return Path(source).read_text(encoding="utf-8").split()
-        except OSError as error:
-            raise UserError(f"student {name}: vocabulary: cannot read {source}: {error.strerror}") from error
-    try:
-        return list(importlib.import_module(f"vlkd_steps.datasets.{source}.vocabulary").words())
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"student {name}: vocabulary: {source!r} is no data set with a vocabulary; try scenes or words.txt"
-        ) from error
 
 
 def _check_image_size(conf: Mapping[str, Any], config: ViltConfig) -> None:
@@ -273,21 +218,12 @@ def save(student: ViltStudent, path: Path) -> None:
         "labels": student.labels,
         "image_size": student.image_size,
     } | ({} if student.visual_width is None else {"visual_width": student.visual_width})
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in student.state_dict().items()}
-    with files.atomic(path) as temporary:
-        # One metadata key only: safetensors writes several in an order that changes from run to run.
-        save_file(tensors, temporary, metadata={"student": files.canonical(description)})
+    kept.write(student, description, path)
 
 
 def load(path: Path) -> ViltStudent:
     """The student of a run's ``model.safetensors``, in evaluation mode; needs nothing but the file."""
-    with safe_open(path, framework="pt") as stream:
-        description = json.loads((stream.metadata() or {}).get("student", "null"))
-        if description is None:
-            raise UserError(
-                f"{path} was not written by a training run: it does not describe its student; name a run's file"
-            )
-        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dictionary)
+    description, tensors = kept.read(path)
     architecture = {key: value for key, value in description["architecture"].items() if key != "model_type"}
     with torch.random.fork_rng(devices=[]):
         student = ViltStudent(

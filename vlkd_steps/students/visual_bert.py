@@ -15,10 +15,10 @@ from torch import Tensor
 from transformers import VisualBertConfig, VisualBertModel
 
 from vlkd_steps.errors import UserError
-from vlkd_steps.students import kept, start
+from vlkd_steps.students import kept, pretrained, start
 from vlkd_steps.students import tokenizer as text
 from vlkd_steps.students.inputs import Inputs
-from vlkd_steps.students.region_student import RegionStudent, load_tokenizer, named_regions
+from vlkd_steps.students.region_student import RegionStudent, named_regions
 from vlkd_steps.training.seeds import derive
 
 LOCATION = 7
@@ -82,7 +82,7 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
         torch.manual_seed(derive(seed, "student"))
         if conf.get("weights"):
             model = load_weights(conf["weights"], conf["name"])
-            tokenizer = load_tokenizer(conf.get("tokenizer") or conf["weights"], conf["name"])
+            tokenizer = pretrained.tokenizer(conf.get("tokenizer") or conf["weights"], conf["name"])
         else:
             model, tokenizer = from_scratch(conf, task)
         return VisualBertStudent(model, tokenizer, task, labels, regions, bool(conf.get("locations")))
@@ -92,20 +92,9 @@ def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[VisualBertModel, A
     """A new VisualBERT of ``conf["architecture"]`` and its word-level tokenizer."""
     name = conf["name"]
     tokenizer = text.word_tokenizer(start.vocabulary(conf.get("vocabulary"), name))
-    architecture = dict(conf.get("architecture") or {})
-    unknown = sorted(set(architecture) - set(VisualBertConfig().to_dict()))
-    if unknown:
-        raise UserError(
-            f"student {name}: architecture has no key {unknown[0]!r}; its keys are those of "
-            "transformers.VisualBertConfig"
-        )
-    if task == "vcr":
-        architecture["type_vocab_size"] = VCR_TYPES
-    try:
-        config = VisualBertConfig(**architecture, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
-        model = VisualBertModel(config)
-    except Exception as error:  # transformers' checks raise errors of several libraries
-        raise UserError(f"student {name}: transformers refuses its architecture: {error}") from error
+    words = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    types = {"type_vocab_size": VCR_TYPES} if task == "vcr" else {}
+    model = pretrained.from_scratch(conf, VisualBertModel, **words, **types)
     spread(model, **(conf.get("spread") or {}))
     return model, tokenizer
 
@@ -127,22 +116,8 @@ def spread(model: VisualBertModel, words: float | None = None, places: float | N
 
 
 def load_weights(source: str, name: str) -> VisualBertModel:
-    """A pre-trained VisualBERT from a folder or, by name, from the Hugging Face hub or its cache."""
-    try:
-        kind = VisualBertConfig.get_config_dict(source)[0].get("model_type")
-        if kind != "visual_bert":
-            raise UserError(
-                f"student {name}: weights: {source} is a {kind or 'model of unknown kind'}, not a VisualBERT; "
-                "choose another"
-            )
-        model = VisualBertModel.from_pretrained(source, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"student {name}: weights: {source!r} cannot be loaded ({first}). It is no folder here with config.json "
-            "and model.safetensors, and the Hugging Face hub did not give it; without network, put such a folder below "
-            "models/ and name it"
-        ) from error
+    """A pre-trained VisualBERT (`pretrained`)."""
+    model: VisualBertModel = pretrained.load(source, name, VisualBertModel, "VisualBERT")
     if model.config.bypass_transformer:
         raise UserError(f"student {name}: weights: {source} bypasses its transformer, which no task here does")
     return model

@@ -9,7 +9,6 @@ A teacher's configuration (``conf/teacher/*.yaml``) names
 """
 
 import difflib
-import hashlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from vlkd_steps import files
 from vlkd_steps.errors import UserError
 from vlkd_steps.teachers import scenes_tower as scenes_tower  # imported for its registration with timm
 from vlkd_steps.teachers import words
+from vlkd_steps.teachers.weights import weights_digest
 from vlkd_steps.training.hardware import resolve_device
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -178,16 +178,6 @@ def tokenizer(model: str) -> Any:
 def asset(reference: str) -> Path:
     """A path, where ``asset:FILE`` stands for a file that ships with this package."""
     return ASSETS / reference.removeprefix("asset:") if reference.startswith("asset:") else Path(reference)
-
-
-def weights_digest(model: torch.nn.Module) -> str:
-    """sha256 (hex) over names, shapes and float32 bytes of all weights: the same wherever they were loaded from."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        array = tensor.detach().cpu().float().numpy()
-        digest.update(files.canonical([name, list(array.shape)]).encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def tokenizer_digest(tokenizer: Any) -> str:

@@ -18,8 +18,8 @@ import torch
 from vlkd_steps import files
 from vlkd_steps.errors import UserError
 from vlkd_steps.teachers import words
-from vlkd_steps.teachers.clip import weights_digest
 from vlkd_steps.teachers.packages import resolve
+from vlkd_steps.teachers.weights import weights_digest
 from vlkd_steps.training.hardware import resolve_device
 
 POOLINGS = ("mean", "cls")

@@ -25,8 +25,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vlkd_steps.errors import UserError
-from vlkd_steps.teachers.clip import weights_digest
 from vlkd_steps.teachers.packages import resolve
+from vlkd_steps.teachers.weights import weights_digest
 from vlkd_steps.training.hardware import resolve_device
 
 
