@@ -193,11 +193,12 @@ def training_rows(dataset: Mapping[str, Any], splits: Sequence[str] | None) -> "
     if splits == "used":
         splits = sorted({role["split"] for role in roles.values()})
     splits = splits or [roles.get("train", {}).get("split", "train")]
-    read = ["instance_id", "split", "image_id", "image_path", "text", "choices", "answer_type", "extra"]
-    table = pl.read_parquet(path, columns=read)
-    rows = table.filter(pl.col("split").is_in(list(splits)))
+    table = pl.scan_parquet(path).filter(pl.col("split").is_in(list(splits)))
+    rows = table.select("image_id", "image_path", "text", "choices").collect()
+    if passages.has_choices(rows):  # only then what else they hold matters, which is most of the file
+        rows = table.collect()
     if rows.is_empty():
-        there = ", ".join(sorted(table["split"].unique().to_list()))
+        there = ", ".join(sorted(pl.read_parquet(path, columns=["split"])["split"].unique().to_list()))
         raise UserError(f"{path} has no rows of split {', '.join(splits)}, only {there}; set the teacher's `splits`")
     return passages.teacher_texts(rows).select("image_id", "image_path", "text")
 

@@ -67,9 +67,12 @@ class Items:
         dense = torch.zeros(len(ids), len(self.labels) + 1, device=ids.device)
         return dense.scatter_(1, ids, scores)[:, :-1]
 
-    def right_choices(self) -> Tensor:
-        """int64 [N]: which of its A choices is an item's right one; 0 where an item is no choice or has no label."""
-        best: Tensor = self.label_ids[:, 0]
+    def right_choices(self, index: Tensor | None = None) -> Tensor:
+        """int64 [B]: which of its A choices is the right one of the items in `index` (of all, without it).
+
+        0 where an item has one passage or no label.
+        """
+        best: Tensor = self.label_ids[:, 0] if index is None else self.label_ids[index, 0]
         return torch.where(best < self.passage_rows.shape[1], best, 0)
 
 
@@ -265,7 +268,7 @@ class Encoded:
     def gold(self, index: Tensor) -> Tensor:
         """Which of a batch's rows show the right choices of the items at `index`, int64 [B]."""
         choices = self.items.passage_rows.shape[1]
-        return torch.arange(len(index), device=self.device) * choices + self.items.right_choices()[index]
+        return torch.arange(len(index), device=self.device) * choices + self.items.right_choices(index)
 
     def text(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens, mask and types, int64 [N, T], of the distinct passages at `rows`; T is the longest one's length."""
