@@ -18,7 +18,8 @@ from typing import Any
 
 from vlkd_steps import files, layout, step
 from vlkd_steps.errors import UserError
-from vlkd_steps.evaluation.gains import ACCURACY, Row, Run, folder, gains, metrics_of, name
+from vlkd_steps.evaluation.gains import Row, Run, folder, gains, name
+from vlkd_steps.evaluation.metrics import ACCURACY, metrics_of
 from vlkd_steps.tracking import published
 
 

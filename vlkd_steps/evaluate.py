@@ -14,6 +14,7 @@ import polars as pl
 
 from vlkd_steps import files, layout, step
 from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation.metrics import metrics_of
 
 
 @step.entry
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for seed, of_sets in metrics.items():
         files.write_json(layout.metrics(run_folder(config, seed)), of_sets)
         name = f"{dataset['name']} {config['student']} {config['variant']} {config['shot']} s{seed}"
-        for metric in getattr(evaluation, "COMPARED_BY", ["accuracy"]):
+        for metric in metrics_of(dataset["task"]):
             told = ", ".join(f"{of} {of_set[metric]:.1f}" for of, of_set in of_sets.items())
             step.log.info("[evaluate %s] %s: %s", name, metric, told)
     return 0

@@ -1,6 +1,5 @@
 """Every variant against the reference, from the scores of single items: the table behind `gains.csv`."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from vlkd_steps import layout
 from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation.metrics import ACCURACY, by_metric, metrics_of
 from vlkd_steps.evaluation.significance import by_image, holm, pigeonhole_bootstrap, two_way
 
 Run = Mapping[str, Any]
@@ -25,20 +25,6 @@ class Condition:
     dataset: str
     student: str
     shot: str
-
-
-ACCURACY = "accuracy"
-
-
-def by_metric(task: str, scores: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The items of each of a task's metrics, as its module of this room says; one metric: the accuracy of all items."""
-    module = importlib.import_module(f"vlkd_steps.evaluation.{task}")
-    return module.by_metric(scores) if hasattr(module, "by_metric") else {ACCURACY: scores}
-
-
-def metrics_of(task: str) -> list[str]:
-    """The names of a task's metrics."""
-    return list(getattr(importlib.import_module(f"vlkd_steps.evaluation.{task}"), "COMPARED_BY", [ACCURACY]))
 
 
 class Scores:

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from vlkd_steps.errors import UserError
-from vlkd_steps.evaluation.gains import ACCURACY
+from vlkd_steps.evaluation.metrics import ACCURACY
 from vlkd_steps.methods import KEEPS_TEACHER
 
 Row = dict[str, Any]

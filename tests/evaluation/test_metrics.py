@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from vlkd_steps.evaluation.gains import by_metric, metrics_of
+from vlkd_steps.evaluation.metrics import by_metric, metrics_of
 
 SCORES = pl.DataFrame(
     {
