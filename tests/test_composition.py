@@ -283,6 +283,18 @@ def test_two_teachers_of_a_variant_stand_wherever_one_does(params) -> None:
     assert set(jobs.extract(composed, eyes, "scenes_smoke_vqa")["dataset"]["roles"]) == {"train"}
 
 
+def test_a_variant_may_be_given_another_teacher(params) -> None:
+    changes = {"variants.clip_td.teacher": "clip_vit_b32"}
+    composed = composition.compose(
+        params(artifacts={**PARAMS["artifacts"], "teacher": ["clip_vit_b32"]}, overrides=changes)
+    )
+    assert (
+        jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "clip_td", "40")["teacher"]["name"] == "clip_vit_b32"
+    )
+    with pytest.raises(UserError, match=r"names 'clip_vit_b23', which does not exist; did you mean 'clip_vit_b32'\?"):
+        composition.compose(params(overrides={"variants.clip_td.teacher": "clip_vit_b23"}))
+
+
 def test_half_a_pair_of_teachers_is_refused(params, monkeypatch) -> None:
     hydra = composition._hydra
 

@@ -42,6 +42,11 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     preset = _hydra(f"experiment={params['experiment']}")
     crossed = blocks(preset, params["grid"], params["experiment"], where)
     grid = {key: list({str(v): v for block in crossed for v in block[key]}.values()) for key in crossed[0]}
+    for key, value in (params.get("overrides") or {}).items():
+        group, _, rest = str(key).partition(".")
+        variant, _, setting = rest.partition(".")
+        if (group, setting) == ("variants", "teacher") and variant in preset["variants"]:
+            preset["variants"][variant]["teacher"] = value  # another teacher has to be composed as well
     composed = _with_groups(params["experiment"], grid, preset, where)
     composed.pop("grids", None)
     composed = {"experiment": params["experiment"], **composed, "grid": grid, "blocks": crossed}
