@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -247,42 +247,40 @@ def tensors(path: Path) -> dict[str, list[int]]:
     return {name: tensor["shape"] for name, tensor in sorted(header.items()) if name != "__metadata__"}
 
 
-def _above(contrast: Contrast | None) -> str:
-    if (undecided := _without_interval(contrast)) or contrast is None:
-        return undecided
+def _judged(contrast: Contrast | None, judge: Callable[[float, float], str]) -> str:
+    """What `judge` says of the interval, where there is one."""
+    if contrast is None:
+        return "not decided: the runs have no seed in common"
     low, high = contrast.found.low, contrast.found.high
-    assert low is not None
-    assert high is not None
-    if low > 0:
-        return "held"
-    return "not held: the interval lies below 0" if high < 0 else "not decided: the interval holds 0"
+    if low is None or high is None:
+        return "not decided: no interval (it takes two seeds)"
+    return judge(low, high)
+
+
+def _above(contrast: Contrast | None) -> str:
+    def judge(low: float, high: float) -> str:
+        if low > 0:
+            return "held"
+        return "not held: the interval lies below 0" if high < 0 else "not decided: the interval holds 0"
+
+    return _judged(contrast, judge)
 
 
 def _below(contrast: Contrast | None) -> str:
-    if (undecided := _without_interval(contrast)) or contrast is None:
-        return undecided
-    low, high = contrast.found.low, contrast.found.high
-    assert low is not None
-    assert high is not None
-    if high < 0:
-        return "held"
-    return "not held: the interval lies above 0" if low > 0 else "not decided: the interval holds 0"
+    def judge(low: float, high: float) -> str:
+        if high < 0:
+            return "held"
+        return "not held: the interval lies above 0" if low > 0 else "not decided: the interval holds 0"
+
+    return _judged(contrast, judge)
 
 
 def _no_loss(contrast: Contrast | None) -> str:
-    if (undecided := _without_interval(contrast)) or contrast is None:
-        return undecided
-    low, high = contrast.found.low, contrast.found.high
-    assert low is not None
-    assert high is not None
-    if high < -MARGIN:
-        return f"not held: the whole interval lies below -{MARGIN:g}"
-    if len(contrast.seeds) < SEEDS_FOR_NO_LOSS:
-        return f"not decided: {len(contrast.seeds)} seeds of the {SEEDS_FOR_NO_LOSS} that it takes"
-    return "held" if low > -MARGIN else f"not decided: the interval reaches below -{MARGIN:g}"
+    def judge(low: float, high: float) -> str:
+        if high < -MARGIN:
+            return f"not held: the whole interval lies below -{MARGIN:g}"
+        if contrast and len(contrast.seeds) < SEEDS_FOR_NO_LOSS:
+            return f"not decided: {len(contrast.seeds)} seeds of the {SEEDS_FOR_NO_LOSS} that it takes"
+        return "held" if low > -MARGIN else f"not decided: the interval reaches below -{MARGIN:g}"
 
-
-def _without_interval(contrast: Contrast | None) -> str:
-    if contrast is None:
-        return "not decided: the runs have no seed in common"
-    return "not decided: no interval (it takes two seeds)" if contrast.found.low is None else ""
+    return _judged(contrast, judge)
