@@ -5,14 +5,11 @@ none whole: there would be nothing to write it from) and written again. Writes a
 `BartForConditionalGeneration.from_pretrained`, its curve, and the weights last; the first process alone writes.
 """
 
-import contextlib
 from collections.abc import Mapping
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vlkd_steps import files, layout
@@ -20,12 +17,10 @@ from vlkd_steps.datasets.scenes import texts
 from vlkd_steps.errors import UserError
 from vlkd_steps.students import bart
 from vlkd_steps.students.inputs import Inputs
-from vlkd_steps.tracking.journal import Journal, curves, read
-from vlkd_steps.training import hardware, loop, processes
+from vlkd_steps.training import hardware, loop, pretraining, processes
 from vlkd_steps.training.batches import Batch
 from vlkd_steps.training.caption_batches import moved
 from vlkd_steps.training.infilling import Infilling, padded
-from vlkd_steps.training.interruption import Interrupted, stop_request
 from vlkd_steps.training.seeds import derive
 
 OWN = ("stream", "seed")  # of `pretrain:`; the rest is the recipe
@@ -101,30 +96,10 @@ def pretrain(config: Mapping[str, Any]) -> None:
         made = text_batch(student.tokenizer, words, noise, seed, first, student.max_tokens)
         return moved(made, accelerator.device)
 
-    folder = layout.model(name)
-    work = folder / "work"
-    key = files.digest(dict(config))
-    history = work / f"{key[:16]}.jsonl"
-    with stop_request() as stop, contextlib.ExitStack() as held:
-        tell = held.enter_context(Journal(history)).append if processes.is_main() else loop.unheard
-        place = loop.Place(work, work / "nan_batch.safetensors", key, f"pretrain {name}", tell)
-        try:
-            loop.train(LanguageModel(student), batch, recipe, place, seed, accelerator, stop)
-        except Interrupted as interruption:
-            processes.leave()
-            raise SystemExit(interruption.exit_status) from interruption
-    if processes.is_main():
-        course = curves(read(history))
-        write(student, folder, {name: points for name, points in course.items() if name.startswith("loss")})
+    curve = pretraining.train(
+        name, files.digest(dict(config)), LanguageModel(student), batch, recipe, seed, accelerator
+    )
+    if curve is not None:
+        own = {key.removeprefix("bart."): t for key, t in bart.tensors(student).items() if key.startswith("bart.")}
+        pretraining.write(student.bart, own, student.tokenizer, layout.model(name), curve)
     processes.leave()
-
-
-def write(student: bart.BartStudent, folder: Path, curve: Mapping[str, Mapping[int, float]]) -> None:
-    """Write what `bart.build` and transformers load, the weights last: their presence says that the folder is whole."""
-    student.tokenizer.save_pretrained(folder)
-    student.bart.config.architectures = ["BartForConditionalGeneration"]
-    student.bart.config.save_pretrained(folder)
-    files.write_json(folder / "curve.json", {name: list(map(list, points.items())) for name, points in curve.items()})
-    own = {name.removeprefix("bart."): t for name, t in bart.tensors(student).items() if name.startswith("bart.")}
-    with files.atomic(layout.model_weights(folder.name)) as temporary:
-        save_file(own, temporary, metadata={"format": "pt"})

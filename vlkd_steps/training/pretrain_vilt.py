@@ -6,13 +6,10 @@ pairs, another item's image (ITM). Writes a folder for `ViltModel.from_pretraine
 several processes the first one alone writes.
 """
 
-import contextlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,10 +17,8 @@ from vlkd_steps import files, layout
 from vlkd_steps.errors import UserError
 from vlkd_steps.students import vilt
 from vlkd_steps.students.inputs import Inputs
-from vlkd_steps.tracking.journal import Journal, curves, read
-from vlkd_steps.training import hardware, loop, processes
+from vlkd_steps.training import hardware, loop, pretraining, processes
 from vlkd_steps.training.batches import Batch, Encoded, order, read_items
-from vlkd_steps.training.interruption import Interrupted, stop_request
 from vlkd_steps.training.seeds import derive
 
 OWN = ("corpus", "split", "seed", "mask_rate", "mismatched")  # of `pretrain:`; the rest is the recipe
@@ -147,34 +142,13 @@ def pretrain(config: Mapping[str, Any]) -> None:
         model = MaskedLanguageAndMatching(student)
     exercises = Exercises(data, settings["mask_rate"], settings["mismatched"], seed)
     numbered = order(len(data), recipe.batch_size, seed)
-    folder = layout.model(name)
-    work = folder / "work"
     key = files.digest([config, files.sha256(corpus)])
-    history = work / f"{key[:16]}.jsonl"
 
     def batch(number: int) -> Batch:
         return exercises.batch(numbered(number), number // recipe.accumulation)
 
-    with stop_request() as stop, contextlib.ExitStack() as held:
-        tell = held.enter_context(Journal(history)).append if processes.is_main() else loop.unheard
-        place = loop.Place(work, work / "nan_batch.safetensors", key, f"pretrain {name}", tell)
-        try:
-            loop.train(model, batch, recipe, place, seed, accelerator, stop)
-        except Interrupted as interruption:
-            processes.leave()
-            raise SystemExit(interruption.exit_status) from interruption
-    if processes.is_main():
-        course = curves(read(history))
-        write(student, folder, {name: points for name, points in course.items() if name.startswith("loss")})
+    curve = pretraining.train(name, key, model, batch, recipe, seed, accelerator)
+    if curve is not None:
+        weights = {key: tensor.detach().cpu().contiguous() for key, tensor in student.vilt.state_dict().items()}
+        pretraining.write(student.vilt, weights, student.tokenizer, layout.model(name), curve)
     processes.leave()
-
-
-def write(student: vilt.ViltStudent, folder: Path, curve: Mapping[str, Mapping[int, float]]) -> None:
-    """Write what `vilt.build` and transformers load, the weights last: their presence says that the folder is whole."""
-    student.tokenizer.save_pretrained(folder)
-    student.vilt.config.architectures = ["ViltModel"]
-    student.vilt.config.save_pretrained(folder)
-    files.write_json(folder / "curve.json", {name: list(map(list, points.items())) for name, points in curve.items()})
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in student.vilt.state_dict().items()}
-    with files.atomic(layout.model_weights(folder.name)) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
