@@ -86,9 +86,10 @@ def test_a_disturbed_run_ends_in_the_undisturbed_bytes(
     else:
         assert any(event["event"] == "interrupted" for event in events)
         assert steps == sorted(set(steps))  # nothing was computed twice
-        # Slurm itself may lose a requeue by hand, where the job ends before it is done with it, and call the job failed
-        # (seen once, on a busy machine). The waiter then submits again; all of the above holds as well.
-        lost = disturb is by_hand and "FAILED, exit 1:0, NonZeroExitCode" in waiter.said
+        # Slurm itself may lose a requeue on a busy machine and call the job failed (seen by hand and at the limit): the
+        # end of the first attempt reaches the controller after the job was started again, as these tests do at once.
+        # The waiter then submits again; all of the above holds as well.
+        lost = "FAILED, exit 1:0, NonZeroExitCode" in waiter.said
         assert lost or "submitted again" not in waiter.said
     overlapping(events)
     if disturb is by_hand:
