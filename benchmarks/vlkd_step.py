@@ -24,7 +24,7 @@ from transformers import BartConfig, BartForConditionalGeneration
 from vlkd_steps.datasets.scenes import texts
 from vlkd_steps.methods import objective
 from vlkd_steps.methods.vlkd import Alignment
-from vlkd_steps.students import bart
+from vlkd_steps.students import bart, start
 from vlkd_steps.training import loop
 from vlkd_steps.training.batches import Batch
 from vlkd_steps.training.caption_batches import Maker
@@ -60,12 +60,12 @@ def main() -> None:
     scenes = yaml.safe_load((CONF / "student" / "bart_scenes.yaml").read_text(encoding="utf-8"))
     report("bart_scenes", lambda: bart.build({**scenes, "pretrained": False}, CLIP_WIDTH, 0), 64, given.steps)
     if given.base:
-        report("bart_base", lambda: base(scenes), 8, max(given.steps // 10, 4))
+        report("bart_base", base, 8, max(given.steps // 10, 4))
 
 
-def base(scenes: dict[str, Any]) -> bart.BartStudent:
+def base() -> bart.BartStudent:
     """BART-base with random weights and a tiny vocabulary's tokenizer; its word table has BART's size."""
-    tokenizer = bart.word_tokenizer(bart.vocabulary(scenes["vocabulary"], "scenes"))
+    tokenizer = bart.word_tokenizer(start.vocabulary("scenes", "scenes"))
     special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
     sizes = {"d_model": 768, "encoder_layers": 6, "decoder_layers": 6, "encoder_ffn_dim": 3072, "decoder_ffn_dim": 3072}
     heads = {"encoder_attention_heads": 12, "decoder_attention_heads": 12}

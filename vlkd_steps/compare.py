@@ -13,11 +13,12 @@ seed), are empty cells. Never imports torch.
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vlkd_steps import files, layout, step
 from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation import asked
 from vlkd_steps.evaluation.gains import Row, Run, folder, gains, name
 from vlkd_steps.evaluation.metrics import ACCURACY, metrics_of
 from vlkd_steps.tracking import published
@@ -57,19 +58,33 @@ def summary(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str
     conf = {dataset["name"]: dataset for dataset in datasets}
     for run in runs:
         metrics, key = read_metrics(experiment, run), published.run_key(folder(experiment, run))
-        for evaluation_set in conf[run["dataset"]]["evaluation_sets"]:
-            if evaluation_set not in metrics:
+        described = ("dataset", "student", "teacher", "method", "variant", "shot", "seed")
+        row = {column: run[column] for column in described}
+        for ask in asked.sets(conf[run["dataset"]]):
+            if ask.name not in metrics:
                 raise UserError(
-                    f"{layout.metrics(folder(experiment, run))} has no evaluation set {evaluation_set} "
+                    f"{layout.metrics(folder(experiment, run))} has no evaluation set {ask.name} "
                     f"(it has {', '.join(metrics)}); run snakemake --forcerun evaluate"
                 )
-            found = metrics[evaluation_set]
-            described = ("dataset", "student", "teacher", "method", "variant", "shot", "seed")
-            row = {column: run[column] for column in described}
-            for metric in metrics_of(conf[run["dataset"]]["task"]):
-                value = {"evaluation_set": evaluation_set, "metric": metric, "value": found[metric]}
+            found = metrics[ask.name]
+            for metric in metrics_of(ask.task):
+                value = {"evaluation_set": ask.name, "metric": metric, "value": found[metric]}
+                rows.append(row | value | {"n": found["n"], "run_key": key})
+        for measure in asked.measures(conf[run["dataset"]]):
+            found = metrics.get(measure, {})
+            for metric, number in numbers({key: value for key, value in found.items() if key != "n"}):
+                value = {"evaluation_set": measure, "metric": metric, "value": number}
                 rows.append(row | value | {"n": found["n"], "run_key": key})
     return rows
+
+
+def numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of a measure, with the names of what they stand below joined by a space."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from numbers(value, f"{prefix}{key} ")
+        elif isinstance(value, int | float):
+            yield prefix + key, float(value)
 
 
 def read_metrics(experiment: str, run: Run) -> dict[str, Any]:

@@ -4,13 +4,14 @@ Hydra composes once to read the preset and once more with the groups that the gr
 out holds no OmegaConf object and no interpolation, so that it can stand in a rule's ``params:``.
 """
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from vlkd_steps import asking
+from vlkd_steps.did_you_mean import nearest, one_of
 from vlkd_steps.errors import UserError
 from vlkd_steps.sources import local
 from vlkd_steps.teachers import names
@@ -18,7 +19,7 @@ from vlkd_steps.teachers import names
 CONF = Path(__file__).resolve().parent / "conf"
 SCHEMA = Path(__file__).resolve().parent.parent / "workflow" / "schemas" / "params.schema.yaml"
 PRESET_SCHEMA = SCHEMA.with_name("preset.schema.yaml")
-ARTIFACTS = ("source", "corpus", "model", "teacher")
+ARTIFACTS = ("source", "corpus", "asked", "model", "teacher")
 
 
 def compose(params_file: Path = Path("params.yaml"), experiment: str | None = None) -> dict[str, Any]:
@@ -60,6 +61,7 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
         _override(composed, str(key), value, f"experiment {params['experiment']}: overrides")
     for key, value in (params.get("overrides") or {}).items():
         _override(composed, str(key), value, f"{where}: overrides")
+    asking.check(composed)
     composed["artifacts"] = needed(composed)
     if params["artifacts"] is not None:
         _check_artifacts(params["artifacts"], composed["artifacts"], where)
@@ -152,19 +154,6 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-def nearest(wrong: str, valid: Iterable[str]) -> str:
-    """``did you mean 'x'?`` or, where nothing is near, the list of what is valid."""
-    valid = sorted(valid)
-    close = difflib.get_close_matches(wrong, valid, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"valid are: {', '.join(valid)}"
-
-
-def one_of(value: str, valid: Iterable[str], where: str) -> None:
-    valid = list(valid)
-    if value not in valid:
-        raise UserError(f"{where} names {value!r}, which does not exist; {nearest(str(value), valid)}")
-
-
 def _with_groups(
     experiment: str, grid: Mapping[str, list[str]], preset: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
@@ -181,6 +170,7 @@ def _with_groups(
         "teacher": {teacher for variant in variants for teacher in names.names(variant.get("teacher"))},
         "source": set(),
     }
+    members["dataset"] |= _asked(preset, grid)
     while True:
         found = [(group, name) for group in sorted(members) for name in sorted(members[group])]
         dropped_in = sorted(members["source"] - set(options("source")))  # no conf file: data/incoming/<name>
@@ -297,13 +287,21 @@ def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
     corpora = {conf["pretrain"]["corpus"] for conf in made if (conf.get("pretrain") or {}).get("corpus")}
     sights = {composed["students"][name].get("regions") for name in grid["student"]} - {None}
     teachers |= sights  # extracted as a teacher's features are
-    read = [*grid["dataset"], *sorted(corpora)]
+    asked = _asked(composed, grid)
+    read = [*grid["dataset"], *sorted(corpora | asked)]
     return {
         "source": sorted({source for dataset in read for source in _sources(composed["datasets"][dataset])}),
         "corpus": sorted(corpora - set(grid["dataset"])),
+        "asked": sorted(asked - set(grid["dataset"])),
         "model": sorted(models),
         "teacher": sorted(teachers),
     }
+
+
+def _asked(preset: Mapping[str, Any], grid: Mapping[str, Any]) -> set[str]:
+    """The data sets whose items runs of the grid are asked beside their own (`asking`)."""
+    asks = [(preset.get("asks") or {}).get(name) or {} for name in grid["dataset"]]
+    return {ask["dataset"] for of_one in asks for ask in of_one.values() if ask.get("dataset")}
 
 
 def _sources(conf: Mapping[str, Any]) -> list[str]:
@@ -313,9 +311,10 @@ def _sources(conf: Mapping[str, Any]) -> list[str]:
 
 def _check_artifacts(given: Mapping[str, list[str]], expected: Mapping[str, list[str]], where: str) -> None:
     for name in ARTIFACTS:
-        if sorted(given[name]) != expected[name]:
+        listed = given.get(name, [])
+        if sorted(listed) != expected[name]:
             lists = "\n".join(f"  {key}: [{', '.join(expected[key])}]" for key in ARTIFACTS)
             raise UserError(
-                f"{where}: artifacts.{name} is [{', '.join(given[name])}], but this grid needs "
+                f"{where}: artifacts.{name} is [{', '.join(listed)}], but this grid needs "
                 f"[{', '.join(expected[name])}]; write\nartifacts:\n{lists}"
             )

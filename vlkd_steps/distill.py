@@ -5,10 +5,11 @@
 What is finished already is only published again. Ends with status 143 after TERM: the same command goes on from there.
 """
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlkd_steps import layout, step
+from vlkd_steps import layout, methods, step
 from vlkd_steps.files import digest
 from vlkd_steps.training.launch import Part, Work, launch
 from vlkd_steps.training.workplace import Workplace
@@ -46,9 +47,8 @@ def part(config: Mapping[str, Any], place: Workplace) -> Part:
 
 def train(config: Mapping[str, Any]) -> int:
     """The job: imports torch, so it runs only where something is to be trained."""
-    from vlkd_steps.training.one_run import train_seeds
-
-    return train_seeds(config)
+    status: int = importlib.import_module(methods.room(config["method"]["name"])).train_seeds(config)
+    return status
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 Reads each seed's ``predictions/<set>.parquet``; writes ``scores/<set>.parquet`` (the metric of every single item, from
 which `compare` makes its intervals) and ``metrics.json``. The metric is the module of `vlkd_steps.evaluation` that is
-called like the task. Never imports torch.
+called like the task of the set. Measures that a run has left (``predictions/<name>.json``) are taken over. Never
+imports torch.
 """
 
 import importlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import polars as pl
 
 from vlkd_steps import files, layout, step
 from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation.asked import Ask, measures, of_run, sets
 from vlkd_steps.evaluation.metrics import metrics_of
 
 
@@ -21,27 +24,39 @@ from vlkd_steps.evaluation.metrics import metrics_of
 def main(argv: Sequence[str] | None = None) -> int:
     config = step.configuration(argv, __doc__)
     dataset = config["dataset"]
-    evaluation = importlib.import_module(f"vlkd_steps.evaluation.{dataset['task']}")
     metrics: dict[int, dict[str, Any]] = {seed: {} for seed in config["seeds"]}
-    for evaluation_set in dataset["evaluation_sets"]:
-        instances = evaluation_instances(dataset["name"], evaluation_set)
+    told: dict[int, dict[str, list[str]]] = {seed: {} for seed in config["seeds"]}
+    for ask in sets(dataset):
+        evaluation = importlib.import_module(f"vlkd_steps.evaluation.{ask.task}")
+        instances = evaluation_instances(ask)
         scorer = evaluation.Scorer(instances)  # once per set: its references are prepared for all seeds
         for seed in config["seeds"]:
             folder = run_folder(config, seed)
-            predictions = read_predictions(layout.predictions(folder, evaluation_set), instances)
+            predictions = read_predictions(layout.predictions(folder, ask.name), instances)
             scores = scorer.score(predictions)
             table = instances.select("instance_id", "image_id", score=pl.Series(scores, dtype=pl.Float64))
-            with files.atomic(layout.scores(folder, evaluation_set)) as temporary:
+            with files.atomic(layout.scores(folder, ask.name)) as temporary:
                 table.write_parquet(temporary)
             counts = {"n": len(instances), "images": instances["image_id"].n_unique()}
-            metrics[seed][evaluation_set] = scorer.metrics(scores) | counts
+            metrics[seed][ask.name] = found = scorer.metrics(scores) | counts
+            for metric in metrics_of(ask.task):
+                told[seed].setdefault(metric, []).append(f"{ask.name} {found[metric]:.1f}")
     for seed, of_sets in metrics.items():
-        files.write_json(layout.metrics(run_folder(config, seed)), of_sets)
+        files.write_json(layout.metrics(run_folder(config, seed)), of_sets | measured(config, seed))
         name = f"{dataset['name']} {config['student']} {config['variant']} {config['shot']} s{seed}"
-        for metric in metrics_of(dataset["task"]):
-            told = ", ".join(f"{of} {of_set[metric]:.1f}" for of, of_set in of_sets.items())
-            step.log.info("[evaluate %s] %s: %s", name, metric, told)
+        for metric, values in told[seed].items():
+            step.log.info("[evaluate %s] %s: %s", name, metric, ", ".join(values))
     return 0
+
+
+def measured(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The measures that a run has left by name; one that it could not take (`{}`) is left out."""
+    paths = {name: of_run(run_folder(config, seed), name, config["dataset"]) for name in measures(config["dataset"])}
+    for each in paths.values():
+        if not each.is_file():
+            raise UserError(f"{each} does not exist; it is written by the step `distill`: run snakemake {each}")
+    found = {name: json.loads(each.read_text(encoding="utf-8")) for name, each in paths.items()}
+    return {name: values for name, values in found.items() if values}
 
 
 def run_folder(config: Mapping[str, Any], seed: int) -> Path:
@@ -50,20 +65,20 @@ def run_folder(config: Mapping[str, Any], seed: int) -> Path:
     )
 
 
-def evaluation_instances(dataset: str, evaluation_set: str) -> pl.DataFrame:
-    """The rows of an evaluation set, in the order of its split file.
+def evaluation_instances(ask: Ask) -> pl.DataFrame:
+    """The rows of an evaluation set as a run is asked it, in the order of its split file.
 
     Raises:
         UserError: a file is missing, the set is empty, or the split names an instance that the data set lacks.
     """
-    split, source = layout.eval_split(dataset, evaluation_set), layout.instances(dataset)
+    split, source = layout.eval_split(ask.dataset, ask.evaluation_set), layout.instances(ask.dataset)
     for path, maker in ((split, "split"), (source, "prepare")):
         if not path.exists():
             raise UserError(f"{path} does not exist; it is made by the step `{maker}`: run snakemake {path}")
-    ids = pl.read_parquet(split, columns=["instance_id"])
+    ids = ask.ids()
     if ids.is_empty():
         raise UserError(f"{split} is empty: accuracy over no items is not defined; check the data set's roles")
-    columns = ["instance_id", "image_id", "label", "answer_type", "group", "extra"]
+    columns = ["instance_id", "image_id", "text", "label", "answer_type", "group", "extra"]
     instances = ids.join(pl.read_parquet(source, columns=columns), on="instance_id", how="left", maintain_order="left")
     unknown = instances.filter(pl.col("image_id").is_null())["instance_id"]
     if len(unknown):

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import layout
-from vlkd_steps.composition import nearest
+from vlkd_steps import asking, layout, methods
+from vlkd_steps.did_you_mean import nearest
 from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation import asked
 from vlkd_steps.files import canonical, digest, sha256, write_text
 from vlkd_steps.fingerprint import fingerprint
 from vlkd_steps.sources import local
@@ -26,6 +27,7 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 PICTURES = 2000
 WEIGHT_SUFFIXES = (".pt", ".bin", ".safetensors")
 CELL = ("dataset", "student", "variant", "shot")
+STREAMED = ("source", "shards", "tsv", "images", "image_name")  # of a corpus that is read as it is trained on
 
 
 def download(c: Composition, source: str) -> dict[str, Any]:
@@ -72,10 +74,10 @@ def extract(c: Composition, teacher: str, dataset: str) -> dict[str, Any]:
 def method(c: Composition, variant: str, task: str) -> dict[str, Any]:
     """A variant's method with the preset's overrides and, last, what the preset tuned for `task`."""
     chosen = c["variants"][variant]
-    own = {key: value for key, value in chosen.items() if key not in ("method", "teacher", "by_task", "training")}
+    own = {key: value for key, value in chosen.items() if key not in ("method", "teacher", "by_task")}
     merged = {**c["methods"][chosen["method"]], **own}
     merged.update((chosen.get("by_task") or {}).get(task) or {})
-    return {key: value for key, value in merged.items() if key != "training"}
+    return _without(merged, "training", "init")
 
 
 def training(
@@ -97,25 +99,81 @@ def training(
 
 
 def distill(c: Composition, dataset: str, student: str, variant: str, shot: str) -> dict[str, Any]:
-    conf = c["datasets"][dataset]
+    conf, of_student = c["datasets"][dataset], c["students"][student]
+    shipped, started_from = shipped_weights(of_student), initial(c, dataset, student, variant)
     return {
         "experiment": c["experiment"],
-        "dataset": _part(conf, "name", "task", "evaluation_sets"),
-        "student": _without(c["students"][student], "pretrain", "recipe", "by_task")
-        | ((c["students"][student].get("by_task") or {}).get(conf["task"]) or {})
-        | {"pretrained": bool(c["students"][student].get("pretrain"))},
+        "dataset": asked_dataset(c, dataset) | (_part(conf, *STREAMED) if streamed(conf) else {}),
+        "student": _without(of_student, "pretrain", "recipe", "by_task")
+        | ((of_student.get("by_task") or {}).get(conf["task"]) or {})
+        | {"pretrained": bool(of_student.get("pretrain"))}
+        | ({"shipped": shipped} if shipped else {}),
         "variant": variant,
         "method": method(c, variant, conf["task"]),
         "teacher": teacher(c, variant),
         "shot": str(shot),
         "seeds": list(c["grid"]["seed"]),
         "training": training(c, variant, conf["task"], student, shot),
+        **({"init": started_from} if started_from else {}),
     }
+
+
+def streamed(conf: Mapping[str, Any]) -> bool:
+    """Is a data set a corpus in shards, whose pairs are read as they are trained on?"""
+    return bool(conf.get("shards") or conf.get("tsv"))
+
+
+def asked_dataset(c: Composition, dataset: str) -> dict[str, Any]:
+    """What a job knows of the data set that it trains or is compared on, with what its runs are asked beside."""
+    asks = asking.asked_of(c, dataset)
+    return _part(c["datasets"][dataset], "name", "task", "evaluation_sets") | ({"asks": asks} if asks else {})
+
+
+def held_out(c: Composition) -> list[tuple[str, str]]:
+    """Every (data set, evaluation set) that some run is asked."""
+    own = [(name, each) for name in c["grid"]["dataset"] for each in c["datasets"][name]["evaluation_sets"]]
+    return list(dict.fromkeys(own + [pair for name in c["grid"]["dataset"] for pair in asking.splits(c, name)]))
+
+
+def asked_files(c: Composition, dataset: str) -> list[str]:
+    """What the answers of runs on `dataset` to items of other data sets are made from."""
+    pairs = asking.splits(c, dataset)
+    of_sets = dict.fromkeys(name for name, _ in pairs)
+    read = [path(name) for name in of_sets for path in (layout.instances, layout.labels)]
+    return [str(path) for path in (*read, *(layout.eval_split(*pair) for pair in pairs))]
+
+
+def initial(c: Composition, dataset: str, student: str, variant: str) -> dict[str, str] | None:
+    """The runs, one for each seed, whose models a variant starts from by ``init: <variant>``: their place in the grid.
+
+    Raises:
+        UserError: no run of the grid is meant, or more than one.
+    """
+    chosen, task = c["variants"][variant], c["datasets"][dataset]["task"]
+    named = ((chosen.get("by_task") or {}).get(task) or {}).get("init") or chosen.get("init")
+    if not named:
+        return None
+    found = [cell for cell in cells(c) if cell[1:3] == (student, named) and c["datasets"][cell[0]]["task"] != task]
+    if len(found) != 1:
+        raise UserError(
+            f"experiment {c['experiment']}: variants.{variant} has init: {named} on {dataset}, and the grid holds "
+            f"{len(found)} runs of {named} with {student} on a data set of another task; it must hold one"
+        )
+    return dict(zip(CELL, found[0], strict=True))
+
+
+def initial_models(c: Composition, dataset: str, student: str, variant: str) -> list[str]:
+    """The models of `initial`, one for each seed."""
+    place = initial(c, dataset, student, variant)
+    folders = [layout.run(c["experiment"], **place, seed=seed) for seed in c["grid"]["seed"]] if place else []
+    return [str(folder / "model.safetensors") for folder in folders]
 
 
 def teacher(c: Composition, variant: str) -> dict[str, Any] | None:
     """``name, kind`` of a variant's teacher; of two teachers their joined name, and each under its role."""
     chosen = c["variants"][variant].get("teacher")
+    if c["variants"][variant]["method"] in methods.ROOMS and isinstance(chosen, str):
+        return _without(c["teachers"][chosen], "pretrain", "workers")  # it looks at images that no store holds
     parts = [_part(c["teachers"][name], "name", "kind") for name in names.names(chosen)]
     if len(parts) < 2:
         return parts[0] if parts else None
@@ -125,7 +183,7 @@ def teacher(c: Composition, variant: str) -> dict[str, Any] | None:
 def evaluate(c: Composition, dataset: str, student: str, variant: str, shot: str) -> dict[str, Any]:
     return {
         "experiment": c["experiment"],
-        "dataset": _part(c["datasets"][dataset], "name", "task", "evaluation_sets"),
+        "dataset": asked_dataset(c, dataset),
         "student": student,
         "variant": variant,
         "shot": str(shot),
@@ -134,7 +192,7 @@ def evaluate(c: Composition, dataset: str, student: str, variant: str, shot: str
 
 
 def compare(c: Composition) -> dict[str, Any]:
-    datasets = [_part(c["datasets"][name], "name", "task", "evaluation_sets") for name in c["grid"]["dataset"]]
+    datasets = [asked_dataset(c, name) for name in c["grid"]["dataset"]]
     return {"experiment": c["experiment"], "datasets": datasets, "runs": runs(c), "reference": c["reference"]}
 
 
@@ -199,9 +257,11 @@ def code(c: Composition, step: str, **chosen: str) -> str:
         modules.append(f"vlkd_steps.datasets.{c['datasets'][chosen['reader']]['reader']}")
     if step in ("evaluate", "report"):
         read = [chosen["dataset"]] if "dataset" in chosen else c["grid"]["dataset"]
-        modules += sorted({f"vlkd_steps.evaluation.{c['datasets'][name]['task']}" for name in read})
+        tasks = {ask.task for name in read for ask in asked.sets(asked_dataset(c, name))}
+        modules += sorted({f"vlkd_steps.evaluation.{task}" for task in tasks})
     if "variant" in chosen:
-        modules.append(f"vlkd_steps.methods.{c['variants'][chosen['variant']]['method']}")
+        method = c["variants"][chosen["variant"]]["method"]
+        modules += [f"vlkd_steps.methods.{method}", methods.room(method)]
     if "student" in chosen:
         modules += student_modules(c["students"][chosen["student"]])
     if "teacher" in chosen:
@@ -320,7 +380,9 @@ def shipped_weights(conf: Mapping[str, Any]) -> str:
     """sha256 of weights that ship with the package: data, so no fingerprint of code sees them."""
     weights = str(conf.get("weights") or "")
     path = PACKAGE / "assets" / weights.removeprefix("asset:")
-    return sha256(path) if weights.startswith("asset:") and path.is_file() else ""
+    if not weights.startswith("asset:") or not path.exists():
+        return ""
+    return sha256(path) if path.is_file() else digest({each.name: sha256(each) for each in sorted(path.iterdir())})
 
 
 def features_of(c: Composition, variant: str, dataset: str) -> list[str]:

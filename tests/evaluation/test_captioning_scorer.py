@@ -39,7 +39,7 @@ def test_items_score_their_images_cider_and_metrics_are_the_corpus() -> None:
     }
     expected = captioning.score(references, said)
     assert {name: metrics[name] for name in expected.metrics} == expected.metrics
-    assert metrics[captioning.HEADLINE] == pytest.approx(100 * sum(scores) / 6, abs=0.01)
+    assert metrics[captioning.COMPARED_BY[0]] == pytest.approx(100 * sum(scores) / 6, abs=0.01)
     assert set(metrics["left_out"]) == {"METEOR", "SPICE"}
     assert "needs Java" in metrics["left_out"]["METEOR"]
 

@@ -150,7 +150,6 @@ def test_settings_are_checked() -> None:
     ):
         with pytest.raises(UserError, match=message):
             objective.create(SETTINGS | change, steps=10)
-    with pytest.raises(UserError, match="ttdm, itcl and icti are all 0"):
-        objective.create(SETTINGS | {"ttdm": 0, "itcl": 0, "icti": 0}, steps=10)
+    assert not objective.create(SETTINGS | {"ttdm": 0, "itcl": 0, "icti": 0}, steps=10).learns
     with pytest.raises(UserError, match=r"mask_share is 1\.5"):
         objective.create(SETTINGS | {"mask_share": 1.5}, steps=10)

@@ -1,5 +1,6 @@
 """A VLKD run on scenes, small enough for a test: what is trained, what is not, and that a stop leaves no trace."""
 
+import itertools
 import json
 import os
 import shutil
@@ -14,12 +15,13 @@ import pytest
 import torch
 import yaml
 
-from vlkd_steps import download, layout, prepare, split
+from vlkd_steps import download, files, layout, prepare, split
 from vlkd_steps.errors import UserError
 from vlkd_steps.students import bart, seeing
 from vlkd_steps.teachers import clip, extraction
 from vlkd_steps.teachers.weights import weights_digest
-from vlkd_steps.training import caption_batches, kept_ability, one_alignment, pretrain_bart
+from vlkd_steps.training import caption_batches, kept_ability, one_alignment, one_baseline, pretrain_bart
+from vlkd_steps.training.workplace import Workplace
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "vlkd_steps" / "conf"
@@ -55,13 +57,14 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert prepare.main(["--config", json.dumps({"dataset": dataset})]) == 0
             sets = {"role": "eval", "dataset": dataset | {"evaluation_sets": ["dev"]}}
             assert split.main(["--config", json.dumps(sets)]) == 0
-        dataset = conf("dataset/scenes_wide_captions") | {"allow_leaks": []}
-        train = {"role": "train", "dataset": dataset, "shots": ["full"], "seeds": [1]}
-        assert split.main(["--config", json.dumps(train)]) == 0
-        rows = pl.read_parquet(layout.instances("scenes_wide_captions")).filter(pl.col("split") == "train")
-        teacher = conf("teacher/clip_scenes")
-        where = layout.features("clip_scenes", "scenes_wide_captions")
-        extraction.extract(clip.load(teacher), rows.select("image_id", "image_path", "text"), where, teacher, "test")
+            train = {"role": "train", "dataset": dataset, "shots": ["full", 8], "seeds": [1]}
+            assert split.main(["--config", json.dumps(train)]) == 0
+            rows = pl.read_parquet(layout.instances(name)).filter(pl.col("split") == "train")
+            teacher = conf("teacher/clip_scenes")
+            where = layout.features("clip_scenes", name)
+            extraction.extract(
+                clip.load(teacher), rows.select("image_id", "image_path", "text"), where, teacher, "test"
+            )
     finally:
         os.chdir(before)
     return folder
@@ -77,7 +80,7 @@ def job(**more: Any) -> dict[str, Any]:
     training = {"steps": 6, "batch_size": 8, "learning_rate": 1e-3, "checkpoint_every": 2, "device": "cpu"}
     return {
         "experiment": "test",
-        "dataset": {"name": "scenes_wide_captions", "task": "captioning", "source": "scenes"},
+        "dataset": {"name": "scenes_wide_captions", "task": "captioning", "evaluation_sets": []},
         "student": {"name": "tiny", "kind": "bart", "vocabulary": "scenes", "architecture": TINY},
         "variant": "vlkd",
         "method": conf("method/vlkd") | more.pop("method", {}),
@@ -85,9 +88,14 @@ def job(**more: Any) -> dict[str, Any]:
         "shot": "full",
         "seeds": [1],
         "training": training | more.pop("training", {}) | {"precision": "fp32", "threads": 1},
-        "asks": [],
         **more,
     }
+
+
+def train(config: dict[str, Any], status: int = 0) -> Workplace:
+    """Run a job; where its one run lies."""
+    assert one_alignment.train_seeds(config) == status
+    return Workplace.of(config, 1)
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
@@ -99,38 +107,126 @@ def test_a_run_answers_what_it_never_trained_on_and_leaves_clip_alone(
 ) -> None:
     seen: list[clip.ClipTeacher] = []
     monkeypatch.setattr(clip, "ClipTeacher", lambda *a, made=clip.ClipTeacher: seen.append(made(*a)) or seen[-1])
-    asks = [
-        {"dataset": "scenes_vqa", "task": "vqa", "set": "dev", "beams": 2},
-        {"dataset": "scenes_vqa", "task": "vqa", "set": "dev", "answers": "listed", "name": "listed", "beams": 2},
-        {"dataset": "scenes_wide_captions", "task": "captioning", "set": "dev", "beams": 2},
-    ]
-    folder = project / "run"
-    assert one_alignment.align(job(asks=asks), 1, folder) == 0
+    of_vqa = {"dataset": "scenes_vqa", "task": "vqa", "set": "dev", "beams": 2}
+    asks = {
+        "open": of_vqa,
+        "listed": of_vqa | {"answers": "listed", "images": 3},
+        "captions": {"dataset": "scenes_wide_captions", "task": "captioning", "set": "dev", "beams": 2},
+        "retrieval": {
+            "measure": "retrieval",
+            "dataset": "scenes_wide_captions",
+            "task": "captioning",
+            "set": "dev",
+        },
+        "kept": {"measure": "kept_ability", "size": 30},
+    }
+    asked = job()["dataset"] | {"asks": asks}
+    place = train(job(dataset=asked))
+    folder = place.folder
+    assert place.finished()
     teacher = seen[0]
     shipped = clip.ClipTeacher(conf("teacher/clip_scenes"))
     assert weights_digest(teacher.model) == weights_digest(shipped.model)  # by its bytes
     assert not any(p.requires_grad for p in teacher.model.parameters())
     points = [e["metrics"] for e in events(folder) if e["event"] == "metrics"]
     assert {"loss/ttdm", "loss/itcl", "loss/icti"} <= set(points[-1])
-    answers = pl.read_parquet(one_alignment.predictions(folder, asks[0]))
+    answers = pl.read_parquet(place.predictions("open"))
     assert (
         answers["instance_id"].to_list()
         == pl.read_parquet(layout.eval_split("scenes_vqa", "dev"))["instance_id"].to_list()
     )
-    listed = pl.read_parquet(one_alignment.predictions(folder, asks[1]))["answer"]
+    listed = pl.read_parquet(place.predictions("listed"))["answer"]
+    assert len(listed) == 6  # two questions an image
     assert set(listed) <= set(json.loads(layout.labels("scenes_vqa").read_text()))
-    captions = pl.read_parquet(one_alignment.predictions(folder, asks[2]))
+    captions = pl.read_parquet(place.predictions("captions"))
     images = pl.read_parquet(layout.instances("scenes_wide_captions"))["image_id", "instance_id"]
     said = captions.join(images, on="instance_id").group_by("image_id").agg(pl.col("answer").n_unique())
     assert said["answer"].to_list() == [1] * 6
-    # The file alone shows and tells: it names its CLIP.
-    model = seeing.load(folder / "model.safetensors")
+    recalled = json.loads(place.predictions("retrieval").read_text())
+    assert recalled["n"] == 18
+    assert recalled["text_to_image"]["R@10"] == 100  # there are six images
+    assert json.loads(place.predictions("kept").read_text())["n"] == 30
+    # The file alone, or the exported folder, shows and tells: it names its CLIP.
+    place.publish()
     paths = sorted(Path("data/raw/scenes/images/dev").glob("*.png"))[:2]
-    assert len(model.answer(paths, ["what color is the star?", "how many things?"], among=["red", "2"])) == 2
+    told = [
+        seeing.load(folder / name).answer(paths, ["what color is the star?", "how many things?"], among=["red", "2"])
+        for name in ("model.safetensors", "exported")
+    ]
+    assert len(told[0]) == 2
+    assert told[0] == told[1]
+    before = place.model.read_bytes()
+    more = asked | {"asks": asks | {"again": of_vqa | {"prompt": "{q} <mask>", "images": 2}}}
+    again = train(job(dataset=more))  # one more wording trains nothing anew
+    assert again.key == place.key
+    assert again.model.read_bytes() == before
+    assert len(pl.read_parquet(again.predictions("again"))) == 4
+
+
+def test_fine_tuning_starts_from_an_aligned_model_or_from_bart_as_it_was(project: Path) -> None:
+    aligned = train(job(experiment="tuning"))
+    aligned.publish()
+    start = {"dataset": "scenes_wide_captions", "student": "tiny", "variant": "vlkd", "shot": "full"}
+    questions = {"name": "scenes_vqa", "task": "vqa", "evaluation_sets": ["dev"]}
+    few = {"dataset": questions, "shot": "8", "experiment": "tuning", "training": {"steps": 2}}
+    own = {"ttdm": 0, "itcl": 0}
+    tuned = train(job(method=own, init=start, **few))
+    plain = train(job(method=own, variant="bart", **few))
+    answers = pl.read_parquet(tuned.predictions("dev"))
+    assert answers.columns == ["instance_id", "prediction", "answer", "probability"]
+    assert answers["answer"].null_count() == 0
+    assert tuned.key != plain.key
+    assert tuned.identity["init"] == files.sha256(aligned.folder / "model.safetensors")
+    # Without any loss nothing is trained, and no image is shown.
+    blind = train(job(method=own | {"icti": 0}, variant="blind", **few))
+    as_it_was = bart.build(job()["student"], 128, 1, conf("teacher/clip_scenes")).state_dict()
+    for name, tensor in bart.load(blind.model).state_dict().items():
+        assert torch.equal(tensor, as_it_was[name]), name
+    assert not [e for e in events(blind.folder) if e["event"] == "metrics"]
+    with pytest.raises(UserError, match="ttdm and itcl compare captions, and scenes_vqa has questions"):
+        one_alignment.train_seeds(job(variant="wrong", **few))
+    with pytest.raises(UserError, match=r"make it: snakemake .*/other/full/s1/model.safetensors"):
+        one_alignment.train_seeds(job(method=own, init=start | {"variant": "other"}, **few))
+
+
+def test_what_trains_nothing_answers_by_clip_or_by_what_is_commonest(project: Path) -> None:
+    dataset = job()["dataset"] | {
+        "asks": {
+            "open": {"dataset": "scenes_vqa", "task": "vqa", "set": "dev", "train": "train"},
+            "captions": {"dataset": "scenes_wide_captions", "task": "captioning", "set": "dev"},
+            "kept": {"measure": "kept_ability", "size": 30},
+        }
+    }
+    table = pl.read_parquet(layout.instances("scenes_vqa")).filter(pl.col("split") == "train")
+    corpus = pl.read_parquet(layout.instances("scenes_wide_captions")).filter(pl.col("split") == "train")["text"]
+    answers = {}
+    for by, given in itertools.product(("clip", "commonest"), ("nothing", "question_type")):
+        variant = f"{by}_{given}"
+        config = job(dataset=dataset, variant=variant, teacher=conf("teacher/clip_scenes") if by == "clip" else None)
+        config["method"] = {"name": "baseline", "by": by, "given": given}
+        assert one_baseline.train_seeds(config) == 0
+        place = Workplace.of(config, 1)
+        assert place.finished()
+        answers[variant] = pl.read_parquet(place.predictions("open"))
+        assert set(pl.read_parquet(place.predictions("captions"))["answer"]) <= set(corpus)
+        assert place.predictions("kept").read_text().strip() == "{}"
+    gold = pl.col("extra").map_elements(lambda extra: json.loads(extra)["multiple_choice_answer"], pl.String)
+    known = table.with_columns(gold)
+    best = known["extra"].value_counts().sort(["count", "extra"], descending=[True, False])[0, 0]
+    assert set(answers["commonest_nothing"]["answer"]) == {best}
+    listed = set(json.loads(layout.labels("scenes_vqa").read_text()))
+    assert set(answers["clip_nothing"]["answer"]) <= listed
+    of_type = {group: set(part["extra"]) for (group,), part in known.group_by("group")}
+    groups = pl.read_parquet(layout.instances("scenes_vqa")).select("instance_id", "group")
+    for variant in ("clip_question_type", "commonest_question_type"):
+        for answer, group in answers[variant].join(groups, on="instance_id").select("answer", "group").iter_rows():
+            known_to_it = of_type.get(group, set()) & (listed if variant.startswith("clip") else of_type[group])
+            assert not known_to_it or answer in known_to_it
+    assert answers["commonest_question_type"]["answer"].n_unique() > 1
 
 
 def test_interrupted_and_resumed_is_uninterrupted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert one_alignment.align(job(), 1, project / "whole") == 0
+    whole = train(job(variant="whole"))
     made = one_alignment.StoredCaptions.batch
 
     def stopped(self: Any, number: int) -> Any:
@@ -139,12 +235,9 @@ def test_interrupted_and_resumed_is_uninterrupted(project: Path, monkeypatch: py
         return made(self, number)
 
     monkeypatch.setattr(one_alignment.StoredCaptions, "batch", stopped)
-    assert one_alignment.align(job(), 1, project / "cut") == 143
-    assert not (project / "cut" / "model.safetensors").exists()
+    assert not train(job(variant="cut"), status=143).model.exists()
     monkeypatch.setattr(one_alignment.StoredCaptions, "batch", made)
-    assert one_alignment.align(job(), 1, project / "cut") == 0
-    whole, cut = (project / name / "model.safetensors" for name in ("whole", "cut"))
-    assert whole.read_bytes() == cut.read_bytes()
+    assert train(job(variant="cut")).model.read_bytes() == whole.model.read_bytes()
 
 
 def test_stored_online_and_streamed_pairs_are_embedded_alike(project: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -226,7 +319,7 @@ def test_processes_share_a_streamed_batch_without_overlap(
 def test_a_template_around_captions_is_refused(project: Path) -> None:
     wrong = job(teacher=conf("teacher/clip_scenes") | {"template": "a photo of a {}"})
     with pytest.raises(UserError, match="VLKD compares whole captions"):
-        one_alignment.align(wrong, 1, project / "wrong")
+        one_alignment.train_seeds(wrong)
 
 
 def test_a_language_model_is_pretrained_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

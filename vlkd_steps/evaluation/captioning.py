@@ -23,7 +23,8 @@ from vlkd_steps.errors import UserError
 from vlkd_steps.evaluation import ptb_tokenizer
 
 PACKAGE = "pycocoevalcap"
-HEADLINE = "CIDEr"  # the metric that stands in the table
+COMPARED_BY = ("CIDEr",)
+"""What stands in tables: times 100; gains are of CIDEr-D by image (`Scorer.score`)."""
 CORENLP = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 
 Texts = dict[Any, list[str]]
@@ -138,6 +139,11 @@ class Scorer:
             }
             result["by_group"] = {group: part.metrics for group, part in parts.items()}
         return result
+
+
+def by_metric(scores: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The items that CIDEr is the mean of: all."""
+    return {"CIDEr": scores}
 
 
 def gold(instance: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vlkd_steps import layout
 from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation import asked
 from vlkd_steps.evaluation.metrics import ACCURACY, by_metric, metrics_of
 from vlkd_steps.evaluation.significance import by_image, holm, pigeonhole_bootstrap, two_way
 
@@ -100,16 +101,16 @@ def gains(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str, 
 
     Args:
         runs: dataset, student, teacher, method, variant, shot, seed of every training run.
-        datasets: ``name, task, evaluation_sets`` of each.
+        datasets: ``name, task, evaluation_sets`` of each, and what its runs are asked beside (`asked`).
         reference: the variant that the others are compared with.
     """
     rows: list[Row] = []
     conf = {dataset["name"]: dataset for dataset in datasets}
     for name in dict.fromkeys(run["dataset"] for run in runs):
         mine = [run for run in runs if run["dataset"] == name]
-        for evaluation_set in conf[name]["evaluation_sets"]:
-            for metric in metrics_of(conf[name]["task"]):
-                scores = Scores(experiment, evaluation_set, conf[name]["task"], metric)
+        for ask in asked.sets(conf[name]):
+            for metric in metrics_of(ask.task):
+                scores = Scores(experiment, ask.name, ask.task, metric)
                 rows += _on_one_set(scores, mine, reference)
     for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = adjusted

@@ -1,6 +1,7 @@
 """VLKD (Dai et al. 2022): a BART's encoder joins a frozen CLIP's space, its decoder learns to write from an image.
 
-Three losses (PAPERS 2.2), each with a weight; a weight of 0 leaves the loss and its pass out:
+Three losses (PAPERS 2.2), each with a weight; a weight of 0 leaves the loss and its pass out, and with all of them
+nothing is learned and no image is shown: the BART that VLKD is compared with.
 
 - ``ttdm``, text-text distance minimisation: the squared distance of e, the text as BART's encoder embeds it, from t,
   as CLIP embeds it;
@@ -48,12 +49,15 @@ class Vlkd(Objective):
     def __init__(self, settings: Mapping[str, Any], steps: int) -> None:
         super().__init__(settings, steps)
         self.weights = {name: float(self.settings[name]) for name in ("ttdm", "itcl", "icti")}
-        if not any(self.weights.values()):
-            raise UserError("method vlkd: ttdm, itcl and icti are all 0, so there is nothing to learn; raise one")
         for share in ("mask_share", "masked_whole"):
             if self.settings[share] > 1:
                 raise UserError(f"method vlkd: {share} is {self.settings[share]}; write a share, from 0 to 1")
         self.scale = 1.0
+
+    @property
+    def learns(self) -> bool:
+        """Whether any loss is left; without one the run is BART as it was, which sees no image."""
+        return any(self.weights.values())
 
     def take_temperature(self, logit_scale: float) -> None:
         """Contrast at CLIP's own temperature: `logit_scale` is 1 / tau, the factor of its cosines."""

@@ -20,6 +20,7 @@ from tokenizers import Tokenizer, decoders
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import logging as transformers_logging
 
 from vlkd_steps import files
 from vlkd_steps.errors import UserError
@@ -27,6 +28,7 @@ from vlkd_steps.students import pretrained, start
 from vlkd_steps.students import tokenizer as text
 from vlkd_steps.training.seeds import derive
 
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "cls_token", "sep_token")
 PROJECTIONS = ("to_clip.", "from_clip.")
 TABLE = "model.shared.weight"  # of words, which encoder, decoder and head share; a file holds it once
@@ -136,8 +138,9 @@ def build(conf: Mapping[str, Any], clip_width: int, seed: int, clip: Mapping[str
     """A student from its configuration (`conf/student/bart_*.yaml`).
 
     Args:
-        conf: ``weights`` (a folder or a Hugging Face name) or, from scratch, ``architecture`` and ``vocabulary``;
-            ``pretrained: true`` takes the folder that `pretrain` made for ``name``.
+        conf: ``weights`` (a folder, a Hugging Face name or ``asset:NAME``, which ships with this package) or, from
+            scratch, ``architecture`` and ``vocabulary``; ``pretrained: true`` takes the folder that `pretrain` made for
+            ``name``.
         clip_width: width D of the teacher's joint space.
         seed: new weights are drawn from ``derive(seed, "student")``.
         clip: see `BartStudent`.
@@ -146,6 +149,8 @@ def build(conf: Mapping[str, Any], clip_width: int, seed: int, clip: Mapping[str
         UserError: weights that are missing, cannot be fetched or are no BART; a bad architecture or vocabulary.
     """
     source = pretrained.source(conf)
+    if source and source.startswith("asset:"):
+        source = str(ASSETS / source.removeprefix("asset:"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "student"))
         bart, tokenizer = load_weights(source, conf["name"]) if source else from_scratch(conf)
@@ -178,6 +183,7 @@ def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
 
 def load_weights(source: str, name: str) -> tuple[BartForConditionalGeneration, Any]:
     """A pre-trained BART and its tokenizer (`pretrained`)."""
+    transformers_logging.disable_progress_bar()
     return pretrained.load(source, name, BartForConditionalGeneration, "BART"), pretrained.tokenizer(source, name)
 
 
@@ -223,6 +229,7 @@ def export(student: BartStudent, out: Path) -> None:
 
     The two maps lie in ``projections.safetensors``, the name of the CLIP in ``vlkd.json``.
     """
+    transformers_logging.disable_progress_bar()
     whole = {name.removeprefix("bart."): t for name, t in tensors(student).items() if name.startswith("bart.")}
     student.bart.save_pretrained(out, state_dict=whole)
     student.tokenizer.save_pretrained(out)

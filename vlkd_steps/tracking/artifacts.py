@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from vlkd_steps import layout
 from vlkd_steps.tracking.records import Record
 
@@ -24,7 +26,8 @@ def write(record: Record, folder: Path) -> list[str]:
     for evaluation_set in _sampled_sets(record):
         name = SAMPLE.format(evaluation_set)
         (folder / name).parent.mkdir(exist_ok=True)
-        table = prediction_sample(record.folder, record.tags["dataset"], evaluation_set)
+        dataset = asked_dataset(record.folder, evaluation_set) or record.tags["dataset"]
+        table = prediction_sample(record.folder, dataset, evaluation_set)
         (folder / name).write_text(json.dumps(table, ensure_ascii=False), encoding="utf-8")
         tables.append(name)
     return tables
@@ -91,10 +94,23 @@ def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size:
             asked[identity]["score"] = round(score, 4)
     columns = ["asked", "answer", "gold", "score", "probability", "image_path"]
     rows = [
-        {**asked[row["instance_id"]], "answer": row["answer"], "probability": round(row["probability"], 4)}
+        {**asked[row["instance_id"]], "answer": row["answer"], "probability": rounded(row["probability"])}
         for row in sample.iter_rows(named=True)
     ]
     return {"columns": columns, "data": [[row.get(column) for column in columns] for row in rows]}
+
+
+def rounded(probability: float | None) -> float | None:
+    """A written answer has none."""
+    return None if probability is None else round(probability, 4)
+
+
+def asked_dataset(run_folder: Path, evaluation_set: str) -> str | None:
+    """The data set of an evaluation set that is not of the run's own; None for its own."""
+    path = layout.run_config(run_folder)
+    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    asks = ((config or {}).get("dataset") or {}).get("asks") or {}
+    return (asks.get(evaluation_set) or {}).get("dataset")
 
 
 def _sampled_sets(record: Record) -> list[str]:

@@ -18,6 +18,7 @@ from vlkd_steps.training.infilling import Infilling, padded
 from vlkd_steps.training.seeds import derive
 
 BATCH = 128
+SIZE = 2000  # texts, and pairs
 
 
 @torch.inference_mode()
@@ -65,7 +66,7 @@ def states_of(student: BartStudent, sentences: Sequence[str]) -> Tensor:
     return torch.cat(found)
 
 
-def on_scenes(student: BartStudent, seed: int, size: int = 2000) -> dict[str, float]:
+def on_scenes(student: BartStudent, seed: int, size: int = SIZE) -> dict[str, float]:
     """Both abilities on texts about scenes that no training drew."""
     held_out = texts.texts(derive(seed, "kept ability"), size)
     return {

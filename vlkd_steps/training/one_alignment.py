@@ -1,13 +1,9 @@
-"""A VLKD run from its seed to its predictions: a BART, a frozen CLIP and a caption corpus put together for the loop.
+"""VLKD runs from their seeds to their answers: a BART, a frozen CLIP and a caption corpus put together for the loop.
 
 As `one_run`, with what differs: the training items are image-caption pairs, CLIP's embeddings are the student's view
 of an image, and what it is asked afterwards it answers in words of its own, also on data sets that it never trained on.
-
-A job's configuration is that of a `distill` job with
-
-- ``teacher``: its whole configuration, for images without stored features;
-- ``dataset``: with ``pairs``, the corpus's size, and ``shards`` or ``tsv`` where it is streamed;
-- ``asks``: list of ``{dataset, task, set, prompt?, answers?}``: what the run is to answer, or to caption.
+On a data set of questions the same objective fine-tunes it (`question_batches`), from ``init``, an aligned model, or
+from BART as it was. A method without any loss trains nothing: BART as it was, which sees no image.
 """
 
 import contextlib
@@ -23,9 +19,10 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional
 
-from vlkd_steps import files, layout
+from vlkd_steps import layout
 from vlkd_steps.datasets.caption_shards import Stream, open_shards
 from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation.asked import Ask
 from vlkd_steps.methods import objective
 from vlkd_steps.methods.vlkd import Alignment
 from vlkd_steps.step import log
@@ -33,79 +30,132 @@ from vlkd_steps.students import bart, generation
 from vlkd_steps.students.prompts import CAPTION, QUESTION, Prompt
 from vlkd_steps.teachers import clip
 from vlkd_steps.teachers.store import FeatureStore
-from vlkd_steps.tracking.journal import Journal
-from vlkd_steps.training import caption_batches, hardware, loop, processes
+from vlkd_steps.training import answering, caption_batches, hardware, loop, measures, processes, question_batches
 from vlkd_steps.training.batches import read_items
 from vlkd_steps.training.caption_batches import Maker, StoredCaptions, StreamedCaptions
 from vlkd_steps.training.infilling import Infilling
 from vlkd_steps.training.interruption import Interrupted, StopRequest, stop_request
+from vlkd_steps.training.one_run import attempt, label, precision
+from vlkd_steps.training.question_batches import Questions
+from vlkd_steps.training.workplace import Workplace, initial
 
 BEAMS = 4  # BART's own default
+ANSWER, DESCRIPTION = 20, 40  # tokens that an answer, a caption may have
 
 
-def align(config: Mapping[str, Any], seed: int, folder: Path) -> int:
-    """Train one seed, keep its weights in `folder`, and answer what the configuration asks.
+def train_seeds(config: Mapping[str, Any]) -> int:
+    """Train every unfinished seed of a `distill` job and let it answer, one after the other in this process.
 
     Returns:
-        0, or 128 + the signal's number when told to stop (143 for TERM): the next call goes on from there.
+        0, or 128 + the signal's number when told to stop (143 for TERM): the next start goes on from there.
     """
+    if config.get("teacher") is None:
+        raise UserError(f"variant {config['variant']}: method vlkd needs a CLIP; name one as its teacher")
     recipe = loop.Recipe.of(config["training"])
     accelerator = hardware.accelerator(config["training"])
-    model = folder / "model.safetensors"
     teacher = clip.ClipTeacher(config["teacher"], str(accelerator.device))
-    with stop_request() as stop, contextlib.ExitStack() as held:
-        tell = held.enter_context(Journal(folder / "journal.jsonl")).append if processes.is_main() else loop.unheard
-        try:
-            if not processes.decided(model.is_file):
-                student = train(config, seed, folder, recipe, teacher, accelerator, stop, tell)
+    eyes = Eyes(teacher)
+    with stop_request() as stop:
+        for seed in config["seeds"]:
+            place = Workplace.of(config, seed)
+            if processes.decided(place.finished):
+                continue
+            try:
+                with attempt(place, accelerator) as tell:
+                    if not processes.decided(place.trained):
+                        train(place, recipe, teacher, accelerator, stop, tell)
+                    answer(place, eyes, accelerator, stop)
+            except Interrupted as interruption:
                 if processes.is_main():
-                    bart.save(student, model)
-                processes.wait()
-            if processes.is_main():
-                student = bart.load(model).to(accelerator.device)
-                eyes = Eyes(teacher)
-                for ask in config["asks"]:
-                    answer(student, eyes, ask, predictions(folder, ask), stop)
-        except Interrupted as interruption:
-            log.info(f"[vlkd {config['dataset']['name']} s{seed}] {interruption}")
-            processes.leave()
-            return interruption.exit_status
+                    log.info(f"[{label(place.config)}] {interruption}")
+                processes.leave()
+                return interruption.exit_status
     processes.leave()
     return 0
 
 
 def train(
-    config: Mapping[str, Any],
-    seed: int,
-    folder: Path,
+    place: Workplace,
     recipe: loop.Recipe,
     teacher: clip.ClipTeacher,
     accelerator: Accelerator,
     stop: StopRequest,
     tell: loop.Tell,
-) -> bart.BartStudent:
-    """Train a student of the configuration's seed. CLIP has no gradient and stays what it was."""
+) -> None:
+    """Train one seed and keep its weights and its exported folder. CLIP has no gradient and stays what it was."""
+    config, seed = place.config, place.config["seed"]
     method: Any = objective.create(config["method"], recipe.steps)
     method.take_temperature(teacher.logit_scale)
-    student = bart.build(config["student"], teacher.dim, seed, config["teacher"])
-    corpus = pairs(config, student, method.settings, teacher, seed, recipe.batch_size, accelerator.device)
-    identity = files.digest([_trained_by(config), seed])
-    name = config["dataset"]["name"]
-    loop.train(
-        Alignment(student, method),
-        corpus.batch,
-        recipe,
-        loop.Place(folder / "checkpoints", folder / "nan_batch.safetensors", identity, f"vlkd {name} s{seed}", tell),
-        seed,
-        accelerator,
-        stop,
-        epoch_steps=len(corpus) / (recipe.batch_size * recipe.accumulation),
-    )
-    return student.eval()
+    student = started(config, teacher, seed)
+    hardware.adapt(student, config["training"])
+    items = 0
+    if method.learns:
+        corpus = items_of(config, student, method.settings, teacher, seed, recipe.batch_size, accelerator.device)
+        items = len(corpus)
+        loop.train(
+            Alignment(student, method),
+            corpus.batch,
+            recipe,
+            loop.Place(
+                checkpoints=place.checkpoints,
+                inspection=place.folder / "work" / "nan_batch.safetensors",
+                key=place.key,
+                label=label(config),
+                tell=tell,
+            ),
+            seed,
+            accelerator,
+            stop,
+            epoch_steps=items / (recipe.batch_size * recipe.accumulation),
+        )
+    if processes.is_main():
+        student.eval()
+        bart.export(student, place.exported)
+        bart.save(student, place.model)
+        parameters = sum(p.numel() for p in student.parameters())
+        place.describe(student_parameters=parameters, precision=precision(accelerator), train_items=items)
+    processes.wait()
 
 
-def _trained_by(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in ("asks", "experiment", "variant", "seeds")}
+def started(config: Mapping[str, Any], teacher: clip.ClipTeacher, seed: int) -> bart.BartStudent:
+    """The student as training finds it: of ``init``, or a BART whose two maps are new."""
+    if not config.get("init"):
+        return bart.build(config["student"], teacher.dim, seed, config["teacher"])
+    student = bart.load(initial(config))
+    if student.clip_width != teacher.dim:
+        raise UserError(
+            f"variant {config['variant']}: init is a model for embeddings of width {student.clip_width}, and teacher "
+            f"{config['teacher']['name']} has {teacher.dim}; name the teacher that the first run had"
+        )
+    return student.train()
+
+
+def items_of(
+    config: Mapping[str, Any],
+    student: bart.BartStudent,
+    settings: Mapping[str, Any],
+    teacher: clip.ClipTeacher,
+    seed: int,
+    size: int,
+    device: torch.device,
+) -> StoredCaptions | StreamedCaptions | Questions:
+    """What is trained on: a corpus's pairs (`pairs`), or questions with their images' stored embeddings.
+
+    Raises:
+        UserError: contrast or distance asked of questions, which have no caption.
+    """
+    dataset = config["dataset"]
+    if dataset["task"] == "captioning":
+        return pairs(config, student, settings, teacher, seed, size, device)
+    rows = question_batches.training_rows(dataset["name"], dataset["task"], config["shot"], seed)
+    if settings["ttdm"] or settings["itcl"]:
+        raise UserError(
+            f"variant {config['variant']}: ttdm and itcl compare captions, and {dataset['name']} has questions; set "
+            "both to 0 for this task (variants.<name>.by_task.vqa)"
+        )
+    store = FeatureStore.open(layout.features(config["teacher"]["name"], dataset["name"]))
+    v = torch.from_numpy(store.images(rows["image_id"].to_list()))
+    return Questions(rows, v, student.tokenizer, student.max_tokens, size, seed, device)
 
 
 def pairs(
@@ -132,19 +182,17 @@ def pairs(
             f"teacher {config['teacher']['name']}: its text template is {teacher.template!r}, but VLKD compares whole "
             'captions; give a teacher with template: "{}"'
         )
-    label = f"[vlkd {dataset['name']} s{seed}]"
+    told = f"[vlkd {dataset['name']} s{seed}]"
     if dataset.get("shards") or dataset.get("tsv"):
         stream = Stream(open_shards(dict(dataset), layout.raw(dataset["source"])), seed, settings["shuffle_window"])
-        log.info(f"{label} {len(stream)} pairs are streamed; CLIP embeds them online")
+        log.info(f"{told} {len(stream)} pairs are streamed; CLIP embeds them online")
         return StreamedCaptions(stream, teacher, maker, size)
     items = read_items(layout.instances(dataset["name"]), layout.train_split(dataset["name"], config["shot"], seed), [])
     if len(items) <= settings["stored_pairs"]:
-        log.info(
-            f"{label} {len(items)} pairs, at most stored_pairs {settings['stored_pairs']}: features from the store"
-        )
+        log.info(f"{told} {len(items)} pairs, at most stored_pairs {settings['stored_pairs']}: features from the store")
         store = FeatureStore.open(layout.features(config["teacher"]["name"], dataset["name"]))
         return StoredCaptions(items, caption_batches.stored_features(items, store), maker, size)
-    log.info(f"{label} {len(items)} pairs, more than stored_pairs {settings['stored_pairs']}: CLIP embeds them online")
+    log.info(f"{told} {len(items)} pairs, more than stored_pairs {settings['stored_pairs']}: CLIP embeds them online")
     return StoredCaptions(items, caption_batches.made_features(items, teacher), maker, size)
 
 
@@ -165,44 +213,48 @@ class Eyes:
         return functional.normalize(torch.from_numpy(np.stack([self.known[path] for path in paths])), dim=1)
 
 
-def predictions(folder: Path, ask: Mapping[str, Any]) -> Path:
-    """Where the answers to an evaluation set stand, by the prompt that was used."""
-    return folder / "predictions" / f"{ask['dataset']}-{ask['set']}-{ask.get('name', 'default')}.parquet"
+def answer(place: Workplace, eyes: Eyes, accelerator: Accelerator, stop: StopRequest) -> None:
+    """Answer what is still lacking, with the weights as they were kept; blind where no loss was trained."""
+    if not processes.decided(place.finished) and processes.is_main():
+        student = bart.load(place.model).to(accelerator.device)
+        learned = objective.create(place.config["method"], 1).learns
+        with contextlib.suppress(Interrupted):  # all processes stop together
+            answering.answer_all(place, Written(student, eyes if learned else None), stop)
+    if processes.agree(stop):
+        stop.raise_if_set()
 
 
-def answer(student: bart.BartStudent, eyes: Eyes | None, ask: Mapping[str, Any], path: Path, stop: StopRequest) -> None:
-    """Answer, or caption, an evaluation set: ``instance_id, prediction (null), answer`` in the split's order.
+class Written:
+    """Answers that a BART writes.
 
     Args:
-        eyes: None: without the image, for the language model alone.
+        eyes: None: it sees no image.
     """
-    if path.is_file():
-        return
-    rows = pl.read_parquet(layout.eval_split(ask["dataset"], ask["set"]), columns=["instance_id"])
-    table = pl.read_parquet(layout.instances(ask["dataset"]), columns=["instance_id", "image_id", "image_path", "text"])
-    rows = rows.join(table, on="instance_id", how="left", maintain_order="left")
-    captioning = ask["task"] == "captioning"
-    prompt = Prompt.of(ask.get("prompt") or (CAPTION if captioning else QUESTION))
-    shown = rows.unique("image_id", keep="first", maintain_order=True) if captioning else rows
-    candidates = (
-        json.loads(layout.labels(ask["dataset"]).read_text("utf-8")) if ask.get("answers") == "listed" else None
-    )
-    v = eyes(shown["image_path"].to_list()) if eyes else None
-    stop.raise_if_set()
-    questions = [""] * len(shown) if captioning else shown["text"].to_list()
-    written = generation.write(
-        student, v, prompt, questions, ask.get("beams", BEAMS), ask.get("most_tokens", 20), candidates
-    )
-    if captioning:
-        said = dict(zip(shown["image_id"], written, strict=True))
-        written = [said[image] for image in rows["image_id"]]
-    frame = pl.DataFrame(
-        {
-            "instance_id": rows["instance_id"],
-            "prediction": pl.Series([None] * len(rows), dtype=pl.Int64),
-            "answer": pl.Series(written, dtype=pl.String),
-            "probability": pl.Series([None] * len(rows), dtype=pl.Float64),
-        }
-    )
-    with files.atomic(path) as temporary:
-        frame.write_parquet(temporary)
+
+    def __init__(self, student: bart.BartStudent, eyes: Eyes | None) -> None:
+        self.student, self.eyes = student, eyes
+
+    def answers(self, rows: pl.DataFrame, ask: Ask) -> list[str]:
+        captioning = ask.task == "captioning"
+        prompt = Prompt.of(ask.how.get("prompt") or (CAPTION if captioning else QUESTION))
+        questions = [""] * len(rows) if captioning else rows["text"].to_list()
+        v = self.eyes(rows["image_path"].to_list()) if self.eyes else None
+        most = ask.how.get("most_tokens", DESCRIPTION if captioning else ANSWER)
+        listed = labels(ask.dataset) if ask.how.get("answers") == "listed" else None
+        return generation.write(self.student, v, prompt, questions, ask.how.get("beams", BEAMS), most, listed)
+
+    def measure(self, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        if ask["measure"] != "retrieval":
+            return measures.of_text(self.student, ask, seed)
+        eyes = self.eyes
+        if eyes is None:
+            return {}
+        return measures.recalls(
+            ask, lambda texts: measures.embedded(self.student, texts), lambda paths: eyes(paths).numpy()
+        )
+
+
+def labels(dataset: str) -> list[str]:
+    """The answers of a data set's list."""
+    found: list[str] = json.loads(layout.labels(dataset).read_text(encoding="utf-8"))
+    return found

@@ -18,8 +18,9 @@ from typing import IO, Any, Self
 
 import yaml
 
-from vlkd_steps import files, layout
+from vlkd_steps import files, layout, methods
 from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation import asked
 from vlkd_steps.fingerprint import fingerprint
 from vlkd_steps.teachers import names
 
@@ -34,7 +35,7 @@ class Workplace:
         config: the job's configuration with ``seed`` instead of ``seeds``.
         folder: the run folder.
         identity: what the content key was made of.
-        sets: evaluation set -> sha256 of its instance ids.
+        sets: evaluation set -> sha256 of its instance ids; of other data sets' and of measures, `asked.identity`.
     """
 
     config: dict[str, Any]
@@ -62,6 +63,7 @@ class Workplace:
             "vlkd_steps.distill",
             f"vlkd_steps.students.{student['kind']}",
             f"vlkd_steps.methods.{method['name']}",
+            methods.room(method["name"]),
         ]
         if words and not words.endswith(".txt"):
             modules.append(f"vlkd_steps.datasets.{words}.vocabulary")
@@ -72,8 +74,9 @@ class Workplace:
                 f"run {folder}: {error}; correct student.kind, student.vocabulary or method.name"
             ) from error
         # What does not change a trained byte stays out: where it runs, and which sets are evaluated afterwards.
-        relevant = {key: value for key, value in own.items() if key not in ("experiment", "variant", "dataset")}
-        relevant["dataset"] = {"name": dataset["name"], "task": dataset["task"]}
+        aside = ("experiment", "variant", "dataset", "init")
+        relevant = {key: value for key, value in own.items() if key not in aside}
+        relevant["dataset"] = {key: value for key, value in dataset.items() if key not in ("evaluation_sets", "asks")}
         relevant["training"] = {key: value for key, value in config["training"].items() if key not in NO_BYTE}
         identity = {
             "config": relevant,
@@ -84,10 +87,14 @@ class Workplace:
             "words": word_list(words) if words.endswith(".txt") else None,
             "code": code,
             **sight(student, dataset["name"]),
+            **({"init": initial_weights(initial(own))} if config.get("init") else {}),
         }
         sets = {
             name: manifest(layout.eval_split(dataset["name"], name))["sha256"] for name in dataset["evaluation_sets"]
         }
+        for name, ask in (dataset.get("asks") or {}).items():
+            ids = manifest(layout.eval_split(ask["dataset"], ask["set"])) if "dataset" in ask else {}
+            sets[name] = asked.identity(ask, ids.get("sha256"))
         return cls(own, folder, identity, sets)
 
     @property
@@ -113,12 +120,18 @@ class Workplace:
         return self.work / "model.safetensors"
 
     @property
+    def exported(self) -> Path:
+        """A folder that holds the model in another form, where the room of its method leaves one."""
+        return self.work / "exported"
+
+    @property
     def description(self) -> Path:
         return self.work / "config.yaml"
 
     def predictions(self, evaluation_set: str) -> Path:
         """Named by the set's ids as well: a set that was cut anew is predicted anew."""
-        return self.work / "predictions" / f"{evaluation_set}-{self.sets[evaluation_set][:12]}.parquet"
+        suffix = asked.of_run(self.folder, evaluation_set, self.config["dataset"]).suffix
+        return self.work / "predictions" / f"{evaluation_set}-{self.sets[evaluation_set][:12]}{suffix}"
 
     def unpredicted(self) -> list[str]:
         """The evaluation sets that have no predictions yet."""
@@ -140,7 +153,9 @@ class Workplace:
     def publish(self) -> None:
         """Copy the results to the declared places, whole or not at all."""
         outputs = {self.model: self.folder / "model.safetensors", self.description: layout.run_config(self.folder)}
-        outputs |= {self.predictions(name): layout.predictions(self.folder, name) for name in self.sets}
+        dataset = self.config["dataset"]
+        outputs |= {self.predictions(name): asked.of_run(self.folder, name, dataset) for name in self.sets}
+        outputs |= {path: self.folder / "exported" / path.name for path in sorted(self.exported.glob("*"))}
         with self.lock(patience=60):  # a job that has just ended may hold it for a moment
             for source, target in outputs.items():
                 with files.atomic(target) as temporary:
@@ -215,6 +230,11 @@ def sight(student: Mapping[str, Any], dataset: str) -> dict[str, Any]:
     }
 
 
+def initial(config: Mapping[str, Any]) -> Path:
+    """The model that a run starts from by ``init``: that of the run of its own seed."""
+    return layout.run(config["experiment"], **config["init"], seed=config["seed"]) / "model.safetensors"
+
+
 def word_list(name: str) -> str:
     """sha256 of a student's own vocabulary file."""
     try:
@@ -226,7 +246,7 @@ def word_list(name: str) -> str:
 
 
 def initial_weights(path: Path) -> str:
-    """sha256 of a pre-trained student's weights."""
+    """sha256 of the weights that a student starts from."""
     if not path.is_file():
         raise UserError(f"{path} is missing: the student was not pre-trained; make it: snakemake --cores 1 {path}")
     return files.sha256(path)

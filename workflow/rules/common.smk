@@ -30,6 +30,7 @@ RESULTS = layout.results(EXPERIMENT)
 SEEDS = C["grid"]["seed"]
 DATASETS = C["grid"]["dataset"]
 CORPORA = C["artifacts"]["corpus"]
+ASKED = C["artifacts"]["asked"]
 PHASES = ["download", "prepare", "split", "pretrain", "extract", "distill", "compare"]
 # Evaluation sets that all data sets of the grid have are declared outputs; the others lie beside them.
 COMMON_SETS = [
@@ -82,14 +83,10 @@ def outputs_of(phase):
     if phase == "download":
         return [layout.raw_manifest(source) for source in C["artifacts"]["source"]]
     if phase == "prepare":
-        return [path(name) for name in [*DATASETS, *CORPORA] for path in (layout.instances, layout.labels)]
+        return [path(name) for name in [*DATASETS, *CORPORA, *ASKED] for path in (layout.instances, layout.labels)]
     if phase == "split":
         train = [layout.train_split(dataset, shot, seed) for dataset, shot in jobs.train_splits(C) for seed in SEEDS]
-        held_out = [
-            layout.eval_split(dataset, name)
-            for dataset in DATASETS
-            for name in C["datasets"][dataset]["evaluation_sets"]
-        ]
+        held_out = [layout.eval_split(dataset, name) for dataset, name in jobs.held_out(C)]
         return [path for split in train + held_out for path in (split, layout.split_manifest(split))]
     if phase == "pretrain":
         return [layout.model_weights(model) for model in C["artifacts"]["model"]]

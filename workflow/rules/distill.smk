@@ -6,9 +6,11 @@ rule distill:
         held_out=lambda wc: [
             layout.eval_split(wc.dataset, name) for name in C["datasets"][wc.dataset]["evaluation_sets"]
         ],
+        asked=lambda wc: jobs.asked_files(C, wc.dataset),
         features=lambda wc: jobs.features_of(C, wc.variant, wc.dataset),
         regions=lambda wc: jobs.regions_of(C, wc.student, wc.dataset),
         weights=lambda wc: jobs.made_weights(C["students"][wc.student]),
+        init=lambda wc: jobs.initial_models(C, wc.dataset, wc.student, wc.variant),
     output:
         run_outputs("config.yaml", "model.safetensors", *(f"predictions/{name}.parquet" for name in COMMON_SETS)),
     log:

@@ -1,0 +1,76 @@
+"""What a run is asked once it is trained: its data set's evaluation sets and, by a preset's ``asks``, other sets.
+
+A job's ``dataset`` is ``{name, task, evaluation_sets, asks?}``; ``asks`` are what `vlkd_steps.asking` explains. Light:
+steps that never import torch ask here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vlkd_steps import files, layout
+from vlkd_steps.splits.domain_shift import position
+
+ITEMS = ("dataset", "task", "set")  # of an ask: which items; its other keys say how they are asked
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One evaluation set as a run is asked it.
+
+    Attributes:
+        name: of the ask, or of the data set's own evaluation set.
+        dataset, task, evaluation_set: whose items these are.
+        how: the ask's other keys; empty for a data set's own set.
+    """
+
+    name: str
+    dataset: str
+    task: str
+    evaluation_set: str
+    how: Mapping[str, Any]
+
+    def ids(self) -> pl.DataFrame:
+        """The column ``instance_id``, in the order of the split."""
+        rows = pl.read_parquet(layout.eval_split(self.dataset, self.evaluation_set), columns=["instance_id"])
+        if not self.how.get("images"):
+            return rows
+        table = pl.read_parquet(layout.instances(self.dataset), columns=["instance_id", "image_id"])
+        rows = rows.join(table, on="instance_id", how="left", maintain_order="left")
+        chosen = sorted(rows["image_id"].unique().to_list(), key=lambda image: position(image, "asked"))
+        return rows.filter(pl.col("image_id").is_in(chosen[: self.how["images"]])).select("instance_id")
+
+
+def sets(dataset: Mapping[str, Any]) -> list[Ask]:
+    """The evaluation sets of a job's ``dataset``: its own, then those of other data sets that it is asked."""
+    own = [Ask(name, dataset["name"], dataset["task"], name, {}) for name in dataset["evaluation_sets"]]
+    return own + [
+        Ask(
+            name,
+            ask["dataset"],
+            ask["task"],
+            ask["set"],
+            {key: value for key, value in ask.items() if key not in ITEMS},
+        )
+        for name, ask in (dataset.get("asks") or {}).items()
+        if "measure" not in ask
+    ]
+
+
+def measures(dataset: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The measures of a job's ``dataset`` by name."""
+    return {name: ask for name, ask in (dataset.get("asks") or {}).items() if "measure" in ask}
+
+
+def identity(ask: Mapping[str, Any], split: str | None) -> str:
+    """A hash of all that answers depend on beside the model: the set's ids (sha256) and how it is asked."""
+    return files.digest([split, dict(ask)])
+
+
+def of_run(run_folder: Path, name: str, dataset: Mapping[str, Any]) -> Path:
+    """Where the predictions of a set, or a measure, of a run lie."""
+    found = layout.predictions(run_folder, name)
+    return found.with_suffix(".json") if name in measures(dataset) else found
