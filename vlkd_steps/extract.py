@@ -200,7 +200,8 @@ def training_rows(dataset: Mapping[str, Any], splits: Sequence[str] | None) -> "
     if rows.is_empty():
         there = ", ".join(sorted(pl.read_parquet(path, columns=["split"])["split"].unique().to_list()))
         raise UserError(f"{path} has no rows of split {', '.join(splits)}, only {there}; set the teacher's `splits`")
-    return passages.teacher_texts(rows).select("image_id", "image_path", "text")
+    seen = passages.teacher_texts(rows).select("image_id", "image_path", "text")
+    return seen.filter((pl.col("image_path") != "") | (pl.col("text") != ""))  # of a corpus in shards nothing is stored
 
 
 def label(config: Mapping[str, Any]) -> str:

@@ -36,7 +36,7 @@ def download(c: Composition, source: str) -> dict[str, Any]:
 
 def prepare(c: Composition, dataset: str) -> dict[str, Any]:
     keys = ("name", "task", "source", "image_source", "reader", "files", "image_name", "vocabulary", "labels")
-    more = ("group", "multiple_choice_answer", "resplit")
+    more = ("group", "multiple_choice_answer", "resplit", "shards", "tsv", "images")
     return {"dataset": _part(c["datasets"][dataset], *keys, *more)}
 
 
@@ -136,11 +136,12 @@ def held_out(c: Composition) -> list[tuple[str, str]]:
 
 
 def asked_files(c: Composition, dataset: str) -> list[str]:
-    """What the answers of runs on `dataset` to items of other data sets are made from."""
+    """What the answers of runs on `dataset` to items of other data sets, and their measures, are made from."""
     pairs = asking.splits(c, dataset)
     of_sets = dict.fromkeys(name for name, _ in pairs)
     read = [path(name) for name in of_sets for path in (layout.instances, layout.labels)]
-    return [str(path) for path in (*read, *(layout.eval_split(*pair) for pair in pairs))]
+    own = [path for ask in asking.asked_of(c, dataset).values() for path in asked.own_files(ask)]
+    return [str(path) for path in (*read, *(layout.eval_split(*pair) for pair in pairs), *own)]
 
 
 def initial(c: Composition, dataset: str, student: str, variant: str) -> dict[str, str] | None:

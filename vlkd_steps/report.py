@@ -11,10 +11,13 @@ predictions, and the images of the gallery. Writes to ``results/<experiment>/``:
 Never imports torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from vlkd_steps import compare, files, layout, step
 from vlkd_steps.errors import UserError
+from vlkd_steps.evaluation import asked
+from vlkd_steps.evaluation.asked import Ask
 from vlkd_steps.reporting import figures, page
 from vlkd_steps.reporting import table as results_table
 from vlkd_steps.reporting import timings as cost
@@ -62,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     files.write_text(results / "timings.csv", compare.table(written) if written else ",".join(cost.COLUMNS) + "\n")
 
     galleries = [
-        gallery(experiment, runs, dataset, main_set(rows), hero, reference)
+        gallery(experiment, runs, dataset["name"], ask, hero, reference)
         for dataset in config["datasets"]
-        if main_set(rows) in dataset["evaluation_sets"]
+        for ask in looked_at(dataset, main_set(rows))
     ]
     html = page.render(
         experiment=experiment,
@@ -82,6 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     files.write_text(results / "report.html", html)
     step.log.info("[report %s] %s (%.1f MB)", experiment, results / "report.html", len(html) / 1e6)
     return 0
+
+
+def looked_at(dataset: Mapping[str, Any], main: str) -> list[Ask]:
+    """The sets whose items the page shows: the main one, or of sets that were asked beside the first of each task."""
+    asks = asked.sets(dataset)
+    own = [ask for ask in asks if ask.name == main]
+    return own or list({ask.task: ask for ask in reversed(asks) if ask.how}.values())
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 
-from vlkd_steps import layout
+from vlkd_steps import files, layout
 from vlkd_steps.datasets.instances import SCHEMA
 from vlkd_steps.teachers.store import FeatureStore
 
@@ -23,9 +24,11 @@ def project(new_project, shared_data):
     os.environ["VLKD_COCO_MINI"] = str(shared_data / "coco_mini_open")
     try:
         output = project.snakemake("--config", "experiment=coco_mini")
+        seeing = project.snakemake("--config", "experiment=coco_mini_vlkd")
     finally:
         del os.environ["VLKD_COCO_MINI"]
     assert "(100%) done" in output
+    assert "(100%) done" in seeing
     before = Path.cwd()
     os.chdir(project.folder)
     yield project
@@ -109,3 +112,28 @@ def test_the_tables_and_the_report_hold_every_method(project) -> None:
     page = (layout.results("coco_mini") / "report.html").read_text()
     assert all(variant in page for variant in VARIANTS)
     assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_language_model_that_learned_to_see_describes_photos_and_is_tuned_on_questions(project) -> None:
+    place = ("coco_mini_vlkd", "coco_mini_captions", "bart_scenes")
+    gold = set(json.loads(layout.labels("coco_mini_vqa").read_text()))
+    for variant in ("bart", "vlkd", "clip_alone"):
+        for seed in SEEDS:
+            run = layout.run(*place, variant, "full", seed)
+            captions = pl.read_parquet(layout.predictions(run, "captions"))
+            assert len(captions) == 40  # five references of eight photos
+            assert captions["answer"].n_unique() <= 8
+            listed = pl.read_parquet(layout.predictions(run, "vqa_listed"))["answer"]
+            assert set(listed) <= gold
+            metrics = json.loads(layout.metrics(run).read_text())
+            assert {"vqa", "vqa_listed", "captions"} <= set(metrics)
+            assert ("retrieval" in metrics, "kept_ability" in metrics) == (variant != "bart", variant != "clip_alone")
+    tuned = layout.run("coco_mini_vlkd", "coco_mini_vqa", "bart_scenes", "vlkd", "8", 1)
+    made_of = yaml.safe_load(layout.run_config(tuned).read_text())["made_of"]
+    start = layout.run(*place, "vlkd", "full", 1)
+    assert made_of["init"] == files.sha256(start / "model.safetensors")
+    assert json.loads((start / "exported" / "vlkd.json").read_text())["clip_width"] == 128
+    rows = list(csv.DictReader((layout.results("coco_mini_vlkd") / "summary.csv").open()))
+    assert {"accuracy", "CIDEr", "infilling", "text_to_image R@1"} <= {row["metric"] for row in rows}
+    page = (layout.results("coco_mini_vlkd") / "report.html").read_text()
+    assert 'id="gallery"' in page

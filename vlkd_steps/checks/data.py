@@ -22,7 +22,7 @@ def check() -> list[Finding]:
         return [fail("experiment", str(mistake), "correct params.yaml; `snakemake -n` says the same")]
     found = [ok("experiment", f"{composed['experiment']}: {len(jobs.runs(composed))} runs, composes")]
     found += [source(composed["sources"][name]) for name in composed["artifacts"]["source"]]
-    datasets = [*composed["grid"]["dataset"], *composed["artifacts"]["corpus"]]
+    datasets = [*composed["grid"]["dataset"], *composed["artifacts"]["corpus"], *composed["artifacts"]["asked"]]
     return found + [dataset(composed, name) for name in datasets]
 
 
@@ -52,7 +52,7 @@ def dataset(composed: Mapping[str, Any], name: str) -> Finding:
     grid = composed["grid"]
     shots = [shot for dataset, shot in jobs.train_splits(composed) if dataset == name]
     splits = [layout.train_split(name, shot, seed) for shot in shots for seed in grid["seed"]]
-    splits += [layout.eval_split(name, each) for each in composed["datasets"][name]["evaluation_sets"]]
+    splits += [layout.eval_split(*pair) for pair in jobs.held_out(composed) if pair[0] == name]
     there = sum(path.is_file() for path in splits)
     return ok(
         name,

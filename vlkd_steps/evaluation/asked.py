@@ -66,8 +66,13 @@ def measures(dataset: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def identity(ask: Mapping[str, Any], split: str | None) -> str:
-    """A hash of all that answers depend on beside the model: the set's ids (sha256) and how it is asked."""
-    return files.digest([split, dict(ask)])
+    """A hash of all that answers depend on beside the model: the set's ids (sha256), own files, how it is asked."""
+    return files.digest([split, {str(path): files.sha256(path) for path in own_files(ask)}, dict(ask)])
+
+
+def own_files(ask: Mapping[str, Any]) -> list[Path]:
+    """What a measure reads of the user's, as far as it is there."""
+    return sorted(path for path in Path(ask["folder"]).rglob("*") if path.is_file()) if ask.get("folder") else []
 
 
 def of_run(run_folder: Path, name: str, dataset: Mapping[str, Any]) -> Path:

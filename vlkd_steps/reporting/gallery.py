@@ -7,16 +7,16 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from PIL import Image, UnidentifiedImageError
 
 from vlkd_steps import layout
+from vlkd_steps.evaluation.asked import Ask
 from vlkd_steps.evaluation.gains import Run, Scores, folder
 
 LONGEST_SIDE = 320  # pixels; larger images are made smaller for the page
@@ -74,23 +74,23 @@ class Gallery:
 
 
 def gallery(
-    experiment: str, runs: Sequence[Run], dataset: Mapping[str, Any], evaluation_set: str, hero: str, reference: str,
-    each: int = 12,
+    experiment: str, runs: Sequence[Run], trained_on: str, ask: Ask, hero: str, reference: str, each: int = 12,
 ) -> Gallery | None:  # fmt: skip
     """Items that `hero` gets right over most of its seeds and `reference` does not, and the reverse.
 
     Taken at the middle shot. Among the items with the largest difference, question types take turns and every image is
-    shown once; ties are broken by a hash of the item's id, so the choice is blind to content and always the same.
+    shown once; ties are broken by a hash of the item's id, so the choice is blind to content and always the same. A
+    caption counts as right from a CIDEr-D of 0.5 (of 10).
 
     Args:
         runs: those of the experiment.
-        dataset: name and task.
+        trained_on: the runs' data set; ask: the evaluation set, as they were asked it.
         each: how many items of either kind at most.
 
     Returns:
         None where there is no shot at which both were run on the same student.
     """
-    mine = [run for run in runs if run["dataset"] == dataset["name"]]
+    mine = [run for run in runs if run["dataset"] == trained_on]
     shots = list(dict.fromkeys(str(run["shot"]) for run in mine if run["variant"] == hero))
     if not shots:
         return None
@@ -101,24 +101,22 @@ def gallery(
     if reference not in variants or hero == reference:
         return None
 
-    scores = Scores(experiment, evaluation_set)
+    scores = Scores(experiment, ask.name)
     right = {
         variant: np.stack([scores(run) >= 100 * RIGHT for run in mine if run["variant"] == variant])
         for variant in variants
     }
     instances = pl.DataFrame({"instance_id": scores.ids()}).join(
-        pl.read_parquet(layout.instances(dataset["name"])), on="instance_id", how="left", maintain_order="left"
+        pl.read_parquet(layout.instances(ask.dataset)), on="instance_id", how="left", maintain_order="left"
     )
     ahead = right[hero].mean(axis=0) - right[reference].mean(axis=0)
     wins, losses = (_spread(instances, sign * ahead, each) for sign in (1, -1))
     places = wins + losses
     given = {
-        variant: [
-            _answers(experiment, run, evaluation_set, instances[places]) for run in mine if run["variant"] == variant
-        ]
+        variant: [_answers(experiment, run, ask.name, instances[places]) for run in mine if run["variant"] == variant]
         for variant in variants
     }
-    evaluation = importlib.import_module(f"vlkd_steps.evaluation.{dataset['task']}")
+    evaluation = importlib.import_module(f"vlkd_steps.evaluation.{ask.task}")
     said = getattr(evaluation, "said", lambda row, answer: answer)
     items = []
     for number, (place, row) in enumerate(zip(places, instances[places].iter_rows(named=True), strict=True)):
@@ -127,13 +125,15 @@ def gallery(
                    int(right[variant][:, place].sum()), len(of_seeds))
             for variant, of_seeds in given.items()
         ]  # fmt: skip
-        gold, long = evaluation.gold(row), bool(row["choices"])
+        captioning = ask.task == "captioning"
+        gold, long = evaluation.gold(row), captioning or bool(row["choices"])
+        question = "describe the picture" if captioning else row["text"]
         named = " ".join([row["text"], gold, *(answer.text for answer in answers)]) if long else ""
         items.append(
-            Item(row["instance_id"], row["image_path"], row["text"], gold, answers, long, boxes(row["extra"], named))
+            Item(row["instance_id"], row["image_path"], question, gold, answers, long, boxes(row["extra"], named))
         )
     return Gallery(
-        dataset["name"], shot, evaluation_set, hero, reference, items[: len(wins)], items[len(wins) :],
+        trained_on, shot, ask.name, hero, reference, items[: len(wins)], items[len(wins) :],
         int((ahead > AHEAD).sum()), int((ahead < -AHEAD).sum()),
     )  # fmt: skip
 

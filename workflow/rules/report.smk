@@ -10,7 +10,7 @@ rule compare:
     conda:
         "../envs/vlkd.yaml"
     params:
-        config=jobs.argument(jobs.compare(C)),
+        config=lambda wc: jobs.argument(jobs.compare(C)),  # a prompt of `asks` may hold braces
         code=jobs.code(C, "compare"),
     shell:
         step("compare")
@@ -32,7 +32,7 @@ rule report:
     conda:
         "../envs/vlkd.yaml"
     params:
-        config=jobs.argument(jobs.report(C)),
+        config=lambda wc: jobs.argument(jobs.report(C)),
         code=jobs.code(C, "report"),
         templates=jobs.page_templates(),
     shell:
