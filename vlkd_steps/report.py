@@ -23,6 +23,7 @@ from vlkd_steps.reporting import table as results_table
 from vlkd_steps.reporting import timings as cost
 from vlkd_steps.reporting.findings import findings, main_set
 from vlkd_steps.reporting.gallery import gallery
+from vlkd_steps.reporting.measured import tables
 from vlkd_steps.reporting.shared import with_training
 from vlkd_steps.reporting.style import styles
 from vlkd_steps.reporting.training import LABELS, curves
@@ -80,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         timings=spent,
         galleries=[each for each in galleries if each is not None],
         shared=with_training(config["datasets"]),
+        measured=tables(results / "summary.csv", [dataset for dataset in config["datasets"] if dataset.get("asks")]),
         provenance=[cost.provenance(place) for place in cost.run_folders(experiment, runs)],
     )
     files.write_text(results / "report.html", html)

@@ -14,6 +14,7 @@ from vlkd_steps.reporting import table as results
 from vlkd_steps.reporting import timings as cost
 from vlkd_steps.reporting.findings import Finding, main_set
 from vlkd_steps.reporting.gallery import Gallery, picture
+from vlkd_steps.reporting.measured import Table
 from vlkd_steps.reporting.style import Style
 from vlkd_steps.reporting.table import Row
 from vlkd_steps.reporting.training import LABELS, Panels
@@ -36,6 +37,7 @@ def render(
     timings: Sequence[Row],
     galleries: Sequence[Gallery],
     shared: Sequence[Row],
+    measured: Sequence[Table],
     provenance: Sequence[Mapping[str, Any] | None],
 ) -> str:
     """The whole page as one string that refers to nothing outside itself."""
@@ -71,6 +73,7 @@ def render(
         longest=max((row["seconds"] for row in totals), default=1),
         galleries=galleries,
         shared=shared,
+        measured=measured,
         picture=picture,
         facts=facts(rows, timings, provenance),
         rows=rows,

@@ -1,0 +1,85 @@
+"""What the page shows beside accuracies where runs were asked more: measures, and what a wording is worth."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vlkd_steps.evaluation import asked
+
+Table = dict[str, Any]
+
+
+def tables(summary: Path, datasets: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """Tables ``{dataset, title, columns, rows}``; a row is ``(variant, cells)``, a cell the mean over seeds or empty.
+
+    Args:
+        summary: `summary.csv` of the experiment.
+        datasets: those whose runs are asked more, as `compare` is told of them.
+    """
+    if not datasets:
+        return []
+    found = pl.read_csv(summary, schema_overrides={"shot": pl.String, "seed": pl.String})
+    tables = []
+    for dataset in datasets:
+        mine = found.filter(pl.col("dataset") == dataset["name"])
+        for name in asked.measures(dataset):
+            tables += _measure(dataset["name"], name, mine.filter(pl.col("evaluation_set") == name))
+        tables += _wordings(dataset, mine)
+    return tables
+
+
+def _measure(dataset: str, name: str, rows: pl.DataFrame) -> list[Table]:
+    """One measure: a column for each of its numbers."""
+    if rows.is_empty():
+        return []
+    columns = list(dict.fromkeys(rows["metric"]))
+    means = _means(rows, "metric")
+    return [{"dataset": dataset, "title": name, "columns": columns, "rows": _cells(means, columns)}]
+
+
+def _wordings(dataset: Mapping[str, Any], rows: pl.DataFrame) -> list[Table]:
+    """The accuracies of one set of questions under several wordings, and their mean and spread."""
+    groups: dict[tuple[Any, ...], dict[str, str]] = {}
+    for ask in asked.sets(dataset):
+        if ask.task == "vqa" and ask.how.get("prompt"):
+            same = (ask.dataset, ask.evaluation_set, ask.how.get("images"))
+            groups.setdefault(same, {})[ask.name] = ask.how["prompt"]
+    found = []
+    for (_, of_set, _), prompts in groups.items():
+        part = rows.filter(pl.col("evaluation_set").is_in(list(prompts)) & (pl.col("metric") == "accuracy"))
+        if len(prompts) < 2 or part.is_empty():
+            continue
+        means = _means(part, "evaluation_set")
+        cells = []
+        for variant, texts in _cells(means, list(prompts)):
+            values = [means[variant][name] for name in prompts if name in means[variant]]
+            together = (statistics.mean(values), statistics.stdev(values)) if len(values) > 1 else ()
+            cells.append((variant, [*texts, *(f"{value:.1f}" for value in together)]))
+        title = f"wordings of the questions of {of_set}, accuracy"
+        columns = [*prompts.values(), "mean", "sd over wordings"]
+        found.append({"dataset": dataset["name"], "title": title, "columns": columns, "rows": cells})
+    return found
+
+
+def _means(rows: pl.DataFrame, column: str) -> dict[str, dict[str, float]]:
+    """variant -> value of `column` -> mean over seeds, in the order of the rows."""
+    of_variant: dict[str, dict[str, float]] = {}
+    grouped = rows.group_by("variant", column, maintain_order=True).agg(pl.col("value").mean())
+    for variant, name, value in grouped.iter_rows():
+        of_variant.setdefault(variant, {})[name] = value
+    return of_variant
+
+
+def _cells(means: Mapping[str, Mapping[str, float]], columns: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """A loss of a nat or two needs more decimals than a percentage."""
+    return [
+        (variant, [_text(values[column], column) if column in values else "" for column in columns])
+        for variant, values in means.items()
+    ]
+
+
+def _text(value: float, column: str) -> str:
+    return f"{value:.3f}" if column == "infilling" else f"{value:.1f}"
