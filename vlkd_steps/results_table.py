@@ -1,7 +1,8 @@
 """Print an experiment's results: ``python -m vlkd_steps.results_table --experiment scenes``.
 
-One table per data set, on its test set: accuracy as mean +- sd over seeds and, under it, the gain over the reference
-with its 95 % interval; a star marks intervals that exclude 0. The numbers are those of `gains.csv`.
+One table per data set, on its test set (where it has none, on the first that its runs were asked): accuracy as mean +-
+sd over seeds and, under it, the gain over the reference with its 95 % interval; a star marks intervals that exclude 0.
+The numbers are those of `gains.csv`.
 """
 
 import argparse
@@ -15,7 +16,8 @@ from rich.text import Text
 
 from vlkd_steps import layout, step
 from vlkd_steps.errors import UserError
-from vlkd_steps.reporting.findings import main_set
+from vlkd_steps.evaluation.metrics import NO_PERCENTAGES
+from vlkd_steps.reporting.findings import main_rows, main_set
 from vlkd_steps.reporting.table import Row, interval, keeping_teacher, name, points, read, spread, sure, values
 
 NARROWEST = 80  # columns, also where the terminal does not say how wide it is
@@ -37,15 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(highlight=False, soft_wrap=False)
     if console.width < NARROWEST:
         console = Console(highlight=False, width=NARROWEST)
-    for table in tables([row for row in rows if row["evaluation_set"] == on], console.width):
+    shown = [row for row in rows if row["evaluation_set"] == on] if arguments.set else main_rows(rows)
+    for table in tables(shown, console.width):
         console.print()
         console.print(table)
     console.print()
     console.print("accuracy in %, mean +- sd over seeds; below: gain in points [95 % interval over seeds and images]")
+    for metric in sorted(NO_PERCENTAGES & set(values(shown, "metric"))):
+        console.print(f"{metric} is times 100 and no percentage")
     console.print("* the interval excludes 0")
     for variant in keeping_teacher(rows):
         console.print(f"{variant} keeps its teacher at inference; no other method adds anything there")
-    others = [name(other) for other in values(rows, "evaluation_set") if other != on]
+    others = [name(other) for other in values(rows, "evaluation_set") if other not in values(shown, "evaluation_set")]
     if others:
         console.print(f"other evaluation sets, in the report: {', '.join(others)}")
     console.print()

@@ -8,6 +8,8 @@ import importlib
 import polars as pl
 
 ACCURACY = "accuracy"
+NO_PERCENTAGES = frozenset({"CIDEr"})
+"""Metrics whose gains are no points of accuracy."""
 
 
 def metrics_of(task: str) -> list[str]:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vlkd_steps.evaluation.metrics import NO_PERCENTAGES
 from vlkd_steps.reporting.table import Row, interval, name, points, sure, values
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How a variant does against the reference on the main evaluation set of every data set and shot."""
+    """How a variant does against the reference on the main evaluation set of every data set and shot, in accuracy."""
 
     variant: str
     title: str
@@ -22,19 +23,27 @@ def main_set(rows: Sequence[Row]) -> str:
     return "test" if "test" in sets else sets[0]
 
 
+def main_rows(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the main set and, of data sets that have none, of their first one."""
+    first: dict[str, str] = {}
+    for row in rows:
+        first.setdefault(row["dataset"], row["evaluation_set"])
+    on = main_set(rows)
+    have = {row["dataset"] for row in rows if row["evaluation_set"] == on}
+    return [r for r in rows if r["evaluation_set"] == (on if r["dataset"] in have else first[r["dataset"]])]
+
+
 def findings(rows: Sequence[Row], reference: str) -> list[Finding]:
     """One finding for each compared variant, the largest mean gain first."""
-    on = main_set(rows)
-    rows = [row for row in rows if row["evaluation_set"] == on and row["gain"] is not None]
+    rows = [row for row in main_rows(rows) if row["gain"] is not None and row.get("metric") not in NO_PERCENTAGES]
     found = [
-        _finding([row for row in rows if row["variant"] == variant], reference, on)
-        for variant in values(rows, "variant")
+        _finding([row for row in rows if row["variant"] == variant], reference) for variant in values(rows, "variant")
     ]
     return sorted(found, key=lambda finding: (-finding.mean_gain, finding.variant))
 
 
-def _finding(rows: Sequence[Row], reference: str, on: str) -> Finding:
-    variant = rows[0]["variant"]
+def _finding(rows: Sequence[Row], reference: str) -> Finding:
+    variant, on = rows[0]["variant"], " and ".join(name(each) for each in values(rows, "evaluation_set"))
     better = sum(sure(row) > 0 for row in rows)
     worse = sum(sure(row) < 0 for row in rows)
     low, high = min(row["gain"] for row in rows), max(row["gain"] for row in rows)
@@ -50,7 +59,7 @@ def _finding(rows: Sequence[Row], reference: str, on: str) -> Finding:
     best = max(rows, key=lambda row: row["gain"])
     held = sum(row["p_holm"] is not None and row["p_holm"] < 0.05 for row in rows)
     detail = (
-        f"On {name(on)} the 95 % interval lies above 0 in {better} of {len(rows)} comparisons"
+        f"On {on} the 95 % interval lies above 0 in {better} of {len(rows)} comparisons"
         + (f" and below 0 in {worse}" if worse else "")
         + (f"; p < 0.05 after Holm's correction over the whole table in {held}. " if better or worse else ". ")
         + f"Largest: {points(best['gain'])} {interval(best, 'without an interval')} "
