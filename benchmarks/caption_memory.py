@@ -66,14 +66,14 @@ def draw(folder: Path) -> None:
     import yaml
 
     from vlkd_steps.datasets.caption_shards import Stream, TarShards
-    from vlkd_steps.students import bart
+    from vlkd_steps.students import bart, start
     from vlkd_steps.teachers import clip
     from vlkd_steps.training.caption_batches import Maker, StreamedCaptions
     from vlkd_steps.training.infilling import Infilling
 
     conf = Path(__file__).resolve().parent.parent / "vlkd_steps" / "conf"
     teacher = clip.load(yaml.safe_load((conf / "teacher" / "clip_scenes.yaml").read_text(encoding="utf-8")))
-    tokenizer = bart.word_tokenizer(bart.vocabulary("scenes", "scenes"))
+    tokenizer = bart.word_tokenizer(start.vocabulary("scenes", "scenes"))
     tracemalloc.start()
     stream = Stream(TarShards(folder, folder / "index.json"), seed=1, window=WINDOW)
     maker = Maker(tokenizer, 40, Infilling(tokenizer.mask_token_id), 1, torch.device("cpu"))

@@ -25,14 +25,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=int, default=256)
     parser.add_argument("--base", action="store_true", help="BART-base's size too")
-    parser.add_argument("--weights", type=Path, help="a run's model.safetensors instead of a random scenes student")
+    parser.add_argument("--weights", type=Path, help="a run's model.safetensors instead of the shipped bart_scenes")
     given = parser.parse_args()
     torch.set_num_threads(1)
     scenes = yaml.safe_load((CONF / "student" / "bart_scenes.yaml").read_text(encoding="utf-8"))
     made = bart.load(given.weights) if given.weights else bart.build({**scenes, "pretrained": False}, CLIP_WIDTH, 0)
     report("bart_scenes", made.eval(), given.questions)
     if given.base:
-        report("bart_base", base(scenes).eval(), max(given.questions // 4, 8))
+        report("bart_base", base().eval(), max(given.questions // 4, 8))
 
 
 def report(name: str, student: bart.BartStudent, number: int) -> None:

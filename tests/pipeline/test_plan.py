@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from pipeline_project import planned
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,15 @@ def test_the_papers_grid_builds_its_graph_and_names_all_missing_data_at_once(pro
     assert told.removeprefix("note: ").strip() in real
     assert "Traceback" not in real
     assert not (project.folder / "data/raw").joinpath("snli_ve").exists()
+
+
+def test_vlkd_on_web_captions_builds_its_graph_and_says_what_to_bring(project) -> None:
+    output = project.snakemake("-n", "--config", "experiment=paper_vlkd_l14")
+    told = output[output.index("note: experiment paper_vlkd_l14 reads data that you have to put in place") :]
+    assert "source 'cc3m': the folder data/incoming/cc3m does not exist" in told
+    assert "img2dataset" in told
+    assert planned(output)["distill"] == 19
+    assert "Traceback" not in output
 
 
 def test_a_plan_for_reading_says_where_each_number_is_from(project) -> None:
