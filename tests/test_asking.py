@@ -44,7 +44,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_a_job_knows_what_its_runs_are_asked(composed: dict[str, Any]) -> None:
     config = jobs.distill(composed, CORPUS, "bart_scenes", "vlkd", "full")
     asks = config["dataset"]["asks"]
-    assert asks["vqa"] == {**QUESTIONS, "images": 600, "task": "vqa", "train": "train"}
+    assert asks["vqa"] == {**QUESTIONS, "images": 400, "task": "vqa", "train": "train"}
     assert asks["kept_ability"] == {"measure": "kept_ability"}
     assert jobs.evaluate(composed, CORPUS, "bart_scenes", "vlkd", "full")["dataset"] == config["dataset"]
     named = [ask.name for ask in asked.sets(config["dataset"])]
