@@ -44,10 +44,13 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_a_job_knows_what_its_runs_are_asked(composed: dict[str, Any]) -> None:
     config = jobs.distill(composed, CORPUS, "bart_scenes", "vlkd", "full")
     asks = config["dataset"]["asks"]
-    assert asks["vqa"] == {**QUESTIONS, "images": 400, "task": "vqa", "train": "train"}
+    assert asks["vqa"] == {**QUESTIONS, "images": 400, "lead": True, "task": "vqa", "train": "train"}
     assert asks["kept_ability"] == {"measure": "kept_ability"}
     assert jobs.evaluate(composed, CORPUS, "bart_scenes", "vlkd", "full")["dataset"] == config["dataset"]
     named = [ask.name for ask in asked.sets(config["dataset"])]
+    assert set(named[:2]) == {"vqa", "captions_masked"}  # which lead
+    led, not_led = asks["vqa"], {key: value for key, value in asks["vqa"].items() if key != "lead"}
+    assert asked.identity(led, "x") == asked.identity(not_led, "x") != asked.identity(led, "y")
     assert {"vqa", "captions", "prompt_bare"} <= set(named)
     assert set(asked.measures(config["dataset"])) == {"retrieval", "kept_ability"}
     assert config["teacher"]["model"] == "vlkd-scenes"  # whole: it looks at images itself

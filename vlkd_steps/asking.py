@@ -10,7 +10,8 @@ An experiment's ``asks`` are, for a data set that runs train on, named questions
         kept_texts: {measure: kept_ability}
 
 The name stands where an evaluation set's stands: in file names, tables and MLflow. ``images`` takes the items of so
-many images, chosen by a hash; ``prompt``, ``beams`` and ``most_tokens`` say how it is asked. A ``measure`` is no set of
+many images, chosen by a hash; ``prompt``, ``beams`` and ``most_tokens`` say how it is asked; ``lead: true`` puts it
+first in tables and on the page. A ``measure`` is no set of
 items: it is a number or more of the run as a whole.
 """
 
@@ -20,7 +21,7 @@ from typing import Any
 from vlkd_steps.did_you_mean import nearest, one_of
 from vlkd_steps.errors import UserError
 
-OF_ITEMS = {"dataset", "set", "images", "prompt", "answers", "beams", "most_tokens"}
+OF_ITEMS = {"dataset", "set", "images", "prompt", "answers", "beams", "most_tokens", "lead"}
 OF_MEASURES = {
     "retrieval": {"dataset", "set", "images"},
     "kept_ability": {"size"},
@@ -81,5 +82,7 @@ def _check_keys(ask: Mapping[str, Any], where: str) -> None:
     for key in ("images", "beams", "most_tokens", "size"):
         if key in ask and (not isinstance(ask[key], int) or isinstance(ask[key], bool) or ask[key] < 1):
             raise UserError(f"{where}.{key} is {ask[key]!r}; write a whole number, 1 or more")
+    if not isinstance(ask.get("lead", False), bool):
+        raise UserError(f"{where}.lead is {ask['lead']!r}; write true, or leave it out")
     if ask.get("answers") not in (None, "listed"):
         raise UserError(f"{where}.answers is {ask['answers']!r}; write listed, or leave it out for any words")

@@ -20,7 +20,14 @@ from vlkd_steps.errors import UserError
 from vlkd_steps.students import bart, seeing
 from vlkd_steps.teachers import clip, extraction
 from vlkd_steps.teachers.weights import weights_digest
-from vlkd_steps.training import caption_batches, kept_ability, one_alignment, one_baseline, pretrain_bart
+from vlkd_steps.training import (
+    caption_batches,
+    kept_ability,
+    kept_benchmarks,
+    one_alignment,
+    one_baseline,
+    pretrain_bart,
+)
 from vlkd_steps.training.workplace import Workplace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -333,6 +340,19 @@ def test_a_language_model_is_pretrained_and_resumed(tmp_path: Path, monkeypatch:
     assert 0 < abilities["infilling"] < 10
     assert 0 <= abilities["entailment"] <= 100
     assert abilities == kept_ability.on_scenes(loaded, 1, size=60)
+    glue, xsum = Path("glue"), Path("xsum")
+    assert kept_benchmarks.glue(loaded, {"folder": str(glue)}, 1) == {}  # nothing is there
+    assert kept_benchmarks.xsum(loaded, {"folder": str(xsum)}, 1) == {}
+    for folder in (glue / "sst2", xsum):
+        folder.mkdir(parents=True)
+    sentences = [{"sentence": f"a {word} circle", "label": int(word == "red")} for word in ("red", "blue") * 20]
+    for split_name in ("train", "validation"):
+        pl.DataFrame(sentences).write_ndjson(glue / "sst2" / f"{split_name}.jsonl")
+    assert kept_benchmarks.glue(loaded, {"folder": str(glue), "size": 10}, 1) == {"sst2": 100.0, "n": 10}
+    pl.DataFrame({"document": ["a red circle " * 60] * 2, "summary": ["a circle"] * 2}).write_csv(xsum / "test.csv")
+    told = kept_benchmarks.xsum(loaded, {"folder": str(xsum)}, 1)
+    assert told["n"] == 2
+    assert 0 <= told["ROUGE-L"] <= 100
     # the same again, from its own checkpoint and from nothing
     layout.model_weights("tiny").unlink()
     pretrain_bart.pretrain(student)

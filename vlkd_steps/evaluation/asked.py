@@ -45,19 +45,15 @@ class Ask:
 
 
 def sets(dataset: Mapping[str, Any]) -> list[Ask]:
-    """The evaluation sets of a job's ``dataset``: its own, then those of other data sets that it is asked."""
+    """The evaluation sets of a job's ``dataset``: its own, then those of other data sets that it is asked.
+
+    Of these come first the ones that lead (``lead: true``): what tables, the page and its gallery begin with.
+    """
     own = [Ask(name, dataset["name"], dataset["task"], name, {}) for name in dataset["evaluation_sets"]]
-    return own + [
-        Ask(
-            name,
-            ask["dataset"],
-            ask["task"],
-            ask["set"],
-            {key: value for key, value in ask.items() if key not in ITEMS},
-        )
-        for name, ask in (dataset.get("asks") or {}).items()
-        if "measure" not in ask
-    ]
+    asks = {name: ask for name, ask in (dataset.get("asks") or {}).items() if "measure" not in ask}
+    order = sorted(asks.items(), key=lambda named: not named[1].get("lead"))
+    how = {name: {key: value for key, value in ask.items() if key not in ITEMS} for name, ask in order}
+    return own + [Ask(name, ask["dataset"], ask["task"], ask["set"], how[name]) for name, ask in order]
 
 
 def measures(dataset: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -67,7 +63,8 @@ def measures(dataset: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def identity(ask: Mapping[str, Any], split: str | None) -> str:
     """A hash of all that answers depend on beside the model: the set's ids (sha256), own files, how it is asked."""
-    return files.digest([split, {str(path): files.sha256(path) for path in own_files(ask)}, dict(ask)])
+    asked = {key: value for key, value in ask.items() if key != "lead"}
+    return files.digest([split, {str(path): files.sha256(path) for path in own_files(ask)}, asked])
 
 
 def own_files(ask: Mapping[str, Any]) -> list[Path]:
