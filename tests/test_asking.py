@@ -103,7 +103,8 @@ def test_init_needs_one_run_to_start_from(tmp_path: Path) -> None:
     assert models[0] == f"runs/scenes_vlkd/{CORPUS}/bart_scenes/vlkd/full/s10/model.safetensors"
     alone = whole | {"blocks": [{**whole["grid"], "dataset": ["scenes_vqa"]}]}
     with pytest.raises(UserError, match=r"variants\.vlkd has init: vlkd on scenes_vqa, and the grid holds 0 runs"):
-        jobs.distill(alone, "scenes_vqa", "bart_scenes", "vlkd", "100")
+        jobs.check_initial(alone)
+    jobs.check_initial(whole)
 
 
 def test_images_takes_all_items_of_so_many_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

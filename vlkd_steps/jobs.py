@@ -163,6 +163,12 @@ def initial(c: Composition, dataset: str, student: str, variant: str) -> dict[st
     return dict(zip(CELL, found[0], strict=True))
 
 
+def check_initial(c: Composition) -> None:
+    """Refuse a grid in which a run has nothing to start from, before any job (`initial`)."""
+    for dataset, student, variant, _ in cells(c):
+        initial(c, dataset, student, variant)
+
+
 def initial_models(c: Composition, dataset: str, student: str, variant: str) -> list[str]:
     """The models of `initial`, one for each seed."""
     place = initial(c, dataset, student, variant)

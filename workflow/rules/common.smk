@@ -16,6 +16,7 @@ if not workflow.deployment_settings.deployment_method:
 try:
     jobs.check_arguments(config)
     C = composition.compose(experiment=config.get("experiment"))
+    jobs.check_initial(C)
 except UserError as mistake:
     # A user's mistake is one message; Snakemake would print a traceback around it.
     print(f"error: {mistake}", file=sys.stderr)
