@@ -58,7 +58,11 @@ def score(references: Mapping[Any, Sequence[str]], candidates: Mapping[Any, str]
         ValueError: the images differ, or there are none.
     """
     folder = package_folder()
-    known, tested, tokenizer = prepared(references, candidates, folder)
+    return measured(*prepared(references, candidates, folder), folder)
+
+
+def measured(known: Texts, tested: Texts, tokenizer: str, folder: Path) -> CaptionScores:
+    """All metrics of references and candidates as `prepared` gives them."""
     found = CaptionScores(tokenizer)
     for name, metric in METRICS.items():
         try:
@@ -111,6 +115,7 @@ class Scorer:
         for image, group in instances.select("image_id", "group").unique(maintain_order=True).iter_rows():
             self.groups.setdefault(group, []).append(image)
         self.candidates: dict[str, str] = {}
+        self.prepared: tuple[Texts, Texts, str] | None = None
 
     def score(self, predictions: pl.DataFrame) -> list[float]:
         """CIDEr-D of each item's image (column `answer`: its caption), so that the items' mean is near the corpus's.
@@ -124,13 +129,15 @@ class Scorer:
         for image, answer in zip(self.instances["image_id"], predictions["answer"], strict=True):
             if self.candidates.setdefault(image, answer) != answer:
                 raise UserError(f"image {image} has two different captions in the predictions; give it one")
-        known, tested, _ = prepared(self.references, self.candidates, package_folder())
+        self.prepared = prepared(self.references, self.candidates, package_folder())  # java starts slowly: once
+        known, tested, _ = self.prepared
         values = dict(zip(known, cider_by_image(known, tested), strict=True))
         return [values[image] for image in self.instances["image_id"]]
 
     def metrics(self, scores: Sequence[float]) -> dict[str, Any]:
         """All metrics of the captions that were scored last; ``left_out`` says why one is missing."""
-        found = score(self.references, self.candidates)
+        assert self.prepared is not None, "score first"
+        found = measured(*self.prepared, package_folder())
         result: dict[str, Any] = {**found.metrics, "tokenizer": found.tokenizer, "left_out": found.left_out}
         if len(self.groups) > 1:
             parts = {
