@@ -184,6 +184,7 @@ def runs(c: Composition) -> list[dict[str, Any]]:
             "shot": shot,
             "seed": seed,
         }
+        | _part(c["students"][student], "regions")
         for dataset, student, variant, shot in cells(c)
         for seed in c["grid"]["seed"]
     ]
