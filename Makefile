@@ -2,6 +2,8 @@
 PYTHON ?= python3
 EXPERIMENT ?=
 VENV := .venv
+# One test worker more than cores: those of tests/slurm mostly wait. They take the files in the order of tests/conftest.py.
+TEST := python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 .PHONY: demo test test-fast ui install check clean-venv
@@ -13,10 +15,10 @@ ui: install    ## bring MLflow up to date with the runs' journals and open it on
 	@$(RUN) python -m vlkd_steps.ui
 
 test: install $(VENV)/test.lock     ## the whole test suite
-	@$(RUN) python -m pytest -n auto --dist loadfile
+	@$(RUN) $(TEST)
 
 test-fast: install $(VENV)/test.lock  ## without the tests marked slow
-	@$(RUN) python -m pytest -n auto --dist loadfile -m "not slow"
+	@$(RUN) $(TEST) -m "not slow"
 
 check: install $(VENV)/test.lock    ## style and types
 	@$(RUN) sh -ec 'ruff check . && ruff format --check . && mypy vlkd_steps && snakefmt --check Snakefile workflow && snakemake --lint'

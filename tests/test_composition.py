@@ -204,7 +204,13 @@ RECIPES = {
     },
     "methods": {"m": {"name": "m"}},
     "students": {"s": {"name": "s", "recipe": {"vqa": {"lr": 2, "steps": 20}}}, "t": {"name": "t"}},
-    "training": {"lr": 1, "steps": 10, "clip": 9, "by_shot": {100: {"steps": 30}, "full": {"lr": 3}}},
+    "training": {
+        "lr": 1,
+        "steps": 10,
+        "clip": 9,
+        "by_shot": {100: {"steps": 30}, "full": {"lr": 3}},
+        "by_task": {"vcr": {"steps": 40}},
+    },
 }
 
 
@@ -218,6 +224,8 @@ RECIPES = {
         ("plain", "vqa", "s", "full", {"lr": 3, "steps": 20, "clip": 9}),
         ("tuned", "vqa", "s", "100", {"lr": 4, "steps": 50, "clip": 9}),
         ("tuned", "entailment", "s", "100", {"lr": 4, "steps": 30, "clip": 9}),
+        ("plain", "vcr", "t", "100", {"lr": 1, "steps": 40, "clip": 9}),
+        ("tuned", "vcr", "t", "full", {"lr": 4, "steps": 40, "clip": 9}),
     ],
 )
 def test_what_is_said_more_narrowly_of_training_wins(

@@ -224,20 +224,20 @@ def test_models_and_features_are_timed_where_they_say_so(config: dict) -> None:
     assert "of them only the process that finished is counted" in html
 
 
-def test_who_needs_its_teacher_at_inference_is_said_and_two_teachers_are_timed_each(
+def test_who_needs_its_teacher_at_inference_is_said_and_two_teachers_and_regions_are_timed_each(
     config: dict, capsys: pytest.CaptureFixture
 ) -> None:
     for each in config["runs"]:
         if each["variant"] == "clip_td":
-            each |= {"method": "plug_in", "teacher": "eyes+ears"}
-    for name in ("eyes", "ears"):
+            each |= {"method": "plug_in", "teacher": "eyes+ears", "regions": "boxes"}
+    for name in ("eyes", "ears", "boxes"):
         layout.features(name, "scenes_ve").mkdir(parents=True)
         layout.provenance(layout.features(name, "scenes_ve")).write_text(json.dumps({"seconds": 1.0}))
     assert compare.main(["--config", json.dumps(config)]) == 0
     assert "<code>clip_td</code> needs its teacher at inference" in run(config)
     with (RESULTS / "timings.csv").open() as stream:
-        rows = [(row["step"], row["name"]) for row in csv.DictReader(stream)][:2]
-    assert rows == [("extract", f"features/{name}/scenes_ve") for name in ("eyes", "ears")]
+        rows = [(row["step"], row["name"]) for row in csv.DictReader(stream)][:3]
+    assert rows == [("extract", f"features/{name}/scenes_ve") for name in ("eyes", "ears", "boxes")]
     capsys.readouterr()
     assert results_table.main(["--experiment", "scenes"]) == 0
     assert "clip_td keeps its teacher at inference" in capsys.readouterr().out

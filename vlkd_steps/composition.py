@@ -244,7 +244,8 @@ def _let_it_win(composed: Mapping[str, Any], parts: list[str]) -> None:
             t.get("training") for t in _tasks(*variants.values())
         ]
         narrower += [r for student in composed["students"].values() for r in (student.get("recipe") or {}).values()]
-        narrower += (composed["training"].get("by_shot") or {}).values()
+        for by in ("by_shot", "by_task"):
+            narrower += (composed["training"].get(by) or {}).values()
     elif where[:1] == ["variants"]:
         tasks = _tasks(variants[where[1]])
         narrower = [task.get("training") for task in tasks] if where[2:] == ["training"] else list(tasks)

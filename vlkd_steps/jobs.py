@@ -86,14 +86,15 @@ def training(
     """The training recipe, what is said more narrowly winning.
 
     The preset's ``training``, then the student's published ``recipe`` for `task`, then the preset's ``by_shot`` for
-    `shot`, then the variant's ``training``, then what was tuned for `task`.
+    `shot`, its ``by_task`` for `task`, then the variant's ``training``, then what was tuned for `task`.
     """
     chosen = c["variants"][variant]
     recipe = (c["students"][student].get("recipe") or {}).get(task) if student else None
     by_shot = {str(key): value for key, value in (c["training"].get("by_shot") or {}).items()}
+    by_task = (c["training"].get("by_task") or {}).get(task)
     tuned = ((chosen.get("by_task") or {}).get(task) or {}).get("training")
-    merged = _without(c["training"], "by_shot")
-    for narrower in (recipe, by_shot.get(str(shot)), chosen.get("training"), tuned):
+    merged = _without(c["training"], "by_shot", "by_task")
+    for narrower in (recipe, by_shot.get(str(shot)), by_task, chosen.get("training"), tuned):
         merged.update(narrower or {})
     return merged
 
@@ -248,6 +249,7 @@ def runs(c: Composition) -> list[dict[str, Any]]:
             "shot": shot,
             "seed": seed,
         }
+        | _part(c["students"][student], "regions")
         for dataset, student, variant, shot in cells(c)
         for seed in c["grid"]["seed"]
     ]

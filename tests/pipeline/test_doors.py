@@ -71,15 +71,15 @@ def test_a_comment_runs_no_job(project: Project) -> None:
     nothing_to_do(project)
 
 
-@pytest.mark.parametrize("change", ["parameter", "source", "source with an old mtime"])
+@pytest.mark.parametrize("change", ["parameter", "source with an old mtime"])
 def test_a_change_in_one_method_reaches_only_its_runs(project: Project, change: str, tmp_path: Path) -> None:
     before = hashes(project)
     if change == "parameter":
         project.params(overrides={**PARAMS["overrides"], "variants.clip_td.lambda0": 2})
     else:
         path = edit(project, "layer_norm(layer_norm(v)", "layer_norm(2 * layer_norm(v)")
-        if change == "source with an old mtime":
-            os.utime(path, (1e9, 1e9))
+        assert project.dry_run() == ONE_METHOD
+        os.utime(path, (1e9, 1e9))
     other = project.copy(tmp_path / "other")
 
     assert project.dry_run() == ONE_METHOD

@@ -156,6 +156,19 @@ def test_kept_and_loaded_again(student: uniter.UniterStudent, conf: dict[str, An
     assert kept("person 2").input_ids == vcr.tokenizer("person 2").input_ids
 
 
+def test_a_plugged_in_teachers_patches_stand_for_regions(conf: dict[str, Any], tmp_path: Any) -> None:
+    student = uniter.build(conf | {"visual_width": 10}, "vqa", ["no", "yes"], seed=3).eval()
+    own = uniter.build(conf, "vqa", ["no", "yes"], seed=3).state_dict()
+    new = {name for name, value in student.state_dict().items() if not torch.equal(value, own[name])}
+    read = "uniter.img_embeddings"
+    assert new == {f"{read}.img_linear.weight", f"{read}.mask_embedding.weight"}  # the rest starts alike
+    shown = toy_regions.inputs(width=10)
+    uniter.save(student, tmp_path / "a.safetensors")
+    again = uniter.load(tmp_path / "a.safetensors")
+    assert torch.equal(again(shown).logits, student(shown).logits)
+    assert again.region_width == 10
+
+
 def test_every_parameter_that_trains_gets_a_gradient_with_checkpointing_too(conf: dict[str, Any]) -> None:
     gradients = []
     for again in (False, True):

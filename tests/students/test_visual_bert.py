@@ -81,6 +81,17 @@ def test_kept_exported_and_loaded_again(student: visual_bert.VisualBertStudent, 
     torch.testing.assert_close(taken(shown).pooled, student(shown).pooled)
 
 
+@pytest.mark.parametrize("locations", [True, False])
+def test_a_plugged_in_teachers_patches_stand_for_regions(conf: dict[str, Any], tmp_path: Any, locations: bool) -> None:
+    conf |= {"visual_width": 10, "locations": locations}
+    student = visual_bert.build(conf, "vqa", ["no", "yes"], seed=3).eval()
+    visual_bert.save(student, tmp_path / "a.safetensors")
+    again = visual_bert.load(tmp_path / "a.safetensors")
+    shown = toy_regions.inputs(width=10)
+    assert torch.equal(again(shown).logits, student(shown).logits)
+    assert again.region_width == 10
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

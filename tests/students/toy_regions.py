@@ -41,12 +41,14 @@ def visual_bert(folder: Path) -> dict[str, Any]:
     }
 
 
-def inputs(rows: int = 2, types: bool = False) -> Inputs:
+def inputs(rows: int = 2, types: bool = False, width: int = DIM) -> Inputs:
     """Rows of 6 and 4 tokens in turn, with 3 and 2 regions."""
     generator = torch.Generator().manual_seed(1)
     tokens = torch.randint(5, 100, (rows, 6), generator=generator)
     mask, seen = torch.ones_like(tokens), torch.ones(rows, 3, dtype=torch.int64)
     mask[1::2, 4:], seen[1::2, 2:] = 0, 0
-    regions = Regions(torch.randn(rows, 3, DIM, generator=generator), torch.rand(rows, 3, 7, generator=generator), seen)
+    regions = Regions(
+        torch.randn(rows, 3, width, generator=generator), torch.rand(rows, 3, 7, generator=generator), seen
+    )
     kinds = torch.tensor([0, 0, 2, 2, 3, 3]).expand(rows, -1) if types else torch.zeros_like(tokens)
     return Inputs(tokens, mask, kinds, regions=regions)

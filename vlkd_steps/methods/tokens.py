@@ -21,24 +21,29 @@ def token_targets(data: Encoded, selected: Sequence[Sequence[str]], store: Any) 
 
     Returns:
         positions: int64 [N, S], token positions, padded with -1; all wordpieces of a word are listed.
-        targets: for each position the layer-normalised state [N, S, H] of its word (padding reads some other row).
+        targets: for each position the layer-normalised state [N, S, H] of its word (0 where there is none).
     """
+    chosen_in: list[set[str]] = [set() for _ in data.items.texts]
+    for text, words in zip(data.items.text_rows.tolist(), selected, strict=True):
+        chosen_in[text].update(words)
+    # The states of all words would be tens of gigabytes for VCR; those of the chosen ones are kept.
     states: list[Tensor] = []
-    first_state: list[int] = []
-    words_of: list[list[str]] = []
-    for text in data.items.texts:
-        words, vectors = store.word_states(text)
-        first_state.append(sum(map(len, states[-1:])) + (first_state[-1] if first_state else 0))
-        words_of.append(list(words)[: len(vectors)])
-        states.append(as_float(vectors))
+    kept: list[dict[int, tuple[str, int]]] = []  # of each text: its chosen words and their rows, by place
+    first = 0
+    for text, chosen in zip(data.items.texts, chosen_in, strict=True):
+        spelled, vectors = store.word_states(text)
+        places = [place for place, word in enumerate(spelled[: len(vectors)]) if word in chosen]
+        kept.append({place: (spelled[place], first + row) for row, place in enumerate(places)})
+        states.append(as_float(vectors[places]))
+        first += len(places)
     found = []
     for text, chosen in zip(data.items.text_rows.tolist(), map(set, selected), strict=True):
-        known = words_of[text]
         found.append(
             [
-                (position, first_state[text] + word)
-                for position, word in enumerate(data.words[text])
-                if 0 <= word < len(known) and known[word] in chosen
+                (position, row)
+                for position, place in enumerate(data.words[text])
+                for word, row in [kept[text].get(place, ("", -1))]
+                if word in chosen
             ]
         )
     longest = max([1, *map(len, found)])
@@ -47,7 +52,8 @@ def token_targets(data: Encoded, selected: Sequence[Sequence[str]], store: Any) 
     for item, pairs in enumerate(found):
         for slot, (position, row) in enumerate(pairs):
             positions[item, slot], rows[item, slot] = position, row
-    return positions, Lookup(layer_norm(torch.cat(states)), rows)
+    padding = torch.zeros(1, vectors.shape[1])
+    return positions, Lookup(layer_norm(torch.cat([*states, padding])), rows)
 
 
 def gather_tokens(features: Tensor, positions: Tensor) -> Tensor:

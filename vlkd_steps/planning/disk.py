@@ -11,7 +11,6 @@ from vlkd_steps.planning.graph import Job
 BYTES_OF_A_RUN = 24  # a parameter: weights twice (work/ and published), last checkpoint with Adam's moments, best one
 DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4}
 WORDS_OF_A_TEXT = 9  # states are kept a word: choice, about the mean of the official data
-PATCHES = 197
 GB = 1e9
 
 Entry = dict[str, Any]
@@ -90,18 +89,20 @@ def features(c: Mapping[str, Any], teacher: str, dataset: str) -> tuple[float | 
     each = DTYPES.get(str(conf.get("dtype", "float32")), 4)
     if volume is None:
         return None, "not known"
+    # Of the sets at most: a picture has several questions.
+    all_pictures = volume.images + sum(volume.sets.values())
     if str(conf["kind"]).startswith("regions"):
-        pictures = volume.images + sum(volume.sets.values())  # of the sets at most: a picture has several questions
         numbers = 7 + (conf.get("dim") or 3 * int(conf.get("pool", 0)) ** 2 or 2048)
-        told = f"{shapes.REGIONS} regions of {numbers} numbers, {pictures:,} pictures at most ({volume.source})"
-        return each * pictures * shapes.REGIONS * numbers / GB, told
+        told = f"{shapes.REGIONS} regions of {numbers} numbers, {all_pictures:,} pictures at most ({volume.source})"
+        return each * all_pictures * shapes.REGIONS * numbers / GB, told
     tower = shapes.teacher(conf)
     if tower is None:
         return None, "not known"
-    pictures = tower.width * (1 + (PATCHES if conf.get("patches") else 0)) if tower.image else 0
-    texts = tower.width + WORDS_OF_A_TEXT * tower.text_width if tower.text else 0
-    numbers = volume.images * pictures + volume.texts * texts
-    return each * numbers / GB, f"{volume.images:,} pictures, {volume.texts:,} texts at most ({volume.source})"
+    pictures = all_pictures if conf.get("splits") == "used" else volume.images
+    of_a_picture = tower.width + (tower.grid if conf.get("patches") else 0) if tower.image else 0
+    of_a_text = tower.width + WORDS_OF_A_TEXT * tower.text_width if tower.text else 0
+    numbers = pictures * of_a_picture + volume.texts * of_a_text
+    return each * numbers / GB, f"{pictures:,} pictures, {volume.texts:,} texts at most ({volume.source})"
 
 
 def free(path: Path = Path()) -> float:

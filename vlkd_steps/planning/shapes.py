@@ -26,8 +26,9 @@ KNOWN_TEXTS = {  # text teachers: their published configurations
         "num_hidden_layers": 6, "hidden_size": 384, "intermediate_size": 1536, "vocab_size": 30522,
     },
 }  # fmt: skip
-KNOWN_PICTURES = {  # vision teachers: operations for a picture of 224 x 224 pixels, parameters, width (timm's tables)
-    "tf_efficientnet_lite0": (2 * 0.407e9, 4_650_000, 1280),
+KNOWN_PICTURES = {  # vision teachers, for 224 x 224 pixels: operations, parameters, width, numbers of the map
+    "tf_efficientnet_lite0": (2 * 0.407e9, 4_650_000, 1280, 49 * 1280),  # timm's tables
+    "vit_base_patch16_clip_quickgelu_224.openai": (33.7e9, 86_193_152, 512, 196 * 768),  # counted by torch
 }
 TEXT_TOKENS = 16  # of a text teacher's input: choice, about the mean of the official data
 REGIONS = 36  # a picture's usual number; UNITER takes 10 to 100
@@ -95,13 +96,15 @@ class Tower:
     parameters: int
     width: int
     text_width: int
+    grid: int = 0
 
 
 def teacher(conf: Mapping[str, Any]) -> Tower | None:
     """A teacher's size: a CLIP by open_clip's own configuration files, others where they are known; None else."""
     if conf.get("kind") == "vision" and conf.get("model") in KNOWN_PICTURES:
-        operations, parameters, width = KNOWN_PICTURES[conf["model"]]
-        return Tower(operations * (float(conf.get("image_size", 224)) / 224) ** 2, 0.0, parameters, width, 0)
+        operations, parameters, width, grid = KNOWN_PICTURES[conf["model"]]
+        larger = (float(conf.get("image_size", 224)) / 224) ** 2
+        return Tower(operations * larger, 0.0, parameters, width, 0, round(grid * larger))
     if conf.get("kind") == "text" and conf.get("model") in KNOWN_TEXTS:
         keys = KNOWN_TEXTS[conf["model"]]
         width = keys["hidden_size"]

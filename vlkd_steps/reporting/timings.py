@@ -106,10 +106,11 @@ def _efficiency(rows: Sequence[Mapping[str, Any]]) -> float | None:
 
 def _places(experiment: str, runs: Sequence[Run]) -> Iterator[tuple[str, Path, Run]]:
     taught = [(teacher, run["dataset"]) for run in runs for teacher in names.split(run["teacher"])]
+    seen = [(run["regions"], run["dataset"]) for run in runs if run.get("regions")]
     models = [teacher for teacher, _ in taught] + [run["student"] for run in runs]
     for model in dict.fromkeys(models):
         yield "pretrain", layout.model(model), {}
-    for teacher, dataset in dict.fromkeys(taught):
+    for teacher, dataset in dict.fromkeys(taught + seen):
         yield "extract", layout.features(teacher, dataset), {"dataset": dataset}
     for run in runs:
         yield "distill", folder(experiment, run), run

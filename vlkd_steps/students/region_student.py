@@ -60,6 +60,10 @@ class RegionStudent(nn.Module):
             visible=inputs.regions.mask,
         )
 
+    def see_patches(self, width: int) -> None:
+        """See a plugged-in teacher's patches, `width` wide, in place of regions, through a new projection (plug_in)."""
+        raise NotImplementedError
+
     def described(self) -> dict[str, Any]:
         """What `students.kept` writes of it, beside its encoder's configuration."""
         return {
@@ -68,6 +72,14 @@ class RegionStudent(nn.Module):
             "labels": self.labels,
             "regions": self.regions,
         }
+
+
+def projection(width: int, hidden: int, std: float) -> nn.Linear:
+    """A new linear layer, weights from N(0, std), biases zero."""
+    layer = nn.Linear(width, hidden)
+    nn.init.normal_(layer.weight, 0.0, std)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def named_regions(conf: Mapping[str, Any]) -> str:

@@ -5,23 +5,25 @@ A configuration (`conf/student/uniter_*.yaml`) names
 - ``regions``: the extractor whose regions it sees;
 - ``weights`` (an official ``.pt``, or safetensors) and ``tokenizer`` (a folder or a Hugging Face name; BERT, cased), or
   from scratch ``architecture`` (keys of `uniter_model.UniterConfig`), ``vocabulary`` and ``spread``;
+- ``visual_width``: of the patches of a plugged-in teacher, which it then sees in place of regions (method plug_in);
 - ``head``: ``new``, or ``official`` to take the checkpoint's head of the task as well.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlkd_steps import files
 from vlkd_steps.errors import UserError
 from vlkd_steps.students import kept, pretrained, start, uniter_weights
 from vlkd_steps.students import tokenizer as text
 from vlkd_steps.students.inputs import Inputs
-from vlkd_steps.students.region_student import RegionStudent, named_regions
+from vlkd_steps.students.region_student import RegionStudent, named_regions, projection
 from vlkd_steps.students.uniter_model import UniterConfig, UniterModel
 from vlkd_steps.training.seeds import derive
 
@@ -47,6 +49,13 @@ class UniterStudent(RegionStudent):
         embedded, states = self.uniter(inputs.tokens, inputs.types, mask, regions.features, regions.locations)
         return embedded, states, self.uniter.pooler(states)
 
+    def see_patches(self, width: int) -> None:
+        config, embeddings = self.uniter.config, self.uniter.img_embeddings
+        embeddings.img_linear = projection(width, self.width, config.initializer_range)
+        embeddings.mask_embedding = nn.Embedding(2, width, padding_idx=0).requires_grad_(False)
+        self.uniter.config = replace(config, img_dim=width)
+        self.region_width = width
+
     def checkpointing(self) -> None:
         """Keep only each layer's input in training, and compute the layer again on the way back."""
         self.uniter.encoder.checkpointing = True
@@ -68,9 +77,12 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "student"))
         if conf.get("weights"):
-            return official(conf, task, labels, regions)
-        uniter, tokenizer = from_scratch(conf, task)
-        return UniterStudent(uniter, tokenizer, task, labels, regions)
+            student = official(conf, task, labels, regions)
+        else:
+            student = UniterStudent(*from_scratch(conf, task), task, labels, regions)
+        if conf.get("visual_width"):
+            student.see_patches(conf["visual_width"])
+        return student
 
 
 def official(conf: Mapping[str, Any], task: str, labels: Sequence[str], regions: str) -> UniterStudent:

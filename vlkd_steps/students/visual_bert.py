@@ -3,7 +3,8 @@
 A configuration names ``regions`` and ``weights`` (a folder that `save_pretrained` wrote, or a Hugging Face name;
 ``tokenizer`` where it lies elsewhere) or, from scratch, ``architecture`` (keys of `VisualBertConfig`), ``vocabulary``
 and ``spread``. VisualBERT does not know where a region lies; ``locations: true`` (choice) appends the seven numbers of
-its place to its features, so ``visual_embedding_dim`` is then seven more than they are wide.
+its place to its features, so ``visual_embedding_dim`` is then seven more than they are wide. ``visual_width`` as in
+`uniter`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from vlkd_steps.errors import UserError
 from vlkd_steps.students import kept, pretrained, start
 from vlkd_steps.students import tokenizer as text
 from vlkd_steps.students.inputs import Inputs
-from vlkd_steps.students.region_student import RegionStudent, named_regions
+from vlkd_steps.students.region_student import RegionStudent, named_regions, projection
 from vlkd_steps.training.seeds import derive
 
 LOCATION = 7
@@ -50,6 +51,13 @@ class VisualBertStudent(RegionStudent):
         self.types: int = config.type_vocab_size
         self.locations = locations
         self.region_width = config.visual_embedding_dim - (LOCATION if locations else 0)
+
+    def see_patches(self, width: int) -> None:
+        config: Any = self.visual_bert.config
+        read = width + (LOCATION if self.locations else 0)
+        self.visual_bert.embeddings.visual_projection = projection(read, self.width, config.initializer_range)
+        config.visual_embedding_dim = read
+        self.region_width = width
 
     def encode(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         regions = inputs.regions
@@ -85,7 +93,10 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
             tokenizer = pretrained.tokenizer(conf.get("tokenizer") or conf["weights"], conf["name"])
         else:
             model, tokenizer = from_scratch(conf, task)
-        return VisualBertStudent(model, tokenizer, task, labels, regions, bool(conf.get("locations")))
+        student = VisualBertStudent(model, tokenizer, task, labels, regions, bool(conf.get("locations")))
+        if conf.get("visual_width"):
+            student.see_patches(conf["visual_width"])
+        return student
 
 
 def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[VisualBertModel, Any]:
