@@ -99,6 +99,7 @@ def test_init_needs_one_run_to_start_from(tmp_path: Path) -> None:
     start = jobs.initial(whole, "scenes_vqa", "bart_scenes", "vlkd")
     assert start == {"dataset": CORPUS, "student": "bart_scenes", "variant": "vlkd", "shot": "full"}
     assert jobs.initial(whole, CORPUS, "bart_scenes", "vlkd") is None
+    assert jobs.initial(whole, CORPUS, "bart_scenes", "vlkd_captions") == start  # of the same task as well
     models = jobs.initial_models(whole, "scenes_vqa", "bart_scenes", "vlkd")
     assert models[0] == f"runs/scenes_vlkd/{CORPUS}/bart_scenes/vlkd/full/s10/model.safetensors"
     alone = whole | {"blocks": [{**whole["grid"], "dataset": ["scenes_vqa"]}]}

@@ -148,20 +148,27 @@ def asked_files(c: Composition, dataset: str) -> list[str]:
 def initial(c: Composition, dataset: str, student: str, variant: str) -> dict[str, str] | None:
     """The runs, one for each seed, whose models a variant starts from by ``init: <variant>``: their place in the grid.
 
+    They are the runs of that variant, with the same student, that start from no other runs themselves.
+
     Raises:
         UserError: no run of the grid is meant, or more than one.
     """
-    chosen, task = c["variants"][variant], c["datasets"][dataset]["task"]
-    named = ((chosen.get("by_task") or {}).get(task) or {}).get("init") or chosen.get("init")
+    named = _started_from(c, dataset, variant)
     if not named:
         return None
-    found = [cell for cell in cells(c) if cell[1:3] == (student, named) and c["datasets"][cell[0]]["task"] != task]
+    found = [cell for cell in cells(c) if cell[1:3] == (student, named) and not _started_from(c, cell[0], named)]
     if len(found) != 1:
         raise UserError(
             f"experiment {c['experiment']}: variants.{variant} has init: {named} on {dataset}, and the grid holds "
-            f"{len(found)} runs of {named} with {student} on a data set of another task; it must hold one"
+            f"{len(found)} runs of {named} with {student} that start from nothing; it must hold one"
         )
     return dict(zip(CELL, found[0], strict=True))
+
+
+def _started_from(c: Composition, dataset: str, variant: str) -> str | None:
+    chosen, task = c["variants"][variant], c["datasets"][dataset]["task"]
+    named: str | None = ((chosen.get("by_task") or {}).get(task) or {}).get("init") or chosen.get("init")
+    return named
 
 
 def check_initial(c: Composition) -> None:

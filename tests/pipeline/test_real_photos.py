@@ -117,7 +117,7 @@ def test_the_tables_and_the_report_hold_every_method(project) -> None:
 def test_a_language_model_that_learned_to_see_describes_photos_and_is_tuned_on_questions(project) -> None:
     place = ("coco_mini_vlkd", "coco_mini_captions", "bart_scenes")
     gold = set(json.loads(layout.labels("coco_mini_vqa").read_text()))
-    for variant in ("bart", "vlkd", "clip_alone"):
+    for variant in ("bart", "vlkd", "vlkd_captions", "clip_alone"):
         for seed in SEEDS:
             run = layout.run(*place, variant, "full", seed)
             captions = pl.read_parquet(layout.predictions(run, "captions"))
