@@ -7,12 +7,12 @@ steps that never import torch ask here.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from vlkd_steps import files, layout
-from vlkd_steps.splits.domain_shift import position
+
+if TYPE_CHECKING:
+    import polars as pl
 
 ITEMS = ("dataset", "task", "set")  # of an ask: which items; its other keys say how they are asked
 
@@ -33,8 +33,12 @@ class Ask:
     evaluation_set: str
     how: Mapping[str, Any]
 
-    def ids(self) -> pl.DataFrame:
+    def ids(self) -> "pl.DataFrame":
         """The column ``instance_id``, in the order of the split."""
+        import polars as pl  # here, since who only asks for names is to start fast
+
+        from vlkd_steps.splits.domain_shift import position
+
         rows = pl.read_parquet(layout.eval_split(self.dataset, self.evaluation_set), columns=["instance_id"])
         if not self.how.get("images"):
             return rows
