@@ -56,7 +56,7 @@ def test_vlkd_on_web_captions_builds_its_graph_and_says_what_to_bring(project) -
     told = output[output.index("note: experiment paper_vlkd_l14 reads data that you have to put in place") :]
     assert "source 'cc3m': the folder data/incoming/cc3m does not exist" in told
     assert "img2dataset" in told
-    assert planned(output)["distill"] == 19
+    assert planned(output)["distill"] == 20
     assert "Traceback" not in output
 
 
