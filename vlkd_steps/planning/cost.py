@@ -150,10 +150,11 @@ def _extract(c: Mapping[str, Any], names: Mapping[str, str], given: Throughput |
     conf = c["datasets"][dataset]
     volume = volumes.of(conf, c["sources"][conf["source"]])
     tower = shapes.teacher(c["teachers"][teacher])
-    operations = volume.images * tower.image + volume.texts * tower.text if volume and tower else None
+    shown = volume.shown(c["teachers"][teacher]) if volume else 0
+    operations = shown * tower.image + volume.texts * tower.text if volume and tower else None
     place, rate = row("extract", f"{teacher} {dataset}"), None if given else past.features(teacher)
     if rate and volume:
-        place.add(1, (volume.images + volume.texts) / rate, False, operations, "measured here")
+        place.add(1, (shown + volume.texts) / rate, False, operations, "measured here")
     elif given is not None and operations is not None:
         place.add(1, operations / given.operations, given.gpu, operations, given.source)
     else:

@@ -89,16 +89,14 @@ def features(c: Mapping[str, Any], teacher: str, dataset: str) -> tuple[float | 
     each = DTYPES.get(str(conf.get("dtype", "float32")), 4)
     if volume is None:
         return None, "not known"
-    # Of the sets at most: a picture has several questions.
-    all_pictures = volume.images + sum(volume.sets.values())
+    pictures = volume.shown(conf)
     if str(conf["kind"]).startswith("regions"):
         numbers = 7 + (conf.get("dim") or 3 * int(conf.get("pool", 0)) ** 2 or 2048)
-        told = f"{shapes.REGIONS} regions of {numbers} numbers, {all_pictures:,} pictures at most ({volume.source})"
-        return each * all_pictures * shapes.REGIONS * numbers / GB, told
+        told = f"{shapes.REGIONS} regions of {numbers} numbers, {pictures:,} pictures at most ({volume.source})"
+        return each * pictures * shapes.REGIONS * numbers / GB, told
     tower = shapes.teacher(conf)
     if tower is None:
         return None, "not known"
-    pictures = all_pictures if conf.get("splits") == "used" else volume.images
     of_a_picture = tower.width + (tower.grid if conf.get("patches") else 0) if tower.image else 0
     of_a_text = tower.width + WORDS_OF_A_TEXT * tower.text_width if tower.text else 0
     numbers = pictures * of_a_picture + volume.texts * of_a_text

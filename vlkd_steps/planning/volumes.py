@@ -37,6 +37,13 @@ class Volume:
     sets: dict[str, int]
     source: str
 
+    def shown(self, teacher: Mapping[str, Any]) -> int:
+        """Pictures that a teacher sees: of the training items, with ``splits: used`` of the evaluation sets too.
+
+        Of those sets each item counts as a picture of its own, so that this is the most it can be.
+        """
+        return self.images + (sum(self.sets.values()) if teacher.get("splits") == "used" else 0)
+
 
 def of(dataset: Mapping[str, Any], source: Mapping[str, Any]) -> Volume | None:
     """The volume of a data set; None where it is neither prepared, published nor drawn."""

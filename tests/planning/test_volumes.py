@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from vlkd_steps.planning import volumes
+
+VQA_V2 = {
+    "name": "vqa_v2",
+    "task": "vqa",
+    "evaluation_sets": ["dev", "test"],
+    "roles": {"train": {"split": "train"}, "dev": {"split": "train", "share": 0.1}, "test": {"split": "test"}},
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_teacher_sees_the_training_pictures_and_one_that_is_needed_at_inference_those_of_the_sets_too() -> None:
+    volume = volumes.of(VQA_V2, {"kind": "files"})
+    assert volume is not None
+    assert (volume.train, volume.sets) == (443_757 - 44_376, {"dev": 44_376, "test": 214_354})
+    assert volume.shown({"splits": "train"}) == 82_783
+    assert volume.shown({}) == 82_783
+    assert volume.shown({"splits": "used"}) == 82_783 + 44_376 + 214_354
