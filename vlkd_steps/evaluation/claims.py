@@ -115,8 +115,7 @@ def _of_student(evidence: Evidence, conf: Mapping[str, Any], student: str) -> It
         for variant in changed:
             if here.describes(variant) == here.describes("clip_td"):
                 yield from here.better(9, "clip_td", variant, "test", "what the component adds")
-    for variant in STUDENT_ALONE:
-        yield from here.nothing_added(variant)
+    yield from here.nothing_added()
 
 
 def is_shift(conf: Mapping[str, Any]) -> bool:
@@ -187,8 +186,29 @@ class _Place:
         paper = "full" if variant == "clip_td" else ""
         yield self._claim(5, text, "test", ("full",), found, _no_loss(found), paper, relative=True)
 
-    def nothing_added(self, variant: str) -> Iterator[Claim]:
-        """The trained students of `variant` have the tensors of finetune's, name by name and shape by shape."""
+    def nothing_added(self) -> Iterator[Claim]:
+        """The trained students of a method have the tensors of finetune's, name by name and shape by shape.
+
+        One claim for all methods of which it holds, and one for each of which it does not.
+        """
+        held, pairs = [], 0
+        of_held: set[str] = set()
+        for variant in STUDENT_ALONE:
+            compared, keys, different = self._compared(variant)
+            if different:
+                verdict = f"not held: {different} has other tensors"
+                claim = self._claim(6, f"{variant}: {TEXTS[6]}", "", (), None, verdict)
+                yield replace(claim, run_keys=tuple(sorted(keys)))
+            elif compared:
+                held.append(variant)
+                pairs += compared
+                of_held |= keys
+        if held:
+            text = f"{', '.join(held)}: {TEXTS[6]}, equal names and shapes of tensors in {pairs} pairs of runs"
+            yield replace(self._claim(6, text, "", (), None, "held"), run_keys=tuple(sorted(of_held)))
+
+    def _compared(self, variant: str) -> tuple[int, set[str], str]:
+        """Pairs of runs of `variant` and finetune, their keys, and the first student with other tensors or ""."""
         compared, different = 0, ""
         keys: set[str] = set()
         for shot in self.all_shots(variant, "finetune"):
@@ -201,11 +221,7 @@ class _Place:
                         keys.update(self.evidence.values("run_key", **place, seed=seed, variant=name))
                     own, plain = map(tensors, paths)
                     different = different or ("" if own == plain else str(paths[0]))
-        if compared:
-            verdict = f"not held: {different} has other tensors" if different else "held"
-            text = f"{variant} adds nothing at inference: equal names and shapes of tensors in {compared} pairs of runs"
-            claim = self._claim(6, text, "", (), None, verdict)
-            yield replace(claim, run_keys=tuple(sorted(keys)))
+        return compared, keys, different
 
     def _weights(self, variant: str, shot: str, seed: int) -> Path:
         run = {"dataset": self.dataset, "student": self.student, "variant": variant, "shot": shot, "seed": seed}
