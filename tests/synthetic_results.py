@@ -154,7 +154,10 @@ def _run(
         for step in range(0, steps, 2):
             task = float(0.15 + 0.55 * np.exp(-(1 + method) * step / steps * 3) + wiggle[step])
             total = task + method * (1 - step / steps)
-            journal.append("metrics", step=step, epoch=step / 10, metrics={"loss": total, "loss/task": task})
+            metrics = {"loss": total, "loss/task": task}
+            if step % 20 == 0 and method:
+                metrics |= {"gradient_ratio": method * (1 - step / steps), "distance/image": 0.5 - 0.2 * step / steps}
+            journal.append("metrics", step=step, epoch=step / 10, metrics=metrics)
             if step % 20 == 0:
                 reached = 30 + (20 + 10 * ability) * (1 - np.exp(-4 * step / steps))
                 journal.append("evaluation", step=step, set="dev", metrics={"accuracy": reached})

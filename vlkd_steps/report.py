@@ -18,7 +18,7 @@ from vlkd_steps import compare, files, layout, step
 from vlkd_steps.errors import UserError
 from vlkd_steps.evaluation import asked
 from vlkd_steps.evaluation.asked import Ask
-from vlkd_steps.reporting import figures, page
+from vlkd_steps.reporting import figures, page, teaching
 from vlkd_steps.reporting import table as results_table
 from vlkd_steps.reporting import timings as cost
 from vlkd_steps.reporting.findings import findings, main_set
@@ -78,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         findings=sorted(found, key=lambda finding: finding.variant != hero),
         styles=look,
         training=training,
+        teaching=teaching.tables(experiment, runs),
         timings=spent,
         galleries=[each for each in galleries if each is not None],
         shared=with_training(config["datasets"]),

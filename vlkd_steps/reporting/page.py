@@ -34,6 +34,7 @@ def render(
     findings: Sequence[Finding],
     styles: Mapping[str, Style],
     training: Mapping[str, Panels],
+    teaching: Sequence[Table],
     timings: Sequence[Row],
     galleries: Sequence[Gallery],
     shared: Sequence[Row],
@@ -66,6 +67,7 @@ def render(
         datasets=[_dataset(name, rows, styles) for name in results.values(rows, "dataset")],
         main_set=main_set(rows),
         training=_training(training, styles),
+        teaching=teaching,
         totals=totals,
         spent=cost.summed(timings),
         timings=timings,
@@ -227,7 +229,7 @@ def _training(training: Mapping[str, Panels], styles: Mapping[str, Style]) -> li
                     "curve": figures.inline(
                         figures.training_curves({(dataset, shot): curves}, styles, LABELS[kind]),
                         styles,
-                        f"t-{kind}-{dataset}-{shot}",
+                        f"t-{kind}-{dataset}-{shot}".replace(" ", "-"),
                     ),
                     "alt": f"{LABELS[kind]} at the last step: "
                     + "; ".join(f"{variant} {_last(curve):.3g}" for variant, curve in curves.items() if curve),

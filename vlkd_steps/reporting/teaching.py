@@ -1,0 +1,60 @@
+"""What the teacher did in training, from the journals: where a gain that fails to come is looked for first."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from vlkd_steps.evaluation.gains import Run
+from vlkd_steps.reporting import training
+
+LABELS = {
+    "gradient_ratio": "gradient ratio",
+    "chosen_words": "words chosen",
+    "chosen_tokens": "tokens an item",
+    "weight_sd": "weights, sd",
+    "weight_vision_sd": "vision weights, sd",
+    "weight_text_sd": "text weights, sd",
+}
+DISTANCE = "distance/"
+
+Cell = tuple[float, float]
+Table = dict[str, Any]
+
+
+def tables(experiment: str, runs: Sequence[Run]) -> list[Table]:
+    """Tables ``{place, columns, rows}``, one a data set and student; a row is ``(shot, variant, cells)``,
+    in the order of the runs.
+
+    A cell is "first -> last": the means over seeds at the first and the last step at which a run looked at itself (its
+    evaluation steps), one number where they are the same, empty where the method has no such thing.
+    """
+    seen: dict[str, dict[tuple[str, str], dict[str, list[Cell]]]] = {}
+    for run, found in training.told(experiment, runs):
+        for name in sorted(found, key=_order):
+            if name in LABELS or name.startswith(DISTANCE):
+                row = seen.setdefault(training.place(run, runs), {}).setdefault((str(run["shot"]), run["variant"]), {})
+                steps = found[name]
+                row.setdefault(name, []).append((steps[min(steps)], steps[max(steps)]))
+    return [_table(place, rows) for place, rows in seen.items()]
+
+
+def _table(place: str, rows: dict[tuple[str, str], dict[str, list[Cell]]]) -> Table:
+    names = sorted({name for cells in rows.values() for name in cells}, key=_order)
+    return {
+        "place": place,
+        "columns": [LABELS.get(name) or f"distance, {name.removeprefix(DISTANCE)}" for name in names],
+        "rows": [(*key, [_text(cells.get(name, [])) for name in names]) for key, cells in rows.items()],
+    }
+
+
+def _order(name: str) -> tuple[bool, bool, int, str]:
+    """The ratio, the distances, then what was chosen."""
+    known = list(LABELS).index(name) if name in LABELS else 0
+    return (name != "gradient_ratio", not name.startswith(DISTANCE), known, name)
+
+
+def _text(of_seeds: Sequence[Cell]) -> str:
+    if not of_seeds:
+        return ""
+    first, last = (f"{statistics.mean(values):.2g}" for values in zip(*of_seeds, strict=True))
+    return first if first == last else f"{first} → {last}"
