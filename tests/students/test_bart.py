@@ -125,43 +125,6 @@ def test_beam_search_in_a_batch_writes_what_it_writes_alone(student: bart.BartSt
     assert len(set(together)) > 1
 
 
-def test_few_tokens_at_first_and_more_for_those_that_need_them_write_the_same(
-    student: bart.BartStudent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of many rows some end early: the search with what they need is the search with all that they may have."""
-    student.bart.final_logits_bias[0, student.tokenizer.eos_token_id] = 1.0  # so that some end soon and some late
-    v = functional.normalize(torch.randn(60, D, generator=torch.Generator().manual_seed(2)), dim=1)
-    prompt, questions = Prompt.of("{q} <mask>"), ["what color", "is the star"] * 30
-    tried: list[int] = []
-    search = generation.search
-    monkeypatch.setattr(generation, "search", lambda *given: tried.append(given[2]) or search(*given))
-    alone = [generation.write(student, v[i : i + 1], prompt, [q], beams=3)[0] for i, q in enumerate(questions)]
-    assert set(tried) == {20}
-    monkeypatch.setattr(generation, "BATCH", 7)
-    monkeypatch.setattr(generation, "PILOT", 5)
-    assert generation.write(student, v, prompt, questions, beams=3) == alone
-    assert len({len(text.split()) for text in alone}) > 2
-    assert min(tried) < 20
-    assert generation.write(student, v, prompt, questions, beams=1)[::9] == [
-        generation.write(student, v[i : i + 1], prompt, [questions[i]], beams=1)[0] for i in range(0, 60, 9)
-    ]
-
-
-def test_the_first_try_is_the_one_with_the_fewest_steps() -> None:
-    assert generation.first_try([], 20) == 20
-    assert generation.first_try([2, 2, 2, 12], 20) == 2  # 2 steps, and 12 more for one of four
-    assert generation.first_try([9, 10, 10, 12], 20) == 12
-    assert generation.first_try([12], 4) == 4
-
-
-def test_the_hubs_own_ways_to_write_are_not_taken_over(student: bart.BartStudent) -> None:
-    """As of bart-large: they would force an end and forbid three words twice."""
-    student.bart.generation_config.update(forced_eos_token_id=2, no_repeat_ngram_size=3)
-    made = bart.BartStudent(student.bart, student.tokenizer, D).bart.generation_config
-    assert (made.forced_eos_token_id, made.no_repeat_ngram_size) == (None, None)
-    assert made.decoder_start_token_id == student.config.decoder_start_token_id
-
-
 def test_answers_of_a_list_are_the_likeliest_of_it(student: bart.BartStudent, v: torch.Tensor) -> None:
     """With beams enough for the whole list the search finds what scoring each answer finds."""
     among, prompt, question = ["red", "blue", "dark blue", "dark red", "star"], Prompt.of("{q} <mask>"), "what color"

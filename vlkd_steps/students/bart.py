@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import BartConfig, BartForConditionalGeneration, GenerationConfig, PreTrainedTokenizerFast
+from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 from transformers import logging as transformers_logging
 
 from vlkd_steps import files
@@ -57,10 +57,6 @@ class BartStudent(nn.Module):
     ) -> None:
         super().__init__()
         self.bart = bart
-        # What generation.py leaves open is transformers' default, not the Hub's: those of bart-large (no three words
-        # twice, the end forced where room runs out) are made for summaries.
-        ids = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
-        bart.generation_config = GenerationConfig(**{name: getattr(bart.config, name) for name in ids})
         self.tokenizer = tokenizer
         self.clip_width = clip_width
         self.clip = dict(clip) if clip else None

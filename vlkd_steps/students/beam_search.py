@@ -1,0 +1,108 @@
+"""Beam search over many rows at once, where rows that have ended leave the batch.
+
+It finds what transformers' `generate` finds with ``early_stopping=True`` (tests/students/test_beam_search.py). That one
+goes on with all rows until the slowest has ended, and most answers are a word or two. And here what a text begins with
+is read once a row, not once a beam. benchmarks/generation.py measures both.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from transformers import BartForConditionalGeneration
+
+NEVER = -1e9  # a score that no text has
+FULL_ENOUGH = 0.75  # where fewer of a batch's rows are still written, the others leave it
+
+Allowed = Callable[[Sequence[int]], Sequence[int]]
+
+
+def search(
+    bart: BartForConditionalGeneration,
+    memory: Tensor,
+    mask: Tensor,
+    begun: Tensor,
+    beams: int,
+    most_tokens: int,
+    allowed: Allowed | None = None,
+) -> list[list[int]]:
+    """The best text found for each of N rows, by mean log-likelihood of its tokens and the end.
+
+    A row is written until `beams` texts have ended, or until none may go on.
+
+    Args:
+        bart: in evaluation mode.
+        memory: what the encoder made, float32 [N, S, d].
+        mask: 1 where memory is real, int64 [N, S].
+        begun: what every text begins with, all equally long, int64 [N, P].
+        beams: texts that are carried on at once.
+        most_tokens: of a text behind `begun`, the end not counted.
+        allowed: which tokens may follow what was written behind `begun`; None: all.
+
+    Returns:
+        N lists of tokens, without what was begun and without the end.
+    """
+    decoder, end = bart.model.decoder, int(bart.config.eos_token_id)  # type: ignore[arg-type]  # a BART has one
+    rows, limit, device = len(begun), most_tokens + 1, begun.device
+    best: list[list[int]] = [[] for _ in range(rows)]
+    best_score = torch.full((rows,), -torch.inf, device=device)
+    ended = torch.zeros(rows, dtype=torch.long, device=device)
+
+    alive: Tensor = torch.arange(rows, device=device)  # the rows of the batch
+    written = begun.new_zeros((rows, beams, 0))
+    scores = torch.full((rows, beams), NEVER, device=device)  # summed log-likelihoods
+    scores[:, 0] = 0  # at first all beams are the same, and one is enough
+    place = alive[:, None]  # of a row's beams in the cache
+    read = decoder(begun, encoder_hidden_states=memory, encoder_attention_mask=mask, use_cache=True)
+    known = read.past_key_values
+    for length in range(1, limit + 1):
+        likely = log_likelihoods(bart, read.last_hidden_state[:, -1]).view(len(alive), -1, bart.config.vocab_size)
+        total = scores[:, :, None] + restricted(likely.expand(-1, beams, -1), written, allowed)
+        top, index = total.flatten(1).topk(2 * beams)  # enough to go on with, should half of them end
+        beam, token = index // likely.shape[-1], index % likely.shape[-1]
+        texts = torch.cat([written.gather(1, beam[:, :, None].expand(-1, -1, length - 1)), token[:, :, None]], 2)
+
+        at_end = token.eq(end)
+        stopped = (at_end | (length == limit))[:, :beams] & (ended[alive] < beams)[:, None]
+        value, which = torch.where(stopped, top[:, :beams] / length, -torch.inf).max(1)
+        for row in (value > best_score[alive]).nonzero()[:, 0].tolist():
+            best[alive[row]] = texts[row, which[row]].tolist()
+            best_score[alive[row]] = value[row]
+        ended[alive] += stopped.sum(1)
+
+        open_rows = (ended[alive] < beams).nonzero()[:, 0]
+        if length == limit or not len(open_rows):
+            break
+        if len(open_rows) > FULL_ENOUGH * len(alive):
+            open_rows = torch.arange(len(alive), device=device)
+        scores, chosen = (top + at_end * NEVER)[open_rows].topk(beams)
+        beam, token = beam[open_rows].gather(1, chosen), token[open_rows].gather(1, chosen)
+        written = texts[open_rows].gather(1, chosen[:, :, None].expand(-1, -1, length))
+        kept = place[open_rows].expand(-1, beams).gather(1, beam).flatten()
+        known.self_attention_cache.batch_select_indices(kept)
+        if length == 1 or len(open_rows) < len(alive):  # else only beams change places, which share a row's memory
+            known.cross_attention_cache.batch_select_indices(kept)
+            memory, mask = (
+                memory[:1].expand(len(kept), -1, -1),
+                mask[kept],
+            )  # of what is in the cache the shape is enough
+        alive, place = alive[open_rows], torch.arange(len(kept), device=device).view(-1, beams)
+        latest = token.flatten()[:, None]
+        read = decoder(latest, encoder_hidden_states=memory, encoder_attention_mask=mask, past_key_values=known)
+    return [text[: text.index(end)] if end in text else text for text in best]
+
+
+def log_likelihoods(bart: BartForConditionalGeneration, states: Tensor) -> Tensor:
+    """Of every next token behind states [.., d]: [.., vocabulary]."""
+    return (bart.lm_head(states) + bart.final_logits_bias).float().log_softmax(-1)
+
+
+def restricted(likely: Tensor, written: Tensor, allowed: Allowed | None) -> Tensor:
+    """Log-likelihoods [N, beams, vocabulary], minus infinity for tokens that may not follow `written` [N, beams, L]."""
+    if allowed is None:
+        return likely
+    forbidden = torch.ones_like(likely, dtype=torch.bool)
+    for row, of_beams in enumerate(written.tolist()):
+        for beam, text in enumerate(of_beams):
+            forbidden[row, beam, list(allowed(text))] = False
+    return likely.masked_fill(forbidden, -torch.inf)
