@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vlkd_steps.datasets import records
+from vlkd_steps.evaluation import captioning
 from vlkd_steps.evaluation.captioning import score
 
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="METEOR needs Java")
@@ -31,6 +32,7 @@ def test_a_java_that_dies_leaves_meteor_out_and_hangs_nothing(
     java.write_text("#!/bin/sh\nexit 1\n")
     java.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    captioning._running_meteor.cache_clear()  # a test before may have left one running
     found = score(REFERENCES, CANDIDATES)
     assert found.left_out["METEOR"].startswith("java did not run it (")
     assert found.tokenizer == "Python stand-in for PTBTokenizer"
@@ -53,9 +55,11 @@ def test_100_real_images_with_java(shared_data: Path) -> None:
     for record in records.array(path, "annotations"):
         captions.setdefault(record["image_id"], []).append(record["caption"])
     images = sorted(captions)[:100]
+    before = score(REFERENCES, CANDIDATES).metrics["METEOR"]  # by the java that then scores the images
     found = score({image: captions[image][1:] for image in images}, {image: captions[image][0] for image in images})
     assert found.tokenizer == "PTBTokenizer"
     assert {name: value for name, value in found.metrics.items() if name != "SPICE"} == {
         "BLEU-1": 66.44, "BLEU-2": 46.49, "BLEU-3": 32.2, "BLEU-4": 20.65,
         "METEOR": 25.87, "ROUGE-L": 48.56, "CIDEr": 103.06,
     }  # fmt: skip
+    assert score(REFERENCES, CANDIDATES).metrics["METEOR"] == before

@@ -7,7 +7,9 @@ METEOR needs Java; SPICE needs Java (with up to 8 GB of memory) and CoreNLP, whi
 here it is only used where it lies already. A metric that cannot run is left out, with the reason, and fails no other.
 """
 
+import atexit
 import contextlib
+import functools
 import importlib.util
 import io
 import shutil
@@ -195,17 +197,25 @@ def _bleu(folder: Path, references: Texts, candidates: Texts) -> dict[str, float
 
 
 def _meteor(folder: Path, references: Texts, candidates: Texts) -> dict[str, float]:
-    from pycocoevalcap.meteor.meteor import Meteor
-
     _ask_for_java()
-    meteor = Meteor()
+    meteor = _running_meteor()
     try:
         value, _ = meteor.compute_score(references, candidates)
     except (OSError, ValueError, IndexError) as error:  # java died: a broken pipe, or an empty answer
-        raise Unavailable(f"java did not run it ({type(error).__name__}: {error}); it takes 2 GB of memory") from error
-    finally:
         _end(meteor)
+        _running_meteor.cache_clear()
+        raise Unavailable(f"java did not run it ({type(error).__name__}: {error}); it takes 2 GB of memory") from error
     return {"METEOR": value}
+
+
+@functools.cache
+def _running_meteor() -> Any:
+    """One java for all sets of a process: its table of paraphrases takes longer to read than a set to score."""
+    from pycocoevalcap.meteor.meteor import Meteor
+
+    meteor = Meteor()
+    atexit.register(_end, meteor)
+    return meteor
 
 
 def _end(meteor: Any) -> None:
