@@ -1,5 +1,6 @@
 """What the page shows beside accuracies where runs were asked more: measures, and what a wording is worth."""
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,9 +36,14 @@ def _measure(dataset: str, name: str, rows: pl.DataFrame) -> list[Table]:
     """One measure: a column for each of its numbers."""
     if rows.is_empty():
         return []
-    columns = list(dict.fromkeys(rows["metric"]))
+    columns = sorted(set(rows["metric"]), key=_by_number)
     means = _means(rows, "metric")
     return [{"dataset": dataset, "title": name, "columns": columns, "rows": _cells(means, columns)}]
+
+
+def _by_number(name: str) -> list[Any]:
+    """R@5 comes before R@10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def _wordings(dataset: Mapping[str, Any], rows: pl.DataFrame) -> list[Table]:
