@@ -26,7 +26,7 @@ from vlkd_steps.reporting.gallery import gallery
 from vlkd_steps.reporting.measured import tables
 from vlkd_steps.reporting.shared import with_training
 from vlkd_steps.reporting.style import styles
-from vlkd_steps.reporting.training import LABELS, curves
+from vlkd_steps.reporting.training import LABELS, curves, told
 
 CURVE_COLUMNS = [
     "dataset",
@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = findings(rows, reference)
     hero = config.get("highlight") or (found[0].variant if found else reference)
 
-    training = curves(experiment, runs)
+    seen = told(experiment, runs)
+    training = curves(seen)
     spent = cost.timings(experiment, runs)
     plots = results / "plots"
     files.write_text(plots / "learning_curves.svg", figures.learning_curves(rows, look))
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         findings=sorted(found, key=lambda finding: finding.variant != hero),
         styles=look,
         training=training,
-        teaching=teaching.tables(experiment, runs),
+        teaching=teaching.tables(seen),
         timings=spent,
         galleries=[each for each in galleries if each is not None],
         shared=with_training(config["datasets"]),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vlkd_steps.evaluation.gains import Run
-from vlkd_steps.reporting import training
+from vlkd_steps.reporting.training import Told
 
 LABELS = {
     "gradient_ratio": "gradient ratio",
@@ -21,21 +21,20 @@ Cell = tuple[float, float]
 Table = dict[str, Any]
 
 
-def tables(experiment: str, runs: Sequence[Run]) -> list[Table]:
-    """Tables ``{place, columns, rows}``, one a data set and student; a row is ``(shot, variant, cells)``,
-    in the order of the runs.
+def tables(seen: Sequence[tuple[str, Run, Told]]) -> list[Table]:
+    """Tables ``{place, columns, rows}`` of what runs told (`training.told`); a row is ``(shot, variant, cells)``.
 
-    A cell is "first -> last": the means over seeds at the first and the last step at which a run looked at itself (its
-    evaluation steps), one number where they are the same, empty where the method has no such thing.
+    Rows are in the order of the runs. A cell is "first -> last": the means over seeds at the first and the last step
+    at which a run looked at itself (its evaluation steps), one number where they are the same, empty where the method
+    has no such thing.
     """
-    seen: dict[str, dict[tuple[str, str], dict[str, list[Cell]]]] = {}
-    for run, found in training.told(experiment, runs):
-        for name in sorted(found, key=_order):
+    of_places: dict[str, dict[tuple[str, str], dict[str, list[Cell]]]] = {}
+    for place, run, found in seen:
+        for name, steps in found.items():
             if name in LABELS or name.startswith(DISTANCE):
-                row = seen.setdefault(training.place(run, runs), {}).setdefault((str(run["shot"]), run["variant"]), {})
-                steps = found[name]
+                row = of_places.setdefault(place, {}).setdefault((str(run["shot"]), run["variant"]), {})
                 row.setdefault(name, []).append((steps[min(steps)], steps[max(steps)]))
-    return [_table(place, rows) for place, rows in seen.items()]
+    return [_table(place, rows) for place, rows in of_places.items()]
 
 
 def _table(place: str, rows: dict[tuple[str, str], dict[str, list[Cell]]]) -> Table:

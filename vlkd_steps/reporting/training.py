@@ -1,6 +1,6 @@
 """How training went, from the journals: for each data set and shot a curve per variant."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from vlkd_steps import layout
 from vlkd_steps.evaluation.gains import Run, folder
@@ -16,32 +16,36 @@ Curve = dict[int, list[float]]
 Panels = dict[tuple[str, str], dict[str, Curve]]
 
 
-def told(experiment: str, runs: Sequence[Run]) -> Iterator[tuple[Run, Told]]:
-    """What each run wrote while it was trained; runs whose journal is not here are left out."""
+def told(experiment: str, runs: Sequence[Run]) -> list[tuple[str, Run, Told]]:
+    """What each run wrote while it was trained: (place, run, metrics); runs whose journal is not here are left out.
+
+    The place is the run's data set, and its student where the data set has several.
+    """
+    students: dict[str, set[str]] = {}
     for run in runs:
-        place = folder(experiment, run)
-        by_run = journal.by_run(journal.read(layout.journal(place)))
+        students.setdefault(run["dataset"], set()).add(run["student"])
+    found = []
+    for run in runs:
+        where = folder(experiment, run)
+        by_run = journal.by_run(journal.read(layout.journal(where)))
         if by_run:
-            yield run, journal.curves(by_run.get(published.run_key(place) or "") or list(by_run.values())[-1])
+            place = f"{run['dataset']} {run['student']}" if len(students[run["dataset"]]) > 1 else run["dataset"]
+            own = by_run.get(published.run_key(where) or "") or list(by_run.values())[-1]
+            found.append((place, run, journal.curves(own)))
+    return found
 
 
-def place(run: Run, runs: Sequence[Run]) -> str:
-    """The data set of a run, and its student where the data set has several."""
-    students = {each["student"] for each in runs if each["dataset"] == run["dataset"]}
-    return f"{run['dataset']} {run['student']}" if len(students) > 1 else str(run["dataset"])
-
-
-def curves(experiment: str, runs: Sequence[Run]) -> dict[str, Panels]:
-    """``loss`` and ``dev``: (`place`, shot) -> variant -> step -> the values of all seeds.
+def curves(seen: Sequence[tuple[str, Run, Told]]) -> dict[str, Panels]:
+    """``loss`` and ``dev`` of what was `told`: (place, shot) -> variant -> step -> the values of all seeds.
 
     A step enters where every seed that left a journal has it; long curves are thinned to 150 points.
     """
     of_seeds: dict[str, dict[tuple[str, str], dict[str, list[dict[int, float]]]]] = {kind: {} for kind in NAMES}
-    for run, found in told(experiment, runs):
+    for place, run, found in seen:
         for kind, names in NAMES.items():
             name = next((name for name in names if found.get(name)), None)
             if name is not None:
-                panel = of_seeds[kind].setdefault((place(run, runs), str(run["shot"])), {})
+                panel = of_seeds[kind].setdefault((place, str(run["shot"])), {})
                 panel.setdefault(run["variant"], []).append(found[name])
     return {
         kind: {

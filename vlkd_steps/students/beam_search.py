@@ -6,13 +6,13 @@ is read once a row, not once a beam. benchmarks/generation.py measures both.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import BartForConditionalGeneration
 
 NEVER = -1e9  # a score that no text has
-FULL_ENOUGH = 0.75  # where fewer of a batch's rows are still written, the others leave it
 
 Allowed = Callable[[Sequence[int]], Sequence[int]]
 
@@ -42,9 +42,10 @@ def search(
     Returns:
         N lists of tokens, without what was begun and without the end.
     """
-    decoder, end = bart.model.decoder, int(bart.config.eos_token_id)  # type: ignore[arg-type]  # a BART has one
+    decoder, config = bart.model.decoder, bart.config
+    end: Any = config.eos_token_id
     rows, limit, device = len(begun), most_tokens + 1, begun.device
-    best: list[list[int]] = [[] for _ in range(rows)]
+    best = begun.new_full((rows, limit), end)
     best_score = torch.full((rows,), -torch.inf, device=device)
     ended = torch.zeros(rows, dtype=torch.long, device=device)
 
@@ -56,40 +57,36 @@ def search(
     read = decoder(begun, encoder_hidden_states=memory, encoder_attention_mask=mask, use_cache=True)
     known = read.past_key_values
     for length in range(1, limit + 1):
-        likely = log_likelihoods(bart, read.last_hidden_state[:, -1]).view(len(alive), -1, bart.config.vocab_size)
+        likely = log_likelihoods(bart, read.last_hidden_state[:, -1]).view(len(alive), -1, config.vocab_size)
         total = scores[:, :, None] + restricted(likely.expand(-1, beams, -1), written, allowed)
         top, index = total.flatten(1).topk(2 * beams)  # enough to go on with, should half of them end
-        beam, token = index // likely.shape[-1], index % likely.shape[-1]
+        beam, token = index // config.vocab_size, index % config.vocab_size
         texts = torch.cat([written.gather(1, beam[:, :, None].expand(-1, -1, length - 1)), token[:, :, None]], 2)
 
         at_end = token.eq(end)
-        stopped = (at_end | (length == limit))[:, :beams] & (ended[alive] < beams)[:, None]
+        stopped = (at_end | (length == limit))[:, :beams]
         value, which = torch.where(stopped, top[:, :beams] / length, -torch.inf).max(1)
-        for row in (value > best_score[alive]).nonzero()[:, 0].tolist():
-            best[alive[row]] = texts[row, which[row]].tolist()
-            best_score[alive[row]] = value[row]
+        better = (value > best_score[alive]).nonzero()[:, 0]
+        best[alive[better], :length] = texts[better, which[better]]
+        best_score[alive[better]] = value[better]
         ended[alive] += stopped.sum(1)
 
-        open_rows = (ended[alive] < beams).nonzero()[:, 0]
-        if length == limit or not len(open_rows):
+        going = (ended[alive] < beams).nonzero()[:, 0]
+        if length == limit or not len(going):
             break
-        if len(open_rows) > FULL_ENOUGH * len(alive):
-            open_rows = torch.arange(len(alive), device=device)
-        scores, chosen = (top + at_end * NEVER)[open_rows].topk(beams)
-        beam, token = beam[open_rows].gather(1, chosen), token[open_rows].gather(1, chosen)
-        written = texts[open_rows].gather(1, chosen[:, :, None].expand(-1, -1, length))
-        kept = place[open_rows].expand(-1, beams).gather(1, beam).flatten()
+        scores, chosen = (top + at_end * NEVER)[going].topk(beams)
+        beam, token = beam[going].gather(1, chosen), token[going].gather(1, chosen)
+        written = texts[going].gather(1, chosen[:, :, None].expand(-1, -1, length))
+        kept = place[going].expand(-1, beams).gather(1, beam).flatten()
         known.self_attention_cache.batch_select_indices(kept)
-        if length == 1 or len(open_rows) < len(alive):  # else only beams change places, which share a row's memory
+        if length == 1 or len(going) < len(alive):  # else only beams change places, which share a row's memory
             known.cross_attention_cache.batch_select_indices(kept)
-            memory, mask = (
-                memory[:1].expand(len(kept), -1, -1),
-                mask[kept],
-            )  # of what is in the cache the shape is enough
-        alive, place = alive[open_rows], torch.arange(len(kept), device=device).view(-1, beams)
+            mask = mask[kept]
+            memory = memory[:1].expand(len(kept), -1, -1)  # it is in the cache: its shape is enough
+        alive, place = alive[going], torch.arange(len(kept), device=device).view(-1, beams)
         latest = token.flatten()[:, None]
         read = decoder(latest, encoder_hidden_states=memory, encoder_attention_mask=mask, past_key_values=known)
-    return [text[: text.index(end)] if end in text else text for text in best]
+    return [text[: text.index(end)] if end in text else text for text in best.tolist()]
 
 
 def log_likelihoods(bart: BartForConditionalGeneration, states: Tensor) -> Tensor:
