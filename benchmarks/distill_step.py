@@ -23,6 +23,7 @@ from vlkd_steps.students import vilt
 from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.training import loop
 from vlkd_steps.training.batches import Batch, Lookup
+from vlkd_steps.training.recipe import Recipe
 
 CONF = Path("vlkd_steps/conf")
 TEACHER_WIDTH = 512
@@ -50,7 +51,7 @@ def compare(conf: dict[str, Any], batch_size: int, text_tokens: int, classes: in
     """Median milliseconds of CPU time of a step of finetune and of clip_td."""
     method = yaml.safe_load((CONF / "method" / "clip_td.yaml").read_text(encoding="utf-8"))
     settings = method | {"adaptive": False}
-    recipe = loop.Recipe(steps=10**6, batch_size=batch_size, learning_rate=1e-4)
+    recipe = Recipe(steps=10**6, batch_size=batch_size, learning_rate=1e-4)
     runs = []
     for method in ({"name": "finetune"}, settings):
         student = vilt.build(conf, "vqa", [str(c) for c in range(classes)], seed=0)

@@ -32,6 +32,7 @@ from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.training import hardware, loop, processes
 from vlkd_steps.training.batches import Batch
 from vlkd_steps.training.interruption import StopRequest
+from vlkd_steps.training.recipe import Recipe
 
 STUDENT = Path("vlkd_steps/conf/student/vilt_scenes.yaml")
 BATCHES = (32, 128)
@@ -84,7 +85,7 @@ def step_time(batch_size: int, steps: int, accelerator: Accelerator) -> tuple[fl
         yaml.safe_load(STUDENT.read_text(encoding="utf-8")), "vqa", [str(c) for c in range(CLASSES)], 0
     )
     model = objective.Distillation(student, objective.create({"name": "finetune"}, steps))
-    recipe = loop.Recipe(steps=steps, batch_size=batch_size, learning_rate=1e-4, checkpoint_every=10**6)
+    recipe = Recipe(steps=steps, batch_size=batch_size, learning_rate=1e-4, checkpoint_every=10**6)
     batch, clock, cpu = draw(batch_size, student.image_size), [], [0.0]
 
     def tell(event: str, **fields: Any) -> None:

@@ -29,6 +29,7 @@ from vlkd_steps.training import loop
 from vlkd_steps.training.batches import Batch
 from vlkd_steps.training.caption_batches import Maker
 from vlkd_steps.training.infilling import Infilling
+from vlkd_steps.training.recipe import Recipe
 
 CONF = Path("vlkd_steps/conf")
 CLIP_WIDTH = 512
@@ -84,7 +85,7 @@ def report(name: str, build: Any, batch_size: int, steps: int) -> None:
 def compare(build: Any, batch_size: int, steps: int) -> tuple[float, float]:
     """Median milliseconds of CPU time of a step of each kind."""
     settings = yaml.safe_load((CONF / "method" / "vlkd.yaml").read_text(encoding="utf-8"))
-    recipe = loop.Recipe(steps=10**6, batch_size=batch_size, learning_rate=1e-5)
+    recipe = Recipe(steps=10**6, batch_size=batch_size, learning_rate=1e-5)
     method = objective.create(settings, recipe.steps)
     method.take_temperature(100.0)  # type: ignore[operator]
     students = [build() for _ in range(2)]

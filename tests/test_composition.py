@@ -73,6 +73,15 @@ def test_another_experiment_leaves_the_grid_of_params_aside(params) -> None:
             "overrides has unknown key 'training.stepz'; did you mean 'training.steps'?",
         ),
         ({"overrides": {"variants.clip_td.lambda": 3}}, "did you mean 'variants.clip_td.lambda0'?"),
+        ({"overrides": {"training": {"steps": 3}}}, "would replace all of training; set its keys one by one, such as"),
+        ({"overrides": {"training": {"steps": 3}}}, "training.steps: ..."),
+        ({"overrides": {"variants.clip_td": 3}}, "would replace all of variants.clip_td; set its keys one by one"),
+        (
+            {"overrides": {"training.device": "gpu"}},
+            "experiment scenes_smoke, scenes_smoke_vqa vilt_scenes finetune 40: training.device is 'gpu'; choose from:",
+        ),
+        ({"overrides": {"variants.clip_td.training.learning_rate": "4e-3"}}, "such as 4.0e-03 (with a point"),
+        ({"overrides": {"variants.clip_td.method": "clip_dt"}}, "clip_td.method names 'clip_dt', which does not exist"),
         (
             {"artifacts": {**PARAMS["artifacts"], "teacher": []}},
             "artifacts.teacher is [], but this grid needs [clip_scenes]; write",
@@ -82,6 +91,41 @@ def test_another_experiment_leaves_the_grid_of_params_aside(params) -> None:
 def test_a_mistake_is_named_with_the_nearest_valid_key(params, changes: dict, message: str) -> None:
     with pytest.raises(UserError) as mistake:
         composition.compose(params(**changes))
+    assert message in str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"askes": {}}, "experiment scenes_smoke: unknown key 'askes' at the top level; did you mean 'asks'?"),
+        ({"reference": "finetuned"}, "experiment scenes_smoke: reference names 'finetuned', which does not exist"),
+        ({"variants": {"clip_td": {"method": "clipp"}}}, "variants.clip_td.method names 'clipp', which does not exist"),
+        ({"variants": {"clip_td": {"teacher": "clip_scenes"}}}, "'method' is a required property at variants.clip_td"),
+        (
+            {"variants": {"clip_td": {"method": "clip_td", "teacher": "clip_scenes", "lamda0": 3}}},
+            "variants.clip_td has unknown key 'lamda0'; did you mean 'lambda0'?",
+        ),
+        (
+            {"variants": {"clip_td": {"method": "clip_td", "teacher": "clip_scenes", "by_task": {"vqa2": {}}}}},
+            "variants.clip_td.by_task names 'vqa2', which does not exist; did you mean 'vqa'?",
+        ),
+        (
+            {"variants": {"clip_td": {"method": "clip_td", "teacher": "clip_scenes", "by_task": {"vqa": {"x": 1}}}}},
+            "variants.clip_td.by_task.vqa has unknown key 'x'; valid are:",
+        ),
+    ],
+)
+def test_a_mistake_in_a_preset_is_named(params, monkeypatch: pytest.MonkeyPatch, change: dict, message: str) -> None:
+    hydra = composition._hydra
+
+    def changed(*overrides: str) -> dict:
+        composed = hydra(*overrides)
+        variants = {**composed["variants"], **change.get("variants", {})}
+        return {**composed, **change, "variants": variants}
+
+    monkeypatch.setattr(composition, "_hydra", changed)
+    with pytest.raises(UserError) as mistake:
+        composition.compose(params())
     assert message in str(mistake.value)
 
 
@@ -147,6 +191,9 @@ def test_a_config_argument_that_nothing_reads() -> None:
 BLOCKS = {
     "grid": {"dataset": ["a", "b"], "student": ["s"], "variant": ["x", "y"], "shot": [10, 20], "seed": [1, 2]},
     "grids": [{"dataset": ["a"]}, {"dataset": ["b"], "shot": ["full"]}, {"dataset": ["a"], "variant": ["y"]}],
+    "reference": "x",
+    "variants": {"x": {"method": "m"}, "y": {"method": "m"}},
+    "training": {},
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from vlkd_steps import asking
+from vlkd_steps import asking, overriding, variants
 from vlkd_steps.did_you_mean import nearest, one_of
 from vlkd_steps.errors import UserError
 from vlkd_steps.sources import local
@@ -46,8 +46,8 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     for key, value in (params.get("overrides") or {}).items():
         group, _, rest = str(key).partition(".")
         variant, _, setting = rest.partition(".")
-        if (group, setting) == ("variants", "teacher") and variant in preset["variants"]:
-            preset["variants"][variant]["teacher"] = value  # another teacher has to be composed as well
+        if group == "variants" and setting in ("teacher", "method") and variant in preset["variants"]:
+            preset["variants"][variant][setting] = value  # another one has to be composed as well
     composed = _with_groups(params["experiment"], grid, preset, where)
     composed.pop("grids", None)
     composed = {"experiment": params["experiment"], **composed, "grid": grid, "blocks": crossed}
@@ -56,12 +56,13 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     for conf in composed["datasets"].values():
         conf.setdefault("allow_leaks", [])  # a key that params.yaml may override although few confs write it
     for key, value in (composed.pop("overrides", None) or {}).items():
-        if _left_out(str(key), composed):
+        if overriding.left_out(str(key), composed, options("dataset")):
             continue
-        _override(composed, str(key), value, f"experiment {params['experiment']}: overrides")
+        overriding.override(composed, str(key), value, f"experiment {params['experiment']}: overrides")
     for key, value in (params.get("overrides") or {}).items():
-        _override(composed, str(key), value, f"{where}: overrides")
+        overriding.override(composed, str(key), value, f"{where}: overrides")
     asking.check(composed)
+    variants.check(composed)
     composed["artifacts"] = needed(composed)
     if params["artifacts"] is not None:
         _check_artifacts(params["artifacts"], composed["artifacts"], where)
@@ -79,7 +80,7 @@ def blocks(
     Raises:
         UserError: a preset that its schema does not allow, or a value of params.yaml that no block has.
     """
-    check_schema({key: preset[key] for key in ("grid", "grids") if key in preset}, PRESET_SCHEMA, experiment)
+    check_schema(preset, PRESET_SCHEMA, f"experiment {experiment}")
     if not preset.get("grids"):
         return [{**preset["grid"], **given}]
     found = [{**preset["grid"], **block} for block in preset["grids"]]
@@ -160,14 +161,15 @@ def _with_groups(
     """Compose the preset with every group member that the grid's cells read, and what those read in turn."""
     for variant in grid["variant"]:
         one_of(variant, preset["variants"], f"{where}: grid.variant")
-    variants = [preset["variants"][name] for name in grid["variant"]]
-    for name, variant in zip(grid["variant"], variants, strict=True):
+    chosen = {name: preset["variants"][name] for name in grid["variant"]}
+    for name, variant in chosen.items():
+        one_of(variant["method"], options("method"), f"experiment {experiment}: variants.{name}.method")
         names.check(variant.get("teacher"), f"experiment {experiment}: variants.{name}.teacher")
     members = {
         "dataset": set(grid["dataset"]),
         "student": set(grid["student"]),
-        "method": {variant["method"] for variant in variants},
-        "teacher": {teacher for variant in variants for teacher in names.names(variant.get("teacher"))},
+        "method": {variant["method"] for variant in chosen.values()},
+        "teacher": {teacher for variant in chosen.values() for teacher in names.names(variant.get("teacher"))},
         "source": set(),
     }
     members["dataset"] |= _asked(preset, grid)
@@ -206,75 +208,6 @@ def _hydra(*overrides: str) -> dict[str, Any]:
     plain = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
-
-
-def _override(composed: dict[str, Any], dotted: str, value: Any, where: str) -> None:
-    """Set one dotted key that exists; a variant may set any key of its method."""
-    parts = dotted.split(".")
-    if parts[0] == "variants" and len(parts) > 2 and parts[1] in composed["variants"]:
-        variant = composed["variants"][parts[1]]
-        if parts[2] in composed["methods"].get(variant["method"], {}):
-            variant.setdefault(parts[2], composed["methods"][variant["method"]][parts[2]])
-    place: Any = composed
-    for depth, part in enumerate(parts):
-        if not isinstance(place, dict) or part not in place or parts[0] in ("grid", "experiment", "artifacts"):
-            known = [*_dotted(composed), *_method_keys(composed)]
-            raise UserError(f"{where} has unknown key {dotted!r}; {nearest(dotted, known)}")
-        if depth < len(parts) - 1:
-            place = place[part]
-    place[parts[-1]] = value
-    _let_it_win(composed, parts)
-
-
-def _left_out(dotted: str, composed: Mapping[str, Any]) -> bool:
-    """Is it about a variant, or a data set that there is, which the user's grid leaves out?"""
-    group, _, rest = dotted.partition(".")
-    name = rest.partition(".")[0]
-    if group == "datasets":
-        return name in options("dataset") and name not in composed["datasets"]
-    return group == "variants" and name in composed["variants"] and name not in composed["grid"]["variant"]
-
-
-def _let_it_win(composed: Mapping[str, Any], parts: list[str]) -> None:
-    """What a user sets is final: drop what is set more narrowly (by variant, task, student, shot) under that key."""
-    *where, key = parts
-    variants: dict[str, Any] = composed["variants"]
-    if where == ["training"]:
-        narrower = [v.get("training") for v in variants.values()] + [
-            t.get("training") for t in _tasks(*variants.values())
-        ]
-        narrower += [r for student in composed["students"].values() for r in (student.get("recipe") or {}).values()]
-        for by in ("by_shot", "by_task"):
-            narrower += (composed["training"].get(by) or {}).values()
-    elif where[:1] == ["variants"]:
-        tasks = _tasks(variants[where[1]])
-        narrower = [task.get("training") for task in tasks] if where[2:] == ["training"] else list(tasks)
-    else:
-        return
-    for settings in narrower:
-        (settings or {}).pop(key, None)
-
-
-def _tasks(*variants: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [settings for variant in variants for settings in (variant.get("by_task") or {}).values()]
-
-
-def _dotted(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for key, value in tree.items():
-        if prefix or key not in ("grid", "experiment", "artifacts"):
-            keys.append(f"{prefix}{key}")
-            if isinstance(value, Mapping):
-                keys.extend(_dotted(value, f"{prefix}{key}."))
-    return keys
-
-
-def _method_keys(composed: Mapping[str, Any]) -> list[str]:
-    return [
-        f"variants.{name}.{key}"
-        for name, variant in composed["variants"].items()
-        for key in composed["methods"].get(variant["method"], {})
-    ]
 
 
 def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:

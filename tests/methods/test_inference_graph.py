@@ -12,6 +12,7 @@ from vlkd_steps.methods import clip_td, objective
 from vlkd_steps.students import vilt
 from vlkd_steps.training import loop
 from vlkd_steps.training.batches import Encoded
+from vlkd_steps.training.recipe import Recipe
 
 
 class Operations(TorchDispatchMode):
@@ -41,7 +42,7 @@ def trained(name: str, root: Any, words: Any, data: Encoded, store: TinyStore) -
     data.extra = method.prepare(data, store, seed=1)
     method.project(student.width, data.extra)
     model = objective.Distillation(student, method)
-    optimizer = loop.adamw(model, loop.Recipe(steps=200, batch_size=4, learning_rate=1e-2))
+    optimizer = loop.adamw(model, Recipe(steps=200, batch_size=4, learning_rate=1e-2))
     losses = model(data.batch(torch.arange(4)), 170)
     torch.stack(list(losses.values())).sum().backward()
     optimizer.step()

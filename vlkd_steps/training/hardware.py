@@ -11,9 +11,8 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 from torch import nn
 
 from vlkd_steps.errors import UserError
+from vlkd_steps.training.recipe import DEVICES, PRECISIONS
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16")
 PATIENCE = timedelta(hours=2)  # for a process that reads or writes alone; a dead one is noticed by whoever started it
 
 

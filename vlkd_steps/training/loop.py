@@ -15,13 +15,12 @@ the result.
 """
 
 import contextlib
-import difflib
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -34,75 +33,11 @@ from vlkd_steps.step import log
 from vlkd_steps.training import checkpoint, processes
 from vlkd_steps.training.batches import Batch
 from vlkd_steps.training.interruption import StopRequest
+from vlkd_steps.training.recipe import Recipe
 from vlkd_steps.training.seeds import derive
 
 WINDOW = 25  # steps whose mean makes one point of a curve
 QUIET = 5.0  # seconds between two lines of progress
-HARDWARE = ("threads", "precision", "device", "processes", "gradient_checkpointing", "compile")  # read by hardware.py
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a run is optimised. `warmup` is a share of `steps`; a step is one update, of `accumulation` batches.
-
-    `batch_size` counts the rows of all processes together. `tokens_per_batch` above 0 takes its place: batches are as
-    large as so many tokens allow (`token_budget`), of all processes together as well.
-    """
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    clip: float = 2.0
-    accumulation: int = 1
-    evaluate_every: int = 0
-    checkpoint_every: int = 250
-    head_multiplier: float = 1.0
-    tokens_per_batch: int = 0
-    betas: tuple[float, float] = (0.9, 0.98)  # UNITER's (PAPERS 3, stated)
-
-    @classmethod
-    def of(cls, training: Mapping[str, Any]) -> Self:
-        """The recipe in a configuration's ``training``.
-
-        Raises:
-            UserError: a key that is not known, a value that is no positive number.
-        """
-        known = {f.name for f in fields(cls)}
-        for key, value in training.items():
-            if key not in known and key not in HARDWARE:
-                near = difflib.get_close_matches(key, [*known, *HARDWARE], n=1)
-                raise UserError(
-                    f"training has no key {key!r}; "
-                    + (f"did you mean {near[0]!r}?" if near else f"it has {sorted(known)}")
-                )
-            if key in ("steps", "batch_size", "accumulation", "checkpoint_every") and not (
-                isinstance(value, int) and value > 0
-            ):
-                raise UserError(f"training.{key} is {value!r}; write a whole number above 0")
-            if key == "tokens_per_batch" and not (isinstance(value, int) and value >= 0):
-                raise UserError(f"training.{key} is {value!r}; write a whole number of tokens, or 0 for batch_size")
-            if key in ("learning_rate", "clip", "head_multiplier") and not (
-                isinstance(value, int | float) and value > 0
-            ):
-                raise UserError(f"training.{key} is {value!r}; write a number above 0")
-        missing = [key for key in ("steps", "batch_size", "learning_rate") if key not in training]
-        if missing:
-            raise UserError(
-                f"training.{missing[0]} is missing; give it in the preset or in params.yaml under overrides"
-            )
-        own: dict[str, Any] = {
-            key: tuple(value) if key == "betas" else value for key, value in training.items() if key in known
-        }
-        return cls(**own)
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step: linear from 0 over the warm-up, then linear to 0 at the end."""
-        warm = self.warmup * self.steps
-        if step < warm:
-            return self.learning_rate * (step + 1) / (warm + 1)
-        return self.learning_rate * (self.steps - step) / max(1.0, self.steps - warm)
 
 
 Tell = Callable[..., None]

@@ -37,6 +37,7 @@ from vlkd_steps.training.infilling import Infilling
 from vlkd_steps.training.interruption import Interrupted, StopRequest, stop_request
 from vlkd_steps.training.one_run import attempt, label, precision
 from vlkd_steps.training.question_batches import Questions
+from vlkd_steps.training.recipe import Recipe
 from vlkd_steps.training.workplace import Workplace, initial
 
 BEAMS = 4  # BART's own default
@@ -51,7 +52,7 @@ def train_seeds(config: Mapping[str, Any]) -> int:
     """
     if config.get("teacher") is None:
         raise UserError(f"variant {config['variant']}: method vlkd needs a CLIP; name one as its teacher")
-    recipe = loop.Recipe.of(config["training"])
+    recipe = Recipe.of(config["training"])
     accelerator = hardware.accelerator(config["training"])
     teacher = clip.ClipTeacher(config["teacher"], str(accelerator.device))
     eyes = Eyes(teacher)
@@ -76,7 +77,7 @@ def train_seeds(config: Mapping[str, Any]) -> int:
 
 def train(
     place: Workplace,
-    recipe: loop.Recipe,
+    recipe: Recipe,
     teacher: clip.ClipTeacher,
     accelerator: Accelerator,
     stop: StopRequest,

@@ -25,6 +25,7 @@ from vlkd_steps.training import hardware, loop, predict, processes, token_budget
 from vlkd_steps.training.batches import Encoded, Items, order, read_items
 from vlkd_steps.training.interruption import Interrupted, StopRequest, stop_request
 from vlkd_steps.training.patch_sight import PatchSight, plugged_width
+from vlkd_steps.training.recipe import Recipe
 from vlkd_steps.training.seeds import derive
 from vlkd_steps.training.sight_regions import RegionSight
 from vlkd_steps.training.workplace import Workplace
@@ -36,7 +37,7 @@ def train_seeds(config: Mapping[str, Any]) -> int:
     Returns:
         0, or 128 + the signal's number when told to stop (143 for TERM): the next start goes on from there.
     """
-    recipe = loop.Recipe.of(config["training"])
+    recipe = Recipe.of(config["training"])
     accelerator = hardware.accelerator(config["training"])
     data = DataSet(config["dataset"]["name"], accelerator.device, plugged(config))
     with stop_request() as stop:
@@ -100,7 +101,7 @@ class DataSet:
 
 def train(
     place: Workplace,
-    recipe: loop.Recipe,
+    recipe: Recipe,
     data: DataSet,
     accelerator: Accelerator,
     stop: StopRequest,
@@ -148,7 +149,7 @@ def train(
 
 
 def distillation(
-    config: Mapping[str, Any], student: Any, training_set: Encoded, recipe: loop.Recipe, seed: int
+    config: Mapping[str, Any], student: Any, training_set: Encoded, recipe: Recipe, seed: int
 ) -> objective.Distillation:
     """The student with its method's objective, whose tensors now stand in ``training_set.extra``."""
     method = objective.create(config["method"], recipe.steps)

@@ -17,10 +17,11 @@ from vlkd_steps.datasets.scenes import texts
 from vlkd_steps.errors import UserError
 from vlkd_steps.students import bart
 from vlkd_steps.students.inputs import Inputs
-from vlkd_steps.training import hardware, loop, pretraining, processes
+from vlkd_steps.training import hardware, pretraining, processes
 from vlkd_steps.training.batches import Batch
 from vlkd_steps.training.caption_batches import moved
 from vlkd_steps.training.infilling import Infilling, padded
+from vlkd_steps.training.recipe import Recipe
 from vlkd_steps.training.seeds import derive
 
 OWN = ("stream", "seed")  # of `pretrain:`; the rest is the recipe
@@ -78,7 +79,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
         SystemExit: told to stop, after saving (143 for TERM).
     """
     name, settings = config["name"], config["pretrain"]
-    recipe = loop.Recipe.of({key: value for key, value in settings.items() if key not in OWN})
+    recipe = Recipe.of({key: value for key, value in settings.items() if key not in OWN})
     if settings.get("stream") != "scenes":
         raise UserError(
             f"student {name}: pretrain.stream is {settings.get('stream')!r}; a BART reads the stream scenes"

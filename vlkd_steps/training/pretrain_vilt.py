@@ -17,8 +17,9 @@ from vlkd_steps import files, layout
 from vlkd_steps.errors import UserError
 from vlkd_steps.students import vilt
 from vlkd_steps.students.inputs import Inputs
-from vlkd_steps.training import hardware, loop, pretraining, processes
+from vlkd_steps.training import hardware, pretraining, processes
 from vlkd_steps.training.batches import Batch, Encoded, order, read_items
+from vlkd_steps.training.recipe import Recipe
 from vlkd_steps.training.seeds import derive
 
 OWN = ("corpus", "split", "seed", "mask_rate", "mismatched")  # of `pretrain:`; the rest is the recipe
@@ -125,7 +126,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
         SystemExit: told to stop, after saving (143 for TERM).
     """
     name, settings = config["name"], config["pretrain"]
-    recipe = loop.Recipe.of({key: value for key, value in settings.items() if key not in OWN})
+    recipe = Recipe.of({key: value for key, value in settings.items() if key not in OWN})
     accelerator = hardware.accelerator(settings)
     corpus = layout.instances(settings["corpus"])
     if not corpus.is_file():

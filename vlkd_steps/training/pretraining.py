@@ -15,6 +15,7 @@ from vlkd_steps.tracking.journal import Journal, curves, read
 from vlkd_steps.training import loop, processes
 from vlkd_steps.training.batches import Batch
 from vlkd_steps.training.interruption import Interrupted, stop_request
+from vlkd_steps.training.recipe import Recipe
 
 Curve = Mapping[str, Mapping[int, float]]
 
@@ -24,7 +25,7 @@ def train(
     key: str,
     model: nn.Module,
     batch: Callable[[int], Batch],
-    recipe: loop.Recipe,
+    recipe: Recipe,
     seed: int,
     accelerator: Accelerator,
 ) -> Curve | None:
