@@ -108,7 +108,7 @@ def test_the_numbers_on_the_page_are_those_of_gains_csv(html: str) -> None:
         [cell.lstrip("●■◆ ") for cell in row[-7:-3]] for row in page.rows if len(row) in (7, 8) and "±" in "".join(row)
     ]
     rows = read(RESULTS / "gains.csv")
-    expected = [[row["variant"], spread(row), points(row["gain"]), interval(row, "")] for row in rows]
+    expected = [[row["variant"], spread(row), points(row["gain"]), interval(row)] for row in rows]
     assert len(expected) == 36
     assert sorted(shown) == sorted(expected)
 

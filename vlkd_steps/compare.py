@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     step.log.info("[compare %s] the 95 %% interval excludes 0 in %d of them", experiment, sure)
     unsure = sum(row["gain_low"] is None for row in compared)
     if unsure:
-        step.log.info("[compare %s] %d of them have no interval: it takes two seeds or more", experiment, unsure)
+        why = "it takes two seeds or more, and differences that vary"
+        step.log.info("[compare %s] %d of them have no interval: %s", experiment, unsure, why)
     return 0
 
 

@@ -99,7 +99,7 @@ def _cell(row: Row | None) -> Text:
         return Text(accuracy)
     star = "* " if sure(row) else ""
     style = {1: "green", -1: "red", 0: ""}[sure(row)]
-    gain = plain(f"{points(row['gain'])} {interval(row, 'one seed')}")
+    gain = plain(f"{points(row['gain'])} {interval(row)}")
     return Text.assemble(accuracy, "\n", (f"{star}{gain}", style))
 
 

@@ -269,7 +269,7 @@ def _judged(contrast: Contrast | None, judge: Callable[[float, float], str]) -> 
         return "not decided: the runs have no seed in common"
     low, high = contrast.found.low, contrast.found.high
     if low is None or high is None:
-        return "not decided: no interval (it takes two seeds)"
+        return "not decided: no interval (it takes two seeds or more, and differences that vary)"
     return judge(low, high)
 
 

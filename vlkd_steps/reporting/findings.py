@@ -62,7 +62,7 @@ def _finding(rows: Sequence[Row], reference: str) -> Finding:
         f"On {on} the 95 % interval lies above 0 in {better} of {len(rows)} comparisons"
         + (f" and below 0 in {worse}" if worse else "")
         + (f"; p < 0.05 after Holm's correction over the whole table in {held}. " if better or worse else ". ")
-        + f"Largest: {points(best['gain'])} {interval(best, 'without an interval')} "
+        + f"Largest: {points(best['gain'])} {interval(best)} "
         f"on {best['dataset']} at {best['shot']} training questions."
     )
     return Finding(variant, title, detail, sum(row["gain"] for row in rows) / len(rows))

@@ -64,10 +64,12 @@ def points(value: float | None, signed: bool = True, missing: str = "–") -> st
     return text.replace("-", "−")
 
 
-def interval(row: Row, missing: str = "–") -> str:
-    """``[low, high]`` to one decimal."""
-    if row["gain_low"] is None:
-        return missing
+def interval(row: Row) -> str:
+    """``[low, high]`` of a gain to one decimal or, in its place, why there is none."""
+    if row["gain"] is None:
+        return ""
+    if row["gain_low"] is None:  # of several seeds: where all differences are equal (`significance.two_way`)
+        return "(one seed)" if len(row["seeds"].split()) < 2 else "(no spread)"
     low, high = (points(row[end], signed=False) for end in ("gain_low", "gain_high"))
     return f"[{low}, {high}]"
 
