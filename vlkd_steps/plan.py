@@ -114,6 +114,7 @@ def planned(experiment: str | None, given: Throughput | None, cores: int) -> dic
             "not_known": sum(row.count for row in rows if row.hours is None and row.step in cost.HEAVY),
             "light_not_known": sum(row.count for row in rows if row.hours is None and row.step not in cost.HEAVY),
             "cores": cores,
+            "device": given.source if given else None,
         },
     }
 

@@ -26,6 +26,12 @@ job    count
 """
 
 
+def test_jobs_stand_from_download_to_report_whatever_the_dry_runs_order() -> None:
+    blocks = OUTPUT.split("\n\n")[1].replace("Job stats:\njob    count\n", "").split("[Mon")[1:]
+    mixed = "\n".join(f"[Mon{block}" for block in reversed(blocks))
+    assert [job.rule for job in graph.parse(mixed)] == ["distill", "compare"]
+
+
 def test_jobs_are_read_with_their_wildcards_and_without_receipts() -> None:
     cell = {"dataset": "scenes_vqa", "student": "vilt_scenes", "variant": "clip_td", "shot": "1pct"}
     assert graph.parse(OUTPUT) == [Job("distill", cell), Job("compare", {})]

@@ -11,6 +11,10 @@ from pathlib import Path
 
 from vlkd_steps.errors import UserError
 
+RULES = (
+    "download", "prepare", "split_train", "split_eval", "pretrain", "extract", "distill", "evaluate", "compare", "report"
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Job:
@@ -21,7 +25,7 @@ class Job:
 
 
 def dry_run(experiment: str | None = None) -> list[Job]:
-    """The jobs that ``snakemake -n`` names, in its order, without receipts and targets.
+    """The jobs that ``snakemake -n`` names, without receipts and targets, from download to report.
 
     Args:
         experiment: as ``--config experiment=``; None: what params.yaml says.
@@ -44,7 +48,7 @@ def dry_run(experiment: str | None = None) -> list[Job]:
 
 
 def parse(output: str) -> list[Job]:
-    """The jobs in a dry run's output."""
+    """The jobs in a dry run's output; its own order differs from call to call."""
     found: dict[tuple[str, tuple[tuple[str, str], ...]], Job] = {}
     for block in re.split(r"^(?=(?:local)?rule \w+:$)", output, flags=re.M)[1:]:
         rule = block.partition("rule ")[2].partition(":")[0]
@@ -53,7 +57,7 @@ def parse(output: str) -> list[Job]:
         line = re.search(r"^    wildcards: (.*)$", block, re.M)
         wildcards = dict(pair.split("=", 1) for pair in line.group(1).split(", ")) if line else {}
         found[rule, tuple(sorted(wildcards.items()))] = Job(rule, wildcards)
-    return list(found.values())
+    return [found[key] for key in sorted(found, key=lambda key: (RULES.index(key[0]), key[1]))]
 
 
 def counts(jobs: Sequence[Job]) -> Counter[str]:
