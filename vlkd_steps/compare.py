@@ -1,4 +1,4 @@
-"""Compare all methods of an experiment with its reference, with intervals over seeds and images (PAPERS 1.3).
+"""Compare all methods of an experiment with its reference, with intervals over seeds and images.
 
 Reads every run's ``config.yaml``, ``metrics.json`` and ``scores/<set>.parquet``; writes to ``results/<experiment>/``:
 

@@ -1,4 +1,4 @@
-"""params.yaml and a preset, composed by Hydra into one plain dictionary (DESIGN 2).
+"""params.yaml and a preset, composed by Hydra into one plain dictionary.
 
 Hydra composes once to read the preset and once more with the groups that the grid names. What comes
 out holds no OmegaConf object and no interpolation, so that it can stand in a rule's ``params:``.

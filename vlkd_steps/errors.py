@@ -1,4 +1,4 @@
-"""The one exception for a user's mistake: what is wrong, where, what to do (DESIGN 7)."""
+"""The one exception for a user's mistake: what is wrong, where, what to do."""
 
 
 class UserError(Exception):

@@ -1,4 +1,4 @@
-"""Extract a teacher's features of a data set, once: every distinct picture, text and word (DESIGN 4).
+"""Extract a teacher's features of a data set, once: every distinct picture, text and word.
 
     python -m vlkd_steps.extract --config '{"teacher": {"name": "clip_scenes", "kind": "clip", ...},
                                             "dataset": {"name": "scenes_vqa", "roles": {...}}}'

@@ -2,7 +2,7 @@
 
 It is the hash of the syntax trees of the named modules and of every module of this package that they
 import, directly or not. Comments, docstrings and layout do not change it; an edit does, whatever the
-file's mtime says (ANCHORS 28).
+file's mtime says.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""Where every artifact lies, relative to the project's root: the one place that names a path (DESIGN 4).
+"""Where every artifact lies, relative to the project's root: the one place that names a path.
 
 The rules in `workflow/` and the steps in this package both ask here, so they cannot disagree.
 """

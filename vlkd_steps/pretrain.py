@@ -1,4 +1,4 @@
-"""Train a model from which others start: a teacher or a student of the embedded benchmark (DESIGN 5).
+"""Train a model from which others start: a teacher or a student of the embedded benchmark.
 
     python -m vlkd_steps.pretrain --config '{"model": {"name": "clip_scenes", "kind": "clip", ...}}'
 

@@ -1,4 +1,4 @@
-"""Recording a finished run in DVC: called once by the Snakefile, after the whole graph has run (DESIGN 2)."""
+"""Recording a finished run in DVC: called once by the Snakefile, after the whole graph has run."""
 
 import subprocess
 import sys
