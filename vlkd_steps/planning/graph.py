@@ -12,7 +12,8 @@ from pathlib import Path
 from vlkd_steps.errors import UserError
 
 RULES = (
-    "download", "prepare", "split_train", "split_eval", "pretrain", "extract", "distill", "evaluate", "compare", "report"
+    "download", "prepare", "split_train", "split_eval", "pretrain", "extract", "distill", "evaluate", "compare",
+    "report",
 )  # fmt: skip
 
 
