@@ -113,6 +113,10 @@ def test_a_mistake_is_named_with_the_nearest_valid_key(params, changes: dict, me
             {"variants": {"clip_td": {"method": "clip_td", "teacher": "clip_scenes", "by_task": {"vqa": {"x": 1}}}}},
             "variants.clip_td.by_task.vqa has unknown key 'x'; valid are:",
         ),
+        (
+            {"variants": {"clip_td": {"method": "vlkd", "teacher": "clip_scenes"}}, "overrides": {}},
+            "method vlkd teaches a BART, and vilt_scenes is none; name one, such as bart_scenes",
+        ),
     ],
 )
 def test_a_mistake_in_a_preset_is_named(params, monkeypatch: pytest.MonkeyPatch, change: dict, message: str) -> None:
@@ -126,6 +130,19 @@ def test_a_mistake_in_a_preset_is_named(params, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(composition, "_hydra", changed)
     with pytest.raises(UserError) as mistake:
         composition.compose(params())
+    assert message in str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"student": ["bart_scenes"]}, "method finetune trains classes, and bart_scenes answers in words"),
+        ({"dataset": ["scenes_smoke_captions"]}, "vilt_scenes chooses among classes, and scenes_smoke_captions has"),
+    ],
+)
+def test_a_student_that_cannot_do_it_is_named(params, changes: dict, message: str) -> None:
+    with pytest.raises(UserError) as mistake:
+        composition.compose(params(grid={**PARAMS["grid"], **changes}))
     assert message in str(mistake.value)
 
 
