@@ -13,6 +13,11 @@ from vlkd_steps.slurm.request import Request
 if not workflow.deployment_settings.deployment_method:
     shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
+# With a rate limit, which is its default, Snakemake 9.27 looks for jobs again a second after every look, and for every
+# job that has ended once more a second: a hundred jobs later that keeps a core busy. Without one it looks when a job ends.
+if workflow.scheduling_settings:
+    workflow.scheduling_settings.max_jobs_per_timespan = None
+
 try:
     jobs.check_arguments(config)
     C = composition.compose(experiment=config.get("experiment"))
