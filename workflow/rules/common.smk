@@ -13,11 +13,6 @@ from vlkd_steps.slurm.request import Request
 if not workflow.deployment_settings.deployment_method:
     shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
-# With a rate limit, which is its default, Snakemake 9.27 looks for jobs again a second after every look, and for every
-# job that has ended once more a second: a hundred jobs later that keeps a core busy. Without one it looks when a job ends.
-if workflow.scheduling_settings:
-    workflow.scheduling_settings.max_jobs_per_timespan = None
-
 try:
     jobs.check_arguments(config)
     C = composition.compose(experiment=config.get("experiment"))
@@ -160,6 +155,12 @@ onstart:
     if cannot_run() and not workflow.touch:
         print(f"error: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
         sys.exit(2)
+    # With its default rate limit Snakemake 9.27 looks for jobs again a second after every look, and for every job that
+    # has ended once more a second, while any wait: a hundred jobs later that keeps half a core busy. Another limit is
+    # the user's, and stays.
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
     # Snakemake's own lock survives a kill -9 (ANCHORS 9); this one dies with its process.
     Path(".snakemake").mkdir(exist_ok=True)
     workflow.vlkd_lock = open(".snakemake/vlkd.lock", "w")
