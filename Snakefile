@@ -11,7 +11,7 @@ include: "workflow/rules/common.smk"
 rule all:
     default_target: True
     input:
-        rules_of_phases("all"),
+        artifacts_of(*phases.PHASES),
 
 
 include: "workflow/rules/data.smk"

@@ -1,33 +1,28 @@
 """Make Snakemake agree with DVC after `dvc pull` or `dvc checkout`: python -m vlkd_steps.sync
 
 DVC restores bytes, but neither Snakemake's records nor the files' times, so an up-to-date graph looks
-out of date. For every phase that `dvc status` calls clean this touches the outputs and records them
-as made (`snakemake --touch --forceall`). It stops at the first phase that is not clean, says why, and
-blesses nothing behind it: what is stale stays stale.
+out of date. For every phase that `dvc status` calls clean, and whose receipt is that of the
+configuration and code as they are now, this touches the outputs and records them as made
+(`snakemake --touch --forceall`). It stops at the first phase that is not, says why, and records
+nothing behind it: what is stale stays stale.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import step
+from vlkd_steps import composition, receipt, step
+from vlkd_steps.commit import DVC, words
 from vlkd_steps.errors import UserError
-from vlkd_steps.versioning import DVC
+from vlkd_steps.phases import PHASES
 
-# The phases in the graph's order, each with the stages of dvc.yaml that version its bytes.
-PHASES: dict[str, tuple[str, ...]] = {
-    "download": ("raw_bytes",),
-    "prepare": ("instances_bytes", "corpus_bytes"),
-    "split": ("splits_bytes",),
-    "pretrain": ("model_bytes",),
-    "extract": ("features_bytes",),
-    "distill": (),
-    "compare": (),
-}
+VARIABLE = "VLKD_SYNC"
+"""Set for the `snakemake --touch` that is called here, which the Snakefile refuses otherwise."""
 
 
 def clean_phases(status: Mapping[str, Any]) -> tuple[list[str], str | None]:
@@ -45,24 +40,43 @@ def clean_phases(status: Mapping[str, Any]) -> tuple[list[str], str | None]:
     return clean, None
 
 
+def absent(status: Mapping[str, Any]) -> list[str]:
+    """Files and folders that dvc.lock or a .dvc file records and that are not here, of whatever stage."""
+    return sorted(name for name, change in _changes(status, "changed outs").items() if change in MISSING)
+
+
+MISSING = ("deleted", "not in cache")
+
+
 def explain(status: Mapping[str, Any], phase: str) -> str:
     """Why a phase is not clean, and what to do about it."""
-    stages = (phase, *PHASES[phase])
-    entries = [entry for stage, changes in status.items() if stage.split("@")[0] in stages for entry in changes]
-    outs: dict[str, str] = {}
-    deps: dict[str, str] = {}
-    for entry in entries:
-        if isinstance(entry, Mapping):
-            outs |= entry.get("changed outs", {})
-            deps |= _flat(entry.get("changed deps", {}))
+    own = {stage: entries for stage, entries in status.items() if stage.split("@")[0] in (phase, *PHASES[phase])}
+    outs, deps = _changes(own, "changed outs"), _changes(own, "changed deps")
+    if gone := absent(own):
+        return f"{_some(gone)} not here; run: dvc pull (or dvc checkout, where the cache has it), then sync again"
     if deps:
-        named = ", ".join(f"{name} ({change})" for name, change in sorted(deps.items()))
-        return f"{named}: what lies here was made before that; run: snakemake --cores all"
+        return f"{_named(deps)}: what lies here was made before that; run: snakemake --cores all"
     if outs:
-        named = ", ".join(f"{name} ({change})" for name, change in sorted(outs.items()))
-        missing = any(change in ("deleted", "not in cache") for change in outs.values())
-        return f"{named}; run: {'dvc pull' if missing else 'dvc checkout'}, then sync again, or: snakemake --cores all"
+        return f"{_named(outs)}; run: dvc checkout, then sync again, or: snakemake --cores all"
     return "it was never recorded, or its command changed; run: snakemake --cores all"
+
+
+def _changes(status: Mapping[str, Any], kind: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for entries in status.values():
+        for entry in entries:
+            if isinstance(entry, Mapping):  # others are words such as "always changed"
+                found |= _flat(entry.get(kind, {}))
+    return found
+
+
+def _named(changes: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({change})" for name, change in sorted(changes.items()))
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more} {'is' if len(names) == 1 else 'are'}"
 
 
 def _flat(deps: Mapping[str, Any]) -> dict[str, str]:
@@ -80,17 +94,19 @@ def dvc_status() -> dict[str, Any]:
     """What `dvc status` says; raises UserError where DVC itself cannot answer."""
     done = subprocess.run([*DVC, "--wait-for-lock", "status", "--json"], capture_output=True, text=True)
     if done.returncode:
-        raise UserError(f"dvc status failed: {done.stderr.strip()}")
+        raise UserError(f"`dvc status` ends with status {done.returncode}: {words(done)}")
     return json.loads(done.stdout)
 
 
-def bless(phases: Sequence[str]) -> None:
+def record(phases: Sequence[str]) -> None:
     """Record the outputs of `phases` as made now, in Snakemake's own metadata."""
     targets = [f"all_{phase}" for phase in phases]
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", "--forceall", "--quiet", "all", "--"]
-    done = subprocess.run([*command, *targets], capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f"snakemake --touch failed:\n{(done.stderr or done.stdout).strip()}")
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", "--forceall", "--"]
+    environment = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"} | {VARIABLE: "1"}
+    done = subprocess.run([*command, *targets], capture_output=True, text=True, env=environment)
+    if done.returncode:  # not --quiet: that hides errors too
+        said = (done.stderr + done.stdout).rpartition("Building DAG of jobs...")[2].partition('  File "')[0]
+        raise UserError(f"`snakemake --touch` ends with status {done.returncode}: {' '.join(said.split())[:1000]}")
 
 
 @step.entry
@@ -99,10 +115,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.parse_args(argv)
     if not Path("dvc.lock").is_file():
         raise UserError("dvc.lock is missing, so nothing says what these files are; run: snakemake --cores all")
+    c = composition.compose()
     status = dvc_status()
     clean, stopped_at = clean_phases(status)
+    for phase in clean:
+        receipt.check_configuration(c, phase)
     if clean:
-        bless(clean)
+        record(clean)
         print(f"in agreement: {', '.join(clean)}")
     if stopped_at:
         raise UserError(f"phase {stopped_at} is not what dvc.lock says: {explain(status, stopped_at)}")

@@ -34,6 +34,21 @@ def dry_run(experiment: str | None = None) -> list[Job]:
     Raises:
         UserError: Snakemake refuses, with its words.
     """
+    return parse(_dry_run(experiment))
+
+
+def pending() -> Counter[str]:
+    """How many jobs of each rule ``snakemake -n`` names, receipts and targets included; none where all is current.
+
+    Raises:
+        UserError: Snakemake refuses, with its words.
+    """
+    table = re.search(r"^Job stats:\n.*?\n-+.*?\n(.*?)\ntotal", _dry_run(None), re.S | re.M)
+    rows = [line.split() for line in table[1].splitlines()] if table else []
+    return Counter({rule: int(number) for rule, number in rows})
+
+
+def _dry_run(experiment: str | None) -> str:
     if not Path("Snakefile").is_file():
         raise UserError(f"Snakefile is not in {Path.cwd()}; run this from the project's root")
     command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1"]
@@ -45,7 +60,7 @@ def dry_run(experiment: str | None = None) -> list[Job]:
         lines = [line for line in output.splitlines() if line and not line.startswith("Using workflow specific")]
         told = next((line for line in lines if line.startswith("error: ")), "\n".join(lines[-5:]))
         raise UserError(f"snakemake -n ends with status {done.returncode}: {told.removeprefix('error: ')}")
-    return parse(output)
+    return output
 
 
 def parse(output: str) -> list[Job]:

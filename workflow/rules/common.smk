@@ -5,7 +5,10 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from vlkd_steps import composition, jobs, layout
+from snakemake.io import IOFile
+from snakemake.settings.enums import RerunTrigger
+
+from vlkd_steps import commit, composition, failures, jobs, layout, phases, receipt, remake, sync
 from vlkd_steps.errors import UserError
 from vlkd_steps.slurm.request import Request
 
@@ -30,15 +33,9 @@ EXPERIMENT = C["experiment"]
 RESULTS = layout.results(EXPERIMENT)
 SEEDS = C["grid"]["seed"]
 DATASETS = C["grid"]["dataset"]
-CORPORA = C["artifacts"]["corpus"]
-ASKED = C["artifacts"]["asked"]
-PHASES = ["download", "prepare", "split", "pretrain", "extract", "distill", "compare"]
 # Evaluation sets that all data sets of the grid have are declared outputs; the others lie beside them.
-COMMON_SETS = [
-    name
-    for name in C["datasets"][DATASETS[0]]["evaluation_sets"]
-    if all(name in C["datasets"][dataset]["evaluation_sets"] for dataset in DATASETS)
-]
+COMMON_SETS = phases.common_sets(C)
+FAILURES = failures.Failures()
 
 
 wildcard_constraints:
@@ -75,39 +72,33 @@ def launched_step(name):
     return f"exec env {place} python -m vlkd_steps.{name} --config {{params.config:q}} --log {{log:q}}"
 
 
-def receipt(phase):
-    return str(layout.receipt(EXPERIMENT, phase))
-
-
 def outputs_of(phase):
-    """Every declared output of a phase for this experiment: the one place where targets are listed."""
-    if phase == "download":
-        return [layout.raw_manifest(source) for source in C["artifacts"]["source"]]
-    if phase == "prepare":
-        return [path(name) for name in [*DATASETS, *CORPORA, *ASKED] for path in (layout.instances, layout.labels)]
-    if phase == "split":
-        train = [layout.train_split(dataset, shot, seed) for dataset, shot in jobs.train_splits(C) for seed in SEEDS]
-        held_out = [layout.eval_split(dataset, name) for dataset, name in jobs.held_out(C)]
-        return [path for split in train + held_out for path in (split, layout.split_manifest(split))]
-    if phase == "pretrain":
-        return [layout.model_weights(model) for model in C["artifacts"]["model"]]
-    if phase == "extract":
-        return [
-            layout.features_manifest(teacher, dataset) for teacher in C["artifacts"]["teacher"] for dataset in DATASETS
-        ]
-    if phase == "distill":
-        folders = [
-            layout.run(EXPERIMENT, *(run[key] for key in ("dataset", "student", "variant", "shot", "seed")))
-            for run in jobs.runs(C)
-        ]
-        return [
-            path
-            for folder in folders
-            for path in (layout.run_config(folder), folder / "model.safetensors", layout.metrics(folder))
-        ]
-    if phase == "compare":
-        return [RESULTS / name for name in ("summary.csv", "gains.csv", "metrics.json", "report.html")]
-    raise ValueError(phase)
+    """Every declared output of a phase for this experiment."""
+    return [path for job in phases.of_phase(C, phase) for path in job.outputs]
+
+
+def recorded_params(path):
+    """What Snakemake remembers of the job that made a file: its params as text; None where it remembers nothing."""
+    return workflow.persistence.params(IOFile(str(path)))
+
+
+def artifacts_of(*names):
+    """The input of a target: the receipts of these phases, and every artifact of theirs that is missing.
+
+    Snakemake makes a missing file only where a target, or a job that runs, asks for it: a job that failed has lost its
+    outputs, and the results of before would pass for those of now. Snakemake calls this while it builds the graph,
+    which is the moment to have it run the jobs too whose results it takes for current and that are not (`remake`).
+    """
+
+    def targets(_):
+        if workflow.is_main_process:
+            for path, why in remake.unseen(C, names, recorded_params).items():
+                if str(path) not in workflow.dag.forcefiles:
+                    workflow.dag.forcefiles.add(str(path))
+                    print(f"note: made again: {why}", file=sys.stderr)
+        return [*(layout.receipt(EXPERIMENT, phase) for phase in names), *remake.missing(C, names)]
+
+    return targets
 
 
 def run_outputs(*names):
@@ -116,23 +107,21 @@ def run_outputs(*names):
     return [f"{folder}/s{seed}/{name}" for seed in SEEDS for name in names]
 
 
-def instance_folders(wc):
-    return [layout.run(EXPERIMENT, wc.dataset, wc.student, wc.variant, wc.shot, seed) for seed in SEEDS]
-
-
-def rules_of_phases(last):
-    return [receipt(phase) for phase in PHASES]
-
-
-def full_run():
-    """Was this the whole graph, for real? Only then may its bytes be committed to DVC (ANCHORS 30)."""
-    targets = set(workflow.dag_settings.targets)
-    return (
-        targets <= {"all"}
-        and not workflow.touch
-        and "DVC_STAGE" not in os.environ
-        and EXPERIMENT == composition.read_params(Path("params.yaml"))["experiment"]
-    )
+def options_of_a_part():
+    """Options of this call that leave out, or take for made, a part of the graph: what has run is not a whole run."""
+    chosen = workflow.dag_settings
+    given = {
+        "--until": chosen.until,
+        "--omit-from": chosen.omit_from,
+        "--batch": chosen.batch,
+        "--forcerun": chosen.forcerun,
+        "--allowed-rules": chosen.allowed_rules,
+        "--rerun-triggers": RerunTrigger.all() - set(chosen.rerun_triggers),
+        "--ignore-incomplete": workflow.execution_settings.ignore_incomplete,
+        "--touch": workflow.touch,
+        "a target": set(chosen.targets) - {"all"},
+    }
+    return [name for name, value in given.items() if value]
 
 
 def cannot_run():
@@ -152,6 +141,19 @@ def say_what_is_missing():
 
 
 onstart:
+    if workflow.dag_settings.allowed_rules:
+        print(
+            "error: --allowed-rules runs jobs without those that they need; use --until or a target",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    if workflow.touch and os.environ.get(sync.VARIABLE) is None:
+        print(
+            "error: --touch would call every result current, whatever made it; after `dvc pull` or `dvc checkout` use: "
+            "python -m vlkd_steps.sync",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     if cannot_run() and not workflow.touch:
         print(f"error: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
         sys.exit(2)
@@ -172,7 +174,9 @@ onstart:
 
 
 onsuccess:
-    if full_run():
-        from vlkd_steps.versioning import commit
+    if "DVC_STAGE" not in os.environ and not workflow.touch:
+        commit.after_run(EXPERIMENT, options_of_a_part())
 
-        commit()
+
+onerror:
+    FAILURES.report()

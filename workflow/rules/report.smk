@@ -41,7 +41,7 @@ rule report:
 
 # A receipt holds the hashes of what a phase made for this experiment. It is what the next phase's
 # stage in dvc.yaml depends on, so that another experiment in the same folders leaves this one clean.
-for phase in PHASES:
+for phase in phases.PHASES:
 
     rule:
         name:
@@ -55,13 +55,13 @@ for phase in PHASES:
         conda:
             "../envs/vlkd.yaml"
         params:
-            # The list is a parameter too: a phase that loses its last output has no input that changed.
-            files=[str(path) for path in outputs_of(phase)],
-        script:
-            "../scripts/receipt.py"
+            # What made each file is a parameter too: a phase that loses its last output has no input that changed.
+            config=jobs.argument(receipt.config(C, phase)),
+        shell:
+            step("receipt write")
 
     rule:
         name:
             f"all_{phase}"
         input:
-            layout.receipt(EXPERIMENT, phase),
+            artifacts_of(phase),
