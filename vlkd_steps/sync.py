@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import step
+from vlkd_steps import environment, step
 from vlkd_steps.errors import UserError
 from vlkd_steps.versioning import DVC
 
@@ -97,6 +97,7 @@ def bless(phases: Sequence[str]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args(argv)
+    environment.use_own()
     if not Path("dvc.lock").is_file():
         raise UserError("dvc.lock is missing, so nothing says what these files are; run: snakemake --cores all")
     status = dvc_status()

@@ -18,7 +18,7 @@ def test_up_twice_status_down(cluster: dict[str, str], root: Path, tmp_path: Pat
     try:
         first, second = run("up"), run("up")
         assert first.returncode == second.returncode == 0, first.stderr
-        assert first.stdout == second.stdout == f"export SLURM_CONF={folder}/slurm.conf PATH={folder}/bin:$PATH\n"
+        assert first.stdout == second.stdout == f"export SLURM_CONF={folder}/slurm.conf\n"
         daemons = subprocess.run(["pgrep", "-fc", str(folder)], capture_output=True, text=True).stdout.strip()
         assert daemons == "3"  # munged, slurmctld, slurmd
         said = run("status")

@@ -5,13 +5,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from vlkd_steps import composition, jobs, layout
+from vlkd_steps import composition, environment, jobs, layout
 from vlkd_steps.errors import UserError
 from vlkd_steps.slurm.request import Request
 
-# A rule's `python` is the one that runs snakemake, also where its environment is not activated.
-if not workflow.deployment_settings.deployment_method:
-    shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
+# The profile decides what is started and where, not the user's shell; a rule's `python` is the one that runs snakemake.
+shell.prefix(environment.of_snakemake(workflow))
 
 try:
     jobs.check_arguments(config)
