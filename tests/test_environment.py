@@ -46,6 +46,7 @@ def test_names_only_and_where_the_profile_says_it() -> None:
     assert "secret" not in said
     assert said.startswith("SBATCH_ACCOUNT, SBATCH_NICE of your shell are not used; set slurm_account, slurm_extra ")
     assert environment.not_used(["MLFLOW_RUN_ID", "SQUEUE_SORT"]) == ""
+    assert "slurm_extra" not in environment.not_used(["SBATCH_JOB_NAME"])
 
 
 def test_mlflow_reads_what_is_kept_and_its_server_no_option_from_the_shell() -> None:

@@ -78,6 +78,13 @@ IN_PROFILE: Mapping[str, str] = {
 }
 """What of a shell's choices a profile says instead; other options of sbatch: slurm_extra."""
 
+OF_PIPELINE = (
+    "SBATCH_JOB_NAME", "SBATCH_OUTPUT", "SBATCH_ERROR", "SBATCH_INPUT", "SBATCH_ARRAY_INX", "SBATCH_SIGNAL",
+    "SBATCH_WAIT", "SBATCH_REQUEUE", "SBATCH_NO_REQUEUE", "SBATCH_EXPORT", "SBATCH_GET_USER_ENV", "SBATCH_OPEN_MODE",
+    "SBATCH_DEBUG",
+)  # fmt: skip
+"""What neither a shell nor a profile chooses."""
+
 
 def use_own(environment: MutableMapping[str, str] = os.environ) -> list[str]:
     """Drop what the user's shell chose for programs that we start; returns the names."""
@@ -168,9 +175,15 @@ def not_used(names: Iterable[str]) -> str:
     options = [name for name in names if name.startswith("SBATCH_")]
     if not options:
         return ""
-    keys = dict.fromkeys(IN_PROFILE.get(name, "slurm_extra") for name in options)
+    keys = dict.fromkeys(filter(None, map(profile_key, options)))
     are = "is" if len(options) == 1 else "are"
-    return f"{', '.join(options)} of your shell {are} not used; set {', '.join(keys)} in the profile"
+    instead = f"set {', '.join(keys)} in the profile" if keys else "the pipeline chooses that itself"
+    return f"{', '.join(options)} of your shell {are} not used; {instead}"
+
+
+def profile_key(option: str) -> str:
+    """What of a profile says the same as this variable of sbatch; empty where the pipeline chooses itself."""
+    return "" if option in OF_PIPELINE else IN_PROFILE.get(option, "slurm_extra")
 
 
 def belongs(name: str, families: Iterable[str]) -> bool:

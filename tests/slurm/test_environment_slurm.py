@@ -34,7 +34,8 @@ def test_a_launched_step(project: Project) -> None:
     assert name.startswith("vlkd-")
 
 
-def test_jobs_of_snakemakes_executor(project: Project, tmp_path: Path) -> None:
+def test_jobs_of_snakemakes_executor(prepared: Project, tmp_path: Path) -> None:
+    project = prepared.copy(tmp_path / "it's my project")
     shell = SHELL | {"PYTHONSAFEPATH": "1"} | wrapper(tmp_path / "bin", "sbatch", CHATTY)
     before = places(project)
     variables = [f"{name}={value}" for name, value in shell.items()]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vlkd_steps.checks.finding import Finding, ok, warn
-from vlkd_steps.environment import IN_PROFILE
+from vlkd_steps.environment import profile_key
 
 ELSEWHERE = {
     "PYTHON": "the steps import this project and its environment; install there what they need",
@@ -24,5 +24,6 @@ def check(ignored: Sequence[str]) -> list[Finding]:
 
 def instead(name: str) -> str:
     if name.startswith("SBATCH_"):
-        return f"set {IN_PROFILE.get(name, 'slurm_extra')} in the profile"
+        key = profile_key(name)
+        return f"set {key} in the profile" if key else "the pipeline chooses that itself"
     return next((hint for family, hint in ELSEWHERE.items() if name.startswith(family)), "")

@@ -42,7 +42,9 @@ def submit(script: Path, name: str, jobs: queue.Queue) -> str:
     with unsignalled():  # a Ctrl-C in the middle of sbatch would leave a job that nobody knows
         done = subprocess.run([program(), "--parsable", str(script)], capture_output=True, text=True, errors="replace")
     printed = PRINTED.findall(done.stdout)
-    limit = time.monotonic() + (PATIENCE if done.returncode == 0 else 0)
+    # A busy controller may take a job whose sbatch has given up ("Socket timed out").
+    taken = done.returncode == 0 or "timed out" in done.stderr
+    limit = time.monotonic() + (PATIENCE if taken else 0)
     while True:
         seen = jobs.since(time.time())
         if found := bases(seen or {}, name):
