@@ -4,7 +4,8 @@ EXPERIMENT ?=
 VENV := .venv
 # One test worker more than cores: those of tests/slurm mostly wait. They take the files in the order of tests/conftest.py.
 TEST := python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder
-RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+# This project's programs, whatever the user's shell says (vlkd_steps/environment.py does the rest).
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" PYTHONPATH="$(CURDIR)" PYTHONSAFEPATH=
 
 .PHONY: demo test test-fast ui install check clean-venv
 

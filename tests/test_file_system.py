@@ -5,6 +5,7 @@ import pytest
 
 from vlkd_steps import file_system
 from vlkd_steps.errors import UserError
+from vlkd_steps.slurm import queue
 
 # As /proc/self/mountinfo of a login node has it (proc(5)): optional fields before the dash, blanks as \040.
 CLUSTER = r"""
@@ -87,3 +88,32 @@ def test_a_place_that_is_no_folder_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("VLKD_LOCAL", str(tmp_path / "file"))
     with pytest.raises(UserError, match="VLKD_LOCAL"):
         file_system.make_private(file_system.node_local(tmp_path))
+
+
+def test_a_folder_of_ones_own_is_closed_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLKD_LOCAL", str(tmp_path))
+    monkeypatch.setenv("LOGNAME", "somebody_else")
+    folder = file_system.user_folder()
+    assert "somebody_else" not in folder.name
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    answer = queue.Queue(1).answer
+    assert answer.is_relative_to(folder)
+    assert {path.stat().st_mode & 0o777 for path in (folder, answer.parent)} == {0o700}
+
+
+def test_another_users_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.getuid():
+        pytest.skip("only root can make a link that belongs to somebody else")
+    monkeypatch.setenv("VLKD_LOCAL", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    link = file_system.user_folder()
+    link.symlink_to(tmp_path / "mine")
+    os.chown(link, 54321, 54321, follow_symlinks=False)
+    with pytest.raises(UserError, match="belongs to another user"):
+        queue.Queue(1)
+
+
+def test_a_home_that_nobody_knows_is_one_message() -> None:
+    with pytest.raises(UserError, match="write the whole path"):
+        file_system.expanded("~no_such_user_here/x")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from vlkd_steps import step
-from vlkd_steps.checks import data, machine, packages, profile, slurm, tracking, versioning
+from vlkd_steps import environment, step
+from vlkd_steps.checks import data, machine, packages, profile, shell, slurm, tracking, versioning
 from vlkd_steps.checks.finding import Finding
 from vlkd_steps.errors import UserError
 
@@ -30,12 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     step.log_to(None)
+    ignored = environment.use_own()
+    environment.leave_job()
     if not Path("params.yaml").is_file():
         raise UserError(f"params.yaml is not in {Path.cwd()}; run this from the project's root")
     chosen = profile.read(arguments.profile)
     sections: dict[str, Callable[[], list[Finding]]] = {
         "machine": lambda: machine.check(arguments.wait),
         "packages": packages.check,
+        "shell": lambda: shell.check(ignored),
         f"Slurm ({chosen.path})": lambda: slurm.check(chosen, arguments.wait),
         "MLflow": lambda: tracking.check(arguments.wait),
         "DVC": lambda: versioning.check(Path.cwd()),

@@ -4,8 +4,8 @@ sqlite needs locks and a shared memory map that network file systems promise and
 on them a database is damaged by two writers, or by one whose node is cut off.
 """
 
-import getpass
 import os
+import pwd
 import re
 import tempfile
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ def of(path: Path, mountinfo: str | None = None) -> FileSystem:
             mountinfo = MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape")
         except OSError:  # not Linux
             return FileSystem("unknown", Path("/"))
-    place = path.expanduser().resolve()
+    place = expanded(path).resolve()
     found = FileSystem("unknown", Path("/"))
     for line in mountinfo.splitlines():
         before, dash, after = line.partition(" - ")
@@ -78,15 +78,19 @@ def node_local(project: Path) -> Path:
 
     Named after the user and the project's absolute path, so that two checkouts never meet. Not made here.
     """
-    base = Path(os.path.expandvars(os.environ.get(NODE_LOCAL) or tempfile.gettempdir())).expanduser()
-    return base / f"vlkd-{_user()}" / files.digest(str(project.resolve()))[:12]
+    return user_folder() / files.digest(str(project.resolve()))[:12]
+
+
+def user_folder() -> Path:
+    """The folder that this machine keeps for a user's projects; `make_private` makes what is in it."""
+    return expanded(os.path.expandvars(os.environ.get(NODE_LOCAL) or tempfile.gettempdir())) / f"vlkd-{user_name()}"
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that `node_local` named, for this user alone: temporary folders are everybody's.
+    """Make a folder in `user_folder`, for this user alone: temporary folders are everybody's.
 
     Raises:
-        UserError: it cannot be made, or somebody else made it.
+        UserError: it cannot be made, or somebody else made it or may write there.
     """
     for each in (folder.parent, folder):
         try:
@@ -95,18 +99,35 @@ def make_private(folder: Path) -> None:
             raise UserError(
                 f"{each} cannot be made ({error.strerror}); name a folder on this machine's own disk by {NODE_LOCAL}"
             ) from error
-        if each.stat().st_uid != os.getuid():
+        for owner in {each.lstat().st_uid, each.stat().st_uid} - {os.getuid()}:  # of a link, too
             raise UserError(
-                f"{each} belongs to another user (uid {each.stat().st_uid}), so nothing is written there; name a "
+                f"{each} belongs to another user (uid {owner}), so nothing is written there; name a "
                 f"folder of yours on this machine's own disk by {NODE_LOCAL}"
             )
+        if each.stat().st_mode & 0o077:
+            each.chmod(0o700)
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Who runs this process, whatever LOGNAME says; a user id without a name (in containers) as a number."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in containers
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return str(os.getuid())
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with ``~`` replaced.
+
+    Raises:
+        UserError: nobody knows the home directory.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} names a home directory, but HOME is not set and user {user_name()} has none; write the whole path"
+        ) from error
 
 
 def _unescaped(text: str) -> str:

@@ -65,7 +65,13 @@ def scratch_folder() -> Path | None:
     if "$" in expanded:
         step.log.warning(f"[scratch] files are read where they are: {VARIABLE}={text} names a variable not set here")
         return None
-    return Path(expanded).expanduser() if expanded else None
+    try:
+        return Path(expanded).expanduser() if expanded else None
+    except RuntimeError:
+        step.log.warning(
+            f"[scratch] files are read where they are: {VARIABLE}={text}, but nobody knows a home directory"
+        )
+        return None
 
 
 def _whole(places: Iterable[Path], sizes: Sequence[int]) -> bool:

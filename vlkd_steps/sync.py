@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import composition, receipt, step
+from vlkd_steps import composition, environment, receipt, step
 from vlkd_steps.commit import DVC, words
 from vlkd_steps.errors import UserError
 from vlkd_steps.phases import PHASES
@@ -102,8 +102,8 @@ def record(phases: Sequence[str]) -> None:
     """Record the outputs of `phases` as made now, in Snakemake's own metadata."""
     targets = [f"all_{phase}" for phase in phases]
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", "--forceall", "--"]
-    environment = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"} | {VARIABLE: "1"}
-    done = subprocess.run([*command, *targets], capture_output=True, text=True, env=environment)
+    own = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"} | {VARIABLE: "1"}
+    done = subprocess.run([*command, *targets], capture_output=True, text=True, env=own)
     if done.returncode:  # not --quiet: that hides errors too
         said = (done.stderr + done.stdout).rpartition("Building DAG of jobs...")[2].partition('  File "')[0]
         raise UserError(f"`snakemake --touch` ends with status {done.returncode}: {' '.join(said.split())[:1000]}")
@@ -113,6 +113,7 @@ def record(phases: Sequence[str]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args(argv)
+    environment.use_own()
     if not Path("dvc.lock").is_file():
         raise UserError("dvc.lock is missing, so nothing says what these files are; run: snakemake --cores all")
     c = composition.compose()

@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlkd_steps import file_system, layout, step
+from vlkd_steps import environment, file_system, layout, step
 from vlkd_steps.errors import UserError
 from vlkd_steps.step import log
 from vlkd_steps.tracking import mlflow_sync, records, view
@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--log", type=Path, help="write the log here as well as to stderr")
     arguments = parser.parse_args(argv)
     step.log_to(arguments.log)
+    environment.use_own()
     uri = mlflow_sync.tracking_uri(arguments.tracking_uri)
     if not arguments.follow:
         return once(arguments.experiment, uri, arguments.reference)

@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vlkd_steps import layout, step, track
+from vlkd_steps import environment, layout, step, track
 from vlkd_steps.errors import UserError
 from vlkd_steps.step import log
 from vlkd_steps.tracking import mlflow_sync, records, view
@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tracking-uri", help="default: MLFLOW_TRACKING_URI, or a local sqlite file")
     arguments = parser.parse_args(argv)
     step.log_to(None)
+    environment.use_own()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends the server too, as Ctrl-C does
     uri = mlflow_sync.tracking_uri(arguments.tracking_uri)
     experiments = tracked_experiments()
@@ -119,8 +120,8 @@ def served(uri: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
     ]
     command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
     # No helper processes for services that we do not use, no deprecations of its own.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
-    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    variables = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+    server = subprocess.Popen(command, env=variables, start_new_session=True)
     try:
         address = f"http://{HOST}:{port}"
         wait_until_healthy(address, server)

@@ -10,7 +10,6 @@ from vlkd_steps.checks.judgement import judge
 from vlkd_steps.checks.profile import Asked
 
 KNOWN = cluster.partitions(slurm_texts.PARTITIONS, slurm_texts.SINFO)
-SETTINGS = cluster.configuration(slurm_texts.CONFIGURATION)
 MEMBERS = cluster.accounts(slurm_texts.ACCOUNTS)
 TAKEN = Answer(
     0, "", "sbatch: Job 3 to start at 2026-11-22T21:40:40 using 1 processors on nodes vm in partition normal"
@@ -18,7 +17,7 @@ TAKEN = Answer(
 
 
 def judged(tried: Answer = TAKEN, members: Any = None, **asked: Any) -> list[Finding]:
-    return judge(Asked(rule="distill", **asked), KNOWN, members, SETTINGS, tried)
+    return judge(Asked(rule="distill", **asked), KNOWN, members, tried)
 
 
 def test_what_fits_says_what_it_gets() -> None:
@@ -59,7 +58,6 @@ def test_what_fits_says_what_it_gets() -> None:
         ({"partition": "gpu", "gpus": 1, "gpu_type": "v100", "nodes": 2}, "2 nodes are asked for, but 1 node of "
                                                                           "partition gpu that could take it is up"),
         ({"partition": "gpu", "gpu_type": "v100", "gpus": 1, "constraint": "ib"}, "has the feature 'ib'"),
-        ({"workers": 1001}, "an array of 1001, but this cluster takes at most 1000; change workers"),
     ],
 )  # fmt: skip
 def test_every_reason_is_told(asked: dict[str, Any], told: str) -> None:
@@ -103,6 +101,6 @@ def test_sbatch_has_the_last_word() -> None:
 
 def test_no_default_partition() -> None:
     without = {name: partition for name, partition in KNOWN.items() if name != "normal"}
-    (found,) = judge(Asked(rule="other rules"), without, None, {}, TAKEN)
+    (found,) = judge(Asked(rule="other rules"), without, None, TAKEN)
     assert "no partition is named, and the cluster has no default one" in found.line()
     assert "under default-resources" in found.line()

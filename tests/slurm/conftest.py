@@ -27,9 +27,9 @@ def cluster(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
         started = subprocess.run([script, "up"], env={**os.environ, **environment}, capture_output=True, text=True)
         if started.returncode:
             pytest.skip(f"NO SLURM HERE, so nothing of tests/slurm is tested: {started.stderr.strip()}")
-        exported = re.fullmatch(r"export SLURM_CONF=(\S+) PATH=(\S+):\$PATH\n", started.stdout)
+        exported = re.fullmatch(r"export SLURM_CONF=(\S+)\n", started.stdout)
         assert exported, started.stdout
-        names = {"SLURM_CONF": exported[1], "PATH": f"{exported[2]}:{os.environ['PATH']}"}
+        names = {"SLURM_CONF": exported[1]}
         with pytest.MonkeyPatch.context() as patch:
             for name, value in names.items():
                 patch.setenv(name, value)

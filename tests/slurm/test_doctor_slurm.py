@@ -62,7 +62,6 @@ def test_a_profile_that_fits_is_found_to_fit(told: Doctor) -> None:
         ({"slurm_partition": "normal", "nodes": 2}, "2 nodes are asked for, but 1 node of partition normal"),
         ({"slurm_partition": "normal", "constraint": "ib"}, "has the feature 'ib'"),
         ({"slurm_partition": "normal", "constraint": "a&b"}, "sbatch refuses it: Invalid feature specification"),
-        ({"slurm_partition": "normal", "workers": 5000}, "an array of 5000, but this cluster takes at most 1000"),
     ],
 )
 def test_why_it_is_not_usable(told: Doctor, resources: dict[str, object], reason: str) -> None:

@@ -1,10 +1,13 @@
 """A waiter to watch, and what the cluster says of its jobs."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pipeline_project import Project
@@ -13,9 +16,11 @@ PLACE = {"launcher": "slurm", "slurm_partition": "normal", "runtime": 5, "warnin
 
 
 class Waiter:
-    """A `distill` step that waits for Slurm, started in a project."""
+    """A `distill` step that waits for Slurm, started in a project; `shell`: variables of the user's."""
 
-    def __init__(self, project: Project, config: dict[str, Any], **resources: object) -> None:
+    def __init__(
+        self, project: Project, config: dict[str, Any], shell: Mapping[str, str] | None = None, **resources: object
+    ) -> None:
         self.project = project
         self.output = project.folder / "waiter.txt"
         environment = {f"VLKD_{name.upper()}": str(value) for name, value in {**PLACE, **resources}.items()}
@@ -24,7 +29,7 @@ class Waiter:
             self.process = subprocess.Popen(
                 command,
                 cwd=project.folder,
-                env=project.environment() | environment,
+                env=project.environment() | environment | dict(shell or {}),
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -92,3 +97,20 @@ def configuration(project: Project, variant: str = "finetune", **training: objec
     config = json.loads(project.run(sys.executable, "-c", code).splitlines()[-1])
     config["training"] |= training
     return config
+
+
+def places(project: Project) -> dict[str, tuple[str, str]]:
+    """Partition and name of every job that was submitted from the project's folder, by id."""
+    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%P|%j|%Z"]
+    lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    rows = [line.split("|") for line in lines]
+    return {job_id: (partition, name) for job_id, partition, name, folder in rows if folder == str(project.folder)}
+
+
+def wrapper(folder: Path, program: str, script: str) -> dict[str, str]:
+    """A site's wrapper around a program of Slurm, first on PATH; ``$REAL`` in it is the program."""
+    folder.mkdir(exist_ok=True)
+    path = folder / program
+    path.write_text(f"#!/bin/sh\nREAL={shutil.which(program)}\n{script}\n")
+    path.chmod(0o755)
+    return {"PATH": os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ["PATH"]])}

@@ -64,6 +64,20 @@ def test_two_processes_are_started_with_their_ranks(monkeypatch: pytest.MonkeyPa
     assert {path.name for path in tmp_path.iterdir()} - {"jobs"} == {"0-2", "1-2"}
 
 
+def test_processes_find_this_package_whatever_lies_on_pythons_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "lib/vlkd_steps").mkdir(parents=True)
+    (tmp_path / "lib/vlkd_steps/__init__.py").write_text("raise SystemExit('another vlkd_steps')\n")
+    root = str(Path(__file__).parents[2])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "lib"), root]))  # the job itself is a test's
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    monkeypatch.setenv("VLKD_LAUNCHER", "local")
+    (tmp_path / "out").mkdir()
+    assert launch(work("note_rank", {"folder": str(tmp_path / "out")}, tmp_path, processes=2)) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0-2", "1-2"}
+
+
 def test_term_reaches_the_processes(tmp_path: Path) -> None:
     code = (
         "import json, sys; from pathlib import Path; from tests.training.test_launch import work; "

@@ -16,7 +16,6 @@ def judge(
     asked: Asked,
     known: Mapping[str, Partition],
     members: Members | None,
-    settings: Mapping[str, str],
     tried: Answer,
 ) -> list[Finding]:
     """A `fail` for every problem or, where there is none, one `ok` that says what the jobs get.
@@ -24,7 +23,6 @@ def judge(
     Args:
         known: partitions by name.
         members: None where accounts are not enforced, or not known.
-        settings: of ``scontrol show config``.
         tried: the answer of ``sbatch --test-only``.
     """
     name = asked.partition or default(known)
@@ -33,7 +31,7 @@ def judge(
     if name not in known:
         return [_against(asked, f"there is no partition {name!r} ({nearest(name, known)})", "slurm_partition")]
     partition = known[name]
-    problems = [*_membership(asked, partition, members), *_limits(asked, partition, settings)]
+    problems = [*_membership(asked, partition, members), *_limits(asked, partition)]
     if misfit := _misfit(asked, partition):
         problems.append(misfit)
     if not problems and tried.status not in (0, None):
@@ -77,7 +75,7 @@ def _membership(asked: Asked, partition: Partition, members: Members | None) -> 
         yield f"partition {partition.name} does not take QoS {asked.qos} (it takes: {names})", "qos"
 
 
-def _limits(asked: Asked, partition: Partition, settings: Mapping[str, str]) -> Iterator[Problem]:
+def _limits(asked: Asked, partition: Partition) -> Iterator[Problem]:
     """sbatch takes a job beyond a time limit or for a partition that is down; it then waits for ever."""
     gives = f"partition {partition.name} gives at most"
     if partition.state != "UP":
@@ -88,9 +86,6 @@ def _limits(asked: Asked, partition: Partition, settings: Mapping[str, str]) -> 
         yield f"{asked.nodes} nodes, but {gives} {partition.max_nodes}", "nodes"
     if partition.max_mem_mb and asked.mem_mb and asked.mem_mb > partition.max_mem_mb:
         yield f"{asked.mem_mb} MB, but {gives} {partition.max_mem_mb} MB a node", "mem_mb"
-    array = settings.get("MaxArraySize", "")
-    if array.isdigit() and asked.workers >= int(array) > 0:
-        yield f"an array of {asked.workers}, but this cluster takes at most {int(array) - 1}", "workers"
 
 
 def _misfit(asked: Asked, partition: Partition) -> Problem | None:

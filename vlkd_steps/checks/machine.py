@@ -13,6 +13,7 @@ from pathlib import Path
 from vlkd_steps import file_system
 from vlkd_steps.checks.command import ask
 from vlkd_steps.checks.finding import Finding, fail, ok, warn
+from vlkd_steps.errors import UserError
 
 PYTHON = ((3, 11), (3, 13))  # from, up to (not included); as in scripts/install
 GIB = 1 << 30
@@ -23,7 +24,7 @@ QUERY = ["nvidia-smi", "--query-gpu=name,memory.total,memory.used,driver_version
 def check(seconds: float) -> list[Finding]:
     """One finding for each; `seconds`: how long nvidia-smi may take."""
     gpus, cuda = nvidia(seconds)
-    return [python(), processors(), memory(), disk(Path.cwd()), *gpus, device(cuda)]
+    return [python(), processors(), memory(), disk(Path.cwd()), home(), *gpus, device(cuda)]
 
 
 def python() -> Finding:
@@ -61,6 +62,19 @@ def disk(project: Path) -> Finding:
     if free < DISK_NEEDED:
         return fail("disk", told, "make room: `dvc gc --workspace` drops what no commit here uses")
     return ok("disk", told) if free >= DISK_WANTED else warn("disk", told, "features and runs may need more")
+
+
+def home() -> Finding:
+    """Snakemake and DVC end with a traceback where they have no home directory for their caches and settings."""
+    remedy = "name a folder of yours: export HOME=/path"
+    try:
+        settings = file_system.expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    except UserError as mistake:
+        return fail("home", str(mistake), remedy)
+    there = next(parent for parent in (settings, *settings.absolute().parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK) or file_system.of(there).kind == "proc":
+        return fail("home", f"nothing can be written to {settings}", remedy)
+    return ok("home", f"{settings.parent}, user {file_system.user_name()}")
 
 
 def nvidia(seconds: float) -> tuple[list[Finding], tuple[int, int] | None]:

@@ -156,7 +156,7 @@ def read(name: str) -> Profile:
     Raises:
         UserError: there is none of that name, or it is not YAML.
     """
-    settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    settings = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expandvars("$HOME/.config"))
     for folder in (Path(name), Path("profiles") / name, settings / "snakemake" / name):
         path = folder / "config.yaml"
         if path.is_file():

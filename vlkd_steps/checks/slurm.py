@@ -3,7 +3,6 @@
 What can be known is judged from the answers; ``sbatch --test-only``, which submits nothing, has the last word.
 """
 
-import getpass
 import os
 import shutil
 import socket
@@ -45,7 +44,7 @@ def check(profile: Profile, seconds: float) -> list[Finding]:
         cluster.SINFO,
         cluster.PARTITIONS,
         cluster.CONFIGURATION,
-        [*cluster.ACCOUNTS, f"user={getpass.getuser()}"],
+        [*cluster.ACCOUNTS, f"user={file_system.user_name()}"],
     ]
     tests = [["sbatch", "--test-only", *asked.options(), "--output=/dev/null", "--wrap=true"] for asked in asks]
     with ThreadPoolExecutor(len(commands) + len(tests)) as pool:
@@ -60,8 +59,8 @@ def check(profile: Profile, seconds: float) -> list[Finding]:
     found = [ok("controller", f"cluster {settings.get('ClusterName', 'without a name')}, Slurm {version}")]
     found += accounting(settings, accounts, profile, asks)
     for asked, answer in zip(asks, tried, strict=True):
-        found += judge(asked, known, members if enforced else None, settings, answer)
-    return found + elsewhere(profile, asks, known)
+        found += judge(asked, known, members if enforced else None, answer)
+    return found + arrays(settings, profile) + elsewhere(profile, asks, known)
 
 
 def controller(seconds: float) -> Finding | None:
@@ -92,7 +91,17 @@ def accounting(settings: Mapping[str, str], accounts: Answer, profile: Profile, 
         what = f"whether you may use {', '.join(names)}" if names else "which accounts you have"
         return [warn("accounting", f"slurmdbd does not answer ({accounts.words}): {what} cannot be known", AGAIN)]
     mine = ", ".join(sorted(cluster.accounts(accounts.out)))
-    return [ok("accounting", f"slurmdbd answers; accounts of {getpass.getuser()}: {mine or 'none'}")]
+    return [ok("accounting", f"slurmdbd answers; accounts of {file_system.user_name()}: {mine or 'none'}")]
+
+
+def arrays(settings: Mapping[str, str], profile: Profile) -> list[Finding]:
+    """Seeds and workers go as many arrays as MaxArraySize asks for; Snakemake's executor stops at 2, without arrays."""
+    size = settings.get("MaxArraySize", "")
+    if profile.content.get("executor") != "slurm" or not size.isdigit() or int(size) > 2:
+        return []
+    what = f"this cluster's MaxArraySize is {size}, with which snakemake's executor stops at once"
+    remedy = "run the other rules here: no `executor` in the profile, and `launcher: slurm` for the launched ones"
+    return [fail("arrays", what, remedy)]
 
 
 def elsewhere(profile: Profile, asks: Sequence[Asked], known: Mapping[str, Partition]) -> list[Finding]:

@@ -7,7 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from vlkd_steps import file_system
 from vlkd_steps.checks.finding import Finding, fail, ok, warn
+from vlkd_steps.errors import UserError
 
 FICLONE = 0x40049409  # ioctl_ficlone(2)
 
@@ -21,7 +23,10 @@ def check(root: Path) -> list[Finding]:
     from dvc.config import Config, ConfigError
 
     try:
+        file_system.expanded("~")  # where DVC reads its own settings, or ends with a traceback
         config: Any = Config(str(root / ".dvc"))
+    except UserError as mistake:
+        return [fail("configuration", str(mistake), "name a folder of yours: export HOME=/path")]
     except ConfigError as error:
         return [fail("configuration", f".dvc/config: {error}", "correct it: dvc config --list")]
     recorded = "dvc.lock records the last full run" if (root / "dvc.lock").is_file() else "nothing recorded yet"
@@ -46,7 +51,7 @@ def cache(config: Any, root: Path) -> Finding:
     """The first of the configured link types that works between cache and work tree."""
     kinds = config["cache"].get("type") or ["reflink", "copy"]
     kinds = kinds.split(",") if isinstance(kinds, str) else list(kinds)
-    folder = Path(config["cache"].get("dir") or root / ".dvc" / "cache").expanduser()
+    folder = file_system.expanded(config["cache"].get("dir") or root / ".dvc" / "cache")
     folder = folder if folder.is_absolute() else root / ".dvc" / folder
     there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     works = next((kind for kind in kinds if _works(kind, there, root)), None)

@@ -10,10 +10,11 @@ import time
 from collections import deque
 from pathlib import Path
 
+from vlkd_steps import environment
 from vlkd_steps.errors import UserError
 from vlkd_steps.slurm import queue
 from vlkd_steps.slurm.request import Request
-from vlkd_steps.slurm.submission import Record, Submission, cancel, only_waiter
+from vlkd_steps.slurm.submission import Record, Submission, only_waiter
 from vlkd_steps.step import log
 from vlkd_steps.training.interruption import StopRequest, stop_request
 from vlkd_steps.training.launch import Part, Work
@@ -30,6 +31,10 @@ def wait_for(work: Work) -> int:
         UserError: a part's job ended with a user's mistake, sbatch refuses, or the profile's nodes x tasks are not the
             training's processes.
     """
+    ignored = environment.use_own()
+    environment.leave_job()
+    if environment.not_used(ignored):
+        log.info(f"note: {environment.not_used(ignored)}")
     request = Request.of()
     if request.processes != work.processes:
         raise UserError(
@@ -38,12 +43,12 @@ def wait_for(work: Work) -> int:
             "and `tasks` under set-resources in the profile, or training.processes in params.yaml's overrides"
         )
     with only_waiter(work.folder), stop_request() as stop:
-        submission = Submission(work, request)
-        waiter = Waiter(work, submission, queue.Queue(request.poll), stop)
+        submission = Submission(work, request, queue.Queue(request.poll))
+        waiter = Waiter(work, submission, stop)
         try:
             waiter.wait()
         except UserError:
-            submission.cancel()
+            waiter.cancel()
             raise
         if stop:
             return waiter.leave()
@@ -56,8 +61,8 @@ def wait_for(work: Work) -> int:
 class Waiter:
     """One pass after the other over the parts that are not done; told to stop, it leaves them as they are."""
 
-    def __init__(self, work: Work, submission: Submission, jobs: queue.Queue, stop: StopRequest) -> None:
-        self.work, self.submission, self.queue, self.stop = work, submission, jobs, stop
+    def __init__(self, work: Work, submission: Submission, stop: StopRequest) -> None:
+        self.work, self.submission, self.queue, self.stop = work, submission, submission.jobs, stop
         self.parent = os.getppid()
         self.said: dict[str, str] = {}
         self.ended: dict[str, float] = {}  # since when a part's job has ended without a result
@@ -122,17 +127,23 @@ class Waiter:
         outdated = [name for name, record in records.items() if keys.get(name, record.key) != record.key]
         jobs = [seen[records[name].job_id] for name in outdated if records[name].job_id in seen]
         running = [job.job_id for job in jobs if not job.ended]
+        if left := queue.cancel(running, self.queue):
+            raise UserError(
+                f"[{self.work.label}] jobs for an older configuration go on after scancel, and would write into "
+                f"the same folder: scancel {' '.join(left)}, then start again"
+            )
         if running:
             log.info(f"[{self.work.label}] cancelled, as they were for an older configuration: {', '.join(running)}")
-            cancel(running)
         for name in outdated:
             del records[name]
 
     def submit(self, parts: list[Part]) -> None:
         self.submission.submit(parts)
+        seen = self.queue.look() or {}
         for part in parts:
             self.ended.pop(part.name, None)
-            self.tell(part, f"job {self.record(part).job_id} submitted  {self.place()}")
+            job_id = self.record(part).job_id
+            self.tell(part, f"job {job_id} submitted  {self.place(seen.get(job_id))}")
 
     def over(self, part: Part, seen: dict[str, queue.Seen] | None) -> bool:
         """Whether the part has come to its end; notes how, if it has failed."""
@@ -201,16 +212,30 @@ class Waiter:
 
     def leave(self) -> int:
         """After Ctrl-C or TERM: cancel what runs, or leave it to the next waiter."""
-        ids = ", ".join(record.job_id for record in self.submission.records.values())
-        if self.submission.request.detached or not self.submission.cancel():
+        if self.submission.request.detached:
+            ids = ", ".join(record.job_id for record in self.submission.records.values() if record.job_id)
             log.info(f"[{self.work.label}] left running: {ids}; the same command finds them again")
         else:
-            log.info(f"[{self.work.label}] cancelled: {ids}")
+            self.cancel()
         return 128 + self.stop.signal_number
 
-    def place(self) -> str:
+    def cancel(self) -> None:
+        """Cancel this work's jobs, and say of which Slurm has shown that they end."""
+        cancelled, left = self.submission.cancel()
+        if cancelled:
+            log.info(f"[{self.work.label}] cancelled: {', '.join(cancelled)}")
+        if left:
+            log.error(
+                f"[{self.work.label}] left running: {', '.join(left)}; Slurm does not show their end. "
+                f"Cancel them by hand: scancel {' '.join(left)}"
+            )
+
+    def place(self, job: queue.Seen | None) -> str:
+        """Where a submitted job is, which a wrapper of sbatch or a rule of the cluster may have changed."""
         request = self.submission.request
-        return f"partition {request.slurm_partition or '(default)'}, limit {request.runtime} min"
+        wanted, got = request.slurm_partition, job.partition if job else request.slurm_partition
+        changed = f" (the profile asks for {wanted})" if wanted and set(got.split(",")) - set(wanted.split(",")) else ""
+        return f"partition {got or '(default)'}{changed}, limit {request.runtime} min"
 
     def tell(self, part: Part, text: str, key: str = "") -> None:
         """One line per change."""

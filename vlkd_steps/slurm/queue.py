@@ -9,15 +9,15 @@ import hashlib
 import json
 import os
 import subprocess
-import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from vlkd_steps import files
+from vlkd_steps import file_system, files
 
 FORMAT = "%i|%T|%P|%M|%l|%N|%r|%j"
 TIMEOUT = 60  # seconds that a busy controller may take to answer
+CANCELLED_BY = 10.0  # seconds in which the queue must show that cancelled jobs end
 GOING_ON = {
     *("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED"),
     *("REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"),
@@ -41,6 +41,11 @@ class Seen:
     def ended(self) -> bool:
         return self.state not in GOING_ON
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it neither has ended nor is about to."""
+        return not self.ended and self.state != "COMPLETING"
+
 
 class Queue:
     """This user's jobs, looked up at most every `interval` seconds by all processes of this machine together."""
@@ -48,8 +53,8 @@ class Queue:
     def __init__(self, interval: float) -> None:
         self.interval = interval
         cluster = f"{os.getuid()} {os.environ.get('SLURM_CONF', '')} {os.environ.get('SLURM_CLUSTERS', '')}"
-        folder = Path(tempfile.gettempdir()) / f"vlkd-queue-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = file_system.user_folder() / "queue"
+        file_system.make_private(folder)
         self.answer = folder / f"{hashlib.sha256(cluster.encode()).hexdigest()[:12]}.json"
 
     def look(self) -> dict[str, Seen] | None:
@@ -77,14 +82,32 @@ class Queue:
 def ask() -> list[list[str]] | None:
     """All jobs of this user, ended ones of the last minutes included; None where squeue fails."""
     command = ["squeue", "--me", "--array", "--noheader", "--states=all", f"--format={FORMAT}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, start_new_session=True)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if done.returncode:
+    done = _done(*command)
+    if done is None or done.returncode:
         return None
     rows = [line.split("|", 7) for line in done.stdout.splitlines()]
     return [row for row in rows if len(row) == 8]
+
+
+def cancel(ids: Sequence[str], jobs: Queue) -> list[str]:
+    """Cancel jobs and watch them end, for a bounded time; returns those that go on, or of which nothing is known."""
+    if not ids:
+        return []
+    if _done("scancel", *ids) is None:  # Slurm is silent
+        return list(ids)
+    limit = time.monotonic() + CANCELLED_BY
+    while True:
+        seen = jobs.since(time.time())
+        left = [job_id for job_id in ids if seen is None or (job_id in seen and seen[job_id].goes_on)]
+        if not left or time.monotonic() >= limit:
+            return left
+        time.sleep(0.3)
+
+
+def configuration() -> dict[str, str]:
+    """``scontrol show config``; empty where the controller does not answer."""
+    lines = _output("scontrol", "show", "config").splitlines()
+    return {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
 
 
 def ending(job_id: str) -> str:
@@ -102,8 +125,13 @@ def ending(job_id: str) -> str:
 
 
 def _output(*command: str) -> str:
+    done = _done(*command)
+    return done.stdout if done is not None and done.returncode == 0 else ""
+
+
+def _done(*command: str) -> subprocess.CompletedProcess[str] | None:
+    """A command that has ended, well or not; None where it cannot be started or Slurm is silent."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, start_new_session=True)
+        return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, start_new_session=True)
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+        return None

@@ -1,29 +1,26 @@
 """A work's folder under ``jobs/``: what was submitted for its parts, and how it is found again after a crash.
 
 ``job.json`` is written before and after each sbatch. A process that dies in between leaves a job that has no id in the
-file; it is found by its name, which no other work has. Beside it lie submitit's pickles and each job's log
-``<id>_0_log.out``, to which its attempts append.
+file; it is found by its name, which begins as all of this work's and which no other job has. Beside it lie submitit's
+pickles and each job's log ``<id>_0_log.out``, to which its attempts append.
 """
 
 import contextlib
 import fcntl
 import json
-import os
 import shutil
-import signal
-import subprocess
-import threading
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from submitit import SlurmExecutor
-from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths, pickle_load
+from submitit.core.utils import JobPaths, pickle_load
 
 from vlkd_steps import files
 from vlkd_steps.errors import UserError
-from vlkd_steps.slurm import attempt, queue
+from vlkd_steps.slurm import attempt, executor, queue, sbatch
 from vlkd_steps.slurm.request import Request
 from vlkd_steps.training.launch import Part, Work
 
@@ -46,46 +43,44 @@ class Record:
 class Submission:
     """What was submitted for a work: `records` by the parts' names."""
 
-    def __init__(self, work: Work, request: Request) -> None:
-        self.work, self.request = work, request
+    def __init__(self, work: Work, request: Request, jobs: queue.Queue) -> None:
+        self.work, self.request, self.jobs = work, request, jobs
         self.folder = work.folder.absolute()
         self.file = self.folder / "job.json"
-        self.name = f"vlkd-{files.digest([str(self.folder), work.job])[:12]}"
+        self.names = f"vlkd-{files.digest([str(self.folder), work.job])[:12]}"  # with what all of its jobs' names begin
+        self.name = ""
         self.records: dict[str, Record] = {}
         self.array: list[str] = []
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
             kept = json.loads(self.file.read_text(encoding="utf-8"))
             self.records = {name: Record(**record) for name, record in kept["parts"].items()}
-            self.array = kept["array"]
+            self.array, self.name = kept["array"], kept["name"]
 
     def save(self) -> None:
         parts = {name: asdict(record) for name, record in self.records.items()}
         files.write_json(self.file, {"name": self.name, "array": self.array, "parts": parts})
 
     def submit(self, parts: Sequence[Part]) -> None:
-        """Submit `parts`, several as one job array, and write down their ids.
+        """Submit `parts`, several as one job array or as many as the cluster needs, and write down their ids.
 
         Raises:
             UserError: sbatch refuses, or is not here.
         """
+        size = sbatch.array_limit() if len(parts) > 1 else 1
+        for begin in range(0, len(parts), size):
+            self._submit_array(parts[begin : begin + size])
+
+    def _submit_array(self, parts: Sequence[Part]) -> None:
         deaths = {part.name: self.records[part.name].deaths for part in parts if part.name in self.records}
         for part in parts:
             self.records[part.name] = Record("", part.key, deaths.get(part.name, 0))
         self.array = [part.name for part in parts]
+        self.name = f"{self.names}-{uuid.uuid4().hex[:8]}"
         self.save()
         number = len(parts)
         arguments = [self.work.job] * number, [dict(part.config) for part in parts], [self.request.scratch] * number
-        try:
-            with unsignalled():  # a Ctrl-C in the middle of sbatch would leave a job that nobody knows
-                jobs = self._executor().map_array(attempt.run, *arguments)
-        except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
-            said = str(error).strip().splitlines()
-            raise UserError(
-                f"sbatch refuses the job: {said[-1] if said else error}. Correct this rule's resources "
-                "(set-resources in profiles/<name>/config.yaml); `python -m vlkd_steps.doctor --profile <name>` "
-                "compares them with the cluster"
-            ) from error
-        for part, job in zip(parts, jobs, strict=True):
+        made = self._executor().map_array(attempt.run, *arguments)
+        for part, job in zip(parts, made, strict=True):
             self.records[part.name].job_id = str(job.job_id)
         self.save()
 
@@ -103,7 +98,7 @@ class Submission:
                 for name, job_id in zip(self.array, own, strict=True):
                     self.records[name].job_id = job_id
             else:  # without its pickle it can only fail
-                cancel([base])
+                queue.cancel([job.job_id for job in mine if job.job_id.partition("_")[0] == base], self.jobs)
         for name in lost:
             if not self.records[name].job_id:
                 del self.records[name]
@@ -121,42 +116,41 @@ class Submission:
         path = JobPaths(self.folder, record.job_id).stdout
         return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
-    def cancel(self) -> bool:
-        """Cancel every job of this work and forget them; False, and all is as before, where Slurm does not answer."""
-        if not cancel([f"--name={self.name}", f"--user={os.getuid()}"]):  # also those whose ids nobody knows
-            return False
-        self.records.clear()
+    def cancel(self) -> tuple[list[str], list[str]]:
+        """Cancel every job of this work, also those whose ids were never written down, and forget them.
+
+        Returns:
+            The ids of those that end now, and of those that go on or of which Slurm tells nothing: they stay written
+            down.
+        """
+        known = {record.job_id for record in self.records.values() if record.job_id}
+        seen = self.jobs.since(time.time())
+        if seen is None:
+            going_on = sorted(known)
+        else:
+            mine = [job for job in seen.values() if job.job_id in known or job.name.startswith(self.names)]
+            going_on = sorted(job.job_id for job in mine if job.goes_on)
+        left = queue.cancel(going_on, self.jobs)
+        self.records = {name: record for name, record in self.records.items() if record.job_id in left}
         self.save()
-        return True
+        return [job_id for job_id in going_on if job_id not in left], left
 
     def forget(self) -> None:
         """After success: logs stay; what was needed to find the jobs again goes, and jobs that have no work left."""
-        cancel([record.job_id for record in self.records.values() if self.result(record) is None])
+        queue.cancel([each.job_id for each in self.records.values() if self.result(each) is None], self.jobs)
         self.file.unlink(missing_ok=True)
         for path in self.folder.glob("*.pkl"):
             path.unlink(missing_ok=True)
 
-    def _executor(self) -> SlurmExecutor:
+    def _executor(self) -> executor.Executor:
         if shutil.which("sbatch") is None or shutil.which("srun") is None:
             raise UserError(
                 "the launcher is slurm, but there is no sbatch on PATH; start on a login node of the cluster, or use "
                 "another profile. `python -m vlkd_steps.doctor --profile slurm` says more"
             )
-        executor = SlurmExecutor(self.folder)
-        executor.update_parameters(job_name=self.name, **self.request.parameters())
-        return executor
-
-
-@contextlib.contextmanager
-def unsignalled() -> Iterator[None]:
-    """Hold INT and TERM back from this thread and the children that it starts until the block ends."""
-    held = {signal.SIGINT, signal.SIGTERM}
-    if threading.current_thread() is threading.main_thread():
-        signal.pthread_sigmask(signal.SIG_BLOCK, held)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
+        made = executor.Executor(self.folder, self.jobs)
+        made.update_parameters(job_name=self.name, **self.request.parameters())
+        return made
 
 
 @contextlib.contextmanager
@@ -166,14 +160,3 @@ def only_waiter(folder: Path) -> Iterator[None]:
     with (folder / "waiter.lock").open("a") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)
         yield
-
-
-def cancel(chosen: Sequence[str]) -> bool:
-    """Cancel jobs by id or by options of scancel, those that have ended passed over; whether Slurm took the order."""
-    if not chosen:
-        return True
-    try:
-        done = subprocess.run(["scancel", *chosen], capture_output=True, timeout=queue.TIMEOUT, start_new_session=True)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0

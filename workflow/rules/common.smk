@@ -8,13 +8,12 @@ from pathlib import Path
 from snakemake.io import IOFile
 from snakemake.settings.enums import RerunTrigger
 
-from vlkd_steps import commit, composition, failures, jobs, layout, phases, receipt, remake, sync
+from vlkd_steps import commit, composition, environment, failures, jobs, layout, phases, receipt, remake, sync
 from vlkd_steps.errors import UserError
 from vlkd_steps.slurm.request import Request
 
-# A rule's `python` is the one that runs snakemake, also where its environment is not activated.
-if not workflow.deployment_settings.deployment_method:
-    shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
+# The profile decides what is started and where, not the user's shell; a rule's `python` is the one that runs snakemake.
+shell.prefix(environment.of_snakemake(workflow))
 
 try:
     jobs.check_arguments(config)
