@@ -25,7 +25,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlkd_steps import file_system, layout, step
+from vlkd_steps import file_system, files, layout, step
 from vlkd_steps.errors import UserError
 from vlkd_steps.step import log
 from vlkd_steps.tracking import address, records, view
@@ -244,12 +244,15 @@ def _lock(uri: str, experiment: str) -> Path:
     """One for each place that is written to: a file on a machine's own disk is another one on every machine."""
     path = address.database(uri)
     machine = f"{os.uname().nodename} " if path is not None and not file_system.of(path).shared else ""
-    return _locks() / f"track-{hashlib.sha256(f'{machine}{uri} {experiment}'.encode()).hexdigest()[:12]}.lock"
+    lock = _locks() / f"track-{hashlib.sha256(f'{machine}{uri} {experiment}'.encode()).hexdigest()[:12]}.lock"
+    if lock.exists() and not files.writable(lock):
+        raise UserError(f"{lock} belongs to another user (a run as root?); make {lock.parent} yours, or remove it")
+    return lock
 
 
 def _locks() -> Path:
     """The folder of the locks: in the project or, where that cannot be written to, this machine's own for it."""
-    if os.access(LOCKS if LOCKS.exists() else Path.cwd(), os.W_OK):
+    if files.writable(LOCKS if LOCKS.exists() else Path.cwd()):
         return LOCKS
     folder = file_system.node_local(Path.cwd())
     file_system.make_private(folder)

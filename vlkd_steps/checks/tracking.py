@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from vlkd_steps import file_system
+from vlkd_steps import file_system, files
 from vlkd_steps.checks.finding import Finding, fail, ok, warn
 from vlkd_steps.errors import UserError
 from vlkd_steps.tracking import address, schema
@@ -46,7 +46,7 @@ def database(path: Path) -> list[Finding]:
         remedy = "unset MLFLOW_TRACKING_URI, or name a file on this machine's own disk"
         found.append(warn("file system", f"{path} lies on {lies_on.kind}, where sqlite is not safe", remedy))
     folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+    if not files.writable(folder) or (path.exists() and not files.writable(path)):
         remedy = "name another file by MLFLOW_TRACKING_URI, or another folder by VLKD_LOCAL"
         return [*found, warn("database", f"{path} or its folder cannot be written to by this user", remedy)]
     if not path.exists():

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from vlkd_steps import file_system
+from vlkd_steps import file_system, files
 from vlkd_steps.did_you_mean import nearest
 from vlkd_steps.errors import UserError
 from vlkd_steps.step import log
@@ -64,7 +64,7 @@ def why_not_here(project: Path) -> str | None:
     lies_on = file_system.of(project)
     if lies_on.shared:
         return f"this folder lies on {lies_on.kind}, where sqlite is not safe"
-    return None if os.access(project, os.W_OK) else "this folder cannot be written to"
+    return None if files.writable(project) else "this folder cannot be written to"
 
 
 def database(uri: str) -> Path | None:

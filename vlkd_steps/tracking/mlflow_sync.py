@@ -10,6 +10,7 @@ Runs and experiments that a user deleted in MLflow stay deleted.
 
 import contextlib
 import json
+import logging
 import math
 import os
 import re
@@ -90,6 +91,7 @@ class MlflowSync:
             from mlflow.store.db import utils
 
             utils.MAX_RETRY_COUNT = 1  # our own loop does the retrying; its ten tries last two minutes
+            logging.getLogger(utils.__name__).setLevel(logging.CRITICAL)  # it logs a traceback of what it raises
             client = MlflowClient(tracking_uri=self.uri)
             found = client.get_experiment_by_name(self.experiment)
             if found is not None and found.lifecycle_stage == "deleted":
@@ -254,6 +256,9 @@ class MlflowSync:
         path = database(self.uri)
         if path is None:
             return
+        for each in (path.absolute().parent, path):
+            if each.exists() and not files.writable(each):
+                raise UserError(_not_ours(each))
         schema.check(path)
         if former := relocation.relocate(path):
             log.info("%s was copied or moved here from %s: its artifacts are now those beside it", path,
@@ -421,8 +426,12 @@ def _lasting(path: Path, text: str) -> str | None:
         damaged = schema.Fault(f"{path} is damaged ({text.splitlines()[0][:200]})")
         return f"{damaged.what}; {damaged.remedy(path)}"
     if any(words in text for words in ("readonly database", "unable to open", "Permission denied", "Read-only file")):
-        return (
-            f"{path} or its folder cannot be written to by this user ({text.splitlines()[0][:200]}); make them yours, "
-            "or name another file: --tracking-uri sqlite:///FILE.db"
-        )
+        return _not_ours(path, f" ({text.splitlines()[0][:200]})")
     return None
+
+
+def _not_ours(path: Path, reason: str = "") -> str:
+    return (
+        f"{path} or what lies beside it cannot be written to by this user{reason}; make it yours (a run as root may "
+        "have left it), or name another file: --tracking-uri sqlite:///FILE.db"
+    )
