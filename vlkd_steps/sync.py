@@ -87,10 +87,11 @@ def dvc_status() -> dict[str, Any]:
 def bless(phases: Sequence[str]) -> None:
     """Record the outputs of `phases` as made now, in Snakemake's own metadata."""
     targets = [f"all_{phase}" for phase in phases]
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", "--forceall", "--quiet", "all", "--"]
-    done = subprocess.run([*command, *targets], capture_output=True, text=True)
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", "--forceall", "--"]
+    done = subprocess.run([*command, *targets], capture_output=True, text=True)  # not --quiet: that hides errors too
     if done.returncode:
-        raise UserError(f"snakemake --touch failed:\n{(done.stderr or done.stdout).strip()}")
+        said = (done.stderr + done.stdout).rpartition("Building DAG of jobs...")[2].partition('  File "')[0]
+        raise UserError(f"snakemake --touch failed: {' '.join(said.split())[:1000]}")
 
 
 @step.entry
