@@ -108,9 +108,9 @@ def served(uri: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
     ]
     command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
     # No helper processes for services that we do not use, no deprecations of its own.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
-    environment["MLFLOW_BACKEND_STORE_URI"] = uri  # not as an argument: those of all processes are for all to see
-    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    variables = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+    variables["MLFLOW_BACKEND_STORE_URI"] = uri  # not as an argument: those of all processes are for all to see
+    server = subprocess.Popen(command, env=variables, start_new_session=True)
     try:
         page = f"http://{HOST}:{port}"
         wait_until_healthy(page, server)

@@ -110,6 +110,9 @@ class MlflowSync:
                 if run_key is None:
                     continue
                 known = _Known.of(run)
+                if database(self.uri) is not None and _artifacts_are_gone(run):
+                    for name in (ARTIFACTS, SYNCED):
+                        known.tags.pop(name, None)
                 if run_key not in self._known or self._known[run_key].deleted:  # a run that lives hides a deleted one
                     self._known[run_key] = known
             self._client, self.experiment_id = client, found.experiment_id
@@ -282,17 +285,12 @@ class _Known:
     @classmethod
     def of(cls, run: "Run") -> "_Known":
         inputs = run.inputs.dataset_inputs if run.inputs else []
-        tags = dict(run.data.tags)
-        folder = relocation.local_path(run.info.artifact_uri)
-        if ARTIFACTS in tags and folder is not None and not folder.is_dir():  # deleted, or not copied with the file
-            del tags[ARTIFACTS]
-            tags.pop(SYNCED, None)
         return cls(
             run_id=run.info.run_id,
             deleted=run.info.lifecycle_stage == "deleted",
             status=run.info.status,
             ended=run.info.end_time,
-            tags=tags,
+            tags=dict(run.data.tags),
             params=set(run.data.params),
             datasets={(item.dataset.name, item.dataset.digest) for item in inputs},
             metric_names=list(run.data.metrics),
@@ -340,6 +338,12 @@ def _spent(record: Record) -> str:
         f"Slurm {job} on {record.tags.get('slurm_node', 'a node')}" if job else "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _artifacts_are_gone(run: "Run") -> bool:
+    """Were the artifacts of a run deleted, or not copied together with the sqlite file?"""
+    folder = relocation.local_path(run.info.artifact_uri)
+    return ARTIFACTS in run.data.tags and folder is not None and not folder.is_dir()
 
 
 def _all_runs(client: "MlflowClient", experiment_id: str, view: int) -> "Iterator[Run]":

@@ -77,7 +77,7 @@ def fault(path: Path) -> Fault | None:
     if not tables or newest is None or revisions == [newest]:
         return None
     wants = f"the installed MLflow {importlib.metadata.version('mlflow')} wants {newest}"
-    at_rest = time.time() - path.stat().st_mtime > AT_REST
+    at_rest = abs(time.time() - path.stat().st_mtime) > AT_REST
     if not revisions:
         return Fault(f"{path} has no MLflow schema, but other tables ({_some(tables)}); {wants}", at_rest=at_rest)
     older = all(each in known for each in revisions)
