@@ -30,6 +30,12 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def writable(path: Path) -> bool:
+    """Whether this process may write to a file, or into a folder (its effective user, where the system can tell)."""
+    wanted = os.W_OK | os.X_OK if path.is_dir() else os.W_OK
+    return os.access(path, wanted, effective_ids=os.access in os.supports_effective_ids)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically, with ``\\n`` line ends on every system."""
     with atomic(path) as temporary:

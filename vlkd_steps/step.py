@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from vlkd_steps import home
 from vlkd_steps.errors import UserError
 
 log = logging.getLogger("vlkd_steps")
@@ -29,10 +30,11 @@ class Main(Protocol):
 
 
 def entry(main: Main) -> Main:
-    """Turn a `UserError` into one message on stderr (and in the log) and the return value 2."""
+    """Turn a `UserError` into one message on stderr (and in the log) and the return value 2; see to a usable HOME."""
 
     @functools.wraps(main)
     def guarded(argv: Sequence[str] | None = None) -> int:
+        home.provide()
         try:
             return main(argv)
         except UserError as mistake:

@@ -3,13 +3,17 @@
     python -m vlkd_steps.track --experiment scenes             once
     python -m vlkd_steps.track --experiment scenes --follow    beside a training, until stdin (a pipe) is closed,
                                                                TERM or INT, or the process of --until-pid is gone
+    python -m vlkd_steps.track --rebuild                       move the sqlite file aside and build it again, with
+                                                               every experiment that has runs here
 
 Writes to --tracking-uri, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db (a file on this machine's own disk where the
-project lies on a shared file system: VLKD_LOCAL names the place). Exit status: 0 done (or another tracker is
-at it), 2 a mistake to be corrected, 3 MLflow did not answer: nothing is lost, run it again.
+project lies on a shared file system or cannot be written to: VLKD_LOCAL names the place). Exit status:
+0 done (or another tracker is at it), 2 a mistake to be corrected, 3 MLflow did not answer: nothing is lost, run it
+again.
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
 import select
@@ -21,10 +25,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlkd_steps import environment, file_system, layout, step
+from vlkd_steps import environment, file_system, files, layout, step
 from vlkd_steps.errors import UserError
 from vlkd_steps.step import log
-from vlkd_steps.tracking import mlflow_sync, records, view
+from vlkd_steps.tracking import address, records, view
+from vlkd_steps.tracking.address import redacted
+from vlkd_steps.tracking.backup import set_aside
 from vlkd_steps.tracking.lock import exclusive
 from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
 from vlkd_steps.tracking.records import Record
@@ -38,52 +44,97 @@ NOTHING_LOST, UNREACHED = "nothing is lost, the journals have it", 3
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiment", required=True, help="the folder under runs/ and the name in MLflow")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--experiment", help="the folder under runs/ and the name in MLflow")
+    what.add_argument("--rebuild", action="store_true", help="all experiments, in a new file; the old one is kept")
     parser.add_argument("--follow", action="store_true", help="keep looking while runs are training")
     parser.add_argument("--tracking-uri", help="default: MLFLOW_TRACKING_URI, or a local sqlite file")
     parser.add_argument("--until-pid", type=int, help="with --follow: stop when this process is gone")
     parser.add_argument("--reference", default="finetune", help="variant from which gains are counted")
     parser.add_argument("--log", type=Path, help="write the log here as well as to stderr")
     arguments = parser.parse_args(argv)
+    if arguments.rebuild and arguments.follow:
+        parser.error("--rebuild ends when it is done: not with --follow")
     step.log_to(arguments.log)
     environment.use_own()
-    uri = mlflow_sync.tracking_uri(arguments.tracking_uri)
+    uri = address.tracking_uri(arguments.tracking_uri)
+    if arguments.rebuild:
+        return rebuild(uri, arguments.reference)
     if not arguments.follow:
         return once(arguments.experiment, uri, arguments.reference)
     return follow(arguments.experiment, uri, arguments.reference, Stop(arguments.until_pid))
+
+
+def experiments() -> list[str]:
+    """Names of the experiments that have runs here.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = sorted(path.name for path in Path("runs").glob("*") if layout.run_folders(path.name))
+    if not found:
+        raise UserError("there are no runs under runs/ to show; make some first (`make demo`), or fetch them: dvc pull")
+    return found
 
 
 def once(experiment: str, uri: str, reference: str = "finetune") -> int:
     """Write everything that MLflow lacks and return the exit status.
 
     Raises:
-        UserError: there are no runs, or the experiment was deleted in MLflow.
+        UserError: there are no runs, or MLflow will not take them: the experiment was deleted, the file is another's.
     """
+    try:
+        catch_up(experiment, uri, reference)
+    except Outage as outage:
+        log.error("%s; %s: run `python -m vlkd_steps.track --experiment %s` again", outage, NOTHING_LOST, experiment)
+        return UNREACHED
+    return 0
+
+
+def catch_up(experiment: str, uri: str, reference: str = "finetune") -> None:
+    """What `once` does; raises Outage where MLflow cannot be reached."""
     if not layout.run_folders(experiment):
         raise UserError(
             f"no runs under runs/{experiment}/, so there is nothing to track; train some first: `make demo`"
         )
     with exclusive(_lock(uri, experiment), wait=False) as holder:
         if holder is not None:
-            log.info("another tracker (process %d) writes experiment %s to %s already", holder, experiment, uri)
-            return 0
+            _say_busy(holder, experiment, uri)
+            return
         follower = Follower(experiment, uri, reference)
-        try:
-            follower.look()
-        except Outage as outage:
-            log.error(
-                "%s; %s: run `python -m vlkd_steps.track --experiment %s` again", outage, NOTHING_LOST, experiment
-            )
-            return UNREACHED
+        follower.look()
         follower.report()
-    return 0
+
+
+def rebuild(uri: str, reference: str = "finetune") -> int:
+    """Move the sqlite file aside and write every experiment that has runs here into a new one.
+
+    Raises:
+        UserError: the address is no sqlite file, a tracker is at it, or the file cannot be moved.
+    """
+    path = address.database(uri)
+    if path is None:
+        raise UserError(f"--rebuild moves a sqlite file aside, and {redacted(uri)} is none; give --tracking-uri")
+    found = experiments()
+    with contextlib.ExitStack() as held:
+        for experiment in found:
+            if (holder := held.enter_context(exclusive(_lock(uri, experiment), wait=False))) is not None:
+                raise UserError(f"process {holder} writes experiment {experiment} to {path}; end it, then rebuild")
+        held.enter_context(exclusive(_lock(uri, ""), wait=True))
+        try:
+            backup = set_aside(path)
+        except OSError as error:
+            raise UserError(f"{path} cannot be moved aside ({error.strerror}); make its folder writable") from error
+    if backup is not None:
+        log.info("%s is now %s: what was written in MLflow by hand, and deletions, are only there", path, backup)
+    return max(once(experiment, uri, reference) for experiment in found)
 
 
 def follow(experiment: str, uri: str, reference: str, stop: "Stop") -> int:
     """Write what happens as it happens, through outages, and everything once more at the end."""
     with exclusive(_lock(uri, experiment), wait=False) as holder:
         if holder is not None:
-            log.info("another tracker (process %d) writes experiment %s to %s already", holder, experiment, uri)
+            _say_busy(holder, experiment, uri)
             return 0
         follower = Follower(experiment, uri, reference)
         silent, pause = False, INTERVAL
@@ -148,7 +199,7 @@ class Follower:
     def report(self) -> None:
         """Say in a line what MLflow holds now."""
         current = self.records()
-        log.info("MLflow experiment %s at %s: %d runs up to date", self.experiment, self.uri, len(current))
+        log.info("MLflow experiment %s at %s: %d runs up to date", self.experiment, redacted(self.uri), len(current))
         if deleted := self.sync.deleted(current):
             log.info("left alone, because they were deleted in MLflow: %s", ", ".join(deleted))
 
@@ -192,9 +243,25 @@ class Stop:
 
 def _lock(uri: str, experiment: str) -> Path:
     """One for each place that is written to: a file on a machine's own disk is another one on every machine."""
-    path = mlflow_sync.database(uri)
+    path = address.database(uri)
     machine = f"{os.uname().nodename} " if path is not None and not file_system.of(path).shared else ""
-    return LOCKS / f"track-{hashlib.sha256(f'{machine}{uri} {experiment}'.encode()).hexdigest()[:12]}.lock"
+    lock = _locks() / f"track-{hashlib.sha256(f'{machine}{uri} {experiment}'.encode()).hexdigest()[:12]}.lock"
+    if lock.exists() and not files.writable(lock):
+        raise UserError(f"{lock} belongs to another user (a run as root?); make {lock.parent} yours, or remove it")
+    return lock
+
+
+def _locks() -> Path:
+    """The folder of the locks: in the project or, where that cannot be written to, this machine's own for it."""
+    if files.writable(LOCKS if LOCKS.exists() else Path.cwd()):
+        return LOCKS
+    folder = file_system.node_local(Path.cwd())
+    file_system.make_private(folder)
+    return folder
+
+
+def _say_busy(holder: int, experiment: str, uri: str) -> None:
+    log.info("another tracker (process %d) writes experiment %s to %s already", holder, experiment, redacted(uri))
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

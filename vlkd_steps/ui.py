@@ -16,12 +16,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from vlkd_steps import environment, layout, step, track
 from vlkd_steps.errors import UserError
 from vlkd_steps.step import log
-from vlkd_steps.tracking import mlflow_sync, records, view
+from vlkd_steps.tracking import address, mlflow_sync, records, view
+from vlkd_steps.tracking.address import redacted
 from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
 
 HOST = "127.0.0.1"  # the page has no password: for this machine only
@@ -38,46 +38,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     step.log_to(None)
     environment.use_own()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends the server too, as Ctrl-C does
-    uri = mlflow_sync.tracking_uri(arguments.tracking_uri)
-    experiments = tracked_experiments()
-    for experiment in experiments:
-        track.once(experiment, uri)
-    if not uri.startswith("sqlite:"):
-        print_links(uri, uri, experiments)
-        return 0
-    with contextlib.suppress(KeyboardInterrupt), served(uri, free_port(arguments.port)) as (address, server):
-        print_links(address, uri, experiments)
-        print("Ctrl-C ends it.", flush=True)
-        return server.wait()
+    uri = address.tracking_uri(arguments.tracking_uri)
+    experiments = track.experiments()
+    try:
+        for experiment in experiments:
+            track.catch_up(experiment, uri)
+        if uri.lower().startswith("http"):
+            print_links(redacted(uri), uri, experiments)
+            return 0
+        with contextlib.suppress(KeyboardInterrupt), served(uri, free_port(arguments.port)) as (page, server):
+            print_links(page, uri, experiments)
+            print("Ctrl-C ends it.", flush=True)
+            return server.wait()
+    except Outage as outage:
+        remedy = "start the server, or unset MLFLOW_TRACKING_URI to use the local file"
+        raise UserError(f"{outage}; {remedy}") from outage
     return 0
 
 
-def tracked_experiments() -> list[str]:
-    """Names of the experiments that have runs here.
+def print_links(page: str, uri: str, experiments: Sequence[str]) -> None:
+    """Print where each experiment's runs stand, and its compare views, one for each data set and student.
 
     Raises:
-        UserError: there are none.
+        Outage: MLflow cannot be reached.
     """
-    found = sorted(path.name for path in Path("runs").glob("*") if layout.run_folders(path.name))
-    if not found:
-        raise UserError("there are no runs under runs/ to show; make some first (`make demo`), or fetch them: dvc pull")
-    return found
-
-
-def print_links(address: str, uri: str, experiments: Sequence[str]) -> None:
-    """Print where each experiment's runs stand, and its compare views, one for each data set and student."""
     for experiment in experiments:
         sync = MlflowSync(uri, experiment)
-        try:
-            sync.connect()
-        except Outage as outage:
-            raise UserError(
-                f"{outage}; start the server, or unset MLFLOW_TRACKING_URI to use the local file"
-            ) from outage
-        print(f"\n{experiment}\n  all runs: {view.experiment_link(address, sync.experiment_id)}")
+        sync.connect()
+        print(f"\n{experiment}\n  all runs: {view.experiment_link(page, sync.experiment_id)}")
         found = [record for folder in layout.run_folders(experiment) for record in records.read(folder)]
         for dataset, student in view.subjects(found):
-            link = view.compare_link(address, sync.experiment_id, dataset, student)
+            link = view.compare_link(page, sync.experiment_id, dataset, student)
             print(f"  gains on {dataset}, {student}: {link}")
     print(flush=True)
 
@@ -100,7 +91,7 @@ def free_port(wanted: int) -> int:
 
 @contextlib.contextmanager
 def served(uri: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """An MLflow server over a sqlite file during the block; yields its address and process once it answers.
+    """An MLflow server over a database during the block; yields its address and process once it answers.
 
     Raises:
         UserError: it ended at once, or does not answer.
@@ -111,8 +102,6 @@ def served(uri: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
         "-m",
         "mlflow",
         "server",
-        "--backend-store-uri",
-        uri,
         "--host",
         HOST,
         "--port",
@@ -121,11 +110,12 @@ def served(uri: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
     command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
     # No helper processes for services that we do not use, no deprecations of its own.
     variables = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+    variables["MLFLOW_BACKEND_STORE_URI"] = uri  # not as an argument: those of all processes are for all to see
     server = subprocess.Popen(command, env=variables, start_new_session=True)
     try:
-        address = f"http://{HOST}:{port}"
-        wait_until_healthy(address, server)
-        yield address, server
+        page = f"http://{HOST}:{port}"
+        wait_until_healthy(page, server)
+        yield page, server
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)  # the server has worker processes of its own
@@ -135,7 +125,7 @@ def served(uri: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
             os.killpg(server.pid, signal.SIGKILL)
 
 
-def wait_until_healthy(address: str, server: subprocess.Popen[bytes]) -> None:
+def wait_until_healthy(page: str, server: subprocess.Popen[bytes]) -> None:
     """Return when the server answers.
 
     Raises:
@@ -147,13 +137,11 @@ def wait_until_healthy(address: str, server: subprocess.Popen[bytes]) -> None:
             raise UserError(f"the MLflow server ended with status {server.returncode}; its last words stand above")
         with (
             contextlib.suppress(urllib.error.URLError, OSError),
-            urllib.request.urlopen(f"{address}/health", timeout=2),
+            urllib.request.urlopen(f"{page}/health", timeout=2),
         ):
             return
         time.sleep(0.3)
-    raise UserError(
-        f"the MLflow server at {address} does not answer after {STARTUP:.0f} s; try again, or another --port"
-    )
+    raise UserError(f"the MLflow server at {page} does not answer after {STARTUP:.0f} s; try again, or another --port")
 
 
 if __name__ == "__main__":

@@ -52,3 +52,31 @@ def test_how_the_cache_is_linked(repository: Path) -> None:
 
 def test_no_repository(tmp_path: Path) -> None:
     assert versioning.check(tmp_path)[0].remedy == "dvc init"
+
+
+def test_a_link_that_dvc_refuses_is_named_and_one_that_it_follows_is_not(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    disk = tmp_path_factory.mktemp("disk")
+    (disk / "runs" / "mine").mkdir(parents=True)
+    (disk / "runs" / "mine" / "metrics.json").write_text("{}")
+    (repository / "dvc.yaml").write_text("stages:\n  distill:\n    cmd: 'true'\n    outs: [runs/mine]\n")
+    (repository / ".gitignore").write_text("/runs\n")
+    runs = repository / "runs"
+    commit = [sys.executable, "-m", "dvc", "commit", "--force"]
+
+    runs.symlink_to(disk / "runs")
+    assert subprocess.run(["git", "check-ignore", "-q", "runs"], check=False).returncode == 0
+    assert subprocess.run(commit, capture_output=True, check=False).returncode != 0
+    (found,) = versioning.links(repository)
+    assert (found.level, found.found.split(",")[0]) == ("warn", f"runs leads to {disk}/runs")
+    assert found in versioning.check(repository)
+
+    runs.unlink()
+    runs.mkdir()
+    (runs / "mine").symlink_to(disk / "runs" / "mine")
+    assert subprocess.run(commit, capture_output=True, check=False).returncode == 0
+    assert versioning.links(repository) == []
+    (repository / "features").symlink_to(disk)
+    (disk / "clip").mkdir()
+    assert [each.found.split(" ")[0] for each in versioning.links(repository)] == ["features"]

@@ -6,8 +6,10 @@ methods. Nothing is mocked.
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import ordinary_user
 import pytest
 from own_data import PARAMS, hashes, start
 from pipeline_project import Project, finished, planned
@@ -178,3 +180,82 @@ def test_another_experiment_leaves_this_one_clean(project: Project) -> None:
     project.snakemake("--config", "experiment=scenes_core", "--", "data/raw/scenes_smoke/manifest.json", status=None)
     project.snakemake("--config", "experiment=scenes_smoke", "--", "all_split", status=None)
     nothing_to_do(project)
+
+
+def test_the_demo_ends_well_where_mlflow_cannot_be_written_and_says_so(project: Project) -> None:
+    database = project.folder / "mlflow.db"
+    database.write_bytes(b"not a database at all" * 100)
+    said = project.run("scripts/demo").splitlines()
+    assert any("look at   results/scenes_smoke/report.html" in line for line in said)
+    assert said[-1].startswith("The runs are not in MLflow: ")
+    assert "python -m vlkd_steps.track --rebuild" in said[-1]
+    project.run("python", "-m", "vlkd_steps.track", "--rebuild")
+    assert (project.folder / "mlflow.db.backup-1").read_bytes() == b"not a database at all" * 100
+    assert "not in MLflow" not in project.run("scripts/demo")
+    assert "backup" not in project.run("git", "status", "--porcelain")
+
+
+def test_recorded_folders_on_another_disk(project: Project, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    linked = [Path("runs/scenes_smoke"), Path("features/clip_scenes/mine")]
+    for number, name in enumerate(linked):
+        (project.folder / name).rename(disk / str(number))
+        (project.folder / name).symlink_to(disk / str(number))
+    nothing_to_do(project)
+    project.params(overrides={**PARAMS["overrides"], "training.steps": 7})
+    project.snakemake("--forcerun", "extract")
+    nothing_to_do(project)
+    for number, name in enumerate(linked):
+        assert (project.folder / name).readlink() == disk / str(number)
+    metrics = next((disk / "0").rglob("metrics.json"))
+    content = metrics.read_bytes()
+    metrics.unlink()
+    project.dvc("checkout")
+    assert metrics.read_bytes() == content
+    assert project.run("git", "status", "--porcelain").split() == ["M", "params.yaml", "??", "dvc.lock"]
+
+
+@pytest.fixture
+def theirs(through_snakemake: Project) -> Iterator[Project]:
+    """A copy that an ordinary user owns."""
+    with ordinary_user.reachable() as folder:
+        copy = through_snakemake.copy(folder / "project")
+        copy.environment()  # makes its home directory
+        ordinary_user.give(folder)
+        yield copy
+
+
+def test_links_into_dvcs_cache_are_made_again_by_an_ordinary_user(theirs: Project) -> None:
+    project, user = theirs, ordinary_user.command()
+    project.run(*user, "dvc", "config", "cache.type", "hardlink,copy")
+    project.run(*user, "dvc", "checkout", "--relink")
+    gains = project.folder / "results/scenes_smoke/gains.csv"
+    assert (gains.stat().st_mode & 0o777, gains.stat().st_nlink) == (0o444, 2)
+    cached = {path: path.read_bytes() for path in (project.folder / ".dvc/cache").rglob("*") if path.is_file()}
+
+    project.params(overrides={**PARAMS["overrides"], "training.steps": 7})
+    assert finished(project.run(*user, "snakemake", "--cores", "2"))["report"] == 1
+    assert {path: path.read_bytes() for path in cached} == cached
+    assert "up to date" in project.run(*user, "dvc", "status")
+
+    project.run(*user, "dvc", "checkout", "--relink")
+    project.run("chmod", "-R", "a-w", "data/raw")
+    assert "nothing to do" in project.run(*user, "python", "-m", "vlkd_steps.sync")
+    assert planned(project.run(*user, "snakemake", "--cores", "2", "-n")) == Counter()
+    said = project.run(*user, "snakemake", "--cores", "2", "--forcerun", "download", status=1)
+    assert "chmod u+w data/raw/mine" in said
+    project.run("chmod", "-R", "u+w", "data/raw")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_sync_names_the_files_of_another_user_and_keeps_them(theirs: Project) -> None:
+    project = theirs
+    manifest = project.folder / "data/raw/mine/manifest.json"
+    os.chown(manifest, 0, 0)
+    content = manifest.read_bytes()
+    said = project.run(*ordinary_user.command(), "python", "-m", "vlkd_steps.sync", status=2)
+    assert said.startswith("error: ")
+    assert "data/raw/mine/manifest.json cannot be touched by this user (owner: uid 0)" in said
+    assert "Traceback" not in said
+    assert manifest.read_bytes() == content

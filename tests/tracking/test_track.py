@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from vlkd_steps import file_system, files, layout, track
-from vlkd_steps.tracking import mlflow_sync
+from vlkd_steps.tracking import address, mlflow_sync
 from vlkd_steps.tracking.journal import Journal
 from vlkd_steps.tracking.lock import exclusive
 
@@ -234,7 +234,7 @@ def test_on_a_shared_file_system_the_database_lies_on_this_machine(
     monkeypatch.setattr(file_system, "MOUNTINFO", mounts)
     monkeypatch.setenv("VLKD_LOCAL", str(tmp_path / "disk"))
     local = file_system.node_local(tmp_path) / "mlflow.db"
-    empty = mlflow_sync.database(uri)
+    empty = address.database(uri)
     assert empty is not None
     file_system.make_private(local.parent)
     empty.rename(local)  # an empty schema, to spare the seconds of making one
@@ -245,10 +245,10 @@ def test_on_a_shared_file_system_the_database_lies_on_this_machine(
     assert set(tracked(f"sqlite:///{local}")) == {CLIP_TD}
     assert (local.parent / "mlartifacts" / "scenes").is_dir()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    assert mlflow_sync.tracking_uri() == "http://127.0.0.1:1"
+    assert address.tracking_uri() == "http://127.0.0.1:1"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     mounts.write_text("20 1 0:1 / / rw - ext4 /dev/sda rw\n")
-    assert mlflow_sync.tracking_uri() == mlflow_sync.DEFAULT_URI
+    assert address.tracking_uri() == address.DEFAULT_URI
 
 
 def test_a_broken_file_of_one_run_leaves_the_others_alone(

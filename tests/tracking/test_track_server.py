@@ -1,11 +1,13 @@
 """The same against a real tracking server, which is killed in the middle and comes back."""
 
 import contextlib
+import http.server
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,3 +103,33 @@ def test_without_a_server_it_ends_soon_and_says_that_nothing_is_lost(
     assert status == 3
     assert time.monotonic() - started < 30
     assert "nothing is lost" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("redirects", [False, True])
+def test_a_login_page_and_a_dead_server_are_one_message_without_the_password(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], redirects: bool
+) -> None:
+    class Login(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302 if redirects and self.path != "/login" else 200)
+            self.send_header("Location", "/login")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html>\n<html><head><title>Sign in</title></head></html>")
+
+        def log_message(self, *_: object) -> None: ...
+
+    make_run()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Login) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ada:secret@127.0.0.1:{server.server_port}")
+        ended = [track.main(["--experiment", "scenes"]), ui.main([])]
+        server.shutdown()
+    assert ended == [3, 2]
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    first, second = shown.err.splitlines()
+    for line in (first, second):
+        assert f"http://127.0.0.1:{server.server_port} does not answer: a web page came back ('Sign in')" in line
+    assert track.main(["--experiment", "scenes"]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "secret" not in first + second + line

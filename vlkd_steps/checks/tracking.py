@@ -1,34 +1,38 @@
 """Where runs are tracked: MLflow's address, whether it answers, and what its file lies on. Never imports mlflow."""
 
+import base64
 import contextlib
 import os
+import re
 import sqlite3
 import urllib.error
 import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from vlkd_steps import file_system
+from vlkd_steps import file_system, files
 from vlkd_steps.checks.finding import Finding, fail, ok, warn
 from vlkd_steps.errors import UserError
-from vlkd_steps.tracking import mlflow_sync
+from vlkd_steps.tracking import address, schema
 
 LATER = "nothing is lost, `python -m vlkd_steps.track` catches up from the journals"
+HEALTHY = "OK"  # all that MLflow's /health says
 
 
 def check(seconds: float) -> list[Finding]:
     """A silent MLflow stops no run, so that only an address it cannot have is a failure."""
-    given = os.environ.get("MLFLOW_TRACKING_URI")
+    given = address.given()
     project = Path.cwd()
-    uri = given or mlflow_sync.default_uri(project)
     try:
-        mlflow_sync.check_uri(uri)
+        if given is not None:
+            address.check_uri(given)
+        uri = given or address.default_uri(project)
     except UserError as mistake:
         return [fail("address", str(mistake), "")]
-    if (path := mlflow_sync.database(uri)) is not None:
+    if (path := address.database(uri)) is not None:
         found = [*database(path)]
-        if not given and uri != mlflow_sync.DEFAULT_URI:
-            why = f"{path}, since this folder lies on {file_system.of(project).kind}; rebuilt from the journals if lost"
+        if not given and uri != address.DEFAULT_URI:
+            why = f"{path}, since {address.why_not_here(project)}; rebuilt from the journals if lost"
             found.insert(0, ok("address", why))
         return found
     return [server(uri, seconds)]
@@ -41,33 +45,69 @@ def database(path: Path) -> list[Finding]:
     if lies_on.shared:
         remedy = "unset MLFLOW_TRACKING_URI, or name a file on this machine's own disk"
         found.append(warn("file system", f"{path} lies on {lies_on.kind}, where sqlite is not safe", remedy))
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not files.writable(folder) or (path.exists() and not files.writable(path)):
+        remedy = "name another file by MLFLOW_TRACKING_URI, or another folder by VLKD_LOCAL"
+        return [*found, warn("database", f"{path} or its folder cannot be written to by this user", remedy)]
     if not path.exists():
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
-        if not os.access(folder, os.W_OK):
-            return [*found, warn("database", f"{path} is not there, and {folder} is not writable", "see VLKD_LOCAL")]
         return [*found, ok("database", f"{path} ({lies_on.kind}) will be made by the first run")]
+    if (fault := schema.fault(path)) is not None:
+        if not fault.at_rest:
+            return [*found, ok("database", f"{path} was written a moment ago: MLflow seems to be making it")]
+        return [*found, warn("database", fault.what, fault.remedy(path))]
+    return [*found, runs_in(path)]
+
+
+def runs_in(path: Path) -> Finding:
+    """How many runs a file of the right schema holds."""
+    kind = file_system.of(path).kind
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)) as opened:
+            if not opened.execute("SELECT 1 FROM sqlite_master").fetchone():
+                return ok("database", f"{path} ({kind}) is empty and will be filled by the first run")
             (runs,) = opened.execute("SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'").fetchone()
     except sqlite3.Error as error:
-        remedy = f"move {path} away if it is damaged; track makes it again from the journals"
-        return [*found, warn("database", f"{path} cannot be read: {error}", remedy)]
-    return [*found, ok("database", f"{path} ({lies_on.kind}), {runs} runs")]
+        return warn("database", f"{path} cannot be read: {error}", schema.Fault("").remedy(path))
+    return ok("database", f"{path} ({kind}), {runs} runs")
 
 
 def server(uri: str, seconds: float) -> Finding:
     """A tracking server, asked for its health."""
     parts = urlsplit(uri)
-    where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"  # never a password
-    if parts.scheme not in ("http", "https"):
+    port = f":{parts.port}" if parts.port else ""
+    where = f"{parts.scheme}://{parts.hostname}{port}"  # never a password
+    if parts.scheme not in address.SERVERS:
         return ok("address", f"{where}, not asked")
+    request = urllib.request.Request(f"{where}{parts.path.rstrip('/')}/health", headers=_authorization(parts))
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=seconds):
-            return ok("address", f"{where} answers")
+        with urllib.request.urlopen(request, timeout=seconds) as response:
+            body = response.read(4096).decode("utf-8", "replace").strip()
+            return _answer(where, request.full_url, response.url, body)
     except urllib.error.HTTPError as error:
         if error.code == 403:
             remedy = "set MLFLOW_SERVER_ALLOWED_HOSTS where the server runs"
             return warn("address", f"{where} answers 403, as it does for host names it does not know", remedy)
         return warn("address", f"{where} answers {error.code}", f"check the address; {LATER}")
     except (OSError, ValueError) as error:
-        return warn("address", f"{where} does not answer ({error})", f"start the server; {LATER}")
+        return warn("address", f"{where} does not answer ({address.redacted(str(error))})", f"start it; {LATER}")
+
+
+def _answer(where: str, wanted: str, got: str, body: str) -> Finding:
+    """MLflow's two letters, or what else came back: the page of a login, or of another program."""
+    if body == HEALTHY:
+        return ok("address", f"{where} answers")
+    title = re.search(r"<title[^>]*>\s*([^<]*?)\s*<", body, flags=re.IGNORECASE)
+    said = f"the page {title[1][:80]!r}" if title else f"{body[:60]!r}"
+    sent = f" and redirects to {address.redacted(got)}" if got != wanted else ""
+    remedy = f"if that is a login, give an address (or MLFLOW_TRACKING_TOKEN) that gets past it; {LATER}"
+    return warn("address", f"{where} answers with {said}{sent}, not as MLflow does", remedy)
+
+
+def _authorization(parts: SplitResult) -> dict[str, str]:
+    """As MLflow's client sends it: the address's own user and password, or those of the environment."""
+    user = unquote(parts.username or "") or os.environ.get("MLFLOW_TRACKING_USERNAME", "")
+    password = unquote(parts.password or "") or os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
+    if user:
+        return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}

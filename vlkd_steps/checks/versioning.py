@@ -11,6 +11,10 @@ from vlkd_steps import file_system
 from vlkd_steps.checks.finding import Finding, fail, ok, warn
 from vlkd_steps.errors import UserError
 
+# The folders in which dvc.yaml's outputs lie.
+ABOVE_RECORDED = (
+    "data", "data/raw", "data/instances", "data/splits", "features", "models", "runs", "results", "receipts",
+)  # fmt: skip
 FICLONE = 0x40049409  # ioctl_ficlone(2)
 
 
@@ -30,7 +34,28 @@ def check(root: Path) -> list[Finding]:
     except ConfigError as error:
         return [fail("configuration", f".dvc/config: {error}", "correct it: dvc config --list")]
     recorded = "dvc.lock records the last full run" if (root / "dvc.lock").is_file() else "nothing recorded yet"
-    return [ok("repository", recorded), remote(config), cache(config, root)]
+    return [ok("repository", recorded), remote(config), cache(config, root), *links(root)]
+
+
+def links(root: Path) -> list[Finding]:
+    """Folders that lead out of the repository: Snakemake follows them, `dvc commit` refuses what lies in them.
+
+    A recorded folder that is itself a link (runs/EXPERIMENT) is one that DVC follows, too.
+    """
+    above = [root / name for name in ABOVE_RECORDED]
+    above += [path for path in sorted((root / "features").glob("*")) if path.is_dir()]
+    leading_out = [path for path in above if path.exists() and not path.resolve().is_relative_to(root.resolve())]
+    return [
+        warn(
+            "links",
+            f"{path.relative_to(root)} leads to {path.resolve()}, out of this repository: snakemake follows, but "
+            "`dvc commit`, and with it every dvc command, refuses what lies in it",
+            "link the folders that DVC records instead (runs/EXPERIMENT, features/TEACHER/DATASET), "
+            "or only DVC's cache: dvc cache dir --local FOLDER",
+        )
+        for path in leading_out
+        if not any(other != path and path.is_relative_to(other) for other in leading_out)
+    ]
 
 
 def remote(config: Any) -> Finding:

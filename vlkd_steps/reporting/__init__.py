@@ -1,0 +1,5 @@
+"""A report's numbers, figures and page."""
+
+from vlkd_steps import home
+
+home.provide()  # before any of them imports matplotlib

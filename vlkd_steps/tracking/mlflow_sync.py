@@ -10,28 +10,29 @@ Runs and experiments that a user deleted in MLflow stay deleted.
 
 import contextlib
 import json
+import logging
 import math
 import os
 import re
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 
-from vlkd_steps import file_system, files
+from vlkd_steps import files
 from vlkd_steps.errors import UserError
 from vlkd_steps.step import log
-from vlkd_steps.tracking import artifacts, cost
+from vlkd_steps.tracking import artifacts, cost, relocation, schema
+from vlkd_steps.tracking.address import database, redacted
 from vlkd_steps.tracking.records import Point, Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-DEFAULT_URI = "sqlite:///mlflow.db"
 SYNCED = "vlkd.synced"
 ARTIFACTS = "vlkd.artifacts"
 REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow's code for data it will not take, and for deleted runs
@@ -60,47 +61,6 @@ def set_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def tracking_uri(given: str | None = None) -> str:
-    """The address as given, or MLFLOW_TRACKING_URI, or that of `default_uri`, whose folder is made where it is needed.
-
-    Raises:
-        UserError: it is a folder, which MLflow no longer writes to; or no folder of ours can be had on this machine.
-    """
-    uri = given or os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
-        uri = default_uri(Path.cwd())
-        if uri != DEFAULT_URI:
-            file_system.make_private(file_system.node_local(Path.cwd()))
-            log.info(
-                "this folder lies on %s, where sqlite is not safe: MLflow's file is %s on this machine, made again "
-                "from the journals wherever it is missing (MLFLOW_TRACKING_URI names another place)",
-                file_system.of(Path.cwd()).kind, database(uri),
-            )  # fmt: skip
-    check_uri(uri)
-    return uri
-
-
-def check_uri(uri: str) -> None:
-    """Refuse a folder: raises UserError."""
-    if urlparse(uri).scheme in ("", "file"):
-        raise UserError(
-            f"MLflow does not write to folders any more, and the tracking address is {uri!r}; give --tracking-uri (or "
-            f"MLFLOW_TRACKING_URI) as sqlite:///FILE.db or http://HOST:PORT, or leave it out: {DEFAULT_URI}"
-        )
-
-
-def default_uri(project: Path) -> str:
-    """The sqlite file in the project's root or, where that lies on a shared file system, one on this machine's disk."""
-    if not file_system.of(project).shared:
-        return DEFAULT_URI
-    return f"sqlite:///{file_system.node_local(project) / 'mlflow.db'}"
-
-
-def database(uri: str) -> Path | None:
-    """The file behind a sqlite address; None for any other address."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
 class MlflowSync:
     """One experiment at one tracking address.
 
@@ -122,19 +82,23 @@ class MlflowSync:
 
         Raises:
             Outage: MLflow cannot be reached.
-            UserError: the experiment was deleted in MLflow.
+            UserError: the experiment was deleted in MLflow, or the installed MLflow cannot work with the sqlite file.
         """
         with _outages(self.uri):
+            self._prepare_file()
             from mlflow import MlflowClient
             from mlflow.entities import ViewType
+            from mlflow.store.db import utils
 
+            utils.MAX_RETRY_COUNT = 1  # our own loop does the retrying; its ten tries last two minutes
+            logging.getLogger(utils.__name__).setLevel(logging.CRITICAL)  # it logs a traceback of what it raises
             client = MlflowClient(tracking_uri=self.uri)
             found = client.get_experiment_by_name(self.experiment)
             if found is not None and found.lifecycle_stage == "deleted":
                 raise UserError(
-                    f"the MLflow experiment {self.experiment!r} at {self.uri} was deleted there, so nothing is written "
-                    f"to it; restore it with `mlflow experiments restore -x {found.experiment_id}`, or remove it for "
-                    "good with `mlflow gc`; then run this again"
+                    f"the MLflow experiment {self.experiment!r} at {redacted(self.uri)} was deleted there, so nothing "
+                    f"is written to it; restore it with `mlflow experiments restore -x {found.experiment_id}`, or "
+                    "remove it for good with `mlflow gc`; then run this again"
                 )
             if found is None:
                 identity = client.create_experiment(self.experiment, artifact_location=self._artifact_location())
@@ -146,6 +110,9 @@ class MlflowSync:
                 if run_key is None:
                     continue
                 known = _Known.of(run)
+                if database(self.uri) is not None and _artifacts_are_gone(run):
+                    for name in (ARTIFACTS, SYNCED):
+                        known.tags.pop(name, None)
                 if run_key not in self._known or self._known[run_key].deleted:  # a run that lives hides a deleted one
                     self._known[run_key] = known
             self._client, self.experiment_id = client, found.experiment_id
@@ -285,7 +252,20 @@ class MlflowSync:
     def _artifact_location(self) -> str | None:
         """Beside a sqlite file; None leaves it to a server."""
         path = database(self.uri)
-        return None if path is None else (path.absolute().parent / "mlartifacts" / self.experiment).as_uri()
+        return None if path is None else relocation.location(path, self.experiment).as_uri()
+
+    def _prepare_file(self) -> None:
+        """Of a sqlite file: the schema that the installed MLflow wants, and artifacts that lie beside it."""
+        path = database(self.uri)
+        if path is None:
+            return
+        for each in (path.absolute().parent, path):
+            if each.exists() and not files.writable(each):
+                raise UserError(_not_ours(each))
+        schema.check(path)
+        if former := relocation.relocate(path):
+            log.info("%s was copied or moved here from %s: its artifacts are now those beside it", path,
+                     ", ".join(map(str, former)))  # fmt: skip
 
 
 @dataclass
@@ -360,6 +340,12 @@ def _spent(record: Record) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def _artifacts_are_gone(run: "Run") -> bool:
+    """Were the artifacts of a run deleted, or not copied together with the sqlite file?"""
+    folder = relocation.local_path(run.info.artifact_uri)
+    return ARTIFACTS in run.data.tags and folder is not None and not folder.is_dir()
+
+
 def _all_runs(client: "MlflowClient", experiment_id: str, view: int) -> "Iterator[Run]":
     token = None
     while True:
@@ -414,9 +400,42 @@ def _outages(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+    except (
+        MlflowException,
+        requests.RequestException,
+        sqlalchemy.exc.SQLAlchemyError,
+        sqlite3.Error,
+        OSError,
+    ) as error:
         if getattr(error, "error_code", None) == REFUSED:
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        where = f"{urlparse(uri).scheme} address" if "@" in uri else uri  # never a password in a log
-        raise Outage(f"MLflow at {where} does not answer: {reason}") from error
+        if (path := database(uri)) is not None and (mistake := _lasting(path, str(error))) is not None:
+            raise UserError(mistake) from error
+        raise Outage(f"MLflow at {redacted(uri)} does not answer: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, without passwords; of a web page in it the title."""
+    text = redacted(str(error).strip()) or type(error).__name__
+    if re.search(r"<!doctype html|<html", text, flags=re.IGNORECASE):
+        title = re.search(r"<title[^>]*>\s*([^<]*?)\s*<", text, flags=re.IGNORECASE)
+        page = f"a web page came back{f' ({title[1][:80]!r})' if title else ''}"
+        return f"{page}, so a login page or another program stands at this address"
+    return text.splitlines()[0][:300]
+
+
+def _lasting(path: Path, text: str) -> str | None:
+    """What is wrong with a sqlite file that no second try cures; None for anything that may pass, as a full disk."""
+    if any(words in text for words in ("malformed", "not a database", "no such table", "no such column")):
+        damaged = schema.Fault(f"{path} is damaged ({text.splitlines()[0][:200]})")
+        return f"{damaged.what}; {damaged.remedy(path)}"
+    if any(words in text for words in ("readonly database", "unable to open", "Permission denied", "Read-only file")):
+        return _not_ours(path, f" ({text.splitlines()[0][:200]})")
+    return None
+
+
+def _not_ours(path: Path, reason: str = "") -> str:
+    return (
+        f"{path} or what lies beside it cannot be written to by this user{reason}; make it yours (a run as root may "
+        "have left it), or name another file: --tracking-uri sqlite:///FILE.db"
+    )

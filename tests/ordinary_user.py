@@ -1,0 +1,41 @@
+"""Commands run by an ordinary user, also where the tests run as root, whom no permission stops."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+NOBODY, NAMELESS = 65534, 12345
+
+
+def command(uid: int = NOBODY) -> list[str]:
+    """What to put before a command; [] where the tests are run by an ordinary user already.
+
+    The user may read everything, as the interpreter may lie in root's home directory, but writes what is its own.
+    """
+    if os.getuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("NO setpriv HERE, so nothing is tested as an ordinary user")
+    caps = [f"--{kind}-caps=-all,+dac_read_search" for kind in ("inh", "ambient")]
+    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *caps]
+
+
+@contextlib.contextmanager
+def reachable() -> Iterator[Path]:
+    """An empty folder below folders that every user may enter: pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="vlkd-test-") as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        yield folder
+
+
+def give(folder: Path, uid: int = NOBODY) -> None:
+    """Make a folder and all in it that user's (where the tests run as root)."""
+    if os.getuid() == 0:
+        subprocess.run(["chown", "-R", f"{uid}:{uid}", str(folder)], check=True)

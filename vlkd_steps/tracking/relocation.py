@@ -1,0 +1,81 @@
+"""After a project was copied or moved: its mlflow.db names the artifacts beside it, no longer those it came from.
+
+MLflow notes where artifacts lie as absolute paths, of each experiment and of each run. In a copy they would lead into
+the original, so that the copy would write there. Nothing else in the file says where it lies: rewriting these two
+columns before MLflow opens it keeps runs, their ids and their artifacts, which building it again would not.
+"""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+ARTIFACTS = "mlartifacts"
+FOLDERS = (ARTIFACTS, "mlruns")  # the second is MLflow's own default, for what a user made by hand
+COLUMNS = (("experiments", "experiment_id", "artifact_location"), ("runs", "run_uuid", "artifact_uri"))
+
+
+def location(database: Path, experiment: str) -> Path:
+    """Where an experiment's artifacts lie: beside the sqlite file."""
+    return database.absolute().parent / ARTIFACTS / experiment
+
+
+def relocate(database: Path) -> list[Path]:
+    """Let a sqlite file name the artifacts beside it, in one transaction.
+
+    Returns:
+        The folders that it named instead; [] where nothing had to be done.
+
+    Raises:
+        sqlite3.Error: it cannot be read or written.
+    """
+    here = database.absolute().parent
+    if not database.is_file() or not database.stat().st_size:
+        return []
+    with contextlib.closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=rw", uri=True, timeout=20)) as opened:
+        opened.isolation_level = None
+        if not _former(opened, here):
+            return []
+        opened.execute("BEGIN IMMEDIATE")
+        former = _former(opened, here)  # again: another process may have been faster
+        for table, key, column in COLUMNS:
+            for identity, value in opened.execute(f"SELECT {key}, {column} FROM {table}").fetchall():
+                if (new := _moved(value, former, here)) is not None:
+                    opened.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (new, identity))
+        opened.execute("COMMIT")
+    return former
+
+
+def local_path(uri: str | None) -> Path | None:
+    """The path behind an artifact address on this machine; None for any other."""
+    parts = urlsplit(uri or "")
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path))
+    return Path(uri) if uri and uri.startswith("/") else None
+
+
+def _former(opened: sqlite3.Connection, here: Path) -> list[Path]:
+    """The folders beside whose file experiments of ours were made, other than this one."""
+    with_table = opened.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone()
+    rows = opened.execute("SELECT name, artifact_location FROM experiments").fetchall() if with_table else []
+    found = []
+    for name, value in rows:
+        path = local_path(value)
+        if path is not None and path.parts[-2:] == (ARTIFACTS, name):
+            folder = path.parent.parent
+            if folder.resolve() != here.resolve() and folder not in found:
+                found.append(folder)
+    return found
+
+
+def _moved(value: str | None, former: list[Path], here: Path) -> str | None:
+    """The address below `here` that stands for one below a former folder; None where it stays as it is."""
+    path = local_path(value)
+    if path is None or value is None:
+        return None
+    for folder in former:
+        for name in FOLDERS:
+            if path.is_relative_to(folder / name):
+                new = here / path.relative_to(folder)
+                return new.as_uri() if value.startswith("file:") else str(new)
+    return None

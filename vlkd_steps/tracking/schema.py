@@ -1,0 +1,119 @@
+"""Whether the installed MLflow can work with a sqlite file: alembic's revision in it against MLflow's newest.
+
+MLflow refuses a file of another revision, and it adds its tables to a stranger's file without a word. Never imports
+mlflow: the revisions are read from the migration scripts of the installed package. A file that another process is just
+making passes through every older revision within seconds, so that only one at rest is judged.
+"""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import re
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlkd_steps.errors import UserError
+from vlkd_steps.tracking import address
+
+REBUILD = "python -m vlkd_steps.track --rebuild"
+AT_REST = 5.0  # seconds since the last write; MLflow makes its schema in steps of less than a second
+LONGEST_WAIT = 60.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why MLflow cannot work with a file.
+
+    Attributes:
+        what: a clause that names the file.
+        upgrade: MLflow's own command can bring it up to date and keep what is in it.
+        at_rest: nobody seems to be making it just now.
+    """
+
+    what: str
+    upgrade: bool = False
+    at_rest: bool = True
+
+    def remedy(self, path: Path) -> str:
+        """What to do about it, the journals being the truth."""
+        named = "" if path == address.database(address.DEFAULT_URI) else f" --tracking-uri sqlite:///{path}"
+        upgrade = f"`mlflow db upgrade sqlite:///{path}` keeps what was written in MLflow by hand, or "
+        return (
+            f"the journals under runs/ have every run: {upgrade if self.upgrade else ''}`{REBUILD}{named}` moves the "
+            "file aside and builds it again from them"
+        )
+
+
+def check(path: Path) -> None:
+    """Wait for a file that is being made, and refuse one that the installed MLflow cannot work with.
+
+    Raises:
+        UserError: with both revisions and the remedy.
+    """
+    until = time.monotonic() + LONGEST_WAIT
+    while (found := fault(path)) is not None and not found.at_rest and time.monotonic() < until:
+        time.sleep(0.3)
+    if found is not None:
+        raise UserError(f"{found.what}; {found.remedy(path)}")
+
+
+def fault(path: Path) -> Fault | None:
+    """What is wrong with a file; None for a good one, one that is not there, and an empty one: MLflow makes those."""
+    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
+        return None
+    if not path.is_file():
+        return Fault(f"{path} is no file")
+    try:
+        tables, revisions = _read(path)
+    except sqlite3.OperationalError as error:
+        # Locked, or left by a killed writer: sqlite cures that when MLflow opens it, but not an unreadable file.
+        return Fault(f"{path} cannot be opened ({error})") if "unable to open" in str(error) else None
+    except sqlite3.DatabaseError as error:
+        return Fault(f"{path} is no sqlite file, or a damaged one ({error})")
+    known = revisions_of_mlflow()
+    newest = head(known)
+    if not tables or newest is None or revisions == [newest]:
+        return None
+    wants = f"the installed MLflow {importlib.metadata.version('mlflow')} wants {newest}"
+    at_rest = abs(time.time() - path.stat().st_mtime) > AT_REST
+    if not revisions:
+        return Fault(f"{path} has no MLflow schema, but other tables ({_some(tables)}); {wants}", at_rest=at_rest)
+    older = all(each in known for each in revisions)
+    kind = "an older" if older else "a newer or foreign"
+    return Fault(f"{path} has {kind} schema ({', '.join(revisions)}), and {wants}", upgrade=older, at_rest=at_rest)
+
+
+def revisions_of_mlflow() -> dict[str, set[str]]:
+    """The revisions that the installed MLflow knows, each with those it follows; {} where its scripts are not found."""
+    spec = importlib.util.find_spec("mlflow")  # of a package that is not nested: imports nothing
+    found: dict[str, set[str]] = {}
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for script in (Path(folder) / "store" / "db_migrations" / "versions").glob("*.py"):
+            text = script.read_text(encoding="utf-8")
+            own = re.search(r"^revision\b[^=\n]*=\s*[\"'](\w+)", text, flags=re.MULTILINE)
+            before = re.search(r"^down_revision\b[^=\n]*=\s*(\([^)]*\)|.*)", text, flags=re.MULTILINE)
+            if own:
+                found[own[1]] = set(re.findall(r"[\"'](\w+)[\"']", before[1])) if before else set()
+    return found
+
+
+def head(revisions: dict[str, set[str]]) -> str | None:
+    """The one revision that no other follows; None where there is not exactly one."""
+    last = set(revisions).difference(*revisions.values())
+    return last.pop() if len(last) == 1 else None
+
+
+def _read(path: Path) -> tuple[list[str], list[str]]:
+    """The tables of a sqlite file, and the revisions that alembic noted in it."""
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as opened:
+        query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        tables = [name for (name,) in opened.execute(query)]
+        if "alembic_version" not in tables:
+            return tables, []
+        return tables, [value for (value,) in opened.execute("SELECT version_num FROM alembic_version")]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
