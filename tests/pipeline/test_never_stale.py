@@ -1,0 +1,290 @@
+"""Stale results never pass as current: not after a failed job, not after a run of a part, not with a lost memory.
+
+Every test starts from a copy of one finished project and changes one value, or removes one file. The real snakemake,
+dvc and git; nothing is mocked.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from own_data import PARAMS, hashes, start
+from pipeline_project import Project, planned
+
+from vlkd_steps import composition, phases
+
+pytestmark = pytest.mark.slow
+
+CELL = "runs/scenes_smoke/mine/vilt_scenes/clip_td/20/s1"
+CHANGED = {**PARAMS["overrides"], "variants.clip_td.lambda0": 3}
+ONE_METHOD = Counter(distill=1, evaluate=1, receipt_distill=1, compare=1, report=1, receipt_compare=1)
+
+
+@pytest.fixture(scope="module")
+def finished_project(new_project) -> Project:
+    project = start(new_project("never_stale"))
+    project.snakemake()
+    project.commit("Results")
+    return project
+
+
+@pytest.fixture
+def project(finished_project: Project, tmp_path: Path) -> Project:
+    return finished_project.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def changed(project: Project) -> Project:
+    project.params(overrides=CHANGED)
+    return project
+
+
+def lock(project: Project) -> bytes:
+    return (project.folder / "dvc.lock").read_bytes()
+
+
+def strength(project: Project) -> float:
+    return yaml.safe_load((project.folder / CELL / "config.yaml").read_text())["method"]["lambda0"]
+
+
+def is_current(project: Project) -> bool:
+    """All entry points agree, and rightly."""
+    return (
+        strength(project) == 3
+        and project.dry_run() == Counter()
+        and "up to date" in project.dvc("status")
+        and b"lambda0: 3" in lock(project)
+    )
+
+
+def kill_training(project: Project, *command: str) -> str:
+    """Run a command, kill -9 the training that it starts, and return what it says at its end."""
+    running = subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    until = time.monotonic() + 120
+    while time.monotonic() < until and running.poll() is None:
+        for entry in Path("/proc").iterdir():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"vlkd_steps.distill" in words and (entry / "cwd").resolve() == project.folder.resolve():
+                    os.kill(int(entry.name), signal.SIGKILL)
+            except (OSError, ValueError):
+                continue
+        time.sleep(0.05)
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode, output
+    return output
+
+
+def test_a_killed_job_is_run_by_the_same_command(changed: Project) -> None:
+    before = lock(changed)
+    profile = ("--profile", "profiles/local")
+    output = kill_training(changed, "snakemake", *profile)
+    # whatever the profile's quiet hides: which rule, which log
+    assert "failed: rule distill" in output
+    assert "log: logs/distill/scenes_smoke/mine-vilt_scenes-clip_td-20.log" in output
+    assert not (changed.folder / CELL / "model.safetensors").exists()
+    assert lock(changed) == before
+    assert changed.dry_run() == ONE_METHOD
+    assert "phase download is not what dvc.lock says" in changed.run("python", "-m", "vlkd_steps.sync", status=2)
+    changed.run("snakemake", *profile)
+    assert is_current(changed)
+
+
+def test_a_killed_job_is_run_by_dvc_repro(changed: Project) -> None:
+    kill_training(changed, "dvc", "repro")
+    assert not (changed.folder / CELL / "model.safetensors").exists()
+    assert changed.dry_run() == ONE_METHOD
+    changed.dvc("repro")
+    assert is_current(changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("results/scenes_smoke/report.html", "report"),
+        ("results/scenes_smoke/plots/loss_curves.svg", "report"),
+        ("results/scenes_smoke/gains.csv", "compare"),
+        (f"{CELL}/predictions/test.parquet", "distill"),
+        (f"{CELL}/scores/dev.parquet", "evaluate"),
+        (f"{CELL}/model.safetensors", "distill"),
+        ("data/splits/mine/train-20-s1.json", "split_train"),
+        ("data/instances/mine.labels.json", "prepare"),
+        ("features/clip_scenes/mine/*/text-*.npy", "extract"),  # only the store's manifest names it
+        ("data/raw/mine/images/train/*.png", "download"),  # only the source's manifest names it
+        ("receipts/scenes_smoke/split.json", "receipt_split"),
+    ],
+)
+def test_a_file_that_is_gone_is_to_be_made(project: Project, name: str, rule: str) -> None:
+    gone = sorted(project.folder.glob(name))[0]
+    gone.unlink()
+    assert rule in project.dry_run()
+
+
+def test_files_that_are_gone_come_back_with_the_same_bytes(project: Project, tmp_path: Path) -> None:
+    before = hashes(project)
+    for name in ("report.html", "summary.csv"):
+        (project.folder / "results/scenes_smoke" / name).unlink()
+    (project.folder / CELL / "predictions/test.parquet").unlink()
+    sorted(project.folder.glob("features/clip_scenes/mine/*/text-*.npy"))[0].unlink()
+    other = project.copy(tmp_path / "other")
+    project.snakemake()
+    assert hashes(project) == before
+    assert project.dry_run() == Counter()
+    # DVC's stage of the features names the file; Snakemake makes it again.
+    assert "text-" in other.dvc("repro", status=None)
+    other.snakemake("--", "all_extract")
+    other.dvc("repro")
+    assert hashes(other) == before
+
+
+def test_the_list_of_phases_is_what_the_rules_declare(finished_project: Project, monkeypatch) -> None:
+    summary = finished_project.snakemake("--summary").splitlines()
+    header = next(number for number, line in enumerate(summary) if line.startswith("output_file"))
+    declared = {line.split("\t")[0] for line in summary[header + 1 :] if "\t" in line}
+    monkeypatch.chdir(finished_project.folder)
+    monkeypatch.setattr(composition, "CONF", finished_project.folder / "vlkd_steps/conf")
+    c = composition.compose()
+    listed = {str(path) for phase in phases.PHASES for job in phases.of_phase(c, phase) for path in job.outputs}
+    assert declared == listed | {f"receipts/scenes_smoke/{phase}.json" for phase in phases.PHASES}
+
+
+def test_dvc_yaml_has_the_stages_of_the_list(root: Path) -> None:
+    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    assert set(stages) == {*phases.PHASES, *(stage for versioned in phases.PHASES.values() for stage in versioned)}
+
+
+PARTS = [
+    ["--until", "split_train"],
+    ["--omit-from", "evaluate"],
+    ["--batch", "compare=1/2"],
+    ["--rerun-triggers", "mtime"],
+    ["--", "all_split"],
+    ["--", f"{CELL}/config.yaml"],
+]
+
+
+@pytest.mark.parametrize("options", PARTS, ids=lambda options: " ".join(options[:2]))
+def test_a_run_of_a_part_is_not_recorded(changed: Project, options: list[str]) -> None:
+    before = lock(changed)
+    changed.snakemake(*options)
+    assert lock(changed) == before
+    assert changed.dry_run() != Counter()
+
+
+@pytest.mark.parametrize("options", [["--forcerun", "report"], ["--ignore-incomplete"]], ids=lambda given: given[0])
+def test_a_run_with_an_option_that_is_no_whole_run_is_not_recorded(changed: Project, options: list[str]) -> None:
+    before = lock(changed)
+    assert f"not recorded in DVC, since {options[0]}" in changed.snakemake(*options)
+    assert lock(changed) == before
+    changed.run("python", "-m", "vlkd_steps.commit")  # all of it is current: the user may
+    assert is_current(changed)
+
+
+@pytest.mark.parametrize("options", [["--touch"], ["--touch", "--forceall"], ["--allowed-rules", "receipt_distill"]])
+def test_what_calls_results_current_without_making_them_is_refused(changed: Project, options: list[str]) -> None:
+    before = lock(changed)
+    assert f"error: {options[0]}" in changed.snakemake(*options, status=None)
+    assert lock(changed) == before
+    assert changed.dry_run() == ONE_METHOD
+
+
+def test_commit_refuses_what_is_not_current(changed: Project) -> None:
+    before = lock(changed)
+    refusal = changed.run("python", "-m", "vlkd_steps.commit", status=2)
+    assert "distill 1" in refusal
+    assert lock(changed) == before
+
+
+def test_commit_refuses_what_was_changed_by_hand(project: Project) -> None:
+    table = project.folder / "results/scenes_smoke/summary.csv"
+    table.write_text(table.read_text().replace("0", "9"))
+    times = (project.folder / "results/scenes_smoke/gains.csv").stat()
+    os.utime(table, ns=(times.st_atime_ns, times.st_mtime_ns))
+    before = lock(project)
+    refusal = project.run("python", "-m", "vlkd_steps.commit", status=2)
+    assert "results/scenes_smoke/summary.csv was changed after it was made" in refusal
+    assert lock(project) == before
+
+
+def test_without_snakemakes_memory_the_receipts_tell(changed: Project) -> None:
+    shutil.rmtree(changed.folder / ".snakemake")
+    assert {"distill", "evaluate"} <= set(changed.dry_run())
+    changed.snakemake()
+    assert is_current(changed)
+
+
+def test_without_memory_and_receipts_nothing_is_trusted(project: Project) -> None:
+    shutil.rmtree(project.folder / ".snakemake")
+    shutil.rmtree(project.folder / "receipts")
+    assert {"download", "prepare", "split_train", "extract", "distill"} <= set(project.dry_run())
+
+
+def test_results_of_another_configuration_put_in_place_are_made_again(changed: Project, tmp_path: Path) -> None:
+    """As by `dvc checkout` of another commit: Snakemake remembers the jobs of this one."""
+    other = changed.copy(tmp_path / "other")
+    other.params(overrides=PARAMS["overrides"])
+    changed.snakemake()
+    for name in ("runs", "results", "receipts"):
+        shutil.rmtree(changed.folder / name)
+        shutil.copytree(other.folder / name, changed.folder / name)
+    assert strength(changed) == 10
+    assert {"distill"} <= set(changed.dry_run())
+    changed.dvc("repro")
+    assert is_current(changed)
+
+
+def test_a_stage_checks_what_a_users_profile_left_stale(changed: Project, tmp_path: Path) -> None:
+    profile = tmp_path / "mine"
+    profile.mkdir()
+    (profile / "config.yaml").write_text("cores: 2\nrerun-triggers: mtime\n")
+    done = subprocess.run(
+        ["dvc", "repro"],
+        cwd=changed.folder,
+        env=changed.environment() | {"SNAKEMAKE_PROFILE": str(profile)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode
+    assert "was made by another configuration or other code" in done.stderr
+    assert strength(changed) == 10
+    changed.dvc("repro")
+    assert is_current(changed)
+
+
+@pytest.mark.parametrize("broken", [".git", "cache"])
+def test_what_keeps_dvc_from_recording_is_named(changed: Project, broken: str, tmp_path: Path) -> None:
+    if broken == ".git":
+        (changed.folder / ".git").rename(tmp_path / "git")
+    else:
+        (tmp_path / "a file").write_text("")
+        (changed.folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {tmp_path / 'a file'}\n")
+    output = changed.snakemake()
+    assert strength(changed) == 3  # the run itself is whole
+    reason = next(line for line in output.splitlines() if "not recorded in DVC" in line)
+    assert ("git" if broken == ".git" else "a file") in reason
+    assert "python -m vlkd_steps.commit" in reason
+    if broken == ".git":
+        (tmp_path / "git").rename(changed.folder / ".git")
+    else:
+        (changed.folder / ".dvc/config.local").unlink()
+    changed.run("python", "-m", "vlkd_steps.commit")
+    assert is_current(changed)
+
+
+def test_the_table_of_dry_runs_is_read(project: Project) -> None:
+    """The tests above compare with no jobs; this one shows that jobs would be seen."""
+    (project.folder / "results/scenes_smoke/report.html").unlink()
+    assert planned(project.snakemake("-n")) == Counter(report=1, receipt_compare=1)
