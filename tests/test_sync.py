@@ -1,15 +1,33 @@
-from vlkd_steps import sync
+import pytest
+
+from vlkd_steps import phases, sync
 
 
 def test_phases_before_the_first_dirty_one_are_clean() -> None:
-    assert sync.clean_phases({}) == (list(sync.PHASES), None)
+    assert sync.clean_phases({}) == (list(phases.PHASES), None)
     status = {"features_bytes@clip_scenes-scenes_vqa": [{"changed outs": {"features/a": "deleted"}}]}
     assert sync.clean_phases(status) == (["download", "prepare", "split", "pretrain"], "extract")
 
 
 def test_missing_bytes_are_to_be_pulled() -> None:
     status = {"raw_bytes@scenes": [{"changed outs": {"data/raw/scenes": "deleted"}}]}
-    assert "data/raw/scenes (deleted); run: dvc pull" in sync.explain(status, "download")
+    message = sync.explain(status, "download")
+    assert "data/raw/scenes is missing; run: dvc pull" in message
+    # as in a fresh clone, where everything is missing: running it all would be costly advice
+    status["download"] = [{"changed deps": {"data/incoming": "deleted"}}]
+    assert "run: dvc pull" in sync.explain(status, "download")
+
+
+def test_bytes_that_only_the_cache_lacks() -> None:
+    status = {"raw_bytes@scenes": [{"changed outs": {"data/raw/scenes": "not in cache"}}]}
+    assert "data/raw/scenes is here, but not in DVC's cache" in sync.explain(status, "download")
+
+
+@pytest.mark.parametrize("stage", ["asked_bytes@other", "asked_splits_bytes@other"])
+def test_every_stage_that_versions_bytes_counts(stage: str) -> None:
+    clean, stopped_at = sync.clean_phases({stage: [{"changed outs": {"data/instances/other.parquet": "deleted"}}]})
+    assert stopped_at == ("prepare" if stage.startswith("asked_bytes") else "split")
+    assert stopped_at not in clean
 
 
 def test_bytes_of_another_commit_are_to_be_checked_out() -> None:

@@ -14,14 +14,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlkd_steps import composition, layout, phases, receipt, step
+from vlkd_steps import composition, dvc_command, layout, phases, receipt, step
 from vlkd_steps.errors import UserError
 from vlkd_steps.planning import graph
 
-DVC = [sys.executable, "-m", "dvc"]
-COMMIT = [*DVC, "--wait-for-lock", "commit", "--force"]
 # A user's data first: their .dvc files lie in data/incoming, which the download stage depends on as a whole.
-COMMANDS = ([*COMMIT, "--recursive", "data/incoming"], COMMIT)
+COMMANDS = (("commit", "--force", "--recursive", "data/incoming"), ("commit", "--force"))
 REPEAT = "then: python -m vlkd_steps.commit"
 
 
@@ -65,16 +63,7 @@ def record() -> None:
         UserError: DVC refuses, with its words.
     """
     for command in COMMANDS:
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise UserError(f"`dvc commit` ends with status {done.returncode}: {words(done)}")
-
-
-def words(done: subprocess.CompletedProcess[str]) -> str:
-    """What a program that failed says for itself: its lines that name an error, else its last ones."""
-    lines = [line.strip() for line in (done.stderr + "\n" + done.stdout).splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR")]
-    return "; ".join(errors or lines[-5:]) or "it said nothing"
+        dvc_command.run(*command)
 
 
 @step.entry

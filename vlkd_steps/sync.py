@@ -16,8 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import composition, environment, receipt, step
-from vlkd_steps.commit import DVC, words
+from vlkd_steps import composition, dvc_command, environment, receipt, step
 from vlkd_steps.errors import UserError
 from vlkd_steps.phases import PHASES
 
@@ -40,22 +39,17 @@ def clean_phases(status: Mapping[str, Any]) -> tuple[list[str], str | None]:
     return clean, None
 
 
-def absent(status: Mapping[str, Any]) -> list[str]:
-    """Files and folders that dvc.lock or a .dvc file records and that are not here, of whatever stage."""
-    return sorted(name for name, change in _changes(status, "changed outs").items() if change in MISSING)
-
-
-MISSING = ("deleted", "not in cache")
-
-
 def explain(status: Mapping[str, Any], phase: str) -> str:
     """Why a phase is not clean, and what to do about it."""
     own = {stage: entries for stage, entries in status.items() if stage.split("@")[0] in (phase, *PHASES[phase])}
     outs, deps = _changes(own, "changed outs"), _changes(own, "changed deps")
-    if gone := absent(own):
-        return f"{_some(gone)} not here; run: dvc pull (or dvc checkout, where the cache has it), then sync again"
+    if gone := sorted(name for name, change in outs.items() if change == "deleted"):
+        return f"{_some(gone)} missing; run: dvc pull (or dvc checkout, where DVC's cache has it), then sync again"
     if deps:
         return f"{_named(deps)}: what lies here was made before that; run: snakemake --cores all"
+    if uncached := sorted(name for name, change in outs.items() if change == "not in cache"):
+        remedy = "run: dvc pull, or put what is here into it: python -m vlkd_steps.commit; then sync again"
+        return f"{_some(uncached)} here, but not in DVC's cache; {remedy}"
     if outs:
         return f"{_named(outs)}; run: dvc checkout, then sync again, or: snakemake --cores all"
     return "it was never recorded, or its command changed; run: snakemake --cores all"
@@ -92,10 +86,7 @@ def _flat(deps: Mapping[str, Any]) -> dict[str, str]:
 
 def dvc_status() -> dict[str, Any]:
     """What `dvc status` says; raises UserError where DVC itself cannot answer."""
-    done = subprocess.run([*DVC, "--wait-for-lock", "status", "--json"], capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f"`dvc status` ends with status {done.returncode}: {words(done)}")
-    return json.loads(done.stdout)
+    return json.loads(dvc_command.run("status", "--json"))
 
 
 def record(phases: Sequence[str]) -> None:

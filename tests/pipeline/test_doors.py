@@ -134,6 +134,7 @@ def test_a_fresh_clone_pulls_syncs_and_has_nothing_to_do(project: Project, tmp_p
 
     refusal = clone.run("python", "-m", "vlkd_steps.sync", status=2)
     assert "phase download is not what dvc.lock says" in refusal
+    assert "run: dvc pull" in refusal  # not: run everything
     clone.dvc("pull")
     clone.run("python", "-m", "vlkd_steps.sync")
     nothing_to_do(clone)

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import file_system
+from vlkd_steps import file_system, files
 from vlkd_steps.checks.finding import Finding, fail, ok, warn
 from vlkd_steps.errors import UserError
 
@@ -33,6 +33,8 @@ def check(root: Path) -> list[Finding]:
         return [fail("configuration", str(mistake), "name a folder of yours: export HOME=/path")]
     except ConfigError as error:
         return [fail("configuration", f".dvc/config: {error}", "correct it: dvc config --list")]
+    if not config["core"].get("no_scm") and not any((folder / ".git").exists() for folder in (root, *root.parents)):
+        return [fail("git", f"{root} is no git repository, and DVC works in one only", "git init")]
     recorded = "dvc.lock records the last full run" if (root / "dvc.lock").is_file() else "nothing recorded yet"
     return [ok("repository", recorded), remote(config), cache(config, root), *links(root)]
 
@@ -79,6 +81,9 @@ def cache(config: Any, root: Path) -> Finding:
     folder = file_system.expanded(config["cache"].get("dir") or root / ".dvc" / "cache")
     folder = folder if folder.is_absolute() else root / ".dvc" / folder
     there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not there.is_dir() or not files.writable(there):
+        what = "is no folder" if not there.is_dir() else "cannot be written to by this user"
+        return fail("cache", f"DVC's cache {folder}: {there} {what}", "dvc cache dir --local FOLDER")
     works = next((kind for kind in kinds if _works(kind, there, root)), None)
     if works is None:
         return fail("cache", f"none of {', '.join(kinds)} works from {folder}", "dvc config cache.type reflink,copy")
