@@ -23,7 +23,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fresh(*modules: str) -> str:
-    for cached in (room._tree, room._imports, room._tree_hash):
+    for cached in (room.fingerprint, room._tree, room._imports, room._tree_hash):
         cached.cache_clear()
     return room.fingerprint(*modules)
 
@@ -31,7 +31,7 @@ def fresh(*modules: str) -> str:
 @pytest.fixture(autouse=True)
 def _forget_the_small_package():
     yield
-    fresh_caches = (room._tree, room._imports, room._tree_hash)
+    fresh_caches = (room.fingerprint, room._tree, room._imports, room._tree_hash)
     for cached in fresh_caches:
         cached.cache_clear()
 

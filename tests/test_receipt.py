@@ -26,7 +26,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> Mapp
 
 @pytest.fixture
 def made(project: Mapping[str, Any]) -> Path:
-    told = receipt.config(project, "download")
+    told = receipt.config("scenes_smoke", "download", phases.of_phase(project, "download"))
     assert receipt.main(["write", "--config", json.dumps(told)]) == 0
     return Path(told["receipt"])
 
@@ -89,7 +89,7 @@ def test_a_damaged_or_older_receipt_says_nothing(made: Path, content: str, capsy
 
 
 def test_it_is_not_written_over_what_is_missing(project: Mapping[str, Any]) -> None:
-    told = receipt.config(project, "download")
+    told = receipt.config("scenes_smoke", "download", phases.of_phase(project, "download"))
     Path("data/raw/scenes_smoke/manifest.json").unlink()
     assert receipt.main(["write", "--config", json.dumps(told)]) == 2
     assert not Path(told["receipt"]).exists()
@@ -111,7 +111,8 @@ def test_a_run_of_another_configuration(project: Mapping[str, Any], monkeypatch:
             path.write_text("")
     for run in runs:
         (run.folder / "config.yaml").write_text(yaml.safe_dump({"content_key": run.key}))
-    assert receipt.main(["write", "--config", json.dumps(receipt.config(project, "distill"))]) == 0
+    config = receipt.config("scenes_smoke", "distill", phases.of_phase(project, "distill"))
+    assert receipt.main(["write", "--config", json.dumps(config)]) == 0
     receipt.check_configuration(project, "distill")
     (runs[-1].folder / "config.yaml").write_text(yaml.safe_dump({"content_key": "another"}))
     with pytest.raises(UserError, match=str(runs[-1].folder / "config.yaml")):

@@ -28,12 +28,20 @@ def whole(composed: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.Monke
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(f"{path}")
             remembers[job.outputs[0]] = [repr(job.config), "'code'"]
-        receipt.write(receipt.config(composed, phase))
+        receipt.write(config(composed, phase))
     return remembers
 
 
+def made(composed: Mapping[str, Any], *names: str) -> dict[str, list[phases.Job]]:
+    return {phase: phases.of_phase(composed, phase) for phase in names}
+
+
+def config(composed: Mapping[str, Any], phase: str) -> dict[str, Any]:
+    return receipt.config(composed["experiment"], phase, phases.of_phase(composed, phase))
+
+
 def unseen(composed: Mapping[str, Any], remembers: Remembers) -> dict[Path, str]:
-    return remake.unseen(composed, list(phases.PHASES), lambda path: remembers.get(path))
+    return remake.unseen(composed["experiment"], made(composed, *phases.PHASES), lambda path: remembers.get(path))
 
 
 def beside(composed: Mapping[str, Any]) -> tuple[phases.Job, Path]:
@@ -42,7 +50,7 @@ def beside(composed: Mapping[str, Any]) -> tuple[phases.Job, Path]:
 
 def test_nothing_where_all_is_there(composed: Mapping[str, Any], whole: Remembers) -> None:
     assert unseen(composed, whole) == {}
-    assert remake.missing(composed, list(phases.PHASES)) == []
+    assert remake.missing(composed["experiment"], made(composed, *phases.PHASES)) == []
 
 
 def test_a_file_that_no_rule_declares(composed: Mapping[str, Any], whole: Remembers) -> None:
@@ -56,23 +64,23 @@ def test_what_a_run_exported(composed: Mapping[str, Any], whole: Remembers) -> N
     exported = job.folders[0] / "vocab.txt"
     exported.parent.mkdir(parents=True)
     exported.write_text("a")
-    receipt.write(receipt.config(composed, "distill"))
+    receipt.write(config(composed, "distill"))
     exported.unlink()
     assert unseen(composed, whole) == {job.outputs[0]: f"{exported} is missing"}
 
 
 def test_a_declared_output_becomes_a_target(composed: Mapping[str, Any], whole: Remembers) -> None:
-    path = next(phases.of_phase(composed, "split")).outputs[-1]
+    path = phases.of_phase(composed, "split")[0].outputs[-1]
     path.unlink()
-    assert remake.missing(composed, list(phases.PHASES)) == [path]
-    assert remake.missing(composed, ["prepare"]) == []
+    assert remake.missing(composed["experiment"], made(composed, *phases.PHASES)) == [path]
+    assert remake.missing(composed["experiment"], made(composed, "prepare")) == []
     assert unseen(composed, whole) == {}  # Snakemake sees that itself
 
 
 def test_a_phase_that_was_never_whole_has_no_missing_targets(composed: Mapping[str, Any], whole: Remembers) -> None:
     layout.receipt(composed["experiment"], "split").unlink()
-    next(phases.of_phase(composed, "split")).outputs[-1].unlink()
-    assert remake.missing(composed, ["split"]) == []  # its receipt's job asks for it
+    phases.of_phase(composed, "split")[0].outputs[-1].unlink()
+    assert remake.missing(composed["experiment"], made(composed, "split")) == []  # its receipt's job asks for it
 
 
 def test_without_memory_a_receipt_vouches(composed: Mapping[str, Any], whole: Remembers) -> None:
@@ -82,8 +90,8 @@ def test_without_memory_a_receipt_vouches(composed: Mapping[str, Any], whole: Re
 
 
 def test_memory_and_receipt_disagree(composed: Mapping[str, Any], whole: Remembers) -> None:
-    job = next(phases.of_phase(composed, "split"))
-    told = receipt.config(composed, "split")
+    job = phases.of_phase(composed, "split")[0]
+    told = config(composed, "split")
     told["files"] |= {str(path): "another" for path in job.outputs}
     receipt.write(told)
     # The receipt describes these very bytes: they are not what Snakemake remembers.
@@ -96,7 +104,7 @@ def test_memory_and_receipt_disagree(composed: Mapping[str, Any], whole: Remembe
 
 
 def test_files_that_a_manifest_names(composed: Mapping[str, Any], whole: Remembers) -> None:
-    job = next(phases.of_phase(composed, "extract"))
+    job = phases.of_phase(composed, "extract")[0]
     folder = job.outputs[0].parent
     (folder / "k").mkdir()
     (folder / "k/image-0.npy").write_text("")

@@ -14,6 +14,7 @@ PACKAGE = "vlkd_steps"
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@functools.cache
 def fingerprint(*modules: str) -> str:
     """16 hex digits over the import closure of `modules` (dotted names below ``vlkd_steps``).
 

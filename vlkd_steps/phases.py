@@ -47,21 +47,15 @@ class Job:
     folders: tuple[Path, ...] = ()
 
 
-def up_to(phase: str) -> list[str]:
-    """The phases from the first to this one."""
-    names = list(PHASES)
-    return names[: names.index(phase) + 1]
-
-
 def common_sets(c: Composition) -> list[str]:
     """The evaluation sets that all data sets of the grid have: only they can be outputs that a rule declares."""
     first, *others = (c["datasets"][name]["evaluation_sets"] for name in c["grid"]["dataset"])
     return [name for name in first if all(name in other for other in others)]
 
 
-def of_phase(c: Composition, phase: str) -> Iterator[Job]:
+def of_phase(c: Composition, phase: str) -> list[Job]:
     """The jobs of a phase, in the grid's order."""
-    yield from _JOBS[phase](c)
+    return list(_JOBS[phase](c))
 
 
 def _download(c: Composition) -> Iterator[Job]:

@@ -37,11 +37,10 @@ class Entry:
     made_by: str
 
 
-def config(c: Mapping[str, Any], phase: str) -> dict[str, Any]:
+def config(experiment: str, phase: str, made: Sequence[phases.Job]) -> dict[str, Any]:
     """What the job that writes a phase's receipt is told: every file and folder, and what makes it."""
-    made = list(phases.of_phase(c, phase))
     return {
-        "receipt": str(layout.receipt(c["experiment"], phase)),
+        "receipt": str(layout.receipt(experiment, phase)),
         "files": {str(path): job.made_by for job in made for path in (*job.outputs, *job.beside)},
         "folders": {str(folder): job.made_by for job in made for folder in job.folders},
     }

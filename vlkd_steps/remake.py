@@ -9,41 +9,65 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import layout, phases, receipt
+from vlkd_steps import layout, receipt
 from vlkd_steps.files import sha256
 from vlkd_steps.phases import Job
 
+SHOWN = 5
 Params = Sequence[Any]
 """Values that Snakemake recorded for a job, as their ``repr``."""
 
 
-def unseen(c: Mapping[str, Any], names: Sequence[str], recorded: Callable[[Path], Params | None]) -> dict[Path, str]:
+Made = Mapping[str, Sequence[Job]]
+"""The jobs by phase."""
+
+
+def unseen(experiment: str, made: Made, recorded: Callable[[Path], Params | None]) -> dict[Path, str]:
     """Outputs whose jobs must run, each with the reason.
 
     Args:
-        names: the phases to look at.
         recorded: what Snakemake remembers of the job that made a file; None where it remembers nothing.
     """
     found: dict[Path, str] = {}
-    for phase in names:
-        entries = receipt.read(layout.receipt(c["experiment"], phase))
-        for job in phases.of_phase(c, phase):
-            if all(path.is_file() for path in job.outputs) and (why := _why(job, entries, recorded)):
+    for phase, jobs in made.items():
+        entries = receipt.read(layout.receipt(experiment, phase))
+        below: dict[Path, list[Path]] = {}
+        for path in entries:
+            for folder in path.parents:
+                below.setdefault(folder, []).append(path)
+        for job in jobs:
+            if not all(path.is_file() for path in job.outputs):
+                continue  # a target, or Snakemake, asks for it
+            left = [*job.beside, *(path for folder in job.folders for path in below.get(folder, ()))]
+            if gone := next(_gone(job, left), None):
+                found[job.outputs[0]] = f"{gone} is missing"
+            elif why := _distrust(job, entries, recorded):
                 found[job.outputs[0]] = why
     return found
 
 
-def missing(c: Mapping[str, Any], names: Sequence[str]) -> list[Path]:
+def notes(reasons: Sequence[str]) -> list[str]:
+    """The reasons in a few lines, however many there are."""
+    more = len(reasons) - SHOWN
+    return [*reasons[:SHOWN], *([f"and the results of {more} more jobs, for such reasons"] if more > 0 else [])]
+
+
+def missing(experiment: str, made: Made) -> list[Path]:
     """Declared outputs that are not there, of the phases that have been whole before: those that have a receipt."""
-    whole = [phase for phase in names if layout.receipt(c["experiment"], phase).is_file()]
-    outputs = (path for phase in whole for job in phases.of_phase(c, phase) for path in job.outputs)
-    return [path for path in outputs if not path.is_file()]
+    whole = [jobs for phase, jobs in made.items() if layout.receipt(experiment, phase).is_file()]
+    return [path for jobs in whole for job in jobs for path in job.outputs if not path.is_file()]
 
 
-def _why(job: Job, entries: Mapping[Path, receipt.Entry], recorded: Callable[[Path], Params | None]) -> str:
-    """Why a job must run again whose outputs are all there; empty where nothing says so."""
-    if gone := next(_gone(job, entries), None):
-        return f"{gone} is missing"
+def _gone(job: Job, left: Sequence[Path]) -> Iterator[Path]:
+    """Files that a job left, that no rule declares, and that are not there."""
+    yield from (path for path in left if not path.is_file())
+    for path in job.outputs:
+        if path.name == "manifest.json":
+            yield from receipt.missing(path)
+
+
+def _distrust(job: Job, entries: Mapping[Path, receipt.Entry], recorded: Callable[[Path], Params | None]) -> str:
+    """Why a job's outputs are not those of the configuration, where Snakemake takes them for that; else empty."""
     first = job.outputs[0]
     made_by = [entries[path].made_by for path in job.outputs if path in entries]
     if len(made_by) == len(job.outputs) and set(made_by) == {job.made_by}:
@@ -54,14 +78,3 @@ def _why(job: Job, entries: Mapping[Path, receipt.Entry], recorded: Callable[[Pa
     if repr(job.config) in params and first in entries and entries[first].sha256 == sha256(first):
         return f"{first} was made by another configuration or other code"
     return ""  # the receipt is older than the file, and Snakemake remembers what made it
-
-
-def _gone(job: Job, entries: Mapping[Path, receipt.Entry]) -> Iterator[Path]:
-    """Files of a job that no rule declares and that are not there."""
-    yield from (path for path in job.beside if not path.is_file())
-    for path in entries:
-        if any(path.is_relative_to(folder) for folder in job.folders) and not path.is_file():
-            yield path
-    for path in job.outputs:
-        if path.name == "manifest.json":
-            yield from receipt.missing(path)

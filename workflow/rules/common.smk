@@ -32,6 +32,7 @@ EXPERIMENT = C["experiment"]
 RESULTS = layout.results(EXPERIMENT)
 SEEDS = C["grid"]["seed"]
 DATASETS = C["grid"]["dataset"]
+MADE = {phase: phases.of_phase(C, phase) for phase in phases.PHASES}
 # Evaluation sets that all data sets of the grid have are declared outputs; the others lie beside them.
 COMMON_SETS = phases.common_sets(C)
 FAILURES = failures.Failures()
@@ -73,7 +74,7 @@ def launched_step(name):
 
 def outputs_of(phase):
     """Every declared output of a phase for this experiment."""
-    return [path for job in phases.of_phase(C, phase) for path in job.outputs]
+    return [path for job in MADE[phase] for path in job.outputs]
 
 
 def recorded_params(path):
@@ -89,13 +90,15 @@ def artifacts_of(*names):
     which is the moment to have it run the jobs too whose results it takes for current and that are not (`remake`).
     """
 
+    made = {phase: MADE[phase] for phase in names}
+
     def targets(_):
         if workflow.is_main_process:
-            for path, why in remake.unseen(C, names, recorded_params).items():
-                if str(path) not in workflow.dag.forcefiles:
-                    workflow.dag.forcefiles.add(str(path))
-                    print(f"note: made again: {why}", file=sys.stderr)
-        return [*(layout.receipt(EXPERIMENT, phase) for phase in names), *remake.missing(C, names)]
+            unseen = remake.unseen(EXPERIMENT, made, recorded_params)
+            workflow.dag.forcefiles.update(map(str, unseen))
+            for note in remake.notes(list(unseen.values())):
+                print(f"note: made again: {note}", file=sys.stderr)
+        return [*(layout.receipt(EXPERIMENT, phase) for phase in names), *remake.missing(EXPERIMENT, made)]
 
     return targets
 

@@ -1,6 +1,6 @@
 rule compare:
     input:
-        [path for path in outputs_of("distill") if path.name != "model.safetensors"],
+        [path for path in outputs_of("distill") if path.name in ("config.yaml", "metrics.json")],
     output:
         report(RESULTS / "summary.csv", caption="../report/summary.rst", category="Results"),
         report(RESULTS / "gains.csv", caption="../report/gains.rst", category="Results"),
@@ -56,7 +56,7 @@ for phase in phases.PHASES:
             "../envs/vlkd.yaml"
         params:
             # What made each file is a parameter too: a phase that loses its last output has no input that changed.
-            config=jobs.argument(receipt.config(C, phase)),
+            config=jobs.argument(receipt.config(EXPERIMENT, phase, MADE[phase])),
         shell:
             step("receipt write")
 
