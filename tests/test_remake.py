@@ -1,5 +1,6 @@
 """What Snakemake cannot see, with a composition whose data sets have different evaluation sets."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from vlkd_steps import composition, layout, phases, receipt, remake
 from vlkd_steps.files import write_json
 
-Remembers = Mapping[Path, list[str]]
+Remembers = dict[Path, float]
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +22,28 @@ def composed() -> Mapping[str, Any]:
 def whole(composed: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Remembers:
     """Every file of a finished experiment, its receipts, and what Snakemake remembers."""
     monkeypatch.chdir(tmp_path)
-    remembers: dict[Path, list[str]] = {}
+    remembers: Remembers = {}
     for phase in phases.PHASES:
         for job in phases.of_phase(composed, phase):
             for path in (*job.outputs, *job.beside):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(f"{path}")
-            remembers[job.outputs[0]] = [repr(job.config), "'code'"]
+            remembers |= {path: memory(path) for path in job.outputs}
         receipt.write(config(composed, phase))
+        path = layout.receipt(composed["experiment"], phase)
+        remembers[path] = memory(path)
     return remembers
+
+
+def memory(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def later(path: Path, text: str) -> None:
+    """Write a file anew, after its receipt."""
+    path.write_text(text)
+    after = path.stat().st_mtime + 10
+    os.utime(path, (after, after))
 
 
 def made(composed: Mapping[str, Any], *names: str) -> dict[str, list[phases.Job]]:
@@ -89,18 +103,42 @@ def test_without_memory_a_receipt_vouches(composed: Mapping[str, Any], whole: Re
     assert set(unseen(composed, {})) == {job.outputs[0] for job in phases.of_phase(composed, "prepare")}
 
 
-def test_memory_and_receipt_disagree(composed: Mapping[str, Any], whole: Remembers) -> None:
+def test_a_file_that_was_changed_after_its_job(composed: Mapping[str, Any], whole: Remembers) -> None:
     job = phases.of_phase(composed, "split")[0]
+    for path in (job.outputs[0], job.outputs[-1]):
+        text = path.read_text()
+        later(path, "by hand")
+        assert unseen(composed, whole) == {job.outputs[0]: f"{path} was changed or replaced after it was made"}
+        assert job.outputs[0] in unseen(composed, {})  # also without memory
+        later(path, text)  # the bytes of the receipt, with another time: brought by DVC, or touched
+        assert unseen(composed, whole) == {}
+        assert unseen(composed, {}) == {}
+
+
+def test_a_file_that_its_job_made_since_the_receipt(composed: Mapping[str, Any], whole: Remembers) -> None:
+    path = phases.of_phase(composed, "split")[0].outputs[0]
+    later(path, "made since")
+    assert unseen(composed, {**whole, path: memory(path)}) == {}
+
+
+def test_a_file_of_another_configuration_with_its_receipt(composed: Mapping[str, Any], whole: Remembers) -> None:
+    """As `dvc checkout` of another commit puts them in place, behind Snakemake's back."""
+    job = phases.of_phase(composed, "split")[0]
+    for path in job.outputs:
+        later(path, "of another commit")
     told = config(composed, "split")
     told["files"] |= {str(path): "another" for path in job.outputs}
     receipt.write(told)
-    # The receipt describes these very bytes: they are not what Snakemake remembers.
-    assert "another configuration" in unseen(composed, whole)[job.outputs[0]]
-    # Bytes that the receipt does not describe were made since, by the job that Snakemake remembers.
-    job.outputs[0].write_text("made since")
-    assert unseen(composed, whole) == {}
-    # A change that Snakemake sees is left to it.
-    assert unseen(composed, {**whole, job.outputs[0]: ["'other'"]}) == {}
+    assert set(unseen(composed, whole)) == {job.outputs[0]}
+
+
+@pytest.mark.parametrize("content", ["", '{"files": []}', '{"files": {}}'])
+def test_a_receipt_that_says_nothing_is_written_again(
+    composed: Mapping[str, Any], whole: Remembers, content: str
+) -> None:
+    path = layout.receipt(composed["experiment"], "split")
+    path.write_text(content)
+    assert unseen(composed, {**whole, path: memory(path)}) == {path: f"{path} does not name all that it should"}
 
 
 def test_files_that_a_manifest_names(composed: Mapping[str, Any], whole: Remembers) -> None:
@@ -109,6 +147,7 @@ def test_files_that_a_manifest_names(composed: Mapping[str, Any], whole: Remembe
     (folder / "k").mkdir()
     (folder / "k/image-0.npy").write_text("")
     write_json(job.outputs[0], {"shards": [{"file": "k/image-0.npy", "sha256": "1"}]})
+    whole[job.outputs[0]] = memory(job.outputs[0])
     assert unseen(composed, whole) == {}
     (folder / "k/image-0.npy").unlink()
     assert unseen(composed, whole) == {job.outputs[0]: f"{folder}/k/image-0.npy is missing"}

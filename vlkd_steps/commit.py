@@ -51,9 +51,7 @@ def check(c: Mapping[str, Any]) -> None:
         raise UserError(f"these jobs are still to be run: {named}; run: snakemake --cores all")
     for phase in phases.PHASES:
         receipt.check_configuration(c, phase)
-        path = layout.receipt(c["experiment"], phase)
-        for file, entry in receipt.read(path).items():
-            receipt.compare(file, entry.sha256, path)
+        receipt.check_files(layout.receipt(c["experiment"], phase))
 
 
 def record() -> None:

@@ -310,9 +310,14 @@ def incoming(c: Composition, source: str) -> list[str]:
 
 
 def listing(c: Composition, source: str) -> str:
-    """A hash over names and sizes of the pictures that are too many to be inputs one by one."""
-    _, pictures = _chosen(c, source)
-    return digest([[str(path), path.stat().st_size] for path in pictures]) if len(pictures) > PICTURES else ""
+    """A hash over names, sizes and times of the user's files that a local source copies.
+
+    A file that was put in place with its old time, or edited while it was copied, is older than the copy: Snakemake
+    takes the copy for current.
+    """
+    others, pictures = _chosen(c, source)
+    found = [(path, path.stat()) for path in others + pictures]
+    return digest([[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in found]) if found else ""
 
 
 def missing(c: Composition) -> dict[str, dict[str, str]]:
@@ -387,9 +392,18 @@ def made_weights(conf: Mapping[str, Any]) -> list[str]:
 
 
 def starting_weights(c: Composition, model: str) -> str:
-    """`shipped_weights` of the teacher that a pre-training starts from."""
+    """`of_package` for the teacher that a pre-training starts from."""
     init = (c["teachers"].get(model, {}).get("pretrain") or {}).get("init")
-    return shipped_weights(c["teachers"][init]) if init else ""
+    return of_package(c["teachers"][init]) if init else ""
+
+
+def of_package(conf: Mapping[str, Any]) -> str:
+    """A hash of what a teacher whose weights ship with the package reads beside code: weights, shape and tokenizer."""
+    weights = shipped_weights(conf)
+    if not weights:
+        return ""
+    folders = (PACKAGE / "teachers" / "configs", PACKAGE / "assets" / "scenes_tokenizer")
+    return digest([weights, [[path.name, sha256(path)] for folder in folders for path in sorted(folder.iterdir())]])
 
 
 def shipped_weights(conf: Mapping[str, Any]) -> str:

@@ -88,7 +88,7 @@ def _pretrain(c: Composition) -> Iterator[Job]:
 
 def _extract(c: Composition) -> Iterator[Job]:
     for teacher in c["artifacts"]["teacher"]:
-        code = [jobs.code(c, "extract", teacher=teacher), jobs.shipped_weights(c["teachers"][teacher])]
+        code = [jobs.code(c, "extract", teacher=teacher), jobs.of_package(c["teachers"][teacher])]
         for dataset in c["grid"]["dataset"]:
             yield _job([layout.features_manifest(teacher, dataset)], jobs.extract(c, teacher, dataset), *code)
 

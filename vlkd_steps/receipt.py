@@ -145,6 +145,12 @@ def check_bytes(receipt: Path, roots: Sequence[Path]) -> int:
     return compared
 
 
+def check_files(receipt: Path) -> None:
+    """Compare every file that a receipt names: raises UserError where one is missing or differs."""
+    for path, entry in read(receipt).items():
+        compare(path, entry.sha256, receipt)
+
+
 def compare(path: Path, expected: str, receipt: Path) -> None:
     """Compare a file with its sha256: raises UserError where it is missing or differs."""
     if not path.is_file():

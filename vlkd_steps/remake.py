@@ -1,48 +1,50 @@
 """What has to be made again although Snakemake cannot see it.
 
 Snakemake compares file times, and what it remembers of jobs in `.snakemake/`. It does not see a file that no rule
-declares; it takes a result for current where its memory is gone (deleted, or left behind by a copy), and where files
-of another commit were put in the place of those that it remembers. Receipts travel with the results and tell.
+declares; it takes a result for current where its memory is gone (deleted, or left behind by a copy), and where a file
+was changed, or put in the place of the one that it remembers (by hand, by `dvc checkout` of another commit), it makes
+what depends on that file and not the file itself. Receipts travel with the results and tell.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from vlkd_steps import layout, receipt
 from vlkd_steps.files import sha256
 from vlkd_steps.phases import Job
 
-SHOWN = 5
-Params = Sequence[Any]
-"""Values that Snakemake recorded for a job, as their ``repr``."""
+SHOWN = 5  # reasons
+SAME_TIME = 1e-3  # seconds by which a file's time may differ from its record's, which is a decimal fraction
 
 
+Remember = Callable[[Path], float | None]
+"""The modification time that a file had when its job ended, as Snakemake remembers it; None where it does not."""
 Made = Mapping[str, Sequence[Job]]
 """The jobs by phase."""
 
 
-def unseen(experiment: str, made: Made, recorded: Callable[[Path], Params | None]) -> dict[Path, str]:
-    """Outputs whose jobs must run, each with the reason.
-
-    Args:
-        recorded: what Snakemake remembers of the job that made a file; None where it remembers nothing.
-    """
+def unseen(experiment: str, made: Made, remember: Remember) -> dict[Path, str]:
+    """Outputs whose jobs must run, each with the reason; receipts that say nothing among them."""
     found: dict[Path, str] = {}
     for phase, jobs in made.items():
-        entries = receipt.read(layout.receipt(experiment, phase))
+        path = layout.receipt(experiment, phase)
+        entries = receipt.read(path)
+        written = path.stat().st_mtime if entries else 0.0
         below: dict[Path, list[Path]] = {}
-        for path in entries:
-            for folder in path.parents:
-                below.setdefault(folder, []).append(path)
+        for file in entries:
+            for folder in file.parents:
+                below.setdefault(folder, []).append(file)
         for job in jobs:
-            if not all(path.is_file() for path in job.outputs):
+            if not all(file.is_file() for file in job.outputs):
                 continue  # a target, or Snakemake, asks for it
-            left = [*job.beside, *(path for folder in job.folders for path in below.get(folder, ()))]
+            left = [*job.beside, *(file for folder in job.folders for file in below.get(folder, ()))]
             if gone := next(_gone(job, left), None):
                 found[job.outputs[0]] = f"{gone} is missing"
-            elif why := _distrust(job, entries, recorded):
+            elif why := next(_distrust(job, entries, written, remember), None):
                 found[job.outputs[0]] = why
+        wanted = {file for job in jobs for file in job.outputs}
+        if path.exists() and wanted - set(entries) and _remembered(path, remember):
+            found[path] = f"{path} does not name all that it should"
     return found
 
 
@@ -66,15 +68,29 @@ def _gone(job: Job, left: Sequence[Path]) -> Iterator[Path]:
             yield from receipt.missing(path)
 
 
-def _distrust(job: Job, entries: Mapping[Path, receipt.Entry], recorded: Callable[[Path], Params | None]) -> str:
-    """Why a job's outputs are not those of the configuration, where Snakemake takes them for that; else empty."""
-    first = job.outputs[0]
-    made_by = [entries[path].made_by for path in job.outputs if path in entries]
-    if len(made_by) == len(job.outputs) and set(made_by) == {job.made_by}:
-        return ""
-    params = recorded(first)
-    if params is None:
-        return f"nothing here says by which configuration {first} was made"
-    if repr(job.config) in params and first in entries and entries[first].sha256 == sha256(first):
-        return f"{first} was made by another configuration or other code"
-    return ""  # the receipt is older than the file, and Snakemake remembers what made it
+def _distrust(job: Job, entries: Mapping[Path, receipt.Entry], written: float, remember: Remember) -> Iterator[str]:
+    """Why outputs of a job are not what its configuration and code make, where Snakemake takes them for that.
+
+    Args:
+        written: when the receipt was; 0 where there is none. Hashing everything at each start would take minutes, so
+            what is older than its receipt is taken for what the receipt describes.
+    """
+    for path in job.outputs:
+        entry = entries.get(path)
+        vouched = entry is not None and entry.made_by == job.made_by
+        if vouched and path.stat().st_mtime <= written:
+            continue
+        if _remembered(path, remember):
+            continue  # as its job left it; Snakemake itself sees whether that was with the params of now
+        if vouched and entry is not None and entry.sha256 == sha256(path):
+            continue  # touched, or brought by DVC
+        if remember(path) is None:
+            yield f"nothing here says by which configuration {path} was made"
+        else:
+            yield f"{path} was changed or replaced after it was made"
+
+
+def _remembered(path: Path, remember: Remember) -> bool:
+    """Whether a file is the one that its job left."""
+    ended = remember(path)
+    return ended is not None and abs(ended - path.stat().st_mtime) < SAME_TIME

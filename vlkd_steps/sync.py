@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import composition, dvc_command, environment, receipt, step
+from vlkd_steps import composition, dvc_command, environment, layout, receipt, step
 from vlkd_steps.errors import UserError
 from vlkd_steps.phases import PHASES
 
@@ -51,7 +51,8 @@ def explain(status: Mapping[str, Any], phase: str) -> str:
         remedy = "run: dvc pull, or put what is here into it: python -m vlkd_steps.commit; then sync again"
         return f"{_some(uncached)} here, but not in DVC's cache; {remedy}"
     if outs:
-        return f"{_named(outs)}; run: dvc checkout, then sync again, or: snakemake --cores all"
+        remedy = "run: dvc checkout, then sync again; or, to have made again what was changed: snakemake --cores all"
+        return f"{_named(outs)}; {remedy}"
     return "it was never recorded, or its command changed; run: snakemake --cores all"
 
 
@@ -112,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     clean, stopped_at = clean_phases(status)
     for phase in clean:
         receipt.check_configuration(c, phase)
+        receipt.check_files(layout.receipt(c["experiment"], phase))
     if clean:
         record(clean)
         print(f"in agreement: {', '.join(clean)}")

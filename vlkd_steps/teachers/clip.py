@@ -62,6 +62,7 @@ class ClipTeacher:
         self.identity: dict[str, Any] = {
             "model": config["model"],
             "weights": weights_digest(self.model),
+            "architecture": architecture(config["model"]),
             "transform": repr(self._transform),
             "tokenizer": tokenizer_digest(self.tokenizer),
             "template": self.template,
@@ -120,6 +121,13 @@ def load(config: Mapping[str, Any]) -> ClipTeacher:
     """The teacher that a configuration of kind ``clip`` describes, on its ``device`` (default: the best there is)."""
     torch.set_num_threads(config.get("threads", 1))
     return ClipTeacher(config, resolve_device(config.get("device", "auto")))
+
+
+def architecture(model: str) -> str:
+    """A hash of a model's shape as open_clip knows it by name: the same weights may fit others (heads, pooling)."""
+    config = open_clip.get_model_config(model) or {}
+    config.get("text_cfg", {}).pop("hf_tokenizer_name", None)  # a path of this machine; the tokenizer has its own hash
+    return files.digest(config)
 
 
 @cache

@@ -77,9 +77,10 @@ def outputs_of(phase):
     return [path for job in MADE[phase] for path in job.outputs]
 
 
-def recorded_params(path):
-    """What Snakemake remembers of the job that made a file: its params as text; None where it remembers nothing."""
-    return workflow.persistence.params(IOFile(str(path)))
+def remembered(path):
+    """The modification time that a file had when its job ended; None where Snakemake has no record of that."""
+    record = workflow.persistence.metadata(IOFile(str(path)))
+    return record.endtime if record else None
 
 
 def artifacts_of(*names):
@@ -94,7 +95,7 @@ def artifacts_of(*names):
 
     def targets(_):
         if workflow.is_main_process:
-            unseen = remake.unseen(EXPERIMENT, made, recorded_params)
+            unseen = remake.unseen(EXPERIMENT, made, remembered)
             workflow.dag.forcefiles.update(map(str, unseen))
             for note in remake.notes(list(unseen.values())):
                 print(f"note: made again: {note}", file=sys.stderr)

@@ -34,6 +34,6 @@ rule extract:
     params:
         config=lambda wc: jobs.argument(jobs.extract(C, wc.teacher, wc.dataset)),
         code=lambda wc: jobs.code(C, "extract", teacher=wc.teacher),
-        weights=lambda wc: jobs.shipped_weights(C["teachers"][wc.teacher]),
+        weights=lambda wc: jobs.of_package(C["teachers"][wc.teacher]),
     shell:
         launched_step("extract")
