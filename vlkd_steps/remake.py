@@ -29,7 +29,7 @@ def unseen(experiment: str, made: Made, remember: Remember) -> dict[Path, str]:
     for phase, jobs in made.items():
         path = layout.receipt(experiment, phase)
         entries = receipt.read(path)
-        written = path.stat().st_mtime if entries else 0.0
+        written = remember(path) or 0.0  # not its own time, which `dvc commit` renews
         below: dict[Path, list[Path]] = {}
         for file in entries:
             for folder in file.parents:
@@ -42,9 +42,8 @@ def unseen(experiment: str, made: Made, remember: Remember) -> dict[Path, str]:
                 found[job.outputs[0]] = f"{gone} is missing"
             elif why := next(_distrust(job, entries, written, remember), None):
                 found[job.outputs[0]] = why
-        wanted = {file for job in jobs for file in job.outputs}
-        if path.exists() and wanted - set(entries) and _remembered(path, remember):
-            found[path] = f"{path} does not name all that it should"
+        if path.is_file() and jobs and not entries:
+            found[path] = f"{path} cannot be read"
     return found
 
 
@@ -72,7 +71,7 @@ def _distrust(job: Job, entries: Mapping[Path, receipt.Entry], written: float, r
     """Why outputs of a job are not what its configuration and code make, where Snakemake takes them for that.
 
     Args:
-        written: when the receipt was; 0 where there is none. Hashing everything at each start would take minutes, so
+        written: when the receipt was; 0 where nobody knows. Hashing everything at each start would take minutes, so
             what is older than its receipt is taken for what the receipt describes.
     """
     for path in job.outputs:

@@ -207,6 +207,41 @@ def test_commit_refuses_what_was_changed_by_hand(project: Project) -> None:
     assert lock(project) == before
 
 
+def test_a_result_that_was_changed_by_hand_is_made_again(project: Project) -> None:
+    before = hashes(project)
+    metrics = project.folder / CELL / "metrics.json"
+    metrics.write_text(metrics.read_text().replace('"accuracy": ', '"accuracy": 9'))
+    project.snakemake()
+    assert hashes(project) == before
+
+
+def test_sync_records_nothing_that_was_changed_by_hand_and_committed(project: Project) -> None:
+    table = project.folder / "results/scenes_smoke/summary.csv"
+    table.write_text(table.read_text().replace("0", "9"))
+    project.dvc("commit", "--force")
+    assert "summary.csv was changed after it was made" in project.run("python", "-m", "vlkd_steps.sync", status=2)
+    assert "compare" in project.dry_run()
+
+
+def test_a_data_file_with_an_old_time_is_seen(project: Project) -> None:
+    questions = project.folder / "data/incoming/mine/vqa/train_questions.json"
+    questions.write_text(questions.read_text().replace("the ", "that ", 40))
+    os.utime(questions, (1e9, 1e9))
+    assert "download" in project.dry_run()
+
+
+@pytest.mark.parametrize("name", ["teachers/configs/vlkd-scenes.json", "assets/scenes_tokenizer/tokenizer.json"])
+def test_data_of_the_package_that_extract_reads_are_seen(project: Project, name: str) -> None:
+    path = project.folder / "vlkd_steps" / name
+    path.write_text(path.read_text() + "\n")
+    assert "extract" in project.dry_run()
+
+
+def test_a_damaged_receipt_is_written_again(project: Project) -> None:
+    (project.folder / "receipts/scenes_smoke/compare.json").write_text('{"files": []}')
+    assert project.dry_run() == Counter(receipt_compare=1)
+
+
 def test_without_snakemakes_memory_the_receipts_tell(changed: Project) -> None:
     shutil.rmtree(changed.folder / ".snakemake")
     assert {"distill", "evaluate"} <= set(changed.dry_run())

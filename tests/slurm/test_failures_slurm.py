@@ -3,13 +3,10 @@
 import re
 import subprocess
 import time
-from collections import Counter
 
 import pytest
 from pipeline_project import Project
-from waiting import places
-
-ONE_METHOD = Counter(distill=1, evaluate=1, receipt_distill=1, compare=1, report=1, receipt_compare=1)
+from waiting import places, state
 
 
 def summary(output: str) -> str:
@@ -21,14 +18,15 @@ def summary(output: str) -> str:
 def test_a_job_of_snakemakes_executor_that_fails(prepared: Project, project: Project) -> None:
     step = project.folder / "vlkd_steps/split.py"
     source = step.read_text()
-    assert "step.configuration(argv, __doc__)" in source
-    step.write_text(source.replace("step.configuration(argv, __doc__)", "step.configuration(argv)"))
+    first = "    config = step.configuration(argv, __doc__)\n"
+    assert first in source
+    step.write_text(source.replace(first, f'{first}    raise ValueError("no such luck")\n'))
     said = summary(project.run("snakemake", "--profile", "slurm", "--retries", "0", "--", "all_split", status=1))
     job_id = re.search(r"failed: rule split_\w+, job \d+, Slurm job (\d+)\n", said)
     assert job_id, said
     assert job_id[1] in places(project)
     assert "  log: logs/split/mine-" in said
-    assert "TypeError" in said
+    assert "ValueError: no such luck" in said
     assert "the same command goes on" in said
 
 
@@ -43,8 +41,7 @@ def test_a_job_that_sbatch_refuses(project: Project) -> None:
 @pytest.mark.slow
 def test_a_cancelled_run_is_run_again(prepared: Project, project: Project) -> None:
     project.snakemake()
-    overrides = {"training.steps": 200000, "variants.clip_td.adaptive_steps": 2, "variants.clip_td.lambda0": 3}
-    project.params(overrides=overrides)
+    project.params(overrides={"training.steps": 200000, "variants.clip_td.adaptive_steps": 2})
     run = subprocess.Popen(
         ["snakemake", "--profile", "slurm"],
         cwd=project.folder,
@@ -54,15 +51,18 @@ def test_a_cancelled_run_is_run_again(prepared: Project, project: Project) -> No
         text=True,
     )
     until = time.monotonic() + 120
-    while not (ours := [job for job, (_, name) in places(project).items() if name.startswith("vlkd-")]):
+    while len(ours := [job for job, (_, name) in places(project).items() if name.startswith("vlkd-")]) < 4:
         assert time.monotonic() < until
         assert run.poll() is None
-        time.sleep(0.1)
-    subprocess.run(["scancel", *ours], check=True)
-    output, _ = run.communicate(timeout=240)
+        time.sleep(0.2)
+    while {state(job) for job in ours} != {"RUNNING"}:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    subprocess.run(["scancel", *ours], check=True)  # both methods, both seeds: none would end by itself
+    output, _ = run.communicate(timeout=120)
     assert run.returncode == 1, output
     said = summary(output)
     assert "failed: rule distill" in said
     assert "cancelled" in said
-    assert project.dry_run() == ONE_METHOD
-    assert "lambda0: 3" not in (project.folder / "dvc.lock").read_text()
+    assert {"distill", "evaluate", "compare", "report"} <= set(project.dry_run())
+    assert "200000" not in (project.folder / "dvc.lock").read_text()
