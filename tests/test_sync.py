@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from vlkd_steps import phases, sync
@@ -18,8 +20,11 @@ def test_missing_bytes_are_to_be_pulled() -> None:
     assert "run: dvc pull" in sync.explain(status, "download")
 
 
-def test_bytes_that_only_the_cache_lacks() -> None:
+def test_bytes_that_only_the_cache_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     status = {"raw_bytes@scenes": [{"changed outs": {"data/raw/scenes": "not in cache"}}]}
+    assert "data/raw/scenes is missing; run: dvc pull" in sync.explain(status, "download")  # neither has it
+    Path("data/raw/scenes").mkdir(parents=True)
     assert "data/raw/scenes is here, but not in DVC's cache" in sync.explain(status, "download")
 
 

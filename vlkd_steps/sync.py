@@ -43,13 +43,15 @@ def explain(status: Mapping[str, Any], phase: str) -> str:
     """Why a phase is not clean, and what to do about it."""
     own = {stage: entries for stage, entries in status.items() if stage.split("@")[0] in (phase, *PHASES[phase])}
     outs, deps = _changes(own, "changed outs"), _changes(own, "changed deps")
-    if gone := sorted(name for name, change in outs.items() if change == "deleted"):
+    # Of what neither the folder nor its cache has DVC says the latter alone.
+    absent = sorted(name for name, change in outs.items() if change in ("deleted", "not in cache"))
+    if gone := [name for name in absent if not Path(name).exists()]:
         return f"{_some(gone)} missing; run: dvc pull (or dvc checkout, where DVC's cache has it), then sync again"
     if deps:
         return f"{_named(deps)}: what lies here was made before that; run: snakemake --cores all"
-    if uncached := sorted(name for name, change in outs.items() if change == "not in cache"):
+    if absent:
         remedy = "run: dvc pull, or put what is here into it: python -m vlkd_steps.commit; then sync again"
-        return f"{_some(uncached)} here, but not in DVC's cache; {remedy}"
+        return f"{_some(absent)} here, but not in DVC's cache; {remedy}"
     if outs:
         remedy = "run: dvc checkout, then sync again; or, to have made again what was changed: snakemake --cores all"
         return f"{_named(outs)}; {remedy}"
