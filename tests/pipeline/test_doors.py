@@ -206,6 +206,7 @@ def test_recorded_folders_on_another_disk(project: Project, tmp_path: Path) -> N
     nothing_to_do(project)
     project.params(overrides={**PARAMS["overrides"], "training.steps": 7})
     project.snakemake("--forcerun", "extract")
+    project.run("python", "-m", "vlkd_steps.commit")  # not of itself after a run with --forcerun
     nothing_to_do(project)
     for number, name in enumerate(linked):
         assert (project.folder / name).readlink() == disk / str(number)
