@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vlkd_steps import file_system
+from vlkd_steps import home as home_folder
 from vlkd_steps.checks.command import ask
 from vlkd_steps.checks.finding import Finding, fail, ok, warn
 from vlkd_steps.errors import UserError
@@ -67,6 +68,8 @@ def disk(project: Path) -> Finding:
 def home() -> Finding:
     """Snakemake and DVC end with a traceback where they have no home directory for their caches and settings."""
     remedy = "name a folder of yours: export HOME=/path"
+    if home_folder.known() == home_folder.private():  # given to this process by us
+        return fail("home", f"HOME is not set, and user {file_system.user_name()} has no entry that names one", remedy)
     try:
         settings = file_system.expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     except UserError as mistake:
