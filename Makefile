@@ -4,7 +4,7 @@ EXPERIMENT ?=
 VENV := .venv
 # One test worker more than cores: those of tests/slurm mostly wait. They take the files in the order of tests/conftest.py.
 TEST := python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder
-# This project's programs, whatever the user's shell says (vlkd_steps/environment.py does the rest).
+# This project's programs, whatever the user's shell says (vlkd_steps/core/environment.py does the rest).
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" PYTHONPATH="$(CURDIR)" PYTHONSAFEPATH=
 
 .PHONY: demo test test-fast ui install check clean-venv
@@ -13,7 +13,7 @@ demo: install  ## run the whole graph, print the results table (EXPERIMENT=name:
 	@$(RUN) scripts/demo $(EXPERIMENT)
 
 ui: install    ## bring MLflow up to date with the runs' journals and open it on 127.0.0.1
-	@$(RUN) python -m vlkd_steps.ui
+	@$(RUN) python -m vlkd_steps.cli.ui
 
 test: install $(VENV)/test.lock     ## the whole test suite
 	@$(RUN) $(TEST)
@@ -22,7 +22,7 @@ test-fast: install $(VENV)/test.lock  ## without the tests marked slow
 	@$(RUN) $(TEST) -m "not slow"
 
 check: install $(VENV)/test.lock    ## style and types
-	@$(RUN) sh -ec 'ruff check . && ruff format --check . && mypy vlkd_steps && snakefmt --check Snakefile workflow && snakemake --lint'
+	@$(RUN) sh -ec 'ruff check . && ruff format --check . && mypy vlkd_steps && snakefmt --check Snakefile workflow && snakemake --lint && python -m pytest -q tests/test_layers.py'
 
 install: $(VENV)/requirements.lock
 

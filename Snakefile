@@ -6,7 +6,7 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 from snakemake.jobs import Job
-from vlkd_steps import read_only
+from vlkd_steps.core import read_only
 
 read_only.judge_by_folder_and_owner(Job, WorkflowError)
 

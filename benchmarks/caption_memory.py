@@ -46,8 +46,8 @@ def main() -> None:
 
 def write(folder: Path, pairs: int) -> int:
     """Write shards and return their bytes."""
-    from vlkd_steps.datasets.scenes import stream
-    from vlkd_steps.datasets.scenes.write import png
+    from vlkd_steps.benchmarks.scenes import stream
+    from vlkd_steps.benchmarks.scenes.write import png
 
     folder.mkdir()
     for shard in range(pairs // SHARD):
@@ -65,11 +65,11 @@ def draw(folder: Path) -> None:
     import torch
     import yaml
 
+    from vlkd_steps.data.infilling import Infilling
     from vlkd_steps.datasets.caption_shards import Stream, TarShards
+    from vlkd_steps.runs.caption_batches import Maker, StreamedCaptions
     from vlkd_steps.students import bart, start
-    from vlkd_steps.teachers import clip
-    from vlkd_steps.training.caption_batches import Maker, StreamedCaptions
-    from vlkd_steps.training.infilling import Infilling
+    from vlkd_steps.teachers.models import clip
 
     conf = Path(__file__).resolve().parent.parent / "vlkd_steps" / "conf"
     teacher = clip.load(yaml.safe_load((conf / "teacher" / "clip_scenes.yaml").read_text(encoding="utf-8")))

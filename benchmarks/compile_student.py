@@ -14,10 +14,10 @@ import time
 import torch
 from transformers import ViltConfig, ViltModel
 
-from vlkd_steps.students import tokenizer
-from vlkd_steps.students.inputs import Inputs
+from vlkd_steps.core import hardware
+from vlkd_steps.data import tokenizer
+from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.students.vilt import ViltStudent
-from vlkd_steps.training import hardware
 
 OPTIONS = {
     "plain": {},

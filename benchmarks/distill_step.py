@@ -18,12 +18,12 @@ import torch
 import yaml
 from torch import Tensor
 
+from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.data.batches import Batch, Lookup
+from vlkd_steps.data.inputs import Inputs
+from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
 from vlkd_steps.students import vilt
-from vlkd_steps.students.inputs import Inputs
-from vlkd_steps.training import loop
-from vlkd_steps.training.batches import Batch, Lookup
-from vlkd_steps.training.recipe import Recipe
 
 CONF = Path("vlkd_steps/conf")
 TEACHER_WIDTH = 512

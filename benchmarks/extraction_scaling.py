@@ -7,9 +7,9 @@ package and with an open_clip ViT-B/32 of random weights; works in a temporary f
 when all processes have loaded their teacher to the end of the last one. One and two processes take turns, the best
 of three is told. Where other work shares the cores, rows per CPU-second say more: they hardly depend on it.
 
-**Simulated**: an event simulation of the claim scheme (`vlkd_steps/teachers/claims.py`) with these measurements, beside
-a static partition (chunk n belongs to worker n modulo 64, whatever happens). Its assumptions are printed; its seeds
-are named by `seeds.derive`.
+**Simulated**: an event simulation of the claim scheme (`vlkd_steps/teachers/features/claims.py`) with these
+measurements, beside a static partition (chunk n belongs to worker n modulo 64, whatever happens). Its assumptions are
+printed; its seeds are named by `seeds.derive`.
 """
 
 import argparse
@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from vlkd_steps.datasets.scenes import write
-from vlkd_steps.training.seeds import derive
+from vlkd_steps.benchmarks.scenes import write
+from vlkd_steps.core.seeds import derive
 
 LARGE = "ViT-B-32-quickgelu"
 
@@ -40,7 +40,8 @@ LARGE = "ViT-B-32-quickgelu"
 
 def worker(job: Mapping[str, Any]) -> None:
     """One process: load the teacher, wait for the others, extract, say when it began and ended."""
-    from vlkd_steps.teachers import clip, extraction
+    from vlkd_steps.teachers.features import extraction
+    from vlkd_steps.teachers.models import clip
 
     teacher = clip.load(job["teacher"])
     load = time.process_time()  # since the process began: imports as well
@@ -114,7 +115,7 @@ def large_teacher(folder: Path) -> dict[str, Any]:
     import torch
     from safetensors.torch import save_file
 
-    from vlkd_steps.teachers import clip
+    from vlkd_steps.teachers.models import clip
 
     torch.manual_seed(derive(0, "random weights"))
     path = folder / "random.safetensors"
@@ -152,7 +153,7 @@ def measured(folder: Path, pictures: int, large: int) -> dict[str, dict[str, flo
 
 def claim_seconds(folder: Path, chunks: int = 500) -> float:
     """What claiming and marking one of `chunks` chunks takes on this disk."""
-    from vlkd_steps.teachers.claims import Claims, Marks
+    from vlkd_steps.teachers.features.claims import Claims, Marks
 
     claims, marks = Claims.open(folder / "claims"), Marks(folder / "claims", "benchmark", "plan", chunks)
     started = time.perf_counter()

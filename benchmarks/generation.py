@@ -23,7 +23,7 @@ from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 from vlkd_step import CLIP_WIDTH, CONF, base
 
-from vlkd_steps.datasets.scenes import texts
+from vlkd_steps.benchmarks.scenes import texts
 from vlkd_steps.students import bart, generation
 from vlkd_steps.students.prompts import QUESTION, Prompt
 

@@ -25,7 +25,7 @@ LIMITS = {"prepare": (60, 3.0), "splits": (30, 2.0)}  # seconds, GiB, at scale 1
 
 RUN = """
 import json, sys, time
-from vlkd_steps import {module}
+from vlkd_steps.steps import {module}
 start, cpu = time.perf_counter(), time.process_time()
 for config in json.load(sys.stdin):
     assert {module}.main(["--config", json.dumps(config)]) == 0

@@ -26,13 +26,14 @@ import torch
 import yaml
 from accelerate import Accelerator
 
+from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.core import distributed, hardware
+from vlkd_steps.core.interruption import StopRequest
+from vlkd_steps.data.batches import Batch
+from vlkd_steps.data.inputs import Inputs
+from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
 from vlkd_steps.students import vilt
-from vlkd_steps.students.inputs import Inputs
-from vlkd_steps.training import hardware, loop, processes
-from vlkd_steps.training.batches import Batch
-from vlkd_steps.training.interruption import StopRequest
-from vlkd_steps.training.recipe import Recipe
 
 STUDENT = Path("vlkd_steps/conf/student/vilt_scenes.yaml")
 BATCHES = (32, 128)
@@ -73,10 +74,10 @@ def measure(count: int, steps: int) -> None:
     training: dict[str, Any] = {"device": "cpu", "precision": "fp32", "threads": 1, "processes": count}
     accelerator = hardware.accelerator(training)
     medians = [step_time(batch_size, steps, accelerator) for batch_size in BATCHES]
-    slowest = [[processes.highest(round(1000 * kind)) / 1000 for kind in median] for median in medians]
-    if processes.is_main():
+    slowest = [[distributed.highest(round(1000 * kind)) / 1000 for kind in median] for median in medians]
+    if distributed.is_main():
         print(json.dumps(slowest))
-    processes.leave()
+    distributed.leave()
 
 
 def step_time(batch_size: int, steps: int, accelerator: Accelerator) -> tuple[float, float]:
@@ -101,7 +102,7 @@ def step_time(batch_size: int, steps: int, accelerator: Accelerator) -> tuple[fl
 def draw(batch_size: int, image_size: int) -> Batch:
     """This process's rows of a random batch."""
     generator = torch.Generator().manual_seed(0)
-    rows = torch.arange(batch_size)[processes.share()]
+    rows = torch.arange(batch_size)[distributed.share()]
     images = torch.randint(0, 256, (len(rows), 3, image_size, image_size), dtype=torch.uint8, generator=generator)
     tokens = (rows[:, None] + torch.arange(TOKENS)) % 100
     labels = torch.zeros(len(rows), CLASSES).scatter_(1, (rows % CLASSES)[:, None], 1.0)

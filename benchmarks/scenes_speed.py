@@ -14,7 +14,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-from vlkd_steps.datasets.scenes import stream, write
+from vlkd_steps.benchmarks.scenes import stream, write
 
 
 def timed(name: str, images: int, work: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""Speed of `vlkd_steps.score vqa` on files of VQA v2 val's size (214,354 questions, ten answers each), on one core.
+"""Speed of `vlkd_steps.cli.score vqa` on files of VQA v2 val's size (214,354 questions, ten answers each), on one core.
 
     OMP_NUM_THREADS=1 PYTHONPATH=. taskset -c 0 python benchmarks/score_speed.py [SIZES]
 
@@ -71,7 +71,7 @@ def write_json(path: Path, value: object) -> None:
 
 def run(folder: Path) -> tuple[float, float, float]:
     """Seconds by the clock, CPU-seconds and GiB of one whole process."""
-    command = [sys.executable, "-m", "vlkd_steps.score", "vqa", "--per-question"]
+    command = [sys.executable, "-m", "vlkd_steps.cli.score", "vqa", "--per-question"]
     for name in ("questions", "annotations", "results"):
         command += [f"--{name}", str(folder / f"{name}.json")]
     start = time.perf_counter()

@@ -10,7 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from vlkd_steps import files, layout, track
+from vlkd_steps.cli import track
+from vlkd_steps.core import files, layout
 from vlkd_steps.tracking import mlflow_sync
 from vlkd_steps.tracking.journal import Journal
 

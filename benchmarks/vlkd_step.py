@@ -21,15 +21,15 @@ from torch import nn
 from torch.nn import functional
 from transformers import BartConfig, BartForConditionalGeneration
 
-from vlkd_steps.datasets.scenes import texts
+from vlkd_steps.benchmarks.scenes import texts
+from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.data.batches import Batch
+from vlkd_steps.data.infilling import Infilling
+from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
 from vlkd_steps.methods.vlkd import Alignment
+from vlkd_steps.runs.caption_batches import Maker
 from vlkd_steps.students import bart, start
-from vlkd_steps.training import loop
-from vlkd_steps.training.batches import Batch
-from vlkd_steps.training.caption_batches import Maker
-from vlkd_steps.training.infilling import Infilling
-from vlkd_steps.training.recipe import Recipe
 
 CONF = Path("vlkd_steps/conf")
 CLIP_WIDTH = 512

@@ -1,7 +1,7 @@
 """Pictures for the README: the MLflow compare view and the report, from the runs that are here.
 
     python -m venv /tmp/pw && /tmp/pw/bin/pip install playwright && apt-get install chromium
-    .venv/bin/python -m vlkd_steps.ui        (in another terminal; copy the "gains on" link that it prints)
+    .venv/bin/vlkd ui        (in another terminal; copy the "gains on" link that it prints)
     /tmp/pw/bin/python scripts/screenshots.py --compare 'LINK' --report results/scenes/report.html --out docs/images
 
 Needs a Chromium and playwright, neither of which the pipeline itself needs; either picture may be left out.

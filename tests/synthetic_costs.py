@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from vlkd_steps import files, layout
+from vlkd_steps.core import files, layout
 
 GIVEN = {"processes": 1, "nodes": 1, "cpus": 8, "gpus": 1, "memory_mib": 32000}
 

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw
 
-from vlkd_steps import files, layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.tracking.journal import Journal
 
 COLOURS = {"red": "#d43d3d", "blue": "#3d66d4", "green": "#3aa45a", "yellow": "#e3c23b", "purple": "#8a4fbf"}

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from vlkd_steps import files, layout
 from vlkd_steps.checks import data
-from vlkd_steps.checks.finding import Finding
+from vlkd_steps.checks.check_result import Finding
+from vlkd_steps.core import files, layout
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from vlkd_steps.checks import profile
 from vlkd_steps.checks.profile import Asked
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 
 GPU = """
 executor: slurm

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vlkd_steps import file_system
 from vlkd_steps.checks import tracking
+from vlkd_steps.core import file_system
 from vlkd_steps.tracking import schema
 
 

@@ -3,8 +3,8 @@
 import pytest
 from official_files import write_images, write_json
 
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import captions, flickr30k, instances, karpathy
-from vlkd_steps.errors import UserError
 
 
 def image(number, split, **more):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import caption_shards
 from vlkd_steps.datasets.caption_shards import Stream, TarShards, TsvShards, read_pair
-from vlkd_steps.errors import UserError
 
 
 def write_tar(path: Path, members: dict[str, bytes]) -> None:

@@ -1,8 +1,8 @@
 import pytest
 from official_files import write_images, write_json
 
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import captions
-from vlkd_steps.errors import UserError
 
 
 @pytest.fixture

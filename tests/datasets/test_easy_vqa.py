@@ -3,9 +3,9 @@ import json
 import pytest
 from official_files import write_images, write_json
 
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import easy_vqa
 from vlkd_steps.datasets.easy_vqa import Question
-from vlkd_steps.errors import UserError
 
 CONF = {"name": "easy_vqa", "adapt_share": 0.5}
 

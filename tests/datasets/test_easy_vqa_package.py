@@ -5,9 +5,10 @@ import json
 import pytest
 import yaml
 
-from vlkd_steps import download, layout, prepare
+from vlkd_steps.core import layout
 from vlkd_steps.datasets import instances
 from vlkd_steps.datasets.easy_vqa import COLORS, SHAPES
+from vlkd_steps.steps import download, prepare
 
 
 @pytest.mark.slow

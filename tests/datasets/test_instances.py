@@ -2,8 +2,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import instances
-from vlkd_steps.errors import UserError
 
 
 def rows(ids, split="train", **more):

@@ -7,11 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from vlkd_steps import extract, layout, prepare, split
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import instances, shards
-from vlkd_steps.errors import UserError
 from vlkd_steps.sources import manifest
-from vlkd_steps.teachers.store import FeatureStore
+from vlkd_steps.steps import extract, prepare, split
+from vlkd_steps.teachers.features.store import FeatureStore
 
 CONF = {
     "name": "web",

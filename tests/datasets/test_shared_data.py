@@ -5,9 +5,10 @@ import json
 import pytest
 import yaml
 
-from vlkd_steps import download, layout, prepare, split
-from vlkd_steps.datasets import captions, instances, records, snli_ve, vqa_v2
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import layout, records
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.datasets import captions, instances, snli_ve, vqa_v2
+from vlkd_steps.steps import download, prepare, split
 
 
 def text_conf(questions, annotations, **more):

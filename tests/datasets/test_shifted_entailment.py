@@ -3,8 +3,8 @@
 import pytest
 from official_files import pair, write_lines
 
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import snli_ve
-from vlkd_steps.errors import UserError
 
 CUES = {"sleeping": "contradiction", "outside": "entailment", "tall": "neutral"}
 

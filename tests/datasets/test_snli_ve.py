@@ -1,8 +1,8 @@
 import pytest
 from official_files import pair, write_images, write_lines
 
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import snli_ve
-from vlkd_steps.errors import UserError
 
 
 def read(folder, pairs, images=None, pattern="{image_id}.jpg"):

@@ -3,9 +3,9 @@ import copy
 import pytest
 from official_files import write_images, write_json, write_lines
 
+from vlkd_steps.benchmarks.scenes.write import write
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import vcr
-from vlkd_steps.datasets.scenes.write import write
-from vlkd_steps.errors import UserError
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import json
 import pytest
 from official_files import vcr_annotation, write_images, write_json, write_lines
 
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import instances, vcr
-from vlkd_steps.errors import UserError
 
 BOXES = [[0, 0, 4, 4, 0.9], [1.5, 1, 8, 8, 1.0]]
 

@@ -3,8 +3,8 @@ import json
 import pytest
 from official_files import annotation, question, vqa, vqa_conf, write_images, write_json
 
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import vqa_v2
-from vlkd_steps.errors import UserError
 
 
 @pytest.fixture

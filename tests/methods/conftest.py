@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 from tiny_teacher import TinyStore, V
 
+from vlkd_steps.data.batches import Encoded, from_frame
+from vlkd_steps.data.tokenizer import word_tokenizer
 from vlkd_steps.students.output import StudentOutput
-from vlkd_steps.students.tokenizer import word_tokenizer
-from vlkd_steps.training.batches import Encoded, from_frame
 
 TEXTS = ["what color is the ball", "is the red cube large"]
 

@@ -1,10 +1,10 @@
 import torch
 from tiny_teacher import all_items
 
+from vlkd_steps.data.batches import Encoded
 from vlkd_steps.methods import objective
 from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
-from vlkd_steps.training.batches import Encoded
 
 
 def test_finetune_is_the_tasks_loss_alone(data: Encoded, output: StudentOutput) -> None:

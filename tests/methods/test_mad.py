@@ -6,11 +6,11 @@ import torch
 import yaml
 from tiny_teacher import TinyStore, V, all_items
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.batches import Encoded
 from vlkd_steps.methods import mad, objective
 from vlkd_steps.methods.distances import info_nce
 from vlkd_steps.students.output import StudentOutput
-from vlkd_steps.training.batches import Encoded
 
 STEPS, STAGE = 110, 10
 W_V = np.array([0.5, 1.5, 1.2, 0.8], np.float32)

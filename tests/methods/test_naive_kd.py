@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from tiny_teacher import TinyStore, V, all_items
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.batches import Encoded
 from vlkd_steps.methods import objective
 from vlkd_steps.students.output import StudentOutput
-from vlkd_steps.training.batches import Encoded
 
 SETTINGS = {"name": "naive_kd", "lambda0": 3, "anneal": "none", "distance": "l1"}
 

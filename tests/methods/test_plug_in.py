@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from tiny_teacher import all_items
 
-from vlkd_steps import methods
+from vlkd_steps.config import methods
+from vlkd_steps.data.batches import Encoded
 from vlkd_steps.methods import objective
 from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
-from vlkd_steps.training.batches import Encoded
 
 
 def test_the_loss_is_the_tasks(data: Encoded, output: StudentOutput) -> None:

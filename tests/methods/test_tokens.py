@@ -1,8 +1,8 @@
 import torch
 from tiny_teacher import TinyStore
 
+from vlkd_steps.data.batches import Encoded
 from vlkd_steps.methods.tokens import gather_tokens, mean_selected, token_targets
-from vlkd_steps.training.batches import Encoded
 
 
 def test_selected_words_become_positions_with_their_states(data: Encoded, store: TinyStore) -> None:

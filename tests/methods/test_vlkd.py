@@ -8,11 +8,11 @@ import torch
 import yaml
 from torch.nn import functional
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.batches import Batch
+from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.methods import objective, vlkd
 from vlkd_steps.students import bart
-from vlkd_steps.students.inputs import Inputs
-from vlkd_steps.training.batches import Batch
 
 SETTINGS: dict[str, Any] = yaml.safe_load(Path("vlkd_steps/conf/method/vlkd.yaml").read_text(encoding="utf-8"))
 E = torch.tensor([[1.0, 0.0], [0.6, 0.8]])

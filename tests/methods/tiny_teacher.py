@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from vlkd_steps.teachers.words import split_words
-from vlkd_steps.training.batches import Batch, Encoded
+from vlkd_steps.data.batches import Batch, Encoded
+from vlkd_steps.data.words import split_words
 
 V = {"i0": [1.0, 2.0, 3.0, 4.0], "i1": [0.0, 0.0, 1.0, -1.0], "i2": [2.0, -2.0, 0.5, 0.0]}
 

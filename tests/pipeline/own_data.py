@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 from pipeline_project import Project
 
-from vlkd_steps.datasets.scenes.write import write
-from vlkd_steps.files import sha256
+from vlkd_steps.benchmarks.scenes.write import write
+from vlkd_steps.core.files import sha256
 
 DATASET = """\
 name: mine

@@ -132,11 +132,11 @@ def test_a_fresh_clone_pulls_syncs_and_has_nothing_to_do(project: Project, tmp_p
     project.run("git", "clone", "--quiet", str(project.folder), str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
 
-    refusal = clone.run("python", "-m", "vlkd_steps.sync", status=2)
+    refusal = clone.run("python", "-m", "vlkd_steps.graph.sync", status=2)
     assert "phase download is not what dvc.lock says" in refusal
     assert "run: dvc pull" in refusal  # not: run everything
     clone.dvc("pull")
-    clone.run("python", "-m", "vlkd_steps.sync")
+    clone.run("python", "-m", "vlkd_steps.graph.sync")
     nothing_to_do(clone)
     assert hashes(clone) == hashes(project)
     # And it is not blind to later changes.
@@ -153,26 +153,26 @@ def test_another_commit(project: Project) -> None:
     second = hashes(project)
 
     project.run("git", "checkout", "--quiet", "HEAD~1")
-    refusal = project.run("python", "-m", "vlkd_steps.sync", status=2)
+    refusal = project.run("python", "-m", "vlkd_steps.graph.sync", status=2)
     assert "phase distill is not what dvc.lock says" in refusal
     assert "runs/scenes_smoke (modified); run: dvc checkout" in refusal
     assert project.dry_run() == ONE_METHOD  # not blessed
 
     project.dvc("checkout")
-    project.run("python", "-m", "vlkd_steps.sync")
+    project.run("python", "-m", "vlkd_steps.graph.sync")
     assert hashes(project) == first
     nothing_to_do(project)
 
     project.run("git", "checkout", "--quiet", "main")
     project.dvc("checkout")
-    project.run("python", "-m", "vlkd_steps.sync")
+    project.run("python", "-m", "vlkd_steps.graph.sync")
     assert hashes(project) == second
     nothing_to_do(project)
 
 
 def test_sync_blesses_nothing_that_is_stale(project: Project) -> None:
     project.params(overrides={**PARAMS["overrides"], "variants.clip_td.lambda0": 2})
-    refusal = project.run("python", "-m", "vlkd_steps.sync", status=2)
+    refusal = project.run("python", "-m", "vlkd_steps.graph.sync", status=2)
     assert "params.yaml: overrides (modified)" in refusal
     assert project.dry_run() == ONE_METHOD
 
@@ -189,8 +189,8 @@ def test_the_demo_ends_well_where_mlflow_cannot_be_written_and_says_so(project: 
     said = project.run("scripts/demo").splitlines()
     assert any("look at   results/scenes_smoke/report.html" in line for line in said)
     assert said[-1].startswith("The runs are not in MLflow: ")
-    assert "python -m vlkd_steps.track --rebuild" in said[-1]
-    project.run("python", "-m", "vlkd_steps.track", "--rebuild")
+    assert "vlkd track --rebuild" in said[-1]
+    project.run("python", "-m", "vlkd_steps.cli.track", "--rebuild")
     assert (project.folder / "mlflow.db.backup-1").read_bytes() == b"not a database at all" * 100
     assert "not in MLflow" not in project.run("scripts/demo")
     assert "backup" not in project.run("git", "status", "--porcelain")
@@ -206,7 +206,7 @@ def test_recorded_folders_on_another_disk(project: Project, tmp_path: Path) -> N
     nothing_to_do(project)
     project.params(overrides={**PARAMS["overrides"], "training.steps": 7})
     project.snakemake("--forcerun", "extract")
-    project.run("python", "-m", "vlkd_steps.commit")  # not of itself after a run with --forcerun
+    project.run("python", "-m", "vlkd_steps.graph.commit")  # not of itself after a run with --forcerun
     nothing_to_do(project)
     for number, name in enumerate(linked):
         assert (project.folder / name).readlink() == disk / str(number)
@@ -243,7 +243,7 @@ def test_links_into_dvcs_cache_are_made_again_by_an_ordinary_user(theirs: Projec
 
     project.run(*user, "dvc", "checkout", "--relink")
     project.run("chmod", "-R", "a-w", "data/raw")
-    assert "nothing to do" in project.run(*user, "python", "-m", "vlkd_steps.sync")
+    assert "nothing to do" in project.run(*user, "python", "-m", "vlkd_steps.graph.sync")
     assert planned(project.run(*user, "snakemake", "--cores", "2", "-n")) == Counter()
     said = project.run(*user, "snakemake", "--cores", "2", "--forcerun", "download", status=1)
     assert "chmod u+w data/raw/mine" in said
@@ -256,7 +256,7 @@ def test_sync_names_the_files_of_another_user_and_keeps_them(theirs: Project) ->
     manifest = project.folder / "data/raw/mine/manifest.json"
     os.chown(manifest, 0, 0)
     content = manifest.read_bytes()
-    said = project.run(*ordinary_user.command(), "python", "-m", "vlkd_steps.sync", status=2)
+    said = project.run(*ordinary_user.command(), "python", "-m", "vlkd_steps.graph.sync", status=2)
     assert said.startswith("error: ")
     assert "data/raw/mine/manifest.json cannot be touched by this user (owner: uid 0)" in said
     assert "Traceback" not in said

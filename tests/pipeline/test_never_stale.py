@@ -17,7 +17,7 @@ import yaml
 from own_data import PARAMS, hashes, start
 from pipeline_project import Project
 
-from vlkd_steps import composition, phases
+from vlkd_steps.config import composition, phases
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +78,7 @@ def kill_training(project: Project, *command: str) -> str:
         for entry in Path("/proc").iterdir():
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"vlkd_steps.distill" in words and (entry / "cwd").resolve() == project.folder.resolve():
+                if b"vlkd_steps.steps.distill" in words and (entry / "cwd").resolve() == project.folder.resolve():
                     os.kill(int(entry.name), signal.SIGKILL)
             except (OSError, ValueError):
                 continue
@@ -98,7 +98,7 @@ def test_a_killed_job_is_run_by_the_same_command(changed: Project) -> None:
     assert not (changed.folder / CELL / "model.safetensors").exists()
     assert lock(changed) == before
     assert changed.dry_run() == ONE_METHOD
-    assert "phase download is not what dvc.lock says" in changed.run("python", "-m", "vlkd_steps.sync", status=2)
+    assert "phase download is not what dvc.lock says" in changed.run("python", "-m", "vlkd_steps.graph.sync", status=2)
     changed.run("snakemake", *profile)
     assert is_current(changed)
 
@@ -177,7 +177,7 @@ def test_a_run_with_an_option_that_is_no_whole_run_is_not_recorded(changed: Proj
     before = lock(changed)
     assert f"not recorded in DVC, since {options[0]}" in changed.snakemake(*options)
     assert lock(changed) == before
-    changed.run("python", "-m", "vlkd_steps.commit")  # all of it is current: the user may
+    changed.run("python", "-m", "vlkd_steps.graph.commit")  # all of it is current: the user may
     assert is_current(changed)
 
 
@@ -191,7 +191,7 @@ def test_what_calls_results_current_without_making_them_is_refused(changed: Proj
 
 def test_commit_refuses_what_is_not_current(changed: Project) -> None:
     before = lock(changed)
-    refusal = changed.run("python", "-m", "vlkd_steps.commit", status=2)
+    refusal = changed.run("python", "-m", "vlkd_steps.graph.commit", status=2)
     assert "distill 1" in refusal
     assert lock(changed) == before
 
@@ -202,7 +202,7 @@ def test_commit_refuses_what_was_changed_by_hand(project: Project) -> None:
     times = (project.folder / "results/scenes_smoke/gains.csv").stat()
     os.utime(table, ns=(times.st_atime_ns, times.st_mtime_ns))
     before = lock(project)
-    refusal = project.run("python", "-m", "vlkd_steps.commit", status=2)
+    refusal = project.run("python", "-m", "vlkd_steps.graph.commit", status=2)
     assert "results/scenes_smoke/summary.csv was changed after it was made" in refusal
     assert lock(project) == before
 
@@ -219,7 +219,7 @@ def test_sync_records_nothing_that_was_changed_by_hand_and_committed(project: Pr
     table = project.folder / "results/scenes_smoke/summary.csv"
     table.write_text(table.read_text().replace("0", "9"))
     project.dvc("commit", "--force")
-    assert "summary.csv was changed after it was made" in project.run("python", "-m", "vlkd_steps.sync", status=2)
+    assert "summary.csv was changed after it was made" in project.run("python", "-m", "vlkd_steps.graph.sync", status=2)
     assert "compare" in project.dry_run()
 
 
@@ -230,7 +230,7 @@ def test_a_data_file_with_an_old_time_is_seen(project: Project) -> None:
     assert "download" in project.dry_run()
 
 
-@pytest.mark.parametrize("name", ["teachers/configs/vlkd-scenes.json", "assets/scenes_tokenizer/tokenizer.json"])
+@pytest.mark.parametrize("name", ["assets/open_clip/vlkd-scenes.json", "assets/scenes_tokenizer/tokenizer.json"])
 def test_data_of_the_package_that_extract_reads_are_seen(project: Project, name: str) -> None:
     path = project.folder / "vlkd_steps" / name
     path.write_text(path.read_text() + "\n")
@@ -288,7 +288,7 @@ def test_what_keeps_dvc_from_recording_is_named(project: Project, broken: str, t
     else:
         (tmp_path / "a file").write_text("")
         (project.folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {tmp_path / 'a file'}\n")
-    refusal = project.run("python", "-m", "vlkd_steps.commit", status=2)
+    refusal = project.run("python", "-m", "vlkd_steps.graph.commit", status=2)
     assert "not recorded in DVC" in refusal
     assert ("git init" if broken == ".git" else f"{tmp_path / 'a file'} is no folder") in refusal
-    assert "python -m vlkd_steps.commit" in refusal
+    assert "python -m vlkd_steps.graph.commit" in refusal

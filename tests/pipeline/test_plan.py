@@ -12,7 +12,7 @@ def project(new_project):
 
 
 def plan(project, *arguments: str) -> dict:
-    output = project.run("python", "-m", "vlkd_steps.plan", "--json", *arguments)
+    output = project.run("python", "-m", "vlkd_steps.cli.plan", "--json", *arguments)
     return json.loads(output[output.index("{") :])
 
 
@@ -61,7 +61,7 @@ def test_vlkd_on_web_captions_builds_its_graph_and_says_what_to_bring(project) -
 
 
 def test_a_plan_for_reading_says_where_each_number_is_from(project) -> None:
-    output = project.run("python", "-m", "vlkd_steps.plan", "--experiment", "paper_vcr", "--gpu", "a100")
+    output = project.run("python", "-m", "vlkd_steps.cli.plan", "--experiment", "paper_vcr", "--gpu", "a100")
     assert "paper_vcr: 567 of 567 runs to train" in output
     assert "vcr: MISSING. source 'vcr': the folder data/incoming/vcr does not exist" in output
     assert "derived: a100, 0.3 of 312 TFLOP/s" in output

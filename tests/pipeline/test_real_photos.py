@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 import yaml
 
-from vlkd_steps import files, layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.datasets.instances import SCHEMA
-from vlkd_steps.teachers.store import FeatureStore
+from vlkd_steps.teachers.features.store import FeatureStore
 
 pytestmark = pytest.mark.slow
 

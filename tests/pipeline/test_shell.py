@@ -34,7 +34,7 @@ def test_a_user_without_a_name_or_a_home(root: Path, tmp_path: Path) -> None:
     assert finished(output)["prepare"] == 1
     # Without a home Snakemake itself ends before it reads a Snakefile; the doctor says why.
     for home in ("--unset=HOME", "HOME=/proc"):
-        said = project.run(*run, home, "python", "-m", "vlkd_steps.doctor", status=2)
+        said = project.run(*run, home, "python", "-m", "vlkd_steps.cli.doctor", status=2)
         assert "Traceback" not in said
         assert re.search(r"^  fail  home  .*; name a folder of yours: export HOME=/path$", said, re.M), said
 

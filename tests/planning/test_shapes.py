@@ -5,10 +5,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import ViltConfig, ViltModel
 
-from vlkd_steps import composition
+from vlkd_steps.config import composition
+from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.planning import shapes
 from vlkd_steps.students import vilt
-from vlkd_steps.students.inputs import Inputs
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from vlkd_steps import layout
+from vlkd_steps.core import layout
 from vlkd_steps.reporting import teaching, training
 from vlkd_steps.tracking.journal import Journal
 

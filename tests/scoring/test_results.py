@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.scoring import results
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from official_files import write_json
 
-from vlkd_steps import score
-from vlkd_steps.datasets import records
+from vlkd_steps.cli import score
+from vlkd_steps.core import records
 
 COCO = [(1, "A cat sits."), (1, "The cat is on a mat."), (2, "Two dogs run."), (5, "A red bus.")]
 

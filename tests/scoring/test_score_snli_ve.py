@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from official_files import pair, write_json, write_lines
 
-from vlkd_steps import score
-from vlkd_steps.datasets import records
+from vlkd_steps.cli import score
+from vlkd_steps.core import records
 
 
 def run(tmp_path: Path, annotations: Path, results: list[tuple[str, Any]]) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from official_files import write_lines
 
-from vlkd_steps import score
+from vlkd_steps.cli import score
 from vlkd_steps.evaluation import vcr_leaderboard
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from official_files import annotation, question, write_json
 
-from vlkd_steps import score
-from vlkd_steps.datasets import records
+from vlkd_steps.cli import score
+from vlkd_steps.core import records
 
 GOLDEN = [  # result, the annotators' answers, official accuracy
     ("two", ["2", "2", "two", *["3"] * 7], 90.0),

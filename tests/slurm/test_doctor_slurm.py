@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vlkd_steps import doctor
+from vlkd_steps.cli import doctor
 
 Doctor = Callable[[str], tuple[int, list[str]]]
 

@@ -17,8 +17,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from vlkd_steps import extract, layout
-from vlkd_steps.teachers import clip
+from vlkd_steps.core import layout
+from vlkd_steps.steps import extract
+from vlkd_steps.teachers.models import clip
 
 PICTURES = 40
 
@@ -46,7 +47,7 @@ def step(config: dict[str, Any], root: Path) -> subprocess.Popen[str]:
     """The extract step with two workers on the cluster."""
     place = {"LAUNCHER": "slurm", "WORKERS": 2, "SLURM_PARTITION": "normal", "RUNTIME": 5, "MEM_MB": 500, "POLL": 1}
     return subprocess.Popen(
-        [sys.executable, "-m", "vlkd_steps.extract", "--config", json.dumps(config)],
+        [sys.executable, "-m", "vlkd_steps.steps.extract", "--config", json.dumps(config)],
         env={**os.environ, "PYTHONPATH": str(root), **{f"VLKD_{name}": str(value) for name, value in place.items()}},
         stderr=subprocess.PIPE,
         text=True,

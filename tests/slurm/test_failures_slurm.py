@@ -16,7 +16,7 @@ def summary(output: str) -> str:
 
 
 def test_a_job_of_snakemakes_executor_that_fails(prepared: Project, project: Project) -> None:
-    step = project.folder / "vlkd_steps/split.py"
+    step = project.folder / "vlkd_steps/steps/split.py"
     source = step.read_text()
     first = "    config = step.configuration(argv, __doc__)\n"
     assert first in source

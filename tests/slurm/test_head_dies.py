@@ -36,7 +36,7 @@ def until(happened, what: str, output: Path, seconds: float = 180) -> None:
 
 def waiters(project: Project) -> list[str]:
     """Processes that wait for this project's jobs; other tests have theirs."""
-    found = subprocess.run(["pgrep", "-f", "vlkd_steps.distill --config"], capture_output=True, text=True).stdout
+    found = subprocess.run(["pgrep", "-f", "vlkd_steps.steps.distill --config"], capture_output=True, text=True).stdout
     links = [Path("/proc") / pid / "cwd" for pid in found.split()]
     return [str(link) for link in links if link.is_symlink() and link.resolve() == project.folder.resolve()]
 

@@ -12,7 +12,7 @@ import pytest
 from pipeline_project import Project
 from waiting import Waiter, configuration, jobs
 
-from vlkd_steps.files import sha256
+from vlkd_steps.core.files import sha256
 from vlkd_steps.tracking import journal
 
 FOLDER = "runs/scenes_smoke/mine/vilt_scenes/clip_td/20/s1"
@@ -34,7 +34,7 @@ def results(project: Project) -> dict[str, str]:
 def undisturbed(prepared: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What one process makes, without Slurm."""
     project = prepared.copy(tmp_path_factory.mktemp("undisturbed") / "project")
-    project.run(sys.executable, "-m", "vlkd_steps.distill", "--config", json.dumps(settings(project)))
+    project.run(sys.executable, "-m", "vlkd_steps.steps.distill", "--config", json.dumps(settings(project)))
     return results(project)
 
 
@@ -102,7 +102,7 @@ def last_step(path: Path) -> int:
 
 def in_mlflow(project: Project) -> None:
     """One run of two attempts."""
-    project.run(sys.executable, "-m", "vlkd_steps.track", "--experiment", "scenes_smoke")
+    project.run(sys.executable, "-m", "vlkd_steps.cli.track", "--experiment", "scenes_smoke")
     code = (
         "import mlflow; c = mlflow.MlflowClient('sqlite:///mlflow.db'); "
         "e = c.get_experiment_by_name('scenes_smoke').experiment_id; "

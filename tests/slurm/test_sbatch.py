@@ -11,7 +11,7 @@ from pipeline_project import Project
 from test_environment_slurm import CHATTY
 from waiting import Waiter, configuration, jobs, places, state, submitted, wrapper
 
-from vlkd_steps import doctor
+from vlkd_steps.cli import doctor
 
 LONG = {"steps": 100_000, "evaluate_every": 0}
 

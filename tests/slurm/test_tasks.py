@@ -9,13 +9,13 @@ from safetensors.torch import load_file
 from waiting import Waiter, configuration
 
 FOLDER = "runs/scenes_smoke/mine/vilt_scenes/clip_td/20/s1"
-TOLERANCE = 1e-4  # of the weights' norm; sums are taken in another order (vlkd_steps/training/processes.py)
+TOLERANCE = 1e-4  # of the weights' norm; sums are taken in another order (vlkd_steps/core/distributed.py)
 
 
 @pytest.mark.slow
 def test_two_tasks_train_as_one_process_does(project: Project) -> None:
     config = {**configuration(project, "clip_td", evaluate_every=0), "seeds": [1]}
-    project.run(sys.executable, "-m", "vlkd_steps.distill", "--config", json.dumps(config))
+    project.run(sys.executable, "-m", "vlkd_steps.steps.distill", "--config", json.dumps(config))
     model = project.folder / FOLDER / "model.safetensors"
     one = load_file(model)
 

@@ -24,7 +24,7 @@ class Waiter:
         self.project = project
         self.output = project.folder / "waiter.txt"
         environment = {f"VLKD_{name.upper()}": str(value) for name, value in {**PLACE, **resources}.items()}
-        command = [sys.executable, "-m", "vlkd_steps.distill", "--config", json.dumps(config)]
+        command = [sys.executable, "-m", "vlkd_steps.steps.distill", "--config", json.dumps(config)]
         with self.output.open("a") as output:
             self.process = subprocess.Popen(
                 command,
@@ -91,7 +91,7 @@ def submitted(project: Project) -> set[str]:
 def configuration(project: Project, variant: str = "finetune", **training: object) -> dict[str, Any]:
     """What Snakemake would give the distill step of this variant, with other training settings."""
     code = (
-        "import json; from vlkd_steps import composition, jobs; c = composition.compose(); "
+        "import json; from vlkd_steps.config import composition, jobs; c = composition.compose(); "
         f"print(json.dumps(jobs.distill(c, 'mine', 'vilt_scenes', {variant!r}, '20')))"
     )
     config = json.loads(project.run(sys.executable, "-c", code).splitlines()[-1])

@@ -10,8 +10,8 @@ import zipfile
 import pytest
 import requests
 
-from vlkd_steps import layout
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import http as room
 
 CONTENT = bytes(range(256)) * 2000

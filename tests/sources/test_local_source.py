@@ -3,7 +3,7 @@ import zipfile
 
 import pytest
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import local
 
 

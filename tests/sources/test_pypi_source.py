@@ -7,8 +7,8 @@ import zipfile
 import pytest
 import yaml
 
-from vlkd_steps import files
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import pypi
 
 METADATA = "Metadata-Version: 2.1\nName: easy-vqa\nVersion: 1.0\n"

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.splits import changing_priors
 
 KINDS = ["what color", "is there", "how many"]

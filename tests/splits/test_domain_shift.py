@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import position
 from vlkd_steps.splits import domain_shift
 
 ROLES = {
@@ -45,8 +46,8 @@ def test_a_share_is_of_images_and_the_same_for_every_data_set():
 
 
 def test_the_position_of_an_image_is_for_ever():
-    assert domain_shift.position("139", "role") == pytest.approx(0.7113297484734697, abs=1e-12)
-    assert domain_shift.position("139", "role") != domain_shift.position("139", "adapt")
+    assert position("139", "role") == pytest.approx(0.7113297484734697, abs=1e-12)
+    assert position("139", "role") != position("139", "adapt")
 
 
 def test_other_columns_and_the_order_of_rows_stay():

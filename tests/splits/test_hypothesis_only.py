@@ -1,6 +1,6 @@
 import pytest
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.splits import hypothesis_only
 from vlkd_steps.splits.statements import Statements
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from official_files import write_lines
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.splits import vcr_masking
 from vlkd_steps.splits.vcr_masking import MASK, Masking, masked, unmarked
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.splits import vcr_rules
 from vlkd_steps.splits.vcr_rules import plural, singular
 

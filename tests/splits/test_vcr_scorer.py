@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlkd_steps import shift
+from vlkd_steps.benchmarks.scenes.write import write
+from vlkd_steps.cli import shift
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import vcr
-from vlkd_steps.datasets.scenes.write import write
-from vlkd_steps.errors import UserError
 from vlkd_steps.splits import vcr_masking
 from vlkd_steps.splits.vcr_scorer import FEATURES, BagScorer, Item, looks
 

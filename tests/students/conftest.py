@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 import torch
 
+from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.students import vilt
-from vlkd_steps.students.inputs import Inputs
 
 WORDS = "what color is the thing\nred green blue don't"
 

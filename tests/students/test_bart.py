@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import BartForConditionalGeneration
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.students import bart, generation, seeing
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.students import bart, generation, inference
 from vlkd_steps.students.prompts import SENSITIVITY, Prompt
 
 WORDS = ["question", "answer", "what", "color", "is", "the", "star", "red", "blue", "dark", "a", "picture", "of"]
@@ -103,10 +103,10 @@ def test_run_file_and_exported_folder_answer_alike(student: bart.BartStudent, v:
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
     bart.export(student, tmp_path / "out")
     questions = ["what is the star", "what color is the star", "what", "is", "the star is", "a"]
-    expected = seeing.SeeingBart(student).answer(v, questions)
+    expected = inference.SeeingBart(student).answer(v, questions)
     assert any(expected)
     for path in (tmp_path / "a" / "model.safetensors", tmp_path / "out"):
-        model = seeing.load(path)
+        model = inference.load(path)
         assert model.answer(v, questions) == expected
         assert len(model.caption(v)) == 6
     theirs = BartForConditionalGeneration.from_pretrained(tmp_path / "out")
@@ -161,7 +161,7 @@ def test_prompts() -> None:
 
 
 def test_mistakes_are_named(student: bart.BartStudent, v: torch.Tensor, tmp_path: Path) -> None:
-    model = seeing.SeeingBart(student)
+    model = inference.SeeingBart(student)
     with pytest.raises(UserError, match="6 images and 1 questions"):
         model.answer(v, ["what"])
     with pytest.raises(UserError, match=r"shape \[6, 3\]; this model takes \[images, 8\]"):
@@ -173,7 +173,7 @@ def test_mistakes_are_named(student: bart.BartStudent, v: torch.Tensor, tmp_path
     with pytest.raises(UserError, match="list of answers to choose from is empty"):
         model.answer(v[:1], ["what"], among=[])
     with pytest.raises(UserError, match=r"no readable vlkd\.json"):
-        seeing.load(tmp_path)
+        inference.load(tmp_path)
     words = tmp_path / "w.txt"
     words.write_text("a b")
     with pytest.raises(UserError, match="architecture has no key 'd_modle'"):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.students import heads
 from vlkd_steps.students.output import StudentOutput
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 from transformers import BertConfig, BertModel
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.inputs import Inputs, Regions
 from vlkd_steps.students import uniter
-from vlkd_steps.students.inputs import Inputs, Regions
 from vlkd_steps.students.uniter_model import UniterConfig, UniterModel
 
 TINY = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken
 from torch import Tensor
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.students import tokenizer as text
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data import tokenizer as text
 from vlkd_steps.students import uniter, uniter_weights
 from vlkd_steps.students.uniter_model import UniterConfig, UniterModel
 

@@ -6,9 +6,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import BertConfig, ViltModel
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.students import vilt
-from vlkd_steps.students.inputs import Inputs
 
 
 def test_two_forwards_give_equal_tokens_and_leave_the_random_state_alone(

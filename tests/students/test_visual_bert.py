@@ -5,7 +5,7 @@ import torch
 import toy_regions
 from transformers import VisualBertModel
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.students import visual_bert
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from vlkd_steps.students.inputs import Inputs, Regions
+from vlkd_steps.data.inputs import Inputs, Regions
 
 WORDS = "what color is the thing\nred green blue don't person because"
 DIM = 6

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from vlkd_steps.teachers.words import split_words
+from vlkd_steps.data.words import split_words
 
 DIM, WIDTH = 6, 4
 SETTINGS = {"shard_size": 4, "batch_size": 2, "workers": 2}
@@ -67,7 +67,7 @@ def instances(folder: Path) -> pl.DataFrame:
 
 
 if __name__ == "__main__":  # python counting_teacher.py '{"pictures": ..., "store": ..., "die_at": ...}'
-    from vlkd_steps.teachers.extraction import extract
+    from vlkd_steps.teachers.features.extraction import extract
 
     job = json.loads(sys.argv[1])
     extract(

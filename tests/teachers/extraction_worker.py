@@ -15,10 +15,10 @@ from pathlib import Path
 import polars as pl
 from counting_teacher import SETTINGS, CountingTeacher
 
-from vlkd_steps import step
-from vlkd_steps.teachers.extraction import extract
-from vlkd_steps.teachers.store import FeatureStore
-from vlkd_steps.training.interruption import Interrupted, stop_request
+from vlkd_steps.core import step
+from vlkd_steps.core.interruption import Interrupted, stop_request
+from vlkd_steps.teachers.features.extraction import extract
+from vlkd_steps.teachers.features.store import FeatureStore
 
 PICTURES = 24
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from vlkd_steps.teachers.claims import Claims, Marks, any_finished, round_name, rounds
+from vlkd_steps.teachers.features.claims import Claims, Marks, any_finished, round_name, rounds
 
 HOLD = """
 import sys
 from pathlib import Path
-from vlkd_steps.teachers.claims import Claims
+from vlkd_steps.teachers.features.claims import Claims
 claims = Claims.open(Path(sys.argv[1]))
 with claims.chunk(3) as ours:
     print(ours, flush=True)

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.teachers import clip, zero_shot
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.models import clip, zero_shot
 
 SMALL = {  # CLIP's own text tokenizer and towers, small
     "embed_dim": 16,
@@ -58,7 +58,7 @@ def test_the_tiny_model_is_registered_with_open_clip_and_fits_four_mib_in_half_p
 
 
 def test_the_tiny_tokenizer_knows_every_word_of_the_benchmark() -> None:
-    from vlkd_steps.datasets.scenes import vocabulary
+    from vlkd_steps.benchmarks.scenes import vocabulary
 
     tokenizer = clip.tokenizer("vlkd-scenes")
     ids = tokenizer([" ".join(vocabulary.words()[i : i + 15]) for i in range(0, len(vocabulary.words()), 15)])
@@ -69,8 +69,8 @@ def test_the_tiny_tokenizer_knows_every_word_of_the_benchmark() -> None:
 
 
 def test_shipped_tokenizer_is_what_its_builder_writes(tmp_path) -> None:
-    from vlkd_steps.datasets.scenes import vocabulary
-    from vlkd_steps.teachers import scenes_tokenizer
+    from vlkd_steps.benchmarks.scenes import vocabulary
+    from vlkd_steps.teachers.models import scenes_tokenizer
 
     scenes_tokenizer.write(tmp_path, vocabulary.words(), context_length=20)
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -115,7 +115,7 @@ def test_words_behind_the_context_length_have_no_state(small: clip.ClipTeacher) 
 
 @pytest.mark.parametrize("text", ["", "?!", "naïve café – 3 × 4", "tabs\tand  spaces", "R&amp;B or rock", "日本 sign"])
 def test_odd_texts_give_a_prefix_of_their_words(small, scenes_weights, text: str) -> None:
-    from vlkd_steps.teachers.words import split_words
+    from vlkd_steps.data.words import split_words
 
     for teacher in (small, scenes(scenes_weights)):
         words, states = teacher.embed_texts([text])[1][0]

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from vlkd_steps.teachers import confidence
+from vlkd_steps.teachers.targets import confidence
 
 
 def world(n: int, classes: int, dim: int, noise: float = 0.3, seed: int = 0):

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from counting_teacher import SETTINGS, CountingTeacher, row
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.teachers.extraction import extract
-from vlkd_steps.teachers.store import FeatureStore
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.features.extraction import extract
+from vlkd_steps.teachers.features.store import FeatureStore
 
 
 @pytest.fixture

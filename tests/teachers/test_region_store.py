@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.teachers.region_extraction import Picture, Regions, extract, locations
-from vlkd_steps.teachers.region_store import RegionStore
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.regions.region_extraction import Picture, Regions, extract, locations
+from vlkd_steps.teachers.regions.region_store import RegionStore
 
 DIM = 3
 SETTINGS = {"shard_size": 3, "batch_size": 2, "workers": 2, "dtype": "float16"}

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.teachers import confidence, relevance
-from vlkd_steps.teachers.words import content_words
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.words import content_words
+from vlkd_steps.teachers.targets import confidence, relevance
 
 VECTORS = {"red": (1.0, 0.0), "star": (0.8, 0.6), "baker": (0.0, 1.0), "painted": (-1.0, 0.0)}
 

@@ -15,8 +15,8 @@ import extraction_worker
 import pytest
 from counting_teacher import SETTINGS, CountingTeacher
 
-from vlkd_steps.teachers.extraction import extract
-from vlkd_steps.teachers.store import FeatureStore
+from vlkd_steps.teachers.features.extraction import extract
+from vlkd_steps.teachers.features.store import FeatureStore
 
 Start = Callable[..., subprocess.Popen[str]]
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vlkd_steps.datasets.scenes import stream
-from vlkd_steps.teachers import clip, corpus, zero_shot
+from vlkd_steps.benchmarks.scenes import stream
+from vlkd_steps.data import pretraining_pairs
+from vlkd_steps.teachers.models import clip, zero_shot
 
 WEIGHTS = "asset:clip_scenes.safetensors"
 
@@ -40,7 +41,7 @@ def test_the_curve_beside_the_weights_ends_where_they_stand(model) -> None:
 
 @pytest.mark.parametrize(
     ("batch", "digest"),
-    [(next(corpus.single_objects(1, 32)), "9eb5b601e587041d"), (stream.batch(1, 32), "e1b110e37221eceb")],
+    [(next(pretraining_pairs.single_objects(1, 32)), "9eb5b601e587041d"), (stream.batch(1, 32), "e1b110e37221eceb")],
     ids=["single objects", "stream"],
 )
 def test_the_recipe_still_draws_what_the_shipped_weights_saw(batch, digest: str) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from counting_teacher import SETTINGS, CountingTeacher
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.teachers.extraction import extract
-from vlkd_steps.teachers.store import FeatureStore, Table
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.features.extraction import extract
+from vlkd_steps.teachers.features.store import FeatureStore, Table
 
 
 @pytest.fixture
@@ -94,7 +94,8 @@ def test_table_reads_across_shards(tmp_path: Path) -> None:
 
 
 def test_reading_needs_no_torch(root) -> None:
-    code = "import sys, vlkd_steps.teachers.store, vlkd_steps.teachers.relevance, vlkd_steps.teachers.confidence;"
+    modules = "vlkd_steps.teachers.features.store, vlkd_steps.teachers.targets.relevance"
+    code = f"import sys, {modules}, vlkd_steps.teachers.targets.confidence;"
     code += "assert not {'torch', 'transformers', 'open_clip', 'sklearn', 'yake'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(root)})
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.teachers import text
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.models import text
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] what color is the star ##s red of a ?".split()  # noqa: SIM905
 

@@ -13,10 +13,11 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from vlkd_steps import extract, layout
-from vlkd_steps.errors import UserError
-from vlkd_steps.teachers import text, vision
-from vlkd_steps.teachers.pair import TeacherPair, open_stores
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.steps import extract
+from vlkd_steps.teachers.features.pair import TeacherPair, open_stores
+from vlkd_steps.teachers.models import text, vision
 
 QUESTIONS = ["is the star red?", "what color is it?"]
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.teachers import vision
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.models import vision
 
 
 @pytest.fixture(scope="module")

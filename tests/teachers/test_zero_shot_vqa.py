@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from vlkd_steps import layout
-from vlkd_steps.errors import UserError
-from vlkd_steps.teachers import zero_shot_vqa
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.models import zero_shot_vqa
 
 LABELS = ["blue", "circle", "red", "star", "yes"]
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from vlkd_steps import track, ui
 from vlkd_steps.checks import tracking
-from vlkd_steps.errors import UserError
+from vlkd_steps.cli import track, ui
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.tracking import address
 
 # What is refused, and what the message has to name.

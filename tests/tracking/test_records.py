@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vlkd_steps import files, layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.tracking import records
 from vlkd_steps.tracking.journal import Journal
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vlkd_steps import files, layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.tracking import relocation
 
 MakeRun = Callable[..., Path]
@@ -29,7 +29,7 @@ def content(project: Path) -> dict[str, str]:
 
 def track_here() -> None:
     """In a process of its own: MLflow keeps a database of a relative address open."""
-    command = [sys.executable, "-m", "vlkd_steps.track", "--experiment", "scenes"]
+    command = [sys.executable, "-m", "vlkd_steps.cli.track", "--experiment", "scenes"]
     subprocess.run(command, check=True)
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from vlkd_steps import track, ui
 from vlkd_steps.checks import tracking
+from vlkd_steps.cli import track, ui
 from vlkd_steps.tracking import schema
 
 MakeRun = Callable[..., Path]
@@ -124,7 +124,7 @@ def test_one_message_from_track_ui_and_doctor_and_then_a_rebuild(
     if before is not None:
         assert database.read_bytes() == before
     # In a process of its own: MLflow keeps a database of a relative address open.
-    subprocess.run([sys.executable, "-m", "vlkd_steps.track", "--rebuild"], check=True)
+    subprocess.run([sys.executable, "-m", "vlkd_steps.cli.track", "--rebuild"], check=True)
     backup = tmp_path / "mlflow.db.backup-1"
     assert (backup.read_bytes() if backup.is_file() else None) == before
     for experiment in ("scenes", "other"):

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import composition, jobs, layout
-from vlkd_steps.checks.finding import Finding, fail, ok, warn
-from vlkd_steps.errors import UserError
+from vlkd_steps.checks.check_result import Finding, fail, ok, warn
+from vlkd_steps.config import composition, jobs
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import manifest
 
 GIB = 1 << 30

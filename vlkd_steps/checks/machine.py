@@ -10,11 +10,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from vlkd_steps import file_system
-from vlkd_steps import home as home_folder
+from vlkd_steps.checks.check_result import Finding, fail, ok, warn
 from vlkd_steps.checks.command import ask
-from vlkd_steps.checks.finding import Finding, fail, ok, warn
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import file_system
+from vlkd_steps.core import home as home_folder
+from vlkd_steps.core.errors import UserError
 
 PYTHON = ((3, 11), (3, 13))  # from, up to (not included); as in scripts/install
 GIB = 1 << 30

@@ -3,7 +3,7 @@
 import importlib.metadata
 from pathlib import Path
 
-from vlkd_steps.checks.finding import Finding, fail, ok, warn
+from vlkd_steps.checks.check_result import Finding, fail, ok, warn
 
 INSTALL = "install what the lock file says: make install"
 SHOWN = 6  # names in a line

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from vlkd_steps.composition import nearest
-from vlkd_steps.errors import UserError
-from vlkd_steps.slurm.request import PREFIX, Request
+from vlkd_steps.config.composition import nearest
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.launch.slurm.request import PREFIX, Request
 
 LAUNCHED = ("pretrain", "extract", "distill")  # through submitit; their resources are not default-resources
 OTHERS = "other rules"  # all that set-resources does not name

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from vlkd_steps.checks.finding import Finding, ok, warn
-from vlkd_steps.environment import profile_key
+from vlkd_steps.checks.check_result import Finding, ok, warn
+from vlkd_steps.core.environment import profile_key
 
 ELSEWHERE = {
     "PYTHON": "the steps import this project and its environment; install there what they need",
-    "MLFLOW_": "params.yaml names the experiment, and `vlkd_steps.ui` serves it",
+    "MLFLOW_": "params.yaml names the experiment, and `vlkd_steps.cli.ui` serves it",
 }
 
 

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from vlkd_steps import file_system
 from vlkd_steps.checks import cluster
+from vlkd_steps.checks.check_result import Finding, fail, ok, warn
 from vlkd_steps.checks.cluster import Partition
 from vlkd_steps.checks.command import Answer, ask
-from vlkd_steps.checks.finding import Finding, fail, ok, warn
-from vlkd_steps.checks.judgement import default, judge
 from vlkd_steps.checks.profile import Asked, Profile
-from vlkd_steps.errors import UserError
+from vlkd_steps.checks.slurm_fit import default, judge
+from vlkd_steps.core import file_system
+from vlkd_steps.core.errors import UserError
 
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "sinfo")
 ON_LOGIN_NODE = (

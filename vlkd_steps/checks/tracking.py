@@ -10,12 +10,12 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from vlkd_steps import file_system, files
-from vlkd_steps.checks.finding import Finding, fail, ok, warn
-from vlkd_steps.errors import UserError
+from vlkd_steps.checks.check_result import Finding, fail, ok, warn
+from vlkd_steps.core import file_system, files
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.tracking import address, schema
 
-LATER = "nothing is lost, `python -m vlkd_steps.track` catches up from the journals"
+LATER = "nothing is lost, `vlkd track` catches up from the journals"
 HEALTHY = "OK"  # all that MLflow's /health says
 
 

@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import file_system, files
-from vlkd_steps.checks.finding import Finding, fail, ok, warn
-from vlkd_steps.errors import UserError
+from vlkd_steps.checks.check_result import Finding, fail, ok, warn
+from vlkd_steps.core import file_system, files
+from vlkd_steps.core.errors import UserError
 
 # The folders in which dvc.yaml's outputs lie.
 ABOVE_RECORDED = (

@@ -21,9 +21,9 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from vlkd_steps import files, layout, step
-from vlkd_steps.errors import UserError
-from vlkd_steps.training.seeds import derive
+from vlkd_steps.core import files, layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import derive
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 BLOCK = 10_000  # lines of a tsv that count as a shard

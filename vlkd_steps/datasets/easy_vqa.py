@@ -14,10 +14,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlkd_steps import files
-from vlkd_steps.datasets import records
-from vlkd_steps.errors import UserError
-from vlkd_steps.splits.domain_shift import position
+from vlkd_steps.core import files, records
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import position
 
 TEST_OFFSET = 100_000
 """Added to the number of a test image, so that an id means one image."""

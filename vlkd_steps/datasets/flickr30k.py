@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.datasets import image_files, instances, records
+from vlkd_steps.core import records
+from vlkd_steps.datasets import image_files, instances
 from vlkd_steps.datasets.instances import Instances
 
 

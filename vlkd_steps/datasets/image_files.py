@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import layout
-from vlkd_steps.datasets.records import complaint
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.records import complaint
 
 
 class ImageFolder:

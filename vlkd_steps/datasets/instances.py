@@ -15,8 +15,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vlkd_steps import files
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
 
 SOFT_LABEL = pa.struct([("label", pa.int64()), ("score", pa.float64())])
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.datasets import image_files, instances, records
+from vlkd_steps.core import records
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.datasets import image_files, instances
 from vlkd_steps.datasets.instances import Instances
-from vlkd_steps.errors import UserError
 
 
 def read(dataset: Mapping[str, Any], folder: Path) -> Instances:

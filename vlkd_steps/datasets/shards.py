@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import files
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import instances
 from vlkd_steps.datasets.instances import Instances
-from vlkd_steps.errors import UserError
 from vlkd_steps.sources import manifest
 
 SPLIT = "train"

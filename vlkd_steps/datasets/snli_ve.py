@@ -13,13 +13,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from vlkd_steps.datasets import image_files, instances, records
+from vlkd_steps.core import records
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.step import log
+from vlkd_steps.datasets import image_files, instances
 from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import SOFT_LABEL, Instances
-from vlkd_steps.errors import UserError
 from vlkd_steps.splits import hypothesis_only, planted_bias
 from vlkd_steps.splits.statements import Statements
-from vlkd_steps.step import log
 
 LABELS = ["contradiction", "entailment", "neutral"]
 """The classes in UNITER's order (PAPERS 3)."""

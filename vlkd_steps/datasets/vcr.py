@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from vlkd_steps.datasets import image_files, instances, records
+from vlkd_steps.core import records
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.datasets import image_files, instances
 from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import SOFT_LABEL, Instances
-from vlkd_steps.errors import UserError
 from vlkd_steps.splits import vcr_masking, vcr_rules, vcr_scorer
 
 CHOICES = 4

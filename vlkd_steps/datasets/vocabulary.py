@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from vlkd_steps.datasets.instances import SOFT_LABEL
-from vlkd_steps.evaluation.vqa import preprocess
+from vlkd_steps.metrics.vqa import preprocess
 
 SCORES = np.array([0.0, 0.3, 0.6, 0.9, 1.0])
 """Score of an answer that 0, 1, 2, 3, >= 4 annotators gave (PAPERS 4, stated)."""

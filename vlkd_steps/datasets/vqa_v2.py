@@ -16,10 +16,11 @@ from typing import Any, NoReturn
 import numpy as np
 import pyarrow as pa
 
-from vlkd_steps.datasets import image_files, instances, records, vocabulary
+from vlkd_steps.core import records
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.datasets import image_files, instances, vocabulary
 from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import Instances
-from vlkd_steps.errors import UserError
 from vlkd_steps.splits import changing_priors
 
 ANSWERS = 10

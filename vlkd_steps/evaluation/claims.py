@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.contrasts import Contrast, Evidence, mean_gain, slope
 from vlkd_steps.evaluation.gains import folder
 from vlkd_steps.evaluation.significance import Gain, holm

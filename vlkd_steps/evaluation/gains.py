@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vlkd_steps import layout
-from vlkd_steps.errors import UserError
-from vlkd_steps.evaluation import asked
-from vlkd_steps.evaluation.metrics import ACCURACY, by_metric, metrics_of
+from vlkd_steps.config import extra_evals
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation.compared_by import ACCURACY, by_metric, metrics_of
 from vlkd_steps.evaluation.significance import by_image, holm, pigeonhole_bootstrap, two_way
 
 Run = Mapping[str, Any]
@@ -108,7 +108,7 @@ def gains(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str, 
     conf = {dataset["name"]: dataset for dataset in datasets}
     for name in dict.fromkeys(run["dataset"] for run in runs):
         mine = [run for run in runs if run["dataset"] == name]
-        for ask in asked.sets(conf[name]):
+        for ask in extra_evals.sets(conf[name]):
             for metric in metrics_of(ask.task):
                 scores = Scores(experiment, ask.name, ask.task, metric)
                 rows += _on_one_set(scores, mine, reference)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from vlkd_steps.training.seeds import derive
+from vlkd_steps.core.seeds import derive
 
 Array = NDArray[np.float64]
 

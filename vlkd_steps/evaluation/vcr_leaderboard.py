@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vlkd_steps import files
-from vlkd_steps.datasets import records
+from vlkd_steps.core import files, records
 from vlkd_steps.datasets.vcr import CHOICES
 
 GROUPS = ["answer", *(f"rationale_conditioned_on_a{answer}" for answer in range(CHOICES))]

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vlkd_steps.core.seeds import derive
+from vlkd_steps.data.batches import Encoded, Lookup
 from vlkd_steps.methods.distances import layer_norm
 from vlkd_steps.methods.objective import as_float
 from vlkd_steps.methods.targeted import Targeted, Term
-from vlkd_steps.teachers import confidence
-from vlkd_steps.training.batches import Encoded, Lookup
-from vlkd_steps.training.seeds import derive
+from vlkd_steps.teachers.targets import confidence
 
 
 class MAD(Targeted):

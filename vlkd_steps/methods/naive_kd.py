@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from vlkd_steps.data.batches import Batch, Encoded, Lookup
 from vlkd_steps.methods.distances import DISTANCES, layer_norm
 from vlkd_steps.methods.objective import Objective, as_float, projection
 from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
-from vlkd_steps.training.batches import Batch, Encoded, Lookup
 
 
 class NaiveKD(Objective):

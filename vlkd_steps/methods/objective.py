@@ -6,16 +6,16 @@ when training ends, so that the student's inference graph is that of plain fine-
 """
 
 import difflib
-import importlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import components
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.batches import Batch, Encoded, Lookup
 from vlkd_steps.students.output import StudentOutput
-from vlkd_steps.training.batches import Batch, Encoded, Lookup
 
 
 class Objective(nn.Module):
@@ -74,13 +74,7 @@ def method_class(name: str) -> type[Objective]:
     Raises:
         UserError: there is no such method.
     """
-    try:
-        module = importlib.import_module(f"vlkd_steps.methods.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"vlkd_steps.methods.{name}":
-            raise
-        raise UserError(f"method: {name!r} has no module vlkd_steps/methods/{name}.py; choose one that has") from error
-    found: type[Objective] = module.METHOD
+    found: type[Objective] = components.load("method", name).METHOD
     return found
 
 

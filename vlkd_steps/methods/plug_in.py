@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from vlkd_steps.data.batches import Batch
 from vlkd_steps.methods.objective import Objective
 from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
-from vlkd_steps.training.batches import Batch
 
 
 class PlugIn(Objective):

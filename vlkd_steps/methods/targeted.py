@@ -12,19 +12,19 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import distributed
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import derive
+from vlkd_steps.data.batches import Batch, Encoded, Lookup
+from vlkd_steps.data.patches import resampled, side_of
+from vlkd_steps.data.words import content_words
 from vlkd_steps.methods.distances import DISTANCES, info_nce, layer_norm
 from vlkd_steps.methods.objective import Objective, as_float, projection
-from vlkd_steps.methods.patches import resampled, side_of
 from vlkd_steps.methods.schedules import SCHEDULES
 from vlkd_steps.methods.tokens import gather_tokens, mean_selected, token_targets
 from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
-from vlkd_steps.teachers import relevance
-from vlkd_steps.teachers.words import content_words
-from vlkd_steps.training import processes
-from vlkd_steps.training.batches import Batch, Encoded, Lookup
-from vlkd_steps.training.seeds import derive
+from vlkd_steps.teachers.targets import relevance
 
 
 @dataclass(frozen=True)
@@ -148,15 +148,15 @@ class Targeted(Objective):
 
     def contrast(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
         """The adaptive stage: mean visual token <-> v and [CLS] <-> u against the other items of the whole batch."""
-        images, texts = processes.gathered(batch.image_rows), processes.gathered(batch.text_rows)
+        images, texts = distributed.gathered(batch.image_rows), distributed.gathered(batch.text_rows)
         same = images[:, None] == images
         same |= texts[:, None] == texts
         tau = self.settings["temperature"]
-        image = processes.gathered(self.to_teacher["image"](output.seen))
-        text = processes.gathered(self.to_teacher["contrast"](output.cls))
+        image = distributed.gathered(self.to_teacher["image"](output.seen))
+        text = distributed.gathered(self.to_teacher["contrast"](output.cls))
         return {
-            "contrast_image": info_nce(image, processes.gathered(batch.extra["v"]), same, tau),
-            "contrast_text": info_nce(text, processes.gathered(batch.extra["u"]), same, tau),
+            "contrast_image": info_nce(image, distributed.gathered(batch.extra["v"]), same, tau),
+            "contrast_text": info_nce(text, distributed.gathered(batch.extra["u"]), same, tau),
         }
 
     def distances(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
@@ -185,5 +185,5 @@ class Targeted(Objective):
             told["chosen_words"] = self.chosen_words
             told["chosen_tokens"] = (batch.extra["positions"] >= 0).sum(1).float().mean().item()
         for name in sorted({term.weight for term in self.terms.values()}):
-            told[f"{name}_sd"] = processes.gathered(batch.extra[name].float()).std(correction=0).item()
+            told[f"{name}_sd"] = distributed.gathered(batch.extra[name].float()).std(correction=0).item()
         return told

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vlkd_steps.data.batches import Encoded, Lookup
 from vlkd_steps.methods.distances import layer_norm
 from vlkd_steps.methods.objective import as_float
-from vlkd_steps.training.batches import Encoded, Lookup
 
 
 def token_targets(data: Encoded, selected: Sequence[Sequence[str]], store: Any) -> tuple[Tensor, Lookup]:

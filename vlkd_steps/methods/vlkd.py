@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import distributed
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.batches import Batch
 from vlkd_steps.methods.objective import Objective
 from vlkd_steps.students.bart import BartStudent, infilling_loss
-from vlkd_steps.training import processes
-from vlkd_steps.training.batches import Batch
 
 
 class Vlkd(Objective):
@@ -130,7 +130,7 @@ def itcl(e: Tensor, v: Tensor, scale: float, alike: Tensor | None = None) -> Ten
         scale: 1 / tau.
         alike: bool [all rows, all rows], pairs other than a row with itself that are no negatives; None: all are.
     """
-    logits = scale * processes.gathered(e.float()) @ processes.gathered(v).T
+    logits = scale * distributed.gathered(e.float()) @ distributed.gathered(v).T
     if alike is not None:
         logits = logits.masked_fill(alike, -torch.inf)
     own = torch.arange(len(logits), device=logits.device)
@@ -139,7 +139,7 @@ def itcl(e: Tensor, v: Tensor, scale: float, alike: Tensor | None = None) -> Ten
 
 def same_pairs(batch: Batch) -> Tensor:
     """Bool [all rows, all rows]: which other rows show the same image or have the same caption."""
-    images, texts = processes.gathered(batch.image_rows), processes.gathered(batch.text_rows)
+    images, texts = distributed.gathered(batch.image_rows), distributed.gathered(batch.text_rows)
     same = (images[:, None] == images) | (texts[:, None] == texts)
     return same.fill_diagonal_(False)
 

@@ -1,1 +1,1 @@
-"""What an experiment would take, before it runs: for `python -m vlkd_steps.plan`."""
+"""What an experiment would take, before it runs: for `vlkd plan`."""

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vlkd_steps import jobs
-from vlkd_steps.errors import UserError
+from vlkd_steps.config import jobs
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.graph.dry_run import Job
 from vlkd_steps.planning import past, shapes, volumes
-from vlkd_steps.planning.graph import Job
-from vlkd_steps.training.workplace import Workplace
+from vlkd_steps.runs.run_dir import Workplace
 
 HEAVY = ("pretrain", "extract", "distill")
 TOKENS = {"vqa": (1, 10), "entailment": (1, 14), "vcr": (4, 45), "captioning": (1, 14)}

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import jobs, layout
+from vlkd_steps.config import jobs
+from vlkd_steps.core import layout
+from vlkd_steps.graph.dry_run import Job
 from vlkd_steps.planning import shapes, volumes
-from vlkd_steps.planning.graph import Job
 
 BYTES_OF_A_RUN = 24  # a parameter: weights twice (work/ and published), last checkpoint with Adam's moments, best one
 DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4}

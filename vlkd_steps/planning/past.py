@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import layout
+from vlkd_steps.core import layout
 from vlkd_steps.tracking import journal
 
 

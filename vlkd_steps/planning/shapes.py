@@ -4,13 +4,15 @@ A multiplication with an addition counts as two operations. Layer norms, biases'
 the operations, and are less than 2 % of them.
 """
 
-import importlib
 import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from vlkd_steps.core import components
+from vlkd_steps.core.errors import UserError
 
 BERT_BASE = {"num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 3072}
 BERT_LARGE = {"num_hidden_layers": 24, "hidden_size": 1024, "intermediate_size": 4096}
@@ -32,7 +34,7 @@ KNOWN_PICTURES = {  # vision teachers, for 224 x 224 pixels: operations, paramet
 }
 TEXT_TOKENS = 16  # of a text teacher's input: choice, about the mean of the official data
 REGIONS = 36  # a picture's usual number; UNITER takes 10 to 100
-OURS = Path(__file__).resolve().parent.parent / "teachers" / "configs"
+OURS = Path(__file__).resolve().parent.parent / "assets" / "open_clip"
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,6 @@ def _vocabulary(name: Any) -> int:
     if str(name).endswith(".txt"):
         return len(Path(name).read_text(encoding="utf-8").split()) if Path(name).is_file() else 0
     try:
-        return len(importlib.import_module(f"vlkd_steps.datasets.{name}.vocabulary").words())
-    except ModuleNotFoundError:
+        return len(components.load("vocabulary", name).words())
+    except UserError:
         return 0

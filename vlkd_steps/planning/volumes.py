@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vlkd_steps import layout
-from vlkd_steps.datasets.scenes.write import DEFAULTS
+from vlkd_steps.benchmarks.scenes.write import DEFAULTS
+from vlkd_steps.core import layout
 
 PUBLISHED: dict[str, dict[str, int]] = {  # stated (PAPERS 4) but for the images of VCR and VQA-CP: recalled
     "vqa_v2": {"train": 443_757, "test": 214_354, "images": 82_783},

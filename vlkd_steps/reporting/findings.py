@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlkd_steps.evaluation.metrics import NO_PERCENTAGES
+from vlkd_steps.evaluation.compared_by import NO_PERCENTAGES
 from vlkd_steps.reporting.table import Row, interval, name, points, sure, values
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import importlib
 import io
 import json
 import re
@@ -15,8 +14,8 @@ import numpy as np
 import polars as pl
 from PIL import Image, UnidentifiedImageError
 
-from vlkd_steps import layout
-from vlkd_steps.evaluation.asked import Ask
+from vlkd_steps.config.extra_evals import Ask
+from vlkd_steps.core import components, layout
 from vlkd_steps.evaluation.gains import Run, Scores, folder
 
 LONGEST_SIDE = 320  # pixels; larger images are made smaller for the page
@@ -116,7 +115,7 @@ def gallery(
         variant: [_answers(experiment, run, ask.name, instances[places]) for run in mine if run["variant"] == variant]
         for variant in variants
     }
-    evaluation = importlib.import_module(f"vlkd_steps.evaluation.{ask.task}")
+    evaluation = components.load("task", ask.task)
     said = getattr(evaluation, "said", lambda row, answer: answer)
     items = []
     for number, (place, row) in enumerate(zip(places, instances[places].iter_rows(named=True), strict=True)):

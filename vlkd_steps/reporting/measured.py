@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from vlkd_steps.evaluation import asked
+from vlkd_steps.config import extra_evals
 
 Table = dict[str, Any]
 
@@ -26,7 +26,7 @@ def tables(summary: Path, datasets: Sequence[Mapping[str, Any]]) -> list[Table]:
     tables = []
     for dataset in datasets:
         mine = found.filter(pl.col("dataset") == dataset["name"])
-        for name in asked.measures(dataset):
+        for name in extra_evals.measures(dataset):
             tables += _measure(dataset["name"], name, mine.filter(pl.col("evaluation_set") == name))
         tables += _wordings(dataset, mine)
     return tables
@@ -49,7 +49,7 @@ def _by_number(name: str) -> list[Any]:
 def _wordings(dataset: Mapping[str, Any], rows: pl.DataFrame) -> list[Table]:
     """The accuracies of one set of questions under several wordings, and their mean and spread."""
     groups: dict[tuple[Any, ...], dict[str, str]] = {}
-    for ask in asked.sets(dataset):
+    for ask in extra_evals.sets(dataset):
         if ask.task == "vqa" and ask.how.get("prompt"):
             same = (ask.dataset, ask.evaluation_set, ask.how.get("images"))
             groups.setdefault(same, {})[ask.name] = ask.how["prompt"]

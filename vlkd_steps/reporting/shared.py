@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlkd_steps import layout
+from vlkd_steps.core import layout
 
 KINDS = ("shared_images", "near_duplicate_images", "shared_texts", "near_duplicate_texts")
 

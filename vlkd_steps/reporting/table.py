@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.evaluation.metrics import ACCURACY
-from vlkd_steps.methods import KEEPS_TEACHER
+from vlkd_steps.config.methods import KEEPS_TEACHER
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation.compared_by import ACCURACY
 
 Row = dict[str, Any]
 TEXT = ("dataset", "student", "variant", "method", "teacher", "shot", "evaluation_set", "seeds", "run_key")

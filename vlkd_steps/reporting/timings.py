@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import layout
+from vlkd_steps.config import teacher_names
+from vlkd_steps.core import layout
 from vlkd_steps.evaluation.gains import Run, folder
-from vlkd_steps.teachers import names
 from vlkd_steps.tracking import cost, journal, published
 from vlkd_steps.tracking.cost import Cost
 
@@ -105,7 +105,7 @@ def _efficiency(rows: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def _places(experiment: str, runs: Sequence[Run]) -> Iterator[tuple[str, Path, Run]]:
-    taught = [(teacher, run["dataset"]) for run in runs for teacher in names.split(run["teacher"])]
+    taught = [(teacher, run["dataset"]) for run in runs for teacher in teacher_names.split(run["teacher"])]
     seen = [(run["regions"], run["dataset"]) for run in runs if run.get("regions")]
     models = [teacher for teacher, _ in taught] + [run["student"] for run in runs]
     for model in dict.fromkeys(models):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from vlkd_steps import layout
+from vlkd_steps.core import layout
 from vlkd_steps.evaluation.gains import Run, folder
 from vlkd_steps.tracking import journal, published
 

@@ -1,1 +1,1 @@
-"""Anyone's files in the official formats, scored by the official metrics: one file per task of `vlkd_steps.score`."""
+"""Anyone's files in the official formats, scored by the official metrics: one file per task."""

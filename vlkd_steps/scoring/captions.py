@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.datasets import records
-from vlkd_steps.evaluation import captioning, ptb_tokenizer
+from vlkd_steps.core import records
+from vlkd_steps.metrics import captioning, ptb_tokenizer
 from vlkd_steps.scoring import results
 from vlkd_steps.scoring.results import FORMAT, Faults, shown
 

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.datasets import records
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import records
+from vlkd_steps.core.errors import UserError
 
 FORMAT = "see docs/score.md for the format"
 

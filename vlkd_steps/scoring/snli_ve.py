@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from vlkd_steps.datasets import records
+from vlkd_steps.core import records
 from vlkd_steps.datasets.snli_ve import LABELS, NO_CONSENSUS
-from vlkd_steps.evaluation.percentages import by, percent
+from vlkd_steps.metrics.percentages import by, percent
 from vlkd_steps.scoring import results
 from vlkd_steps.scoring.results import FORMAT, Faults, shown
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from vlkd_steps.datasets import records
+from vlkd_steps.core import records
 from vlkd_steps.datasets.vqa_v2 import ANSWERS
-from vlkd_steps.evaluation.percentages import by, percent
-from vlkd_steps.evaluation.vqa import References
+from vlkd_steps.metrics.percentages import by, percent
+from vlkd_steps.metrics.vqa import References
 from vlkd_steps.scoring import results
 from vlkd_steps.scoring.results import FORMAT, Faults, shown
 

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 
 GIB = 1 << 30
 

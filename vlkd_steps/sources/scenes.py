@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.datasets.scenes.write import write
+from vlkd_steps.benchmarks.scenes.write import write
 
 
 def fetch(source: Mapping[str, Any], folder: Path) -> None:

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.splits.domain_shift import position
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import position
 
 VERSION = 1
 """Of this division. Raise it when the same questions would be divided otherwise."""

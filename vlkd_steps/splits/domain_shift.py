@@ -6,21 +6,15 @@ hash of the image's id alone: the same images for every task, seed and shot. Rol
 what the shares of their split leave.
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import position
 
 _KEYS = {"split", "share"}
-
-
-def position(image_id: str, purpose: str) -> float:
-    """A number in [0, 1) for an image, the same for ever: what hash-chosen shares are cut by."""
-    text = f"{purpose}\x1f{image_id}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 def assign(instances: pl.DataFrame, dataset: Mapping[str, Any]) -> dict[str, pl.DataFrame]:

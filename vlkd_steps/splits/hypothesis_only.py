@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.splits.domain_shift import position
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import position
 from vlkd_steps.splits.statements import Statements
 
 VERSION = 1

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 
 LONG = 9
 """Words from which on a text with one word replaced is nearly the same (word-set Jaccard >= 0.8)."""

@@ -15,8 +15,8 @@ import re
 import numpy as np
 import polars as pl
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.training.seeds import derive
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import derive
 
 VERSION = 1
 """Of this order. Raise it when the same data, shot and seed would give other instances."""

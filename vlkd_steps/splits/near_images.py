@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 
 BITS = 6
 COLOUR = 12  # of 255

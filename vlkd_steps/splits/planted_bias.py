@@ -6,8 +6,8 @@ test in 10 % of the items, a student that reads the cue instead of the image fal
 
 from collections.abc import Mapping
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.splits.domain_shift import position
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import position
 from vlkd_steps.splits.leakage import normalised
 from vlkd_steps.splits.statements import Statements
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from vlkd_steps.datasets import records
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import records
+from vlkd_steps.core.errors import UserError
 
 MASK = "[MASK]"
 MASKED = 10_000

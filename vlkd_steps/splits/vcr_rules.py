@@ -10,7 +10,7 @@ stay as they were.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 
 Token = str | list[int]
 Choice = Sequence[Token]

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vlkd_steps.errors import UserError
-from vlkd_steps.splits.domain_shift import position
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import position
 from vlkd_steps.splits.vcr_masking import Losses, flat
 
 VERSION = 1

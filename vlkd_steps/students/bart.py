@@ -22,11 +22,11 @@ from torch.nn import functional
 from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 from transformers import logging as transformers_logging
 
-from vlkd_steps import files
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import derive
+from vlkd_steps.data import tokenizer as text
 from vlkd_steps.students import pretrained, start
-from vlkd_steps.students import tokenizer as text
-from vlkd_steps.training.seeds import derive
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "cls_token", "sep_token")

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.infilling import padded
 from vlkd_steps.students import beam_search
 from vlkd_steps.students.bart import BartStudent
 from vlkd_steps.students.prompts import Prompt, answer_ids
-from vlkd_steps.training.infilling import padded
 
 BATCH = 256  # rows; with 4 beams the decoder sees four times as many
 

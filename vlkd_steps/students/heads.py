@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 
 
 class ClassifierHead(nn.Sequential):

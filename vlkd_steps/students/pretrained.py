@@ -6,8 +6,8 @@ from typing import Any
 
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel
 
-from vlkd_steps import layout
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
 
 
 def source(conf: Mapping[str, Any]) -> str | None:

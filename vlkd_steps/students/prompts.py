@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 
 MASK = "<mask>"
 QUESTION = "Question: {q} Answer: <mask>"

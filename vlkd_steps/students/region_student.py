@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data import tokenizer as text
+from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.students import heads
-from vlkd_steps.students import tokenizer as text
-from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.students.output import StudentOutput
 
 

@@ -1,12 +1,12 @@
 """What students from scratch have in common: their words, and start vectors that stand apart."""
 
-import importlib
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import components
+from vlkd_steps.core.errors import UserError
 
 
 def vocabulary(source: str | None, name: str) -> list[str]:
@@ -19,11 +19,9 @@ def vocabulary(source: str | None, name: str) -> list[str]:
         except OSError as error:
             raise UserError(f"student {name}: vocabulary: cannot read {source}: {error.strerror}") from error
     try:
-        return list(importlib.import_module(f"vlkd_steps.datasets.{source}.vocabulary").words())
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"student {name}: vocabulary: {source!r} is no data set with a vocabulary; try scenes or words.txt"
-        ) from error
+        return list(components.load("vocabulary", source).words())
+    except UserError as error:
+        raise UserError(f"student {name}: {error}, or a file such as words.txt") from error
 
 
 @torch.no_grad()

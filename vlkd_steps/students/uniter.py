@@ -18,14 +18,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vlkd_steps import files
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import derive
+from vlkd_steps.data import tokenizer as text
+from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.students import kept, pretrained, start, uniter_weights
-from vlkd_steps.students import tokenizer as text
-from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.students.region_student import RegionStudent, named_regions, projection
 from vlkd_steps.students.uniter_model import UniterConfig, UniterModel
-from vlkd_steps.training.seeds import derive
 
 
 class UniterStudent(RegionStudent):

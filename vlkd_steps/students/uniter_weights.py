@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken
 from torch import Tensor, nn
 
-from vlkd_steps import files
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.students.uniter_model import UniterConfig
 
 VCR_TYPES = 4

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import ViltConfig, ViltModel
 
-from vlkd_steps import files
-from vlkd_steps.errors import UserError
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import derive
+from vlkd_steps.data import tokenizer as text
+from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.students import heads, kept, pretrained, start
-from vlkd_steps.students import tokenizer as text
-from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.students.output import StudentOutput
-from vlkd_steps.training.seeds import derive
 
 TYPES = 4  # question, image, answer, rationale
 

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from transformers import VisualBertConfig, VisualBertModel
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import derive
+from vlkd_steps.data import tokenizer as text
+from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.students import kept, pretrained, start
-from vlkd_steps.students import tokenizer as text
-from vlkd_steps.students.inputs import Inputs
 from vlkd_steps.students.region_student import RegionStudent, named_regions, projection
-from vlkd_steps.training.seeds import derive
 
 LOCATION = 7
 VCR_TYPES = 4

@@ -11,10 +11,10 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from vlkd_steps import file_system, files
-from vlkd_steps.did_you_mean import nearest
-from vlkd_steps.errors import UserError
-from vlkd_steps.step import log
+from vlkd_steps.core import file_system, files
+from vlkd_steps.core.did_you_mean import nearest
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.step import log
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 SERVERS = ("http", "https")

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from vlkd_steps import layout
+from vlkd_steps.core import layout
 from vlkd_steps.tracking.records import Record
 
 CURVES = "curves.png"

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from vlkd_steps import files
+from vlkd_steps.core import files
 
 Event = dict[str, Any]
 

@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlkd_steps import files
-from vlkd_steps.errors import UserError
-from vlkd_steps.step import log
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.step import log
 from vlkd_steps.tracking import artifacts, cost, relocation, schema
 from vlkd_steps.tracking.address import database, redacted
 from vlkd_steps.tracking.records import Point, Record
@@ -300,7 +300,7 @@ class _Known:
 def _run_tags(record: Record) -> dict[str, str]:
     tags = dict(record.tags)
     tags["mlflow.runName"] = record.name
-    tags["mlflow.source.name"] = "vlkd_steps.distill"
+    tags["mlflow.source.name"] = "vlkd_steps.steps.distill"
     tags["mlflow.source.type"] = "LOCAL"
     tags["mlflow.note.content"] = note(record)
     if "git_commit" in tags:

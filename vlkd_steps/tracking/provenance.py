@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import files, layout
+from vlkd_steps.core import files, layout
 
 PACKAGES = (
     "accelerate",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from vlkd_steps import layout
+from vlkd_steps.core import layout
 
 
 def run_key(folder: Path) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlkd_steps import files, layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.tracking import cost, journal, published
 from vlkd_steps.tracking.journal import Event
 

@@ -14,10 +14,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlkd_steps.errors import UserError
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.tracking import address
 
-REBUILD = "python -m vlkd_steps.track --rebuild"
+REBUILD = "vlkd track --rebuild"
 AT_REST = 5.0  # seconds since the last write; MLflow makes its schema in steps of less than a second
 LONGEST_WAIT = 60.0
 

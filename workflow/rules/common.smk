@@ -8,9 +8,11 @@ from pathlib import Path
 from snakemake.io import IOFile
 from snakemake.settings.enums import RerunTrigger
 
-from vlkd_steps import commit, composition, environment, failures, jobs, layout, phases, receipt, remake, sync
-from vlkd_steps.errors import UserError
-from vlkd_steps.slurm.request import Request
+from vlkd_steps.config import composition, jobs, phases
+from vlkd_steps.core import environment, layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.graph import commit, failures, phase_manifest, remake, sync
+from vlkd_steps.launch.slurm.request import Request
 
 # The profile decides what is started and where, not the user's shell; a rule's `python` is the one that runs snakemake.
 shell.prefix(environment.of_snakemake(workflow))
@@ -63,13 +65,13 @@ localrules:
 
 def step(name):
     """The command of a step."""
-    return f"exec python -m vlkd_steps.{name} --config {{params.config:q}} --log {{log:q}}"
+    return f"exec python -m vlkd_steps.steps.{name} --config {{params.config:q}} --log {{log:q}}"
 
 
 def launched_step(name):
     """The command of a step whose work may run elsewhere; where reaches it by the environment (`slurm/request.py`)."""
     place = " ".join(f"VLKD_{key.upper()}={{resources.{key}:q}}" for key in PLACE)
-    return f"exec env {place} python -m vlkd_steps.{name} --config {{params.config:q}} --log {{log:q}}"
+    return f"exec env {place} python -m vlkd_steps.steps.{name} --config {{params.config:q}} --log {{log:q}}"
 
 
 def outputs_of(phase):
@@ -153,7 +155,7 @@ onstart:
     if workflow.touch and os.environ.get(sync.VARIABLE) is None:
         print(
             "error: --touch would call every result current, whatever made it; after `dvc pull` or `dvc checkout` use: "
-            "python -m vlkd_steps.sync",
+            "vlkd sync",
             file=sys.stderr,
         )
         sys.exit(2)

@@ -56,7 +56,7 @@ for phase in phases.PHASES:
             "../envs/vlkd.yaml"
         params:
             # What made each file is a parameter too: a phase that loses its last output has no input that changed.
-            config=jobs.argument(receipt.config(EXPERIMENT, phase, MADE[phase])),
+            config=jobs.argument(phase_manifest.config(EXPERIMENT, phase, MADE[phase])),
         shell:
             step("receipt write")
 

@@ -1,0 +1,112 @@
+"""docs/score.md, done to the letter, and what all tasks of `score` share."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vlkd_steps.cli import score
+
+
+@pytest.fixture
+def document(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The document; its files lie in the current folder."""
+    text = (root / "docs" / "score.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for name, content in re.findall(r"^`([\w.]+)`:\n\n```(?:json|csv)\n(.*?)```", text, re.M | re.S):
+        Path(name).write_text(content, encoding="utf-8")
+    return text
+
+
+def shown(text: str, task: str) -> tuple[list[str], str]:
+    """The arguments of the document's command for a task, and what the document says it prints."""
+    [(command, output)] = re.findall(rf"^\$ vlkd score ({task} .*?)\n(.*?)```", text, re.M | re.S)
+    return shlex.split(command), output
+
+
+@pytest.mark.parametrize("task", ["vqa", "vcr", "snli_ve"])
+def test_the_document_shows_what_is_printed(document: str, task: str, capsys: pytest.CaptureFixture) -> None:
+    arguments, output = shown(document, task)
+    assert score.main(arguments) == 0
+    assert capsys.readouterr().out == output
+
+
+def test_captions_of_the_document_without_java(
+    document: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    arguments, output = shown(document, "captions")
+    assert score.main(arguments) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in output.splitlines() if not re.search("METEOR|SPICE", line) and line not in printed] == []
+    assert "METEOR left out: it needs Java, and there is no java on the PATH" in printed
+    assert any(line.startswith("tokenizer: Python stand-in for PTBTokenizer") for line in printed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("java") is None, reason="METEOR needs Java")
+def test_captions_of_the_document_with_java(document: str, capsys: pytest.CaptureFixture) -> None:
+    arguments, output = shown(document, "captions")
+    assert score.main(arguments) == 0
+    printed, expected = capsys.readouterr().out.splitlines(), output.splitlines()
+    assert [line for line in printed if "SPICE" not in line] == [line for line in expected if "SPICE" not in line]
+
+
+def test_the_message_that_the_document_shows(document: str, capsys: pytest.CaptureFixture) -> None:
+    Path("results.json").write_text('[{"question_id": 1, "answer": "2"}]')
+    arguments, _ = shown(document, "vqa")
+    assert score.main(arguments) == 2
+    message = capsys.readouterr().err
+    assert message in document
+    assert not Path("vqa.json").exists()
+
+
+def test_the_file_holds_everything_and_equal_inputs_give_equal_bytes(document: str, root: Path) -> None:
+    arguments, _ = shown(document, "vqa")
+    assert score.main(arguments) == 0
+    first = Path("vqa.json").read_bytes()
+    found = json.loads(first)
+    assert {key: found[key] for key in found if key != "inputs"} == {
+        "task": "vqa",
+        "overall": 95.0,
+        "per_question_type": {"how many": 90.0, "is it": 100.0},
+        "per_answer_type": {"number": 90.0, "yes/no": 100.0},
+        "per_question": {"1": 90.0, "2": 100.0},
+        "questions": 2,
+    }
+    assert sorted(found["inputs"]) == ["annotations", "questions", "results"]
+    command = [sys.executable, "-m", "vlkd_steps.cli.score", *arguments]
+    subprocess.run(command, env={"PYTHONPATH": str(root), "PYTHONHASHSEED": "7", "PATH": ""}, check=True)
+    assert Path("vqa.json").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--results", "nowhere.json"], "--results nowhere.json: there is no such file"),
+        (["--out", "results.json"], "--out results.json is the file of --results, which it would overwrite"),
+        (["--out", "."], "--out . is a folder"),
+        (["--out", "results.json/m.json"], "--out results.json/m.json: cannot be written"),
+    ],
+)
+def test_paths_that_cannot_be_used(
+    document: str, change: list[str], message: str, capsys: pytest.CaptureFixture
+) -> None:
+    arguments, _ = shown(document, "vqa")
+    before = Path("results.json").read_bytes()
+    assert score.main([*arguments, *change]) == 2
+    assert message in capsys.readouterr().err
+    assert Path("results.json").read_bytes() == before
+
+
+def test_scoring_imports_no_torch(root: Path) -> None:
+    code = (
+        "import sys, vlkd_steps.cli.score; print(sorted({'torch', 'transformers', 'pycocoevalcap'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

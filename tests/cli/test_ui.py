@@ -1,0 +1,39 @@
+import socket
+from pathlib import Path
+
+import pytest
+
+from vlkd_steps.cli import ui
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.reporting import mlflow_view
+
+
+def test_without_runs_it_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ui.main([]) == 2
+    assert "make demo" in capsys.readouterr().err
+
+
+def test_a_busy_port_is_passed_over() -> None:
+    with socket.socket() as busy:
+        busy.bind((ui.HOST, 0))
+        busy.listen()
+        taken = busy.getsockname()[1]
+        assert taken < ui.free_port(taken) <= taken + ui.PORTS_TRIED
+
+
+def test_no_free_port_is_a_users_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ui, "PORTS_TRIED", 1)
+    with socket.socket() as busy:
+        busy.bind((ui.HOST, 0))
+        busy.listen()
+        with pytest.raises(UserError, match="--port"):
+            ui.free_port(busy.getsockname()[1])
+
+
+def test_the_compare_link_opens_the_view_that_track_writes() -> None:
+    link = mlflow_view.compare_link("http://127.0.0.1:5000/", "3", "scenes_vqa", "vilt scenes")
+    assert link.startswith("http://127.0.0.1:5000/#/experiments/3/runs?")
+    assert link.endswith("viewStateShareKey=gain-scenes_vqa-vilt+scenes")

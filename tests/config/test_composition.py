@@ -1,0 +1,388 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vlkd_steps.config import composition, jobs
+from vlkd_steps.core.errors import UserError
+
+PARAMS = {
+    "experiment": "scenes_smoke",
+    "grid": {"dataset": ["scenes_smoke_vqa"], "variant": ["finetune", "clip_td"], "shot": [40, "1pct"], "seed": [1]},
+    "artifacts": {"source": ["scenes_smoke"], "corpus": [], "model": [], "teacher": ["clip_scenes"]},
+    "overrides": {},
+}
+
+
+@pytest.fixture
+def params(tmp_path: Path):
+    def write(**changes: object) -> Path:
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump({**PARAMS, **changes}))
+        return path
+
+    return write
+
+
+def test_the_committed_params_file_composes(root: Path) -> None:
+    composed = composition.compose(root / "params.yaml")
+    assert composed["experiment"] == "scenes"
+    assert len(jobs.runs(composed)) == 2 * 3 * 3 * 3
+
+
+@pytest.mark.parametrize("name", composition.options("experiment"))
+def test_every_preset_composes(name: str, params, shared_data: Path) -> None:
+    composed = composition.compose(params(), experiment=name)
+    assert composed["experiment"] == name
+    assert jobs.runs(composed)
+    for dataset in composed["grid"]["dataset"]:
+        for variant in composed["grid"]["variant"]:
+            jobs.distill(composed, dataset, composed["grid"]["student"][0], variant, "40")
+            jobs.code(composed, "distill", variant=variant, student=composed["grid"]["student"][0])
+
+
+def test_a_list_left_out_is_the_presets(params) -> None:
+    composed = composition.compose(params())
+    assert composed["grid"]["student"] == ["vilt_scenes"]
+    assert composed["grid"]["shot"] == [40, "1pct"]
+
+
+def test_a_presets_own_override_about_a_variant_that_the_grid_leaves_out_is_left_out(params) -> None:
+    grid = {**PARAMS["grid"], "variant": ["finetune"]}  # scenes_smoke has an override for clip_td
+    composed = composition.compose(params(grid=grid, artifacts={**PARAMS["artifacts"], "teacher": []}))
+    assert {run["variant"] for run in jobs.runs(composed)} == {"finetune"}
+
+
+def test_another_experiment_leaves_the_grid_of_params_aside(params) -> None:
+    composed = composition.compose(params(), experiment="scenes")
+    assert composed["grid"]["shot"] == [100, 300, 1000]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"experimnet": "x"}, "unknown key 'experimnet' at the top level; did you mean 'experiment'?"),
+        ({"grid": {**PARAMS["grid"], "shots": [1]}}, "unknown key 'shots' at grid; did you mean 'shot'?"),
+        ({"experiment": "scene_smoke"}, "names 'scene_smoke', which does not exist; did you mean 'scenes_smoke'?"),
+        ({"grid": {**PARAMS["grid"], "shot": ["ten"]}}, "grid.shot.0 is 'ten'; write a number of questions"),
+        ({"grid": {**PARAMS["grid"], "variant": ["clip-td"]}}, "grid.variant"),
+        ({"grid": {**PARAMS["grid"], "variant": ["clip_dt"]}}, "did you mean 'clip_td'?"),
+        ({"grid": {**PARAMS["grid"], "seed": [1, 1]}}, "grid.seed"),
+        (
+            {"overrides": {"training.stepz": 3}},
+            "overrides has unknown key 'training.stepz'; did you mean 'training.steps'?",
+        ),
+        ({"overrides": {"variants.clip_td.lambda": 3}}, "did you mean 'variants.clip_td.lambda0'?"),
+        ({"overrides": {"training": {"steps": 3}}}, "would replace all of training; set its keys one by one, such as"),
+        ({"overrides": {"training": {"steps": 3}}}, "training.steps: ..."),
+        ({"overrides": {"variants.clip_td": 3}}, "would replace all of variants.clip_td; set its keys one by one"),
+        (
+            {"overrides": {"training.device": "gpu"}},
+            "experiment scenes_smoke, scenes_smoke_vqa vilt_scenes finetune 40: training.device is 'gpu'; choose from:",
+        ),
+        ({"overrides": {"variants.clip_td.training.learning_rate": "4e-3"}}, "such as 4.0e-03 (with a point"),
+        ({"overrides": {"variants.clip_td.method": "clip_dt"}}, "clip_td.method names 'clip_dt', which does not exist"),
+        (
+            {"artifacts": {**PARAMS["artifacts"], "teacher": []}},
+            "artifacts.teacher is [], but this grid needs [clip_scenes]; write",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_the_nearest_valid_key(params, changes: dict, message: str) -> None:
+    with pytest.raises(UserError) as mistake:
+        composition.compose(params(**changes))
+    assert message in str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"askes": {}}, "experiment scenes_smoke: unknown key 'askes' at the top level; did you mean 'asks'?"),
+        ({"reference": "finetuned"}, "experiment scenes_smoke: reference names 'finetuned', which does not exist"),
+        ({"variants": {"clip_td": {"method": "clipp"}}}, "variants.clip_td.method names 'clipp', which does not exist"),
+        ({"variants": {"clip_td": {"teacher": "clip_scenes"}}}, "'method' is a required property at variants.clip_td"),
+        (
+            {"variants": {"clip_td": {"method": "clip_td", "teacher": "clip_scenes", "lamda0": 3}}},
+            "variants.clip_td has unknown key 'lamda0'; did you mean 'lambda0'?",
+        ),
+        (
+            {"variants": {"clip_td": {"method": "clip_td", "teacher": "clip_scenes", "by_task": {"vqa2": {}}}}},
+            "variants.clip_td.by_task names 'vqa2', which does not exist; did you mean 'vqa'?",
+        ),
+        (
+            {"variants": {"clip_td": {"method": "clip_td", "teacher": "clip_scenes", "by_task": {"vqa": {"x": 1}}}}},
+            "variants.clip_td.by_task.vqa has unknown key 'x'; valid are:",
+        ),
+        (
+            {"variants": {"clip_td": {"method": "vlkd", "teacher": "clip_scenes"}}, "overrides": {}},
+            "method vlkd teaches a BART, and vilt_scenes is none; name one, such as bart_scenes",
+        ),
+    ],
+)
+def test_a_mistake_in_a_preset_is_named(params, monkeypatch: pytest.MonkeyPatch, change: dict, message: str) -> None:
+    hydra = composition._hydra
+
+    def changed(*overrides: str) -> dict:
+        composed = hydra(*overrides)
+        variants = {**composed["variants"], **change.get("variants", {})}
+        return {**composed, **change, "variants": variants}
+
+    monkeypatch.setattr(composition, "_hydra", changed)
+    with pytest.raises(UserError) as mistake:
+        composition.compose(params())
+    assert message in str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"student": ["bart_scenes"]}, "method finetune trains classes, and bart_scenes answers in words"),
+        ({"dataset": ["scenes_smoke_captions"]}, "vilt_scenes chooses among classes, and scenes_smoke_captions has"),
+    ],
+)
+def test_a_student_that_cannot_do_it_is_named(params, changes: dict, message: str) -> None:
+    with pytest.raises(UserError) as mistake:
+        composition.compose(params(grid={**PARAMS["grid"], **changes}))
+    assert message in str(mistake.value)
+
+
+def test_broken_yaml_and_a_missing_file(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    with pytest.raises(UserError, match="is missing; run from the project's root"):
+        composition.compose(path)
+    path.write_text("experiment: [")
+    with pytest.raises(UserError, match=r"params\.yaml is not valid YAML: .*line 1"):
+        composition.compose(path)
+
+
+def test_overrides_reach_methods_students_and_training(params) -> None:
+    changes = {"variants.clip_td.lambda0": 7, "students.vilt_scenes.architecture.hidden_size": 32, "training.steps": 5}
+    composed = composition.compose(params(overrides=changes))
+    job = jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "clip_td", "40")
+    assert job["method"]["lambda0"] == 7
+    assert job["student"]["architecture"]["hidden_size"] == 32
+    assert job["training"]["steps"] == 5
+
+
+def test_what_was_tuned_for_a_task_wins_over_the_variant() -> None:
+    composed = {
+        "variants": {"v": {"method": "m", "lambda0": 2, "by_task": {"vqa": {"lambda0": 3, "training": {"lr": 1}}}}},
+        "methods": {"m": {"name": "m", "lambda0": 1, "distance": "l1"}},
+        "training": {"lr": 0, "steps": 9},
+    }
+    assert jobs.method(composed, "v", "vqa") == {"name": "m", "lambda0": 3, "distance": "l1"}
+    assert jobs.method(composed, "v", "entailment")["lambda0"] == 2
+    assert jobs.training(composed, "v", "vqa") == {"lr": 1, "steps": 9}
+    assert jobs.training(composed, "v", "entailment") == {"lr": 0, "steps": 9}
+
+
+def test_what_a_user_sets_wins_over_what_the_preset_tuned(params) -> None:
+    changes = {"variants.clip_td.lambda0": 7, "training.learning_rate": 0.5}
+    composed = composition.compose(params(overrides=changes))
+    for task in ("vqa", "entailment"):
+        assert jobs.method(composed, "clip_td", task)["lambda0"] == 7
+        assert jobs.training(composed, "finetune", task)["learning_rate"] == 0.5
+
+
+def test_a_job_is_told_only_what_it_reads(params) -> None:
+    """A changed learning rate must not draw new splits, a new shot must not train the old ones again."""
+    before = composition.compose(params())
+    after = composition.compose(
+        params(overrides={"training.learning_rate": 1.0}, grid={**PARAMS["grid"], "shot": [40, "1pct", 50]})
+    )
+    for cut in (
+        lambda c: jobs.prepare(c, "scenes_smoke_vqa"),
+        lambda c: jobs.split_train(c, "scenes_smoke_vqa", "40"),
+        lambda c: jobs.split_eval(c, "scenes_smoke_vqa", "test"),
+        lambda c: jobs.extract(c, "clip_scenes", "scenes_smoke_vqa"),
+        lambda c: jobs.evaluate(c, "scenes_smoke_vqa", "vilt_scenes", "clip_td", "40"),
+    ):
+        assert cut(before) == cut(after)
+
+
+def test_a_config_argument_that_nothing_reads() -> None:
+    with pytest.raises(UserError, match=r"--config experimant=\.\.\. is read by nothing; did you mean 'experiment'\?"):
+        jobs.check_arguments({"experimant": "x"})
+
+
+BLOCKS = {
+    "grid": {"dataset": ["a", "b"], "student": ["s"], "variant": ["x", "y"], "shot": [10, 20], "seed": [1, 2]},
+    "grids": [{"dataset": ["a"]}, {"dataset": ["b"], "shot": ["full"]}, {"dataset": ["a"], "variant": ["y"]}],
+    "reference": "x",
+    "variants": {"x": {"method": "m"}, "y": {"method": "m"}},
+    "training": {},
+}
+
+
+def crossed(blocks: list[dict]) -> list[tuple]:
+    grid = {key: list(dict.fromkeys(v for block in blocks for v in block[key])) for key in blocks[0]}
+    return jobs.cells({"grid": grid, "blocks": blocks})
+
+
+def test_blocks_are_crossed_each_on_its_own_and_united_without_duplicates() -> None:
+    blocks = composition.blocks(BLOCKS, {}, "p", "params.yaml")
+    assert crossed(blocks) == [
+        ("a", "s", "x", "10"), ("a", "s", "x", "20"), ("a", "s", "y", "10"), ("a", "s", "y", "20"),
+        ("b", "s", "x", "full"), ("b", "s", "y", "full"),
+    ]  # fmt: skip
+    assert all(block["seed"] == [1, 2] for block in blocks)
+
+
+def test_a_list_of_params_keeps_of_the_blocks_what_it_names() -> None:
+    given = {"dataset": ["b", "a"], "shot": [20, "full"], "variant": ["x"], "seed": [7]}
+    blocks = composition.blocks(BLOCKS, given, "p", "params.yaml")
+    assert crossed(blocks) == [("a", "s", "x", "20"), ("b", "s", "x", "full")]
+    assert all(block["seed"] == [7] for block in blocks)
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "message"),
+    [
+        (BLOCKS, {"shot": [30]}, "params.yaml: grid.shot names 30, which no block of experiment p has"),
+        (BLOCKS, {"dataset": ["b"], "shot": [10]}, "grid leaves nothing of the blocks of experiment p"),
+        ({**BLOCKS, "grids": [{"shots": [1]}]}, {}, "p: unknown key 'shots' at grids.0; did you mean 'shot'?"),
+        ({**BLOCKS, "grids": [{"seed": [1]}]}, {}, "p: unknown key 'seed' at grids.0"),
+        ({**BLOCKS, "grids": [{"shot": ["ten"]}]}, {}, "p: grids.0.shot.0 is 'ten'; write a number of questions"),
+    ],
+)
+def test_mistakes_in_blocks(preset: dict, given: dict, message: str) -> None:
+    with pytest.raises(UserError) as mistake:
+        composition.blocks(preset, given, "p", "params.yaml")
+    assert message in str(mistake.value)
+
+
+def test_a_preset_of_blocks_runs_only_them(params) -> None:
+    composed = composition.compose(params(), experiment="scenes_protocol")
+    found = {(cell[0], cell[2], cell[3]) for cell in jobs.cells(composed)}
+    assert ("scenes_vqa", "naive_kd", "3000") in found
+    assert ("scenes_vqa", "naive_kd", "full") not in found
+    assert ("scenes_ve_biased", "clip_td", "100") not in found
+    assert ("scenes_ve_biased", "100") not in jobs.train_splits(composed)
+    assert len(jobs.runs(composed)) == 5 * len(jobs.cells(composed))
+
+
+RECIPES = {
+    "variants": {
+        "plain": {"method": "m"},
+        "tuned": {"method": "m", "training": {"lr": 4}, "by_task": {"vqa": {"training": {"steps": 50}}}},
+    },
+    "methods": {"m": {"name": "m"}},
+    "students": {"s": {"name": "s", "recipe": {"vqa": {"lr": 2, "steps": 20}}}, "t": {"name": "t"}},
+    "training": {
+        "lr": 1,
+        "steps": 10,
+        "clip": 9,
+        "by_shot": {100: {"steps": 30}, "full": {"lr": 3}},
+        "by_task": {"vcr": {"steps": 40}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("variant", "task", "student", "shot", "expected"),
+    [
+        ("plain", "vqa", "t", "300", {"lr": 1, "steps": 10, "clip": 9}),
+        ("plain", "vqa", "s", "300", {"lr": 2, "steps": 20, "clip": 9}),
+        ("plain", "entailment", "s", "300", {"lr": 1, "steps": 10, "clip": 9}),
+        ("plain", "vqa", "s", "100", {"lr": 2, "steps": 30, "clip": 9}),
+        ("plain", "vqa", "s", "full", {"lr": 3, "steps": 20, "clip": 9}),
+        ("tuned", "vqa", "s", "100", {"lr": 4, "steps": 50, "clip": 9}),
+        ("tuned", "entailment", "s", "100", {"lr": 4, "steps": 30, "clip": 9}),
+        ("plain", "vcr", "t", "100", {"lr": 1, "steps": 40, "clip": 9}),
+        ("tuned", "vcr", "t", "full", {"lr": 4, "steps": 40, "clip": 9}),
+    ],
+)
+def test_what_is_said_more_narrowly_of_training_wins(
+    variant: str, task: str, student: str, shot: str, expected: dict
+) -> None:
+    assert jobs.training(RECIPES, variant, task, student, shot) == expected
+
+
+def test_a_students_recipe_reaches_its_runs_and_not_its_configuration(params) -> None:
+    composed = composition.compose(params(), experiment="paper_vqa")
+    job = jobs.distill(composed, "vqa_v2", "vilt_b32", "clip_td", "full")
+    assert (job["training"]["steps"], job["training"]["head_multiplier"]) == (17300, 10.0)
+    assert "recipe" not in job["student"]
+    assert jobs.distill(composed, "vqa_v2", "vilt_b32", "clip_td", "1pct")["training"]["steps"] == 2000
+
+
+def test_what_a_user_sets_wins_over_recipes_and_shots(params) -> None:
+    grid = {"dataset": ["vqa_v2"], "student": ["vilt_b32"], "variant": ["finetune"]}
+    artifacts = {"source": ["coco_2014", "vqa_v2"], "corpus": [], "model": [], "teacher": []}
+    changes = {"training.steps": 7, "students.vilt_b32.recipe.vqa.learning_rate": 0.5}
+    path = params(experiment="paper_vqa", grid=grid, artifacts=artifacts, overrides=changes)
+    composed = composition.compose(path)
+    for shot in ("100", "full"):
+        training = jobs.training(composed, "finetune", "vqa", "vilt_b32", shot)
+        assert (training["steps"], training["learning_rate"]) == (7, 0.5)
+
+
+def test_all_missing_data_are_told_at_once(params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    composed = composition.compose(params(), experiment="paper_snli_ve")
+    missing = jobs.missing(composed)
+    assert sorted(missing["download"]) == ["flickr30k", "snli_ve"]
+    assert list(missing["extract"]) == ["butd snli_ve"]
+    assert list(missing["distill"]) == ["uniter_base", "uniter_large"]
+    text = jobs.missing_message("paper_snli_ve", missing)
+    assert text.count("put") >= 2
+    for name in ("snli_ve_train.jsonl", "data/incoming/butd/flickr30k", "models/official/uniter-base.pt"):
+        assert name in text
+    assert jobs.incoming(composed, "snli_ve") == []
+
+
+def test_two_teachers_of_a_variant_stand_wherever_one_does(params) -> None:
+    grid = {**PARAMS["grid"], "variant": ["finetune", "mad", "mad_clip", "plug_in"]}
+    eyes, ears = "efficientnet_lite0_scenes", "minilm_l6"
+    teachers = ["clip_scenes", eyes, f"{eyes}_patches", ears]
+    composed = composition.compose(params(grid=grid, artifacts={**PARAMS["artifacts"], "teacher": teachers}))
+    job = jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "mad", "40")
+    assert job["teacher"] == {
+        "name": f"{eyes}+{ears}",
+        "vision": {"name": eyes, "kind": "vision"},
+        "text": {"name": ears, "kind": "text"},
+    }
+    manifests = [f"features/{name}/scenes_smoke_vqa/manifest.json" for name in (eyes, ears)]
+    assert jobs.features_of(composed, "mad", "scenes_smoke_vqa") == manifests
+    # the towers of one CLIP are one teacher, so that cosines between pictures and words mean something
+    clip = jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "mad_clip", "40")
+    assert clip["teacher"] == {"name": "clip_scenes", "kind": "clip"}
+    assert len(jobs.features_of(composed, "mad_clip", "scenes_smoke_vqa")) == 1
+    assert {run["variant"]: run["teacher"] for run in jobs.runs(composed)} == {
+        "finetune": None, "mad": f"{eyes}+{ears}", "mad_clip": "clip_scenes", "plug_in": f"{eyes}_patches"
+    }  # fmt: skip
+    assert "dev" in jobs.extract(composed, f"{eyes}_patches", "scenes_smoke_vqa")["dataset"]["roles"]
+    assert set(jobs.extract(composed, eyes, "scenes_smoke_vqa")["dataset"]["roles"]) == {"train"}
+
+
+def test_a_variant_may_be_given_another_teacher(params) -> None:
+    changes = {"variants.clip_td.teacher": "clip_vit_b32"}
+    composed = composition.compose(
+        params(artifacts={**PARAMS["artifacts"], "teacher": ["clip_vit_b32"]}, overrides=changes)
+    )
+    assert (
+        jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "clip_td", "40")["teacher"]["name"] == "clip_vit_b32"
+    )
+    with pytest.raises(UserError, match=r"names 'clip_vit_b23', which does not exist; did you mean 'clip_vit_b32'\?"):
+        composition.compose(params(overrides={"variants.clip_td.teacher": "clip_vit_b23"}))
+
+
+def test_half_a_pair_of_teachers_is_refused(params, monkeypatch) -> None:
+    hydra = composition._hydra
+
+    def half(*overrides: str) -> dict:
+        composed = hydra(*overrides)
+        composed["variants"]["mad"]["teacher"] = {"vision": "clip_scenes"}
+        return composed
+
+    monkeypatch.setattr(composition, "_hydra", half)
+    with pytest.raises(UserError, match=r"mad\.teacher is .*; write one name, or \{vision: NAME, text: NAME\}"):
+        composition.compose(params(grid={**PARAMS["grid"], "variant": ["mad"]}))
+
+
+def test_a_presets_own_override_about_a_data_set_that_the_grid_leaves_out_is_left_out(params) -> None:
+    artifacts = {**PARAMS["artifacts"], "source": ["scenes"]}
+    for name, sets in (("scenes_ve", 6), ("scenes_vqa", 4)):  # scenes_protocol names scenes_ve's sets
+        grid = {"dataset": [name], "variant": ["finetune", "clip_td"], "shot": [300]}
+        composed = composition.compose(params(experiment="scenes_protocol", grid=grid, artifacts=artifacts))
+        assert len(composed["datasets"][name]["evaluation_sets"]) == sets

@@ -1,0 +1,120 @@
+"""What runs are asked beside their own evaluation sets: from the preset to each job, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from vlkd_steps.config import composition, extra_evals, extra_evals_check, jobs
+from vlkd_steps.config.extra_evals import Ask
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
+
+CORPUS = "scenes_wide_captions"
+ARTIFACTS = {"source": ["scenes"], "corpus": [], "model": [], "teacher": ["clip_scenes"]}
+QUESTIONS = {"dataset": "scenes_vqa", "set": "test"}
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """scenes_vlkd cut to its corpus: the questions are then of a data set that is only asked."""
+    told = {
+        "experiment": "scenes_vlkd",
+        "grid": {"dataset": [CORPUS], "seed": [10]},
+        "artifacts": {
+            "source": ["scenes"],
+            "corpus": [],
+            "asked": ["scenes_vqa"],
+            "model": [],
+            "teacher": ["clip_scenes"],
+        },
+    }
+    path: Path = tmp_path_factory.mktemp("asking") / "params.yaml"
+    path.write_text(yaml.safe_dump(told))
+    found = composition.compose(path)
+    told["artifacts"]["asked"] = []
+    path.write_text(yaml.safe_dump(told))
+    with pytest.raises(UserError, match=r"artifacts.asked is \[\], but this grid needs \[scenes_vqa\]"):
+        composition.compose(path)
+    return found
+
+
+def test_a_job_knows_what_its_runs_are_asked(composed: dict[str, Any]) -> None:
+    config = jobs.distill(composed, CORPUS, "bart_scenes", "vlkd", "full")
+    asks = config["dataset"]["asks"]
+    assert asks["vqa"] == {**QUESTIONS, "images": 400, "lead": True, "task": "vqa", "train": "train"}
+    assert asks["kept_ability"] == {"measure": "kept_ability"}
+    assert jobs.evaluate(composed, CORPUS, "bart_scenes", "vlkd", "full")["dataset"] == config["dataset"]
+    named = [ask.name for ask in extra_evals.sets(config["dataset"])]
+    assert set(named[:2]) == {"vqa", "captions_masked"}  # which lead
+    led, not_led = asks["vqa"], {key: value for key, value in asks["vqa"].items() if key != "lead"}
+    assert extra_evals.identity(led, "x") == extra_evals.identity(not_led, "x") != extra_evals.identity(led, "y")
+    assert {"vqa", "captions", "prompt_bare"} <= set(named)
+    assert set(extra_evals.measures(config["dataset"])) == {"retrieval", "kept_ability"}
+    assert config["teacher"]["model"] == "vlkd-scenes"  # whole: it looks at images itself
+    assert config["student"]["shipped"]
+    assert ("scenes_vqa", "test") in jobs.held_out(composed)
+    assert str(layout.eval_split("scenes_vqa", "unseen_pairs")) in jobs.asked_files(composed, CORPUS)
+    assert jobs.asked_files(composed, "scenes_vqa") == []
+
+
+def test_asks_change_no_other_experiment() -> None:
+    other = composition.compose(Path("params.yaml"))
+    config = jobs.distill(other, "scenes_vqa", "vilt_scenes", "clip_td", "100")
+    assert set(config["dataset"]) == {"name", "task", "evaluation_sets"}
+    assert config["teacher"] == {"name": "clip_scenes", "kind": "clip"}
+    assert "shipped" not in config["student"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        ({**QUESTIONS, "prompts": "{q} <mask>"}, "has unknown key 'prompts'; did you mean 'prompt'"),
+        ({"dataset": "scenes_vqa"}, "lacks set"),
+        ({**QUESTIONS, "set": "tets"}, r"\.set names 'tets', which does not exist; did you mean 'test'"),
+        ({**QUESTIONS, "images": 0}, "images is 0; write a whole number, 1 or more"),
+        ({**QUESTIONS, "answers": "free"}, "answers is 'free'; write listed"),
+        ({"measure": "kept"}, "measure names 'kept', which does not exist; did you mean 'kept_ability'"),
+        ({"measure": "glue", "path": "x"}, "has unknown key 'path'"),
+    ],
+)
+def test_an_ask_that_cannot_be_put_is_refused(composed: dict[str, Any], ask: dict[str, Any], message: str) -> None:
+    wrong = composed | {"asks": {CORPUS: {"wrong": ask}}}
+    with pytest.raises(UserError, match=rf"experiment scenes_vlkd: asks\.{CORPUS}\.wrong.*{message}"):
+        extra_evals_check.check(wrong)
+
+
+def test_a_name_that_the_data_set_has_is_refused(composed: dict[str, Any]) -> None:
+    sets = {name: conf | {"evaluation_sets": ["test"]} for name, conf in composed["datasets"].items()}
+    with pytest.raises(UserError, match="has an evaluation set of this name; choose another"):
+        extra_evals_check.check(composed | {"datasets": sets, "asks": {CORPUS: {"test": QUESTIONS}}})
+
+
+def test_init_needs_one_run_to_start_from(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(Path("params.yaml").read_text())
+    whole = composition.compose(path, "scenes_vlkd")
+    start = jobs.initial(whole, "scenes_vqa", "bart_scenes", "vlkd")
+    assert start == {"dataset": CORPUS, "student": "bart_scenes", "variant": "vlkd", "shot": "full"}
+    assert jobs.initial(whole, CORPUS, "bart_scenes", "vlkd") is None
+    assert jobs.initial(whole, CORPUS, "bart_scenes", "vlkd_captions") == start  # of the same task as well
+    models = jobs.initial_models(whole, "scenes_vqa", "bart_scenes", "vlkd")
+    assert models[0] == f"runs/scenes_vlkd/{CORPUS}/bart_scenes/vlkd/full/s10/model.safetensors"
+    alone = whole | {"blocks": [{**whole["grid"], "dataset": ["scenes_vqa"]}]}
+    with pytest.raises(UserError, match=r"variants\.vlkd has init: vlkd on scenes_vqa, and the grid holds 0 runs"):
+        jobs.check_initial(alone)
+    jobs.check_initial(whole)
+
+
+def test_images_takes_all_items_of_so_many_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = pl.DataFrame({"instance_id": [str(n) for n in range(12)], "image_id": [str(n // 3) for n in range(12)]})
+    for path in (layout.instances("some"), layout.eval_split("some", "test")):
+        path.parent.mkdir(parents=True)
+        rows.write_parquet(path)
+    few = Ask("few", "some", "vqa", "test", {"images": 2}).ids().join(rows, on="instance_id")
+    assert few["image_id"].n_unique() == 2
+    assert len(few) == 6
+    assert len(Ask("all", "some", "vqa", "test", {}).ids()) == 12

@@ -1,0 +1,104 @@
+import gzip
+
+import pytest
+
+from vlkd_steps.core import records
+from vlkd_steps.core.errors import UserError
+
+
+def read(path, key="questions"):
+    return list(records.array(path, key))
+
+
+def test_records_come_in_order_whatever_stands_around_them(tmp_path):
+    path = tmp_path / "q.json"
+    path.write_text(' {"info": {"questions": [9]}, "questions" : [ {"a": 1} , {"a": 2}] , "x": [1, {}]}\n ')
+    assert read(path) == [{"a": 1}, {"a": 2}]
+
+
+def test_a_plain_list_is_read_as_in_vqa_cp(tmp_path):
+    path = tmp_path / "q.json"
+    path.write_text('[{"a": 1}]')
+    assert read(path) == [{"a": 1}]
+
+
+def test_gzip_and_byte_order_mark_are_read(tmp_path):
+    path = tmp_path / "q.json.gz"
+    path.write_bytes(gzip.compress(b'\xef\xbb\xbf{"questions": [{"a": "\xc3\xa9"}]}'))
+    assert read(path) == [{"a": "é"}]
+
+
+@pytest.mark.parametrize("end", range(1, 40))
+def test_a_file_cut_short_anywhere_is_named_as_such(tmp_path, end):
+    whole = '{"info": 1, "questions": [{"a": "xy"}, {"a": 2}]}'
+    path = tmp_path / "q.json"
+    path.write_text(whole[:-end])
+    with pytest.raises(UserError, match=r"q\.json: .*is not JSON|q\.json: is not a JSON object") as caught:
+        read(path)
+    assert "fetch the file again" in str(caught.value)
+
+
+def test_a_broken_record_is_named_by_number_and_place(tmp_path):
+    path = tmp_path / "q.json"
+    path.write_text('{"questions": [\n{"a": 1},\n{"a": nope}\n]}')
+    with pytest.raises(UserError, match=r"questions\[1\]: is not JSON \(line 3, column 7: Expecting value\)"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"other": []}', "questions: is missing at the top level"),
+        ('{"questions": {}}', "questions: must be a list"),
+        ('{"questions": [{}, 3]}', r"questions\[1\]: must be an object, not 3"),
+        ('"text"', 'is not a JSON object with a list "questions"'),
+        ('{"questions": []} x', "text after the end of the JSON value"),
+        ('{"questions": [{} {}]}', "expected a comma or the end of the list"),
+    ],
+)
+def test_another_shape_is_refused(tmp_path, text, message):
+    path = tmp_path / "q.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read(path)
+
+
+def test_bad_utf8_is_named_by_line_and_byte(tmp_path):
+    path = tmp_path / "q.json"
+    path.write_bytes(b'{"questions": [\n{"a": "\xff"}]}')
+    with pytest.raises(UserError, match=r"q\.json: line 2: byte 23 is not valid UTF-8 .*save the file as UTF-8"):
+        read(path)
+
+
+def test_a_damaged_gzip_and_a_missing_file(tmp_path):
+    path = tmp_path / "q.json.gz"
+    path.write_bytes(gzip.compress(b'{"questions": []}')[:-9])
+    with pytest.raises(UserError, match="cannot be read"):
+        read(path)
+    with pytest.raises(UserError, match=r"none\.json: there is no such file; check `files`"):
+        read(tmp_path / "none.json")
+
+
+def test_lines_skip_blanks_and_number_from_one(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"a": 1}\n\n{"a": "line\u2028separator"}\n', encoding="utf-8")
+    assert list(records.lines(path)) == [(1, {"a": 1}), (3, {"a": "line\u2028separator"})]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"), [('{"a": ', r"line 2: is not JSON \(column"), ("[1]", r"line 2: must be an object, not \[1\]")]
+)
+def test_a_bad_line_is_named(tmp_path, line, message):
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"a": 1}\n' + line)
+    with pytest.raises(UserError, match=message):
+        list(records.lines(path))
+
+
+def test_field_types(tmp_path):
+    path = tmp_path / "q.json"
+    assert records.field({"n": 3}, "n", int, path, "questions[0]") == 3
+    with pytest.raises(UserError, match=r"questions\[0\]\.n: must be a whole number, not true"):
+        records.field({"n": True}, "n", int, path, "questions[0]")
+    with pytest.raises(UserError, match=r"questions\[0\]\.m: is missing"):
+        records.field({"n": 1}, "m", int, path, "questions[0]")

@@ -1,0 +1,48 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from vlkd_steps.core import step
+from vlkd_steps.core.errors import UserError
+
+
+@step.entry
+def mistaken(argv=None) -> int:
+    config = step.configuration(argv, "A step.")
+    if config["fail"] == "user":
+        raise UserError("the file x.json, line 3: no comma; add one")
+    if config["fail"] == "bug":
+        raise ZeroDivisionError("a bug")
+    return 0
+
+
+def test_a_users_mistake_is_one_message_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "logs" / "a.log"
+    assert mistaken(["--config", json.dumps({"fail": "user"}), "--log", str(log)]) == 2
+    printed = capsys.readouterr().err
+    assert printed == "error: the file x.json, line 3: no comma; add one\n"
+    assert log.read_text() == printed
+
+
+def test_a_bug_keeps_its_traceback_also_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    assert mistaken(["--config", json.dumps({"fail": "bug"}), "--log", str(log)]) == 1
+    assert "ZeroDivisionError: a bug" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "--config is not JSON (line 1, column 2"), ("[1]", "must be a JSON object, not a list")],
+)
+def test_bad_json_is_named(text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mistaken(["--config", text]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_configuration_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "c.json"
+    path.write_text('{"fail": "no"}')
+    assert mistaken(["--config", f"@{path}"]) == 0
+    assert mistaken(["--config", f"@{tmp_path / 'none.json'}"]) == 2
+    assert "none.json: No such file" in capsys.readouterr().err

@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.batches import Encoded, Lookup, decode_one, from_frame, order, read_items
+from vlkd_steps.data.tokenizer import word_tokenizer
+
+LABELS = ["blue", "green", "grey", "red"]
+
+
+def encoded(in_memory: int = 1 << 20) -> Encoded:
+    items = read_items(layout.instances("toy"), layout.eval_split("toy", "test"), LABELS)
+    return Encoded(
+        items,
+        word_tokenizer(["what", "color", "is", "the", "thing", "small", "in", "here", "red"]),
+        max_tokens=12,
+        image_size=32,
+        in_memory=in_memory,
+    )
+
+
+def test_items_keep_the_splits_order_and_store_what_is_shared_once(project: Path) -> None:
+    items = read_items(layout.instances("toy"), layout.eval_split("toy", "test"), LABELS)
+    assert items.ids == [f"test-{n:03d}" for n in range(30)]
+    assert items.texts == ["what color is the thing", "is the small thing in here red"]
+    assert items.text_rows.tolist() == [0, 1] * 15
+    assert items.soft_labels()[5].tolist() == [0.0, 1.0, 0.0, 0.0]
+
+
+def test_soft_labels_of_several_answers_one_and_none() -> None:
+    frame = pl.DataFrame(
+        {
+            "instance_id": ["a", "b", "c"],
+            "image_id": ["i", "i", "i"],
+            "image_path": ["i.png"] * 3,
+            "text": ["x"] * 3,
+            "label": [1, None, 0],
+            "soft_labels": [[{"label": 0, "score": 0.3}, {"label": 1, "score": 1.0}], [], []],
+        },
+        schema_overrides={"soft_labels": pl.List(pl.Struct({"label": pl.Int64, "score": pl.Float64}))},
+    )
+    items = from_frame(frame, ["no", "yes"])
+    # A hard label without soft ones counts in full; a question without any stays a row of zeros.
+    torch.testing.assert_close(items.soft_labels(), torch.tensor([[0.3, 1.0], [0.0, 0.0], [1.0, 0.0]]))
+    torch.testing.assert_close(items.soft_labels(torch.tensor([2])), torch.tensor([[1.0, 0.0]]))
+
+
+def test_a_split_older_than_the_instances_is_refused(project: Path) -> None:
+    layout.eval_split("toy", "test").unlink()
+    pl.DataFrame({"instance_id": ["test-001", "gone-7"]}).write_parquet(layout.eval_split("toy", "test"))
+    with pytest.raises(UserError, match=r"lists 1 instances that .* does not have, 'gone-7' among"):
+        read_items(layout.instances("toy"), layout.eval_split("toy", "test"), LABELS)
+
+
+def test_a_batch_is_the_same_from_memory_and_from_files(project: Path) -> None:
+    index = torch.tensor([7, 0, 3])
+    ours, theirs = encoded().batch(index), encoded(in_memory=0).batch(index)
+    for name, tensor in ours.tensors().items():
+        assert torch.equal(tensor, theirs.tensors()[name]), name
+    with Image.open("data/raw/toy/test7.png") as image:
+        pixels = torch.tensor(list(image.convert("RGB").getdata()), dtype=torch.uint8).reshape(32, 32, 3)
+    assert torch.equal(ours.inputs.images[0], pixels.permute(2, 0, 1))
+
+
+def test_tokens_are_cut_after_the_longest_text_of_the_batch(project: Path) -> None:
+    data = encoded()
+    short, both = data.batch(torch.tensor([0, 2])), data.batch(torch.tensor([0, 1]))
+    assert short.inputs.tokens.shape[1] < both.inputs.tokens.shape[1]
+    assert both.inputs.mask.sum(1).tolist() == data.lengths.tolist()
+    assert both.inputs.tokens[0][both.inputs.mask[0] == 0].eq(0).all()
+
+
+def test_order_is_a_function_of_seed_and_number() -> None:
+    first, again, other = order(10, 4, seed=1), order(10, 4, seed=1), order(10, 4, seed=2)
+    straight = [first(number) for number in range(8)]
+    assert all(torch.equal(again(number), straight[number]) for number in (7, 0, 3))
+    assert not all(torch.equal(other(number), straight[number]) for number in range(8))
+    drawn = torch.cat(straight)
+    for epoch in range(3):  # without a gap: every ten draws are all ten items
+        assert sorted(drawn[10 * epoch : 10 * (epoch + 1)].tolist()) == list(range(10))
+    assert sorted(order(3, 7, seed=1)(0).tolist()).count(0) >= 2  # fewer items than a batch
+
+
+def test_an_empty_split_is_refused() -> None:
+    with pytest.raises(UserError, match="training split is empty"):
+        order(0, 4, seed=1)
+
+
+def test_lookup_reads_a_table_through_rows() -> None:
+    lookup = Lookup(torch.tensor([[1.0], [2.0]]), torch.tensor([1, 1, 0]))
+    assert lookup[torch.tensor([2, 0])].tolist() == [[1.0], [2.0]]
+
+
+def test_images_of_any_kind_become_rgb_of_one_size(tmp_path: Path) -> None:
+    Image.new("L", (40, 20), 200).save(tmp_path / "grey.jpg")
+    assert decode_one(tmp_path / "grey.jpg", 16).shape == (16, 16, 3)
+    assert abs(int(decode_one(tmp_path / "grey.jpg", 16)[3, 3, 1]) - 200) < 3
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="cannot be read"):
+        decode_one(tmp_path / "broken.png", 16)
+    with pytest.raises(UserError, match="is missing; the raw data are not whole"):
+        decode_one(tmp_path / "none.png", 16)

@@ -1,0 +1,47 @@
+"""What a student and a teacher read of an instance."""
+
+import json
+
+import polars as pl
+import pytest
+
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data import passages
+
+TOLD = json.dumps({"question": ["Why", "is", [0], "here", "?"], "answer": [[0], "waits", "."], "objects": ["person"]})
+
+
+def frame(**changes: object) -> pl.DataFrame:
+    rows = {
+        "instance_id": ["val-0:answer", "val-0:rationale"],
+        "text": ["Why is person 1 here ?", "Why is person 1 here ? person 1 waits ."],
+        "choices": [["a", "b", "c", "d"], ["e", "f", "g", "h"]],
+        "answer_type": ["answer", "rationale"],
+        "extra": [TOLD, TOLD],
+    }
+    return pl.DataFrame({**rows, **changes})
+
+
+def test_a_choice_is_a_segment_of_its_own_and_the_gold_answer_stands_before_a_rationale() -> None:
+    answers, rationales = passages.of(frame())
+    question = ("Why is person 1 here ?", 0)
+    assert answers == [(question, (choice, 2)) for choice in "abcd"]
+    assert rationales == [(question, ("person 1 waits .", 2), (choice, 3)) for choice in "efgh"]
+
+
+def test_the_teacher_reads_every_choice_with_its_query() -> None:
+    read = passages.teacher_texts(frame())
+    assert read["instance_id"].to_list() == ["val-0:answer"] * 4 + ["val-0:rationale"] * 4
+    assert read["text"][1] == "Why is person 1 here ? b"
+    assert read["text"][7] == "Why is person 1 here ? person 1 waits . h"
+
+
+def test_without_choices_nothing_changes() -> None:
+    plain = frame(choices=[[], []])
+    assert passages.of(plain) == [[((text, 0),)] for text in plain["text"]]
+    assert passages.teacher_texts(plain) is plain
+
+
+def test_another_number_of_choices_is_named() -> None:
+    with pytest.raises(UserError, match="instance val-0:rationale has another number of choices than val-0:answer"):
+        passages.of(frame(choices=[["a", "b", "c", "d"], ["e", "f"]]))

@@ -1,0 +1,64 @@
+"""Batches by tokens: the budget is kept, an epoch has every item once, a batch is a function of (seed, number)."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.token_budget import TokenBudget
+
+LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=120)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LENGTHS, st.integers(0, 400), st.integers(0, 5), st.sampled_from([16, 64, 8192]))
+def test_the_budget_is_kept_and_every_item_comes_once_an_epoch(
+    lengths: list[int], more: int, seed: int, bucket: int
+) -> None:
+    budget = max(lengths) * 8 + more
+    batches = TokenBudget(torch.tensor(lengths), budget, seed, bucket=bucket)
+    number = 0
+    for _ in range(2):
+        seen: list[int] = []
+        while len(seen) < len(lengths):
+            batch = batches(number).tolist()
+            assert max(lengths[i] for i in batch) * -(-len(batch) // 8) * 8 <= budget
+            seen += batch
+            number += 1
+        assert sorted(seen) == list(range(len(lengths)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(LENGTHS, st.integers(0, 5), st.integers(0, 40))
+def test_a_batch_does_not_depend_on_what_was_asked_before(lengths: list[int], seed: int, number: int) -> None:
+    budget = max(lengths) * 8
+    from_the_start = TokenBudget(torch.tensor(lengths), budget, seed)
+    for earlier in range(number):
+        from_the_start(earlier)
+    resumed = TokenBudget(torch.tensor(lengths), budget, seed)
+    assert resumed(number).tolist() == from_the_start(number).tolist()
+    assert from_the_start(0).tolist() == TokenBudget(torch.tensor(lengths), budget, seed)(0).tolist()
+
+
+def test_batches_are_as_full_as_the_official_sampler_makes_them() -> None:
+    batches = TokenBudget(torch.tensor([10] * 64), 320, seed=0)
+    assert batches.batches == 2
+    assert [len(batches(number)) for number in range(4)] == [32] * 4
+    mixed = TokenBudget(torch.tensor([5] * 8 + [20] * 8), 160, seed=0)
+    assert sorted(len(mixed(number)) for number in range(2)) == [8, 8]  # 16 of 20 would be 320
+
+
+def test_epochs_and_seeds_differ() -> None:
+    lengths = torch.arange(1, 41)
+    batches, other = TokenBudget(lengths, 320, seed=0), TokenBudget(lengths, 320, seed=1)
+    count = batches.batches
+    assert [batches(n).tolist() for n in range(count)] != [batches(n).tolist() for n in range(count, 2 * count)]
+    assert [batches(n).tolist() for n in range(count)] != [other(n).tolist() for n in range(count)]
+
+
+def test_a_budget_that_is_too_small_is_named() -> None:
+    with pytest.raises(UserError, match=r"training.tokens_per_batch is 100; .* write 160 or more"):
+        TokenBudget(torch.tensor([3, 20]), 100, seed=0)
+    with pytest.raises(UserError, match="the training split is empty"):
+        TokenBudget(torch.tensor([], dtype=torch.int64), 100, seed=0)

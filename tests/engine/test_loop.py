@@ -1,0 +1,162 @@
+import math
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from torch import nn
+
+from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import Interrupted, StopRequest
+from vlkd_steps.data.batches import Batch
+from vlkd_steps.data.inputs import Inputs
+from vlkd_steps.engine import checkpoint, loop
+
+
+class Line(nn.Module):
+    """Predicts labels from the first pixel; `spoil` makes the loss of one step infinite."""
+
+    def __init__(self, spoil: int | None = None) -> None:
+        super().__init__()
+        self.layer, self.norm, self.spoil = nn.Linear(1, 1), nn.LayerNorm(1), spoil
+        nn.init.zeros_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
+        x = batch.inputs.images[:, :1, 0, 0].float()
+        error = (self.layer(x) - batch.labels).square().mean()
+        return {"task": error / 0.0 if step == self.spoil else error, "pull": 0.5 * self.layer.bias.square().sum()}
+
+
+def batch_of(number: int) -> Batch:
+    """Pixels number + 1 and number + 2, each its own label."""
+    images = torch.tensor([number + 1, number + 2], dtype=torch.uint8)[:, None, None, None].expand(2, 3, 1, 1)
+    one = torch.ones(2, 1, dtype=torch.int64)
+    return Batch(Inputs(one, one, one, images), images[:, 0, 0].float(), one[:, 0], one[:, 0])
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> tuple[loop.Place, list[dict[str, Any]]]:
+    events: list[dict[str, Any]] = []
+
+    def tell(event: str, **fields: Any) -> None:
+        events.append({"event": event, **fields})
+
+    return loop.Place(tmp_path / "checkpoints", tmp_path / "nan_batch.safetensors", "key", "toy", tell), events
+
+
+def run(model: nn.Module, place: loop.Place, recipe: Recipe, **more: Any) -> None:
+    loop.train(model, batch_of, recipe, place, 1, Accelerator(cpu=True), StopRequest(), **more)
+
+
+def recipe(**changes: Any) -> Recipe:
+    settings: dict[str, Any] = {"steps": 8, "batch_size": 2, "learning_rate": 0.1, "checkpoint_every": 4}
+    return Recipe.of(settings | changes)
+
+
+def test_the_rate_warms_up_and_decays_to_zero() -> None:
+    rates = [recipe(steps=100, warmup=0.1, learning_rate=1.0).rate(step) for step in range(101)]
+    assert rates[0] == pytest.approx(1 / 11)
+    assert rates[10] == pytest.approx(1.0) == max(rates)
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == 0.0
+    assert rates[:11] == sorted(rates[:11])
+    assert recipe(warmup=0.0).rate(0) == pytest.approx(0.1)
+
+
+def test_weights_decay_biases_and_norms_do_not_and_the_head_may_run_ahead() -> None:
+    model = nn.ModuleDict({"head": nn.Linear(2, 2), "body": nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))})
+    groups = loop.adamw(model, recipe(weight_decay=0.3, head_multiplier=10)).param_groups
+    found = {(g["weight_decay"], g["multiplier"]): sum(p.numel() for p in g["params"]) for g in groups}
+    assert found == {(0.3, 10): 4, (0.0, 10): 2, (0.3, 1.0): 4, (0.0, 1.0): 6}
+
+
+def test_one_step_is_adamws(place: Any) -> None:
+    model = Line()
+    run(model, place[0], recipe(steps=1, warmup=0.0, weight_decay=0.0, clip=1e9))
+    # The first step of Adam moves every weight by the rate against its gradient's sign.
+    assert model.layer.weight.item() == pytest.approx(0.1, rel=1e-4)
+    assert model.layer.bias.item() == pytest.approx(0.1, rel=1e-4)
+
+
+def test_gradients_are_clipped_and_the_norm_before_is_told(place: Any) -> None:
+    run(Line(), place[0], recipe(steps=1, clip=0.5))
+    (event,) = [e for e in place[1] if e["event"] == "metrics"]
+    # d/dw mean((wx - x)^2) at 0 is -2 mean(x^2) = -5, d/db -2 mean(x) = -3 with pixels 1 and 2
+    assert event["metrics"]["gradient_norm"] == pytest.approx(math.sqrt(34), rel=1e-4)
+    assert event["metrics"]["loss/task"] == pytest.approx(2.5)
+    assert event["metrics"]["loss"] == pytest.approx(2.5)
+
+
+def test_accumulated_batches_weigh_alike(place: Any) -> None:
+    run(Line(), place[0], recipe(steps=1, accumulation=2))
+    (event,) = [e for e in place[1] if e["event"] == "metrics"]
+    assert event["metrics"]["loss/task"] == pytest.approx((2.5 + 6.5) / 2)  # pixels 1, 2 and 2, 3
+
+
+def test_dev_is_evaluated_and_the_best_is_kept(place: Any) -> None:
+    model, scores = Line(), iter([10.0, 30.0, 20.0, 30.0])
+    seen = []
+
+    def evaluate() -> dict[str, float]:
+        seen.append((model.training, model.layer.weight.item()))
+        return {"accuracy": next(scores)}
+
+    run(model, place[0], recipe(evaluate_every=2), evaluate=evaluate)
+    told = [(e["step"], e["metrics"]["accuracy"]) for e in place[1] if e["event"] == "evaluation"]
+    assert told == [(2, 10.0), (4, 30.0), (6, 20.0), (8, 30.0)]
+    assert not any(training for training, _ in seen)
+    best = load_file(place[0].checkpoints / "best.safetensors")
+    assert best["layer.weight"].item() == seen[1][1] != model.layer.weight.item()
+
+
+def test_the_gradients_ratio_is_told_where_dev_is_evaluated(place: Any) -> None:
+    model = Line()
+    with torch.no_grad():
+        model.layer.bias.fill_(1.0)
+    losses = model(batch_of(0), 0)
+    # task: d/dw = 2 mean((1 - x) x) = -2, d/db = 2 mean(1 - x) = -1; pull: d/db = 1
+    assert loop.gradient_ratio(losses, model)["gradient_ratio"] == pytest.approx(1 / math.sqrt(5), rel=1e-4)
+    assert loop.gradient_ratio({"task": losses["task"]}, model) == {}
+
+
+class LateRequest(StopRequest):
+    """The signal comes right after the loop has asked about it for the first time."""
+
+    def __bool__(self) -> bool:
+        before = super().__bool__()
+        self.signal_number = signal.SIGTERM
+        return before
+
+
+def test_a_signal_between_two_looks_ends_the_run_saved(place: Any) -> None:
+    with pytest.raises(Interrupted) as stopped:
+        loop.train(Line(), batch_of, recipe(), place[0], 1, Accelerator(cpu=True), LateRequest())
+    assert stopped.value.exit_status == 143
+    assert checkpoint.peek(place[0].checkpoints / "last.safetensors")["step"] == 2  # type: ignore[index]
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_batch(place: Any) -> None:
+    with pytest.raises(UserError, match=r"\[toy\] the loss of step 6 is not a finite number \(task inf, pull"):
+        run(Line(spoil=5), place[0], recipe())
+    kept = load_file(place[0].inspection)
+    assert kept["images"][:, 0, 0, 0].tolist() == [6, 7]
+    assert checkpoint.peek(place[0].checkpoints / "last.safetensors")["step"] == 4  # type: ignore[index]
+
+
+def test_a_checkpoint_of_another_run_is_not_taken_up(place: Any, tmp_path: Path) -> None:
+    run(Line(), place[0], recipe(steps=4))
+    other = loop.Place(place[0].checkpoints, place[0].inspection, "another key", "toy", place[0].tell)
+    model = Line()
+    optimizer = loop.adamw(model, recipe())
+    last = place[0].checkpoints / "last.safetensors"
+    assert checkpoint.load(last, other.key, model, optimizer) is None
+    assert model.layer.weight.item() == 0.0
+    assert checkpoint.load(last, "key", model, optimizer)["step"] == 4  # type: ignore[index]
+    assert model.layer.weight.item() != 0.0
+    last.write_bytes(b"torn")
+    assert checkpoint.load(last, "key", model, optimizer) is None

@@ -1,0 +1,96 @@
+"""Launchers: the job of a work, here, in several processes of this machine, or by a name that does not exist."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.launch.work import Part, Work, launch
+
+
+def job(config: Mapping[str, Any]) -> int:
+    return config["status"]
+
+
+def note_rank(config: Mapping[str, Any]) -> int:
+    rank, world = os.environ["RANK"], os.environ["WORLD_SIZE"]
+    Path(config["folder"], f"{rank}-{world}").touch()
+    return 0
+
+
+def sleep(config: Mapping[str, Any]) -> int:
+    Path(config["folder"], os.environ["RANK"]).touch()
+    time.sleep(60)
+    return 0
+
+
+def work(function: str, config: Mapping[str, Any], folder: Path, processes: int = 1) -> Work:
+    parts = [Part("s1", config, "key", lambda: False)]
+    return Work(f"tests.training.test_launch:{function}", "a job", folder / "jobs", config, parts, processes)
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = str(Path(__file__).parents[2])
+    monkeypatch.syspath_prepend(root)
+    monkeypatch.setenv("PYTHONPATH", root)  # for the processes that are started
+
+
+@pytest.mark.parametrize("name", [None, "", "local"])
+def test_the_local_launcher_runs_the_job_here_and_returns_its_status(
+    name: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VLKD_LAUNCHER", name) if name is not None else monkeypatch.delenv("VLKD_LAUNCHER", False)
+    assert launch(work("job", {"status": 7}, tmp_path)) == 7
+
+
+def test_a_launcher_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VLKD_LAUNCHER", "moon")
+    with pytest.raises(UserError, match="VLKD_LAUNCHER is 'moon', but there is no such launcher; available: local, sl"):
+        launch(work("job", {"status": 0}, tmp_path))
+
+
+def test_two_processes_are_started_with_their_ranks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VLKD_LAUNCHER", "local")
+    assert launch(work("note_rank", {"folder": str(tmp_path)}, tmp_path, processes=2)) == 0
+    assert {path.name for path in tmp_path.iterdir()} - {"jobs"} == {"0-2", "1-2"}
+
+
+def test_processes_find_this_package_whatever_lies_on_pythons_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "lib/vlkd_steps").mkdir(parents=True)
+    (tmp_path / "lib/vlkd_steps/__init__.py").write_text("raise SystemExit('another vlkd_steps')\n")
+    root = str(Path(__file__).parents[2])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "lib"), root]))  # the job itself is a test's
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    monkeypatch.setenv("VLKD_LAUNCHER", "local")
+    (tmp_path / "out").mkdir()
+    assert launch(work("note_rank", {"folder": str(tmp_path / "out")}, tmp_path, processes=2)) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0-2", "1-2"}
+
+
+def test_term_reaches_the_processes(tmp_path: Path) -> None:
+    code = (
+        "import json, sys; from pathlib import Path; from tests.training.test_launch import work; "
+        "from vlkd_steps.launch.work import launch; folder = Path(sys.argv[1]); "
+        "raise SystemExit(launch(work('sleep', {'folder': str(folder)}, folder, processes=2)))"
+    )
+    environment = {**os.environ, "VLKD_LAUNCHER": "local"}
+    starter = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment)
+    until = time.monotonic() + 60
+    while not (tmp_path / "0").exists() or not (tmp_path / "1").exists():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    starter.send_signal(signal.SIGTERM)
+    assert starter.wait(30) == 143
+    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout
+    assert left == "", json.dumps(left)

@@ -1,0 +1,35 @@
+"""What MLflow's page shows of a task of several metrics."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vlkd_steps.reporting import mlflow_view
+from vlkd_steps.tracking.records import Point, Record
+
+
+def record(variant: str, sets: int) -> Record:
+    values = {"q_a": 40.0, "qa_r": 50.0, "q_ar": 20.0, "accuracy": 45.0}
+    names = ["test", *(f"shifted_by_a_rule_of_number_{number}" for number in range(sets))]
+    measured = {f"{name}/{metric}": value for name in names for metric, value in values.items()}
+    gains = {f"gain/{name}": 2.5 for name in measured} if variant != "finetune" else {}
+    points = [Point(name, 0, value, 1) for name, value in {**measured, **gains}.items()]
+    tags = {"dataset": "vcr", "student": "vilt", "variant": variant, "shot": "300", "superseded": "no"}
+    return Record(Path(variant), variant, variant, tags, {}, points, [], "FINISHED", 0, 1)
+
+
+@pytest.mark.parametrize("sets", [1, 8, 20])
+def test_a_view_fits_into_a_tag_with_test_first(sets: int) -> None:
+    found = mlflow_view.gain_view("vcr", "vilt", [record("finetune", sets), record("clip_td", sets)], "finetune")
+    assert len(json.dumps(found)) <= mlflow_view.LONGEST_TAG
+    bars = [chart["displayName"] for chart in found["compareRunCharts"] if chart["type"] == "BAR"]
+    assert bars[:3] == ["gain/test/q_a", "gain/test/q_ar", "gain/test/qa_r"]
+    assert "gain/test/accuracy" not in bars
+
+
+def test_the_description_has_a_table_for_each_metric() -> None:
+    lines = mlflow_view.description("x", [record("finetune", 1), record("clip_td", 1)], "finetune").splitlines()
+    assert "vcr, vilt: test Q→AR accuracy in per cent, in brackets the gain over finetune" in lines
+    assert lines.count("| 300 | 40.0 | 40.0 (+2.5) |") == 1
+    assert not any("test accuracy" in line for line in lines)

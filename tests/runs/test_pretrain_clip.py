@@ -1,0 +1,128 @@
+import json
+import os
+import signal
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from vlkd_steps.core import layout
+from vlkd_steps.runs import pretrain_clip
+from vlkd_steps.steps import pretrain
+from vlkd_steps.teachers.models import clip
+
+RECIPE = {
+    "stream": "scenes",
+    "single_object_legs": 1,
+    "seed": 5,
+    "steps": 5,
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "warmup": 0.2,
+    "weight_decay": 0.05,
+    "checkpoint_every": 2,
+    "evaluate_every": 5,
+    "threads": 1,
+    "device": "cpu",
+    "dtype": "float16",
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    measured = {"colour": 0.5, "shape": 0.5, "mean": 0.5}
+    monkeypatch.setattr(pretrain_clip.zero_shot, "scenes_accuracy", lambda model, tokenizer: measured)
+
+
+def train(name: str, **changes) -> int:
+    config = {"model": {"name": name, "kind": "clip", "model": "vlkd-scenes", "pretrain": {**RECIPE, **changes}}}
+    return pretrain.main(["--config", json.dumps(config)])
+
+
+def tensors(name: str) -> dict[str, torch.Tensor]:
+    return load_file(layout.model_weights(name))
+
+
+def test_trains_writes_half_precision_and_a_curve_and_loads_as_a_teacher() -> None:
+    assert train("a") == 0
+    assert {tensor.dtype for tensor in tensors("a").values()} == {torch.float16, torch.int64}
+    curve = json.loads((layout.model("a") / "curve.json").read_text())
+    assert [point["step"] for point in curve] == [5]
+    assert curve[0]["loss"] > 0
+    assert not (layout.model("a") / "work" / "last.safetensors").exists()
+    teacher = clip.load({"model": "vlkd-scenes", "weights": str(layout.model_weights("a")), "device": "cpu"})
+    assert teacher.embed_texts(["a red star"])[0].shape == (1, 128)
+
+
+def test_same_recipe_same_bytes_and_another_seed_other_weights() -> None:
+    train("a")
+    train("b")
+    train("c", seed=6)
+    assert layout.model_weights("a").read_bytes() == layout.model_weights("b").read_bytes()
+    assert layout.model_weights("a").read_bytes() != layout.model_weights("c").read_bytes()
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_told_to_stop_it_saves_and_goes_on_to_the_same_bytes(monkeypatch, stop_after: int) -> None:
+    train("whole")
+    steps = []
+
+    def tell(self, state, loss) -> None:
+        steps.append(state["done"])
+        if len(steps) == stop_after:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(pretrain_clip.Progress, "tell", tell)
+    with pytest.raises(SystemExit) as ended:
+        train("whole2")
+    assert ended.value.code == 143
+    assert not layout.model_weights("whole2").exists()
+    train("whole2")
+    assert steps == [1, 2, 3, 4, 5], "nothing is computed twice"
+    assert layout.model_weights("whole2").read_bytes() == layout.model_weights("whole").read_bytes()
+
+
+def test_starts_from_another_teacher_and_trains_on_a_data_set_of_captions() -> None:
+    train("base", dtype="float32")
+    rows = []
+    for number in range(8):
+        path = Path(f"{number}.png")
+        Image.new("RGB", (60, 60), (number * 30, 50, 90)).save(path)
+        rows.append((f"c{number}", "adapt", str(path), ["a red circle", "a blue star"][number % 2]))
+    layout.instances("toy").parent.mkdir(parents=True)
+    frame = pl.DataFrame(rows, schema=["instance_id", "split", "image_path", "text"], orient="row")
+    frame.write_parquet(layout.instances("toy"))
+    adapt = {"stream": None, "init": "base", "corpus": "toy", "split": "adapt", "batch_size": 4, "steps": 1}
+    assert train("adapted", **adapt, learning_rate=1e-9, dtype="float32") == 0
+    assert train("adapted2", **adapt, learning_rate=1e-2, dtype="float32") == 0
+    base, still, moved = tensors("base"), tensors("adapted"), tensors("adapted2")
+    torch.testing.assert_close(still["text_projection"], base["text_projection"], atol=1e-6, rtol=0)
+    assert (moved["text_projection"] - base["text_projection"]).abs().max() > 1e-3
+
+
+def test_the_schedule_warms_up_and_ends_near_zero() -> None:
+    recipe = {"warmup": 0.1, "steps": 100, "learning_rate": 2.0}
+    rates = [pretrain_clip.learning_rate(step, recipe) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.2 * (i + 1) for i in range(10)])
+    assert rates[10] == pytest.approx(2.0)
+    assert rates[55] == pytest.approx(1.0)
+    assert 0 < rates[99] < 0.001
+
+
+def test_gains_biases_and_the_scale_are_not_decayed() -> None:
+    model, _ = clip.create("vlkd-scenes", None)
+    decayed, free = pretrain_clip.parameter_groups(model, 0.1)
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
+    assert all(parameter.ndim >= 2 for parameter in decayed["params"])
+    assert any(parameter is model.logit_scale for parameter in free["params"])
+    assert len(decayed["params"]) + len(free["params"]) == len(list(model.parameters()))
+
+
+def test_an_unknown_kind_is_refused(capsys) -> None:
+    config = {"model": {"name": "x", "kind": "clop"}}
+    assert pretrain.main(["--config", json.dumps(config)]) == 2
+    assert "model x is of kind 'clop', which nothing can pre-train" in capsys.readouterr().err

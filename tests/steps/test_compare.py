@@ -1,0 +1,225 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import synthetic_results
+
+from vlkd_steps.core import layout
+from vlkd_steps.evaluation.significance import by_image, two_way
+from vlkd_steps.steps import compare, evaluate
+
+RESULTS = Path("results/scenes")
+
+
+def prepared(config: dict) -> dict:
+    synthetic_results.write(config, images=12, questions=2, steps=4)
+    for each in synthetic_results.evaluations(config):
+        assert evaluate.main(["--config", json.dumps(each)]) == 0
+    return config
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
+    monkeypatch.chdir(tmp_path)
+    return prepared(
+        synthetic_results.configuration(shots=("100", "300"), datasets=("scenes_vqa",), sets=("test", "other_style"))
+    )
+
+
+def run(config: dict) -> int:
+    return compare.main(["--config", json.dumps(config)])
+
+
+def rows(name: str = "gains.csv") -> list[dict[str, str]]:
+    with (RESULTS / name).open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def row(variant: str, shot: str = "100", evaluation_set: str = "test") -> dict[str, str]:
+    wanted = {"variant": variant, "shot": shot, "evaluation_set": evaluation_set}
+    [found] = [each for each in rows() if wanted.items() <= each.items()]
+    return found
+
+
+def scores(variant: str, seed: int) -> pl.DataFrame:
+    folder = layout.run("scenes", "scenes_vqa", "vilt_scenes", variant, "100", seed)
+    return pl.read_parquet(layout.scores(folder, "test"))
+
+
+def test_the_columns_are_those_of_the_documentation(config: dict) -> None:
+    assert run(config) == 0
+    assert (RESULTS / "summary.csv").read_text().splitlines()[0] == (
+        "dataset,student,teacher,method,variant,shot,seed,evaluation_set,metric,value,n,run_key"
+    )
+    assert (RESULTS / "gains.csv").read_text().splitlines()[0] == (
+        "dataset,student,variant,method,teacher,shot,evaluation_set,metric,seeds,n,images,mean,sd,reference_mean,"
+        "gain,gain_low,gain_high,p,p_holm,bootstrap_low,bootstrap_high"
+    )
+
+
+def test_summary_has_every_run_and_set_with_its_key(config: dict) -> None:
+    run(config)
+    summary = rows("summary.csv")
+    assert len(summary) == 18 * 2
+    first = config["runs"][0]
+    metrics = json.loads(layout.metrics(layout.run("scenes", *(first[k] for k in
+                         ("dataset", "student", "variant", "shot", "seed")))).read_text())  # fmt: skip
+    assert float(summary[0]["value"]) == metrics["test"]["accuracy"]
+    assert [each["run_key"] for each in summary[:4:2]] == [f"{0:016x}", f"{1:016x}"]
+
+
+def test_gain_is_the_paired_difference_with_the_two_way_interval(config: dict) -> None:
+    run(config)
+    found = row("clip_td")
+    differences = np.stack(
+        [100 * (scores("clip_td", s)["score"] - scores("finetune", s)["score"]).to_numpy() for s in (10, 11, 12)]
+    )
+    expected = two_way(*by_image(differences, scores("finetune", 10)["image_id"].to_list()))
+    assert (found["seeds"], found["n"], found["images"]) == ("10 11 12", "24", "12")
+    assert float(found["gain"]) == pytest.approx(differences.mean(), abs=1e-4)
+    assert float(found["gain_low"]) == pytest.approx(expected.low, abs=1e-4)
+    assert float(found["gain_high"]) == pytest.approx(expected.high, abs=1e-4)
+    assert float(found["p"]) == pytest.approx(expected.p, rel=1e-3)
+    assert float(found["mean"]) - float(found["reference_mean"]) == pytest.approx(float(found["gain"]), abs=2e-4)
+    assert float(found["bootstrap_low"]) < float(found["gain"]) < float(found["bootstrap_high"])
+
+
+def test_holm_is_over_the_whole_table(config: dict) -> None:
+    run(config)
+    tested = sorted((float(each["p"]), float(each["p_holm"])) for each in rows() if each["p"])
+    assert len(tested) == 8
+    assert tested[0][1] == pytest.approx(min(1.0, 8 * tested[0][0]), rel=1e-3)
+
+
+def test_the_reference_has_mean_and_sd_and_no_gain(config: dict) -> None:
+    run(config)
+    found = row("finetune")
+    means = [100 * scores("finetune", seed)["score"].mean() for seed in (10, 11, 12)]
+    assert float(found["mean"]) == pytest.approx(np.mean(means), abs=1e-4)
+    assert float(found["sd"]) == pytest.approx(np.std(means, ddof=1), abs=1e-4)
+    assert [found[c] for c in ("gain", "gain_low", "p", "p_holm", "bootstrap_low", "reference_mean")] == [""] * 6
+
+
+def test_only_common_seeds_are_compared(config: dict) -> None:
+    config["runs"] = [each for each in config["runs"] if not (each["variant"] == "finetune" and each["seed"] == 12)]
+    run(config)
+    found = row("clip_td")
+    assert found["seeds"] == "10 11"
+    means = [100 * scores("clip_td", seed)["score"].mean() for seed in (10, 11)]
+    assert float(found["mean"]) == pytest.approx(np.mean(means), abs=1e-4)
+
+
+def test_one_common_seed_gives_a_gain_without_an_interval(config: dict, capsys: pytest.CaptureFixture) -> None:
+    config["runs"] = [each for each in config["runs"] if each["seed"] == 10]
+    assert run(config) == 0
+    found = row("clip_td")
+    assert found["gain"] != ""
+    assert [found[column] for column in ("sd", "gain_low", "gain_high", "p", "bootstrap_low")] == [""] * 5
+    assert "8 of them have no interval: it takes two seeds or more" in capsys.readouterr().err
+
+
+def test_without_the_reference_there_is_no_gain(config: dict) -> None:
+    config["runs"] = [each for each in config["runs"] if each["variant"] != "finetune"]
+    assert run(config) == 0
+    assert {each["gain"] for each in rows()} == {""}
+    assert all(each["mean"] and each["sd"] for each in rows())
+
+
+def test_metrics_json_holds_the_numbers_of_gains_csv(config: dict) -> None:
+    run(config)
+    tree = json.loads((RESULTS / "metrics.json").read_text())
+    for each in rows():
+        leaf = tree[each["dataset"]][each["student"]][each["evaluation_set"]][each["shot"]][each["variant"]]
+        assert leaf["accuracy"] == float(each["mean"])
+        assert leaf.get("gain") == (float(each["gain"]) if each["gain"] else None)
+
+
+def test_equal_inputs_give_equal_bytes_also_with_more_threads(config: dict, root: Path) -> None:
+    run(config)
+    names = ["summary.csv", "gains.csv", "metrics.json"]
+    before = [(RESULTS / name).read_bytes() for name in names]
+    subprocess.run(
+        [sys.executable, "-m", "vlkd_steps.steps.compare", "--config", json.dumps(config)],
+        env={"PYTHONPATH": str(root), "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "PATH": ""},
+        check=True,
+    )
+    assert [(RESULTS / name).read_bytes() for name in names] == before
+
+
+def test_a_run_that_was_not_evaluated_is_named(config: dict, capsys: pytest.CaptureFixture) -> None:
+    folder = layout.run("scenes", "scenes_vqa", "vilt_scenes", "naive_kd", "300", 11)
+    layout.metrics(folder).unlink()
+    assert run(config) == 2
+    assert (
+        f"{layout.metrics(folder)} does not exist: run scenes_vqa vilt_scenes naive_kd 300 s11 was not evaluated"
+        in (capsys.readouterr().err)
+    )
+    assert not (RESULTS / "summary.csv").exists()
+
+
+def test_missing_scores_are_named(config: dict, capsys: pytest.CaptureFixture) -> None:
+    path = layout.scores(layout.run("scenes", "scenes_vqa", "vilt_scenes", "naive_kd", "300", 11), "test")
+    path.unlink()
+    assert run(config) == 2
+    assert f"{path} does not exist" in capsys.readouterr().err
+
+
+def test_runs_scored_on_other_items_are_refused(config: dict, capsys: pytest.CaptureFixture) -> None:
+    path = layout.scores(layout.run("scenes", "scenes_vqa", "vilt_scenes", "clip_td", "100", 12), "test")
+    table = pl.read_parquet(path)
+    table.tail(-1).write_parquet(path)
+    assert run(config) == 2
+    error = capsys.readouterr().err
+    first = layout.scores(layout.run("scenes", "scenes_vqa", "vilt_scenes", "finetune", "100", 10), "test")
+    assert f"{first} holds instance test-000000-0, {path} does not" in error
+
+
+def test_the_order_of_scores_does_not_matter(config: dict) -> None:
+    run(config)
+    before = (RESULTS / "gains.csv").read_bytes()
+    path = layout.scores(layout.run("scenes", "scenes_vqa", "vilt_scenes", "clip_td", "100", 12), "test")
+    pl.read_parquet(path).reverse().write_parquet(path)
+    run(config)
+    assert (RESULTS / "gains.csv").read_bytes() == before
+
+
+def test_an_evaluation_set_that_metrics_lack_is_named(config: dict, capsys: pytest.CaptureFixture) -> None:
+    config["datasets"][0]["evaluation_sets"] = ["test", "other_style", "new_shift"]
+    assert run(config) == 2
+    assert "has no evaluation set new_shift (it has other_style, test)" in capsys.readouterr().err
+
+
+def test_an_empty_grid_is_an_error(config: dict, capsys: pytest.CaptureFixture) -> None:
+    assert run({**config, "runs": []}) == 2
+    assert "experiment scenes has no runs to compare" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("gain", -0.00001, "0.0000"),
+        ("gain", 1.5, "1.5000"),
+        ("p", 1.23456e-7, "1.235e-07"),
+        ("n", 4, "4"),
+        ("p", None, ""),
+    ],
+)
+def test_cells_are_written_one_way(column: str, value: object, expected: str) -> None:
+    assert compare.cell(column, value) == expected
+
+
+def test_light_steps_import_no_torch(root: Path) -> None:
+    """Importing it costs five CPU-seconds, for each of dozens of processes (ANCHORS 36)."""
+    code = (
+        "import sys, vlkd_steps.steps.evaluate, vlkd_steps.steps.compare, vlkd_steps.steps.report;"
+        "import vlkd_steps.cli.table;"
+        "import vlkd_steps.metrics.vqa, vlkd_steps.metrics.entailment;"
+        "print(sorted({'torch', 'transformers', 'open_clip', 'mlflow'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

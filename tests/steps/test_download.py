@@ -1,0 +1,68 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from vlkd_steps.core import files, layout
+from vlkd_steps.sources import local
+from vlkd_steps.steps import download
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pets = layout.INCOMING / "pets"
+    (pets / "images").mkdir(parents=True)
+    (pets / "q.json").write_text("{}")
+    (pets / "images" / "1.jpg").write_text("one")
+    return tmp_path
+
+
+def run(source, *more):
+    return download.main(["--config", json.dumps({"source": source}), *more])
+
+
+def test_the_manifest_names_every_file(project):
+    assert run(local.incoming("pets")) == 0
+    manifest = json.loads(layout.raw_manifest("pets").read_text())
+    assert manifest["source"] == "pets"
+    assert manifest["files"] == {
+        "images/1.jpg": files.sha256(layout.INCOMING / "pets/images/1.jpg"),
+        "q.json": files.sha256(layout.INCOMING / "pets/q.json"),
+    }
+
+
+def test_the_folder_is_replaced_whole(project):
+    run(local.incoming("pets"))
+    (layout.INCOMING / "pets" / "q.json").rename(layout.INCOMING / "pets" / "p.json")
+    run(local.incoming("pets"))
+    assert {path.name for path in layout.raw("pets").iterdir()} == {"images", "manifest.json", "p.json"}
+    assert [path.name for path in layout.raw("pets").parent.iterdir()] == ["pets"]
+
+
+def test_a_failure_leaves_what_was_there(project, capsys):
+    run(local.incoming("pets"))
+    assert run(local.incoming("pets") | {"files": ["*.json", "*.jsonl"]}) == 2
+    assert "error: source 'pets': no file matches '*.jsonl'" in capsys.readouterr().err
+    assert layout.raw_manifest("pets").is_file()
+    assert [path.name for path in layout.raw("pets").parent.iterdir()] == ["pets"]
+
+
+def test_an_unknown_kind_is_explained_and_logged(project, capsys):
+    assert run({"name": "pets", "kind": "ftp"}, "--log", "logs/download.log") == 2
+    assert "source 'pets': there is no kind 'ftp'" in capsys.readouterr().err
+    assert "there is no kind 'ftp'" in (project / "logs/download.log").read_text()
+
+
+def test_data_steps_import_nothing_heavy(root):
+    """torch and transformers cost five CPU-seconds an import; these steps run dozens of times."""
+    code = (
+        "import sys, importlib\n"
+        "for name in ('steps.download', 'steps.prepare', 'steps.split', 'sources.scenes', 'sources.pypi', 'sources.local',"
+        " 'sources.http', 'datasets.vqa_v2', 'datasets.snli_ve', 'datasets.captions'):\n"
+        "    importlib.import_module(f'vlkd_steps.{name}')\n"
+        "print(sorted({'torch', 'transformers', 'open_clip', 'mlflow', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.strip() == "[]"

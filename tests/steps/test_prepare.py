@@ -1,0 +1,110 @@
+import json
+
+import pytest
+from official_files import annotation, question, vqa, vqa_conf, write_images
+
+from vlkd_steps.core import layout
+from vlkd_steps.datasets import instances
+from vlkd_steps.sources import local
+from vlkd_steps.steps import download, prepare
+
+
+@pytest.fixture
+def conf(tmp_path, monkeypatch):
+    """A downloaded source with three questions on images, and its data set's conf."""
+    monkeypatch.chdir(tmp_path)
+    folder = layout.INCOMING / "mine"
+    answers = {1: ["cat"], 2: ["dog"], 3: ["cat"]}
+    files = vqa(
+        folder,
+        "train",
+        [question(n, n) for n in answers],
+        [annotation(n, n, given) for n, given in answers.items()],
+    )
+    write_images(folder / "images", ["1.png", "2.png", "3.png"])
+    (folder / "notes.txt").write_text("mine")
+    assert fetch() == 0
+    return vqa_conf({"train": files | {"images": "images"}})
+
+
+def fetch():
+    return download.main(["--config", json.dumps({"source": local.incoming("mine")})])
+
+
+def run(conf):
+    return prepare.main(["--config", json.dumps({"dataset": conf})])
+
+
+def test_instances_and_labels_are_written(conf, capsys):
+    assert run(conf) == 0
+    assert "[prepare mine] 3 instances (train 3), 2 classes" in capsys.readouterr().err
+    assert json.loads(layout.labels("mine").read_text()) == ["cat", "dog"]
+    table = instances.read(layout.instances("mine"))
+    assert table["label"].to_list() == [0, 1, 0]
+    assert table["image_path"][0] == "data/raw/mine/images/1.png"
+
+
+def test_twice_the_same_bytes(conf):
+    run(conf)
+    first = layout.instances("mine").read_bytes(), layout.labels("mine").read_bytes()
+    run(conf)
+    assert (layout.instances("mine").read_bytes(), layout.labels("mine").read_bytes()) == first
+
+
+def test_other_pixels_are_seen_but_are_other_content(conf):
+    run(conf)
+    path = layout.instances("mine")
+    before = instances.content_hash(path), instances.images_hash(path)
+    write_images(layout.INCOMING / "mine" / "images", ["2.png", "1.png"])
+    fetch()
+    run(conf)
+    assert instances.content_hash(path) == before[0]
+    assert instances.images_hash(path) != before[1]
+    (layout.INCOMING / "mine" / "notes.txt").write_text("no part of the data")
+    now = instances.images_hash(path)
+    fetch()
+    run(conf)
+    assert instances.images_hash(path) == now
+
+
+def test_raw_files_that_are_not_what_was_downloaded_are_refused(conf, capsys):
+    raw = layout.raw("mine") / "train_q.json"
+    raw.write_text(raw.read_text() + " ")
+    assert run(conf) == 2
+    said = capsys.readouterr().err
+    assert "data/raw/mine/train_q.json is not what was downloaded (its sha256 differs from" in said
+    assert "keep data of your own in data/incoming" in said
+    raw.unlink()
+    assert run(conf) == 2
+    assert "train_q.json is gone since it was downloaded" in capsys.readouterr().err
+
+
+def test_an_image_that_was_not_downloaded_is_refused(conf, capsys):
+    manifest = json.loads(layout.raw_manifest("mine").read_text())
+    manifest["files"].pop("images/2.png")
+    layout.raw_manifest("mine").write_text(json.dumps(manifest))
+    assert run(conf) == 2
+    assert "data/raw/mine/images/2.png was not part of the download of 'mine'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"source": "yours"}, "source 'yours' is not downloaded; run the download step"),
+        ({"reader": "vqa_v3"}, "data set 'mine': there is no reader 'vqa_v3'"),
+        (
+            {"files": {"train": {"questions": "q.json", "annotations": None, "images": None}}},
+            "q.json is not part of source 'mine'; check `files` in the data set's conf (its annotation files are: ",
+        ),
+    ],
+)
+def test_mistakes_in_the_conf_are_explained(conf, capsys, change, message):
+    assert run(conf | change) == 2
+    assert message in capsys.readouterr().err
+    assert not layout.instances("mine").exists()
+
+
+def test_a_damaged_manifest_is_explained(conf, capsys):
+    layout.raw_manifest("mine").write_text("{")
+    assert run(conf) == 2
+    assert "data/raw/mine/manifest.json is damaged; run the download step again" in capsys.readouterr().err

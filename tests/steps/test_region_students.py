@@ -1,0 +1,84 @@
+"""Students that see regions in the composed configuration: what they need, and what their jobs are told."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vlkd_steps.config import composition, jobs
+from vlkd_steps.core.errors import UserError
+
+ARTIFACTS = {"source": ["scenes_smoke"], "corpus": [], "model": [], "teacher": ["boxes_scenes", "clip_scenes"]}
+GRID = {
+    "dataset": ["scenes_smoke_vqa"],
+    "student": ["uniter_scenes", "visual_bert_scenes", "vilt_scenes"],
+    "variant": ["finetune", "clip_td"],
+    "shot": [40],
+    "seed": [1],
+}
+
+
+@pytest.fixture
+def params(tmp_path: Path):
+    def write(**grid: object) -> Path:
+        path = tmp_path / "params.yaml"
+        told = {"experiment": "scenes_smoke", "grid": {**GRID, **grid}, "artifacts": ARTIFACTS}
+        path.write_text(yaml.safe_dump(told))
+        return path
+
+    return write
+
+
+def test_their_extractor_is_an_artifact_of_the_grid(params) -> None:
+    composed = composition.compose(params())
+    assert composed["artifacts"]["teacher"] == ["boxes_scenes", "clip_scenes"]
+    assert "boxes_scenes" in composed["teachers"]
+    with pytest.raises(UserError, match=r"artifacts.teacher is \[boxes_scenes, clip_scenes\], but .* \[clip_scenes\]"):
+        composition.compose(params(student=["vilt_scenes"]))
+
+
+def test_regions_are_extracted_for_all_roles_and_features_for_training_alone(params) -> None:
+    composed = composition.compose(params())
+    seen = jobs.extract(composed, "boxes_scenes", "scenes_smoke_vqa")
+    assert set(seen["dataset"]["roles"]) == {"train", "dev", "test", "unseen_pairs", "other_style"}
+    assert set(jobs.extract(composed, "clip_scenes", "scenes_smoke_vqa")["dataset"]["roles"]) == {"train"}
+    assert jobs.code(composed, "extract", teacher="boxes_scenes")
+
+
+def test_a_run_reads_its_students_regions(params) -> None:
+    composed = composition.compose(params())
+    manifest = "features/boxes_scenes/scenes_smoke_vqa/manifest.json"
+    assert jobs.regions_of(composed, "uniter_scenes", "scenes_smoke_vqa") == [manifest]
+    assert jobs.regions_of(composed, "vilt_scenes", "scenes_smoke_vqa") == []
+    told = jobs.distill(composed, "scenes_smoke_vqa", "visual_bert_scenes", "finetune", "40")
+    assert told["student"]["regions"] == "boxes_scenes"
+    assert jobs.code(composed, "distill", variant="finetune", student="uniter_scenes")
+
+
+@pytest.mark.parametrize("name", ["uniter_base", "uniter_large", "villa_base", "villa_large"])
+def test_official_students_take_each_tasks_weights_and_files(name: str) -> None:
+    conf = yaml.safe_load((composition.CONF / "student" / f"{name}.yaml").read_text())
+    extractor = yaml.safe_load((composition.CONF / "teacher" / f"{conf['regions']}.yaml").read_text())
+    c = {
+        "experiment": "x",
+        "students": {name: conf},
+        "teachers": {extractor["name"]: extractor},
+        "variants": {"finetune": {"method": "finetune"}},
+        "methods": {"finetune": {"name": "finetune"}},
+        "grid": {"seed": [1]},
+        "training": {},
+        "datasets": {
+            "vcr": {"name": "vcr", "task": "vcr", "evaluation_sets": [], "roles": {}},
+            "vqa_v2": {"name": "vqa_v2", "task": "vqa", "evaluation_sets": [], "roles": {}},
+        },
+    }
+    weights = {d: jobs.distill(c, d, name, "finetune", "40")["student"] for d in ("vcr", "vqa_v2")}
+    assert "2nd" in weights["vcr"]["weights"]
+    assert weights["vqa_v2"]["weights"] == conf["weights"]
+    assert not {"recipe", "by_task"} & set(weights["vcr"])
+    read = {d: jobs.extract(c, extractor["name"], d)["teacher"] for d in ("vcr", "vqa_v2")}
+    assert len(read["vcr"]["parts"]) == 2
+    assert read["vqa_v2"]["key"] == "coco_{folder}_{number:012d}.npz"
+    assert "by_dataset" not in read["vcr"]
+    for task in ("vqa", "entailment", "vcr"):
+        assert conf["recipe"][task]["tokens_per_batch"] % 8 == 0

@@ -1,0 +1,396 @@
+import csv
+import json
+import re
+import shutil
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+import synthetic_costs
+import synthetic_results
+
+from vlkd_steps.cli import table
+from vlkd_steps.core import layout
+from vlkd_steps.reporting.table import interval, points, read, spread
+from vlkd_steps.steps import compare, evaluate, report
+
+RESULTS = Path("results/scenes")
+FIGURES = ["learning_curves.svg", "gains.svg", "loss_curves.svg"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """A project folder with evaluated and compared runs, to be copied by tests that change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        config = synthetic_results.configuration(shots=("100", "300"), sets=("dev", "test", "other_style"))
+        synthetic_results.write(config, images=60, questions=2, steps=40)
+        for each in synthetic_results.evaluations(config):
+            assert evaluate.main(["--config", json.dumps(each)]) == 0
+        assert compare.main(["--config", json.dumps(config)]) == 0
+        assert report.main(["--config", json.dumps(config)]) == 0
+    return folder, config
+
+
+@pytest.fixture
+def config(finished: tuple[Path, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
+    shutil.copytree(finished[0], tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return json.loads(json.dumps(finished[1]))
+
+
+@pytest.fixture
+def html(config: dict) -> str:
+    """The page of the unchanged project, whose copy is the current folder."""
+    return (RESULTS / "report.html").read_text()
+
+
+def run(config: dict) -> str:
+    assert report.main(["--config", json.dumps(config)]) == 0
+    return (RESULTS / "report.html").read_text()
+
+
+class Page(HTMLParser):
+    """The page's table rows, images and addresses; fails on tags that do not nest."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "input", "path", "use", "rect"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.images: list[dict] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        attributes = dict(attrs)
+        self.addresses += [attributes[name] for name in ("src", "href", "xlink:href") if name in attributes]
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        if tag == "img":
+            self.images.append(attributes)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.rows and {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+
+def test_the_page_is_whole_and_needs_nothing_else(html: str) -> None:
+    page = Page(html)
+    assert page.addresses
+    assert all(address.startswith(("#", "data:image/")) for address in page.addresses)
+    assert len(page.ids) == len(set(page.ids))
+    anchors = [address[1:] for address in page.addresses if address.startswith("#")]
+    assert set(anchors) <= set(page.ids)
+
+
+def test_the_numbers_on_the_page_are_those_of_gains_csv(html: str) -> None:
+    page = Page(html)
+    shown = [
+        [cell.lstrip("●■◆ ") for cell in row[-7:-3]] for row in page.rows if len(row) in (7, 8) and "±" in "".join(row)
+    ]
+    rows = read(RESULTS / "gains.csv")
+    expected = [[row["variant"], spread(row), points(row["gain"]), interval(row)] for row in rows]
+    assert len(expected) == 36
+    assert sorted(shown) == sorted(expected)
+
+
+def test_what_the_teacher_did_stands_on_the_page(html: str) -> None:
+    rows = [[cell.strip() for cell in row] for row in Page(html).rows]
+    assert ["method", "questions", "gradient ratio", "distance, image"] in rows
+    [told] = {tuple(row[1:]) for row in rows if len(row) == 4 and row[0].endswith("clip_td") and row[1] == "300"}
+    assert told == ("300", "0.5 → 0.25", "0.5 → 0.4")
+    assert 'href="#teaching"' in html
+
+
+def test_a_gain_says_whether_its_interval_excludes_0(html: str) -> None:
+    page = Page(html)
+    said = sum("yes, above" in row[-2] for row in page.rows if len(row) in (7, 8))
+    rows = read(RESULTS / "gains.csv")
+    assert said == sum(row["gain_low"] is not None and row["gain_low"] > 0 for row in rows) > 0
+
+
+def test_the_headline_is_about_test_and_counts_what_is_sure(html: str) -> None:
+    rows = [
+        row for row in read(RESULTS / "gains.csv") if row["evaluation_set"] == "test" and row["variant"] == "clip_td"
+    ]
+    gains = [row["gain"] for row in rows]
+    assert f"{points(min(gains))} to {points(max(gains))} points" in re.search(r"<h1>(.*?)</h1>", html)[1]
+    sure = sum(row["gain_low"] > 0 for row in rows)
+    assert f"On test the 95 % interval lies above 0 in {sure} of 4 comparisons" in html
+
+
+def test_plots_are_the_same_bytes_and_hold_no_date(config: dict) -> None:
+    before = [(RESULTS / "plots" / name).read_bytes() for name in FIGURES]
+    run(config)
+    assert [(RESULTS / "plots" / name).read_bytes() for name in FIGURES] == before
+    for content in before:
+        ElementTree.fromstring(content)
+        assert b"dc:date" not in content
+
+
+def test_learning_curves_csv_repeats_gains_csv(config: dict) -> None:
+    with (RESULTS / "plots/learning_curves.csv").open() as curves, (RESULTS / "gains.csv").open() as gains:
+        wanted = [{key: row[key] for key in report.CURVE_COLUMNS} for row in csv.DictReader(gains)]
+        assert list(csv.DictReader(curves)) == wanted
+
+
+def timings() -> list[dict[str, str]]:
+    with (RESULTS / "timings.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_timings_of_journals_that_tell_no_allocation(html: str) -> None:
+    rows = timings()
+    assert len(rows) == 36
+    assert (rows[0]["step"], rows[0]["seconds"], rows[0]["peak_mib"]) == ("distill", "8.0000", "812.5000")
+    assert (rows[0]["attempts"], rows[0]["core_hours"], rows[0]["gpu_hours"]) == ("1", "", "")
+    assert "0123456789" in html  # the commit that the runs were trained at
+    cost = html[html.index('<section id="cost">') :]
+    assert "-hours" not in cost
+    assert "attempts</th>" in cost[cost.index("Every run") :]
+    assert "attempts</th>" not in cost[: cost.index("Every run")]  # all runs made it at once
+    assert "CPU used" not in cost
+    assert "only the process that finished" not in cost  # all that is shown has a journal
+
+
+def test_what_a_cluster_took_is_in_the_table_and_on_the_page(config: dict) -> None:
+    synthetic_costs.on_cluster()
+    html = run(config)
+    rows = timings()
+    preempted = [row for row in rows if row["attempts"] == "2"]
+    assert len(preempted) == 9
+    assert sum(row["variant"] == "finetune" for row in preempted) == 3
+    for row in preempted:
+        seconds = {"finetune": 8, "naive_kd": 8.45, "clip_td": 9.5}[row["variant"]] + 90  # both attempts
+        assert float(row["seconds"]) == pytest.approx(seconds)
+        assert float(row["gpu_hours"]) == pytest.approx(seconds / 3600, abs=1e-6)
+        assert float(row["core_hours"]) == pytest.approx(8 * seconds / 3600, abs=1e-6)
+        assert row["slurm_node"] in ("gpu03, gpu01", "gpu03, gpu02")
+        assert re.fullmatch(r"40\d\d_\d", row["slurm_job"])
+        assert (row["gpu"], row["cpu_efficiency"]) == ("NVIDIA A100-SXM4-40GB", "0.3000")
+    page = Page(html)
+    total = next(row for row in page.rows if row and row[0] == "all together")
+    hours = sum(float(row["gpu_hours"]) for row in rows)
+    assert (total[1], total[2], total[6]) == ("36", "45", f"{hours:.4f}")
+    assert f"{hours:.3g} GPU-hours, 45 attempts of 36 runs" in html
+    listed = [row for row in page.rows if row and row[0] == "distill" and re.fullmatch(r"40\d\d_\d", row[-4])]
+    assert [row[-4:-1] for row in listed] == [[row["slurm_job"], row["slurm_node"], row["gpu"]] for row in rows]
+    by_variant = [row for row in page.rows if row and row[0] == "distill" and row[3] == "6"]
+    assert len(by_variant) == 6
+    assert sum(float(row[8]) for row in by_variant) == pytest.approx(hours, abs=3e-4)
+
+
+def test_a_run_trained_anew_is_not_charged_for_the_one_before(config: dict) -> None:
+    synthetic_costs.on_cluster()
+    folder = layout.run_folders("scenes")[1]
+    path = layout.journal(folder)
+    lines = path.read_text().splitlines()
+    older = [json.dumps({**json.loads(lines[0]), "run_key": "other", "time": 1}), '{"event":"end","time":999}']
+    path.write_text("\n".join([*older, *lines]) + "\n")
+    before = timings()
+    run(config)
+    row = next(row for row in timings() if row["name"] == str(folder))
+    assert row["attempts"] == "1"
+    assert row["seconds"] == next(row for row in before if row["name"] == str(folder))["seconds"]
+
+
+def test_models_and_features_are_timed_where_they_say_so(config: dict) -> None:
+    for place in (layout.model("clip_scenes"), layout.features("clip_scenes", "scenes_ve")):
+        place.mkdir(parents=True)
+        layout.provenance(place).write_text(json.dumps({"seconds": 61.0, "peak_mib": 100.0}))
+    html = run(config)
+    with (RESULTS / "timings.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["step"], row["name"]) for row in rows[:2]] == [
+        ("pretrain", "models/clip_scenes"),
+        ("extract", "features/clip_scenes/scenes_ve"),
+    ]
+    assert "1 min 01 s" in html
+    (extracted,) = [
+        row for row in Page(html).rows if row[:3] == ["extract", "scenes_ve", "clip_scenes"] and row[3] == "1"
+    ]
+    assert "1 min 01 s" in extracted
+    assert "of them only the process that finished is counted" in html
+
+
+def test_who_needs_its_teacher_at_inference_is_said_and_two_teachers_and_regions_are_timed_each(
+    config: dict, capsys: pytest.CaptureFixture
+) -> None:
+    for each in config["runs"]:
+        if each["variant"] == "clip_td":
+            each |= {"method": "plug_in", "teacher": "eyes+ears", "regions": "boxes"}
+    for name in ("eyes", "ears", "boxes"):
+        layout.features(name, "scenes_ve").mkdir(parents=True)
+        layout.provenance(layout.features(name, "scenes_ve")).write_text(json.dumps({"seconds": 1.0}))
+    assert compare.main(["--config", json.dumps(config)]) == 0
+    assert "<code>clip_td</code> needs its teacher at inference" in run(config)
+    with (RESULTS / "timings.csv").open() as stream:
+        rows = [(row["step"], row["name"]) for row in csv.DictReader(stream)][:3]
+    assert rows == [("extract", f"features/{name}/scenes_ve") for name in ("eyes", "ears", "boxes")]
+    capsys.readouterr()
+    assert table.main(["--experiment", "scenes"]) == 0
+    assert "clip_td keeps its teacher at inference" in capsys.readouterr().out
+
+
+def test_gallery_shows_where_one_is_right_and_the_other_wrong(html: str) -> None:
+    parts = re.split(r"<h4>", html[html.index('id="gallery"') : html.index('id="training"')])[1:]
+    assert len(parts) == 4
+    for number, part in enumerate(parts):
+        hero, other = ("clip_td", "finetune") if number % 2 == 0 else ("finetune", "clip_td")
+        assert re.findall(r"<code>(\w+)</code>", part)[:2] == [hero, other]
+        cards = part.split('<li class="item">')[1:]
+        shown, there_are = map(int, re.search(r"(\d+) of (\d+) items", part).groups())
+        assert len(cards) == shown == min(12, there_are)
+        assert cards or "There is no such item." in part
+        assert cards or hero == "finetune"
+        for card in cards:
+            verdict = dict(re.findall(r"<code>(\w+)</code></span>.*?right with (\d) of 3 seeds", card, flags=re.DOTALL))
+            assert int(verdict[hero]) - int(verdict[other]) >= 2
+        images = re.findall(r'alt="Test image (\d+\.png)"', part)
+        assert len(images) == len(set(images)) == len(cards)
+
+
+def test_gallery_images_are_the_files_enlarged_by_their_pixels(html: str) -> None:
+    page = Page(html)
+    assert page.images
+    assert all(image["class"] == "pixels" and image["width"] == "48" and image["alt"] for image in page.images)
+
+
+def test_the_highlighted_variant_leads(config: dict) -> None:
+    assert re.search(r"<h1>(\w+)", (RESULTS / "report.html").read_text())[1] == "clip_td"
+    config["highlight"] = "naive_kd"
+    html = run(config)
+    assert re.search(r"<h1>(\w+)", html)[1] == "naive_kd"
+    assert "<code>naive_kd</code> right" in html
+
+
+def test_text_from_data_is_escaped(config: dict) -> None:
+    path = layout.instances("scenes_ve")
+    table = pl.read_parquet(path)
+    table.with_columns(text=pl.lit("<script>alert(1)</script> & more")).write_parquet(path)
+    html = run(config)
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in html
+
+
+def test_a_missing_image_is_named_not_fatal(config: dict) -> None:
+    shutil.rmtree("data/raw")
+    html = run(config)
+    assert "the image is not here:<br>data/raw/scenes/images/test/" in html
+
+
+def test_without_journals_and_provenance_the_rest_is_there(config: dict) -> None:
+    for side_car in [*Path("runs").rglob("journal.jsonl"), *Path("runs").rglob("provenance.json")]:
+        side_car.unlink()
+    html = run(config)
+    assert 'id="training"' not in html
+    assert 'id="cost"' not in html
+    assert 'id="gains"' in html
+    assert (RESULTS / "plots/loss_curves.svg").exists()
+    assert (RESULTS / "timings.csv").read_text().startswith("step,dataset,")
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        (lambda run: run["variant"] == "finetune", "Nothing was compared with finetune"),
+        (lambda run: run["variant"] != "finetune", "Nothing was compared with finetune"),
+        (lambda run: run["seed"] == 10, "one seed"),
+        (lambda run: run["shot"] == "100", "95 % interval"),
+    ],
+)
+def test_small_experiments(config: dict, keep, expected: str) -> None:
+    config["runs"] = [each for each in config["runs"] if keep(each)]
+    assert compare.main(["--config", json.dumps(config)]) == 0
+    html = run(config)
+    assert expected in html
+    Page(html)
+
+
+def test_without_compare_it_says_what_to_run(config: dict, capsys: pytest.CaptureFixture) -> None:
+    (RESULTS / "gains.csv").unlink()
+    assert report.main(["--config", json.dumps(config)]) == 2
+    assert "results/scenes/gains.csv does not exist; it is made by the step `compare`" in capsys.readouterr().err
+
+
+def test_shots_that_are_no_numbers_stand_in_the_grids_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vlkd_steps.reporting import figures, style
+
+    row = {"dataset": "d", "student": "s", "evaluation_set": "test", "variant": "finetune", "sd": 1.0, "gain": None}
+    rows = [{**row, "shot": shot, "mean": mean} for shot, mean in (("300", 40.0), ("10pct", 50.0), ("full", 60.0))]
+    svg = figures.learning_curves(rows, style.styles(["finetune"], "finetune"))
+    assert re.findall(r">(300|10pct|full)<", svg) == ["300", "10pct", "full"]
+
+
+def test_every_variant_has_a_look_of_its_own() -> None:
+    from vlkd_steps.reporting.style import styles
+
+    variants = ["finetune", "naive_kd", "clip_td", "clip_td_core", "mad", "a", "b", "c", "d", "e"]
+    looks = styles(variants, "finetune")
+    assert len(set(looks.values())) == len(variants)
+    assert looks["clip_td"] == styles(["clip_td", "finetune"], "finetune")["clip_td"]
+
+
+def test_terminal_table_holds_the_numbers_and_where_to_look(
+    config: dict, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert table.main(["--experiment", "scenes"]) == 0
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert max(map(len, out.splitlines())) <= 80
+    for row in read(RESULTS / "gains.csv"):
+        if row["evaluation_set"] == "test":
+            assert table.plain(spread(row)) in out
+            assert row["gain"] is None or table.plain(f"{points(row['gain'])} {interval(row)}") in out
+    assert "results/scenes/report.html" in out
+    assert "make ui" in out
+
+
+def test_terminal_table_breaks_many_shots_into_several(config: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        row for row in read(RESULTS / "gains.csv") if row["evaluation_set"] == "test" and row["dataset"] == "scenes_ve"
+    ]
+    many = [{**row, "shot": str(shot)} for shot in (1, 2, 3, 4) for row in rows if row["shot"] == "100"]
+    assert [len(table.columns) - 1 for table in table.tables(many, 80)] == [2, 2]
+    assert [len(table.columns) - 1 for table in table.tables(many, 120)] == [4]
+
+
+def test_terminal_table_refuses_what_is_not_there(config: dict, capsys: pytest.CaptureFixture) -> None:
+    assert table.main(["--experiment", "scenes", "--set", "tset"]) == 2
+    assert "has no such evaluation set; it has dev, test, other_style" in capsys.readouterr().err
+    assert table.main(["--experiment", "other"]) == 2
+    assert "results/other/gains.csv does not exist" in capsys.readouterr().err
+
+
+def test_what_evaluation_sets_share_with_training_stands_beside_the_results(config: dict) -> None:
+    assert '<section id="shared">' not in (RESULTS / "report.html").read_text()  # the toy's manifests do not tell
+    leaks = {"shared_images": 3, "near_duplicate_images": 41, "shared_texts": 5, "near_duplicate_texts": 6}
+    manifest = {"n": 70, "images": 8, "leaks": {kind: {"train": number} for kind, number in leaks.items()}}
+    path = layout.split_manifest(layout.eval_split(config["datasets"][0]["name"], "test"))
+    path.write_text(json.dumps(manifest))
+    html = run(config)
+    section = html[html.index('<section id="shared">') :]
+    section = section[: section.index("</section>")]
+    assert re.findall(r'<td class="n">(\d+)</td>', section) == ["8", "3", "41", "70", "5", "6"]

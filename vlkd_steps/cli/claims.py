@@ -1,0 +1,103 @@
+"""Say which of the papers' claims held in finished experiments: vlkd claims scenes_protocol ...
+
+Reads ``results/<experiment>/summary.csv`` and every run's ``scores/``; writes a table in Markdown (or JSON), each row
+with its interval over seeds and images, its verdict, the command and the keys of the runs behind it. The table of
+docs/results.md is made by it.
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from vlkd_steps.config import composition
+from vlkd_steps.core import files, layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation.claims import Claim, adjusted, evaluate
+from vlkd_steps.evaluation.contrasts import Evidence
+
+COLUMNS = ["", "claim", "on", "shots", "points [95 %]", "p (Holm)", "relative", "papers", "verdict", "from", "runs"]
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiments", nargs="+", metavar="EXPERIMENT")
+    parser.add_argument("--out", type=Path, help="write here instead of to the terminal")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    arguments = parser.parse_args(argv)
+    step.log_to(None)
+    found: list[Claim] = []
+    for experiment in arguments.experiments:
+        composed = composition.compose(experiment=experiment)
+        found += evaluate(Evidence(experiment, summary(experiment)), composed["datasets"])
+    if not found:
+        raise UserError(f"{' '.join(arguments.experiments)}: no variants to compare; a claim needs two of them")
+    found = adjusted(found)
+    text = json.dumps([asdict(claim) for claim in found], indent=2) if arguments.json else markdown(found)
+    files.write_text(arguments.out, text + "\n") if arguments.out else print(text, flush=True)
+    return 0
+
+
+def summary(experiment: str) -> list[dict[str, str]]:
+    """The rows of an experiment's `summary.csv`.
+
+    Raises:
+        UserError: the experiment was not run to its end.
+    """
+    path = layout.results(experiment) / "summary.csv"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; run: snakemake --cores all --config experiment={experiment}")
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def markdown(claims: Sequence[Claim]) -> str:
+    """The claims as a table and, below it, the runs' keys that its last column names."""
+    keys: dict[tuple[str, ...], str] = {}
+    lines = [_line(COLUMNS), _line(["---"] * len(COLUMNS))]
+    for claim in claims:
+        name = keys.setdefault(claim.run_keys, f"R{len(keys) + 1}") if claim.run_keys else ""
+        lines.append(
+            _line(
+                [
+                    f"{claim.number}",
+                    claim.text,
+                    claim.where,
+                    " ".join(claim.shots),
+                    _points(claim),
+                    "" if claim.p_holm is None else f"{claim.p_holm:.2g}",
+                    "" if claim.relative is None else f"{claim.relative:+.1f} %",
+                    "" if claim.papers is None else f"+{claim.papers:g} %",
+                    f"**{claim.verdict}**" if claim.verdict == "held" else claim.verdict,
+                    f"`{command(claim.experiment)}`" if claim.experiment else "",
+                    f"{name} ({len(claim.run_keys)})" if name else "",
+                ]
+            )
+        )
+    lines += ["", "Keys of the runs (`run_key` of `summary.csv`, MLflow and each run's config.yaml):", ""]
+    lines += [f"- {name}: {' '.join(of_runs)}" for of_runs, name in keys.items()]
+    return "\n".join(lines)
+
+
+def command(experiment: str) -> str:
+    """What makes an experiment's results."""
+    return f"make demo EXPERIMENT={experiment}"
+
+
+def _points(claim: Claim) -> str:
+    if claim.found is None:
+        return ""
+    if claim.found.low is None or claim.found.high is None:
+        return f"{claim.found.gain:+.1f}"
+    return f"{claim.found.gain:+.1f} [{claim.found.low:.1f}, {claim.found.high:.1f}]"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,57 @@
+"""What works here, in a few seconds and without a change: vlkd doctor [--profile slurm]
+
+Every line is a check: ok, warn (it works, but look at it) or fail (the profile cannot work like this), what was found,
+and what to do. Exit status: 0, or 2 where something fails that the profile needs.
+"""
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from vlkd_steps.checks import data, machine, packages, profile, shell, slurm, tracking, versioning
+from vlkd_steps.checks.check_result import Finding
+from vlkd_steps.core import environment, step
+from vlkd_steps.core.errors import UserError
+
+PROFILE = "profiles/local"
+SECONDS = 1.2  # a controller that answers does so in milliseconds; a dead one would be waited for
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--profile", default=os.environ.get("SNAKEMAKE_PROFILE") or PROFILE, help="as snakemake takes it"
+    )
+    parser.add_argument(
+        "--wait", type=float, default=SECONDS, metavar="SECONDS", help="for each program or server asked"
+    )
+    arguments = parser.parse_args(argv)
+    step.log_to(None)
+    ignored = environment.use_own()
+    environment.leave_job()
+    if not Path("params.yaml").is_file():
+        raise UserError(f"params.yaml is not in {Path.cwd()}; run this from the project's root")
+    chosen = profile.read(arguments.profile)
+    sections: dict[str, Callable[[], list[Finding]]] = {
+        "machine": lambda: machine.check(arguments.wait),
+        "packages": packages.check,
+        "shell": lambda: shell.check(ignored),
+        f"Slurm ({chosen.path})": lambda: slurm.check(chosen, arguments.wait),
+        "MLflow": lambda: tracking.check(arguments.wait),
+        "DVC": lambda: versioning.check(Path.cwd()),
+        "data (params.yaml)": data.check,
+    }
+    with ThreadPoolExecutor(len(sections)) as pool:
+        results = dict(zip(sections, pool.map(lambda check: check(), sections.values()), strict=True))
+    for title, findings in results.items():
+        print(title, *(finding.line() for finding in findings), sep="\n")
+    levels = [finding.level for findings in results.values() for finding in findings]
+    print(f"{levels.count('ok')} ok, {levels.count('warn')} to look at, {levels.count('fail')} failed", flush=True)
+    return 2 if "fail" in levels else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

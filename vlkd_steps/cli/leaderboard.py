@@ -1,0 +1,106 @@
+"""Write the CSV that VCR's leaderboard takes, with a trained student's scores of all choices.
+
+    vlkd leaderboard runs/paper_vcr/vcr/uniter_base/clip_td/full/s10 --split test --out leaderboard.csv
+
+The rationales are scored after each of the four answers, whichever the student chose, as the official file wants them.
+The split is a file group of the run's data set, with labels or without; `vlkd score vcr` scores the CSV
+of one with labels. A student that sees regions, or through a teacher, needs the split's features (`splits` of the
+extractor).
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from vlkd_steps.core import layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.metrics.vcr import ANSWER, RATIONALE
+
+COLUMNS = ("instance_id", "image_id", "image_path", "text", "choices", "answer_type", "extra")
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the folder of a finished run on VCR")
+    parser.add_argument("--split", default="test", help="a file group of the run's data set (default: test)")
+    parser.add_argument("--out", type=Path, required=True, help="the CSV")
+    given = parser.parse_args(argv)
+    config = run_config(given.run)
+    asked = questions(config["dataset"]["name"], given.split)
+    ids = asked["instance_id"].to_list()[::5]
+    from vlkd_steps.evaluation import vcr_leaderboard  # numpy and torch only where there is work to do
+
+    vcr_leaderboard.write(given.out, [official(name, given.split) for name in ids], scores(given.run, config, asked))
+    print(f"{given.out}: {len(ids)} annotations of {config['dataset']['name']}, split {given.split}")
+    return 0
+
+
+def run_config(folder: Path) -> dict[str, Any]:
+    """What the run was told.
+
+    Raises:
+        UserError: no finished run, or not on VCR.
+    """
+    path = layout.run_config(folder)
+    if not path.is_file() or not (folder / "model.safetensors").is_file():
+        raise UserError(f"{folder} is no finished run: it lacks {path.name} or model.safetensors; name a run's folder")
+    config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if config["dataset"]["task"] != "vcr":
+        raise UserError(f"{folder} is a run on {config['dataset']['task']}; the leaderboard's file is VCR's")
+    return config
+
+
+def questions(dataset: str, split: str) -> pl.DataFrame:
+    """Five rows for each annotation of a split: its answers, and its rationales after each of the four.
+
+    Raises:
+        UserError: the data set has no such split.
+    """
+    path = layout.instances(dataset)
+    table = pl.scan_parquet(path).filter(pl.col("split") == split).select(COLUMNS).collect()
+    if table.is_empty():
+        known = sorted(pl.scan_parquet(path).select(pl.col("split").unique()).collect()["split"])
+        raise UserError(f"--split {split}: {path} has no rows of it; there are {', '.join(known)}")
+    pair = table["instance_id"].str.replace(":[a-z_0-9]+$", "")
+    first = table.with_columns(pair=pair).unique(["pair", "answer_type"], keep="first").sort("pair", "answer_type")
+    of_kind = [first.filter(pl.col("answer_type") == kind).to_dicts() for kind in (ANSWER, RATIONALE)]
+    rows = [row for pair in zip(*of_kind, strict=True) for row in _five(*pair)]
+    return pl.DataFrame(rows, schema={name: table.schema[name] for name in COLUMNS}).with_columns(
+        label=pl.lit(None, pl.Int64),
+        soft_labels=pl.lit(None, pl.List(pl.Struct({"label": pl.Int64, "score": pl.Float64}))),
+    )
+
+
+def _five(answer: dict[str, Any], rationale: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    told = json.loads(answer["extra"])
+    yield {name: answer[name] for name in COLUMNS} | {"extra": json.dumps(told)}
+    for given in told["choices"]:
+        yield {name: rationale[name] for name in COLUMNS} | {"extra": json.dumps({**told, "answer": given})}
+
+
+def official(instance_id: str, split: str) -> str:
+    """The `annot_id` of an instance, without what a shifted set puts before it."""
+    return instance_id.rpartition(":")[0].removeprefix(f"{split}/")
+
+
+def scores(folder: Path, config: dict[str, Any], asked: pl.DataFrame) -> Any:
+    """The student's scores of every choice, float64 [N, 5, 4], of N annotations."""
+    from vlkd_steps.core import hardware
+    from vlkd_steps.data.batches import from_frame
+    from vlkd_steps.runs import classify, predict
+
+    accelerator = hardware.accelerator(config["training"])
+    student = classify.architecture(config).load(folder / "model.safetensors").to(accelerator.device)
+    data = classify.DataSet(config["dataset"]["name"], accelerator.device, classify.plugged(config))
+    encoded = data.encode(from_frame(asked, data.labels), student).to(accelerator.device)
+    return predict.all_scores(student, encoded, accelerator).double().numpy().reshape(-1, 5, len(data.labels))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,112 @@
+"""Print an experiment's results: ``vlkd table --experiment scenes``.
+
+One table per data set, on its test set (where it has none, on the first that its runs were asked): accuracy as mean +-
+sd over seeds and, under it, the gain over the reference with its 95 % interval; a star marks intervals that exclude 0.
+The numbers are those of `gains.csv`.
+"""
+
+import argparse
+import math
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vlkd_steps.core import layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation.compared_by import NO_PERCENTAGES
+from vlkd_steps.reporting.findings import main_rows, main_set
+from vlkd_steps.reporting.table import Row, interval, keeping_teacher, name, points, read, spread, sure, values
+
+NARROWEST = 80  # columns, also where the terminal does not say how wide it is
+SHOT_COLUMN = 23  # "* +11.7 [10.7, 12.8]" and the frame
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiment", required=True, help="its name, as params.yaml has it")
+    parser.add_argument("--set", help="the evaluation set (default: test)")
+    arguments = parser.parse_args(argv)
+    results = layout.results(arguments.experiment)
+    rows = read(results / "gains.csv")
+    on = arguments.set or main_set(rows)
+    if on not in values(rows, "evaluation_set"):
+        known = ", ".join(values(rows, "evaluation_set"))
+        raise UserError(f"--set {on}: {results / 'gains.csv'} has no such evaluation set; it has {known}")
+    console = Console(highlight=False, soft_wrap=False)
+    if console.width < NARROWEST:
+        console = Console(highlight=False, width=NARROWEST)
+    shown = [row for row in rows if row["evaluation_set"] == on] if arguments.set else main_rows(rows)
+    for table in tables(shown, console.width):
+        console.print()
+        console.print(table)
+    console.print()
+    console.print("accuracy in %, mean +- sd over seeds; below: gain in points [95 % interval over seeds and images]")
+    for metric in sorted(NO_PERCENTAGES & set(values(shown, "metric"))):
+        console.print(f"{metric} is times 100 and no percentage")
+    console.print("* the interval excludes 0")
+    for variant in keeping_teacher(rows):
+        console.print(f"{variant} keeps its teacher at inference; no other method adds anything there")
+    others = [name(other) for other in values(rows, "evaluation_set") if other not in values(shown, "evaluation_set")]
+    if others:
+        console.print(f"other evaluation sets, in the report: {', '.join(others)}")
+    console.print()
+    console.print(f"look at   {results / 'report.html'}", soft_wrap=True)
+    console.print("curves    make ui   (MLflow: every run, its curves and parameters)")
+    return 0
+
+
+def tables(rows: Sequence[Row], width: int) -> list[Table]:
+    """For each data set and student a table, method x shot; shots that do not fit go on in further tables."""
+    found = []
+    fitting = max(1, (width - max(len(row["variant"]) for row in rows)) // SHOT_COLUMN)
+    for dataset, student in dict.fromkeys((row["dataset"], row["student"]) for row in rows):
+        mine = [row for row in rows if (row["dataset"], row["student"]) == (dataset, student)]
+        shots = values(mine, "shot")
+        across = math.ceil(len(shots) / math.ceil(len(shots) / fitting))
+        title = f"{dataset} ({student}), {name(mine[0]['evaluation_set'])}"
+        found += [_table(title, mine, shots[first : first + across]) for first in range(0, len(shots), across)]
+    return found
+
+
+def _table(title: str, rows: Sequence[Row], shots: Sequence[str]) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.ASCII2,
+        show_edge=False,
+        pad_edge=False,
+        show_lines=True,
+    )
+    table.add_column("questions", no_wrap=True)
+    for shot in shots:
+        table.add_column(shot, justify="right", no_wrap=True)
+    places = {(row["variant"], row["shot"]): row for row in rows}
+    for variant in values(rows, "variant"):
+        table.add_row(variant, *(_cell(places.get((variant, shot))) for shot in shots))
+    return table
+
+
+def _cell(row: Row | None) -> Text:
+    if row is None:
+        return Text("")
+    accuracy = plain(spread(row))
+    if row["gain"] is None:
+        return Text(accuracy)
+    star = "* " if sure(row) else ""
+    style = {1: "green", -1: "red", 0: ""}[sure(row)]
+    gain = plain(f"{points(row['gain'])} {interval(row)}")
+    return Text.assemble(accuracy, "\n", (f"{star}{gain}", style))
+
+
+def plain(text: str) -> str:
+    """ASCII signs, which every terminal shows."""
+    return text.replace("−", "-").replace("±", "+-").replace("–", "-")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,295 @@
+"""Bring MLflow up to what the journals under runs/<experiment>/ say. The one writer; safe to repeat at any time.
+
+    vlkd track --experiment scenes             once
+    vlkd track --experiment scenes --follow    beside a training, until stdin (a pipe) is closed,
+                                                               TERM or INT, or the process of --until-pid is gone
+    vlkd track --rebuild                       move the sqlite file aside and build it again, with
+                                                               every experiment that has runs here
+
+Writes to --tracking-uri, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db (a file on this machine's own disk where the
+project lies on a shared file system or cannot be written to: VLKD_LOCAL names the place). Exit status:
+0 done (or another tracker is at it), 2 a mistake to be corrected, 3 MLflow did not answer: nothing is lost, run it
+again.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import os
+import select
+import signal
+import stat
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlkd_steps.core import environment, file_system, files, layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.locks import exclusive
+from vlkd_steps.core.step import log
+from vlkd_steps.reporting import mlflow_view
+from vlkd_steps.tracking import address, records
+from vlkd_steps.tracking.address import redacted
+from vlkd_steps.tracking.backup import set_aside
+from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
+from vlkd_steps.tracking.records import Record
+
+INTERVAL = 2.0  # seconds between two looks at the journals
+LONGEST_PAUSE = 30.0  # seconds between two tries to reach a silent server
+LOCKS = Path(".vlkd")
+NOTHING_LOST, UNREACHED = "nothing is lost, the journals have it", 3
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--experiment", help="the folder under runs/ and the name in MLflow")
+    what.add_argument("--rebuild", action="store_true", help="all experiments, in a new file; the old one is kept")
+    parser.add_argument("--follow", action="store_true", help="keep looking while runs are training")
+    parser.add_argument("--tracking-uri", help="default: MLFLOW_TRACKING_URI, or a local sqlite file")
+    parser.add_argument("--until-pid", type=int, help="with --follow: stop when this process is gone")
+    parser.add_argument("--reference", default="finetune", help="variant from which gains are counted")
+    parser.add_argument("--log", type=Path, help="write the log here as well as to stderr")
+    arguments = parser.parse_args(argv)
+    if arguments.rebuild and arguments.follow:
+        parser.error("--rebuild ends when it is done: not with --follow")
+    step.log_to(arguments.log)
+    environment.use_own()
+    uri = address.tracking_uri(arguments.tracking_uri)
+    if arguments.rebuild:
+        return rebuild(uri, arguments.reference)
+    if not arguments.follow:
+        return once(arguments.experiment, uri, arguments.reference)
+    return follow(arguments.experiment, uri, arguments.reference, Stop(arguments.until_pid))
+
+
+def experiments() -> list[str]:
+    """Names of the experiments that have runs here.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = sorted(path.name for path in Path("runs").glob("*") if layout.run_folders(path.name))
+    if not found:
+        raise UserError("there are no runs under runs/ to show; make some first (`make demo`), or fetch them: dvc pull")
+    return found
+
+
+def once(experiment: str, uri: str, reference: str = "finetune") -> int:
+    """Write everything that MLflow lacks and return the exit status.
+
+    Raises:
+        UserError: there are no runs, or MLflow will not take them: the experiment was deleted, the file is another's.
+    """
+    try:
+        catch_up(experiment, uri, reference)
+    except Outage as outage:
+        log.error("%s; %s: run `vlkd track --experiment %s` again", outage, NOTHING_LOST, experiment)
+        return UNREACHED
+    return 0
+
+
+def catch_up(experiment: str, uri: str, reference: str = "finetune") -> None:
+    """What `once` does; raises Outage where MLflow cannot be reached."""
+    if not layout.run_folders(experiment):
+        raise UserError(
+            f"no runs under runs/{experiment}/, so there is nothing to track; train some first: `make demo`"
+        )
+    with exclusive(_lock(uri, experiment), wait=False) as holder:
+        if holder is not None:
+            _say_busy(holder, experiment, uri)
+            return
+        follower = Follower(experiment, uri, reference)
+        follower.look()
+        follower.report()
+
+
+def rebuild(uri: str, reference: str = "finetune") -> int:
+    """Move the sqlite file aside and write every experiment that has runs here into a new one.
+
+    Raises:
+        UserError: the address is no sqlite file, a tracker is at it, or the file cannot be moved.
+    """
+    path = address.database(uri)
+    if path is None:
+        raise UserError(f"--rebuild moves a sqlite file aside, and {redacted(uri)} is none; give --tracking-uri")
+    found = experiments()
+    with contextlib.ExitStack() as held:
+        for experiment in found:
+            if (holder := held.enter_context(exclusive(_lock(uri, experiment), wait=False))) is not None:
+                raise UserError(f"process {holder} writes experiment {experiment} to {path}; end it, then rebuild")
+        held.enter_context(exclusive(_lock(uri, ""), wait=True))
+        try:
+            backup = set_aside(path)
+        except OSError as error:
+            raise UserError(f"{path} cannot be moved aside ({error.strerror}); make its folder writable") from error
+    if backup is not None:
+        log.info("%s is now %s: what was written in MLflow by hand, and deletions, are only there", path, backup)
+    return max(once(experiment, uri, reference) for experiment in found)
+
+
+def follow(experiment: str, uri: str, reference: str, stop: "Stop") -> int:
+    """Write what happens as it happens, through outages, and everything once more at the end."""
+    with exclusive(_lock(uri, experiment), wait=False) as holder:
+        if holder is not None:
+            _say_busy(holder, experiment, uri)
+            return 0
+        follower = Follower(experiment, uri, reference)
+        silent, pause = False, INTERVAL
+        while True:
+            last = stop.requested
+            try:
+                follower.look()
+                if silent:
+                    log.info("MLflow answers again and has caught up")
+                silent, pause = False, INTERVAL
+            except Outage as outage:
+                if not silent:
+                    log.warning("%s; training goes on and %s; trying again until it answers", outage, NOTHING_LOST)
+                silent, pause = True, min(2 * pause, LONGEST_PAUSE)
+            if last:
+                break
+            stop.wait(pause)
+        if silent:
+            log.error("MLflow is still silent; %s: run `vlkd track --experiment %s` later",
+                      NOTHING_LOST, experiment)  # fmt: skip
+            return UNREACHED
+        follower.report()
+    return 0
+
+
+class Follower:
+    """Reads the run folders that changed since the last look and hands them to MLflow."""
+
+    def __init__(self, experiment: str, uri: str, reference: str) -> None:
+        self.experiment, self.uri, self.reference = experiment, uri, reference
+        self.sync = MlflowSync(uri, experiment)
+        self._records: dict[Path, list[Record]] = {}
+        self._seen: dict[Path, tuple[tuple[int, int] | None, ...]] = {}
+
+    def look(self) -> int:
+        """Read, send, and return how many runs needed something.
+
+        Raises:
+            Outage: MLflow cannot be reached.
+        """
+        for folder in layout.run_folders(self.experiment):
+            signature = self._signature(folder)
+            known = self._records.get(folder, [])
+            if self._seen.get(folder) != signature or any(record.status == "RUNNING" for record in known):
+                self._records[folder] = records.read(folder, self.reference)
+                self._seen[folder] = signature
+        current = self.records()
+        if not current:
+            return 0
+        if not self.sync.experiment_id:  # two trackers of two experiments must not both create the schema
+            with exclusive(_lock(self.uri, ""), wait=True):
+                self.sync.connect()
+        changed = self.sync.sync(mlflow_view.coloured(current, self.reference))
+        if changed:
+            self.sync.describe(mlflow_view.experiment_tags(self.experiment, current, self.reference))
+        return changed
+
+    def records(self) -> list[Record]:
+        """What was read, in the order of the run folders."""
+        return [record for folder in sorted(self._records) for record in self._records[folder]]
+
+    def report(self) -> None:
+        """Say in a line what MLflow holds now."""
+        current = self.records()
+        log.info("MLflow experiment %s at %s: %d runs up to date", self.experiment, redacted(self.uri), len(current))
+        if deleted := self.sync.deleted(current):
+            log.info("left alone, because they were deleted in MLflow: %s", ", ".join(deleted))
+
+    def _signature(self, folder: Path) -> tuple[tuple[int, int] | None, ...]:
+        seed, shot, variant = folder, folder.parent, folder.parent.parent
+        reference = variant.parent / self.reference / shot.name / seed.name
+        watched = [layout.journal(folder), layout.run_config(folder), layout.metrics(folder), layout.metrics(reference)]
+        return tuple(map(_stamp, watched))
+
+
+class Stop:
+    """The end of --follow: TERM or INT, stdin closed (where it is a pipe), or the watched process gone."""
+
+    def __init__(self, pid: int | None = None) -> None:
+        self._pid = pid
+        self._told = threading.Event()
+        self._pipe = stat.S_ISFIFO(os.fstat(0).st_mode) if _is_open(0) else False
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._on_signal)
+
+    @property
+    def requested(self) -> bool:
+        """Whether it is time for the last look."""
+        if self._pipe and select.select([0], [], [], 0)[0] and not os.read(0, 4096):
+            self._told.set()
+        if self._pid is not None and not _lives(self._pid):
+            self._told.set()
+        return self._told.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not beyond a request to stop."""
+        until = time.monotonic() + seconds
+        while not self.requested and (rest := until - time.monotonic()) > 0:
+            self._told.wait(min(rest, 0.25))
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._told.set()
+        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+
+
+def _lock(uri: str, experiment: str) -> Path:
+    """One for each place that is written to: a file on a machine's own disk is another one on every machine."""
+    path = address.database(uri)
+    machine = f"{os.uname().nodename} " if path is not None and not file_system.of(path).shared else ""
+    lock = _locks() / f"track-{hashlib.sha256(f'{machine}{uri} {experiment}'.encode()).hexdigest()[:12]}.lock"
+    if lock.exists() and not files.writable(lock):
+        raise UserError(f"{lock} belongs to another user (a run as root?); make {lock.parent} yours, or remove it")
+    return lock
+
+
+def _locks() -> Path:
+    """The folder of the locks: in the project or, where that cannot be written to, this machine's own for it."""
+    if files.writable(LOCKS if LOCKS.exists() else Path.cwd()):
+        return LOCKS
+    folder = file_system.node_local(Path.cwd())
+    file_system.make_private(folder)
+    return folder
+
+
+def _say_busy(holder: int, experiment: str, uri: str) -> None:
+    log.info("another tracker (process %d) writes experiment %s to %s already", holder, experiment, redacted(uri))
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""Open MLflow over this project's runs: bring it up to date, serve it on 127.0.0.1, print the links worth opening.
+
+    vlkd ui [--port 5000] [--tracking-uri U]
+
+Ends with Ctrl-C. Where MLFLOW_TRACKING_URI names a server, that one is brought up to date and its links are printed.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+
+from vlkd_steps.cli import track
+from vlkd_steps.core import environment, layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.step import log
+from vlkd_steps.reporting import mlflow_view
+from vlkd_steps.tracking import address, mlflow_sync, records
+from vlkd_steps.tracking.address import redacted
+from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
+
+HOST = "127.0.0.1"  # the page has no password: for this machine only
+PORTS_TRIED = 50
+STARTUP = 120.0  # seconds that a server may take to answer
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=5000, help="the next free one is taken if it is busy")
+    parser.add_argument("--tracking-uri", help="default: MLFLOW_TRACKING_URI, or a local sqlite file")
+    arguments = parser.parse_args(argv)
+    step.log_to(None)
+    environment.use_own()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends the server too, as Ctrl-C does
+    uri = address.tracking_uri(arguments.tracking_uri)
+    experiments = track.experiments()
+    try:
+        for experiment in experiments:
+            track.catch_up(experiment, uri)
+        if uri.lower().startswith("http"):
+            print_links(redacted(uri), uri, experiments)
+            return 0
+        with contextlib.suppress(KeyboardInterrupt), served(uri, free_port(arguments.port)) as (page, server):
+            print_links(page, uri, experiments)
+            print("Ctrl-C ends it.", flush=True)
+            return server.wait()
+    except Outage as outage:
+        remedy = "start the server, or unset MLFLOW_TRACKING_URI to use the local file"
+        raise UserError(f"{outage}; {remedy}") from outage
+    return 0
+
+
+def print_links(page: str, uri: str, experiments: Sequence[str]) -> None:
+    """Print where each experiment's runs stand, and its compare views, one for each data set and student.
+
+    Raises:
+        Outage: MLflow cannot be reached.
+    """
+    for experiment in experiments:
+        sync = MlflowSync(uri, experiment)
+        sync.connect()
+        print(f"\n{experiment}\n  all runs: {mlflow_view.experiment_link(page, sync.experiment_id)}")
+        found = [record for folder in layout.run_folders(experiment) for record in records.read(folder)]
+        for dataset, student in mlflow_view.subjects(found):
+            link = mlflow_view.compare_link(page, sync.experiment_id, dataset, student)
+            print(f"  gains on {dataset}, {student}: {link}")
+    print(flush=True)
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port, or the next one that nobody listens on.
+
+    Raises:
+        UserError: all of the next ports are taken.
+    """
+    for port in range(wanted, wanted + PORTS_TRIED):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            if port != wanted:
+                log.info("port %d is taken; using %d", wanted, port)
+            return port
+    raise UserError(f"ports {wanted} to {wanted + PORTS_TRIED - 1} are all taken; choose another with --port")
+
+
+@contextlib.contextmanager
+def served(uri: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """An MLflow server over a database during the block; yields its address and process once it answers.
+
+    Raises:
+        UserError: it ended at once, or does not answer.
+    """
+    mlflow_sync.set_environment()
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+    ]
+    command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    # No helper processes for services that we do not use, no deprecations of its own.
+    variables = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+    variables["MLFLOW_BACKEND_STORE_URI"] = uri  # not as an argument: those of all processes are for all to see
+    server = subprocess.Popen(command, env=variables, start_new_session=True)
+    try:
+        page = f"http://{HOST}:{port}"
+        wait_until_healthy(page, server)
+        yield page, server
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)  # the server has worker processes of its own
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+def wait_until_healthy(page: str, server: subprocess.Popen[bytes]) -> None:
+    """Return when the server answers.
+
+    Raises:
+        UserError: it ended before, or did not within two minutes.
+    """
+    until = time.monotonic() + STARTUP
+    while time.monotonic() < until:
+        if server.poll() is not None:
+            raise UserError(f"the MLflow server ended with status {server.returncode}; its last words stand above")
+        with (
+            contextlib.suppress(urllib.error.URLError, OSError),
+            urllib.request.urlopen(f"{page}/health", timeout=2),
+        ):
+            return
+        time.sleep(0.3)
+    raise UserError(f"the MLflow server at {page} does not answer after {STARTUP:.0f} s; try again, or another --port")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

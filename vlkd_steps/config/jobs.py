@@ -1,0 +1,457 @@
+"""What each job of the graph is told: for every rule, the part of the composed configuration that it reads.
+
+A job's configuration is one line of sorted JSON in the rule's ``params:``, so a job runs again exactly
+when something that it reads has changed. Whatever cannot change a byte (launcher, partition, number of
+loader workers) is left out on purpose.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.config import extra_evals, extra_evals_check, methods, teacher_names
+from vlkd_steps.core import components, layout
+from vlkd_steps.core.did_you_mean import nearest
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.files import canonical, digest, sha256, write_text
+from vlkd_steps.core.fingerprint import fingerprint
+from vlkd_steps.sources import local
+
+Composition = Mapping[str, Any]
+PACKAGE = Path(__file__).resolve().parent.parent
+ARGUMENT_LIMIT = 100_000  # characters; Linux allows 128 KiB for the whole of a shell command
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
+PICTURES = 2000
+WEIGHT_SUFFIXES = (".pt", ".bin", ".safetensors")
+CELL = ("dataset", "student", "variant", "shot")
+STREAMED = ("source", "shards", "tsv", "images", "image_name")  # of a corpus that is read as it is trained on
+
+
+def download(c: Composition, source: str) -> dict[str, Any]:
+    return {"source": _without(c["sources"][source], "about_gb")}
+
+
+def prepare(c: Composition, dataset: str) -> dict[str, Any]:
+    keys = ("name", "task", "source", "image_source", "reader", "files", "image_name", "vocabulary", "labels")
+    more = ("group", "multiple_choice_answer", "resplit", "shards", "tsv", "images")
+    return {"dataset": _part(c["datasets"][dataset], *keys, *more)}
+
+
+def sources_of(c: Composition, dataset: str) -> list[str]:
+    """The sources that a data set is read from: its records', and its images' where they are shared."""
+    conf = c["datasets"][dataset]
+    return sorted({conf["source"], conf.get("image_source") or conf["source"]})
+
+
+def split_train(c: Composition, dataset: str, shot: str) -> dict[str, Any]:
+    part = _part(c["datasets"][dataset], "name", "task", "roles", "sizes", "allow_leaks")
+    return {"role": "train", "dataset": part, "shots": [str(shot)], "seeds": list(c["grid"]["seed"])}
+
+
+def split_eval(c: Composition, dataset: str, evaluation_set: str) -> dict[str, Any]:
+    part = _part(c["datasets"][dataset], "name", "task", "roles", "sizes", "allow_leaks")
+    return {"role": "eval", "dataset": {**part, "evaluation_sets": [evaluation_set]}}
+
+
+def pretrain(c: Composition, model: str) -> dict[str, Any]:
+    group = "teachers" if model in c["teachers"] else "students"
+    return {"model": _without(c[group][model], "recipe")}
+
+
+def extract(c: Composition, teacher: str, dataset: str) -> dict[str, Any]:
+    conf, chosen = c["datasets"][dataset], c["teachers"][teacher]
+    roles = conf["roles"] if chosen.get("splits") == "used" else _part(conf["roles"], "train")
+    return {
+        "teacher": _without(chosen, "pretrain", "workers", "by_dataset")
+        | ((chosen.get("by_dataset") or {}).get(dataset) or {}),
+        "dataset": _part(conf, "name", "task") | {"roles": roles},
+    }
+
+
+def method(c: Composition, variant: str, task: str) -> dict[str, Any]:
+    """A variant's method with the preset's overrides and, last, what the preset tuned for `task`."""
+    chosen = c["variants"][variant]
+    own = {key: value for key, value in chosen.items() if key not in ("method", "teacher", "by_task")}
+    merged = {**c["methods"][chosen["method"]], **own}
+    merged.update((chosen.get("by_task") or {}).get(task) or {})
+    return _without(merged, "training", "init")
+
+
+def training(
+    c: Composition, variant: str, task: str, student: str | None = None, shot: str | None = None
+) -> dict[str, Any]:
+    """The training recipe, what is said more narrowly winning.
+
+    The preset's ``training``, then the student's published ``recipe`` for `task`, then the preset's ``by_shot`` for
+    `shot`, its ``by_task`` for `task`, then the variant's ``training``, then what was tuned for `task`.
+    """
+    chosen = c["variants"][variant]
+    recipe = (c["students"][student].get("recipe") or {}).get(task) if student else None
+    by_shot = {str(key): value for key, value in (c["training"].get("by_shot") or {}).items()}
+    by_task = (c["training"].get("by_task") or {}).get(task)
+    tuned = ((chosen.get("by_task") or {}).get(task) or {}).get("training")
+    merged = _without(c["training"], "by_shot", "by_task")
+    for narrower in (recipe, by_shot.get(str(shot)), by_task, chosen.get("training"), tuned):
+        merged.update(narrower or {})
+    return merged
+
+
+def distill(c: Composition, dataset: str, student: str, variant: str, shot: str) -> dict[str, Any]:
+    conf, of_student = c["datasets"][dataset], c["students"][student]
+    shipped, started_from = shipped_weights(of_student), initial(c, dataset, student, variant)
+    return {
+        "experiment": c["experiment"],
+        "dataset": asked_dataset(c, dataset) | (_part(conf, *STREAMED) if streamed(conf) else {}),
+        "student": _without(of_student, "pretrain", "recipe", "by_task")
+        | ((of_student.get("by_task") or {}).get(conf["task"]) or {})
+        | {"pretrained": bool(of_student.get("pretrain"))}
+        | ({"shipped": shipped} if shipped else {}),
+        "variant": variant,
+        "method": method(c, variant, conf["task"]),
+        "teacher": teacher(c, variant),
+        "shot": str(shot),
+        "seeds": list(c["grid"]["seed"]),
+        "training": training(c, variant, conf["task"], student, shot),
+        **({"init": started_from} if started_from else {}),
+    }
+
+
+def streamed(conf: Mapping[str, Any]) -> bool:
+    """Is a data set a corpus in shards, whose pairs are read as they are trained on?"""
+    return bool(conf.get("shards") or conf.get("tsv"))
+
+
+def asked_dataset(c: Composition, dataset: str) -> dict[str, Any]:
+    """What a job knows of the data set that it trains or is compared on, with what its runs are asked beside."""
+    asks = extra_evals_check.asked_of(c, dataset)
+    return _part(c["datasets"][dataset], "name", "task", "evaluation_sets") | ({"asks": asks} if asks else {})
+
+
+def held_out(c: Composition) -> list[tuple[str, str]]:
+    """Every (data set, evaluation set) that some run is asked."""
+    own = [(name, each) for name in c["grid"]["dataset"] for each in c["datasets"][name]["evaluation_sets"]]
+    return list(
+        dict.fromkeys(own + [pair for name in c["grid"]["dataset"] for pair in extra_evals_check.splits(c, name)])
+    )
+
+
+def asked_files(c: Composition, dataset: str) -> list[str]:
+    """What the answers of runs on `dataset` to items of other data sets, and their measures, are made from."""
+    pairs = extra_evals_check.splits(c, dataset)
+    of_sets = dict.fromkeys(name for name, _ in pairs)
+    read = [path(name) for name in of_sets for path in (layout.instances, layout.labels)]
+    own = [path for ask in extra_evals_check.asked_of(c, dataset).values() for path in extra_evals.own_files(ask)]
+    return [str(path) for path in (*read, *(layout.eval_split(*pair) for pair in pairs), *own)]
+
+
+def initial(c: Composition, dataset: str, student: str, variant: str) -> dict[str, str] | None:
+    """The runs, one for each seed, whose models a variant starts from by ``init: <variant>``: their place in the grid.
+
+    They are the runs of that variant, with the same student, that start from no other runs themselves.
+
+    Raises:
+        UserError: no run of the grid is meant, or more than one.
+    """
+    named = _started_from(c, dataset, variant)
+    if not named:
+        return None
+    found = [cell for cell in cells(c) if cell[1:3] == (student, named) and not _started_from(c, cell[0], named)]
+    if len(found) != 1:
+        raise UserError(
+            f"experiment {c['experiment']}: variants.{variant} has init: {named} on {dataset}, and the grid holds "
+            f"{len(found)} runs of {named} with {student} that start from nothing; it must hold one"
+        )
+    return dict(zip(CELL, found[0], strict=True))
+
+
+def _started_from(c: Composition, dataset: str, variant: str) -> str | None:
+    chosen, task = c["variants"][variant], c["datasets"][dataset]["task"]
+    named: str | None = ((chosen.get("by_task") or {}).get(task) or {}).get("init") or chosen.get("init")
+    return named
+
+
+def check_initial(c: Composition) -> None:
+    """Refuse a grid in which a run has nothing to start from, before any job (`initial`)."""
+    for dataset, student, variant, _ in cells(c):
+        initial(c, dataset, student, variant)
+
+
+def initial_models(c: Composition, dataset: str, student: str, variant: str) -> list[str]:
+    """The models of `initial`, one for each seed."""
+    place = initial(c, dataset, student, variant)
+    folders = [layout.run(c["experiment"], **place, seed=seed) for seed in c["grid"]["seed"]] if place else []
+    return [str(folder / "model.safetensors") for folder in folders]
+
+
+def teacher(c: Composition, variant: str) -> dict[str, Any] | None:
+    """``name, kind`` of a variant's teacher; of two teachers their joined name, and each under its role."""
+    chosen = c["variants"][variant].get("teacher")
+    if c["variants"][variant]["method"] in methods.RUNNERS and isinstance(chosen, str):
+        return _without(c["teachers"][chosen], "pretrain", "workers")  # it looks at images that no store holds
+    parts = [_part(c["teachers"][name], "name", "kind") for name in teacher_names.names(chosen)]
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    return {"name": teacher_names.joined(chosen), **dict(zip(teacher_names.ROLES, parts, strict=True))}
+
+
+def evaluate(c: Composition, dataset: str, student: str, variant: str, shot: str) -> dict[str, Any]:
+    return {
+        "experiment": c["experiment"],
+        "dataset": asked_dataset(c, dataset),
+        "student": student,
+        "variant": variant,
+        "shot": str(shot),
+        "seeds": list(c["grid"]["seed"]),
+    }
+
+
+def compare(c: Composition) -> dict[str, Any]:
+    datasets = [asked_dataset(c, name) for name in c["grid"]["dataset"]]
+    return {"experiment": c["experiment"], "datasets": datasets, "runs": runs(c), "reference": c["reference"]}
+
+
+def report(c: Composition) -> dict[str, Any]:
+    """As `compare`, and which variant leads the page."""
+    return compare(c) | ({"highlight": c["highlight"]} if c.get("highlight") in c["grid"]["variant"] else {})
+
+
+def page_templates() -> str:
+    """A hash over the page's templates: no code, so no fingerprint sees them."""
+    return digest({path.name: sha256(path) for path in sorted((PACKAGE / "templates").iterdir())})
+
+
+def cells(c: Composition) -> list[tuple[str, str, str, str]]:
+    """Every (dataset, student, variant, shot) of the grid's blocks once, in the grid's order: the `distill` jobs."""
+    grid = c["grid"]
+    blocks = [{key: {str(v) for v in values} for key, values in block.items()} for block in c.get("blocks") or [grid]]
+    crossed = itertools.product(*(map(str, grid[key]) for key in CELL))
+    return [
+        (dataset, student, variant, shot)
+        for dataset, student, variant, shot in crossed
+        if any(
+            dataset in block["dataset"]
+            and student in block["student"]
+            and variant in block["variant"]
+            and shot in block["shot"]
+            for block in blocks
+        )
+    ]
+
+
+def train_splits(c: Composition) -> list[tuple[str, str]]:
+    """The (dataset, shot) that some run trains on, in the grid's order."""
+    return list(dict.fromkeys((dataset, shot) for dataset, _, _, shot in cells(c)))
+
+
+def runs(c: Composition) -> list[dict[str, Any]]:
+    """Every training run of the grid, in the grid's order."""
+    return [
+        {
+            "dataset": dataset,
+            "student": student,
+            "teacher": teacher_names.joined(c["variants"][variant].get("teacher")),
+            "method": c["variants"][variant]["method"],
+            "variant": variant,
+            "shot": shot,
+            "seed": seed,
+        }
+        | _part(c["students"][student], "regions")
+        for dataset, student, variant, shot in cells(c)
+        for seed in c["grid"]["seed"]
+    ]
+
+
+def code(c: Composition, step: str, **chosen: str) -> str:
+    """The fingerprint of a step with the modules that its configuration chooses by name."""
+    module = components.module_name
+    modules = [f"vlkd_steps.steps.{step}"]
+    if "source" in chosen:
+        conf = c["sources"][chosen["source"]]
+        modules.append(module("source", conf["kind"]))
+        modules += [module("reader", conf["convert"])] if conf.get("convert") else []
+    if "reader" in chosen:
+        modules.append(module("reader", c["datasets"][chosen["reader"]]["reader"]))
+    if step in ("evaluate", "report"):
+        read = [chosen["dataset"]] if "dataset" in chosen else c["grid"]["dataset"]
+        tasks = {ask.task for name in read for ask in extra_evals.sets(asked_dataset(c, name))}
+        modules += sorted({module("task", task) for task in tasks})
+    if "variant" in chosen:
+        method = c["variants"][chosen["variant"]]["method"]
+        modules += [module("method", method), methods.runner(method)]
+    if "student" in chosen:
+        modules += student_modules(c["students"][chosen["student"]])
+    if "teacher" in chosen:
+        modules.append(module("teacher", c["teachers"][chosen["teacher"]]["kind"]))
+    if "model" in chosen:
+        group = "teachers" if chosen["model"] in c["teachers"] else "students"
+        conf = c[group][chosen["model"]]
+        modules += [module("pretraining", conf["kind"]), module(group.removesuffix("s"), conf["kind"])]
+        modules += student_modules(conf) if group == "students" else []
+    try:
+        return fingerprint(*modules)
+    except ModuleNotFoundError as error:
+        raise UserError(f"the configuration of step {step} names code that does not exist: {error}") from error
+
+
+def student_modules(conf: Mapping[str, Any]) -> list[str]:
+    """A student's architecture and, where it has a vocabulary of ours, the module with the words."""
+    words = conf.get("vocabulary") or ""
+    ours = [components.module_name("vocabulary", words)] if words and not words.endswith(".txt") else []
+    return [components.module_name("student", conf["kind"]), *ours]
+
+
+def incoming(c: Composition, source: str) -> list[str]:
+    """The user's own files that a local source copies: inputs of its download, so that an edit is seen.
+
+    More than `PICTURES` pictures would make every parse slow; then `listing` stands for them.
+    """
+    others, pictures = _chosen(c, source)
+    return [str(path) for path in others + (pictures if len(pictures) <= PICTURES else [])]
+
+
+def listing(c: Composition, source: str) -> str:
+    """A hash over names, sizes and times of the user's files that a local source copies.
+
+    A file that was put in place with its old time, or edited while it was copied, is older than the copy: Snakemake
+    takes the copy for current.
+    """
+    others, pictures = _chosen(c, source)
+    found = [(path, path.stat()) for path in others + pictures]
+    return digest([[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in found]) if found else ""
+
+
+def missing(c: Composition) -> dict[str, dict[str, str]]:
+    """What the user has to put in place and is not (all) there, and what to do about it.
+
+    Returns:
+        By the rule that reads it first, what is missing: ``download`` by source, ``extract`` by teacher and data set,
+        ``distill`` by student.
+    """
+    found: dict[str, dict[str, str]] = {"download": {}, "extract": {}, "distill": {}}
+    for source in c["artifacts"]["source"]:
+        if c["sources"][source]["kind"] == "local":
+            try:
+                local.chosen(c["sources"][source])
+            except UserError as told:
+                found["download"][source] = str(told)
+    for teacher in c["artifacts"]["teacher"]:
+        for dataset in c["grid"]["dataset"]:
+            conf = extract(c, teacher, dataset)["teacher"]
+            if not layout.features_manifest(teacher, dataset).is_file() and (absent := _absent(conf)):
+                found["extract"][f"{teacher} {dataset}"] = (
+                    f"{', '.join(absent)}: not there; put the files of regions {teacher} in that place, or name theirs "
+                    f"in conf/teacher/{teacher}.yaml"
+                )
+    tasks = dict.fromkeys(c["datasets"][dataset]["task"] for dataset in c["grid"]["dataset"])
+    for student in c["grid"]["student"]:
+        conf = c["students"][student]
+        of_tasks = [{**conf, **((conf.get("by_task") or {}).get(task) or {})} for task in tasks]
+        named = dict.fromkeys(str(part["weights"]) for part in of_tasks if part.get("weights"))
+        if absent := [name for name in named if name.endswith(WEIGHT_SUFFIXES) and not Path(name).is_file()]:
+            found["distill"][student] = (
+                f"{', '.join(absent)}: not there; put the weights of student {student} in that place, or name theirs "
+                f"in conf/student/{student}.yaml"
+            )
+    return found
+
+
+def _absent(conf: Mapping[str, Any]) -> list[str]:
+    """The files of regions that a configuration names and that are not there."""
+    parts = [conf, *(conf.get("parts") or [])] if conf["kind"] == "regions_files" else []
+    return [path for part in parts for path in part.get("files") or [] if not Path(path).exists()]
+
+
+def missing_message(experiment: str, found: Mapping[str, Mapping[str, str]]) -> str:
+    """All that is missing in one message."""
+    told = "\n".join(f"  {text}" for of_rule in found.values() for _, text in sorted(of_rule.items()))
+    return f"experiment {experiment} reads data that you have to put in place, and that are not here:\n{told}"
+
+
+def _chosen(c: Composition, source: str) -> tuple[list[Path], list[Path]]:
+    conf = c["sources"][source]
+    paths = []
+    if conf["kind"] == "local":
+        with contextlib.suppress(UserError):  # `missing` tells all of them at once; a real run ends there
+            paths = local.chosen(conf)
+    pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+    return [path for path in paths if path not in set(pictures)], pictures
+
+
+def pretrain_inputs(c: Composition, model: str) -> list[str]:
+    """The corpus that a pre-trained model reads and the weights that it starts from, where it has them."""
+    making = c["teachers" if model in c["teachers"] else "students"][model]["pretrain"]
+    inputs = [str(layout.instances(making["corpus"]))] if making.get("corpus") else []
+    if making.get("init"):
+        inputs += made_weights(c["teachers"][making["init"]])
+    return inputs
+
+
+def made_weights(conf: Mapping[str, Any]) -> list[str]:
+    """The weights of a teacher or student that `pretrain` makes; nothing where they are shipped or fetched."""
+    return [str(layout.model_weights(conf["name"]))] if conf.get("pretrain") else []
+
+
+def starting_weights(c: Composition, model: str) -> str:
+    """`of_package` for the teacher that a pre-training starts from."""
+    init = (c["teachers"].get(model, {}).get("pretrain") or {}).get("init")
+    return of_package(c["teachers"][init]) if init else ""
+
+
+def of_package(conf: Mapping[str, Any]) -> str:
+    """A hash of what a teacher whose weights ship with the package reads beside code: weights, shape and tokenizer."""
+    weights = shipped_weights(conf)
+    if not weights:
+        return ""
+    folders = (PACKAGE / "assets" / "open_clip", PACKAGE / "assets" / "scenes_tokenizer")
+    return digest([weights, [[path.name, sha256(path)] for folder in folders for path in sorted(folder.iterdir())]])
+
+
+def shipped_weights(conf: Mapping[str, Any]) -> str:
+    """sha256 of weights that ship with the package: data, so no fingerprint of code sees them."""
+    weights = str(conf.get("weights") or "")
+    path = PACKAGE / "assets" / weights.removeprefix("asset:")
+    if not weights.startswith("asset:") or not path.exists():
+        return ""
+    return sha256(path) if path.is_file() else digest({each.name: sha256(each) for each in sorted(path.iterdir())})
+
+
+def features_of(c: Composition, variant: str, dataset: str) -> list[str]:
+    teachers = teacher_names.names(c["variants"][variant].get("teacher"))
+    return [str(layout.features_manifest(teacher, dataset)) for teacher in teachers]
+
+
+def regions_of(c: Composition, student: str, dataset: str) -> list[str]:
+    """The regions of a data set that a student sees; nothing for one that sees pixels."""
+    extractor = c["students"][student].get("regions")
+    return [str(layout.features_manifest(extractor, dataset))] if extractor else []
+
+
+def _part(conf: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: conf[key] for key in keys if key in conf}
+
+
+def _without(conf: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in conf.items() if key not in keys}
+
+
+def argument(config: Mapping[str, Any]) -> str:
+    """A configuration as a step's ``--config``: its JSON or, where that is too long for a command, @FILE with it."""
+    text = canonical(config)
+    if len(text) < ARGUMENT_LIMIT:
+        return text
+    path = Path(".snakemake") / "configurations" / f"{digest(config)}.json"
+    if not path.exists():
+        write_text(path, text)
+    return f"@{path}"
+
+
+def check_arguments(config: Mapping[str, Any]) -> None:
+    """Refuse a key of ``snakemake --config`` that nothing reads."""
+    for key in config:
+        if key != "experiment":
+            raise UserError(
+                f"--config {key}=... is read by nothing; {nearest(key, ['experiment'])} "
+                "Everything else stands in params.yaml."
+            )

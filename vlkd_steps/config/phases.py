@@ -1,0 +1,165 @@
+"""The phases of the graph in order, and the jobs of each: the one list that the Snakefile, `sync` and dvc.yaml go by.
+
+What a job is made by is a hash of its configuration, its code and the weights that ship with it. A phase's receipt
+records it file by file, so that a result can be told from that of another configuration, whatever file times and
+Snakemake's own records say.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.config import extra_evals, jobs
+from vlkd_steps.core import layout
+from vlkd_steps.core.files import digest
+
+Composition = Mapping[str, Any]
+
+PHASES: dict[str, tuple[str, ...]] = {
+    "download": ("raw_bytes",),
+    "prepare": ("instances_bytes", "corpus_bytes", "asked_bytes"),
+    "split": ("splits_bytes", "asked_splits_bytes"),
+    "pretrain": ("model_bytes",),
+    "extract": ("features_bytes",),
+    "distill": (),
+    "compare": (),
+}
+"""Each phase with the stages of dvc.yaml that version its bytes; without any, the phase's own stage does."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one job of the graph makes.
+
+    Attributes:
+        outputs: the files that its rule declares.
+        config: its ``--config``.
+        made_by: hash of its configuration, its code and the weights that ship with it.
+        beside: files that it leaves beside its outputs; their names depend on the data set, so no rule declares them.
+        folders: below these, whatever there is was made by it as well.
+    """
+
+    outputs: tuple[Path, ...]
+    config: str
+    made_by: str
+    beside: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] = ()
+
+
+def common_sets(c: Composition) -> list[str]:
+    """The evaluation sets that all data sets of the grid have: only they can be outputs that a rule declares."""
+    first, *others = (c["datasets"][name]["evaluation_sets"] for name in c["grid"]["dataset"])
+    return [name for name in first if all(name in other for other in others)]
+
+
+def of_phase(c: Composition, phase: str) -> list[Job]:
+    """The jobs of a phase, in the grid's order."""
+    return list(_JOBS[phase](c))
+
+
+def _download(c: Composition) -> Iterator[Job]:
+    for source in c["artifacts"]["source"]:
+        yield _job([layout.raw_manifest(source)], jobs.download(c, source), jobs.code(c, "download", source=source))
+
+
+def _prepare(c: Composition) -> Iterator[Job]:
+    artifacts = c["artifacts"]
+    for name in [*c["grid"]["dataset"], *artifacts["corpus"], *artifacts["asked"]]:
+        outputs = [layout.instances(name), layout.labels(name)]
+        yield _job(outputs, jobs.prepare(c, name), jobs.code(c, "prepare", reader=name))
+
+
+def _split(c: Composition) -> Iterator[Job]:
+    code = jobs.code(c, "split")
+    for dataset, shot in jobs.train_splits(c):
+        cut = [layout.train_split(dataset, shot, seed) for seed in c["grid"]["seed"]]
+        yield _job([*cut, *map(layout.split_manifest, cut)], jobs.split_train(c, dataset, shot), code)
+    for dataset, name in jobs.held_out(c):
+        held_out = layout.eval_split(dataset, name)
+        yield _job([held_out, layout.split_manifest(held_out)], jobs.split_eval(c, dataset, name), code)
+
+
+def _pretrain(c: Composition) -> Iterator[Job]:
+    for model in c["artifacts"]["model"]:
+        code = [jobs.code(c, "pretrain", model=model), jobs.starting_weights(c, model)]
+        yield _job([layout.model_weights(model)], jobs.pretrain(c, model), *code)
+
+
+def _extract(c: Composition) -> Iterator[Job]:
+    for teacher in c["artifacts"]["teacher"]:
+        code = [jobs.code(c, "extract", teacher=teacher), jobs.of_package(c["teachers"][teacher])]
+        for dataset in c["grid"]["dataset"]:
+            yield _job([layout.features_manifest(teacher, dataset)], jobs.extract(c, teacher, dataset), *code)
+
+
+def _distill(c: Composition) -> Iterator[Job]:
+    common = common_sets(c)
+    for cell in jobs.cells(c):
+        dataset, student, variant, _ = cell
+        of_dataset = jobs.asked_dataset(c, dataset)
+        folders = run_folders(c, *cell)
+        sets = [ask.name for ask in extra_evals.sets(of_dataset)]
+        more = [name for name in sets if name not in common]
+        trained = [path for folder in folders for path in (layout.run_config(folder), folder / "model.safetensors")]
+        yield _job(
+            [*trained, *(layout.predictions(folder, name) for folder in folders for name in common)],
+            jobs.distill(c, *cell),
+            jobs.code(c, "distill", variant=variant, student=student),
+            beside=[
+                extra_evals.of_run(folder, name, of_dataset)
+                for folder in folders
+                for name in [*more, *extra_evals.measures(of_dataset)]
+            ],
+            folders=[folder / "exported" for folder in folders],
+        )
+        yield _job(
+            [
+                *(layout.metrics(folder) for folder in folders),
+                *(layout.scores(folder, name) for folder in folders for name in common),
+            ],
+            jobs.evaluate(c, *cell),
+            jobs.code(c, "evaluate", dataset=dataset),
+            beside=[layout.scores(folder, name) for folder in folders for name in more],
+        )
+
+
+def _compare(c: Composition) -> Iterator[Job]:
+    results = layout.results(c["experiment"])
+    tables = [results / name for name in ("summary.csv", "gains.csv", "metrics.json")]
+    yield _job(tables, jobs.compare(c), jobs.code(c, "compare"))
+    plots = ("learning_curves.svg", "gains.svg", "loss_curves.svg", "learning_curves.csv")
+    page = [results / "report.html", *(results / "plots" / name for name in plots), results / "timings.csv"]
+    yield _job(page, jobs.report(c), jobs.code(c, "report"), jobs.page_templates())
+
+
+_JOBS = {
+    "download": _download,
+    "prepare": _prepare,
+    "split": _split,
+    "pretrain": _pretrain,
+    "extract": _extract,
+    "distill": _distill,
+    "compare": _compare,
+}
+
+
+def run_folders(c: Composition, dataset: str, student: str, variant: str, shot: str) -> list[Path]:
+    """The run folders of one cell of the grid, one for each seed."""
+    return [layout.run(c["experiment"], dataset, student, variant, shot, seed) for seed in c["grid"]["seed"]]
+
+
+def _job(
+    outputs: list[Path],
+    config: Mapping[str, Any],
+    *code: str,
+    beside: list[Path] | None = None,
+    folders: list[Path] | None = None,
+) -> Job:
+    return Job(
+        outputs=tuple(outputs),
+        config=jobs.argument(config),
+        made_by=digest([config, *code])[:16],
+        beside=tuple(beside or ()),
+        folders=tuple(folders or ()),
+    )

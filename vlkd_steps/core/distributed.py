@@ -1,0 +1,163 @@
+"""Several processes that train one model: who takes which rows, and what all of them must agree on.
+
+The group is opened by accelerate (`hardware.accelerator`) from the environment of whoever starts the processes, and
+accelerate averages the gradients. Here is the rest. Each function does nothing in a process that trains alone.
+
+N processes see the batch that one process would see: process r takes its rows r, r + N, r + 2N, ... A loss that is a
+mean over rows needs no more, for the mean of equal shares' means is the mean; one that looks across rows gathers them
+first. The result equals that of one process up to rounding, not bit for bit: floating-point sums depend on their
+order, and here each process adds up its own rows before the processes' sums are added. For one number of processes the
+order is fixed, so there the bytes repeat themselves.
+"""
+
+import atexit
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, distributed
+
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import StopRequest
+
+
+def count() -> int:
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def is_main() -> bool:
+    """Whether this is the process that locks the run folder and writes all files."""
+    return rank() == 0
+
+
+def share() -> slice:
+    """This process's rows of a whole batch, or its part of any other list of work."""
+    return slice(rank(), None, count())
+
+
+def gathered(rows: Tensor) -> Tensor:
+    """The rows [B / N, ...] of all N processes, [B, ...], those of process 0 first.
+
+    A loss over them is the same in every process, and each has its gradient through its own rows alone. That part
+    counts N times: the processes' gradients are going to be averaged, and their sum is the loss's own.
+    """
+    if count() == 1:
+        return rows
+    parts = [torch.empty_like(rows, device=_device()) for _ in range(count())]
+    distributed.all_gather(parts, rows.detach().to(_device()).contiguous())
+    whole = [part.to(rows.device) for part in parts]
+    if rows.requires_grad:
+        whole[rank()] = rows.view_as(rows)
+        whole[rank()].register_hook(lambda gradient: gradient * count())
+    return torch.cat(whole)
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum over the processes of a tensor without gradient."""
+    if count() == 1:
+        return values
+    found = values.to(_device(), copy=True)
+    distributed.all_reduce(found)
+    return found.to(values.device)
+
+
+def mean(values: Tensor) -> Tensor:
+    """The mean over the processes of a tensor without gradient; not a number where it is none in one of them."""
+    return values if count() == 1 else summed(values) / count()
+
+
+def total(value: float) -> float:
+    """The sum over the processes, in double precision."""
+    return value if count() == 1 else float(summed(torch.tensor(value, dtype=torch.float64)))
+
+
+def highest(number: int) -> int:
+    """The greatest of the processes' numbers."""
+    if count() == 1:
+        return number
+    found = torch.tensor(number, device=_device())
+    distributed.all_reduce(found, distributed.ReduceOp.MAX)
+    return int(found)
+
+
+def first(concerned: bool) -> int:
+    """The lowest rank of a process that is concerned, or the number of processes where none is."""
+    return -highest(-(rank() if concerned else count()))
+
+
+def decided(question: Callable[[], int]) -> int:
+    """The main process's answer. Only it looks: a shared file system may show the others an older state."""
+    if count() == 1:
+        return question()
+    answer = torch.tensor(question() if is_main() else 0, device=_device())
+    distributed.broadcast(answer, 0)
+    return int(answer)
+
+
+def agree(stop: StopRequest) -> bool:
+    """Whether any process was told to stop; then every process's request names that signal.
+
+    A signal may reach one process alone, and the others would wait for it for ever.
+    """
+    told = bool(stop)
+    if count() == 1:
+        return told
+    number = highest(stop.signal_number if told else 0)
+    stop.signal_number = number or stop.signal_number
+    return number != 0
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """A block that ends in every process when one of them finds a user's mistake in it: that one says it.
+
+    Raises:
+        UserError: this process's own.
+        SystemExit: another process's (status 2, without a message).
+    """
+    mistake: UserError | None = None
+    try:
+        yield
+    except UserError as error:
+        mistake = error
+    somewhere = highest(mistake is not None)
+    if mistake:
+        raise mistake
+    if somewhere:
+        raise SystemExit(2)
+
+
+def check_start(step: int, checkpoint: Path) -> None:
+    """Refuse to go on where the processes found different checkpoints.
+
+    Raises:
+        UserError: their file systems are not the same.
+    """
+    last = highest(step)
+    if -highest(-step) != last:
+        raise UserError(
+            f"the processes of this run do not see the same {checkpoint}: one found step {last}, process {rank()} step "
+            f"{step}; the run folder must lie on a file system that all nodes share"
+        )
+
+
+def wait() -> None:
+    """Wait for all processes."""
+    highest(0)
+
+
+def leave() -> None:
+    """Part when all have arrived; the group itself ends with the process, which goes on knowing its rank."""
+    if count() > 1:
+        wait()
+        atexit.register(distributed.destroy_process_group)
+
+
+def _device() -> torch.device:
+    """Where the group's tensors lie: NCCL knows GPUs alone, gloo the CPU."""
+    return torch.device("cuda" if distributed.get_backend() == distributed.Backend.NCCL else "cpu")

@@ -1,0 +1,190 @@
+"""Which variables of the user's shell reach the programs that we start: profile and params.yaml decide, not a shell.
+
+sbatch reads ``SBATCH_PARTITION`` before the script's own ``--partition``, squeue hides jobs by ``SQUEUE_PARTITION``, a
+``PYTHONPATH`` brings another package of our name, ``MLFLOW_RUN_ID`` another run. So every variable of such a family is
+dropped unless `KEPT` names it; variables of no family stay as they are.
+
+- `use_own`: drop what the shell chose for Slurm's commands, Python and MLflow; then our own package is found first.
+- `leave_job`: forget the Slurm job around us (an interactive one, or ``sbatch --wrap snakemake``) before we submit.
+  Only for who submits: a step that runs in a job is to know its job.
+- `of_snakemake`: the two, as the Snakefile needs them; `shell_prefix` for the rules' shells.
+- `submit_by_own_sbatch`, `find_cluster_in_job`: for Snakemake's executor, here and on a compute node.
+
+Nothing here imports more than the standard library: it runs at the start of every program.
+"""
+
+import getpass
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, MutableMapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).absolute().parents[2]
+"""The folder of this package: the project's root. Not resolved: a compute node may know it by this name only."""
+
+COMMANDS = (
+    "SBATCH_*", "SALLOC_*", "SRUN_*", "SQUEUE_*", "SCANCEL_*", "SCONTROL_*", "SINFO_*", "SACCT_*", "SACCTMGR_*",
+    "SSTAT_*", "SPRIO_*",
+)  # fmt: skip
+"""Options of Slurm's commands. (srun's own are mostly ``SLURM_``, see `JOB`.)"""
+
+PROCESSES = (
+    "RANK", "WORLD_SIZE", "LOCAL_*RANK", "LOCAL_*SIZE", "GROUP_*RANK", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_*",
+    "ACCELERATE_*", "PMI_*", "PMI2_*", "PMIX_*", "OMPI_*",
+)  # fmt: skip
+"""What a launcher of parallel processes says; training in several is `training.processes` of params.yaml."""
+
+OUR_CHOICE = (*COMMANDS, *PROCESSES, "PYTHON*", "MLFLOW_*")
+
+JOB = ("SLURM_*", "SLURMD_*", "SPANK_*")
+"""What a job tells the programs in it; also defaults for sbatch and srun."""
+
+KEPT = (
+    # which cluster, and who we are there
+    "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT",
+    # how Python runs; not what it imports (PYTHONPATH, PYTHONHOME, PYTHONSAFEPATH) or does afterwards (PYTHONINSPECT)
+    "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONHASHSEED", "PYTHONWARNINGS",
+    "PYTHONFAULTHANDLER", "PYTHONMALLOC", "PYTHONTRACEMALLOC", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONNOUSERSITE",
+    "PYTHON_COLORS",
+    # where MLflow's server, its artifacts and its databases are, and how they are reached
+    "MLFLOW_TRACKING_*", "MLFLOW_REGISTRY_URI", "MLFLOW_WORKSPACE", "MLFLOW_S3_*", "MLFLOW_BOTO_*", "MLFLOW_GCS_*",
+    "MLFLOW_KERBEROS_*", "MLFLOW_PYARROW_EXTRA_CONF", "MLFLOW_DFS_TMP", "MLFLOW_HTTP_*", "MLFLOW_ALLOW_HTTP_REDIRECTS",
+    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", "MLFLOW_MULTIPART_*", "MLFLOW_ENABLE_MULTIPART_*",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_*", "MLFLOW_SQLALCHEMYSTORE_*", "MLFLOW_MYSQL_SSL_*", "MLFLOW_ALLOW_FILE_STORE",
+    "MLFLOW_DATABRICKS_*", "MLFLOW_DISABLE_DATABRICKS_*",
+    # who may open the page of `vlkd_steps.cli.ui`, and what is said about it
+    "MLFLOW_SERVER_ALLOWED_HOSTS", "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", "MLFLOW_SERVER_X_FRAME_OPTIONS",
+    "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_LOGGING_LEVEL", "MLFLOW_CONFIGURE_LOGGING",
+)  # fmt: skip
+
+IN_PROFILE: Mapping[str, str] = {
+    "SBATCH_ACCOUNT": "slurm_account",
+    "SBATCH_PARTITION": "slurm_partition",
+    "SBATCH_QOS": "qos",
+    "SBATCH_CONSTRAINT": "constraint",
+    "SBATCH_TIMELIMIT": "runtime",
+    "SBATCH_MEM_PER_NODE": "mem_mb",
+    "SBATCH_MEM_PER_CPU": "mem_mb",
+    "SBATCH_MEM_PER_GPU": "mem_mb",
+    "SBATCH_GRES": "gpu",
+    "SBATCH_GPUS": "gpu",
+    "SBATCH_GPUS_PER_NODE": "gpu",
+    "SBATCH_GPUS_PER_TASK": "gpu",
+    "SBATCH_CLUSTERS": "SLURM_CLUSTERS (in the shell)",
+}
+"""What of a shell's choices a profile says instead; other options of sbatch: slurm_extra."""
+
+OF_PIPELINE = (
+    "SBATCH_JOB_NAME", "SBATCH_OUTPUT", "SBATCH_ERROR", "SBATCH_INPUT", "SBATCH_ARRAY_INX", "SBATCH_SIGNAL",
+    "SBATCH_WAIT", "SBATCH_REQUEUE", "SBATCH_NO_REQUEUE", "SBATCH_EXPORT", "SBATCH_GET_USER_ENV", "SBATCH_OPEN_MODE",
+    "SBATCH_DEBUG",
+)  # fmt: skip
+"""What neither a shell nor a profile chooses."""
+
+
+def use_own(environment: MutableMapping[str, str] = os.environ) -> list[str]:
+    """Drop what the user's shell chose for programs that we start; returns the names."""
+    gone = [name for name in sorted(environment) if belongs(name, OUR_CHOICE) and not belongs(name, KEPT)]
+    ours = environment.get("PYTHONPATH") == str(PROJECT)
+    for name in gone:
+        del environment[name]
+    environment.update(own_package({}))
+    return [name for name in gone if not (name == "PYTHONPATH" and ours)]
+
+
+def leave_job(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Forget the job around this process: what it submits is no part of it. Where the cluster is stays known."""
+    for name in list(environment):
+        if belongs(name, JOB) and not belongs(name, KEPT):
+            del environment[name]
+
+
+def own_package(given: Mapping[str, str]) -> dict[str, str]:
+    """`given`, changed so that Python finds this package first: by PYTHONPATH or, with a colon in its path, as ``.``"""
+    rest = [entry for entry in given.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != str(PROJECT)]
+    changed = {name: value for name, value in given.items() if name not in ("PYTHONSAFEPATH", "PYTHONHOME")}
+    return changed | {"PYTHONPATH": os.pathsep.join([str(PROJECT), *rest])}
+
+
+def of_snakemake(workflow: Any) -> str:
+    """Give this Snakemake process, its executor and all steps our environment; returns the prefix of the rules' shells.
+
+    Called while the Snakefile is read, before an executor exists: ``jobs`` is set by who submits.
+    """
+    settings = workflow.resource_settings
+    name_user()  # Snakemake asks for the name in every mode
+    if workflow.is_main_process:
+        submits = settings.nodes is not None
+        ignored = not_used(use_own())
+        if submits:
+            leave_job()
+            submit_by_own_sbatch()
+        if ignored and (submits or any("launcher" in rule for rule in settings.overwrite_resources.values())):
+            print(f"note: {ignored}", file=sys.stderr)
+    elif workflow.remote_exec:
+        find_cluster_in_job()
+    return shell_prefix(own_python=not workflow.deployment_settings.deployment_method)
+
+
+def name_user(environment: MutableMapping[str, str] = os.environ) -> None:
+    """In containers a user id may have no name: `getpass.getuser`, which Snakemake calls, then needs a variable."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        environment["LOGNAME"] = str(os.getuid())
+
+
+def shell_prefix(own_python: bool) -> str:
+    """Commands for bash that make a rule's ``python`` import this package, after all that ``BASH_ENV`` has set.
+
+    Args:
+        own_python: ``python`` is the one that runs now, also where its environment is not activated. False where the
+            rules have environments of their own (conda).
+    """
+    path = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; ' if own_python else ""
+    package = f"unset PYTHONSAFEPATH PYTHONHOME; export PYTHONPATH={shlex.quote(str(PROJECT))}; "
+    return f"set -euo pipefail; {path}{package}".replace("{", "{{").replace("}", "}}")  # Snakemake formats it
+
+
+def submit_by_own_sbatch(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Give Snakemake's executor ``workflow/bin/login/sbatch``, which prints a job's id alone."""
+    sbatch = shutil.which("sbatch", path=environment.get("PATH"))
+    if sbatch and "VLKD_SBATCH" not in environment:
+        environment.update(VLKD_SBATCH=sbatch, VLKD_PYTHON=sys.executable, PATH=_programs("login", environment))
+
+
+def find_cluster_in_job(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Keep SLURM_CONF from Snakemake's job steps, which drop it before they call ``workflow/bin/node/srun``."""
+    srun = shutil.which("srun", path=environment.get("PATH"))
+    conf = environment.get("SLURM_CONF")
+    if conf and srun and "VLKD_SRUN" not in environment:
+        environment.update(VLKD_SRUN=srun, VLKD_SLURM_CONF=conf, PATH=_programs("node", environment))
+
+
+def _programs(place: str, environment: Mapping[str, str]) -> str:
+    """PATH with our programs of this place first."""
+    return os.pathsep.join([str(PROJECT / "workflow/bin" / place), environment.get("PATH", os.defpath)])
+
+
+def not_used(names: Iterable[str]) -> str:
+    """One line about options of sbatch among dropped variables, by name only; empty where there is nothing to say."""
+    options = [name for name in names if name.startswith("SBATCH_")]
+    if not options:
+        return ""
+    keys = dict.fromkeys(filter(None, map(profile_key, options)))
+    are = "is" if len(options) == 1 else "are"
+    instead = f"set {', '.join(keys)} in the profile" if keys else "the pipeline chooses that itself"
+    return f"{', '.join(options)} of your shell {are} not used; {instead}"
+
+
+def profile_key(option: str) -> str:
+    """What of a profile says the same as this variable of sbatch; empty where the pipeline chooses itself."""
+    return "" if option in OF_PIPELINE else IN_PROFILE.get(option, "slurm_extra")
+
+
+def belongs(name: str, families: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, family) for family in families)

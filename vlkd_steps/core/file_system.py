@@ -1,0 +1,135 @@
+"""Which file system a path lies on, and where a node keeps what must not lie on a shared one.
+
+sqlite needs locks and a shared memory map that network file systems promise and do not keep (sqlite.org/faq.html#q5):
+on them a database is damaged by two writers, or by one whose node is cut off.
+"""
+
+import os
+import pwd
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
+
+MOUNTINFO = Path("/proc/self/mountinfo")
+NODE_LOCAL = "VLKD_LOCAL"
+
+# Seen by several machines at once. 9p and virtiofs are left out: they join a guest to its own host, and where a
+# container's root is 9p, its temporary folder is too.
+NETWORK = {
+    "acfs", "afp", "afs", "auristorfs", "beegfs", "ceph", "cifs", "coda", "davfs", "dvs", "gfs2", "glusterfs", "gpfs",
+    "juicefs", "lustre", "moosefs", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "quobyte", "smb",
+    "smb3", "smbfs", "wekafs",
+}  # fmt: skip
+NETWORK_FUSE = NETWORK | {
+    "blobfuse", "blobfuse2", "ceph-fuse", "curlftpfs", "gcsfuse", "geesefs", "goofys", "lizardfs", "mfs", "mount-s3",
+    "rclone", "s3fs", "seaweedfs", "sshfs",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """What a path lies on.
+
+    Attributes:
+        kind: as the kernel calls it (``ext4``, ``nfs4``, ``fuse.sshfs``); ``unknown`` where it cannot be told.
+        mount_point: where it is mounted.
+    """
+
+    kind: str
+    mount_point: Path
+
+    @property
+    def shared(self) -> bool:
+        """Whether other machines may write to it too."""
+        kind, _, helper = self.kind.lower().partition(".")
+        return helper in NETWORK_FUSE if kind in ("fuse", "fuseblk") else kind in NETWORK
+
+
+def of(path: Path, mountinfo: str | None = None) -> FileSystem:
+    """The file system of a path, which need not exist: that of the longest mount point above it.
+
+    Args:
+        mountinfo: the text to look in, as proc(5) describes it; default: this process's own.
+    """
+    if mountinfo is None:
+        try:
+            mountinfo = MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:  # not Linux
+            return FileSystem("unknown", Path("/"))
+    place = expanded(path).resolve()
+    found = FileSystem("unknown", Path("/"))
+    for line in mountinfo.splitlines():
+        before, dash, after = line.partition(" - ")
+        if not dash or len(before.split()) < 5:
+            continue
+        point = Path(_unescaped(before.split()[4]))
+        # Of two mounts at one place the later one hides the earlier.
+        if place.is_relative_to(point) and len(point.parts) >= len(found.mount_point.parts):
+            found = FileSystem(after.split()[0], point)
+    return found
+
+
+def node_local(project: Path) -> Path:
+    """The folder that this machine keeps for a project: below $VLKD_LOCAL or the system's temporary folder.
+
+    Named after the user and the project's absolute path, so that two checkouts never meet. Not made here.
+    """
+    return user_folder() / files.digest(str(project.resolve()))[:12]
+
+
+def user_folder() -> Path:
+    """The folder that this machine keeps for a user's projects; `make_private` makes what is in it."""
+    return expanded(os.path.expandvars(os.environ.get(NODE_LOCAL) or tempfile.gettempdir())) / f"vlkd-{user_name()}"
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder in `user_folder`, for this user alone: temporary folders are everybody's.
+
+    Raises:
+        UserError: it cannot be made, or somebody else made it or may write there.
+    """
+    for each in (folder.parent, folder):
+        try:
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{each} cannot be made ({error.strerror}); name a folder on this machine's own disk by {NODE_LOCAL}"
+            ) from error
+        for owner in {each.lstat().st_uid, each.stat().st_uid} - {os.getuid()}:  # of a link, too
+            raise UserError(
+                f"{each} belongs to another user (uid {owner}), so nothing is written there; name a "
+                f"folder of yours on this machine's own disk by {NODE_LOCAL}"
+            )
+        if each.stat().st_mode & 0o077:
+            each.chmod(0o700)
+
+
+def user_name() -> str:
+    """Who runs this process, whatever LOGNAME says; a user id without a name (in containers) as a number."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with ``~`` replaced.
+
+    Raises:
+        UserError: nobody knows the home directory.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} names a home directory, but HOME is not set and user {user_name()} has none; write the whole path"
+        ) from error
+
+
+def _unescaped(text: str) -> str:
+    """mountinfo writes blanks, tabs, line ends and backslashes as three octal digits."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

@@ -1,0 +1,96 @@
+"""A fingerprint of the code a step runs: what Snakemake and DVC watch instead of files' times.
+
+It is the hash of the syntax trees of the named modules and of every module of this package that they
+import, directly or not. Comments, docstrings and layout do not change it; an edit does, whatever the
+file's mtime says.
+"""
+
+import ast
+import functools
+import hashlib
+from pathlib import Path
+
+PACKAGE = "vlkd_steps"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@functools.cache
+def fingerprint(*modules: str) -> str:
+    """16 hex digits over the import closure of `modules` (dotted names below ``vlkd_steps``).
+
+    Raises:
+        ModuleNotFoundError: one of `modules` has no source file in the package.
+    """
+    for module in modules:
+        if _source(module) is None:
+            raise ModuleNotFoundError(f"{module} has no source file below {ROOT / PACKAGE}")
+    total = hashlib.sha256()
+    for module in sorted(closure(modules)):
+        total.update(f"{module} {_tree_hash(module)}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def closure(modules: tuple[str, ...]) -> set[str]:
+    """`modules` and all modules of the package that they import."""
+    seen: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            waiting.extend(_imports(module))
+    return seen
+
+
+def _source(module: str) -> Path | None:
+    stem = ROOT.joinpath(*module.split("."))
+    for candidate in (stem.with_suffix(".py"), stem / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@functools.cache
+def _tree(module: str) -> ast.Module:
+    path = _source(module)
+    assert path is not None
+    return ast.parse(path.read_bytes(), filename=str(path))
+
+
+@functools.cache
+def _imports(module: str) -> frozenset[str]:
+    names: set[str] = set()
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(module, node)
+            names.add(base)
+            names.update(f"{base}.{alias.name}" for alias in node.names)  # a submodule, where it is one
+    ours = {name for name in names if name.split(".")[0] == PACKAGE}
+    return frozenset(name for name in ours if _source(name) is not None)
+
+
+def _absolute(module: str, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    path = _source(module)
+    assert path is not None
+    parts = module.split(".")
+    parts = parts[: len(parts) - node.level + (path.name == "__init__.py")]
+    return ".".join([*parts, *([node.module] if node.module else [])])
+
+
+@functools.cache
+def _tree_hash(module: str) -> str:
+    tree = _tree(module)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()

@@ -1,0 +1,133 @@
+"""What a run computes on: device, precision, threads and processes, from the configuration and the hardware."""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from torch import nn
+
+from vlkd_steps.core.devices import DEVICES, PRECISIONS
+from vlkd_steps.core.errors import UserError
+
+PATIENCE = timedelta(hours=2)  # for a process that reads or writes alone; a dead one is noticed by whoever started it
+
+
+def accelerator(training: Mapping[str, Any]) -> Accelerator:
+    """Accelerate's view of the chosen device, precision and number of processes, with torch's threads set.
+
+    On a GPU deterministic algorithms are on, so that a run can be repeated bit for bit (DESIGN 6). Several processes
+    (``training.processes``) meet by gloo on CPUs, by NCCL on GPUs, each on the GPU of its LOCAL_RANK.
+
+    Raises:
+        UserError: a device that is not here, another number of processes than was started, a batch they cannot share.
+    """
+    processes = resolve_processes(training)
+    device = resolve_device(training.get("device", "auto"))
+    precision = resolve_precision(training.get("precision", "auto"), device)
+    threads = int(training.get("threads", 1))
+    torch.set_num_threads(threads)
+    if device == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    if processes == 1:
+        os.environ.pop("LOCAL_RANK", None)  # by which accelerate would open a group of one
+    else:
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # without it accelerate chooses a number, and says so
+    # Unused parameters are looked for although a step may have none: DDP then never rearranges its buckets, so sums
+    # of more than two processes have one order, also after a resume. (clip_td's adaptive stage leaves the head unused.)
+    group = [InitProcessGroupKwargs(timeout=PATIENCE), DistributedDataParallelKwargs(find_unused_parameters=True)]
+    mixed_precision = "bf16" if precision == "bf16" else "no"
+    chosen = Accelerator(mixed_precision=mixed_precision, cpu=device == "cpu", kwargs_handlers=group)
+    if chosen.num_processes != processes:
+        raise UserError(
+            f"training.processes is {processes}, but on {device} accelerate trains in {chosen.num_processes}; "
+            "set training.device to cpu or cuda, or training.processes to 1"
+        )
+    return chosen
+
+
+def resolve_processes(training: Mapping[str, Any]) -> int:
+    """The number of processes that share a batch: ``training.processes``, which must be the number that was started.
+
+    It changes bytes (sums get another order), so it is configured and not taken from where the run happens to be.
+    """
+    processes, started = training.get("processes", 1), int(os.environ.get("WORLD_SIZE") or 1)
+    if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
+        raise UserError(f"training.processes is {processes!r}; write a whole number above 0")
+    if started != processes:
+        raise UserError(
+            f"training.processes is {processes}, but {started} were started (WORLD_SIZE). Make them equal: set "
+            f"training.processes to {started} in params.yaml under overrides, or nodes x tasks of this rule in the "
+            f"profile (set-resources) to {processes}"
+        )
+    batch_size = training.get("batch_size", processes)
+    if isinstance(batch_size, int) and batch_size % processes:
+        below = batch_size - batch_size % processes
+        raise UserError(
+            f"training.batch_size is {batch_size}, which {processes} processes (training.processes) cannot share in "
+            f"equal parts; write a multiple of {processes}, such as {below or processes}"
+        )
+    return processes
+
+
+def resolve_device(name: str) -> str:
+    """``auto`` is the best there is: cuda, then mps, then cpu."""
+    if name not in DEVICES:
+        raise UserError(f"training.device is {name!r}; choose from: {', '.join(DEVICES)}")
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, present in here.items() if present)
+    if not here[name]:
+        raise UserError(f"training.device is {name}, but torch sees no such device here; write auto or cpu")
+    return name
+
+
+def resolve_precision(name: str, device: str) -> str:
+    """``auto`` is bf16 where the hardware computes in it; emulated, it is five times slower than fp32 (ANCHORS 26)."""
+    if name not in PRECISIONS:
+        raise UserError(f"training.precision is {name!r}; choose from: {', '.join(PRECISIONS)}")
+    if name != "auto":
+        return name
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device == "cpu":
+        return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
+    return "fp32"
+
+
+def adapt(student: nn.Module, training: Mapping[str, Any]) -> None:
+    """Make a student save memory or time as the configuration asks; its parameters keep their names.
+
+    ``gradient_checkpointing``: keep only each layer's input and compute the layer again on the way back, a third more
+    computing for far less memory, with the same gradients. A student says how by a method `checkpointing`, or holds
+    models of transformers, which know it. ``compile``: torch.compile, which takes a minute before it is faster and
+    changes the last bits.
+
+    Raises:
+        UserError: a value that is not true or false, or a student that cannot do it.
+    """
+    for key in ("gradient_checkpointing", "compile"):
+        if not isinstance(training.get(key, False), bool):
+            raise UserError(f"training.{key} is {training[key]!r}; write true or false")
+    if training.get("gradient_checkpointing"):
+        _checkpoint_layers(student)
+    if training.get("compile"):
+        student.compile()
+
+
+def _checkpoint_layers(student: Any) -> None:
+    if hasattr(student, "checkpointing"):
+        student.checkpointing()
+        return
+    models = [child for child in student.children() if getattr(child, "supports_gradient_checkpointing", False)]
+    if not models:
+        raise UserError(
+            f"training.gradient_checkpointing is true, but {type(student).__name__} neither has a method "
+            "`checkpointing` nor holds a model of transformers that can; set it to false"
+        )
+    for model in models:
+        model.activation_checkpointing_enable({"use_reentrant": False})

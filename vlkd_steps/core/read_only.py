@@ -1,0 +1,70 @@
+"""Results that DVC has made read-only may be made again; what this user can neither replace nor touch is named first.
+
+With ``cache.type hardlink`` (which spares half the disk) DVC takes the write permission from every file that it has
+recorded: they are links into its cache. Snakemake takes such files for `protected()` and refuses the whole run, and so
+does ``--touch``. No rule here protects anything, and no step opens a result in place: outputs are removed before a job
+and appear by renaming, which leaves the cache as it is.
+
+What counts instead is whether an output can be removed (its folder's permission) or touched (its owner). Snakemake
+finds that out in the middle of a run, and after a touch that failed it removes the outputs of that job.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.core import files
+
+
+def judge_by_folder_and_owner(job_class: Any, error: type[Exception]) -> None:
+    """Replace the check that Snakemake's ``Job`` makes of all jobs before the first one starts.
+
+    Args:
+        error: raised with one message for a job's outputs that cannot be made again or touched.
+    """
+
+    async def check_protected_output(job: Any) -> None:
+        touching = job.dag.workflow.touch
+        outputs = [Path(name) for name in job.output if os.path.lexists(name)]
+        if refused := [path for path in outputs if not (touchable(path) if touching else removable(path))]:
+            raise error(touch_message(refused) if touching else remove_message(refused))
+
+    if not hasattr(job_class, "check_protected_output"):
+        raise AttributeError(
+            "this snakemake looks for read-only outputs elsewhere: correct vlkd_steps/core/read_only.py"
+        )
+    job_class.check_protected_output = check_protected_output
+
+
+def removable(path: Path) -> bool:
+    return files.writable(path.parent)
+
+
+def touchable(path: Path) -> bool:
+    """Whether this user may set the times of a file (or of a link): by setting those that it has."""
+    found = path.lstat()
+    try:
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns), follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def remove_message(refused: list[Path]) -> str:
+    folder = refused[0].parent
+    return (
+        f"{_named(refused)} has to be made again, and the folder {folder} cannot be written to by this user; "
+        f"make it writable (chmod u+w {folder}) or, if it is another user's, let them run this"
+    )
+
+
+def touch_message(refused: list[Path]) -> str:
+    owner = refused[0].lstat().st_uid
+    return (
+        f"{_named(refused)} cannot be touched by this user (owner: uid {owner}), so that snakemake would go on taking "
+        "it for out of date; let the owner run this, or make the files your own (chown, or cp and mv)"
+    )
+
+
+def _named(paths: list[Path]) -> str:
+    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} (and {len(paths) - 1} more of its job)"

@@ -1,0 +1,169 @@
+"""Official JSON and JSON-lines files read record by record; every complaint names file, record and field.
+
+Records are parsed one at a time from the file's text, so that the 214,354 annotations of VQA v2's val
+(two million answer records) never exist as Python objects at once.
+"""
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.core.errors import UserError
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_DECODER = json.JSONDecoder()
+_FETCH_AGAIN = "fetch the file again, or repair the record"
+
+KIND_NAMES = {str: "a string", int: "a whole number", list: "a list", dict: "an object"}
+
+
+def complaint(path: Path, where: str, problem: str, advice: str = "") -> UserError:
+    """The error for one record, e.g. ``train.json: annotations[17].answers[3].answer: is missing``."""
+    place = f"{path}: {where}" if where else str(path)
+    return UserError(f"{place}: {problem}" + (f"; {advice}" if advice else ""))
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file; a name that ends in ``.gz`` is unpacked on the way.
+
+    Raises:
+        UserError: there is no such file, it is a damaged gzip, or it is not UTF-8 (with the byte's place).
+    """
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+    except FileNotFoundError as error:
+        raise complaint(path, "", "there is no such file", "check `files` in the data set's conf") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise complaint(path, "", f"cannot be read ({error})", "fetch the file again") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        problem = f"byte {error.start} is not valid UTF-8 ({error.reason})"
+        raise complaint(path, f"line {line}", problem, "save the file as UTF-8") from error
+
+
+def array(path: Path, key: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects of the array ``key`` of a JSON object, or of a JSON file that is itself an array.
+
+    The second form is that of VQA-CP v2. Records come in the file's order: the n-th is ``key[n]``.
+
+    Raises:
+        UserError: not UTF-8, not JSON (a truncated file too), no such key, or a record that is no object.
+    """
+    text = read_text(path)
+    position = _skip(text, 0)
+    if text.startswith("[", position):
+        position = yield from _items(text, position, path, key)
+        _expect_end(text, position, path)
+        return
+    if not text.startswith("{", position):
+        raise complaint(path, "", f'is not a JSON object with a list "{key}"', _FETCH_AGAIN)
+    found = False
+    position = _skip(text, position + 1)
+    while not text.startswith("}", position):
+        name, position = _value(text, position, path, "")
+        position = _skip(text, position)
+        if not isinstance(name, str) or not text.startswith(":", position):
+            raise _not_json(text, position, path, "", "expected a key and a colon")
+        position = _skip(text, position + 1)
+        if name == key and position < len(text):
+            if not text.startswith("[", position):
+                raise complaint(path, key, "must be a list", "see docs/own_data.md for the format")
+            found = True
+            position = yield from _items(text, position, path, key)
+        else:
+            _, position = _value(text, position, path, name)
+        position = _skip(text, position)
+        if text.startswith(",", position):
+            position = _skip(text, position + 1)
+        elif not text.startswith("}", position):
+            raise _not_json(text, position, path, name, "expected a comma or the end of the object")
+    _expect_end(text, position + 1, path)
+    if not found:
+        raise complaint(path, key, "is missing at the top level", "see docs/own_data.md for the format")
+
+
+def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, object) for every line of a JSON-lines file that is not blank.
+
+    Raises:
+        UserError: not UTF-8, or a line that is not a JSON object (a truncated last line too).
+    """
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            problem = f"is not JSON (column {error.colno}: {error.msg})"
+            raise complaint(path, f"line {number}", problem, _FETCH_AGAIN) from error
+        if not isinstance(record, dict):
+            raise complaint(path, f"line {number}", f"must be an object, not {json.dumps(record)[:60]}")
+        yield number, record
+
+
+def field(record: dict[str, Any], name: str, kind: type, path: Path, where: str) -> Any:
+    """``record[name]``, which must be of the JSON type `kind` (``True`` is no whole number).
+
+    Raises:
+        UserError: the field is missing or of another type.
+    """
+    place = f"{where}.{name}" if where else name
+    if name not in record:
+        raise complaint(path, place, "is missing", "see docs/own_data.md for the format")
+    value = record[name]
+    if type(value) is not kind:
+        raise complaint(path, place, f"must be {KIND_NAMES[kind]}, not {json.dumps(value)[:60]}")
+    return value
+
+
+def _skip(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    assert match is not None  # the pattern matches the empty string
+    return match.end()
+
+
+def _value(text: str, position: int, path: Path, where: str) -> tuple[Any, int]:
+    try:
+        return _DECODER.raw_decode(text, position)
+    except json.JSONDecodeError as error:
+        raise _not_json(text, error.pos, path, where, error.msg) from error
+
+
+def _items(text: str, position: int, path: Path, key: str) -> Generator[dict[str, Any], None, int]:
+    """Yield the objects of the array that opens at `position`; the generator's value is where it ends."""
+    position = _skip(text, position + 1)
+    number = 0
+    while not text.startswith("]", position):
+        record, position = _value(text, position, path, f"{key}[{number}]")
+        if type(record) is not dict:
+            raise complaint(path, f"{key}[{number}]", f"must be an object, not {json.dumps(record)[:60]}")
+        yield record
+        position = _skip(text, position)
+        if text.startswith(",", position):
+            position = _skip(text, position + 1)
+        elif not text.startswith("]", position):
+            raise _not_json(text, position, path, f"{key}[{number}]", "expected a comma or the end of the list")
+        number += 1
+    return position + 1
+
+
+def _expect_end(text: str, position: int, path: Path) -> None:
+    position = _skip(text, position)
+    if position != len(text):
+        raise _not_json(text, position, path, "", "text after the end of the JSON value")
+
+
+def _not_json(text: str, position: int, path: Path, where: str, problem: str) -> UserError:
+    line = text.count("\n", 0, position) + 1
+    column = position - text.rfind("\n", 0, position)
+    # Only blanks and closing marks behind the fault: the usual picture of a download cut short.
+    cut = ", the file seems to be cut off" if position >= len(text.rstrip()) or "}" not in text[position:] else ""
+    return complaint(path, where, f"is not JSON (line {line}, column {column}: {problem}{cut})", _FETCH_AGAIN)

@@ -1,0 +1,97 @@
+"""What all steps share: reading ``--config``, logging to the rule's log file, ending on a user's mistake."""
+
+import argparse
+import functools
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from vlkd_steps.core import home
+from vlkd_steps.core.errors import UserError
+
+log = logging.getLogger("vlkd_steps")
+
+
+class Terminal(logging.Handler):
+    """Writes to what stderr is at that moment: a program that redirects it, or a test, loses no message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+class Main(Protocol):
+    """A step's ``main``: command-line arguments (default: those of the process) to an exit status."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int: ...
+
+
+def entry(main: Main) -> Main:
+    """Turn a `UserError` into one message on stderr (and in the log) and the return value 2; see to a usable HOME."""
+
+    @functools.wraps(main)
+    def guarded(argv: Sequence[str] | None = None) -> int:
+        home.provide()
+        try:
+            return main(argv)
+        except UserError as mistake:
+            log.error("error: %s", mistake) if log.handlers else print(f"error: {mistake}", file=sys.stderr)
+            return 2
+        except Exception:
+            if log.handlers:
+                log.error(traceback.format_exc())  # the log file keeps what the terminal scrolls away
+                return 1
+            raise
+
+    return guarded
+
+
+def configuration(argv: Sequence[str] | None, description: str | None) -> dict[str, Any]:
+    """Parse a step's command line ``--config JSON|@FILE [--log FILE]`` and return the configuration.
+
+    Raises:
+        UserError: the configuration is not a JSON object, or its file cannot be read.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True, help="a JSON object, or @FILE that holds one")
+    parser.add_argument("--log", type=Path, help="write the log here as well as to stderr")
+    arguments = parser.parse_args(argv)
+    log_to(arguments.log)
+    return parse_config(arguments.config)
+
+
+def parse_config(text: str) -> dict[str, Any]:
+    """Read a JSON object from a command-line value or, after ``@``, from a file."""
+    source = "--config"
+    if text.startswith("@"):
+        source = text[1:]
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot read the configuration file {source}: {error.strerror}") from error
+    try:
+        config = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{source} is not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{source} must be a JSON object, not a {type(config).__name__}")
+    return config
+
+
+def log_to(path: Path | None) -> None:
+    """Send this package's log records to stderr and, where given, to `path` (replacing an older log)."""
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+        handler.close()
+    handlers: list[logging.Handler] = [Terminal()]
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False

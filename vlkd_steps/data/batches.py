@@ -1,0 +1,352 @@
+"""Instances as tensors: every distinct passage tokenised once, every distinct image decoded once, batches by number."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from vlkd_steps.core import scratch
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import derive
+from vlkd_steps.data import passages
+from vlkd_steps.data.inputs import Inputs
+from vlkd_steps.data.passages import Passage
+from vlkd_steps.data.tokenizer import encode, words_of_tokens
+
+SMALL = 128  # pixels; handing a smaller image to another thread costs more than decoding it
+IN_MEMORY = 1 << 30  # bytes of decoded images that one set may hold; larger sets are decoded batch by batch
+
+
+@dataclass(frozen=True)
+class Items:
+    """The instances of one split, in its order; N items over distinct images and texts.
+
+    Attributes:
+        ids: N instance ids.
+        image_ids, image_paths: of the distinct images; `image_rows` int64 [N] says which one an item shows.
+        passages: the distinct passages that a student reads; `passage_rows` int64 [N, A] says which ones an item has,
+            one, or one for each of its A choices.
+        texts: the distinct texts that the teacher reads; `text_rows` int64 [N] says which one an item has, of an item
+            with choices that of the right one. `text_passages`: the place of each one's passage.
+        choice_texts: the distinct texts of all choices; `choice_rows` int64 [N, A] says which. Empty without choices.
+        label_ids: int64 [N, K], the classes with a score, padded with C (one past the last class).
+        label_scores: float32 [N, K], their scores in (0, 1], padded with 0.
+        labels: the C classes in index order.
+    """
+
+    ids: list[str]
+    image_ids: list[str]
+    image_paths: list[Path]
+    image_rows: Tensor
+    passages: list[Passage]
+    passage_rows: Tensor
+    texts: list[str]
+    text_rows: Tensor
+    text_passages: list[int]
+    choice_texts: list[str]
+    choice_rows: Tensor
+    label_ids: Tensor
+    label_scores: Tensor
+    labels: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def soft_labels(self, index: Tensor | None = None) -> Tensor:
+        """Dense targets, float32 [B, C], of the items in `index` (of all, without it)."""
+        ids = self.label_ids if index is None else self.label_ids[index]
+        scores = self.label_scores if index is None else self.label_scores[index]
+        dense = torch.zeros(len(ids), len(self.labels) + 1, device=ids.device)
+        return dense.scatter_(1, ids, scores)[:, :-1]
+
+    def right_choices(self, index: Tensor | None = None) -> Tensor:
+        """int64 [B]: which of its A choices is the right one of the items in `index` (of all, without it).
+
+        0 where an item has one passage or no label.
+        """
+        best: Tensor = self.label_ids[:, 0] if index is None else self.label_ids[index, 0]
+        return torch.where(best < self.passage_rows.shape[1], best, 0)
+
+
+def read_items(instances: Path, split: Path | None, labels: Sequence[str], only: str | None = None) -> Items:
+    """Read the instances that `split` lists, in its order; without a split, those whose file group is `only`.
+
+    Raises:
+        UserError: a split that names an instance which the data set does not have.
+    """
+    frame = pl.scan_parquet(instances)
+    if split is not None:
+        ids = pl.scan_parquet(split).select("instance_id")
+        found = ids.join(frame, on="instance_id", how="left", maintain_order="left").collect()
+        lost = found.filter(pl.col("image_id").is_null())
+        if len(lost):
+            raise UserError(
+                f"{split} lists {len(lost)} instances that {instances} does not have, {lost['instance_id'][0]!r} among "
+                "them; the split is older than the instances: delete it and run snakemake again"
+            )
+    else:
+        found = (frame if only is None else frame.filter(pl.col("split") == only)).collect()
+    return from_frame(found, labels)
+
+
+def from_frame(frame: pl.DataFrame, labels: Sequence[str]) -> Items:
+    """Instances (schema in DESIGN 4) as `Items`.
+
+    Raises:
+        UserError: instances have choices, but not as many as there are classes, or not all as many.
+    """
+    images = frame.unique("image_id", keep="first", maintain_order=True)
+    image_row = {name: row for row, name in enumerate(images["image_id"])}
+    read = passages.of(frame)
+    if passages.has_choices(frame) and len(read[0]) != len(labels):
+        raise UserError(
+            f"instance {frame['instance_id'][0]} has {len(read[0])} choices, but its data set has {len(labels)} "
+            f"classes ({', '.join(labels)}); a class is the place of a choice: prepare the data set again"
+        )
+    distinct = list(dict.fromkeys(passage for of_item in read for passage in of_item))
+    row_of = {passage: row for row, passage in enumerate(distinct)}
+    passage_rows = torch.tensor([[row_of[p] for p in of_item] for of_item in read], dtype=torch.int64).reshape(
+        len(read), -1 if read else 1
+    )
+    soft = frame["soft_labels"].to_list()
+    pairs = [[(s["label"], s["score"]) for s in row or ()] for row in soft]
+    pairs = [
+        row or ([(hard, 1.0)] if hard is not None else []) for row, hard in zip(pairs, frame["label"], strict=True)
+    ]
+    most = max([1, *map(len, pairs)])
+    label_ids = np.full((len(pairs), most), len(labels), dtype=np.int64)
+    scores = np.zeros((len(pairs), most), dtype=np.float32)
+    for i, row in enumerate(pairs):
+        for j, (label, score) in enumerate(row):
+            label_ids[i, j], scores[i, j] = label, score
+    items = Items(
+        ids=frame["instance_id"].to_list(),
+        image_ids=images["image_id"].to_list(),
+        image_paths=[Path(p) for p in images["image_path"]],
+        image_rows=torch.tensor([image_row[i] for i in frame["image_id"]], dtype=torch.int64),
+        passages=distinct,
+        passage_rows=passage_rows,
+        texts=[],
+        text_rows=passage_rows[:, 0],
+        text_passages=[],
+        choice_texts=[],
+        choice_rows=passage_rows[:, :0],
+        label_ids=torch.from_numpy(label_ids),
+        label_scores=torch.from_numpy(scores),
+        labels=list(labels),
+    )
+    return with_teacher_texts(items)
+
+
+def with_teacher_texts(items: Items) -> Items:
+    """Say what the teacher reads: the passage of an item or of its right choice, as one text."""
+    every = [passages.text(passage) for passage in items.passages]
+    if items.passage_rows.shape[1] == 1:
+        return replace(items, texts=every, text_passages=list(range(len(every))))
+    right = items.passage_rows.gather(1, items.right_choices()[:, None])[:, 0]
+    read, text_rows = right.unique(return_inverse=True)
+    return replace(
+        items,
+        texts=[every[place] for place in read.tolist()],
+        text_rows=text_rows,
+        text_passages=read.tolist(),
+        choice_texts=every,
+        choice_rows=items.passage_rows,
+    )
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A table [R, ...] read through rows [N, ...]: what many items share is stored once. Row -1 reads the last one."""
+
+    table: Tensor
+    rows: Tensor
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        return self.table[self.rows[index]]
+
+    def to(self, device: torch.device) -> Self:
+        return replace(self, table=self.table.to(device), rows=self.rows.to(device))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a student and an objective see of B items.
+
+    Attributes:
+        inputs: what the student is shown, one row per item, or one per choice.
+        labels: float32 [B, C].
+        image_rows, text_rows: int64 [B]; equal numbers mean the same image, the same text.
+        gold: int64 [B], the row of each item's right choice, which alone is distilled; None: an item is one row.
+        extra: what the method prepared, a tensor [B, ...] per name.
+    """
+
+    inputs: Inputs
+    labels: Tensor
+    image_rows: Tensor
+    text_rows: Tensor
+    gold: Tensor | None = None
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, for inspection."""
+        own = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return own | self.inputs.tensors() | {f"extra.{name}": value for name, value in self.extra.items()}
+
+
+class Encoded:
+    """`Items` ready for a student: token ids and, if they fit in memory, decoded images.
+
+    With a `sight` (`patch_sight.PatchSight`) the student sees what that gives instead of pixels.
+    """
+
+    def __init__(
+        self,
+        items: Items,
+        tokenizer: Any,
+        max_tokens: int,
+        image_size: int,
+        in_memory: int = IN_MEMORY,
+        sight: Any = None,
+    ) -> None:
+        self.items = items
+        self.tokens, self.types, self.lengths = encode(tokenizer, items.passages, max_tokens)
+        self.tokenizer, self.max_tokens = tokenizer, max_tokens
+        self.image_size = image_size
+        self.extra: dict[str, Lookup | Tensor] = {}
+        self.device = torch.device("cpu")
+        self.sight = sight
+        fits = len(items.image_paths) * 3 * image_size**2 <= in_memory
+        self.images = decode_all(items.image_paths, image_size) if fits and sight is None else None
+        if not fits and sight is None:  # read again every epoch
+            near = scratch.local_copy(items.image_paths)
+            self.items = replace(items, image_paths=[near[path] for path in items.image_paths])
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @functools.cached_property
+    def words(self) -> list[list[int]]:
+        """For each distinct text, which word each token of its passage belongs to (`words_of_tokens`)."""
+        read = [self.items.passages[place] for place in self.items.text_passages]
+        return words_of_tokens(self.tokenizer, read, self.max_tokens)
+
+    def to(self, device: torch.device) -> Self:
+        """Move what is in memory to the device that trains, so that batches are cut out there."""
+        self.device = device
+        tensors = ("image_rows", "passage_rows", "text_rows", "choice_rows", "label_ids", "label_scores")
+        self.items = replace(self.items, **{name: getattr(self.items, name).to(device) for name in tensors})
+        self.tokens, self.types, self.lengths = (t.to(device) for t in (self.tokens, self.types, self.lengths))
+        self.images = None if self.images is None else self.images.to(device)
+        self.sight = None if self.sight is None else self.sight.to(device)
+        self.extra = {name: value.to(device) for name, value in self.extra.items()}
+        return self
+
+    def batch(self, index: Tensor) -> Batch:
+        """The items at `index`, int64 [B]."""
+        index = index.to(self.device)
+        images, passages_shown = self.items.image_rows[index], self.items.passage_rows[index]
+        choices = passages_shown.shape[1]
+        tokens, mask, types = self.text(passages_shown.flatten())
+        return Batch(
+            inputs=Inputs(tokens, mask, types, **self.seen(images.repeat_interleave(choices))),
+            labels=self.items.soft_labels(index),
+            image_rows=images,
+            text_rows=self.items.text_rows[index],
+            gold=None if choices == 1 else self.gold(index),
+            extra={name: value[index] for name, value in self.extra.items()},
+        )
+
+    def gold(self, index: Tensor) -> Tensor:
+        """Which of a batch's rows show the right choices of the items at `index`, int64 [B]."""
+        choices = self.items.passage_rows.shape[1]
+        return torch.arange(len(index), device=self.device) * choices + self.items.right_choices(index)
+
+    def text(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens, mask and types, int64 [N, T], of the distinct passages at `rows`; T is the longest one's length."""
+        lengths = self.lengths[rows]
+        longest = int(lengths.max())
+        mask = (torch.arange(longest, device=self.device) < lengths[:, None]).long()
+        return self.tokens[rows][:, :longest], mask, self.types[rows][:, :longest]
+
+    def seen(self, rows: Tensor) -> dict[str, Any]:
+        """The distinct images at `rows` as the student sees them: ``images`` or ``regions`` of `Inputs`."""
+        return {"images": self.pixels(rows)} if self.sight is None else self.sight.batch(rows)
+
+    def pixels(self, rows: Tensor) -> Tensor:
+        """The distinct images at `rows`, uint8 [B, 3, S, S]; one that stands there twice is decoded once."""
+        if self.images is not None:
+            return self.images[rows]
+        distinct, places = rows.unique(return_inverse=True)
+        paths = [self.items.image_paths[row] for row in distinct.tolist()]
+        return decode_all(paths, self.image_size).to(self.device)[places]
+
+
+def decode_all(paths: Sequence[Path], size: int) -> Tensor:
+    """Decode images to uint8 [N, 3, size, size], RGB. Another size or shape is resized to the square (choice)."""
+    decoded = np.empty((len(paths), size, size, 3), dtype=np.uint8)
+
+    def decode(place: int) -> None:
+        decoded[place] = decode_one(paths[place], size)
+
+    if size < SMALL:
+        for place in range(len(paths)):
+            decode(place)
+    else:
+        with ThreadPoolExecutor(max_workers=4) as pool:  # Pillow decodes outside the interpreter's lock
+            list(pool.map(decode, range(len(paths))))
+    return torch.from_numpy(decoded).permute(0, 3, 1, 2).contiguous()
+
+
+def decode_one(path: Path, size: int) -> np.ndarray:
+    """One image as uint8 [size, size, 3].
+
+    Raises:
+        UserError: the file is missing or is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (size, size))  # a JPEG is decoded near the size that is needed
+            rgb = image.convert("RGB")
+        return np.asarray(rgb if rgb.size == (size, size) else rgb.resize((size, size), Image.Resampling.BICUBIC))
+    except FileNotFoundError as error:
+        raise UserError(f"image {path} is missing; the raw data are not whole: run their download again") from error
+    except (UnidentifiedImageError, OSError) as error:
+        raise UserError(f"image {path} cannot be read ({error}); replace the file or run its download again") from error
+
+
+def order(items: int, batch_size: int, seed: int) -> Callable[[int], Tensor]:
+    """The batches of a run by number: a function of (seed, number) alone, so a resumed run sees the same ones.
+
+    Epochs are joined without a gap: every batch is full, and within `items` consecutive draws each item comes once
+    per epoch.
+
+    Returns:
+        number -> int64 [batch_size].
+    """
+    if not items:
+        raise UserError("the training split is empty; choose a larger shot")
+
+    @functools.lru_cache(maxsize=4)
+    def epoch(number: int) -> Tensor:
+        generator = torch.Generator().manual_seed(derive(seed, "batches", number))
+        return torch.randperm(items, generator=generator)
+
+    def batch(number: int) -> Tensor:
+        place = number * batch_size
+        taken: list[Tensor] = []
+        while (missing := batch_size - sum(len(part) for part in taken)) > 0:
+            part = epoch(place // items)[place % items :][:missing]
+            taken.append(part)
+            place += len(part)
+        return torch.cat(taken)
+
+    return batch

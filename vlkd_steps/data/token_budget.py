@@ -1,0 +1,87 @@
+"""Batches by tokens, as UNITER trains: the longest item's length times the number of items stays within a budget.
+
+The official `TokenBucketSampler`: an epoch's items are shuffled and cut into buckets of 8,192; a bucket is sorted by
+length, longest first, and cut into batches of a multiple of 8 items; the batches are shuffled. Unlike there, a bucket's
+last, smaller batch is kept (choice): in a low-shot split it may be the only one.
+"""
+
+import bisect
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import derive
+
+BUCKET = 8192
+MULTIPLE = 8
+
+
+class TokenBudget:
+    """The batches of a run by number: a function of (seed, number) alone, so a resumed run sees the same ones.
+
+    Args:
+        lengths: int64 [N], tokens of each item, its regions included.
+        budget: tokens of a batch, padding included.
+    """
+
+    def __init__(self, lengths: Tensor, budget: int, seed: int, bucket: int = BUCKET, multiple: int = MULTIPLE) -> None:
+        if not len(lengths):
+            raise UserError("the training split is empty; choose a larger shot")
+        self.lengths = lengths.tolist()
+        self.budget, self.seed, self.bucket, self.multiple = budget, seed, bucket, multiple
+        longest = max(self.lengths)
+        if longest * multiple > budget:
+            raise UserError(
+                f"training.tokens_per_batch is {budget}; the longest item has {longest} tokens and regions, and a "
+                f"batch holds at least {multiple} items: write {longest * multiple} or more"
+            )
+        self._ends: list[int] = []  # number of the first batch after each epoch
+
+    def __call__(self, number: int) -> Tensor:
+        """The items of batch `number`, int64 [B]; B differs from batch to batch."""
+        while not self._ends or self._ends[-1] <= number:
+            self._ends.append((self._ends or [0])[-1] + len(self._epoch(len(self._ends))))
+        epoch = bisect.bisect_right(self._ends, number)
+        return self._epoch(epoch)[number - (self._ends[epoch - 1] if epoch else 0)]
+
+    @property
+    def batches(self) -> int:
+        """How many make the first epoch; others may have a few more or less."""
+        return len(self._epoch(0))
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 (lives as long as its run)
+    def _epoch(self, number: int) -> list[Tensor]:
+        generator = torch.Generator().manual_seed(derive(self.seed, "batches", number))
+        ids = torch.randperm(len(self.lengths), generator=generator).tolist()
+        batches: list[list[int]] = []
+        for start in range(0, len(ids), self.bucket):
+            longest_first = sorted(ids[start : start + self.bucket], key=lambda i: self.lengths[i], reverse=True)
+            batches += self._cut(longest_first)
+        shuffled = torch.randperm(len(batches), generator=generator).tolist()
+        return [torch.tensor(batches[place], dtype=torch.int64) for place in shuffled]
+
+    def _cut(self, items: list[int]) -> list[list[int]]:
+        """Items in falling order of length -> batches; a batch's first item is its longest."""
+        batches: list[list[int]] = []
+        for start in range(0, len(items), self.multiple):
+            group = items[start : start + self.multiple]
+            last = batches[-1] if batches else None
+            if last is None or self.lengths[last[0]] * (len(last) + self.multiple) > self.budget:
+                batches.append(group)
+            else:
+                last += group
+        return batches
+
+
+def of(training_set: Any, budget: int, seed: int) -> TokenBudget:
+    """The batches of an encoded training split (`batches.Encoded`): text counts and, where it has them, regions."""
+    items = training_set.items
+    counts = getattr(getattr(training_set, "sight", None), "counts", None)
+    choices = items.passage_rows.cpu()
+    lengths = training_set.lengths.cpu()[choices].amax(1) * choices.shape[1]
+    if counts is not None:
+        lengths = lengths + counts.cpu()[items.image_rows.cpu()]
+    return TokenBudget(lengths, budget, seed)

@@ -1,0 +1,69 @@
+"""Checkpoints: tensors and progress in one safetensors file, so that they cannot belong to different steps.
+
+Nothing is pickled. No random state is kept: batches and dropout are functions of (seed, step).
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vlkd_steps.core import files
+
+
+def save(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]) -> None:
+    """Write model and optimizer tensors with `progress` (JSON: the steps done and what the loop carries), atomically.
+
+    Args:
+        key: content key of the run; `load` refuses a checkpoint of another one.
+    """
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for place, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{place}.{name}": value for name, value in state.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with files.atomic(path) as temporary:
+        save_file(tensors, temporary, metadata={"progress": files.canonical({"key": key, **progress})})
+
+
+def save_model(path: Path, model: nn.Module) -> None:
+    """Write the model's tensors alone, atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with files.atomic(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    """Bring model and optimizer to where `path` stands and return its progress.
+
+    None, and nothing changed, where there is no checkpoint or it belongs to another run (another content key).
+    """
+    progress = peek(path)
+    if progress is None or progress.pop("key") != key:
+        return None
+    with safe_open(path, framework="pt") as stream:
+        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dictionary)
+    model.load_state_dict(_below("model.", tensors))
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _below("optimizer.", tensors).items():
+        place, _, part = name.partition(".")
+        state.setdefault(int(place), {})[part] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    return progress
+
+
+def peek(path: Path) -> dict[str, Any] | None:
+    """The progress in a checkpoint, its content key under ``key``; None where there is no readable checkpoint."""
+    try:
+        with safe_open(path, framework="pt") as stream:
+            return json.loads((stream.metadata() or {})["progress"])
+    except (FileNotFoundError, SafetensorError, KeyError, ValueError):
+        return None
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,256 @@
+"""The training loop: from the first batch to the last checkpoint, one step after the other.
+
+It minimises the sum of the named losses that a module returns, with AdamW, a linear warm-up and a linear decay to
+zero. Everything random is keyed by (seed, step): the batch of a step and its dropout do not depend on what ran
+before, so a run that was interrupted ends in the same bytes as one that was not.
+
+On TERM the step at hand is finished and saved, then `Interrupted` is raised: nothing is computed twice. After kill -9
+the run goes on from the last checkpoint. A loss that is not a number ends the run with the batch saved for inspection.
+
+Several processes run this loop in step, each with its rows of a batch (processes.py). The first one alone writes.
+
+Side-cars in the checkpoint folder: ``last.safetensors`` (model, optimizer, progress) every `checkpoint_every` steps
+and at the end; ``best.safetensors`` (model) whenever the dev score rises. The best one is for looking; the last one is
+the result.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.core import distributed, files
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import StopRequest
+from vlkd_steps.core.seeds import derive
+from vlkd_steps.core.step import log
+from vlkd_steps.data.batches import Batch
+from vlkd_steps.engine import checkpoint
+
+WINDOW = 25  # steps whose mean makes one point of a curve
+QUIET = 5.0  # seconds between two lines of progress
+
+
+Tell = Callable[..., None]
+"""Called with an event's name and fields."""
+
+
+def unheard(event: str, **fields: Any) -> None:
+    """Where the events of all processes but the first one go."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run leaves what it is about: side-cars, name, and who wants to know.
+
+    Attributes:
+        checkpoints: folder of the side-cars.
+        inspection: file for the batch of a loss that is not a number.
+        key: content key, by which a checkpoint is known as this run's own.
+        label: begins every line of progress.
+        tell: for the journal.
+    """
+
+    checkpoints: Path
+    inspection: Path
+    key: str
+    label: str
+    tell: Tell
+
+
+def train(
+    model: nn.Module,
+    batch: Callable[[int], Batch],
+    recipe: Recipe,
+    place: Place,
+    seed: int,
+    accelerator: Accelerator,
+    stop: StopRequest,
+    evaluate: Callable[[], dict[str, float]] | None = None,
+    epoch_steps: float = 1.0,
+) -> nn.Module:
+    """Train `model` to the recipe's last step, going on from its last checkpoint.
+
+    Args:
+        model: ``model(batch, step)`` returns scalar losses by name; ``task`` is the task's own.
+        batch: this process's rows of the batch of a number, the same at every call; step s takes numbers
+            s * accumulation and following.
+        evaluate: dev metrics of the model as it stands, the first one decides which is best; called in evaluation
+            mode, in every process, and equal in all.
+        epoch_steps: steps that make one epoch, for the journal.
+
+    Raises:
+        Interrupted: told to stop; all is saved.
+        UserError: a loss is not a number; processes that found different checkpoints.
+    """
+    optimizer = adamw(model, recipe)
+    last, best = place.checkpoints / "last.safetensors", place.checkpoints / "best.safetensors"
+    model.to(accelerator.device)
+    progress: dict[str, Any] = {"step": 0, "best": None, "dev": None, "window": {}}
+    progress |= checkpoint.load(last, place.key, model, optimizer) or {}
+    distributed.check_start(progress["step"], last)
+    rank = [distributed.rank()] if distributed.rank() else []  # each process draws its own dropout
+    bare, (model, optimizer) = model, accelerator.prepare(model, optimizer)
+    tell_time = TimeLeft(recipe.steps, progress["step"])
+    model.train()
+
+    for step in range(progress["step"], recipe.steps):
+        done = step + 1
+        evaluation_due = evaluate is not None and recipe.evaluate_every and done % recipe.evaluate_every == 0
+        begun = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(step) * group["multiplier"]
+        torch.manual_seed(derive(seed, "dropout", step, *rank))
+        values: dict[str, float] = {}
+        for number in range(step * recipe.accumulation, done * recipe.accumulation):
+            last_one = number == done * recipe.accumulation - 1  # the gradients are averaged with it, not before
+            with contextlib.nullcontext() if last_one else accelerator.no_sync(model):
+                shown = batch(number)
+                losses: dict[str, Tensor] = model(shown, step)
+                each = torch.stack(list(losses.values()))
+                told = dict(zip(losses, distributed.mean(each.detach()).tolist(), strict=True))
+                if not math.isfinite(sum(told.values())):
+                    raise not_finite(step, told, each, shown, place)
+                if evaluation_due and not values:
+                    values |= gradient_ratio(losses, bare) | observed(bare, shown)
+                accelerator.backward(each.sum() / recipe.accumulation)
+            for name, loss in told.items():
+                values[f"loss/{name}"] = values.get(f"loss/{name}", 0.0) + loss / recipe.accumulation
+        values["loss"] = sum(value for name, value in values.items() if name.startswith("loss/"))
+        values["gradient_norm"] = float(accelerator.clip_grad_norm_(model.parameters(), recipe.clip))
+        optimizer.step()
+        optimizer.zero_grad()
+        values["step_ms"] = 1000 * (time.perf_counter() - begun)
+
+        progress["step"] = done
+        add(progress["window"], values)
+        if done % WINDOW == 0 or done == recipe.steps:
+            means = {name: total / count for name, (total, count) in progress["window"].items()}
+            means["learning_rate"] = recipe.rate(step)
+            place.tell("metrics", step=done, epoch=round(done / epoch_steps, 3), metrics=means)
+            progress["window"] = {}
+        if evaluation_due and evaluate is not None:
+            model.eval()
+            metrics = evaluate()
+            model.train()
+            progress["dev"] = next(iter(metrics.values()))
+            place.tell("evaluation", step=done, set="dev", metrics=metrics)
+            if progress["best"] is None or progress["dev"] > progress["best"]:
+                progress["best"] = progress["dev"]
+                if distributed.is_main():
+                    checkpoint.save_model(best, bare)
+        # Evaluated first, saved then: what a stopped run has measured is not measured again. The request is read once:
+        # one that comes after the saving must not end the run before the next saving.
+        stopping = distributed.agree(stop)
+        saving = stopping or done % recipe.checkpoint_every == 0 or done == recipe.steps
+        if saving and distributed.is_main():
+            checkpoint.save(last, place.key, bare, optimizer, progress)
+        if distributed.is_main() and (left := tell_time(done)):
+            dev = "" if progress["dev"] is None else f"  dev {progress['dev']:.1f}"
+            log.info(f"[{place.label}] step {done}/{recipe.steps}  loss {values['loss']:.3f}{dev}  left {left}")
+        if stopping and done < recipe.steps:
+            distributed.wait()  # a process that leaves early may end the others, and one of them is still saving
+            stop.raise_if_set()
+    return bare.eval()
+
+
+def add(window: dict[str, Any], values: Mapping[str, float]) -> None:
+    """Add to the sums and counts behind a curve's next point. They are saved: a resumed run's curve has no seam."""
+    for name, value in values.items():
+        total, count = window.get(name, (0.0, 0))
+        window[name] = (total + value, count + 1)
+
+
+class TimeLeft:
+    """The time left, now and then: `None` while the last answer is younger than `QUIET` seconds."""
+
+    def __init__(self, steps: int, first: int) -> None:
+        self.steps, self.first = steps, first
+        self.started = self.spoke = time.monotonic()
+
+    def __call__(self, done: int) -> str | None:
+        now = time.monotonic()
+        if now - self.spoke < QUIET and done < self.steps:
+            return None
+        self.spoke = now
+        left = int((now - self.started) / (done - self.first) * (self.steps - done))
+        return f"{left // 60}:{left % 60:02d}"
+
+
+def adamw(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW without weight decay on biases and LayerNorms, the head's rate times `head_multiplier`."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((parameter.ndim > 1, ".head." in f".{name}"), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "weight_decay": recipe.weight_decay if decays else 0.0,
+                "multiplier": recipe.head_multiplier if head else 1.0,
+            }
+            for (decays, head), parameters in groups.items()
+        ],
+        lr=recipe.learning_rate,
+        betas=recipe.betas,
+        fused=True,
+    )
+
+
+def gradient_ratio(losses: Mapping[str, Tensor], model: nn.Module) -> dict[str, float]:
+    """Norm of the distillation terms' gradient over that of the task's: how far a lambda carries on this task.
+
+    The gradients are those of the whole batch, averaged over the processes.
+    """
+    others = [loss for name, loss in losses.items() if name != "task"]
+    if "task" not in losses or not others:
+        return {}
+    parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def norm(loss: Tensor) -> float:
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
+        return math.sqrt(sum(float(distributed.mean(g).square().sum()) for g in gradients))
+
+    return {"gradient_ratio": norm(torch.stack(others).sum()) / max(norm(losses["task"]), 1e-12)}
+
+
+def observed(model: nn.Module, batch: Batch) -> dict[str, float]:
+    """What a model tells of a batch beside its losses, by its method ``observe``: means over the processes' rows."""
+    observe: Callable[[Batch], dict[str, float]] | None = getattr(model, "observe", None)
+    told = observe(batch) if observe else {}
+    means = distributed.mean(torch.tensor(list(told.values()), device=batch.labels.device)).tolist() if told else []
+    return dict(zip(told, means, strict=True))
+
+
+def not_finite(step: int, told: Mapping[str, float], own: Tensor, batch: Batch, place: Place) -> UserError:
+    """The error for a loss that is not a number; saves the batch that caused it.
+
+    Args:
+        told: the losses, means over the processes.
+        own: those of this process. The first process with such a loss saves its rows.
+    """
+    if distributed.first(not math.isfinite(own.sum().item())) == distributed.rank():
+        with files.atomic(place.inspection) as temporary:
+            save_file(
+                {
+                    name: tensor.cpu().clone(memory_format=torch.contiguous_format)
+                    for name, tensor in batch.tensors().items()
+                },
+                temporary,
+            )
+    distributed.wait()
+    values = ", ".join(f"{name} {loss:g}" for name, loss in told.items())
+    return UserError(
+        f"[{place.label}] the loss of step {step + 1} is not a finite number ({values}); its batch is kept in "
+        f"{place.inspection}. Lower training.learning_rate or the method's lambda0, or look for bad values in features"
+    )

@@ -1,0 +1,85 @@
+"""Record the results in DVC, if they are those of params.yaml: python -m vlkd_steps.graph.commit
+
+The Snakefile calls this after each run of the whole graph. `dvc commit` itself records whatever lies in the folders;
+this asks first
+
+- Snakemake, by a dry run with none of the options of the call before, whether every artifact is current;
+- the receipts, whether every file is as its job left it, made by the configuration and code as they are now;
+- each run's config.yaml, whether the run is that of the configuration, data and code as they are now.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vlkd_steps.config import composition, phases
+from vlkd_steps.core import layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.graph import dry_run, dvc_command, phase_manifest
+
+# A user's data first: their .dvc files lie in data/incoming, which the download stage depends on as a whole.
+COMMANDS = (("commit", "--force", "--recursive", "data/incoming"), ("commit", "--force"))
+REPEAT = "then: python -m vlkd_steps.graph.commit"
+
+
+def after_run(experiment: str, partial: Sequence[str]) -> None:
+    """Record a run that has ended well, unless options left out a part of the graph; says why where it does not.
+
+    In a process of its own: params.yaml and the code may have changed since this one read them. A refusal does not
+    undo the run.
+
+    Args:
+        experiment: what has run.
+        partial: the options that left out a part.
+    """
+    if partial:
+        print(f"note: not recorded in DVC, since {', '.join(partial)} made this a run of a part", file=sys.stderr)
+        return
+    subprocess.run([sys.executable, "-m", "vlkd_steps.graph.commit", "--experiment", experiment], check=False)
+
+
+def check(c: Mapping[str, Any]) -> None:
+    """Refuse results that are not those of the composition.
+
+    Raises:
+        UserError: what is out of date, missing, changed, or of another configuration.
+    """
+    pending = dry_run.pending()
+    if pending:
+        named = ", ".join(f"{rule} {number}" for rule, number in sorted(pending.items()))
+        raise UserError(f"these jobs are still to be run: {named}; run: snakemake --cores all")
+    for phase in phases.PHASES:
+        phase_manifest.check_configuration(c, phase)
+        phase_manifest.check_files(layout.receipt(c["experiment"], phase))
+
+
+def record() -> None:
+    """``dvc commit``: every byte that the graph made goes into DVC's cache, and `dvc.lock` says so.
+
+    Raises:
+        UserError: DVC refuses, with its words.
+    """
+    for command in COMMANDS:
+        dvc_command.run(*command)
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiment", help="do nothing where params.yaml names another one: DVC versions only that")
+    arguments = parser.parse_args(argv)
+    try:
+        c = composition.compose()
+        if arguments.experiment not in (None, c["experiment"]):
+            return 0
+        check(c)
+        record()
+    except UserError as mistake:
+        raise UserError(f"the results were not recorded in DVC: {mistake}; {REPEAT}") from mistake
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,81 @@
+"""What Snakemake would run: its own dry run, read job by job, so that what is done already is not counted."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlkd_steps.core.errors import UserError
+
+RULES = (
+    "download", "prepare", "split_train", "split_eval", "pretrain", "extract", "distill", "evaluate", "compare",
+    "report",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the graph: its rule and what stands for the wildcards."""
+
+    rule: str
+    wildcards: dict[str, str]
+
+
+def dry_run(experiment: str | None = None) -> list[Job]:
+    """The jobs that ``snakemake -n`` names, without receipts and targets, from download to report.
+
+    Args:
+        experiment: as ``--config experiment=``; None: what params.yaml says.
+
+    Raises:
+        UserError: Snakemake refuses, with its words.
+    """
+    return parse(_dry_run(experiment))
+
+
+def pending() -> Counter[str]:
+    """How many jobs of each rule ``snakemake -n`` names, receipts and targets included; none where all is current.
+
+    Raises:
+        UserError: Snakemake refuses, with its words.
+    """
+    table = re.search(r"^Job stats:\n.*?\n-+.*?\n(.*?)\ntotal", _dry_run(None), re.S | re.M)
+    rows = [line.split() for line in table[1].splitlines()] if table else []
+    return Counter({rule: int(number) for rule, number in rows})
+
+
+def _dry_run(experiment: str | None) -> str:
+    if not Path("Snakefile").is_file():
+        raise UserError(f"Snakefile is not in {Path.cwd()}; run this from the project's root")
+    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1"]
+    command += ["--config", f"experiment={experiment}"] if experiment else []
+    environment = {key: value for key, value in os.environ.items() if key != "SNAKEMAKE_PROFILE"}  # it may be quiet
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    output = done.stdout + done.stderr
+    if done.returncode:
+        lines = [line for line in output.splitlines() if line and not line.startswith("Using workflow specific")]
+        told = next((line for line in lines if line.startswith("error: ")), "\n".join(lines[-5:]))
+        raise UserError(f"snakemake -n ends with status {done.returncode}: {told.removeprefix('error: ')}")
+    return output
+
+
+def parse(output: str) -> list[Job]:
+    """The jobs in a dry run's output; its own order differs from call to call."""
+    found: dict[tuple[str, tuple[tuple[str, str], ...]], Job] = {}
+    for block in re.split(r"^(?=(?:local)?rule \w+:$)", output, flags=re.M)[1:]:
+        rule = block.partition("rule ")[2].partition(":")[0]
+        if rule.startswith(("receipt_", "all")):
+            continue
+        line = re.search(r"^    wildcards: (.*)$", block, re.M)
+        wildcards = dict(pair.split("=", 1) for pair in line.group(1).split(", ")) if line else {}
+        found[rule, tuple(sorted(wildcards.items()))] = Job(rule, wildcards)
+    return [found[key] for key in sorted(found, key=lambda key: (RULES.index(key[0]), key[1]))]
+
+
+def counts(jobs: Sequence[Job]) -> Counter[str]:
+    """How many jobs of each rule."""
+    return Counter(job.rule for job in jobs)

@@ -1,0 +1,200 @@
+"""Receipts: what a phase of the graph made for an experiment, file by file: its sha256, and what made it.
+
+    python -m vlkd_steps.graph.phase_manifest check receipts/scenes/prepare.json data/instances/scenes_vqa.parquet
+
+`dvc.yaml` has two kinds of stages. A phase's stage runs Snakemake and its output is the receipt; the
+next phase's stage depends on the receipt, not on shared folders, so another experiment's data in the
+same folders dirties nothing. A second, short stage per data set, model or feature store versions the
+bytes. Both check first that the bytes are those of the receipt, and that the receipt is that of the
+configuration and code as they are now: neither bytes changed by hand nor those of another
+configuration are recorded as this one's.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vlkd_steps.config import composition, jobs, phases
+from vlkd_steps.core import layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.files import sha256, write_json
+
+AGAIN = "run: snakemake --cores all"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file as its job left it; `made_by` as `phases.Job` has it."""
+
+    sha256: str
+    made_by: str
+
+
+def config(experiment: str, phase: str, made: Sequence[phases.Job]) -> dict[str, Any]:
+    """What the job that writes a phase's receipt is told: every file and folder, and what makes it."""
+    return {
+        "receipt": str(layout.receipt(experiment, phase)),
+        "files": {str(path): job.made_by for job in made for path in (*job.outputs, *job.beside)},
+        "folders": {str(folder): job.made_by for job in made for folder in job.folders},
+    }
+
+
+def write(told: Mapping[str, Any]) -> None:
+    """Write the receipt that `config` describes, atomically.
+
+    Raises:
+        UserError: a file is not there.
+    """
+    made_by = {Path(name): value for name, value in told["files"].items()}
+    for folder, value in told["folders"].items():
+        made_by |= {path: value for path in Path(folder).rglob("*") if path.is_file()}
+    for path in sorted(made_by):
+        if not path.is_file():
+            raise UserError(f"{path} is missing, although its job has ended; {AGAIN}")
+    entries = {str(path): asdict(Entry(sha256(path), made_by[path])) for path in sorted(made_by)}
+    write_json(Path(told["receipt"]), {"files": entries})
+
+
+def read(path: Path) -> dict[Path, Entry]:
+    """A receipt's entries by file; none where it is missing, damaged or of an older version of this package."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {Path(name): Entry(**entry) for name, entry in content["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def named_by(manifest: Path) -> dict[Path, str]:
+    """The files that a source's or a feature store's manifest names, with their sha256; none where it names none."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        of_store = [*content.get("shards", []), *filter(None, [content.get("index")])]
+        files = content.get("files") or {part["file"]: part["sha256"] for part in of_store}
+        return {manifest.parent / name: value for name, value in files.items()}
+    return {}
+
+
+def check_configuration(c: Mapping[str, Any], phase: str) -> None:
+    """Compare what a phase's receipt says of its files, and the runs of themselves, with the composition.
+
+    Raises:
+        UserError: a file was made by another configuration or other code, or the receipt does not name it.
+    """
+    path = layout.receipt(c["experiment"], phase)
+    entries = read(path)
+    for job in phases.of_phase(c, phase):
+        for file in (*job.outputs, *job.beside):
+            if file not in entries:
+                raise UserError(f"{path} does not name {file}, which this configuration makes; {AGAIN}")
+            if entries[file].made_by != job.made_by:
+                raise UserError(
+                    f"{file} was made by another configuration or other code than params.yaml and this checkout have "
+                    f"now (says {path}); {AGAIN}"
+                )
+    if phase == "distill":
+        _check_runs(c)
+
+
+def _check_runs(c: Mapping[str, Any]) -> None:
+    """Every run's config.yaml names the content key that the composition gives it now."""
+    from vlkd_steps.runs.run_dir import Workplace
+
+    for cell in jobs.cells(c):
+        told = jobs.distill(c, *cell)
+        for seed in told["seeds"]:
+            run = Workplace.of(told, seed)
+            path = layout.run_config(run.folder)
+            try:
+                content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+                raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); {AGAIN}") from error
+            if not isinstance(content, dict) or content.get("content_key") != run.key:
+                raise UserError(
+                    f"{path} is not what params.yaml, the data and the code say now: it describes a run of another "
+                    f"configuration; {AGAIN}"
+                )
+
+
+def check_bytes(receipt: Path, roots: Sequence[Path]) -> int:
+    """Compare what lies at or below `roots` with the receipt and with the manifests found there.
+
+    Returns:
+        The number of files compared.
+
+    Raises:
+        UserError: a file is missing or differs, or the receipt names nothing below a root.
+    """
+    recorded = read(receipt)
+    compared = 0
+    for root in roots:
+        below = {path: entry.sha256 for path, entry in recorded.items() if path.is_relative_to(root)}
+        if not below:
+            raise UserError(f"{receipt} names nothing below {root}; {AGAIN}")
+        for manifest in sorted(path for path in below if path.name == "manifest.json"):
+            below |= named_by(manifest)
+        for path, expected in sorted(below.items()):
+            compare(path, expected, receipt)
+        compared += len(below)
+    return compared
+
+
+def check_files(receipt: Path) -> None:
+    """Compare every file that a receipt names: raises UserError where one is missing or differs."""
+    for path, entry in read(receipt).items():
+        compare(path, entry.sha256, receipt)
+
+
+def compare(path: Path, expected: str, receipt: Path) -> None:
+    """Compare a file with its sha256: raises UserError where it is missing or differs."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing, but {receipt} names it; bring it back with `dvc checkout`, or {AGAIN}")
+    if sha256(path) != expected:
+        raise UserError(
+            f"{path} was changed after it was made (sha256 differs from {receipt}); bring it back with `dvc checkout`, "
+            f"or delete it and {AGAIN}"
+        )
+
+
+def missing(manifest: Path) -> Iterator[Path]:
+    """The files that a manifest names and that are not there; lists folders, since each stat costs on a network."""
+    there = {Path(folder) / name for folder, _, names in os.walk(manifest.parent) for name in names}
+    return (path for path in named_by(manifest) if path not in there)
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    checking = commands.add_parser("check", help="compare a receipt with the configuration, and files with it")
+    checking.add_argument("receipt", type=Path, help="receipts/<experiment>/<phase>.json")
+    checking.add_argument("roots", type=Path, nargs="*", help="the bytes at or below these are compared too")
+    writing = commands.add_parser("write", help="what the graph calls: write a receipt")
+    writing.add_argument("--config", required=True, help="a JSON object, or @FILE that holds one")
+    writing.add_argument("--log", type=Path, help="write the log here as well as to stderr")
+    arguments = parser.parse_args(argv)
+    if arguments.command == "write":
+        step.log_to(arguments.log)
+        write(step.parse_config(arguments.config))
+        return 0
+    if not arguments.receipt.is_file():
+        raise UserError(f"{arguments.receipt} is missing; {AGAIN}")
+    phase, experiment = arguments.receipt.stem, arguments.receipt.parent.name
+    if phase not in phases.PHASES:
+        raise UserError(f"{arguments.receipt} is no phase's receipt; the phases are {', '.join(phases.PHASES)}")
+    check_configuration(composition.compose(experiment=experiment), phase)
+    if arguments.roots:
+        compared = check_bytes(arguments.receipt, arguments.roots)
+        print(f"{compared} files are as {arguments.receipt} says", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

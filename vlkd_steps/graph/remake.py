@@ -1,0 +1,98 @@
+"""What has to be made again although Snakemake cannot see it.
+
+Snakemake compares file times, and what it remembers of jobs in `.snakemake/`. It does not see a file that no rule
+declares; it takes a result for current where its memory is gone (deleted, or left behind by a copy), and where a file
+was changed, or put in the place of the one that it remembers (by hand, by `dvc checkout` of another commit), it makes
+what depends on that file and not the file itself. Receipts travel with the results and tell.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from vlkd_steps.config.phases import Job
+from vlkd_steps.core import layout
+from vlkd_steps.core.files import sha256
+from vlkd_steps.graph import phase_manifest
+
+SHOWN = 5  # reasons
+SAME_TIME = 1e-3  # seconds by which a file's time may differ from its record's, which is a decimal fraction
+
+
+Remember = Callable[[Path], float | None]
+"""The modification time that a file had when its job ended, as Snakemake remembers it; None where it does not."""
+Made = Mapping[str, Sequence[Job]]
+"""The jobs by phase."""
+
+
+def unseen(experiment: str, made: Made, remember: Remember) -> dict[Path, str]:
+    """Outputs whose jobs must run, each with the reason; receipts that say nothing among them."""
+    found: dict[Path, str] = {}
+    for phase, jobs in made.items():
+        path = layout.receipt(experiment, phase)
+        entries = phase_manifest.read(path)
+        written = remember(path) or 0.0  # not its own time, which `dvc commit` renews
+        below: dict[Path, list[Path]] = {}
+        for file in entries:
+            for folder in file.parents:
+                below.setdefault(folder, []).append(file)
+        for job in jobs:
+            if not all(file.is_file() for file in job.outputs):
+                continue  # a target, or Snakemake, asks for it
+            left = [*job.beside, *(file for folder in job.folders for file in below.get(folder, ()))]
+            if gone := next(_gone(job, left), None):
+                found[job.outputs[0]] = f"{gone} is missing"
+            elif why := next(_distrust(job, entries, written, remember), None):
+                found[job.outputs[0]] = why
+        if path.is_file() and jobs and not entries:
+            found[path] = f"{path} cannot be read"
+    return found
+
+
+def notes(reasons: Sequence[str]) -> list[str]:
+    """The reasons in a few lines, however many there are."""
+    more = len(reasons) - SHOWN
+    return [*reasons[:SHOWN], *([f"and the results of {more} more jobs, for such reasons"] if more > 0 else [])]
+
+
+def missing(experiment: str, made: Made) -> list[Path]:
+    """Declared outputs that are not there, of the phases that have been whole before: those that have a receipt."""
+    whole = [jobs for phase, jobs in made.items() if layout.receipt(experiment, phase).is_file()]
+    return [path for jobs in whole for job in jobs for path in job.outputs if not path.is_file()]
+
+
+def _gone(job: Job, left: Sequence[Path]) -> Iterator[Path]:
+    """Files that a job left, that no rule declares, and that are not there."""
+    yield from (path for path in left if not path.is_file())
+    for path in job.outputs:
+        if path.name == "manifest.json":
+            yield from phase_manifest.missing(path)
+
+
+def _distrust(
+    job: Job, entries: Mapping[Path, phase_manifest.Entry], written: float, remember: Remember
+) -> Iterator[str]:
+    """Why outputs of a job are not what its configuration and code make, where Snakemake takes them for that.
+
+    Args:
+        written: when the receipt was; 0 where nobody knows. Hashing everything at each start would take minutes, so
+            what is older than its receipt is taken for what the receipt describes.
+    """
+    for path in job.outputs:
+        entry = entries.get(path)
+        vouched = entry is not None and entry.made_by == job.made_by
+        if vouched and path.stat().st_mtime <= written:
+            continue
+        if _remembered(path, remember):
+            continue  # as its job left it; Snakemake itself sees whether that was with the params of now
+        if vouched and entry is not None and entry.sha256 == sha256(path):
+            continue  # touched, or brought by DVC
+        if remember(path) is None:
+            yield f"nothing here says by which configuration {path} was made"
+        else:
+            yield f"{path} was changed or replaced after it was made"
+
+
+def _remembered(path: Path, remember: Remember) -> bool:
+    """Whether a file is the one that its job left."""
+    ended = remember(path)
+    return ended is not None and abs(ended - path.stat().st_mtime) < SAME_TIME

@@ -1,0 +1,27 @@
+"""One process of a training in several: what torch's launcher starts (`launch.several_processes`).
+
+python -m torch.distributed.run --nproc-per-node=2 -m vlkd_steps.launch.process MODULE:FUNCTION CONFIG.json
+"""
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlkd_steps.core import step
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    job, config = argv or sys.argv[1:]
+    step.log_to(None)
+    module, _, function = job.partition(":")
+    status: int = getattr(importlib.import_module(module), function)(
+        json.loads(Path(config).read_text(encoding="utf-8"))
+    )
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

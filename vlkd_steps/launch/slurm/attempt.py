@@ -1,0 +1,91 @@
+"""What runs on the node: one attempt at a part of a work, told to stop by Slurm more often than not.
+
+The contract of preemption, time limits and requeues:
+
+- **USR2** comes `warning` seconds before the time limit. The job saves, requeues itself and ends.
+- **TERM** comes when the job is preempted, requeued or cancelled. The job saves; if Slurm still calls it running (the
+  grace time of a preemption) it requeues itself, so that the other job starts at once; then it ends.
+- **kill -9** and lost nodes: nothing is said. The waiter sees a job that has ended without a result and submits again.
+
+An attempt that is to go on ends by ``os._exit``: a return or an exception would be taken for its result (ANCHORS 33).
+Slurm starts a requeued job again with the same id and folder, and the run goes on from its checkpoint.
+"""
+
+import importlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from vlkd_steps.core import step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import Interrupted, stop_request
+
+STOPPED = 128  # an exit status above it names a signal
+KILLED_BY = 60.0  # seconds within which Slurm ends the other processes of a training
+
+
+def run(job: str, config: Mapping[str, Any], scratch: str) -> dict[str, Any]:
+    """Run ``job`` (``package.module:function``) with its configuration and return how it ended.
+
+    Returns:
+        ``status`` (0 well, 2 a user's mistake) and, of a mistake, its ``message``.
+    """
+    step.log_to(None)
+    logging.captureWarnings(True)
+    if scratch:
+        os.environ["VLKD_SCRATCH"] = scratch
+    if int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+        from submitit.helpers import TorchDistributedEnvironment
+
+        # accelerate picks each process's GPU by its LOCAL_RANK
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+    # Before torch is imported, which takes seconds: until here submitit ignores TERM.
+    with stop_request() as stop:
+        module, _, name = job.partition(":")
+        try:
+            stop.raise_if_set()
+            status = getattr(importlib.import_module(module), name)(config)
+        except UserError as mistake:
+            return {"status": 2, "message": str(mistake)}
+        except Interrupted as interruption:
+            status = interruption.exit_status
+        except SystemExit as ending:
+            status = ending.code if isinstance(ending.code, int) else 1
+    if status > STOPPED:
+        go_on_later(status)
+    return {"status": status}
+
+
+def go_on_later(status: int) -> None:
+    """End this process so that Slurm starts the job again, or let it rest where somebody cancelled it."""
+    if int(os.environ.get("SLURM_PROCID", "0")):
+        time.sleep(KILLED_BY)  # the first process decides for all; Slurm ends this one with it
+    elif still_running():
+        step.log.info("saved; back into the queue")
+        requeue()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def still_running() -> bool:
+    """Whether Slurm means this job to run: not cancelled, not being requeued already."""
+    shown = subprocess.run(["scontrol", "show", "job", "--oneliner", job_id()], capture_output=True, text=True)
+    return shown.returncode == 0 and " JobState=RUNNING " in f" {shown.stdout} "
+
+
+def requeue() -> None:
+    """Put this job back into the queue. Where that is not allowed, the waiter submits it again."""
+    done = subprocess.run(["scontrol", "requeue", job_id()], capture_output=True, text=True)
+    if done.returncode:
+        step.log.warning("scontrol requeue: %s", done.stderr.strip())
+        return
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm ends the job now; nothing is left to save
+
+
+def job_id() -> str:
+    return os.environ["SLURM_JOB_ID"]

@@ -1,0 +1,260 @@
+"""Submit a work's parts to Slurm, wait, tell what happens, try again what died, cancel on Ctrl-C.
+
+What a waiter trusts, in this order: the part's own result (`Part.done`), the job's result file, and only then what
+Slurm says of it. A killed waiter, or one whose ssh was lost, loses nothing: the next one finds the jobs by
+``jobs/.../job.json``.
+"""
+
+import os
+import time
+from collections import deque
+from pathlib import Path
+
+from vlkd_steps.core import environment
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import StopRequest, stop_request
+from vlkd_steps.core.step import log
+from vlkd_steps.launch.slurm import queue
+from vlkd_steps.launch.slurm.request import Request
+from vlkd_steps.launch.slurm.submission import Record, Submission, only_waiter
+from vlkd_steps.launch.work import Part, Work
+
+LATENCY = 60.0  # seconds that a result may take to appear on a shared file system
+TAIL = 20  # lines of a failed job's log
+STOLEN = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL")  # ended through no fault of its own
+
+
+def wait_for(work: Work) -> int:
+    """Bring every part of `work` to its end by Slurm jobs and return 0, or the status of the first that failed.
+
+    Raises:
+        UserError: a part's job ended with a user's mistake, sbatch refuses, or the profile's nodes x tasks are not the
+            training's processes.
+    """
+    ignored = environment.use_own()
+    environment.leave_job()
+    if environment.not_used(ignored):
+        log.info(f"note: {environment.not_used(ignored)}")
+    request = Request.of()
+    if request.processes != work.processes:
+        raise UserError(
+            f"[{work.label}] the profile gives {request.nodes} nodes x {request.tasks} tasks = {request.processes} "
+            f"processes, but the run trains in {work.processes} (training.processes, which changes bytes); set `nodes` "
+            "and `tasks` under set-resources in the profile, or training.processes in params.yaml's overrides"
+        )
+    with only_waiter(work.folder), stop_request() as stop:
+        submission = Submission(work, request, queue.Queue(request.poll))
+        waiter = Waiter(work, submission, stop)
+        try:
+            waiter.wait()
+        except UserError:
+            waiter.cancel()
+            raise
+        if stop:
+            return waiter.leave()
+        if waiter.failed:
+            return 1
+        submission.forget()
+        return 0
+
+
+class Waiter:
+    """One pass after the other over the parts that are not done; told to stop, it leaves them as they are."""
+
+    def __init__(self, work: Work, submission: Submission, stop: StopRequest) -> None:
+        self.work, self.submission, self.queue, self.stop = work, submission, submission.jobs, stop
+        self.parent = os.getppid()
+        self.said: dict[str, str] = {}
+        self.ended: dict[str, float] = {}  # since when a part's job has ended without a result
+        self.failed: set[str] = set()
+
+    def wait(self) -> None:
+        """Return when every part is done or has failed, or when told to stop."""
+        waiting = self.attach()
+        while waiting and not self.stop:
+            if os.getppid() != self.parent:
+                log.info(f"[{self.work.label}] snakemake is gone; the jobs stay, the same command finds them again")
+                raise SystemExit(1)
+            seen = self.queue.look()
+            waiting = [part for part in waiting if not self.over(part, seen)]
+            dead = [part for part in waiting if seen is not None and self.died(part, seen)]
+            waiting = [part for part in waiting if part.name not in self.failed]
+            if dead:
+                self.submit(dead)
+            if waiting:
+                time.sleep(min(1.0, self.queue.interval))
+
+    def attach(self) -> list[Part]:
+        """Find the jobs of an earlier waiter, submit what has none, and return the parts to wait for."""
+        if self.submission.records:
+            seen = self.look_now()
+            if seen is None:
+                return []
+            self.submission.adopt(seen)
+            self.cancel_outdated(seen)
+        parts = [part for part in self.work.parts if self.known(part) or not part.done()]
+        new = [part for part in parts if not self.known(part)]
+        for part in parts:
+            if self.known(part):
+                self.tell(part, f"found again: job {self.record(part).job_id}")
+        if new:
+            self.submit(new)
+        return parts
+
+    def look_now(self) -> dict[str, queue.Seen] | None:
+        """The queue as it is, however long the controller is silent: not knowing it could mean submitting twice.
+
+        None when told to stop meanwhile.
+        """
+        while (seen := self.queue.since(time.time())) is None and not self.stop:
+            if "silent" not in self.said:
+                self.said["silent"] = ""
+                log.info(f"[{self.work.label}] the Slurm controller does not answer; waiting for it")
+            time.sleep(1)
+        return seen
+
+    def known(self, part: Part) -> bool:
+        record = self.submission.records.get(part.name)
+        return record is not None and record.key == part.key and bool(record.job_id)
+
+    def record(self, part: Part) -> Record:
+        return self.submission.records[part.name]
+
+    def cancel_outdated(self, seen: dict[str, queue.Seen]) -> None:
+        """Jobs that were submitted for another configuration, code or input would write into the same folder."""
+        keys = {part.name: part.key for part in self.work.parts}
+        records = self.submission.records
+        outdated = [name for name, record in records.items() if keys.get(name, record.key) != record.key]
+        jobs = [seen[records[name].job_id] for name in outdated if records[name].job_id in seen]
+        running = [job.job_id for job in jobs if not job.ended]
+        if left := queue.cancel(running, self.queue):
+            raise UserError(
+                f"[{self.work.label}] jobs for an older configuration go on after scancel, and would write into "
+                f"the same folder: scancel {' '.join(left)}, then start again"
+            )
+        if running:
+            log.info(f"[{self.work.label}] cancelled, as they were for an older configuration: {', '.join(running)}")
+        for name in outdated:
+            del records[name]
+
+    def submit(self, parts: list[Part]) -> None:
+        self.submission.submit(parts)
+        seen = self.queue.look() or {}
+        for part in parts:
+            self.ended.pop(part.name, None)
+            job_id = self.record(part).job_id
+            self.tell(part, f"job {job_id} submitted  {self.place(seen.get(job_id))}")
+
+    def over(self, part: Part, seen: dict[str, queue.Seen] | None) -> bool:
+        """Whether the part has come to its end; notes how, if it has failed."""
+        record = self.record(part)
+        result, done = self.submission.result(record), part.done()
+        if done and (result is not None or self.idle(part, seen)):
+            self.tell(part, f"job {record.job_id} done")
+            return True
+        if result is None or done:
+            return False
+        if result["status"] == 2:
+            path = self.submission.log(record)
+            raise UserError(result.get("message") or f"one of the training's processes was told a mistake: see {path}")
+        if result["status"] == 0 and self.waited(part) < LATENCY:
+            return False
+        why = result.get("message") or (
+            "its job ended well, but its result is not there" if result["status"] == 0 else f"status {result['status']}"
+        )
+        self.fail(part, why.strip().splitlines()[-1])
+        return True
+
+    def idle(self, part: Part, seen: dict[str, queue.Seen] | None) -> bool:
+        """Whether the job of a part that is done waits for nothing, or ended without a last word."""
+        if seen is None:
+            return False
+        job = seen.get(self.record(part).job_id)
+        return job is None or job.ended or job.state == "PENDING"
+
+    def died(self, part: Part, seen: dict[str, queue.Seen]) -> bool:
+        """Whether the part's job is gone without a result; says its state where that has changed."""
+        record = self.record(part)
+        job = seen.get(record.job_id)
+        if job is not None and not job.ended:
+            self.ended.pop(part.name, None)
+            self.tell(part, f"job {record.job_id} {describe(job)}", key=f"{job.state} {job.nodes}")
+            return False
+        if self.submission.result(record) is not None or self.waited(part) < self.patience(job):
+            return False
+        how = queue.ending(record.job_id)
+        state = how.partition(",")[0]
+        if state == "CANCELLED":
+            self.fail(part, "somebody cancelled its job; the same command submits it again")
+            return False
+        if state not in STOLEN:
+            record.deaths += 1
+        if record.deaths >= self.submission.request.tries:
+            self.fail(part, f"{how}; tried {record.deaths} times, which the resource `tries` allows")
+            return False
+        self.tell(part, f"job {record.job_id} ended without a result ({how}); submitted again")
+        return True
+
+    def waited(self, part: Part) -> float:
+        """Seconds since the part's job was first seen ended."""
+        return time.monotonic() - self.ended.setdefault(part.name, time.monotonic())
+
+    def patience(self, job: queue.Seen | None) -> float:
+        """How long a result file may lag behind the job's end; a job that Slurm calls failed wrote none."""
+        return LATENCY if job is None or job.state == "COMPLETED" else min(5.0, self.queue.interval)
+
+    def fail(self, part: Part, why: str) -> None:
+        path = self.submission.log(self.record(part))
+        log.error(f"[{self.work.label} {part.name}] failed: {why}. The end of {path}:\n{tail(path)}")
+        self.failed.add(part.name)
+        self.submission.records.pop(part.name)
+        self.submission.save()
+
+    def leave(self) -> int:
+        """After Ctrl-C or TERM: cancel what runs, or leave it to the next waiter."""
+        if self.submission.request.detached:
+            ids = ", ".join(record.job_id for record in self.submission.records.values() if record.job_id)
+            log.info(f"[{self.work.label}] left running: {ids}; the same command finds them again")
+        else:
+            self.cancel()
+        return 128 + self.stop.signal_number
+
+    def cancel(self) -> None:
+        """Cancel this work's jobs, and say of which Slurm has shown that they end."""
+        cancelled, left = self.submission.cancel()
+        if cancelled:
+            log.info(f"[{self.work.label}] cancelled: {', '.join(cancelled)}")
+        if left:
+            log.error(
+                f"[{self.work.label}] left running: {', '.join(left)}; Slurm does not show their end. "
+                f"Cancel them by hand: scancel {' '.join(left)}"
+            )
+
+    def place(self, job: queue.Seen | None) -> str:
+        """Where a submitted job is, which a wrapper of sbatch or a rule of the cluster may have changed."""
+        request = self.submission.request
+        wanted, got = request.slurm_partition, job.partition if job else request.slurm_partition
+        changed = f" (the profile asks for {wanted})" if wanted and set(got.split(",")) - set(wanted.split(",")) else ""
+        return f"partition {got or '(default)'}{changed}, limit {request.runtime} min"
+
+    def tell(self, part: Part, text: str, key: str = "") -> None:
+        """One line per change."""
+        if self.said.get(part.name) != (key or text):
+            self.said[part.name] = key or text
+            log.info(f"[{self.work.label} {part.name}] {text}")
+
+
+def describe(job: queue.Seen) -> str:
+    """``RUNNING  gpu on node7, 0:12 of 4:00:00``, or ``PENDING (Resources)  gpu``."""
+    if job.state == "RUNNING":
+        return f"RUNNING  partition {job.partition} on {job.nodes}, {job.elapsed} of {job.limit}"
+    reason = f" ({job.reason})" if job.reason not in ("", "None") else ""
+    return f"{job.state}{reason}  partition {job.partition}"
+
+
+def tail(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            return "".join(f"    {line}" for line in deque(stream, TAIL)).rstrip()
+    except OSError:
+        return "    (the job wrote nothing)"

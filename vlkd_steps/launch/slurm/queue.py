@@ -1,0 +1,137 @@
+"""In which state jobs are, by ``squeue``: one look for all waiters of a machine, however many they are.
+
+squeue answers with and without an accounting database; sacct, which submitit asks, knows nothing where there is none,
+and a waiter would wait for ever (ANCHORS 35). An ended job stays in the answer for some minutes (MinJobAge).
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vlkd_steps.core import file_system, files
+
+FORMAT = "%i|%T|%P|%M|%l|%N|%r|%j"
+TIMEOUT = 60  # seconds that a busy controller may take to answer
+CANCELLED_BY = 10.0  # seconds in which the queue must show that cancelled jobs end
+GOING_ON = {
+    *("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED"),
+    *("REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"),
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A job as squeue shows it; `elapsed` and `limit` as Slurm writes times."""
+
+    job_id: str
+    state: str
+    partition: str
+    elapsed: str
+    limit: str
+    nodes: str
+    reason: str
+    name: str
+
+    @property
+    def ended(self) -> bool:
+        return self.state not in GOING_ON
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it neither has ended nor is about to."""
+        return not self.ended and self.state != "COMPLETING"
+
+
+class Queue:
+    """This user's jobs, looked up at most every `interval` seconds by all processes of this machine together."""
+
+    def __init__(self, interval: float) -> None:
+        self.interval = interval
+        cluster = f"{os.getuid()} {os.environ.get('SLURM_CONF', '')} {os.environ.get('SLURM_CLUSTERS', '')}"
+        folder = file_system.user_folder() / "queue"
+        file_system.make_private(folder)
+        self.answer = folder / f"{hashlib.sha256(cluster.encode()).hexdigest()[:12]}.json"
+
+    def look(self) -> dict[str, Seen] | None:
+        """Jobs by id (``12``, or ``12_0`` for an array's task); None while the controller does not answer."""
+        return self.since(time.time() - self.interval)
+
+    def since(self, moment: float) -> dict[str, Seen] | None:
+        """As `look`, by an answer that is younger than `moment` (``time.time()``)."""
+        with self.answer.with_suffix(".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            at, rows = self._known()
+            if at < moment:
+                at, rows = time.time(), ask()
+                files.write_text(self.answer, json.dumps([at, rows]))
+        return None if rows is None else {row[0]: Seen(*row) for row in rows}
+
+    def _known(self) -> tuple[float, list[list[str]] | None]:
+        try:
+            at, rows = json.loads(self.answer.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return 0.0, None
+        return at, rows
+
+
+def ask() -> list[list[str]] | None:
+    """All jobs of this user, ended ones of the last minutes included; None where squeue fails."""
+    command = ["squeue", "--me", "--array", "--noheader", "--states=all", f"--format={FORMAT}"]
+    done = _done(*command)
+    if done is None or done.returncode:
+        return None
+    rows = [line.split("|", 7) for line in done.stdout.splitlines()]
+    return [row for row in rows if len(row) == 8]
+
+
+def cancel(ids: Sequence[str], jobs: Queue) -> list[str]:
+    """Cancel jobs and watch them end, for a bounded time; returns those that go on, or of which nothing is known."""
+    if not ids:
+        return []
+    if _done("scancel", *ids) is None:  # Slurm is silent
+        return list(ids)
+    limit = time.monotonic() + CANCELLED_BY
+    while True:
+        seen = jobs.since(time.time())
+        left = [job_id for job_id in ids if seen is None or (job_id in seen and seen[job_id].goes_on)]
+        if not left or time.monotonic() >= limit:
+            return left
+        time.sleep(0.3)
+
+
+def configuration() -> dict[str, str]:
+    """``scontrol show config``; empty where the controller does not answer."""
+    lines = _output("scontrol", "show", "config").splitlines()
+    return {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
+
+
+def ending(job_id: str) -> str:
+    """How a job ended, in a few words: ``FAILED, exit 0:9``; what Slurm still knows."""
+    shown = _output("scontrol", "show", "job", "--oneliner", job_id)
+    facts = dict(word.split("=", 1) for word in shown.split() if "=" in word)
+    if "JobState" in facts:
+        reason = facts.get("Reason", "None")
+        return ", ".join(
+            [facts["JobState"], f"exit {facts.get('ExitCode', '?')}", *([reason] if reason not in ("None", "") else [])]
+        )
+    told = _output("sacct", "--jobs", job_id, "--noheader", "--parsable2", "--allocations", "--format=State,ExitCode")
+    first = next(iter(told.splitlines()), "")
+    return ", exit ".join(first.split("|", 1)) if first else "gone from Slurm's memory"
+
+
+def _output(*command: str) -> str:
+    done = _done(*command)
+    return done.stdout if done is not None and done.returncode == 0 else ""
+
+
+def _done(*command: str) -> subprocess.CompletedProcess[str] | None:
+    """A command that has ended, well or not; None where it cannot be started or Slurm is silent."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, start_new_session=True)
+    except (OSError, subprocess.TimeoutExpired):
+        return None

@@ -1,0 +1,131 @@
+"""Submitting one script by sbatch, and which job came of it.
+
+What sbatch prints is a hint only: a site's wrapper may print anything before and after it, or end with a status of its
+own. The queue decides, by the job's name, which no other job has. Nothing is ever submitted twice.
+
+    python -m vlkd_steps.launch.slurm.sbatch OPTIONS  # sbatch for Snakemake's executor (workflow/bin/login):
+        with --parsable it prints the job's id alone
+
+No submitit here, which takes longer to import than sbatch takes.
+"""
+
+import contextlib
+import itertools
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.launch.slurm import queue
+
+PATIENCE = 30.0  # seconds in which the queue must show a new job; a job waits 60 for the pickle that is named by its id
+PRINTED = re.compile(r"^[ \t]*(?:Submitted batch job )?(\d+)(?:;\S+| on cluster \S+)?[ \t\r]*$", re.MULTILINE)
+CORRECT = (
+    "Correct this rule's resources (set-resources in profiles/<name>/config.yaml); "
+    "`vlkd doctor --profile <name>` compares them with the cluster"
+)
+
+
+def submit(script: Path, name: str, jobs: queue.Queue) -> str:
+    """Submit a script whose job has this name, and return the job's id (of an array: without a task's number).
+
+    Raises:
+        UserError: sbatch refuses, or no such job appears.
+    """
+    with unsignalled():  # a Ctrl-C in the middle of sbatch would leave a job that nobody knows
+        done = subprocess.run([program(), "--parsable", str(script)], capture_output=True, text=True, errors="replace")
+    printed = PRINTED.findall(done.stdout)
+    # A busy controller may take a job whose sbatch has given up ("Socket timed out").
+    taken = done.returncode == 0 or "timed out" in done.stderr
+    limit = time.monotonic() + (PATIENCE if taken else 0)
+    while True:
+        seen = jobs.since(time.time())
+        if found := bases(seen or {}, name):
+            return next((job_id for job_id in printed if job_id in found), found[0])
+        if time.monotonic() >= limit:
+            break
+        time.sleep(1)
+    if done.returncode:
+        raise UserError(f"sbatch refuses the job: {words(done)}. {CORRECT}")
+    if seen is None and len(printed) == 1:
+        return printed[0]  # all that is known while the controller is silent
+    raise UserError(
+        f"sbatch ended well, but {'Slurm does not answer' if seen is None else 'no job of this work is in the queue'} "
+        f"({PATIENCE:.0f} s; squeue --name={name}). It printed: {shlex.quote(words(done))}. A "
+        "wrapper around sbatch must hand all options on"
+    )
+
+
+def main(options: Sequence[str]) -> int:
+    """sbatch with these options; with --parsable only the id of the job is printed, where the queue can tell it."""
+    with unsignalled():
+        done = subprocess.run([program(), *options], stdout=subprocess.PIPE, text=True, errors="replace")
+    name = next((value for option, value in itertools.pairwise(options) if option == "--job-name"), "")
+    told = done.stdout.rstrip("\n")
+    if done.returncode == 0 and "--parsable" in options and not re.fullmatch(r"\d+(;\S+)?", told):
+        told = among(re.findall(r"\d+", told), name) or told
+    print(told, flush=True)
+    return done.returncode
+
+
+def among(numbers: Sequence[str], name: str) -> str:
+    """The latest job of this name whose id is one of the numbers; empty where the queue shows none."""
+    limit = time.monotonic() + PATIENCE
+    while True:
+        rows = queue.ask() or []
+        found = [row.job_id.partition("_")[0] for row in (queue.Seen(*each) for each in rows) if row.name == name]
+        if ids := set(found) & set(numbers):
+            return max(ids, key=int)
+        if time.monotonic() >= limit:
+            return ""
+        time.sleep(1)
+
+
+def program() -> str:
+    """The cluster's sbatch, or the wrapper that comes first on the user's PATH."""
+    return os.environ.get("VLKD_SBATCH") or "sbatch"
+
+
+def bases(seen: dict[str, queue.Seen], name: str) -> list[str]:
+    """Ids of the jobs and arrays of this name, without the numbers of an array's tasks, in the order of submission."""
+    return sorted({job.job_id.partition("_")[0] for job in seen.values() if job.name == name}, key=int)
+
+
+def words(done: subprocess.CompletedProcess[str]) -> str:
+    """What sbatch says for itself, without the lines of a wrapper where they can be told apart."""
+    lines = [line.strip() for line in (done.stderr + "\n" + done.stdout).splitlines() if line.strip()]
+    own = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines if line.startswith("sbatch: ")]
+    return "; ".join(own or lines) or f"nothing, and ended with status {done.returncode}"
+
+
+@contextlib.contextmanager
+def unsignalled() -> Iterator[None]:
+    """Hold INT and TERM back from this thread and the children that it starts until the block ends."""
+    held = {signal.SIGINT, signal.SIGTERM}
+    if threading.current_thread() is threading.main_thread():
+        signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
+
+
+def array_limit() -> int:
+    """How many jobs one array may have (MaxArraySize, max_array_tasks); 1 where the cluster has no arrays."""
+    settings = queue.configuration()
+    limits = [
+        settings.get("MaxArraySize", ""),
+        *re.findall(r"max_array_tasks=(\d+)", settings.get("SchedulerParameters", "")),
+    ]
+    return max(1, min((int(each) for each in limits if each.isdigit()), default=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

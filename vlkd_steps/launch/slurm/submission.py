@@ -1,0 +1,162 @@
+"""A work's folder under ``jobs/``: what was submitted for its parts, and how it is found again after a crash.
+
+``job.json`` is written before and after each sbatch. A process that dies in between leaves a job that has no id in the
+file; it is found by its name, which begins as all of this work's and which no other job has. Beside it lie submitit's
+pickles and each job's log ``<id>_0_log.out``, to which its attempts append.
+"""
+
+import contextlib
+import fcntl
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from submitit.core.utils import JobPaths, pickle_load
+
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.launch.slurm import attempt, executor, queue, sbatch
+from vlkd_steps.launch.slurm.request import Request
+from vlkd_steps.launch.work import Part, Work
+
+
+@dataclass
+class Record:
+    """A part that was submitted.
+
+    Attributes:
+        job_id: ``12``, or ``12_0`` for an array's task; "" between the intention and sbatch's answer.
+        key: content key of the part that it was submitted for.
+        deaths: how often a job of this part ended without a word.
+    """
+
+    job_id: str
+    key: str
+    deaths: int = 0
+
+
+class Submission:
+    """What was submitted for a work: `records` by the parts' names."""
+
+    def __init__(self, work: Work, request: Request, jobs: queue.Queue) -> None:
+        self.work, self.request, self.jobs = work, request, jobs
+        self.folder = work.folder.absolute()
+        self.file = self.folder / "job.json"
+        self.names = f"vlkd-{files.digest([str(self.folder), work.job])[:12]}"  # with what all of its jobs' names begin
+        self.name = ""
+        self.records: dict[str, Record] = {}
+        self.array: list[str] = []
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+            kept = json.loads(self.file.read_text(encoding="utf-8"))
+            self.records = {name: Record(**record) for name, record in kept["parts"].items()}
+            self.array, self.name = kept["array"], kept["name"]
+
+    def save(self) -> None:
+        parts = {name: asdict(record) for name, record in self.records.items()}
+        files.write_json(self.file, {"name": self.name, "array": self.array, "parts": parts})
+
+    def submit(self, parts: Sequence[Part]) -> None:
+        """Submit `parts`, several as one job array or as many as the cluster needs, and write down their ids.
+
+        Raises:
+            UserError: sbatch refuses, or is not here.
+        """
+        size = sbatch.array_limit() if len(parts) > 1 else 1
+        for begin in range(0, len(parts), size):
+            self._submit_array(parts[begin : begin + size])
+
+    def _submit_array(self, parts: Sequence[Part]) -> None:
+        deaths = {part.name: self.records[part.name].deaths for part in parts if part.name in self.records}
+        for part in parts:
+            self.records[part.name] = Record("", part.key, deaths.get(part.name, 0))
+        self.array = [part.name for part in parts]
+        self.name = f"{self.names}-{uuid.uuid4().hex[:8]}"
+        self.save()
+        number = len(parts)
+        arguments = [self.work.job] * number, [dict(part.config) for part in parts], [self.request.scratch] * number
+        made = self._executor().map_array(attempt.run, *arguments)
+        for part, job in zip(parts, made, strict=True):
+            self.records[part.name].job_id = str(job.job_id)
+        self.save()
+
+    def adopt(self, seen: dict[str, queue.Seen]) -> None:
+        """Find jobs whose ids were never written down: sbatch had answered when the waiter died."""
+        lost = [name for name in self.array if name in self.records and not self.records[name].job_id]
+        if not lost:
+            return
+        known = {record.job_id for record in self.records.values()}
+        mine = [job for job in seen.values() if job.name == self.name and job.job_id not in known and not job.ended]
+        ids = sorted({job.job_id.partition("_")[0] for job in mine}, key=int)
+        for base in ids:
+            own = [f"{base}_{number}" for number in range(len(self.array))] if len(self.array) > 1 else [base]
+            if all(JobPaths(self.folder, job_id).submitted_pickle.exists() for job_id in own):
+                for name, job_id in zip(self.array, own, strict=True):
+                    self.records[name].job_id = job_id
+            else:  # without its pickle it can only fail
+                queue.cancel([job.job_id for job in mine if job.job_id.partition("_")[0] == base], self.jobs)
+        for name in lost:
+            if not self.records[name].job_id:
+                del self.records[name]
+        self.save()
+
+    def result(self, record: Record) -> dict[str, Any] | None:
+        """How the part's job ended: `attempt.run`'s value, or status 1 with a traceback; None while it goes on."""
+        try:
+            outcome, value = pickle_load(JobPaths(self.folder, record.job_id).result_pickle)
+        except (FileNotFoundError, EOFError):
+            return None
+        return value if outcome == "success" else {"status": 1, "message": value}
+
+    def log(self, record: Record) -> Path:
+        path = JobPaths(self.folder, record.job_id).stdout
+        return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+    def cancel(self) -> tuple[list[str], list[str]]:
+        """Cancel every job of this work, also those whose ids were never written down, and forget them.
+
+        Returns:
+            The ids of those that end now, and of those that go on or of which Slurm tells nothing: they stay written
+            down.
+        """
+        known = {record.job_id for record in self.records.values() if record.job_id}
+        seen = self.jobs.since(time.time())
+        if seen is None:
+            going_on = sorted(known)
+        else:
+            mine = [job for job in seen.values() if job.job_id in known or job.name.startswith(self.names)]
+            going_on = sorted(job.job_id for job in mine if job.goes_on)
+        left = queue.cancel(going_on, self.jobs)
+        self.records = {name: record for name, record in self.records.items() if record.job_id in left}
+        self.save()
+        return [job_id for job_id in going_on if job_id not in left], left
+
+    def forget(self) -> None:
+        """After success: logs stay; what was needed to find the jobs again goes, and jobs that have no work left."""
+        queue.cancel([each.job_id for each in self.records.values() if self.result(each) is None], self.jobs)
+        self.file.unlink(missing_ok=True)
+        for path in self.folder.glob("*.pkl"):
+            path.unlink(missing_ok=True)
+
+    def _executor(self) -> executor.Executor:
+        if shutil.which("sbatch") is None or shutil.which("srun") is None:
+            raise UserError(
+                "the launcher is slurm, but there is no sbatch on PATH; start on a login node of the cluster, or use "
+                "another profile. `vlkd doctor --profile slurm` says more"
+            )
+        made = executor.Executor(self.folder, self.jobs)
+        made.update_parameters(job_name=self.name, **self.request.parameters())
+        return made
+
+
+@contextlib.contextmanager
+def only_waiter(folder: Path) -> Iterator[None]:
+    """Wait until no other process waits for this work (one whose Snakemake was killed lives on for a moment)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "waiter.lock").open("a") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,124 @@
+"""Where work that may need a GPU runs: here, or on a cluster. ``VLKD_LAUNCHER`` names the launcher.
+
+It comes by the environment because it changes no byte: whatever stands in a rule's ``params:`` triggers a rerun
+(ANCHORS 25). A launcher takes the work, returns when it has ended, and returns its status. A job is a plain function
+of a module that does not import torch, so that a launcher which only waits stays small.
+"""
+
+import importlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import stop_request
+
+VARIABLE = "VLKD_LAUNCHER"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a work that can run by itself, beside the others.
+
+    Attributes:
+        name: tells it from the others, such as ``s10``.
+        config: what its job is given.
+        key: content key; a job that was submitted for another one is not taken for this part's.
+        done: whether its result is there.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    key: str
+    done: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step launches.
+
+    Attributes:
+        job: ``package.module:function``, called with a configuration, returns a status.
+        label: how it is called in lines of progress.
+        folder: where a cluster's launcher keeps what it submitted, under ``jobs/``.
+        config: the job's configuration for all parts at once.
+        parts: what can run beside each other.
+        processes: in how many processes each part trains (`training.processes`).
+    """
+
+    job: str
+    label: str
+    folder: Path
+    config: Mapping[str, Any]
+    parts: Sequence[Part]
+    processes: int = 1
+
+
+def launch(work: Work) -> int:
+    """Run the work by the launcher that the environment names (none: ``local``) and return its status.
+
+    Raises:
+        UserError: no launcher has that name.
+    """
+    name = os.environ.get(VARIABLE) or "local"
+    if name not in LAUNCHERS:
+        raise UserError(
+            f"{VARIABLE} is {name!r}, but there is no such launcher; available: {', '.join(sorted(LAUNCHERS))}. "
+            "Set the rule's resource `launcher` (profiles/<name>/config.yaml, set-resources) to one of them"
+        )
+    return LAUNCHERS[name](work)
+
+
+def workers() -> int:
+    """How many jobs share a work that any number can share (`VLKD_WORKERS`, which `slurm/request.py` checks)."""
+    text = os.environ.get("VLKD_WORKERS", "")
+    return max(1, int(text)) if text.isdigit() else 1
+
+
+def local(work: Work) -> int:
+    """Run all parts in this process; a training in several processes by torch's own launcher."""
+    if work.processes > 1:
+        return several_processes(work)
+    module, _, function = work.job.partition(":")
+    status: int = getattr(importlib.import_module(module), function)(work.config)
+    return status
+
+
+def several_processes(work: Work) -> int:
+    """Start the job in `work.processes` processes of this machine; a TERM is handed on to them."""
+    config = work.folder / "config.json"
+    files.write_json(config, work.config)
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={work.processes}"]
+    told = False
+    with stop_request() as stop:
+        command = [*start, "-m", "vlkd_steps.launch.process", work.job, str(config)]
+        child = subprocess.Popen(command, env=own_package())
+        while child.poll() is None:
+            if stop and not told:  # a second TERM would end torch's launcher before the processes have saved
+                child.terminate()
+                told = True
+            time.sleep(0.2)
+    return 128 + stop.signal_number if stop else child.returncode
+
+
+def own_package() -> dict[str, str]:
+    """This process's environment, by which other processes find the same package, whatever lies on their path."""
+    # By name, as below: which variables are dropped elsewhere changes no byte.
+    changed: dict[str, str] = importlib.import_module("vlkd_steps.core.environment").own_package(os.environ)
+    return changed
+
+
+def slurm(work: Work) -> int:
+    """Submit the parts to Slurm, wait for them and return their status (`vlkd_steps.launch.slurm`)."""
+    # By name: an import statement would make Slurm's code a part of every trained byte's fingerprint.
+    status: int = importlib.import_module("vlkd_steps.launch.slurm.launcher").wait_for(work)
+    return status
+
+
+LAUNCHERS: dict[str, Callable[[Work], int]] = {"local": local, "slurm": slurm}

@@ -1,0 +1,46 @@
+"""Accuracy of visual entailment (SNLI-VE): three classes, plain, per class, and averaged over the classes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.metrics.percentages import by, percent
+
+
+class Scorer:
+    """The entailment metric over one evaluation set.
+
+    Args:
+        instances: the set's rows, as `prepare` wrote them (`label`: contradiction 0, entailment 1, neutral 2; `group`
+            its name).
+    """
+
+    def __init__(self, instances: pl.DataFrame) -> None:
+        unlabelled = instances.filter(pl.col("label").is_null())
+        if len(unlabelled):
+            raise UserError(
+                f"instance {unlabelled['instance_id'][0]} has no label, so it can be neither right nor wrong; leave "
+                "items without a gold label out of the evaluation set"
+            )
+        self.instances = instances
+
+    def score(self, predictions: pl.DataFrame) -> list[float]:
+        """1 where the predicted class (column `prediction`) is the gold one, else 0, in the order of the instances."""
+        return (predictions["prediction"] == self.instances["label"]).cast(pl.Float64).to_list()
+
+    def metrics(self, scores: Sequence[float]) -> dict[str, Any]:
+        """Percentages to two decimals; `macro_accuracy` weighs the classes equally, whatever their shares."""
+        table = self.instances.select("group").with_columns(pl.Series("score", scores, pl.Float64))
+        classes = by(table, "group")
+        return {
+            "accuracy": percent(table["score"]),
+            "macro_accuracy": round(sum(classes.values()) / len(classes), 2),
+            "by_label": classes,
+        }
+
+
+def gold(instance: Mapping[str, Any]) -> str:
+    """The name of the gold class."""
+    return str(instance["group"])

@@ -1,0 +1,184 @@
+"""Runs that train nothing (`methods.baseline`): they answer what a VLKD run is asked, so that both stand in one table.
+
+Their ``model.safetensors`` holds no tensor.
+"""
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from safetensors.torch import save_file
+
+from vlkd_steps.config.extra_evals import Ask
+from vlkd_steps.core import distributed, files, hardware, layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import Interrupted, StopRequest, stop_request
+from vlkd_steps.core.step import log
+from vlkd_steps.methods import objective
+from vlkd_steps.runs import answering, measures
+from vlkd_steps.runs.answering import Answerer
+from vlkd_steps.runs.classify import attempt, label
+from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.vlkd import Eyes, labels
+from vlkd_steps.teachers.models import clip
+from vlkd_steps.teachers.models.zero_shot_vqa import PROMPTS
+
+BATCH = 256  # texts
+
+
+def train_seeds(config: Mapping[str, Any]) -> int:
+    """Let every seed of a `distill` job answer.
+
+    Returns:
+        0, or 128 + the signal's number when told to stop (143 for TERM): the next start goes on from there.
+    """
+    objective.create(config["method"], 1)  # refuses wrong settings
+    accelerator = hardware.accelerator(config["training"])
+    who = answerer(config, str(accelerator.device))
+    with stop_request() as stop:
+        for seed in config["seeds"]:
+            place = Workplace.of(config, seed)
+            if distributed.decided(place.finished):
+                continue
+            try:
+                with attempt(place, accelerator):
+                    answer(place, who, stop)
+            except Interrupted as interruption:
+                if distributed.is_main():
+                    log.info(f"[{label(place.config)}] {interruption}")
+                distributed.leave()
+                return interruption.exit_status
+    distributed.leave()
+    return 0
+
+
+def answer(place: Workplace, who: Answerer, stop: StopRequest) -> None:
+    """Answer what is lacking, and leave a model without tensors."""
+    if distributed.is_main():
+        if not place.trained():
+            with files.atomic(place.model) as temporary:
+                save_file({}, temporary, metadata={"baseline": place.config["method"]["by"]})
+            place.describe(student_parameters=0, train_items=0)
+        with contextlib.suppress(Interrupted):
+            answering.answer_all(place, who, stop)
+    if distributed.agree(stop):
+        stop.raise_if_set()
+
+
+def answerer(config: Mapping[str, Any], device: str) -> Answerer:
+    """Who answers for a configuration.
+
+    Raises:
+        UserError: CLIP is to answer and the variant names none.
+    """
+    if config["method"]["by"] == "commonest":
+        return Commonest(config)
+    if config.get("teacher") is None:
+        raise UserError(f"variant {config['variant']}: method baseline, by: clip, needs a CLIP; name it as the teacher")
+    return Nearest(config, clip.ClipTeacher(config["teacher"], device))
+
+
+class Nearest:
+    """CLIP alone."""
+
+    def __init__(self, config: Mapping[str, Any], teacher: clip.ClipTeacher) -> None:
+        self.config, self.teacher, self.eyes = config, teacher, Eyes(teacher)
+        self.known: dict[str, tuple[list[str], np.ndarray]] = {}
+
+    def answers(self, rows: pl.DataFrame, ask: Ask) -> list[str]:
+        texts, embeddings = self._captions() if ask.task == "captioning" else self._list(ask.dataset)
+        near = self.eyes(rows["image_path"].to_list()).numpy() @ embeddings.T
+        if ask.task == "vqa" and self.config["method"]["given"] == "question_type":
+            of_type = {group: np.isin(texts, answers) for group, answers in by_type(ask).items()}
+            for row, group in enumerate(rows["group"]):
+                if group in of_type and of_type[group].any():  # a rare type may have no answer in the list
+                    near[row, ~of_type[group]] = -2
+        return [texts[place] for place in near.argmax(1)]
+
+    def measure(self, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        if ask["measure"] != "retrieval":
+            return {}
+        return measures.recalls(ask, self._embedded, lambda paths: self.eyes(paths).numpy())
+
+    def _list(self, dataset: str) -> tuple[list[str], np.ndarray]:
+        """The answers of a data set's list, each as the mean of its prompts."""
+        if dataset not in self.known:
+            texts = labels(dataset)
+            prompts = [self._embedded([prompt.format(text) for text in texts]) for prompt in PROMPTS]
+            self.known[dataset] = texts, unit(np.mean(prompts, axis=0))
+        return self.known[dataset]
+
+    def _captions(self) -> tuple[list[str], np.ndarray]:
+        """The corpus's distinct captions."""
+        if "" not in self.known:
+            texts = sorted(set(captions(self.config)))
+            self.known[""] = texts, self._embedded(texts)
+        return self.known[""]
+
+    def _embedded(self, texts: Sequence[str]) -> np.ndarray:
+        starts = range(0, len(texts), BATCH)
+        return unit(np.concatenate([self.teacher.embed_texts(texts[start : start + BATCH])[0] for start in starts]))
+
+
+class Commonest:
+    """What is commonest; of equally common ones the first by the alphabet."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+
+    def answers(self, rows: pl.DataFrame, ask: Ask) -> list[str]:
+        if ask.task == "captioning":
+            return [commonest(captions(self.config))] * len(rows)
+        of_type = by_type(ask)
+        everywhere = commonest([answer for answers in of_type.values() for answer in answers])
+        if self.config["method"]["given"] == "nothing":
+            return [everywhere] * len(rows)
+        best = {group: commonest(answers) for group, answers in of_type.items()}
+        return [best.get(group, everywhere) for group in rows["group"]]
+
+    def measure(self, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        return {}
+
+
+def by_type(ask: Ask) -> dict[str, list[str]]:
+    """The answers of the training questions of a set's data set, by their official type."""
+    columns = ["instance_id", "split", "group", "extra"]
+    table = pl.read_parquet(layout.instances(ask.dataset), columns=columns)
+    table = table.filter(pl.col("split") == ask.how.get("train", "train"))
+    table = table.join(ask.ids(), on="instance_id", how="anti")  # where roles share a split: what is asked is not known
+    found: dict[str, list[str]] = {}
+    for group, extra in table.select("group", "extra").iter_rows():
+        found.setdefault(group, []).append(json.loads(extra)["multiple_choice_answer"])
+    return found
+
+
+def captions(config: Mapping[str, Any]) -> list[str]:
+    """The captions of the corpus that the job names.
+
+    Raises:
+        UserError: a corpus in shards, or a data set of another task.
+    """
+    dataset = config["dataset"]
+    if dataset["task"] != "captioning" or dataset.get("shards") or dataset.get("tsv"):
+        raise UserError(
+            f"variant {config['variant']}: a caption is taken from a prepared caption corpus, and {dataset['name']} is "
+            "none; let this variant run on another data set (grids of the preset)"
+        )
+    split = layout.train_split(dataset["name"], config["shot"], config["seeds"][0])
+    ids = pl.read_parquet(split, columns=["instance_id"])
+    table = pl.read_parquet(layout.instances(dataset["name"]), columns=["instance_id", "text"])
+    return ids.join(table, on="instance_id", how="left", maintain_order="left")["text"].to_list()
+
+
+def commonest(texts: Sequence[str]) -> str:
+    counts = Counter(texts)
+    return min(counts, key=lambda text: (-counts[text], text))
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    found: np.ndarray = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return found

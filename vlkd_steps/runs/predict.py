@@ -1,0 +1,108 @@
+"""A trained student's answers to an evaluation set, in large batches, kept up to the item when told to stop."""
+
+from pathlib import Path
+
+import polars as pl
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from vlkd_steps.core import distributed, files
+from vlkd_steps.core.interruption import StopRequest
+from vlkd_steps.data.batches import Encoded
+from vlkd_steps.students import heads
+
+BATCH = 256  # rows
+
+
+def logits(student: nn.Module, data: Encoded, index: Tensor, accelerator: Accelerator) -> Tensor:
+    """The student's logits for the items at `index` (`heads.scores`)."""
+    batch = data.batch(index)
+    with torch.inference_mode(), accelerator.autocast():
+        return student(batch.inputs).logits
+
+
+def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> float:
+    """Mean soft score of the best answer, in per cent; several processes share the batches.
+
+    Entailment: the accuracy. VQA: the official one but for answers outside the vocabulary and the evaluator's
+    leave-one-out; good enough to follow a training, the table has the official one.
+    """
+    total = 0.0
+    for index in by_length(data).split(items_at_once(data))[distributed.share()]:
+        best = heads.scores(logits(student, data, index, accelerator)).argmax(1, keepdim=True)
+        total += data.items.soft_labels(index.to(data.device)).gather(1, best).sum().item()
+    return 100 * distributed.total(total) / len(data)
+
+
+def all_scores(student: nn.Module, data: Encoded, accelerator: Accelerator) -> Tensor:
+    """The score of every class or choice (`heads.scores`), float32 [N, C] on the CPU, in the order of the items."""
+    places = by_length(data)
+    found = [
+        heads.scores(logits(student, data, index, accelerator)).cpu() for index in places.split(items_at_once(data))
+    ]
+    rows = torch.cat(found)
+    ordered = torch.empty_like(rows)
+    ordered[places] = rows
+    return ordered
+
+
+def by_length(data: Encoded) -> Tensor:
+    """The items in order of their longest passage, so that a batch holds little padding."""
+    return data.lengths.cpu()[data.items.passage_rows.cpu()].amax(1).argsort(stable=True)
+
+
+def items_at_once(data: Encoded) -> int:
+    """So many items have BATCH rows."""
+    return BATCH // data.items.passage_rows.shape[1]
+
+
+def write_predictions(
+    student: nn.Module, data: Encoded, path: Path, accelerator: Accelerator, stop: StopRequest
+) -> None:
+    """Write ``instance_id, prediction, answer, probability`` (`heads.probabilities`) in the split's order.
+
+    Several processes take a batch each, the same batches that one process would take one after the other, so that the
+    same weights give the same bytes. The main process writes.
+
+    Raises:
+        Interrupted: told to stop; what was predicted lies beside `path` and is not predicted again.
+    """
+    partial = path.with_suffix(".partial.parquet")
+    found = torch.zeros(0, 2, dtype=torch.float64)
+    if distributed.is_main() and partial.is_file():
+        found = pl.read_parquet(partial).to_torch()
+    places = by_length(data)
+    begin = distributed.decided(lambda: len(found))
+    size = items_at_once(data)
+    for index in places[begin:].split(size * distributed.count()):
+        answers = torch.zeros(size, 2, dtype=torch.float64)
+        for own in index.split(size)[distributed.share()]:  # one, or none where the last batches do not go round
+            found_logits = logits(student, data, own, accelerator)
+            best = heads.scores(found_logits).argmax(1)
+            probability = heads.probabilities(found_logits).gather(1, best[:, None])[:, 0]
+            answers[: len(own)] = torch.stack([best.double(), probability.double()], dim=1)
+        found = torch.cat([found, distributed.gathered(answers)[: len(index)]])
+        begin += len(index)
+        if distributed.agree(stop) and begin < len(data):
+            if distributed.is_main():
+                with files.atomic(partial) as temporary:
+                    pl.DataFrame(found.numpy(), schema=["prediction", "probability"]).write_parquet(temporary)
+            distributed.wait()
+            stop.raise_if_set()
+    if not distributed.is_main():
+        return
+    rows = torch.empty_like(found)
+    rows[places] = found
+    classes = rows[:, 0].long().tolist()
+    frame = pl.DataFrame(
+        {
+            "instance_id": data.items.ids,
+            "prediction": pl.Series(classes, dtype=pl.Int64),
+            "answer": pl.Series([data.items.labels[c] for c in classes], dtype=pl.String),
+            "probability": pl.Series(rows[:, 1].tolist(), dtype=pl.Float64),
+        }
+    )
+    with files.atomic(path) as temporary:
+        frame.write_parquet(temporary)
+    partial.unlink(missing_ok=True)

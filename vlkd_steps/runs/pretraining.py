@@ -1,0 +1,65 @@
+"""A student's pre-training from its first step to its folder: what all kinds of it have in common."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.core import distributed, files, layout
+from vlkd_steps.core.interruption import Interrupted, stop_request
+from vlkd_steps.data.batches import Batch
+from vlkd_steps.engine import loop
+from vlkd_steps.tracking.journal import Journal, curves, read
+
+Curve = Mapping[str, Mapping[int, float]]
+
+
+def train(
+    name: str,
+    key: str,
+    model: nn.Module,
+    batch: Callable[[int], Batch],
+    recipe: Recipe,
+    seed: int,
+    accelerator: Accelerator,
+) -> Curve | None:
+    """Train in ``models/<name>/work``, going on where an earlier call was stopped.
+
+    Args:
+        key: of all that the weights depend on.
+
+    Returns:
+        The course of the losses, by name and step, in the one process that writes; None in the others.
+
+    Raises:
+        SystemExit: told to stop, after saving (143 for TERM).
+    """
+    work = layout.model(name) / "work"
+    history = work / f"{key[:16]}.jsonl"
+    with stop_request() as stop, contextlib.ExitStack() as held:
+        tell = held.enter_context(Journal(history)).append if distributed.is_main() else loop.unheard
+        place = loop.Place(work, work / "nan_batch.safetensors", key, f"pretrain {name}", tell)
+        try:
+            loop.train(model, batch, recipe, place, seed, accelerator, stop)
+        except Interrupted as interruption:
+            distributed.leave()
+            raise SystemExit(interruption.exit_status) from interruption
+    if not distributed.is_main():
+        return None
+    return {name: points for name, points in curves(read(history)).items() if name.startswith("loss")}
+
+
+def write(model: PreTrainedModel, weights: Mapping[str, Tensor], tokenizer: Any, folder: Path, curve: Curve) -> None:
+    """Write what `pretrained.load` and transformers load, the weights last: their presence says that it is whole."""
+    tokenizer.save_pretrained(folder)
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    files.write_json(folder / "curve.json", {name: list(map(list, points.items())) for name, points in curve.items()})
+    with files.atomic(layout.model_weights(folder.name)) as temporary:
+        save_file(dict(weights), temporary, metadata={"format": "pt"})

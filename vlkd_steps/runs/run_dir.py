@@ -1,0 +1,260 @@
+"""The undeclared ``work/`` folder of a run, where results are made and kept, and how they become declared outputs.
+
+Snakemake deletes declared outputs on every rerun, so what must survive is kept here, under a content key: the hash of
+all that can change a byte of the result. `publish` copies it to the declared places, again whenever it is asked.
+Nothing here imports torch: a seed that is finished costs no second.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+import yaml
+
+from vlkd_steps.config import extra_evals, methods, teacher_names
+from vlkd_steps.core import components, files, layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.fingerprint import fingerprint
+
+NO_BYTE = ("device", "checkpoint_every")  # of training: what cannot change a byte on one type of machine
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """One seed's run.
+
+    Attributes:
+        config: the job's configuration with ``seed`` instead of ``seeds``.
+        folder: the run folder.
+        identity: what the content key was made of.
+        sets: evaluation set -> sha256 of its instance ids; of other data sets' and of measures, `asked.identity`.
+    """
+
+    config: dict[str, Any]
+    folder: Path
+    identity: dict[str, Any]
+    sets: dict[str, str]
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], seed: int) -> Self:
+        """The workplace of one seed of a `distill` job.
+
+        Raises:
+            UserError: a split, feature store or pre-trained model that the job needs is missing.
+        """
+        dataset, student, method = config["dataset"], config["student"], config["method"]
+        own = {key: value for key, value in config.items() if key != "seeds"} | {"seed": seed}
+        folder = layout.run(
+            config["experiment"], dataset["name"], student["name"], config["variant"], config["shot"], seed
+        )
+        split = manifest(layout.train_split(dataset["name"], config["shot"], seed))
+        teacher = config.get("teacher")
+        weights = layout.model_weights(student["name"]) if student.get("pretrained") else None
+        words = student.get("vocabulary") or ""
+        modules = [
+            "vlkd_steps.steps.distill",
+            components.module_name("student", student["kind"]),
+            components.module_name("method", method["name"]),
+            methods.runner(method["name"]),
+        ]
+        if words and not words.endswith(".txt"):
+            modules.append(components.module_name("vocabulary", words))
+        try:
+            code = fingerprint(*modules)
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"run {folder}: {error}; correct student.kind, student.vocabulary or method.name"
+            ) from error
+        # What does not change a trained byte stays out: where it runs, and which sets are evaluated afterwards.
+        aside = ("experiment", "variant", "dataset", "init")
+        relevant = {key: value for key, value in own.items() if key not in aside}
+        relevant["dataset"] = {key: value for key, value in dataset.items() if key not in ("evaluation_sets", "asks")}
+        relevant["training"] = {key: value for key, value in config["training"].items() if key not in NO_BYTE}
+        identity = {
+            "config": relevant,
+            "split": split["sha256"],
+            "instances": split["source"],
+            "features": features(teacher_names.split(teacher["name"]), dataset["name"]) if teacher else None,
+            "weights": initial_weights(weights) if weights else None,
+            "words": word_list(words) if words.endswith(".txt") else None,
+            "code": code,
+            **sight(student, dataset["name"]),
+            **({"init": initial_weights(initial(own))} if config.get("init") else {}),
+        }
+        sets = {
+            name: manifest(layout.eval_split(dataset["name"], name))["sha256"] for name in dataset["evaluation_sets"]
+        }
+        for name, ask in (dataset.get("asks") or {}).items():
+            ids = manifest(layout.eval_split(ask["dataset"], ask["set"])) if "dataset" in ask else {}
+            sets[name] = extra_evals.identity(ask, ids.get("sha256"))
+        return cls(own, folder, identity, sets)
+
+    @property
+    def key(self) -> str:
+        """The content key: equal keys, equal bytes on one type of machine."""
+        return files.digest(self.identity)
+
+    @property
+    def run_key(self) -> str:
+        """By which tracking knows the run: 16 hex digits over run folder and content key."""
+        return files.digest({"run": str(self.folder), "key": self.key})[:16]
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work" / self.key[:16]
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        return self.work / "model.safetensors"
+
+    @property
+    def exported(self) -> Path:
+        """A folder that holds the model in another form, where the room of its method leaves one."""
+        return self.work / "exported"
+
+    @property
+    def description(self) -> Path:
+        return self.work / "config.yaml"
+
+    def predictions(self, evaluation_set: str) -> Path:
+        """Named by the set's ids as well: a set that was cut anew is predicted anew."""
+        suffix = extra_evals.of_run(self.folder, evaluation_set, self.config["dataset"]).suffix
+        return self.work / "predictions" / f"{evaluation_set}-{self.sets[evaluation_set][:12]}{suffix}"
+
+    def unpredicted(self) -> list[str]:
+        """The evaluation sets that have no predictions yet."""
+        return [name for name in self.sets if not self.predictions(name).is_file()]
+
+    def trained(self) -> bool:
+        return self.model.is_file() and self.description.is_file()
+
+    def finished(self) -> bool:
+        return self.trained() and not self.unpredicted()
+
+    def describe(self, **more: Any) -> None:
+        """Write the resolved configuration; with it the training counts as done."""
+        hashes = {name: value for name, value in self.identity.items() if name != "config"}
+        content = {**self.config, "run_key": self.run_key, "content_key": self.key, "made_of": hashes, **more}
+        plain = json.loads(files.canonical(content))
+        files.write_text(self.description, yaml.safe_dump(plain, sort_keys=True, allow_unicode=True))
+
+    def publish(self) -> None:
+        """Copy the results to the declared places, whole or not at all."""
+        outputs = {self.model: self.folder / "model.safetensors", self.description: layout.run_config(self.folder)}
+        dataset = self.config["dataset"]
+        outputs |= {self.predictions(name): extra_evals.of_run(self.folder, name, dataset) for name in self.sets}
+        outputs |= {path: self.folder / "exported" / path.name for path in sorted(self.exported.glob("*"))}
+        with self.lock(patience=60):  # a job that has just ended may hold it for a moment
+            for source, target in outputs.items():
+                with files.atomic(target) as temporary:
+                    shutil.copyfile(source, temporary)
+
+    @contextlib.contextmanager
+    def lock(self, patience: float | None = None) -> Iterator[None]:
+        """Hold the run folder for this process; the lock dies with the process, however that ends.
+
+        Args:
+            patience: seconds to wait for another process to let go of it; none, or a minute in a Slurm job, whose
+                earlier attempt may still be dying.
+
+        Raises:
+            UserError: another process holds it.
+        """
+        if patience is None:
+            patience = 60.0 if "SLURM_JOB_ID" in os.environ else 0.0
+        path = self.folder / "work" / "lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+", encoding="utf-8") as stream:
+            try:
+                acquire(stream, time.monotonic() + patience)
+            except OSError as error:
+                stream.seek(0)
+                raise UserError(
+                    f"{self.folder} is in use by another process ({stream.read().strip() or 'unknown'}); "
+                    "wait until it ends, or end it"
+                ) from error
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+            stream.flush()
+            yield
+
+
+def acquire(stream: IO[str], until: float) -> None:
+    """Lock an open file, trying until that moment (``time.monotonic()``).
+
+    Raises:
+        OSError: another process holds it still.
+    """
+    while True:
+        try:
+            return fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+
+
+def manifest(split: Path) -> dict[str, Any]:
+    """The manifest beside a split: sha256 of its ids, its source's hash, counts."""
+    return _json(layout.split_manifest(split), "the split has")
+
+
+def features(teachers: Sequence[str], dataset: str) -> dict[str, Any]:
+    """The teachers' features of a data set: their content keys, joined by +, and a hash of the very files."""
+    stores = [_json(layout.features_manifest(name, dataset), "the teacher's features have") for name in teachers]
+    shards = sorted(shard["sha256"] for store in stores for shard in store["shards"])
+    return {"key": "+".join(store["key"] for store in stores), "files": files.digest(shards)}
+
+
+def sight(student: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """Of a student that sees regions: their content key and files, and a hash of the weights that its file holds."""
+    if not student.get("regions"):
+        return {}
+    store = _json(layout.features_manifest(student["regions"], dataset), "the student's regions have")
+    weights = Path(student.get("weights") or "")
+    return {
+        "regions": {"key": store["key"], "files": files.digest(sorted(shard["sha256"] for shard in store["shards"]))},
+        "given_weights": files.sha256(weights) if weights.is_file() else None,
+    }
+
+
+def initial(config: Mapping[str, Any]) -> Path:
+    """The model that a run starts from by ``init``: that of the run of its own seed."""
+    return layout.run(config["experiment"], **config["init"], seed=config["seed"]) / "model.safetensors"
+
+
+def word_list(name: str) -> str:
+    """sha256 of a student's own vocabulary file."""
+    try:
+        return files.sha256(Path(name))
+    except OSError as error:
+        raise UserError(
+            f"student.vocabulary: cannot read {name}: {error.strerror}; name a text file of words"
+        ) from error
+
+
+def initial_weights(path: Path) -> str:
+    """sha256 of the weights that a student starts from."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing: the student was not pre-trained; make it: snakemake --cores 1 {path}")
+    return files.sha256(path)
+
+
+def _json(path: Path, what: str) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: {what} not been made; make it: snakemake --cores 1 {path}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}); delete it and run snakemake again") from error

@@ -1,0 +1,262 @@
+"""VLKD runs from their seeds to their answers: a BART, a frozen CLIP and a caption corpus put together for the loop.
+
+As `one_run`, with what differs: the training items are image-caption pairs, CLIP's embeddings are the student's view
+of an image, and what it is asked afterwards it answers in words of its own, also on data sets that it never trained on.
+On a data set of questions the same objective fine-tunes it (`question_batches`), from ``init``, an aligned model, or
+from BART as it was. A method without any loss trains nothing: BART as it was, which sees no image.
+"""
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.nn import functional
+
+from vlkd_steps.config.extra_evals import Ask
+from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.core import distributed, hardware, layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import Interrupted, StopRequest, stop_request
+from vlkd_steps.core.step import log
+from vlkd_steps.data.batches import read_items
+from vlkd_steps.data.infilling import Infilling
+from vlkd_steps.datasets.caption_shards import Stream, open_shards
+from vlkd_steps.engine import loop
+from vlkd_steps.methods import objective
+from vlkd_steps.methods.vlkd import Alignment
+from vlkd_steps.runs import answering, caption_batches, measures, question_batches
+from vlkd_steps.runs.caption_batches import Maker, StoredCaptions, StreamedCaptions
+from vlkd_steps.runs.classify import attempt, label, precision
+from vlkd_steps.runs.question_batches import Questions
+from vlkd_steps.runs.run_dir import Workplace, initial
+from vlkd_steps.students import bart, generation
+from vlkd_steps.students.prompts import CAPTION, QUESTION, Prompt
+from vlkd_steps.teachers.features.store import FeatureStore
+from vlkd_steps.teachers.models import clip
+
+BEAMS = 4  # BART's own default
+ANSWER, DESCRIPTION = 20, 40  # tokens that an answer, a caption may have
+
+
+def train_seeds(config: Mapping[str, Any]) -> int:
+    """Train every unfinished seed of a `distill` job and let it answer, one after the other in this process.
+
+    Returns:
+        0, or 128 + the signal's number when told to stop (143 for TERM): the next start goes on from there.
+    """
+    if config.get("teacher") is None:
+        raise UserError(f"variant {config['variant']}: method vlkd needs a CLIP; name one as its teacher")
+    recipe = Recipe.of(config["training"])
+    accelerator = hardware.accelerator(config["training"])
+    teacher = clip.ClipTeacher(config["teacher"], str(accelerator.device))
+    eyes = Eyes(teacher)
+    with stop_request() as stop:
+        for seed in config["seeds"]:
+            place = Workplace.of(config, seed)
+            if distributed.decided(place.finished):
+                continue
+            try:
+                with attempt(place, accelerator) as tell:
+                    if not distributed.decided(place.trained):
+                        train(place, recipe, teacher, accelerator, stop, tell)
+                    answer(place, eyes, accelerator, stop)
+            except Interrupted as interruption:
+                if distributed.is_main():
+                    log.info(f"[{label(place.config)}] {interruption}")
+                distributed.leave()
+                return interruption.exit_status
+    distributed.leave()
+    return 0
+
+
+def train(
+    place: Workplace,
+    recipe: Recipe,
+    teacher: clip.ClipTeacher,
+    accelerator: Accelerator,
+    stop: StopRequest,
+    tell: loop.Tell,
+) -> None:
+    """Train one seed and keep its weights and its exported folder. CLIP has no gradient and stays what it was."""
+    config, seed = place.config, place.config["seed"]
+    method: Any = objective.create(config["method"], recipe.steps)
+    method.take_temperature(teacher.logit_scale)
+    student = started(config, teacher, seed)
+    hardware.adapt(student, config["training"])
+    items = 0
+    if method.learns:
+        corpus = items_of(config, student, method.settings, teacher, seed, recipe.batch_size, accelerator.device)
+        items = len(corpus)
+        loop.train(
+            Alignment(student, method),
+            corpus.batch,
+            recipe,
+            loop.Place(
+                checkpoints=place.checkpoints,
+                inspection=place.folder / "work" / "nan_batch.safetensors",
+                key=place.key,
+                label=label(config),
+                tell=tell,
+            ),
+            seed,
+            accelerator,
+            stop,
+            epoch_steps=items / (recipe.batch_size * recipe.accumulation),
+        )
+    if distributed.is_main():
+        student.eval()
+        bart.export(student, place.exported)
+        bart.save(student, place.model)
+        parameters = sum(p.numel() for p in student.parameters())
+        place.describe(student_parameters=parameters, precision=precision(accelerator), train_items=items)
+    distributed.wait()
+
+
+def started(config: Mapping[str, Any], teacher: clip.ClipTeacher, seed: int) -> bart.BartStudent:
+    """The student as training finds it: of ``init``, or a BART whose two maps are new."""
+    if not config.get("init"):
+        return bart.build(config["student"], teacher.dim, seed, config["teacher"])
+    student = bart.load(initial(config))
+    if student.clip_width != teacher.dim:
+        raise UserError(
+            f"variant {config['variant']}: init is a model for embeddings of width {student.clip_width}, and teacher "
+            f"{config['teacher']['name']} has {teacher.dim}; name the teacher that the first run had"
+        )
+    return student.train()
+
+
+def items_of(
+    config: Mapping[str, Any],
+    student: bart.BartStudent,
+    settings: Mapping[str, Any],
+    teacher: clip.ClipTeacher,
+    seed: int,
+    size: int,
+    device: torch.device,
+) -> StoredCaptions | StreamedCaptions | Questions:
+    """What is trained on: a corpus's pairs (`pairs`), or questions with their images' stored embeddings.
+
+    Raises:
+        UserError: contrast or distance asked of questions, which have no caption.
+    """
+    dataset = config["dataset"]
+    if dataset["task"] == "captioning":
+        return pairs(config, student, settings, teacher, seed, size, device)
+    rows = question_batches.training_rows(dataset["name"], dataset["task"], config["shot"], seed)
+    if settings["ttdm"] or settings["itcl"]:
+        raise UserError(
+            f"variant {config['variant']}: ttdm and itcl compare captions, and {dataset['name']} has questions; set "
+            "both to 0 for this task (variants.<name>.by_task.vqa)"
+        )
+    store = FeatureStore.open(layout.features(config["teacher"]["name"], dataset["name"]))
+    v = torch.from_numpy(store.images(rows["image_id"].to_list()))
+    return Questions(rows, v, student.tokenizer, student.max_tokens, size, seed, device)
+
+
+def pairs(
+    config: Mapping[str, Any],
+    student: bart.BartStudent,
+    settings: Mapping[str, Any],
+    teacher: clip.ClipTeacher,
+    seed: int,
+    size: int,
+    device: torch.device,
+) -> StoredCaptions | StreamedCaptions:
+    """The corpus: streamed from shards, or in memory with embeddings from the store or, if it is large, made online.
+
+    Raises:
+        UserError: stored embeddings of another text template than the bare caption.
+    """
+    dataset = config["dataset"]
+    noise = Infilling(
+        student.tokenizer.mask_token_id, settings["mask_share"], settings["mean_span"], settings["masked_whole"]
+    )
+    maker = Maker(student.tokenizer, student.max_tokens, noise, seed, device)
+    if teacher.template != "{}":
+        raise UserError(
+            f"teacher {config['teacher']['name']}: its text template is {teacher.template!r}, but VLKD compares whole "
+            'captions; give a teacher with template: "{}"'
+        )
+    told = f"[vlkd {dataset['name']} s{seed}]"
+    if dataset.get("shards") or dataset.get("tsv"):
+        stream = Stream(open_shards(dict(dataset), layout.raw(dataset["source"])), seed, settings["shuffle_window"])
+        log.info(f"{told} {len(stream)} pairs are streamed; CLIP embeds them online")
+        return StreamedCaptions(stream, teacher, maker, size)
+    items = read_items(layout.instances(dataset["name"]), layout.train_split(dataset["name"], config["shot"], seed), [])
+    if len(items) <= settings["stored_pairs"]:
+        log.info(f"{told} {len(items)} pairs, at most stored_pairs {settings['stored_pairs']}: features from the store")
+        store = FeatureStore.open(layout.features(config["teacher"]["name"], dataset["name"]))
+        return StoredCaptions(items, caption_batches.stored_features(items, store), maker, size)
+    log.info(f"{told} {len(items)} pairs, more than stored_pairs {settings['stored_pairs']}: CLIP embeds them online")
+    return StoredCaptions(items, caption_batches.made_features(items, teacher), maker, size)
+
+
+class Eyes:
+    """CLIP's normalised embeddings of image files; each is looked at once."""
+
+    def __init__(self, teacher: clip.ClipTeacher) -> None:
+        self.teacher = teacher
+        self.known: dict[str, np.ndarray] = {}
+
+    def __call__(self, paths: Sequence[str]) -> Tensor:
+        """v, float32 [N, D] of length 1."""
+        new = sorted(set(paths) - set(self.known))
+        for start in range(0, len(new), 64):
+            part = new[start : start + 64]
+            rows = self.teacher.embed_images([self.teacher.load_image(Path(path)) for path in part])
+            self.known |= dict(zip(part, rows, strict=True))
+        return functional.normalize(torch.from_numpy(np.stack([self.known[path] for path in paths])), dim=1)
+
+
+def answer(place: Workplace, eyes: Eyes, accelerator: Accelerator, stop: StopRequest) -> None:
+    """Answer what is still lacking, with the weights as they were kept; blind where no loss was trained."""
+    if not distributed.decided(place.finished) and distributed.is_main():
+        student = bart.load(place.model).to(accelerator.device)
+        learned = objective.create(place.config["method"], 1).learns
+        with contextlib.suppress(Interrupted):  # all processes stop together
+            answering.answer_all(place, Written(student, eyes if learned else None), stop)
+    if distributed.agree(stop):
+        stop.raise_if_set()
+
+
+class Written:
+    """Answers that a BART writes.
+
+    Args:
+        eyes: None: it sees no image.
+    """
+
+    def __init__(self, student: bart.BartStudent, eyes: Eyes | None) -> None:
+        self.student, self.eyes = student, eyes
+
+    def answers(self, rows: pl.DataFrame, ask: Ask) -> list[str]:
+        captioning = ask.task == "captioning"
+        prompt = Prompt.of(ask.how.get("prompt") or (CAPTION if captioning else QUESTION))
+        questions = [""] * len(rows) if captioning else rows["text"].to_list()
+        v = self.eyes(rows["image_path"].to_list()) if self.eyes else None
+        most = ask.how.get("most_tokens", DESCRIPTION if captioning else ANSWER)
+        listed = labels(ask.dataset) if ask.how.get("answers") == "listed" else None
+        return generation.write(self.student, v, prompt, questions, ask.how.get("beams", BEAMS), most, listed)
+
+    def measure(self, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        if ask["measure"] != "retrieval":
+            return measures.of_text(self.student, ask, seed)
+        eyes = self.eyes
+        if eyes is None:
+            return {}
+        return measures.recalls(
+            ask, lambda texts: measures.embedded(self.student, texts), lambda paths: eyes(paths).numpy()
+        )
+
+
+def labels(dataset: str) -> list[str]:
+    """The answers of a data set's list."""
+    found: list[str] = json.loads(layout.labels(dataset).read_text(encoding="utf-8"))
+    return found

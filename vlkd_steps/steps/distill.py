@@ -1,0 +1,56 @@
+"""Train a student with a method, for every seed of one (data set, student, variant, shot), and keep its predictions.
+
+    python -m vlkd_steps.steps.distill --config '{"experiment": "scenes", "dataset": {...}, "student": {...}, ...}'
+
+What is finished already is only published again. Ends with status 143 after TERM: the same command goes on from there.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vlkd_steps.config import methods
+from vlkd_steps.core import layout, step
+from vlkd_steps.core.files import digest
+from vlkd_steps.launch.work import Part, Work, launch
+from vlkd_steps.runs.run_dir import Workplace
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    config = step.configuration(argv, __doc__)
+    places = [Workplace.of(config, seed) for seed in config["seeds"]]
+    parts = [part(config, place) for place in places if not place.finished()]
+    if parts:
+        names = [config["dataset"]["name"], config["student"]["name"], config["variant"], config["shot"]]
+        status = launch(
+            Work(
+                job="vlkd_steps.steps.distill:train",
+                label=f"distill {' '.join(names)}",
+                folder=layout.submission("distill", config["experiment"], *names),
+                config=config,
+                parts=parts,
+                processes=config["training"].get("processes", 1),
+            )
+        )
+        if status:
+            return status
+    for place in places:
+        place.publish()
+    return 0
+
+
+def part(config: Mapping[str, Any], place: Workplace) -> Part:
+    """One seed of the job, to be run by itself."""
+    seed = place.config["seed"]
+    return Part(f"s{seed}", {**config, "seeds": [seed]}, digest([place.key, place.sets]), place.finished)
+
+
+def train(config: Mapping[str, Any]) -> int:
+    """The job: imports torch, so it runs only where something is to be trained."""
+    status: int = importlib.import_module(methods.runner(config["method"]["name"])).train_seeds(config)
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

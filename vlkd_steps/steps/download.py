@@ -1,0 +1,49 @@
+"""Bring a source into ``data/raw/<source>``: drawn, from a package, from the web or from the user's own files.
+
+The kind of the source names the room in `vlkd_steps/sources/` that does it. The raw folder is replaced
+whole; its ``manifest.json`` (sha256 of every file) is written last.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlkd_steps.core import components, layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.sources import manifest
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    source = step.configuration(argv, __doc__)["source"]
+    name, kind = source["name"], source["kind"]
+    try:
+        module = components.load("source", kind)
+    except UserError as error:
+        raise UserError(f"source {name!r}, kind: {error}") from error
+    raw = layout.raw(name)
+    staging = raw.with_name(f".{name}.staging")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        module.fetch(source, staging)
+        hashes = manifest.write(staging, name)
+        replace(raw, staging)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    step.log.info("[download %s] %d files in %s", name, len(hashes), raw)
+    return 0
+
+
+def replace(folder: Path, staging: Path) -> None:
+    """Put `staging` in the place of `folder`; for an instant there is neither, never half of one."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    staging.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,114 @@
+"""Score the predictions of one rule instance's runs with the task's official metric.
+
+Reads each seed's ``predictions/<set>.parquet``; writes ``scores/<set>.parquet`` (the metric of every single item, from
+which `compare` makes its intervals) and ``metrics.json``. The metric is the module of `vlkd_steps.evaluation` that is
+called like the task of the set. Measures that a run has left (``predictions/<name>.json``) are taken over. Never
+imports torch.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vlkd_steps.config.extra_evals import Ask, measures, of_run, sets
+from vlkd_steps.core import components, files, layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation.compared_by import metrics_of
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    config = step.configuration(argv, __doc__)
+    dataset = config["dataset"]
+    metrics: dict[int, dict[str, Any]] = {seed: {} for seed in config["seeds"]}
+    told: dict[int, dict[str, list[str]]] = {seed: {} for seed in config["seeds"]}
+    for ask in sets(dataset):
+        evaluation = components.load("task", ask.task)
+        instances = evaluation_instances(ask)
+        scorer = evaluation.Scorer(instances)  # once per set: its references are prepared for all seeds
+        for seed in config["seeds"]:
+            folder = run_folder(config, seed)
+            predictions = read_predictions(layout.predictions(folder, ask.name), instances)
+            scores = scorer.score(predictions)
+            table = instances.select("instance_id", "image_id", score=pl.Series(scores, dtype=pl.Float64))
+            with files.atomic(layout.scores(folder, ask.name)) as temporary:
+                table.write_parquet(temporary)
+            counts = {"n": len(instances), "images": instances["image_id"].n_unique()}
+            metrics[seed][ask.name] = found = scorer.metrics(scores) | counts
+            for metric in metrics_of(ask.task):
+                told[seed].setdefault(metric, []).append(f"{ask.name} {found[metric]:.1f}")
+    for seed, of_sets in metrics.items():
+        files.write_json(layout.metrics(run_folder(config, seed)), of_sets | measured(config, seed))
+        name = f"{dataset['name']} {config['student']} {config['variant']} {config['shot']} s{seed}"
+        for metric, values in told[seed].items():
+            step.log.info("[evaluate %s] %s: %s", name, metric, ", ".join(values))
+    return 0
+
+
+def measured(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The measures that a run has left by name; one that it could not take (`{}`) is left out."""
+    paths = {name: of_run(run_folder(config, seed), name, config["dataset"]) for name in measures(config["dataset"])}
+    for each in paths.values():
+        if not each.is_file():
+            raise UserError(f"{each} does not exist; it is written by the step `distill`: run snakemake {each}")
+    found = {name: json.loads(each.read_text(encoding="utf-8")) for name, each in paths.items()}
+    return {name: values for name, values in found.items() if values}
+
+
+def run_folder(config: Mapping[str, Any], seed: int) -> Path:
+    return layout.run(
+        config["experiment"], config["dataset"]["name"], config["student"], config["variant"], config["shot"], seed
+    )
+
+
+def evaluation_instances(ask: Ask) -> pl.DataFrame:
+    """The rows of an evaluation set as a run is asked it, in the order of its split file.
+
+    Raises:
+        UserError: a file is missing, the set is empty, or the split names an instance that the data set lacks.
+    """
+    split, source = layout.eval_split(ask.dataset, ask.evaluation_set), layout.instances(ask.dataset)
+    for path, maker in ((split, "split"), (source, "prepare")):
+        if not path.exists():
+            raise UserError(f"{path} does not exist; it is made by the step `{maker}`: run snakemake {path}")
+    ids = ask.ids()
+    if ids.is_empty():
+        raise UserError(f"{split} is empty: accuracy over no items is not defined; check the data set's roles")
+    columns = ["instance_id", "image_id", "text", "label", "answer_type", "group", "extra"]
+    instances = ids.join(pl.read_parquet(source, columns=columns), on="instance_id", how="left", maintain_order="left")
+    unknown = instances.filter(pl.col("image_id").is_null())["instance_id"]
+    if len(unknown):
+        raise UserError(
+            f"{split} names instance {unknown[0]}, which {source} does not hold; the split was cut from other data: "
+            f"run snakemake --forcerun {split}"
+        )
+    return instances
+
+
+def read_predictions(path: Path, instances: pl.DataFrame) -> pl.DataFrame:
+    """The predictions, brought into the order of the instances.
+
+    Raises:
+        UserError: the file is missing, or does not hold exactly one row for every instance.
+    """
+    if not path.exists():
+        raise UserError(f"{path} does not exist; it is written by the step `distill`: run snakemake {path}")
+    predictions = pl.read_parquet(path, columns=["instance_id", "prediction", "answer"])
+    wanted, found = instances["instance_id"], predictions["instance_id"]
+    twice = found.filter(found.is_duplicated())
+    missing = wanted.filter(~wanted.is_in(found.implode()))
+    surplus = found.filter(~found.is_in(wanted.implode()))
+    for ids, fault in ((twice, "twice"), (missing, "not at all"), (surplus, "although it is not in the set")):
+        if len(ids):
+            raise UserError(
+                f"{path} holds instance {ids[0]} {fault} ({len(wanted)} instances in the set, {len(found)} rows in the "
+                "file); the predictions belong to another split: delete the run's folder and run it again"
+            )
+    return instances.select("instance_id").join(predictions, on="instance_id", how="left", maintain_order="left")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,84 @@
+"""Read a data set's official files, check every record, and write its instances and its classes.
+
+The data set's ``reader`` names the room in `vlkd_steps/datasets/` that knows the format.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vlkd_steps.core import components, files, layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.datasets import instances
+from vlkd_steps.sources import manifest
+from vlkd_steps.splits import near_images
+
+NO_FILES = ("images", "metadata", "rule", "share", "cues", "parts")
+"""What an entry of a conf's `files` may say beside the files of records: folders, and how a split is made of them."""
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    dataset = step.configuration(argv, __doc__)["dataset"]
+    name, reader = dataset["name"], dataset["reader"]
+    try:
+        module = components.load("reader", reader)
+    except UserError as error:
+        raise UserError(f"data set {name!r}: {error}") from error
+    hashes = manifest.read(dataset["source"])
+    for relative in official_files(dataset):
+        manifest.check(dataset["source"], relative, hashes)
+    made = module.read(dataset, layout.raw(dataset["source"]))
+    holder = dataset.get("image_source") or dataset["source"]
+    of_images = hashes if holder == dataset["source"] else manifest.read(holder)
+    named = named_images(made.table, holder, of_images)
+    groups = near(made.table, holder, named)
+    instances.write(made.table, layout.instances(name), files.digest(named), groups)
+    files.write_json(layout.labels(name), made.labels)
+    counts = sorted((row["values"], row["counts"]) for row in pc.value_counts(made.table["split"]).to_pylist())
+    splits = ", ".join(f"{split} {count}" for split, count in counts)
+    step.log.info("[prepare %s] %d instances (%s), %d classes", name, len(made.table), splits, len(made.labels))
+    return 0
+
+
+def official_files(dataset: Mapping[str, Any]) -> list[str]:
+    """The files of records that the data set's conf names, relative to the raw folder; folders left out."""
+    return sorted(
+        {path for paths in dataset["files"].values() for role, path in paths.items() if path and role not in NO_FILES}
+    )
+
+
+def named_images(table: pa.Table, source: str, hashes: Mapping[str, str]) -> dict[str, str]:
+    """The images that the rows name, and their sha256 by the raw manifest; both relative to the raw folder.
+
+    Raises:
+        UserError: an image lies in the raw folder but was not part of the download.
+    """
+    folder: Path = layout.raw(source)
+    named: dict[str, str] = {}
+    for path in pc.unique(table["image_path"]).to_pylist():
+        if not path:
+            continue
+        relative = Path(path).relative_to(folder).as_posix()
+        if relative not in hashes:
+            raise UserError(f"{path} was not part of the download of {source!r}; run the download step again")
+        named[relative] = hashes[relative]
+    return named
+
+
+def near(table: pa.Table, source: str, named: Mapping[str, str]) -> near_images.Groups:
+    """The groups of images that are nearly the same; an image with two paths is known by the first."""
+    folder = layout.raw(source)
+    paths: dict[str, str] = {}
+    for image_id, path in zip(table["image_id"].to_pylist(), table["image_path"].to_pylist(), strict=True):
+        if path:
+            paths.setdefault(image_id, path)
+    hashes = {image_id: named[Path(path).relative_to(folder).as_posix()] for image_id, path in paths.items()}
+    return near_images.groups(paths, hashes)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

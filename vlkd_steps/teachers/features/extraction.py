@@ -1,0 +1,388 @@
+"""From a teacher and a data set's instances to a feature store: what is embedded, in which order, in which shards.
+
+The order is fixed (pictures by id, texts and words by string) and batches never cross a shard, so that the bytes do not
+depend on where an extraction was interrupted, on how many threads read pictures, or on how many processes share the
+work. They share it **chunk** by chunk: a chunk is what goes into one shard of pictures, of words, or of texts (whose
+word states and their counts are made with them). `claims` says who makes which.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from vlkd_steps.core import files, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import StopRequest
+from vlkd_steps.data.words import split_words
+from vlkd_steps.teachers.features.claims import Claims, Marks, any_finished, round_name, rounds
+from vlkd_steps.teachers.features.store import FeatureStore, Shard, Writer, sweep
+
+BATCH = 64
+SHARD = 1024
+"""Rows per batch and per shard (defaults). Other batches round differently, so both stand in the content key."""
+
+POLL = 0.2
+"""Seconds between two looks at chunks that other workers hold."""
+
+
+class Teacher(Protocol):
+    """A frozen model of pictures and texts, such as `clip.ClipTeacher`.
+
+    One that reads pictures or texts alone, or gives patches, says so by ``kinds``, of "image", "patch" and "text" (not
+    said: image and text), and needs only the methods for those. Patches come with v, by ``embed_patches(images)``:
+    float32 [B, D] and [B, P, W].
+    """
+
+    identity: dict[str, Any]
+    dim: int
+
+    def load_image(self, path: Path) -> Any:
+        """Read and transform one picture; called from several threads."""
+
+    def embed_images(self, images: Sequence[Any]) -> np.ndarray:
+        """v, float32 [B, D]."""
+
+    def embed_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[tuple[list[str], np.ndarray]]]:
+        """u, float32 [B, D], and for each text its words and their states [W, H]."""
+
+
+def extract(
+    teacher: Teacher,
+    instances: pl.DataFrame,
+    folder: Path,
+    settings: Mapping[str, Any],
+    label: str,
+    *,
+    shared_round: str | None = None,
+    stop: StopRequest | None = None,
+    on_finish: Callable[[FeatureStore], None] = lambda store: None,
+    **facts: Any,
+) -> FeatureStore:
+    """Embed every distinct picture, text and word of `instances` once, going on where an earlier call was killed.
+
+    Any number of processes may do so for one store at the same time, on any nodes that share its file system.
+
+    Args:
+        instances: columns ``image_id, image_path, text``.
+        folder: where the store goes.
+        settings: ``dtype`` (float32, float16), ``batch_size``, ``shard_size``, ``threads`` (torch's, part of the
+            key), ``workers`` (threads that read pictures, not part of it).
+        label: the start of progress lines.
+        shared_round: the name of a round that this process shares with others (`claims`); none: what `round_name` says.
+        stop: looked at between two batches.
+        on_finish: called with the store by the one worker of the round that has written its manifest.
+        facts: entries of the manifest.
+
+    Returns:
+        The finished store. Who finds nothing left to do waits for those that still work, and takes over from the dead.
+
+    Raises:
+        UserError: a picture that is missing or cannot be read, one id that names two pictures, or a file system
+            without locks.
+        Interrupted: `stop` was set; what was finished is kept.
+    """
+    shard_size, batch_size = settings.get("shard_size", SHARD), settings.get("batch_size", BATCH)
+    rounding = {"batch_size": batch_size, "shard_size": shard_size, "threads": settings.get("threads", 1)}
+    parts, dtype = {"teacher": teacher.identity, **rounding}, settings.get("dtype", "float32")
+    plan = Plan.of(instances, shard_size, getattr(teacher, "kinds", ("image", "text")))
+    stop, name = StopRequest() if stop is None else stop, shared_round or round_name()
+    writer = Writer(folder, parts, dtype)
+
+    def finish(shards: Sequence[Shard]) -> None:
+        last = Writer(folder, parts, dtype)
+        last.keep(shards)
+        on_finish(last.finish(plan.index(), teacher.dim, **facts))
+
+    with ThreadPoolExecutor(settings.get("workers", 2)) as pool:
+        try:
+            make(Embedding(teacher, pool, batch_size, stop), writer, plan, name, label, finish)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return writer.finished()
+
+
+def make(
+    maker: "Maker", writer: Writer, plan: "Plan", name: str, label: str, finish: Callable[[Sequence[Shard]], None]
+) -> None:
+    """Make all chunks of a plan, together with whoever else is at work in round `name`.
+
+    Args:
+        finish: writes the manifest over the shards; called by one worker of the round.
+
+    Raises:
+        Interrupted: the maker was told to stop; what was finished is kept.
+    """
+    with at_work(writer, plan, name) as (claims, marks):
+        worker = Worker(maker, writer, plan, claims, marks, label)
+        while True:
+            worker.work()
+            with claims.finishing():
+                if marks.finished():
+                    return
+                shards = worker.all_shards()
+                if shards is not None:
+                    finish(shards)
+                    marks.finish()
+                    return
+
+
+@contextmanager
+def at_work(writer: Writer, plan: "Plan", name: str) -> Iterator[tuple[Claims, Marks]]:
+    """Be one of those at work on the store in round `name`. The last to leave a finished store cleans up."""
+    folder = writer.folder
+    claims = Claims.open(folder)
+    try:
+        marks = Marks(folder, name, files.digest([writer.key, plan.names]), len(plan.chunks))
+        try:
+            yield claims, marks
+        finally:
+            marks.close()
+            with claims.leaving() as last:
+                if last and any_finished(rounds(folder)):
+                    sweep(folder, writer.key)
+                    for path in rounds(folder):
+                        path.unlink()
+                    claims.remove()
+    finally:
+        claims.close()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What goes into one shard of each of `kinds`: pictures (id and file) or texts."""
+
+    kinds: tuple[str, ...]
+    items: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All chunks of a store in the order of the manifest; the same in every worker."""
+
+    pictures: Sequence[tuple[str, Path]]
+    texts: Sequence[str]
+    words: Sequence[str]
+    chunks: Sequence[Chunk]
+
+    @classmethod
+    def of(cls, instances: pl.DataFrame, shard_size: int, kinds: Sequence[str] = ("image", "text")) -> "Plan":
+        """Every distinct picture, text and word of `instances` that a teacher of `kinds` reads, in shards."""
+        pictures = _pictures(instances) if "image" in kinds else []
+        texts = sorted(set(instances["text"].to_list())) if "text" in kinds else []
+        words = sorted({word for text in texts for word in split_words(text)})
+        listed: list[tuple[tuple[str, ...], Sequence[Any]]] = [
+            (("image", "patch") if "patch" in kinds else ("image",), pictures),
+            (("text", "state", "count"), texts),
+            (("word",), words),
+        ]
+        return cls(
+            pictures,
+            texts,
+            words,
+            [Chunk(kinds, some) for kinds, items in listed for some in _chunks(items, shard_size)],
+        )
+
+    @property
+    def names(self) -> list[list[Any]]:
+        """What tells two plans apart (JSON)."""
+        return [[[name, str(path)] for name, path in self.pictures], list(self.texts), list(self.words)]
+
+    def index(self) -> pl.DataFrame:
+        """``kind, name, row`` of every picture, text and word."""
+        names = {"image": [name for name, _ in self.pictures], "text": self.texts, "word": self.words}
+        rows = [(kind, name, row) for kind, listed in names.items() for row, name in enumerate(listed)]
+        return pl.DataFrame(rows, schema={"kind": pl.String, "name": pl.String, "row": pl.Int64}, orient="row")
+
+
+class Maker(Protocol):
+    """Makes the rows of whole chunks."""
+
+    @property
+    def stop(self) -> StopRequest:
+        """Looked at between two batches."""
+
+    def inputs(self, chunk: Chunk) -> str:
+        """A hash of all that the chunk's rows are made from."""
+
+    def rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
+        """Rows of each of the chunk's kinds."""
+
+
+@dataclass
+class Worker:
+    """One of the processes that make a store together."""
+
+    maker: Maker
+    writer: Writer
+    plan: Plan
+    claims: Claims
+    marks: Marks
+    label: str
+    progress: "Progress" = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows = [len(chunk.items) for chunk in self.plan.chunks]
+        self.progress = Progress(self.label, rows, self.marks.inputs())
+
+    def work(self) -> None:
+        """Make one free chunk after the other until all are made, by whomever."""
+        waits = False
+        while True:
+            self.maker.stop.raise_if_set()
+            done = self.marks.inputs()
+            self.progress.say(done)
+            left = [number for number, inputs in enumerate(done) if inputs is None]
+            if not left:
+                return
+            if any(self._make_if_free(number) for number in left):
+                continue
+            if not waits:
+                step.log.info(f"[{self.label}] waiting for other workers, who have the last {len(left)} chunks")
+            waits = True
+            time.sleep(POLL)
+
+    def all_shards(self) -> list[Shard] | None:
+        """Every shard in the order of the manifest; None if one is gone, whose chunk is then to do again."""
+        shards: list[Shard] = []
+        for number, (chunk, inputs) in enumerate(zip(self.plan.chunks, self.marks.inputs(), strict=True)):
+            found = [self.writer.described(kind, inputs) if inputs else None for kind in chunk.kinds]
+            if not all(found):
+                self.marks.clear(number)
+            shards += [shard for shard in found if shard]
+        return shards if len(shards) == sum(len(chunk.kinds) for chunk in self.plan.chunks) else None
+
+    def _make_if_free(self, number: int) -> bool:
+        """Make or check chunk `number`; False where another worker holds it."""
+        with self.claims.chunk(number) as ours:
+            if ours and not self.marks.done(number):
+                chunk = self.plan.chunks[number]
+                inputs = self.maker.inputs(chunk)
+                if not all(self.writer.found(kind, inputs) for kind in chunk.kinds):
+                    rows = self.maker.rows(chunk)
+                    for kind in chunk.kinds:
+                        self.writer.add(kind, inputs, rows[kind])
+                self.marks.mark(number, inputs)
+            return ours
+
+
+@dataclass
+class Embedding:
+    """A teacher at work on whole chunks."""
+
+    teacher: Teacher
+    pool: ThreadPoolExecutor
+    batch_size: int
+    stop: StopRequest
+
+    def inputs(self, chunk: Chunk) -> str:
+        """A hash of all that the chunk's rows are made from: pictures by their bytes, texts as they are."""
+        if chunk.kinds[0] != "image":
+            return files.digest(list(chunk.items))
+        contents = []
+        for content in self.pool.map(lambda item: _read(files.sha256, item), chunk.items):
+            self.stop.raise_if_set()
+            contents.append(content)
+        return files.digest([[name, content] for (name, _), content in zip(chunk.items, contents, strict=True)])
+
+    def rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
+        """Rows of each of the chunk's kinds."""
+        if chunk.kinds == ("image",):
+            return {"image": self._embed_images(chunk.items, self.teacher.embed_images)}
+        if chunk.kinds == ("image", "patch"):
+            both: list[np.ndarray] = []
+
+            def embed(images: Sequence[Any]) -> np.ndarray:
+                pooled, patches = self.teacher.embed_patches(images)  # type: ignore[attr-defined]  # such a teacher has it
+                both.append(patches)
+                return pooled
+
+            return {"image": self._embed_images(chunk.items, embed), "patch": np.concatenate(both)}
+        embedded = self._embed_texts(chunk.items)
+        return {"word": embedded["text"]} if chunk.kinds == ("word",) else embedded
+
+    def _embed_images(
+        self, pictures: Sequence[tuple[str, Path]], embed: Callable[[Sequence[Any]], np.ndarray]
+    ) -> np.ndarray:
+        """Embed batch after batch; while one is embedded, the next is read."""
+        rows: list[np.ndarray] = []
+        reading: list[Future[Any]] = []
+        for batch in [*_chunks(pictures, self.batch_size), []]:
+            self.stop.raise_if_set()
+            ready = [future.result() for future in reading]
+            reading = [self.pool.submit(_read, self.teacher.load_image, item) for item in batch]
+            if ready:
+                rows.append(embed(ready))
+        return np.concatenate(rows)
+
+    def _embed_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        pooled, states = [], []
+        for batch in _chunks(texts, self.batch_size):
+            self.stop.raise_if_set()
+            vectors, per_text = self.teacher.embed_texts(batch)
+            pooled.append(vectors)
+            states += [state for _, state in per_text]
+        counts = np.array([[len(state)] for state in states], dtype=np.int64)
+        return {"text": np.concatenate(pooled), "state": np.concatenate(states), "count": counts}
+
+
+class Progress:
+    """One line every five seconds: how many rows this round's workers have done, how fast, how long it will take.
+
+    Args:
+        rows: of each chunk.
+        done: the marks at the start (`Marks.inputs`).
+    """
+
+    def __init__(self, label: str, rows: Sequence[int], done: Sequence[str | None]) -> None:
+        self.label, self.rows = label, rows
+        self.before = self.said_of = self._count(done)
+        self.started = self.said = time.monotonic()
+
+    def say(self, done: Sequence[str | None]) -> None:
+        now, count, total = time.monotonic(), self._count(done), sum(self.rows)
+        if count > self.said_of and (now - self.said >= 5 or count == total):
+            self.said, self.said_of = now, count
+            rate = (count - self.before) / max(now - self.started, 1e-9)
+            left = int((total - count) / rate)
+            step.log.info(
+                f"[{self.label}] {count}/{total} pictures, texts and words  {rate:.0f}/s  "
+                f"left {left // 60}:{left % 60:02d}"
+            )
+
+    def _count(self, done: Sequence[str | None]) -> int:
+        return sum(rows for rows, inputs in zip(self.rows, done, strict=True) if inputs)
+
+
+def _pictures(instances: pl.DataFrame) -> list[tuple[str, Path]]:
+    """Every distinct image id with its file, by id."""
+    found = instances.select("image_id", "image_path").unique().sort("image_id", "image_path")
+    twice = found.filter(pl.col("image_id").is_duplicated())
+    if len(twice):
+        name, *paths = twice["image_id"][0], *twice["image_path"][:2]
+        raise UserError(
+            f"image id {name!r} names two pictures, {' and '.join(paths)}; correct the data set's image ids"
+        )
+    return [(name, Path(path)) for name, path in found.iter_rows()]
+
+
+def _read(reader: Callable[[Path], Any], item: tuple[str, Path]) -> Any:
+    name, path = item
+    try:
+        return reader(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"the picture {path} (image id {name!r}) is missing; download or prepare the data again"
+        ) from None
+    except OSError as error:
+        raise UserError(f"the picture {path} (image id {name!r}) cannot be read: {error}; replace the file") from error
+
+
+def _chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,0 +1,380 @@
+"""The feature store: what a frozen teacher says about a data set's pictures, texts and words, computed once.
+
+``features/<teacher>/<data set>/`` holds
+
+- ``manifest.json``: the content key and its parts, and each file with its size and sha256. It is written last; without
+  it there is no store.
+- ``<first 16 digits of the key>/``: shards ``<kind>-<inputs>.npy`` of rows and one ``index-<inputs>.parquet``. A
+  shard's name carries a hash of the very inputs it was made from (pictures by their bytes), so an interrupted
+  extraction finds what it has already done, and nothing else; a changed key, picture or text never mixes with what
+  was there. A copy of the manifest lies there too: Snakemake deletes the other one whenever it starts the step again,
+  also while the workers that are to finish the store run on.
+
+The **content key** is a hash of all that the features depend on beside those inputs: the teacher's weights, transform
+and text template, the dtype, and the version of this code. The same key and inputs give the same bytes.
+
+Kinds of rows: ``image`` v, ``text`` u, ``word`` one vector per distinct word, ``state`` the last text layer's states
+averaged per word, text after text, and ``count`` how many of them each text has. A teacher of pictures alone has only
+``image``, one of texts alone all but that. Where asked for, ``patch`` holds a picture's grid of patches [P, W], row by
+row. The index names the rows of ``image``, ``text`` and ``word``. Regions (`region_store`) have ``region``,
+``location`` and, of each picture, ``count``. This module needs numpy and polars only, never torch.
+"""
+
+import contextlib
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+
+from vlkd_steps.core import files, scratch
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.words import split_words
+
+VERSION = 1
+"""Counted up whenever a change of this package changes the bytes of the features."""
+
+TEMPERATURE = 0.01
+"""Of a teacher that has none of its own (choice); CLIP's ends there."""
+
+_KEY_FOLDER = re.compile("[0-9a-f]{16}")
+
+KINDS = ("image", "patch", "text", "word", "state", "count", "region", "location")
+
+EXACT = ("location",)
+"""Kinds that are kept as they are, whatever the store's dtype."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of rows: where it lies (under the store's folder), of what kind, how many rows, bytes and sha256."""
+
+    file: str
+    kind: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class FeatureStore:
+    """A finished store, read row by row through memory maps, from this node's own disk where there is a copy.
+
+    Attributes:
+        folder: ``features/<teacher>/<data set>``.
+        manifest: as written by `Writer.finish`.
+        key: the content key, 64 hex digits; dim: the width D of v, u and word vectors.
+        temperature: by which the teacher divides cosines.
+    """
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.key: str = manifest["key"]
+        self.dim: int = manifest["dim"]
+        self.temperature: float = manifest.get("temperature", TEMPERATURE)
+        self.shards = [Shard(**shard) for shard in manifest["shards"]]
+
+    @classmethod
+    def open(cls, folder: Path, key: str | None = None) -> Self:
+        """Open the store in `folder`.
+
+        Args:
+            key: the content key that the caller expects; None takes whatever is there.
+
+        Raises:
+            UserError: no finished store, another key, or a file that is missing or has another size.
+        """
+        path = folder / "manifest.json"
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(
+                f"no features in {folder} ({path.name} is missing); extract them: snakemake {path}"
+            ) from None
+        except ValueError as error:
+            raise UserError(f"{path} is not JSON ({error}); remove it and extract again: snakemake {path}") from error
+        if key is not None and manifest["key"] != key:
+            raise UserError(
+                f"the features in {folder} are stale: they have key {manifest['key']}, wanted is {key} (another "
+                f"teacher, transform, text template, dtype or code version); extract again: "
+                f"snakemake --forcerun extract {path}"
+            )
+        store = cls(folder, manifest)
+        for shard in [*store.shards, store._index_file]:
+            store._check_size(shard)
+        return store
+
+    def images(self, image_ids: Sequence[str]) -> np.ndarray:
+        """v of each picture, float32 [N, D]."""
+        return self._rows("image", image_ids)
+
+    def patches(self, image_ids: Sequence[str]) -> np.ndarray:
+        """The grid of patches of each picture, row by row, float32 [N, P, W].
+
+        Raises:
+            UserError: the teacher was not asked for patches.
+        """
+        assert self.patch_shape
+        return np.asarray(
+            self._tables["patch"][np.array([self._find("image", name) for name in image_ids])], np.float32
+        )
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        """u of each text, float32 [N, D]."""
+        return self._rows("text", texts)
+
+    def words(self, words: Sequence[str]) -> np.ndarray:
+        """The vector of each word (lower-cased, in the teacher's text template), float32 [N, D]."""
+        return self._rows("word", [word.lower() for word in words])
+
+    def word_states(self, text: str) -> tuple[list[str], np.ndarray]:
+        """The last text layer's states, averaged per word.
+
+        Returns:
+            The first W words of ``split_words(text)``, all but those that the teacher's context length cut away, and
+            their states, float32 [W, H].
+        """
+        row = self._find("text", text)
+        start, stop = self._state_rows[row : row + 2]
+        states = self._tables["state"][start:stop]
+        return split_words(text)[: stop - start], np.asarray(states, np.float32)
+
+    def has(self, kind: str) -> bool:
+        """Whether there are rows of `kind` (KINDS)."""
+        return any(shard.kind == kind for shard in self.shards)
+
+    @property
+    def patch_shape(self) -> tuple[int, int]:
+        """P and W of every picture's patches.
+
+        Raises:
+            UserError: the teacher was not asked for patches.
+        """
+        if not self.has("patch"):
+            raise UserError(
+                f"the features in {self.folder} hold no patches; name a teacher whose configuration says "
+                "`patches: true`, as conf/teacher/efficientnet_lite0_scenes_patches.yaml does"
+            )
+        _, patches, width = self._tables["patch"].parts[0].shape
+        return patches, width
+
+    @property
+    def shared_space(self) -> bool:
+        """Whether a cosine between a picture and a word means something: one teacher made both."""
+        return self.has("image") and self.has("word")
+
+    def verify(self) -> None:
+        """Compare every file (not this node's copy) with the checksum in the manifest.
+
+        Raises:
+            UserError: the first file that differs.
+        """
+        for shard in [*self.shards, self._index_file]:
+            self._check_size(shard)
+            if files.sha256(self.folder / shard.file) != shard.sha256:
+                self._broken(shard, "its checksum differs from the manifest's")
+
+    def _rows(self, kind: str, names: Sequence[str]) -> np.ndarray:
+        rows = np.array([self._find(kind, name) for name in names], dtype=np.int64)
+        return np.asarray(self._tables[kind][rows], np.float32) if len(rows) else np.zeros((0, self.dim), np.float32)
+
+    def _find(self, kind: str, name: str) -> int:
+        try:
+            return self._places[kind][name]
+        except KeyError:
+            if not self._places[kind]:
+                raise UserError(
+                    f"the features in {self.folder} hold no {kind}s: their teacher does not read them; name another "
+                    "for this method, or two, teacher: {vision: NAME, text: NAME}"
+                ) from None
+            raise UserError(
+                f"the features in {self.folder} hold no {kind} {name!r}; the data set has changed or another split is "
+                f"asked for: extract again, or add the split to the teacher's `splits`"
+            ) from None
+
+    @cached_property
+    def _index(self) -> pl.DataFrame:
+        return pl.read_parquet(self._near[self.folder / self._index_file.file])
+
+    @cached_property
+    def _places(self) -> dict[str, dict[str, int]]:
+        """For each kind, name -> row."""
+        places: dict[str, dict[str, int]] = {kind: {} for kind in KINDS}
+        for kind, name, row in self._index.select("kind", "name", "row").iter_rows():
+            places[kind][name] = row
+        return places
+
+    @cached_property
+    def _state_rows(self) -> np.ndarray:
+        """Where each text's states start, int64 [texts + 1]."""
+        parts = [np.asarray(part)[:, 0] for part in self._tables["count"].parts]
+        return np.concatenate([[0], np.cumsum(np.concatenate([np.zeros(0, np.int64), *parts]))])
+
+    @cached_property
+    def _tables(self) -> dict[str, "Table"]:
+        return {
+            kind: Table([self._near[self.folder / s.file] for s in self.shards if s.kind == kind]) for kind in KINDS
+        }
+
+    @cached_property
+    def _near(self) -> Mapping[Path, Path]:
+        """Where to read each file; asked for with the first row, so that a look at the manifest copies nothing."""
+        listed = [*self.shards, self._index_file]
+        return scratch.local_copy([self.folder / shard.file for shard in listed], [shard.sha256 for shard in listed])
+
+    @property
+    def _index_file(self) -> Shard:
+        return Shard(**self.manifest["index"])
+
+    def _check_size(self, shard: Shard) -> None:
+        path = self.folder / shard.file
+        if not path.is_file():
+            self._broken(shard, "it is missing")
+        if path.stat().st_size != shard.bytes:
+            self._broken(shard, f"it has {path.stat().st_size} bytes, the manifest says {shard.bytes}")
+
+    def _broken(self, shard: Shard, why: str) -> None:
+        manifest = self.folder / "manifest.json"
+        raise UserError(
+            f"the feature file {self.folder / shard.file} is damaged: {why}; remove {manifest} and extract again "
+            f"(`snakemake {manifest}`): shards that are whole are kept"
+        )
+
+
+class Table:
+    """Shards of one kind as one array [rows, width], memory-mapped."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.parts = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+        self.starts = np.concatenate([[0], np.cumsum([len(part) for part in self.parts])])
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Rows by an index array or a slice, copied; a row may have several dimensions."""
+        if isinstance(rows, slice):
+            rows = np.arange(rows.start, rows.stop)
+        part = np.searchsorted(self.starts, rows, side="right") - 1
+        result = np.empty((len(rows), *self.parts[0].shape[1:]), self.parts[0].dtype)
+        for number in np.unique(part):
+            here = part == number
+            result[here] = self.parts[number][rows[here] - self.starts[number]]
+        return result
+
+
+class Writer:
+    """Writes a store, shard by shard, taking over what an earlier, interrupted writer has finished.
+
+    Several writers may work on one store, as long as no two write the same shard (`claims` keeps them apart).
+
+    Args:
+        folder: ``features/<teacher>/<data set>``.
+        parts: what the features depend on beside the inputs, dtype and version apart: the content key's parts.
+        dtype: ``float32`` or ``float16``.
+    """
+
+    def __init__(self, folder: Path, parts: Mapping[str, Any], dtype: str) -> None:
+        self.folder = folder
+        self.parts = {**parts, "dtype": dtype, "store_version": VERSION}
+        self.key = files.digest(self.parts)
+        self.dtype = np.dtype(dtype)
+        self.shards: list[Shard] = []
+
+    def found(self, kind: str, inputs: str) -> Shard | None:
+        """The shard of `kind` made from `inputs` (a hash), if it lies there whole."""
+        shard = self.described(kind, inputs)
+        return shard if shard and files.sha256(self._path(kind, inputs)) == shard.sha256 else None
+
+    def described(self, kind: str, inputs: str) -> Shard | None:
+        """As `found`, but by its size alone: enough for a shard that another writer has just made or checked."""
+        path = self._path(kind, inputs)
+        try:
+            shard = Shard(**json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
+            return shard if path.stat().st_size == shard.bytes else None
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def keep(self, shards: Iterable[Shard]) -> None:
+        """Take over shards that were `found` or `described`."""
+        self.shards.extend(shards)
+
+    def add(self, kind: str, inputs: str, rows: np.ndarray) -> None:
+        """Write a shard, rows [N, width], and then the mark that says it is whole.
+
+        Floats become the store's dtype, but for EXACT kinds.
+        """
+        lossy = np.issubdtype(rows.dtype, np.floating) and kind not in EXACT
+        stored = rows.astype(self.dtype) if lossy else rows
+        path = self._path(kind, inputs)
+        with files.atomic(path) as temporary, temporary.open("wb") as stream:
+            np.save(stream, np.ascontiguousarray(stored), allow_pickle=False)
+        shard = self._describe(path, kind, len(rows))
+        files.write_json(path.with_suffix(".json"), asdict(shard))
+        self.shards.append(shard)
+
+    def finish(self, index: pl.DataFrame, dim: int, **facts: Any) -> FeatureStore:
+        """Write index and manifest. What no longer belongs to the store stays until somebody calls `sweep`.
+
+        Args:
+            index: ``kind, name, row`` of every picture, text and word.
+            dim: width D of v, u and word vectors.
+            facts: more entries of the manifest, such as the teacher's name.
+        """
+        inputs = files.digest([asdict(shard) for shard in self.shards] + index.rows())
+        path = self.folder / self.key[:16] / f"index-{inputs[:16]}.parquet"
+        with files.atomic(path) as temporary:
+            index.write_parquet(temporary, compression="zstd", statistics=False)
+        manifest = {
+            **facts,
+            "key": self.key,
+            "key_parts": self.parts,
+            "dim": dim,
+            "rows": {
+                kind: sum(s.rows for s in self.shards if s.kind == kind)
+                for kind in KINDS
+                if any(s.kind == kind for s in self.shards)
+            },
+            "shards": [asdict(shard) for shard in self.shards],
+            "index": asdict(self._describe(path, "index", len(index))),
+        }
+        files.write_json(path.with_name("manifest.json"), manifest)
+        files.write_json(self.folder / "manifest.json", manifest)
+        return FeatureStore(self.folder, manifest)
+
+    def finished(self) -> FeatureStore:
+        """The store as another writer of the same key has finished it."""
+        path = self.folder / self.key[:16] / "manifest.json"
+        return FeatureStore(self.folder, json.loads(path.read_text(encoding="utf-8")))
+
+    def _path(self, kind: str, inputs: str) -> Path:
+        return self.folder / self.key[:16] / f"{kind}-{inputs[:16]}.npy"
+
+    def _describe(self, path: Path, kind: str, rows: int) -> Shard:
+        name = path.relative_to(self.folder).as_posix()
+        return Shard(name, kind, rows, path.stat().st_size, files.sha256(path))
+
+
+def sweep(folder: Path, key: str) -> None:
+    """Remove older keys' shards and strays of killed writers: all that the manifest in `folder` does not list.
+
+    Where Snakemake has deleted that one, the copy of `key` says what is listed. Nobody may be writing meanwhile.
+    """
+    for path in (folder / "manifest.json", folder / key[:16] / "manifest.json"):
+        with contextlib.suppress(FileNotFoundError):
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            break
+    else:
+        return
+    listed = [folder / entry["file"] for entry in [*manifest["shards"], manifest["index"]]]
+    current = folder / manifest["key"][:16]
+    keep = {*listed, *(path.with_suffix(".json") for path in listed), current / "manifest.json"}
+    for entry in sorted(path for path in folder.iterdir() if _KEY_FOLDER.fullmatch(path.name)):
+        if entry != current:
+            shutil.rmtree(entry)
+            continue
+        for path in sorted(set(entry.iterdir()) - keep):
+            path.unlink()

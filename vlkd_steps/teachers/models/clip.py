@@ -1,0 +1,266 @@
+"""CLIP as a teacher, over open_clip: any of its models and pretrained tags, a local file or folder, or ``vlkd-scenes``.
+
+A teacher's configuration (``conf/teacher/*.yaml``) names
+
+- ``model``: an open_clip model name, ``local-dir:FOLDER`` or ``hf-hub:ORG/REPO``;
+- ``weights``: a pretrained tag of that model, a safetensors file, or ``asset:FILE`` for one that ships with this
+  package; left out for the two prefixed forms, which carry their own;
+- ``template``: the text around every text and word, such as ``a photo of a {}``.
+"""
+
+import difflib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.hardware import resolve_device
+from vlkd_steps.data import words
+from vlkd_steps.teachers.models.weights import weights_digest
+
+PACKAGE = Path(__file__).resolve().parents[2]
+ASSETS = PACKAGE / "assets"
+
+
+class ClipTeacher:
+    """A frozen CLIP: images and texts to vectors of its joint space, before normalisation.
+
+    Attributes:
+        identity: what the features depend on (JSON): model, weights' digest, transform, text template.
+        dim: width D of the joint space.
+        logit_scale: 1 / tau, the scale that training gave to cosines.
+    """
+
+    def __init__(self, config: Mapping[str, Any], device: str = "cpu") -> None:
+        """Build the model that `config` names and load its weights.
+
+        Raises:
+            UserError: an unknown model or tag, weights that are missing, unreachable or of another model, or a
+                template without ``{}``.
+        """
+        self.template: str = config.get("template", "{}")
+        if "{}" not in self.template:
+            raise UserError(f"the teacher's text template {self.template!r} holds no {{}}; write where the text goes")
+        self.device = torch.device(device)
+        self.model, self._transform = create(config["model"], config.get("weights"))
+        self.model.eval().requires_grad_(False).to(self.device)
+        self.tokenizer = tokenizer(config["model"])
+        self.dim: int = getattr(self.model.visual, "output_dim", 0) or _image_width(self.model, self._transform)
+        self.logit_scale = float(self.model.logit_scale.exp())
+        self.temperature = 1 / self.logit_scale
+        self.identity: dict[str, Any] = {
+            "model": config["model"],
+            "weights": weights_digest(self.model),
+            "architecture": architecture(config["model"]),
+            "transform": repr(self._transform),
+            "tokenizer": tokenizer_digest(self.tokenizer),
+            "template": self.template,
+        }
+
+    def load_image(self, path: Path) -> torch.Tensor:
+        """Read one picture and transform it as the model expects: float32 [3, S, S]."""
+        with Image.open(path) as image:
+            pixels: torch.Tensor = self._transform(image)
+        return pixels
+
+    @torch.inference_mode()
+    def embed_images(self, images: Sequence[torch.Tensor]) -> np.ndarray:
+        """Transformed pictures, B of [3, S, S] -> v, float32 [B, D]."""
+        batch = torch.stack(list(images)).to(self.device)
+        return self.model.encode_image(batch).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[tuple[list[str], np.ndarray]]]:
+        """Texts, each put into the template -> u and the last layer's states, averaged per word.
+
+        Returns:
+            u, float32 [B, D], and for each text its first words and their states, float32 [words, H]: all words of
+            ``split_words(text)`` but those at the end that the context length cut away. The template's words have none.
+        """
+        framed = [self.template.replace("{}", text) for text in texts]
+        captured: list[torch.Tensor] = []
+        hook = _last_text_layer(self.model).register_forward_hook(lambda _m, _i, output: captured.append(output))
+        try:
+            pooled = self.model.encode_text(self.tokenizer(framed).to(self.device)).float().cpu().numpy()
+        finally:
+            hook.remove()
+        output = captured[0]
+        states = getattr(output, "last_hidden_state", output).float().cpu().numpy()
+        skip = len(words.split_words(self.template.split("{}")[0]))
+        return pooled, [
+            self._word_states(text, frame, state, skip)
+            for text, frame, state in zip(texts, framed, states, strict=True)
+        ]
+
+    def _word_states(self, text: str, frame: str, states: np.ndarray, skip: int) -> tuple[list[str], np.ndarray]:
+        """Average the token `states` [L, H] of one text over its words, as far as the model has read them."""
+        clean, spans = token_spans(self.tokenizer, frame)
+        known: list[str] = []
+        means: list[np.ndarray] = []
+        read = zip(words.split_words(clean)[skip:], words.token_words(clean, spans, skip), strict=True)
+        for word, (seen, tokens) in zip(words.split_words(text), read, strict=False):
+            if word != seen or not tokens:  # cut away, or changed by open_clip's cleaning (such as &amp;)
+                break
+            known.append(word)
+            means.append(states[tokens].mean(0))
+        return known, np.array(means, np.float32).reshape(len(known), states.shape[1])
+
+
+def load(config: Mapping[str, Any]) -> ClipTeacher:
+    """The teacher that a configuration of kind ``clip`` describes, on its ``device`` (default: the best there is)."""
+    torch.set_num_threads(config.get("threads", 1))
+    return ClipTeacher(config, resolve_device(config.get("device", "auto")))
+
+
+def architecture(model: str) -> str:
+    """A hash of a model's shape as open_clip knows it by name: the same weights may fit others (heads, pooling)."""
+    config = open_clip.get_model_config(model) or {}
+    config.get("text_cfg", {}).pop("hf_tokenizer_name", None)  # a path of this machine; the tokenizer has its own hash
+    return files.digest(config)
+
+
+@cache
+def register() -> None:
+    """Tell open_clip of this package's own models (``assets/open_clip/*.json``).
+
+    Their tokenizers lie in this package, wherever it is installed, while open_clip resolves a path against the
+    current folder; so it is given copies of the files in which that path is absolute.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for path in sorted((PACKAGE / "assets/open_clip").glob("*.json")):
+            config = json.loads(path.read_text(encoding="utf-8"))
+            config["text_cfg"]["hf_tokenizer_name"] = str(PACKAGE / config["text_cfg"]["hf_tokenizer_name"])
+            (Path(folder) / path.name).write_text(json.dumps(config), encoding="utf-8")
+        open_clip.add_model_config(folder)
+
+
+def create(model: str, weights: str | None) -> tuple[Any, Any]:
+    """The open_clip model `model` with its `weights`, and its evaluation transform.
+
+    Raises:
+        UserError: see `ClipTeacher`.
+    """
+    register()
+    own_weights = model.startswith(("local-dir:", "hf-hub:"))
+    if model.startswith("local-dir:"):
+        _check_folder(Path(model.removeprefix("local-dir:")))
+    elif not own_weights:
+        _check_name(model)
+    file = _weights_file(model, weights) if weights and not own_weights else None
+    try:
+        built, _, transform = open_clip.create_model_and_transforms(
+            model, pretrained=str(file) if file else weights, require_pretrained=weights is not None or own_weights
+        )
+    except (FileNotFoundError, ValueError, SafetensorError, KeyError) as error:
+        raise UserError(f"the teacher {model} cannot be loaded from {weights or model}: {error}") from error
+    except (RuntimeError, AssertionError) as error:  # open_clip asserts some shapes, torch checks the others
+        reason = " ".join(str(error).split())
+        if isinstance(error, AssertionError) or "Error(s) in loading state_dict" in reason:
+            raise UserError(
+                f"{weights or model} holds the weights of another model than {model}: {reason[:300]}"
+            ) from error
+        raise UserError(
+            f"the weights {weights or model} of {model} cannot be fetched ({reason[:300]}); connect this machine to "
+            f"the hub, or copy the safetensors file here by hand and set the teacher's `weights` to its path"
+        ) from error
+    return built, transform
+
+
+def tokenizer(model: str) -> Any:
+    """The open_clip tokenizer of `model`: texts -> int64 [B, context length]."""
+    register()
+    return open_clip.get_tokenizer(model)
+
+
+def asset(reference: str) -> Path:
+    """A path, where ``asset:FILE`` stands for a file that ships with this package."""
+    return ASSETS / reference.removeprefix("asset:") if reference.startswith("asset:") else Path(reference)
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """sha256 (hex) of a Hugging Face tokenizer with its vocabulary; the name of CLIP's own, which never changes."""
+    if isinstance(tokenizer, open_clip.tokenizer.HFTokenizer):
+        return files.digest([tokenizer.tokenizer.backend_tokenizer.to_str(), tokenizer.context_length])
+    return f"{type(tokenizer).__name__} {tokenizer.context_length}"
+
+
+def token_spans(tokenizer: Any, text: str) -> tuple[str, list[tuple[int, int]]]:
+    """`text` as open_clip cleans it, and the characters [start, stop) of it that each token covers.
+
+    Position i of the list is position i of the model's input; special tokens cover (0, 0).
+    """
+    clean = tokenizer.clean_fn(text)
+    if isinstance(tokenizer, open_clip.tokenizer.HFTokenizer):
+        encoded = tokenizer.tokenizer(
+            clean, return_offsets_mapping=True, truncation=True, max_length=tokenizer.context_length
+        )
+        return clean, [tuple(span) for span in encoded["offset_mapping"]]
+    # CLIP's own byte-pair encoder drops white space and nothing else: count its tokens' bytes along the text.
+    characters = [place for place, character in enumerate(clean) for _ in character.encode() if not character.isspace()]
+    spans, at = [(0, 0)], 0
+    for token in tokenizer.encode(text)[: tokenizer.context_length - 2]:
+        length = len(tokenizer.decoder[token].removesuffix("</w>"))
+        spans.append((characters[at], characters[at + length - 1] + 1))
+        at += length
+    return clean, [*spans, (0, 0)]
+
+
+def _check_name(model: str) -> None:
+    names = open_clip.list_models()
+    if model.replace("/", "-") not in names:
+        near = difflib.get_close_matches(model, names, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else "open_clip.list_models() names them all"
+        raise UserError(f"the teacher's model {model!r} is unknown to open_clip; {hint}")
+
+
+def _check_folder(folder: Path) -> None:
+    for pattern in ("open_clip_config.json", "*.safetensors"):
+        if not any(folder.glob(pattern)):
+            raise UserError(
+                f"the teacher's folder {folder} holds no {pattern}; it needs open_clip_config.json and weights as "
+                f"safetensors (nothing is unpickled), as open_clip's `push_to_hf_hub` writes them"
+            )
+
+
+def _weights_file(model: str, weights: str) -> Path | None:
+    """The file that `weights` names, or None for one of open_clip's pretrained tags."""
+    tags = open_clip.list_pretrained_tags_by_model(model.replace("/", "-"))
+    if weights in tags or weights.replace("-", "_").lower() in tags:
+        return None
+    path = asset(weights)
+    if path.suffix != ".safetensors" and (path.exists() or "/" in weights):
+        raise UserError(
+            f"the teacher's weights {weights} are not a .safetensors file; nothing else is loaded from disk"
+        )
+    if not path.is_file():
+        known = f" or one of its pretrained tags: {', '.join(tags)}" if tags else ""
+        raise UserError(
+            f"the teacher's weights {weights} are missing; make them (the rule `pretrain`), "
+            f"or set `weights` of the teacher to the path of a safetensors file of {model}{known}"
+        )
+    return path
+
+
+def _image_width(model: Any, transform: Any) -> int:
+    pixels = transform(Image.new("RGB", (8, 8)))
+    with torch.inference_mode():
+        return int(model.encode_image(pixels[None]).shape[1])
+
+
+def _last_text_layer(model: Any) -> torch.nn.Module:
+    """The module whose output is the text tower's last-layer states [B, L, H]."""
+    tower = getattr(model, "text", model)
+    if getattr(tower, "cls_emb", None) is not None:
+        raise UserError("text towers with an appended class token (CoCa) give no word states; choose another teacher")
+    layer: torch.nn.Module = tower.ln_final if hasattr(tower, "ln_final") else tower.transformer
+    return layer

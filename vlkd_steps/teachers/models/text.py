@@ -1,0 +1,130 @@
+"""A unimodal text teacher, over transformers: any encoder by name, from a folder or from a package.
+
+A teacher's configuration (``conf/teacher/*.yaml``, ``kind: text``) names
+
+- ``model``: a Hugging Face name, or a folder that `save_pretrained` wrote (inside the distribution ``package`` where
+  that is named); weights are read from safetensors only;
+- ``pooling``: ``mean`` over all tokens of the text (default), or ``cls``, the first one;
+- ``max_tokens``: where longer texts are cut; left out: the tokenizer's own limit, 512 at most;
+- ``template``: the text around every text and word, as CLIP's; mostly ``{}``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.hardware import resolve_device
+from vlkd_steps.data import words
+from vlkd_steps.teachers.models.packages import resolve
+from vlkd_steps.teachers.models.weights import weights_digest
+
+POOLINGS = ("mean", "cls")
+LONGEST = 512
+
+
+class TextTeacher:
+    """A frozen text encoder.
+
+    Attributes:
+        kinds: what it gives, for `extraction`.
+        identity: what the features depend on (JSON).
+        dim: width D of u, of word vectors and of states.
+    """
+
+    kinds = ("text",)
+
+    def __init__(self, config: Mapping[str, Any], device: str = "cpu") -> None:
+        """Build the encoder that `config` names and load its weights.
+
+        Raises:
+            UserError: weights that are missing or unreachable, a tokenizer that cannot pad or tell where its tokens
+                stand, an unknown pooling, or a template without ``{}``.
+        """
+        name = config["name"]
+        self.template: str = config.get("template", "{}")
+        if "{}" not in self.template:
+            raise UserError(f"the teacher's text template {self.template!r} holds no {{}}; write where the text goes")
+        self.pooling: str = config.get("pooling", "mean")
+        if self.pooling not in POOLINGS:
+            raise UserError(f"teacher {name}: pooling is {self.pooling!r}; write one of {', '.join(POOLINGS)}")
+        self.device = torch.device(device)
+        self.model, self.tokenizer = create(str(resolve(config.get("package"), config["model"], name)), name)
+        self.model.eval().requires_grad_(False).to(self.device)
+        self.max_tokens: int = config.get("max_tokens") or min(self.tokenizer.model_max_length, LONGEST)
+        self.dim: int = self.model.config.hidden_size
+        self.identity: dict[str, Any] = {
+            "model": self.model.config.model_type,
+            "weights": weights_digest(self.model),
+            "tokenizer": files.digest([self.tokenizer.backend_tokenizer.to_str(), self.max_tokens]),
+            "pooling": self.pooling,
+            "template": self.template,
+        }
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[tuple[list[str], np.ndarray]]]:
+        """Texts, each put into the template -> u and the last layer's states, averaged per word.
+
+        Returns:
+            u, float32 [B, D], and for each text its first words and their states, float32 [words, D]: all words of
+            ``split_words(text)`` but those at the end that `max_tokens` cut away. The template's words have none.
+        """
+        framed = [self.template.replace("{}", text) for text in texts]
+        encoded = self.tokenizer(
+            framed,
+            return_tensors="pt",
+            padding=True,
+            truncation=True,
+            max_length=self.max_tokens,
+            return_offsets_mapping=True,
+        )
+        spans = encoded.pop("offset_mapping").tolist()
+        states = self.model(**encoded.to(self.device)).last_hidden_state.float()
+        mask = encoded["attention_mask"][:, :, None].float()
+        pooled = states[:, 0] if self.pooling == "cls" else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+        rows = zip(texts, framed, spans, states.cpu().numpy(), strict=True)
+        return pooled.cpu().numpy(), [self._word_states(*row) for row in rows]
+
+    def _word_states(
+        self, text: str, frame: str, spans: Sequence[Sequence[int]], states: np.ndarray
+    ) -> tuple[list[str], np.ndarray]:
+        """Average the token `states` [L, D] of one text over its words, as far as the model has read them."""
+        skip = len(words.split_words(self.template.split("{}")[0]))
+        means: list[np.ndarray] = []
+        for tokens in words.token_words(frame, [(start, stop) for start, stop in spans], skip):
+            if not tokens:
+                break
+            means.append(states[tokens].mean(0))
+        known = words.split_words(text)[: len(means)]
+        return known, np.array(means[: len(known)], np.float32).reshape(len(known), self.dim)
+
+
+def load(config: Mapping[str, Any]) -> TextTeacher:
+    """The teacher that a configuration of kind ``text`` describes, on its ``device`` (default: the best there is)."""
+    torch.set_num_threads(config.get("threads", 1))
+    return TextTeacher(config, resolve_device(config.get("device", "auto")))
+
+
+def create(source: str, name: str) -> tuple[Any, Any]:
+    """The encoder (of an encoder-decoder model, its encoder) and the fast tokenizer of `source`."""
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        model = AutoModel.from_pretrained(source, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"teacher {name}: {source!r} cannot be loaded ({first}). It is no folder with config.json, "
+            "model.safetensors and a tokenizer, and the Hugging Face hub did not give it; without network, put such a "
+            "folder below models/ and set `model` to its path"
+        ) from error
+    if not tokenizer.is_fast or tokenizer.pad_token is None:
+        raise UserError(
+            f"teacher {name}: the tokenizer of {source} does not tell where its tokens stand, or cannot pad; choose an "
+            "encoder with a fast tokenizer (BERT, RoBERTa, MiniLM, ...)"
+        )
+    return (model.get_encoder() if model.config.is_encoder_decoder else model), tokenizer

@@ -1,0 +1,204 @@
+"""A unimodal vision teacher, over timm: any of its models by name, from a local file, a package or the hub.
+
+A teacher's configuration (``conf/teacher/*.yaml``, ``kind: vision``) names
+
+- ``model``: a timm model name;
+- ``weights``: a .safetensors or .pth file (read with ``weights_only``), inside the distribution ``package`` where that
+  is named; left out: the weights that timm fetches from the hub;
+- ``image_size``: pixels; left out: the model's own;
+- ``crop``: ``whole`` (default) squeezes the picture into the square, as students see it; ``centre`` is timm's own
+  evaluation transform, which cuts the edges off;
+- ``patches: true``: stores the last feature map as well, [P, W] row by row.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.hardware import resolve_device
+from vlkd_steps.teachers.models.packages import resolve
+from vlkd_steps.teachers.models.weights import weights_digest
+
+
+class VisionTeacher:
+    """A frozen image encoder.
+
+    Attributes:
+        kinds: what it gives, for `extraction`.
+        identity: what the features depend on (JSON).
+        dim: width D of the pooled features v.
+    """
+
+    def __init__(self, config: Mapping[str, Any], device: str = "cpu") -> None:
+        """Build the model that `config` names and load its weights.
+
+        Raises:
+            UserError: an unknown model or crop, weights that are missing, unreachable or of another model, or a model
+                without the square feature map that ``patches`` asks for.
+        """
+        self.name: str = config["name"]
+        self.device = torch.device(device)
+        self.model: Any = create(config)
+        self.model.eval().requires_grad_(False).to(self.device)
+        self._transform = transform(self.model, config)
+        self.kinds = ("image", "patch") if config.get("patches") else ("image",)
+        blank = self._transform(Image.new("RGB", (8, 8)))
+        self.dim = self.embed_images([blank]).shape[1]
+        if "patch" in self.kinds:
+            self.embed_patches([blank])
+        self.identity: dict[str, Any] = {
+            "model": config["model"],
+            "weights": weights_digest(self.model),
+            "transform": repr(self._transform),
+            "patches": "patch" in self.kinds,
+        }
+
+    def load_image(self, path: Path) -> Tensor:
+        """Read one picture and transform it as the model expects: float32 [3, S, S]."""
+        with Image.open(path) as image:
+            pixels: Tensor = self._transform(image.convert("RGB"))
+        return pixels
+
+    @torch.inference_mode()
+    def embed_images(self, images: Sequence[Tensor]) -> np.ndarray:
+        """Transformed pictures, B of [3, S, S] -> pooled features v, float32 [B, D]."""
+        return self.model(torch.stack(list(images)).to(self.device)).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def embed_patches(self, images: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        """As `embed_images`, and the last feature map row by row, float32 [B, P, W] with P a square number."""
+        features = self.model.forward_features(torch.stack(list(images)).to(self.device))
+        pooled = self.model.forward_head(features)
+        return pooled.float().cpu().numpy(), self._patches(features).float().cpu().numpy()
+
+    def _patches(self, features: Tensor) -> Tensor:
+        """timm's feature maps are [B, C, h, w], [B, h, w, C] or [B, tokens, C] with class tokens in front."""
+        if features.ndim == 3:
+            patches = features[:, getattr(self.model, "num_prefix_tokens", 0) :]
+            square = round(patches.shape[1] ** 0.5) ** 2 == patches.shape[1] > 0
+        else:
+            first = features.ndim == 4 and features.shape[1] == self.model.num_features
+            grid = features.permute(0, 2, 3, 1) if first else features
+            square = grid.ndim == 4 and grid.shape[1] == grid.shape[2]
+            patches = grid.flatten(1, -2)
+        if not square:
+            raise UserError(
+                f"teacher {self.name}: features of shape {tuple(features.shape[1:])} are no square grid; "
+                "take another model or image_size, or leave `patches` out"
+            )
+        return patches
+
+
+def load(config: Mapping[str, Any]) -> VisionTeacher:
+    """The teacher that a configuration of kind ``vision`` describes, on its ``device`` (default: the best there is)."""
+    torch.set_num_threads(config.get("threads", 1))
+    return VisionTeacher(config, resolve_device(config.get("device", "auto")))
+
+
+def create(config: Mapping[str, Any]) -> Any:
+    """The timm model of `config` with its weights, without its classifier."""
+    name, model, weights = config["name"], config["model"], config.get("weights")
+    if ":" not in model and not timm.is_model(model.split(".")[0]):
+        near = difflib.get_close_matches(model, timm.list_models(), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() names them all"
+        raise UserError(f"teacher {name}: model {model!r} is unknown to timm; {hint}")
+    built: Any
+    try:
+        built = timm.create_model(model, pretrained=weights is None)
+    except Exception as error:  # the hub's errors are of many libraries
+        raise UserError(
+            f"teacher {name}: the weights of {model} cannot be fetched ({' '.join(str(error).split())[:300]}); connect "
+            "this machine to the hub, or copy a file of them here and set `weights` to its path"
+        ) from error
+    if weights is not None:
+        path = resolve(config.get("package"), weights, name)
+        built.load_state_dict(fitting(read(path, name), built, f"teacher {name}: {path}"))
+    built.reset_classifier(0)
+    if config.get("image_size") and hasattr(built, "set_input_size"):  # a transformer, which resamples its positions
+        built.set_input_size(img_size=config["image_size"])
+    return built
+
+
+def transform(model: Any, config: Mapping[str, Any]) -> Any:
+    """timm's evaluation transform of `model` for the configuration's size and crop."""
+    crop = config.get("crop", "whole")
+    if crop not in ("whole", "centre"):
+        raise UserError(f"teacher {config['name']}: crop is {crop!r}; write whole or centre")
+    data = timm.data.resolve_data_config({}, model=model)
+    if config.get("image_size"):
+        data["input_size"] = (3, config["image_size"], config["image_size"])
+    if crop == "whole":
+        data |= {"crop_pct": 1.0, "crop_mode": "squash"}
+    return timm.data.create_transform(**data)
+
+
+def read(path: Path, name: str) -> dict[str, Tensor]:
+    """The tensors of a weights file by name; nothing is unpickled but plain containers of tensors.
+
+    Raises:
+        UserError: no such file, another kind of file, or one that does not hold weights.
+    """
+    if path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
+        raise UserError(f"teacher {name}: weights {path} are neither .safetensors nor .pth; name such a file")
+    try:
+        held = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"teacher {name}: weights {path} are missing; put the file there or correct `weights`"
+        ) from error
+    except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, TypeError) as error:
+        held, why = None, str(error).splitlines()[0]
+    except Exception as error:  # pickle.UnpicklingError: it would have to run code
+        held, why = None, str(error).splitlines()[0]
+    else:
+        why = f"it holds a {type(held).__name__}"
+        for key in ("state_dict", "model"):
+            if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
+                held = held[key]
+    if not isinstance(held, Mapping) or not held or not all(isinstance(value, Tensor) for value in held.values()):
+        raise UserError(f"teacher {name}: weights {path} cannot be read as tensors by name ({why}); name another file")
+    return dict(held)
+
+
+def fitting(held: Mapping[str, Tensor], model: Any, where: str) -> dict[str, Tensor]:
+    """`held` under the names of `model`, whose classifier is left as it is.
+
+    A file of another library names the layers differently; it fits where all tensors, in order, agree in shape and in
+    the last part of their names (weight, bias, running_mean, ...).
+
+    Raises:
+        UserError: the file belongs to another model.
+    """
+    own: dict[str, Tensor] = model.state_dict()
+    classifier = str(model.default_cfg.get("classifier") or "classifier")
+    body = [name for name in own if not name.startswith(f"{classifier}.")]
+    if not set(body) <= set(held):
+        in_order = list(zip(own.items(), held.items(), strict=False))
+        alike = len(own) == len(held) and all(
+            mine.shape == theirs.shape and name.rsplit(".", 1)[-1] == other.rsplit(".", 1)[-1]
+            for (name, mine), (other, theirs) in in_order
+        )
+        if not alike:
+            lost = next(name for name in body if name not in held)
+            raise UserError(
+                f"{where} holds the weights of another model: {lost} is not there, and its {len(held)} tensors do not "
+                f"fit the {len(own)} of this one in order; name the file's own model"
+            )
+        held = {name: theirs for (name, _), (_, theirs) in in_order}
+    wrong = [name for name in body if held[name].shape != own[name].shape]
+    if wrong:
+        raise UserError(
+            f"{where} holds the weights of another model: {wrong[0]} has shape {tuple(held[wrong[0]].shape)}, "
+            f"this one's {tuple(own[wrong[0]].shape)}; name the file's own model"
+        )
+    return {**own, **{name: held[name] for name in body}}

@@ -1,0 +1,80 @@
+"""How many open questions of a VQA data set a CLIP answers without training: a number to know before distilling it.
+
+    python -m vlkd_steps.teachers.models.zero_shot_vqa --config '{"teacher": {"kind": "clip", "model": "vlkd-scenes",
+        "weights": "asset:clip_scenes.safetensors"}, "dataset": {"name": "easy_vqa"}, "split": "test"}'
+
+The candidates of a question are the answers that training questions of its group (VQA's question type) have; the one
+whose prompts lie nearest to the picture is the answer. The question itself is not read: this measures what the teacher
+sees, not what it understands. Yes/no questions and numbers are left out.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from vlkd_steps.core import layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.models import clip
+
+PROMPTS = ("a {}", "a {} shape", "something {}", "a picture of a {}")
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    config = step.configuration(argv, __doc__)
+    path = layout.instances(config["dataset"]["name"])
+    if not path.is_file():
+        raise UserError(f"{path} is missing; prepare the data set first: snakemake {path}")
+    rows = pl.read_parquet(path, columns=["split", "image_path", "group", "answer_type", "label"])
+    rows = rows.filter((pl.col("answer_type") == "other") & pl.col("label").is_not_null())
+    labels = json.loads(layout.labels(config["dataset"]["name"]).read_text(encoding="utf-8"))
+    result = accuracy(clip.load(config["teacher"]), rows, labels, config["split"])
+    for group, value in result.items():
+        step.log.info(f"{100 * value:5.1f} %  {group}")
+    return 0
+
+
+def accuracy(teacher: clip.ClipTeacher, rows: pl.DataFrame, labels: Sequence[str], split: str) -> dict[str, float]:
+    """Share of questions of `split` whose commonest answer is named, 0..1, by group and for ``all``.
+
+    Args:
+        rows: ``split, image_path, group, label``; the candidates come from split ``train``.
+        labels: the answer vocabulary.
+
+    Raises:
+        UserError: no row of `split`.
+    """
+    test = rows.filter(pl.col("split") == split)
+    if test.is_empty():
+        raise UserError(f"there is no open question in split {split!r}; the data set has {sorted(set(rows['split']))}")
+    answers = _unit(np.stack([_unit(teacher.embed_texts([p.format(a) for p in PROMPTS])[0]).mean(0) for a in labels]))
+    paths = sorted(set(test["image_path"].to_list()))
+    features = [teacher.embed_images([teacher.load_image(Path(p)) for p in part]) for part in _chunks(paths, 256)]
+    score = _unit(np.concatenate(features)) @ answers.T
+    place = {path: number for number, path in enumerate(paths)}
+    candidates = {
+        group[0]: sorted(set(part["label"].to_list()))
+        for group, part in rows.filter(pl.col("split") == "train").group_by("group")
+    }
+    right: dict[str, list[bool]] = {}
+    for path, group, label in test.select("image_path", "group", "label").iter_rows():
+        among = candidates.get(group, [])
+        best = among[int(score[place[path], among].argmax())] if among else -1
+        right.setdefault(group, []).append(best == label)
+    every = [hit for hits in right.values() for hit in hits]
+    return {"all": float(np.mean(every)), **{group: float(np.mean(hits)) for group, hits in sorted(right.items())}}
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _chunks(items: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,132 @@
+"""Features of given boxes: pooled from a picture's pixels, or from a feature map of any timm model.
+
+A configuration's ``backbone`` is ``pixels`` (choice: for pictures so small that their pixels are features, such as
+scenes: a box is resampled to ``pool`` x ``pool`` RGB values in [-1, 1]) or ``timm:NAME`` with ``weights`` (a
+safetensors or .pth file, or ``pretrained`` for those that timm fetches). Of a timm model's feature maps the last is
+taken (``layer``: another), and what lies in a box is averaged over ``pool`` x ``pool`` places, as bottom-up attention
+averages its last block.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+from torchvision.ops import roi_align
+
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.hardware import resolve_device
+from vlkd_steps.teachers.models.weights import weights_digest
+
+POOL = {"pixels": 8, "timm": 7}
+"""Sides of the pooled grid (defaults)."""
+
+SHORTER_SIDE = 600
+"""Pixels of the shorter side that timm models see (default; bottom-up attention's)."""
+
+
+class Backbone(Protocol):
+    """Features of boxes.
+
+    Attributes:
+        identity: what they depend on beside the picture (JSON).
+        dim: their width D.
+    """
+
+    identity: dict[str, Any]
+    dim: int
+
+    def pooled(self, picture: Image.Image, boxes: np.ndarray) -> np.ndarray:
+        """An RGB picture and relative boxes [R, 4] -> float32 [R, D]."""
+
+
+class Pixels:
+    """The pixels themselves."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.pool = int(config.get("pool", POOL["pixels"]))
+        self.dim = 3 * self.pool**2
+        self.identity: dict[str, Any] = {"backbone": "pixels", "pool": self.pool}
+
+    def pooled(self, picture: Image.Image, boxes: np.ndarray) -> np.ndarray:
+        image = tensor(picture) * 2 - 1
+        return roi(image[None], boxes, self.pool).flatten(1).numpy()
+
+
+class Timm:
+    """A feature map of a timm model."""
+
+    def __init__(self, config: Mapping[str, Any], device: str) -> None:
+        import timm
+
+        self.name = str(config["backbone"]).removeprefix("timm:")
+        self.device = torch.device(device)
+        self.pool = int(config.get("pool", POOL["timm"]))
+        self.layer = int(config.get("layer", -1))
+        self.side = int(config.get("shorter_side", SHORTER_SIDE))
+        if self.name not in timm.list_models():
+            raise UserError(
+                f"extractor {config['name']}: timm has no model {self.name!r}; timm.list_models() names all"
+            )
+        weights = config.get("weights")
+        if not weights:
+            raise UserError(
+                f"extractor {config['name']}: backbone {self.name} needs weights: a safetensors or .pth file, or "
+                "pretrained for those that timm fetches"
+            )
+        overlay = None if weights == "pretrained" else {"file": str(weights)}
+        if overlay and not Path(str(weights)).is_file():
+            raise UserError(f"extractor {config['name']}: the weights {weights} are missing; put the file there")
+        model: Any
+        try:
+            model = timm.create_model(self.name, pretrained=True, features_only=True, pretrained_cfg_overlay=overlay)
+        except Exception as error:  # timm, torch, safetensors and the hub raise errors of their own
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"extractor {config['name']}: {self.name} cannot be loaded from {weights} ({reason})"
+            ) from error
+        self.model = model.eval().requires_grad_(False).to(self.device)
+        told = model.pretrained_cfg
+        self.mean, self.std = (torch.tensor(told[key]).view(3, 1, 1) for key in ("mean", "std"))
+        self.dim = model.feature_info.channels()[self.layer]
+        self.identity: dict[str, Any] = {
+            "backbone": self.name,
+            "weights": weights_digest(model),
+            "pool": self.pool,
+            "layer": self.layer,
+            "shorter_side": self.side,
+        }
+
+    @torch.inference_mode()
+    def pooled(self, picture: Image.Image, boxes: np.ndarray) -> np.ndarray:
+        scale = self.side / min(picture.size)
+        size = (round(picture.height * scale), round(picture.width * scale))
+        image = functional.interpolate(tensor(picture)[None], size, mode="bilinear", antialias=True)
+        maps = self.model(((image[0] - self.mean) / self.std)[None].to(self.device))
+        return roi(maps[self.layer].float(), boxes, self.pool).mean((2, 3)).cpu().numpy()
+
+
+def tensor(picture: Image.Image) -> Tensor:
+    """An RGB picture as float32 [3, H, W] in [0, 1]."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
+
+
+def roi(maps: Tensor, boxes: np.ndarray, pool: int) -> Tensor:
+    """One picture's map [1, C, H, W] and relative boxes [R, 4] -> [R, C, pool, pool]."""
+    height, width = maps.shape[2:]
+    scaled = torch.from_numpy(np.asarray(boxes, np.float32) * np.array([width, height] * 2, np.float32))
+    return roi_align(maps, [scaled.to(maps.device)], pool, aligned=True)
+
+
+def create(config: Mapping[str, Any]) -> Backbone:
+    """The backbone that an extractor's configuration names."""
+    name = str(config.get("backbone", "pixels"))
+    if name == "pixels":
+        return Pixels(config)
+    if name.startswith("timm:"):
+        return Timm(config, resolve_device(config.get("device", "auto")))
+    raise UserError(f"extractor {config['name']}: backbone is {name!r}; write pixels or timm:NAME")

@@ -1,0 +1,128 @@
+"""Regions where boxes are already known: those that come with the data (VCR), or the cells of a grid.
+
+A configuration of kind ``regions_boxes`` names
+
+- ``boxes``: ``metadata`` (a JSON file beside each picture with ``boxes`` [[x1, y1, x2, y2, ...], ...] in pixels, VCR's
+  metadata) or ``grid``;
+- ``metadata``: that file's name, relative to the picture's folder (`region_extraction.named`); ``grid``: cells a side;
+- ``whole_picture``: whether one more region, the last, shows all of it (choice); a picture without boxes has that one
+  in any case;
+- ``max_regions``: the first so many boxes are taken (official: 100);
+- ``backbone`` and its keys: what the features are pooled from (`region_pooling`).
+
+Boxes keep their order: VCR's tags are their numbers.
+"""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.regions import region_pooling
+from vlkd_steps.teachers.regions.region_extraction import Picture, Regions, locations, named
+from vlkd_steps.teachers.regions.region_extraction import extract as extract
+
+WHOLE = np.array([[0.0, 0.0, 1.0, 1.0]], np.float32)
+MAXIMUM = 100
+GRID = 3
+
+
+class Loaded(NamedTuple):
+    """A decoded picture with its relative boxes [R, 4]."""
+
+    image: Image.Image
+    boxes: np.ndarray
+
+
+class BoxSource:
+    """Regions from known boxes; see `region_extraction.Source`."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.name, self.boxes = config["name"], config.get("boxes")
+        if self.boxes not in ("metadata", "grid"):
+            raise UserError(f"extractor {self.name}: boxes is {self.boxes!r}; write metadata or grid")
+        if self.boxes == "metadata" and not config.get("metadata"):
+            raise UserError(
+                f"extractor {self.name} reads boxes from metadata files; say where they lie, seen from a picture's "
+                'folder: metadata: "{stem}.json"'
+            )
+        self.metadata = str(config.get("metadata", ""))
+        self.grid = int(config.get("grid", GRID))
+        self.whole = bool(config.get("whole_picture", False))
+        self.maximum = int(config.get("max_regions", MAXIMUM))
+        self.backbone = region_pooling.create(config)
+        self.dim = self.backbone.dim
+        self.identity: dict[str, Any] = {
+            "kind": "boxes",
+            "boxes": self.metadata if self.boxes == "metadata" else self.grid,
+            "whole_picture": self.whole,
+            "max_regions": self.maximum,
+            **self.backbone.identity,
+        }
+
+    def inputs(self, picture: Picture) -> str:
+        found = [files.sha256(picture.path)]
+        if self.boxes == "metadata":
+            found.append(files.sha256(self._file(picture)))
+        return files.digest(found)
+
+    def load(self, picture: Picture) -> Loaded:
+        """
+        Raises:
+            UserError: no metadata, or metadata without boxes.
+            OSError: the picture cannot be read.
+        """
+        image = Image.open(io.BytesIO(picture.path.read_bytes())).convert("RGB")
+        boxes = self._metadata(picture, image) if self.boxes == "metadata" else cells(self.grid)
+        boxes = boxes[: self.maximum]
+        if self.whole or not len(boxes):
+            boxes = np.concatenate([boxes, WHOLE])
+        return Loaded(image, boxes)
+
+    def regions(self, loaded: Sequence[Loaded]) -> list[Regions]:
+        return [Regions(self.backbone.pooled(image, boxes), locations(boxes)) for image, boxes in loaded]
+
+    def _file(self, picture: Picture) -> Path:
+        path = picture.path.parent / named(self.metadata, picture, f"extractor {self.name}: metadata")
+        if not path.is_file():
+            raise UserError(
+                f"extractor {self.name}: {path}, the boxes of picture {picture.image_id!r}, is missing; correct "
+                "`metadata`, or take boxes: grid"
+            )
+        return path
+
+    def _metadata(self, picture: Picture, image: Image.Image) -> np.ndarray:
+        """The boxes of a metadata file, relative to the picture; the score behind each is dropped."""
+        path = self._file(picture)
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            rows = [row[:4] for row in told["boxes"]]
+            boxes = np.array(rows, np.float32).reshape(-1, 4)
+            size = (told.get("width") or image.width, told.get("height") or image.height)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"extractor {self.name}: {path} has no boxes [[x1, y1, x2, y2, ...], ...] ({error}); correct the file"
+            ) from error
+        boxes = (boxes / np.array([*size, *size], np.float32)).clip(0, 1)
+        if not (boxes[:, :2] <= boxes[:, 2:]).all():
+            raise UserError(f"extractor {self.name}: {path} has a box whose x2 or y2 is below x1 or y1; correct it")
+        return boxes
+
+
+def cells(side: int) -> np.ndarray:
+    """The cells of a grid, row by row: relative boxes [side * side, 4]."""
+    y, x = (axis.reshape(-1, 1) / side for axis in np.mgrid[:side, :side].astype(np.float32))
+    return np.concatenate([x, y, x + 1 / side, y + 1 / side], axis=1).astype(np.float32)
+
+
+def load(config: Mapping[str, Any]) -> BoxSource:
+    """The source that a configuration of kind ``regions_boxes`` describes."""
+    torch.set_num_threads(config.get("threads", 1))
+    return BoxSource(config)

@@ -1,0 +1,127 @@
+"""Regions that a torchvision detector finds: boxes, and the features its box head makes of them.
+
+A configuration of kind ``regions_detector`` names
+
+- ``model``: a Faster R-CNN of torchvision, such as ``fasterrcnn_resnet50_fpn``;
+- ``weights``: a file of its state dict (.pth, .safetensors), or one of torchvision's own names (``COCO_V1``), fetched;
+- ``classes``: how many it knows, the background included (default: 91, COCO's);
+- ``confidence``, ``min_regions``, ``max_regions``, ``overlap``: as bottom-up attention takes them (0.2, 10, 100, 0.3):
+  proposals of one class that overlap more are one, the surest stay.
+
+As in bottom-up attention, a region is the proposal itself, not the box that the classes moved: its features are those
+of exactly that place.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.hardware import resolve_device
+from vlkd_steps.teachers.models.weights import weights_digest
+from vlkd_steps.teachers.regions.region_extraction import Picture, Regions, locations
+from vlkd_steps.teachers.regions.region_extraction import extract as extract
+from vlkd_steps.teachers.regions.region_pooling import tensor
+
+OVERLAP = 0.3
+CONFIDENCE, MINIMUM, MAXIMUM = 0.2, 10, 100
+
+
+class DetectorSource:
+    """Regions from a detector; see `region_extraction.Source`."""
+
+    def __init__(self, config: Mapping[str, Any], device: str) -> None:
+        self.device = torch.device(device)
+        model: Any = create(config).eval().requires_grad_(False).to(self.device)
+        self.model = model
+        self.confidence = float(config.get("confidence", CONFIDENCE))
+        self.minimum = int(config.get("min_regions", MINIMUM))
+        self.maximum = int(config.get("max_regions", MAXIMUM))
+        self.overlap = float(config.get("overlap", OVERLAP))
+        self.dim = int(model.roi_heads.box_predictor.cls_score.in_features)
+        self.identity: dict[str, Any] = {
+            "kind": "detector",
+            "model": config["model"],
+            "weights": weights_digest(self.model),
+            "take": [self.confidence, self.minimum, self.maximum, self.overlap],
+        }
+
+    def inputs(self, picture: Picture) -> str:
+        return files.sha256(picture.path)
+
+    def load(self, picture: Picture) -> Tensor:
+        with Image.open(picture.path) as image:
+            return tensor(image.convert("RGB"))
+
+    @torch.inference_mode()
+    def regions(self, loaded: Sequence[Tensor]) -> list[Regions]:
+        return [self._found(image.to(self.device)) for image in loaded]  # sizes differ: one by one
+
+    def _found(self, image: Tensor) -> Regions:
+        images, _ = self.model.transform([image])
+        maps = self.model.backbone(images.tensors)
+        proposals, _ = self.model.rpn(images, maps)
+        height, width = images.image_sizes[0]
+        if not len(proposals[0]):  # nothing found: the whole picture
+            proposals = [torch.tensor([[0.0, 0.0, width, height]], device=self.device)]
+        heads = self.model.roi_heads
+        features = heads.box_head(heads.box_roi_pool(maps, proposals, images.image_sizes))
+        scores = heads.box_predictor(features)[0].softmax(1)[:, 1:]  # without the background
+        kept = chosen(proposals[0], scores, self.confidence, self.minimum, self.maximum, self.overlap)
+        boxes = proposals[0][kept].cpu().numpy() / np.array([width, height, width, height], np.float32)
+        return Regions(features[kept].float().cpu().numpy(), locations(boxes.clip(0, 1)))
+
+
+def chosen(boxes: Tensor, scores: Tensor, confidence: float, minimum: int, maximum: int, overlap: float) -> Tensor:
+    """Which boxes [P, 4] with class scores [P, C] stay, the surest first, int64 [R].
+
+    Those surer than `confidence`, at least `minimum` (if there are so many) and at most `maximum`.
+    """
+    sure, classes = scores.max(1)
+    apart = batched_nms(boxes, sure, classes, overlap)  # by falling score
+    number = min(maximum, max(minimum, int((sure[apart] > confidence).sum())))
+    return apart[:number]
+
+
+def create(config: Mapping[str, Any]) -> torch.nn.Module:
+    """The torchvision detector that a configuration names, with its weights.
+
+    Raises:
+        UserError: no such model, weights that are missing, unreachable or of another model.
+    """
+    name, model, weights = config["name"], str(config.get("model")), config.get("weights")
+    known = [other for other in torchvision.models.list_models(torchvision.models.detection) if "fasterrcnn" in other]
+    if model not in known:
+        raise UserError(f"extractor {name}: model is {model!r}; torchvision's Faster R-CNNs are {', '.join(known)}")
+    if not weights:
+        raise UserError(f"extractor {name} needs weights: a .pth or .safetensors file of {model}, or COCO_V1")
+    path = Path(str(weights))
+    if not path.is_file() and (path.suffix or "/" in str(weights)):
+        raise UserError(f"extractor {name}: the weights {weights} are missing; put the file there, or name COCO_V1")
+    try:
+        if not path.is_file():
+            return torchvision.models.get_model(model, weights=weights)
+        built = torchvision.models.get_model(
+            model, weights=None, weights_backbone=None, num_classes=int(config.get("classes", 91))
+        )
+        stored = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        built.load_state_dict(stored)
+        return built
+    except Exception as error:  # torch, pickle, safetensors and urllib raise errors of their own
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"extractor {name}: {model} cannot be loaded from {weights} ({reason})") from error
+
+
+def load(config: Mapping[str, Any]) -> DetectorSource:
+    """The source that a configuration of kind ``regions_detector`` describes, on its ``device``."""
+    torch.set_num_threads(config.get("threads", 1))
+    return DetectorSource(config, resolve_device(config.get("device", "auto")))
