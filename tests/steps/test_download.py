@@ -59,8 +59,8 @@ def test_data_steps_import_nothing_heavy(root):
     """torch and transformers cost five CPU-seconds an import; these steps run dozens of times."""
     code = (
         "import sys, importlib\n"
-        "for name in ('steps.download', 'steps.prepare', 'steps.split', 'sources.scenes', 'sources.pypi', 'sources.local',"
-        " 'sources.http', 'datasets.vqa_v2', 'datasets.snli_ve', 'datasets.captions'):\n"
+        "for name in ('steps.download', 'steps.prepare', 'steps.split', 'sources.scenes', 'sources.pypi',"
+        " 'sources.local', 'sources.http', 'datasets.vqa_v2', 'datasets.snli_ve', 'datasets.captions'):\n"
         "    importlib.import_module(f'vlkd_steps.{name}')\n"
         "print(sorted({'torch', 'transformers', 'open_clip', 'mlflow', 'pandas'} & set(sys.modules)))"
     )

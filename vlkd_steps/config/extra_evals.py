@@ -1,7 +1,7 @@
 """What a run is asked once it is trained: its data set's evaluation sets and, by a preset's ``asks``, other sets.
 
-A job's ``dataset`` is ``{name, task, evaluation_sets, asks?}``; ``asks`` are what `extra_evals_check` explains. Imports no
-torch.
+A job's ``dataset`` is ``{name, task, evaluation_sets, asks?}``; ``asks`` are what `extra_evals_check` explains.
+Imports no torch.
 """
 
 from collections.abc import Mapping
