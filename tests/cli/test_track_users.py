@@ -50,7 +50,8 @@ def test_a_user_id_without_a_name_or_a_home(make_run: MakeRun, uri: str, tracked
     assert set(tracked(uri)) == {CLIP_TD}
     assert not (tmp_path / "~").exists()
     done = run("doctor", user=user, **nothing)
-    assert done.stdout.splitlines()[-1].endswith("0 failed"), done.stdout + done.stderr
+    assert "\n  fail  home" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].endswith("1 failed"), done.stdout + done.stderr
 
 
 def test_in_a_folder_that_may_only_be_read_the_file_lies_on_this_machine(

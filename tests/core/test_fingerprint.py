@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vlkd_steps.core import fingerprint as room
+from vlkd_steps.core import fingerprint as module
 
 
 @pytest.fixture
@@ -18,28 +18,28 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "inner" / "used.py").write_text('"""Doc."""\nfrom .deep import z\n\ny = z  # why\n')
     (folder / "inner" / "deep.py").write_text("def z():\n    return 1\n")
     (folder / "inner" / "unused.py").write_text("w = 1\n")
-    monkeypatch.setattr(room, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
     return folder
 
 
 def fresh(*modules: str) -> str:
-    for cached in (room.fingerprint, room._tree, room._imports, room._tree_hash):
+    for cached in (module.fingerprint, module._tree, module._imports, module._tree_hash):
         cached.cache_clear()
-    return room.fingerprint(*modules)
+    return module.fingerprint(*modules)
 
 
 @pytest.fixture(autouse=True)
 def _forget_the_small_package():
     yield
-    fresh_caches = (room.fingerprint, room._tree, room._imports, room._tree_hash)
+    fresh_caches = (module.fingerprint, module._tree, module._imports, module._tree_hash)
     for cached in fresh_caches:
         cached.cache_clear()
 
 
 def test_the_closure_follows_absolute_and_relative_imports(package: Path) -> None:
-    fresh("vlkd_steps.core.step")
-    assert room.closure(("vlkd_steps.core.step",)) == {
-        "vlkd_steps.core.step",
+    fresh("vlkd_steps.step")
+    assert module.closure(("vlkd_steps.step",)) == {
+        "vlkd_steps.step",
         "vlkd_steps.inner",
         "vlkd_steps.inner.used",
         "vlkd_steps.inner.deep",
@@ -47,25 +47,25 @@ def test_the_closure_follows_absolute_and_relative_imports(package: Path) -> Non
 
 
 def test_comments_docstrings_and_layout_change_nothing(package: Path) -> None:
-    before = fresh("vlkd_steps.core.step")
+    before = fresh("vlkd_steps.step")
     (package / "inner" / "used.py").write_text('"""Another text."""\n\n\nfrom .deep import z\ny = z\n')
-    assert fresh("vlkd_steps.core.step") == before
+    assert fresh("vlkd_steps.step") == before
 
 
 def test_an_edit_deep_below_is_seen_even_with_an_old_mtime(package: Path) -> None:
-    before = fresh("vlkd_steps.core.step")
+    before = fresh("vlkd_steps.step")
     deep = package / "inner" / "deep.py"
     old = deep.stat().st_mtime - 1e6
     deep.write_text("def z():\n    return 2\n")
     os.utime(deep, (old, old))
-    assert fresh("vlkd_steps.core.step") != before
+    assert fresh("vlkd_steps.step") != before
 
 
 def test_code_that_is_not_imported_does_not_count(package: Path) -> None:
-    before = fresh("vlkd_steps.core.step")
+    before = fresh("vlkd_steps.step")
     (package / "inner" / "unused.py").write_text("w = 2\n")
-    assert fresh("vlkd_steps.core.step") == before
-    assert fresh("vlkd_steps.core.step", "vlkd_steps.inner.unused") != before
+    assert fresh("vlkd_steps.step") == before
+    assert fresh("vlkd_steps.step", "vlkd_steps.inner.unused") != before
 
 
 def test_a_missing_module_is_named(package: Path) -> None:

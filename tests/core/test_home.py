@@ -46,7 +46,7 @@ def test_a_user_id_without_a_name_gets_a_home(tmp_path: Path) -> None:
     ordinary_user.give(tmp_path, ordinary_user.NAMELESS)
     code = "from pathlib import Path; from vlkd_steps.core import home; home.provide(); print(Path.home())"
     environment = {key: value for key, value in os.environ.items() if key not in ("HOME", "MPLCONFIGDIR")}
-    environment |= {"VLKD_LOCAL": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment |= {"VLKD_LOCAL": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [*ordinary_user.command(ordinary_user.NAMELESS), sys.executable, "-c", code]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(tmp_path / f"vlkd-home-{ordinary_user.NAMELESS}")

@@ -34,7 +34,7 @@ def sleep(config: Mapping[str, Any]) -> int:
 
 def work(function: str, config: Mapping[str, Any], folder: Path, processes: int = 1) -> Work:
     parts = [Part("s1", config, "key", lambda: False)]
-    return Work(f"tests.training.test_launch:{function}", "a job", folder / "jobs", config, parts, processes)
+    return Work(f"tests.launch.test_launch:{function}", "a job", folder / "jobs", config, parts, processes)
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_processes_find_this_package_whatever_lies_on_pythons_path(
 
 def test_term_reaches_the_processes(tmp_path: Path) -> None:
     code = (
-        "import json, sys; from pathlib import Path; from tests.training.test_launch import work; "
+        "import json, sys; from pathlib import Path; from tests.launch.test_launch import work; "
         "from vlkd_steps.launch.work import launch; folder = Path(sys.argv[1]); "
         "raise SystemExit(launch(work('sleep', {'folder': str(folder)}, folder, processes=2)))"
     )

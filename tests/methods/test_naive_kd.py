@@ -56,5 +56,5 @@ def test_settings_are_checked() -> None:
             objective.create(SETTINGS | change, steps=10)
     with pytest.raises(UserError, match="setting 'anneal' is missing"):
         objective.create({"name": "naive_kd", "lambda0": 1, "distance": "l1"}, steps=10)
-    with pytest.raises(UserError, match="'nothing' has no module"):
+    with pytest.raises(UserError, match="there is no method 'nothing'"):
         objective.create({"name": "nothing"}, steps=10)

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from tiny_teacher import all_items
 
-from vlkd_steps.config import methods
+from vlkd_steps import methods
+from vlkd_steps.config.methods import KEEPS_TEACHER
 from vlkd_steps.data.batches import Encoded
 from vlkd_steps.methods import objective
 from vlkd_steps.students.heads import task_loss
@@ -28,4 +29,4 @@ def test_light_steps_know_who_keeps_the_teacher() -> None:
         method = getattr(importlib.import_module(module.name), "METHOD", None)
         if method is not None and method.keeps_teacher:
             found.add(module.name.rsplit(".", 1)[1])
-    assert found == methods.KEEPS_TEACHER
+    assert found == KEEPS_TEACHER

@@ -125,4 +125,4 @@ def test_gains_biases_and_the_scale_are_not_decayed() -> None:
 def test_an_unknown_kind_is_refused(capsys) -> None:
     config = {"model": {"name": "x", "kind": "clop"}}
     assert pretrain.main(["--config", json.dumps(config)]) == 2
-    assert "model x is of kind 'clop', which nothing can pre-train" in capsys.readouterr().err
+    assert "model x: there is no pretraining 'clop'; did you mean 'clip'?" in capsys.readouterr().err

@@ -307,7 +307,7 @@ def test_processes_share_a_streamed_batch_without_overlap(
     student = bart.build(job()["student"], teacher.dim, 1)
 
     def masked(share: slice) -> list[list[int]]:
-        monkeypatch.setattr(caption_batches.processes, "share", lambda: share)
+        monkeypatch.setattr(caption_batches.distributed, "share", lambda: share)
         settings = conf("method/vlkd")
         batches = vlkd.pairs(job(dataset=dataset), student, settings, teacher, 1, 8, torch.device("cpu"))
         batch = batches.batch(1)

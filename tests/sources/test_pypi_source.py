@@ -73,5 +73,5 @@ def test_what_pip_says_reaches_the_user(source, tmp_path):
 
 
 def test_an_unknown_conversion_is_refused_before_the_download(source, tmp_path):
-    with pytest.raises(UserError, match="convert is 'hard_vqa'; known are: easy_vqa"):
+    with pytest.raises(UserError, match=r"convert is 'hard_vqa'.*did you mean 'easy_vqa'"):
         pypi.fetch(source | {"convert": "hard_vqa"}, tmp_path / "raw")

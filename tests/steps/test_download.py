@@ -51,8 +51,8 @@ def test_a_failure_leaves_what_was_there(project, capsys):
 
 def test_an_unknown_kind_is_explained_and_logged(project, capsys):
     assert run({"name": "pets", "kind": "ftp"}, "--log", "logs/download.log") == 2
-    assert "source 'pets': there is no kind 'ftp'" in capsys.readouterr().err
-    assert "there is no kind 'ftp'" in (project / "logs/download.log").read_text()
+    assert "source 'pets', kind: there is no source 'ftp'" in capsys.readouterr().err
+    assert "there is no source 'ftp'" in (project / "logs/download.log").read_text()
 
 
 def test_data_steps_import_nothing_heavy(root):

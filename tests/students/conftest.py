@@ -2,6 +2,9 @@ from typing import Any
 
 import pytest
 import torch
+from toy_project import argv as argv  # fixtures
+from toy_project import job as job
+from toy_project import project as project
 
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.students import vilt

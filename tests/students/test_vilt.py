@@ -137,7 +137,7 @@ def test_mistakes_in_the_configuration_are_named(
         ({"architecture": scratch | {"num_attention_heads": 3}}, "transformers refuses its architecture"),
         ({"image_size": 50}, "image_size is 50; write one number, a multiple of patch_size 16"),
         ({"vocabulary": "nowhere.txt"}, "vocabulary: cannot read nowhere.txt"),
-        ({"vocabulary": "nowhere"}, "'nowhere' is no data set with a vocabulary"),
+        ({"vocabulary": "nowhere"}, "there is no vocabulary 'nowhere'"),
         ({"vocabulary": None}, "needs vocabulary"),
         ({"weights": str(tmp_path / "empty")}, "is a folder without config.json"),
         ({"weights": str(bert)}, "is a bert, not a ViLT"),

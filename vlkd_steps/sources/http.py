@@ -113,6 +113,7 @@ def _download(item: Item, folder: Path, sha256: str | None, source: str, given_u
     """One file, whole and checked; a transfer that broke is taken up ``retries`` times, ever later."""
     url, path = item["url"], item["path"]
     # pooch replaces an arrived file whose hash is wrong and leaves a right one alone
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)  # pooch fails where two of its transfers make one folder
     keeper = pooch.create(folder, base_url="", registry={path: sha256}, urls={path: url})
     retries = item.get("retries", RETRIES)
     for attempt in range(retries + 1):
