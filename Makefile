@@ -7,7 +7,7 @@ TEST := python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadf
 # This project's programs, whatever the user's shell says (vlkd_steps/core/environment.py does the rest).
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" PYTHONPATH="$(CURDIR)" PYTHONSAFEPATH=
 
-.PHONY: demo test test-fast ui install check clean-venv
+.PHONY: demo test test-fast ui install check docs clean-venv
 
 demo: install  ## run the whole graph, print the results table (EXPERIMENT=name: another preset)
 	@$(RUN) scripts/demo $(EXPERIMENT)
@@ -33,3 +33,11 @@ $(VENV)/requirements.lock: requirements.lock
 $(VENV)/test.lock: requirements-test.lock $(VENV)/requirements.lock
 	@scripts/install $(VENV) $(PYTHON) requirements-test.lock
 	@mv $(VENV)/requirements-test.lock $(VENV)/test.lock
+
+docs: .venv-docs/requirements-docs.txt  ## the documentation as a site, in site/
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+.venv-docs/requirements-docs.txt: requirements-docs.txt
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-docs.txt
+	@cp requirements-docs.txt .venv-docs/
