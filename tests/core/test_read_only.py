@@ -1,4 +1,4 @@
-"""What can be replaced or touched; the whole with the real snakemake and dvc: tests/pipeline/test_doors.py."""
+"""What can be replaced or touched; the whole with the real snakemake and dvc: tests/pipeline/test_entry_points.py."""
 
 from pathlib import Path
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from pipeline_project import Project, checkout
+from shared_projects import finished_project as finished_project
 
 
 @pytest.fixture(scope="session")

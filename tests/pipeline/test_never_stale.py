@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from own_data import PARAMS, hashes, start
+from own_data import PARAMS, hashes
 from pipeline_project import Project
 
 from vlkd_steps.config import composition, phases
@@ -24,14 +24,6 @@ pytestmark = pytest.mark.slow
 CELL = "runs/scenes_smoke/mine/vilt_scenes/clip_td/20/s1"
 CHANGED = {**PARAMS["overrides"], "variants.clip_td.lambda0": 3}
 ONE_METHOD = Counter(distill=1, evaluate=1, receipt_distill=1, compare=1, report=1, receipt_compare=1)
-
-
-@pytest.fixture(scope="module")
-def finished_project(new_project) -> Project:
-    project = start(new_project("never_stale"))
-    project.snakemake()
-    project.commit("Results")
-    return project
 
 
 @pytest.fixture

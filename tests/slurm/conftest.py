@@ -13,6 +13,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
 from own_data import PARAMS, start
 from pipeline_project import Project, checkout
+from shared_projects import finished_project as finished_project
+from shared_projects import made_once
 
 
 @pytest.fixture(scope="session")
@@ -44,14 +46,17 @@ def cluster(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
 
 @pytest.fixture(scope="session")
 def prepared(cluster: dict[str, str], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Data, splits and features, and nothing trained."""
-    project = checkout(root, tmp_path_factory.mktemp("prepared") / "project")
-    (project.folder / "profiles/slurm/config.yaml").write_text(
-        (root / "profiles/slurm_dev/config.yaml").read_text(encoding="utf-8")
-    )
-    start(project, {**PARAMS, "grid": {**PARAMS["grid"], "seed": [1, 2]}})
-    project.snakemake("--", "all_split", "all_extract")
-    return project
+    """Data, splits and features, and nothing trained. Work on a copy."""
+
+    def make(folder: Path) -> None:
+        project = checkout(root, folder)
+        (project.folder / "profiles/slurm/config.yaml").write_text(
+            (root / "profiles/slurm_dev/config.yaml").read_text(encoding="utf-8")
+        )
+        start(project, {**PARAMS, "grid": {**PARAMS["grid"], "seed": [1, 2]}})
+        project.snakemake("--", "all_split", "all_extract")
+
+    return made_once("prepared", tmp_path_factory, make)
 
 
 @pytest.fixture

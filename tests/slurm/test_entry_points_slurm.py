@@ -5,28 +5,28 @@ from pathlib import Path
 
 import pytest
 from own_data import PARAMS, hashes, start
-from pipeline_project import checkout, finished
+from pipeline_project import Project, checkout, finished
 from waiting import submitted
 
 
 @pytest.mark.slow
-def test_dvc_repro_on_the_cluster(cluster: dict[str, str], root: Path, tmp_path: Path) -> None:
-    here = start(checkout(root, tmp_path / "here"))
+def test_dvc_repro_on_the_cluster(
+    cluster: dict[str, str], root: Path, tmp_path: Path, finished_project: Project
+) -> None:
     there = start(checkout(root, tmp_path / "there"))
     dev = (there.folder / "profiles/slurm_dev/config.yaml").read_text()
     (there.folder / "profiles/slurm/config.yaml").write_text(dev)
-    here.snakemake()
 
     before = submitted(there)
     output = there.run("env", "SNAKEMAKE_PROFILE=slurm", "dvc", "repro")
-    assert hashes(there) == hashes(here)
+    assert hashes(there) == hashes(finished_project)
     runs = len(PARAMS["grid"]["variant"])
     assert finished(output)["distill"] == runs
     assert len(submitted(there) - before) == runs + 2  # and two workers of the one extraction
-    # CPU rules went through Snakemake's own executor; dvc and the waiters stayed here.
+    # CPU rules went through Snakemake's own executor; dvc and the launched steps' own processes stayed here.
     assert re.search(r"has been submitted with SLURM jobid \d+ \(log: \S+rule_prepare", output)
     assert not re.search(r"submitted with SLURM jobid \d+ \(log: \S+rule_(distill|extract|download)", output)
-    # Every door has nothing to do afterwards, with either profile.
+    # Every entry point has nothing to do afterwards, with either profile.
     assert "up to date" in there.dvc("status")
     for profile in ("slurm", "profiles/local"):
         assert "Nothing to be done" in there.run("snakemake", "-n", "--profile", profile)

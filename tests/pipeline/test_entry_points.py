@@ -1,4 +1,4 @@
-"""snakemake and dvc repro are two doors to one graph: the same jobs, the same bytes, agreement after each (DESIGN 2).
+"""snakemake and dvc repro are two entry points to one graph: the same jobs, the same bytes, agreement after each.
 
 Every test starts from a copy of one finished project: data of one's own in data/incoming, one shot, one seed, two
 methods. Nothing is mocked.
@@ -19,7 +19,7 @@ ONE_METHOD = Counter(distill=1, evaluate=1, receipt_distill=1, compare=1, report
 
 
 def nothing_to_do(project: Project) -> None:
-    """Both doors find everything in place."""
+    """Both entry points find everything in place."""
     assert project.dry_run() == Counter()
     assert "up to date" in project.dvc("status")
 
@@ -32,22 +32,15 @@ def edit(project: Project, old: str, new: str, file: str = "vlkd_steps/methods/c
     return path
 
 
-@pytest.fixture(scope="module")
-def through_snakemake(new_project) -> Project:
-    project = start(new_project("snakemake"))
-    project.snakemake()
-    return project
-
-
 @pytest.fixture
-def project(through_snakemake: Project, tmp_path: Path) -> Project:
-    return through_snakemake.copy(tmp_path / "project")
+def project(finished_project: Project, tmp_path: Path) -> Project:
+    return finished_project.copy(tmp_path / "project")
 
 
 pytestmark = pytest.mark.slow
 
 
-def test_after_snakemake_both_doors_have_nothing_to_do(project: Project) -> None:
+def test_after_snakemake_both_entry_points_have_nothing_to_do(project: Project) -> None:
     nothing_to_do(project)
     before = hashes(project)
     assert "runs/scenes_smoke/mine/vilt_scenes/clip_td/20/s1/model.safetensors" in before
@@ -57,10 +50,10 @@ def test_after_snakemake_both_doors_have_nothing_to_do(project: Project) -> None
     assert hashes(project) == before
 
 
-def test_dvc_repro_from_nothing_makes_the_same_bytes(through_snakemake: Project, new_project) -> None:
+def test_dvc_repro_from_nothing_makes_the_same_bytes(finished_project: Project, new_project) -> None:
     project = start(new_project("dvc"))
     project.dvc("repro")
-    assert hashes(project) == hashes(through_snakemake)
+    assert hashes(project) == hashes(finished_project)
     nothing_to_do(project)
 
 
@@ -145,7 +138,6 @@ def test_a_fresh_clone_pulls_syncs_and_has_nothing_to_do(project: Project, tmp_p
 
 
 def test_another_commit(project: Project) -> None:
-    project.commit("One")
     first = hashes(project)
     project.params(overrides={**PARAMS["overrides"], "variants.clip_td.lambda0": 2})
     project.snakemake()
@@ -215,14 +207,14 @@ def test_recorded_folders_on_another_disk(project: Project, tmp_path: Path) -> N
     metrics.unlink()
     project.dvc("checkout")
     assert metrics.read_bytes() == content
-    assert project.run("git", "status", "--porcelain").split() == ["M", "params.yaml", "??", "dvc.lock"]
+    assert project.run("git", "status", "--porcelain").split() == ["M", "dvc.lock", "M", "params.yaml"]
 
 
 @pytest.fixture
-def theirs(through_snakemake: Project) -> Iterator[Project]:
+def theirs(finished_project: Project) -> Iterator[Project]:
     """A copy that an ordinary user owns."""
     with ordinary_user.reachable() as folder:
-        copy = through_snakemake.copy(folder / "project")
+        copy = finished_project.copy(folder / "project")
         copy.environment()  # makes its home directory
         ordinary_user.give(folder)
         yield copy

@@ -1,0 +1,35 @@
+"""Projects that several test files start from, made once for all test processes."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from own_data import start
+from pipeline_project import Project, checkout
+
+
+def made_once(name: str, factory: pytest.TempPathFactory, make: Callable[[Path], None]) -> Project:
+    """The project that the first test process makes and the others wait for. Work on a copy."""
+    own = factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    making, made = folder / "making", folder / "project"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not made.is_dir():
+            make(making)
+            making.rename(made)
+    return Project(made)
+
+
+@pytest.fixture(scope="session")
+def finished_project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A user's own small data, and all results of two methods on them, recorded in DVC and git. Work on a copy."""
+
+    def make(folder: Path) -> None:
+        project = start(checkout(root, folder))
+        project.snakemake()
+        project.commit("Results")
+
+    return made_once("finished", tmp_path_factory, make)
