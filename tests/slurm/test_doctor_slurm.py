@@ -47,7 +47,7 @@ def slurm_conf(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
-def told(
+def examine(
     slurm_conf: str,
     root: Path,
     tmp_path: Path,
@@ -76,14 +76,14 @@ def profile(**resources: object) -> str:
     return f"executor: slurm\ndefault-resources: {others}\nset-resources:\n{rules}"
 
 
-def test_a_profile_that_fits_is_found_to_fit(told: Doctor) -> None:
+def test_a_profile_that_fits_is_found_to_fit(examine: Doctor) -> None:
     began = time.monotonic()
-    status, lines = told(profile(slurm_partition="urgent", runtime="2h", mem_mb=1000, cpus_per_task=2))
-    assert time.monotonic() - began < 5
+    status, lines = examine(profile(slurm_partition="urgent", runtime="2h", mem_mb=1000, cpus_per_task=2))
+    assert time.monotonic() - began < 10
     assert status == 0, lines
     by_subject = {line[8:24].strip(): line for line in lines}
-    assert set(by_subject) >= {"controller", "accounting", "distill", "extract", "pretrain", "other rules"}
-    assert {line[:8] for subject, line in by_subject.items() if not subject.startswith("this ")} == {"  ok    "}
+    assert set(by_subject) == {"controller", "accounting", "distill", "extract", "pretrain", "other rules"}
+    assert [line[:8] for line in lines] == ["  ok    "] * 6
     assert "cluster vlkd, Slurm " in by_subject["controller"]
     assert "accounts are not checked" in by_subject["accounting"]
     for option in ("--partition=urgent", "--time=120", "--mem=1000M", "--cpus-per-task=2"):
@@ -96,8 +96,8 @@ def test_a_profile_that_fits_is_found_to_fit(told: Doctor) -> None:
 GPUS = {"slurm_partition": "gpu", "runtime": 600, "mem_mb": 64000, "gpu": 2, "gpu_model": "a100", "cpus_per_task": 8}
 
 
-def test_gpus_that_are_there(told: Doctor) -> None:
-    status, lines = told(profile(**GPUS, nodes=2, tasks=2, constraint="ib", slurm_extra="--exclusive"))
+def test_gpus_that_are_there(examine: Doctor) -> None:
+    status, lines = examine(profile(**GPUS, nodes=2, tasks=2, constraint="ib", slurm_extra="--exclusive"))
     assert status == 0, lines
     [line] = [line for line in lines if line.split()[1] == "distill"]
     assert "--gres=gpu:a100:2" in line
@@ -140,8 +140,8 @@ def test_gpus_that_are_there(told: Doctor) -> None:
         ),
     ],
 )  # fmt: skip
-def test_why_it_is_not_usable(told: Doctor, resources: dict[str, object], keys: set[str], facts: list[str]) -> None:
-    status, lines = told(profile(**resources))
+def test_why_it_is_not_usable(examine: Doctor, resources: dict[str, object], keys: set[str], facts: list[str]) -> None:
+    status, lines = examine(profile(**resources))
     assert status == 2
     failed = [line for line in lines if line.startswith("  fail")]
     assert {line.split()[1] for line in failed} == {"distill", "extract", "pretrain"}
@@ -152,7 +152,7 @@ def test_why_it_is_not_usable(told: Doctor, resources: dict[str, object], keys: 
     assert all(any(fact in line for line in failed) for fact in facts), failed
 
 
-def test_what_is_accepted_for_a_closed_partition_waits_for_ever(told: Doctor, slurm_conf: str) -> None:
+def test_what_is_accepted_for_a_closed_partition_waits_for_ever(examine: Doctor, slurm_conf: str) -> None:
     """Why the doctor looks at AllowAccounts itself."""
     options = ["--partition=closed", "--account=bio", "--output=/dev/null", "--wrap=true"]
     submitted = subprocess.run(["sbatch", "--parsable", *options], capture_output=True, text=True, check=True)
@@ -171,9 +171,9 @@ def test_what_is_accepted_for_a_closed_partition_waits_for_ever(told: Doctor, sl
         subprocess.run(["scancel", submitted.stdout.strip()], check=True)
 
 
-def test_a_rule_of_the_executor_is_named_with_the_section_to_change(told: Doctor) -> None:
+def test_a_rule_of_the_executor_is_named_with_the_section_to_change(examine: Doctor) -> None:
     others = "{slurm_partition: normal, runtime: 10, mem_mb: 99000000}"
-    status, lines = told(f"executor: slurm\ndefault-resources: {others}\nset-resources:\n  compare: {{mem: 1GB}}\n")
+    status, lines = examine(f"executor: slurm\ndefault-resources: {others}\nset-resources:\n  compare: {{mem: 1GB}}\n")
     assert status == 2
     [failed] = [line for line in lines if line.startswith("  fail")]
     assert failed.startswith("  fail  other rules ")
@@ -181,13 +181,13 @@ def test_a_rule_of_the_executor_is_named_with_the_section_to_change(told: Doctor
     assert any(line.startswith("  ok    compare ") and "--mem=1000M" in line for line in lines)
 
 
-def test_a_controller_that_dies_while_it_is_asked_is_not_waited_for(told: Doctor, slurm_conf: str) -> None:
+def test_a_controller_that_dies_while_it_is_asked_is_not_waited_for(examine: Doctor, slurm_conf: str) -> None:
     """Its process is stopped, so it takes connections and answers nothing."""
     pid = int((Path(slurm_conf).parent / "slurmctld.pid").read_text())
     os.kill(pid, signal.SIGSTOP)
     try:
         began = time.monotonic()
-        status, [line] = told(profile(slurm_partition="normal"))
+        status, [line] = examine(profile(slurm_partition="normal"))
         assert time.monotonic() - began < 15
         assert status == 2
         assert line.startswith("  fail  controller ")
@@ -196,8 +196,10 @@ def test_a_controller_that_dies_while_it_is_asked_is_not_waited_for(told: Doctor
         os.kill(pid, signal.SIGCONT)
 
 
-def test_sacct_would_know_no_job(told: Doctor, tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told(profile(slurm_partition="normal"))
+def test_sacct_would_know_no_job(
+    examine: Doctor, tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    examine(profile(slurm_partition="normal"))
     text = (tmp_path / "config.yaml").read_text()
     (tmp_path / "config.yaml").write_text(text.removeprefix("slurm-status-command: squeue\n"))
     assert doctor.main(["--profile", str(tmp_path)]) == 2

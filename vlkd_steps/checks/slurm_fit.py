@@ -1,7 +1,7 @@
 """What stands against the jobs of one rule: sbatch judges, by ``--test-only``, which submits nothing.
 
 Where it refuses, it mostly says no more than "Requested node configuration is not available". Which resource it means
-is found by asking it again, with each resource alone and with each left out. A few jobs it accepts that Slurm then
+is found by running it again, with each resource alone and with each left out. A few jobs it accepts that Slurm then
 never starts: those are judged here, from the partition's settings.
 """
 
@@ -45,10 +45,10 @@ def judge(
     if problems:
         where = "default-resources" if rule == OTHERS else f"set-resources: {rule}"
         return [fail(rule, what, f"change {keys} under {where} in the profile") for what, keys in problems]
-    asked = " ".join(options(request))
+    wanted = " ".join(options(request))
     if answer.status is None:
-        return [warn(rule, f"`sbatch --test-only {asked}` gave no answer ({answer.words})", "ask longer: --wait 10")]
-    return [ok(rule, f"sbatch takes {asked}: to start {answer.words.partition(' to start ')[2]}")]
+        return [warn(rule, f"`sbatch --test-only {wanted}` gave no answer ({answer.words})", "ask longer: --wait 10")]
+    return [ok(rule, f"sbatch takes {wanted}: to start {answer.words.partition(' to start ')[2]}")]
 
 
 def never_started(request: Request, name: str, partition: Partition, members: Members | None) -> Iterator[Problem]:

@@ -93,8 +93,8 @@ def features(c: Mapping[str, Any], teacher: str, dataset: str) -> tuple[float | 
     pictures = volume.shown(conf)
     if str(conf["kind"]).startswith("regions"):
         numbers = 7 + (conf.get("dim") or 3 * int(conf.get("pool", 0)) ** 2 or 2048)
-        told = f"{sizes.REGIONS} regions of {numbers} numbers, {pictures:,} pictures at most ({volume.source})"
-        return each * pictures * sizes.REGIONS * numbers / GB, told
+        how = f"{sizes.REGIONS} regions of {numbers} numbers, {pictures:,} pictures at most ({volume.source})"
+        return each * pictures * sizes.REGIONS * numbers / GB, how
     size = sizes.teacher(conf)
     if size is None:
         return None, "not known"

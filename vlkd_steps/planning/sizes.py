@@ -82,13 +82,10 @@ def teacher(conf: Mapping[str, Any]) -> TeacherSize | None:
 
 @cache
 def _student(conf: str, tokens: int) -> StudentSize | None:
+    model = _student_module(conf)
+    if model is None:
+        return None
     with _meta():
-        try:
-            model = _student_module(json.loads(conf))
-        except UserError:  # a file of it is not here yet
-            return None
-        if model is None:
-            return None
         parameters = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("head."))
         if getattr(model, "sees", "pixels") == "embedding":
             return StudentSize(parameters, None, 1)
@@ -96,8 +93,17 @@ def _student(conf: str, tokens: int) -> StudentSize | None:
         return StudentSize(parameters, operations, output.visual.shape[1])
 
 
-def _student_module(conf: Mapping[str, Any]) -> Any:
-    """The student as its own module builds it; with random weights where it would load some."""
+@cache
+def _student_module(conf: str) -> Any:
+    with _meta():
+        try:
+            return _built(json.loads(conf))
+        except UserError:  # a file of it is not here yet
+            return None
+
+
+def _built(conf: Mapping[str, Any]) -> Any:
+    """The student as its own module builds it, and where that would load weights, one like it; None: not known."""
     from transformers import BartForConditionalGeneration, ViltModel, VisualBertModel
 
     from vlkd_steps.students import bart, uniter, uniter_model, vilt, visual_bert
