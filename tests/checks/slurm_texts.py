@@ -1,4 +1,4 @@
-"""What slurm 22.05 printed on a cluster with GPU nodes (defined, not owned), and the same as a healthy one would."""
+"""What slurm 22.05 printed on a cluster with GPU nodes and, for accounts, what one with slurmdbd prints."""
 
 PARTITIONS = """\
 PartitionName=normal AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL AllocNodes=ALL Default=YES QoS=N/A \
@@ -10,12 +10,11 @@ MaxNodes=UNLIMITED MaxTime=00:30:00 Nodes=gpu[01-04] State=DOWN TotalCPUs=224 To
 """
 
 SINFO = """\
-normal|1|idle|4|24105|(null)|(null)|vm
-gpu|2|mixed|64|512000|gpu:a100:4(S:0-1)|ib,avx512|gpu[01-02]
-gpu|1|down*|64|512000|gpu:a100:4|ib|gpu03
-gpu|1|idle|32|256000|gpu:v100:2,lustre:1|(null)|gpu04
-closed|3|down*|64|512000|gpu:a100:4|ib|gpu[01-03]
-closed|1|unknown*|32|256000|gpu:v100:2,lustre:1|(null)|gpu04
+normal|1 x 4 CPUs, 24105 MB, GPUs (null), features (null), idle
+gpu|2 x 64 CPUs, 512000 MB, GPUs gpu:a100:4(S:0-1), features ib,avx512, mixed
+gpu|1 x 64 CPUs, 512000 MB, GPUs gpu:a100:4, features ib, down*
+gpu|1 x 32 CPUs, 256000 MB, GPUs gpu:v100:2,lustre:1, features (null), idle
+closed|3 x 64 CPUs, 512000 MB, GPUs gpu:a100:4, features ib, down*
 """
 
 CONFIGURATION = """\
@@ -28,3 +27,8 @@ SLURM_VERSION           = 22.05.8
 """
 
 ACCOUNTS = "physics||normal,+long\nastro|gpu|short\n"
+
+TAKEN = "sbatch: Job 3 to start at 2026-11-22T21:40:40 using 1 processors on nodes vm in partition normal"
+ACCOUNT = "sbatch: error: x\nallocation failure: Invalid account or account/partition combination specified"
+QOS = "allocation failure: Invalid qos specification"
+NO_PARTITION = "allocation failure: No partition specified or system default partition"

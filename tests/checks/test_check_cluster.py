@@ -7,16 +7,25 @@ from vlkd_steps.checks import cluster
 def test_partitions_and_their_nodes_are_read() -> None:
     known = cluster.partitions(slurm_texts.PARTITIONS, slurm_texts.SINFO)
     assert list(known) == ["normal", "gpu", "closed"]
+    assert cluster.default(known) == "normal"
     normal, gpu, closed = known.values()
-    assert (normal.default, normal.minutes, normal.max_nodes, normal.accounts) == (True, None, None, None)
-    assert (gpu.minutes, gpu.max_nodes, gpu.max_mem_mb, gpu.state) == (2880, 2, 400000, "UP")
-    assert (closed.minutes, closed.state) == (30, "DOWN")
-    assert (closed.accounts, closed.qos) == ({"physics", "chem"}, {"long"})
-    a100, down, v100 = gpu.nodes
-    assert (a100.number, a100.cpus, a100.mem_mb, a100.gpus, a100.usable) == (2, 64, 512000, {"a100": 4}, True)
-    assert a100.features == {"ib", "avx512"}
-    assert not down.usable
-    assert (v100.gpus, v100.features) == ({"v100": 2}, frozenset())
+    assert (normal.minutes, normal.limit("MaxNodes"), normal.allowed("AllowAccounts")) == (None, None, None)
+    assert (gpu.minutes, gpu.limit("MaxNodes"), gpu.limit("MaxMemPerNode")) == (2880, 2, 400000)
+    assert gpu.settings["State"] == "UP"
+    assert (closed.minutes, closed.settings["State"]) == (30, "DOWN")
+    assert closed.allowed("AllowAccounts") == {"physics", "chem"}
+    assert closed.allowed("AllowQos") == {"long"}
+    assert normal.nodes == "1 x 4 CPUs, 24105 MB, GPUs none, features none, idle"
+    assert [group.split()[0] for group in gpu.nodes.split("; ")] == ["2", "1", "1"]
+
+
+def test_many_kinds_of_nodes_are_counted() -> None:
+    sinfo = "".join(f"gpu|1 x {n} CPUs\n" for n in range(9))
+    assert cluster.partitions(slurm_texts.PARTITIONS, sinfo)["gpu"].nodes.endswith("1 x 3 CPUs; and 5 more kinds")
+
+
+def test_no_default_partition() -> None:
+    assert cluster.default({}) == ""
 
 
 @pytest.mark.parametrize(
@@ -28,28 +37,6 @@ def test_partitions_and_their_nodes_are_read() -> None:
 )  # fmt: skip
 def test_times(text: str, expected: int | None) -> None:
     assert cluster.minutes(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("(null)", {}), ("gpu:4", {"": 4}), ("gpu:a100:4(S:0-1)", {"a100": 4}), ("lustre:1,gpu:h100:8", {"h100": 8}),
-        ("gpu:a100:2(S:0,2),gpu:v100:2(S:1)", {"a100": 2, "v100": 2}), ("gpu:1g.5gb:7", {"1g.5gb": 7}),
-    ],
-)  # fmt: skip
-def test_generic_resources(text: str, expected: dict[str, int]) -> None:
-    assert cluster.gres(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("state", "usable"),
-    [
-        ("idle", True), ("idle~", True), ("mixed-", True), ("allocated", True), ("planned", True), ("idle*", False),
-        ("down", False), ("drained", False), ("draining", False), ("maint", False), ("unknown*", False),
-    ],
-)  # fmt: skip
-def test_states_of_nodes(state: str, usable: bool) -> None:
-    assert cluster.Nodes("a", 1, state, 1, 1, {}, frozenset()).usable is usable
 
 
 def test_settings_and_accounts_are_read() -> None:

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from vlkd_steps.checks import profile
-from vlkd_steps.checks.profile import Asked
+from vlkd_steps.checks.profile import options
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.launch.slurm.request import Request
 
 GPU = """
 executor: slurm
@@ -40,11 +41,11 @@ set-resources:
 def asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
 
-    def read(text: str) -> dict[str, Asked]:
+    def read(text: str) -> dict[str, Request]:
         path = tmp_path / "profiles" / "mine" / "config.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-        return {asked.rule: asked for asked in profile.read("mine").asks()}
+        return profile.read("mine").requests()
 
     return read
 
@@ -52,16 +53,20 @@ def asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_each_rule_asks_for_its_own(asks) -> None:
     found = asks(GPU)
     assert set(found) == {"distill", "extract", "compare", "other rules"}
-    assert found["distill"] == Asked(
-        rule="distill", partition="gpu", account="ours", qos="long", gpu_type="a100", gpus=2, mem_mb=32000, minutes=240,
-        nodes=2, tasks=2, cpus_per_task=8,
+    assert found["distill"] == Request(
+        slurm_partition="gpu", slurm_account="ours", qos="long", gpu=2, gpu_model="a100", runtime=240, mem_mb=32000,
+        cpus_per_task=8, nodes=2, tasks=2, warning=90,
     )  # fmt: skip
-    assert (found["extract"].mem_mb, found["extract"].workers, found["extract"].gres) == (16000, 4, "gpu:a100:2")
-    assert found["other rules"] == Asked(rule="other rules", partition="cpu", mem_mb=8000, minutes=60)
-    assert found["compare"] == Asked(rule="compare", partition="cpu", mem_mb=2000, minutes=60)
-    assert found["distill"].options() == [
-        "--partition=gpu", "--account=ours", "--qos=long", "--gres=gpu:a100:2", "--mem=32000M", "--time=240",
-        "--nodes=2", "--ntasks-per-node=2", "--cpus-per-task=8",
+    assert (found["extract"].mem_mb, found["extract"].workers) == (16000, 4)
+    assert options(found["other rules"]) == [
+        "--partition=cpu", "--time=60", "--nodes=1", "--ntasks-per-node=1", "--cpus-per-task=1", "--mem=8000M",
+        "--requeue",
+    ]  # fmt: skip
+    assert "--mem=2000M" in options(found["compare"])
+    assert "--time=60" in options(found["compare"])
+    assert options(found["distill"]) == [
+        "--partition=gpu", "--account=ours", "--qos=long", "--time=240", "--nodes=2", "--ntasks-per-node=2",
+        "--cpus-per-task=8", "--mem=32000M", "--requeue", "--gres=gpu:a100:2",
     ]  # fmt: skip
     assert profile.read("mine").here() == ["pretrain"]
     assert profile.read("mine").needs_slurm
@@ -72,8 +77,32 @@ def test_the_ways_of_the_command_line_are_read_too(asks) -> None:
         "executor: slurm\ndefault-resources: [slurm_partition=cpu, 'mem_mb=attempt * 4000', runtime=90m]\n"
         "set-resources: ['distill:launcher=slurm', 'distill:slurm_partition=gpu']\n"
     )
-    assert found["other rules"] == Asked(rule="other rules", partition="cpu", minutes=90)  # an expression: not known
-    assert found["distill"].partition == "gpu"
+    assert "--time=90" in options(found["other rules"])
+    assert not any(option.startswith("--mem") for option in options(found["other rules"]))  # an expression: not known
+    assert found["distill"].slurm_partition == "gpu"
+
+
+def test_what_a_rule_does_not_name_is_what_the_launcher_takes_and_the_executor_leaves_out(asks) -> None:
+    found = asks("executor: slurm\nset-resources:\n  distill: {launcher: slurm, slurm_extra: --nice=100 --exclusive}\n")
+    assert "--time=60" in options(found["distill"])
+    assert "--mem=4000M" in options(found["distill"])
+    assert options(found["distill"])[-2:] == ["--nice=100", "--exclusive"]
+    others = options(found["other rules"])
+    assert not any(option.startswith(("--time", "--mem", "--partition")) for option in others)
+
+
+@pytest.mark.parametrize(
+    ("written", "option"),
+    [
+        ("runtime: 2h", "--time=120"), ("runtime: 1d", "--time=1440"), ("runtime: 1w", "--time=10080"),
+        ("runtime: 90", "--time=90"), ("runtime: 150m", "--time=150"), ("runtime: 30 minutes", "--time=30"),
+        ("mem_mb: 16GB", "--mem=16000M"), ("mem: 1 TB", "--mem=1000000M"), ("mem: 512MiB", "--mem=537M"),
+        ("mem_mb: 4000", "--mem=4000M"),
+    ],
+)  # fmt: skip
+def test_units_are_read_as_snakemake_reads_them(asks, written: str, option: str) -> None:
+    found = asks(f"executor: slurm\nset-resources:\n  distill:\n    launcher: slurm\n    {written}\n")
+    assert option in options(found["distill"])
 
 
 def test_without_slurm_nothing_is_asked(asks) -> None:
@@ -84,9 +113,9 @@ def test_without_slurm_nothing_is_asked(asks) -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("runtime: soon", "distill: runtime is 'soon'; write minutes, or 2h"),
-        ("mem_mb: 16 potatoes", "distill: mem_mb is '16 potatoes'; write 32000, or 32GB"),
-        ("nodes: two", "distill: nodes is 'two'; write a whole number"),
+        ("runtime: soon", "the resource runtime is 'soon'; write minutes, or 2h"),
+        ("mem_mb: 16 loaves", "the resource mem_mb is '16 loaves'; write 32000, or 32GB"),
+        ("nodes: two", "the resource nodes is 'two'; write a whole number"),
         ("slurm_extra: --time=3", "slurm_extra sets --time, which comes from the resource `runtime`"),
         ("tries: never", "the resource tries is 'never'; write a whole number"),
     ],
@@ -95,15 +124,14 @@ def test_a_value_that_cannot_be_is_named(asks, line: str, told: str) -> None:
     with pytest.raises(UserError) as mistake:
         asks(f"set-resources:\n  distill:\n    launcher: slurm\n    {line}\n")
     assert told in str(mistake.value)
+    assert "profiles/mine/config.yaml: distill: " in str(mistake.value)
 
 
 def test_the_projects_own_profiles_can_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
     for path in sorted(Path("profiles").glob("*/config.yaml")):
         found = profile.read(path.parent.name)
-        assert {asked.rule for asked in found.asks()} >= (
-            {"distill", "extract", "pretrain"} if found.needs_slurm else set()
-        )
+        assert set(found.requests()) >= ({"distill", "extract", "pretrain"} if found.needs_slurm else set())
 
 
 def test_no_such_profile(asks) -> None:

@@ -1,12 +1,14 @@
 """A Snakemake profile read for what its rules ask of Slurm."""
 
+import math
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import humanfriendly
 import yaml
 
 from vlkd_steps.config.composition import nearest
@@ -15,60 +17,8 @@ from vlkd_steps.launch.slurm.request import PREFIX, Request
 
 LAUNCHED = ("pretrain", "extract", "distill")  # through submitit; their resources are not default-resources
 OTHERS = "other rules"  # all that set-resources does not name
-MEMORY = {
-    "": 1,
-    "KB": 1e-3,
-    "MB": 1,
-    "M": 1,
-    "GB": 1e3,
-    "G": 1e3,
-    "TB": 1e6,
-    "T": 1e6,
-    "MIB": 1.048576,
-    "GIB": 1073.742,
-}
-MINUTES = {
-    "": 1, "S": 1 / 60, "M": 1, "MIN": 1, "MINUTE": 1, "MINUTES": 1, "H": 60, "HOUR": 60, "HOURS": 60, "D": 1440,
-    "DAY": 1440, "DAYS": 1440, "W": 10080, "WEEK": 10080, "WEEKS": 10080,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What one rule asks of Slurm. None: it does not say, or says it by an expression.
-
-    Attributes:
-        mem_mb, gpus, tasks: per node. minutes: the time limit. workers: jobs in one array.
-    """
-
-    rule: str
-    partition: str = ""
-    account: str = ""
-    qos: str = ""
-    constraint: str = ""
-    gpu_type: str = ""
-    gpus: int = 0
-    mem_mb: int | None = None
-    minutes: int | None = None
-    nodes: int = 1
-    tasks: int = 1
-    cpus_per_task: int = 1
-    workers: int = 1
-
-    @property
-    def gres(self) -> str:
-        if not self.gpus:
-            return ""
-        return f"gpu:{self.gpu_type}:{self.gpus}" if self.gpu_type else f"gpu:{self.gpus}"
-
-    def options(self) -> list[str]:
-        """As options of sbatch."""
-        given = {
-            "partition": self.partition, "account": self.account, "qos": self.qos, "constraint": self.constraint,
-            "gres": self.gres, "mem": self.mem_mb and f"{self.mem_mb}M", "time": self.minutes, "nodes": self.nodes,
-            "ntasks-per-node": self.tasks, "cpus-per-task": self.cpus_per_task,
-        }  # fmt: skip
-        return [f"--{name}={value}" for name, value in given.items() if value]
+OF_SUBMITIT = ("signal_delay_s", "stderr_to_stdout", "srun_args", "additional_parameters")  # no options of sbatch
+EXPRESSION = re.compile(r"[A-Za-z_].*[*+/(]|[*+/(].*[A-Za-z_]")  # of Snakemake's, such as `attempt * 4000`
 
 
 @dataclass(frozen=True)
@@ -84,25 +34,24 @@ class Profile:
             resources.get("launcher") == "slurm" for resources in self._set_resources().values()
         )
 
-    def asks(self) -> list[Asked]:
-        """One for each rule that the profile names and sends to Slurm, and one for the other rules.
+    def requests(self) -> dict[str, Request]:
+        """Of each rule that the profile names and sends to Slurm, and of the other rules.
 
         Raises:
             UserError: a value that cannot be read as what it should be.
         """
-        found = []
+        found = {}
         named = self._set_resources()
         defaults = _pairs(self.content.get("default-resources"))
         for rule, resources in sorted(named.items()):
             if rule in LAUNCHED and resources.get("launcher") == "slurm":
-                found.append(self._asked(rule, resources))
-                self._as_launched(resources, found[-1])
+                found[rule] = self._launched(rule, resources)
             elif rule not in LAUNCHED and self.content.get("executor") == "slurm":
                 other = {"mem": "mem_mb", "mem_mb": "mem"}  # two names of one thing: the rule's own hides the default
                 kept = {key: value for key, value in defaults.items() if other.get(key) not in resources}
-                found.append(self._asked(rule, {**kept, **resources}))
+                found[rule] = self._submitted(rule, {**kept, **resources})
         if self.content.get("executor") == "slurm":
-            found.append(self._asked(OTHERS, defaults))
+            found[OTHERS] = self._submitted(OTHERS, defaults)
         return found
 
     def here(self) -> list[str]:
@@ -120,34 +69,29 @@ class Profile:
             rules.setdefault(rule, {}).update(_pairs([pair]))
         return rules
 
-    def _as_launched(self, resources: Mapping[str, Any], asked: Asked) -> None:
-        """Read the resources as the launcher will, to have its complaints now: raises UserError."""
-        given = {name: str(value) for name, value in resources.items() if value is not None}
-        given |= {name: str(value or "") for name, value in (("runtime", asked.minutes), ("mem_mb", asked.mem_mb))}
-        Request.of({f"{PREFIX}{name.upper()}": value for name, value in given.items()}).parameters()
+    def _launched(self, rule: str, resources: Mapping[str, Any]) -> Request:
+        """Of the launcher, which fills in what a rule does not name."""
+        try:
+            request = Request.of(_environment(resources))
+            request.parameters()  # has complaints of its own
+        except UserError as mistake:
+            raise UserError(f"{self.path}: {rule}: {mistake}") from mistake
+        return request
 
-    def _asked(self, rule: str, resources: Mapping[str, Any]) -> Asked:
-        def first(*names: str) -> Any:
-            return next((resources[name] for name in names if resources.get(name) not in (None, "")), None)
+    def _submitted(self, rule: str, resources: Mapping[str, Any]) -> Request:
+        """Of Snakemake's executor, which asks for time and memory only where a rule names them; 0: it does not."""
+        own = {key: value for key, value in resources.items() if key != "slurm_extra"} | {"warning": 1}
+        named = _environment(own)
+        unset: dict[str, Any] = {key: 0 for key in ("runtime", "mem_mb") if PREFIX + key.upper() not in named}
+        return replace(self._launched(rule, own), **unset)
 
-        def number(*names: str) -> int | None:
-            return _amount(first(*names), {"": 1}, f"{self.path}: {rule}: {names[0]}", "a whole number")
 
-        return Asked(
-            rule=rule,
-            partition=str(first("slurm_partition") or ""),
-            account=str(first("slurm_account") or ""),
-            qos=str(first("qos", "slurm_qos") or ""),
-            constraint=str(first("constraint") or ""),
-            gpu_type=str(first("gpu_model", "gpu_type") or ""),
-            gpus=number("gpu", "gpus") or 0,
-            mem_mb=_amount(first("mem_mb", "mem"), MEMORY, f"{self.path}: {rule}: mem_mb", "32000, or 32GB"),
-            minutes=_amount(first("runtime"), MINUTES, f"{self.path}: {rule}: runtime", "minutes, or 2h"),
-            nodes=number("nodes") or 1,
-            tasks=number("tasks") or 1,
-            cpus_per_task=number("cpus_per_task") or 1,
-            workers=number("workers") or 1,
-        )
+def options(request: Request) -> list[str]:
+    """A request as options of sbatch."""
+    parameters = request.parameters()
+    given = {name.replace("_", "-"): value for name, value in parameters.items() if name not in OF_SUBMITIT}
+    given |= parameters["additional_parameters"]
+    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items() if value]
 
 
 def read(name: str) -> Profile:
@@ -180,14 +124,29 @@ def _pairs(given: Any) -> dict[str, Any]:
     return {key: value for key, _, value in (str(each).partition("=") for each in given or [])}
 
 
-def _amount(value: Any, units: Mapping[str, float], where: str, example: str) -> int | None:
-    """A number with a unit, in the base unit; None for what is not set, and for an expression of Snakemake's."""
-    text = "" if value is None else str(value).strip()
-    if not text:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text)
-    if found and found[2].upper() in units:
-        return round(float(found[1]) * units[found[2].upper()])
-    if not found and re.search(r"[A-Za-z_].*[*+/(]|[*+/(].*[A-Za-z_]", text):  # such as `attempt * 4000`
-        return None
-    raise UserError(f"{where} is {text!r}; write {example}")
+def _environment(resources: Mapping[str, Any]) -> dict[str, str]:
+    """Resources as they reach a launched step; an expression of Snakemake's, whose value nobody knows yet, is left out.
+
+    Raises:
+        UserError: a size or a time that Snakemake would not read.
+    """
+    given = {key: str(value).strip() for key, value in resources.items() if value not in (None, "")}
+    if "mem" in given:
+        given.setdefault("mem_mb", given["mem"])
+    found = {}
+    for field in fields(Request):
+        text = given.get(field.name)
+        if text is None or (field.type is int and EXPRESSION.search(text)):
+            continue
+        try:
+            found[PREFIX + field.name.upper()] = AS_NUMBER.get(field.name, str)(text)
+        except (humanfriendly.InvalidTimespan, humanfriendly.InvalidSize):
+            example = "minutes, or 2h" if field.name == "runtime" else "32000, or 32GB"
+            raise UserError(f"the resource {field.name} is {text!r}; write {example}") from None
+    return found
+
+
+AS_NUMBER: Mapping[str, Callable[[str], str]] = {  # as Snakemake reads `2h` and `32GB`
+    "runtime": lambda text: text if text.isdecimal() else str(max(round(humanfriendly.parse_timespan(text)) // 60, 1)),
+    "mem_mb": lambda text: text if text.isdecimal() else str(max(math.ceil(humanfriendly.parse_size(text) / 1e6), 1)),
+}

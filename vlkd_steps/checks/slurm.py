@@ -1,24 +1,26 @@
 """Why a cluster is not usable, in a second: asks Slurm's own commands, side by side and for a limited time.
 
-What can be known is judged from the answers; ``sbatch --test-only``, which submits nothing, has the last word.
+Whether a rule's jobs fit, ``sbatch --test-only`` says, which submits nothing (`slurm_fit`).
 """
 
 import os
 import shutil
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 from vlkd_steps.checks import cluster
 from vlkd_steps.checks.check_result import Finding, fail, ok, warn
 from vlkd_steps.checks.cluster import Partition
 from vlkd_steps.checks.command import Answer, ask
-from vlkd_steps.checks.profile import Asked, Profile
-from vlkd_steps.checks.slurm_fit import default, judge
+from vlkd_steps.checks.profile import Profile, options
+from vlkd_steps.checks.slurm_fit import judge
 from vlkd_steps.core import file_system
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.launch.slurm.request import Request
 
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "sinfo")
 ON_LOGIN_NODE = (
@@ -37,30 +39,31 @@ def check(profile: Profile, seconds: float) -> list[Finding]:
     if (silent := controller(seconds)) is not None:
         return [silent]
     try:
-        asks = profile.asks()
+        requests = profile.requests()
     except UserError as mistake:
         return [fail("profile", str(mistake), "correct it there")]
-    commands = [
-        cluster.SINFO,
-        cluster.PARTITIONS,
-        cluster.CONFIGURATION,
-        [*cluster.ACCOUNTS, f"user={file_system.user_name()}"],
-    ]
-    tests = [["sbatch", "--test-only", *asked.options(), "--output=/dev/null", "--wrap=true"] for asked in asks]
-    with ThreadPoolExecutor(len(commands) + len(tests)) as pool:
-        nodes, partitions, configuration, accounts, *tried = pool.map(lambda each: ask(each, seconds), commands + tests)
+    commands = [cluster.SINFO, cluster.PARTITIONS, cluster.CONFIGURATION]
+    commands.append([*cluster.ACCOUNTS, f"user={file_system.user_name()}"])
+    with ThreadPoolExecutor(len(commands)) as pool:
+        nodes, partitions, configuration, accounts = pool.map(lambda each: ask(each, seconds), commands)
     for answer, command in ((nodes, cluster.SINFO), (partitions, cluster.PARTITIONS)):
         if answer.status != 0:
             return [fail("controller", f"{command[0]} gave no answer in {seconds:g} s ({answer.words})", AGAIN)]
     known, settings = cluster.partitions(partitions.out, nodes.out), cluster.configuration(configuration.out)
     members = cluster.accounts(accounts.out) if accounts.status == 0 else None
-    enforced = "associations" in settings.get("AccountingStorageEnforce", "")
+
+    @cache
+    def test(request: Request) -> Answer:
+        return ask(["sbatch", "--test-only", *options(request), "--output=/dev/null", "--wrap=true"], seconds)
+
     version = settings.get("SLURM_VERSION", "of unknown version")
     found = [ok("controller", f"cluster {settings.get('ClusterName', 'without a name')}, Slurm {version}")]
-    found += accounting(settings, accounts, profile, asks)
-    for asked, answer in zip(asks, tried, strict=True):
-        found += judge(asked, known, members if enforced else None, answer)
-    return found + arrays(settings, profile) + elsewhere(profile, asks, known)
+    found += accounting(settings, accounts, profile, requests.values())
+    with ThreadPoolExecutor(len(requests) or 1) as pool:
+        list(pool.map(test, set(requests.values())))  # at once; judged from what is cached then
+    for rule, request in requests.items():
+        found += judge(rule, request, known, members, test)
+    return found + arrays(settings, profile) + elsewhere(profile, requests.values(), known)
 
 
 def controller(seconds: float) -> Finding | None:
@@ -79,7 +82,9 @@ def controller(seconds: float) -> Finding | None:
     return fail("controller", f"Slurm is installed but not configured here ({answer.words})", ON_LOGIN_NODE)
 
 
-def accounting(settings: Mapping[str, str], accounts: Answer, profile: Profile, asks: Sequence[Asked]) -> list[Finding]:
+def accounting(
+    settings: Mapping[str, str], accounts: Answer, profile: Profile, requests: Collection[Request]
+) -> list[Finding]:
     """Whether jobs are accounted for, and whether accounts and QoS can be known."""
     if "slurmdbd" not in settings.get("AccountingStorageType", ""):
         if profile.content.get("executor") == "slurm" and profile.content.get("slurm-status-command") != "squeue":
@@ -87,7 +92,7 @@ def accounting(settings: Mapping[str, str], accounts: Answer, profile: Profile, 
             return [fail("accounting", "none, and snakemake would ask sacct, which knows no job then", remedy)]
         return [ok("accounting", "none: squeue and scontrol tell the states of jobs, and accounts are not checked")]
     if accounts.status != 0:
-        names = sorted({name for asked in asks for name in (asked.account, asked.qos) if name})
+        names = sorted({name for request in requests for name in (request.slurm_account, request.qos) if name})
         what = f"whether you may use {', '.join(names)}" if names else "which accounts you have"
         return [warn("accounting", f"slurmdbd does not answer ({accounts.words}): {what} cannot be known", AGAIN)]
     mine = ", ".join(sorted(cluster.accounts(accounts.out)))
@@ -104,15 +109,14 @@ def arrays(settings: Mapping[str, str], profile: Profile) -> list[Finding]:
     return [fail("arrays", what, remedy)]
 
 
-def elsewhere(profile: Profile, asks: Sequence[Asked], known: Mapping[str, Partition]) -> list[Finding]:
+def elsewhere(profile: Profile, requests: Collection[Request], known: Mapping[str, Partition]) -> list[Finding]:
     """What runs here all the same, and whether compute nodes see this folder and Python: that can only be guessed."""
     found = []
     if here := profile.here():
         remedy = f"write `launcher: slurm` for them under set-resources in {profile.path}"
         found.append(warn("launcher", f"{', '.join(here)} would run on this machine, not on the cluster", remedy))
-    used = sorted({asked.partition or default(known) for asked in asks} & set(known))
-    nodes = {each.names for name in used for each in known[name].nodes}
-    if nodes <= {socket.gethostname().partition(".")[0]}:
+    used = sorted({request.slurm_partition or cluster.default(known) for request in requests} & set(known))
+    if {known[name].settings.get("Nodes") for name in used} <= {socket.gethostname().partition(".")[0]}:
         return found
     for subject, path in (("this folder", Path.cwd()), ("this python", Path(sys.prefix))):
         lies_on = file_system.of(path)

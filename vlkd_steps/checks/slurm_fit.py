@@ -1,152 +1,108 @@
-"""What stands against the jobs of one rule on a cluster that is known."""
+"""What stands against the jobs of one rule: sbatch judges, by ``--test-only``, which submits nothing.
 
-from collections.abc import Iterator, Mapping
+Where it refuses, it mostly says no more than "Requested node configuration is not available". Which resource it means
+is found by running it again, with each resource alone and with each left out. A few jobs it accepts that Slurm then
+never starts: those are judged here, from the partition's settings.
+"""
 
-from vlkd_steps.checks.check_result import Finding, fail, ok
-from vlkd_steps.checks.cluster import Nodes, Partition
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from vlkd_steps.checks.check_result import Finding, fail, ok, warn
+from vlkd_steps.checks.cluster import Partition, default
 from vlkd_steps.checks.command import Answer
-from vlkd_steps.checks.profile import OTHERS, Asked
-from vlkd_steps.config.composition import nearest
+from vlkd_steps.checks.profile import OTHERS, options
+from vlkd_steps.core.did_you_mean import nearest
+from vlkd_steps.launch.slurm.request import Request
 
-Problem = tuple[str, str]  # what is wrong, and which key of the profile to change
+Problem = tuple[str, str]  # what is wrong, and which keys of the profile to change
 Members = Mapping[str, frozenset[str]]  # a user's accounts, each with its QoS
+Test = Callable[[Request], Answer]  # by sbatch --test-only
+
+LEAST = Request(runtime=0, mem_mb=0)  # asks for nothing
+THREADS = 8
+KEYS = ("slurm_account", "qos", "constraint", "slurm_extra", "runtime", "mem_mb", "nodes", "tasks", "cpus_per_task",
+        "gpu", "gpu_model")  # fmt: skip
 
 
 def judge(
-    asked: Asked,
-    known: Mapping[str, Partition],
-    members: Members | None,
-    tried: Answer,
+    rule: str, request: Request, known: Mapping[str, Partition], members: Members | None, test: Test
 ) -> list[Finding]:
-    """A `fail` for every problem or, where there is none, one `ok` that says what the jobs get.
+    """A `fail` for every problem or, where there is none, one `ok` that says what sbatch takes.
 
     Args:
         known: partitions by name.
-        members: None where accounts are not enforced, or not known.
-        tried: the answer of ``sbatch --test-only``.
+        members: the user's accounts; None where they are not known.
+        test: asks sbatch.
     """
-    name = asked.partition or default(known)
-    if not name:
-        return [_against(asked, "no partition is named, and the cluster has no default one", "slurm_partition")]
-    if name not in known:
-        return [_against(asked, f"there is no partition {name!r} ({nearest(name, known)})", "slurm_partition")]
-    partition = known[name]
-    problems = [*_membership(asked, partition, members), *_limits(asked, partition)]
-    if misfit := _misfit(asked, partition):
-        problems.append(misfit)
-    if not problems and tried.status not in (0, None):
-        problems.append((f"sbatch refuses it: {tried.words.removeprefix('allocation failure: ')}", "its resources"))
+    name = request.slurm_partition or default(known)
+    answer = test(request)
+    problems = list(never_started(request, name, known[name], members)) if name in known else []
+    if answer.status not in (0, None):
+        named = {key for _, key in problems}
+        problems += [found for found in refused(request, answer, known, members, test) if found[1] not in named]
     if problems:
-        return [_against(asked, problem, key) for problem, key in problems]
-    fitting = [nodes for nodes in partition.nodes if nodes.usable and _fits(asked, nodes)]
-    number = sum(nodes.number for nodes in fitting)
-    idle = sum(nodes.number for nodes in fitting if nodes.state.startswith("idle"))
-    unsure = "" if tried.status == 0 else f"; `sbatch --test-only` gave no answer ({tried.words})"
-    return [
-        ok(
-            asked.rule,
-            f"{_wish(asked, name)}: {number} {'node fits' if number == 1 else 'nodes fit'}, {idle} idle{unsure}",
-        )
-    ]
+        where = "default-resources" if rule == OTHERS else f"set-resources: {rule}"
+        return [fail(rule, what, f"change {keys} under {where} in the profile") for what, keys in problems]
+    wanted = " ".join(options(request))
+    if answer.status is None:
+        return [warn(rule, f"`sbatch --test-only {wanted}` gave no answer ({answer.words})", "ask longer: --wait 10")]
+    return [ok(rule, f"sbatch takes {wanted}: to start {answer.words.partition(' to start ')[2]}")]
 
 
-def default(known: Mapping[str, Partition]) -> str:
-    """The partition that takes jobs which name none; empty where there is none."""
-    return next((partition.name for partition in known.values() if partition.default), "")
+def never_started(request: Request, name: str, partition: Partition, members: Members | None) -> Iterator[Problem]:
+    """What sbatch accepts, at least where EnforcePartLimits=NO, and what then waits for ever."""
+    accounts, qos = partition.allowed("AllowAccounts"), partition.allowed("AllowQos")
+    if partition.settings.get("State", "UP") != "UP":
+        yield f"partition {name} is {partition.settings['State']}", "slurm_partition"
+    for key, wanted, most, unit in (
+        ("runtime", request.runtime, partition.minutes, "minutes"),
+        ("nodes", request.nodes, partition.limit("MaxNodes"), "nodes"),
+        ("mem_mb", request.mem_mb, partition.limit("MaxMemPerNode"), "MB a node"),
+    ):
+        if most is not None and wanted > most:
+            yield f"{key} is {wanted}, but partition {name} gives at most {most} {unit}", key
+    if accounts is not None and request.slurm_account and request.slurm_account not in accounts:
+        yield f"partition {name} is not for account {request.slurm_account} (for: {_list(accounts)})", "slurm_account"
+    elif accounts is not None and not request.slurm_account and not accounts & set(members or ()):
+        yield f"partition {name} is for the accounts {_list(accounts)}, and none is named", "slurm_account"
+    if qos is not None and request.qos and request.qos not in qos:
+        yield f"partition {name} does not take QoS {request.qos} (it takes: {_list(qos)})", "qos"
 
 
-def _membership(asked: Asked, partition: Partition, members: Members | None) -> Iterator[Problem]:
-    if members is not None:
-        qos = members.get(asked.account) if asked.account else frozenset().union(*members.values())
-        if not members:
-            yield "you have no account on this cluster (ask its administrators)", "slurm_account"
-        elif qos is None:
-            yield f"you have no account {asked.account!r} (yours: {', '.join(sorted(members))})", "slurm_account"
-        elif asked.qos and asked.qos not in qos:
-            yield f"you may not use QoS {asked.qos!r} (yours: {', '.join(sorted(qos)) or 'none'})", "qos"
-    if partition.accounts is not None:
-        names = ", ".join(sorted(partition.accounts))
-        if asked.account and asked.account not in partition.accounts:
-            yield f"partition {partition.name} is not for account {asked.account} (for: {names})", "slurm_account"
-        elif not asked.account and not partition.accounts & set(members or ()):
-            yield f"partition {partition.name} is for the accounts {names}, and none is named", "slurm_account"
-    if partition.qos is not None and asked.qos and asked.qos not in partition.qos:
-        names = ", ".join(sorted(partition.qos))
-        yield f"partition {partition.name} does not take QoS {asked.qos} (it takes: {names})", "qos"
+def refused(
+    request: Request, answer: Answer, known: Mapping[str, Partition], members: Members | None, test: Test
+) -> Iterator[Problem]:
+    """Why sbatch refuses a request: in its words, with the resources that it means and what there is of them."""
+    words = answer.words.removeprefix("allocation failure: ")
+    name = request.slurm_partition or default(known)
+    for keys in culprits(request, test):
+        if keys == ("slurm_partition",) and "account" in words.lower():  # any job without an account is refused
+            keys = ("slurm_account",)
+        there_is = f"partition {name}: {known[name].nodes or 'no nodes'}" if name in known else nearest(name, known)
+        if members is not None and keys == ("slurm_account",):
+            there_is = f"yours: {_list(members)}"
+        elif members is not None and keys == ("qos",):
+            there_is = f"yours: {_list(members.get(request.slurm_account) or frozenset().union(*members.values()))}"
+        given = ", ".join(f"{key} {getattr(request, key)!r}" for key in keys)
+        yield f"sbatch refuses {given or 'all of it together'}: {words} ({there_is})", " or ".join(keys) or "some of it"
 
 
-def _limits(asked: Asked, partition: Partition) -> Iterator[Problem]:
-    """sbatch takes a job beyond a time limit or for a partition that is down; it then waits for ever."""
-    gives = f"partition {partition.name} gives at most"
-    if partition.state != "UP":
-        yield f"partition {partition.name} is {partition.state}", "slurm_partition"
-    if asked.minutes and partition.minutes and asked.minutes > partition.minutes:
-        yield f"{asked.minutes} minutes, but {gives} {partition.minutes} minutes", "runtime"
-    if partition.max_nodes and asked.nodes > partition.max_nodes:
-        yield f"{asked.nodes} nodes, but {gives} {partition.max_nodes}", "nodes"
-    if partition.max_mem_mb and asked.mem_mb and asked.mem_mb > partition.max_mem_mb:
-        yield f"{asked.mem_mb} MB, but {gives} {partition.max_mem_mb} MB a node", "mem_mb"
+def culprits(request: Request, test: Test) -> list[tuple[str, ...]]:
+    """Each key that is refused alone; else one tuple of the keys of which any is to be left out, or of none."""
+    keys = [key for key in KEYS if getattr(request, key) != getattr(LEAST, key)]
+    bare = replace(LEAST, slurm_partition=request.slurm_partition)
+    alone = [replace(bare, **{"gpu": int(key == "gpu_model"), key: getattr(request, key)}) for key in keys]
+    without = [replace(request, **{key: getattr(LEAST, key)}) for key in keys]
+    with ThreadPoolExecutor(THREADS) as pool:
+        bare_answer, *answers = pool.map(test, [bare, *alone, *without])
+    if bare_answer.status not in (0, None):  # None: no answer in time, which accuses nothing
+        return [("slurm_partition",)]
+    of_alone, of_without = answers[: len(keys)], answers[len(keys) :]
+    wrong = [(key,) for key, answer in zip(keys, of_alone, strict=True) if answer.status not in (0, None)]
+    return [*wrong] or [tuple(key for key, answer in zip(keys, of_without, strict=True) if answer.status == 0)]
 
 
-def _misfit(asked: Asked, partition: Partition) -> Problem | None:
-    """The wish that leaves no node of the partition, taken one after the other; None where enough nodes are left."""
-    where, nodes = f"partition {partition.name}", list(partition.nodes)
-    if not nodes:
-        return f"{where} has no nodes", "slurm_partition"
-    if asked.gpus and asked.gpu_type and not any(asked.gpu_type in each.gpus for each in nodes):
-        types = sorted({kind or "one without a type" for each in nodes for kind in each.gpus})
-        return f"{where} has no GPU of type {asked.gpu_type!r} (it has: {', '.join(types) or 'no GPUs'})", "gpu_model"
-    most = max(_gpus(asked, each) for each in nodes)
-    if asked.gpus > most:
-        return f"{asked.gpus} GPUs a node, but the nodes of {where} have {f'at most {most}' if most else 'none'}", "gpu"
-    nodes = [each for each in nodes if _gpus(asked, each) >= asked.gpus]
-    if asked.constraint.isidentifier():  # Slurm's grammar of features is left to sbatch --test-only
-        nodes = [each for each in nodes if asked.constraint in each.features]
-        if not nodes:
-            return f"no node of {where} that could take it has the feature {asked.constraint!r}", "constraint"
-    largest = max(each.mem_mb for each in nodes)
-    if (asked.mem_mb or 0) > largest:
-        return f"{asked.mem_mb} MB, but a node of {where} that could take it has at most {largest} MB", "mem_mb"
-    nodes = [each for each in nodes if each.mem_mb >= (asked.mem_mb or 0)]
-    cpus, widest = asked.tasks * asked.cpus_per_task, max(each.cpus for each in nodes)
-    if cpus > widest:
-        return f"{cpus} CPUs a node, but a node of {where} that could take it has at most {widest}", "cpus_per_task"
-    nodes = [each for each in nodes if each.cpus >= cpus]
-    up = sum(each.number for each in nodes if each.usable)
-    if up < asked.nodes:
-        down = ", ".join(sorted({f"{each.names} {each.state}" for each in nodes if not each.usable})[:4])
-        told = f"{up or 'no'} node{'s' * (up > 1)} of {where} that could take it {'are' if up > 1 else 'is'} up"
-        wanted = f"{asked.nodes} nodes are asked for, but " if asked.nodes > 1 else ""
-        return f"{wanted}{told}{f' ({down})' if down else ''}", "slurm_partition (or wait)" if not up else "nodes"
-    return None
-
-
-def _fits(asked: Asked, nodes: Nodes) -> bool:
-    return (
-        _gpus(asked, nodes) >= asked.gpus
-        and nodes.mem_mb >= (asked.mem_mb or 0)
-        and nodes.cpus >= asked.tasks * asked.cpus_per_task
-        and (not asked.constraint.isidentifier() or asked.constraint in nodes.features)
-    )
-
-
-def _gpus(asked: Asked, nodes: Nodes) -> int:
-    return nodes.gpus.get(asked.gpu_type, 0) if asked.gpu_type else sum(nodes.gpus.values())
-
-
-def _wish(asked: Asked, partition: str) -> str:
-    cpus = asked.tasks * asked.cpus_per_task
-    parts = [
-        f"partition {partition}",
-        f"{asked.nodes} nodes" if asked.nodes > 1 else "",
-        asked.gres,
-        f"{cpus} CPU{'s' * (cpus > 1)}",
-        f"{asked.mem_mb} MB" if asked.mem_mb else "",
-        f"{asked.minutes} min" if asked.minutes else "",
-    ]
-    return ", ".join(part for part in parts if part)
-
-
-def _against(asked: Asked, problem: str, key: str) -> Finding:
-    place = "default-resources" if asked.rule == OTHERS else f"set-resources: {asked.rule}"
-    return fail(asked.rule, problem, f"change {key} under {place} in the profile")
+def _list(names: Mapping[str, object] | frozenset[str] | tuple[()]) -> str:
+    return ", ".join(sorted(names)) or "none"

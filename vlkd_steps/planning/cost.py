@@ -1,7 +1,7 @@
 """What the jobs of a graph cost in hours, each number with where it comes from.
 
 ``measured here``: from runs of this project that are like the planned ones. ``derived``: operations counted from the
-models' configurations, divided by a given throughput. ``not known``: neither; the operations are told all the same.
+models themselves, divided by a given throughput. ``not known``: neither; the operations are stated all the same.
 """
 
 import statistics
@@ -12,7 +12,7 @@ from typing import Any
 from vlkd_steps.config import jobs
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.graph.dry_run import Job
-from vlkd_steps.planning import past, shapes, volumes
+from vlkd_steps.planning import past, sizes, volumes
 from vlkd_steps.runs.run_dir import Workplace
 
 HEAVY = ("pretrain", "extract", "distill")
@@ -38,7 +38,7 @@ class Row:
     Attributes:
         count: training runs, or jobs.
         hours: GPU-hours where `gpu`, else hours of one core; None: not known.
-        operations: multiplications and additions, None where a model's shape is not known.
+        operations: multiplications and additions, None where a model's size is not known.
         of: how many of `count` are known, by source.
     """
 
@@ -127,16 +127,16 @@ def unfinished(config: Mapping[str, Any]) -> list[int]:
 
 def operations_of_run(c: Mapping[str, Any], config: Mapping[str, Any], dataset: str, student: str) -> float | None:
     """Operations of one run: its steps, its looks at dev, its predictions. The method's own part is left out."""
-    shape = shapes.student(c["students"][student])
     conf = c["datasets"][dataset]
     volume = volumes.of(conf, c["sources"][conf["source"]])
-    if shape is None or volume is None:
+    choices, tokens = TOKENS[conf["task"]]
+    size = sizes.student(c["students"][student], tokens) if volume else None
+    if size is None or size.operations is None or volume is None:
         return None
     training = config["training"]
-    choices, tokens = TOKENS[conf["task"]]
-    forward = shape.forward(tokens) * choices
+    forward = size.operations * choices
     way = RECOMPUTED if training.get("gradient_checkpointing") else BACKWARD
-    each = int(training.get("tokens_per_batch") or 0) / ((tokens + shape.visual) * choices) or training["batch_size"]
+    each = int(training.get("tokens_per_batch") or 0) / ((tokens + size.visual) * choices) or training["batch_size"]
     items = float(training["steps"]) * float(each) * int(training["accumulation"])
     twice = 2 if conf["task"] == "vcr" else 1  # an annotation is asked twice: Q->A and QA->R
     evaluated = sum(volume.sets.values()) * twice
@@ -149,9 +149,9 @@ def _extract(c: Mapping[str, Any], names: Mapping[str, str], given: Throughput |
     teacher, dataset = names["teacher"], names["dataset"]
     conf = c["datasets"][dataset]
     volume = volumes.of(conf, c["sources"][conf["source"]])
-    tower = shapes.teacher(c["teachers"][teacher])
+    size = sizes.teacher(c["teachers"][teacher]) if volume else None
     shown = volume.shown(c["teachers"][teacher]) if volume else 0
-    operations = shown * tower.image + volume.texts * tower.text if volume and tower else None
+    operations = shown * size.image + volume.texts * size.text if volume and size else None
     place, rate = row("extract", f"{teacher} {dataset}"), None if given else past.features(teacher)
     if rate and volume:
         place.add(1, (shown + volume.texts) / rate, False, operations, "measured here")
@@ -164,10 +164,10 @@ def _extract(c: Mapping[str, Any], names: Mapping[str, str], given: Throughput |
 def _pretrain(c: Mapping[str, Any], model: str, given: Throughput | None, row: Any) -> None:
     group = "teachers" if model in c["teachers"] else "students"
     conf = c[group][model]
-    shape = shapes.student(conf) if group == "students" else None
+    size = sizes.student(conf, TOKENS["captioning"][1]) if group == "students" else None
     making = conf["pretrain"]
     steps = int(making.get("steps", 0)) * int(making.get("batch_size", 0))
-    operations = BACKWARD * steps * shape.forward(TOKENS["captioning"][1]) if shape else None
+    operations = BACKWARD * steps * size.operations if size and size.operations else None
     place = row("pretrain", model)
     if given is not None and operations is not None:
         place.add(1, operations / given.operations, given.gpu, operations, given.source)

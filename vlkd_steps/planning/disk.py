@@ -7,7 +7,7 @@ from typing import Any
 from vlkd_steps.config import jobs
 from vlkd_steps.core import layout
 from vlkd_steps.graph.dry_run import Job
-from vlkd_steps.planning import shapes, volumes
+from vlkd_steps.planning import sizes, volumes
 
 BYTES_OF_A_RUN = 24  # a parameter: weights twice (work/ and published), last checkpoint with Adam's moments, best one
 DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4}
@@ -55,9 +55,8 @@ def weights(c: Mapping[str, Any]) -> list[Entry]:
             or conf.get("package")
         ):
             continue
-        size = shapes.teacher(conf) or shapes.student(conf)
-        number = size.parameters if isinstance(size, shapes.Tower) else size.parameters() if size else None
-        gb = None if number is None else 4 * number / GB
+        size = (sizes.teacher if conf["name"] in c["teachers"] else sizes.student)(conf)
+        gb = 4 * size.parameters / GB if size else None
         found.append({"model": conf["name"], "weights": named, "gb": gb, "from": "parameters, 4 bytes each"})
     return found
 
@@ -77,9 +76,10 @@ def folders(c: Mapping[str, Any], planned: Sequence[Job], runs_left: Mapping[tup
             gb, source = features(c, job.wildcards["teacher"], job.wildcards["dataset"])
             _add(found, str(layout.features(job.wildcards["teacher"], job.wildcards["dataset"])), gb, source)
     for (dataset, student, _, _), number in runs_left.items():
-        shape = shapes.student(c["students"][student])
-        gb = number * BYTES_OF_A_RUN * shape.parameters() / GB if shape else None
-        _add(found, f"runs/{c['experiment']}/{dataset}/{student}", gb, f"{BYTES_OF_A_RUN} bytes a parameter and run")
+        size = sizes.student(c["students"][student])
+        gb = number * BYTES_OF_A_RUN * size.parameters / GB if size else None
+        source = f"at most {BYTES_OF_A_RUN} bytes a parameter and run"
+        _add(found, f"runs/{c['experiment']}/{dataset}/{student}", gb, source)
     return found
 
 
@@ -93,13 +93,13 @@ def features(c: Mapping[str, Any], teacher: str, dataset: str) -> tuple[float | 
     pictures = volume.shown(conf)
     if str(conf["kind"]).startswith("regions"):
         numbers = 7 + (conf.get("dim") or 3 * int(conf.get("pool", 0)) ** 2 or 2048)
-        told = f"{shapes.REGIONS} regions of {numbers} numbers, {pictures:,} pictures at most ({volume.source})"
-        return each * pictures * shapes.REGIONS * numbers / GB, told
-    tower = shapes.teacher(conf)
-    if tower is None:
+        how = f"{sizes.REGIONS} regions of {numbers} numbers, {pictures:,} pictures at most ({volume.source})"
+        return each * pictures * sizes.REGIONS * numbers / GB, how
+    size = sizes.teacher(conf)
+    if size is None:
         return None, "not known"
-    of_a_picture = tower.width + (tower.grid if conf.get("patches") else 0) if tower.image else 0
-    of_a_text = tower.width + WORDS_OF_A_TEXT * tower.text_width if tower.text else 0
+    of_a_picture = size.width + size.grid if size.image else 0
+    of_a_text = size.width + WORDS_OF_A_TEXT * size.text_width if size.text else 0
     numbers = pictures * of_a_picture + volume.texts * of_a_text
     return each * numbers / GB, f"{pictures:,} pictures, {volume.texts:,} texts at most ({volume.source})"
 

@@ -86,7 +86,7 @@ def _total(totals: Mapping[str, Any]) -> str:
         cores = f"{totals['cores']} jobs at once"
         parts.append(f"{totals['core_hours']:,.3g} core-hours (about {wall:,.0f} minutes with {cores}, on idle cores)")
     if totals["not_known"]:
-        known = "their model's shape or their data's size is not known before its files are here"
+        known = "BART's are not modelled; others' model or data have no known size before its files are here"
         unknown = "name a device (--gpu or --tflops), or run one of their kind first"
         parts.append(
             f"and {totals['not_known']} trainings or extractions of unknown length: "

@@ -90,7 +90,7 @@ class ClipTeacher:
         """
         framed = [self.template.replace("{}", text) for text in texts]
         captured: list[torch.Tensor] = []
-        hook = _last_text_layer(self.model).register_forward_hook(lambda _m, _i, output: captured.append(output))
+        hook = last_text_layer(self.model).register_forward_hook(lambda _m, _i, output: captured.append(output))
         try:
             pooled = self.model.encode_text(self.tokenizer(framed).to(self.device)).float().cpu().numpy()
         finally:
@@ -258,7 +258,7 @@ def _image_width(model: Any, transform: Any) -> int:
         return int(model.encode_image(pixels[None]).shape[1])
 
 
-def _last_text_layer(model: Any) -> torch.nn.Module:
+def last_text_layer(model: Any) -> torch.nn.Module:
     """The module whose output is the text tower's last-layer states [B, L, H]."""
     tower = getattr(model, "text", model)
     if getattr(tower, "cls_emb", None) is not None:

@@ -79,24 +79,30 @@ class VisionTeacher:
         """As `embed_images`, and the last feature map row by row, float32 [B, P, W] with P a square number."""
         features = self.model.forward_features(torch.stack(list(images)).to(self.device))
         pooled = self.model.forward_head(features)
-        return pooled.float().cpu().numpy(), self._patches(features).float().cpu().numpy()
+        return pooled.float().cpu().numpy(), patches(self.model, features, self.name).float().cpu().numpy()
 
-    def _patches(self, features: Tensor) -> Tensor:
-        """timm's feature maps are [B, C, h, w], [B, h, w, C] or [B, tokens, C] with class tokens in front."""
-        if features.ndim == 3:
-            patches = features[:, getattr(self.model, "num_prefix_tokens", 0) :]
-            square = round(patches.shape[1] ** 0.5) ** 2 == patches.shape[1] > 0
-        else:
-            first = features.ndim == 4 and features.shape[1] == self.model.num_features
-            grid = features.permute(0, 2, 3, 1) if first else features
-            square = grid.ndim == 4 and grid.shape[1] == grid.shape[2]
-            patches = grid.flatten(1, -2)
-        if not square:
-            raise UserError(
-                f"teacher {self.name}: features of shape {tuple(features.shape[1:])} are no square grid; "
-                "take another model or image_size, or leave `patches` out"
-            )
-        return patches
+
+def patches(model: Any, features: Tensor, name: str) -> Tensor:
+    """The feature map of a timm `model`, [B, C, h, w], [B, h, w, C] or [B, tokens, C] with class tokens in front, as
+    [B, P, C].
+
+    Raises:
+        UserError: it is no square grid; `name` is the teacher's.
+    """
+    if features.ndim == 3:
+        found = features[:, getattr(model, "num_prefix_tokens", 0) :]
+        square = round(found.shape[1] ** 0.5) ** 2 == found.shape[1] > 0
+    else:
+        first = features.ndim == 4 and features.shape[1] == model.num_features
+        grid = features.permute(0, 2, 3, 1) if first else features
+        square = grid.ndim == 4 and grid.shape[1] == grid.shape[2]
+        found = grid.flatten(1, -2)
+    if not square:
+        raise UserError(
+            f"teacher {name}: features of shape {tuple(features.shape[1:])} are no square grid; "
+            "take another model or image_size, or leave `patches` out"
+        )
+    return found
 
 
 def load(config: Mapping[str, Any]) -> VisionTeacher:
@@ -123,10 +129,15 @@ def create(config: Mapping[str, Any]) -> Any:
     if weights is not None:
         path = resolve(config.get("package"), weights, name)
         built.load_state_dict(fitting(read(path, name), built, f"teacher {name}: {path}"))
-    built.reset_classifier(0)
-    if config.get("image_size") and hasattr(built, "set_input_size"):  # a transformer, which resamples its positions
-        built.set_input_size(img_size=config["image_size"])
-    return built
+    return body(built, config)
+
+
+def body(model: Any, config: Mapping[str, Any]) -> Any:
+    """A timm `model` without its classifier, for images of the configuration's size."""
+    model.reset_classifier(0)
+    if config.get("image_size") and hasattr(model, "set_input_size"):  # a transformer, which resamples its positions
+        model.set_input_size(img_size=config["image_size"])
+    return model
 
 
 def transform(model: Any, config: Mapping[str, Any]) -> Any:
