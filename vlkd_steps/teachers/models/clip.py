@@ -26,6 +26,7 @@ from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.data import words
+from vlkd_steps.teachers.models import scenes_tower as scenes_tower  # imported for its registration with timm
 from vlkd_steps.teachers.models.weights import weights_digest
 
 PACKAGE = Path(__file__).resolve().parents[2]
