@@ -68,6 +68,11 @@ def step(name):
     return f"exec python -m vlkd_steps.steps.{name} --config {{params.config:q}} --log {{log:q}}"
 
 
+def manifest_step():
+    """The command that writes a phase's manifest."""
+    return "exec python -m vlkd_steps.graph.phase_manifest write --config {params.config:q} --log {log:q}"
+
+
 def launched_step(name):
     """The command of a step whose work may run elsewhere; where reaches it by the environment (`slurm/request.py`)."""
     place = " ".join(f"VLKD_{key.upper()}={{resources.{key}:q}}" for key in PLACE)

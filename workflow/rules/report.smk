@@ -58,7 +58,7 @@ for phase in phases.PHASES:
             # What made each file is a parameter too: a phase that loses its last output has no input that changed.
             config=jobs.argument(phase_manifest.config(EXPERIMENT, phase, MADE[phase])),
         shell:
-            "exec python -m vlkd_steps.graph.phase_manifest write --config {params.config:q} --log {log:q}"
+            manifest_step()
 
     rule:
         name:
