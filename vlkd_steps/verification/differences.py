@@ -77,17 +77,15 @@ def _tensors(then: Path, now: Path) -> str:
             a, b = first.get_tensor(name), second.get_tensor(name)
             if (a.shape, a.dtype) != (b.shape, b.dtype):
                 found[name] = f"was {_kind(a)}, is {_kind(b)}"
-            elif a.numel() and not torch.equal(a.view(torch.uint8), b.view(torch.uint8)):
+            elif a.numel() and not torch.equal(*(each.reshape(-1).view(torch.uint8) for each in (a, b))):
                 found[name] = float((a.double() - b.double()).abs().max())
         if not found:
             return f"equal tensors, other metadata: was {first.metadata()}, is {second.metadata()}"
     name, what = next(iter(found.items()))
-    largest = max((size for size in found.values() if isinstance(size, float)), default=math.nan)
+    sizes = [size for size in found.values() if isinstance(size, float)]
     told = what if isinstance(what, str) else f"by at most {what:.3g}"
-    return (
-        f"{len(found)} of {len(names)} tensors differ, the first is {name} ({told}); "
-        f"largest absolute difference {largest:.3g}"
-    )
+    largest = f"; largest absolute difference {max(sizes):.3g}" if sizes else ""
+    return f"{len(found)} of {len(names)} tensors differ, the first is {name} ({told}){largest}"
 
 
 def _kind(tensor: Any) -> str:
