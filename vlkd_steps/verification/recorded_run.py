@@ -74,7 +74,7 @@ def read(folder: Path) -> RecordedRun:
     """The run in a folder, named from the project's root.
 
     Raises:
-        UserError: no run, an unfinished one, one of several seeds' folder, one that was copied to another place.
+        UserError: no run, an unfinished one, the folder of several seeds, a run that was copied to another place.
     """
     described = _described(folder)
     named = layout.run(
@@ -106,6 +106,10 @@ def _described(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"there is no run {folder}; name the folder of one seed, "
             "runs/EXPERIMENT/DATASET/STUDENT/VARIANT/SHOT/sSEED, or fetch the runs: dvc pull"
+        )
+    if (folder / "model.safetensors").is_file() and folder.parent == layout.model(folder.name).parent:
+        raise UserError(
+            f"{folder} is a model that `pretrain` made: only runs are verified; name one that starts from it"
         )
     if not path.is_file():
         if seeds := sorted(each.parent for each in folder.rglob("config.yaml") if _is_seed(each.parent)):
