@@ -141,7 +141,7 @@ def test_a_fresh_clone_pulls_syncs_and_has_nothing_to_do(project: Project, tmp_p
     said = clone.run("python", "-m", "vlkd_steps", "verify", run)
     assert f"equal: {run}" in said
     assert "6 files have the same bytes" in said
-    assert "otherwise" not in said
+    assert "changed since" not in said
     nothing_to_do(clone)
     assert hashes(clone) == hashes(project)
     # And neither is blind to later changes.

@@ -1,4 +1,4 @@
-"""What was otherwise when a run was trained, from what its folder records."""
+"""What has changed since a run was trained, from what its folder records."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -47,7 +47,7 @@ def test_a_run_that_repeats_itself_is_equal_and_nothing_is_changed(
     assert verify.main([str(run)]) == 0
     printed, logged = capfd.readouterr()
     assert printed.splitlines()[0] == f"equal: {run}"
-    assert f"otherwise than then: version of Python: was 2.7, is {platform.python_version()}" in printed
+    assert f"changed since, without effect: version of Python: was 2.7, is {platform.python_version()}" in printed
     assert "3 files have the same bytes: model.safetensors, predictions/dev.parquet" in printed
     assert "step 12/12" in logged  # the training's own lines
     assert tree(Path.cwd()) == before

@@ -3,10 +3,11 @@
     vlkd verify runs/scenes/scenes_vqa/vilt_scenes/clip_td/1000/s1
 
 The run's inputs are first compared with their recorded hashes. Then it is trained again by its config.yaml, in a
-scratch folder that reads the project's data, features and models; nothing in the project is changed, and MLflow is told
-nothing. Model, predictions, scores and metrics are compared byte for byte, the journal's losses step by step.
+scratch folder that reads the project's data, features and models; nothing in the project is changed, and nothing
+is written to MLflow. Model, predictions, scores and metrics are compared byte for byte, the journal's losses step by
+step.
 
-Prints "equal", or what differs and what was otherwise when the run was trained. Exit status: 0 equal, 1 different,
+Prints "equal", or what differs and what has changed since the run was trained. Exit status: 0 equal, 1 different,
 2 a mistake to be corrected: no such run, an unfinished one, an input that is missing or not the recorded one.
 """
 

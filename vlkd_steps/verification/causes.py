@@ -22,7 +22,7 @@ MACHINE = {
 
 @dataclass(frozen=True)
 class Cause:
-    """Something that was otherwise when the run was trained."""
+    """Something that has changed since the run was trained."""
 
     what: str
     then: Any

@@ -70,8 +70,8 @@ def _tensors(then: Path, now: Path) -> str:
 
     with safe_open(then, "pt") as first, safe_open(now, "pt") as second:
         names, others = sorted(first.keys()), set(second.keys())
-        if odd := sorted(set(names) ^ others):
-            return f"{len(odd)} tensors stand in one of the files only, such as {odd[0]}"
+        if alone := sorted(set(names) ^ others):
+            return f"{len(alone)} tensors are in one of the files only, such as {alone[0]}"
         found: dict[str, str | float] = {}
         for name in names:
             a, b = first.get_tensor(name), second.get_tensor(name)
@@ -83,9 +83,9 @@ def _tensors(then: Path, now: Path) -> str:
             return f"equal tensors, other metadata: was {first.metadata()}, is {second.metadata()}"
     name, what = next(iter(found.items()))
     sizes = [size for size in found.values() if isinstance(size, float)]
-    told = what if isinstance(what, str) else f"by at most {what:.3g}"
+    how = what if isinstance(what, str) else f"by at most {what:.3g}"
     largest = f"; largest absolute difference {max(sizes):.3g}" if sizes else ""
-    return f"{len(found)} of {len(names)} tensors differ, the first is {name} ({told}){largest}"
+    return f"{len(found)} of {len(names)} tensors differ, the first is {name} ({how}){largest}"
 
 
 def _kind(tensor: Any) -> str:
@@ -98,11 +98,11 @@ def _rows(then: Path, now: Path) -> str:
     if first.schema != second.schema or len(first) != len(second):
         return f"was {len(first)} rows of {first.columns}, is {len(second)} rows of {second.columns}"
     differ = [~first[name].eq_missing(second[name]) for name in first.columns]
-    rows = [row for row, odd in enumerate(zip(*differ, strict=True)) if any(odd)]
+    rows = [row for row, columns in enumerate(zip(*differ, strict=True)) if any(columns)]
     if not rows:
         return "equal rows, other bytes: another version of polars or pyarrow wrote them"
     row = rows[0]
-    column = next(name for name, odd in zip(first.columns, differ, strict=True) if odd[row])
+    column = next(name for name, rows_of in zip(first.columns, differ, strict=True) if rows_of[row])
     largest = max(
         (_largest(first[name], second[name]) for name in first.columns if first[name].dtype.is_float()), default=0.0
     )
@@ -119,10 +119,10 @@ def _largest(first: pl.Series, second: pl.Series) -> float:
 def _json(then: Path, now: Path) -> str:
     """Of two JSON files: the first key, by the path to it."""
     first, second = (flat(json.loads(path.read_text(encoding="utf-8"))) for path in (then, now))
-    odd = [key for key in first | second if first.get(key) != second.get(key)]
-    if not odd:
+    keys = [key for key in first | second if first.get(key) != second.get(key)]
+    if not keys:
         return "equal values, other bytes"
-    return f"{len(odd)} values differ, the first is {odd[0]}: was {first.get(odd[0])}, is {second.get(odd[0])}"
+    return f"{len(keys)} values differ, the first is {keys[0]}: was {first.get(keys[0])}, is {second.get(keys[0])}"
 
 
 def flat(value: Any, name: str = "") -> dict[str, Any]:

@@ -56,7 +56,7 @@ def check(run: RecordedRun, stop: StopRequest) -> list[Input]:
 
     Raises:
         UserError: the files that are missing or differ, both hashes, and what to do.
-        Interrupted: told to stop.
+        Interrupted: a signal came.
     """
     found = []
     for each in of_run(run):

@@ -29,14 +29,14 @@ class Result:
         run: the run that was verified.
         parting: where its losses and those of the repetition part.
         outputs: a line for each output with other bytes.
-        otherwise: what was otherwise when the run was trained, the likeliest cause first.
+        changes: what has changed since the run was trained, the likeliest cause first.
         unrecorded: inputs of which nothing records a hash.
     """
 
     run: RecordedRun
     parting: Parting | None
     outputs: Sequence[str]
-    otherwise: Sequence[Cause]
+    changes: Sequence[Cause]
     unrecorded: Sequence[Input]
 
     @property
@@ -51,15 +51,15 @@ class Result:
         outputs, points = self.run.outputs(), differences.compared_points(self.run)
         lines = [f"equal: {self.run.folder}", f"{len(outputs)} files have the same bytes: {_some(outputs)}"]
         lines += [f"{points} values of the journal are the same"] if points else []
-        lines += [f"although otherwise than then: {cause}" for cause in self.otherwise]
+        lines += [f"changed since, without effect: {cause}" for cause in self.changes]
         return lines + self._remarks()
 
     def _different(self) -> list[str]:
         lines = [f"different: {self.run.folder}", *([str(self.parting)] if self.parting else []), *self.outputs]
         if self.outputs and not self.parting and differences.compared_points(self.run):
             lines.append("the losses are the same at every step")
-        if self.otherwise:
-            lines += [f"likely cause: {self.otherwise[0]}", *(f"also {each}" for each in self.otherwise[1:])]
+        if self.changes:
+            lines += [f"likely cause: {self.changes[0]}", *(f"also {each}" for each in self.changes[1:])]
         else:
             lines.append(
                 "no likely cause: recipe, code, inputs, machine type, threads and versions are those recorded; "
@@ -92,7 +92,7 @@ def verify(folder: Path, keep: Path | None, stop: StopRequest) -> Result:
 
     Raises:
         UserError: there is nothing to verify, or the training did not end well.
-        Interrupted: told to stop.
+        Interrupted: a signal came.
     """
     run = recorded_run.read(folder)
     read = inputs.check(run, stop)
@@ -108,7 +108,7 @@ def verify(folder: Path, keep: Path | None, stop: StopRequest) -> Result:
             run,
             parting(run, again),
             list(differences.of_outputs(run, again)),
-            otherwise(run, again, now),
+            changes_since(run, again, now),
             [each for each in read if each.recorded is None],
         )
 
@@ -118,7 +118,7 @@ def repeat(run: RecordedRun, scratch: Path, stop: StopRequest) -> Path:
 
     Raises:
         UserError: a step did not end well.
-        Interrupted: told to stop.
+        Interrupted: a signal came.
     """
     job = run.job
     if job.get("init"):
@@ -152,8 +152,8 @@ def parting(run: RecordedRun, again: Path) -> Parting | None:
     return differences.parting(journal.curves(run.events), journal.curves(journal.read(layout.journal(again))))
 
 
-def otherwise(run: RecordedRun, again: Path, now: dict[str, Any]) -> list[Cause]:
-    """What was otherwise when the run was trained, the likeliest cause first."""
+def changes_since(run: RecordedRun, again: Path, now: dict[str, Any]) -> list[Cause]:
+    """What has changed since the run was trained, the likeliest cause first."""
     described = yaml.safe_load(layout.run_config(again).read_text(encoding="utf-8"))
     return [
         *causes.of_files(run),

@@ -22,7 +22,7 @@ from vlkd_steps.core.interruption import StopRequest
 
 OWN = ("runs", "jobs", "logs", "results", "receipts", "vlkd_steps")
 """Folders of a project that a scratch project does not link: written to, or the package, which is found elsewhere."""
-PATIENCE = 30.0  # seconds that a training may take to end after it was told to
+PATIENCE = 30.0  # seconds that a training may take to end after TERM
 
 
 @contextlib.contextmanager
@@ -69,7 +69,7 @@ def run_step(scratch: Path, step: str, config: Mapping[str, Any], stop: StopRequ
     """Run a step of the graph there, in a process of its own, and return its status; its log goes to the terminal.
 
     Raises:
-        Interrupted: told to stop; the process has ended.
+        Interrupted: a signal came; the process has ended.
     """
     files.write_json(scratch / "jobs" / f"{step}.json", config)
     command = [sys.executable, "-m", f"vlkd_steps.steps.{step}", "--config", f"@jobs/{step}.json"]
