@@ -18,7 +18,7 @@ LAYERS = (
     "runs evaluation",
     "checks reporting scoring",
     "graph",
-    "planning",
+    "planning verification",
     "steps",
     "cli",
 )

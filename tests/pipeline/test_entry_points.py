@@ -130,11 +130,19 @@ def test_a_fresh_clone_pulls_syncs_and_has_nothing_to_do(project: Project, tmp_p
     assert "run: dvc pull" in refusal  # not: run everything
     clone.dvc("pull")
     clone.run("python", "-m", "vlkd_steps.graph.sync")
+    run = "runs/scenes_smoke/mine/vilt_scenes/clip_td/20/s1"
+    said = clone.run("python", "-m", "vlkd_steps", "verify", run)
+    assert f"equal: {run}" in said
+    assert "6 files have the same bytes" in said
+    assert "changed since" not in said
     nothing_to_do(clone)
     assert hashes(clone) == hashes(project)
-    # And it is not blind to later changes.
+    # And neither is blind to later changes.
     edit(clone, "layer_norm(layer_norm(v)", "layer_norm(2 * layer_norm(v)")
     assert clone.dry_run() == ONE_METHOD
+    said = clone.run("python", "-m", "vlkd_steps", "verify", run, status=1)
+    assert "the losses part at step 6: loss" in said
+    assert "likely cause: code (fingerprint, git commit): was " in said
 
 
 def test_another_commit(project: Project) -> None:

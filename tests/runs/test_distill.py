@@ -14,7 +14,7 @@ import yaml
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.data.words import split_words
-from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.run_dir import Workplace, job_of
 from vlkd_steps.steps import distill
 from vlkd_steps.students import vilt
 from vlkd_steps.teachers.features.store import Writer
@@ -69,6 +69,7 @@ def test_a_run_leaves_what_it_declares(project: Path, job: dict[str, Any]) -> No
     place = Workplace.of(job, 1)
     assert (config["run_key"], config["content_key"]) == (place.run_key, place.key)
     assert config["seed"] == 1
+    assert job_of(config) == job | {"seeds": [1]}  # by it `vlkd verify` trains the run again
     assert config["precision"] == "fp32"
     student = vilt.load(folder(job) / "model.safetensors")
     assert config["student_parameters"] == sum(p.numel() for p in student.parameters())
@@ -209,7 +210,7 @@ def test_a_run_folder_in_use_is_left_alone(
 ) -> None:
     place = Workplace.of(job, 1)
     code = (
-        "import json, sys; from vlkd_steps.runs.run_dir import Workplace\n"
+        "import json, sys; from vlkd_steps.runs.run_dir import Workplace, job_of\n"
         "with Workplace.of(json.loads(sys.argv[1]), 1).lock(): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, json.dumps(job)]

@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from vlkd_steps.cli import verify
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.runs import baselines, caption_batches, forgetting, forgetting_benchmarks, pretrain_bart, vlkd
@@ -225,6 +226,47 @@ def test_what_trains_nothing_answers_by_clip_or_by_what_is_commonest(project: Pa
             known_to_it = of_type.get(group, set()) & (listed if variant.startswith("clip") else of_type[group])
             assert not known_to_it or answer in known_to_it
     assert answers["commonest_question_type"]["answer"].n_unique() > 1
+
+
+@pytest.mark.slow
+def test_a_run_what_started_from_it_and_a_baseline_are_verified(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    dataset = job()["dataset"] | {
+        "asks": {
+            "open": {"dataset": "scenes_vqa", "task": "vqa", "set": "dev", "beams": 2},
+            "captions": {"dataset": "scenes_wide_captions", "task": "captioning", "set": "dev"},
+            "retrieval": {
+                "measure": "retrieval",
+                "dataset": "scenes_wide_captions",
+                "task": "captioning",
+                "set": "dev",
+            },
+        }
+    }
+    aligned = train(job(experiment="verified", dataset=dataset))
+    aligned.publish()
+    start = {"dataset": "scenes_wide_captions", "student": "tiny", "variant": "vlkd", "shot": "full"}
+    questions = {"name": "scenes_vqa", "task": "vqa", "evaluation_sets": ["dev"]}
+    few = {"dataset": questions, "shot": "8", "experiment": "verified", "training": {"steps": 2}}
+    tuned = train(job(method={"ttdm": 0, "itcl": 0}, init=start, **few))
+    tuned.publish()
+    method = conf("method/baseline") | {"by": "clip"}
+    alone = job(experiment="verified", dataset=dataset, variant="clip") | {"method": method}
+    assert baselines.train_seeds(alone) == 0
+    Workplace.of(alone, 1).publish()
+    for folder, left in ((aligned.folder, "exported"), (tuned.folder, "exported"), (Workplace.of(alone, 1).folder, "")):
+        outputs = [*folder.glob("model.safetensors"), *folder.glob("exported/*"), *folder.glob("predictions/*")]
+        assert {path.parent.name for path in outputs} >= {folder.name, "predictions", *([left] if left else [])}
+        assert verify.main([str(folder)]) == 0
+        printed = capfd.readouterr().out
+        assert f"equal: {folder}" in printed
+        assert f"{len(outputs)} files have the same bytes" in printed
+        assert "changed since" not in printed
+        assert "not compared" not in printed
+    (aligned.folder / "model.safetensors").write_bytes(tuned.model.read_bytes())
+    assert verify.main([str(tuned.folder)]) == 2
+    assert f"{aligned.folder}/model.safetensors: recorded" in capfd.readouterr().err
 
 
 def test_interrupted_and_resumed_is_uninterrupted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ COMMANDS = {
     "shift": "cli.shift",
     "claims": "cli.claims",
     "leaderboard": "cli.leaderboard",
+    "verify": "cli.verify",
     "ui": "cli.ui",
     "track": "cli.track",
     "table": "cli.table",

@@ -20,7 +20,6 @@ from vlkd_steps.core.interruption import Interrupted, StopRequest, stop_request
 from vlkd_steps.core.step import log
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import answering, measures
-from vlkd_steps.runs.answering import Answerer
 from vlkd_steps.runs.classify import attempt, label
 from vlkd_steps.runs.run_dir import Workplace
 from vlkd_steps.runs.vlkd import Eyes, labels
@@ -56,8 +55,9 @@ def train_seeds(config: Mapping[str, Any]) -> int:
     return 0
 
 
-def answer(place: Workplace, who: Answerer, stop: StopRequest) -> None:
+def answer(place: Workplace, who: "Nearest | Commonest", stop: StopRequest) -> None:
     """Answer what is lacking, and leave a model without tensors."""
+    who.config = place.config  # of this seed alone: captions are taken from its own training split
     if distributed.is_main():
         if not place.trained():
             with files.atomic(place.model) as temporary:
@@ -69,7 +69,7 @@ def answer(place: Workplace, who: Answerer, stop: StopRequest) -> None:
         stop.raise_if_set()
 
 
-def answerer(config: Mapping[str, Any], device: str) -> Answerer:
+def answerer(config: Mapping[str, Any], device: str) -> "Nearest | Commonest":
     """Who answers for a configuration.
 
     Raises:
@@ -114,8 +114,8 @@ class Nearest:
 
     def _captions(self) -> tuple[list[str], np.ndarray]:
         """The corpus's distinct captions."""
-        if "" not in self.known:
-            texts = sorted(set(captions(self.config)))
+        texts = sorted(set(captions(self.config)))
+        if self.known.get("", ([],))[0] != texts:
             self.known[""] = texts, self._embedded(texts)
         return self.known[""]
 
@@ -168,7 +168,7 @@ def captions(config: Mapping[str, Any]) -> list[str]:
             f"variant {config['variant']}: a caption is taken from a prepared caption corpus, and {dataset['name']} is "
             "none; let this variant run on another data set (grids of the preset)"
         )
-    split = layout.train_split(dataset["name"], config["shot"], config["seeds"][0])
+    split = layout.train_split(dataset["name"], config["shot"], config["seed"])
     ids = pl.read_parquet(split, columns=["instance_id"])
     table = pl.read_parquet(layout.instances(dataset["name"]), columns=["instance_id", "text"])
     return ids.join(table, on="instance_id", how="left", maintain_order="left")["text"].to_list()

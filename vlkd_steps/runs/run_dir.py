@@ -24,6 +24,8 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
 
 NO_BYTE = ("device", "checkpoint_every")  # of training: what cannot change a byte on one type of machine
+JOB = ("experiment", "dataset", "student", "variant", "method", "teacher", "shot", "training", "init")
+"""The keys of a `distill` job beside its seeds; config.yaml has more."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,8 @@ class Workplace:
             raise UserError(
                 f"run {folder}: {error}; correct student.kind, student.vocabulary or method.name"
             ) from error
-        # What does not change a trained byte stays out: where it runs, and which sets are evaluated afterwards.
-        aside = ("experiment", "variant", "dataset", "init")
-        relevant = {key: value for key, value in own.items() if key not in aside}
-        relevant["dataset"] = {key: value for key, value in dataset.items() if key not in ("evaluation_sets", "asks")}
-        relevant["training"] = {key: value for key, value in config["training"].items() if key not in NO_BYTE}
         identity = {
-            "config": relevant,
+            "config": byte_relevant(own),
             "split": split["sha256"],
             "instances": split["source"],
             "features": features(teacher_names.split(teacher["name"]), dataset["name"]) if teacher else None,
@@ -203,6 +200,19 @@ def acquire(stream: IO[str], until: float) -> None:
             if time.monotonic() > until:
                 raise
             time.sleep(0.2)
+
+
+def byte_relevant(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a run's configuration what can change a trained byte: not where it runs, nor which sets are evaluated."""
+    relevant = {key: own[key] for key in own if key not in ("experiment", "variant", "dataset", "init")}
+    dataset = {key: value for key, value in own["dataset"].items() if key not in ("evaluation_sets", "asks")}
+    training = {key: value for key, value in own["training"].items() if key not in NO_BYTE}
+    return relevant | {"dataset": dataset, "training": training}
+
+
+def job_of(described: Mapping[str, Any]) -> dict[str, Any]:
+    """The `distill` job, with the run's seed alone, of a run whose config.yaml (`Workplace.describe`) this is."""
+    return {key: described[key] for key in JOB if key in described} | {"seeds": [described["seed"]]}
 
 
 def manifest(split: Path) -> dict[str, Any]:

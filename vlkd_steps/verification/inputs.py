@@ -1,0 +1,214 @@
+"""What a run was trained and evaluated on: every file that it read, with its recorded hash and the present one.
+
+Recorded are, in the run's config.yaml (``made_of``), the ids of its training split, the rows of its instances, the
+shards of its teachers' features and of its regions, its first weights, its own words; in its journal the ids of its
+evaluation sets; and in what those files name in turn, feature shards and images, by their manifests.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from vlkd_steps.config import extra_evals, jobs, teacher_names
+from vlkd_steps.core import files, layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import StopRequest
+from vlkd_steps.datasets import instances
+from vlkd_steps.graph import phase_manifest
+from vlkd_steps.runs import run_dir
+from vlkd_steps.verification.recorded_run import RecordedRun
+
+SHOWN = 5  # inputs named in a message
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file that a run read.
+
+    Attributes:
+        recorded: a hash of its content then; None where nothing records one.
+        present: the same hash now; None where it is missing.
+        record: where the recorded hash stands.
+    """
+
+    path: Path
+    recorded: str | None
+    present: str | None
+    record: str
+
+    @property
+    def agrees(self) -> bool:
+        return self.present is not None and self.recorded in (None, self.present)
+
+    def __str__(self) -> str:
+        if self.present is None:
+            return f"{self.path}: missing"
+        return f"{self.path}: recorded {str(self.recorded)[:16]} ({self.record}), present {self.present[:16]}"
+
+
+def check(run: RecordedRun, stop: StopRequest) -> list[Input]:
+    """The inputs of a run, when all of them are there and none differs from what is recorded.
+
+    Raises:
+        UserError: the files that are missing or differ, both hashes, and what to do.
+        Interrupted: a signal came.
+    """
+    found = []
+    for each in of_run(run):
+        stop.raise_if_set()
+        found.append(each)
+    wrong = [each for each in found if not each.agrees]
+    if wrong:
+        lines = [f"  {each}" for each in wrong[:SHOWN]]
+        lines += [f"  and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+        commit = (run.provenance.get("git") or {}).get("commit")
+        raise UserError(
+            f"{run.folder} cannot be verified: it was trained on other files than there are now\n"
+            + "\n".join(lines)
+            + "\nbring them back (dvc pull, or dvc checkout"
+            + (f"; the run is of git commit {commit}" if commit else "")
+            + "), or train the run on what there is now: snakemake --cores all"
+        )
+    return found
+
+
+def of_run(run: RecordedRun) -> Iterator[Input]:
+    """Every file that the run read, the split first."""
+    dataset, made_of, by = run.own["dataset"], run.described["made_of"], f"{layout.run_config(run.folder)}, made_of"
+    name = dataset["name"]
+    split = layout.train_split(name, run.own["shot"], run.own["seed"])
+    yield Input(split, made_of["split"], _present(split, _ids_hash), f"{by}.split")
+    yield Input(layout.instances(name), made_of["instances"], _present(layout.instances(name), _rows_hash),
+                f"{by}.instances")  # fmt: skip
+    teacher = (run.own.get("teacher") or {}).get("name")
+    if made_of.get("features"):
+        yield from _stores(teacher_names.split(teacher), name, made_of["features"], f"{by}.features")
+    yield from _student(run, by)
+    if made_of.get("init"):
+        path = run_dir.initial(run.own)
+        yield Input(path, made_of["init"], _present(path, files.sha256), f"{by}.init")
+    yield from _evaluation_sets(run)
+    yield from _by_phase_manifests(run)
+    yield from _images(run)
+
+
+def _present(path: Path, content: Any) -> str | None:
+    return content(path) if path.is_file() else None
+
+
+def _ids_hash(split: Path) -> str:
+    """As `splits` write it in the manifest of a split."""
+    ids = pl.read_parquet(split, columns=["instance_id"])["instance_id"].to_list()
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def _rows_hash(path: Path) -> str:
+    return instances.table_hash(pq.read_table(path))
+
+
+def _stores(stores: Sequence[str], dataset: str, recorded: Mapping[str, str], by: str) -> Iterator[Input]:
+    """Feature stores: their manifests as the run knew them, and each of their files as its manifest has it."""
+    manifests = [layout.features_manifest(store, dataset) for store in stores]
+    if absent := [path for path in manifests if not path.is_file()]:
+        yield from (Input(path, None, None, by) for path in absent)
+        return
+    present = run_dir.features(stores, dataset)
+    # Of two stores the files have one hash together; by the keys the store that changed is named where one did.
+    keys = zip(manifests, recorded["key"].split("+"), present["key"].split("+"), strict=False)
+    changed = [path for path, then, now in keys if then != now] or manifests
+    for path in changed:
+        yield Input(path, recorded["files"], present["files"], f"{by}.files")
+    for manifest in manifests:
+        for path, sha256 in phase_manifest.named_by(manifest).items():
+            yield Input(path, sha256, _present(path, files.sha256), str(manifest))
+
+
+def _student(run: RecordedRun, by: str) -> Iterator[Input]:
+    """What the student starts from: weights, words, regions."""
+    student, made_of = run.own["student"], run.described["made_of"]
+    named = {
+        "weights": layout.model_weights(student["name"]),
+        "words": Path(student.get("vocabulary") or ""),
+        "given_weights": Path(student.get("weights") or ""),
+    }
+    for key, path in named.items():
+        if made_of.get(key):
+            yield Input(path, made_of[key], _present(path, files.sha256), f"{by}.{key}")
+    if made_of.get("regions"):
+        yield from _stores([student["regions"]], run.own["dataset"]["name"], made_of["regions"], f"{by}.regions")
+    if student.get("shipped"):
+        path = Path("vlkd_steps/assets") / str(student["weights"]).removeprefix("asset:")
+        present = jobs.shipped_weights(student) or None
+        yield Input(path, student["shipped"], present, f"{layout.run_config(run.folder)}, student.shipped")
+
+
+def _evaluation_sets(run: RecordedRun) -> Iterator[Input]:
+    """The sets whose predictions are compared, of this data set and of others, by what the journal records."""
+    dataset, by = run.own["dataset"], str(layout.journal(run.folder))
+    digests = {each["name"]: each["digest"] for each in run.start.get("datasets", [])}
+    asks = dataset.get("asks") or {}
+    for ask in extra_evals.sets(dataset):
+        path = layout.eval_split(ask.dataset, ask.evaluation_set)
+        present = _present(path, _ids_hash)
+        if present and ask.name in asks:
+            present = extra_evals.identity(asks[ask.name], present)
+        yield Input(path, digests.get(f"{dataset['name']} {ask.name}"), present, by)
+        if ask.dataset != dataset["name"]:
+            yield Input(layout.instances(ask.dataset), *_by_its_split(ask), str(layout.split_manifest(path)))
+
+
+def _by_its_split(ask: extra_evals.Ask) -> tuple[str | None, str | None]:
+    """The hash of a data set's rows that an evaluation set was cut from, and that of its rows now."""
+    split = layout.eval_split(ask.dataset, ask.evaluation_set)
+    recorded = run_dir.manifest(split)["source"] if split.is_file() else None
+    return recorded, _present(layout.instances(ask.dataset), _rows_hash)
+
+
+def _by_phase_manifests(run: RecordedRun) -> Iterator[Input]:
+    """What only the phases' manifests record: classes and answers by name, and the weights of a teacher made here."""
+    names = dict.fromkeys(ask.dataset for ask in extra_evals.sets(run.own["dataset"]))
+    wanted = [layout.labels(name) for name in dict.fromkeys([run.own["dataset"]["name"], *names])]
+    wanted += [layout.model_weights(name) for name in teacher_names.split((run.own.get("teacher") or {}).get("name"))]
+    for phase in ("prepare", "pretrain"):
+        path = layout.receipt(run.own["experiment"], phase)
+        entries = phase_manifest.read(path)
+        yield from (
+            Input(each, entries[each].sha256, _present(each, files.sha256), str(path))
+            for each in wanted
+            if each in entries
+        )
+
+
+def _images(run: RecordedRun) -> Iterator[Input]:
+    """The images of the training and evaluation sets or, of a corpus in shards, the raw files, by the raw manifests."""
+    dataset = run.own["dataset"]
+    splits = [(dataset["name"], layout.train_split(dataset["name"], run.own["shot"], run.own["seed"]))]
+    splits += [(ask.dataset, layout.eval_split(ask.dataset, ask.evaluation_set)) for ask in extra_evals.sets(dataset)]
+    paths = dict.fromkeys(path for name, split in splits for path in _image_paths(name, split))
+    yield from _raw(paths)
+    if jobs.streamed(dataset):
+        yield from _raw(phase_manifest.named_by(layout.raw_manifest(dataset["source"])))
+
+
+def _image_paths(dataset: str, split: Path) -> list[Path]:
+    if not split.is_file() or not layout.instances(dataset).is_file():
+        return []  # named as missing already
+    ids = pl.read_parquet(split, columns=["instance_id"])
+    table = pl.read_parquet(layout.instances(dataset), columns=["instance_id", "image_path"])
+    chosen = ids.join(table, on="instance_id", how="inner", maintain_order="left")["image_path"]
+    return [Path(path) for path in chosen.unique(maintain_order=True) if path]
+
+
+def _raw(paths: Iterable[Path]) -> Iterator[Input]:
+    """Files below ``data/raw/<source>/`` by that source's manifest."""
+    known: dict[Path, dict[Path, str]] = {}
+    for path in paths:
+        manifest = layout.raw_manifest(path.parts[2]) if path.is_relative_to("data/raw") else Path()
+        if manifest not in known:
+            known[manifest] = phase_manifest.named_by(manifest)
+        yield Input(path, known[manifest].get(path), _present(path, files.sha256), str(manifest))

@@ -1,0 +1,167 @@
+"""A run trained again in a scratch folder, and the result of the comparison."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import StopRequest
+from vlkd_steps.core.step import log
+from vlkd_steps.tracking import journal, provenance
+from vlkd_steps.verification import causes, differences, inputs, recorded_run
+from vlkd_steps.verification.causes import Cause
+from vlkd_steps.verification.differences import Parting
+from vlkd_steps.verification.inputs import Input
+from vlkd_steps.verification.recorded_run import RecordedRun
+from vlkd_steps.verification.scratch_project import link, run_step, scratch_project
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a comparison found.
+
+    Attributes:
+        run: the run that was verified.
+        parting: where its losses and those of the repetition part.
+        outputs: a line for each output with other bytes.
+        changes: what has changed since the run was trained, the likeliest cause first.
+        unrecorded: inputs of which nothing records a hash.
+    """
+
+    run: RecordedRun
+    parting: Parting | None
+    outputs: Sequence[str]
+    changes: Sequence[Cause]
+    unrecorded: Sequence[Input]
+
+    @property
+    def equal(self) -> bool:
+        return not self.parting and not self.outputs
+
+    def text(self) -> str:
+        """For the terminal."""
+        return "\n  ".join(self._equal() if self.equal else self._different())
+
+    def _equal(self) -> list[str]:
+        outputs, points = self.run.outputs(), differences.compared_points(self.run)
+        lines = [f"equal: {self.run.folder}", f"{len(outputs)} files have the same bytes: {_some(outputs)}"]
+        lines += [f"{points} values of the journal are the same"] if points else []
+        lines += [f"changed since, without effect: {cause}" for cause in self.changes]
+        return lines + self._remarks()
+
+    def _different(self) -> list[str]:
+        lines = [f"different: {self.run.folder}", *([str(self.parting)] if self.parting else []), *self.outputs]
+        if self.outputs and not self.parting and differences.compared_points(self.run):
+            lines.append("the losses are the same at every step")
+        if self.changes:
+            lines += [f"likely cause: {self.changes[0]}", *(f"also {each}" for each in self.changes[1:])]
+        else:
+            lines.append(
+                "no likely cause: recipe, code, inputs, machine type, threads and versions are those recorded; "
+                + ("a computation that does not repeat itself" if self.parting else "a file changed after the training")
+                + " is left"
+            )
+        return lines + self._remarks()
+
+    def _remarks(self) -> list[str]:
+        """What could not be compared."""
+        lines = []
+        if not self.run.events:
+            lines.append(f"not compared: losses; {layout.journal(self.run.folder)} has no events of this run")
+        if not self.run.provenance:
+            lines.append(
+                f"not compared: machine and versions; {layout.provenance(self.run.folder)} is missing (dvc pull)"
+            )
+        if self.unrecorded:
+            paths = [each.path for each in self.unrecorded]
+            lines.append(f"not compared: {len(paths)} inputs of which no hash is recorded: {_some(paths)}")
+        return lines
+
+
+def verify(folder: Path, keep: Path | None, stop: StopRequest) -> Result:
+    """Train the run in a folder again and compare.
+
+    Args:
+        folder: from the project's root, which is the current folder.
+        keep: as `scratch_project.scratch_project` has it.
+
+    Raises:
+        UserError: there is nothing to verify, or the training did not end well.
+        Interrupted: a signal came.
+    """
+    run = recorded_run.read(folder)
+    read = inputs.check(run, stop)
+    seconds = run.provenance.get("seconds")
+    with scratch_project(Path.cwd(), keep) as scratch:
+        log.info(
+            f"{len(read)} inputs of {folder} are those recorded; it is trained again in {scratch}"
+            + (f" (it took {seconds:.0f} s)" if seconds else "")
+        )
+        again = repeat(run, scratch, stop)
+        now = json.loads(layout.provenance(again).read_text(encoding="utf-8"))
+        return Result(
+            run,
+            parting(run, again),
+            list(differences.of_outputs(run, again)),
+            changes_since(run, again, now),
+            [each for each in read if each.recorded is None],
+        )
+
+
+def repeat(run: RecordedRun, scratch: Path, stop: StopRequest) -> Path:
+    """Train and score the run in a scratch project; the run folder there.
+
+    Raises:
+        UserError: a step did not end well.
+        Interrupted: a signal came.
+    """
+    job = run.job
+    if job.get("init"):
+        start = layout.run(job["experiment"], **job["init"], seed=run.own["seed"])
+        link(Path.cwd(), scratch, start)
+    # ``auto`` would choose a GPU for a run that was trained without one.
+    if device := (run.provenance.get("device") or "").partition(":")[0]:
+        job["training"] = {**job["training"], "device": device}
+    _step(run, scratch, "distill", job, stop)
+    if layout.metrics(run.folder).is_file():
+        keys = ("experiment", "dataset", "variant", "shot", "seeds")
+        scored = {key: job[key] for key in keys} | {"student": job["student"]["name"]}
+        _step(run, scratch, "evaluate", scored, stop)
+    return scratch / run.folder
+
+
+def _step(run: RecordedRun, scratch: Path, name: str, config: dict[str, Any], stop: StopRequest) -> None:
+    status = run_step(scratch, name, config, stop)
+    if status:
+        stop.raise_if_set()
+        raise UserError(
+            f"{run.folder} cannot be verified: step {name} ended with status {status}, for the reason above "
+            f"(the run was trained on {run.provenance.get('device') or 'a device that is not recorded'})"
+        )
+
+
+def parting(run: RecordedRun, again: Path) -> Parting | None:
+    """Where the losses part; None as well where the run's journal says nothing."""
+    if not run.events:
+        return None
+    return differences.parting(journal.curves(run.events), journal.curves(journal.read(layout.journal(again))))
+
+
+def changes_since(run: RecordedRun, again: Path, now: dict[str, Any]) -> list[Cause]:
+    """What has changed since the run was trained, the likeliest cause first."""
+    described = yaml.safe_load(layout.run_config(again).read_text(encoding="utf-8"))
+    return [
+        *causes.of_files(run),
+        *causes.of_configuration(run),
+        *causes.of_code(run, described["made_of"]["code"], provenance.git()),
+        *causes.of_environment(run.provenance, now),
+    ]
+
+
+def _some(names: Sequence[Path]) -> str:
+    return ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
