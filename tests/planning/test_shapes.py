@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import ViltConfig, ViltModel
 
 from vlkd_steps.config import composition
+from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.planning import shapes
 from vlkd_steps.students import vilt
@@ -15,7 +16,7 @@ from vlkd_steps.students import vilt
 def confs() -> dict:
     names = ("student@students.vilt_scenes=vilt_scenes", "student@students.vilt_b32=vilt_b32",
              "teacher@teachers.clip_vit_b16=clip_vit_b16", "teacher@teachers.clip_scenes=clip_scenes")  # fmt: skip
-    return composition._hydra("experiment=scenes_smoke", *[f"+{name}" for name in names])
+    return composition._hydra(ConfFiles(), "experiment=scenes_smoke", *[f"+{name}" for name in names])
 
 
 def test_a_small_students_parameters_and_operations(confs: dict) -> None:

@@ -1,12 +1,19 @@
-"""What the configuration knows of methods: which runs them, and what a table says of them."""
+"""Methods as the configuration knows them: their declarations, found by name (`models.method`)."""
 
-KEEPS_TEACHER = frozenset({"plug_in"})
-"""The methods whose student needs its teacher at inference; tables say so. Each such class says `keeps_teacher`."""
-
-RUNNERS = {"vlkd": "vlkd", "baseline": "baselines"}
-"""Method -> the module of `vlkd_steps.runs` that does its runs, where that is not `classify`."""
+from vlkd_steps.config.models.method import Method
+from vlkd_steps.core import components
 
 
-def runner(method: str) -> str:
+def declaration(name: str) -> Method:
+    """What a method declares of itself, without torch.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    found: Method = components.load("method", name).METHOD
+    return found
+
+
+def runner(name: str) -> str:
     """The module whose ``train_seeds(config)`` does the runs of a method."""
-    return f"vlkd_steps.runs.{RUNNERS.get(method, 'classify')}"
+    return f"vlkd_steps.runs.{declaration(name).runner}"
