@@ -37,9 +37,9 @@ def _forget_the_small_package():
 
 
 def test_the_closure_follows_absolute_and_relative_imports(package: Path) -> None:
-    fresh("vlkd_steps.core.step")
-    assert room.closure(("vlkd_steps.core.step",)) == {
-        "vlkd_steps.core.step",
+    fresh("vlkd_steps.step")
+    assert room.closure(("vlkd_steps.step",)) == {
+        "vlkd_steps.step",
         "vlkd_steps.inner",
         "vlkd_steps.inner.used",
         "vlkd_steps.inner.deep",
@@ -47,25 +47,25 @@ def test_the_closure_follows_absolute_and_relative_imports(package: Path) -> Non
 
 
 def test_comments_docstrings_and_layout_change_nothing(package: Path) -> None:
-    before = fresh("vlkd_steps.core.step")
+    before = fresh("vlkd_steps.step")
     (package / "inner" / "used.py").write_text('"""Another text."""\n\n\nfrom .deep import z\ny = z\n')
-    assert fresh("vlkd_steps.core.step") == before
+    assert fresh("vlkd_steps.step") == before
 
 
 def test_an_edit_deep_below_is_seen_even_with_an_old_mtime(package: Path) -> None:
-    before = fresh("vlkd_steps.core.step")
+    before = fresh("vlkd_steps.step")
     deep = package / "inner" / "deep.py"
     old = deep.stat().st_mtime - 1e6
     deep.write_text("def z():\n    return 2\n")
     os.utime(deep, (old, old))
-    assert fresh("vlkd_steps.core.step") != before
+    assert fresh("vlkd_steps.step") != before
 
 
 def test_code_that_is_not_imported_does_not_count(package: Path) -> None:
-    before = fresh("vlkd_steps.core.step")
+    before = fresh("vlkd_steps.step")
     (package / "inner" / "unused.py").write_text("w = 2\n")
-    assert fresh("vlkd_steps.core.step") == before
-    assert fresh("vlkd_steps.core.step", "vlkd_steps.inner.unused") != before
+    assert fresh("vlkd_steps.step") == before
+    assert fresh("vlkd_steps.step", "vlkd_steps.inner.unused") != before
 
 
 def test_a_missing_module_is_named(package: Path) -> None:
