@@ -180,6 +180,10 @@ def _with_groups(
         one_of(variant, preset["variants"], f"{where}: grid.variant")
     for name, variant in preset["variants"].items():
         one_of(variant["method"], conf.options("method"), ": ".join(origin(f"variants.{name}.method")))
+        if variant["method"] not in components.names("method"):
+            near = nearest(variant["method"], components.names("method"))
+            told = f"is {variant['method']!r}, which has a file of settings and no code; {near}, or name its plugin"
+            raise origin.mistake(f"variants.{name}.method", told)
         teacher_names.check(variant.get("teacher"), ": ".join(origin(f"variants.{name}.teacher")))
     chosen = {name: preset["variants"][name] for name in grid["variant"]}
     wanted = {

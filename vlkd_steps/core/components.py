@@ -4,7 +4,8 @@ Of each kind there is one module (or subpackage) a component, found by its name;
 A name is looked up in three places, in this order:
 
 1. this package, where `PATTERNS` says;
-2. the plugins that params.yaml names: packages that are laid out as this one, such as ``my_plugin/methods/toy/``;
+2. the plugins that params.yaml names (``plugins``): packages that are laid out as this one, such as
+   ``my_plugin/methods/toy/``;
 3. entry points of installed packages, in the groups ``vlkd_steps.methods``, ``vlkd_steps.students`` and so on, whose
    value is the module.
 """
@@ -12,6 +13,7 @@ A name is looked up in three places, in this order:
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -35,27 +37,31 @@ PATTERNS = {
 """Kind of component -> where its modules lie below a package; ``__init__``: a subpackage each."""
 ROOT = Path(__file__).resolve().parent.parent
 
-_plugins: tuple[str, ...] = ()
+VARIABLE = "VLKD_PLUGINS"
 
 
 def use(plugins: Sequence[str]) -> None:
-    """Look components up in these plugins too. They may lie in the current folder, the project's.
+    """Look components up in these plugins too, here and in every process that is started from here: jobs.
+
+    A plugin may lie in the current folder, the project's.
 
     Raises:
         UserError: one of them cannot be found.
     """
-    global _plugins
-    if plugins and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
     for plugin in plugins:
         if not _folders(plugin):
             raise UserError(
                 f"plugins names {plugin!r}, and Python finds no package of this name; install it, or put its folder "
                 "beside params.yaml"
             )
-    if tuple(plugins) != _plugins:
-        _plugins = tuple(plugins)
+    if tuple(plugins) != used():
+        os.environ[VARIABLE] = ",".join(plugins)  # it changes no byte but by the code, which has a fingerprint
         forget()
+
+
+def used() -> tuple[str, ...]:
+    """The plugins in use."""
+    return tuple(name for name in os.environ.get(VARIABLE, "").split(",") if name)
 
 
 def forget() -> None:
@@ -108,17 +114,11 @@ def code_of(kind: str, name: str) -> list[str]:
     return [module, *(part for part in objective if importlib.util.find_spec(part))]
 
 
-def plugin_of(kind: str, name: str) -> str | None:
-    """The plugin of params.yaml that a component is found in; None where this package or an entry point has it."""
-    found = _found(kind, name) or ""
-    return next((plugin for plugin in _plugins if f"{found}.".startswith(f"{plugin}.")), None)
-
-
 @cache
 def names(kind: str) -> tuple[str, ...]:
     """All names that have a module where those of this kind lie, sorted."""
     found = {point.name for point in _entry_points(kind)}
-    for package in (PACKAGE, *_plugins):
+    for package in (PACKAGE, *used()):
         for pattern in PATTERNS[kind]:
             before, _, after = f"{pattern}.py".replace(".", "/").removesuffix("/py").partition("{}")
             for folder in _folders(package):
@@ -136,7 +136,7 @@ def brought(kind: str) -> list[str]:
 def _found(kind: str, name: str) -> str | None:
     if not name.isidentifier():
         return None
-    for package in (PACKAGE, *_plugins):
+    for package in (PACKAGE, *used()):
         for dotted in _modules(package, kind, name):
             return f"{package}.{dotted}"
     return next((point.value.partition(":")[0] for point in _entry_points(kind) if point.name == name), None)
@@ -155,6 +155,8 @@ def _folders(package: str) -> list[Path]:
     """Where the modules of a package lie; nothing for what is no package."""
     if package == PACKAGE:
         return [ROOT]
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
