@@ -17,6 +17,7 @@ import yaml
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.methods import objective
 from vlkd_steps.runs import baselines, caption_batches, forgetting, forgetting_benchmarks, pretrain_bart, vlkd
 from vlkd_steps.runs.run_dir import Workplace
 from vlkd_steps.steps import download, prepare, split
@@ -246,9 +247,9 @@ def test_stored_online_and_streamed_pairs_are_embedded_alike(project: Path, capl
     teacher = clip.ClipTeacher(conf("teacher/clip_scenes"))
     student = bart.build(job()["student"], teacher.dim, 1)
     at: dict[str, Any] = {"teacher": teacher, "seed": 1, "size": 8, "device": torch.device("cpu")}
-    settings = conf("method/vlkd")
+    settings = objective.checked(conf("method/vlkd"), 10)
     stored = vlkd.pairs(job(), student, settings, **at)
-    online = vlkd.pairs(job(), student, settings | {"stored_pairs": 3}, **at)
+    online = vlkd.pairs(job(), student, settings.model_copy(update={"stored_pairs": 3}), **at)
     assert "120 pairs, at most stored_pairs 1000000" in caplog.text
     assert "120 pairs, more than stored_pairs 3: CLIP embeds them online" in caplog.text
     for number in (0, 4):
@@ -275,7 +276,7 @@ def test_stored_online_and_streamed_pairs_are_embedded_alike(project: Path, capl
                 for suffix in ("png", "txt"):
                     tar.add(f"{name}.{suffix}")
     sharded = job(dataset={"name": "tars", "task": "captioning", "source": "scenes", "shards": "shards"})
-    streamed = vlkd.pairs(sharded, student, settings | {"shuffle_window": 10}, **at)
+    streamed = vlkd.pairs(sharded, student, settings.model_copy(update={"shuffle_window": 10}), **at)
     assert "24 pairs are streamed" in caplog.text
     by_text = {text: row for row, text in enumerate(rows["text"])}
     texts = set()

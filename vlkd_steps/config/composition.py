@@ -254,7 +254,9 @@ def _hydra(conf: ConfFiles, *choices: str) -> dict[str, Any]:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             plain = OmegaConf.to_container(hydra_compose("config", overrides=list(choices)), resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(f"{_place(conf, str(error.full_key or ''), choices)}: {error.msg or error}") from None
+        raise UserError(
+            f"{_place(conf, str(error.full_key or ''), choices)}: {str(error.msg or error).splitlines()[0]}"
+        ) from None
     except HydraException as error:
         raise UserError(f"the configuration cannot be composed: {error}") from error
     assert isinstance(plain, dict)

@@ -30,12 +30,16 @@ class Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mis
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # refused below: no mapping has such a key
             if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} stands twice", key.start_mark
                 )
             seen.add(key.value)
         found: dict[Any, Any] = super().construct_mapping(node, deep)
+        if None in found:
+            raise yaml.constructor.ConstructorError(None, None, "a key is empty, or null", node.start_mark)
         return found
 
 
@@ -93,7 +97,8 @@ class ConfFiles:
 
     def options(self, group: str) -> list[str]:
         """The names that a group offers, sorted."""
-        return sorted({path.stem for folder in self.folders for path in (folder / group).glob("*.yaml")})
+        found = (path for folder in self.folders for path in (folder / group).glob("*.yaml") if path.is_file())
+        return sorted({path.stem for path in found})
 
     def path(self, group: str, name: str) -> Path | None:
         """The first file of this name."""
@@ -131,8 +136,11 @@ class ConfFiles:
         assert path is not None, "the caller has looked"
         called = shown(path)
         content = read(path, called)
-        if group == "experiment" and HEADER not in path.read_text(encoding="utf-8"):
+        has_header = any(line.strip() == HEADER for line in path.read_text(encoding="utf-8").splitlines())
+        if group == "experiment" and not has_header:
             raise UserError(f"{called} does not begin with {HEADER!r}; write that as its first line")
+        if group != "experiment" and has_header:
+            raise UserError(f"{called} has the line {HEADER!r}, which is a preset's; delete it")
         defaults = content.pop("defaults", ["_self_"])
         if not isinstance(defaults, list) or not all(isinstance(each, str) for each in defaults):
             raise UserError(f"{called}: defaults is {defaults!r}; write names of files of {group}, and _self_")

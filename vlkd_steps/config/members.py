@@ -102,9 +102,9 @@ def member(c: Mapping[str, Any], group: str, name: str, conf: Any, origin: Origi
     if not isinstance(conf, Mapping):
         raise origin.mistake(where, "is no mapping; write its keys")
     if conf.get("name") != name:
-        file, key = origin(f"{where}.name")
-        is_what = f"is {shown(conf['name'])}" if "name" in conf else "is missing"
-        raise UserError(f"{file}: {key} {is_what}; write name: {name}, as its file is called")
+        file = origin.conf.chain(group, name)[-1]
+        is_what = f"is {shown(file.content['name'])}" if "name" in file.content else "is missing"
+        raise UserError(f"{file.called}: name {is_what}; write name: {name}, as its file is called")
     model = _model(group, conf, origin, where)
     found = validated(model, conf, where, origin)
     _check_parts(group, model, conf, where, origin)
