@@ -1,7 +1,7 @@
 import torch
 from tiny_teacher import all_items
 
-from vlkd_steps.config.methods import declaration
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.data.batches import Encoded
 from vlkd_steps.methods import objective
 from vlkd_steps.students.heads import task_loss

@@ -1,7 +1,7 @@
 import torch
 from tiny_teacher import all_items
 
-from vlkd_steps.config.methods import declaration
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import components
 from vlkd_steps.data.batches import Encoded
 from vlkd_steps.methods import objective

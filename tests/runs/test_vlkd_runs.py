@@ -292,7 +292,7 @@ def test_stored_online_and_streamed_pairs_are_embedded_alike(project: Path, capl
                 )
     assert len(texts) > 15
     assert "the image of pair 13 is left out" in caplog.text
-    again = vlkd.pairs(sharded, student, settings | {"shuffle_window": 10}, **at)
+    again = vlkd.pairs(sharded, student, settings.model_copy(update={"shuffle_window": 10}), **at)
     for name, tensor in again.batch(2).tensors().items():  # reached without the batches before
         assert torch.equal(tensor, streamed.batch(2).tensors()[name]), name
 
@@ -309,7 +309,7 @@ def test_processes_share_a_streamed_batch_without_overlap(
 
     def masked(share: slice) -> list[list[int]]:
         monkeypatch.setattr(caption_batches.processes, "share", lambda: share)
-        settings = conf("method/vlkd")
+        settings = objective.checked(conf("method/vlkd"), 10)
         batches = vlkd.pairs(job(dataset=dataset), student, settings, teacher, 1, 8, torch.device("cpu"))
         batch = batches.batch(1)
         return [[t for t in row if t] for row in batch.extra["masked"].tolist()]

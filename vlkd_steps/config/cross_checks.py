@@ -5,8 +5,8 @@ from typing import Any
 
 from vlkd_steps.config import jobs, members, precedence, teacher_names
 from vlkd_steps.config.members import Origin
-from vlkd_steps.config.methods import declaration
 from vlkd_steps.config.models import kinds
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core.did_you_mean import nearest, one_of

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps.config import extra_evals, precedence, teacher_names
-from vlkd_steps.config.methods import declaration, runner
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import components, layout
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
@@ -250,7 +250,7 @@ def code(c: Composition, step: str, **chosen: str) -> str:
         modules += sorted({module("task", task) for task in tasks})
     if "variant" in chosen:
         method = c["variants"][chosen["variant"]]["method"]
-        modules += [*components.code_of("method", method), runner(method)]
+        modules += [*components.code_of("method", method), declaration(method).run_module]
     if "student" in chosen:
         modules += student_modules(c["students"][chosen["student"]])
     if "teacher" in chosen:

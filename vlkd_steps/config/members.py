@@ -6,12 +6,11 @@ from typing import Any
 
 from vlkd_steps.config import precedence
 from vlkd_steps.config.conf_files import ConfFiles
-from vlkd_steps.config.methods import declaration
 from vlkd_steps.config.models import kinds
 from vlkd_steps.config.models.base import Model
 from vlkd_steps.config.models.dataset import Dataset
 from vlkd_steps.config.models.extra_evals import MEASURES, ItemsOfASet
-from vlkd_steps.config.models.method import Settings
+from vlkd_steps.config.models.method import Settings, declaration
 from vlkd_steps.config.models.preset import Preset
 from vlkd_steps.config.models.recipe import PartialRecipe
 from vlkd_steps.config.validation import shown, validated

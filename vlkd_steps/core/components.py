@@ -51,8 +51,8 @@ def use(plugins: Sequence[str]) -> None:
     for plugin in plugins:
         if not _folders(plugin):
             raise UserError(
-                f"plugins names {plugin!r}, and Python finds no package of this name; install it, or put its folder "
-                "beside params.yaml"
+                f"params.yaml: plugins names {plugin!r}, and Python finds no such package; install it, or put its "
+                "folder beside params.yaml"
             )
     if tuple(plugins) != used():
         os.environ[VARIABLE] = ",".join(plugins)  # it changes no byte but by the code, which has a fingerprint

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vlkd_steps.config.methods import declaration
-from vlkd_steps.config.models.method import Settings
+from vlkd_steps.config.models.method import Settings, declaration
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core import components
 from vlkd_steps.core.errors import UserError

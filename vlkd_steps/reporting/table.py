@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from vlkd_steps.config.methods import declaration
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.compared_by import ACCURACY
 

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from vlkd_steps.config.methods import declaration
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core import components, distributed, files, hardware, layout
 from vlkd_steps.core.errors import UserError

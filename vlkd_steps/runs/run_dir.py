@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 import yaml
 
 from vlkd_steps.config import extra_evals, teacher_names
-from vlkd_steps.config.methods import runner
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import components, files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
@@ -63,7 +63,7 @@ class Workplace:
             "vlkd_steps.steps.distill",
             components.module_name("student", student["kind"]),
             *components.code_of("method", method["name"]),
-            runner(method["name"]),
+            declaration(method["name"]).run_module,
         ]
         if words and not words.endswith(".txt"):
             modules.append(components.module_name("vocabulary", words))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from vlkd_steps.config.models.base import Model, Name
+from vlkd_steps.core import components
 
 
 class Settings(Model):
@@ -46,3 +47,18 @@ class Method:
     keeps_teacher: bool = False
     needs_teacher: Callable[[Any], bool] = always
     one_space: Callable[[Any], bool] = never
+
+    @property
+    def run_module(self) -> str:
+        """The runner's dotted name."""
+        return f"vlkd_steps.runs.{self.runner}"
+
+
+def declaration(name: str) -> Method:
+    """What a method declares of itself, found by its name.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    found: Method = components.load("method", name).METHOD
+    return found
