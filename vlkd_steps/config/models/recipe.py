@@ -5,7 +5,7 @@ shot, a task or a variant says of it; `Training` is a preset's section.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field
 
@@ -24,14 +24,13 @@ from vlkd_steps.config.models.base import (
 )
 from vlkd_steps.config.models.names import Task
 from vlkd_steps.config.validation import validated
+from vlkd_steps.core.devices import Device, Precision
 
 _Beta = Annotated[Number, between(0, 1, open_high=True)]
 Betas = Annotated[tuple[_Beta, _Beta], Sequence, says("two numbers from 0 to below 1, such as [0.9, 0.98]")]
 Warmup = Annotated[Share, says("a share of the steps, from 0 to 1")]
 Tokens = Annotated[Whole, says("a whole number of tokens, or 0 for batch_size")]
 Every = Annotated[Whole, says("a whole number of steps, or 0 for never")]
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "fp32", "bf16"]
 
 
 class Recipe(Model):
