@@ -276,6 +276,17 @@ def test_what_a_user_sets_wins_over_recipes_and_shots(params) -> None:
         assert (training["steps"], training["learning_rate"]) == (7, 0.5)
 
 
+def test_overrides_win_over_the_preset_and_the_narrower_of_them_over_the_wider(params) -> None:
+    grid = {"dataset": ["vqa_v2"], "student": ["vilt_b32"], "variant": ["finetune"]}
+    changes = {"training.by_shot.100.steps": 5, "students.vilt_b32.recipe.vqa.steps": 9, "training.steps": 7}
+    artifacts = {"source": ["coco_2014", "vqa_v2"], "corpus": [], "model": [], "teacher": []}
+    composed = composition.compose(params(experiment="paper_vqa", grid=grid, artifacts=artifacts, overrides=changes))
+    steps = {
+        shot: precedence.recipe(composed, "finetune", "vqa", "vilt_b32", shot)["steps"] for shot in ("100", "1000")
+    }
+    assert steps == {"100": 5, "1000": 9}  # the preset says 500 and 1,000 for these shots
+
+
 def test_all_missing_data_are_told_at_once(params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     composed = composition.compose(params(), experiment="paper_snli_ve")
