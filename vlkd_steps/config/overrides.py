@@ -23,22 +23,26 @@ def override(composed: dict[str, Any], dotted: str, value: Any, where: str, opti
     place: Any = composed
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1
-        may = part in optional.get(".".join(parts[:depth]), ()) and last
-        if isinstance(place, dict) and part not in place and part.isdigit() and int(part) in place:
-            parts[depth] = part = int(part)  # type: ignore[assignment,call-overload]
-        if not isinstance(place, dict) or (part not in place and not may) or parts[0] in FIXED:
+        may = last and part in optional.get(".".join(parts[:depth]), ())
+        if not isinstance(place, dict) or (_key(place, part) not in place and not may) or parts[0] in FIXED:
             known = [*_dotted(composed), *(f"{key}.{inner}" for key, inners in optional.items() for inner in inners)]
             raise UserError(f"{where} has unknown key {dotted!r}; {nearest(dotted, known)}")
         if not last:
-            place = place[part]
-    if len(parts) <= (2 if parts[0] in NAMED else 1) and isinstance(place[parts[-1]], dict):
-        inner = next(iter(value if isinstance(value, dict) and value else place[parts[-1]]))
+            place = place[_key(place, part)]
+    key = _key(place, parts[-1])
+    if len(parts) <= (2 if parts[0] in NAMED else 1) and isinstance(place[key], dict):
+        inner = next(iter(value if isinstance(value, dict) and value else place[key]))
         raise UserError(
             f"{where}: {dotted} would replace all of {dotted}; set its keys one by one, such as {dotted}.{inner}: ..."
         )
     if len(parts) == 3 and parts[0] in NAMED and parts[2] == "name":
         raise UserError(f"{where}: {dotted} cannot be set: a name is its file's; write a file of another name")
-    place[parts[-1]] = value
+    place[key] = value
+
+
+def _key(place: Mapping[Any, Any], part: str) -> Any:
+    """The key of a mapping that a part of a dotted key means: 100 is that of a shot."""
+    return int(part) if part not in place and part.isdigit() and int(part) in place else part
 
 
 def tree(overrides: Mapping[str, Any]) -> dict[str, Any]:
