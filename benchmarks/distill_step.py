@@ -18,7 +18,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.data.batches import Batch, Lookup
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.engine import loop
@@ -56,7 +56,7 @@ def compare(conf: dict[str, Any], batch_size: int, text_tokens: int, classes: in
     for method in ({"name": "finetune"}, settings):
         student = vilt.build(conf, "vqa", [str(c) for c in range(classes)], seed=0)
         goal = objective.create(method, recipe.steps)
-        extra = features(text_tokens) if goal.needs_teacher else {}
+        extra = features(text_tokens) if method["name"] != "finetune" else {}
         goal.project(student.width, extra)
         model = objective.Distillation(student, goal).train()
         runs.append((model, loop.adamw(model, recipe), extra))

@@ -26,7 +26,7 @@ import torch
 import yaml
 from accelerate import Accelerator
 
-from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core import distributed, hardware
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.data.batches import Batch

@@ -22,12 +22,12 @@ from torch.nn import functional
 from transformers import BartConfig, BartForConditionalGeneration
 
 from vlkd_steps.benchmarks.scenes import texts
-from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.data.batches import Batch
 from vlkd_steps.data.infilling import Infilling
 from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
-from vlkd_steps.methods.vlkd import Alignment
+from vlkd_steps.methods.vlkd.objective import Alignment
 from vlkd_steps.runs.caption_batches import Maker
 from vlkd_steps.students import bart, start
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from vlkd_steps.config import composition, jobs
+from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.splits import leakage
 
 CONF = composition.CONF
@@ -24,7 +25,9 @@ overrides: {{}}
 def confs():
     """All data sets and sources, composed at once: Hydra takes its time."""
     names = [("dataset", name) for name in NAMES] + [("source", name) for name in composition.options("source")]
-    return composition._hydra("experiment=scenes_smoke", *[f"+{group}@{group}s.{name}={name}" for group, name in names])
+    return composition._hydra(
+        ConfFiles(), "experiment=scenes_smoke", *[f"+{group}@{group}s.{name}={name}" for group, name in names]
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import nn
 
-from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.data.batches import Batch

@@ -1,6 +1,7 @@
 import torch
 from tiny_teacher import all_items
 
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.data.batches import Encoded
 from vlkd_steps.methods import objective
 from vlkd_steps.students.heads import task_loss
@@ -9,7 +10,7 @@ from vlkd_steps.students.output import StudentOutput
 
 def test_finetune_is_the_tasks_loss_alone(data: Encoded, output: StudentOutput) -> None:
     method = objective.create({"name": "finetune"}, steps=10)
-    assert not method.needs_teacher
+    assert not declaration("finetune").needs_teacher(method.settings)
     assert method.prepare(data, None, seed=1) == {}
     method.project(5, {})
     assert list(method.parameters()) == []

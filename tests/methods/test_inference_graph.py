@@ -8,10 +8,11 @@ import yaml
 from tiny_teacher import TinyStore
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.data.batches import Encoded
 from vlkd_steps.engine import loop
-from vlkd_steps.methods import clip_td, objective
+from vlkd_steps.methods import objective
+from vlkd_steps.methods.clip_td import objective as clip_td
 from vlkd_steps.students import vilt
 
 

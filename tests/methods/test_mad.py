@@ -8,8 +8,9 @@ from tiny_teacher import TinyStore, V, all_items
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Encoded
-from vlkd_steps.methods import mad, objective
+from vlkd_steps.methods import objective
 from vlkd_steps.methods.distances import info_nce
+from vlkd_steps.methods.mad import objective as mad
 from vlkd_steps.students.output import StudentOutput
 
 STEPS, STAGE = 110, 10

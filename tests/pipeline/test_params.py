@@ -19,6 +19,14 @@ def project(new_project):
             {"overrides": {"training.step": 1}},
             "overrides has unknown key 'training.step'; did you mean 'training.steps'?",
         ),
+        (
+            {"overrides": {"variants.clip_td.distance": "l3"}},
+            "error: params.yaml: overrides: variants.clip_td.distance is 'l3'; choose from: l1, mse, cosine; "
+            "did you mean 'l1'?",
+        ),
+        ({"grid": {"seed": [True]}}, "error: params.yaml: grid.seed.0 is true; write a whole number"),
+        ({"conf": ["nowhere"]}, "error: params.yaml: conf names 'nowhere'"),
+        ({"plugins": ["no_such_plugin"]}, "error: params.yaml: plugins names 'no_such_plugin'"),
     ],
 )
 def test_a_typo_in_params_ends_in_its_message_and_nothing_else(project, changes, message) -> None:
@@ -35,3 +43,30 @@ def test_an_unknown_config_argument(project) -> None:
     output = project.snakemake("-n", "--config", "experimemt=scenes", status=2)
     assert "did you mean 'experiment'?" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "is empty"),
+        (b"name: scenes_smoke_vqa\nname: scenes_smoke_vqa\n", "the key 'name' stands twice (line 2"),
+        (b"name: \xff\n", "is not UTF-8"),
+        (b"defaults: [scenes_vqa, _self_]\nname: other\n", "name is 'other'; write name: scenes_smoke_vqa"),
+        (
+            b"defaults: [scenes_vqa, _self_]\nname: scenes_smoke_vqa\nsource: scenes_smoke\nimage_name: ${nothing}\n",
+            "image_name: Interpolation key 'nothing' not found",
+        ),
+    ],
+)
+def test_a_mistake_in_a_file_of_the_users_ends_in_its_message(project, text: bytes, message: str) -> None:
+    good = (project.folder / "params.yaml").read_text()
+    file = project.folder / "mine/dataset/scenes_smoke_vqa.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(text)
+    project.params(experiment="scenes_smoke", grid={"dataset": ["scenes_smoke_vqa"]}, conf=["mine"])
+    output = project.snakemake("-n", status=2)
+    (project.folder / "params.yaml").write_text(good)
+    lines = [line for line in output.splitlines() if not line.startswith("Using workflow specific profile")]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: mine/dataset/scenes_smoke_vqa.yaml")
+    assert message in lines[0]

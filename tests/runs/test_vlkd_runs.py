@@ -18,6 +18,7 @@ import yaml
 from vlkd_steps.cli import verify
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.methods import objective
 from vlkd_steps.runs import baselines, caption_batches, forgetting, forgetting_benchmarks, pretrain_bart, vlkd
 from vlkd_steps.runs.run_dir import Workplace
 from vlkd_steps.steps import download, prepare, split
@@ -288,9 +289,9 @@ def test_stored_online_and_streamed_pairs_are_embedded_alike(project: Path, capl
     teacher = clip.ClipTeacher(conf("teacher/clip_scenes"))
     student = bart.build(job()["student"], teacher.dim, 1)
     at: dict[str, Any] = {"teacher": teacher, "seed": 1, "size": 8, "device": torch.device("cpu")}
-    settings = conf("method/vlkd")
+    settings = objective.checked(conf("method/vlkd"), 10)
     stored = vlkd.pairs(job(), student, settings, **at)
-    online = vlkd.pairs(job(), student, settings | {"stored_pairs": 3}, **at)
+    online = vlkd.pairs(job(), student, settings.model_copy(update={"stored_pairs": 3}), **at)
     assert "120 pairs, at most stored_pairs 1000000" in caplog.text
     assert "120 pairs, more than stored_pairs 3: CLIP embeds them online" in caplog.text
     for number in (0, 4):
@@ -317,7 +318,7 @@ def test_stored_online_and_streamed_pairs_are_embedded_alike(project: Path, capl
                 for suffix in ("png", "txt"):
                     tar.add(f"{name}.{suffix}")
     sharded = job(dataset={"name": "tars", "task": "captioning", "source": "scenes", "shards": "shards"})
-    streamed = vlkd.pairs(sharded, student, settings | {"shuffle_window": 10}, **at)
+    streamed = vlkd.pairs(sharded, student, settings.model_copy(update={"shuffle_window": 10}), **at)
     assert "24 pairs are streamed" in caplog.text
     by_text = {text: row for row, text in enumerate(rows["text"])}
     texts = set()
@@ -333,7 +334,7 @@ def test_stored_online_and_streamed_pairs_are_embedded_alike(project: Path, capl
                 )
     assert len(texts) > 15
     assert "the image of pair 13 is left out" in caplog.text
-    again = vlkd.pairs(sharded, student, settings | {"shuffle_window": 10}, **at)
+    again = vlkd.pairs(sharded, student, settings.model_copy(update={"shuffle_window": 10}), **at)
     for name, tensor in again.batch(2).tensors().items():  # reached without the batches before
         assert torch.equal(tensor, streamed.batch(2).tensors()[name]), name
 
@@ -350,7 +351,7 @@ def test_processes_share_a_streamed_batch_without_overlap(
 
     def masked(share: slice) -> list[list[int]]:
         monkeypatch.setattr(caption_batches.distributed, "share", lambda: share)
-        settings = conf("method/vlkd")
+        settings = objective.checked(conf("method/vlkd"), 10)
         batches = vlkd.pairs(job(dataset=dataset), student, settings, teacher, 1, 8, torch.device("cpu"))
         batch = batches.batch(1)
         return [[t for t in row if t] for row in batch.extra["masked"].tolist()]

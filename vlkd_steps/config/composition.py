@@ -1,23 +1,26 @@
-"""params.yaml and a preset, composed by Hydra into one plain dictionary.
+"""params.yaml and a preset, composed by Hydra and validated by `models`: nothing that cannot be reaches a job.
 
-Hydra composes once to read the preset and once more with the groups that the grid names. What comes
-out holds no OmegaConf object and no interpolation, so that it can stand in a rule's ``params:``.
+The files are read strictly first (`conf_files`), so that a message names the file that says a value; Hydra then
+composes the preset with the groups that its grid names. `overrides` are set, every section is validated, and last what
+only sections together can get wrong (`cross_checks`). What comes out holds no OmegaConf object and no interpolation, so
+that it can stand in a rule's ``params:``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import yaml
-
-from vlkd_steps.config import extra_evals_check, overrides, teacher_names, variants
+from vlkd_steps.config import conf_files, cross_checks, members, overrides, teacher_names
+from vlkd_steps.config.conf_files import ConfFiles
+from vlkd_steps.config.models.preset import Params, Preset
+from vlkd_steps.config.validation import validated
+from vlkd_steps.core import components
 from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import local
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
-SCHEMA = Path(__file__).resolve().parents[2] / "workflow" / "schemas" / "params.schema.yaml"
-PRESET_SCHEMA = SCHEMA.with_name("preset.schema.yaml")
+CONF = conf_files.PACKAGED
 ARTIFACTS = ("source", "corpus", "asked", "model", "teacher")
 
 
@@ -28,44 +31,90 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     the experiment they stand beside. DVC versions only what params.yaml names.
 
     Returns:
-        ``experiment, grid, blocks, artifacts, sources, datasets, teachers, students, variants, training,
-        reference``, all plain Python. ``blocks`` are what is crossed, ``grid`` holds every value of any block.
+        ``experiment, grid, blocks, artifacts, sources, datasets, teachers, students, methods, variants, training,
+        reference, overrides``, all plain Python. ``blocks`` are what is crossed, ``grid`` holds every value of any
+        block.
 
     Raises:
         UserError: a key or value that is not valid, with the nearest valid one.
     """
     params = read_params(params_file)
-    if experiment is not None and experiment != params["experiment"]:
-        params = {"experiment": experiment, "grid": {}, "artifacts": None, "overrides": {}}
-    where = params_file.name
-    one_of(params["experiment"], options("experiment"), f"{where}: experiment")
-    preset = _hydra(f"experiment={params['experiment']}")
-    crossed = blocks(preset, params["grid"], params["experiment"], where)
+    own = experiment in (None, params.experiment)
+    name, where = experiment or params.experiment, params_file.name
+    conf = ConfFiles([*_folders(params.conf, where), CONF])
+    components.use(params.plugins)
+    one_of(name, conf.options("experiment"), f"{where}: experiment")
+
+    preset = read_preset(conf, name)
+    crossed = blocks(preset, params.grid.written() if own else {}, name, where)
     grid = {key: list({str(v): v for block in crossed for v in block[key]}.values()) for key in crossed[0]}
-    for key, value in (params.get("overrides") or {}).items():
-        group, _, rest = str(key).partition(".")
-        variant, _, setting = rest.partition(".")
-        if group == "variants" and setting in ("teacher", "method") and variant in preset["variants"]:
-            preset["variants"][variant][setting] = value  # another one has to be composed as well
-    composed = _with_groups(params["experiment"], grid, preset, where)
+    sections = [
+        (f"{conf.chain('experiment', name)[-1].called}: overrides", preset.get("overrides") or {}),
+        (f"{where}: overrides", params.overrides if own else {}),
+    ]
+    origin = members.Origin(conf, name, {str(key): called for called, given in sections for key in given})
+    for _, given in sections:
+        _choose_members(given, preset)
+    composed = _with_groups(origin, grid, preset, where)
     composed.pop("grids", None)
-    composed = {"experiment": params["experiment"], **composed, "grid": grid, "blocks": crossed}
+    composed.pop("overrides", None)
+    composed = {"experiment": name, **composed, "grid": grid, "blocks": crossed}
     for recipe in recipes(composed):
         recipe.setdefault("processes", 1)  # written down, so that it can be overridden
-    for conf in composed["datasets"].values():
-        conf.setdefault("allow_leaks", [])  # a key that params.yaml may override although few confs write it
-    for key, value in (composed.pop("overrides", None) or {}).items():
-        if overrides.left_out(str(key), composed, options("dataset")):
-            continue
-        overrides.override(composed, str(key), value, f"experiment {params['experiment']}: overrides")
-    for key, value in (params.get("overrides") or {}).items():
-        overrides.override(composed, str(key), value, f"{where}: overrides")
-    extra_evals_check.check(composed)
-    variants.check(composed)
+    for dataset in composed["datasets"].values():
+        dataset.setdefault("allow_leaks", [])  # as above
+
+    applied = [
+        {
+            str(key): value
+            for key, value in given.items()
+            if number or not overrides.left_out(str(key), composed, conf.options("dataset"))
+        }
+        for number, (_, given) in enumerate(sections)
+    ]
+    may = members.optional(composed)
+    for (called, _), given in zip(sections, applied, strict=True):
+        for key, value in given.items():
+            overrides.override(composed, key, value, called, may)
+    composed["overrides"] = [overrides.tree(given) for given in applied]
+    composed = members.checked(composed, origin)
+    cross_checks.check(composed, origin)
     composed["artifacts"] = needed(composed)
-    if params["artifacts"] is not None:
-        _check_artifacts(params["artifacts"], composed["artifacts"], where)
+    if own and params.artifacts is not None:
+        _check_artifacts(params.artifacts.written(), composed["artifacts"], where)
     return composed
+
+
+def read_params(path: Path) -> Params:
+    """Read params.yaml.
+
+    Raises:
+        UserError: not readable, not YAML, or a value that cannot be.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing; run from the project's root, or restore it: git checkout {path}")
+    return validated(Params, conf_files.read(path, path.name), locate=lambda key: (path.name, key))
+
+
+def read_preset(conf: ConfFiles, name: str) -> dict[str, Any]:
+    """A preset, validated as its files say it.
+
+    Raises:
+        UserError: a file that cannot be read, or a value that cannot be.
+    """
+    preset = conf.merged("experiment", name)
+    if "${" in str(preset):
+        preset = _hydra(conf, f"experiment={name}")
+    validated(Preset, preset, locate=lambda key: (conf.locate("experiment", name, key), key))
+    return preset
+
+
+def _folders(given: Sequence[str], where: str) -> list[Path]:
+    """The folders of ``conf``."""
+    for folder in given:
+        if not Path(folder).is_dir():
+            raise UserError(f"{where}: conf names {folder!r}, which is no folder here; create it, or correct the path")
+    return [Path(folder).resolve() for folder in given]
 
 
 def blocks(
@@ -77,9 +126,8 @@ def blocks(
     place of the grid's or, of blocks, keeps what it names.
 
     Raises:
-        UserError: a preset that its schema does not allow, or a value of params.yaml that no block has.
+        UserError: a value of params.yaml that no block has.
     """
-    check_schema(preset, PRESET_SCHEMA, f"experiment {experiment}")
     if not preset.get("grids"):
         return [{**preset["grid"], **given}]
     found = [{**preset["grid"], **block} for block in preset["grids"]]
@@ -106,107 +154,140 @@ def blocks(
 def recipes(composed: Mapping[str, Any]) -> list[dict[str, Any]]:
     """How anything is trained: the runs' recipe, and each model's that is pre-trained."""
     models = [*composed["teachers"].values(), *composed["students"].values()]
-    return [composed["training"], *(model["pretrain"] for model in models if model.get("pretrain"))]
-
-
-def read_params(path: Path) -> dict[str, Any]:
-    """Read params.yaml and check it against its schema.
-
-    Raises:
-        UserError: not readable, not YAML, or not what the schema allows.
-    """
-    try:
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; run from the project's root, or restore it: git checkout {path}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    check_schema(params, SCHEMA, path.name)
-    return {"overrides": {}, **params}
-
-
-def check_schema(value: Any, schema: Path, name: str) -> None:
-    """Refuse what a JSON schema (in YAML) does not allow, by its first error."""
-    import jsonschema
-
-    validator = jsonschema.Draft202012Validator(yaml.safe_load(schema.read_text(encoding="utf-8")))
-    errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.path])
-    if errors:
-        raise UserError(f"{name}: {_explain(errors[0])}")
-
-
-def _explain(error: Any) -> str:
-    """One jsonschema error as a sentence; an unknown key gets the nearest valid one."""
-    place = ".".join(str(part) for part in error.path) or "the top level"
-    if error.validator == "additionalProperties":
-        valid = list(error.schema.get("properties", {}))
-        unknown = sorted(str(key) for key in error.instance if key not in valid)
-        return f"unknown key {unknown[0]!r} at {place}; {nearest(unknown[0], valid)}"
-    if error.validator == "anyOf":
-        return f"{place} is {error.instance!r}; write a number of questions, a percentage such as 1pct, or full"
-    if error.validator == "required":
-        return f"{error.message} at {place}"
-    return f"{place}: {error.message}"
+    return [composed["training"], *(model["pretrain"] for model in models if isinstance(model.get("pretrain"), dict))]
 
 
 def options(group: str) -> list[str]:
-    """The names that a Hydra group offers, sorted."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    """The names that the package offers of a group, sorted."""
+    return ConfFiles([CONF]).options(group)
+
+
+def _choose_members(given: Mapping[str, Any], preset: dict[str, Any]) -> None:
+    """Another teacher or method of a variant has to be composed as well."""
+    for key, value in given.items():
+        group, _, rest = str(key).partition(".")
+        variant, _, setting = rest.partition(".")
+        if group == "variants" and setting in ("teacher", "method") and variant in preset["variants"]:
+            preset["variants"] = {**preset["variants"], variant: {**preset["variants"][variant], setting: value}}
 
 
 def _with_groups(
-    experiment: str, grid: Mapping[str, list[str]], preset: Mapping[str, Any], where: str
+    origin: members.Origin, grid: Mapping[str, list[str]], preset: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
     """Compose the preset with every group member that the grid's cells read, and what those read in turn."""
+    conf, experiment = origin.conf, origin.experiment
     for variant in grid["variant"]:
         one_of(variant, preset["variants"], f"{where}: grid.variant")
+    for name, variant in preset["variants"].items():
+        one_of(variant["method"], conf.options("method"), ": ".join(origin(f"variants.{name}.method")))
+        if variant["method"] not in components.names("method"):
+            near = nearest(variant["method"], components.names("method"))
+            told = f"is {variant['method']!r}, which has a file of settings and no code; {near}, or name its plugin"
+            raise origin.mistake(f"variants.{name}.method", told)
+        teacher_names.check(variant.get("teacher"), ": ".join(origin(f"variants.{name}.teacher")))
     chosen = {name: preset["variants"][name] for name in grid["variant"]}
-    for name, variant in chosen.items():
-        one_of(variant["method"], options("method"), f"experiment {experiment}: variants.{name}.method")
-        teacher_names.check(variant.get("teacher"), f"experiment {experiment}: variants.{name}.teacher")
-    members = {
-        "dataset": set(grid["dataset"]),
+    wanted = {
+        "dataset": set(grid["dataset"]) | _asked(preset, grid),
         "student": set(grid["student"]),
-        "method": {variant["method"] for variant in chosen.values()},
+        "method": {variant["method"] for variant in preset["variants"].values()},
         "teacher": {teacher for variant in chosen.values() for teacher in teacher_names.names(variant.get("teacher"))},
         "source": set(),
     }
-    members["dataset"] |= _asked(preset, grid)
+    said: dict[str, dict[str, Any]] = {group: {} for group in wanted}
+    _close(wanted, said, conf, grid, where)
     while True:
-        found = [(group, name) for group in sorted(members) for name in sorted(members[group])]
-        dropped_in = sorted(members["source"] - set(options("source")))  # no conf file: data/incoming/<name>
+        dropped_in = sorted(wanted["source"] - set(conf.options("source")))  # no conf file: data/incoming/<name>
+        found = [(group, name) for group in sorted(wanted) for name in sorted(wanted[group])]
         found = [member for member in found if member not in {("source", name) for name in dropped_in}]
-        for group, name in found:
-            one_of(name, options(group), f"{where}: {f'grid.{group}' if group in grid else group}")
-        groups = [f"+{group}@{group}s.{name}={name}" for group, name in found]
-        composed = _hydra(f"experiment={experiment}", *groups)
-        before = sum(map(len, members.values()))
-        for conf in composed.get("datasets", {}).values():
-            members["source"].update(_sources(conf))
-        for conf in [*composed.get("teachers", {}).values(), *composed.get("students", {}).values()]:
-            making = conf.get("pretrain") or {}
-            members["dataset"].update([making["corpus"]] if making.get("corpus") else [])
-            members["teacher"].update([making["init"]] if making.get("init") else [])
-            members["teacher"].update([conf["regions"]] if conf.get("regions") else [])
-        if sum(map(len, members.values())) == before:
-            composed["sources"] = composed.get("sources", {}) | {name: local.incoming(name) for name in dropped_in}
-            return {"teachers": {}, **composed}
+        composed = _hydra(
+            conf, f"experiment={experiment}", *[f"+{group}@{group}s.{name}={name}" for group, name in found]
+        )
+        composed = {f"{group}s": {} for group in wanted} | composed
+        before = {group: set(names) for group, names in wanted.items()}
+        _close(wanted, {group: composed[f"{group}s"] for group in wanted}, conf, grid, where)
+        if wanted == before:  # nothing more is named by an interpolation
+            composed["sources"] = composed["sources"] | {name: local.incoming(name) for name in dropped_in}
+            return composed
 
 
-def _hydra(*overrides: str) -> dict[str, Any]:
+def _close(
+    wanted: dict[str, set[str]],
+    said: dict[str, dict[str, Any]],
+    conf: ConfFiles,
+    grid: Mapping[str, list[str]],
+    where: str,
+) -> None:
+    """Add what members name in turn, until nothing is added."""
+    while True:
+        for group in sorted(wanted):
+            for name in sorted(wanted[group] - set(said[group])):
+                if group == "source" and name not in conf.options("source"):
+                    continue
+                one_of(name, conf.options(group), f"{where}: {f'grid.{group}' if group in grid else group}")
+                said[group] = {**said[group], name: conf.merged(group, name)}
+        before = sum(map(len, wanted.values()))
+        for dataset in said["dataset"].values():
+            wanted["source"] |= {name for name in _sources(dataset) if isinstance(name, str) and "${" not in name}
+        for model in [*said["teacher"].values(), *said["student"].values()]:
+            making = model.get("pretrain") if isinstance(model.get("pretrain"), dict) else {}
+            named = [("dataset", making.get("corpus")), ("teacher", making.get("init"))]
+            for group, other in [*named, ("teacher", model.get("regions"))]:
+                wanted[group] |= {other} if isinstance(other, str) and "${" not in other else set()
+        if sum(map(len, wanted.values())) == before:
+            return
+
+
+def _hydra(conf: ConfFiles, *choices: str) -> dict[str, Any]:
+    """What Hydra composes of the preset and the members that are chosen.
+
+    Raises:
+        UserError: it cannot be composed, or a value stands for another one that does not exist.
+    """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
+    _search_path().folders = conf.folders[:-1]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = hydra_compose("config", overrides=list(overrides))
+            plain = OmegaConf.to_container(hydra_compose("config", overrides=list(choices)), resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(
+            f"{_place(conf, str(error.full_key or ''), choices)}: {str(error.msg or error).splitlines()[0]}"
+        ) from None
     except HydraException as error:
         raise UserError(f"the configuration cannot be composed: {error}") from error
-    plain = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+@cache
+def _search_path() -> Any:
+    """A plugin of Hydra's, by which it searches ``folders`` before the package's own."""
+    from hydra.core.config_search_path import ConfigSearchPath
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    class UsersFolders(SearchPathPlugin):
+        folders: ClassVar[Sequence[Path]] = ()
+
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            for number, folder in enumerate(reversed(self.folders)):
+                search_path.prepend(provider=f"conf{number}", path=f"file://{folder}")
+
+    Plugins.instance().register(UsersFolders)
+    return UsersFolders
+
+
+def _place(conf: ConfFiles, dotted: str, choices: Sequence[str]) -> str:
+    """The file and key of a value that cannot be resolved."""
+    group, _, rest = dotted.partition(".")
+    name, _, key = rest.partition(".")
+    if group.removesuffix("s") in members.GROUPS and conf.path(group.removesuffix("s"), name):
+        return f"{conf.locate(group.removesuffix('s'), name, key)}: {key}"
+    return f"{conf.locate('experiment', choices[0].partition('=')[2], dotted)}: {dotted}"
 
 
 def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -234,14 +315,14 @@ def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _asked(preset: Mapping[str, Any], grid: Mapping[str, Any]) -> set[str]:
-    """The data sets whose items runs of the grid are asked beside their own (`asking`)."""
+    """The data sets whose items runs of the grid are evaluated on beside their own (``asks``)."""
     asks = [(preset.get("asks") or {}).get(name) or {} for name in grid["dataset"]]
-    return {ask["dataset"] for of_one in asks for ask in of_one.values() if ask.get("dataset")}
+    return {str(ask["dataset"]) for of_one in asks for ask in of_one.values() if ask and ask.get("dataset")}
 
 
 def _sources(conf: Mapping[str, Any]) -> list[str]:
     """A data set's source, and that of its images where it shares them with others."""
-    return [conf["source"], *([conf["image_source"]] if conf.get("image_source") else [])]
+    return [name for name in (conf.get("source"), conf.get("image_source")) if name]
 
 
 def _check_artifacts(given: Mapping[str, list[str]], expected: Mapping[str, list[str]], where: str) -> None:

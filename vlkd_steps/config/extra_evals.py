@@ -1,6 +1,6 @@
 """What a run is asked once it is trained: its data set's evaluation sets and, by a preset's ``asks``, other sets.
 
-A job's ``dataset`` is ``{name, task, evaluation_sets, asks?}``; ``asks`` are what `extra_evals_check` explains.
+A job's ``dataset`` is ``{name, task, evaluation_sets, asks?}``; ``asks`` are what `models.extra_evals` explains.
 Imports no torch.
 """
 
@@ -79,3 +79,19 @@ def of_run(run_folder: Path, name: str, dataset: Mapping[str, Any]) -> Path:
     """Where the predictions of a set, or a measure, of a run lie."""
     found = layout.predictions(run_folder, name)
     return found.with_suffix(".json") if name in measures(dataset) else found
+
+
+def asked_of(c: Mapping[str, Any], dataset: str) -> dict[str, dict[str, Any]]:
+    """The asks of the composition `c` for runs on a data set, with their items' task and training split."""
+    found = {}
+    for name, ask in ((c.get("asks") or {}).get(dataset) or {}).items():
+        of = c["datasets"].get(ask.get("dataset")) or {}
+        train = (of.get("roles") or {}).get("train", {}).get("split")
+        found[name] = {**ask, **({"task": of["task"], "train": train} if of else {})}
+    return found
+
+
+def splits(c: Mapping[str, Any], dataset: str) -> list[tuple[str, str]]:
+    """The (data set, evaluation set) that runs on `dataset` are asked beside its own, each once."""
+    asks = asked_of(c, dataset).values()
+    return list(dict.fromkeys((ask["dataset"], ask["set"]) for ask in asks if ask.get("dataset")))

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.config import extra_evals, extra_evals_check, methods, teacher_names
+from vlkd_steps.config import extra_evals, precedence, teacher_names
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import components, layout
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
@@ -70,34 +71,6 @@ def extract(c: Composition, teacher: str, dataset: str) -> dict[str, Any]:
     }
 
 
-def method(c: Composition, variant: str, task: str) -> dict[str, Any]:
-    """A variant's method with the preset's overrides and, last, what the preset tuned for `task`."""
-    chosen = c["variants"][variant]
-    own = {key: value for key, value in chosen.items() if key not in ("method", "teacher", "by_task")}
-    merged = {**c["methods"][chosen["method"]], **own}
-    merged.update((chosen.get("by_task") or {}).get(task) or {})
-    return _without(merged, "training", "init")
-
-
-def training(
-    c: Composition, variant: str, task: str, student: str | None = None, shot: str | None = None
-) -> dict[str, Any]:
-    """The training recipe, what is said more narrowly winning.
-
-    The preset's ``training``, then the student's published ``recipe`` for `task`, then the preset's ``by_shot`` for
-    `shot`, its ``by_task`` for `task`, then the variant's ``training``, then what was tuned for `task`.
-    """
-    chosen = c["variants"][variant]
-    recipe = (c["students"][student].get("recipe") or {}).get(task) if student else None
-    by_shot = {str(key): value for key, value in (c["training"].get("by_shot") or {}).items()}
-    by_task = (c["training"].get("by_task") or {}).get(task)
-    tuned = ((chosen.get("by_task") or {}).get(task) or {}).get("training")
-    merged = _without(c["training"], "by_shot", "by_task")
-    for narrower in (recipe, by_shot.get(str(shot)), by_task, chosen.get("training"), tuned):
-        merged.update(narrower or {})
-    return merged
-
-
 def distill(c: Composition, dataset: str, student: str, variant: str, shot: str) -> dict[str, Any]:
     conf, of_student = c["datasets"][dataset], c["students"][student]
     shipped, started_from = shipped_weights(of_student), initial(c, dataset, student, variant)
@@ -109,11 +82,11 @@ def distill(c: Composition, dataset: str, student: str, variant: str, shot: str)
         | {"pretrained": bool(of_student.get("pretrain"))}
         | ({"shipped": shipped} if shipped else {}),
         "variant": variant,
-        "method": method(c, variant, conf["task"]),
+        "method": precedence.settings(c, variant, conf["task"]),
         "teacher": teacher(c, variant),
         "shot": str(shot),
         "seeds": list(c["grid"]["seed"]),
-        "training": training(c, variant, conf["task"], student, shot),
+        "training": precedence.recipe(c, variant, conf["task"], student, shot),
         **({"init": started_from} if started_from else {}),
     }
 
@@ -125,24 +98,22 @@ def streamed(conf: Mapping[str, Any]) -> bool:
 
 def asked_dataset(c: Composition, dataset: str) -> dict[str, Any]:
     """What a job knows of the data set that it trains or is compared on, with what its runs are asked beside."""
-    asks = extra_evals_check.asked_of(c, dataset)
+    asks = extra_evals.asked_of(c, dataset)
     return _part(c["datasets"][dataset], "name", "task", "evaluation_sets") | ({"asks": asks} if asks else {})
 
 
 def held_out(c: Composition) -> list[tuple[str, str]]:
     """Every (data set, evaluation set) that some run is asked."""
     own = [(name, each) for name in c["grid"]["dataset"] for each in c["datasets"][name]["evaluation_sets"]]
-    return list(
-        dict.fromkeys(own + [pair for name in c["grid"]["dataset"] for pair in extra_evals_check.splits(c, name)])
-    )
+    return list(dict.fromkeys(own + [pair for name in c["grid"]["dataset"] for pair in extra_evals.splits(c, name)]))
 
 
 def asked_files(c: Composition, dataset: str) -> list[str]:
     """What the answers of runs on `dataset` to items of other data sets, and their measures, are made from."""
-    pairs = extra_evals_check.splits(c, dataset)
+    pairs = extra_evals.splits(c, dataset)
     of_sets = dict.fromkeys(name for name, _ in pairs)
     read = [path(name) for name in of_sets for path in (layout.instances, layout.labels)]
-    own = [path for ask in extra_evals_check.asked_of(c, dataset).values() for path in extra_evals.own_files(ask)]
+    own = [path for ask in extra_evals.asked_of(c, dataset).values() for path in extra_evals.own_files(ask)]
     return [str(path) for path in (*read, *(layout.eval_split(*pair) for pair in pairs), *own)]
 
 
@@ -188,7 +159,7 @@ def initial_models(c: Composition, dataset: str, student: str, variant: str) -> 
 def teacher(c: Composition, variant: str) -> dict[str, Any] | None:
     """``name, kind`` of a variant's teacher; of two teachers their joined name, and each under its role."""
     chosen = c["variants"][variant].get("teacher")
-    if c["variants"][variant]["method"] in methods.RUNNERS and isinstance(chosen, str):
+    if declaration(c["variants"][variant]["method"]).runner != "classify" and isinstance(chosen, str):
         return _without(c["teachers"][chosen], "pretrain", "workers")  # it looks at images that no store holds
     parts = [_part(c["teachers"][name], "name", "kind") for name in teacher_names.names(chosen)]
     if len(parts) < 2:
@@ -279,7 +250,7 @@ def code(c: Composition, step: str, **chosen: str) -> str:
         modules += sorted({module("task", task) for task in tasks})
     if "variant" in chosen:
         method = c["variants"][chosen["variant"]]["method"]
-        modules += [module("method", method), methods.runner(method)]
+        modules += [*components.code_of("method", method), declaration(method).run_module]
     if "student" in chosen:
         modules += student_modules(c["students"][chosen["student"]])
     if "teacher" in chosen:

@@ -1,9 +1,21 @@
 """The modules that names in the configuration mean: a reader, a source, a teacher, a student, a method, a task.
 
-Of each kind there is one module a component, found by its name; a new one needs no list to be edited.
+Of each kind there is one module (or subpackage) a component, found by its name; a new one needs no list to be edited.
+A name is looked up in three places, in this order:
+
+1. this package, where `PATTERNS` says;
+2. the plugins that params.yaml names (``plugins``): packages that are laid out as this one, such as
+   ``my_plugin/methods/toy/``;
+3. entry points of installed packages, in the groups ``vlkd_steps.methods``, ``vlkd_steps.students`` and so on, whose
+   value is the module.
 """
 
 import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -19,11 +31,43 @@ PATTERNS = {
     "task": ("metrics.{}",),
     "teacher": ("teachers.models.{}", "teachers.regions.{}"),
     "student": ("students.{}",),
-    "method": ("methods.{}",),
+    "method": ("methods.{}.__init__",),
     "pretraining": ("runs.pretrain_{}",),
 }
-"""Kind of component -> where its modules lie below the package."""
+"""Kind of component -> where its modules lie below a package; ``__init__``: a subpackage each."""
 ROOT = Path(__file__).resolve().parent.parent
+
+VARIABLE = "VLKD_PLUGINS"
+
+
+def use(plugins: Sequence[str]) -> None:
+    """Look components up in these plugins too, here and in every process that is started from here: jobs.
+
+    A plugin may lie in the current folder, the project's.
+
+    Raises:
+        UserError: one of them cannot be found.
+    """
+    for plugin in plugins:
+        if not _folders(plugin):
+            raise UserError(
+                f"params.yaml: plugins names {plugin!r}, and Python finds no such package; install it, or put its "
+                "folder beside params.yaml"
+            )
+    if tuple(plugins) != used():
+        os.environ[VARIABLE] = ",".join(plugins)  # it changes no byte but by the code, which has a fingerprint
+        forget()
+
+
+def used() -> tuple[str, ...]:
+    """The plugins in use."""
+    return tuple(name for name in os.environ.get(VARIABLE, "").split(",") if name)
+
+
+def forget() -> None:
+    """Look everything up again, where packages have come or gone in this process."""
+    for cached in (_found, names, _entry_points):
+        cached.cache_clear()
 
 
 def module_name(kind: str, name: str) -> str:
@@ -32,11 +76,10 @@ def module_name(kind: str, name: str) -> str:
     Raises:
         UserError: there is none.
     """
-    for pattern in PATTERNS[kind]:
-        dotted = pattern.format(name)
-        if name.isidentifier() and ROOT.joinpath(*dotted.split(".")).with_suffix(".py").is_file():
-            return f"{PACKAGE}.{dotted}"
-    raise UserError(f"there is no {kind} {name!r}; {nearest(name, names(kind))}")
+    found = _found(kind, name)
+    if found is None:
+        raise UserError(f"there is no {kind} {name!r}; {nearest(name, names(kind))}")
+    return found
 
 
 def load(kind: str, name: str) -> ModuleType:
@@ -48,12 +91,79 @@ def load(kind: str, name: str) -> ModuleType:
     return importlib.import_module(module_name(kind, name))
 
 
+def load_part(kind: str, name: str, part: str) -> ModuleType:
+    """A module of a component that is a subpackage.
+
+    Raises:
+        UserError: there is no such component, or it has no such part.
+    """
+    module = f"{module_name(kind, name)}.{part}"
+    if importlib.util.find_spec(module) is None:
+        raise UserError(f"{kind} {name} has no module {module}")
+    return importlib.import_module(module)
+
+
+def code_of(kind: str, name: str) -> list[str]:
+    """The modules of a component for a fingerprint: its own and, of a method, its objective.
+
+    Raises:
+        UserError: there is none.
+    """
+    module = module_name(kind, name)
+    objective = [f"{module}.objective"] if kind == "method" else []
+    return [module, *(part for part in objective if importlib.util.find_spec(part))]
+
+
 @cache
 def names(kind: str) -> tuple[str, ...]:
     """All names that have a module where those of this kind lie, sorted."""
-    found = set()
-    for pattern in PATTERNS[kind]:
-        before, _, after = pattern.replace(".", "/").partition("{}")
-        found |= {path.relative_to(ROOT).as_posix() for path in ROOT.glob(f"{before}*{after}.py")}
-        found = {path.removeprefix(before).removesuffix(f"{after}.py") for path in found}
+    found = {point.name for point in _entry_points(kind)}
+    for package in (PACKAGE, *used()):
+        for pattern in PATTERNS[kind]:
+            before, _, after = f"{pattern}.py".replace(".", "/").removesuffix("/py").partition("{}")
+            for folder in _folders(package):
+                paths = (path.relative_to(folder).as_posix() for path in folder.glob(f"{before}*{after}.py"))
+                found |= {path.removeprefix(before).removesuffix(f"{after}.py") for path in paths}
     return tuple(sorted(name for name in found if name.isidentifier() and not name.startswith("_")))
+
+
+def brought(kind: str) -> list[str]:
+    """The names of this kind that plugins and entry points bring, sorted."""
+    return [name for name in names(kind) if not f"{_found(kind, name)}.".startswith(f"{PACKAGE}.")]
+
+
+@cache
+def _found(kind: str, name: str) -> str | None:
+    if not name.isidentifier():
+        return None
+    for package in (PACKAGE, *used()):
+        for dotted in _modules(package, kind, name):
+            return f"{package}.{dotted}"
+    return next((point.value.partition(":")[0] for point in _entry_points(kind) if point.name == name), None)
+
+
+def _modules(package: str, kind: str, name: str) -> Iterator[str]:
+    """The module below a package that a name means, where it has one."""
+    for pattern in PATTERNS[kind]:
+        dotted = pattern.format(name)
+        for folder in _folders(package):
+            if folder.joinpath(*dotted.split(".")).with_suffix(".py").is_file():
+                yield dotted.removesuffix(".__init__")
+
+
+def _folders(package: str) -> list[Path]:
+    """Where the modules of a package lie; nothing for what is no package."""
+    if package == PACKAGE:
+        return [ROOT]
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return []
+    return [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
+
+
+@cache
+def _entry_points(kind: str) -> tuple[importlib.metadata.EntryPoint, ...]:
+    return tuple(importlib.metadata.entry_points(group=f"{PACKAGE}.{kind}s"))

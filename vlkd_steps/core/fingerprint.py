@@ -1,13 +1,14 @@
 """A fingerprint of the code a step runs: what Snakemake and DVC watch instead of files' times.
 
 It is the hash of the syntax trees of the named modules and of every module of this package that they
-import, directly or not. Comments, docstrings and layout do not change it; an edit does, whatever the
-file's mtime says.
+import, directly or not; of a plugin's module also of what it imports of the plugin's own top-level package.
+Comments, docstrings and layout do not change it; an edit does, whatever the file's mtime says.
 """
 
 import ast
 import functools
 import hashlib
+import importlib.util
 from pathlib import Path
 
 PACKAGE = "vlkd_steps"
@@ -16,14 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @functools.cache
 def fingerprint(*modules: str) -> str:
-    """16 hex digits over the import closure of `modules` (dotted names below ``vlkd_steps``).
+    """16 hex digits over the import closure of `modules` (dotted names).
 
     Raises:
-        ModuleNotFoundError: one of `modules` has no source file in the package.
+        ModuleNotFoundError: one of `modules` has no source file.
     """
     for module in modules:
         if _source(module) is None:
-            raise ModuleNotFoundError(f"{module} has no source file below {ROOT / PACKAGE}")
+            raise ModuleNotFoundError(f"{module} has no source file below {_root(module)}")
     total = hashlib.sha256()
     for module in sorted(closure(modules)):
         total.update(f"{module} {_tree_hash(module)}\n".encode())
@@ -31,7 +32,7 @@ def fingerprint(*modules: str) -> str:
 
 
 def closure(modules: tuple[str, ...]) -> set[str]:
-    """`modules` and all modules of the package that they import."""
+    """`modules` and all modules that they import of this package or of their own."""
     seen: set[str] = set()
     waiting = list(modules)
     while waiting:
@@ -42,8 +43,23 @@ def closure(modules: tuple[str, ...]) -> set[str]:
     return seen
 
 
+def _root(module: str) -> Path:
+    """The folder that a module's top-level package lies in; nothing of it is imported."""
+    top = module.partition(".")[0]
+    return ROOT if top == PACKAGE else _folder_of(top)
+
+
+@functools.cache
+def _folder_of(top: str) -> Path:
+    spec = importlib.util.find_spec(top)
+    if spec is None or spec.origin is None:
+        return ROOT
+    origin = Path(spec.origin)
+    return origin.parent.parent if origin.name == "__init__.py" else origin.parent
+
+
 def _source(module: str) -> Path | None:
-    stem = ROOT.joinpath(*module.split("."))
+    stem = _root(module).joinpath(*module.split("."))
     for candidate in (stem.with_suffix(".py"), stem / "__init__.py"):
         if candidate.is_file():
             return candidate
@@ -67,7 +83,7 @@ def _imports(module: str) -> frozenset[str]:
             base = _absolute(module, node)
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)  # a submodule, where it is one
-    ours = {name for name in names if name.split(".")[0] == PACKAGE}
+    ours = {name for name in names if name.split(".")[0] in (PACKAGE, module.split(".")[0])}
     return frozenset(name for name in ours if _source(name) is not None)
 
 

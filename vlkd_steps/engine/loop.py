@@ -27,7 +27,7 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core import distributed, files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest

@@ -1,1 +1,4 @@
-"""One module a method: the objective that a run optimises, or how a run that trains nothing answers."""
+"""A subpackage for each method: ``__init__`` declares it without torch, ``objective`` is what a run optimises.
+
+Beside them stands what several objectives share.
+"""

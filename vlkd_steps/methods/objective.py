@@ -1,17 +1,19 @@
-"""What every method is: an objective that turns a student's activations into named losses.
+"""What every objective is: it turns a student's activations into named losses.
 
-A method lives in a module of its own, ``methods/<name>.py``, whose last line names its class: ``METHOD = ...``.
+That of a method is ``methods/<name>/objective.py``, whose last line names its class: ``OBJECTIVE = ...``. Its settings
+are declared beside it, in ``methods/<name>/__init__.py``.
 Whatever it learns beside the student (projections to the teacher's width) belongs to the objective and is dropped
 when training ends, so that the student's inference graph is that of plain fine-tuning.
 """
 
-import difflib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vlkd_steps.config.models.method import Settings, declaration
+from vlkd_steps.config.validation import validated
 from vlkd_steps.core import components
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Batch, Encoded, Lookup
@@ -22,21 +24,14 @@ class Objective(nn.Module):
     """Base of all methods.
 
     Args:
-        settings: the method's configuration (`conf/method/<name>.yaml` with the preset's changes).
+        settings: the method's, validated (`create`).
         steps: of the whole run; a schedule over time is a function of step / steps.
     """
 
-    needs_teacher: ClassVar[bool] = True
-    keeps_teacher: ClassVar[bool] = False
-    """Whether the student sees the teacher's patches instead of pixels, at inference too (`methods.KEEPS_TEACHER`)."""
-    settings_of: ClassVar[dict[str, tuple[Any, ...]]] = {}
-    """Name of each setting -> the values it may have, or the types where it is a number."""
-
-    def __init__(self, settings: Mapping[str, Any], steps: int) -> None:
+    def __init__(self, settings: Any, steps: int) -> None:
         super().__init__()
-        self.settings = {key: value for key, value in settings.items() if key != "name"}
+        self.settings = settings
         self.steps = steps
-        check(self.settings, self.settings_of, settings.get("name", type(self).__name__))
 
     def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, Lookup | Tensor]:
         """Tensors with one row per training item, made once before the first step; they come back in ``Batch.extra``.
@@ -64,37 +59,26 @@ class Objective(nn.Module):
 
 
 def create(settings: Mapping[str, Any], steps: int) -> Objective:
-    """The objective of the method that ``settings["name"]`` names."""
-    return method_class(settings["name"])(settings, steps)
-
-
-def method_class(name: str) -> type[Objective]:
-    """The class that the method `name` is.
+    """The objective of the method that ``settings["name"]`` names.
 
     Raises:
-        UserError: there is no such method.
+        UserError: there is no such method, or its settings cannot be.
     """
-    found: type[Objective] = components.load("method", name).METHOD
+    found: type[Objective] = components.load_part("method", settings["name"], "objective").OBJECTIVE
+    return found(checked(settings, steps), steps)
+
+
+def checked(settings: Mapping[str, Any], steps: int) -> Settings:
+    """The settings of a method, as composition has found them valid; checked again for jobs that were written by hand.
+
+    Raises:
+        UserError: there is no such method, or its settings cannot be.
+    """
+    name = settings["name"]
+    found = validated(declaration(name).settings, settings, locate=lambda key: (f"method {name}", key))
+    if mistake := found.mistake(steps):
+        raise UserError(f"method {name}: {mistake}")
     return found
-
-
-def check(settings: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]], method: str) -> None:
-    """Refuse settings that are missing, unknown or of a wrong value, naming what is valid."""
-    for key in settings:
-        if key not in allowed:
-            near = difflib.get_close_matches(key, allowed, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(sorted(allowed)) or 'none'}"
-            raise UserError(f"method {method} has no setting {key!r}; {hint}")
-    for key, valid in allowed.items():
-        if key not in settings:
-            raise UserError(f"method {method}: setting {key!r} is missing; vlkd_steps/conf/method/ shows its default")
-        for value in settings[key] if isinstance(settings[key], list) else [settings[key]]:
-            if isinstance(valid[0], type):
-                if isinstance(value, bool) or not isinstance(value, valid) or value < 0:
-                    raise UserError(f"method {method}: {key} is {value!r}; write a number, zero or more")
-            elif value not in valid:
-                choices = ", ".join(str(v) for v in valid)
-                raise UserError(f"method {method}: {key} is {value!r}; choose from: {choices}")
 
 
 def projection(student_width: int, features: Lookup | Tensor) -> nn.Linear:

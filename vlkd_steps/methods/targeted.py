@@ -21,6 +21,7 @@ from vlkd_steps.data.words import content_words
 from vlkd_steps.methods.distances import DISTANCES, info_nce, layer_norm
 from vlkd_steps.methods.objective import Objective, as_float, projection
 from vlkd_steps.methods.schedules import SCHEDULES
+from vlkd_steps.methods.targeted_settings import TargetedSettings
 from vlkd_steps.methods.tokens import gather_tokens, mean_selected, token_targets
 from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
@@ -49,38 +50,15 @@ class Targeted(Objective):
     trained and dropped at inference.
     """
 
-    settings_of: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "lambda0": (int, float),
-        "lambda_schedule": tuple(SCHEDULES),
-        "distance": tuple(DISTANCES),
-        "targets": ("image", "joint", "tokens", "text", "patches"),
-        "selection": relevance.SELECTIONS,
-        "relevance": relevance.RELEVANCE,
-        "tokens_per_text": (int,),
-        "keyness": relevance.KEYNESS,
-        "token_layer": ("embedding", "last"),
-        "weight": ("confidence", "uniform"),
-        "adaptive": (True, False),
-        "adaptive_steps": (int,),
-        "temperature": (int, float),
-    }
     terms_of: ClassVar[dict[str, dict[str, Term]]] = {}
     """Target -> its terms by name."""
 
-    def __init__(self, settings: Mapping[str, Any], steps: int) -> None:
+    def __init__(self, settings: TargetedSettings, steps: int) -> None:
         super().__init__(settings, steps)
-        name = settings["name"]
-        self.adaptive_steps = self.settings["adaptive_steps"] if self.settings["adaptive"] else 0
-        if self.adaptive_steps >= steps:
-            raise UserError(
-                f"method {name}: adaptive_steps is {self.adaptive_steps}, but the whole run has {steps} steps "
-                "(training.steps); leave some for the task"
-            )
-        if not self.settings["temperature"]:
-            raise UserError(f"method {name}: temperature is 0; it divides the cosines, write a positive number")
-        self.distance = DISTANCES[self.settings["distance"]]
-        self.schedule = SCHEDULES[self.settings["lambda_schedule"]]
-        self.targets = [t for t in self.settings["targets"] if t != "tokens" or self.settings["selection"] != "none"]
+        self.adaptive_steps = settings.adaptive_steps if settings.adaptive else 0
+        self.distance = DISTANCES[settings.distance]
+        self.schedule = SCHEDULES[settings.lambda_schedule]
+        self.targets = [t for t in self.settings.targets if t != "tokens" or self.settings.selection != "none"]
         self.terms = {name: term for target in self.targets for name, term in self.terms_of[target].items()}
 
     def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, Lookup | Tensor]:
@@ -102,9 +80,9 @@ class Targeted(Objective):
             selected = relevance.select(
                 texts,
                 self.visual_relevance(data, store, seed),
-                selection=self.settings["selection"],
-                m=self.settings["tokens_per_text"],
-                keyness=self.settings["keyness"],
+                selection=self.settings.selection,
+                m=self.settings.tokens_per_text,
+                keyness=self.settings.keyness,
                 generator_seed=derive(seed, "selection"),
             )
             words = sum(len(set(content_words(text))) for text in texts)
@@ -114,8 +92,8 @@ class Targeted(Objective):
 
     def visual_relevance(self, data: Encoded, store: Any, seed: int) -> relevance.Relevance:
         """r of the items' words, as the setting `relevance` says."""
-        items, kind = data.items, self.settings["relevance"]
-        if self.settings["selection"] not in ("both", "relevance"):
+        items, kind = data.items, self.settings.relevance
+        if self.settings.selection not in ("both", "relevance"):
             return relevance.unseen
         texts = [items.texts[row] for row in items.text_rows]
         images = [items.image_ids[row] for row in items.image_rows]
@@ -139,7 +117,7 @@ class Targeted(Objective):
         if step < self.adaptive_steps:
             return self.contrast(output, batch)
         done = (step - self.adaptive_steps) / (self.steps - self.adaptive_steps)
-        strength = self.settings["lambda0"] * self.schedule(done)
+        strength = self.settings.lambda0 * self.schedule(done)
         losses = {"task": task_loss(output.logits, batch.labels)}
         for name, distance in self.distances(output, batch).items():
             term = self.terms[name]
@@ -151,7 +129,7 @@ class Targeted(Objective):
         images, texts = distributed.gathered(batch.image_rows), distributed.gathered(batch.text_rows)
         same = images[:, None] == images
         same |= texts[:, None] == texts
-        tau = self.settings["temperature"]
+        tau = self.settings.temperature
         image = distributed.gathered(self.to_teacher["image"](output.seen))
         text = distributed.gathered(self.to_teacher["contrast"](output.cls))
         return {
@@ -165,7 +143,7 @@ class Targeted(Objective):
         for name, term in self.terms.items():
             to_teacher, target = self.to_teacher[name], batch.extra[name]
             if term.feature == "tokens":
-                layer = output.embedded_text if self.settings["token_layer"] == "embedding" else output.text
+                layer = output.embedded_text if self.settings.token_layer == "embedding" else output.text
                 positions = batch.extra["positions"]
                 projected = to_teacher(gather_tokens(layer, positions))
                 found[name] = mean_selected(self.distance(projected, target), positions)

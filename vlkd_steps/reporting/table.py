@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from vlkd_steps.config.methods import KEEPS_TEACHER
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.compared_by import ACCURACY
 
@@ -45,8 +45,8 @@ def values(rows: Sequence[Row], column: str) -> list[Any]:
 
 
 def keeping_teacher(rows: Sequence[Row]) -> list[str]:
-    """The variants whose student needs its teacher at inference (`methods.KEEPS_TEACHER`)."""
-    return values([row for row in rows if row["method"] in KEEPS_TEACHER], "variant")
+    """The variants whose student needs its teacher at inference."""
+    return values([row for row in rows if declaration(row["method"]).keeps_teacher], "variant")
 
 
 def ordered(rows: Sequence[Row], variants: Sequence[str], shots: Sequence[str]) -> list[Row]:

@@ -35,7 +35,7 @@ def train_seeds(config: Mapping[str, Any]) -> int:
     Returns:
         0, or 128 + the signal's number when told to stop (143 for TERM): the next start goes on from there.
     """
-    objective.create(config["method"], 1)  # refuses wrong settings
+    objective.checked(config["method"], 1)
     accelerator = hardware.accelerator(config["training"])
     who = answerer(config, str(accelerator.device))
     with stop_request() as stop:

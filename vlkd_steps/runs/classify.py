@@ -13,7 +13,8 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.config.models.method import declaration
+from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core import components, distributed, files, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest, stop_request
@@ -154,7 +155,8 @@ def distillation(
 ) -> objective.Distillation:
     """The student with its method's objective, whose tensors now stand in ``training_set.extra``."""
     method = objective.create(config["method"], recipe.steps)
-    store = features(config) if method.needs_teacher else None
+    needs_teacher = declaration(config["method"]["name"]).needs_teacher(method.settings)
+    store = features(config) if needs_teacher else None
     training_set.extra = method.prepare(training_set, store, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "projections"))
@@ -175,7 +177,7 @@ def features(config: Mapping[str, Any]) -> Any:
 
 def plugged(config: Mapping[str, Any]) -> Any:
     """The features that the student sees instead of pixels, where the method keeps its teacher; else None."""
-    return features(config) if objective.method_class(config["method"]["name"]).keeps_teacher else None
+    return features(config) if declaration(config["method"]["name"]).keeps_teacher else None
 
 
 def answer(place: Workplace, data: DataSet, accelerator: Accelerator, stop: StopRequest) -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core import distributed, files, layout
 from vlkd_steps.core.interruption import Interrupted, stop_request
 from vlkd_steps.data.batches import Batch

@@ -18,7 +18,8 @@ from typing import IO, Any, Self
 
 import yaml
 
-from vlkd_steps.config import extra_evals, methods, teacher_names
+from vlkd_steps.config import extra_evals, teacher_names
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import components, files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
@@ -63,8 +64,8 @@ class Workplace:
         modules = [
             "vlkd_steps.steps.distill",
             components.module_name("student", student["kind"]),
-            components.module_name("method", method["name"]),
-            methods.runner(method["name"]),
+            *components.code_of("method", method["name"]),
+            declaration(method["name"]).run_module,
         ]
         if words and not words.endswith(".txt"):
             modules.append(components.module_name("vocabulary", words))

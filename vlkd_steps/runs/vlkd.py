@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vlkd_steps.config.extra_evals import Ask
-from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core import distributed, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest, stop_request
@@ -30,7 +30,8 @@ from vlkd_steps.data.infilling import Infilling
 from vlkd_steps.datasets.caption_shards import Stream, open_shards
 from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
-from vlkd_steps.methods.vlkd import Alignment
+from vlkd_steps.methods.vlkd import Vlkd
+from vlkd_steps.methods.vlkd.objective import Alignment
 from vlkd_steps.runs import answering, caption_batches, measures, question_batches
 from vlkd_steps.runs.caption_batches import Maker, StoredCaptions, StreamedCaptions
 from vlkd_steps.runs.classify import attempt, label, precision
@@ -135,7 +136,7 @@ def started(config: Mapping[str, Any], teacher: clip.ClipTeacher, seed: int) -> 
 def items_of(
     config: Mapping[str, Any],
     student: bart.BartStudent,
-    settings: Mapping[str, Any],
+    settings: Vlkd,
     teacher: clip.ClipTeacher,
     seed: int,
     size: int,
@@ -150,7 +151,7 @@ def items_of(
     if dataset["task"] == "captioning":
         return pairs(config, student, settings, teacher, seed, size, device)
     rows = question_batches.training_rows(dataset["name"], dataset["task"], config["shot"], seed)
-    if settings["ttdm"] or settings["itcl"]:
+    if settings.ttdm or settings.itcl:
         raise UserError(
             f"variant {config['variant']}: ttdm and itcl compare captions, and {dataset['name']} has questions; set "
             "both to 0 for this task (variants.<name>.by_task.vqa)"
@@ -163,7 +164,7 @@ def items_of(
 def pairs(
     config: Mapping[str, Any],
     student: bart.BartStudent,
-    settings: Mapping[str, Any],
+    settings: Vlkd,
     teacher: clip.ClipTeacher,
     seed: int,
     size: int,
@@ -175,9 +176,7 @@ def pairs(
         UserError: stored embeddings of another text template than the bare caption.
     """
     dataset = config["dataset"]
-    noise = Infilling(
-        student.tokenizer.mask_token_id, settings["mask_share"], settings["mean_span"], settings["masked_whole"]
-    )
+    noise = Infilling(student.tokenizer.mask_token_id, settings.mask_share, settings.mean_span, settings.masked_whole)
     maker = Maker(student.tokenizer, student.max_tokens, noise, seed, device)
     if teacher.template != "{}":
         raise UserError(
@@ -186,15 +185,15 @@ def pairs(
         )
     told = f"[vlkd {dataset['name']} s{seed}]"
     if dataset.get("shards") or dataset.get("tsv"):
-        stream = Stream(open_shards(dict(dataset), layout.raw(dataset["source"])), seed, settings["shuffle_window"])
+        stream = Stream(open_shards(dict(dataset), layout.raw(dataset["source"])), seed, settings.shuffle_window)
         log.info(f"{told} {len(stream)} pairs are streamed; CLIP embeds them online")
         return StreamedCaptions(stream, teacher, maker, size)
     items = read_items(layout.instances(dataset["name"]), layout.train_split(dataset["name"], config["shot"], seed), [])
-    if len(items) <= settings["stored_pairs"]:
-        log.info(f"{told} {len(items)} pairs, at most stored_pairs {settings['stored_pairs']}: features from the store")
+    if len(items) <= settings.stored_pairs:
+        log.info(f"{told} {len(items)} pairs, at most stored_pairs {settings.stored_pairs}: features from the store")
         store = FeatureStore.open(layout.features(config["teacher"]["name"], dataset["name"]))
         return StoredCaptions(items, caption_batches.stored_features(items, store), maker, size)
-    log.info(f"{told} {len(items)} pairs, more than stored_pairs {settings['stored_pairs']}: CLIP embeds them online")
+    log.info(f"{told} {len(items)} pairs, more than stored_pairs {settings.stored_pairs}: CLIP embeds them online")
     return StoredCaptions(items, caption_batches.made_features(items, teacher), maker, size)
 
 

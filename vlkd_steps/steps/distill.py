@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlkd_steps.config import methods
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.files import digest
 from vlkd_steps.launch.work import Part, Work, launch
@@ -48,7 +48,7 @@ def part(config: Mapping[str, Any], place: Workplace) -> Part:
 
 def train(config: Mapping[str, Any]) -> int:
     """The job: imports torch, so it runs only where something is to be trained."""
-    status: int = importlib.import_module(methods.runner(config["method"]["name"])).train_seeds(config)
+    status: int = importlib.import_module(declaration(config["method"]["name"]).run_module).train_seeds(config)
     return status
 
 

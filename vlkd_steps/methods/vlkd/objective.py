@@ -12,17 +12,16 @@ nothing is learned and no image is shown: the BART that VLKD is compared with.
 The first two read the clean caption, the third the masked one: two passes of the encoder (choice).
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vlkd_steps.core import distributed
-from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Batch
 from vlkd_steps.methods.objective import Objective
+from vlkd_steps.methods.vlkd import Vlkd as VlkdSettings
 from vlkd_steps.students.bart import BartStudent, infilling_loss
 
 
@@ -34,24 +33,9 @@ class Vlkd(Objective):
     that the whole batch writes, a process's mean share (`infilling_loss`). ``inputs`` is the clean caption.
     """
 
-    settings_of: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "ttdm": (int, float),
-        "itcl": (int, float),
-        "icti": (int, float),
-        "negatives": ("all", "distinct"),
-        "mask_share": (int, float),
-        "mean_span": (int, float),
-        "masked_whole": (int, float),
-        "stored_pairs": (int,),
-        "shuffle_window": (int,),
-    }
-
-    def __init__(self, settings: Mapping[str, Any], steps: int) -> None:
+    def __init__(self, settings: VlkdSettings, steps: int) -> None:
         super().__init__(settings, steps)
-        self.weights = {name: float(self.settings[name]) for name in ("ttdm", "itcl", "icti")}
-        for share in ("mask_share", "masked_whole"):
-            if self.settings[share] > 1:
-                raise UserError(f"method vlkd: {share} is {self.settings[share]}; write a share, from 0 to 1")
+        self.weights = {"ttdm": float(settings.ttdm), "itcl": float(settings.itcl), "icti": float(settings.icti)}
         self.scale = 1.0
 
     @property
@@ -73,7 +57,7 @@ class Vlkd(Objective):
         if self.weights["ttdm"]:
             losses["ttdm"] = self.weights["ttdm"] * ttdm(output.e, batch.extra["t"])
         if self.weights["itcl"]:
-            alike = same_pairs(batch) if self.settings["negatives"] == "distinct" else None
+            alike = same_pairs(batch) if self.settings.negatives == "distinct" else None
             losses["itcl"] = self.weights["itcl"] * itcl(output.e, batch.extra["v"], self.scale, alike)
         if self.weights["icti"]:
             target, mask = batch.inputs.tokens, batch.inputs.mask
@@ -144,4 +128,4 @@ def same_pairs(batch: Batch) -> Tensor:
     return same.fill_diagonal_(False)
 
 
-METHOD = Vlkd
+OBJECTIVE = Vlkd

@@ -4,7 +4,7 @@ No selection of tokens, no weight per instance, no adaptive stage.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -21,12 +21,6 @@ class NaiveKD(Objective):
     lambda(t) = lambda0, or lambda0 (1 - t/T) with ``anneal: linear``.
     """
 
-    settings_of: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "lambda0": (int, float),
-        "anneal": ("none", "linear"),
-        "distance": tuple(DISTANCES),
-    }
-
     def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, Lookup | Tensor]:
         images = layer_norm(as_float(store.images(data.items.image_ids)))
         texts = layer_norm(as_float(store.texts(data.items.texts)))
@@ -37,9 +31,9 @@ class NaiveKD(Objective):
         self.to_text = projection(student_width, extra["u"])
 
     def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
-        distance = DISTANCES[self.settings["distance"]]
-        strength = self.settings["lambda0"]
-        if self.settings["anneal"] == "linear":
+        distance = DISTANCES[self.settings.distance]
+        strength = self.settings.lambda0
+        if self.settings.anneal == "linear":
             strength *= 1 - step / self.steps
         return {
             "task": task_loss(output.logits, batch.labels),
@@ -48,4 +42,4 @@ class NaiveKD(Objective):
         }
 
 
-METHOD = NaiveKD
+OBJECTIVE = NaiveKD

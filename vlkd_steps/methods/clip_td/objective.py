@@ -41,7 +41,7 @@ class ClipTD(Targeted):
         if "joint" in self.targets:
             extra["joint"] = layer_norm(layer_norm(v)[items.image_rows] + layer_norm(u)[items.text_rows])
         weights = torch.ones(len(items))
-        if self.settings["weight"] == "confidence":
+        if self.settings.weight == "confidence":
             images = [items.image_ids[row] for row in items.image_rows]
             shown, read = v[items.image_rows].numpy(), u[items.text_rows].numpy()
             if items.choice_texts:
@@ -55,4 +55,4 @@ class ClipTD(Targeted):
         return extra
 
 
-METHOD = ClipTD
+OBJECTIVE = ClipTD

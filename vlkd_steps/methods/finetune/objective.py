@@ -1,7 +1,5 @@
 """The student alone: the task's loss and nothing else. The reference of every gain."""
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from vlkd_steps.data.batches import Batch
@@ -13,10 +11,8 @@ from vlkd_steps.students.output import StudentOutput
 class Finetune(Objective):
     """L = L_task."""
 
-    needs_teacher: ClassVar[bool] = False
-
     def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
         return {"task": task_loss(output.logits, batch.labels)}
 
 
-METHOD = Finetune
+OBJECTIVE = Finetune

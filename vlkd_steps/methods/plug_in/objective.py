@@ -4,8 +4,6 @@ As CLIP-ViL plugs CLIP's image encoder into a vision-language model. Nothing is 
 map, layer-normalised and projected, takes the place of the student's own patch embeddings, at inference too.
 """
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from vlkd_steps.data.batches import Batch
@@ -17,10 +15,8 @@ from vlkd_steps.students.output import StudentOutput
 class PlugIn(Objective):
     """L = L_task; what the student sees is `training.patch_sight`'s."""
 
-    keeps_teacher: ClassVar[bool] = True
-
     def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
         return {"task": task_loss(output.logits, batch.labels)}
 
 
-METHOD = PlugIn
+OBJECTIVE = PlugIn

@@ -45,7 +45,7 @@ class MAD(Targeted):
             extra["joint_text"] = Lookup(layer_norm(u), items.text_rows)
         for name, rows in (("vision", v[items.image_rows]), ("text", u[items.text_rows])):
             extra[f"weight_{name}"] = torch.ones(len(items))
-            if self.settings["weight"] == "confidence":
+            if self.settings.weight == "confidence":
                 extra[f"weight_{name}"] = as_float(
                     self.confidence(data, rows.numpy(), derive(seed, "confidence", name))
                 )
@@ -65,4 +65,4 @@ class MAD(Targeted):
         return confidence.unimodal_weights(features, items.soft_labels().numpy(), images, seed)
 
 
-METHOD = MAD
+OBJECTIVE = MAD

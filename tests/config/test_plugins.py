@@ -1,0 +1,185 @@
+"""Methods of one's own, from a package that params.yaml names or that is installed with entry points."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vlkd_steps.config import composition, jobs
+from vlkd_steps.core import components, fingerprint
+from vlkd_steps.core.errors import UserError
+
+DECLARATION = """
+from vlkd_steps.config.models.base import FromZero
+from vlkd_steps.config.models.method import Method, Settings, never
+
+
+class Toy(Settings):
+    strength: FromZero
+
+
+METHOD = Method(Toy, needs_teacher=never)
+"""
+OBJECTIVE = """
+from {package}.strong import factor
+from vlkd_steps.methods.objective import Objective
+from vlkd_steps.students.heads import task_loss
+
+
+class Toy(Objective):
+    def forward(self, output, batch, step):
+        return {{"task": factor(self.settings.strength) * task_loss(output.logits, batch.labels)}}
+
+
+OBJECTIVE = Toy
+"""
+PRESET = """# @package _global_
+defaults: [scenes_smoke, _self_]
+grid:
+  dataset: [scenes_smoke_vqa]
+  variant: [finetune, toy]
+variants:
+  toy: {method: toy, strength: 2}
+overrides: {}
+"""
+PARAMS = "experiment: mine\ngrid: {}\nconf: [mine]\n"
+
+
+def write(folder: Path, name: str) -> Path:
+    """A package with a method, laid out as vlkd_steps is."""
+    package = folder / name
+    (package / "methods/toy").mkdir(parents=True)
+    for part in ("", "methods"):
+        (package / part / "__init__.py").write_text("")
+    (package / "strong.py").write_text("def factor(strength):\n    return strength\n")
+    (package / "methods/toy/__init__.py").write_text(DECLARATION)
+    (package / "methods/toy/objective.py").write_text(OBJECTIVE.format(package=name))
+    return package
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A folder with a preset of the user's that has a variant of method toy."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv(components.VARIABLE, "")
+    for group, name, text in (("experiment", "mine", PRESET), ("method", "toy", "name: toy\nstrength: 1\n")):
+        path = tmp_path / f"mine/{group}/{name}.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    forget()
+    yield tmp_path
+    monkeypatch.undo()
+    forget()
+
+
+def forget() -> None:
+    components.forget()
+    for cached in (fingerprint.fingerprint, fingerprint._tree, fingerprint._imports, fingerprint._tree_hash):
+        cached.cache_clear()
+    fingerprint._folder_of.cache_clear()
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("toy_plugin", "toy_installed")]:
+        del sys.modules[name]
+
+
+def code_now() -> str:
+    forget()
+    return jobs.code(composition.compose(), "distill", variant="toy", student="vilt_scenes")
+
+
+def check_method(package: Path) -> None:
+    """It is found, its values are checked, its job knows it, and its source is watched."""
+    composed = composition.compose()
+    told = jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "toy", "40")
+    assert told["method"] == {"name": "toy", "strength": 2}
+    params = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(params + "overrides: {variants.toy.strength: weak}\n")
+    with pytest.raises(UserError, match=r"params.yaml: overrides: variants.toy.strength is 'weak'; write a number"):
+        composition.compose()
+    Path("params.yaml").write_text(params)
+
+    before = code_now()
+    other = jobs.code(composition.compose(), "distill", variant="finetune", student="vilt_scenes")
+    (package / "strong.py").write_text("def factor(strength):  # how strong\n    return strength\n")
+    assert code_now() == before
+    (package / "strong.py").write_text("def factor(strength):\n    return strength**2\n")
+    after = code_now()
+    assert after != before
+    (package / "methods/toy/__init__.py").write_text(DECLARATION.replace("FromZero", "Positive"))
+    assert code_now() not in (before, after)
+    assert jobs.code(composition.compose(), "distill", variant="finetune", student="vilt_scenes") == other
+
+
+def test_a_method_of_a_plugin_that_params_names(project: Path) -> None:
+    package = write(project, "toy_plugin")
+    (project / "params.yaml").write_text(PARAMS)
+    with pytest.raises(UserError, match=r"mine/experiment/mine.yaml: variants.toy.method is 'toy', .*no code"):
+        composition.compose()
+    (project / "params.yaml").write_text(PARAMS + "plugins: [toy_plugin]\n")
+    check_method(package)
+
+
+def test_a_method_of_an_installed_package(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = project / "site"
+    package = write(site, "toy_installed")
+    (site / "toy_installed-1.0.dist-info").mkdir()
+    (site / "toy_installed-1.0.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: toy-installed\nVersion: 1.0\n"
+    )
+    (site / "toy_installed-1.0.dist-info/entry_points.txt").write_text(
+        "[vlkd_steps.methods]\ntoy = toy_installed.methods.toy\n"
+    )
+    monkeypatch.syspath_prepend(str(site))
+    (project / "params.yaml").write_text(PARAMS)
+    check_method(package)
+
+
+def test_a_job_finds_the_plugin_and_trains_by_it(project: Path, root: Path) -> None:
+    """What the Snakefile's process looks up, a process that it starts looks up as well."""
+    write(project, "toy_plugin")
+    (project / "params.yaml").write_text(PARAMS + "plugins: [toy_plugin]\n")
+    composition.compose()
+    program = (
+        "from vlkd_steps.methods import objective\n"
+        "method = objective.create({'name': 'toy', 'strength': 2}, 10)\n"
+        "print(type(method).__module__, method.settings.strength)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["toy_plugin.methods.toy.objective", "2"], done.stderr
+
+
+def test_a_student_of_a_plugin_declares_its_settings_beside_it(project: Path) -> None:
+    package = write(project, "toy_plugin")
+    (package / "students").mkdir()
+    (package / "students/__init__.py").write_text("")
+    (package / "students/toy_student.py").write_text("import torch\n")
+    (package / "students/toy_student_settings.py").write_text(
+        "from vlkd_steps.config.models.base import Count\n"
+        "from vlkd_steps.config.models.student import Student\n\n\n"
+        "class Settings(Student):\n    layers: Count\n"
+    )
+    conf = project / "mine/student/toy_student.yaml"
+    conf.parent.mkdir()
+    told = {"experiment": "mine", "grid": {"student": ["toy_student"]}, "conf": ["mine"], "plugins": ["toy_plugin"]}
+    (project / "params.yaml").write_text(yaml.safe_dump(told))
+    conf.write_text("name: toy_student\nkind: toy_student\nlayers: 2\n")
+    job = jobs.distill(composition.compose(), "scenes_smoke_vqa", "toy_student", "toy", "40")
+    assert job["student"] == {"name": "toy_student", "kind": "toy_student", "layers": 2, "pretrained": False}
+    conf.write_text("name: toy_student\nkind: toy_student\nlayers: few\n")
+    with pytest.raises(
+        UserError, match=r"mine/student/toy_student.yaml: layers is 'few'; write a whole number above 0"
+    ):
+        composition.compose()
+
+
+def test_the_users_files_come_before_the_packages(project: Path) -> None:
+    """A file of the same name takes the place of the package's, and may begin as any file of either."""
+    write(project, "toy_plugin")
+    (project / "params.yaml").write_text(PARAMS + "plugins: [toy_plugin]\n")
+    (project / "mine/student").mkdir()
+    text = "defaults: [vilt_b32, _self_]\nname: vilt_scenes\nimage_size: 64\n"
+    (project / "mine/student/vilt_scenes.yaml").write_text(text)
+    job = jobs.distill(composition.compose(), "scenes_smoke_vqa", "vilt_scenes", "toy", "40")
+    assert (job["student"]["weights"], job["student"]["image_size"]) == ("dandelin/vilt-b32-mlm", 64)

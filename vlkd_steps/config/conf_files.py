@@ -1,0 +1,190 @@
+"""The files of a configuration, read strictly: what YAML or Hydra would pass over in silence is a mistake here.
+
+A file may begin as another of its group (``defaults: [scenes, _self_]``); `ConfFiles.chain` names them all, so that a
+message names the one that says a value.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vlkd_steps.core.did_you_mean import nearest
+from vlkd_steps.core.errors import UserError
+
+PACKAGED = Path(__file__).resolve().parent.parent / "conf"
+HEADER = "# @package _global_"
+_FLOAT = re.compile(
+    r"^[-+]?([0-9][0-9_]*\.[0-9_]*([eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9_]+([eE][-+]?[0-9]+)?"
+    r"|\.inf|\.nan)$",
+    re.IGNORECASE,
+)
+
+
+class Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML in which a key stands once in its mapping, and 4e-3 is a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # refused below: no mapping has such a key
+            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        if None in found:
+            raise yaml.constructor.ConstructorError(None, None, "a key is empty, or null", node.start_mark)
+        return found
+
+
+Strict.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+
+
+def read(path: Path, called: str | None = None) -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Args:
+        called: the file in messages.
+
+    Raises:
+        UserError: it cannot be read, is empty, no UTF-8, no YAML, or no mapping; a key that stands twice.
+    """
+    called = called or path.as_posix()
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{called} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{called} cannot be read ({error.strerror}); make it a readable file") from None
+    try:
+        content = yaml.load(text, Loader=Strict)
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{called} is not valid YAML: {_problem(error)}") from None
+    if content is None:
+        raise UserError(f"{called} is empty; write its keys, or delete it")
+    if not isinstance(content, dict):
+        raise UserError(f"{called} holds no mapping; write lines of `key: value`")
+    return content
+
+
+def _problem(error: Exception) -> str:
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    return f"{problem} (line {mark.line + 1}, column {mark.column + 1})"
+
+
+@dataclass(frozen=True)
+class ConfFile:
+    """One file: how messages call it, and what it says."""
+
+    called: str
+    content: Mapping[str, Any]
+
+
+@dataclass
+class ConfFiles:
+    """The folders that are searched for a group's files, first to last; the package's own is the last."""
+
+    folders: Sequence[Path] = (PACKAGED,)
+    _chains: dict[tuple[str, str], list[ConfFile]] = field(default_factory=dict)
+
+    def options(self, group: str) -> list[str]:
+        """The names that a group offers, sorted."""
+        found = (path for folder in self.folders for path in (folder / group).glob("*.yaml") if path.is_file())
+        return sorted({path.stem for path in found})
+
+    def path(self, group: str, name: str) -> Path | None:
+        """The first file of this name."""
+        paths = (folder / group / f"{name}.yaml" for folder in self.folders)
+        return next((path for path in paths if path.is_file()), None)
+
+    def chain(self, group: str, name: str) -> list[ConfFile]:
+        """A file and those that it begins as, the most general first.
+
+        Raises:
+            UserError: a file that cannot be read (`read`), or a default that does not exist or comes back to itself.
+        """
+        if (group, name) not in self._chains:
+            self._chains[group, name] = list(self._follow(group, name, ()))
+        return self._chains[group, name]
+
+    def merged(self, group: str, name: str) -> dict[str, Any]:
+        """What a file says with its defaults, interpolations unresolved. Hydra says the same (`composition`)."""
+        found: dict[str, Any] = {}
+        for each in self.chain(group, name):
+            found = merge(found, each.content)
+        return found
+
+    def locate(self, group: str, name: str, dotted: str) -> str:
+        """The file of a chain that says a key, or that comes nearest to saying it; of several the last, which wins."""
+        best, depth = self.chain(group, name)[-1].called, 0
+        for each in self.chain(group, name):
+            said = _depth(each.content, dotted.split("."))
+            if said >= depth > 0 or said > depth:
+                best, depth = each.called, said
+        return best
+
+    def _follow(self, group: str, name: str, above: tuple[str, ...]) -> list[ConfFile]:
+        path = self.path(group, name)
+        assert path is not None, "the caller has looked"
+        called = shown(path)
+        content = read(path, called)
+        has_header = any(line.strip() == HEADER for line in path.read_text(encoding="utf-8").splitlines())
+        if group == "experiment" and not has_header:
+            raise UserError(f"{called} does not begin with {HEADER!r}; write that as its first line")
+        if group != "experiment" and has_header:
+            raise UserError(f"{called} has the line {HEADER!r}, which is a preset's; delete it")
+        defaults = content.pop("defaults", ["_self_"])
+        if not isinstance(defaults, list) or not all(isinstance(each, str) for each in defaults):
+            raise UserError(f"{called}: defaults is {defaults!r}; write names of files of {group}, and _self_")
+        found: list[ConfFile] = []
+        for default in [*defaults, *([] if "_self_" in defaults else ["_self_"])]:
+            if default == "_self_":
+                found.append(ConfFile(called, content))
+            elif default in (*above, name):
+                raise UserError(f"{called}: defaults comes back to {default!r}; a file cannot begin as itself")
+            elif self.path(group, default) is None:
+                near = nearest(default, self.options(group))
+                raise UserError(f"{called}: defaults names {default!r}, which does not exist; {near}")
+            else:
+                found += self._follow(group, default, (*above, name))
+        return found
+
+
+def shown(path: Path) -> str:
+    """A path as messages call it: from the project, or from the package's parent."""
+    for start in (Path.cwd(), PACKAGED.parent.parent):
+        if path.resolve().is_relative_to(start.resolve()):
+            return path.resolve().relative_to(start.resolve()).as_posix()
+    return path.as_posix()
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings are merged, all else is replaced."""
+    found = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
+        found[key] = merge(found[key], value) if both else value
+    return found
+
+
+def _depth(content: Any, parts: Sequence[str]) -> int:
+    """How many parts of a dotted key a file says, one after the other."""
+    for depth, part in enumerate(parts):
+        if isinstance(content, Mapping):
+            keys = {str(key): key for key in content}
+            if part not in keys:
+                return depth
+            content = content[keys[part]]
+        elif isinstance(content, list) and part.isdigit() and int(part) < len(content):
+            content = content[int(part)]
+        else:
+            return depth
+    return len(parts)

@@ -1,0 +1,104 @@
+"""What only sections together can get wrong: a student that a method cannot teach, a run with nothing to start from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vlkd_steps.config import jobs, members, precedence, teacher_names
+from vlkd_steps.config.members import Origin
+from vlkd_steps.config.models import kinds
+from vlkd_steps.config.models.method import declaration
+from vlkd_steps.config.models.recipe import Recipe
+from vlkd_steps.config.validation import validated
+from vlkd_steps.core.did_you_mean import nearest, one_of
+from vlkd_steps.core.errors import UserError
+
+WRITTEN = ("vqa", "captioning")  # tasks that are answered in words
+
+
+def check(c: Mapping[str, Any], origin: Origin) -> None:
+    """Refuse what cannot be run.
+
+    Raises:
+        UserError: a reference that is no variant, a student that the method cannot teach or the task cannot use, a
+            recipe that nothing can be trained by, a teacher that is missing, an extra evaluation that cannot be.
+    """
+    for key in ("reference", "highlight"):
+        if c.get(key):
+            one_of(c[key], c["variants"], f"{origin(key)[0]}: {key}")
+    _check_asks(c, origin)
+    for cell in jobs.cells(c):
+        dataset, student, variant, shot = cell
+        _check_student(c, dataset, student, variant)
+        task = c["datasets"][dataset]["task"]
+        layers = precedence.recipe_layers(c, variant, task, student, shot)
+        recipe = whole_recipe(c, cell, precedence.merged(layers))
+        _check_method(c, cell, task, recipe, origin)
+
+
+def whole_recipe(c: Mapping[str, Any], cell: tuple[str, ...], merged: Mapping[str, Any]) -> Recipe:
+    """The recipe of a cell; each value of it is valid, so it can only lack something."""
+    lacking = [key for key, field in Recipe.model_fields.items() if field.is_required() and key not in merged]
+    if lacking:
+        raise UserError(
+            f"experiment {c['experiment']}, {' '.join(cell)}: training.{lacking[0]} is missing; give it in the preset "
+            "or in params.yaml under overrides"
+        )
+    return validated(Recipe, merged, "training")
+
+
+def _check_student(c: Mapping[str, Any], dataset: str, student: str, variant: str) -> None:
+    """A method that trains classes teaches no writer, VLKD teaches nothing else, and only a writer has captions."""
+    method = c["variants"][variant]["method"]
+    runner = declaration(method).runner
+    writes = getattr(kinds.model("student", c["students"][student]["kind"]), "writes", False)
+    if writes and runner == "classify":
+        told = f"method {method} trains classes, and {student} answers in words; give it the variants of method vlkd"
+    elif not writes and runner == "vlkd":
+        told = f"method {method} teaches a BART, and {student} is none; name one, such as bart_scenes"
+    elif not writes and c["datasets"][dataset]["task"] == "captioning" and runner == "classify":
+        told = f"{student} chooses among classes, and {dataset} has captions; name a BART, such as bart_scenes"
+    else:
+        return
+    raise UserError(f"experiment {c['experiment']}, {dataset} {student} {variant}: {told}")
+
+
+def _check_method(c: Mapping[str, Any], cell: tuple[str, ...], task: str, recipe: Recipe, origin: Origin) -> None:
+    """A method has the teacher that it needs, and its settings fit the run's steps."""
+    variant = cell[2]
+    chosen = c["variants"][variant]
+    method, settings = declaration(chosen["method"]), members.settings_of(c, variant, task, origin)
+    teachers = teacher_names.names(chosen.get("teacher"))
+    if not teachers and method.needs_teacher(settings):
+        raise UserError(
+            f"{origin(f'variants.{variant}')[0]}: variants.{variant}.teacher is missing; method {chosen['method']} "
+            "needs one: name it"
+        )
+    if len(teachers) > 1 and method.one_space(settings):
+        raise origin.mistake(
+            f"variants.{variant}.teacher",
+            f"names two teachers, and method {chosen['method']} compares pictures with words, which takes one CLIP for "
+            "both; name one teacher, or take method mad with relevance: regression",
+        )
+    if told := settings.mistake(recipe.steps):
+        raise UserError(f"experiment {c['experiment']}, {' '.join(cell)}: method {chosen['method']}: {told}")
+
+
+def _check_asks(c: Mapping[str, Any], origin: Origin) -> None:
+    """Extra evaluations name sets that exist, of tasks that are answered in words."""
+    for trained_on in c["grid"]["dataset"]:
+        for name, ask in ((c.get("asks") or {}).get(trained_on) or {}).items():
+            where = f"asks.{trained_on}.{name}"
+            if name in c["datasets"][trained_on]["evaluation_sets"]:
+                raise origin.mistake(where, f"has the name of an evaluation set of {trained_on}; choose another")
+            if "dataset" not in ask:
+                continue
+            conf = c["datasets"][ask["dataset"]]
+            if ask["set"] not in conf["roles"]:
+                near = nearest(ask["set"], conf["roles"])
+                raise origin.mistake(f"{where}.set", f"is {ask['set']!r}; {ask['dataset']} has no such set; {near}")
+            if conf["task"] not in WRITTEN:
+                raise origin.mistake(
+                    f"{where}.dataset",
+                    f"is {ask['dataset']!r}, of task {conf['task']}, which is not answered in words; name one of "
+                    f"{' or '.join(WRITTEN)}",
+                )

@@ -1,0 +1,140 @@
+"""What all models of the configuration share: they are frozen, know their keys, and say what each value may be.
+
+A type here carries the words of its message: a value that it refuses is answered with ``write <those words>``.
+"""
+
+import math
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from vlkd_steps.core.did_you_mean import nearest
+
+
+class Model(BaseModel):
+    """Base of all models: no key that it does not name, no silent conversion, no change afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, given: Any) -> Any:
+        if isinstance(given, Mapping):
+            known = {field.alias or name for name, field in cls.model_fields.items()}
+            for key in given:
+                if key not in known and cls.model_config.get("extra") != "allow":
+                    raise PydanticCustomError(
+                        "unknown_key", "{advice}", {"key": str(key), "advice": nearest(str(key), known)}
+                    )
+        return given
+
+    def written(self) -> dict[str, Any]:
+        """What was written, as plain values: no default is added, so a job's argument stays what its file says."""
+        return self.model_dump(mode="json", exclude_unset=True, by_alias=True)
+
+
+def value_error(advice: str) -> PydanticCustomError:
+    """A value that cannot be: ``<key> is <value>; <advice>``."""
+    return PydanticCustomError("value", "{advice}", {"advice": advice})
+
+
+def problem(told: str) -> PydanticCustomError:
+    """Something wrong with a section as a whole: ``<key>: <told>``."""
+    return PydanticCustomError("problem", "{told}", {"told": told})
+
+
+def says(words: str) -> WrapValidator:
+    """Whatever the type refuses is answered with these words."""
+
+    def check(value: Any, handler: Callable[[Any], Any]) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise value_error(f"write {words}") from None
+
+    return WrapValidator(check)
+
+
+def unique(values: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
+    """Refuse a value that stands twice; 40 and "40" name one folder, and so do Scenes and scenes on some disks."""
+    seen: dict[str, Hashable] = {}
+    for value in values:
+        same = seen.setdefault(str(value).casefold(), value)
+        if str(same) != str(value):
+            raise problem(f"{same!r} and {value!r} name the same folder; name it once")
+    if len(seen) < len(values):
+        twice = next(value for value in values if [str(each) for each in values].count(str(value)) > 1)
+        raise problem(f"{twice!r} stands there twice; name it once")
+    return values
+
+
+def some(values: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
+    """Refuse an empty list."""
+    if not values:
+        raise value_error("name at least one")
+    return values
+
+
+def number(value: Any) -> Any:
+    """A number; one that was quoted, or that YAML 1.1 takes for text (4e-3), is the number all the same."""
+    if isinstance(value, bool):
+        raise ValueError("a boolean is no number")
+    return float(value) if isinstance(value, str) else value
+
+
+def between(low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> AfterValidator:
+    """The number lies in an interval."""
+
+    def check(value: float) -> float:
+        if value < low or value > high or (open_low and value == low) or (open_high and value == high):
+            raise ValueError("lies outside")
+        return value
+
+    return AfterValidator(check)
+
+
+def inside(path: str) -> str:
+    """A relative path that stays below its folder."""
+    parts = PurePosixPath(path.replace("\\", "/"))
+    if not path or parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0:1] or path.startswith("~"):
+        raise ValueError("leaves the folder")
+    return path
+
+
+NAME = r"^[A-Za-z0-9_]+$"
+Flag = Annotated[bool, Strict(), says("true or false")]
+Text = Annotated[str, Strict(), Field(min_length=1), says("a text")]
+Name = Annotated[str, Strict(), Field(pattern=NAME), says("a name of letters, digits and _")]
+Count = Annotated[int, Strict(), Field(gt=0), says("a whole number above 0")]
+Whole = Annotated[int, Strict(), Field(ge=0), says("a whole number, 0 or more")]
+Integer = Annotated[int, Strict(), says("a whole number")]
+Number = Annotated[int | float, BeforeValidator(number)]
+Positive = Annotated[Number, between(0, math.inf, open_low=True), says("a number above 0, such as 4e-3")]
+FromZero = Annotated[Number, between(0, math.inf), says("a number, 0 or more")]
+Share = Annotated[Number, between(0, 1), says("a share, from 0 to 1")]
+Part = Annotated[Number, between(0, 1, open_low=True, open_high=True), says("a share, above 0 and below 1")]
+Inside = Annotated[str, Strict(), AfterValidator(inside), says("a relative path without .., which stays in the folder")]
+Seed = Annotated[int, Strict(), Field(ge=0), says("a whole number, 0 or more")]
+Shot = Annotated[
+    Annotated[int, Strict(), Field(ge=1)] | Annotated[str, Strict(), Field(pattern=r"^([0-9]+(\.[0-9]+)?pct|full)$")],
+    says("a number of questions, a percentage such as 1pct, or full"),
+]
+Sha256 = Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{64}$"), says("a sha256: 64 hex digits, lower case")]
+Sequence = Strict(False)
+"""Beside ``tuple[...]``: a list of YAML is taken; its members stay strict."""
+Names = Annotated[tuple[Name, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
+Texts = Annotated[tuple[Text, ...], Sequence]
+Paths = Annotated[tuple[Inside, ...], Sequence]

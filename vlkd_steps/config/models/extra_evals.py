@@ -1,0 +1,63 @@
+"""What runs are evaluated on beside their data set's evaluation sets: a preset's ``asks``.
+
+For a data set that runs train on, named sets of other data sets, and measures of the run as a whole::
+
+    asks:
+      scenes_wide_captions:
+        vqa_open: {dataset: scenes_vqa, set: test, images: 500}                   # in words of its own
+        vqa_listed: {dataset: scenes_vqa, set: test, images: 500, answers: listed}  # one of the data set's answers
+        retrieval: {measure: retrieval, dataset: scenes_wide_captions, set: test}
+        kept_texts: {measure: kept_ability}
+
+The name stands where an evaluation set's stands: in file names, tables and MLflow. ``images`` takes the items of so
+many images, chosen by a hash; ``prompt``, ``beams`` and ``most_tokens`` say how an answer is written; ``lead: true``
+puts the set first in tables and on the page.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vlkd_steps.config.models.base import Flag, Model, Name, Text, says
+
+Some = Annotated[int, Field(ge=1, strict=True), says("a whole number, 1 or more")]
+Lead = Annotated[Flag, says("true, or leave it out")]
+
+
+class ItemsOfASet(Model):
+    """Items of an evaluation set of any data set."""
+
+    dataset: Name
+    set: Name
+    images: Some | None = None
+    prompt: Text | None = None
+    answers: Annotated[Literal["listed"] | None, says("listed, or leave it out for any words")] = None
+    beams: Some | None = None
+    most_tokens: Some | None = None
+    lead: Lead = False
+
+
+class Retrieval(Model):
+    measure: Literal["retrieval"]
+    dataset: Name
+    set: Name
+    images: Some | None = None
+
+
+class KeptAbility(Model):
+    measure: Literal["kept_ability"]
+    size: Some | None = None
+
+
+class Benchmark(Model):
+    measure: Literal["glue", "xsum"]
+    folder: Text
+    size: Some | None = None
+
+
+MEASURES: dict[str, type[Model]] = {
+    "retrieval": Retrieval,
+    "kept_ability": KeptAbility,
+    "glue": Benchmark,
+    "xsum": Benchmark,
+}

@@ -1,0 +1,64 @@
+"""What a method says of itself without torch: its settings, who runs it, and what it needs of a teacher.
+
+A method is a subpackage ``methods/<name>/`` whose ``__init__.py`` ends in ``METHOD = Method(...)`` and whose
+``objective.py``, which may import torch, ends in ``OBJECTIVE = <its class>``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vlkd_steps.config.models.base import Model, Name
+from vlkd_steps.core import components
+
+
+class Settings(Model):
+    """The settings of a method, conf/method/<name>.yaml with what a variant changes. All of them stand in the file."""
+
+    name: Name
+
+    def mistake(self, steps: int) -> str | None:
+        """What is wrong with them in a run of so many steps."""
+        return None
+
+
+def always(settings: Any) -> bool:
+    return True
+
+
+def never(settings: Any) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Method:
+    """The declaration of a method.
+
+    Attributes:
+        settings: the model of its settings.
+        runner: the module of `vlkd_steps.runs` whose ``train_seeds(config)`` does its runs.
+        keeps_teacher: whether its student needs the teacher at inference; tables say so.
+        needs_teacher: whether a variant with these settings has to name one.
+        one_space: whether, with these settings, pictures and texts need the same teacher.
+    """
+
+    settings: type[Settings]
+    runner: Literal["classify", "vlkd", "baselines"] = "classify"
+    keeps_teacher: bool = False
+    needs_teacher: Callable[[Any], bool] = always
+    one_space: Callable[[Any], bool] = never
+
+    @property
+    def run_module(self) -> str:
+        """The runner's dotted name."""
+        return f"vlkd_steps.runs.{self.runner}"
+
+
+def declaration(name: str) -> Method:
+    """What a method declares of itself, found by its name.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    found: Method = components.load("method", name).METHOD
+    return found

@@ -1,0 +1,114 @@
+"""params.yaml and presets, conf/experiment/*.yaml: what is crossed, the variants, the recipe, what is overridden."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from vlkd_steps.config.models.base import Model, Name, Names, Seed, Sequence, Shot, Text, problem, says, some, unique
+from vlkd_steps.config.models.names import Task
+from vlkd_steps.config.models.recipe import PartialRecipe, Training
+
+Shots = Annotated[tuple[Shot, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
+Seeds = Annotated[tuple[Seed, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
+Overrides = dict[str, Any]
+"""Dotted key -> value."""
+
+
+class Block(Model):
+    """Lists that are crossed; one that is left out is the grid's."""
+
+    dataset: Names | None = None
+    student: Names | None = None
+    variant: Names | None = None
+    shot: Shots | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Block":
+        if not self.model_fields_set:
+            raise problem("is empty; name a list")
+        return self
+
+
+class GivenGrid(Model):
+    """The grid of params.yaml; a list that is left out is the preset's."""
+
+    dataset: Names = ()
+    student: Names = ()
+    variant: Names = ()
+    shot: Shots = ()
+    seed: Seeds = ()
+
+
+class Grid(Model):
+    """The lists that are crossed."""
+
+    dataset: Names
+    student: Names
+    variant: Names
+    shot: Shots
+    seed: Seeds
+
+
+class Artifacts(Model):
+    """What the grid needs, listed for DVC."""
+
+    source: Annotated[tuple[Name, ...], Sequence]
+    corpus: Annotated[tuple[Name, ...], Sequence]
+    asked: Annotated[tuple[Name, ...], Sequence] = ()
+    model: Annotated[tuple[Name, ...], Sequence]
+    teacher: Annotated[tuple[Name, ...], Sequence]
+
+
+class Params(Model):
+    """params.yaml, the one file a user edits."""
+
+    experiment: Name
+    grid: GivenGrid
+    artifacts: Artifacts | None = None
+    overrides: Overrides = Field(default_factory=dict)
+    conf: Annotated[tuple[Text, ...], Sequence] = ()
+    plugins: Annotated[tuple[Text, ...], Sequence] = ()
+
+
+class TeacherPair(Model):
+    """A teacher for each of pictures and texts, which need not share a space."""
+
+    vision: Name
+    text: Name
+
+
+NamedTeacher = Annotated[Name | TeacherPair, says("one name, or {vision: NAME, text: NAME}")]
+
+
+class TaskPart(Model):
+    """What of a variant differs for one task; its other keys are settings of the method."""
+
+    model_config = ConfigDict(extra="allow")
+
+    training: PartialRecipe | None = None
+    init: Name | None = None
+
+
+class Variant(Model):
+    """A named method with its teacher; its other keys are settings of the method, which `composition` checks."""
+
+    model_config = ConfigDict(extra="allow")
+
+    method: Name
+    teacher: NamedTeacher | None = None
+    init: Name | None = None
+    training: PartialRecipe | None = None
+    by_task: dict[Task, TaskPart | None] | None = None
+
+
+class Preset(Model):
+    """A preset."""
+
+    grid: Grid
+    grids: Annotated[tuple[Block, ...], Sequence] | None = None
+    reference: Name
+    highlight: Name | None = None
+    variants: dict[Name, Variant]
+    training: Training
+    asks: dict[Name, dict[Name, dict[str, Any] | None] | None] | None = None
+    overrides: Overrides | None = None

@@ -1,0 +1,164 @@
+"""Teachers and extractors of regions, conf/teacher/*.yaml: one model for each kind.
+
+``weights`` and ``files`` are read only and may lie anywhere; features go to ``features/<name>``.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, Strict
+
+from vlkd_steps.config.models.base import (
+    Count,
+    Flag,
+    FromZero,
+    Integer,
+    Model,
+    Name,
+    Number,
+    Positive,
+    Sequence,
+    Share,
+    Text,
+    Texts,
+    Whole,
+    between,
+    says,
+)
+from vlkd_steps.config.models.recipe import Device, Warmup
+
+
+def _with_room(value: str) -> str:
+    if "{}" not in value:
+        raise ValueError("no place for the text")
+    return value
+
+
+Template = Annotated[str, Strict(), AfterValidator(_with_room), says('a text with {} in it, such as "a photo of {}"')]
+Dtype = Literal["float16", "bfloat16", "float32"]
+
+
+class ClipPretrain(Model):
+    """How a CLIP is trained: on the stream of scenes, or on a corpus of captions."""
+
+    stream: Literal["scenes"] | None = None
+    single_object_legs: Whole | None = None
+    init: Name | None = None
+    corpus: Name | None = None
+    split: Name | None = None
+    seed: Integer
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    warmup: Warmup
+    weight_decay: FromZero
+    checkpoint_every: Count
+    evaluate_every: Count
+    threads: Count = 1
+    processes: Count = 1
+    device: Device = "auto"
+    dtype: Literal["float16", "float32"]
+
+
+class Teacher(Model):
+    """What all kinds have. `threads` and `batch_size` change the last bits, `workers` and `device` no byte."""
+
+    name: Name
+    kind: Text
+    splits: Literal["used"] | None = None
+    dtype: Dtype = "float32"
+    batch_size: Count = 64
+    shard_size: Count = 4096
+    threads: Count = 1
+    workers: Count = 2
+    device: Device = "auto"
+    by_dataset: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    """What differs for a data set; checked as part of the whole, `composition`."""
+
+
+class Clip(Teacher):
+    kind: Literal["clip"]
+    model: Text
+    weights: Text | None = None
+    template: Template = "{}"
+    pretrain: ClipPretrain | None = None
+
+
+class Vision(Teacher):
+    kind: Literal["vision"]
+    model: Text
+    package: Text | None = None
+    weights: Text | None = None
+    crop: Literal["whole", "centre"] = "whole"
+    image_size: Count | None = None
+    patches: Flag = False
+
+
+class TextEncoder(Teacher):
+    kind: Literal["text"]
+    model: Text
+    package: Text | None = None
+    pooling: Literal["mean", "cls"] = "mean"
+    max_tokens: Count | None = None
+    template: Template = "{}"
+
+
+class Boxes(Teacher):
+    kind: Literal["regions_boxes"]
+    boxes: Literal["metadata", "grid"]
+    metadata: Text | None = None
+    grid: Count = 7
+    whole_picture: Flag = False
+    max_regions: Count = 100
+    backbone: Annotated[str, Strict(), Field(pattern="^(pixels|timm:.+)$"), says("pixels, or timm:MODEL")] = "pixels"
+    weights: Text | None = None
+    pool: Count | None = None
+    layer: Integer = -1
+    shorter_side: Count = 600
+
+
+class Detector(Teacher):
+    kind: Literal["regions_detector"]
+    model: Text
+    weights: Text | None = None
+    classes: Count = 91
+    confidence: Share = 0.2
+    min_regions: Whole = 10
+    max_regions: Count = 100
+    overlap: Share = 0.5
+
+
+Confidence = Annotated[Number, between(-1, 1), says("a number from 0 to 1, or -1 for all regions")]
+Keys = Annotated[Text | Texts, says("a name, or a list of names, such as {stem}.npz")]
+
+
+class PartOfFiles(Model):
+    """Files of features; what is left out is the whole's."""
+
+    format: Literal["lmdb", "npz", "tsv"] | None = None
+    files: Texts | None = None
+    key: Keys | None = None
+    confidence: Confidence | None = None
+    min_regions: Whole | None = None
+    max_regions: Count | None = None
+
+
+class Files(Teacher):
+    kind: Literal["regions_files"]
+    format: Literal["lmdb", "npz", "tsv"]
+    dim: Count
+    confidence: Confidence = 0.2
+    min_regions: Whole = 10
+    max_regions: Count = 100
+    files: Texts | None = None
+    key: Keys | None = None
+    parts: Annotated[tuple[PartOfFiles, ...], Sequence] | None = None
+
+
+KINDS: dict[str, type[Teacher]] = {
+    "clip": Clip,
+    "vision": Vision,
+    "text": TextEncoder,
+    "regions_boxes": Boxes,
+    "regions_detector": Detector,
+    "regions_files": Files,
+}
