@@ -18,6 +18,7 @@ items: it is a number or more of the run as a whole.
 from collections.abc import Mapping
 from typing import Any
 
+from vlkd_steps import tasks
 from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 
@@ -29,7 +30,6 @@ OF_MEASURES = {
     "xsum": {"folder", "size"},
 }
 """Measure -> the keys that it may have beside ``measure``."""
-TASKS = ("vqa", "captioning")
 
 
 def asked_of(c: Mapping[str, Any], dataset: str) -> dict[str, dict[str, Any]]:
@@ -64,9 +64,9 @@ def check(c: Mapping[str, Any]) -> None:
                 continue
             conf = c["datasets"][ask["dataset"]]
             one_of(ask.get("set") or "", conf["roles"], f"{where}.set")
-            if conf["task"] not in TASKS:
+            if not tasks.load(conf["task"]).in_words:
                 told = f"is a set of task {conf['task']}, which is not answered in words"
-                raise UserError(f"{where}: {ask['dataset']} {told}; ask one of {' or '.join(TASKS)}")
+                raise UserError(f"{where}: {ask['dataset']} {told}; ask one of {' or '.join(tasks.in_words())}")
 
 
 def _check_keys(ask: Mapping[str, Any], where: str) -> None:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vlkd_steps import tasks
 from vlkd_steps.config import jobs, methods
 from vlkd_steps.config.recipe import Recipe
+from vlkd_steps.core import components
 from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 
 OF_EVERY_VARIANT = ("training", "init")
-TASKS = ("vqa", "entailment", "vcr", "captioning")
 WRITERS = frozenset({"bart"})  # kinds of students that answer in words instead of classes
 
 
@@ -38,7 +39,7 @@ def _check_keys(c: Mapping[str, Any], name: str) -> None:
     settings = [*(key for key in c["methods"][variant["method"]] if key != "name"), *OF_EVERY_VARIANT]
     by_task = variant.get("by_task") or {}
     for task in by_task:
-        one_of(task, TASKS, f"{where}.by_task")
+        one_of(task, components.names("task"), f"{where}.by_task")
     of_tasks = {f"{where}.by_task.{task}": (part or {}, settings) for task, part in by_task.items()}
     for place, (said, known) in ({where: (variant, [*settings, "method", "teacher", "by_task"])} | of_tasks).items():
         for key in said:
@@ -53,7 +54,7 @@ def _check_student(c: Mapping[str, Any], dataset: str, student: str, variant: st
         told = f"method {method} trains classes, and {student} answers in words; give it the variants of method vlkd"
     elif not writes and method == "vlkd":
         told = f"method vlkd teaches a BART, and {student} is none; name one, such as bart_scenes"
-    elif not writes and c["datasets"][dataset]["task"] == "captioning" and method not in methods.RUNNERS:
+    elif not writes and tasks.load(c["datasets"][dataset]["task"]).head == "written" and method not in methods.RUNNERS:
         told = f"{student} chooses among classes, and {dataset} has captions; name a BART, such as bart_scenes"
     else:
         return

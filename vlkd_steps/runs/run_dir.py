@@ -63,6 +63,7 @@ class Workplace:
             components.module_name("student", student["kind"]),
             components.module_name("method", method["name"]),
             methods.runner(method["name"]),
+            components.module_name("task", dataset["task"]),
         ]
         if words and not words.endswith(".txt"):
             modules.append(components.module_name("vocabulary", words))
