@@ -147,7 +147,8 @@ class Commonest:
 
 def by_type(ask: Ask) -> dict[str, list[str]]:
     """The answers of the training questions of a set's data set, by their official type."""
-    table = pl.read_parquet(layout.instances(ask.dataset)).filter(pl.col("split") == ask.how.get("train", "train"))
+    of_train = pl.col("split") == ask.how.get("train", "train")
+    table = pl.scan_parquet(layout.instances(ask.dataset)).filter(of_train).collect()
     table = table.join(ask.ids(), on="instance_id", how="anti")  # where roles share a split: what is asked is not known
     found: dict[str, list[str]] = {}
     task = tasks.load(ask.task)

@@ -118,7 +118,7 @@ def official(conf: Mapping[str, Any], task: str, labels: Sequence[str], regions:
 
 
 def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[UniterModel, Any]:
-    """A new UNITER of ``conf["architecture"]`` and its word-level tokenizer; for VCR with its types and words."""
+    """A new UNITER of ``conf["architecture"]`` and its word-level tokenizer; of choices with VCR's types and words."""
     name = conf["name"]
     tokenizer = text.word_tokenizer(start.vocabulary(conf.get("vocabulary"), name))
     architecture = dict(conf.get("architecture") or {})

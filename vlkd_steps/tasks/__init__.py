@@ -124,7 +124,7 @@ class Task:
         return pl.Series([""] * len(items), dtype=pl.String)
 
     def question(self, row: Mapping[str, Any]) -> str:
-        """What is asked, as the report shows it and a student that writes reads it."""
+        """What is asked, as the report shows it."""
         text: str = row["text"]
         return text
 
