@@ -6,7 +6,7 @@ from pathlib import Path
 LAYERS = (
     "core",
     "metrics benchmarks",
-    "sources",
+    "sources tasks",
     "config splits",
     "datasets",
     "data",

@@ -38,7 +38,7 @@ def test_every_preset_composes(name: str, params, shared_data: Path) -> None:
     for dataset in composed["grid"]["dataset"]:
         for variant in composed["grid"]["variant"]:
             jobs.distill(composed, dataset, composed["grid"]["student"][0], variant, "40")
-            jobs.code(composed, "distill", variant=variant, student=composed["grid"]["student"][0])
+            jobs.code(composed, "distill", dataset=dataset, variant=variant, student=composed["grid"]["student"][0])
 
 
 def test_a_list_left_out_is_the_presets(params) -> None:

@@ -7,7 +7,8 @@ from vlkd_steps.datasets import snli_ve
 
 def read(folder, pairs, images=None, pattern="{image_id}.jpg"):
     write_lines(folder / "train.jsonl", pairs)
-    conf = {"files": {"train": {"pairs": "train.jsonl", "images": images}}, "image_name": pattern}
+    files = {"train": {"pairs": "train.jsonl", "images": images}}
+    conf = {"name": "mine", "task": "entailment", "files": files, "image_name": pattern}
     return snli_ve.read(conf, folder).table.to_pylist()
 
 

@@ -51,7 +51,6 @@ def test_groups_are_scored_on_their_own() -> None:
     assert set(metrics["by_group"]) == {"near", "out"}
     alone = captioning.score({"b": INSTANCES["text"][2:4].to_list()}, {"b": said[2]})
     assert metrics["by_group"]["out"] == alone.metrics
-    assert captioning.gold(INSTANCES.row(0, named=True)) == "a red star in the top row"
 
 
 def test_mistakes_are_named() -> None:

@@ -69,9 +69,3 @@ def test_scorer_joins_the_two_items_of_a_question() -> None:
 def test_sets_that_have_no_joint_accuracy_are_refused(rows: list, message: str) -> None:
     with pytest.raises(UserError, match=message):
         vcr.Scorer(instances(*rows))
-
-
-def test_choices_are_shown_by_their_texts() -> None:
-    instance = {"label": 1, "choices": ["no", "yes", "who", "he"]}
-    assert vcr.gold(instance) == "yes"
-    assert vcr.said(instance, "3") == "he"

@@ -158,7 +158,3 @@ def test_scorer_prints_percentages_by_type() -> None:
 def test_scorer_names_the_instance_without_answers() -> None:
     with pytest.raises(UserError, match="instance q1 has no annotator answers"):
         vqa.Scorer(instances({"answers": records("red")}, {"answers": []}))
-
-
-def test_gold_is_the_official_multiple_choice_answer() -> None:
-    assert vqa.gold({"extra": json.dumps({"multiple_choice_answer": "red"})}) == "red"

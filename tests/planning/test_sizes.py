@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, ViltConfig
 
-from vlkd_steps.config import composition
+from vlkd_steps.config import conf_files
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.planning import sizes
 from vlkd_steps.students import vilt
@@ -18,13 +18,8 @@ from vlkd_steps.teachers.models import clip
 @pytest.fixture(scope="module")
 def confs(root: Path) -> dict[str, Any]:
     """Every shipped student and teacher, by name."""
-    named = [
-        f"+{group}@{group}s.{path.stem}={path.stem}"
-        for group in ("student", "teacher")
-        for path in (root / "vlkd_steps/conf" / group).glob("*.yaml")
-    ]
-    found = composition._hydra("experiment=scenes_smoke", *named)
-    return {**found["students"], **found["teachers"]}
+    named = [path for group in ("student", "teacher") for path in (root / "vlkd_steps/conf" / group).glob("*.yaml")]
+    return {path.stem: conf_files.read(path, path.name) for path in named}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vlkd_steps import tasks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.splits import low_shot
 
@@ -122,16 +123,24 @@ def test_a_percentage_of_the_official_size_may_be_more_than_there_is():
         low_shot.count("95pct", 1000, 900, "mine")
 
 
-def test_vqa_strata_are_answer_type_by_the_ten_commonest_question_types():
-    kinds = [f"kind {n:02d}" for n in range(12) for _ in range(20 - n)]
-    frame = pl.DataFrame({"answer_type": ["other"] * len(kinds), "group": kinds})
-    found = low_shot.strata(frame, "vqa")
-    assert set(found) == {*(f"other | kind {n:02d}" for n in range(10)), "other | (other)"}
-    assert found.to_list().count("other | (other)") == 10 + 9
+def test_a_shot_counts_items_and_takes_all_their_rows():
+    frame = pl.DataFrame(
+        {
+            "instance_id": ["b-2:rationale", "b-2:answer", "a-1:answer", "a-1:rationale"],
+            "answer_type": ["rationale", "answer", "answer", "rationale"],
+            "group": [""] * 4,
+        }
+    )
+    task = tasks.load("vcr")
+    items = low_shot.counted(frame, task)
+    assert items["instance_id"].to_list() == ["a-1", "b-2"]
+    assert items["stratum"].to_list() == ["", ""]
+    assert low_shot.instances_of(pl.Series(["b-2"]), frame, task).to_list() == ["b-2:answer", "b-2:rationale"]
 
 
-def test_other_tasks_strata():
-    frame = pl.DataFrame({"answer_type": ["", ""], "group": ["neutral", "entailment"]})
-    assert low_shot.strata(frame, "entailment").to_list() == ["neutral", "entailment"]
-    assert low_shot.strata(frame, "captioning").to_list() == ["", ""]
-    assert low_shot.strata(frame, "entailment").name == "stratum"
+def test_where_an_item_is_a_row_rows_are_counted_with_their_strata():
+    frame = pl.DataFrame({"instance_id": ["q2", "q1"], "answer_type": ["", ""], "group": ["neutral", "entailment"]})
+    task = tasks.load("entailment")
+    items = low_shot.counted(frame, task)
+    assert dict(zip(items["instance_id"], items["stratum"], strict=True)) == {"q1": "entailment", "q2": "neutral"}
+    assert low_shot.instances_of(pl.Series(["q2", "q1"]), frame, task).to_list() == ["q2", "q1"]

@@ -218,7 +218,7 @@ def test_light_steps_import_no_torch(root: Path) -> None:
     code = (
         "import sys, vlkd_steps.steps.evaluate, vlkd_steps.steps.compare, vlkd_steps.steps.report;"
         "import vlkd_steps.cli.table;"
-        "import vlkd_steps.metrics.vqa, vlkd_steps.metrics.entailment;"
+        "import vlkd_steps.metrics.vqa, vlkd_steps.metrics.accuracy;"
         "print(sorted({'torch', 'transformers', 'open_clip', 'mlflow'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

@@ -52,7 +52,7 @@ def test_a_run_reads_its_students_regions(params) -> None:
     assert jobs.regions_of(composed, "vilt_scenes", "scenes_smoke_vqa") == []
     told = jobs.distill(composed, "scenes_smoke_vqa", "visual_bert_scenes", "finetune", "40")
     assert told["student"]["regions"] == "boxes_scenes"
-    assert jobs.code(composed, "distill", variant="finetune", student="uniter_scenes")
+    assert jobs.code(composed, "distill", dataset="scenes_smoke_vqa", variant="finetune", student="uniter_scenes")
 
 
 @pytest.mark.parametrize("name", ["uniter_base", "uniter_large", "villa_base", "villa_large"])

@@ -33,8 +33,8 @@ def test_rows_of_an_items_choices_follow_one_another() -> None:
 
 
 def test_a_task_without_a_head_is_named() -> None:
-    with pytest.raises(UserError, match="no student has a head for task 'retrieval'; there are heads for vqa"):
-        heads.create("retrieval", [], 8, 0.02)
+    with pytest.raises(UserError, match=r"no student has a head for task captioning .*; there are classes and choices"):
+        heads.create("captioning", [], 8, 0.02)
 
 
 def test_only_chosen_rows_are_distilled_and_padding_is_not_seen() -> None:

@@ -17,9 +17,10 @@ from typing import Any
 import polars as pl
 import yaml
 
+from vlkd_steps import tasks
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.metrics.vcr import ANSWER, RATIONALE
+from vlkd_steps.tasks import vcr
 
 COLUMNS = ("instance_id", "image_id", "image_path", "text", "choices", "answer_type", "extra")
 
@@ -51,7 +52,7 @@ def run_config(folder: Path) -> dict[str, Any]:
     if not path.is_file() or not (folder / "model.safetensors").is_file():
         raise UserError(f"{folder} is no finished run: it lacks {path.name} or model.safetensors; name a run's folder")
     config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if config["dataset"]["task"] != "vcr":
+    if tasks.load(config["dataset"]["task"]) is not vcr.TASK:
         raise UserError(f"{folder} is a run on {config['dataset']['task']}; the leaderboard's file is VCR's")
     return config
 
@@ -67,9 +68,12 @@ def questions(dataset: str, split: str) -> pl.DataFrame:
     if table.is_empty():
         known = sorted(pl.scan_parquet(path).select(pl.col("split").unique()).collect()["split"])
         raise UserError(f"--split {split}: {path} has no rows of it; there are {', '.join(known)}")
-    pair = table["instance_id"].str.replace(":[a-z_0-9]+$", "")
-    first = table.with_columns(pair=pair).unique(["pair", "answer_type"], keep="first").sort("pair", "answer_type")
-    of_kind = [first.filter(pl.col("answer_type") == kind).to_dicts() for kind in (ANSWER, RATIONALE)]
+    first = (
+        table.with_columns(pair=vcr.TASK.items(table["instance_id"]))
+        .unique(["pair", "answer_type"], keep="first")
+        .sort("pair", "answer_type")
+    )
+    of_kind = [first.filter(pl.col("answer_type") == kind).to_dicts() for kind in (vcr.ANSWER, vcr.RATIONALE)]
     rows = [row for pair in zip(*of_kind, strict=True) for row in _five(*pair)]
     return pl.DataFrame(rows, schema={name: table.schema[name] for name in COLUMNS}).with_columns(
         label=pl.lit(None, pl.Int64),

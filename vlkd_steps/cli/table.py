@@ -16,9 +16,19 @@ from rich.text import Text
 
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.evaluation.compared_by import NO_PERCENTAGES
 from vlkd_steps.reporting.findings import main_rows, main_set
-from vlkd_steps.reporting.table import Row, interval, keeping_teacher, name, points, read, spread, sure, values
+from vlkd_steps.reporting.table import (
+    Row,
+    interval,
+    keeping_teacher,
+    name,
+    no_percentages,
+    points,
+    read,
+    spread,
+    sure,
+    values,
+)
 
 NARROWEST = 80  # columns, also where the terminal does not say how wide it is
 SHOT_COLUMN = 23  # "* +11.7 [10.7, 12.8]" and the frame
@@ -45,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(table)
     console.print()
     console.print("accuracy in %, mean +- sd over seeds; below: gain in points [95 % interval over seeds and images]")
-    for metric in sorted(NO_PERCENTAGES & set(values(shown, "metric"))):
+    for metric in sorted(no_percentages(shown)):
         console.print(f"{metric} is times 100 and no percentage")
     console.print("* the interval excludes 0")
     for variant in keeping_teacher(rows):

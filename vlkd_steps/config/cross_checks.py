@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vlkd_steps import tasks
 from vlkd_steps.config import jobs, members, precedence, teacher_names
 from vlkd_steps.config.members import Origin
 from vlkd_steps.config.models import kinds
@@ -11,8 +12,6 @@ from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
-
-WRITTEN = ("vqa", "captioning")  # tasks that are answered in words
 
 
 def check(c: Mapping[str, Any], origin: Origin) -> None:
@@ -55,7 +54,7 @@ def _check_student(c: Mapping[str, Any], dataset: str, student: str, variant: st
         told = f"method {method} trains classes, and {student} answers in words; give it the variants of method vlkd"
     elif not writes and runner == "vlkd":
         told = f"method {method} teaches a BART, and {student} is none; name one, such as bart_scenes"
-    elif not writes and c["datasets"][dataset]["task"] == "captioning" and runner == "classify":
+    elif not writes and tasks.load(c["datasets"][dataset]["task"]).head == "written" and runner == "classify":
         told = f"{student} chooses among classes, and {dataset} has captions; name a BART, such as bart_scenes"
     else:
         return
@@ -96,9 +95,9 @@ def _check_asks(c: Mapping[str, Any], origin: Origin) -> None:
             if ask["set"] not in conf["roles"]:
                 near = nearest(ask["set"], conf["roles"])
                 raise origin.mistake(f"{where}.set", f"is {ask['set']!r}; {ask['dataset']} has no such set; {near}")
-            if conf["task"] not in WRITTEN:
+            if not tasks.load(conf["task"]).in_words:
                 raise origin.mistake(
                     f"{where}.dataset",
                     f"is {ask['dataset']!r}, of task {conf['task']}, which is not answered in words; name one of "
-                    f"{' or '.join(WRITTEN)}",
+                    f"{' or '.join(tasks.in_words())}",
                 )

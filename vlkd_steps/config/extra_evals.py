@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import components, files, layout
+from vlkd_steps.core.fingerprint import fingerprint
 from vlkd_steps.core.seeds import position
 
 if TYPE_CHECKING:
@@ -64,10 +65,18 @@ def measures(dataset: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {name: ask for name, ask in (dataset.get("asks") or {}).items() if "measure" in ask}
 
 
+def tasks_of(dataset: Mapping[str, Any]) -> list[str]:
+    """The tasks of all that runs on a job's ``dataset`` are trained and evaluated on, its own first."""
+    asks = (dataset.get("asks") or {}).values()
+    return list(dict.fromkeys([dataset["task"], *(ask["task"] for ask in asks if "task" in ask)]))
+
+
 def identity(ask: Mapping[str, Any], split: str | None) -> str:
-    """A hash of all that answers depend on beside the model: the set's ids (sha256), own files, how it is asked."""
+    """A hash of all that answers depend on beside the model: the set's ids (sha256), own files, how it is asked, and
+    the code of its items' task."""
     asked = {key: value for key, value in ask.items() if key != "lead"}
-    return files.digest([split, {str(path): files.sha256(path) for path in own_files(ask)}, asked])
+    code = fingerprint(components.module_name("task", ask["task"])) if "task" in ask else None
+    return files.digest([split, {str(path): files.sha256(path) for path in own_files(ask)}, asked, code])
 
 
 def own_files(ask: Mapping[str, Any]) -> list[Path]:

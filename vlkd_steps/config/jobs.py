@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals, precedence, teacher_names
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import components, layout
@@ -242,12 +243,9 @@ def code(c: Composition, step: str, **chosen: str) -> str:
         conf = c["sources"][chosen["source"]]
         modules.append(module("source", conf["kind"]))
         modules += [module("reader", conf["convert"])] if conf.get("convert") else []
-    if "reader" in chosen:
-        modules.append(module("reader", c["datasets"][chosen["reader"]]["reader"]))
-    if step in ("evaluate", "report"):
-        read = [chosen["dataset"]] if "dataset" in chosen else c["grid"]["dataset"]
-        tasks = {ask.task for name in read for ask in extra_evals.sets(asked_dataset(c, name))}
-        modules += sorted({module("task", task) for task in tasks})
+    if step == "prepare":
+        modules.append(module("reader", c["datasets"][chosen["dataset"]]["reader"]))
+    modules += task_modules(c, step, chosen.get("dataset"))
     if "variant" in chosen:
         method = c["variants"][chosen["variant"]]["method"]
         modules += [*components.code_of("method", method), declaration(method).run_module]
@@ -264,6 +262,18 @@ def code(c: Composition, step: str, **chosen: str) -> str:
         return fingerprint(*modules)
     except ModuleNotFoundError as error:
         raise UserError(f"the configuration of step {step} names code that does not exist: {error}") from error
+
+
+def task_modules(c: Composition, step: str, dataset: str | None) -> list[str]:
+    """The tasks that a step works on, with their metrics where it scores: a changed metric trains nothing again."""
+    read = [dataset] if dataset else c["grid"]["dataset"] if step in ("compare", "report") else []
+    if step in ("prepare", "split"):
+        names = {c["datasets"][name]["task"] for name in read}
+    else:
+        names = {task for name in read for task in extra_evals.tasks_of(asked_dataset(c, name))}
+    scored = {tasks.load(name).metric for name in names} - {""} if step == "evaluate" else set()
+    found = [components.module_name("task", name) for name in sorted(names)]
+    return found + [components.module_name("metric", name) for name in sorted(scored)]
 
 
 def student_modules(conf: Mapping[str, Any]) -> list[str]:
@@ -315,10 +325,10 @@ def missing(c: Composition) -> dict[str, dict[str, str]]:
                     f"{', '.join(absent)}: not there; put the files of regions {teacher} in that place, or name theirs "
                     f"in conf/teacher/{teacher}.yaml"
                 )
-    tasks = dict.fromkeys(c["datasets"][dataset]["task"] for dataset in c["grid"]["dataset"])
+    of_grid = dict.fromkeys(c["datasets"][dataset]["task"] for dataset in c["grid"]["dataset"])
     for student in c["grid"]["student"]:
         conf = c["students"][student]
-        of_tasks = [{**conf, **((conf.get("by_task") or {}).get(task) or {})} for task in tasks]
+        of_tasks = [{**conf, **((conf.get("by_task") or {}).get(task) or {})} for task in of_grid]
         named = dict.fromkeys(str(part["weights"]) for part in of_tasks if part.get("weights"))
         if absent := [name for name in named if name.endswith(WEIGHT_SUFFIXES) and not Path(name).is_file()]:
             found["distill"][student] = (

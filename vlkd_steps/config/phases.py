@@ -67,17 +67,24 @@ def _prepare(c: Composition) -> Iterator[Job]:
     artifacts = c["artifacts"]
     for name in [*c["grid"]["dataset"], *artifacts["corpus"], *artifacts["asked"]]:
         outputs = [layout.instances(name), layout.labels(name)]
-        yield _job(outputs, jobs.prepare(c, name), jobs.code(c, "prepare", reader=name))
+        yield _job(outputs, jobs.prepare(c, name), jobs.code(c, "prepare", dataset=name))
 
 
 def _split(c: Composition) -> Iterator[Job]:
-    code = jobs.code(c, "split")
     for dataset, shot in jobs.train_splits(c):
         cut = [layout.train_split(dataset, shot, seed) for seed in c["grid"]["seed"]]
-        yield _job([*cut, *map(layout.split_manifest, cut)], jobs.split_train(c, dataset, shot), code)
+        yield _job(
+            [*cut, *map(layout.split_manifest, cut)],
+            jobs.split_train(c, dataset, shot),
+            jobs.code(c, "split", dataset=dataset),
+        )
     for dataset, name in jobs.held_out(c):
         held_out = layout.eval_split(dataset, name)
-        yield _job([held_out, layout.split_manifest(held_out)], jobs.split_eval(c, dataset, name), code)
+        yield _job(
+            [held_out, layout.split_manifest(held_out)],
+            jobs.split_eval(c, dataset, name),
+            jobs.code(c, "split", dataset=dataset),
+        )
 
 
 def _pretrain(c: Composition) -> Iterator[Job]:
@@ -105,7 +112,7 @@ def _distill(c: Composition) -> Iterator[Job]:
         yield _job(
             [*trained, *(layout.predictions(folder, name) for folder in folders for name in common)],
             jobs.distill(c, *cell),
-            jobs.code(c, "distill", variant=variant, student=student),
+            jobs.code(c, "distill", dataset=dataset, variant=variant, student=student),
             beside=[
                 extra_evals.of_run(folder, name, of_dataset)
                 for folder in folders

@@ -1,5 +1,6 @@
-"""SNLI-VE (https://github.com/necla-ml/SNLI-VE): an image, a hypothesis, three classes. JSON lines.
+"""SNLI-VE (https://github.com/necla-ml/SNLI-VE): an image, a hypothesis, its class. JSON lines.
 
+The classes are those of the data set's task: SNLI-VE's three, or others where a file of this form has others.
 The hypothesis is `sentence2`; `sentence1` is the caption that the image stands in for and is never used
 (PAPERS 4). The image key is `Flickr30K_ID`, in older files `Flikr30kID`; both are read.
 """
@@ -13,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from vlkd_steps import tasks
 from vlkd_steps.core import records
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.step import log
@@ -21,9 +23,10 @@ from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import SOFT_LABEL, Instances
 from vlkd_steps.splits import hypothesis_only, planted_bias
 from vlkd_steps.splits.statements import Statements
+from vlkd_steps.tasks import entailment
 
-LABELS = ["contradiction", "entailment", "neutral"]
-"""The classes in UNITER's order (PAPERS 3)."""
+LABELS = list(entailment.TASK.labels)
+"""SNLI-VE's own classes in UNITER's order (PAPERS 3)."""
 
 IMAGE_KEYS = ("Flickr30K_ID", "Flikr30kID")
 NO_CONSENSUS = "-"
@@ -48,16 +51,17 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
     tables = {}
     files = dataset["files"]
     votes: dict[str, list[int]] = {}
+    labels = classes(dataset)
     for split in sorted(files):
         paths = files[split]
-        columns = _columns(folder / paths["pairs"], image_files.of(dataset, paths, folder), dataset)
+        columns = _columns(folder / paths["pairs"], image_files.of(dataset, paths, folder), dataset, labels)
         if paths.get("relabelled"):
-            columns = _relabelled(columns, folder / paths["relabelled"])
+            columns = _relabelled(columns, folder / paths["relabelled"], labels)
         rule = paths.get("rule")
         if rule in hypothesis_only.RULES:
             name = paths["pairs"]
             if name not in votes:
-                votes[name] = hypothesis_only.wrong_votes(_training(dataset, folder), _statements(columns))
+                votes[name] = hypothesis_only.wrong_votes(_training(dataset, folder, labels), _statements(columns))
             columns = _take(columns, hypothesis_only.chosen(rule, votes[name]))
         elif rule == "biased":
             kept = planted_bias.chosen(_statements(columns), paths.get("cues") or {}, paths.get("share", 0.5))
@@ -68,16 +72,31 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         if rule or paths.get("relabelled"):
             columns["instance_id"] = [f"{split}/{pair_id}" for pair_id in columns["instance_id"]]
         tables[split] = instances.table(columns, split)
-    return Instances(instances.join(tables), LABELS)
+    return Instances(instances.join(tables), labels)
 
 
-def statements(path: Path) -> tuple[list[str], Statements]:
+def classes(dataset: Mapping[str, Any]) -> list[str]:
+    """The classes that `gold_label` may name, in index order.
+
+    Raises:
+        UserError: the data set's task has none of its own.
+    """
+    found = list(tasks.load(dataset["task"]).labels)
+    if not found:
+        raise UserError(
+            f"data set {dataset['name']}: reader snli_ve reads the classes of a task, and task {dataset['task']} "
+            "names none (`labels` in its module); name another task or reader"
+        )
+    return found
+
+
+def statements(path: Path, labels: Sequence[str] = tuple(LABELS)) -> tuple[list[str], Statements]:
     """The pairs' ids, and what a model without eyes may learn from: one entry per labelled pair of a file.
 
     Raises:
         UserError: a file that is not in the official format, with file, line and field.
     """
-    columns = _columns(path, ImageFolder(None), {})
+    columns = _columns(path, ImageFolder(None), {}, labels)
     return columns["instance_id"], _statements(columns)
 
 
@@ -85,13 +104,13 @@ def _statements(columns: Mapping[str, Any]) -> Statements:
     return Statements(columns["instance_id"], columns["image_id"], columns["text"], columns["group"])
 
 
-def _training(dataset: Mapping[str, Any], folder: Path) -> Statements:
+def _training(dataset: Mapping[str, Any], folder: Path, labels: Sequence[str]) -> Statements:
     train = dataset["files"].get("train")
     if not train:
         raise UserError(
             f"data set {dataset['name']}: hypothesis_hard needs a split train, from which its scorers learn; add it"
         )
-    return statements(folder / train["pairs"])[1]
+    return statements(folder / train["pairs"], labels)[1]
 
 
 def _take(columns: Mapping[str, Any], kept: Sequence[bool]) -> dict[str, Any]:
@@ -106,22 +125,21 @@ def _take(columns: Mapping[str, Any], kept: Sequence[bool]) -> dict[str, Any]:
     return {name: of(values) for name, values in columns.items()}
 
 
-def _relabelled(columns: dict[str, Any], path: Path) -> dict[str, Any]:
+def _relabelled(columns: dict[str, Any], path: Path, labels: Sequence[str]) -> dict[str, Any]:
     """The pairs that a file of corrected labels names, with these labels; a pair that it names must exist."""
     label_of: dict[str, str] = {}
     rows = csv_rows(path) if path.suffix == ".csv" else records.lines(path)
     for number, record in rows:
         where = f"line {number}"
         gold = records.field(record, "gold_label", str, path, where)
-        if gold not in LABELS:
-            raise records.complaint(path, f"{where}.gold_label", f"is {gold!r}, not one of {', '.join(LABELS)}")
+        if gold not in labels:
+            raise records.complaint(path, f"{where}.gold_label", f"is {gold!r}, not one of {', '.join(labels)}")
         label_of[records.field(record, "pairID", str, path, where)] = gold
     if unknown := sorted(set(label_of) - set(columns["instance_id"])):
         problem = f"{len(unknown)} pairs are not among those it relabels, {unknown[0]!r} first"
         raise records.complaint(path, "", problem, "use the files of one release")
     taken = _take(columns, [pair_id in label_of for pair_id in columns["instance_id"]])
-    labels = [LABELS.index(label_of[pair_id]) for pair_id in taken["instance_id"]]
-    return taken | _label_columns(labels)
+    return taken | _label_columns([label_of[pair_id] for pair_id in taken["instance_id"]], labels)
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -131,12 +149,12 @@ def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield reader.line_num, {str(key): value for key, value in record.items() if value is not None}
 
 
-def _columns(path: Path, images: ImageFolder, dataset: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(path: Path, images: ImageFolder, dataset: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
     line_of: dict[str, int] = {}
     image_ids: list[str] = []
     image_paths: list[str] = []
     texts: list[str] = []
-    labels: list[int] = []
+    golds: list[str] = []
     undecided = 0
     for number, record in records.lines(path):
         where = f"line {number}"
@@ -145,8 +163,8 @@ def _columns(path: Path, images: ImageFolder, dataset: Mapping[str, Any]) -> dic
         if gold == NO_CONSENSUS:
             undecided += 1
             continue
-        if gold not in LABELS:
-            raise records.complaint(path, f"{where}.gold_label", f"is {gold!r}, not one of {', '.join(LABELS)}")
+        if gold not in labels:
+            raise records.complaint(path, f"{where}.gold_label", f"is {gold!r}, not one of {', '.join(labels)}")
         if line_of.setdefault(pair_id, number) != number:
             problem = f"{pair_id} stands already in line {line_of[pair_id]}"
             raise records.complaint(path, f"{where}.pairID", problem, "ids must be unique")
@@ -160,8 +178,8 @@ def _columns(path: Path, images: ImageFolder, dataset: Mapping[str, Any]) -> dic
             image_paths.append(images.path(name, path, f"{where}.{key}"))
         image_ids.append(image_id)
         texts.append(text)
-        labels.append(LABELS.index(gold))
-    if not labels:
+        golds.append(gold)
+    if not golds:
         raise records.complaint(path, "", "holds no labelled pair", "check `files` in the data set's conf")
     if undecided:
         log.info("%s: %d pairs without consensus (gold_label '-') left out", path, undecided)
@@ -170,14 +188,15 @@ def _columns(path: Path, images: ImageFolder, dataset: Mapping[str, Any]) -> dic
         "image_id": image_ids,
         "image_path": image_paths or None,
         "text": texts,
-        "extra": ["{}"] * len(labels),
-        **_label_columns(labels),
+        "extra": ["{}"] * len(golds),
+        **_label_columns(golds, labels),
     }
 
 
-def _label_columns(labels: list[int]) -> dict[str, Any]:
+def _label_columns(golds: list[str], labels: Sequence[str]) -> dict[str, Any]:
+    numbers = [labels.index(gold) for gold in golds]
     return {
-        "label": labels,
-        "soft_labels": pa.array([[{"label": label, "score": 1.0}] for label in labels], pa.list_(SOFT_LABEL)),
-        "group": [LABELS[label] for label in labels],
+        "label": numbers,
+        "soft_labels": pa.array([[{"label": number, "score": 1.0}] for number in numbers], pa.list_(SOFT_LABEL)),
+        "group": golds,
     }

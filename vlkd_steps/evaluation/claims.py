@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vlkd_steps import tasks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.contrasts import Contrast, Evidence, mean_gain, slope
 from vlkd_steps.evaluation.gains import folder
@@ -27,17 +28,6 @@ TEXTS = {
     7: "mad > finetune, low-shot",
     8: "mad > plug_in, low-shot",
     9: "what each component adds",
-}
-
-# Largest gains over the student alone in CLIP-TD's abstract, per cent, relative almost surely (PAPERS 1.1, stated).
-PAPERS = {
-    ("low-shot", "vcr"): 51.9,
-    ("low-shot", "entailment"): 6.6,
-    ("low-shot", "vqa"): 9.0,
-    ("shift", "vcr"): 71.3,
-    ("full", "vcr"): 2.0,
-    ("full", "entailment"): 3.0,
-    ("full", "vqa"): 1.3,
 }
 
 
@@ -243,7 +233,7 @@ class _Place:
         if found is None:
             return claim
         share = 100 * found.found.gain / found.base if relative and found.base else None
-        paper = PAPERS.get((papers, self.task))
+        paper = tasks.load(self.task).stated_gains.get(papers)
         keys, seeds = tuple(found.run_keys), tuple(found.seeds)
         return replace(claim, found=found.found, relative=share, papers=paper, seeds=seeds, run_keys=keys)
 

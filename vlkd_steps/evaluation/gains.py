@@ -9,11 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.evaluation.compared_by import ACCURACY, by_metric, metrics_of
 from vlkd_steps.evaluation.significance import by_image, holm, pigeonhole_bootstrap, two_way
+from vlkd_steps.tasks import ACCURACY, Task
 
 Run = Mapping[str, Any]
 Row = dict[str, Any]
@@ -32,10 +33,10 @@ class Scores:
     """The item scores of all runs on one evaluation set, checked to be over the same items.
 
     Args:
-        task, metric: take the items of one of the task's metrics; without them, all.
+        task, metric: take the items that this metric of the task is the mean of; without a task, all.
     """
 
-    def __init__(self, experiment: str, evaluation_set: str, task: str = "", metric: str = ACCURACY) -> None:
+    def __init__(self, experiment: str, evaluation_set: str, task: Task | None = None, metric: str = ACCURACY) -> None:
         self.experiment = experiment
         self.evaluation_set = evaluation_set
         self.task, self.metric = task, metric
@@ -54,7 +55,7 @@ class Scores:
                 f"run snakemake {layout.metrics(folder(self.experiment, run))}"
             )
         table = pl.read_parquet(path)
-        table = by_metric(self.task, table)[self.metric] if self.task else table
+        table = self.task.compared(table, self.metric) if self.task else table
         if self.first is None:
             self.first = (path, table.select("instance_id", "image_id"))
         elif not table["instance_id"].equals(self.first[1]["instance_id"]):
@@ -109,8 +110,9 @@ def gains(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str, 
     for name in dict.fromkeys(run["dataset"] for run in runs):
         mine = [run for run in runs if run["dataset"] == name]
         for ask in extra_evals.sets(conf[name]):
-            for metric in metrics_of(ask.task):
-                scores = Scores(experiment, ask.name, ask.task, metric)
+            task = tasks.load(ask.task)
+            for metric in task.compared_by:
+                scores = Scores(experiment, ask.name, task, metric.name)
                 rows += _on_one_set(scores, mine, reference)
     for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = adjusted

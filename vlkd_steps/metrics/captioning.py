@@ -150,16 +150,6 @@ class Scorer:
         return result
 
 
-def by_metric(scores: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The items that CIDEr is the mean of: all."""
-    return {"CIDEr": scores}
-
-
-def gold(instance: Mapping[str, Any]) -> str:
-    """The reference caption to print beside an image."""
-    return str(instance["text"])
-
-
 def tokenize(captions: Sequence[str], folder: Path) -> tuple[list[str], str]:
     """Captions as words joined by spaces, and the name of the tokenizer: Java's, or else the stand-in."""
     try:

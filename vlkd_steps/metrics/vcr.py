@@ -10,7 +10,7 @@ Example:
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vlkd_steps.core.errors import UserError
-
-COMPARED_BY = ("q_a", "qa_r", "q_ar")
-"""What VCR is compared by, each as a metric of its own."""
 
 Hits = NDArray[np.bool_]
 ANSWER, RATIONALE = "answer", "rationale"
@@ -91,30 +88,3 @@ class Scorer:
         q_a = right[[kinds[ANSWER] for kinds in self.rows.values()]]
         qa_r = right[[kinds[RATIONALE] for kinds in self.rows.values()]]
         return {"accuracy": round(100 * int(right.sum()) / len(right), 2), **percentages(q_a, qa_r)}
-
-
-def by_metric(scores: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The items that each of the three metrics is the mean of; those of Q->AR are called as their Q->A items.
-
-    Args:
-        scores: ``instance_id, image_id, score`` of every instance, as `evaluate` wrote them.
-    """
-    kinds = scores.with_columns(pair=pl.col("instance_id").str.replace(":[a-z_0-9]+$", ""))
-    answers, rationales = (
-        kinds.filter(pl.col("instance_id").str.ends_with(f":{kind}")) for kind in (ANSWER, RATIONALE)
-    )
-    both = answers.join(rationales.select("pair", other="score"), on="pair", how="left", maintain_order="left")
-    both = both.with_columns(score=pl.col("score") * pl.col("other"))
-    parts = (answers, rationales, both)
-    return {name: part.select(scores.columns) for name, part in zip(COMPARED_BY, parts, strict=True)}
-
-
-def gold(instance: Mapping[str, Any]) -> str:
-    """The text of the right choice."""
-    return said(instance, str(instance["label"]))
-
-
-def said(instance: Mapping[str, Any], answer: str) -> str:
-    """The text of the choice that was answered, which predictions name by its place."""
-    text: str = instance["choices"][int(answer)]
-    return text

@@ -192,8 +192,3 @@ class Scorer:
             "by_answer_type": by(table, "answer_type"),
             "by_question_type": by(table, "group"),
         }
-
-
-def gold(instance: Mapping[str, Any]) -> str:
-    """The answer to print beside a question: the commonest one, as the official annotation file names it."""
-    return str(json.loads(instance["extra"] or "{}").get("multiple_choice_answer", ""))

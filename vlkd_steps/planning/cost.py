@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vlkd_steps import tasks
 from vlkd_steps.config import jobs
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.graph.dry_run import Job
@@ -16,8 +17,7 @@ from vlkd_steps.planning import past, sizes, volumes
 from vlkd_steps.runs.run_dir import Workplace
 
 HEAVY = ("pretrain", "extract", "distill")
-TOKENS = {"vqa": (1, 10), "entailment": (1, 14), "vcr": (4, 45), "captioning": (1, 14)}
-"""Rows of an item through a student, and text tokens of a row: choice, about the means of the official data."""
+CAPTION = 14  # tokens of a caption, about the mean of the official data
 BACKWARD = 3.0  # a step is a forward pass and a backward pass of twice its operations
 RECOMPUTED = 4.0  # with gradient checkpointing
 
@@ -129,19 +129,19 @@ def operations_of_run(c: Mapping[str, Any], config: Mapping[str, Any], dataset: 
     """Operations of one run: its steps, its looks at dev, its predictions. The method's own part is left out."""
     conf = c["datasets"][dataset]
     volume = volumes.of(conf, c["sources"][conf["source"]])
-    choices, tokens = TOKENS[conf["task"]]
-    size = sizes.student(c["students"][student], tokens) if volume else None
+    task = tasks.load(conf["task"])
+    size = sizes.student(c["students"][student], task.tokens) if volume else None
     if size is None or size.operations is None or volume is None:
         return None
     training = config["training"]
-    forward = size.operations * choices
+    forward = size.operations * task.choices
     way = RECOMPUTED if training.get("gradient_checkpointing") else BACKWARD
-    each = int(training.get("tokens_per_batch") or 0) / ((tokens + size.visual) * choices) or training["batch_size"]
+    row = (task.tokens + size.visual) * task.choices
+    each = int(training.get("tokens_per_batch") or 0) / row or training["batch_size"]
     items = float(training["steps"]) * float(each) * int(training["accumulation"])
-    twice = 2 if conf["task"] == "vcr" else 1  # an annotation is asked twice: Q->A and QA->R
-    evaluated = sum(volume.sets.values()) * twice
+    evaluated = sum(volume.sets.values()) * task.rows
     if every := training.get("evaluate_every"):
-        evaluated += int(training["steps"]) // int(every) * volume.sets.get("dev", 0) * twice
+        evaluated += int(training["steps"]) // int(every) * volume.sets.get("dev", 0) * task.rows
     return forward * (way * items + evaluated)
 
 
@@ -164,7 +164,7 @@ def _extract(c: Mapping[str, Any], names: Mapping[str, str], given: Throughput |
 def _pretrain(c: Mapping[str, Any], model: str, given: Throughput | None, row: Any) -> None:
     group = "teachers" if model in c["teachers"] else "students"
     conf = c[group][model]
-    size = sizes.student(conf, TOKENS["captioning"][1]) if group == "students" else None
+    size = sizes.student(conf, CAPTION) if group == "students" else None
     making = conf["pretrain"]
     steps = int(making.get("steps", 0)) * int(making.get("batch_size", 0))
     operations = BACKWARD * steps * size.operations if size and size.operations else None

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vlkd_steps.benchmarks.scenes.write import DEFAULTS
+from vlkd_steps import tasks
+from vlkd_steps.benchmarks.scenes import hypotheses
+from vlkd_steps.benchmarks.scenes.write import DEFAULTS, PER_IMAGE
 from vlkd_steps.core import layout
 
 PUBLISHED: dict[str, dict[str, int]] = {  # stated (PAPERS 4) but for the images of VCR and VQA-CP: recalled
@@ -16,13 +18,11 @@ PUBLISHED: dict[str, dict[str, int]] = {  # stated (PAPERS 4) but for the images
     "cc3m": {"train": 3_318_333, "images": 0},  # streamed: no feature of it is stored
     "vcr": {"train": 212_923, "test": 26_534, "rule_singular": 16_154, "rule_plural": 3_657, "images": 80_418},
 }
-SCENES_PER_IMAGE = {"vqa": "questions_per_image", "vcr": "vcr_per_image", "captioning": "captions_per_image"}
-HYPOTHESES = 3
 
 
 @dataclass(frozen=True)
 class Volume:
-    """Of one data set; VCR counts annotations, each of which is two rows.
+    """Of one data set, in items of its task: VCR counts annotations, each of which is two rows.
 
     Attributes:
         train: items that may be trained on.
@@ -57,7 +57,7 @@ def of(dataset: Mapping[str, Any], source: Mapping[str, Any]) -> Volume | None:
         return _of_sizes(dataset, known, known["images"], "published sizes")
     if source["kind"] == "scenes":
         settings = {**DEFAULTS, **source}
-        each = settings.get(SCENES_PER_IMAGE.get(dataset["task"], ""), HYPOTHESES)
+        each = settings.get(PER_IMAGE.get(dataset["reader"], ""), len(hypotheses.LABELS))
         images = {name: settings[name] for name in ("train", "dev", "test", "unseen_pairs", "other_style", "pretrain")}
         sizes = {split: each * number for split, number in images.items()}
         return _of_sizes(dataset, sizes, images["train"], "what the generator draws")
@@ -71,7 +71,7 @@ def _of_sizes(dataset: Mapping[str, Any], sizes: Mapping[str, int], images: int,
         base = sizes["train"] if role["split"] == "train" else sizes.get(name, sizes.get("test", 0))
         sets[name] = round(base * role.get("share", 1.0))
     held_out = sum(role.get("share", 0.0) for role in dataset["roles"].values() if role["split"] == "train")
-    texts = sizes["train"] * (2 if dataset["task"] == "vcr" else 1)
+    texts = sizes["train"] * tasks.load(dataset["task"]).rows
     return Volume(round(sizes["train"] * (1 - held_out)), images, texts, sets, source)
 
 
@@ -83,7 +83,7 @@ def _counted(dataset: Mapping[str, Any]) -> Volume:
         pl.len().alias("items"), pl.col("image_id").n_unique().alias("images"), pl.col("text").n_unique().alias("texts")
     )
     rows = {row["split"]: row for row in found.collect().to_dicts()}
-    each = 2 if dataset["task"] == "vcr" else 1
+    each = tasks.load(dataset["task"]).rows
     train = rows.get(dataset["roles"]["train"]["split"], {"items": 0, "images": 0, "texts": 0})
     sets = {}
     for name in dataset["evaluation_sets"]:

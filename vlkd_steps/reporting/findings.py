@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlkd_steps.evaluation.compared_by import NO_PERCENTAGES
-from vlkd_steps.reporting.table import Row, interval, name, points, sure, values
+from vlkd_steps.reporting.table import Row, interval, name, no_percentages, points, sure, values
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,8 @@ def main_rows(rows: Sequence[Row]) -> list[Row]:
 
 def findings(rows: Sequence[Row], reference: str) -> list[Finding]:
     """One finding for each compared variant, the largest mean gain first."""
-    rows = [row for row in main_rows(rows) if row["gain"] is not None and row.get("metric") not in NO_PERCENTAGES]
+    left_out = no_percentages(rows)
+    rows = [row for row in main_rows(rows) if row["gain"] is not None and row.get("metric") not in left_out]
     found = [
         _finding([row for row in rows if row["variant"] == variant], reference) for variant in values(rows, "variant")
     ]

@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 from PIL import Image, UnidentifiedImageError
 
+from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Ask
-from vlkd_steps.core import components, layout
+from vlkd_steps.core import layout
 from vlkd_steps.evaluation.gains import Run, Scores, folder
 
 LONGEST_SIDE = 320  # pixels; larger images are made smaller for the page
@@ -115,18 +116,16 @@ def gallery(
         variant: [_answers(experiment, run, ask.name, instances[places]) for run in mine if run["variant"] == variant]
         for variant in variants
     }
-    evaluation = components.load("task", ask.task)
-    said = getattr(evaluation, "said", lambda row, answer: answer)
+    task = tasks.load(ask.task)
+    long = task.head != "classes"
     items = []
     for number, (place, row) in enumerate(zip(places, instances[places].iter_rows(named=True), strict=True)):
         answers = [
-            Answer(variant, said(row, _commonest([of_seed[number] for of_seed in of_seeds])),
+            Answer(variant, task.said(row, _commonest([of_seed[number] for of_seed in of_seeds])),
                    int(right[variant][:, place].sum()), len(of_seeds))
             for variant, of_seeds in given.items()
         ]  # fmt: skip
-        captioning = ask.task == "captioning"
-        gold, long = evaluation.gold(row), captioning or bool(row["choices"])
-        question = "describe the picture" if captioning else row["text"]
+        gold, question = task.gold(row), task.question(row)
         named = " ".join([row["text"], gold, *(answer.text for answer in answers)]) if long else ""
         items.append(
             Item(row["instance_id"], row["image_path"], question, gold, answers, long, boxes(row["extra"], named))

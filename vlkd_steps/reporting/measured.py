@@ -8,7 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
+from vlkd_steps.tasks import ACCURACY, Metric
 
 Table = dict[str, Any]
 
@@ -50,12 +52,12 @@ def _wordings(dataset: Mapping[str, Any], rows: pl.DataFrame) -> list[Table]:
     """The accuracies of one set of questions under several wordings, and their mean and spread."""
     groups: dict[tuple[Any, ...], dict[str, str]] = {}
     for ask in extra_evals.sets(dataset):
-        if ask.task == "vqa" and ask.how.get("prompt"):
+        if ask.how.get("prompt") and Metric(ACCURACY) in tasks.load(ask.task).compared_by:
             same = (ask.dataset, ask.evaluation_set, ask.how.get("images"))
             groups.setdefault(same, {})[ask.name] = ask.how["prompt"]
     found = []
     for (_, of_set, _), prompts in groups.items():
-        part = rows.filter(pl.col("evaluation_set").is_in(list(prompts)) & (pl.col("metric") == "accuracy"))
+        part = rows.filter(pl.col("evaluation_set").is_in(list(prompts)) & (pl.col("metric") == ACCURACY))
         if len(prompts) < 2 or part.is_empty():
             continue
         means = _means(part, "evaluation_set")

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from vlkd_steps.reporting.style import styles
-from vlkd_steps.reporting.table import METRICS
+from vlkd_steps.reporting.table import titles
 from vlkd_steps.tracking.records import Record
 
 VIEW = "mlflow.sharedViewState."
@@ -57,14 +57,14 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
         lines += [f"Cost so far: {spent}.", ""]
     for dataset, student in subjects(records):
         chosen = [record for record in records if _subject(record) == (dataset, student)]
-        several = [metric for metric in METRICS if _means(chosen, f"test/{metric}")]
+        several = [metric for metric in titles() if _means(chosen, f"test/{metric}")]
         for metric in several or ["accuracy"]:
             means, gains = _means(chosen, f"test/{metric}"), _means(chosen, f"gain/test/{metric}")
             shots = sorted({shot for _, shot in means}, key=_shot_order)
             variants = sorted({variant for variant, _ in means}, key=lambda variant: (variant != reference, variant))
             if not means:
                 continue
-            shown = f"{METRICS[metric]} accuracy" if several else "accuracy"
+            shown = f"{titles()[metric]} accuracy" if several else "accuracy"
             lines += [f"{dataset}, {student}: test {shown} in per cent, in brackets the gain over {reference}", ""]
             lines += ["| shot | " + " | ".join(variants) + " |", "|---" * (len(variants) + 1) + "|"]
             for shot in shots:
@@ -111,7 +111,7 @@ def gain_view(dataset: str, student: str, records: Sequence[Record], reference: 
     As many gains as fit into a tag, those on test first. Of a task with several metrics, their mean is no chart.
     """
     names = {point.name for record in records if _subject(record) == (dataset, student) for point in record.points}
-    several = any(name.rpartition("/")[2] in METRICS for name in names)
+    several = any(name.rpartition("/")[2] in titles() for name in names)
     gains = sorted(
         (name for name in names if _is_gain(name) and not (several and name.endswith("/accuracy"))),
         key=lambda name: ("/test/" not in name, name),

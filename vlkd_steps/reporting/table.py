@@ -6,13 +6,13 @@ from typing import Any
 
 import polars as pl
 
+from vlkd_steps import tasks
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.evaluation.compared_by import ACCURACY
+from vlkd_steps.tasks import ACCURACY
 
 Row = dict[str, Any]
 TEXT = ("dataset", "student", "variant", "method", "teacher", "shot", "evaluation_set", "seeds", "run_key")
-METRICS = {"q_a": "Q→A", "qa_r": "QA→R", "q_ar": "Q→AR"}
 NUMBERS = ("mean", "sd", "reference_mean", "gain", "gain_low", "gain_high", "p", "p_holm")
 
 
@@ -26,10 +26,23 @@ def read(path: Path) -> list[Row]:
         raise UserError(f"{path} does not exist; it is made by the step `compare`: run snakemake {path}")
     types = dict.fromkeys(TEXT, pl.String) | dict.fromkeys(NUMBERS, pl.Float64)
     rows = pl.read_csv(path, schema_overrides=types).to_dicts()
+    shown = titles()
     for row in rows:  # a task of several metrics is shown as so many data sets
         if row.get("metric", ACCURACY) != ACCURACY:
-            row["dataset"] = f"{row['dataset']} {METRICS.get(row['metric'], row['metric'])}"
+            row["dataset"] = f"{row['dataset']} {shown.get(row['metric'], row['metric'])}"
     return rows
+
+
+def titles() -> dict[str, str]:
+    """The metrics, by name, that are called otherwise in tables: those of tasks that have several."""
+    return {name: metric.title for name, metric in tasks.metrics().items() if metric.title}
+
+
+def no_percentages(rows: Sequence[Row]) -> list[str]:
+    """The metrics among the rows whose gains are no points of accuracy."""
+    known = tasks.metrics()
+    found = dict.fromkeys(row.get("metric", ACCURACY) for row in rows)
+    return [name for name in found if name in known and not known[name].percentage]
 
 
 def sure(row: Row) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
 from vlkd_steps.config.extra_evals import Ask
 from vlkd_steps.core import files, layout
@@ -52,9 +53,10 @@ def write(answerer: Answerer, ask: Ask, place: Workplace) -> None:
     Every caption of an image is an item; they all get the image's one caption.
     """
     rows = rows_of(ask)
-    shown = rows.unique("image_id", keep="first", maintain_order=True) if ask.task == "captioning" else rows
+    of_images = tasks.load(ask.task).head == "written"
+    shown = rows.unique("image_id", keep="first", maintain_order=True) if of_images else rows
     answers = answerer.answers(shown, ask)
-    if ask.task == "captioning":
+    if of_images:
         said = dict(zip(shown["image_id"], answers, strict=True))
         answers = [said[image] for image in rows["image_id"]]
     frame = pl.DataFrame(

@@ -4,7 +4,6 @@ Their ``model.safetensors`` holds no tensor.
 """
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import polars as pl
 from safetensors.torch import save_file
 
+from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Ask
 from vlkd_steps.core import distributed, files, hardware, layout
 from vlkd_steps.core.errors import UserError
@@ -90,9 +90,10 @@ class Nearest:
         self.known: dict[str, tuple[list[str], np.ndarray]] = {}
 
     def answers(self, rows: pl.DataFrame, ask: Ask) -> list[str]:
-        texts, embeddings = self._captions() if ask.task == "captioning" else self._list(ask.dataset)
+        written = tasks.load(ask.task).head == "written"
+        texts, embeddings = self._captions() if written else self._list(ask.dataset)
         near = self.eyes(rows["image_path"].to_list()).numpy() @ embeddings.T
-        if ask.task == "vqa" and self.config["method"]["given"] == "question_type":
+        if not written and self.config["method"]["given"] == "question_type":
             of_type = {group: np.isin(texts, answers) for group, answers in by_type(ask).items()}
             for row, group in enumerate(rows["group"]):
                 if group in of_type and of_type[group].any():  # a rare type may have no answer in the list
@@ -131,7 +132,7 @@ class Commonest:
         self.config = config
 
     def answers(self, rows: pl.DataFrame, ask: Ask) -> list[str]:
-        if ask.task == "captioning":
+        if tasks.load(ask.task).head == "written":
             return [commonest(captions(self.config))] * len(rows)
         of_type = by_type(ask)
         everywhere = commonest([answer for answers in of_type.values() for answer in answers])
@@ -146,13 +147,13 @@ class Commonest:
 
 def by_type(ask: Ask) -> dict[str, list[str]]:
     """The answers of the training questions of a set's data set, by their official type."""
-    columns = ["instance_id", "split", "group", "extra"]
-    table = pl.read_parquet(layout.instances(ask.dataset), columns=columns)
-    table = table.filter(pl.col("split") == ask.how.get("train", "train"))
+    of_train = pl.col("split") == ask.how.get("train", "train")
+    table = pl.scan_parquet(layout.instances(ask.dataset)).filter(of_train).collect()
     table = table.join(ask.ids(), on="instance_id", how="anti")  # where roles share a split: what is asked is not known
     found: dict[str, list[str]] = {}
-    for group, extra in table.select("group", "extra").iter_rows():
-        found.setdefault(group, []).append(json.loads(extra)["multiple_choice_answer"])
+    task = tasks.load(ask.task)
+    for row in table.iter_rows(named=True):
+        found.setdefault(row["group"], []).append(task.gold(row))
     return found
 
 
@@ -163,7 +164,7 @@ def captions(config: Mapping[str, Any]) -> list[str]:
         UserError: a corpus in shards, or a data set of another task.
     """
     dataset = config["dataset"]
-    if dataset["task"] != "captioning" or dataset.get("shards") or dataset.get("tsv"):
+    if tasks.load(dataset["task"]).head != "written" or dataset.get("shards") or dataset.get("tsv"):
         raise UserError(
             f"variant {config['variant']}: a caption is taken from a prepared caption corpus, and {dataset['name']} is "
             "none; let this variant run on another data set (grids of the preset)"

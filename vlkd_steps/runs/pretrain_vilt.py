@@ -30,7 +30,7 @@ class MaskedLanguageAndMatching(nn.Module):
     """A ViLT student with the two heads of its pre-training; gives the losses ``mlm`` and ``itm``.
 
     Args:
-        student: its classifier head is not used.
+        student: one without a head of its own.
     """
 
     def __init__(self, student: vilt.ViltStudent) -> None:
@@ -136,7 +136,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
         raise UserError(f"student {name}: pretrain.split: {corpus} has no file group {settings.get('split')!r}")
 
     seed = settings["seed"]
-    student = vilt.build({**config, "pretrained": False}, "vqa", ["unused"], seed)
+    student = vilt.build({**config, "pretrained": False}, None, [], seed)
     data = Encoded(items, student.tokenizer, student.max_tokens, student.image_size).to(accelerator.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "pre-training heads"))

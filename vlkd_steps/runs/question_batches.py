@@ -4,7 +4,6 @@ The encoder reads the prompt with a mask where the answer goes, the decoder writ
 VLKD's infilling loss is the loss of fine-tuning, and what is asked afterwards is asked as it was learned.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vlkd_steps import tasks
 from vlkd_steps.core import distributed, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Batch, order
@@ -26,7 +26,7 @@ class Questions:
     """The questions of a training split.
 
     Args:
-        rows: ``image_id, text, extra`` of each; `extra` holds ``multiple_choice_answer``, VQA's commonest answer.
+        rows: ``text, answer`` of each.
         v: CLIP's embeddings of their images, float32 [N, D].
         tokenizer: the student's; texts are cut at `most_tokens`.
         size: rows of a whole batch; seed: of the run.
@@ -43,8 +43,7 @@ class Questions:
         device: torch.device,
     ) -> None:
         prompt = Prompt.of(QUESTION)
-        answers = [json.loads(extra)["multiple_choice_answer"] for extra in rows["extra"]]
-        pairs = list(zip(rows["text"], answers, strict=True))
+        pairs = list(zip(rows["text"], rows["answer"], strict=True))
         self.asked = self._tokens(tokenizer, [prompt.text(tokenizer.mask_token, q) for q, _ in pairs], most_tokens)
         self.written = self._tokens(tokenizer, [prompt.written(a, q) for q, a in pairs], most_tokens)
         self.v = functional.normalize(v.float(), dim=1)
@@ -76,16 +75,18 @@ class Questions:
 
 
 def training_rows(dataset: str, task: str, shot: str, seed: int) -> pl.DataFrame:
-    """``image_id, text, extra`` of a training split's questions, in its order.
+    """``image_id, text, answer`` of a training split's questions, in its order; the answer is the task's `gold`.
 
     Raises:
         UserError: a task that has no questions to answer in words.
     """
-    if task != "vqa":
+    asks_for = tasks.load(task)
+    if not asks_for.in_words:
         raise UserError(
-            f"data set {dataset} is of task {task}; method vlkd trains on captions (task captioning) and is fine-tuned "
-            "on questions (task vqa)"
+            f"data set {dataset} is of task {task}, which is not answered in words; method vlkd trains on one of "
+            f"{' or '.join(tasks.in_words())}"
         )
     ids = pl.read_parquet(layout.train_split(dataset, shot, seed), columns=["instance_id"])
-    table = pl.read_parquet(layout.instances(dataset), columns=["instance_id", "image_id", "text", "extra"])
-    return ids.join(table, on="instance_id", how="left", maintain_order="left")
+    rows = ids.join(pl.read_parquet(layout.instances(dataset)), on="instance_id", how="left", maintain_order="left")
+    answers = [asks_for.gold(row) for row in rows.iter_rows(named=True)]
+    return rows.select("image_id", "text", answer=pl.Series(answers, dtype=pl.String))

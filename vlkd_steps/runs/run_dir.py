@@ -66,6 +66,7 @@ class Workplace:
             components.module_name("student", student["kind"]),
             *components.code_of("method", method["name"]),
             declaration(method["name"]).run_module,
+            components.module_name("task", dataset["task"]),
         ]
         if words and not words.endswith(".txt"):
             modules.append(components.module_name("vocabulary", words))

@@ -19,6 +19,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional
 
+from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Ask
 from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core import distributed, hardware, layout
@@ -148,13 +149,13 @@ def items_of(
         UserError: contrast or distance asked of questions, which have no caption.
     """
     dataset = config["dataset"]
-    if dataset["task"] == "captioning":
+    if tasks.load(dataset["task"]).head == "written":
         return pairs(config, student, settings, teacher, seed, size, device)
     rows = question_batches.training_rows(dataset["name"], dataset["task"], config["shot"], seed)
     if settings.ttdm or settings.itcl:
         raise UserError(
             f"variant {config['variant']}: ttdm and itcl compare captions, and {dataset['name']} has questions; set "
-            "both to 0 for this task (variants.<name>.by_task.vqa)"
+            f"both to 0 for this task (variants.<name>.by_task.{dataset['task']})"
         )
     store = FeatureStore.open(layout.features(config["teacher"]["name"], dataset["name"]))
     v = torch.from_numpy(store.images(rows["image_id"].to_list()))
@@ -236,11 +237,11 @@ class Written:
         self.student, self.eyes = student, eyes
 
     def answers(self, rows: pl.DataFrame, ask: Ask) -> list[str]:
-        captioning = ask.task == "captioning"
-        prompt = Prompt.of(ask.how.get("prompt") or (CAPTION if captioning else QUESTION))
-        questions = [""] * len(rows) if captioning else rows["text"].to_list()
+        captions = tasks.load(ask.task).head == "written"
+        prompt = Prompt.of(ask.how.get("prompt") or (CAPTION if captions else QUESTION))
+        questions = [""] * len(rows) if captions else rows["text"].to_list()
         v = self.eyes(rows["image_path"].to_list()) if self.eyes else None
-        most = ask.how.get("most_tokens", DESCRIPTION if captioning else ANSWER)
+        most = ask.how.get("most_tokens", DESCRIPTION if captions else ANSWER)
         listed = labels(ask.dataset) if ask.how.get("answers") == "listed" else None
         return generation.write(self.student, v, prompt, questions, ask.how.get("beams", BEAMS), most, listed)
 

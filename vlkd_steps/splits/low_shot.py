@@ -17,11 +17,10 @@ import polars as pl
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
+from vlkd_steps.tasks import Task
 
 VERSION = 1
 """Of this order. Raise it when the same data, shot and seed would give other instances."""
-
-COMMON_QUESTION_TYPES = 10
 
 
 def order(instances: pl.DataFrame, seed: int) -> pl.Series:
@@ -93,53 +92,22 @@ def count(shot: str, size: int, available: int, dataset: str) -> int:
     return wanted
 
 
-def counted(instances: pl.DataFrame, task: str) -> pl.DataFrame:
-    """The rows that a shot counts: all of them or, in VCR, one per annotation, known by the pair's id (PAPERS 1.2).
+def counted(instances: pl.DataFrame, task: Task) -> pl.DataFrame:
+    """What a shot counts, a row each: the task's items, each known by the first of its rows, with their strata.
 
     Args:
-        instances: columns ``instance_id`` and others of the training role.
-        task: as in the data set's conf.
+        instances: columns ``instance_id, answer_type, group`` and others of the training role.
     """
-    if task != "vcr":
-        return instances
-    return (
-        instances.with_columns(_pair(instances["instance_id"])).unique("instance_id", keep="first").sort("instance_id")
-    )
+    rows = instances.sort("instance_id")
+    items = rows.with_columns(task.items(rows["instance_id"])).unique("instance_id", keep="first", maintain_order=True)
+    return items.with_columns(task.strata(items).alias("stratum"))
 
 
-def instances_of(chosen: pl.Series, instances: pl.DataFrame, task: str) -> pl.Series:
-    """The ids of all rows of what was counted, in its order: both rows of a VCR annotation, Q->A first."""
-    if task != "vcr":
-        return chosen
-    rows = instances.select("instance_id", pair=_pair(instances["instance_id"])).sort("instance_id")
+def instances_of(chosen: pl.Series, instances: pl.DataFrame, task: Task) -> pl.Series:
+    """The ids of all rows of the items that were chosen, in the items' order; an item's rows by their ids."""
+    rows = instances.select("instance_id", item=task.items(instances["instance_id"])).sort("instance_id")
     return (
-        pl.DataFrame({"pair": chosen})
-        .join(rows, on="pair", how="left", maintain_order="left_right")
+        pl.DataFrame({"item": chosen})
+        .join(rows, on="item", how="left", maintain_order="left_right")
         .get_column("instance_id")
     )
-
-
-def _pair(instance_ids: pl.Series) -> pl.Series:
-    """VCR's instances are called ``<pair>:answer`` and ``<pair>:rationale``."""
-    return instance_ids.str.replace(":[a-z_0-9]+$", "")
-
-
-def strata(instances: pl.DataFrame, task: str) -> pl.Series:
-    """The stratum of each row: VQA answer type x the ten commonest question types, entailment the label.
-
-    Args:
-        instances: columns ``answer_type, group`` of the training role.
-        task: as in the data set's conf; tasks without strata (captioning, vcr) have one.
-    """
-    if task == "entailment":
-        return instances["group"].alias("stratum")
-    if task != "vqa":
-        return pl.Series("stratum", [""] * len(instances), pl.String)
-    commonest = (
-        instances.group_by("group")
-        .len()
-        .sort(["len", "group"], descending=[True, False])
-        .head(COMMON_QUESTION_TYPES)["group"]
-    )
-    kind = pl.when(pl.col("group").is_in(commonest.implode())).then(pl.col("group")).otherwise(pl.lit("(other)"))
-    return instances.select(stratum=pl.concat_str(pl.col("answer_type"), pl.lit(" | "), kind))["stratum"]

@@ -16,11 +16,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
 from vlkd_steps.core import files, layout, step
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.evaluation.compared_by import ACCURACY, metrics_of
 from vlkd_steps.evaluation.gains import Row, Run, folder, gains, name
+from vlkd_steps.tasks import ACCURACY
 from vlkd_steps.tracking import published
 
 
@@ -68,8 +69,8 @@ def summary(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str
                     f"(it has {', '.join(metrics)}); run snakemake --forcerun evaluate"
                 )
             found = metrics[ask.name]
-            for metric in metrics_of(ask.task):
-                value = {"evaluation_set": ask.name, "metric": metric, "value": found[metric]}
+            for compared in tasks.load(ask.task).compared_by:
+                value = {"evaluation_set": ask.name, "metric": compared.name, "value": found[compared.name]}
                 rows.append(row | value | {"n": found["n"], "run_key": key})
         for measure in extra_evals.measures(conf[run["dataset"]]):
             found = metrics.get(measure, {})

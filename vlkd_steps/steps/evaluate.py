@@ -1,8 +1,8 @@
 """Score the predictions of one rule instance's runs with the task's official metric.
 
 Reads each seed's ``predictions/<set>.parquet``; writes ``scores/<set>.parquet`` (the metric of every single item, from
-which `compare` makes its intervals) and ``metrics.json``. The metric is the module of `vlkd_steps.evaluation` that is
-called like the task of the set. Measures that a run has left (``predictions/<name>.json``) are taken over. Never
+which `compare` makes its intervals) and ``metrics.json``. The metric is that of the set's task (`vlkd_steps.tasks`).
+Measures that a run has left (``predictions/<name>.json``) are taken over. Never
 imports torch.
 """
 
@@ -13,10 +13,10 @@ from typing import Any
 
 import polars as pl
 
+from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Ask, measures, of_run, sets
-from vlkd_steps.core import components, files, layout, step
+from vlkd_steps.core import files, layout, step
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.evaluation.compared_by import metrics_of
 
 
 @step.entry
@@ -26,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     metrics: dict[int, dict[str, Any]] = {seed: {} for seed in config["seeds"]}
     told: dict[int, dict[str, list[str]]] = {seed: {} for seed in config["seeds"]}
     for ask in sets(dataset):
-        evaluation = components.load("task", ask.task)
+        task = tasks.load(ask.task)
         instances = evaluation_instances(ask)
-        scorer = evaluation.Scorer(instances)  # once per set: its references are prepared for all seeds
+        scorer = task.scorer(instances)  # once per set: its references are prepared for all seeds
         for seed in config["seeds"]:
             folder = run_folder(config, seed)
             predictions = read_predictions(layout.predictions(folder, ask.name), instances)
@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 table.write_parquet(temporary)
             counts = {"n": len(instances), "images": instances["image_id"].n_unique()}
             metrics[seed][ask.name] = found = scorer.metrics(scores) | counts
-            for metric in metrics_of(ask.task):
-                told[seed].setdefault(metric, []).append(f"{ask.name} {found[metric]:.1f}")
+            for compared in task.compared_by:
+                told[seed].setdefault(compared.name, []).append(f"{ask.name} {found[compared.name]:.1f}")
     for seed, of_sets in metrics.items():
         files.write_json(layout.metrics(run_folder(config, seed)), of_sets | measured(config, seed))
         name = f"{dataset['name']} {config['student']} {config['variant']} {config['shot']} s{seed}"

@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vlkd_steps import tasks
 from vlkd_steps.core import files, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import instances
@@ -60,8 +61,8 @@ def cut_train(
         raise UserError(f"data set {dataset['name']} has no role train; add it to `roles` in its conf")
     rows = roles["train"]
     refuse_unlabelled(rows, "train", dataset)
-    counted = low_shot.counted(rows, dataset["task"])
-    counted = counted.with_columns(low_shot.strata(counted, dataset["task"]))
+    task = tasks.load(dataset["task"])
+    counted = low_shot.counted(rows, task)
     size = dataset.get("sizes", {}).get("train", len(counted))
     numbers = {shot: low_shot.count(shot, size, len(counted), dataset["name"]) for shot in shots}
     others = {role: leakage.Role(part, near) for role, part in roles.items() if role != "train"}
@@ -69,7 +70,7 @@ def cut_train(
     for seed in seeds:
         order = low_shot.order(counted, seed)
         for shot, number in numbers.items():
-            ids = low_shot.instances_of(order.head(number), rows, dataset["task"])
+            ids = low_shot.instances_of(order.head(number), rows, task)
             chosen = rows.filter(pl.col("instance_id").is_in(ids.implode()))
             whole = len(chosen) == len(rows)  # the same set whatever the seed
             leaks = everything if whole and everything else leakage.report(chosen, others, near)
@@ -97,12 +98,14 @@ def cut_evaluation(dataset: Mapping[str, Any], roles: Mapping[str, pl.DataFrame]
 
 
 def refuse_unlabelled(rows: pl.DataFrame, role: str, dataset: Mapping[str, Any]) -> None:
-    """A VQA question with annotations always has an answer type, even where its label is null.
+    """An annotated row has a label or, where no class is its answer, an answer type; a caption has neither.
 
     Raises:
         UserError: the role holds questions that have no annotations.
     """
-    if dataset["task"] == "vqa" and (rows["answer_type"] == "").any():
+    if tasks.load(dataset["task"]).head == "written":
+        return
+    if rows.filter(pl.col("label").is_null() & (pl.col("answer_type") == "")).height:
         raise UserError(
             f"data set {dataset['name']}: role {role!r} takes split {dataset['roles'][role]['split']!r}, which has no "
             "annotations; give the role another split, or a share of one"

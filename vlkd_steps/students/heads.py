@@ -1,6 +1,6 @@
-"""Heads and losses of the tasks: ChenRocks/UNITER `model/vqa.py`, `model/ve.py` and `model/vcr.py`.
+"""Heads and losses by the kind of head that a task declares: a classifier, or two logits for each choice.
 
-VQA and visual entailment classify an item; VCR scores each of its choices by two logits of its own.
+They are those of ChenRocks/UNITER: `model/vqa.py` and `model/ve.py` classify an item, `model/vcr.py` scores choices.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vlkd_steps import tasks
 from vlkd_steps.core.errors import UserError
 
 
@@ -53,19 +54,16 @@ def start(head: nn.Sequential, std: float) -> None:
             nn.init.zeros_(layer.bias)
 
 
-HEADS: dict[str, type[ClassifierHead] | type[ChoiceHead]] = {
-    "vqa": ClassifierHead,
-    "entailment": ClassifierHead,
-    "vcr": ChoiceHead,
-}
-"""By task."""
+HEADS: dict[str, type[ClassifierHead] | type[ChoiceHead]] = {"classes": ClassifierHead, "choices": ChoiceHead}
+"""By `Task.head`."""
 
 
 def create(task: str, labels: Sequence[str], width: int, std: float) -> nn.Sequential:
     """A new head for `task` on a student of `width`; its classes, or an item's choices, are `labels`."""
-    if task not in HEADS:
-        raise UserError(f"no student has a head for task {task!r}; there are heads for {', '.join(HEADS)}")
-    return HEADS[task](width, len(labels), std)
+    kind = tasks.load(task).head
+    if kind not in HEADS:
+        raise UserError(f"no student has a head for task {task} (answers: {kind}); there are {' and '.join(HEADS)}")
+    return HEADS[kind](width, len(labels), std)
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:

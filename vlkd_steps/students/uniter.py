@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vlkd_steps import tasks
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
@@ -93,7 +94,7 @@ def official(conf: Mapping[str, Any], task: str, labels: Sequence[str], regions:
     more = dict(conf.get("architecture") or {})
     try:
         config = uniter_weights.config_of(tensors, **more)
-        if task == "vcr":
+        if tasks.load(task).head == "choices":
             tensors = uniter_weights.for_vcr(tensors, len(tokenizer), config.initializer_range)
             uniter_weights.add_tags(tokenizer)
             config = uniter_weights.config_of(tensors, **more)
@@ -117,11 +118,11 @@ def official(conf: Mapping[str, Any], task: str, labels: Sequence[str], regions:
 
 
 def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[UniterModel, Any]:
-    """A new UNITER of ``conf["architecture"]`` and its word-level tokenizer; for VCR with its types and words."""
+    """A new UNITER of ``conf["architecture"]`` and its word-level tokenizer; of choices with VCR's types and words."""
     name = conf["name"]
     tokenizer = text.word_tokenizer(start.vocabulary(conf.get("vocabulary"), name))
     architecture = dict(conf.get("architecture") or {})
-    if task == "vcr":
+    if tasks.load(task).head == "choices":
         uniter_weights.add_tags(tokenizer)
         architecture["type_vocab_size"] = uniter_weights.VCR_TYPES
     sizes = {"vocab_size": len(tokenizer)}

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken
 from torch import Tensor, nn
 
+from vlkd_steps import tasks
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.students.uniter_model import UniterConfig
@@ -28,8 +29,8 @@ VCR_WORDS = 81
 The words are the tags of persons, by their place among the objects (the authors' preparation: ``person_0`` to
 ``person_80``, behind the vocabulary)."""
 
-OFFICIAL_HEADS = {"vqa": "vqa_output", "entailment": "vqa_output", "vcr": "vcr_output"}
-"""The official heads' names: `UniterForVisualEntailment` inherits `vqa_output`."""
+OFFICIAL_HEADS = {"classes": "vqa_output", "choices": "vcr_output"}
+"""The official heads' names by `Task.head`: `UniterForVisualEntailment` inherits `vqa_output`."""
 
 HEAD_WIDTH = 64
 """Width of an attention head in both official sizes: 768 / 12 and 1,024 / 16."""
@@ -127,7 +128,7 @@ def load_into(student: nn.Module, tensors: Mapping[str, Tensor], task: str, head
     Raises:
         UserError: a tensor of the encoder or of the asked-for head is missing or has another shape.
     """
-    official = OFFICIAL_HEADS[task]
+    official = OFFICIAL_HEADS[tasks.load(task).head]
     own = student.state_dict()
     chosen = {}
     for name, tensor in own.items():
@@ -148,7 +149,7 @@ def load_into(student: nn.Module, tensors: Mapping[str, Tensor], task: str, head
 
 def official_names(student: nn.Module, task: str) -> dict[str, Tensor]:
     """A student's tensors under the official names."""
-    head = OFFICIAL_HEADS[task]
+    head = OFFICIAL_HEADS[tasks.load(task).head]
     return {
         (f"{head}.{name.removeprefix('head.')}" if name.startswith("head.") else name): tensor.detach().cpu()
         for name, tensor in student.state_dict().items()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import ViltConfig, ViltModel
 
+from vlkd_steps import tasks
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
@@ -32,7 +33,7 @@ class ViltStudent(nn.Module):
     Args:
         vilt: with its pooling layer.
         tokenizer: a fast tokenizer.
-        task: as in a data set's configuration.
+        task: as in a data set's configuration; None: without a head, for pre-training.
         labels: the classes (or choices) in index order.
         image_size: side of the square images, in pixels; other than the model's own, positions are interpolated
             as transformers does it.
@@ -44,14 +45,15 @@ class ViltStudent(nn.Module):
         self,
         vilt: ViltModel,
         tokenizer: Any,
-        task: str,
+        task: str | None,
         labels: Sequence[str],
         image_size: int | None = None,
         visual_width: int | None = None,
     ) -> None:
         super().__init__()
         self.vilt = vilt
-        self.head = heads.create(task, labels, vilt.config.hidden_size, vilt.config.initializer_range)
+        width, std = vilt.config.hidden_size, vilt.config.initializer_range
+        self.head = heads.create(task, labels, width, std) if task else nn.Identity()
         self.tokenizer = tokenizer
         self.task = task
         self.labels = list(labels)
@@ -132,13 +134,13 @@ class ViltStudent(nn.Module):
         return torch.cat([positions[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
 
 
-def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) -> ViltStudent:
+def build(conf: Mapping[str, Any], task: str | None, labels: Sequence[str], seed: int) -> ViltStudent:
     """A student from its configuration (`conf/student/*.yaml`): pre-trained weights where it names some.
 
     Args:
         conf: ``weights`` (a folder or a Hugging Face name) or, from scratch, ``architecture`` and ``vocabulary``;
             ``pretrained: true`` takes the folder that `pretrain` made for ``name``; ``visual_width`` as `ViltStudent`.
-        task: whose head it gets.
+        task: whose head it gets; None: it gets none.
         labels: the classes (or choices) in index order.
         seed: new weights are drawn from ``derive(seed, "student")``, so all methods of a seed start alike.
 
@@ -154,7 +156,7 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
         else:
             vilt, tokenizer = from_scratch(conf)
         _check_image_size(conf, vilt.config)
-        if task == "vcr":
+        if task and tasks.load(task).head == "choices":
             add_types(vilt)
         return ViltStudent(vilt, tokenizer, task, labels, conf.get("image_size"), conf.get("visual_width"))
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import VisualBertConfig, VisualBertModel
 
+from vlkd_steps import tasks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
@@ -104,7 +105,7 @@ def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[VisualBertModel, A
     name = conf["name"]
     tokenizer = text.word_tokenizer(start.vocabulary(conf.get("vocabulary"), name))
     words = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    types = {"type_vocab_size": VCR_TYPES} if task == "vcr" else {}
+    types = {"type_vocab_size": VCR_TYPES} if tasks.load(task).head == "choices" else {}
     model = pretrained.from_scratch(conf, VisualBertModel, **words, **types)
     spread(model, **(conf.get("spread") or {}))
     return model, tokenizer

@@ -27,6 +27,6 @@ rule prepare:
         "../envs/vlkd.yaml"
     params:
         config=lambda wc: jobs.argument(jobs.prepare(C, wc.dataset)),
-        code=lambda wc: jobs.code(C, "prepare", reader=wc.dataset),
+        code=lambda wc: jobs.code(C, "prepare", dataset=wc.dataset),
     shell:
         step("prepare")

@@ -22,6 +22,6 @@ rule distill:
         **PLACE,
     params:
         config=lambda wc: jobs.argument(jobs.distill(C, wc.dataset, wc.student, wc.variant, wc.shot)),
-        code=lambda wc: jobs.code(C, "distill", variant=wc.variant, student=wc.student),
+        code=lambda wc: jobs.code(C, "distill", dataset=wc.dataset, variant=wc.variant, student=wc.student),
     shell:
         launched_step("distill")

@@ -42,6 +42,8 @@ DEFAULTS: dict[str, Any] = {
     "pretrain_colors": ["red", "green", "blue", "yellow"],
 }
 """All keys of the configuration: images of each split, and how they look."""
+PER_IMAGE = {"vqa_v2": "questions_per_image", "vcr": "vcr_per_image", "captions": "captions_per_image"}
+"""Reader of a format -> the key that says how many items of an image it has; hypotheses are one of each class."""
 
 SPLITS = ("train", "dev", "test", "unseen_pairs", "other_style", "pretrain")
 FOLDERS = ("images", "vqa", "snli_ve", "vcr", "captions")

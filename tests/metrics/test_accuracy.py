@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.metrics import entailment
+from vlkd_steps.metrics import accuracy
 
 TABLE = pl.DataFrame(
     {
@@ -14,7 +14,7 @@ TABLE = pl.DataFrame(
 
 
 def test_accuracy_and_its_mean_over_classes() -> None:
-    scorer = entailment.Scorer(TABLE)
+    scorer = accuracy.Scorer(TABLE)
     scores = scorer.score(pl.DataFrame({"prediction": [0, 1, 2, 0]}))
     assert scores == [1.0, 1.0, 0.0, 0.0]
     assert scorer.metrics(scores) == {
@@ -26,4 +26,4 @@ def test_accuracy_and_its_mean_over_classes() -> None:
 
 def test_an_item_without_a_label_is_named() -> None:
     with pytest.raises(UserError, match="instance c has no label"):
-        entailment.Scorer(TABLE.with_columns(label=pl.Series([0, 1, None, 1])))
+        accuracy.Scorer(TABLE.with_columns(label=pl.Series([0, 1, None, 1])))

@@ -1,6 +1,6 @@
-"""Accuracy of visual entailment (SNLI-VE): three classes, plain, per class, and averaged over the classes."""
+"""Accuracy of a task of classes, such as SNLI-VE's three: plain, per class, and averaged over the classes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -10,11 +10,10 @@ from vlkd_steps.metrics.percentages import by, percent
 
 
 class Scorer:
-    """The entailment metric over one evaluation set.
+    """Accuracy over one evaluation set.
 
     Args:
-        instances: the set's rows, as `prepare` wrote them (`label`: contradiction 0, entailment 1, neutral 2; `group`
-            its name).
+        instances: the set's rows, as `prepare` wrote them (`label`: the number of the class; `group`: its name).
     """
 
     def __init__(self, instances: pl.DataFrame) -> None:
@@ -39,8 +38,3 @@ class Scorer:
             "macro_accuracy": round(sum(classes.values()) / len(classes), 2),
             "by_label": classes,
         }
-
-
-def gold(instance: Mapping[str, Any]) -> str:
-    """The name of the gold class."""
-    return str(instance["group"])

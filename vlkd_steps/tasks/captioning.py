@@ -1,0 +1,26 @@
+"""Captioning (COCO captions, NoCaps, Conceptual Captions): a row is an image with one of its reference captions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vlkd_steps.tasks import Metric, Task
+
+
+class Captioning(Task):
+    """Every caption of an image is a row; an image's one predicted caption is the answer to all of them."""
+
+    head = "written"
+    in_words = True
+    metric = "captioning"
+    compared_by = (Metric("CIDEr", percentage=False),)
+    tokens = 14
+
+    def question(self, row: Mapping[str, Any]) -> str:
+        return "describe the picture"
+
+    def gold(self, row: Mapping[str, Any]) -> str:
+        """The reference caption."""
+        return str(row["text"])
+
+
+TASK = Captioning()
