@@ -25,7 +25,6 @@ evaluation_sets: [dev, test]
 PARAMS = {
     "experiment": "scenes_smoke",
     "grid": {"dataset": ["mine"], "variant": ["finetune", "clip_td"], "shot": [20], "seed": [1]},
-    "artifacts": {"source": ["mine"], "corpus": [], "asked": [], "model": [], "teacher": ["clip_scenes"]},
     "overrides": {"training.steps": 6, "variants.clip_td.adaptive_steps": 2},
 }
 # Same inputs, same bytes: these. Not journal, provenance, timings, report (DESIGN 6).

@@ -150,11 +150,6 @@ def test_the_list_of_phases_is_what_the_rules_declare(finished_project: Project,
     assert declared == listed | {f"receipts/scenes_smoke/{phase}.json" for phase in phases.PHASES}
 
 
-def test_dvc_yaml_has_the_stages_of_the_list(root: Path) -> None:
-    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
-    assert set(stages) == {*phases.PHASES, *(stage for versioned in phases.PHASES.values() for stage in versioned)}
-
-
 PARTS = [
     ["--until", "split_train"],
     ["--omit-from", "evaluate"],

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from vlkd_steps.config import extra_evals_check, overrides, teacher_names, variants
+from vlkd_steps.config import artifacts, extra_evals_check, overrides, teacher_names, variants
 from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import local
@@ -18,7 +18,6 @@ from vlkd_steps.sources import local
 CONF = Path(__file__).resolve().parent.parent / "conf"
 SCHEMA = Path(__file__).resolve().parents[2] / "workflow" / "schemas" / "params.schema.yaml"
 PRESET_SCHEMA = SCHEMA.with_name("preset.schema.yaml")
-ARTIFACTS = ("source", "corpus", "asked", "model", "teacher")
 
 
 def compose(params_file: Path = Path("params.yaml"), experiment: str | None = None) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     """
     params = read_params(params_file)
     if experiment is not None and experiment != params["experiment"]:
-        params = {"experiment": experiment, "grid": {}, "artifacts": None, "overrides": {}}
+        params = {"experiment": experiment, "grid": {}, "overrides": {}}
     where = params_file.name
     one_of(params["experiment"], options("experiment"), f"{where}: experiment")
     preset = _hydra(f"experiment={params['experiment']}")
@@ -62,9 +61,7 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
         overrides.override(composed, str(key), value, f"{where}: overrides")
     extra_evals_check.check(composed)
     variants.check(composed)
-    composed["artifacts"] = needed(composed)
-    if params["artifacts"] is not None:
-        _check_artifacts(params["artifacts"], composed["artifacts"], where)
+    composed["artifacts"] = artifacts.needed(composed)
     return composed
 
 
@@ -121,8 +118,13 @@ def read_params(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is missing; run from the project's root, or restore it: git checkout {path}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if isinstance(params, dict) and "artifacts" in params:
+        raise UserError(
+            f"{path.name}: artifacts is no longer listed by hand, it follows from the grid; delete the key `artifacts` "
+            "and the lines below it"
+        )
     check_schema(params, SCHEMA, path.name)
-    return {"overrides": {}, **params}
+    return {"grid": {}, "overrides": {}, **params}
 
 
 def check_schema(value: Any, schema: Path, name: str) -> None:
@@ -171,7 +173,7 @@ def _with_groups(
         "teacher": {teacher for variant in chosen.values() for teacher in teacher_names.names(variant.get("teacher"))},
         "source": set(),
     }
-    members["dataset"] |= _asked(preset, grid)
+    members["dataset"] |= artifacts.extra_datasets(preset, grid)
     while True:
         found = [(group, name) for group in sorted(members) for name in sorted(members[group])]
         dropped_in = sorted(members["source"] - set(options("source")))  # no conf file: data/incoming/<name>
@@ -182,7 +184,7 @@ def _with_groups(
         composed = _hydra(f"experiment={experiment}", *groups)
         before = sum(map(len, members.values()))
         for conf in composed.get("datasets", {}).values():
-            members["source"].update(_sources(conf))
+            members["source"].update(artifacts.sources(conf))
         for conf in [*composed.get("teachers", {}).values(), *composed.get("students", {}).values()]:
             making = conf.get("pretrain") or {}
             members["dataset"].update([making["corpus"]] if making.get("corpus") else [])
@@ -207,49 +209,3 @@ def _hydra(*overrides: str) -> dict[str, Any]:
     plain = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
-
-
-def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The artifacts beside the grid's own data sets, as `artifacts:` of params.yaml lists them."""
-    grid = composed["grid"]
-    teachers = {
-        teacher
-        for name in grid["variant"]
-        for teacher in teacher_names.names(composed["variants"][name].get("teacher"))
-    }
-    made = [composed["teachers"][name] for name in teachers] + [composed["students"][name] for name in grid["student"]]
-    models = {conf["name"] for conf in made if conf.get("pretrain")}
-    corpora = {conf["pretrain"]["corpus"] for conf in made if (conf.get("pretrain") or {}).get("corpus")}
-    sights = {composed["students"][name].get("regions") for name in grid["student"]} - {None}
-    teachers |= sights  # extracted as a teacher's features are
-    asked = _asked(composed, grid)
-    read = [*grid["dataset"], *sorted(corpora | asked)]
-    return {
-        "source": sorted({source for dataset in read for source in _sources(composed["datasets"][dataset])}),
-        "corpus": sorted(corpora - set(grid["dataset"])),
-        "asked": sorted(asked - set(grid["dataset"])),
-        "model": sorted(models),
-        "teacher": sorted(teachers),
-    }
-
-
-def _asked(preset: Mapping[str, Any], grid: Mapping[str, Any]) -> set[str]:
-    """The data sets whose items runs of the grid are asked beside their own (`asking`)."""
-    asks = [(preset.get("asks") or {}).get(name) or {} for name in grid["dataset"]]
-    return {ask["dataset"] for of_one in asks for ask in of_one.values() if ask.get("dataset")}
-
-
-def _sources(conf: Mapping[str, Any]) -> list[str]:
-    """A data set's source, and that of its images where it shares them with others."""
-    return [conf["source"], *([conf["image_source"]] if conf.get("image_source") else [])]
-
-
-def _check_artifacts(given: Mapping[str, list[str]], expected: Mapping[str, list[str]], where: str) -> None:
-    for name in ARTIFACTS:
-        listed = given.get(name, [])
-        if sorted(listed) != expected[name]:
-            lists = "\n".join(f"  {key}: [{', '.join(expected[key])}]" for key in ARTIFACTS)
-            raise UserError(
-                f"{where}: artifacts.{name} is [{', '.join(listed)}], but this grid needs "
-                f"[{', '.join(expected[name])}]; write\nartifacts:\n{lists}"
-            )

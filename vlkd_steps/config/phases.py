@@ -5,8 +5,8 @@ records it file by file, so that a result can be told from that of another confi
 Snakemake's own records say.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,6 @@ from vlkd_steps.core import layout
 from vlkd_steps.core.files import digest
 
 Composition = Mapping[str, Any]
-
-PHASES: dict[str, tuple[str, ...]] = {
-    "download": ("raw_bytes",),
-    "prepare": ("instances_bytes", "corpus_bytes", "asked_bytes"),
-    "split": ("splits_bytes", "asked_splits_bytes"),
-    "pretrain": ("model_bytes",),
-    "extract": ("features_bytes",),
-    "distill": (),
-    "compare": (),
-}
-"""Each phase with the stages of dvc.yaml that version its bytes; without any, the phase's own stage does."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +36,22 @@ class Job:
     folders: tuple[Path, ...] = ()
 
 
+@dataclass(frozen=True)
+class Phase:
+    """One phase of the graph.
+
+    Attributes:
+        rules: its rules in the Snakefile.
+        jobs: its jobs, from the composition.
+        bytes: the stages of dvc.yaml that version what it makes, each with the lists of names that it is repeated for;
+            without any, the phase's own stage does.
+    """
+
+    rules: tuple[str, ...]
+    jobs: Callable[[Composition], Iterator[Job]]
+    bytes: Mapping[str, Callable[[Composition], dict[str, list[str]]]] = field(default_factory=dict)
+
+
 def common_sets(c: Composition) -> list[str]:
     """The evaluation sets that all data sets of the grid have: only they can be outputs that a rule declares."""
     first, *others = (c["datasets"][name]["evaluation_sets"] for name in c["grid"]["dataset"])
@@ -55,7 +60,7 @@ def common_sets(c: Composition) -> list[str]:
 
 def of_phase(c: Composition, phase: str) -> list[Job]:
     """The jobs of a phase, in the grid's order."""
-    return list(_JOBS[phase](c))
+    return list(PHASES[phase].jobs(c))
 
 
 def _download(c: Composition) -> Iterator[Job]:
@@ -64,8 +69,7 @@ def _download(c: Composition) -> Iterator[Job]:
 
 
 def _prepare(c: Composition) -> Iterator[Job]:
-    artifacts = c["artifacts"]
-    for name in [*c["grid"]["dataset"], *artifacts["corpus"], *artifacts["asked"]]:
+    for name in c["artifacts"]["dataset"]:
         outputs = [layout.instances(name), layout.labels(name)]
         yield _job(outputs, jobs.prepare(c, name), jobs.code(c, "prepare", reader=name))
 
@@ -133,17 +137,6 @@ def _compare(c: Composition) -> Iterator[Job]:
     yield _job(page, jobs.report(c), jobs.code(c, "report"), jobs.page_templates())
 
 
-_JOBS = {
-    "download": _download,
-    "prepare": _prepare,
-    "split": _split,
-    "pretrain": _pretrain,
-    "extract": _extract,
-    "distill": _distill,
-    "compare": _compare,
-}
-
-
 def run_folders(c: Composition, dataset: str, student: str, variant: str, shot: str) -> list[Path]:
     """The run folders of one cell of the grid, one for each seed."""
     return [layout.run(c["experiment"], dataset, student, variant, shot, seed) for seed in c["grid"]["seed"]]
@@ -163,3 +156,27 @@ def _job(
         beside=tuple(beside or ()),
         folders=tuple(folders or ()),
     )
+
+
+def _names(kind: str) -> Callable[[Composition], dict[str, list[str]]]:
+    return lambda c: {kind: list(c["artifacts"][kind])}
+
+
+def _with_splits(c: Composition) -> dict[str, list[str]]:
+    return {"dataset": list(dict.fromkeys(dataset for dataset, _ in [*jobs.train_splits(c), *jobs.held_out(c)]))}
+
+
+def _stores(c: Composition) -> dict[str, list[str]]:
+    return {"teacher": list(c["artifacts"]["teacher"]), "dataset": list(c["grid"]["dataset"])}
+
+
+PHASES = {
+    "download": Phase(("download",), _download, {"raw_bytes": _names("source")}),
+    "prepare": Phase(("prepare",), _prepare, {"instances_bytes": _names("dataset")}),
+    "split": Phase(("split_train", "split_eval"), _split, {"splits_bytes": _with_splits}),
+    "pretrain": Phase(("pretrain",), _pretrain, {"model_bytes": _names("model")}),
+    "extract": Phase(("extract",), _extract, {"features_bytes": _stores}),
+    "distill": Phase(("distill", "evaluate"), _distill),
+    "compare": Phase(("compare", "report"), _compare),
+}
+"""In the order in which they run."""

@@ -107,6 +107,10 @@ def receipt(experiment: str, phase: str) -> Path:
     return Path("receipts") / experiment / f"{phase}.json"
 
 
+DVC_VARS = Path("dvc_vars.yaml")
+"""What the stages of dvc.yaml are repeated for (`graph/dvc_vars.py`)."""
+
+
 def submission(step: str, *names: str) -> Path:
     """What was submitted to a cluster for a work, under which ids, and the jobs' logs."""
     return Path("jobs") / step / "-".join(names)

@@ -26,6 +26,7 @@ from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import sha256, write_json
+from vlkd_steps.graph import dvc_vars
 
 AGAIN = "run: snakemake --cores all"
 
@@ -169,6 +170,21 @@ def missing(manifest: Path) -> Iterator[Path]:
     return (path for path in named_by(manifest) if path not in there)
 
 
+def _composition(experiment: str) -> dict[str, Any]:
+    """The experiment; in a stage of dvc.yaml that of params.yaml, and no other one, as DVC has read it.
+
+    Raises:
+        UserError: params.yaml, or what dvc.yaml takes from it, has changed since DVC read it.
+    """
+    c = composition.compose(experiment=experiment)
+    if "DVC_STAGE" in os.environ:
+        now = composition.read_params(Path("params.yaml"))["experiment"]
+        if now != experiment:
+            raise UserError(f"params.yaml names {now} now, and DVC had read {experiment} before; repeat: dvc repro")
+        dvc_vars.check_stage(c)
+    return c
+
+
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -189,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     phase, experiment = arguments.receipt.stem, arguments.receipt.parent.name
     if phase not in phases.PHASES:
         raise UserError(f"{arguments.receipt} is no phase's receipt; the phases are {', '.join(phases.PHASES)}")
-    check_configuration(composition.compose(experiment=experiment), phase)
+    check_configuration(_composition(experiment), phase)
     if arguments.roots:
         compared = check_bytes(arguments.receipt, arguments.roots)
         print(f"{compared} files are as {arguments.receipt} says", file=sys.stderr)

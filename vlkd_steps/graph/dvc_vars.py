@@ -1,0 +1,77 @@
+"""dvc_vars.yaml: what the stages of dvc.yaml are repeated for, derived from the experiment of params.yaml.
+
+DVC reads dvc.yaml, and with it this file, before it runs anything, and a fresh clone has to be able to `dvc pull`
+without running our code: so the file is committed, beside params.yaml and dvc.lock. Nobody edits it. Whatever runs for
+the experiment of params.yaml keeps it current: snakemake (not its dry run), `graph.commit` and `sync` write it, and a
+stage of `dvc repro` that finds it outdated writes it and stops, since DVC has read the old one already. As dvc.yaml
+names it among the parameters of every phase, that stage does run.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.config import composition
+from vlkd_steps.config.phases import PHASES
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.files import write_text
+
+HEADER = """\
+# Which names the stages of dvc.yaml are repeated for. Derived from params.yaml by snakemake, dvc repro and vlkd sync:
+# do not edit it, commit it with params.yaml.
+"""
+
+
+def text(c: Mapping[str, Any]) -> str:
+    """The file's content: for each stage that versions bytes, its lists of names."""
+    lines = []
+    for phase in PHASES.values():
+        for stage, names in phase.bytes.items():
+            # JSON, since DVC's YAML takes a plain 1e3 for a number
+            lines += [f"{stage}:", *(f"  {key}: {json.dumps(listed)}" for key, listed in names(c).items())]
+    return HEADER + "".join(f"{line}\n" for line in lines)
+
+
+def keep_current(c: Mapping[str, Any]) -> bool:
+    """Write the file where it is not that of the composition, and say so; returns whether it did.
+
+    DVC versions the experiment of params.yaml only, so the composition of another one writes nothing.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    if c["experiment"] != composition.read_params(Path("params.yaml"))["experiment"] or is_current(c):
+        return False
+    try:
+        write_text(layout.DVC_VARS, text(c))
+    except OSError as error:
+        raise UserError(
+            f"{layout.DVC_VARS} cannot be written ({error.strerror}), and dvc.yaml has to read there what params.yaml "
+            "needs now; let this user write into the project's folder"
+        ) from error
+    print(f"note: {layout.DVC_VARS} is now that of params.yaml; commit it with params.yaml", file=sys.stderr)
+    return True
+
+
+def is_current(c: Mapping[str, Any]) -> bool:
+    """Whether the file is that of the composition."""
+    try:
+        return layout.DVC_VARS.read_text(encoding="utf-8") == text(c)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def check_stage(c: Mapping[str, Any]) -> None:
+    """What a stage of `dvc repro` does first; does nothing elsewhere.
+
+    Raises:
+        UserError: DVC has read another file than that of the composition, which is there now.
+    """
+    if "DVC_STAGE" in os.environ and keep_current(c):
+        raise UserError(
+            f"DVC had read {layout.DVC_VARS} before, and has to read it again; repeat the command: dvc repro"
+        )
