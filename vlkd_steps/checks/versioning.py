@@ -13,7 +13,7 @@ from vlkd_steps.core.errors import UserError
 
 # The folders in which dvc.yaml's outputs lie.
 ABOVE_RECORDED = (
-    "data", "data/raw", "data/instances", "data/splits", "features", "models", "runs", "results", "receipts",
+    "data", "data/raw", "data/instances", "data/splits", "features", "models", "runs", "results", "manifests",
 )  # fmt: skip
 FICLONE = 0x40049409  # ioctl_ficlone(2)
 

@@ -1,6 +1,6 @@
 """The phases of the graph in order, and the jobs of each: the one list that the Snakefile, `sync` and dvc.yaml go by.
 
-What a job is made by is a hash of its configuration, its code and the weights that ship with it. A phase's receipt
+What a job is made by is a hash of its configuration, its code and the weights that ship with it. A phase's manifest
 records it file by file, so that a result can be told from that of another configuration, whatever file times and
 Snakemake's own records say.
 """

@@ -102,9 +102,9 @@ def results(experiment: str) -> Path:
     return Path("results") / experiment
 
 
-def receipt(experiment: str, phase: str) -> Path:
+def phase_manifest(experiment: str, phase: str) -> Path:
     """What a phase made for an experiment, by hash: the next phase's dependency in `dvc.yaml`."""
-    return Path("receipts") / experiment / f"{phase}.json"
+    return Path("manifests") / experiment / f"{phase}.json"
 
 
 DVC_VARS = Path("dvc_vars.yaml")

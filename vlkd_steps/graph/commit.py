@@ -4,7 +4,7 @@ The Snakefile calls this after each run of the whole graph. `dvc commit` itself 
 this asks first
 
 - Snakemake, by a dry run with none of the options of the call before, whether every artifact is current;
-- the receipts, whether every file is as its job left it, made by the configuration and code as they are now;
+- the phase manifests, whether every file is as its job left it, made by the configuration and code as they are now;
 - each run's config.yaml, whether the run is that of the configuration, data and code as they are now.
 """
 
@@ -52,7 +52,7 @@ def check(c: Mapping[str, Any]) -> None:
         raise UserError(f"these jobs are still to be run: {named}; run: snakemake --cores all")
     for phase in phases.PHASES:
         phase_manifest.check_configuration(c, phase)
-        phase_manifest.check_files(layout.receipt(c["experiment"], phase))
+        phase_manifest.check_files(layout.phase_manifest(c["experiment"], phase))
 
 
 def record() -> None:

@@ -24,7 +24,7 @@ class Job:
 
 
 def dry_run(experiment: str | None = None) -> list[Job]:
-    """The jobs that ``snakemake -n`` names, without receipts and targets, from download to report.
+    """The jobs that ``snakemake -n`` names, without manifests and targets, from download to report.
 
     Args:
         experiment: as ``--config experiment=``; None: what params.yaml says.
@@ -36,7 +36,7 @@ def dry_run(experiment: str | None = None) -> list[Job]:
 
 
 def pending() -> Counter[str]:
-    """How many jobs of each rule ``snakemake -n`` names, receipts and targets included; none where all is current.
+    """How many jobs of each rule ``snakemake -n`` names, manifests and targets included; none where all is current.
 
     Raises:
         UserError: Snakemake refuses, with its words.

@@ -1,7 +1,7 @@
 """Make Snakemake agree with DVC after `dvc pull` or `dvc checkout`: vlkd sync
 
 DVC restores bytes, but neither Snakemake's records nor the files' times, so an up-to-date graph looks
-out of date. For every phase that `dvc status` calls clean, and whose receipt is that of the
+out of date. For every phase that `dvc status` calls clean, and whose phase manifest is that of the
 configuration and code as they are now, this touches the outputs and records them as made
 (`snakemake --touch --forceall`). It stops at the first phase that is not, says why, and records
 nothing behind it: what is stale stays stale.
@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     clean, stopped_at = clean_phases(status)
     for phase in clean:
         phase_manifest.check_configuration(c, phase)
-        phase_manifest.check_files(layout.receipt(c["experiment"], phase))
+        phase_manifest.check_files(layout.phase_manifest(c["experiment"], phase))
     if clean:
         record(clean)
         print(f"in agreement: {', '.join(clean)}")

@@ -104,7 +104,7 @@ def keep_dvc_vars_current():
 
 
 def artifacts_of(*names):
-    """The input of a target: the receipts of these phases, and every artifact of theirs that is missing.
+    """The input of a target: the phase manifests of these phases, and every artifact of theirs that is missing.
 
     Snakemake makes a missing file only where a target, or a job that runs, asks for it: a job that failed has lost its
     outputs, and the results of before would pass for those of now. Snakemake calls this while it builds the graph,
@@ -120,7 +120,7 @@ def artifacts_of(*names):
             workflow.dag.forcefiles.update(map(str, unseen))
             for note in remake.notes(list(unseen.values())):
                 print(f"note: made again: {note}", file=sys.stderr)
-        return [*(layout.receipt(EXPERIMENT, phase) for phase in names), *remake.missing(EXPERIMENT, made)]
+        return [*(layout.phase_manifest(EXPERIMENT, phase) for phase in names), *remake.missing(EXPERIMENT, made)]
 
     return targets
 
