@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from dvc.utils.serialize import parse_yaml
+from dvc.utils.serialize import dumps_yaml, parse_yaml
 
 from vlkd_steps.config import composition
 from vlkd_steps.config.phases import PHASES, of_phase
@@ -90,18 +90,38 @@ def test_it_is_written_where_it_is_not_current_and_only_there(project: Path, cap
     for damage in (None, b"<<<<<<< HEAD\n", b"\xff"):
         if damage is not None:
             layout.DVC_VARS.write_bytes(damage)
-        assert dvc_vars.keep_current(c)
+        dvc_vars.keep_current(c)
         assert layout.DVC_VARS.read_text() == dvc_vars.text(c)
         assert "commit it with params.yaml" in capsys.readouterr().err
     before = layout.DVC_VARS.stat()
-    assert not dvc_vars.keep_current(c)
+    dvc_vars.keep_current(c)
     assert layout.DVC_VARS.stat().st_mtime_ns == before.st_mtime_ns
     assert capsys.readouterr().err == ""
 
 
 def test_another_experiment_than_that_of_params_writes_nothing(project: Path) -> None:
-    assert not dvc_vars.keep_current(composition.compose(experiment="scenes"))
+    dvc_vars.keep_current(composition.compose(experiment="scenes"))
     assert not layout.DVC_VARS.exists()
+
+
+def test_dvc_lock_forgets_the_bytes_that_are_no_longer_needed(project: Path) -> None:
+    """In DVC's own way of writing, so that the rest of the file stays as it is."""
+    c = composition.compose()
+    names = ["download", *dvc_vars.instances(c)]
+    assert "features_bytes@clip_scenes-scenes_smoke_vqa" in names
+    out = {"path": "x", "hash": "md5", "md5": "0" * 32, "size": 3}
+    lock = {"schema": "2.0", "stages": {name: {"cmd": "true", "outs": [out]} for name in names}}
+    more = {"instances_bytes@another": {"cmd": "true"}, "corpus_bytes@another": {"cmd": "true"}}
+    Path("dvc.lock").write_text(dumps_yaml({**lock, "stages": {**lock["stages"], **more}}))
+    dvc_vars.keep_current(c)
+    assert Path("dvc.lock").read_text() == dumps_yaml(lock)
+
+
+@pytest.mark.parametrize("lock", ["", "stages: 3", "<<<<<<< HEAD", "stages: ["])
+def test_a_dvc_lock_that_says_nothing_is_left_alone(project: Path, lock: str) -> None:
+    Path("dvc.lock").write_text(lock)
+    dvc_vars.keep_current(composition.compose())
+    assert Path("dvc.lock").read_text() == lock
 
 
 def test_a_stage_of_dvc_writes_it_and_stops(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ DETERMINISTIC = (
     "data/instances/*", "data/splits/**/*", "features/**/manifest.json", "features/**/*.npy", "features/**/*.parquet",
     "runs/**/config.yaml", "runs/**/model.safetensors", "runs/**/predictions/*", "runs/**/scores/*",
     "runs/**/metrics.json",
-    "results/*/summary.csv", "results/*/gains.csv", "results/*/metrics.json", "results/*/plots/*",
+    "results/*/summary.csv", "results/*/gains.csv", "results/*/metrics/*", "results/*/plots/*",
 )  # fmt: skip
 
 

@@ -12,9 +12,10 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from vlkd_steps.config import composition, phases
+from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.graph import dry_run, dvc_command, dvc_vars, phase_manifest
@@ -55,6 +56,12 @@ def check(c: Mapping[str, Any]) -> None:
         phase_manifest.check_files(layout.phase_manifest(c["experiment"], phase))
 
 
+def left_over(c: Mapping[str, Any]) -> list[Path]:
+    """The runs of the experiment's folder that the grid does not name: no table and no report counts them."""
+    named = {folder for cell in jobs.cells(c) for folder in phases.run_folders(c, *cell)}
+    return [folder for folder in layout.run_folders(c["experiment"]) if folder not in named]
+
+
 def record() -> None:
     """``dvc commit``: every byte that the graph made goes into DVC's cache, and `dvc.lock` says so.
 
@@ -76,6 +83,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         check(c)
         dvc_vars.keep_current(c)
+        if others := left_over(c):
+            print(
+                f"note: {len(others)} runs of another grid lie in {layout.runs(c['experiment'])}, such as {others[0]}; DVC "
+                "records that folder whole; delete them if you do not want them there",
+                file=sys.stderr,
+            )
         record()
     except UserError as mistake:
         raise UserError(f"the results were not recorded in DVC: {mistake}; {REPEAT}") from mistake

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import write_text
 
+DVC_LOCK = Path("dvc.lock")
 HEADER = """\
 # Which names the stages of dvc.yaml are repeated for. Derived from params.yaml by snakemake, dvc repro and vlkd sync:
 # do not edit it, commit it with params.yaml.
@@ -36,25 +38,36 @@ def text(c: Mapping[str, Any]) -> str:
     return HEADER + "".join(f"{line}\n" for line in lines)
 
 
-def keep_current(c: Mapping[str, Any]) -> bool:
-    """Write the file where it is not that of the composition, and say so; returns whether it did.
+def instances(c: Mapping[str, Any]) -> list[str]:
+    """The stages that version bytes, each as DVC names its repetitions: ``features_bytes@clip_scenes-scenes_vqa``."""
+    return [
+        f"{stage}@{'-'.join(items)}"
+        for phase in PHASES.values()
+        for stage, names in phase.bytes.items()
+        for items in product(*names(c).values())
+    ]
 
-    DVC versions the experiment of params.yaml only, so the composition of another one writes nothing.
+
+def keep_current(c: Mapping[str, Any]) -> None:
+    """Write the file where it is not that of the composition, and say so.
 
     Raises:
         UserError: it cannot be written.
     """
-    if c["experiment"] != composition.read_params(Path("params.yaml"))["experiment"] or is_current(c):
-        return False
-    try:
-        write_text(layout.DVC_VARS, text(c))
-    except OSError as error:
+    if _write(c):
+        print(f"note: {layout.DVC_VARS} is now that of params.yaml; commit it with params.yaml", file=sys.stderr)
+
+
+def check_stage(c: Mapping[str, Any]) -> None:
+    """What a stage of `dvc repro` does first; does nothing elsewhere.
+
+    Raises:
+        UserError: DVC has read another file than that of the composition, which is there now.
+    """
+    if "DVC_STAGE" in os.environ and _write(c):
         raise UserError(
-            f"{layout.DVC_VARS} cannot be written ({error.strerror}), and dvc.yaml has to read there what params.yaml "
-            "needs now; let this user write into the project's folder"
-        ) from error
-    print(f"note: {layout.DVC_VARS} is now that of params.yaml; commit it with params.yaml", file=sys.stderr)
-    return True
+            f"{layout.DVC_VARS} was not that of params.yaml when DVC read it, and is now; repeat the command: dvc repro"
+        )
 
 
 def is_current(c: Mapping[str, Any]) -> bool:
@@ -65,13 +78,33 @@ def is_current(c: Mapping[str, Any]) -> bool:
         return False
 
 
-def check_stage(c: Mapping[str, Any]) -> None:
-    """What a stage of `dvc repro` does first; does nothing elsewhere.
-
-    Raises:
-        UserError: DVC has read another file than that of the composition, which is there now.
-    """
-    if "DVC_STAGE" in os.environ and keep_current(c):
+def _write(c: Mapping[str, Any]) -> bool:
+    """Write the file if it is not current; DVC versions the experiment of params.yaml only, so no other one does."""
+    if c["experiment"] != composition.read_params(Path("params.yaml"))["experiment"] or is_current(c):
+        return False
+    try:
+        write_text(layout.DVC_VARS, text(c))
+        _forget_others(c)
+    except OSError as error:
         raise UserError(
-            f"DVC had read {layout.DVC_VARS} before, and has to read it again; repeat the command: dvc repro"
-        )
+            f"{error.filename} cannot be written ({error.strerror}), and DVC has to read there what params.yaml needs "
+            "now; let this user write into the project's folder"
+        ) from error
+    return True
+
+
+def _forget_others(c: Mapping[str, Any]) -> None:
+    """Drop from dvc.lock what DVC would keep there for ever: the bytes of names that the experiment no longer needs."""
+    if not DVC_LOCK.is_file():
+        return
+    from dvc.utils.serialize import ParseError, dumps_yaml, parse_yaml
+
+    try:
+        lock = parse_yaml(DVC_LOCK.read_text(encoding="utf-8"), str(DVC_LOCK))
+        recorded = dict(lock["stages"])
+    except (ParseError, ValueError, KeyError, TypeError):  # DVC itself says what is wrong with it
+        return
+    wanted = set(instances(c))
+    kept = {name: stage for name, stage in recorded.items() if "@" not in name or name in wanted}
+    if kept != recorded:
+        write_text(DVC_LOCK, dumps_yaml({**lock, "stages": kept}))

@@ -4,7 +4,7 @@ rule compare:
     output:
         report(RESULTS / "summary.csv", caption="../report/summary.rst", category="Results"),
         report(RESULTS / "gains.csv", caption="../report/gains.rst", category="Results"),
-        RESULTS / "metrics.json",
+        [layout.headline(EXPERIMENT, name) for name in DATASETS],
     log:
         f"logs/compare/{EXPERIMENT}.log",
     conda:
