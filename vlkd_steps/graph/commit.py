@@ -85,8 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         dvc_vars.keep_current(c)
         if others := left_over(c):
             print(
-                f"note: {len(others)} runs of another grid lie in {layout.runs(c['experiment'])}, such as {others[0]}; DVC "
-                "records that folder whole; delete them if you do not want them there",
+                f"note: DVC records {layout.runs(c['experiment'])} whole, with {len(others)} runs that the grid does "
+                f"not name, such as {others[0]}; delete them if they should not be there",
                 file=sys.stderr,
             )
         record()
