@@ -42,6 +42,7 @@ def start(project: Project, params: Mapping[str, Any] = PARAMS) -> Project:
     write(project.folder / "data/incoming/mine", images, seed=3)
     (project.folder / "vlkd_steps/conf/dataset/mine.yaml").write_text(DATASET)
     (project.folder / "params.yaml").write_text(yaml.safe_dump(dict(params)))
+    project.run("python", "-m", "vlkd_steps.graph.dvc_vars")
     project.dvc("add", "--quiet", "data/incoming/mine")
     project.commit("My data")
     return project

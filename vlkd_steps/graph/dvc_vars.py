@@ -1,5 +1,7 @@
 """dvc_vars.yaml: what the stages of dvc.yaml are repeated for, derived from the experiment of params.yaml.
 
+    python -m vlkd_steps.graph.dvc_vars      # write it now: to commit it before anything runs, or after a merge
+
 DVC reads dvc.yaml, and with it this file, before it runs anything, and a fresh clone has to be able to `dvc pull`
 without running our code: so the file is committed, beside params.yaml and dvc.lock. Nobody edits it. Whatever runs for
 the experiment of params.yaml keeps it current: snakemake (not its dry run), `graph.commit` and `sync` write it, and a
@@ -7,17 +9,18 @@ stage of `dvc repro` that finds it outdated writes it and stops, since DVC has r
 names it among the parameters of every phase, that stage does run.
 """
 
+import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from vlkd_steps.config import composition
 from vlkd_steps.config.phases import PHASES
-from vlkd_steps.core import layout
+from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import write_text
 
@@ -108,3 +111,15 @@ def _forget_others(c: Mapping[str, Any]) -> None:
     kept = {name: stage for name, stage in recorded.items() if "@" not in name or name in wanted}
     if kept != recorded:
         write_text(DVC_LOCK, dumps_yaml({**lock, "stages": kept}))
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args(argv)
+    keep_current(composition.compose())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
