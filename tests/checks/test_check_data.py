@@ -22,9 +22,8 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 GRID = "{dataset: [scenes_vqa, scenes_ve]}"
 
 
-def params(experiment: str, grid: str = GRID, source: str = "scenes", teacher: str = "clip_scenes") -> str:
-    artifacts = f"{{source: [{source}], corpus: [], model: [], teacher: [{teacher}]}}"
-    return f"experiment: {experiment}\ngrid: {grid}\nartifacts: {artifacts}\noverrides: {{}}\n"
+def params(experiment: str, grid: str = GRID) -> str:
+    return f"experiment: {experiment}\ngrid: {grid}\noverrides: {{}}\n"
 
 
 def test_a_fresh_project_says_what_the_next_run_makes(check) -> None:
@@ -63,7 +62,7 @@ def test_prepared_data_and_their_splits(check) -> None:
 
 
 def test_data_that_need_a_sign_up_say_where_to_put_them(check) -> None:
-    found = check(params("scenes", "{dataset: [snli_ve], variant: [finetune]}", "flickr30k, snli_ve", ""))
+    found = check(params("scenes", "{dataset: [snli_ve], variant: [finetune]}"))
     assert found["snli_ve"].level == "ok"
     missing = found["snli_ve (source)"]
     assert missing.level == "fail"
@@ -76,11 +75,11 @@ def test_data_that_need_a_sign_up_say_where_to_put_them(check) -> None:
 
 
 def test_what_comes_from_the_web_or_a_package(check) -> None:
-    check(params("scenes", "{dataset: [vqa_v2], variant: [finetune]}", "coco_2014, vqa_v2", ""))
+    check(params("scenes", "{dataset: [vqa_v2], variant: [finetune]}"))
     arrived = layout.raw("coco_2014").parent / ".downloads" / "coco_2014" / "train2014.zip.part"
     files.write_text(arrived, "x" * 1000)
     coming = {each.subject: each.found for each in data.check()}
     assert "downloads 2 files from images.cocodataset.org, going on after 0.00 GiB" in coming["coco_2014 (source)"]
     assert "downloads 4 files from s3.amazonaws.com" in coming["vqa_v2 (source)"]
-    found = check(params("easy_vqa", "{dataset: [easy_vqa], variant: [finetune]}", "easy_vqa", ""))["easy_vqa (source)"]
+    found = check(params("easy_vqa", "{dataset: [easy_vqa], variant: [finetune]}"))["easy_vqa (source)"]
     assert found.found == "not here yet; the next run gets easy-vqa 1.0 by pip"

@@ -50,6 +50,16 @@ def test_how_the_cache_is_linked(repository: Path) -> None:
     assert not Path("/dev/shm/vlkd-no-such-cache").exists()
 
 
+def test_without_its_lists_dvc_cannot_read_its_stages(repository: Path) -> None:
+    (repository / "dvc.yaml").write_text("vars: [dvc_vars.yaml]\n")
+    assert subprocess.run([sys.executable, "-m", "dvc", "status"], capture_output=True).returncode
+    [found] = [each for each in versioning.check(repository) if each.level == "fail"]
+    assert "dvc_vars.yaml is missing" in found.found
+    assert "python -m vlkd_steps.graph.dvc_vars" in found.remedy
+    (repository / "dvc_vars.yaml").write_text("{}\n")
+    assert [each for each in versioning.check(repository) if each.level == "fail"] == []
+
+
 def test_no_repository(tmp_path: Path) -> None:
     assert versioning.check(tmp_path)[0].remedy == "dvc init"
 

@@ -9,7 +9,6 @@ from vlkd_steps.core.errors import UserError
 PARAMS = {
     "experiment": "scenes_smoke",
     "grid": {"dataset": ["scenes_smoke_vqa"], "variant": ["finetune", "clip_td"], "shot": [40, "1pct"], "seed": [1]},
-    "artifacts": {"source": ["scenes_smoke"], "corpus": [], "model": [], "teacher": ["clip_scenes"]},
     "overrides": {},
 }
 
@@ -49,8 +48,17 @@ def test_a_list_left_out_is_the_presets(params) -> None:
 
 def test_a_presets_own_override_about_a_variant_that_the_grid_leaves_out_is_left_out(params) -> None:
     grid = {**PARAMS["grid"], "variant": ["finetune"]}  # scenes_smoke has an override for clip_td
-    composed = composition.compose(params(grid=grid, artifacts={**PARAMS["artifacts"], "teacher": []}))
+    composed = composition.compose(params(grid=grid))
     assert {run["variant"] for run in jobs.runs(composed)} == {"finetune"}
+
+
+@pytest.mark.parametrize("text", ["experiment: scenes_smoke", "experiment: scenes_smoke\ngrid: {}\noverrides: {}"])
+def test_without_a_grid_the_presets_is_crossed(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    composed = composition.compose(path)
+    assert composed["grid"] == composition.compose(path, experiment="scenes_smoke")["grid"]
+    assert composed["artifacts"]["dataset"] == composed["grid"]["dataset"]
 
 
 def test_another_experiment_leaves_the_grid_of_params_aside(params) -> None:
@@ -83,9 +91,10 @@ def test_another_experiment_leaves_the_grid_of_params_aside(params) -> None:
         ({"overrides": {"variants.clip_td.training.learning_rate": "fast"}}, "is 'fast'; write a number above 0"),
         ({"overrides": {"variants.clip_td.method": "clip_dt"}}, "clip_td.method names 'clip_dt', which does not exist"),
         (
-            {"artifacts": {**PARAMS["artifacts"], "teacher": []}},
-            "artifacts.teacher is [], but this grid needs [clip_scenes]; write",
+            {"artifacts": {"source": ["scenes_smoke"]}},
+            "artifacts is no longer listed by hand",
         ),
+        ({"artifacts": None}, "delete the key `artifacts`"),
     ],
 )
 def test_a_mistake_is_named_with_the_nearest_valid_key(params, changes: dict, message: str) -> None:
@@ -267,9 +276,8 @@ def test_a_students_recipe_reaches_its_runs_and_not_its_configuration(params) ->
 
 def test_what_a_user_sets_wins_over_recipes_and_shots(params) -> None:
     grid = {"dataset": ["vqa_v2"], "student": ["vilt_b32"], "variant": ["finetune"]}
-    artifacts = {"source": ["coco_2014", "vqa_v2"], "corpus": [], "model": [], "teacher": []}
     changes = {"training.steps": 7, "students.vilt_b32.recipe.vqa.learning_rate": 0.5}
-    path = params(experiment="paper_vqa", grid=grid, artifacts=artifacts, overrides=changes)
+    path = params(experiment="paper_vqa", grid=grid, overrides=changes)
     composed = composition.compose(path)
     for shot in ("100", "full"):
         training = precedence.recipe(composed, "finetune", "vqa", "vilt_b32", shot)
@@ -279,8 +287,7 @@ def test_what_a_user_sets_wins_over_recipes_and_shots(params) -> None:
 def test_overrides_win_over_the_preset_and_the_narrower_of_them_over_the_wider(params) -> None:
     grid = {"dataset": ["vqa_v2"], "student": ["vilt_b32"], "variant": ["finetune"]}
     changes = {"training.by_shot.100.steps": 5, "students.vilt_b32.recipe.vqa.steps": 9, "training.steps": 7}
-    artifacts = {"source": ["coco_2014", "vqa_v2"], "corpus": [], "model": [], "teacher": []}
-    composed = composition.compose(params(experiment="paper_vqa", grid=grid, artifacts=artifacts, overrides=changes))
+    composed = composition.compose(params(experiment="paper_vqa", grid=grid, overrides=changes))
     steps = {
         shot: precedence.recipe(composed, "finetune", "vqa", "vilt_b32", shot)["steps"] for shot in ("100", "1000")
     }
@@ -304,8 +311,8 @@ def test_all_missing_data_are_told_at_once(params, tmp_path: Path, monkeypatch: 
 def test_two_teachers_of_a_variant_stand_wherever_one_does(params) -> None:
     grid = {**PARAMS["grid"], "variant": ["finetune", "mad", "mad_clip", "plug_in"]}
     eyes, ears = "efficientnet_lite0_scenes", "minilm_l6"
-    teachers = ["clip_scenes", eyes, f"{eyes}_patches", ears]
-    composed = composition.compose(params(grid=grid, artifacts={**PARAMS["artifacts"], "teacher": teachers}))
+    composed = composition.compose(params(grid=grid))
+    assert composed["artifacts"]["teacher"] == ["clip_scenes", eyes, f"{eyes}_patches", ears]
     job = jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "mad", "40")
     assert job["teacher"] == {
         "name": f"{eyes}+{ears}",
@@ -327,9 +334,8 @@ def test_two_teachers_of_a_variant_stand_wherever_one_does(params) -> None:
 
 def test_a_variant_may_be_given_another_teacher(params) -> None:
     changes = {"variants.clip_td.teacher": "clip_vit_b32"}
-    composed = composition.compose(
-        params(artifacts={**PARAMS["artifacts"], "teacher": ["clip_vit_b32"]}, overrides=changes)
-    )
+    composed = composition.compose(params(overrides=changes))
+    assert composed["artifacts"]["teacher"] == ["clip_vit_b32"]
     assert (
         jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "clip_td", "40")["teacher"]["name"] == "clip_vit_b32"
     )
@@ -338,8 +344,7 @@ def test_a_variant_may_be_given_another_teacher(params) -> None:
 
 
 def test_a_presets_own_override_about_a_data_set_that_the_grid_leaves_out_is_left_out(params) -> None:
-    artifacts = {**PARAMS["artifacts"], "source": ["scenes"]}
     for name, sets in (("scenes_ve", 6), ("scenes_vqa", 4)):  # scenes_protocol names scenes_ve's sets
         grid = {"dataset": [name], "variant": ["finetune", "clip_td"], "shot": [300]}
-        composed = composition.compose(params(experiment="scenes_protocol", grid=grid, artifacts=artifacts))
+        composed = composition.compose(params(experiment="scenes_protocol", grid=grid))
         assert len(composed["datasets"][name]["evaluation_sets"]) == sets

@@ -16,7 +16,6 @@ NAMES = composition.options("dataset")
 PARAMS = """
 experiment: scenes
 grid: {{dataset: [{name}], variant: [finetune]}}
-artifacts: {{source: [{sources}], corpus: [], model: [], teacher: []}}
 overrides: {{}}
 """
 
@@ -54,7 +53,7 @@ def test_data_behind_a_sign_up_is_never_fetched_and_says_where_it_is_had(confs):
 
 def test_shared_images_are_a_source_of_their_own(tmp_path):
     params = tmp_path / "params.yaml"
-    params.write_text(PARAMS.format(name="vqa_v2", sources="coco_2014, vqa_v2"))
+    params.write_text(PARAMS.format(name="vqa_v2"))
     composed = composition.compose(params)
     assert jobs.sources_of(composed, "vqa_v2") == ["coco_2014", "vqa_v2"]
     assert jobs.prepare(composed, "vqa_v2")["dataset"]["image_source"] == "coco_2014"
@@ -63,7 +62,7 @@ def test_shared_images_are_a_source_of_their_own(tmp_path):
 
 def test_a_leak_is_allowed_by_name_in_params(tmp_path):
     params = tmp_path / "params.yaml"
-    text = PARAMS.format(name="vqa_v2", sources="coco_2014, vqa_v2")
+    text = PARAMS.format(name="vqa_v2")
     text = text.replace("overrides: {}", "overrides: {datasets.vqa_v2.allow_leaks: [shared_images]}")
     params.write_text(text)
     composed = composition.compose(params)

@@ -8,8 +8,8 @@ from vlkd_steps.graph.dry_run import Job
 OUTPUT = """Building DAG of jobs...
 
 [Mon Nov 23 01:20:45 2026]
-rule receipt_pretrain:
-    output: receipts/scenes/pretrain.json
+rule manifest_pretrain:
+    output: manifests/scenes/pretrain.json
     resources: tmpdir=/tmp
 [Mon Nov 23 01:20:45 2026]
 localrule distill:
@@ -32,7 +32,7 @@ def test_jobs_stand_from_download_to_report_whatever_the_dry_runs_order() -> Non
     assert [job.rule for job in dry_run.parse(mixed)] == ["distill", "compare"]
 
 
-def test_jobs_are_read_with_their_wildcards_and_without_receipts() -> None:
+def test_jobs_are_read_with_their_wildcards_and_without_manifests() -> None:
     cell = {"dataset": "scenes_vqa", "student": "vilt_scenes", "variant": "clip_td", "shot": "1pct"}
     assert dry_run.parse(OUTPUT) == [Job("distill", cell), Job("compare", {})]
     assert dry_run.parse("Nothing to be done.\n") == []

@@ -29,7 +29,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> Mapp
 def made(project: Mapping[str, Any]) -> Path:
     told = phase_manifest.config("scenes_smoke", "download", phases.of_phase(project, "download"))
     assert phase_manifest.main(["write", "--config", json.dumps(told)]) == 0
-    return Path(told["receipt"])
+    return Path(told["manifest"])
 
 
 def check(path: Path, *roots: str) -> int:
@@ -62,13 +62,13 @@ def test_a_missing_file_is_named(made: Path, capsys: pytest.CaptureFixture[str])
     assert "data/raw/scenes_smoke/questions.json is missing" in capsys.readouterr().err
 
 
-def test_a_folder_the_receipt_does_not_know(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_the_manifest_does_not_know(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(made, "data/raw/other") == 2
     assert "names nothing below data/raw/other" in capsys.readouterr().err
 
 
-def test_no_receipt(project: Mapping[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    assert check(Path("receipts/scenes_smoke/download.json"), "x") == 2
+def test_no_manifest(project: Mapping[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(Path("manifests/scenes_smoke/download.json"), "x") == 2
     assert "run: snakemake" in capsys.readouterr().err
 
 
@@ -82,7 +82,7 @@ def test_a_file_of_another_configuration(made: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"data/raw/scenes_smoke/manifest.json": "abc"}'])
-def test_a_damaged_or_older_receipt_says_nothing(made: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_or_older_manifest_says_nothing(made: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
     made.write_text(content)
     assert phase_manifest.read(made) == {}
     assert check(made) == 2
@@ -93,11 +93,11 @@ def test_it_is_not_written_over_what_is_missing(project: Mapping[str, Any]) -> N
     told = phase_manifest.config("scenes_smoke", "download", phases.of_phase(project, "download"))
     Path("data/raw/scenes_smoke/manifest.json").unlink()
     assert phase_manifest.main(["write", "--config", json.dumps(told)]) == 2
-    assert not Path(told["receipt"]).exists()
+    assert not Path(told["manifest"]).exists()
 
 
 def test_a_run_of_another_configuration(project: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A receipt can be right and the run in the folder another one: its config.yaml names the content key."""
+    """A phase manifest can be right and the run in the folder another one: its config.yaml names the content key."""
     for dataset, name in [*jobs.train_splits(project), *jobs.held_out(project)]:
         for split in (f"train-{name}-s{seed}" for seed in project["grid"]["seed"]):
             write_json(Path(f"data/splits/{dataset}/{split}.json"), {"sha256": split, "source": "s"})

@@ -22,7 +22,7 @@ def composed() -> Mapping[str, Any]:
 
 @pytest.fixture
 def whole(composed: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Remembers:
-    """Every file of a finished experiment, its receipts, and what Snakemake remembers."""
+    """Every file of a finished experiment, its phase manifests, and what Snakemake remembers."""
     monkeypatch.chdir(tmp_path)
     remembers: Remembers = {}
     for phase in phases.PHASES:
@@ -32,7 +32,7 @@ def whole(composed: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.Monke
                 path.write_text(f"{path}")
             remembers |= {path: memory(path) for path in job.outputs}
         phase_manifest.write(config(composed, phase))
-        path = layout.receipt(composed["experiment"], phase)
+        path = layout.phase_manifest(composed["experiment"], phase)
         remembers[path] = memory(path)
     return remembers
 
@@ -42,7 +42,7 @@ def memory(path: Path) -> float:
 
 
 def later(path: Path, text: str) -> None:
-    """Write a file anew, after its receipt."""
+    """Write a file anew, after its manifest."""
     path.write_text(text)
     after = path.stat().st_mtime + 10
     os.utime(path, (after, after))
@@ -94,14 +94,14 @@ def test_a_declared_output_becomes_a_target(composed: Mapping[str, Any], whole: 
 
 
 def test_a_phase_that_was_never_whole_has_no_missing_targets(composed: Mapping[str, Any], whole: Remembers) -> None:
-    layout.receipt(composed["experiment"], "split").unlink()
+    layout.phase_manifest(composed["experiment"], "split").unlink()
     phases.of_phase(composed, "split")[0].outputs[-1].unlink()
-    assert remake.missing(composed["experiment"], made(composed, "split")) == []  # its receipt's job asks for it
+    assert remake.missing(composed["experiment"], made(composed, "split")) == []  # its manifest's job asks for it
 
 
-def test_without_memory_a_receipt_vouches(composed: Mapping[str, Any], whole: Remembers) -> None:
+def test_without_memory_a_manifest_vouches(composed: Mapping[str, Any], whole: Remembers) -> None:
     assert unseen(composed, {}) == {}
-    layout.receipt(composed["experiment"], "prepare").unlink()
+    layout.phase_manifest(composed["experiment"], "prepare").unlink()
     assert set(unseen(composed, {})) == {job.outputs[0] for job in phases.of_phase(composed, "prepare")}
 
 
@@ -112,18 +112,18 @@ def test_a_file_that_was_changed_after_its_job(composed: Mapping[str, Any], whol
         later(path, "by hand")
         assert unseen(composed, whole) == {job.outputs[0]: f"{path} was changed or replaced after it was made"}
         assert job.outputs[0] in unseen(composed, {})  # also without memory
-        later(path, text)  # the bytes of the receipt, with another time: brought by DVC, or touched
+        later(path, text)  # the bytes of the phase manifest, with another time: brought by DVC, or touched
         assert unseen(composed, whole) == {}
         assert unseen(composed, {}) == {}
 
 
-def test_a_file_that_its_job_made_since_the_receipt(composed: Mapping[str, Any], whole: Remembers) -> None:
+def test_a_file_that_its_job_made_since_the_manifest(composed: Mapping[str, Any], whole: Remembers) -> None:
     path = phases.of_phase(composed, "split")[0].outputs[0]
     later(path, "made since")
     assert unseen(composed, {**whole, path: memory(path)}) == {}
 
 
-def test_a_file_of_another_configuration_with_its_receipt(composed: Mapping[str, Any], whole: Remembers) -> None:
+def test_a_file_of_another_configuration_with_its_manifest(composed: Mapping[str, Any], whole: Remembers) -> None:
     """As `dvc checkout` of another commit puts them in place, behind Snakemake's back."""
     job = phases.of_phase(composed, "split")[0]
     for path in job.outputs:
@@ -135,10 +135,10 @@ def test_a_file_of_another_configuration_with_its_receipt(composed: Mapping[str,
 
 
 @pytest.mark.parametrize("content", ["", '{"files": []}', "{}"])
-def test_a_receipt_that_says_nothing_is_written_again(
+def test_a_manifest_that_says_nothing_is_written_again(
     composed: Mapping[str, Any], whole: Remembers, content: str
 ) -> None:
-    path = layout.receipt(composed["experiment"], "split")
+    path = layout.phase_manifest(composed["experiment"], "split")
     path.write_text(content)
     assert unseen(composed, whole) == {path: f"{path} cannot be read"}
 

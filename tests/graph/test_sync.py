@@ -29,11 +29,14 @@ def test_bytes_that_only_the_cache_lacks(tmp_path: Path, monkeypatch: pytest.Mon
     assert "data/raw/scenes is here, but not in DVC's cache" in sync.explain(status, "download")
 
 
-@pytest.mark.parametrize("stage", ["asked_bytes@other", "asked_splits_bytes@other"])
-def test_every_stage_that_versions_bytes_counts(stage: str) -> None:
-    clean, stopped_at = sync.clean_phases({stage: [{"changed outs": {"data/instances/other.parquet": "deleted"}}]})
-    assert stopped_at == ("prepare" if stage.startswith("asked_bytes") else "split")
-    assert stopped_at not in clean
+@pytest.mark.parametrize(
+    ("phase", "stage"), [(name, stage) for name in phases.PHASES for stage in phases.PHASES[name].bytes]
+)
+def test_every_stage_that_versions_bytes_counts(phase: str, stage: str) -> None:
+    clean, stopped_at = sync.clean_phases({f"{stage}@a-b": [{"changed outs": {"data/a": "deleted"}}]})
+    assert stopped_at == phase
+    assert clean == list(phases.PHASES)[: len(clean)]
+    assert phase not in clean
 
 
 def test_bytes_of_another_commit_are_to_be_checked_out() -> None:

@@ -25,7 +25,6 @@ evaluation_sets: [dev, test]
 PARAMS = {
     "experiment": "scenes_smoke",
     "grid": {"dataset": ["mine"], "variant": ["finetune", "clip_td"], "shot": [20], "seed": [1]},
-    "artifacts": {"source": ["mine"], "corpus": [], "asked": [], "model": [], "teacher": ["clip_scenes"]},
     "overrides": {"training.steps": 6, "variants.clip_td.adaptive_steps": 2},
 }
 # Same inputs, same bytes: these. Not journal, provenance, timings, report (DESIGN 6).
@@ -33,7 +32,7 @@ DETERMINISTIC = (
     "data/instances/*", "data/splits/**/*", "features/**/manifest.json", "features/**/*.npy", "features/**/*.parquet",
     "runs/**/config.yaml", "runs/**/model.safetensors", "runs/**/predictions/*", "runs/**/scores/*",
     "runs/**/metrics.json",
-    "results/*/summary.csv", "results/*/gains.csv", "results/*/metrics.json", "results/*/plots/*",
+    "results/*/summary.csv", "results/*/gains.csv", "results/*/metrics/*", "results/*/plots/*",
 )  # fmt: skip
 
 
@@ -43,6 +42,7 @@ def start(project: Project, params: Mapping[str, Any] = PARAMS) -> Project:
     write(project.folder / "data/incoming/mine", images, seed=3)
     (project.folder / "vlkd_steps/conf/dataset/mine.yaml").write_text(DATASET)
     (project.folder / "params.yaml").write_text(yaml.safe_dump(dict(params)))
+    project.run("python", "-m", "vlkd_steps.graph.dvc_vars")
     project.dvc("add", "--quiet", "data/incoming/mine")
     project.commit("My data")
     return project

@@ -15,7 +15,7 @@ from own_data import PARAMS, hashes, start
 from pipeline_project import Project, finished, planned
 
 # What a change in one method reaches, and no more.
-ONE_METHOD = Counter(distill=1, evaluate=1, receipt_distill=1, compare=1, report=1, receipt_compare=1)
+ONE_METHOD = Counter(distill=1, evaluate=1, manifest_distill=1, compare=1, report=1, manifest_compare=1)
 
 
 def nothing_to_do(project: Project) -> None:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 CELL = "runs/scenes_smoke/mine/vilt_scenes/clip_td/20/s1"
 CHANGED = {**PARAMS["overrides"], "variants.clip_td.lambda0": 3}
-ONE_METHOD = Counter(distill=1, evaluate=1, receipt_distill=1, compare=1, report=1, receipt_compare=1)
+ONE_METHOD = Counter(distill=1, evaluate=1, manifest_distill=1, compare=1, report=1, manifest_compare=1)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_killed_job_is_run_by_dvc_repro(changed: Project) -> None:
 def test_files_that_are_gone_are_to_be_made(project: Project) -> None:
     planned: Counter[str] = Counter()
     for name, rule in (
-        ("receipts/scenes_smoke/split.json", "receipt_split"),
+        ("manifests/scenes_smoke/split.json", "manifest_split"),
         ("results/scenes_smoke/plots/loss_curves.svg", "report"),
         (f"{CELL}/scores/dev.parquet", "evaluate"),
         (f"{CELL}/predictions/test.parquet", "distill"),
@@ -139,12 +139,7 @@ def test_the_list_of_phases_is_what_the_rules_declare(finished_project: Project,
     monkeypatch.setattr(composition, "CONF", finished_project.folder / "vlkd_steps/conf")
     c = composition.compose()
     listed = {str(path) for phase in phases.PHASES for job in phases.of_phase(c, phase) for path in job.outputs}
-    assert declared == listed | {f"receipts/scenes_smoke/{phase}.json" for phase in phases.PHASES}
-
-
-def test_dvc_yaml_has_the_stages_of_the_list(root: Path) -> None:
-    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
-    assert set(stages) == {*phases.PHASES, *(stage for versioned in phases.PHASES.values() for stage in versioned)}
+    assert declared == listed | {f"manifests/scenes_smoke/{phase}.json" for phase in phases.PHASES}
 
 
 PARTS = [
@@ -173,7 +168,7 @@ def test_a_run_with_an_option_that_is_no_whole_run_is_not_recorded(changed: Proj
     assert is_current(changed)
 
 
-@pytest.mark.parametrize("options", [["--touch"], ["--touch", "--forceall"], ["--allowed-rules", "receipt_distill"]])
+@pytest.mark.parametrize("options", [["--touch"], ["--touch", "--forceall"], ["--allowed-rules", "manifest_distill"]])
 def test_what_calls_results_current_without_making_them_is_refused(changed: Project, options: list[str]) -> None:
     before = lock(changed)
     assert f"error: {options[0]}" in changed.snakemake(*options, status=None)
@@ -229,19 +224,19 @@ def test_data_of_the_package_that_extract_reads_are_seen(project: Project, name:
     assert "extract" in project.dry_run()
 
 
-def test_a_damaged_receipt_is_written_again(project: Project) -> None:
-    (project.folder / "receipts/scenes_smoke/compare.json").write_text('{"files": []}')
-    assert project.dry_run() == Counter(receipt_compare=1)
+def test_a_damaged_manifest_is_written_again(project: Project) -> None:
+    (project.folder / "manifests/scenes_smoke/compare.json").write_text('{"files": []}')
+    assert project.dry_run() == Counter(manifest_compare=1)
 
 
-def test_without_snakemakes_memory_the_receipts_tell(changed: Project) -> None:
+def test_without_snakemakes_memory_the_manifests_tell(changed: Project) -> None:
     shutil.rmtree(changed.folder / ".snakemake")
     assert {"distill", "evaluate"} <= set(changed.dry_run())
 
 
-def test_without_memory_and_receipts_nothing_is_trusted(project: Project) -> None:
+def test_without_memory_and_manifests_nothing_is_trusted(project: Project) -> None:
     shutil.rmtree(project.folder / ".snakemake")
-    shutil.rmtree(project.folder / "receipts")
+    shutil.rmtree(project.folder / "manifests")
     assert {"download", "prepare", "split_train", "extract", "distill"} <= set(project.dry_run())
 
 
@@ -250,7 +245,7 @@ def test_results_of_another_configuration_put_in_place_are_made_again(changed: P
     other = changed.copy(tmp_path / "other")
     other.params(overrides=PARAMS["overrides"])
     changed.snakemake()
-    for name in ("runs", "results", "receipts"):
+    for name in ("runs", "results", "manifests"):
         shutil.rmtree(changed.folder / name)
         shutil.copytree(other.folder / name, changed.folder / name)
     assert strength(changed) == 10

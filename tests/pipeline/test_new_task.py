@@ -44,7 +44,6 @@ DATASET = {
 PARAMS = {
     "experiment": "scenes_smoke",
     "grid": {"dataset": ["sentences"], "variant": ["finetune", "clip_td"], "shot": [24], "seed": [1, 2]},
-    "artifacts": {"source": ["sentences"], "corpus": [], "asked": [], "model": [], "teacher": ["clip_scenes"]},
     "overrides": {"training.steps": 6, "variants.clip_td.adaptive_steps": 2},
 }
 COLORS = ("red", "green", "blue", "yellow")

@@ -12,7 +12,7 @@ from pipeline_project import Project, finished
 from waiting import jobs, state, submitted
 
 RUNS = 4  # two variants, two seeds each
-RECEIPTS = 3  # of what the prepared project has: download, prepare, pretrain
+MANIFESTS = 3  # of what the prepared project has: download, prepare, pretrain
 
 
 def start(project: Project, output: Path) -> subprocess.Popen[bytes]:
@@ -68,7 +68,7 @@ def test_the_same_command_finds_every_job_again(project: Project, tmp_path: Path
 
     until(all_held, "all submitted", output)
     # A rule of Snakemake's own executor that ends unseen is run again some time later, which is not asked here.
-    until(lambda: output.read_text().count("Finished jobid") >= RECEIPTS, "the receipts are in", output)
+    until(lambda: output.read_text().count("Finished jobid") >= MANIFESTS, "the phase manifests are in", output)
     until(lambda: "COMPLETED" in states(), "a run has finished", output)
     runs, *waits = held
     subprocess.run(["scontrol", "release", runs], check=True)
@@ -103,7 +103,7 @@ def by_number(job_id: str) -> list[int]:
 def hashes_of_one_machine(project: Project, tmp_path: Path) -> dict[str, str]:
     """The bytes that the same graph leaves without Slurm."""
     other = project.copy(tmp_path / "one_machine")
-    for folder in ("runs", "results", "receipts", "jobs"):
+    for folder in ("runs", "results", "manifests", "jobs"):
         subprocess.run(["rm", "-rf", str(other.folder / folder)], check=True)
     other.snakemake()
     return hashes(other)

@@ -130,18 +130,31 @@ def test_without_the_reference_there_is_no_gain(config: dict) -> None:
     assert all(each["mean"] and each["sd"] for each in rows())
 
 
-def test_metrics_json_holds_the_numbers_of_gains_csv(config: dict) -> None:
+def test_the_headline_is_the_best_method_at_the_last_shot_on_the_test_set(config: dict) -> None:
+    stale = RESULTS / "metrics/of_a_larger_grid.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("{}")
     run(config)
-    tree = json.loads((RESULTS / "metrics.json").read_text())
-    for each in rows():
-        leaf = tree[each["dataset"]][each["student"]][each["evaluation_set"]][each["shot"]][each["variant"]]
-        assert leaf["accuracy"] == float(each["mean"])
-        assert leaf.get("gain") == (float(each["gain"]) if each["gain"] else None)
+    assert [path.name for path in (RESULTS / "metrics").iterdir()] == ["scenes_vqa.json"]
+    best = max((row(variant, "300") for variant in ("naive_kd", "clip_td")), key=lambda each: float(each["mean"]))
+    found = json.loads((RESULTS / "metrics/scenes_vqa.json").read_text())
+    assert (found.pop("method"), found.pop("shot")) == (best["variant"], "300")
+    columns = {"best": "mean", "base": "reference_mean", "gain": "gain", "low": "gain_low", "high": "gain_high"}
+    assert found == {key: pytest.approx(float(best[column]), abs=0.006) for key, column in columns.items()}
+
+
+def test_a_headline_leaves_out_what_cannot_be_had(config: dict) -> None:
+    config["runs"] = [each for each in config["runs"] if each["variant"] == "finetune"]
+    run(config)
+    mean = round(float(row("finetune", "300")["mean"]), 2)
+    found = json.loads((RESULTS / "metrics/scenes_vqa.json").read_text())
+    assert found["best"] == found["base"] == pytest.approx(mean, abs=0.011)
+    assert set(found) == {"method", "shot", "best", "base"}
 
 
 def test_equal_inputs_give_equal_bytes_also_with_more_threads(config: dict, root: Path) -> None:
     run(config)
-    names = ["summary.csv", "gains.csv", "metrics.json"]
+    names = ["summary.csv", "gains.csv", "metrics/scenes_vqa.json"]
     before = [(RESULTS / name).read_bytes() for name in names]
     subprocess.run(
         [sys.executable, "-m", "vlkd_steps.steps.compare", "--config", json.dumps(config)],

@@ -24,7 +24,6 @@ CELLS = [(student, variant) for block in BLOCKS for student in block["student"] 
 PARAMS = {
     "experiment": "scenes_vcr_smoke",
     "grid": {"dataset": [NAME], "student": list(STUDENTS), "variant": list(METHODS), "shot": [20], "seed": [1, 2]},
-    "artifacts": {"source": ["scenes_smoke"], "corpus": [], "model": [], "teacher": ["boxes_scenes", "clip_scenes"]},
     "overrides": {
         "training.steps": 4,
         "training.evaluate_every": 4,

@@ -85,7 +85,7 @@ def test_a_file_that_was_changed_after_its_job_is_the_likely_cause(
 ) -> None:
     paths = [run / "config.yaml", run / "model.safetensors"]
     entries = {str(path): {"sha256": files.sha256(path), "made_by": "x"} for path in paths}
-    files.write_json(layout.receipt("toys", "distill"), {"files": entries})
+    files.write_json(layout.phase_manifest("toys", "distill"), {"files": entries})
     then = files.sha256(paths[1])
     tensors = load_file(paths[1])
     name = sorted(tensors)[0]
@@ -95,7 +95,7 @@ def test_a_file_that_was_changed_after_its_job_is_the_likely_cause(
     assert verify.main([str(run)]) == 1
     printed = capsys.readouterr().out
     assert f"the first is {name} (was float64" in printed
-    assert f"likely cause: {paths[1]}, changed after it was made (sha256 by receipts/toys/distill.json)" in printed
+    assert f"likely cause: {paths[1]}, changed after it was made (sha256 by manifests/toys/distill.json)" in printed
     assert f"was {then[:16]}, is {files.sha256(paths[1])[:16]}" in printed
 
 

@@ -23,8 +23,7 @@ def check() -> list[Finding]:
         return [fail("experiment", str(mistake), "correct params.yaml; `snakemake -n` says the same")]
     found = [ok("experiment", f"{composed['experiment']}: {len(jobs.runs(composed))} runs, composes")]
     found += [source(composed["sources"][name]) for name in composed["artifacts"]["source"]]
-    datasets = [*composed["grid"]["dataset"], *composed["artifacts"]["corpus"], *composed["artifacts"]["asked"]]
-    return found + [dataset(composed, name) for name in datasets]
+    return found + [dataset(composed, name) for name in composed["artifacts"]["dataset"]]
 
 
 def source(conf: Mapping[str, Any]) -> Finding:
@@ -48,12 +47,12 @@ def dataset(composed: Mapping[str, Any], name: str) -> Finding:
     """A data set as `prepare` and `split` left it."""
     if not (layout.instances(name).is_file() and layout.labels(name).is_file()):
         return ok(name, f"not prepared yet; the next run makes it from {composed['datasets'][name]['source']}")
-    if name in composed["artifacts"]["corpus"]:
-        return ok(name, "prepared, as a corpus")
     grid = composed["grid"]
     shots = [shot for dataset, shot in jobs.train_splits(composed) if dataset == name]
     splits = [layout.train_split(name, shot, seed) for shot in shots for seed in grid["seed"]]
     splits += [layout.eval_split(*pair) for pair in jobs.held_out(composed) if pair[0] == name]
+    if not splits:
+        return ok(name, "prepared, as a corpus")
     there = sum(path.is_file() for path in splits)
     return ok(
         name,

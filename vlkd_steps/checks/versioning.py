@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps.checks.check_result import Finding, fail, ok, warn
-from vlkd_steps.core import file_system, files
+from vlkd_steps.core import file_system, files, layout
 from vlkd_steps.core.errors import UserError
 
 # The folders in which dvc.yaml's outputs lie.
 ABOVE_RECORDED = (
-    "data", "data/raw", "data/instances", "data/splits", "features", "models", "runs", "results", "receipts",
+    "data", "data/raw", "data/instances", "data/splits", "features", "models", "runs", "results", "manifests",
 )  # fmt: skip
 FICLONE = 0x40049409  # ioctl_ficlone(2)
 
@@ -36,7 +36,15 @@ def check(root: Path) -> list[Finding]:
     if not config["core"].get("no_scm") and not any((folder / ".git").exists() for folder in (root, *root.parents)):
         return [fail("git", f"{root} is no git repository, and DVC works in one only", "git init")]
     recorded = "dvc.lock records the last full run" if (root / "dvc.lock").is_file() else "nothing recorded yet"
-    return [ok("repository", recorded), remote(config), cache(config, root), *links(root)]
+    return [ok("repository", recorded), remote(config), cache(config, root), *lists(root), *links(root)]
+
+
+def lists(root: Path) -> list[Finding]:
+    """The file without which DVC cannot read dvc.yaml."""
+    if not (root / "dvc.yaml").is_file() or (root / layout.DVC_VARS).is_file():
+        return []
+    remedy = "python -m vlkd_steps.graph.dvc_vars writes it from params.yaml"
+    return [fail("lists", f"{layout.DVC_VARS} is missing, and dvc.yaml reads it", remedy)]
 
 
 def links(root: Path) -> list[Finding]:

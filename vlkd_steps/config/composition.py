@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vlkd_steps.config import conf_files, cross_checks, members, overrides, teacher_names
+from vlkd_steps.config import artifacts, conf_files, cross_checks, members, overrides, teacher_names
 from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.config.models.preset import Params, Preset
 from vlkd_steps.config.validation import validated
@@ -21,7 +21,6 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import local
 
 CONF = conf_files.PACKAGED
-ARTIFACTS = ("source", "corpus", "asked", "model", "teacher")
 
 
 def compose(params_file: Path = Path("params.yaml"), experiment: str | None = None) -> dict[str, Any]:
@@ -79,9 +78,7 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     composed["overrides"] = [overrides.tree(given) for given in applied]
     composed = members.checked(composed, origin)
     cross_checks.check(composed, origin)
-    composed["artifacts"] = needed(composed)
-    if own and params.artifacts is not None:
-        _check_artifacts(params.artifacts.written(), composed["artifacts"], where)
+    composed["artifacts"] = artifacts.needed(composed)
     return composed
 
 
@@ -93,7 +90,13 @@ def read_params(path: Path) -> Params:
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; run from the project's root, or restore it: git checkout {path}")
-    return validated(Params, conf_files.read(path, path.name), locate=lambda key: (path.name, key))
+    given = conf_files.read(path, path.name)
+    if "artifacts" in given:
+        raise UserError(
+            f"{path.name}: artifacts is no longer listed by hand, it follows from the grid; delete the key `artifacts` "
+            "and the lines below it"
+        )
+    return validated(Params, given, locate=lambda key: (path.name, key))
 
 
 def read_preset(conf: ConfFiles, name: str) -> dict[str, Any]:
@@ -187,7 +190,7 @@ def _with_groups(
         teacher_names.check(variant.get("teacher"), ": ".join(origin(f"variants.{name}.teacher")))
     chosen = {name: preset["variants"][name] for name in grid["variant"]}
     wanted = {
-        "dataset": set(grid["dataset"]) | _asked(preset, grid),
+        "dataset": set(grid["dataset"]) | artifacts.extra_datasets(preset, grid),
         "student": set(grid["student"]),
         "method": {variant["method"] for variant in preset["variants"].values()},
         "teacher": {teacher for variant in chosen.values() for teacher in teacher_names.names(variant.get("teacher"))},
@@ -227,11 +230,13 @@ def _close(
                 said[group] = {**said[group], name: conf.merged(group, name)}
         before = sum(map(len, wanted.values()))
         for dataset in said["dataset"].values():
-            wanted["source"] |= {name for name in _sources(dataset) if isinstance(name, str) and "${" not in name}
+            wanted["source"] |= {
+                name for name in artifacts.sources(dataset) if isinstance(name, str) and "${" not in name
+            }
         for model in [*said["teacher"].values(), *said["student"].values()]:
             making = model.get("pretrain") if isinstance(model.get("pretrain"), dict) else {}
-            named = [("dataset", making.get("corpus")), ("teacher", making.get("init"))]
-            for group, other in [*named, ("teacher", model.get("regions"))]:
+            start = [("dataset", making.get("corpus")), ("teacher", making.get("init"))]
+            for group, other in [*start, ("teacher", model.get("regions"))]:
                 wanted[group] |= {other} if isinstance(other, str) and "${" not in other else set()
         if sum(map(len, wanted.values())) == before:
             return
@@ -288,49 +293,3 @@ def _place(conf: ConfFiles, dotted: str, choices: Sequence[str]) -> str:
     if group.removesuffix("s") in members.GROUPS and conf.path(group.removesuffix("s"), name):
         return f"{conf.locate(group.removesuffix('s'), name, key)}: {key}"
     return f"{conf.locate('experiment', choices[0].partition('=')[2], dotted)}: {dotted}"
-
-
-def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The artifacts beside the grid's own data sets, as `artifacts:` of params.yaml lists them."""
-    grid = composed["grid"]
-    teachers = {
-        teacher
-        for name in grid["variant"]
-        for teacher in teacher_names.names(composed["variants"][name].get("teacher"))
-    }
-    made = [composed["teachers"][name] for name in teachers] + [composed["students"][name] for name in grid["student"]]
-    models = {conf["name"] for conf in made if conf.get("pretrain")}
-    corpora = {conf["pretrain"]["corpus"] for conf in made if (conf.get("pretrain") or {}).get("corpus")}
-    sights = {composed["students"][name].get("regions") for name in grid["student"]} - {None}
-    teachers |= sights  # extracted as a teacher's features are
-    asked = _asked(composed, grid)
-    read = [*grid["dataset"], *sorted(corpora | asked)]
-    return {
-        "source": sorted({source for dataset in read for source in _sources(composed["datasets"][dataset])}),
-        "corpus": sorted(corpora - set(grid["dataset"])),
-        "asked": sorted(asked - set(grid["dataset"])),
-        "model": sorted(models),
-        "teacher": sorted(teachers),
-    }
-
-
-def _asked(preset: Mapping[str, Any], grid: Mapping[str, Any]) -> set[str]:
-    """The data sets whose items runs of the grid are evaluated on beside their own (``asks``)."""
-    asks = [(preset.get("asks") or {}).get(name) or {} for name in grid["dataset"]]
-    return {str(ask["dataset"]) for of_one in asks for ask in of_one.values() if ask and ask.get("dataset")}
-
-
-def _sources(conf: Mapping[str, Any]) -> list[str]:
-    """A data set's source, and that of its images where it shares them with others."""
-    return [name for name in (conf.get("source"), conf.get("image_source")) if name]
-
-
-def _check_artifacts(given: Mapping[str, list[str]], expected: Mapping[str, list[str]], where: str) -> None:
-    for name in ARTIFACTS:
-        listed = given.get(name, [])
-        if sorted(listed) != expected[name]:
-            lists = "\n".join(f"  {key}: [{', '.join(expected[key])}]" for key in ARTIFACTS)
-            raise UserError(
-                f"{where}: artifacts.{name} is [{', '.join(listed)}], but this grid needs "
-                f"[{', '.join(expected[name])}]; write\nartifacts:\n{lists}"
-            )

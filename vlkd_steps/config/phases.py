@@ -1,12 +1,12 @@
 """The phases of the graph in order, and the jobs of each: the one list that the Snakefile, `sync` and dvc.yaml go by.
 
-What a job is made by is a hash of its configuration, its code and the weights that ship with it. A phase's receipt
+What a job is made by is a hash of its configuration, its code and the weights that ship with it. A phase's manifest
 records it file by file, so that a result can be told from that of another configuration, whatever file times and
 Snakemake's own records say.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,6 @@ from vlkd_steps.core import layout
 from vlkd_steps.core.files import digest
 
 Composition = Mapping[str, Any]
-
-PHASES: dict[str, tuple[str, ...]] = {
-    "download": ("raw_bytes",),
-    "prepare": ("instances_bytes", "corpus_bytes", "asked_bytes"),
-    "split": ("splits_bytes", "asked_splits_bytes"),
-    "pretrain": ("model_bytes",),
-    "extract": ("features_bytes",),
-    "distill": (),
-    "compare": (),
-}
-"""Each phase with the stages of dvc.yaml that version its bytes; without any, the phase's own stage does."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +36,22 @@ class Job:
     folders: tuple[Path, ...] = ()
 
 
+@dataclass(frozen=True)
+class Phase:
+    """One phase of the graph.
+
+    Attributes:
+        rules: its rules in the Snakefile.
+        jobs: its jobs, from the composition.
+        bytes: the stages of dvc.yaml that version what it makes, each with the lists of names that it is repeated for;
+            without any, the phase's own stage does.
+    """
+
+    rules: tuple[str, ...]
+    jobs: Callable[[Composition], Iterator[Job]]
+    bytes: Mapping[str, Callable[[Composition], dict[str, list[str]]]] = field(default_factory=dict)
+
+
 def common_sets(c: Composition) -> list[str]:
     """The evaluation sets that all data sets of the grid have: only they can be outputs that a rule declares."""
     first, *others = (c["datasets"][name]["evaluation_sets"] for name in c["grid"]["dataset"])
@@ -55,7 +60,7 @@ def common_sets(c: Composition) -> list[str]:
 
 def of_phase(c: Composition, phase: str) -> list[Job]:
     """The jobs of a phase, in the grid's order."""
-    return list(_JOBS[phase](c))
+    return list(PHASES[phase].jobs(c))
 
 
 def _download(c: Composition) -> Iterator[Job]:
@@ -64,8 +69,7 @@ def _download(c: Composition) -> Iterator[Job]:
 
 
 def _prepare(c: Composition) -> Iterator[Job]:
-    artifacts = c["artifacts"]
-    for name in [*c["grid"]["dataset"], *artifacts["corpus"], *artifacts["asked"]]:
+    for name in c["artifacts"]["dataset"]:
         outputs = [layout.instances(name), layout.labels(name)]
         yield _job(outputs, jobs.prepare(c, name), jobs.code(c, "prepare", dataset=name))
 
@@ -133,22 +137,12 @@ def _distill(c: Composition) -> Iterator[Job]:
 
 def _compare(c: Composition) -> Iterator[Job]:
     results = layout.results(c["experiment"])
-    tables = [results / name for name in ("summary.csv", "gains.csv", "metrics.json")]
-    yield _job(tables, jobs.compare(c), jobs.code(c, "compare"))
+    tables = [results / name for name in ("summary.csv", "gains.csv")]
+    headlines = [layout.headline(c["experiment"], name) for name in c["grid"]["dataset"]]
+    yield _job([*tables, *headlines], jobs.compare(c), jobs.code(c, "compare"))
     plots = ("learning_curves.svg", "gains.svg", "loss_curves.svg", "learning_curves.csv")
     page = [results / "report.html", *(results / "plots" / name for name in plots), results / "timings.csv"]
     yield _job(page, jobs.report(c), jobs.code(c, "report"), jobs.page_templates())
-
-
-_JOBS = {
-    "download": _download,
-    "prepare": _prepare,
-    "split": _split,
-    "pretrain": _pretrain,
-    "extract": _extract,
-    "distill": _distill,
-    "compare": _compare,
-}
 
 
 def run_folders(c: Composition, dataset: str, student: str, variant: str, shot: str) -> list[Path]:
@@ -170,3 +164,27 @@ def _job(
         beside=tuple(beside or ()),
         folders=tuple(folders or ()),
     )
+
+
+def _names(kind: str) -> Callable[[Composition], dict[str, list[str]]]:
+    return lambda c: {kind: list(c["artifacts"][kind])}
+
+
+def _with_splits(c: Composition) -> dict[str, list[str]]:
+    return {"dataset": list(dict.fromkeys(dataset for dataset, _ in [*jobs.train_splits(c), *jobs.held_out(c)]))}
+
+
+def _stores(c: Composition) -> dict[str, list[str]]:
+    return {"teacher": list(c["artifacts"]["teacher"]), "dataset": list(c["grid"]["dataset"])}
+
+
+PHASES = {
+    "download": Phase(("download",), _download, {"raw_bytes": _names("source")}),
+    "prepare": Phase(("prepare",), _prepare, {"instances_bytes": _names("dataset")}),
+    "split": Phase(("split_train", "split_eval"), _split, {"splits_bytes": _with_splits}),
+    "pretrain": Phase(("pretrain",), _pretrain, {"model_bytes": _names("model")}),
+    "extract": Phase(("extract",), _extract, {"features_bytes": _stores}),
+    "distill": Phase(("distill", "evaluate"), _distill),
+    "compare": Phase(("compare", "report"), _compare),
+}
+"""In the order in which they run."""

@@ -9,6 +9,7 @@ import ast
 import functools
 import hashlib
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = "vlkd_steps"
@@ -76,7 +77,7 @@ def _tree(module: str) -> ast.Module:
 @functools.cache
 def _imports(module: str) -> frozenset[str]:
     names: set[str] = set()
-    for node in ast.walk(_tree(module)):
+    for node in _statements(_tree(module)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -85,6 +86,15 @@ def _imports(module: str) -> frozenset[str]:
             names.update(f"{base}.{alias.name}" for alias in node.names)  # a submodule, where it is one
     ours = {name for name in names if name.split(".")[0] in (PACKAGE, module.split(".")[0])}
     return frozenset(name for name in ours if _source(name) is not None)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """The statements below a node; what lies inside expressions, most of a tree, holds no import and no docstring."""
+    for block in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for statement in getattr(node, block, ()):
+            yield statement
+            if not isinstance(statement, ast.Expr):
+                yield from _statements(statement)
 
 
 def _absolute(module: str, node: ast.ImportFrom) -> str:
@@ -100,7 +110,7 @@ def _absolute(module: str, node: ast.ImportFrom) -> str:
 @functools.cache
 def _tree_hash(module: str) -> str:
     tree = _tree(module)
-    for node in ast.walk(tree):
+    for node in (tree, *_statements(tree)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if (

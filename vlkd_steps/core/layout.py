@@ -62,8 +62,13 @@ def model_weights(name: str) -> Path:
     return model(name) / "model.safetensors"
 
 
+def runs(experiment: str) -> Path:
+    """Every run of an experiment; DVC records this folder whole."""
+    return Path("runs") / experiment
+
+
 def run(experiment: str, dataset: str, student: str, variant: str, shot: str | int, seed: int) -> Path:
-    return Path("runs") / experiment / dataset / student / variant / str(shot) / f"s{seed}"
+    return runs(experiment) / dataset / student / variant / str(shot) / f"s{seed}"
 
 
 def journal(run_folder: Path) -> Path:
@@ -82,7 +87,7 @@ def run_config(run_folder: Path) -> Path:
 
 def run_folders(experiment: str) -> list[Path]:
     """The runs of an experiment that have begun, sorted by path."""
-    return sorted(path.parent for path in (Path("runs") / experiment).glob("*/*/*/*/s*/journal.jsonl"))
+    return sorted(path.parent for path in runs(experiment).glob("*/*/*/*/s*/journal.jsonl"))
 
 
 def predictions(run_folder: Path, evaluation_set: str) -> Path:
@@ -102,9 +107,18 @@ def results(experiment: str) -> Path:
     return Path("results") / experiment
 
 
-def receipt(experiment: str, phase: str) -> Path:
+def headline(experiment: str, dataset: str) -> Path:
+    """A data set's result in a few numbers, as `dvc metrics show` prints them."""
+    return results(experiment) / "metrics" / f"{dataset}.json"
+
+
+def phase_manifest(experiment: str, phase: str) -> Path:
     """What a phase made for an experiment, by hash: the next phase's dependency in `dvc.yaml`."""
-    return Path("receipts") / experiment / f"{phase}.json"
+    return Path("manifests") / experiment / f"{phase}.json"
+
+
+DVC_VARS = Path("dvc_vars.yaml")
+"""What the stages of dvc.yaml are repeated for (`graph/dvc_vars.py`)."""
 
 
 def submission(step: str, *names: str) -> Path:

@@ -4,7 +4,7 @@ The Snakefile calls this after each run of the whole graph. `dvc commit` itself 
 this asks first
 
 - Snakemake, by a dry run with none of the options of the call before, whether every artifact is current;
-- the receipts, whether every file is as its job left it, made by the configuration and code as they are now;
+- the phase manifests, whether every file is as its job left it, made by the configuration and code as they are now;
 - each run's config.yaml, whether the run is that of the configuration, data and code as they are now.
 """
 
@@ -12,12 +12,13 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from vlkd_steps.config import composition, phases
+from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.graph import dry_run, dvc_command, phase_manifest
+from vlkd_steps.graph import dry_run, dvc_command, dvc_vars, phase_manifest
 
 # A user's data first: their .dvc files lie in data/incoming, which the download stage depends on as a whole.
 COMMANDS = (("commit", "--force", "--recursive", "data/incoming"), ("commit", "--force"))
@@ -52,7 +53,13 @@ def check(c: Mapping[str, Any]) -> None:
         raise UserError(f"these jobs are still to be run: {named}; run: snakemake --cores all")
     for phase in phases.PHASES:
         phase_manifest.check_configuration(c, phase)
-        phase_manifest.check_files(layout.receipt(c["experiment"], phase))
+        phase_manifest.check_files(layout.phase_manifest(c["experiment"], phase))
+
+
+def left_over(c: Mapping[str, Any]) -> list[Path]:
+    """The runs of the experiment's folder that the grid does not name: no table and no report counts them."""
+    named = {folder for cell in jobs.cells(c) for folder in phases.run_folders(c, *cell)}
+    return [folder for folder in layout.run_folders(c["experiment"]) if folder not in named]
 
 
 def record() -> None:
@@ -75,6 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.experiment not in (None, c["experiment"]):
             return 0
         check(c)
+        dvc_vars.keep_current(c)
+        if others := left_over(c):
+            print(
+                f"note: DVC records {layout.runs(c['experiment'])} whole, with {len(others)} runs that the grid does "
+                f"not name, such as {others[0]}; delete them if they should not be there",
+                file=sys.stderr,
+            )
         record()
     except UserError as mistake:
         raise UserError(f"the results were not recorded in DVC: {mistake}; {REPEAT}") from mistake

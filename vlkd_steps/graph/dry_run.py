@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlkd_steps.config.phases import PHASES
 from vlkd_steps.core.errors import UserError
 
-RULES = (
-    "download", "prepare", "split_train", "split_eval", "pretrain", "extract", "distill", "evaluate", "compare",
-    "report",
-)  # fmt: skip
+RULES = [rule for phase in PHASES.values() for rule in phase.rules]
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Job:
 
 
 def dry_run(experiment: str | None = None) -> list[Job]:
-    """The jobs that ``snakemake -n`` names, without receipts and targets, from download to report.
+    """The jobs that ``snakemake -n`` names, without manifests and targets, from download to report.
 
     Args:
         experiment: as ``--config experiment=``; None: what params.yaml says.
@@ -38,7 +36,7 @@ def dry_run(experiment: str | None = None) -> list[Job]:
 
 
 def pending() -> Counter[str]:
-    """How many jobs of each rule ``snakemake -n`` names, receipts and targets included; none where all is current.
+    """How many jobs of each rule ``snakemake -n`` names, manifests and targets included; none where all is current.
 
     Raises:
         UserError: Snakemake refuses, with its words.
@@ -68,7 +66,7 @@ def parse(output: str) -> list[Job]:
     found: dict[tuple[str, tuple[tuple[str, str], ...]], Job] = {}
     for block in re.split(r"^(?=(?:local)?rule \w+:$)", output, flags=re.M)[1:]:
         rule = block.partition("rule ")[2].partition(":")[0]
-        if rule.startswith(("receipt_", "all")):
+        if rule not in RULES:
             continue
         line = re.search(r"^    wildcards: (.*)$", block, re.M)
         wildcards = dict(pair.split("=", 1) for pair in line.group(1).split(", ")) if line else {}

@@ -1,13 +1,12 @@
-"""Receipts: what a phase of the graph made for an experiment, file by file: its sha256, and what made it.
+"""Phase manifests: what a phase of the graph made for an experiment, file by file: its sha256, and what made it.
 
-    python -m vlkd_steps.graph.phase_manifest check receipts/scenes/prepare.json data/instances/scenes_vqa.parquet
+    python -m vlkd_steps.graph.phase_manifest check manifests/scenes/prepare.json data/instances/scenes_vqa.parquet
 
-`dvc.yaml` has two kinds of stages. A phase's stage runs Snakemake and its output is the receipt; the
-next phase's stage depends on the receipt, not on shared folders, so another experiment's data in the
-same folders dirties nothing. A second, short stage per data set, model or feature store versions the
-bytes. Both check first that the bytes are those of the receipt, and that the receipt is that of the
-configuration and code as they are now: neither bytes changed by hand nor those of another
-configuration are recorded as this one's.
+`dvc.yaml` has two kinds of stages. A phase's stage runs Snakemake and its output is the manifest; the next phase's
+stage depends on the manifest, not on shared folders, so another experiment's data in the same folders dirties nothing.
+A second, short stage per data set, model or feature store versions the bytes. Both check first that the bytes are those
+of the manifest, and that the manifest is that of the configuration and code as they are now: neither bytes changed by
+hand nor those of another configuration are recorded as this one's.
 """
 
 import argparse
@@ -26,6 +25,7 @@ from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import sha256, write_json
+from vlkd_steps.graph import dvc_vars
 
 AGAIN = "run: snakemake --cores all"
 
@@ -39,16 +39,16 @@ class Entry:
 
 
 def config(experiment: str, phase: str, made: Sequence[phases.Job]) -> dict[str, Any]:
-    """What the job that writes a phase's receipt is told: every file and folder, and what makes it."""
+    """What the job that writes a phase's manifest is told: every file and folder, and what makes it."""
     return {
-        "receipt": str(layout.receipt(experiment, phase)),
+        "manifest": str(layout.phase_manifest(experiment, phase)),
         "files": {str(path): job.made_by for job in made for path in (*job.outputs, *job.beside)},
         "folders": {str(folder): job.made_by for job in made for folder in job.folders},
     }
 
 
 def write(told: Mapping[str, Any]) -> None:
-    """Write the receipt that `config` describes, atomically.
+    """Write the phase manifest that `config` describes, atomically.
 
     Raises:
         UserError: a file is not there.
@@ -60,11 +60,11 @@ def write(told: Mapping[str, Any]) -> None:
         if not path.is_file():
             raise UserError(f"{path} is missing, although its job has ended; {AGAIN}")
     entries = {str(path): asdict(Entry(sha256(path), made_by[path])) for path in sorted(made_by)}
-    write_json(Path(told["receipt"]), {"files": entries})
+    write_json(Path(told["manifest"]), {"files": entries})
 
 
 def read(path: Path) -> dict[Path, Entry]:
-    """A receipt's entries by file; none where it is missing, damaged or of an older version of this package."""
+    """A phase manifest's entries by file; none where it is missing, damaged or of an older version of this package."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {Path(name): Entry(**entry) for name, entry in content["files"].items()}
@@ -83,12 +83,12 @@ def named_by(manifest: Path) -> dict[Path, str]:
 
 
 def check_configuration(c: Mapping[str, Any], phase: str) -> None:
-    """Compare what a phase's receipt says of its files, and the runs of themselves, with the composition.
+    """Compare what a phase's manifest says of its files, and the runs of themselves, with the composition.
 
     Raises:
-        UserError: a file was made by another configuration or other code, or the receipt does not name it.
+        UserError: a file was made by another configuration or other code, or the phase manifest does not name it.
     """
-    path = layout.receipt(c["experiment"], phase)
+    path = layout.phase_manifest(c["experiment"], phase)
     entries = read(path)
     for job in phases.of_phase(c, phase):
         for file in (*job.outputs, *job.beside):
@@ -123,43 +123,43 @@ def _check_runs(c: Mapping[str, Any]) -> None:
                 )
 
 
-def check_bytes(receipt: Path, roots: Sequence[Path]) -> int:
-    """Compare what lies at or below `roots` with the receipt and with the manifests found there.
+def check_bytes(manifest: Path, roots: Sequence[Path]) -> int:
+    """Compare what lies at or below `roots` with the phase manifest and with the manifests found there.
 
     Returns:
         The number of files compared.
 
     Raises:
-        UserError: a file is missing or differs, or the receipt names nothing below a root.
+        UserError: a file is missing or differs, or the phase manifest names nothing below a root.
     """
-    recorded = read(receipt)
+    recorded = read(manifest)
     compared = 0
     for root in roots:
         below = {path: entry.sha256 for path, entry in recorded.items() if path.is_relative_to(root)}
         if not below:
-            raise UserError(f"{receipt} names nothing below {root}; {AGAIN}")
-        for manifest in sorted(path for path in below if path.name == "manifest.json"):
-            below |= named_by(manifest)
+            raise UserError(f"{manifest} names nothing below {root}; {AGAIN}")
+        for inner in sorted(path for path in below if path.name == "manifest.json"):
+            below |= named_by(inner)
         for path, expected in sorted(below.items()):
-            compare(path, expected, receipt)
+            compare(path, expected, manifest)
         compared += len(below)
     return compared
 
 
-def check_files(receipt: Path) -> None:
-    """Compare every file that a receipt names: raises UserError where one is missing or differs."""
-    for path, entry in read(receipt).items():
-        compare(path, entry.sha256, receipt)
+def check_files(manifest: Path) -> None:
+    """Compare every file that a phase manifest names: raises UserError where one is missing or differs."""
+    for path, entry in read(manifest).items():
+        compare(path, entry.sha256, manifest)
 
 
-def compare(path: Path, expected: str, receipt: Path) -> None:
+def compare(path: Path, expected: str, manifest: Path) -> None:
     """Compare a file with its sha256: raises UserError where it is missing or differs."""
     if not path.is_file():
-        raise UserError(f"{path} is missing, but {receipt} names it; bring it back with `dvc checkout`, or {AGAIN}")
+        raise UserError(f"{path} is missing, but {manifest} names it; bring it back with `dvc checkout`, or {AGAIN}")
     if sha256(path) != expected:
         raise UserError(
-            f"{path} was changed after it was made (sha256 differs from {receipt}); bring it back with `dvc checkout`, "
-            f"or delete it and {AGAIN}"
+            f"{path} was changed after it was made (sha256 differs from {manifest}); bring it back with "
+            f"`dvc checkout`, or delete it and {AGAIN}"
         )
 
 
@@ -169,14 +169,29 @@ def missing(manifest: Path) -> Iterator[Path]:
     return (path for path in named_by(manifest) if path not in there)
 
 
+def _composition(experiment: str) -> dict[str, Any]:
+    """The experiment; in a stage of dvc.yaml that of params.yaml, and no other one, as DVC has read it.
+
+    Raises:
+        UserError: params.yaml, or what dvc.yaml takes from it, has changed since DVC read it.
+    """
+    c = composition.compose(experiment=experiment)
+    if "DVC_STAGE" in os.environ:
+        now = composition.read_params(Path("params.yaml")).experiment
+        if now != experiment:
+            raise UserError(f"params.yaml names {now} now, and DVC had read {experiment} before; repeat: dvc repro")
+        dvc_vars.check_stage(c)
+    return c
+
+
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    checking = commands.add_parser("check", help="compare a receipt with the configuration, and files with it")
-    checking.add_argument("receipt", type=Path, help="receipts/<experiment>/<phase>.json")
+    checking = commands.add_parser("check", help="compare a phase manifest with the configuration, and files with it")
+    checking.add_argument("manifest", type=Path, help="manifests/<experiment>/<phase>.json")
     checking.add_argument("roots", type=Path, nargs="*", help="the bytes at or below these are compared too")
-    writing = commands.add_parser("write", help="what the graph calls: write a receipt")
+    writing = commands.add_parser("write", help="what the graph calls: write a phase manifest")
     writing.add_argument("--config", required=True, help="a JSON object, or @FILE that holds one")
     writing.add_argument("--log", type=Path, help="write the log here as well as to stderr")
     arguments = parser.parse_args(argv)
@@ -184,15 +199,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         step.log_to(arguments.log)
         write(step.parse_config(arguments.config))
         return 0
-    if not arguments.receipt.is_file():
-        raise UserError(f"{arguments.receipt} is missing; {AGAIN}")
-    phase, experiment = arguments.receipt.stem, arguments.receipt.parent.name
+    if not arguments.manifest.is_file():
+        raise UserError(f"{arguments.manifest} is missing; {AGAIN}")
+    phase, experiment = arguments.manifest.stem, arguments.manifest.parent.name
     if phase not in phases.PHASES:
-        raise UserError(f"{arguments.receipt} is no phase's receipt; the phases are {', '.join(phases.PHASES)}")
-    check_configuration(composition.compose(experiment=experiment), phase)
+        raise UserError(f"{arguments.manifest} is no phase's manifest; the phases are {', '.join(phases.PHASES)}")
+    check_configuration(_composition(experiment), phase)
     if arguments.roots:
-        compared = check_bytes(arguments.receipt, arguments.roots)
-        print(f"{compared} files are as {arguments.receipt} says", file=sys.stderr)
+        compared = check_bytes(arguments.manifest, arguments.roots)
+        print(f"{compared} files are as {arguments.manifest} says", file=sys.stderr)
     return 0
 
 

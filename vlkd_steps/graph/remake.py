@@ -3,7 +3,7 @@
 Snakemake compares file times, and what it remembers of jobs in `.snakemake/`. It does not see a file that no rule
 declares; it takes a result for current where its memory is gone (deleted, or left behind by a copy), and where a file
 was changed, or put in the place of the one that it remembers (by hand, by `dvc checkout` of another commit), it makes
-what depends on that file and not the file itself. Receipts travel with the results and tell.
+what depends on that file and not the file itself. Phase manifests travel with the results and say.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,10 +25,10 @@ Made = Mapping[str, Sequence[Job]]
 
 
 def unseen(experiment: str, made: Made, remember: Remember) -> dict[Path, str]:
-    """Outputs whose jobs must run, each with the reason; receipts that say nothing among them."""
+    """Outputs whose jobs must run, each with the reason; phase manifests that say nothing among them."""
     found: dict[Path, str] = {}
     for phase, jobs in made.items():
-        path = layout.receipt(experiment, phase)
+        path = layout.phase_manifest(experiment, phase)
         entries = phase_manifest.read(path)
         written = remember(path) or 0.0  # not its own time, which `dvc commit` renews
         below: dict[Path, list[Path]] = {}
@@ -55,8 +55,8 @@ def notes(reasons: Sequence[str]) -> list[str]:
 
 
 def missing(experiment: str, made: Made) -> list[Path]:
-    """Declared outputs that are not there, of the phases that have been whole before: those that have a receipt."""
-    whole = [jobs for phase, jobs in made.items() if layout.receipt(experiment, phase).is_file()]
+    """Declared outputs that are not there, of the phases that have been whole before: those with a manifest."""
+    whole = [jobs for phase, jobs in made.items() if layout.phase_manifest(experiment, phase).is_file()]
     return [path for jobs in whole for job in jobs for path in job.outputs if not path.is_file()]
 
 
@@ -74,8 +74,8 @@ def _distrust(
     """Why outputs of a job are not what its configuration and code make, where Snakemake takes them for that.
 
     Args:
-        written: when the receipt was; 0 where nobody knows. Hashing everything at each start would take minutes, so
-            what is older than its receipt is taken for what the receipt describes.
+        written: when the phase manifest was; 0 where nobody knows. Hashing everything at each start would take
+            minutes, so what is older than its manifest is taken for what the manifest describes.
     """
     for path in job.outputs:
         entry = entries.get(path)

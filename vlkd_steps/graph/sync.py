@@ -1,7 +1,7 @@
 """Make Snakemake agree with DVC after `dvc pull` or `dvc checkout`: vlkd sync
 
 DVC restores bytes, but neither Snakemake's records nor the files' times, so an up-to-date graph looks
-out of date. For every phase that `dvc status` calls clean, and whose receipt is that of the
+out of date. For every phase that `dvc status` calls clean, and whose phase manifest is that of the
 configuration and code as they are now, this touches the outputs and records them as made
 (`snakemake --touch --forceall`). It stops at the first phase that is not, says why, and records
 nothing behind it: what is stale stays stale.
@@ -20,7 +20,7 @@ from vlkd_steps.config import composition
 from vlkd_steps.config.phases import PHASES
 from vlkd_steps.core import environment, layout, step
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.graph import dvc_command, phase_manifest
+from vlkd_steps.graph import dvc_command, dvc_vars, phase_manifest
 
 VARIABLE = "VLKD_SYNC"
 """Set for the `snakemake --touch` that is called here, which the Snakefile refuses otherwise."""
@@ -34,16 +34,16 @@ def clean_phases(status: Mapping[str, Any]) -> tuple[list[str], str | None]:
     """
     dirty = {stage.split("@")[0] for stage in status}
     clean: list[str] = []
-    for phase, versioned in PHASES.items():
-        if dirty & {phase, *versioned}:
-            return clean, phase
-        clean.append(phase)
+    for name, phase in PHASES.items():
+        if dirty & {name, *phase.bytes}:
+            return clean, name
+        clean.append(name)
     return clean, None
 
 
 def explain(status: Mapping[str, Any], phase: str) -> str:
     """Why a phase is not clean, and what to do about it."""
-    own = {stage: entries for stage, entries in status.items() if stage.split("@")[0] in (phase, *PHASES[phase])}
+    own = {stage: entries for stage, entries in status.items() if stage.split("@")[0] in (phase, *PHASES[phase].bytes)}
     outs, deps = _changes(own, "changed outs"), _changes(own, "changed deps")
     # Of what neither the folder nor its cache has DVC says the latter alone.
     absent = sorted(name for name, change in outs.items() if change in ("deleted", "not in cache"))
@@ -113,11 +113,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not Path("dvc.lock").is_file():
         raise UserError("dvc.lock is missing, so nothing says what these files are; run: snakemake --cores all")
     c = composition.compose()
+    dvc_vars.keep_current(c)
     status = dvc_status()
     clean, stopped_at = clean_phases(status)
     for phase in clean:
         phase_manifest.check_configuration(c, phase)
-        phase_manifest.check_files(layout.receipt(c["experiment"], phase))
+        phase_manifest.check_files(layout.phase_manifest(c["experiment"], phase))
     if clean:
         record(clean)
         print(f"in agreement: {', '.join(clean)}")

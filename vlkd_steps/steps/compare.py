@@ -4,7 +4,7 @@ Reads every run's ``config.yaml``, ``metrics.json`` and ``scores/<set>.parquet``
 
 - ``summary.csv``: one row per run and evaluation set;
 - ``gains.csv``: one row per variant, shot and evaluation set: mean, sd, gain over the reference, its interval and p;
-- ``metrics.json``: the same means and gains for `dvc metrics show`.
+- ``metrics/<data set>.json``: the best method against the reference, for `dvc metrics show`.
 
 Equal inputs give equal bytes. A gain that cannot be had (no reference), and an interval that the data cannot give (one
 seed), are empty cells. Never imports torch.
@@ -21,7 +21,7 @@ from vlkd_steps.config import extra_evals
 from vlkd_steps.core import files, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.gains import Row, Run, folder, gains, name
-from vlkd_steps.tasks import ACCURACY
+from vlkd_steps.reporting.headline import headline
 from vlkd_steps.tracking import published
 
 
@@ -37,7 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     files.write_text(results / "summary.csv", table(summary(experiment, runs, datasets)))
     rows = gains(experiment, runs, datasets, reference)
     files.write_text(results / "gains.csv", table(rows))
-    files.write_json(results / "metrics.json", nested(rows))
+    names = [conf["name"] for conf in datasets]
+    headlines = {layout.headline(experiment, each): headline(rows, each, reference) for each in names}
+    for old in set((results / "metrics").glob("*.json")) - set(headlines):
+        old.unlink()  # of a data set that the grid no longer has
+    for path, found in headlines.items():
+        files.write_json(path, found)
 
     compared = [row for row in rows if row["gain"] is not None]
     sure = sum(row["gain_low"] is not None and (row["gain_low"] > 0 or row["gain_high"] < 0) for row in compared)
@@ -116,24 +121,6 @@ def cell(column: str, value: object) -> str:
         text = f"{value:.4g}" if column in ("p", "p_holm") else f"{value:.4f}"
         return text.removeprefix("-") if float(text) == 0 else text  # -0.0000 is 0.0000
     return str(value)
-
-
-def nested(rows: Sequence[Row]) -> dict[str, Any]:
-    """dataset > student > evaluation set > shot > variant > {accuracy, gain}: what `dvc metrics show` prints.
-
-    A task of several metrics has one more level behind the evaluation set.
-    """
-    tree: dict[str, Any] = {}
-    for row in rows:
-        place = tree
-        for level in ("dataset", "student", "evaluation_set", "metric", "shot"):
-            if row[level] != ACCURACY:
-                place = place.setdefault(str(row[level]), {})
-        leaf = {ACCURACY: float(cell("mean", row["mean"]))}
-        if row["gain"] is not None:
-            leaf["gain"] = float(cell("gain", row["gain"]))
-        place[row["variant"]] = leaf
-    return tree
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def of_environment(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
 
 def of_files(run: RecordedRun) -> Iterator[Cause]:
     """Outputs of the run that are no longer what its job left, by the experiment's manifest of the phase."""
-    manifest = layout.receipt(run.own["experiment"], "distill")
+    manifest = layout.phase_manifest(run.own["experiment"], "distill")
     entries = phase_manifest.read(manifest)
     config = layout.run_config(run.folder)
     if config not in entries or entries[config].sha256 != files.sha256(config):

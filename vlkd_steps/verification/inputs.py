@@ -175,7 +175,7 @@ def _by_phase_manifests(run: RecordedRun) -> Iterator[Input]:
     wanted = [layout.labels(name) for name in dict.fromkeys([run.own["dataset"]["name"], *names])]
     wanted += [layout.model_weights(name) for name in teacher_names.split((run.own.get("teacher") or {}).get("name"))]
     for phase in ("prepare", "pretrain"):
-        path = layout.receipt(run.own["experiment"], phase)
+        path = layout.phase_manifest(run.own["experiment"], phase)
         entries = phase_manifest.read(path)
         yield from (
             Input(each, entries[each].sha256, _present(each, files.sha256), str(path))

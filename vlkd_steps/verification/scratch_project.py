@@ -20,7 +20,7 @@ from vlkd_steps.core import environment, files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 
-OWN = ("runs", "jobs", "logs", "results", "receipts", "vlkd_steps")
+OWN = ("runs", "jobs", "logs", "results", "manifests", "vlkd_steps")
 """Folders of a project that a scratch project does not link: written to, or the package, which is found elsewhere."""
 PATIENCE = 30.0  # seconds that a training may take to end after TERM
 

@@ -11,7 +11,7 @@ from snakemake.settings.enums import RerunTrigger
 from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.core import environment, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.graph import commit, failures, phase_manifest, remake, sync
+from vlkd_steps.graph import commit, dvc_vars, failures, phase_manifest, remake, sync
 from vlkd_steps.launch.slurm.request import Request
 
 # The profile decides what is started and where, not the user's shell; a rule's `python` is the one that runs snakemake.
@@ -21,6 +21,8 @@ try:
     jobs.check_arguments(config)
     C = composition.compose(experiment=config.get("experiment"))
     jobs.check_initial(C)
+    if workflow.is_main_process:
+        dvc_vars.check_stage(C)
 except UserError as mistake:
     # A user's mistake is one message; Snakemake would print a traceback around it.
     print(f"error: {mistake}", file=sys.stderr)
@@ -90,8 +92,19 @@ def remembered(path):
     return record.endtime if record else None
 
 
+def keep_dvc_vars_current():
+    """Have dvc.yaml read what this experiment needs, in a real run."""
+    if workflow.executor_plugin is None or workflow.dryrun or workflow.touch:
+        return
+    try:
+        dvc_vars.keep_current(C)
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        sys.exit(2)
+
+
 def artifacts_of(*names):
-    """The input of a target: the receipts of these phases, and every artifact of theirs that is missing.
+    """The input of a target: the phase manifests of these phases, and every artifact of theirs that is missing.
 
     Snakemake makes a missing file only where a target, or a job that runs, asks for it: a job that failed has lost its
     outputs, and the results of before would pass for those of now. Snakemake calls this while it builds the graph,
@@ -102,11 +115,12 @@ def artifacts_of(*names):
 
     def targets(_):
         if workflow.is_main_process:
+            keep_dvc_vars_current()
             unseen = remake.unseen(EXPERIMENT, made, remembered)
             workflow.dag.forcefiles.update(map(str, unseen))
             for note in remake.notes(list(unseen.values())):
                 print(f"note: made again: {note}", file=sys.stderr)
-        return [*(layout.receipt(EXPERIMENT, phase) for phase in names), *remake.missing(EXPERIMENT, made)]
+        return [*(layout.phase_manifest(EXPERIMENT, phase) for phase in names), *remake.missing(EXPERIMENT, made)]
 
     return targets
 
@@ -167,6 +181,7 @@ onstart:
     if cannot_run() and not workflow.touch:
         print(f"error: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
         sys.exit(2)
+    keep_dvc_vars_current()
     # With its default rate limit Snakemake 9.27 looks for jobs again a second after every look, and for every job that
     # has ended once more a second, while any wait: a hundred jobs later that keeps half a core busy. Another limit is
     # the user's, and stays.

@@ -4,7 +4,7 @@ rule compare:
     output:
         report(RESULTS / "summary.csv", caption="../report/summary.rst", category="Results"),
         report(RESULTS / "gains.csv", caption="../report/gains.rst", category="Results"),
-        RESULTS / "metrics.json",
+        [layout.headline(EXPERIMENT, name) for name in DATASETS],
     log:
         f"logs/compare/{EXPERIMENT}.log",
     conda:
@@ -39,19 +39,19 @@ rule report:
         step("report")
 
 
-# A receipt holds the hashes of what a phase made for this experiment. It is what the next phase's
+# A phase manifest holds the hashes of what a phase made for this experiment. It is what the next phase's
 # stage in dvc.yaml depends on, so that another experiment in the same folders leaves this one clean.
 for phase in phases.PHASES:
 
     rule:
         name:
-            f"receipt_{phase}"
+            f"manifest_{phase}"
         input:
             outputs_of(phase),
         output:
-            layout.receipt(EXPERIMENT, phase),
+            layout.phase_manifest(EXPERIMENT, phase),
         log:
-            f"logs/receipt/{EXPERIMENT}-{phase}.log",
+            f"logs/manifest/{EXPERIMENT}-{phase}.log",
         conda:
             "../envs/vlkd.yaml"
         params:

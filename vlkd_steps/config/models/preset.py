@@ -49,22 +49,11 @@ class Grid(Model):
     seed: Seeds
 
 
-class Artifacts(Model):
-    """What the grid needs, listed for DVC."""
-
-    source: Annotated[tuple[Name, ...], Sequence]
-    corpus: Annotated[tuple[Name, ...], Sequence]
-    asked: Annotated[tuple[Name, ...], Sequence] = ()
-    model: Annotated[tuple[Name, ...], Sequence]
-    teacher: Annotated[tuple[Name, ...], Sequence]
-
-
 class Params(Model):
     """params.yaml, the one file a user edits."""
 
     experiment: Name
     grid: GivenGrid
-    artifacts: Artifacts | None = None
     overrides: Overrides = Field(default_factory=dict)
     conf: Annotated[tuple[Text, ...], Sequence] = ()
     plugins: Annotated[tuple[Text, ...], Sequence] = ()

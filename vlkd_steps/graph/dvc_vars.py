@@ -1,0 +1,125 @@
+"""dvc_vars.yaml: what the stages of dvc.yaml are repeated for, derived from the experiment of params.yaml.
+
+    python -m vlkd_steps.graph.dvc_vars      # write it now: to commit it before anything runs, or after a merge
+
+DVC reads dvc.yaml, and with it this file, before it runs anything, and a fresh clone has to be able to `dvc pull`
+without running our code: so the file is committed, beside params.yaml and dvc.lock. Nobody edits it. Whatever runs for
+the experiment of params.yaml keeps it current: snakemake (not its dry run), `graph.commit` and `sync` write it, and a
+stage of `dvc repro` that finds it outdated writes it and stops, since DVC has read the old one already. As dvc.yaml
+names it among the parameters of every phase, that stage does run.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.config import composition
+from vlkd_steps.config.phases import PHASES
+from vlkd_steps.core import layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.files import write_text
+
+DVC_LOCK = Path("dvc.lock")
+HEADER = """\
+# Which names the stages of dvc.yaml are repeated for. Derived from params.yaml by snakemake, dvc repro and vlkd sync:
+# do not edit it, commit it with params.yaml.
+"""
+
+
+def text(c: Mapping[str, Any]) -> str:
+    """The file's content: for each stage that versions bytes, its lists of names."""
+    lines = []
+    for phase in PHASES.values():
+        for stage, names in phase.bytes.items():
+            # JSON, since DVC's YAML takes a plain 1e3 for a number
+            lines += [f"{stage}:", *(f"  {key}: {json.dumps(listed)}" for key, listed in names(c).items())]
+    return HEADER + "".join(f"{line}\n" for line in lines)
+
+
+def instances(c: Mapping[str, Any]) -> list[str]:
+    """The stages that version bytes, each as DVC names its repetitions: ``features_bytes@clip_scenes-scenes_vqa``."""
+    return [
+        f"{stage}@{'-'.join(items)}"
+        for phase in PHASES.values()
+        for stage, names in phase.bytes.items()
+        for items in product(*names(c).values())
+    ]
+
+
+def keep_current(c: Mapping[str, Any]) -> None:
+    """Write the file where it is not that of the composition, and say so.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    if _write(c):
+        print(f"note: {layout.DVC_VARS} is now that of params.yaml; commit it with params.yaml", file=sys.stderr)
+
+
+def check_stage(c: Mapping[str, Any]) -> None:
+    """What a stage of `dvc repro` does first; does nothing elsewhere.
+
+    Raises:
+        UserError: DVC has read another file than that of the composition, which is there now.
+    """
+    if "DVC_STAGE" in os.environ and _write(c):
+        raise UserError(
+            f"{layout.DVC_VARS} was not that of params.yaml when DVC read it, and is now; repeat the command: dvc repro"
+        )
+
+
+def is_current(c: Mapping[str, Any]) -> bool:
+    """Whether the file is that of the composition."""
+    try:
+        return layout.DVC_VARS.read_text(encoding="utf-8") == text(c)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _write(c: Mapping[str, Any]) -> bool:
+    """Write the file if it is not current; DVC versions the experiment of params.yaml only, so no other one does."""
+    if c["experiment"] != composition.read_params(Path("params.yaml")).experiment or is_current(c):
+        return False
+    try:
+        write_text(layout.DVC_VARS, text(c))
+        _forget_others(c)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename} cannot be written ({error.strerror}), and DVC has to read there what params.yaml needs "
+            "now; let this user write into the project's folder"
+        ) from error
+    return True
+
+
+def _forget_others(c: Mapping[str, Any]) -> None:
+    """Drop from dvc.lock what DVC would keep there for ever: the bytes of names that the experiment no longer needs."""
+    if not DVC_LOCK.is_file():
+        return
+    from dvc.utils.serialize import ParseError, dumps_yaml, parse_yaml
+
+    try:
+        lock = parse_yaml(DVC_LOCK.read_text(encoding="utf-8"), str(DVC_LOCK))
+        recorded = dict(lock["stages"])
+    except (ParseError, ValueError, KeyError, TypeError):  # DVC itself says what is wrong with it
+        return
+    wanted = set(instances(c))
+    kept = {name: stage for name, stage in recorded.items() if "@" not in name or name in wanted}
+    if kept != recorded:
+        write_text(DVC_LOCK, dumps_yaml({**lock, "stages": kept}))
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args(argv)
+    keep_current(composition.compose())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
