@@ -17,7 +17,7 @@ import yaml
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.runs import baselines, caption_batches, forgetting, forgetting_benchmarks, pretrain_bart, vlkd
+from vlkd_steps.runs import caption_batches, forgetting, forgetting_benchmarks, pretrain_bart, seeds, vlkd
 from vlkd_steps.runs.run_dir import Workplace
 from vlkd_steps.steps import download, prepare, split
 from vlkd_steps.students import bart, inference
@@ -96,7 +96,7 @@ def job(**more: Any) -> dict[str, Any]:
 
 def train(config: dict[str, Any], status: int = 0) -> Workplace:
     """Run a job; where its one run lies."""
-    assert vlkd.train_seeds(config) == status
+    assert seeds.train_seeds(config) == status
     return Workplace.of(config, 1)
 
 
@@ -186,9 +186,9 @@ def test_fine_tuning_starts_from_an_aligned_model_or_from_bart_as_it_was(project
         assert torch.equal(tensor, as_it_was[name]), name
     assert not [e for e in events(blind.folder) if e["event"] == "metrics"]
     with pytest.raises(UserError, match="ttdm and itcl compare captions, and scenes_vqa has questions"):
-        vlkd.train_seeds(job(variant="wrong", **few))
+        seeds.train_seeds(job(variant="wrong", **few))
     with pytest.raises(UserError, match=r"make it: snakemake .*/other/full/s1/model.safetensors"):
-        vlkd.train_seeds(job(method=own, init=start | {"variant": "other"}, **few))
+        seeds.train_seeds(job(method=own, init=start | {"variant": "other"}, **few))
 
 
 def test_what_trains_nothing_answers_by_clip_or_by_what_is_commonest(project: Path) -> None:
@@ -206,7 +206,7 @@ def test_what_trains_nothing_answers_by_clip_or_by_what_is_commonest(project: Pa
         variant = f"{by}_{given}"
         config = job(dataset=dataset, variant=variant, teacher=conf("teacher/clip_scenes") if by == "clip" else None)
         config["method"] = {"name": "baseline", "by": by, "given": given}
-        assert baselines.train_seeds(config) == 0
+        assert seeds.train_seeds(config) == 0
         place = Workplace.of(config, 1)
         assert place.finished()
         answers[variant] = pl.read_parquet(place.predictions("open"))
@@ -307,7 +307,7 @@ def test_processes_share_a_streamed_batch_without_overlap(
     student = bart.build(job()["student"], teacher.dim, 1)
 
     def masked(share: slice) -> list[list[int]]:
-        monkeypatch.setattr(caption_batches.processes, "share", lambda: share)
+        monkeypatch.setattr(caption_batches.distributed, "share", lambda: share)
         settings = conf("method/vlkd")
         batches = vlkd.pairs(job(dataset=dataset), student, settings, teacher, 1, 8, torch.device("cpu"))
         batch = batches.batch(1)
@@ -321,7 +321,7 @@ def test_processes_share_a_streamed_batch_without_overlap(
 def test_a_template_around_captions_is_refused(project: Path) -> None:
     wrong = job(teacher=conf("teacher/clip_scenes") | {"template": "a photo of a {}"})
     with pytest.raises(UserError, match="VLKD compares whole captions"):
-        vlkd.train_seeds(wrong)
+        seeds.train_seeds(wrong)
 
 
 def test_a_language_model_is_pretrained_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,5 +8,5 @@ RUNNERS = {"vlkd": "vlkd", "baseline": "baselines"}
 
 
 def runner(method: str) -> str:
-    """The module whose ``train_seeds(config)`` does the runs of a method."""
+    """The module that does the runs of a method: its ``prepare`` is what `runs.seeds` describes."""
     return f"vlkd_steps.runs.{RUNNERS.get(method, 'classify')}"

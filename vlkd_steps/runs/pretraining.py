@@ -43,8 +43,8 @@ def train(
     work = layout.model(name) / "work"
     history = work / f"{key[:16]}.jsonl"
     with stop_request() as stop, contextlib.ExitStack() as held:
-        tell = held.enter_context(Journal(history)).append if distributed.is_main() else loop.unheard
-        place = loop.Place(work, work / "nan_batch.safetensors", key, f"pretrain {name}", tell)
+        log_event = held.enter_context(Journal(history)).append if distributed.is_main() else loop.no_log
+        place = loop.Place(work, work / "nan_batch.safetensors", key, f"pretrain {name}", log_event)
         try:
             loop.train(model, batch, recipe, place, seed, accelerator, stop)
         except Interrupted as interruption:

@@ -1,6 +1,6 @@
 """VLKD runs from their seeds to their answers: a BART, a frozen CLIP and a caption corpus put together for the loop.
 
-As `one_run`, with what differs: the training items are image-caption pairs, CLIP's embeddings are the student's view
+As `classify`, with what differs: the training items are image-caption pairs, CLIP's embeddings are the student's view
 of an image, and what it is asked afterwards it answers in words of its own, also on data sets that it never trained on.
 On a data set of questions the same objective fine-tunes it (`question_batches`), from ``init``, an aligned model, or
 from BART as it was. A method without any loss trains nothing: BART as it was, which sees no image.
@@ -23,7 +23,7 @@ from vlkd_steps.config.extra_evals import Ask
 from vlkd_steps.config.recipe import Recipe
 from vlkd_steps.core import distributed, hardware, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.interruption import Interrupted, StopRequest, stop_request
+from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.core.step import log
 from vlkd_steps.data.batches import read_items
 from vlkd_steps.data.infilling import Infilling
@@ -33,9 +33,9 @@ from vlkd_steps.methods import objective
 from vlkd_steps.methods.vlkd import Alignment
 from vlkd_steps.runs import answering, caption_batches, measures, question_batches
 from vlkd_steps.runs.caption_batches import Maker, StoredCaptions, StreamedCaptions
-from vlkd_steps.runs.classify import attempt, label, precision
 from vlkd_steps.runs.question_batches import Questions
 from vlkd_steps.runs.run_dir import Workplace, initial
+from vlkd_steps.runs.seeds import RunSeed, label, precision
 from vlkd_steps.students import bart, generation
 from vlkd_steps.students.prompts import CAPTION, QUESTION, Prompt
 from vlkd_steps.teachers.features.store import FeatureStore
@@ -45,35 +45,20 @@ BEAMS = 4  # BART's own default
 ANSWER, DESCRIPTION = 20, 40  # tokens that an answer, a caption may have
 
 
-def train_seeds(config: Mapping[str, Any]) -> int:
-    """Train every unfinished seed of a `distill` job and let it answer, one after the other in this process.
-
-    Returns:
-        0, or 128 + the signal's number when told to stop (143 for TERM): the next start goes on from there.
-    """
+def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
+    """What trains one seed of a job and lets it answer (`seeds.train_seeds`)."""
     if config.get("teacher") is None:
         raise UserError(f"variant {config['variant']}: method vlkd needs a CLIP; name one as its teacher")
     recipe = Recipe.of(config["training"])
-    accelerator = hardware.accelerator(config["training"])
     teacher = clip.ClipTeacher(config["teacher"], str(accelerator.device))
     eyes = Eyes(teacher)
-    with stop_request() as stop:
-        for seed in config["seeds"]:
-            place = Workplace.of(config, seed)
-            if distributed.decided(place.finished):
-                continue
-            try:
-                with attempt(place, accelerator) as tell:
-                    if not distributed.decided(place.trained):
-                        train(place, recipe, teacher, accelerator, stop, tell)
-                    answer(place, eyes, accelerator, stop)
-            except Interrupted as interruption:
-                if distributed.is_main():
-                    log.info(f"[{label(place.config)}] {interruption}")
-                distributed.leave()
-                return interruption.exit_status
-    distributed.leave()
-    return 0
+
+    def run_seed(place: Workplace, stop: StopRequest, log_event: loop.LogEvent) -> None:
+        if not distributed.decided(place.trained):
+            train(place, recipe, teacher, accelerator, stop, log_event)
+        answer(place, eyes, accelerator, stop)
+
+    return run_seed
 
 
 def train(
@@ -82,7 +67,7 @@ def train(
     teacher: clip.ClipTeacher,
     accelerator: Accelerator,
     stop: StopRequest,
-    tell: loop.Tell,
+    log_event: loop.LogEvent,
 ) -> None:
     """Train one seed and keep its weights and its exported folder. CLIP has no gradient and stays what it was."""
     config, seed = place.config, place.config["seed"]
@@ -103,7 +88,7 @@ def train(
                 inspection=place.folder / "work" / "nan_batch.safetensors",
                 key=place.key,
                 label=label(config),
-                tell=tell,
+                log_event=log_event,
             ),
             seed,
             accelerator,
