@@ -6,20 +6,18 @@ Nothing here imports torch: a seed that is finished costs no second.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import yaml
 
 from vlkd_steps.config import extra_evals, methods, teacher_names
-from vlkd_steps.core import components, files, layout
+from vlkd_steps.core import components, files, layout, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
 
@@ -169,40 +167,14 @@ class Workplace:
                 earlier attempt may still be dying.
 
         Raises:
-            UserError: another process holds it.
+            UserError: another process holds it, or the file system has no locks.
         """
         if patience is None:
             patience = 60.0 if "SLURM_JOB_ID" in os.environ else 0.0
-        path = self.folder / "work" / "lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+", encoding="utf-8") as stream:
-            try:
-                acquire(stream, time.monotonic() + patience)
-            except OSError as error:
-                stream.seek(0)
-                raise UserError(
-                    f"{self.folder} is in use by another process ({stream.read().strip() or 'unknown'}); "
-                    "wait until it ends, or end it"
-                ) from error
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()} on {os.uname().nodename}\n")
-            stream.flush()
+        with locks.exclusive(self.folder / "work" / "lock", wait=patience) as holder:
+            if holder is not None:
+                raise UserError(f"{self.folder} is in use by another process ({holder}); wait until it ends, or end it")
             yield
-
-
-def acquire(stream: IO[str], until: float) -> None:
-    """Lock an open file, trying until that moment (``time.monotonic()``).
-
-    Raises:
-        OSError: another process holds it still.
-    """
-    while True:
-        try:
-            return fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
 
 
 def manifest(split: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import files, layout, locks
 from vlkd_steps.tracking import cost, journal, published
 from vlkd_steps.tracking.journal import Event
 
@@ -72,7 +72,7 @@ def read(folder: Path, reference: str = "finetune") -> list[Record]:
     if not runs:
         return []
     latest = next(reversed(runs))
-    writing = runs[latest][-1]["event"] != "end" and journal.is_open(path) is not False
+    writing = runs[latest][-1]["event"] != "end" and locks.is_open(path) is not False
     owner = published.run_key(folder)
     current = owner if owner in runs and not writing else latest
     return [

@@ -10,13 +10,13 @@ import time
 from collections import deque
 from pathlib import Path
 
-from vlkd_steps.core import environment
+from vlkd_steps.core import environment, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest, stop_request
 from vlkd_steps.core.step import log
 from vlkd_steps.launch.slurm import queue
 from vlkd_steps.launch.slurm.request import Request
-from vlkd_steps.launch.slurm.submission import Record, Submission, only_waiter
+from vlkd_steps.launch.slurm.submission import Record, Submission
 from vlkd_steps.launch.work import Part, Work
 
 LATENCY = 60.0  # seconds that a result may take to appear on a shared file system
@@ -42,7 +42,8 @@ def wait_for(work: Work) -> int:
             f"processes, but the run trains in {work.processes} (training.processes, which changes bytes); set `nodes` "
             "and `tasks` under set-resources in the profile, or training.processes in params.yaml's overrides"
         )
-    with only_waiter(work.folder), stop_request() as stop:
+    # A process whose Snakemake was killed lives on for a moment: one at a time waits for this work.
+    with locks.exclusive(work.folder / "waiter.lock", wait=None), stop_request() as stop:
         submission = Submission(work, request, queue.Queue(request.poll))
         waiter = Waiter(work, submission, stop)
         try:

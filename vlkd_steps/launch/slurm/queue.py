@@ -4,7 +4,6 @@ squeue answers with and without an accounting database; sacct, which submitit as
 and a waiter would wait for ever (ANCHORS 35). An ended job stays in the answer for some minutes (MinJobAge).
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -13,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlkd_steps.core import file_system, files
+from vlkd_steps.core import file_system, files, locks
 
 FORMAT = "%i|%T|%P|%M|%l|%N|%r|%j"
 TIMEOUT = 60  # seconds that a busy controller may take to answer
@@ -63,8 +62,7 @@ class Queue:
 
     def since(self, moment: float) -> dict[str, Seen] | None:
         """As `look`, by an answer that is younger than `moment` (``time.time()``)."""
-        with self.answer.with_suffix(".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locks.exclusive(self.answer.with_suffix(".lock"), wait=None):
             at, rows = self._known()
             if at < moment:
                 at, rows = time.time(), ask()

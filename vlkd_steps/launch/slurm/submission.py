@@ -6,12 +6,11 @@ pickles and each job's log ``<id>_0_log.out``, to which its attempts append.
 """
 
 import contextlib
-import fcntl
 import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -151,12 +150,3 @@ class Submission:
         made = executor.Executor(self.folder, self.jobs)
         made.update_parameters(job_name=self.name, **self.request.parameters())
         return made
-
-
-@contextlib.contextmanager
-def only_waiter(folder: Path) -> Iterator[None]:
-    """Wait until no other process waits for this work (one whose Snakemake was killed lives on for a moment)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "waiter.lock").open("a") as lock:
-        fcntl.lockf(lock, fcntl.LOCK_EX)
-        yield
