@@ -96,7 +96,7 @@ def test_features_of_a_timm_model_from_a_local_file(picture: Picture) -> None:
         (conf(boxes="detected"), METADATA, "boxes is 'detected'; write metadata or grid"),
         (conf(metadata=""), METADATA, "say where they lie"),
         (conf(metadata="{stem}.txt"), METADATA, "images/p7.txt, the boxes of picture 'i7', is missing"),
-        (conf(), "{", "images/p7.json has no boxes"),
+        (conf(), "{", "images/p7.json is not JSON (line 1, column 2"),
         (conf(), {"boxes": [[1, 2]]}, "images/p7.json has no boxes"),
         (conf(), {"boxes": [[9, 0, 1, 9]]}, "a box whose x2 or y2 is below x1 or y1"),
         (conf(backbone="resnet50"), METADATA, "backbone is 'resnet50'; write pixels or timm:NAME"),

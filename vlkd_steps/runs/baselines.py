@@ -23,7 +23,7 @@ from vlkd_steps.runs import answering, measures
 from vlkd_steps.runs.answering import Answerer
 from vlkd_steps.runs.run_dir import Workplace
 from vlkd_steps.runs.seeds import RunSeed
-from vlkd_steps.runs.vlkd import Eyes, labels
+from vlkd_steps.runs.vlkd import Eyes
 from vlkd_steps.teachers.models import clip
 from vlkd_steps.teachers.models.zero_shot_vqa import PROMPTS
 
@@ -88,7 +88,7 @@ class Nearest:
     def _list(self, dataset: str) -> tuple[list[str], np.ndarray]:
         """The answers of a data set's list, each as the mean of its prompts."""
         if dataset not in self.known:
-            texts = labels(dataset)
+            texts = files.read_json(layout.labels(dataset), kind=list)
             prompts = [self._embedded([prompt.format(text) for text in texts]) for prompt in PROMPTS]
             self.known[dataset] = texts, unit(np.mean(prompts, axis=0))
         return self.known[dataset]

@@ -1,6 +1,5 @@
 """A training run of a classifying student, from its seed to its predictions: all parts put together for the loop."""
 
-import json
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -10,7 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from vlkd_steps.config.recipe import Recipe
-from vlkd_steps.core import components, distributed, hardware, layout
+from vlkd_steps.core import components, distributed, files, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.core.seeds import derive
@@ -50,7 +49,7 @@ class DataSet:
         self.name = name
         self.device = device
         self.plugged = plugged
-        self.labels: list[str] = json.loads(layout.labels(name).read_text(encoding="utf-8"))
+        self.labels: list[str] = files.read_json(layout.labels(name), kind=list)
         self._evaluation: dict[str, Encoded] = {}
 
     def training(self, config: Mapping[str, Any], student: Any) -> Encoded:

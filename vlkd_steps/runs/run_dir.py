@@ -179,12 +179,12 @@ class Workplace:
 
 def manifest(split: Path) -> dict[str, Any]:
     """The manifest beside a split: sha256 of its ids, its source's hash, counts."""
-    return _json(layout.split_manifest(split), "the split has")
+    return files.read_json(layout.split_manifest(split))
 
 
 def features(teachers: Sequence[str], dataset: str) -> dict[str, Any]:
     """The teachers' features of a data set: their content keys, joined by +, and a hash of the very files."""
-    stores = [_json(layout.features_manifest(name, dataset), "the teacher's features have") for name in teachers]
+    stores = [files.read_json(layout.features_manifest(name, dataset)) for name in teachers]
     shards = sorted(shard["sha256"] for store in stores for shard in store["shards"])
     return {"key": "+".join(store["key"] for store in stores), "files": files.digest(shards)}
 
@@ -193,7 +193,7 @@ def sight(student: Mapping[str, Any], dataset: str) -> dict[str, Any]:
     """Of a student that sees regions: their content key and files, and a hash of the weights that its file holds."""
     if not student.get("regions"):
         return {}
-    store = _json(layout.features_manifest(student["regions"], dataset), "the student's regions have")
+    store = files.read_json(layout.features_manifest(student["regions"], dataset))
     weights = Path(student.get("weights") or "")
     return {
         "regions": {"key": store["key"], "files": files.digest(sorted(shard["sha256"] for shard in store["shards"]))},
@@ -221,12 +221,3 @@ def initial_weights(path: Path) -> str:
     if not path.is_file():
         raise UserError(f"{path} is missing: the student was not pre-trained; make it: snakemake --cores 1 {path}")
     return files.sha256(path)
-
-
-def _json(path: Path, what: str) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: {what} not been made; make it: snakemake --cores 1 {path}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); delete it and run snakemake again") from error

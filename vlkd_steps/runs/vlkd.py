@@ -7,7 +7,6 @@ from BART as it was. A method without any loss trains nothing: BART as it was, w
 """
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from torch.nn import functional
 
 from vlkd_steps.config.extra_evals import Ask
 from vlkd_steps.config.recipe import Recipe
-from vlkd_steps.core import distributed, hardware, layout
+from vlkd_steps.core import distributed, files, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.core.step import log
@@ -227,7 +226,7 @@ class Written:
         questions = [""] * len(rows) if captioning else rows["text"].to_list()
         v = self.eyes(rows["image_path"].to_list()) if self.eyes else None
         most = ask.how.get("most_tokens", DESCRIPTION if captioning else ANSWER)
-        listed = labels(ask.dataset) if ask.how.get("answers") == "listed" else None
+        listed = files.read_json(layout.labels(ask.dataset), kind=list) if ask.how.get("answers") == "listed" else None
         return generation.write(self.student, v, prompt, questions, ask.how.get("beams", BEAMS), most, listed)
 
     def measure(self, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -239,9 +238,3 @@ class Written:
         return measures.recalls(
             ask, lambda texts: measures.embedded(self.student, texts), lambda paths: eyes(paths).numpy()
         )
-
-
-def labels(dataset: str) -> list[str]:
-    """The answers of a data set's list."""
-    found: list[str] = json.loads(layout.labels(dataset).read_text(encoding="utf-8"))
-    return found

@@ -12,7 +12,6 @@ seed), are empty cells. Never imports torch.
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -89,13 +88,7 @@ def numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, fl
 
 
 def read_metrics(experiment: str, run: Run) -> dict[str, Any]:
-    path = layout.metrics(folder(experiment, run))
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: run {name(run)} was not evaluated; run snakemake {path}") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not JSON (line {error.lineno}: {error.msg}); run snakemake -f {path}") from error
+    return files.read_json(layout.metrics(folder(experiment, run)), f"evaluate run {name(run)}: snakemake -f {{path}}")
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -10,7 +10,6 @@ same command may run several times at once: the processes share the work (docs/e
 """
 
 import contextlib
-import json
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -92,7 +91,7 @@ def job_key(config: Mapping[str, Any]) -> str:
 
 def finished(folder: Path, shared_round: str) -> bool:
     """Whether the store in `folder` was finished in this round."""
-    told = _provenance(folder)
+    told = files.known_json(layout.provenance(folder))
     return told.get("round") == shared_round and (folder / told["key"][:16] / "manifest.json").is_file()
 
 
@@ -102,7 +101,7 @@ def publish(folder: Path) -> None:
     Raises:
         UserError: there is none.
     """
-    manifest, key = folder / "manifest.json", _provenance(folder).get("key", "")
+    manifest, key = folder / "manifest.json", files.known_json(layout.provenance(folder)).get("key", "")
     copy = folder / key[:16] / "manifest.json"
     if manifest.is_file():
         return
@@ -113,14 +112,6 @@ def publish(folder: Path) -> None:
         )
     with files.atomic(manifest) as temporary:
         shutil.copyfile(copy, temporary)
-
-
-def _provenance(folder: Path) -> dict[str, Any]:
-    try:
-        told: dict[str, Any] = json.loads(layout.provenance(folder).read_text(encoding="utf-8"))
-        return told
-    except (FileNotFoundError, ValueError):
-        return {}
 
 
 def work(config: Mapping[str, Any]) -> int:

@@ -5,7 +5,6 @@ were cut from, and what they share with the other roles.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,7 +139,7 @@ def write(path: Path, ids: pl.Series, rows: pl.DataFrame, dataset: Mapping[str, 
 
 def count_labels(rows: pl.DataFrame, labels_file: Path) -> dict[str, int]:
     """How often each class is the best label; ``(none)`` counts the rows without one."""
-    names = json.loads(labels_file.read_text(encoding="utf-8"))
+    names = files.read_json(labels_file, kind=list)
     counts = rows["label"].value_counts(name="count").iter_rows()
     return {"(none)" if label is None else names[label]: count for label, count in counts}
 

@@ -244,10 +244,7 @@ def load_folder(folder: Path) -> BartStudent:
     Raises:
         UserError: a folder that `export` did not write.
     """
-    try:
-        description = json.loads((folder / "vlkd.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} holds no readable vlkd.json: it was not written by bart.export; name one") from error
+    description = files.read_json(folder / "vlkd.json", "name a folder that bart.export has written")
     bart, tokenizer = load_weights(str(folder), folder.name)
     with torch.random.fork_rng(devices=[]):
         student = BartStudent(bart, tokenizer, description["clip_width"], description["clip"])

@@ -5,7 +5,6 @@ and a waiter would wait for ever (ANCHORS 35). An ended job stays in the answer 
 """
 
 import hashlib
-import json
 import os
 import subprocess
 import time
@@ -63,18 +62,12 @@ class Queue:
     def since(self, moment: float) -> dict[str, Seen] | None:
         """As `look`, by an answer that is younger than `moment` (``time.time()``)."""
         with locks.exclusive(self.answer.with_suffix(".lock"), wait=None):
-            at, rows = self._known()
-            if at < moment:
+            known = files.known_json(self.answer)
+            rows = known.get("rows")
+            if known.get("at", 0.0) < moment:
                 at, rows = time.time(), ask()
-                files.write_text(self.answer, json.dumps([at, rows]))
+                files.write_text(self.answer, files.canonical({"at": at, "rows": rows}))
         return None if rows is None else {row[0]: Seen(*row) for row in rows}
-
-    def _known(self) -> tuple[float, list[list[str]] | None]:
-        try:
-            at, rows = json.loads(self.answer.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return 0.0, None
-        return at, rows
 
 
 def ask() -> list[list[str]] | None:

@@ -6,7 +6,6 @@ pickles and each job's log ``<id>_0_log.out``, to which its attempts append.
 """
 
 import contextlib
-import json
 import shutil
 import time
 import uuid
@@ -50,8 +49,8 @@ class Submission:
         self.name = ""
         self.records: dict[str, Record] = {}
         self.array: list[str] = []
-        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-            kept = json.loads(self.file.read_text(encoding="utf-8"))
+        with contextlib.suppress(KeyError, TypeError):
+            kept = files.known_json(self.file)
             self.records = {name: Record(**record) for name, record in kept["parts"].items()}
             self.array, self.name = kept["array"], kept["name"]
 

@@ -14,7 +14,6 @@ Boxes keep their order: VCR's tags are their numbers.
 """
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,8 +100,8 @@ class BoxSource:
     def _metadata(self, picture: Picture, image: Image.Image) -> np.ndarray:
         """The boxes of a metadata file, relative to the picture; the score behind each is dropped."""
         path = self._file(picture)
+        told = files.read_json(path, f"correct the file, or extractor {self.name}'s `metadata`")
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
             rows = [row[:4] for row in told["boxes"]]
             boxes = np.array(rows, np.float32).reshape(-1, 4)
             size = (told.get("width") or image.width, told.get("height") or image.height)
