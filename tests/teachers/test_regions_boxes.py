@@ -12,8 +12,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.features.extraction import Picture
 from vlkd_steps.teachers.regions import regions_boxes
-from vlkd_steps.teachers.regions.region_extraction import Picture, Regions, named
+from vlkd_steps.teachers.regions.region_extraction import Regions, named
 from vlkd_steps.teachers.regions.regions_boxes import cells
 
 METADATA = {"boxes": [[0, 0, 20, 10, 0.9], [10, 10, 40, 20, 0.8]], "width": 40, "height": 20}

@@ -307,13 +307,16 @@ class Writer:
         files.write_json(path.with_suffix(".json"), asdict(shard))
         self.shards.append(shard)
 
-    def finish(self, index: pl.DataFrame, dim: int, **facts: Any) -> FeatureStore:
+    def finish(self, index: pl.DataFrame, dim: int, **facts: Any) -> dict[str, Any]:
         """Write index and manifest. What no longer belongs to the store stays until somebody calls `sweep`.
 
         Args:
             index: ``kind, name, row`` of every picture, text and word.
             dim: width D of v, u and word vectors.
             facts: more entries of the manifest, such as the teacher's name.
+
+        Returns:
+            The manifest.
         """
         inputs = files.digest([asdict(shard) for shard in self.shards] + index.rows())
         path = self.folder / self.key[:16] / f"index-{inputs[:16]}.parquet"
@@ -334,11 +337,12 @@ class Writer:
         }
         files.write_json(path.with_name("manifest.json"), manifest)
         files.write_json(self.folder / "manifest.json", manifest)
-        return FeatureStore(self.folder, manifest)
+        return manifest
 
-    def finished(self) -> FeatureStore:
-        """The store as another writer of the same key has finished it."""
-        return FeatureStore(self.folder, files.read_json(self.folder / self.key[:16] / "manifest.json"))
+    def finished(self) -> dict[str, Any]:
+        """The manifest of the store as another writer of the same key has finished it."""
+        found: dict[str, Any] = files.read_json(self.folder / self.key[:16] / "manifest.json")
+        return found
 
     def _path(self, kind: str, inputs: str) -> Path:
         return self.folder / self.key[:16] / f"{kind}-{inputs[:16]}.npy"

@@ -24,9 +24,9 @@ from PIL import Image
 
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.features.extraction import Picture
 from vlkd_steps.teachers.regions import region_pooling
-from vlkd_steps.teachers.regions.region_extraction import Picture, Regions, locations, named
-from vlkd_steps.teachers.regions.region_extraction import extract as extract
+from vlkd_steps.teachers.regions.region_extraction import Reading, Regions, locations, named
 
 WHOLE = np.array([[0.0, 0.0, 1.0, 1.0]], np.float32)
 MAXIMUM = 100
@@ -42,6 +42,8 @@ class Loaded(NamedTuple):
 
 class BoxSource:
     """Regions from known boxes; see `region_extraction.Source`."""
+
+    maker = Reading
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.name, self.boxes = config["name"], config.get("boxes")
