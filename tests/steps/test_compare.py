@@ -199,20 +199,6 @@ def test_an_empty_grid_is_an_error(config: dict, capsys: pytest.CaptureFixture) 
     assert "experiment scenes has no runs to compare" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("column", "value", "expected"),
-    [
-        ("gain", -0.00001, "0.0000"),
-        ("gain", 1.5, "1.5000"),
-        ("p", 1.23456e-7, "1.235e-07"),
-        ("n", 4, "4"),
-        ("p", None, ""),
-    ],
-)
-def test_cells_are_written_one_way(column: str, value: object, expected: str) -> None:
-    assert compare.cell(column, value) == expected
-
-
 def test_light_steps_import_no_torch(root: Path) -> None:
     """Importing it costs five CPU-seconds, for each of dozens of processes (ANCHORS 36)."""
     code = (
