@@ -17,7 +17,7 @@ import yaml
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.runs import caption_batches, forgetting, forgetting_benchmarks, pretrain_bart, seeds, vlkd
+from vlkd_steps.runs import caption_batches, forgetting, pretrain_bart, seeds, vlkd
 from vlkd_steps.runs.run_dir import Workplace
 from vlkd_steps.steps import download, prepare, split
 from vlkd_steps.students import bart, inference
@@ -336,16 +336,16 @@ def test_a_language_model_is_pretrained_and_resumed(tmp_path: Path, monkeypatch:
     assert 0 <= abilities["entailment"] <= 100
     assert abilities == forgetting.on_scenes(loaded, 1, size=60)
     glue, xsum = Path("glue"), Path("xsum")
-    assert forgetting_benchmarks.glue(loaded, {"folder": str(glue)}, 1) == {}  # nothing is there
-    assert forgetting_benchmarks.xsum(loaded, {"folder": str(xsum)}, 1) == {}
+    assert forgetting.glue(loaded, {"folder": str(glue)}, 1) == {}  # nothing is there
+    assert forgetting.xsum(loaded, {"folder": str(xsum)}, 1) == {}
     for folder in (glue / "sst2", xsum):
         folder.mkdir(parents=True)
     sentences = [{"sentence": f"a {word} circle", "label": int(word == "red")} for word in ("red", "blue") * 20]
     for split_name in ("train", "validation"):
         pl.DataFrame(sentences).write_ndjson(glue / "sst2" / f"{split_name}.jsonl")
-    assert forgetting_benchmarks.glue(loaded, {"folder": str(glue), "size": 10}, 1) == {"sst2": 100.0, "n": 10}
+    assert forgetting.glue(loaded, {"folder": str(glue), "size": 10}, 1) == {"sst2": 100.0, "n": 10}
     pl.DataFrame({"document": ["a red circle " * 60] * 2, "summary": ["a circle"] * 2}).write_csv(xsum / "test.csv")
-    told = forgetting_benchmarks.xsum(loaded, {"folder": str(xsum)}, 1)
+    told = forgetting.xsum(loaded, {"folder": str(xsum)}, 1)
     assert told["n"] == 2
     assert 0 <= told["ROUGE-L"] <= 100
     # the same again, from its own checkpoint and from nothing

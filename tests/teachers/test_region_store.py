@@ -123,7 +123,7 @@ def test_what_cannot_be_stored_is_named(rows: pl.DataFrame) -> None:
 
 
 def test_a_damaged_or_other_store_is_named(rows: pl.DataFrame) -> None:
-    with pytest.raises(UserError, match=r"no features in regions \(manifest.json is missing\)"):
+    with pytest.raises(UserError, match=r"regions/manifest.json is missing; extract the features: snakemake"):
         RegionStore.open(Path("regions"))
     store = extract(Counting(), rows, Path("regions"), SETTINGS, "test")
     with pytest.raises(UserError, match="hold no image 'i99'"):

@@ -31,8 +31,7 @@ from vlkd_steps.core.locks import exclusive
 from vlkd_steps.core.step import log
 from vlkd_steps.reporting import mlflow_view
 from vlkd_steps.tracking import address, records
-from vlkd_steps.tracking.address import redacted
-from vlkd_steps.tracking.backup import set_aside
+from vlkd_steps.tracking.address import redacted, set_aside
 from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
 from vlkd_steps.tracking.records import Record
 

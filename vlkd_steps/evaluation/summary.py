@@ -10,7 +10,7 @@ from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.compared_by import metrics_of
 from vlkd_steps.evaluation.gains import Row, Run, folder, name
-from vlkd_steps.tracking import published
+from vlkd_steps.tracking import journal
 
 
 def summary(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -22,7 +22,7 @@ def summary(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str
     rows = []
     conf = {dataset["name"]: dataset for dataset in datasets}
     for run in runs:
-        metrics, key = read_metrics(experiment, run), published.run_key(folder(experiment, run))
+        metrics, key = read_metrics(experiment, run), journal.owner(folder(experiment, run))
         described = ("dataset", "student", "teacher", "method", "variant", "shot", "seed")
         row = {column: run[column] for column in described}
         for ask in extra_evals.sets(conf[run["dataset"]]):

@@ -7,7 +7,7 @@ from typing import Any
 from vlkd_steps.config import teacher_names
 from vlkd_steps.core import files, layout
 from vlkd_steps.evaluation.gains import Run, folder
-from vlkd_steps.tracking import cost, journal, published
+from vlkd_steps.tracking import cost, journal
 from vlkd_steps.tracking.cost import Cost
 
 Row = dict[str, Any]
@@ -46,7 +46,7 @@ def written(row: Row) -> Row:
 def of_run(run_folder: Path) -> Cost | None:
     """The cost of the run whose results lie in a run folder; None where its journal is not here."""
     runs = journal.by_run(journal.read(layout.journal(run_folder)))
-    owner = published.run_key(run_folder)
+    owner = journal.owner(run_folder)
     return cost.of(runs[owner]) if owner in runs else None
 
 

@@ -56,7 +56,7 @@ def train(
 
 
 def write(model: PreTrainedModel, weights: Mapping[str, Tensor], tokenizer: Any, folder: Path, curve: Curve) -> None:
-    """Write what `pretrained.load` and transformers load, the weights last: their presence says that it is whole."""
+    """Write what `initialization.load` reads, the weights last: their presence says that it is whole."""
     tokenizer.save_pretrained(folder)
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)

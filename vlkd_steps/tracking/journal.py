@@ -22,7 +22,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from vlkd_steps.core import files, locks
+import yaml
+
+from vlkd_steps.core import files, layout, locks
 
 Event = dict[str, Any]
 
@@ -94,6 +96,18 @@ def by_run(events: Iterable[Event]) -> dict[str, list[Event]]:
         if current is not None:
             current.append(event)
     return runs
+
+
+def owner(folder: Path) -> str | None:
+    """Which run of a folder's journal the folder's model and predictions are of: the run key in its config.yaml.
+
+    None where it has none.
+    """
+    try:
+        content = yaml.safe_load(layout.run_config(folder).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return None
+    return content.get("run_key") if isinstance(content, dict) else None
 
 
 def next_attempt(path: Path, run_key: str) -> int:

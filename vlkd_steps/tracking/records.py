@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlkd_steps.core import files, layout, locks
-from vlkd_steps.tracking import cost, journal, published
+from vlkd_steps.tracking import cost, journal
 from vlkd_steps.tracking.journal import Event
 
 COUNTS = ("n", "images")  # numbers in metrics.json that say how much was measured, not how well
@@ -73,7 +73,7 @@ def read(folder: Path, reference: str = "finetune") -> list[Record]:
         return []
     latest = next(reversed(runs))
     writing = runs[latest][-1]["event"] != "end" and locks.is_open(path) is not False
-    owner = published.run_key(folder)
+    owner = journal.owner(folder)
     current = owner if owner in runs and not writing else latest
     return [
         _record(folder, run_key, events, reference, current=run_key == current, writing=writing and run_key == latest)

@@ -26,8 +26,7 @@ from torch import Tensor
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
-from vlkd_steps.teachers.models.packages import resolve
-from vlkd_steps.teachers.models.weights import weights_digest
+from vlkd_steps.teachers.models.weights import resolve, weights_digest
 
 
 class VisionTeacher:
