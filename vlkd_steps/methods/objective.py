@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vlkd_steps.core import components
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.data.batches import Batch, Encoded, Lookup
+from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor
 from vlkd_steps.students.output import StudentOutput
 
 
@@ -38,7 +38,7 @@ class Objective(nn.Module):
         self.steps = steps
         check(self.settings, self.settings_of, settings.get("name", type(self).__name__))
 
-    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, Lookup | Tensor]:
+    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, IndexedTensor | Tensor]:
         """Tensors with one row per training item, made once before the first step; they come back in ``Batch.extra``.
 
         Args:
@@ -47,7 +47,7 @@ class Objective(nn.Module):
         """
         return {}
 
-    def project(self, student_width: int, extra: Mapping[str, Lookup | Tensor]) -> None:
+    def project(self, student_width: int, extra: Mapping[str, IndexedTensor | Tensor]) -> None:
         """Create the projections, now that the widths of the teacher's features in `extra` are known."""
 
     def observe(self, output: StudentOutput, batch: Batch) -> dict[str, float]:
@@ -97,9 +97,9 @@ def check(settings: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]], m
                 raise UserError(f"method {method}: {key} is {value!r}; choose from: {choices}")
 
 
-def projection(student_width: int, features: Lookup | Tensor) -> nn.Linear:
+def projection(student_width: int, features: IndexedTensor | Tensor) -> nn.Linear:
     """A trained linear map from the student's width to that of `features` [..., D]."""
-    teacher_width = (features.table if isinstance(features, Lookup) else features).shape[-1]
+    teacher_width = (features.table if isinstance(features, IndexedTensor) else features).shape[-1]
     return nn.Linear(student_width, teacher_width)
 
 

@@ -97,7 +97,7 @@ class Waiter:
         new = [part for part in parts if not self.known(part)]
         for part in parts:
             if self.known(part):
-                self.tell(part, f"found again: job {self.record(part).job_id}")
+                self.log_event(part, f"found again: job {self.record(part).job_id}")
         if new:
             self.submit(new)
         return parts
@@ -144,14 +144,14 @@ class Waiter:
         for part in parts:
             self.ended.pop(part.name, None)
             job_id = self.record(part).job_id
-            self.tell(part, f"job {job_id} submitted  {self.place(seen.get(job_id))}")
+            self.log_event(part, f"job {job_id} submitted  {self.place(seen.get(job_id))}")
 
     def over(self, part: Part, seen: dict[str, queue.Seen] | None) -> bool:
         """Whether the part has come to its end; notes how, if it has failed."""
         record = self.record(part)
         result, done = self.submission.result(record), part.done()
         if done and (result is not None or self.idle(part, seen)):
-            self.tell(part, f"job {record.job_id} done")
+            self.log_event(part, f"job {record.job_id} done")
             return True
         if result is None or done:
             return False
@@ -179,7 +179,7 @@ class Waiter:
         job = seen.get(record.job_id)
         if job is not None and not job.ended:
             self.ended.pop(part.name, None)
-            self.tell(part, f"job {record.job_id} {describe(job)}", key=f"{job.state} {job.nodes}")
+            self.log_event(part, f"job {record.job_id} {describe(job)}", key=f"{job.state} {job.nodes}")
             return False
         if self.submission.result(record) is not None or self.waited(part) < self.patience(job):
             return False
@@ -193,7 +193,7 @@ class Waiter:
         if record.deaths >= self.submission.request.tries:
             self.fail(part, f"{how}; tried {record.deaths} times, which the resource `tries` allows")
             return False
-        self.tell(part, f"job {record.job_id} ended without a result ({how}); submitted again")
+        self.log_event(part, f"job {record.job_id} ended without a result ({how}); submitted again")
         return True
 
     def waited(self, part: Part) -> float:
@@ -238,7 +238,7 @@ class Waiter:
         changed = f" (the profile asks for {wanted})" if wanted and set(got.split(",")) - set(wanted.split(",")) else ""
         return f"partition {got or '(default)'}{changed}, limit {request.runtime} min"
 
-    def tell(self, part: Part, text: str, key: str = "") -> None:
+    def log_event(self, part: Part, text: str, key: str = "") -> None:
         """One line per change."""
         if self.said.get(part.name) != (key or text):
             self.said[part.name] = key or text
