@@ -118,7 +118,7 @@ class Workplace:
 
     @property
     def exported(self) -> Path:
-        """A folder that holds the model in another form, where the room of its method leaves one."""
+        """A folder that holds the model in another form, where the runner of its method leaves one."""
         return self.work / "exported"
 
     @property

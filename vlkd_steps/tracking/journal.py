@@ -1,4 +1,4 @@
-"""The journal of a run: what happened, one JSON object a line, only ever appended to (DESIGN 2, 4).
+"""The journal of a run: what happened, one JSON object a line, only ever appended to.
 
 It is the source of truth about a run's course; MLflow is filled from it and can be lost. Events:
 

@@ -1,7 +1,7 @@
 """In which state jobs are, by ``squeue``: one look for all waiters of a machine, however many they are.
 
 squeue answers with and without an accounting database; sacct, which submitit asks, knows nothing where there is none,
-and a waiter would wait for ever (ANCHORS 35). An ended job stays in the answer for some minutes (MinJobAge).
+and a waiter would wait for ever. An ended job stays in the answer for some minutes (MinJobAge).
 """
 
 import hashlib
