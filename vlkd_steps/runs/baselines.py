@@ -34,7 +34,7 @@ def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
     """What lets one seed of a job answer (`seeds.train_seeds`)."""
     objective.create(config["method"], 1)  # refuses wrong settings
     who = answerer(config, str(accelerator.device))
-    return lambda place, stop, log_event: answer(place, who, stop)
+    return lambda place, stop, leaves: answer(place, who, stop)
 
 
 def answer(place: Workplace, who: Answerer, stop: StopRequest) -> None:

@@ -19,7 +19,7 @@ from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import predict
 from vlkd_steps.runs.run_dir import Workplace
-from vlkd_steps.runs.seeds import RunSeed, label, precision
+from vlkd_steps.runs.seeds import RunSeed, precision
 from vlkd_steps.students.seen_patches import PatchSight, plugged_width
 from vlkd_steps.students.seen_regions import RegionSight
 from vlkd_steps.teachers.features.pair import open_stores
@@ -30,9 +30,9 @@ def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
     recipe = Recipe.of(config["training"])
     data = DataSet(config["dataset"]["name"], accelerator.device, plugged(config))
 
-    def run_seed(place: Workplace, stop: StopRequest, log_event: loop.LogEvent) -> None:
+    def run_seed(place: Workplace, stop: StopRequest, leaves: loop.Place) -> None:
         if not distributed.decided(place.trained):
-            train(place, recipe, data, accelerator, stop, log_event)
+            train(place, recipe, data, accelerator, stop, leaves)
         answer(place, data, accelerator, stop)
 
     return run_seed
@@ -84,7 +84,7 @@ def train(
     data: DataSet,
     accelerator: Accelerator,
     stop: StopRequest,
-    log_event: loop.LogEvent,
+    leaves: loop.Place,
 ) -> None:
     """Train one seed and keep its weights in the work folder; the objective's projections are dropped here."""
     config, seed = place.config, place.config["seed"]
@@ -108,13 +108,7 @@ def train(
         model,
         lambda number: training_set.batch(numbered(number)[distributed.share()]),
         recipe,
-        loop.Place(
-            checkpoints=place.checkpoints,
-            inspection=place.folder / "work" / "nan_batch.safetensors",
-            key=place.key,
-            label=label(config),
-            log_event=log_event,
-        ),
+        leaves,
         seed,
         accelerator,
         stop,

@@ -25,7 +25,7 @@ from vlkd_steps.runs.run_dir import Workplace
 from vlkd_steps.tracking import provenance
 from vlkd_steps.tracking.journal import Journal, next_attempt
 
-RunSeed = Callable[[Workplace, StopRequest, loop.LogEvent], None]
+RunSeed = Callable[[Workplace, StopRequest, loop.Place], None]
 """Does what one seed still lacks: trains it, unless that is done, and evaluates it."""
 
 
@@ -44,8 +44,8 @@ def train_seeds(config: Mapping[str, Any]) -> int:
             if distributed.decided(place.finished):
                 continue
             try:
-                with attempt(place, accelerator) as log_event:
-                    run_seed(place, stop, log_event)
+                with attempt(place, accelerator) as leaves:
+                    run_seed(place, stop, leaves)
             except Interrupted as interruption:
                 if distributed.is_main():
                     log.info(f"[{label(place.config)}] {interruption}")
@@ -56,7 +56,7 @@ def train_seeds(config: Mapping[str, Any]) -> int:
 
 
 @contextlib.contextmanager
-def attempt(place: Workplace, accelerator: Accelerator) -> Iterator[loop.LogEvent]:
+def attempt(place: Workplace, accelerator: Accelerator) -> Iterator[loop.Place]:
     """Hold the run folder and its journal for the length of the block; both are the main process's."""
     with contextlib.ExitStack() as held:
         log_event: loop.LogEvent = loop.no_log
@@ -64,7 +64,13 @@ def attempt(place: Workplace, accelerator: Accelerator) -> Iterator[loop.LogEven
             if distributed.is_main():
                 held.enter_context(place.lock())
                 log_event = held.enter_context(recorded(place, accelerator)).append
-        yield log_event
+        yield loop.Place(
+            checkpoints=place.checkpoints,
+            inspection=place.folder / "work" / "nan_batch.safetensors",
+            key=place.key,
+            label=label(place.config),
+            log_event=log_event,
+        )
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ from vlkd_steps.runs import answering, caption_batches, measures, question_batch
 from vlkd_steps.runs.caption_batches import Maker, StoredCaptions, StreamedCaptions
 from vlkd_steps.runs.question_batches import Questions
 from vlkd_steps.runs.run_dir import Workplace, initial
-from vlkd_steps.runs.seeds import RunSeed, label, precision
+from vlkd_steps.runs.seeds import RunSeed, precision
 from vlkd_steps.students import bart, generation
 from vlkd_steps.students.prompts import CAPTION, QUESTION, Prompt
 from vlkd_steps.teachers.features.store import FeatureStore
@@ -52,9 +52,9 @@ def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
     teacher = clip.ClipTeacher(config["teacher"], str(accelerator.device))
     eyes = Eyes(teacher)
 
-    def run_seed(place: Workplace, stop: StopRequest, log_event: loop.LogEvent) -> None:
+    def run_seed(place: Workplace, stop: StopRequest, leaves: loop.Place) -> None:
         if not distributed.decided(place.trained):
-            train(place, recipe, teacher, accelerator, stop, log_event)
+            train(place, recipe, teacher, accelerator, stop, leaves)
         answer(place, eyes, accelerator, stop)
 
     return run_seed
@@ -66,7 +66,7 @@ def train(
     teacher: clip.ClipTeacher,
     accelerator: Accelerator,
     stop: StopRequest,
-    log_event: loop.LogEvent,
+    leaves: loop.Place,
 ) -> None:
     """Train one seed and keep its weights and its exported folder. CLIP has no gradient and stays what it was."""
     config, seed = place.config, place.config["seed"]
@@ -82,13 +82,7 @@ def train(
             Alignment(student, method),
             corpus.batch,
             recipe,
-            loop.Place(
-                checkpoints=place.checkpoints,
-                inspection=place.folder / "work" / "nan_batch.safetensors",
-                key=place.key,
-                label=label(config),
-                log_event=log_event,
-            ),
+            leaves,
             seed,
             accelerator,
             stop,
