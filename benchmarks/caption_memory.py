@@ -68,12 +68,12 @@ def draw(folder: Path) -> None:
     from vlkd_steps.data.infilling import Infilling
     from vlkd_steps.datasets.caption_shards import Stream, TarShards
     from vlkd_steps.runs.caption_batches import Maker, StreamedCaptions
-    from vlkd_steps.students import bart, start
+    from vlkd_steps.students import bart, initialization
     from vlkd_steps.teachers.models import clip
 
     conf = Path(__file__).resolve().parent.parent / "vlkd_steps" / "conf"
     teacher = clip.load(yaml.safe_load((conf / "teacher" / "clip_scenes.yaml").read_text(encoding="utf-8")))
-    tokenizer = bart.word_tokenizer(start.vocabulary("scenes", "scenes"))
+    tokenizer = bart.word_tokenizer(initialization.vocabulary("scenes", "scenes"))
     tracemalloc.start()
     stream = Stream(TarShards(folder, folder / "index.json"), seed=1, window=WINDOW)
     maker = Maker(tokenizer, 40, Infilling(tokenizer.mask_token_id), 1, torch.device("cpu"))

@@ -19,7 +19,7 @@ import yaml
 from torch import Tensor
 
 from vlkd_steps.config.models.recipe import Recipe
-from vlkd_steps.data.batches import Batch, Lookup
+from vlkd_steps.data.batches import Batch, IndexedTensor
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
@@ -78,18 +78,18 @@ def compare(conf: dict[str, Any], batch_size: int, text_tokens: int, classes: in
     return finetune, distill
 
 
-def features(text_tokens: int) -> dict[str, Lookup | Tensor]:
+def features(text_tokens: int) -> dict[str, IndexedTensor | Tensor]:
     """What `ClipTD.prepare` leaves: v, u, three targets, two selected words an item, weights."""
     rows = torch.arange(ITEMS)
     table = torch.randn(ITEMS, TEACHER_WIDTH)
     positions = torch.randint(1, text_tokens, (ITEMS, 2))
     return {
-        "v": Lookup(table, rows),
-        "u": Lookup(table, rows),
-        "image": Lookup(table, rows),
+        "v": IndexedTensor(table, rows),
+        "u": IndexedTensor(table, rows),
+        "image": IndexedTensor(table, rows),
         "joint": table,
         "positions": positions,
-        "tokens": Lookup(table, torch.randint(ITEMS, (ITEMS, 2))),
+        "tokens": IndexedTensor(table, torch.randint(ITEMS, (ITEMS, 2))),
         "weight": torch.ones(ITEMS),
     }
 

@@ -29,7 +29,7 @@ from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
 from vlkd_steps.methods.vlkd.objective import Alignment
 from vlkd_steps.runs.caption_batches import Maker
-from vlkd_steps.students import bart, start
+from vlkd_steps.students import bart, initialization
 
 CONF = Path("vlkd_steps/conf")
 CLIP_WIDTH = 512
@@ -66,7 +66,7 @@ def main() -> None:
 
 def base() -> bart.BartStudent:
     """BART-base with random weights and a tiny vocabulary's tokenizer; its word table has BART's size."""
-    tokenizer = bart.word_tokenizer(start.vocabulary("scenes", "scenes"))
+    tokenizer = bart.word_tokenizer(initialization.vocabulary("scenes", "scenes"))
     special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
     sizes = {"d_model": 768, "encoder_layers": 6, "decoder_layers": 6, "encoder_ffn_dim": 3072, "decoder_ffn_dim": 3072}
     heads = {"encoder_attention_heads": 12, "decoder_attention_heads": 12}

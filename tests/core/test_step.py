@@ -33,7 +33,7 @@ def test_a_bug_keeps_its_traceback_also_in_the_log(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "--config is not JSON (line 1, column 2"), ("[1]", "must be a JSON object, not a list")],
+    [("{", "--config is not JSON (line 1, column 2"), ("[1]", "must be JSON of an object, not a list")],
 )
 def test_bad_json_is_named(text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert mistaken(["--config", text]) == 2
@@ -45,4 +45,4 @@ def test_a_configuration_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     path.write_text('{"fail": "no"}')
     assert mistaken(["--config", f"@{path}"]) == 0
     assert mistaken(["--config", f"@{tmp_path / 'none.json'}"]) == 2
-    assert "none.json: No such file" in capsys.readouterr().err
+    assert "none.json is missing" in capsys.readouterr().err

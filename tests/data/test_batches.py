@@ -7,7 +7,7 @@ from PIL import Image
 
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.data.batches import Encoded, Lookup, decode_one, from_frame, order, read_items
+from vlkd_steps.data.batches import Encoded, IndexedTensor, decode_one, from_frame, order, read_items
 from vlkd_steps.data.tokenizer import word_tokenizer
 
 LABELS = ["blue", "green", "grey", "red"]
@@ -92,7 +92,7 @@ def test_an_empty_split_is_refused() -> None:
 
 
 def test_lookup_reads_a_table_through_rows() -> None:
-    lookup = Lookup(torch.tensor([[1.0], [2.0]]), torch.tensor([1, 1, 0]))
+    lookup = IndexedTensor(torch.tensor([[1.0], [2.0]]), torch.tensor([1, 1, 0]))
     assert lookup[torch.tensor([2, 0])].tolist() == [[1.0], [2.0]]
 
 

@@ -150,7 +150,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_batch(place: Any) -
 
 def test_a_checkpoint_of_another_run_is_not_taken_up(place: Any, tmp_path: Path) -> None:
     run(Line(), place[0], recipe(steps=4))
-    other = loop.Place(place[0].checkpoints, place[0].inspection, "another key", "toy", place[0].tell)
+    other = loop.Place(place[0].checkpoints, place[0].inspection, "another key", "toy", place[0].log_event)
     model = Line()
     optimizer = loop.adamw(model, recipe())
     last = place[0].checkpoints / "last.safetensors"

@@ -228,9 +228,12 @@ def test_a_run_folder_in_use_is_left_alone(
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        (layout.split_manifest(layout.train_split("toy", "30", 1)), "the split has not been made"),
-        (layout.split_manifest(layout.eval_split("toy", "test")), "the split has not been made"),
-        (layout.features_manifest("clip_toy", "toy"), "the teacher's features have not been made"),
+        (
+            layout.split_manifest(layout.train_split("toy", "30", 1)),
+            "is missing; make it again: snakemake",
+        ),
+        (layout.split_manifest(layout.eval_split("toy", "test")), "is missing; make it again: snakemake"),
+        (layout.features_manifest("clip_toy", "toy"), "is missing; make it again: snakemake"),
         (Path("words.txt"), "student.vocabulary: cannot read words.txt"),
     ],
 )

@@ -26,7 +26,7 @@ from vlkd_steps.core import distributed, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.engine import batch_norm, loop
-from vlkd_steps.runs import classify, predict, pretrain_clip, pretrain_vilt
+from vlkd_steps.runs import classify, predict, pretrain_clip, pretrain_vilt, seeds
 from vlkd_steps.runs.run_dir import Workplace
 from vlkd_steps.tracking import journal
 
@@ -121,7 +121,7 @@ def steady(job: dict[str, Any], **training: Any) -> dict[str, Any]:
 
 def trained(job: dict[str, Any]) -> Workplace:
     count = job["training"]["processes"]
-    assert attempt(classify.train_seeds, job, count=count) == [0] * count
+    assert attempt(seeds.train_seeds, job, count=count) == [0] * count
     return Workplace.of(job, 1)
 
 
@@ -234,7 +234,7 @@ def test_what_couples_rows_has_the_exact_gradient_in_double_precision(
 def two(project: Path, job: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes], dict[str, Any]]:
     """A job of two processes with dropout, its outputs and its curves when nobody interrupts it."""
     job["training"] |= {"processes": 2}
-    assert attempt(classify.train_seeds, job) == [0, 0]
+    assert attempt(seeds.train_seeds, job) == [0, 0]
     found = outputs(job), course(job)
     clear(project)
     return job, *found
@@ -250,9 +250,9 @@ def clear(project: Path) -> None:
 def test_a_signal_to_one_process_stops_both_and_nothing_is_computed_twice(two: Any, strike: Strike) -> None:
     job, expected, curves = two
     status = 128 + strike[2]
-    assert attempt(classify.train_seeds, job, strike=strike) == [status, status]
+    assert attempt(seeds.train_seeds, job, strike=strike) == [status, status]
     assert not Workplace.of(job, 1).finished()
-    assert attempt(classify.train_seeds, job) == [0, 0]
+    assert attempt(seeds.train_seeds, job) == [0, 0]
     for rank in (0, 1):
         assert Path(f"computed{rank}.txt").read_text().split() == [str(number) for number in range(12)]
     assert (outputs(job), course(job)) == (expected, curves)
@@ -263,8 +263,8 @@ def test_a_signal_to_one_process_stops_both_and_nothing_is_computed_twice(two: A
 @pytest.mark.parametrize("rank", [0, 1])
 def test_killed_they_repeat_the_steps_since_the_last_checkpoint(two: Any, rank: int) -> None:
     job, expected, curves = two
-    assert attempt(classify.train_seeds, job, strike=(rank, 6, signal.SIGKILL))[rank] == -signal.SIGKILL
-    assert attempt(classify.train_seeds, job) == [0, 0]
+    assert attempt(seeds.train_seeds, job, strike=(rank, 6, signal.SIGKILL))[rank] == -signal.SIGKILL
+    assert attempt(seeds.train_seeds, job) == [0, 0]
     repeated = Path(f"computed{rank}.txt").read_text().split()
     assert repeated == [str(number) for number in (*range(7), *range(4, 12))]  # checkpoint_every: 4
     assert (outputs(job), course(job)) == (expected, curves)
@@ -273,7 +273,7 @@ def test_killed_they_repeat_the_steps_since_the_last_checkpoint(two: Any, rank: 
 def test_a_folder_in_use_ends_both_and_one_says_so(project: Path, job: dict[str, Any]) -> None:
     job["training"] |= {"processes": 2}
     with Workplace.of(job, 1).lock():
-        assert attempt(classify.train_seeds, job) == [2, 2]
+        assert attempt(seeds.train_seeds, job) == [2, 2]
     assert "is in use by another process" in Path("error0.txt").read_text()
     assert not Path("error1.txt").exists()
 
@@ -282,7 +282,7 @@ def spoiled(steps: int) -> None:
     """A loss that is infinite in step 6 of process 1 alone."""
     accelerator = hardware.accelerator({"device": "cpu", "precision": "fp32", "processes": 2})
     line = Line(spoil=5 if distributed.rank() else None)
-    place = loop.Place(Path("checkpoints"), Path("batch.safetensors"), "key", "toy", loop.unheard)
+    place = loop.Place(Path("checkpoints"), Path("batch.safetensors"), "key", "toy", loop.no_log)
     loop.train(line, own_batch, recipe(steps=steps), place, 1, accelerator, StopRequest())
 
 
@@ -303,7 +303,7 @@ def elsewhere(job: dict[str, Any]) -> int:
     """Process 1 works in another folder, as on a node that does not share the file system."""
     if os.environ["RANK"] == "1":
         os.chdir("other")
-    return classify.train_seeds(job)
+    return seeds.train_seeds(job)
 
 
 def test_processes_that_do_not_share_a_folder_refuse_to_go_on(project: Path, job: dict[str, Any]) -> None:
@@ -311,7 +311,7 @@ def test_processes_that_do_not_share_a_folder_refuse_to_go_on(project: Path, job
     Path("other").mkdir()
     for name in ("data", "words.txt"):
         Path("other", name).symlink_to(Path(name).resolve())
-    assert attempt(classify.train_seeds, job, strike=(0, 5, signal.SIGTERM)) == [143, 143]
+    assert attempt(seeds.train_seeds, job, strike=(0, 5, signal.SIGTERM)) == [143, 143]
     assert attempt(elsewhere, job) == [2, 2]
     said = Path("error0.txt").read_text()
     assert "do not see the same runs/toys/toy/vilt_toy/finetune/30/s1/checkpoints/last.safetensors" in said

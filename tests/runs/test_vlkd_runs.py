@@ -19,7 +19,7 @@ from vlkd_steps.cli import verify
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.methods import objective
-from vlkd_steps.runs import baselines, caption_batches, forgetting, forgetting_benchmarks, pretrain_bart, vlkd
+from vlkd_steps.runs import caption_batches, forgetting, pretrain_bart, seeds, vlkd
 from vlkd_steps.runs.run_dir import Workplace
 from vlkd_steps.steps import download, prepare, split
 from vlkd_steps.students import bart, inference
@@ -98,7 +98,7 @@ def job(**more: Any) -> dict[str, Any]:
 
 def train(config: dict[str, Any], status: int = 0) -> Workplace:
     """Run a job; where its one run lies."""
-    assert vlkd.train_seeds(config) == status
+    assert seeds.train_seeds(config) == status
     return Workplace.of(config, 1)
 
 
@@ -188,9 +188,9 @@ def test_fine_tuning_starts_from_an_aligned_model_or_from_bart_as_it_was(project
         assert torch.equal(tensor, as_it_was[name]), name
     assert not [e for e in events(blind.folder) if e["event"] == "metrics"]
     with pytest.raises(UserError, match="ttdm and itcl compare captions, and scenes_vqa has questions"):
-        vlkd.train_seeds(job(variant="wrong", **few))
+        seeds.train_seeds(job(variant="wrong", **few))
     with pytest.raises(UserError, match=r"make it: snakemake .*/other/full/s1/model.safetensors"):
-        vlkd.train_seeds(job(method=own, init=start | {"variant": "other"}, **few))
+        seeds.train_seeds(job(method=own, init=start | {"variant": "other"}, **few))
 
 
 def test_what_trains_nothing_answers_by_clip_or_by_what_is_commonest(project: Path) -> None:
@@ -208,7 +208,7 @@ def test_what_trains_nothing_answers_by_clip_or_by_what_is_commonest(project: Pa
         variant = f"{by}_{given}"
         config = job(dataset=dataset, variant=variant, teacher=conf("teacher/clip_scenes") if by == "clip" else None)
         config["method"] = {"name": "baseline", "by": by, "given": given}
-        assert baselines.train_seeds(config) == 0
+        assert seeds.train_seeds(config) == 0
         place = Workplace.of(config, 1)
         assert place.finished()
         answers[variant] = pl.read_parquet(place.predictions("open"))
@@ -254,7 +254,7 @@ def test_a_run_what_started_from_it_and_a_baseline_are_verified(
     tuned.publish()
     method = conf("method/baseline") | {"by": "clip"}
     alone = job(experiment="verified", dataset=dataset, variant="clip") | {"method": method}
-    assert baselines.train_seeds(alone) == 0
+    assert seeds.train_seeds(alone) == 0
     Workplace.of(alone, 1).publish()
     for folder, left in ((aligned.folder, "exported"), (tuned.folder, "exported"), (Workplace.of(alone, 1).folder, "")):
         outputs = [*folder.glob("model.safetensors"), *folder.glob("exported/*"), *folder.glob("predictions/*")]
@@ -364,7 +364,7 @@ def test_processes_share_a_streamed_batch_without_overlap(
 def test_a_template_around_captions_is_refused(project: Path) -> None:
     wrong = job(teacher=conf("teacher/clip_scenes") | {"template": "a photo of a {}"})
     with pytest.raises(UserError, match="VLKD compares whole captions"):
-        vlkd.train_seeds(wrong)
+        seeds.train_seeds(wrong)
 
 
 def test_a_language_model_is_pretrained_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,16 +379,16 @@ def test_a_language_model_is_pretrained_and_resumed(tmp_path: Path, monkeypatch:
     assert 0 <= abilities["entailment"] <= 100
     assert abilities == forgetting.on_scenes(loaded, 1, size=60)
     glue, xsum = Path("glue"), Path("xsum")
-    assert forgetting_benchmarks.glue(loaded, {"folder": str(glue)}, 1) == {}  # nothing is there
-    assert forgetting_benchmarks.xsum(loaded, {"folder": str(xsum)}, 1) == {}
+    assert forgetting.glue(loaded, {"folder": str(glue)}, 1) == {}  # nothing is there
+    assert forgetting.xsum(loaded, {"folder": str(xsum)}, 1) == {}
     for folder in (glue / "sst2", xsum):
         folder.mkdir(parents=True)
     sentences = [{"sentence": f"a {word} circle", "label": int(word == "red")} for word in ("red", "blue") * 20]
     for split_name in ("train", "validation"):
         pl.DataFrame(sentences).write_ndjson(glue / "sst2" / f"{split_name}.jsonl")
-    assert forgetting_benchmarks.glue(loaded, {"folder": str(glue), "size": 10}, 1) == {"sst2": 100.0, "n": 10}
+    assert forgetting.glue(loaded, {"folder": str(glue), "size": 10}, 1) == {"sst2": 100.0, "n": 10}
     pl.DataFrame({"document": ["a red circle " * 60] * 2, "summary": ["a circle"] * 2}).write_csv(xsum / "test.csv")
-    told = forgetting_benchmarks.xsum(loaded, {"folder": str(xsum)}, 1)
+    told = forgetting.xsum(loaded, {"folder": str(xsum)}, 1)
     assert told["n"] == 2
     assert 0 <= told["ROUGE-L"] <= 100
     # the same again, from its own checkpoint and from nothing

@@ -15,6 +15,7 @@ from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import stop_request
 from vlkd_steps.steps import extract
+from vlkd_steps.teachers.features import rounds
 from vlkd_steps.teachers.features.store import FeatureStore
 from vlkd_steps.teachers.models import clip
 
@@ -112,20 +113,20 @@ def test_a_manifest_that_snakemake_deleted_is_put_back(config) -> None:
     manifest = layout.features_manifest("tiny", "toy")
     content = manifest.read_bytes()
     manifest.unlink()
-    extract.publish(manifest.parent)
+    rounds.publish(manifest.parent)
     assert manifest.read_bytes() == content
 
 
 def test_an_extraction_that_ended_without_a_manifest_is_a_mistake(config) -> None:
     with pytest.raises(UserError, match=r"features/tiny/toy/manifest.json is not there: its workers were lost; start"):
-        extract.publish(layout.features("tiny", "toy"))
+        rounds.publish(layout.features("tiny", "toy"))
 
 
 def test_a_round_outlives_a_killed_waiter_and_no_ended_one(config, monkeypatch) -> None:
     submission = layout.submission("extract", "tiny", "toy")
-    assert extract.begin_round(submission, "k" * 64) == extract.begin_round(submission, "k" * 64)
-    assert extract.begin_round(submission, "k" * 64) != extract.begin_round(submission, "l" * 64)
-    extract.end_round(submission)
+    assert rounds.begin(submission, "k" * 64) == rounds.begin(submission, "k" * 64)
+    assert rounds.begin(submission, "k" * 64) != rounds.begin(submission, "l" * 64)
+    rounds.end(submission)
     assert not submission.exists()
     monkeypatch.setenv("VLKD_LAUNCHER", "nowhere")
     assert run(config) == 2
@@ -137,9 +138,9 @@ def test_a_waiter_stays_small(config, root) -> None:
     code = """if True:
         import json, sys
         from vlkd_steps.core import layout
-        from vlkd_steps.steps import extract
+        from vlkd_steps.steps.extract import rounds
         config = json.loads(sys.argv[1])
-        extract.begin_round(layout.submission("extract", "tiny", "toy"), extract.job_key(config))
+        rounds.begin(layout.submission("extract", "tiny", "toy"), rounds.job_key(config))
         assert not {"torch", "polars", "numpy"} & set(sys.modules)
         print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
     """

@@ -90,7 +90,7 @@ def test_an_image_that_was_not_downloaded_is_refused(conf, capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"source": "yours"}, "source 'yours' is not downloaded; run the download step"),
+        ({"source": "yours"}, "data/raw/yours/manifest.json is missing; download source 'yours': snakemake"),
         ({"reader": "vqa_v3"}, "data set 'mine': there is no reader 'vqa_v3'"),
         (
             {"files": {"train": {"questions": "q.json", "annotations": None, "images": None}}},
@@ -104,7 +104,14 @@ def test_mistakes_in_the_conf_are_explained(conf, capsys, change, message):
     assert not layout.instances("mine").exists()
 
 
-def test_a_damaged_manifest_is_explained(conf, capsys):
-    layout.raw_manifest("mine").write_text("{")
+@pytest.mark.parametrize(
+    ("content", "fault"), [("{", "is not JSON (line 1, "), ("[]", "not a list"), ("{}", "no files")]
+)
+def test_a_damaged_manifest_is_explained(conf, capsys, content, fault):
+    path = layout.raw_manifest("mine")
+    path.write_text(content)
     assert run(conf) == 2
-    assert "data/raw/mine/manifest.json is damaged; run the download step again" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"{path} " in told
+    assert fault in told
+    assert f"download source 'mine': snakemake --cores 1 -f {path}" in told

@@ -13,6 +13,7 @@ import synthetic_results
 
 from vlkd_steps.cli import table
 from vlkd_steps.core import layout
+from vlkd_steps.reporting.experiment import CURVES
 from vlkd_steps.reporting.table import interval, points, read, spread
 from vlkd_steps.steps import compare, evaluate, report
 
@@ -151,7 +152,7 @@ def test_plots_are_the_same_bytes_and_hold_no_date(config: dict) -> None:
 
 def test_learning_curves_csv_repeats_gains_csv(config: dict) -> None:
     with (RESULTS / "plots/learning_curves.csv").open() as curves, (RESULTS / "gains.csv").open() as gains:
-        wanted = [{key: row[key] for key in report.CURVE_COLUMNS} for row in csv.DictReader(gains)]
+        wanted = [{key: row[key] for key in CURVES} for row in csv.DictReader(gains)]
         assert list(csv.DictReader(curves)) == wanted
 
 

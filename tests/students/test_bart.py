@@ -172,7 +172,7 @@ def test_mistakes_are_named(student: bart.BartStudent, v: torch.Tensor, tmp_path
         model.answer(v[:1], ["star " * 36])
     with pytest.raises(UserError, match="list of answers to choose from is empty"):
         model.answer(v[:1], ["what"], among=[])
-    with pytest.raises(UserError, match=r"no readable vlkd\.json"):
+    with pytest.raises(UserError, match=r"vlkd\.json is missing; name a folder that bart.export has written"):
         inference.load(tmp_path)
     words = tmp_path / "w.txt"
     words.write_text("a b")

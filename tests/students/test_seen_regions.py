@@ -12,8 +12,8 @@ import torch
 from vlkd_steps.config import jobs
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.runs.classify import train_seeds
 from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.seeds import train_seeds
 from vlkd_steps.steps import distill, extract
 from vlkd_steps.students import uniter
 from vlkd_steps.students.seen_regions import RegionSight

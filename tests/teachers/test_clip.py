@@ -149,7 +149,7 @@ def test_identity_changes_with_weights_and_template_and_not_with_the_place_of_th
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"model": "ViT-B16"}, "'ViT-B16' is unknown to open_clip; did you mean ViT-B-16"),
+        ({"model": "ViT-B16"}, "'ViT-B16' is unknown to open_clip; did you mean 'ViT-B-16"),
         ({"model": "zzzz"}, "'zzzz' is unknown to open_clip; open_clip.list_models"),
         (
             {"model": "ViT-B-32", "weights": "openia"},

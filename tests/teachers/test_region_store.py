@@ -14,7 +14,8 @@ import polars as pl
 import pytest
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.teachers.regions.region_extraction import Picture, Regions, extract, locations
+from vlkd_steps.teachers.features.extraction import Picture, extract
+from vlkd_steps.teachers.regions.region_extraction import Reading, Regions, locations
 from vlkd_steps.teachers.regions.region_store import RegionStore
 
 DIM = 3
@@ -24,7 +25,7 @@ SETTINGS = {"shard_size": 3, "batch_size": 2, "workers": 2, "dtype": "float16"}
 class Counting:
     """A source without files: picture n has 1 + n % 4 regions. Kills its process at batch number `die_at`."""
 
-    dim = DIM
+    dim, maker = DIM, Reading
 
     def __init__(self, die_at: int = 0, width: int = DIM) -> None:
         self.identity: dict[str, Any] = {"kind": "counting"}
@@ -122,7 +123,7 @@ def test_what_cannot_be_stored_is_named(rows: pl.DataFrame) -> None:
 
 
 def test_a_damaged_or_other_store_is_named(rows: pl.DataFrame) -> None:
-    with pytest.raises(UserError, match=r"no features in regions \(manifest.json is missing\)"):
+    with pytest.raises(UserError, match=r"regions/manifest.json is missing; extract the features: snakemake"):
         RegionStore.open(Path("regions"))
     store = extract(Counting(), rows, Path("regions"), SETTINGS, "test")
     with pytest.raises(UserError, match="hold no image 'i99'"):

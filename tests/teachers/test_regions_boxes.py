@@ -12,8 +12,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.features.extraction import Picture
 from vlkd_steps.teachers.regions import regions_boxes
-from vlkd_steps.teachers.regions.region_extraction import Picture, Regions, named
+from vlkd_steps.teachers.regions.region_extraction import Regions, named
 from vlkd_steps.teachers.regions.regions_boxes import cells
 
 METADATA = {"boxes": [[0, 0, 20, 10, 0.9], [10, 10, 40, 20, 0.8]], "width": 40, "height": 20}
@@ -96,7 +97,7 @@ def test_features_of_a_timm_model_from_a_local_file(picture: Picture) -> None:
         (conf(boxes="detected"), METADATA, "boxes is 'detected'; write metadata or grid"),
         (conf(metadata=""), METADATA, "say where they lie"),
         (conf(metadata="{stem}.txt"), METADATA, "images/p7.txt, the boxes of picture 'i7', is missing"),
-        (conf(), "{", "images/p7.json has no boxes"),
+        (conf(), "{", "images/p7.json is not JSON (line 1, column 2"),
         (conf(), {"boxes": [[1, 2]]}, "images/p7.json has no boxes"),
         (conf(), {"boxes": [[9, 0, 1, 9]]}, "a box whose x2 or y2 is below x1 or y1"),
         (conf(backbone="resnet50"), METADATA, "backbone is 'resnet50'; write pixels or timm:NAME"),

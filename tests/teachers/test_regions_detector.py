@@ -10,8 +10,8 @@ import torchvision
 from PIL import Image
 
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.features.extraction import Picture
 from vlkd_steps.teachers.regions import regions_detector
-from vlkd_steps.teachers.regions.region_extraction import Picture
 from vlkd_steps.teachers.regions.regions_detector import chosen
 
 MODEL = "fasterrcnn_mobilenet_v3_large_320_fpn"

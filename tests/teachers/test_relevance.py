@@ -109,9 +109,11 @@ def test_z_scores_of_equal_values_are_zero() -> None:
     assert relevance.z_normalised(np.array([1.0, 3.0])).tolist() == [-1, 1]
 
 
-@pytest.mark.parametrize(("key", "value"), [("selection", "relevence"), ("keyness", "tfidf")])
-def test_unknown_names_are_refused(key: str, value: str) -> None:
-    with pytest.raises(UserError, match=f"{key} is '{value}'; write one of"):
+@pytest.mark.parametrize(
+    ("key", "value", "near"), [("selection", "relevence", "relevance"), ("keyness", "tfidf", "idf")]
+)
+def test_unknown_names_are_refused(key: str, value: str, near: str) -> None:
+    with pytest.raises(UserError, match=f"{key} names '{value}', which does not exist; did you mean '{near}'"):
         select([TEXT], SEEN, **{key: value})
 
 

@@ -83,7 +83,7 @@ def test_mistakes_are_named(weights: Path, tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "cut.safetensors").write_bytes(b"1234567890")
     save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "resnet.safetensors")
     for change, message in (
-        ({"model": "test_eficientnet"}, "model 'test_eficientnet' is unknown to timm; did you mean test_efficientnet"),
+        ({"model": "test_eficientnet"}, "model 'test_eficientnet' is unknown to timm; did you mean 'test_efficientnet"),
         ({"weights": str(tmp_path / "none.pth")}, r"none\.pth are missing; put the file there"),
         ({"weights": str(tmp_path / "x.onnx")}, r"neither \.safetensors nor \.pth"),
         ({"weights": str(tmp_path / "evil.pth")}, r"evil\.pth cannot be read as tensors by name"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vlkd_steps.core import locks
 from vlkd_steps.tracking import journal
 from vlkd_steps.tracking.journal import Journal
 
@@ -30,7 +31,7 @@ def test_events_come_back_in_order_with_their_time(path: Path) -> None:
 
 def test_no_journal_is_an_empty_one(path: Path) -> None:
     assert journal.read(path) == []
-    assert journal.is_open(path) is False
+    assert locks.is_open(path) is False
 
 
 def test_the_file_is_strict_json_and_not_a_number_survives(path: Path) -> None:
@@ -96,10 +97,10 @@ def test_what_was_appended_survives_kill_9_and_the_dead_writer_is_noticed(path: 
     )
     assert writer.stdout is not None
     assert writer.stdout.readline() == "ready\n"
-    assert journal.is_open(path) is True
+    assert locks.is_open(path) is True
     os.kill(writer.pid, signal.SIGKILL)
     writer.wait()
-    assert journal.is_open(path) is False
+    assert locks.is_open(path) is False
     steps = [event["step"] for event in journal.read(path)]
     assert steps
     assert steps == list(range(len(steps)))

@@ -154,9 +154,9 @@ def test_no_rebuild_under_a_tracker_or_of_a_server(
     make_run()
     make_run(experiment="other", end=None)
     before = (tmp_path / "mlflow.db").read_bytes()
-    with track.exclusive(track._lock(uri, "other"), wait=False):
+    with track.exclusive(track._lock(uri, "other")):
         assert track.main(["--rebuild", "--tracking-uri", uri]) == 2
-    assert f"process {os.getpid()} writes experiment other" in capsys.readouterr().err
+    assert f"process {os.getpid()} on {os.uname().nodename} writes experiment other" in capsys.readouterr().err
     assert track.main(["--rebuild", "--tracking-uri", "http://127.0.0.1:1"]) == 2
     assert (tmp_path / "mlflow.db").read_bytes() == before
     assert not list(tmp_path.glob("mlflow.db.backup*"))

@@ -31,8 +31,7 @@ from vlkd_steps.core.locks import exclusive
 from vlkd_steps.core.step import log
 from vlkd_steps.reporting import mlflow_view
 from vlkd_steps.tracking import address, records
-from vlkd_steps.tracking.address import redacted
-from vlkd_steps.tracking.backup import set_aside
+from vlkd_steps.tracking.address import redacted, set_aside
 from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
 from vlkd_steps.tracking.records import Record
 
@@ -98,7 +97,7 @@ def catch_up(experiment: str, uri: str, reference: str = "finetune") -> None:
         raise UserError(
             f"no runs under runs/{experiment}/, so there is nothing to track; train some first: `make demo`"
         )
-    with exclusive(_lock(uri, experiment), wait=False) as holder:
+    with exclusive(_lock(uri, experiment)) as holder:
         if holder is not None:
             _say_busy(holder, experiment, uri)
             return
@@ -119,9 +118,9 @@ def rebuild(uri: str, reference: str = "finetune") -> int:
     found = experiments()
     with contextlib.ExitStack() as held:
         for experiment in found:
-            if (holder := held.enter_context(exclusive(_lock(uri, experiment), wait=False))) is not None:
-                raise UserError(f"process {holder} writes experiment {experiment} to {path}; end it, then rebuild")
-        held.enter_context(exclusive(_lock(uri, ""), wait=True))
+            if (holder := held.enter_context(exclusive(_lock(uri, experiment)))) is not None:
+                raise UserError(f"{holder} writes experiment {experiment} to {path}; end it, then rebuild")
+        held.enter_context(exclusive(_lock(uri, ""), wait=None))
         try:
             backup = set_aside(path)
         except OSError as error:
@@ -133,7 +132,7 @@ def rebuild(uri: str, reference: str = "finetune") -> int:
 
 def follow(experiment: str, uri: str, reference: str, stop: "Stop") -> int:
     """Write what happens as it happens, through outages, and everything once more at the end."""
-    with exclusive(_lock(uri, experiment), wait=False) as holder:
+    with exclusive(_lock(uri, experiment)) as holder:
         if holder is not None:
             _say_busy(holder, experiment, uri)
             return 0
@@ -186,7 +185,7 @@ class Follower:
         if not current:
             return 0
         if not self.sync.experiment_id:  # two trackers of two experiments must not both create the schema
-            with exclusive(_lock(self.uri, ""), wait=True):
+            with exclusive(_lock(self.uri, ""), wait=None):
                 self.sync.connect()
         changed = self.sync.sync(mlflow_view.coloured(current, self.reference))
         if changed:
@@ -261,8 +260,8 @@ def _locks() -> Path:
     return folder
 
 
-def _say_busy(holder: int, experiment: str, uri: str) -> None:
-    log.info("another tracker (process %d) writes experiment %s to %s already", holder, experiment, redacted(uri))
+def _say_busy(holder: str, experiment: str, uri: str) -> None:
+    log.info("another tracker (%s) writes experiment %s to %s already", holder, experiment, redacted(uri))
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from vlkd_steps.core.errors import UserError
 
 
-def nearest(wrong: str, valid: Iterable[str]) -> str:
-    """``did you mean 'x'?`` or, where nothing is near, the list of what is valid."""
+def nearest(wrong: str, valid: Iterable[str], otherwise: str = "") -> str:
+    """``did you mean 'x'?`` or, where nothing is near, `otherwise`: as a rule the list of what is valid."""
     valid = sorted(valid)
     close = difflib.get_close_matches(wrong, valid, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"valid are: {', '.join(valid)}"
+    return f"did you mean {close[0]!r}?" if close else otherwise or f"valid are: {', '.join(valid)}"
 
 
 def one_of(value: str, valid: Iterable[str], where: str) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vlkd_steps.core.errors import UserError
+
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -45,6 +47,53 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically: sorted keys, two spaces, so that equal values are equal bytes."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+REMAKE = "make it again: snakemake --cores 1 -f {path}"
+"""The remedy for a file that a rule has made."""
+
+
+def read_json(path: Path, remedy: str = REMAKE, kind: type = dict) -> Any:
+    """The JSON value of a file.
+
+    Args:
+        remedy: what to do about a missing or damaged file; ``{path}`` stands for its path.
+        kind: what the value must be, `dict` or `list`.
+
+    Raises:
+        UserError: it is missing, cannot be read, or is no JSON of that kind.
+    """
+    remedy = remedy.replace("{path}", str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; {remedy}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); {remedy}") from error
+    return parse_json(text, str(path), remedy, kind)
+
+
+def parse_json(text: str, where: str, remedy: str, kind: type = dict) -> Any:
+    """The JSON value of a text that stands at `where`; errors as for `read_json`."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        position = f"line {error.lineno}, column {error.colno}: " if isinstance(error, json.JSONDecodeError) else ""
+        raise UserError(f"{where} is not JSON ({position}{getattr(error, 'msg', error)}); {remedy}") from error
+    if type(value) is not kind:
+        names: dict[type, str] = {dict: "an object", list: "a list"}
+        found = names.get(type(value), json.dumps(value)[:60])
+        raise UserError(f"{where} must be JSON of {names[kind]}, not {found}; {remedy}")
+    return value
+
+
+def known_json(path: Path) -> dict[str, Any]:
+    """The JSON object of a file that nobody misses: {} where there is none, or none that can be read just now."""
+    try:
+        found: dict[str, Any] = read_json(path)
+    except UserError:
+        return {}
+    return found
 
 
 def canonical(value: Any) -> str:

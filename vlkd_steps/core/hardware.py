@@ -19,7 +19,7 @@ PATIENCE = timedelta(hours=2)  # for a process that reads or writes alone; a dea
 def accelerator(training: Mapping[str, Any]) -> Accelerator:
     """Accelerate's view of the chosen device, precision and number of processes, with torch's threads set.
 
-    On a GPU deterministic algorithms are on, so that a run can be repeated bit for bit (DESIGN 6). Several processes
+    On a GPU deterministic algorithms are on, so that a run can be repeated bit for bit. Several processes
     (``training.processes``) meet by gloo on CPUs, by NCCL on GPUs, each on the GPU of its LOCAL_RANK.
 
     Raises:
@@ -87,7 +87,7 @@ def resolve_device(name: str) -> str:
 
 
 def resolve_precision(name: str, device: str) -> str:
-    """``auto`` is bf16 where the hardware computes in it; emulated, it is five times slower than fp32 (ANCHORS 26)."""
+    """``auto`` is bf16 where the hardware computes in it; emulated, it is five times slower than fp32."""
     if name not in PRECISIONS:
         raise UserError(f"training.precision is {name!r}; choose from: {', '.join(PRECISIONS)}")
     if name != "auto":

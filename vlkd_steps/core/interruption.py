@@ -1,4 +1,4 @@
-"""TERM, Ctrl-C and Slurm's warning: finish the step at hand, keep it, stop. Nothing is computed twice (DESIGN 6)."""
+"""TERM, Ctrl-C and Slurm's warning: finish the step at hand, keep it, stop. Nothing is computed twice."""
 
 import contextlib
 import signal

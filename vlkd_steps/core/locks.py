@@ -1,32 +1,111 @@
-"""Locks between processes on one machine; released by the system when their holder dies."""
+"""Locks between processes, on one node or several; the system drops them when their holder dies, however it dies.
+
+`exclusive` and `take` are POSIX locks, which network file systems keep across nodes. Closing *any* descriptor of a file
+drops a process's POSIX locks on it, so a lock file is opened by nothing else. `mark_open` is a BSD lock, for a file
+that its holder reads by other descriptors as well.
+"""
 
 import contextlib
+import errno
 import fcntl
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+
+from vlkd_steps.core.errors import UserError
+
+POLL = 0.2
+"""Seconds between two tries for a lock that is waited for, but not for ever."""
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+_threads: dict[Path, threading.Lock] = {}
+"""A POSIX lock belongs to the whole process: this keeps its threads apart."""
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, *, wait: bool) -> Iterator[int | None]:
+def exclusive(path: Path, *, wait: float | None = 0.0) -> Iterator[str | None]:
     """Hold a lock file during the block.
 
     Args:
-        wait: until another holder is gone; otherwise give up at once.
+        wait: seconds until an attempt is given up; None: wait for ever.
 
     Yields:
-        None when the lock is ours, else the process id of the holder (0 where it is unknown).
+        None when the lock is ours, else who holds it, such as ``process 12 on node7``.
+
+    Raises:
+        UserError: the file system has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="ascii") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            stream.seek(0)
-            content = stream.read().strip()
-            yield int(content) if content.isdigit() else 0
-            return
+    until = time.monotonic() + (wait or 0.0)
+    own = _threads.setdefault(path.absolute(), threading.Lock())
+    if not own.acquire(timeout=-1 if wait is None else wait):
+        yield _this_process()
+        return
+    with contextlib.ExitStack() as held:
+        held.callback(own.release)
+        stream = held.enter_context(path.open("a+", encoding="utf-8"))
+        while not take(stream.fileno(), path, wait=wait is None):
+            if time.monotonic() >= until:
+                stream.seek(0)
+                yield stream.read().strip() or "an unknown process"
+                return
+            time.sleep(POLL)
         stream.truncate(0)
-        stream.write(str(os.getpid()))
+        stream.write(f"{_this_process()}\n")
         stream.flush()
         yield None
+
+
+def take(
+    descriptor: int, path: Path, start: int = 0, length: int = 0, *, shared: bool = False, wait: bool = True
+) -> bool:
+    """Lock some bytes of the open file `path` (length 0: to its end); False where another process holds them.
+
+    Raises:
+        UserError: the file system has no locks.
+    """
+    operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    try:
+        fcntl.lockf(descriptor, operation, length, start)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        if error.errno in NO_LOCKS:
+            raise UserError(
+                f"{path} cannot be locked ({error.strerror}): its file system has no POSIX locks, which keep processes "
+                "apart; have it mounted with them (NFS: without nolock; Lustre: flock), or put the project elsewhere"
+            ) from error
+        raise
+    return True
+
+
+def release(descriptor: int, start: int = 0, length: int = 0) -> None:
+    """Unlock bytes that `take` has locked."""
+    fcntl.lockf(descriptor, fcntl.LOCK_UN, length, start)
+
+
+def mark_open(stream: IO[bytes]) -> None:
+    """Let `is_open` see that this process has the file open; any number of processes may."""
+    with contextlib.suppress(OSError):  # a file system without locks: `is_open` answers None there
+        fcntl.flock(stream, fcntl.LOCK_SH)
+
+
+def is_open(path: Path) -> bool | None:
+    """Whether some process has marked the file as open; None where the file system cannot say."""
+    try:
+        with path.open("r+b") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (FileNotFoundError, PermissionError):  # a read-only link into DVC's cache: nobody writes there
+        return False
+    except OSError:
+        return None
+    return False
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {os.uname().nodename}"

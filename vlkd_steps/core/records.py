@@ -49,6 +49,18 @@ def read_text(path: Path) -> str:
         raise complaint(path, f"line {line}", problem, "save the file as UTF-8") from error
 
 
+def document(path: Path) -> Any:
+    """The value of a small JSON file, whole.
+
+    Raises:
+        UserError: not UTF-8, or not JSON.
+    """
+    text = read_text(path)
+    value, end = _value(text, _skip(text, 0), path, "")
+    _expect_end(text, end, path)
+    return value
+
+
 def array(path: Path, key: str) -> Iterator[dict[str, Any]]:
     """Yield the objects of the array ``key`` of a JSON object, or of a JSON file that is itself an array.
 

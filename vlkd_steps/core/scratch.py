@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vlkd_steps.core import files, locks, step
+from vlkd_steps.core.errors import UserError
 
 VARIABLE = "VLKD_SCRATCH"
 THREADS = 8
@@ -48,10 +49,10 @@ def local_copy(paths: Iterable[Path], contents: Sequence[str] = ()) -> dict[Path
     places = {path: copy / f"{number:08d}{path.suffix}" for number, path in enumerate(wanted)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locks.exclusive(copy.with_suffix(".lock"), wait=True):
+        with locks.exclusive(copy.with_suffix(".lock"), wait=None):
             if not _whole(places.values(), sizes):
                 _copy(places, copy, sizes)
-    except OSError as error:
+    except (OSError, UserError) as error:
         step.log.warning(f"[scratch] {len(wanted)} files are read where they are: cannot copy to {folder}: {error}")
         return in_place
     return places

@@ -1,4 +1,4 @@
-"""Named generators: one seed per purpose, never the global random state (DESIGN 6)."""
+"""Named generators: one seed per purpose, never the global random state."""
 
 import hashlib
 

@@ -2,7 +2,6 @@
 
 import argparse
 import functools
-import json
 import logging
 import sys
 import traceback
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from vlkd_steps.core import home
+from vlkd_steps.core import files, home
 from vlkd_steps.core.errors import UserError
 
 log = logging.getLogger("vlkd_steps")
@@ -65,20 +64,9 @@ def configuration(argv: Sequence[str] | None, description: str | None) -> dict[s
 
 def parse_config(text: str) -> dict[str, Any]:
     """Read a JSON object from a command-line value or, after ``@``, from a file."""
-    source = "--config"
     if text.startswith("@"):
-        source = text[1:]
-        try:
-            text = Path(source).read_text(encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot read the configuration file {source}: {error.strerror}") from error
-    try:
-        config = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{source} is not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{source} must be a JSON object, not a {type(config).__name__}")
-    return config
+        return files.read_json(Path(text[1:]), "give --config a file that holds a JSON object")
+    return files.parse_json(text, "--config", "give a JSON object, or @FILE that holds one")
 
 
 def log_to(path: Path | None) -> None:

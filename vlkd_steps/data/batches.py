@@ -164,7 +164,7 @@ def with_teacher_texts(items: Items) -> Items:
 
 
 @dataclass(frozen=True)
-class Lookup:
+class IndexedTensor:
     """A table [R, ...] read through rows [N, ...]: what many items share is stored once. Row -1 reads the last one."""
 
     table: Tensor
@@ -221,7 +221,7 @@ class Encoded:
         self.tokens, self.types, self.lengths = encode(tokenizer, items.passages, max_tokens)
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
         self.image_size = image_size
-        self.extra: dict[str, Lookup | Tensor] = {}
+        self.extra: dict[str, IndexedTensor | Tensor] = {}
         self.device = torch.device("cpu")
         self.sight = sight
         fits = len(items.image_paths) * 3 * image_size**2 <= in_memory

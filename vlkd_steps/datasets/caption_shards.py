@@ -148,12 +148,9 @@ def _counted(index: Path, paths: Sequence[Path], count: Callable[[Path], list[in
     """The numbers that `count` finds for each file, kept in `index` under the files' names and sizes."""
     sizes = {path.name: path.stat().st_size for path in paths}
     known: dict[str, list[int]] = {}
-    try:
-        kept = json.loads(index.read_text(encoding="utf-8"))
-        if (kept["version"], kept["key"]) == (INDEX_VERSION, key):
-            known = {name: numbers for name, (size, numbers) in kept["files"].items() if sizes.get(name) == size}
-    except (FileNotFoundError, ValueError, KeyError):
-        pass
+    kept = files.known_json(index)
+    if (kept.get("version"), kept.get("key")) == (INDEX_VERSION, key):
+        known = {name: numbers for name, (size, numbers) in kept["files"].items() if sizes.get(name) == size}
     if set(known) != set(sizes):
         step.log.info(f"[corpus] counting the pairs of {len(sizes) - len(known)} files below {paths[0].parent}")
         known |= {path.name: count(path) for path in paths if path.name not in known}

@@ -7,7 +7,6 @@ aside as split `adapt`: their questions are never written, only captions made fr
 teacher that has to be adapted to these pictures without seeing an image of any low-shot subset.
 """
 
-import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -103,12 +102,8 @@ def caption(questions: Iterable[Question]) -> str:
 
 def _read(path: Path, offset: int) -> dict[int, list[Question]]:
     """Questions by image id, in the file's order."""
-    try:
-        content = json.loads(records.read_text(path))
-    except json.JSONDecodeError as error:
-        raise records.complaint(path, f"line {error.lineno}", f"is not JSON ({error.msg})") from error
     questions: dict[int, list[Question]] = {}
-    for number, record in enumerate(content):
+    for number, record in enumerate(records.document(path)):
         if [type(value) for value in record] != [str, str, int]:
             raise records.complaint(path, f"[{number}]", "must be [question, answer, image number]")
         questions.setdefault(record[2] + offset, []).append(Question(*record))

@@ -325,10 +325,7 @@ def _check_labels(record: dict[str, Any], path: Path, where: str) -> None:
 def _scene(metadata: Path, path: Path, where: str) -> Scene:
     if not metadata.is_file():
         raise records.complaint(path, where, f"the metadata {metadata} is missing")
-    try:
-        content = json.loads(records.read_text(metadata))
-    except json.JSONDecodeError as error:
-        raise records.complaint(metadata, f"line {error.lineno}", f"is not JSON ({error.msg})") from error
+    content = records.document(metadata)
     if type(content) is not dict:
         raise records.complaint(metadata, "", "must be a JSON object")
     boxes = records.field(content, "boxes", list, metadata, "")

@@ -7,7 +7,7 @@ before, so a run that was interrupted ends in the same bytes as one that was not
 On TERM the step at hand is finished and saved, then `Interrupted` is raised: nothing is computed twice. After kill -9
 the run goes on from the last checkpoint. A loss that is not a number ends the run with the batch saved for inspection.
 
-Several processes run this loop in step, each with its rows of a batch (processes.py). The first one alone writes.
+Several processes run this loop in step, each with its rows of a batch (`core.distributed`). The first alone writes.
 
 Side-cars in the checkpoint folder: ``last.safetensors`` (model, optimizer, progress) every `checkpoint_every` steps
 and at the end; ``best.safetensors`` (model) whenever the dev score rises. The best one is for looking; the last one is
@@ -40,11 +40,11 @@ WINDOW = 25  # steps whose mean makes one point of a curve
 QUIET = 5.0  # seconds between two lines of progress
 
 
-Tell = Callable[..., None]
+LogEvent = Callable[..., None]
 """Called with an event's name and fields."""
 
 
-def unheard(event: str, **fields: Any) -> None:
+def no_log(event: str, **fields: Any) -> None:
     """Where the events of all processes but the first one go."""
 
 
@@ -57,14 +57,14 @@ class Place:
         inspection: file for the batch of a loss that is not a number.
         key: content key, by which a checkpoint is known as this run's own.
         label: begins every line of progress.
-        tell: for the journal.
+        log_event: for the journal.
     """
 
     checkpoints: Path
     inspection: Path
     key: str
     label: str
-    tell: Tell
+    log_event: LogEvent
 
 
 def train(
@@ -100,7 +100,7 @@ def train(
     distributed.check_start(progress["step"], last)
     rank = [distributed.rank()] if distributed.rank() else []  # each process draws its own dropout
     bare, (model, optimizer) = model, accelerator.prepare(model, optimizer)
-    tell_time = TimeLeft(recipe.steps, progress["step"])
+    time_left = TimeLeft(recipe.steps, progress["step"])
     model.train()
 
     for step in range(progress["step"], recipe.steps):
@@ -136,14 +136,14 @@ def train(
         if done % WINDOW == 0 or done == recipe.steps:
             means = {name: total / count for name, (total, count) in progress["window"].items()}
             means["learning_rate"] = recipe.rate(step)
-            place.tell("metrics", step=done, epoch=round(done / epoch_steps, 3), metrics=means)
+            place.log_event("metrics", step=done, epoch=round(done / epoch_steps, 3), metrics=means)
             progress["window"] = {}
         if evaluation_due and evaluate is not None:
             model.eval()
             metrics = evaluate()
             model.train()
             progress["dev"] = next(iter(metrics.values()))
-            place.tell("evaluation", step=done, set="dev", metrics=metrics)
+            place.log_event("evaluation", step=done, set="dev", metrics=metrics)
             if progress["best"] is None or progress["dev"] > progress["best"]:
                 progress["best"] = progress["dev"]
                 if distributed.is_main():
@@ -154,7 +154,7 @@ def train(
         saving = stopping or done % recipe.checkpoint_every == 0 or done == recipe.steps
         if saving and distributed.is_main():
             checkpoint.save(last, place.key, bare, optimizer, progress)
-        if distributed.is_main() and (left := tell_time(done)):
+        if distributed.is_main() and (left := time_left(done)):
             dev = "" if progress["dev"] is None else f"  dev {progress['dev']:.1f}"
             log.info(f"[{place.label}] step {done}/{recipe.steps}  loss {values['loss']:.3f}{dev}  left {left}")
         if stopping and done < recipe.steps:

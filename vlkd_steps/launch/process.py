@@ -4,12 +4,11 @@ python -m torch.distributed.run --nproc-per-node=2 -m vlkd_steps.launch.process 
 """
 
 import importlib
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlkd_steps.core import step
+from vlkd_steps.core import files, step
 
 
 @step.entry
@@ -18,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     step.log_to(None)
     module, _, function = job.partition(":")
     status: int = getattr(importlib.import_module(module), function)(
-        json.loads(Path(config).read_text(encoding="utf-8"))
+        files.read_json(Path(config), "start the run again")
     )
     return status
 

@@ -1,8 +1,8 @@
 """Where work that may need a GPU runs: here, or on a cluster. ``VLKD_LAUNCHER`` names the launcher.
 
-It comes by the environment because it changes no byte: whatever stands in a rule's ``params:`` triggers a rerun
-(ANCHORS 25). A launcher takes the work, returns when it has ended, and returns its status. A job is a plain function
-of a module that does not import torch, so that a launcher which only waits stays small.
+It comes by the environment because it changes no byte: whatever stands in a rule's ``params:`` triggers a rerun. A
+launcher takes the work, returns when it has ended, and returns its status. A job is a plain function of a module that
+does not import torch, so that a launcher which only waits stays small.
 """
 
 import importlib

@@ -16,7 +16,7 @@ from vlkd_steps.config.models.method import Settings, declaration
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core import components
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.data.batches import Batch, Encoded, Lookup
+from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor
 from vlkd_steps.students.output import StudentOutput
 
 
@@ -33,7 +33,7 @@ class Objective(nn.Module):
         self.settings = settings
         self.steps = steps
 
-    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, Lookup | Tensor]:
+    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, IndexedTensor | Tensor]:
         """Tensors with one row per training item, made once before the first step; they come back in ``Batch.extra``.
 
         Args:
@@ -42,7 +42,7 @@ class Objective(nn.Module):
         """
         return {}
 
-    def project(self, student_width: int, extra: Mapping[str, Lookup | Tensor]) -> None:
+    def project(self, student_width: int, extra: Mapping[str, IndexedTensor | Tensor]) -> None:
         """Create the projections, now that the widths of the teacher's features in `extra` are known."""
 
     def observe(self, output: StudentOutput, batch: Batch) -> dict[str, float]:
@@ -81,9 +81,9 @@ def checked(settings: Mapping[str, Any], steps: int) -> Settings:
     return found
 
 
-def projection(student_width: int, features: Lookup | Tensor) -> nn.Linear:
+def projection(student_width: int, features: IndexedTensor | Tensor) -> nn.Linear:
     """A trained linear map from the student's width to that of `features` [..., D]."""
-    teacher_width = (features.table if isinstance(features, Lookup) else features).shape[-1]
+    teacher_width = (features.table if isinstance(features, IndexedTensor) else features).shape[-1]
     return nn.Linear(student_width, teacher_width)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from vlkd_steps.core import distributed
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
-from vlkd_steps.data.batches import Batch, Encoded, Lookup
+from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor
 from vlkd_steps.data.patches import resampled, side_of
 from vlkd_steps.data.words import content_words
 from vlkd_steps.methods.distances import DISTANCES, info_nce, layer_norm
@@ -61,20 +61,23 @@ class Targeted(Objective):
         self.targets = [t for t in self.settings.targets if t != "tokens" or self.settings.selection != "none"]
         self.terms = {name: term for target in self.targets for name, term in self.terms_of[target].items()}
 
-    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, Lookup | Tensor]:
+    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, IndexedTensor | Tensor]:
         """v, u and the layer-normalised targets that all such methods share, as they stand in the store (no gradient).
 
         The method's own `prepare` adds the joint target and the weights.
         """
         items = data.items
         v, u = as_float(store.images(items.image_ids)), as_float(store.texts(items.texts))
-        extra: dict[str, Lookup | Tensor] = {"v": Lookup(v, items.image_rows), "u": Lookup(u, items.text_rows)}
+        extra: dict[str, IndexedTensor | Tensor] = {
+            "v": IndexedTensor(v, items.image_rows),
+            "u": IndexedTensor(u, items.text_rows),
+        }
         if "image" in self.targets:
-            extra["image"] = Lookup(layer_norm(v), items.image_rows)
+            extra["image"] = IndexedTensor(layer_norm(v), items.image_rows)
         if "text" in self.targets:
-            extra["text"] = Lookup(layer_norm(u), items.text_rows)
+            extra["text"] = IndexedTensor(layer_norm(u), items.text_rows)
         if "patches" in self.targets:
-            extra["patches"] = Lookup(layer_norm(as_float(store.patches(items.image_ids))), items.image_rows)
+            extra["patches"] = IndexedTensor(layer_norm(as_float(store.patches(items.image_ids))), items.image_rows)
         if "tokens" in self.targets:
             texts = [items.texts[row] for row in items.text_rows]
             selected = relevance.select(
@@ -107,7 +110,7 @@ class Targeted(Objective):
             )
         return relevance.cosines(texts, v, store) if kind == "plain" else relevance.centred_cosines(texts, v, store)
 
-    def project(self, student_width: int, extra: Mapping[str, Lookup | Tensor]) -> None:
+    def project(self, student_width: int, extra: Mapping[str, IndexedTensor | Tensor]) -> None:
         """One projection per term; the adaptive stage warms up the image's and has its own for [CLS] <-> u."""
         source = {"contrast": "u"} | {"image": "v"} if self.adaptive_steps else {}
         source = source | {name: name for name in self.terms}

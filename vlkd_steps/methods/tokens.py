@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlkd_steps.data.batches import Encoded, Lookup
+from vlkd_steps.data.batches import Encoded, IndexedTensor
 from vlkd_steps.methods.distances import layer_norm
 from vlkd_steps.methods.objective import as_float
 
 
-def token_targets(data: Encoded, selected: Sequence[Sequence[str]], store: Any) -> tuple[Tensor, Lookup]:
+def token_targets(data: Encoded, selected: Sequence[Sequence[str]], store: Any) -> tuple[Tensor, IndexedTensor]:
     """Where the selected words stand in each item's tokens, and what the teacher says there.
 
     Args:
@@ -53,7 +53,7 @@ def token_targets(data: Encoded, selected: Sequence[Sequence[str]], store: Any) 
         for slot, (position, row) in enumerate(pairs):
             positions[item, slot], rows[item, slot] = position, row
     padding = torch.zeros(1, vectors.shape[1])
-    return positions, Lookup(layer_norm(torch.cat([*states, padding])), rows)
+    return positions, IndexedTensor(layer_norm(torch.cat([*states, padding])), rows)
 
 
 def gather_tokens(features: Tensor, positions: Tensor) -> Tensor:

@@ -1,13 +1,12 @@
 """What runs and steps of this project took here, from their journals, provenance and Snakemake's own records."""
 
-import json
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.tracking import journal
 
 
@@ -79,8 +78,8 @@ def features(teacher: str, root: Path = Path("features")) -> float | None:
     """Rows a second (pictures, texts, words) that a teacher's last extraction made here."""
     rates = []
     for manifest in sorted((root / teacher).glob("*/manifest.json")):
-        told = _json(layout.provenance(manifest.parent))
-        rows = sum((_json(manifest).get("rows") or {}).get(kind, 0) for kind in ("image", "text", "word"))
+        told = files.known_json(layout.provenance(manifest.parent))
+        rows = sum((files.known_json(manifest).get("rows") or {}).get(kind, 0) for kind in ("image", "text", "word"))
         if told.get("seconds") and rows:
             rates.append(rows / (_busy(told) * float(told["seconds"])))
     return statistics.median(rates) if rates else None
@@ -90,15 +89,7 @@ def rules(root: Path = Path(".snakemake/metadata")) -> dict[str, float]:
     """Median seconds of a job of each rule, as Snakemake has recorded them."""
     seconds: dict[str, dict[float, float]] = {}
     for path in sorted(root.rglob("*")) if root.is_dir() else []:
-        told = _json(path) if path.is_file() else {}
+        told = files.known_json(path) if path.is_file() else {}
         if told.get("rule") and told.get("starttime") and told.get("endtime"):  # once per job, not per output
             seconds.setdefault(told["rule"], {})[told["starttime"]] = told["endtime"] - told["starttime"]
     return {rule: statistics.median(found.values()) for rule, found in sorted(seconds.items())}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

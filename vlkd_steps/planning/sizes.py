@@ -193,10 +193,10 @@ def _text(conf: Mapping[str, Any]) -> TeacherSize | None:
     import torch
     from transformers import AutoModel
 
-    from vlkd_steps.teachers.models import packages
+    from vlkd_steps.teachers.models import weights
 
     try:
-        config = _config(str(packages.resolve(conf.get("package"), conf["model"], conf["name"])))
+        config = _config(str(weights.resolve(conf.get("package"), conf["model"], conf["name"])))
     except UserError:  # its package is not installed
         config = _config(conf["model"])
     if config is None:

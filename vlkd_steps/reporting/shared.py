@@ -1,10 +1,9 @@
 """What evaluation sets share with training, as their manifests say it: for the report, beside the results."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlkd_steps.core import layout
+from vlkd_steps.core import files, layout
 
 KINDS = ("shared_images", "near_duplicate_images", "shared_texts", "near_duplicate_texts")
 
@@ -18,7 +17,7 @@ def with_training(datasets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     for dataset in datasets:
         for name in dataset["evaluation_sets"]:
             path = layout.split_manifest(layout.eval_split(dataset["name"], name))
-            manifest = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            manifest = files.read_json(path) if path.is_file() else {}
             leaks = manifest.get("leaks", {})
             if all("train" in leaks.get(kind, {}) for kind in KINDS):
                 counts = {kind: leaks[kind]["train"] for kind in KINDS}

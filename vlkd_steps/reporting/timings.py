@@ -1,14 +1,13 @@
 """What each step cost, from the runs' journals and the provenance that steps leave beside their outputs."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vlkd_steps.config import teacher_names
-from vlkd_steps.core import layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.evaluation.gains import Run, folder
-from vlkd_steps.tracking import cost, journal, published
+from vlkd_steps.tracking import cost, journal
 from vlkd_steps.tracking.cost import Cost
 
 Row = dict[str, Any]
@@ -47,7 +46,7 @@ def written(row: Row) -> Row:
 def of_run(run_folder: Path) -> Cost | None:
     """The cost of the run whose results lie in a run folder; None where its journal is not here."""
     runs = journal.by_run(journal.read(layout.journal(run_folder)))
-    owner = published.run_key(run_folder)
+    owner = journal.owner(run_folder)
     return cost.of(runs[owner]) if owner in runs else None
 
 
@@ -85,10 +84,7 @@ def run_folders(experiment: str, runs: Sequence[Run]) -> list[Path]:
 
 def provenance(place: Path) -> dict[str, Any] | None:
     """The `provenance.json` of a folder; None where there is none, or none that can be read."""
-    try:
-        return json.loads(layout.provenance(place).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    return files.known_json(layout.provenance(place)) or None
 
 
 def _sum(rows: Sequence[Mapping[str, Any]], column: str) -> float | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from vlkd_steps.core import layout
 from vlkd_steps.evaluation.gains import Run, folder
-from vlkd_steps.tracking import journal, published
+from vlkd_steps.tracking import journal
 
 LABELS = {"loss": "task loss", "dev": "dev accuracy, %"}
 # The task's own term is what methods share; their totals hold different terms and cannot be compared.
@@ -30,7 +30,7 @@ def told(experiment: str, runs: Sequence[Run]) -> list[tuple[str, Run, Told]]:
         by_run = journal.by_run(journal.read(layout.journal(where)))
         if by_run:
             place = f"{run['dataset']} {run['student']}" if len(students[run["dataset"]]) > 1 else run["dataset"]
-            own = by_run.get(published.run_key(where) or "") or list(by_run.values())[-1]
+            own = by_run.get(journal.owner(where) or "") or list(by_run.values())[-1]
             found.append((place, run, journal.curves(own)))
     return found
 

@@ -1,6 +1,6 @@
 """A run's answers to what it is asked: every evaluation set's items, and the measures of the run as a whole.
 
-Who answers is the room's affair (`Answerer`); what is asked, where the answers go and when they are there already is
+Who answers is the runner's affair (`Answerer`); what is asked, where the answers go and when they are there already is
 the same for all. One process alone answers.
 """
 

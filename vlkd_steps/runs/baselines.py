@@ -10,49 +10,30 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from accelerate import Accelerator
 from safetensors.torch import save_file
 
 from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Ask
-from vlkd_steps.core import distributed, files, hardware, layout
+from vlkd_steps.core import distributed, files, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.interruption import Interrupted, StopRequest, stop_request
-from vlkd_steps.core.step import log
+from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import answering, measures
-from vlkd_steps.runs.classify import attempt, label
 from vlkd_steps.runs.run_dir import Workplace
-from vlkd_steps.runs.vlkd import Eyes, labels
+from vlkd_steps.runs.seeds import RunSeed
+from vlkd_steps.runs.vlkd import Eyes
 from vlkd_steps.teachers.models import clip
 from vlkd_steps.teachers.models.zero_shot_vqa import PROMPTS
 
 BATCH = 256  # texts
 
 
-def train_seeds(config: Mapping[str, Any]) -> int:
-    """Let every seed of a `distill` job answer.
-
-    Returns:
-        0, or 128 + the signal's number when told to stop (143 for TERM): the next start goes on from there.
-    """
+def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
+    """What lets one seed of a job answer (`seeds.train_seeds`)."""
     objective.checked(config["method"], 1)
-    accelerator = hardware.accelerator(config["training"])
     who = answerer(config, str(accelerator.device))
-    with stop_request() as stop:
-        for seed in config["seeds"]:
-            place = Workplace.of(config, seed)
-            if distributed.decided(place.finished):
-                continue
-            try:
-                with attempt(place, accelerator):
-                    answer(place, who, stop)
-            except Interrupted as interruption:
-                if distributed.is_main():
-                    log.info(f"[{label(place.config)}] {interruption}")
-                distributed.leave()
-                return interruption.exit_status
-    distributed.leave()
-    return 0
+    return lambda place, stop, leaves: answer(place, who, stop)
 
 
 def answer(place: Workplace, who: "Nearest | Commonest", stop: StopRequest) -> None:
@@ -108,7 +89,7 @@ class Nearest:
     def _list(self, dataset: str) -> tuple[list[str], np.ndarray]:
         """The answers of a data set's list, each as the mean of its prompts."""
         if dataset not in self.known:
-            texts = labels(dataset)
+            texts = files.read_json(layout.labels(dataset), kind=list)
             prompts = [self._embedded([prompt.format(text) for text in texts]) for prompt in PROMPTS]
             self.known[dataset] = texts, unit(np.mean(prompts, axis=0))
         return self.known[dataset]

@@ -1,11 +1,6 @@
-"""A training run from its seed to its predictions: student, method, data and teacher put together for the loop.
+"""A training run of a classifying student, from its seed to its predictions: all parts put together for the loop."""
 
-Several processes (``training.processes``) do all of it side by side, but the first one alone locks and writes.
-"""
-
-import contextlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -17,48 +12,31 @@ from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core import components, distributed, files, hardware, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.interruption import Interrupted, StopRequest, stop_request
+from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.core.seeds import derive
-from vlkd_steps.core.step import log
 from vlkd_steps.data import token_budget
 from vlkd_steps.data.batches import Encoded, Items, order, read_items
 from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import predict
 from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.seeds import RunSeed, precision
 from vlkd_steps.students.seen_patches import PatchSight, plugged_width
 from vlkd_steps.students.seen_regions import RegionSight
 from vlkd_steps.teachers.features.pair import open_stores
-from vlkd_steps.tracking import provenance
-from vlkd_steps.tracking.journal import Journal, next_attempt
 
 
-def train_seeds(config: Mapping[str, Any]) -> int:
-    """Train and predict every unfinished seed of a `distill` job, one after the other in this process.
-
-    Returns:
-        0, or 128 + the signal's number when told to stop (143 for TERM): the next start goes on from there.
-    """
+def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
+    """What trains and predicts one seed of a job (`seeds.train_seeds`)."""
     recipe = Recipe.of(config["training"])
-    accelerator = hardware.accelerator(config["training"])
     data = DataSet(config["dataset"]["name"], accelerator.device, plugged(config))
-    with stop_request() as stop:
-        for seed in config["seeds"]:
-            place = Workplace.of(config, seed)
-            if distributed.decided(place.finished):
-                continue
-            try:
-                with attempt(place, accelerator) as tell:
-                    if not distributed.decided(place.trained):
-                        train(place, recipe, data, accelerator, stop, tell)
-                    answer(place, data, accelerator, stop)
-            except Interrupted as interruption:
-                if distributed.is_main():
-                    log.info(f"[{label(place.config)}] {interruption}")
-                distributed.leave()
-                return interruption.exit_status
-    distributed.leave()
-    return 0
+
+    def run_seed(place: Workplace, stop: StopRequest, leaves: loop.Place) -> None:
+        if not distributed.decided(place.trained):
+            train(place, recipe, data, accelerator, stop, leaves)
+        answer(place, data, accelerator, stop)
+
+    return run_seed
 
 
 class DataSet:
@@ -72,7 +50,7 @@ class DataSet:
         self.name = name
         self.device = device
         self.plugged = plugged
-        self.labels: list[str] = json.loads(layout.labels(name).read_text(encoding="utf-8"))
+        self.labels: list[str] = files.read_json(layout.labels(name), kind=list)
         self._evaluation: dict[str, Encoded] = {}
 
     def training(self, config: Mapping[str, Any], student: Any) -> Encoded:
@@ -107,7 +85,7 @@ def train(
     data: DataSet,
     accelerator: Accelerator,
     stop: StopRequest,
-    tell: loop.Tell,
+    leaves: loop.Place,
 ) -> None:
     """Train one seed and keep its weights in the work folder; the objective's projections are dropped here."""
     config, seed = place.config, place.config["seed"]
@@ -131,13 +109,7 @@ def train(
         model,
         lambda number: training_set.batch(numbered(number)[distributed.share()]),
         recipe,
-        loop.Place(
-            checkpoints=place.checkpoints,
-            inspection=place.folder / "work" / "nan_batch.safetensors",
-            key=place.key,
-            label=label(config),
-            tell=tell,
-        ),
+        leaves,
         seed,
         accelerator,
         stop,
@@ -194,80 +166,6 @@ def answer(place: Workplace, data: DataSet, accelerator: Accelerator, stop: Stop
         predict.write_predictions(student, data.evaluation(name, student), path, accelerator, stop)
 
 
-@contextlib.contextmanager
-def attempt(place: Workplace, accelerator: Accelerator) -> Iterator[loop.Tell]:
-    """Hold the run folder and its journal for the length of the block; both are the main process's."""
-    with contextlib.ExitStack() as held:
-        tell: loop.Tell = loop.unheard
-        with distributed.together():
-            if distributed.is_main():
-                held.enter_context(place.lock())
-                tell = held.enter_context(recorded(place, accelerator)).append
-        yield tell
-
-
-@contextlib.contextmanager
-def recorded(place: Workplace, accelerator: Accelerator) -> Iterator[Journal]:
-    """Journal an attempt from its start to its end, and leave the run's provenance when it ends well."""
-    path, meter = layout.journal(place.folder), provenance.Meter()
-    used: dict[str, Any] = {
-        "device": str(accelerator.device),
-        "precision": precision(accelerator),
-        "threads": torch.get_num_threads(),
-    }
-    with Journal(path) as journal:
-        journal.append(
-            "start", run_key=place.run_key, attempt=next_attempt(path, place.run_key), **facts(place, accelerator)
-        )
-        try:
-            yield journal
-        except Interrupted as interruption:
-            journal.append("interrupted", reason=str(interruption), **meter.cost())
-            raise
-        except BaseException:
-            journal.append("end", status="FAILED", **meter.cost())
-            raise
-        cost: dict[str, Any] = meter.cost()
-        files.write_json(layout.provenance(place.folder), provenance.collect(**used, **cost))
-        journal.append("end", status="FINISHED", **cost)
-
-
-def facts(place: Workplace, accelerator: Accelerator) -> dict[str, Any]:
-    """What the journal's ``start`` tells of a run: tags, parameters, data sets with their digests."""
-    config = place.config
-    name = config["dataset"]["name"]
-    tags = {
-        "experiment": config["experiment"],
-        "dataset": name,
-        "student": config["student"]["name"],
-        "teacher": config["teacher"]["name"] if config.get("teacher") else None,
-        "method": config["method"]["name"],
-        "variant": config["variant"],
-        "shot": str(config["shot"]),
-        "seed": config["seed"],
-        "git_commit": provenance.git()["commit"],
-        "split_hash": place.identity["split"],
-        "feature_key": (place.identity["features"] or {}).get("key"),
-        "device": str(accelerator.device),
-        **provenance.tags(str(accelerator.device)),
-    }
-    datasets = [{"name": f"{name} train-{config['shot']}", "digest": place.identity["split"], "context": "training"}]
-    datasets += [{"name": f"{name} {s}", "digest": ids, "context": "evaluation"} for s, ids in place.sets.items()]
-    params = {key: config[key] for key in ("student", "method", "teacher", "training") if config.get(key)}
-    given = provenance.allocation(str(accelerator.device), torch.get_num_threads())
-    return {"tags": tags, "params": params, "datasets": datasets, "allocation": given}
-
-
 def architecture(config: Mapping[str, Any]) -> ModuleType:
     """The module of the student's kind, with `build`, `save` and `load`."""
     return components.load("student", config["student"]["kind"])
-
-
-def precision(accelerator: Accelerator) -> str:
-    return "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
-
-
-def label(config: Mapping[str, Any]) -> str:
-    """How a run is called in lines of progress."""
-    names = config["dataset"]["name"], config["student"]["name"], config["variant"], config["shot"]
-    return f"distill {' '.join(map(str, names))} s{config['seed']}"

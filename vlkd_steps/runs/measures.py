@@ -1,7 +1,7 @@
 """Measures of a BART that sees, or does not, as a whole: retrieval in CLIP's space, and what it can still do with text.
 
-``retrieval`` ranks the captions and images of an evaluation set by e and v; ``kept_ability`` is of texts about scenes
-(`kept_ability`); ``glue`` and ``xsum`` are of files that the user has put in place (`kept_benchmarks`).
+``retrieval`` ranks the captions and images of an evaluation set by e and v; ``kept_ability``, of texts about scenes,
+``glue`` and ``xsum``, of files that the user has put in place, are those of `forgetting`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ import torch
 from vlkd_steps.config.extra_evals import Ask
 from vlkd_steps.data.infilling import padded
 from vlkd_steps.metrics import retrieval
-from vlkd_steps.runs import answering, forgetting, forgetting_benchmarks
+from vlkd_steps.runs import answering, forgetting
 from vlkd_steps.students.bart import BartStudent
 
 BATCH = 256  # texts
@@ -25,8 +25,8 @@ def of_text(student: BartStudent, ask: Mapping[str, Any], seed: int) -> dict[str
     if name == "kept_ability":
         size = ask.get("size", forgetting.SIZE)
         return forgetting.on_scenes(student, seed, size) | {"n": size}
-    if name in forgetting_benchmarks.BENCHMARKS:
-        return forgetting_benchmarks.BENCHMARKS[name](student, ask, seed)
+    if name in forgetting.BENCHMARKS:
+        return forgetting.BENCHMARKS[name](student, ask, seed)
     return {}
 
 

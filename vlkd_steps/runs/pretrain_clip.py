@@ -98,7 +98,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
                     measured = zero_shot.scenes_accuracy(model, tokenizer) if named else {}
                     state["curve"].append({"step": state["done"], "loss": round(loss.item(), 4), **measured})
                 if distributed.is_main():
-                    progress.tell(state, loss)
+                    progress.log_event(state, loss)
                 if stopping := distributed.agree(stop):
                     break
             if distributed.is_main():
@@ -156,7 +156,7 @@ class Progress:
         self.name, self.steps, self.first = name, steps, done
         self.started = self.said = time.monotonic()
 
-    def tell(self, state: Mapping[str, Any], loss: torch.Tensor) -> None:
+    def log_event(self, state: Mapping[str, Any], loss: torch.Tensor) -> None:
         now, done = time.monotonic(), state["done"]
         if now - self.said > 5 or done == self.steps:
             self.said = now

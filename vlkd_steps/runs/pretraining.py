@@ -43,8 +43,8 @@ def train(
     work = layout.model(name) / "work"
     history = work / f"{key[:16]}.jsonl"
     with stop_request() as stop, contextlib.ExitStack() as held:
-        tell = held.enter_context(Journal(history)).append if distributed.is_main() else loop.unheard
-        place = loop.Place(work, work / "nan_batch.safetensors", key, f"pretrain {name}", tell)
+        log_event = held.enter_context(Journal(history)).append if distributed.is_main() else loop.no_log
+        place = loop.Place(work, work / "nan_batch.safetensors", key, f"pretrain {name}", log_event)
         try:
             loop.train(model, batch, recipe, place, seed, accelerator, stop)
         except Interrupted as interruption:
@@ -56,7 +56,7 @@ def train(
 
 
 def write(model: PreTrainedModel, weights: Mapping[str, Tensor], tokenizer: Any, folder: Path, curve: Curve) -> None:
-    """Write what `pretrained.load` and transformers load, the weights last: their presence says that it is whole."""
+    """Write what `initialization.load` reads, the weights last: their presence says that it is whole."""
     tokenizer.save_pretrained(folder)
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Batches of questions with their answers, for a BART that sees and is fine-tuned to answer (PAPERS 2.2, low-shot).
+"""Batches of questions with their answers, for a BART that sees and is fine-tuned to answer, low-shot.
 
 The encoder reads the prompt with a mask where the answer goes, the decoder writes the prompt with the answer in it: so
 VLKD's infilling loss is the loss of fine-tuning, and what is asked afterwards is asked as it was learned.

@@ -6,21 +6,19 @@ Nothing here imports torch: a seed that is finished costs no second.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import yaml
 
 from vlkd_steps.config import extra_evals, teacher_names
 from vlkd_steps.config.models.method import declaration
-from vlkd_steps.core import components, files, layout
+from vlkd_steps.core import components, files, layout, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
 
@@ -119,7 +117,7 @@ class Workplace:
 
     @property
     def exported(self) -> Path:
-        """A folder that holds the model in another form, where the room of its method leaves one."""
+        """A folder that holds the model in another form, where the runner of its method leaves one."""
         return self.work / "exported"
 
     @property
@@ -168,40 +166,14 @@ class Workplace:
                 earlier attempt may still be dying.
 
         Raises:
-            UserError: another process holds it.
+            UserError: another process holds it, or the file system has no locks.
         """
         if patience is None:
             patience = 60.0 if "SLURM_JOB_ID" in os.environ else 0.0
-        path = self.folder / "work" / "lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+", encoding="utf-8") as stream:
-            try:
-                acquire(stream, time.monotonic() + patience)
-            except OSError as error:
-                stream.seek(0)
-                raise UserError(
-                    f"{self.folder} is in use by another process ({stream.read().strip() or 'unknown'}); "
-                    "wait until it ends, or end it"
-                ) from error
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()} on {os.uname().nodename}\n")
-            stream.flush()
+        with locks.exclusive(self.folder / "work" / "lock", wait=patience) as holder:
+            if holder is not None:
+                raise UserError(f"{self.folder} is in use by another process ({holder}); wait until it ends, or end it")
             yield
-
-
-def acquire(stream: IO[str], until: float) -> None:
-    """Lock an open file, trying until that moment (``time.monotonic()``).
-
-    Raises:
-        OSError: another process holds it still.
-    """
-    while True:
-        try:
-            return fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
 
 
 def byte_relevant(own: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,12 +191,12 @@ def job_of(described: Mapping[str, Any]) -> dict[str, Any]:
 
 def manifest(split: Path) -> dict[str, Any]:
     """The manifest beside a split: sha256 of its ids, its source's hash, counts."""
-    return _json(layout.split_manifest(split), "the split has")
+    return files.read_json(layout.split_manifest(split))
 
 
 def features(teachers: Sequence[str], dataset: str) -> dict[str, Any]:
     """The teachers' features of a data set: their content keys, joined by +, and a hash of the very files."""
-    stores = [_json(layout.features_manifest(name, dataset), "the teacher's features have") for name in teachers]
+    stores = [files.read_json(layout.features_manifest(name, dataset)) for name in teachers]
     shards = sorted(shard["sha256"] for store in stores for shard in store["shards"])
     return {"key": "+".join(store["key"] for store in stores), "files": files.digest(shards)}
 
@@ -233,7 +205,7 @@ def sight(student: Mapping[str, Any], dataset: str) -> dict[str, Any]:
     """Of a student that sees regions: their content key and files, and a hash of the weights that its file holds."""
     if not student.get("regions"):
         return {}
-    store = _json(layout.features_manifest(student["regions"], dataset), "the student's regions have")
+    store = files.read_json(layout.features_manifest(student["regions"], dataset))
     weights = Path(student.get("weights") or "")
     return {
         "regions": {"key": store["key"], "files": files.digest(sorted(shard["sha256"] for shard in store["shards"]))},
@@ -261,12 +233,3 @@ def initial_weights(path: Path) -> str:
     if not path.is_file():
         raise UserError(f"{path} is missing: the student was not pre-trained; make it: snakemake --cores 1 {path}")
     return files.sha256(path)
-
-
-def _json(path: Path, what: str) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: {what} not been made; make it: snakemake --cores 1 {path}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); delete it and run snakemake again") from error

@@ -1,13 +1,12 @@
 """VLKD runs from their seeds to their answers: a BART, a frozen CLIP and a caption corpus put together for the loop.
 
-As `one_run`, with what differs: the training items are image-caption pairs, CLIP's embeddings are the student's view
+As `classify`, with what differs: the training items are image-caption pairs, CLIP's embeddings are the student's view
 of an image, and what it is asked afterwards it answers in words of its own, also on data sets that it never trained on.
 On a data set of questions the same objective fine-tunes it (`question_batches`), from ``init``, an aligned model, or
 from BART as it was. A method without any loss trains nothing: BART as it was, which sees no image.
 """
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ from torch.nn import functional
 from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Ask
 from vlkd_steps.config.models.recipe import Recipe
-from vlkd_steps.core import distributed, hardware, layout
+from vlkd_steps.core import distributed, files, hardware, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.interruption import Interrupted, StopRequest, stop_request
+from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.core.step import log
 from vlkd_steps.data.batches import read_items
 from vlkd_steps.data.infilling import Infilling
@@ -35,9 +34,9 @@ from vlkd_steps.methods.vlkd import Vlkd
 from vlkd_steps.methods.vlkd.objective import Alignment
 from vlkd_steps.runs import answering, caption_batches, measures, question_batches
 from vlkd_steps.runs.caption_batches import Maker, StoredCaptions, StreamedCaptions
-from vlkd_steps.runs.classify import attempt, label, precision
 from vlkd_steps.runs.question_batches import Questions
 from vlkd_steps.runs.run_dir import Workplace, initial
+from vlkd_steps.runs.seeds import RunSeed, precision
 from vlkd_steps.students import bart, generation
 from vlkd_steps.students.prompts import CAPTION, QUESTION, Prompt
 from vlkd_steps.teachers.features.store import FeatureStore
@@ -47,35 +46,20 @@ BEAMS = 4  # BART's own default
 ANSWER, DESCRIPTION = 20, 40  # tokens that an answer, a caption may have
 
 
-def train_seeds(config: Mapping[str, Any]) -> int:
-    """Train every unfinished seed of a `distill` job and let it answer, one after the other in this process.
-
-    Returns:
-        0, or 128 + the signal's number when told to stop (143 for TERM): the next start goes on from there.
-    """
+def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
+    """What trains one seed of a job and lets it answer (`seeds.train_seeds`)."""
     if config.get("teacher") is None:
         raise UserError(f"variant {config['variant']}: method vlkd needs a CLIP; name one as its teacher")
     recipe = Recipe.of(config["training"])
-    accelerator = hardware.accelerator(config["training"])
     teacher = clip.ClipTeacher(config["teacher"], str(accelerator.device))
     eyes = Eyes(teacher)
-    with stop_request() as stop:
-        for seed in config["seeds"]:
-            place = Workplace.of(config, seed)
-            if distributed.decided(place.finished):
-                continue
-            try:
-                with attempt(place, accelerator) as tell:
-                    if not distributed.decided(place.trained):
-                        train(place, recipe, teacher, accelerator, stop, tell)
-                    answer(place, eyes, accelerator, stop)
-            except Interrupted as interruption:
-                if distributed.is_main():
-                    log.info(f"[{label(place.config)}] {interruption}")
-                distributed.leave()
-                return interruption.exit_status
-    distributed.leave()
-    return 0
+
+    def run_seed(place: Workplace, stop: StopRequest, leaves: loop.Place) -> None:
+        if not distributed.decided(place.trained):
+            train(place, recipe, teacher, accelerator, stop, leaves)
+        answer(place, eyes, accelerator, stop)
+
+    return run_seed
 
 
 def train(
@@ -84,7 +68,7 @@ def train(
     teacher: clip.ClipTeacher,
     accelerator: Accelerator,
     stop: StopRequest,
-    tell: loop.Tell,
+    leaves: loop.Place,
 ) -> None:
     """Train one seed and keep its weights and its exported folder. CLIP has no gradient and stays what it was."""
     config, seed = place.config, place.config["seed"]
@@ -100,13 +84,7 @@ def train(
             Alignment(student, method),
             corpus.batch,
             recipe,
-            loop.Place(
-                checkpoints=place.checkpoints,
-                inspection=place.folder / "work" / "nan_batch.safetensors",
-                key=place.key,
-                label=label(config),
-                tell=tell,
-            ),
+            leaves,
             seed,
             accelerator,
             stop,
@@ -242,7 +220,7 @@ class Written:
         questions = [""] * len(rows) if captions else rows["text"].to_list()
         v = self.eyes(rows["image_path"].to_list()) if self.eyes else None
         most = ask.how.get("most_tokens", DESCRIPTION if captions else ANSWER)
-        listed = labels(ask.dataset) if ask.how.get("answers") == "listed" else None
+        listed = files.read_json(layout.labels(ask.dataset), kind=list) if ask.how.get("answers") == "listed" else None
         return generation.write(self.student, v, prompt, questions, ask.how.get("beams", BEAMS), most, listed)
 
     def measure(self, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -254,9 +232,3 @@ class Written:
         return measures.recalls(
             ask, lambda texts: measures.embedded(self.student, texts), lambda paths: eyes(paths).numpy()
         )
-
-
-def labels(dataset: str) -> list[str]:
-    """The answers of a data set's list."""
-    found: list[str] = json.loads(layout.labels(dataset).read_text(encoding="utf-8"))
-    return found

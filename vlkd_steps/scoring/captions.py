@@ -1,7 +1,6 @@
 """``score captions``: BLEU, METEOR, ROUGE-L, CIDEr and SPICE of a COCO results list."""
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,10 +86,7 @@ def read_images(path: Path) -> dict[int, None]:
     Raises:
         UserError: the file is no list of whole numbers, is empty, or names an image twice.
     """
-    try:
-        ids = json.loads(records.read_text(path))
-    except json.JSONDecodeError as error:
-        raise records.complaint(path, f"line {error.lineno}", f"is not JSON ({error.msg})") from error
+    ids = records.document(path)
     if type(ids) is not list or not ids:
         raise records.complaint(path, "", f"must be a list of image ids, not {shown(ids)}", FORMAT)
     wrong = Faults.of(shown(image) for image in ids if type(image) is not int)

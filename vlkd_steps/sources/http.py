@@ -4,7 +4,6 @@ A file whose checksum no one has published is trusted on first use: its sha256 i
 ``data/checksums/<source>.json`` and every later download is checked against it (DESIGN 4, PAPERS 4).
 """
 
-import json
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -213,17 +212,11 @@ class Resuming:
 
 
 def _state(part: Path, state: Path) -> tuple[int, str]:
-    try:
-        return part.stat().st_size, json.loads(state.read_text(encoding="utf-8"))["validator"]
-    except (OSError, ValueError, KeyError):
-        return 0, ""
+    validator = files.known_json(state).get("validator")
+    return (part.stat().st_size, validator) if validator is not None and part.is_file() else (0, "")
 
 
 def _recorded(source: str) -> dict[str, str]:
     path = layout.checksums(source)
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); repair it, or delete it to trust the next download") from error
+    remedy = "repair it, or delete it to trust the next download"
+    return files.read_json(path, remedy) if path.is_file() else {}

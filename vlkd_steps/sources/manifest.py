@@ -1,6 +1,5 @@
 """The raw manifest: sha256 of every file of a source, written last, so its presence says "whole"."""
 
-import json
 from pathlib import Path
 
 from vlkd_steps.core import files, layout
@@ -22,12 +21,10 @@ def read(source: str) -> dict[str, str]:
         UserError: the source has not been downloaded, or its manifest is damaged.
     """
     path = layout.raw_manifest(source)
-    try:
-        hashes = json.loads(path.read_text(encoding="utf-8"))["files"]
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: source {source!r} is not downloaded; run the download step") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged; run the download step again") from error
+    manifest = files.read_json(path, f"download source {source!r}: snakemake --cores 1 -f {{path}}")
+    hashes = manifest.get("files")
+    if not isinstance(hashes, dict):
+        raise UserError(f"{path} lists no files; download source {source!r}: snakemake --cores 1 -f {path}")
     return hashes
 
 

@@ -10,19 +10,13 @@ Equal inputs give equal bytes. A gain that cannot be had (no reference), and an 
 seed), are empty cells. Never imports torch.
 """
 
-import csv
-import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from vlkd_steps import tasks
-from vlkd_steps.config import extra_evals
 from vlkd_steps.core import files, layout, step
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.evaluation.gains import Row, Run, folder, gains, name
+from vlkd_steps.evaluation.gains import gains
+from vlkd_steps.evaluation.summary import summary, table
 from vlkd_steps.reporting.headline import headline
-from vlkd_steps.tracking import published
 
 
 @step.entry
@@ -53,74 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         why = "it takes two seeds or more, and differences that vary"
         step.log.info("[compare %s] %d of them have no interval: %s", experiment, unsure, why)
     return 0
-
-
-def summary(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """The rows of `summary.csv`, in the order of the runs.
-
-    Raises:
-        UserError: a run was not evaluated, or not on one of the sets.
-    """
-    rows = []
-    conf = {dataset["name"]: dataset for dataset in datasets}
-    for run in runs:
-        metrics, key = read_metrics(experiment, run), published.run_key(folder(experiment, run))
-        described = ("dataset", "student", "teacher", "method", "variant", "shot", "seed")
-        row = {column: run[column] for column in described}
-        for ask in extra_evals.sets(conf[run["dataset"]]):
-            if ask.name not in metrics:
-                raise UserError(
-                    f"{layout.metrics(folder(experiment, run))} has no evaluation set {ask.name} "
-                    f"(it has {', '.join(metrics)}); run snakemake --forcerun evaluate"
-                )
-            found = metrics[ask.name]
-            for compared in tasks.load(ask.task).compared_by:
-                value = {"evaluation_set": ask.name, "metric": compared.name, "value": found[compared.name]}
-                rows.append(row | value | {"n": found["n"], "run_key": key})
-        for measure in extra_evals.measures(conf[run["dataset"]]):
-            found = metrics.get(measure, {})
-            for metric, number in numbers({key: value for key, value in found.items() if key != "n"}):
-                value = {"evaluation_set": measure, "metric": metric, "value": number}
-                rows.append(row | value | {"n": found["n"], "run_key": key})
-    return rows
-
-
-def numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers of a measure, with the names of what they stand below joined by a space."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from numbers(value, f"{prefix}{key} ")
-        elif isinstance(value, int | float):
-            yield prefix + key, float(value)
-
-
-def read_metrics(experiment: str, run: Run) -> dict[str, Any]:
-    path = layout.metrics(folder(experiment, run))
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: run {name(run)} was not evaluated; run snakemake {path}") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not JSON (line {error.lineno}: {error.msg}); run snakemake -f {path}") from error
-
-
-def table(rows: Sequence[Row]) -> str:
-    """CSV of rows with equal keys, with one way of writing each number, so that equal values are equal bytes."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0])
-    writer.writerows([cell(column, value) for column, value in row.items()] for row in rows)
-    return text.getvalue()
-
-
-def cell(column: str, value: object) -> str:
-    """Percentages with four decimals, p values with four significant digits, None as nothing."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        text = f"{value:.4g}" if column in ("p", "p_holm") else f"{value:.4f}"
-        return text.removeprefix("-") if float(text) == 0 else text  # -0.0000 is 0.0000
-    return str(value)
 
 
 if __name__ == "__main__":

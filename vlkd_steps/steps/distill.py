@@ -5,11 +5,9 @@
 What is finished already is only published again. Ends with status 143 after TERM: the same command goes on from there.
 """
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.files import digest
 from vlkd_steps.launch.work import Part, Work, launch
@@ -48,8 +46,9 @@ def part(config: Mapping[str, Any], place: Workplace) -> Part:
 
 def train(config: Mapping[str, Any]) -> int:
     """The job: imports torch, so it runs only where something is to be trained."""
-    status: int = importlib.import_module(declaration(config["method"]["name"]).run_module).train_seeds(config)
-    return status
+    from vlkd_steps.runs import seeds
+
+    return seeds.train_seeds(config)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Bring a source into ``data/raw/<source>``: drawn, from a package, from the web or from the user's own files.
 
-The kind of the source names the room in `vlkd_steps/sources/` that does it. The raw folder is replaced
+The kind of the source names the module of `vlkd_steps/sources/` that does it. The raw folder is replaced
 whole; its ``manifest.json`` (sha256 of every file) is written last.
 """
 

@@ -6,7 +6,6 @@ Measures that a run has left (``predictions/<name>.json``) are taken over. Never
 imports torch.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,10 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measured(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """The measures that a run has left by name; one that it could not take (`{}`) is left out."""
     paths = {name: of_run(run_folder(config, seed), name, config["dataset"]) for name in measures(config["dataset"])}
-    for each in paths.values():
-        if not each.is_file():
-            raise UserError(f"{each} does not exist; it is written by the step `distill`: run snakemake {each}")
-    found = {name: json.loads(each.read_text(encoding="utf-8")) for name, each in paths.items()}
+    found = {name: files.read_json(each) for name, each in paths.items()}
     return {name: values for name, values in found.items() if values}
 
 

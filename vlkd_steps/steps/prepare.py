@@ -1,6 +1,6 @@
 """Read a data set's official files, check every record, and write its instances and its classes.
 
-The data set's ``reader`` names the room in `vlkd_steps/datasets/` that knows the format.
+The data set's ``reader`` names the module of `vlkd_steps/datasets/` that knows the format.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,7 +2,7 @@
 
     python -m vlkd_steps.steps.pretrain --config '{"model": {"name": "clip_scenes", "kind": "clip", ...}}'
 
-The kind names the room that does it: ``vlkd_steps/training/pretrain_<kind>.py``, with one function
+The kind names the module that does it: ``vlkd_steps/runs/pretrain_<kind>.py``, with one function
 ``pretrain(config)`` that writes ``models/<name>/model.safetensors`` last. Snakemake deletes that file on every rerun,
 so a copy stays under ``models/<name>/work/``, from which a job that ended while nobody waited is picked up.
 """

@@ -4,23 +4,11 @@ Each split is a list of instance ids with a manifest beside it: their hash, coun
 were cut from, and what they share with the other roles.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from vlkd_steps import tasks
-from vlkd_steps.core import files, layout, step
-from vlkd_steps.core.errors import UserError
+from vlkd_steps.core import layout, step
 from vlkd_steps.datasets import instances
-from vlkd_steps.splits import domain_shift, leakage, low_shot
-
-COLUMNS = ("instance_id", "split", "image_id", "text", "label", "answer_type", "group")
+from vlkd_steps.splits import cut, domain_shift
 
 
 @step.entry
@@ -28,124 +16,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = step.configuration(argv, __doc__)
     dataset = config["dataset"]
     path = layout.instances(dataset["name"])
-    table = instances.read(path, COLUMNS)
-    near = instances.near_images(path)
-    roles = domain_shift.assign(table, dataset)
+    roles = domain_shift.assign(instances.read(path, cut.COLUMNS), dataset)
+    source = cut.Source(dataset, roles, instances.near_images(path), instances.content_hash(path))
     if config["role"] == "train":
-        cut_train(dataset, [str(shot) for shot in config["shots"]], config["seeds"], roles, near)
+        cut.training(source, [str(shot) for shot in config["shots"]], config["seeds"])
     else:
-        cut_evaluation(dataset, roles, near)
+        cut.evaluation(source)
     return 0
-
-
-def cut_train(
-    dataset: Mapping[str, Any],
-    shots: Sequence[str],
-    seeds: Sequence[int],
-    roles: Mapping[str, pl.DataFrame],
-    near: Mapping[str, int],
-) -> None:
-    """Write the subsets of some shots for every seed.
-
-    Args:
-        dataset: the data set's conf.
-        shots: as in `low_shot.count`.
-        seeds: the runs' seeds.
-        roles: the rows of every role.
-        near: the group of every image that is nearly the same as another one.
-
-    Raises:
-        UserError: there is no role `train`, a shot is more than it holds, or a subset leaks.
-    """
-    if "train" not in roles:
-        raise UserError(f"data set {dataset['name']} has no role train; add it to `roles` in its conf")
-    rows = roles["train"]
-    refuse_unlabelled(rows, "train", dataset)
-    task = tasks.load(dataset["task"])
-    counted = low_shot.counted(rows, task)
-    size = dataset.get("sizes", {}).get("train", len(counted))
-    numbers = {shot: low_shot.count(shot, size, len(counted), dataset["name"]) for shot in shots}
-    others = {role: leakage.Role(part, near) for role, part in roles.items() if role != "train"}
-    everything: leakage.Leaks | None = None
-    for seed in seeds:
-        order = low_shot.order(counted, seed)
-        for shot, number in numbers.items():
-            ids = low_shot.instances_of(order.head(number), rows, task)
-            chosen = rows.filter(pl.col("instance_id").is_in(ids.implode()))
-            whole = len(chosen) == len(rows)  # the same set whatever the seed
-            leaks = everything if whole and everything else leakage.report(chosen, others, near)
-            everything = leaks if whole else everything
-            facts = {"role": "train", "shot": shot, "seed": seed, "leaks": leaks}
-            write(layout.train_split(dataset["name"], shot, seed), ids, chosen, dataset, facts)
-
-
-def cut_evaluation(dataset: Mapping[str, Any], roles: Mapping[str, pl.DataFrame], near: Mapping[str, int]) -> None:
-    """Write every evaluation set that the configuration names.
-
-    Raises:
-        UserError: an evaluation set is no role, holds questions without a label, or leaks.
-    """
-    for name in dataset["evaluation_sets"]:
-        if name not in roles:
-            raise UserError(
-                f"data set {dataset['name']}: evaluation set {name!r} is none of its roles {', '.join(roles)}; add it"
-            )
-        rows = roles[name].sort("instance_id")
-        refuse_unlabelled(rows, name, dataset)
-        others = {"train": leakage.Role(roles["train"], near)} if "train" in roles else {}
-        facts = {"role": name, "leaks": leakage.report(rows, others, near)}
-        write(layout.eval_split(dataset["name"], name), rows["instance_id"], rows, dataset, facts)
-
-
-def refuse_unlabelled(rows: pl.DataFrame, role: str, dataset: Mapping[str, Any]) -> None:
-    """An annotated row has a label or, where no class is its answer, an answer type; a caption has neither.
-
-    Raises:
-        UserError: the role holds questions that have no annotations.
-    """
-    if tasks.load(dataset["task"]).head == "written":
-        return
-    if rows.filter(pl.col("label").is_null() & (pl.col("answer_type") == "")).height:
-        raise UserError(
-            f"data set {dataset['name']}: role {role!r} takes split {dataset['roles'][role]['split']!r}, which has no "
-            "annotations; give the role another split, or a share of one"
-        )
-
-
-def write(path: Path, ids: pl.Series, rows: pl.DataFrame, dataset: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Write the ids, in order, and the manifest beside them.
-
-    Raises:
-        UserError: the split leaks in a way that the conf does not allow.
-    """
-    leakage.refuse(facts["leaks"], path.stem, dataset["name"], dataset.get("allow_leaks", ()))
-    with files.atomic(path) as temporary:
-        table = pa.table({"instance_id": pa.array(ids.to_list(), pa.string())})
-        pq.write_table(table, temporary, compression="zstd")
-    manifest = {
-        **facts,
-        "dataset": dataset["name"],
-        "sha256": hashlib.sha256("\n".join(ids.to_list()).encode()).hexdigest(),
-        "n": len(ids),
-        "images": rows["image_id"].n_unique(),
-        "labels": count_labels(rows, layout.labels(dataset["name"])),
-        "source": instances.content_hash(layout.instances(dataset["name"])),
-        "generator_version": low_shot.VERSION,
-    }
-    files.write_json(layout.split_manifest(path), manifest)
-    step.log.info("[split %s] %s: %d questions on %d images", dataset["name"], path.stem, len(ids), manifest["images"])
-    for kind in leakage.STOPPING:
-        for role, number in facts["leaks"][kind].items():
-            if number:
-                told = f"{number} {kind.replace('_', ' ')} with role {role}"
-                step.log.info("[split %s] %s has %s, as allow_leaks allows", dataset["name"], path.stem, told)
-
-
-def count_labels(rows: pl.DataFrame, labels_file: Path) -> dict[str, int]:
-    """How often each class is the best label; ``(none)`` counts the rows without one."""
-    names = json.loads(labels_file.read_text(encoding="utf-8"))
-    counts = rows["label"].value_counts(name="count").iter_rows()
-    return {"(none)" if label is None else names[label]: count for label, count in counts}
 
 
 if __name__ == "__main__":

@@ -8,13 +8,11 @@ Nothing else is new, as the published parameter counts tell (**stated**). Where 
 CLIP itself is no part of this module: it is named by ``clip`` and never trained.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders
 from torch import Tensor, nn
@@ -26,7 +24,7 @@ from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
-from vlkd_steps.students import pretrained, start
+from vlkd_steps.students import initialization, kept
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "cls_token", "sep_token")
@@ -148,7 +146,7 @@ def build(conf: Mapping[str, Any], clip_width: int, seed: int, clip: Mapping[str
     Raises:
         UserError: weights that are missing, cannot be fetched or are no BART; a bad architecture or vocabulary.
     """
-    source = pretrained.source(conf)
+    source = initialization.source(conf)
     if source and source.startswith("asset:"):
         source = str(ASSETS / source.removeprefix("asset:"))
     with torch.random.fork_rng(devices=[]):
@@ -160,7 +158,7 @@ def build(conf: Mapping[str, Any], clip_width: int, seed: int, clip: Mapping[str
 
 def from_scratch(conf: Mapping[str, Any]) -> tuple[BartForConditionalGeneration, Any]:
     """A new BART of ``conf["architecture"]`` (keys of transformers' `BartConfig`) and its word-level tokenizer."""
-    tokenizer = word_tokenizer(start.vocabulary(conf.get("vocabulary"), conf["name"]))
+    tokenizer = word_tokenizer(initialization.vocabulary(conf.get("vocabulary"), conf["name"]))
     special = {
         "vocab_size": len(tokenizer),
         "pad_token_id": tokenizer.pad_token_id,
@@ -169,7 +167,7 @@ def from_scratch(conf: Mapping[str, Any]) -> tuple[BartForConditionalGeneration,
         "decoder_start_token_id": tokenizer.eos_token_id,  # as BART's own
         "forced_eos_token_id": None,
     }
-    bart = pretrained.from_scratch(conf, BartForConditionalGeneration, **special)
+    bart = initialization.from_scratch(conf, BartForConditionalGeneration, **special)
     return bart, tokenizer
 
 
@@ -182,9 +180,11 @@ def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
 
 
 def load_weights(source: str, name: str) -> tuple[BartForConditionalGeneration, Any]:
-    """A pre-trained BART and its tokenizer (`pretrained`)."""
+    """A pre-trained BART and its tokenizer."""
     transformers_logging.disable_progress_bar()
-    return pretrained.load(source, name, BartForConditionalGeneration, "BART"), pretrained.tokenizer(source, name)
+    return initialization.load(source, name, BartForConditionalGeneration, "BART"), initialization.tokenizer(
+        source, name
+    )
 
 
 def save(student: BartStudent, path: Path) -> None:
@@ -196,22 +196,14 @@ def save(student: BartStudent, path: Path) -> None:
         "clip_width": student.clip_width,
         "clip": student.clip,
     }
-    with files.atomic(path) as temporary:
-        save_file(tensors(student), temporary, metadata={"student": files.canonical(description)})
-
-
-def tensors(student: BartStudent) -> dict[str, Tensor]:
-    """The student's weights by name, on the CPU."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in student.state_dict().items()}
+    kept.write(student, description, path)
 
 
 def load(path: Path) -> BartStudent:
     """The student of a run's ``model.safetensors``, in evaluation mode; needs nothing but the file."""
-    with safe_open(path, framework="pt") as stream:
-        description = json.loads((stream.metadata() or {}).get("student", "null"))
-        if description is None or "clip_width" not in description:
-            raise UserError(f"{path} does not describe a BART of a training run; name such a run's file")
-        found = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dictionary)
+    description, found = kept.read(path)
+    if "clip_width" not in description:
+        raise UserError(f"{path} does not describe a BART of a training run; name such a run's file")
     config = BartConfig(**{k: v for k, v in description["architecture"].items() if k != "model_type"})
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(description["tokenizer"]), **description["special"]
@@ -230,11 +222,12 @@ def export(student: BartStudent, out: Path) -> None:
     The two maps lie in ``projections.safetensors``, the name of the CLIP in ``vlkd.json``.
     """
     transformers_logging.disable_progress_bar()
-    whole = {name.removeprefix("bart."): t for name, t in tensors(student).items() if name.startswith("bart.")}
+    weights = kept.tensors(student)
+    whole = {name.removeprefix("bart."): t for name, t in weights.items() if name.startswith("bart.")}
     student.bart.save_pretrained(out, state_dict=whole)
     student.tokenizer.save_pretrained(out)
     with files.atomic(out / "projections.safetensors") as temporary:
-        save_file({k: v for k, v in tensors(student).items() if k.startswith(PROJECTIONS)}, temporary)
+        save_file({k: v for k, v in weights.items() if k.startswith(PROJECTIONS)}, temporary)
     files.write_json(out / "vlkd.json", {"clip": student.clip, "clip_width": student.clip_width})
 
 
@@ -244,10 +237,7 @@ def load_folder(folder: Path) -> BartStudent:
     Raises:
         UserError: a folder that `export` did not write.
     """
-    try:
-        description = json.loads((folder / "vlkd.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} holds no readable vlkd.json: it was not written by bart.export; name one") from error
+    description = files.read_json(folder / "vlkd.json", "name a folder that bart.export has written")
     bart, tokenizer = load_weights(str(folder), folder.name)
     with torch.random.fork_rng(devices=[]):
         student = BartStudent(bart, tokenizer, description["clip_width"], description["clip"])

@@ -15,10 +15,14 @@ from vlkd_steps.core.errors import UserError
 
 def write(student: nn.Module, description: Mapping[str, Any], path: Path) -> None:
     """Write the weights and a description (JSON) of the student, atomically."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in student.state_dict().items()}
     with files.atomic(path) as temporary:
         # One metadata key only: safetensors writes several in an order that changes from run to run.
-        save_file(tensors, temporary, metadata={"student": files.canonical(description)})
+        save_file(tensors(student), temporary, metadata={"student": files.canonical(description)})
+
+
+def tensors(student: nn.Module) -> dict[str, Tensor]:
+    """The student's weights by name, on the CPU."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in student.state_dict().items()}
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

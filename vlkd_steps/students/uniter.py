@@ -24,7 +24,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.students import kept, pretrained, start, uniter_weights
+from vlkd_steps.students import initialization, kept, uniter_weights
 from vlkd_steps.students.region_student import RegionStudent, named_regions, projection
 from vlkd_steps.students.uniter_model import UniterConfig, UniterModel
 
@@ -89,7 +89,7 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
 def official(conf: Mapping[str, Any], task: str, labels: Sequence[str], regions: str) -> UniterStudent:
     """A student with the weights of an official checkpoint."""
     name, path = conf["name"], Path(conf["weights"])
-    tokenizer = pretrained.tokenizer(conf.get("tokenizer") or "bert-base-cased", name)
+    tokenizer = initialization.tokenizer(conf.get("tokenizer") or "bert-base-cased", name)
     tensors = uniter_weights.read(path)
     more = dict(conf.get("architecture") or {})
     try:
@@ -120,7 +120,7 @@ def official(conf: Mapping[str, Any], task: str, labels: Sequence[str], regions:
 def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[UniterModel, Any]:
     """A new UNITER of ``conf["architecture"]`` and its word-level tokenizer; of choices with VCR's types and words."""
     name = conf["name"]
-    tokenizer = text.word_tokenizer(start.vocabulary(conf.get("vocabulary"), name))
+    tokenizer = text.word_tokenizer(initialization.vocabulary(conf.get("vocabulary"), name))
     architecture = dict(conf.get("architecture") or {})
     if tasks.load(task).head == "choices":
         uniter_weights.add_tags(tokenizer)
@@ -132,7 +132,7 @@ def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[UniterModel, Any]:
         raise UserError(f"student {name}: architecture: {error}") from error
     words = (conf.get("spread") or {}).get("words")
     if words is not None:
-        start.spread_words(uniter.embeddings.word_embeddings, words)
+        initialization.spread_words(uniter.embeddings.word_embeddings, words)
     return uniter, tokenizer
 
 

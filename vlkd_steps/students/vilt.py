@@ -21,7 +21,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.students import heads, kept, pretrained, start
+from vlkd_steps.students import heads, initialization, kept
 from vlkd_steps.students.output import StudentOutput
 
 TYPES = 4  # question, image, answer, rationale
@@ -147,12 +147,12 @@ def build(conf: Mapping[str, Any], task: str | None, labels: Sequence[str], seed
     Raises:
         UserError: weights that are missing, cannot be fetched or are no ViLT; a bad architecture or vocabulary.
     """
-    source = pretrained.source(conf)
+    source = initialization.source(conf)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "student"))
         if source:
-            vilt = pretrained.load(source, conf["name"], ViltModel, "ViLT")
-            tokenizer = pretrained.tokenizer(source, conf["name"])
+            vilt = initialization.load(source, conf["name"], ViltModel, "ViLT")
+            tokenizer = initialization.tokenizer(source, conf["name"])
         else:
             vilt, tokenizer = from_scratch(conf)
         _check_image_size(conf, vilt.config)
@@ -163,9 +163,9 @@ def build(conf: Mapping[str, Any], task: str | None, labels: Sequence[str], seed
 
 def from_scratch(conf: Mapping[str, Any]) -> tuple[ViltModel, Any]:
     """A new ViLT of ``conf["architecture"]`` (keys of transformers' `ViltConfig`) and its word-level tokenizer."""
-    tokenizer = text.word_tokenizer(start.vocabulary(conf.get("vocabulary"), conf["name"]))
+    tokenizer = text.word_tokenizer(initialization.vocabulary(conf.get("vocabulary"), conf["name"]))
     words = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    vilt = pretrained.from_scratch(conf, ViltModel, **words)
+    vilt = initialization.from_scratch(conf, ViltModel, **words)
     spread(vilt, **(conf.get("spread") or {}))
     return vilt, tokenizer
 
@@ -183,7 +183,7 @@ def spread(vilt: ViltModel, words: float | None = None, places: float | None = N
     """
     embeddings = vilt.embeddings
     if words is not None:
-        start.spread_words(embeddings.text_embeddings.word_embeddings, words)
+        initialization.spread_words(embeddings.text_embeddings.word_embeddings, words)
     if places is not None:
         positions = embeddings.position_embeddings
         side = round((positions.shape[1] - 1) ** 0.5)

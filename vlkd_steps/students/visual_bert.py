@@ -20,7 +20,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.students import kept, pretrained, start
+from vlkd_steps.students import initialization, kept
 from vlkd_steps.students.region_student import RegionStudent, named_regions, projection
 
 LOCATION = 7
@@ -91,7 +91,7 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
         torch.manual_seed(derive(seed, "student"))
         if conf.get("weights"):
             model = load_weights(conf["weights"], conf["name"])
-            tokenizer = pretrained.tokenizer(conf.get("tokenizer") or conf["weights"], conf["name"])
+            tokenizer = initialization.tokenizer(conf.get("tokenizer") or conf["weights"], conf["name"])
         else:
             model, tokenizer = from_scratch(conf, task)
         student = VisualBertStudent(model, tokenizer, task, labels, regions, bool(conf.get("locations")))
@@ -103,10 +103,10 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
 def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[VisualBertModel, Any]:
     """A new VisualBERT of ``conf["architecture"]`` and its word-level tokenizer."""
     name = conf["name"]
-    tokenizer = text.word_tokenizer(start.vocabulary(conf.get("vocabulary"), name))
+    tokenizer = text.word_tokenizer(initialization.vocabulary(conf.get("vocabulary"), name))
     words = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     types = {"type_vocab_size": VCR_TYPES} if tasks.load(task).head == "choices" else {}
-    model = pretrained.from_scratch(conf, VisualBertModel, **words, **types)
+    model = initialization.from_scratch(conf, VisualBertModel, **words, **types)
     spread(model, **(conf.get("spread") or {}))
     return model, tokenizer
 
@@ -122,14 +122,14 @@ def spread(model: VisualBertModel, words: float | None = None, places: float | N
     """
     embeddings: Any = model.embeddings
     if words is not None:
-        start.spread_words(embeddings.word_embeddings, words)
+        initialization.spread_words(embeddings.word_embeddings, words)
     if places is not None:
         embeddings.visual_projection.weight[:, -LOCATION:].normal_(0.0, places)
 
 
 def load_weights(source: str, name: str) -> VisualBertModel:
     """A pre-trained VisualBERT (`pretrained`)."""
-    model: VisualBertModel = pretrained.load(source, name, VisualBertModel, "VisualBERT")
+    model: VisualBertModel = initialization.load(source, name, VisualBertModel, "VisualBERT")
     if model.config.bypass_transformer:
         raise UserError(f"student {name}: weights: {source} bypasses its transformer, which no task here does")
     return model

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from vlkd_steps.core import layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.tracking.records import Record
 
 CURVES = "curves.png"
@@ -121,7 +121,7 @@ def _sampled_sets(record: Record) -> list[str]:
 
 def _class_names(dataset: str) -> dict[int, str]:
     path = layout.labels(dataset)
-    return dict(enumerate(json.loads(path.read_text(encoding="utf-8")))) if path.is_file() else {}
+    return dict(enumerate(files.read_json(path, kind=list))) if path.is_file() else {}
 
 
 def _rank(instance_id: str) -> str:

@@ -1,4 +1,4 @@
-"""The journal of a run: what happened, one JSON object a line, only ever appended to (DESIGN 2, 4).
+"""The journal of a run: what happened, one JSON object a line, only ever appended to.
 
 It is the source of truth about a run's course; MLflow is filled from it and can be lost. Events:
 
@@ -12,8 +12,6 @@ Every event also has ``time``, seconds since 1970 (UTC). An attempt killed outri
 the next ``start`` follows, and of a step that was seen twice the later one counts.
 """
 
-import contextlib
-import fcntl
 import json
 import math
 import os
@@ -24,13 +22,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from vlkd_steps.core import files
+import yaml
+
+from vlkd_steps.core import files, layout, locks
 
 Event = dict[str, Any]
 
 
 class Journal:
-    """Appends events to a file. While it is open, `is_open` sees it, so a killed writer is told from a busy one.
+    """Appends events to a file. While it is open, `locks.is_open` sees it, so a killed writer is told from a busy one.
 
     Each event is one ``write`` of one whole line to a file in append mode: lines of several writers on one
     machine never mix, and what was appended survives ``kill -9``.
@@ -41,8 +41,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         _detach(path)
         self._file = path.open("a+b", buffering=0)
-        with contextlib.suppress(OSError):  # a file system without locks: `is_open` answers None there
-            fcntl.flock(self._file, fcntl.LOCK_SH)
+        locks.mark_open(self._file)
 
     def append(self, event: str, **fields: Any) -> None:
         """Add one event with the time of day. Not-a-number values become the strings ``NaN``, ``Infinity``...
@@ -99,6 +98,18 @@ def by_run(events: Iterable[Event]) -> dict[str, list[Event]]:
     return runs
 
 
+def owner(folder: Path) -> str | None:
+    """Which run of a folder's journal the folder's model and predictions are of: the run key in its config.yaml.
+
+    None where it has none.
+    """
+    try:
+        content = yaml.safe_load(layout.run_config(folder).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return None
+    return content.get("run_key") if isinstance(content, dict) else None
+
+
 def next_attempt(path: Path, run_key: str) -> int:
     """Number of the attempt that would start now: 1 for a new run key, else one more than were started."""
     return 1 + sum(event["event"] == "start" for event in by_run(read(path)).get(run_key, []))
@@ -117,22 +128,6 @@ def curves(events: Iterable[Event]) -> dict[str, dict[int, float]]:
         for name, value in event["metrics"].items():
             points.setdefault(prefix + name, {})[int(event["step"])] = value
     return {name: dict(sorted(steps.items())) for name, steps in points.items()}
-
-
-def is_open(path: Path) -> bool | None:
-    """Whether some process has the journal open for writing; None where the file system cannot say."""
-    try:
-        with path.open("r+b") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    except PermissionError:
-        return False  # a read-only link into DVC's cache: nobody writes there
-    except OSError:
-        return None
-    return False
 
 
 def _events(content: bytes) -> Iterator[Event]:

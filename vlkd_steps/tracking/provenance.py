@@ -1,6 +1,6 @@
 """Where a result comes from: code, packages, machine, and what of the machine it was given and used.
 
-A side-car of every run, in no hash (DESIGN 4, 6).
+A side-car of every run, in no hash.
 """
 
 import functools
@@ -200,7 +200,7 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def host() -> dict[str, Any]:
-    """The type of machine, by which equality of bytes is claimed (DESIGN 6); never its name."""
+    """The type of machine, by which equality of bytes is claimed; never its name."""
     kind: dict[str, Any] = {
         "system": platform.system(),
         "machine": platform.machine(),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlkd_steps.core import files, layout
-from vlkd_steps.tracking import cost, journal, published
+from vlkd_steps.core import files, layout, locks
+from vlkd_steps.tracking import cost, journal
 from vlkd_steps.tracking.journal import Event
 
 COUNTS = ("n", "images")  # numbers in metrics.json that say how much was measured, not how well
@@ -72,8 +72,8 @@ def read(folder: Path, reference: str = "finetune") -> list[Record]:
     if not runs:
         return []
     latest = next(reversed(runs))
-    writing = runs[latest][-1]["event"] != "end" and journal.is_open(path) is not False
-    owner = published.run_key(folder)
+    writing = runs[latest][-1]["event"] != "end" and locks.is_open(path) is not False
+    owner = journal.owner(folder)
     current = owner if owner in runs and not writing else latest
     return [
         _record(folder, run_key, events, reference, current=run_key == current, writing=writing and run_key == latest)
@@ -126,7 +126,7 @@ def reference_results(folder: Path, tags: Mapping[str, str], reference: str) -> 
     seed, shot, variant = folder, folder.parent, folder.parent.parent
     if variant.name == reference or tags.get("variant") == reference:
         return {}
-    return _json(layout.metrics(variant.parent / reference / shot.name / seed.name))
+    return files.known_json(layout.metrics(variant.parent / reference / shot.name / seed.name))
 
 
 def _course(events: list[Event]) -> Iterator[Point]:
@@ -152,7 +152,7 @@ def _results(folder: Path, ended: float) -> dict[str, Any]:
     (Trained again under the same key, a run has the same predictions, and nothing evaluates them a second time.)
     """
     path = layout.metrics(folder)
-    results = _json(path)
+    results = files.known_json(path)
     if not results:
         return {}
     written = path.stat().st_mtime
@@ -221,12 +221,3 @@ def _duration(seconds: float) -> str:
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """A JSON object; {} where it is missing or just being replaced."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -1,5 +1,5 @@
 import atexit
-import fcntl
+import contextlib
 import os
 import sys
 from dataclasses import asdict
@@ -9,7 +9,7 @@ from snakemake.io import IOFile
 from snakemake.settings.enums import RerunTrigger
 
 from vlkd_steps.config import composition, jobs, phases
-from vlkd_steps.core import environment, layout
+from vlkd_steps.core import environment, layout, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.graph import commit, dvc_vars, failures, phase_manifest, remake, sync
 from vlkd_steps.launch.slurm.request import Request
@@ -189,12 +189,13 @@ onstart:
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
     # Snakemake's own lock survives a kill -9 (ANCHORS 9); this one dies with its process.
-    Path(".snakemake").mkdir(exist_ok=True)
-    workflow.vlkd_lock = open(".snakemake/vlkd.lock", "w")
+    workflow.vlkd_lock = contextlib.ExitStack()
     try:
-        fcntl.flock(workflow.vlkd_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print("error: another snakemake runs in this folder; wait for it to end, or stop it", file=sys.stderr)
+        holder = workflow.vlkd_lock.enter_context(locks.exclusive(Path(".snakemake/vlkd.lock")))
+        if holder is not None:
+            raise UserError(f"another snakemake ({holder}) runs in this folder; wait for it to end, or stop it")
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -7,7 +7,6 @@ Chance is 33.3 for hypotheses. SEED is the seed that the folder was written with
 again from it).
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 
 from vlkd_steps.benchmarks.scenes import drawing, world
 from vlkd_steps.benchmarks.scenes.write import Split, blocks, splits
+from vlkd_steps.core import records
 
 Labels = Sequence[str]
 
@@ -65,18 +65,15 @@ def attributes(split: Split, seed: int) -> np.ndarray:
 
 def hypotheses(folder: Path, split: Split) -> tuple[list[str], list[str], np.ndarray]:
     """Texts, gold labels and image numbers of a split's hypotheses."""
-    lines = (folder / "snli_ve" / f"{split.name}.jsonl").read_text(encoding="utf-8").splitlines()
-    records = [json.loads(line) for line in lines]
-    numbers = np.array([int(record["Flickr30K_ID"]) - split.image_id(0) for record in records])
-    return [record["sentence2"] for record in records], [record["gold_label"] for record in records], numbers
+    pairs = [pair for _, pair in records.lines(folder / "snli_ve" / f"{split.name}.jsonl")]
+    numbers = np.array([int(pair["Flickr30K_ID"]) - split.image_id(0) for pair in pairs])
+    return [pair["sentence2"] for pair in pairs], [pair["gold_label"] for pair in pairs], numbers
 
 
 def questions(folder: Path, split: Split) -> tuple[list[str], list[str], list[str]]:
     """Texts, most common answers and question types of a split's questions."""
-    asked = json.loads((folder / "vqa" / f"{split.name}_questions.json").read_text(encoding="utf-8"))["questions"]
-    answered = json.loads((folder / "vqa" / f"{split.name}_annotations.json").read_text(encoding="utf-8"))[
-        "annotations"
-    ]
+    asked = list(records.array(folder / "vqa" / f"{split.name}_questions.json", "questions"))
+    answered = list(records.array(folder / "vqa" / f"{split.name}_annotations.json", "annotations"))
     return (
         [record["question"] for record in asked],
         [record["multiple_choice_answer"] for record in answered],

@@ -36,7 +36,7 @@ class Method:
 
     Attributes:
         settings: the model of its settings.
-        runner: the module of `vlkd_steps.runs` whose ``train_seeds(config)`` does its runs.
+        runner: the module of `vlkd_steps.runs` that does its runs (`runs.seeds` says how).
         keeps_teacher: whether its student needs the teacher at inference; tables say so.
         needs_teacher: whether a variant with these settings has to name one.
         one_space: whether, with these settings, pictures and texts need the same teacher.

@@ -7,7 +7,7 @@ The contract of preemption, time limits and requeues:
   grace time of a preemption) it requeues itself, so that the other job starts at once; then it ends.
 - **kill -9** and lost nodes: nothing is said. The waiter sees a job that has ended without a result and submits again.
 
-An attempt that is to go on ends by ``os._exit``: a return or an exception would be taken for its result (ANCHORS 33).
+An attempt that is to go on ends by ``os._exit``: a return or an exception would be taken for its result.
 Slurm starts a requeued job again with the same id and folder, and the run goes on from its checkpoint.
 """
 

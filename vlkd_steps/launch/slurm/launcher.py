@@ -10,13 +10,13 @@ import time
 from collections import deque
 from pathlib import Path
 
-from vlkd_steps.core import environment
+from vlkd_steps.core import environment, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest, stop_request
 from vlkd_steps.core.step import log
 from vlkd_steps.launch.slurm import queue
 from vlkd_steps.launch.slurm.request import Request
-from vlkd_steps.launch.slurm.submission import Record, Submission, only_waiter
+from vlkd_steps.launch.slurm.submission import Record, Submission
 from vlkd_steps.launch.work import Part, Work
 
 LATENCY = 60.0  # seconds that a result may take to appear on a shared file system
@@ -42,7 +42,8 @@ def wait_for(work: Work) -> int:
             f"processes, but the run trains in {work.processes} (training.processes, which changes bytes); set `nodes` "
             "and `tasks` under set-resources in the profile, or training.processes in params.yaml's overrides"
         )
-    with only_waiter(work.folder), stop_request() as stop:
+    # A process whose Snakemake was killed lives on for a moment: one at a time waits for this work.
+    with locks.exclusive(work.folder / "waiter.lock", wait=None), stop_request() as stop:
         submission = Submission(work, request, queue.Queue(request.poll))
         waiter = Waiter(work, submission, stop)
         try:
@@ -96,7 +97,7 @@ class Waiter:
         new = [part for part in parts if not self.known(part)]
         for part in parts:
             if self.known(part):
-                self.tell(part, f"found again: job {self.record(part).job_id}")
+                self.log_event(part, f"found again: job {self.record(part).job_id}")
         if new:
             self.submit(new)
         return parts
@@ -143,14 +144,14 @@ class Waiter:
         for part in parts:
             self.ended.pop(part.name, None)
             job_id = self.record(part).job_id
-            self.tell(part, f"job {job_id} submitted  {self.place(seen.get(job_id))}")
+            self.log_event(part, f"job {job_id} submitted  {self.place(seen.get(job_id))}")
 
     def over(self, part: Part, seen: dict[str, queue.Seen] | None) -> bool:
         """Whether the part has come to its end; notes how, if it has failed."""
         record = self.record(part)
         result, done = self.submission.result(record), part.done()
         if done and (result is not None or self.idle(part, seen)):
-            self.tell(part, f"job {record.job_id} done")
+            self.log_event(part, f"job {record.job_id} done")
             return True
         if result is None or done:
             return False
@@ -178,7 +179,7 @@ class Waiter:
         job = seen.get(record.job_id)
         if job is not None and not job.ended:
             self.ended.pop(part.name, None)
-            self.tell(part, f"job {record.job_id} {describe(job)}", key=f"{job.state} {job.nodes}")
+            self.log_event(part, f"job {record.job_id} {describe(job)}", key=f"{job.state} {job.nodes}")
             return False
         if self.submission.result(record) is not None or self.waited(part) < self.patience(job):
             return False
@@ -192,7 +193,7 @@ class Waiter:
         if record.deaths >= self.submission.request.tries:
             self.fail(part, f"{how}; tried {record.deaths} times, which the resource `tries` allows")
             return False
-        self.tell(part, f"job {record.job_id} ended without a result ({how}); submitted again")
+        self.log_event(part, f"job {record.job_id} ended without a result ({how}); submitted again")
         return True
 
     def waited(self, part: Part) -> float:
@@ -237,7 +238,7 @@ class Waiter:
         changed = f" (the profile asks for {wanted})" if wanted and set(got.split(",")) - set(wanted.split(",")) else ""
         return f"partition {got or '(default)'}{changed}, limit {request.runtime} min"
 
-    def tell(self, part: Part, text: str, key: str = "") -> None:
+    def log_event(self, part: Part, text: str, key: str = "") -> None:
         """One line per change."""
         if self.said.get(part.name) != (key or text):
             self.said[part.name] = key or text

@@ -1,19 +1,17 @@
 """In which state jobs are, by ``squeue``: one look for all waiters of a machine, however many they are.
 
 squeue answers with and without an accounting database; sacct, which submitit asks, knows nothing where there is none,
-and a waiter would wait for ever (ANCHORS 35). An ended job stays in the answer for some minutes (MinJobAge).
+and a waiter would wait for ever. An ended job stays in the answer for some minutes (MinJobAge).
 """
 
-import fcntl
 import hashlib
-import json
 import os
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlkd_steps.core import file_system, files
+from vlkd_steps.core import file_system, files, locks
 
 FORMAT = "%i|%T|%P|%M|%l|%N|%r|%j"
 TIMEOUT = 60  # seconds that a busy controller may take to answer
@@ -63,20 +61,13 @@ class Queue:
 
     def since(self, moment: float) -> dict[str, Seen] | None:
         """As `look`, by an answer that is younger than `moment` (``time.time()``)."""
-        with self.answer.with_suffix(".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            at, rows = self._known()
-            if at < moment:
+        with locks.exclusive(self.answer.with_suffix(".lock"), wait=None):
+            known = files.known_json(self.answer)
+            rows = known.get("rows")
+            if known.get("at", 0.0) < moment:
                 at, rows = time.time(), ask()
-                files.write_text(self.answer, json.dumps([at, rows]))
+                files.write_text(self.answer, files.canonical({"at": at, "rows": rows}))
         return None if rows is None else {row[0]: Seen(*row) for row in rows}
-
-    def _known(self) -> tuple[float, list[list[str]] | None]:
-        try:
-            at, rows = json.loads(self.answer.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return 0.0, None
-        return at, rows
 
 
 def ask() -> list[list[str]] | None:

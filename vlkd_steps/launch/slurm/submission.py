@@ -6,21 +6,20 @@ pickles and each job's log ``<id>_0_log.out``, to which its attempts append.
 """
 
 import contextlib
-import fcntl
-import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from submitit.core.utils import JobPaths, pickle_load
+from submitit import SlurmExecutor, SlurmJob
+from submitit.core.utils import DelayedSubmission, JobPaths, pickle_load
 
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.launch.slurm import attempt, executor, queue, sbatch
+from vlkd_steps.launch.slurm import attempt, queue, sbatch
 from vlkd_steps.launch.slurm.request import Request
 from vlkd_steps.launch.work import Part, Work
 
@@ -51,8 +50,8 @@ class Submission:
         self.name = ""
         self.records: dict[str, Record] = {}
         self.array: list[str] = []
-        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-            kept = json.loads(self.file.read_text(encoding="utf-8"))
+        with contextlib.suppress(KeyError, TypeError):
+            kept = files.known_json(self.file)
             self.records = {name: Record(**record) for name, record in kept["parts"].items()}
             self.array, self.name = kept["array"], kept["name"]
 
@@ -142,21 +141,39 @@ class Submission:
         for path in self.folder.glob("*.pkl"):
             path.unlink(missing_ok=True)
 
-    def _executor(self) -> executor.Executor:
+    def _executor(self) -> "Executor":
         if shutil.which("sbatch") is None or shutil.which("srun") is None:
             raise UserError(
                 "the launcher is slurm, but there is no sbatch on PATH; start on a login node of the cluster, or use "
                 "another profile. `vlkd doctor --profile slurm` says more"
             )
-        made = executor.Executor(self.folder, self.jobs)
+        made = Executor(self.folder, self.jobs)
         made.update_parameters(job_name=self.name, **self.request.parameters())
         return made
 
 
-@contextlib.contextmanager
-def only_waiter(folder: Path) -> Iterator[None]:
-    """Wait until no other process waits for this work (one whose Snakemake was killed lives on for a moment)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "waiter.lock").open("a") as lock:
-        fcntl.lockf(lock, fcntl.LOCK_EX)
-        yield
+class Executor(SlurmExecutor):
+    """submitit's, but a job's id is one that the queue has confirmed."""
+
+    def __init__(self, folder: Path, jobs: queue.Queue) -> None:
+        super().__init__(folder)
+        self.jobs = jobs
+
+    def _internal_process_submissions(self, delayed_submissions: list[DelayedSubmission]) -> list[Any]:
+        """Submit one job, or one array; submitit's own makes its arrays by another executor than this one."""
+        pickles = [self.folder / f"{uuid.uuid4().hex}.pkl" for _ in delayed_submissions]
+        for delayed, path in zip(delayed_submissions, pickles, strict=True):
+            delayed.set_timeout(self.parameters["time"], self.max_num_timeout)
+            delayed.dump(path)
+        name, number = self.parameters["job_name"], len(pickles)
+        if number > 1:
+            self.parameters["map_count"] = number
+        script = self.folder / f"{name}.sh"
+        script.write_text(self._make_submission_file_text(self._submitit_command_str, ""), encoding="utf-8")
+        base = sbatch.submit(script, name, self.jobs)
+        ids = [f"{base}_{task}" for task in range(number)] if number > 1 else [base]
+        made: list[SlurmJob[Any]] = [SlurmJob(self.folder, job_id, list(range(self._num_tasks()))) for job_id in ids]
+        for job, path in zip(made, pickles, strict=True):
+            job.paths.move_temporary_file(path, "submitted_pickle")
+        made[0].paths.move_temporary_file(script, "submission_file")
+        return made

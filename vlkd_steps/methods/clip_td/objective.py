@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
-from vlkd_steps.data.batches import Encoded, Lookup
+from vlkd_steps.data.batches import Encoded, IndexedTensor
 from vlkd_steps.methods.distances import layer_norm
 from vlkd_steps.methods.objective import as_float
 from vlkd_steps.methods.targeted import Targeted, Term
@@ -30,7 +30,7 @@ class ClipTD(Targeted):
         "patches": {"patches": Term("patches")},
     }
 
-    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, Lookup | Tensor]:
+    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, IndexedTensor | Tensor]:
         if not getattr(store, "shared_space", True):
             raise UserError(
                 "method clip_td adds the teacher's image and text features, which takes one CLIP for both; name one "

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vlkd_steps.core.seeds import derive
-from vlkd_steps.data.batches import Encoded, Lookup
+from vlkd_steps.data.batches import Encoded, IndexedTensor
 from vlkd_steps.methods.distances import layer_norm
 from vlkd_steps.methods.objective import as_float
 from vlkd_steps.methods.targeted import Targeted, Term
@@ -37,12 +37,12 @@ class MAD(Targeted):
         "patches": {"patches": Term("patches", "weight_vision")},
     }
 
-    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, Lookup | Tensor]:
+    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, IndexedTensor | Tensor]:
         items, extra = data.items, super().prepare(data, store, seed)
         v, u = as_float(store.images(items.image_ids)), as_float(store.texts(items.texts))
         if "joint" in self.targets:
-            extra["joint_image"] = Lookup(layer_norm(v), items.image_rows)
-            extra["joint_text"] = Lookup(layer_norm(u), items.text_rows)
+            extra["joint_image"] = IndexedTensor(layer_norm(v), items.image_rows)
+            extra["joint_text"] = IndexedTensor(layer_norm(u), items.text_rows)
         for name, rows in (("vision", v[items.image_rows]), ("text", u[items.text_rows])):
             extra[f"weight_{name}"] = torch.ones(len(items))
             if self.settings.weight == "confidence":

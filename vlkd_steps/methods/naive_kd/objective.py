@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vlkd_steps.data.batches import Batch, Encoded, Lookup
+from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor
 from vlkd_steps.methods.distances import DISTANCES, layer_norm
 from vlkd_steps.methods.objective import Objective, as_float, projection
 from vlkd_steps.students.heads import task_loss
@@ -21,12 +21,12 @@ class NaiveKD(Objective):
     lambda(t) = lambda0, or lambda0 (1 - t/T) with ``anneal: linear``.
     """
 
-    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, Lookup | Tensor]:
+    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, IndexedTensor | Tensor]:
         images = layer_norm(as_float(store.images(data.items.image_ids)))
         texts = layer_norm(as_float(store.texts(data.items.texts)))
-        return {"v": Lookup(images, data.items.image_rows), "u": Lookup(texts, data.items.text_rows)}
+        return {"v": IndexedTensor(images, data.items.image_rows), "u": IndexedTensor(texts, data.items.text_rows)}
 
-    def project(self, student_width: int, extra: Mapping[str, Lookup | Tensor]) -> None:
+    def project(self, student_width: int, extra: Mapping[str, IndexedTensor | Tensor]) -> None:
         self.to_image = projection(student_width, extra["v"])
         self.to_text = projection(student_width, extra["u"])
 

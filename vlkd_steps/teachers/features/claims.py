@@ -13,22 +13,17 @@ Two kinds of small files lie in the store's folder while it is made, and are gon
 """
 
 import contextlib
-import errno
-import fcntl
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from vlkd_steps.core import files
-from vlkd_steps.core.errors import UserError
+from vlkd_steps.core import files, locks
 
 FINISHING, AT_WORK, CHUNKS = 0, 1, 2
 RECORD = 17
 """Bytes of one record in a round's file: 16 hex digits and a line end. Record 0 tells that the round has finished."""
-
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def round_name(environment: Mapping[str, str] = os.environ) -> str:
@@ -56,7 +51,7 @@ class Claims:
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                _lock(path, descriptor, fcntl.LOCK_SH, AT_WORK)
+                locks.take(descriptor, path, AT_WORK, 1, shared=True)
                 if _names(path, descriptor):
                     return cls(folder, descriptor)
             except BaseException:
@@ -67,7 +62,7 @@ class Claims:
     @contextlib.contextmanager
     def chunk(self, number: int) -> Iterator[bool]:
         """Hold chunk `number` during the block; yields False where another process holds it."""
-        ours = self._take(fcntl.LOCK_EX | fcntl.LOCK_NB, CHUNKS + number)
+        ours = self._take(CHUNKS + number, wait=False)
         try:
             yield ours
         finally:
@@ -77,7 +72,7 @@ class Claims:
     @contextlib.contextmanager
     def finishing(self) -> Iterator[None]:
         """Wait until nobody else finishes the store, and keep others from it during the block."""
-        self._take(fcntl.LOCK_EX, FINISHING)
+        self._take(FINISHING)
         try:
             yield
         finally:
@@ -90,7 +85,7 @@ class Claims:
         One after the other (under the finish lock), or two who leave at once would each take the other for still there.
         """
         with self.finishing():
-            last = self._take(fcntl.LOCK_EX | fcntl.LOCK_NB, AT_WORK)
+            last = self._take(AT_WORK, wait=False)
             try:
                 yield last
             finally:
@@ -104,11 +99,11 @@ class Claims:
         """Drop all locks."""
         os.close(self._descriptor)
 
-    def _take(self, operation: int, byte: int) -> bool:
-        return _lock(self.folder / ".claims", self._descriptor, operation, byte)
+    def _take(self, byte: int, *, wait: bool = True) -> bool:
+        return locks.take(self._descriptor, self.folder / ".claims", byte, 1, wait=wait)
 
     def _release(self, byte: int) -> None:
-        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
+        locks.release(self._descriptor, byte, 1)
 
 
 class Marks:
@@ -152,21 +147,21 @@ class Marks:
 
     def _read(self) -> list[str | None]:
         size = RECORD * (1 + self.chunks)
-        fcntl.lockf(self._descriptor, fcntl.LOCK_SH, size, 0)
+        locks.take(self._descriptor, self.path, 0, size, shared=True)
         try:
             content = os.pread(self._descriptor, size, 0).ljust(size, b"\0")
         finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, size, 0)
+            locks.release(self._descriptor, 0, size)
         return _records(content)
 
     def _write(self, record: int, content: bytes) -> None:
         start = RECORD * record
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX, RECORD, start)
+        locks.take(self._descriptor, self.path, start, RECORD)
         try:
             os.pwrite(self._descriptor, content + b"\n", start)
             os.fsync(self._descriptor)
         finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, RECORD, start)
+            locks.release(self._descriptor, start, RECORD)
 
 
 def rounds(folder: Path) -> list[Path]:
@@ -183,22 +178,6 @@ def _records(content: bytes) -> list[str | None]:
     """What was never written, or only in part, counts as not done."""
     texts = [content[start : start + RECORD - 1] for start in range(0, len(content), RECORD)]
     return [text.decode() if text.strip(b"0123456789abcdef") == b"" else None for text in texts]
-
-
-def _lock(path: Path, descriptor: int, operation: int, byte: int) -> bool:
-    """Lock one byte; False where that was not to wait and another process holds it."""
-    try:
-        fcntl.lockf(descriptor, operation, 1, byte)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            return False
-        if error.errno in NO_LOCKS:
-            raise UserError(
-                f"{path} cannot be locked ({error.strerror}): its file system has no POSIX locks, which keep workers "
-                "apart; have it mounted with them (NFS: without nolock; Lustre: flock), or put the project elsewhere"
-            ) from error
-        raise
-    return True
 
 
 def _names(path: Path, descriptor: int) -> bool:

@@ -1,4 +1,7 @@
-"""From a teacher and a data set's instances to a feature store: what is embedded, in which order, in which shards.
+"""From a model and a data set's instances to a store: what is embedded, in which order, in which shards.
+
+The model is a teacher, whose rows `Embedding` makes, or one with a `Maker` of its own as attribute ``maker``, such as a
+source of regions (`teachers.regions.region_extraction`).
 
 The order is fixed (pictures by id, texts and words by string) and batches never cross a shard, so that the bytes do not
 depend on where an extraction was interrupted, on how many threads read pictures, or on how many processes share the
@@ -12,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
@@ -24,12 +27,15 @@ from vlkd_steps.data.words import split_words
 from vlkd_steps.teachers.features.claims import Claims, Marks, any_finished, round_name, rounds
 from vlkd_steps.teachers.features.store import FeatureStore, Shard, Writer, sweep
 
-BATCH = 64
-SHARD = 1024
-"""Rows per batch and per shard (defaults). Other batches round differently, so both stand in the content key."""
-
 POLL = 0.2
 """Seconds between two looks at chunks that other workers hold."""
+
+
+class Picture(NamedTuple):
+    """A distinct picture of a data set."""
+
+    image_id: str
+    path: Path
 
 
 class Teacher(Protocol):
@@ -54,7 +60,7 @@ class Teacher(Protocol):
 
 
 def extract(
-    teacher: Teacher,
+    model: Any,
     instances: pl.DataFrame,
     folder: Path,
     settings: Mapping[str, Any],
@@ -62,14 +68,16 @@ def extract(
     *,
     shared_round: str | None = None,
     stop: StopRequest | None = None,
-    on_finish: Callable[[FeatureStore], None] = lambda store: None,
+    on_finish: Callable[[Any], None] = lambda store: None,
     **facts: Any,
-) -> FeatureStore:
+) -> Any:
     """Embed every distinct picture, text and word of `instances` once, going on where an earlier call was killed.
 
     Any number of processes may do so for one store at the same time, on any nodes that share its file system.
 
     Args:
+        model: a `Teacher`, or one whose ``maker`` makes the rows; its ``identity`` (JSON) is a part of the content key,
+            its ``dim`` the width of the features.
         instances: columns ``image_id, image_path, text``.
         folder: where the store goes.
         settings: ``dtype`` (float32, float16), ``batch_size``, ``shard_size``, ``threads`` (torch's, part of the
@@ -81,31 +89,33 @@ def extract(
         facts: entries of the manifest.
 
     Returns:
-        The finished store. Who finds nothing left to do waits for those that still work, and takes over from the dead.
+        The finished store, as the maker's STORE. Who finds nothing left to do waits for those that still work, and
+        takes over from the dead.
 
     Raises:
         UserError: a picture that is missing or cannot be read, one id that names two pictures, or a file system
             without locks.
         Interrupted: `stop` was set; what was finished is kept.
     """
-    shard_size, batch_size = settings.get("shard_size", SHARD), settings.get("batch_size", BATCH)
+    maker: type[Maker] = getattr(model, "maker", Embedding)
+    shard_size, batch_size = settings.get("shard_size", maker.SHARD), settings.get("batch_size", maker.BATCH)
     rounding = {"batch_size": batch_size, "shard_size": shard_size, "threads": settings.get("threads", 1)}
-    parts, dtype = {"teacher": teacher.identity, **rounding}, settings.get("dtype", "float32")
-    plan = Plan.of(instances, shard_size, getattr(teacher, "kinds", ("image", "text")))
+    parts, dtype = {maker.KEY: model.identity, **rounding}, settings.get("dtype", "float32")
+    plan = maker.plan(model, instances, shard_size)
     stop, name = StopRequest() if stop is None else stop, shared_round or round_name()
     writer = Writer(folder, parts, dtype)
 
     def finish(shards: Sequence[Shard]) -> None:
         last = Writer(folder, parts, dtype)
         last.keep(shards)
-        on_finish(last.finish(plan.index(), teacher.dim, **facts))
+        on_finish(maker.STORE(folder, last.finish(plan.index(), model.dim, **facts)))
 
     with ThreadPoolExecutor(settings.get("workers", 2)) as pool:
         try:
-            make(Embedding(teacher, pool, batch_size, stop), writer, plan, name, label, finish)
+            make(maker(model, pool, batch_size, stop), writer, plan, name, label, finish)
         finally:
             pool.shutdown(cancel_futures=True)
-    return writer.finished()
+    return maker.STORE(folder, writer.finished())
 
 
 def make(
@@ -166,7 +176,7 @@ class Chunk:
 class Plan:
     """All chunks of a store in the order of the manifest; the same in every worker."""
 
-    pictures: Sequence[tuple[str, Path]]
+    pictures: Sequence[Picture]
     texts: Sequence[str]
     words: Sequence[str]
     chunks: Sequence[Chunk]
@@ -174,7 +184,7 @@ class Plan:
     @classmethod
     def of(cls, instances: pl.DataFrame, shard_size: int, kinds: Sequence[str] = ("image", "text")) -> "Plan":
         """Every distinct picture, text and word of `instances` that a teacher of `kinds` reads, in shards."""
-        pictures = _pictures(instances) if "image" in kinds else []
+        pictures = distinct_pictures(instances) if "image" in kinds else []
         texts = sorted(set(instances["text"].to_list())) if "text" in kinds else []
         words = sorted({word for text in texts for word in split_words(text)})
         listed: list[tuple[tuple[str, ...], Sequence[Any]]] = [
@@ -186,7 +196,7 @@ class Plan:
             pictures,
             texts,
             words,
-            [Chunk(kinds, some) for kinds, items in listed for some in _chunks(items, shard_size)],
+            [Chunk(kinds, some) for kinds, items in listed for some in pieces(items, shard_size)],
         )
 
     @property
@@ -202,11 +212,27 @@ class Plan:
 
 
 class Maker(Protocol):
-    """Makes the rows of whole chunks."""
+    """Makes the rows of whole chunks.
 
-    @property
-    def stop(self) -> StopRequest:
-        """Looked at between two batches."""
+    Attributes:
+        KEY: the name of the model's identity in the content key.
+        SHARD, BATCH: rows per shard and per batch (defaults). Other batches round differently, so both stand in the
+            content key.
+        STORE: the class of the finished store.
+        stop: looked at between two batches.
+    """
+
+    KEY: ClassVar[str]
+    SHARD: ClassVar[int]
+    BATCH: ClassVar[int]
+    STORE: ClassVar[type[FeatureStore]]
+    stop: StopRequest
+
+    def __init__(self, model: Any, pool: ThreadPoolExecutor, batch_size: int, stop: StopRequest) -> None: ...
+
+    @staticmethod
+    def plan(model: Any, instances: pl.DataFrame, shard_size: int) -> Plan:
+        """What is to be made."""
 
     def inputs(self, chunk: Chunk) -> str:
         """A hash of all that the chunk's rows are made from."""
@@ -281,15 +307,20 @@ class Embedding:
     batch_size: int
     stop: StopRequest
 
+    KEY: ClassVar = "teacher"
+    SHARD: ClassVar = 1024
+    BATCH: ClassVar = 64
+    STORE: ClassVar = FeatureStore
+
+    @staticmethod
+    def plan(model: Teacher, instances: pl.DataFrame, shard_size: int) -> Plan:
+        return Plan.of(instances, shard_size, getattr(model, "kinds", ("image", "text")))
+
     def inputs(self, chunk: Chunk) -> str:
         """A hash of all that the chunk's rows are made from: pictures by their bytes, texts as they are."""
         if chunk.kinds[0] != "image":
             return files.digest(list(chunk.items))
-        contents = []
-        for content in self.pool.map(lambda item: _read(files.sha256, item), chunk.items):
-            self.stop.raise_if_set()
-            contents.append(content)
-        return files.digest([[name, content] for (name, _), content in zip(chunk.items, contents, strict=True)])
+        return hashed(chunk.items, lambda picture: files.sha256(picture.path), self.pool, self.stop)
 
     def rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
         """Rows of each of the chunk's kinds."""
@@ -307,23 +338,21 @@ class Embedding:
         embedded = self._embed_texts(chunk.items)
         return {"word": embedded["text"]} if chunk.kinds == ("word",) else embedded
 
-    def _embed_images(
-        self, pictures: Sequence[tuple[str, Path]], embed: Callable[[Sequence[Any]], np.ndarray]
-    ) -> np.ndarray:
+    def _embed_images(self, pictures: Sequence[Picture], embed: Callable[[Sequence[Any]], np.ndarray]) -> np.ndarray:
         """Embed batch after batch; while one is embedded, the next is read."""
         rows: list[np.ndarray] = []
         reading: list[Future[Any]] = []
-        for batch in [*_chunks(pictures, self.batch_size), []]:
+        for batch in [*pieces(pictures, self.batch_size), []]:
             self.stop.raise_if_set()
             ready = [future.result() for future in reading]
-            reading = [self.pool.submit(_read, self.teacher.load_image, item) for item in batch]
+            reading = [self.pool.submit(read, lambda item: self.teacher.load_image(item.path), item) for item in batch]
             if ready:
                 rows.append(embed(ready))
         return np.concatenate(rows)
 
     def _embed_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         pooled, states = [], []
-        for batch in _chunks(texts, self.batch_size):
+        for batch in pieces(texts, self.batch_size):
             self.stop.raise_if_set()
             vectors, per_text = self.teacher.embed_texts(batch)
             pooled.append(vectors)
@@ -360,7 +389,7 @@ class Progress:
         return sum(rows for rows, inputs in zip(self.rows, done, strict=True) if inputs)
 
 
-def _pictures(instances: pl.DataFrame) -> list[tuple[str, Path]]:
+def distinct_pictures(instances: pl.DataFrame) -> list[Picture]:
     """Every distinct image id with its file, by id."""
     found = instances.select("image_id", "image_path").unique().sort("image_id", "image_path")
     twice = found.filter(pl.col("image_id").is_duplicated())
@@ -369,20 +398,37 @@ def _pictures(instances: pl.DataFrame) -> list[tuple[str, Path]]:
         raise UserError(
             f"image id {name!r} names two pictures, {' and '.join(paths)}; correct the data set's image ids"
         )
-    return [(name, Path(path)) for name, path in found.iter_rows()]
+    return [Picture(name, Path(path)) for name, path in found.iter_rows()]
 
 
-def _read(reader: Callable[[Path], Any], item: tuple[str, Path]) -> Any:
-    name, path = item
+def hashed(
+    pictures: Sequence[Picture], content: Callable[[Picture], str], pool: ThreadPoolExecutor, stop: StopRequest
+) -> str:
+    """A hash of the ids of some pictures and of their contents, hashes that `content` gives."""
+    contents = []
+    for found in pool.map(lambda picture: read(content, picture), pictures):
+        stop.raise_if_set()
+        contents.append(found)
+    return files.digest([[picture.image_id, found] for picture, found in zip(pictures, contents, strict=True)])
+
+
+def read(reader: Callable[[Picture], Any], picture: Picture) -> Any:
+    """What `reader` makes of a picture.
+
+    Raises:
+        UserError: its file is missing, or cannot be read.
+    """
     try:
-        return reader(path)
+        return reader(picture)
     except FileNotFoundError:
         raise UserError(
-            f"the picture {path} (image id {name!r}) is missing; download or prepare the data again"
+            f"the picture {picture.path} (image id {picture.image_id!r}) is missing; download or prepare the data again"
         ) from None
     except OSError as error:
-        raise UserError(f"the picture {path} (image id {name!r}) cannot be read: {error}; replace the file") from error
+        raise UserError(
+            f"the picture {picture.path} (image id {picture.image_id!r}) cannot be read: {error}; replace the file"
+        ) from error
 
 
-def _chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+def pieces(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [items[start : start + size] for start in range(0, len(items), size)]

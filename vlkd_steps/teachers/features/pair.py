@@ -1,4 +1,4 @@
-"""Two teachers as one feature store: pictures by one, texts by the other (MAD, PAPERS 1.2)."""
+"""Two teachers as one feature store: pictures by one, texts by the other (MAD)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

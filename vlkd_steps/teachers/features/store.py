@@ -20,8 +20,6 @@ row. The index names the rows of ``image``, ``text`` and ``word``. Regions (`reg
 ``location`` and, of each picture, ``count``. This module needs numpy and polars only, never torch.
 """
 
-import contextlib
-import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -91,14 +89,7 @@ class FeatureStore:
             UserError: no finished store, another key, or a file that is missing or has another size.
         """
         path = folder / "manifest.json"
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(
-                f"no features in {folder} ({path.name} is missing); extract them: snakemake {path}"
-            ) from None
-        except ValueError as error:
-            raise UserError(f"{path} is not JSON ({error}); remove it and extract again: snakemake {path}") from error
+        manifest = files.read_json(path, "extract the features: snakemake --cores 1 -f {path}")
         if key is not None and manifest["key"] != key:
             raise UserError(
                 f"the features in {folder} are stale: they have key {manifest['key']}, wanted is {key} (another "
@@ -293,9 +284,9 @@ class Writer:
         """As `found`, but by its size alone: enough for a shard that another writer has just made or checked."""
         path = self._path(kind, inputs)
         try:
-            shard = Shard(**json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
+            shard = Shard(**files.known_json(path.with_suffix(".json")))
             return shard if path.stat().st_size == shard.bytes else None
-        except (FileNotFoundError, ValueError, TypeError):
+        except (FileNotFoundError, TypeError):
             return None
 
     def keep(self, shards: Iterable[Shard]) -> None:
@@ -316,13 +307,16 @@ class Writer:
         files.write_json(path.with_suffix(".json"), asdict(shard))
         self.shards.append(shard)
 
-    def finish(self, index: pl.DataFrame, dim: int, **facts: Any) -> FeatureStore:
+    def finish(self, index: pl.DataFrame, dim: int, **facts: Any) -> dict[str, Any]:
         """Write index and manifest. What no longer belongs to the store stays until somebody calls `sweep`.
 
         Args:
             index: ``kind, name, row`` of every picture, text and word.
             dim: width D of v, u and word vectors.
             facts: more entries of the manifest, such as the teacher's name.
+
+        Returns:
+            The manifest.
         """
         inputs = files.digest([asdict(shard) for shard in self.shards] + index.rows())
         path = self.folder / self.key[:16] / f"index-{inputs[:16]}.parquet"
@@ -343,12 +337,12 @@ class Writer:
         }
         files.write_json(path.with_name("manifest.json"), manifest)
         files.write_json(self.folder / "manifest.json", manifest)
-        return FeatureStore(self.folder, manifest)
+        return manifest
 
-    def finished(self) -> FeatureStore:
-        """The store as another writer of the same key has finished it."""
-        path = self.folder / self.key[:16] / "manifest.json"
-        return FeatureStore(self.folder, json.loads(path.read_text(encoding="utf-8")))
+    def finished(self) -> dict[str, Any]:
+        """The manifest of the store as another writer of the same key has finished it."""
+        found: dict[str, Any] = files.read_json(self.folder / self.key[:16] / "manifest.json")
+        return found
 
     def _path(self, kind: str, inputs: str) -> Path:
         return self.folder / self.key[:16] / f"{kind}-{inputs[:16]}.npy"
@@ -363,12 +357,10 @@ def sweep(folder: Path, key: str) -> None:
 
     Where Snakemake has deleted that one, the copy of `key` says what is listed. Nobody may be writing meanwhile.
     """
-    for path in (folder / "manifest.json", folder / key[:16] / "manifest.json"):
-        with contextlib.suppress(FileNotFoundError):
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            break
-    else:
+    manifests = [path for path in (folder / "manifest.json", folder / key[:16] / "manifest.json") if path.is_file()]
+    if not manifests:
         return
+    manifest = files.read_json(manifests[0])
     listed = [folder / entry["file"] for entry in [*manifest["shards"], manifest["index"]]]
     current = folder / manifest["key"][:16]
     keep = {*listed, *(path.with_suffix(".json") for path in listed), current / "manifest.json"}

@@ -8,7 +8,6 @@ A teacher's configuration (``conf/teacher/*.yaml``) names
 - ``template``: the text around every text and word, such as ``a photo of a {}``.
 """
 
-import difflib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from vlkd_steps.core import files
+from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.data import words
@@ -139,7 +139,7 @@ def register() -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted((PACKAGE / "assets/open_clip").glob("*.json")):
-            config = json.loads(path.read_text(encoding="utf-8"))
+            config = files.read_json(path, "install the package again")
             config["text_cfg"]["hf_tokenizer_name"] = str(PACKAGE / config["text_cfg"]["hf_tokenizer_name"])
             (Path(folder) / path.name).write_text(json.dumps(config), encoding="utf-8")
         open_clip.add_model_config(folder)
@@ -219,8 +219,7 @@ def token_spans(tokenizer: Any, text: str) -> tuple[str, list[tuple[int, int]]]:
 def _check_name(model: str) -> None:
     names = open_clip.list_models()
     if model.replace("/", "-") not in names:
-        near = difflib.get_close_matches(model, names, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else "open_clip.list_models() names them all"
+        hint = nearest(model, names, "open_clip.list_models() names them all")
         raise UserError(f"the teacher's model {model!r} is unknown to open_clip; {hint}")
 
 

@@ -19,8 +19,7 @@ from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.data import words
-from vlkd_steps.teachers.models.packages import resolve
-from vlkd_steps.teachers.models.weights import weights_digest
+from vlkd_steps.teachers.models.weights import resolve, weights_digest
 
 POOLINGS = ("mean", "cls")
 LONGEST = 512

@@ -11,7 +11,6 @@ A teacher's configuration (``conf/teacher/*.yaml``, ``kind: vision``) names
 - ``patches: true``: stores the last feature map as well, [P, W] row by row.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
-from vlkd_steps.teachers.models.packages import resolve
-from vlkd_steps.teachers.models.weights import weights_digest
+from vlkd_steps.teachers.models.weights import resolve, weights_digest
 
 
 class VisionTeacher:
@@ -115,8 +114,7 @@ def create(config: Mapping[str, Any]) -> Any:
     """The timm model of `config` with its weights, without its classifier."""
     name, model, weights = config["name"], config["model"], config.get("weights")
     if ":" not in model and not timm.is_model(model.split(".")[0]):
-        near = difflib.get_close_matches(model, timm.list_models(), n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() names them all"
+        hint = nearest(model, timm.list_models(), "timm.list_models() names them all")
         raise UserError(f"teacher {name}: model {model!r} is unknown to timm; {hint}")
     built: Any
     try:

@@ -8,14 +8,13 @@ whose prompts lie nearest to the picture is the answer. The question itself is n
 sees, not what it understands. Yes/no questions and numbers are left out.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from vlkd_steps.core import layout, step
+from vlkd_steps.core import files, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.models import clip
 
@@ -30,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"{path} is missing; prepare the data set first: snakemake {path}")
     rows = pl.read_parquet(path, columns=["split", "image_path", "group", "answer_type", "label"])
     rows = rows.filter((pl.col("answer_type") == "other") & pl.col("label").is_not_null())
-    labels = json.loads(layout.labels(config["dataset"]["name"]).read_text(encoding="utf-8"))
+    labels = files.read_json(layout.labels(config["dataset"]["name"]), kind=list)
     result = accuracy(clip.load(config["teacher"]), rows, labels, config["split"])
     for group, value in result.items():
         step.log.info(f"{100 * value:5.1f} %  {group}")

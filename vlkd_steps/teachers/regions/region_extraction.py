@@ -1,39 +1,22 @@
-"""From a source of regions and a data set's pictures to a region store: chunk by chunk, as `extraction` does it.
+"""From a source of regions and a data set's pictures to a region store, by `features.extraction` with `Reading`.
 
 Three kinds of sources are teachers in the graph: `regions_files` (features that others have extracted), `regions_boxes`
 (boxes that come with the data, or a grid) and `regions_detector`. Their configurations say ``splits: used``: a student
 looks at its regions at evaluation too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
 
-from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
-from vlkd_steps.teachers.features.claims import round_name
-from vlkd_steps.teachers.features.extraction import Chunk, Plan, make
-from vlkd_steps.teachers.features.store import Shard, Writer
+from vlkd_steps.teachers.features.extraction import Chunk, Picture, Plan, distinct_pictures, hashed, pieces, read
 from vlkd_steps.teachers.regions.region_store import LOCATION, RegionStore
-
-BATCH = 8
-SHARD = 128
-"""Pictures per batch and per shard (defaults): 128 pictures of 100 regions are 50 MiB of float16."""
-
-KINDS = ("region", "location", "count")
-
-
-class Picture(NamedTuple):
-    """A distinct picture of a data set."""
-
-    image_id: str
-    path: Path
 
 
 class Regions(NamedTuple):
@@ -47,10 +30,12 @@ class Source(Protocol):
     """Where regions come from.
 
     Attributes:
+        maker: `Reading`.
         identity: what they depend on beside the pictures (JSON).
         dim: width D of the features.
     """
 
+    maker: "type[Reading]"
     identity: dict[str, Any]
     dim: int
 
@@ -64,45 +49,6 @@ class Source(Protocol):
         """The regions of some pictures."""
 
 
-def extract(
-    source: Source,
-    instances: pl.DataFrame,
-    folder: Path,
-    settings: Mapping[str, Any],
-    label: str,
-    *,
-    shared_round: str | None = None,
-    stop: StopRequest | None = None,
-    on_finish: Callable[[RegionStore], None] = lambda store: None,
-    **facts: Any,
-) -> RegionStore:
-    """Store the regions of every distinct picture of `instances`; arguments and errors as for `extraction.extract`."""
-    shard_size, batch_size = settings.get("shard_size", SHARD), settings.get("batch_size", BATCH)
-    rounding = {"batch_size": batch_size, "shard_size": shard_size, "threads": settings.get("threads", 1)}
-    parts, dtype = {"regions": source.identity, **rounding}, settings.get("dtype", "float32")
-    found = Plan.of(instances.with_columns(text=pl.lit("")), shard_size).pictures
-    pictures = [Picture(*picture) for picture in found]
-    chunks = [Chunk(KINDS, pictures[start : start + shard_size]) for start in range(0, len(pictures), shard_size)]
-    plan = Plan(pictures, [], [], chunks)
-    stop, name = StopRequest() if stop is None else stop, shared_round or round_name()
-    writer = Writer(folder, parts, dtype)
-
-    def finish(shards: Sequence[Shard]) -> None:
-        last = Writer(folder, parts, dtype)
-        last.keep(shards)
-        names = [("image", picture.image_id, row) for row, picture in enumerate(pictures)]
-        index = pl.DataFrame(names, schema={"kind": pl.String, "name": pl.String, "row": pl.Int64}, orient="row")
-        store = last.finish(index, source.dim, **facts)
-        on_finish(RegionStore(folder, store.manifest))
-
-    with ThreadPoolExecutor(settings.get("workers", 2)) as pool:
-        try:
-            make(Reading(source, pool, batch_size, stop), writer, plan, name, label, finish)
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return RegionStore(folder, writer.finished().manifest)
-
-
 @dataclass
 class Reading:
     """A source at work on whole chunks."""
@@ -112,20 +58,26 @@ class Reading:
     batch_size: int
     stop: StopRequest
 
+    KEY: ClassVar = "regions"
+    SHARD: ClassVar = 128  # pictures: of 100 regions each they are 50 MiB of float16
+    BATCH: ClassVar = 8
+    STORE: ClassVar = RegionStore
+
+    @staticmethod
+    def plan(model: Source, instances: pl.DataFrame, shard_size: int) -> Plan:
+        pictures = distinct_pictures(instances)
+        chunks = [Chunk(("region", "location", "count"), some) for some in pieces(pictures, shard_size)]
+        return Plan(pictures, [], [], chunks)
+
     def inputs(self, chunk: Chunk) -> str:
-        contents = []
-        for content in self.pool.map(lambda picture: _told(self.source.inputs, picture), chunk.items):
-            self.stop.raise_if_set()
-            contents.append(content)
-        return files.digest([[picture.image_id, c] for picture, c in zip(chunk.items, contents, strict=True)])
+        return hashed(chunk.items, self.source.inputs, self.pool, self.stop)
 
     def rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
         """Read and embed batch after batch."""
         found: list[Regions] = []
-        for start in range(0, len(chunk.items), self.batch_size):
+        for batch in pieces(chunk.items, self.batch_size):
             self.stop.raise_if_set()
-            batch = chunk.items[start : start + self.batch_size]
-            loaded = list(self.pool.map(lambda picture: _told(self.source.load, picture), batch))
+            loaded = list(self.pool.map(lambda picture: read(self.source.load, picture), batch))
             for picture, regions in zip(batch, self.source.regions(loaded), strict=True):
                 found.append(checked(regions, self.source.dim, picture))
         return {
@@ -180,17 +132,4 @@ def named(pattern: str, picture: Picture, where: str) -> str:
         raise UserError(
             f"{where} {pattern!r} cannot name picture {picture.image_id!r} ({picture.path}): {error}; its fields are "
             "{image_id}, {stem}, {folder} and, where the file's name ends in digits, {number}"
-        ) from error
-
-
-def _told(reader: Callable[[Picture], Any], picture: Picture) -> Any:
-    try:
-        return reader(picture)
-    except FileNotFoundError:
-        raise UserError(
-            f"the picture {picture.path} (image id {picture.image_id!r}) is missing; download or prepare the data again"
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"the picture {picture.path} (image id {picture.image_id!r}) cannot be read: {error}; replace the file"
         ) from error

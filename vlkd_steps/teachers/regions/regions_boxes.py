@@ -14,7 +14,6 @@ Boxes keep their order: VCR's tags are their numbers.
 """
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,9 +24,9 @@ from PIL import Image
 
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.features.extraction import Picture
 from vlkd_steps.teachers.regions import region_pooling
-from vlkd_steps.teachers.regions.region_extraction import Picture, Regions, locations, named
-from vlkd_steps.teachers.regions.region_extraction import extract as extract
+from vlkd_steps.teachers.regions.region_extraction import Reading, Regions, locations, named
 
 WHOLE = np.array([[0.0, 0.0, 1.0, 1.0]], np.float32)
 MAXIMUM = 100
@@ -43,6 +42,8 @@ class Loaded(NamedTuple):
 
 class BoxSource:
     """Regions from known boxes; see `region_extraction.Source`."""
+
+    maker = Reading
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.name, self.boxes = config["name"], config.get("boxes")
@@ -101,8 +102,8 @@ class BoxSource:
     def _metadata(self, picture: Picture, image: Image.Image) -> np.ndarray:
         """The boxes of a metadata file, relative to the picture; the score behind each is dropped."""
         path = self._file(picture)
+        told = files.read_json(path, f"correct the file, or extractor {self.name}'s `metadata`")
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
             rows = [row[:4] for row in told["boxes"]]
             boxes = np.array(rows, np.float32).reshape(-1, 4)
             size = (told.get("width") or image.width, told.get("height") or image.height)

@@ -27,9 +27,9 @@ from torchvision.ops import batched_nms
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
+from vlkd_steps.teachers.features.extraction import Picture
 from vlkd_steps.teachers.models.weights import weights_digest
-from vlkd_steps.teachers.regions.region_extraction import Picture, Regions, locations
-from vlkd_steps.teachers.regions.region_extraction import extract as extract
+from vlkd_steps.teachers.regions.region_extraction import Reading, Regions, locations
 from vlkd_steps.teachers.regions.region_pooling import tensor
 
 OVERLAP = 0.3
@@ -38,6 +38,8 @@ CONFIDENCE, MINIMUM, MAXIMUM = 0.2, 10, 100
 
 class DetectorSource:
     """Regions from a detector; see `region_extraction.Source`."""
+
+    maker = Reading
 
     def __init__(self, config: Mapping[str, Any], device: str) -> None:
         self.device = torch.device(device)

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.features.extraction import Picture
 from vlkd_steps.teachers.regions import region_files
-from vlkd_steps.teachers.regions.region_extraction import Picture, Regions, locations, named
-from vlkd_steps.teachers.regions.region_extraction import extract as extract
+from vlkd_steps.teachers.regions.region_extraction import Reading, Regions, locations, named
 from vlkd_steps.teachers.regions.region_files import Arrays, Reader
 
 CONFIDENCE = 0.2
@@ -104,6 +104,8 @@ class Part:
 
 class FileSource:
     """Regions from files of features; see `region_extraction.Source`."""
+
+    maker = Reading
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         name = config["name"]

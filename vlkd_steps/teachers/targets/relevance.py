@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.did_you_mean import one_of
 from vlkd_steps.data.words import content_words
 from vlkd_steps.teachers.targets import confidence
 
@@ -141,8 +141,8 @@ def select(
     Raises:
         UserError: an unknown `selection` or `keyness`.
     """
-    _one_of("selection", selection, SELECTIONS)
-    _one_of("keyness", keyness, KEYNESS)
+    one_of(selection, SELECTIONS, "selection")
+    one_of(keyness, KEYNESS, "keyness")
     if selection == "none":
         return [[] for _ in texts]
     words_of = {text: list(dict.fromkeys(content_words(text))) for text in dict.fromkeys(texts)}
@@ -204,8 +204,3 @@ def _top(words: list[str], score: np.ndarray, m: int) -> list[str]:
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
-def _one_of(name: str, value: str, valid: Sequence[str]) -> None:
-    if value not in valid:
-        raise UserError(f"{name} is {value!r}; write one of {', '.join(valid)}")

@@ -1,7 +1,7 @@
 import pytest
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.teachers.models.packages import resolve
+from vlkd_steps.teachers.models.weights import resolve
 
 
 def test_a_path_is_itself_and_a_package_says_where_its_files_are() -> None:

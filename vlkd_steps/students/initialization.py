@@ -1,12 +1,17 @@
-"""What a student takes from transformers: pre-trained weights by folder or name, or an architecture by its keys."""
+"""How a student begins: with pre-trained weights, or as a new model with a small vocabulary of its own.
+
+Both are models of transformers: weights by folder or name, an architecture by its keys.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel
 
-from vlkd_steps.core import layout
+from vlkd_steps.core import components, layout
 from vlkd_steps.core.errors import UserError
 
 
@@ -96,3 +101,29 @@ def from_scratch(conf: Mapping[str, Any], model: type[PreTrainedModel], **given:
         return model(config(**{**architecture, **given}))
     except Exception as error:  # transformers' checks raise errors of several libraries
         raise UserError(f"student {name}: transformers refuses its architecture: {error}") from error
+
+
+def vocabulary(source: str | None, name: str) -> list[str]:
+    """The words of a tiny student: a data set's ``vocabulary`` module by name, or a text file, one word a line."""
+    if source is None:
+        raise UserError(f"student {name}: a student from scratch needs vocabulary: (scenes, or a file of words)")
+    if source.endswith(".txt"):
+        try:
+            return Path(source).read_text(encoding="utf-8").split()
+        except OSError as error:
+            raise UserError(f"student {name}: vocabulary: cannot read {source}: {error.strerror}") from error
+    try:
+        return list(components.load("vocabulary", source).words())
+    except UserError as error:
+        raise UserError(f"student {name}: {error}, or a file such as words.txt") from error
+
+
+@torch.no_grad()
+def spread_words(words: nn.Embedding, std: float) -> None:
+    """Give words start vectors N(0, std), the padding word's zero.
+
+    BERT starts them close to zero, which millions of texts mend and a few hundred questions do not.
+    """
+    words.weight.normal_(0.0, std)
+    if words.padding_idx is not None:
+        words.weight[words.padding_idx].zero_()

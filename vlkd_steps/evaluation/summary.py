@@ -1,0 +1,75 @@
+"""The metrics of all runs of an experiment as rows, and how rows are written as CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from vlkd_steps import tasks
+from vlkd_steps.config import extra_evals
+from vlkd_steps.core import files, layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation.gains import Row, Run, folder, name
+from vlkd_steps.tracking import journal
+
+
+def summary(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The rows of `summary.csv`, in the order of the runs.
+
+    Raises:
+        UserError: a run was not evaluated, or not on one of the sets.
+    """
+    rows = []
+    conf = {dataset["name"]: dataset for dataset in datasets}
+    for run in runs:
+        metrics, key = read_metrics(experiment, run), journal.owner(folder(experiment, run))
+        described = ("dataset", "student", "teacher", "method", "variant", "shot", "seed")
+        row = {column: run[column] for column in described}
+        for ask in extra_evals.sets(conf[run["dataset"]]):
+            if ask.name not in metrics:
+                raise UserError(
+                    f"{layout.metrics(folder(experiment, run))} has no evaluation set {ask.name} "
+                    f"(it has {', '.join(metrics)}); run snakemake --forcerun evaluate"
+                )
+            found = metrics[ask.name]
+            for compared in tasks.load(ask.task).compared_by:
+                value = {"evaluation_set": ask.name, "metric": compared.name, "value": found[compared.name]}
+                rows.append(row | value | {"n": found["n"], "run_key": key})
+        for measure in extra_evals.measures(conf[run["dataset"]]):
+            found = metrics.get(measure, {})
+            for metric, number in numbers({key: value for key, value in found.items() if key != "n"}):
+                value = {"evaluation_set": measure, "metric": metric, "value": number}
+                rows.append(row | value | {"n": found["n"], "run_key": key})
+    return rows
+
+
+def numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of a measure, with the names of what they stand below joined by a space."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from numbers(value, f"{prefix}{key} ")
+        elif isinstance(value, int | float):
+            yield prefix + key, float(value)
+
+
+def read_metrics(experiment: str, run: Run) -> dict[str, Any]:
+    return files.read_json(layout.metrics(folder(experiment, run)), f"evaluate run {name(run)}: snakemake -f {{path}}")
+
+
+def table(rows: Sequence[Row]) -> str:
+    """CSV of rows with equal keys, with one way of writing each number, so that equal values are equal bytes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    writer.writerows([cell(column, value) for column, value in row.items()] for row in rows)
+    return text.getvalue()
+
+
+def cell(column: str, value: object) -> str:
+    """Percentages with four decimals, p values with four significant digits, None as nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        text = f"{value:.4g}" if column in ("p", "p_holm") else f"{value:.4f}"
+        return text.removeprefix("-") if float(text) == 0 else text  # -0.0000 is 0.0000
+    return str(value)

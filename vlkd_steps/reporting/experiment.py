@@ -1,0 +1,90 @@
+"""The report of an experiment: its page, figures and tables, from `gains.csv` and from what the runs have left."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.config import extra_evals
+from vlkd_steps.config.extra_evals import Ask
+from vlkd_steps.core import files, layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation import summary
+from vlkd_steps.evaluation.gains import Run
+from vlkd_steps.reporting import figures, page, teaching
+from vlkd_steps.reporting import table as results_table
+from vlkd_steps.reporting import timings as cost
+from vlkd_steps.reporting.findings import findings, main_set
+from vlkd_steps.reporting.gallery import gallery
+from vlkd_steps.reporting.measured import tables
+from vlkd_steps.reporting.shared import with_training
+from vlkd_steps.reporting.style import styles
+from vlkd_steps.reporting.training import LABELS, curves, told
+
+CURVES = ("dataset", "student", "evaluation_set", "variant", "shot", "mean", "sd", "gain", "gain_low", "gain_high")
+"""The columns of ``plots/learning_curves.csv``."""
+
+
+def report(
+    experiment: str,
+    runs: Sequence[Run],
+    datasets: Sequence[Mapping[str, Any]],
+    reference: str,
+    highlight: str | None = None,
+) -> Path:
+    """Write all files of the report and return the page.
+
+    Args:
+        highlight: the variant that the page is about; none: that of the first finding.
+
+    Raises:
+        UserError: there are no runs, or they were not compared.
+    """
+    if not runs:
+        raise UserError(f"experiment {experiment} has no runs to report on; its grid in params.yaml is empty")
+    results = layout.results(experiment)
+    rows = results_table.read(results / "gains.csv")
+    look = styles(results_table.values(rows, "variant"), reference)
+    found = findings(rows, reference)
+    hero = highlight or (found[0].variant if found else reference)
+
+    seen = told(experiment, runs)
+    training = curves(seen)
+    spent = cost.timings(experiment, runs)
+    plots = results / "plots"
+    files.write_text(plots / "learning_curves.svg", figures.learning_curves(rows, look))
+    files.write_text(plots / "gains.svg", figures.gains(rows, look))
+    files.write_text(plots / "loss_curves.svg", figures.training_curves(training["loss"], look, LABELS["loss"]))
+    columns = [{column: row[column] for column in CURVES} for row in rows]
+    files.write_text(plots / "learning_curves.csv", summary.table(columns))
+    written = [cost.written(row) for row in spent]
+    files.write_text(results / "timings.csv", summary.table(written) if written else ",".join(cost.COLUMNS) + "\n")
+
+    galleries = [
+        gallery(experiment, runs, dataset["name"], ask, hero, reference)
+        for dataset in datasets
+        for ask in looked_at(dataset, main_set(rows))
+    ]
+    html = page.render(
+        experiment=experiment,
+        reference=reference,
+        hero=hero,
+        rows=rows,
+        findings=sorted(found, key=lambda finding: finding.variant != hero),
+        styles=look,
+        training=training,
+        teaching=teaching.tables(seen),
+        timings=spent,
+        galleries=[each for each in galleries if each is not None],
+        shared=with_training(datasets),
+        measured=tables(results / "summary.csv", [dataset for dataset in datasets if dataset.get("asks")]),
+        provenance=[cost.provenance(place) for place in cost.run_folders(experiment, runs)],
+    )
+    files.write_text(results / "report.html", html)
+    return results / "report.html"
+
+
+def looked_at(dataset: Mapping[str, Any], main: str) -> list[Ask]:
+    """The sets whose items the page shows: the main one, or of sets that were asked beside the first of each task."""
+    asks = extra_evals.sets(dataset)
+    own = [ask for ask in asks if ask.name == main]
+    return own or list({ask.task: ask for ask in reversed(asks) if ask.how}.values())

@@ -1,0 +1,75 @@
+"""The rounds of an extraction: what its workers share by name, and how a round that was cut off is found again.
+
+Never imports torch: the process that waits for the workers stays small.
+"""
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.core import components, files, layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.fingerprint import fingerprint
+
+
+def begin(submission: Path, key: str) -> str:
+    """A name for this round, or that of the round whose waiter was killed: its workers may still run, or be done."""
+    kept = submission / f"round-{key[:16]}"
+    if not kept.is_file():
+        files.write_text(kept, uuid.uuid4().hex)
+    return kept.read_text(encoding="utf-8")
+
+
+def end(submission: Path) -> None:
+    """Forget the round, so that the next one looks at every picture again."""
+    for kept in submission.glob("round-*"):
+        kept.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it holds what a cluster's launcher has left
+        submission.rmdir()
+        submission.parent.rmdir()
+        submission.parent.parent.rmdir()
+
+
+def job_key(config: Mapping[str, Any]) -> str:
+    """By which jobs of an earlier, killed waiter are known to be for the same extraction.
+
+    Raises:
+        UserError: the data set is not prepared, or no module is named like the teacher's kind.
+    """
+    path = layout.instances(config["dataset"]["name"])
+    if not path.is_file():
+        raise UserError(f"{path} is missing; prepare the data set first: snakemake {path}")
+    kind = config["teacher"]["kind"]
+    try:
+        code = fingerprint("vlkd_steps.steps.extract", components.module_name("teacher", kind))
+    except UserError as error:
+        raise UserError(f"teacher {config['teacher']['name']}: {error}; correct `kind`") from error
+    return files.digest([dict(config), code, files.sha256(path)])
+
+
+def finished(folder: Path, shared_round: str) -> bool:
+    """Whether the store in `folder` was finished in this round."""
+    made = files.known_json(layout.provenance(folder))
+    return made.get("round") == shared_round and (folder / made["key"][:16] / "manifest.json").is_file()
+
+
+def publish(folder: Path) -> None:
+    """Put the manifest where Snakemake expects it, if Snakemake has deleted it since a job wrote it.
+
+    Raises:
+        UserError: there is none.
+    """
+    manifest, key = folder / "manifest.json", files.known_json(layout.provenance(folder)).get("key", "")
+    copy = folder / key[:16] / "manifest.json"
+    if manifest.is_file():
+        return
+    if not key or not copy.is_file():
+        raise UserError(
+            f"the extraction has ended, but {manifest} is not there: its workers were lost; start it again, what is "
+            "finished is kept"
+        )
+    with files.atomic(manifest) as temporary:
+        shutil.copyfile(copy, temporary)
