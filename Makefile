@@ -10,10 +10,10 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" PYTHONPATH="$(CURDIR)" PYTHONSAFEPATH
 .PHONY: demo test test-fast ui install check clean-venv
 
 demo: install  ## run the whole graph, print the results table (EXPERIMENT=name: another preset)
-	@$(RUN) scripts/demo $(EXPERIMENT)
+	@$(RUN) python -m vlkd_steps run $(EXPERIMENT) --profile profiles/local
 
 ui: install    ## bring MLflow up to date with the runs' journals and open it on 127.0.0.1
-	@$(RUN) python -m vlkd_steps.cli.ui
+	@$(RUN) python -m vlkd_steps ui
 
 test: install $(VENV)/test.lock     ## the whole test suite
 	@$(RUN) $(TEST)
