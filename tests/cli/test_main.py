@@ -1,5 +1,6 @@
 """The command ``vlkd`` as a whole: its subcommands, its help, how mistakes end, and what it imports."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -75,7 +76,8 @@ def test_several_values_after_one_option(tmp_path: Path, monkeypatch: pytest.Mon
     given = ["vqa", "--rule", "changing_priors", "--questions", "a.json", "b.json", "--annotations", "c.json", "d.json"]
     assert shift.main([*given, "--out", "folder"]) == 2
     assert "a.json" in capsys.readouterr().err
-    Path("pairs.jsonl").write_text('{"pairID": "1", "gold_label": "neutral", "sentence2": "x y"}\n')
+    pair = {"pairID": "1", "Flickr30K_ID": "1", "gold_label": "neutral", "sentence1": "x", "sentence2": "y"}
+    Path("pairs.jsonl").write_text(json.dumps(pair) + "\n")
     given = ["snli_ve", "--rule", "biased", "--cues", "x=entailment", "y", "--annotations", "pairs.jsonl"]
     assert shift.main([*given, "--out", "b"]) == 2
     assert "'y'" in capsys.readouterr().err
