@@ -24,7 +24,12 @@ test-fast: install $(VENV)/test.lock  ## without the tests marked slow
 check: install $(VENV)/test.lock    ## style and types
 	@$(RUN) sh -ec 'ruff check . && ruff format --check . && mypy vlkd_steps && snakefmt --check Snakefile workflow && snakemake --lint && python -m pytest -q tests/test_layers.py'
 
-install: $(VENV)/requirements.lock
+install: $(VENV)/bin/vlkd
+
+# This package itself, editable: `vlkd` is in the environment, and the code is what lies here.
+$(VENV)/bin/vlkd: pyproject.toml $(VENV)/requirements.lock
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
 
 # A copy of the lock file inside the environment says what is installed there.
 $(VENV)/requirements.lock: requirements.lock

@@ -55,13 +55,9 @@ class Commands(TyperGroup):
 
 def show_version(wanted: bool) -> None:
     if wanted:
-        from importlib import metadata
+        from vlkd_steps.graph import installed_code
 
-        try:
-            version = metadata.version("vlkd-steps")
-        except metadata.PackageNotFoundError:
-            version = "(not installed)"
-        print(f"vlkd-steps {version}, code in {PACKAGE}")
+        print(f"vlkd-steps {installed_code.version()}, code in {PACKAGE}")
         raise typer.Exit
 
 

@@ -11,6 +11,7 @@ snakemake's. The same command goes on where the last one stopped.
 """
 
 import contextlib
+import importlib.util
 import os
 import re
 import signal
@@ -42,6 +43,8 @@ def main(ctx: typer.Context) -> int:
             raise UserError(
                 f"{name} is not in {Path.cwd()}; run this in a project's folder, or make one: vlkd init FOLDER"
             )
+    if importlib.util.find_spec("snakemake") is None:
+        raise ModuleNotFoundError(name="snakemake")
     options = [*([f"--config=experiment={given}"] if given else []), *profile(words), *words]
     if any(re.fullmatch(r"-[npqkFr]*n[npqkFr]*|--dry-?run", word) for word in words):
         return snakemake(options)

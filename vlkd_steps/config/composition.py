@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 
 from vlkd_steps.config import extra_evals_check, overrides, teacher_names, variants
+from vlkd_steps.core import project_files
 from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import local
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-SCHEMA = Path(__file__).resolve().parents[2] / "workflow" / "schemas" / "params.schema.yaml"
+SCHEMA = project_files.FOLDER / "workflow" / "schemas" / "params.schema.yaml"
 PRESET_SCHEMA = SCHEMA.with_name("preset.schema.yaml")
 ARTIFACTS = ("source", "corpus", "asked", "model", "teacher")
 

@@ -17,7 +17,7 @@ from typing import Any
 from vlkd_steps.config import composition, phases
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.graph import dry_run, dvc_command, phase_manifest
+from vlkd_steps.graph import dry_run, dvc_command, installed_code, phase_manifest
 
 # A user's data first: their .dvc files lie in data/incoming, which the download stage depends on as a whole.
 COMMANDS = (("commit", "--force", "--recursive", "data/incoming"), ("commit", "--force"))
@@ -75,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.experiment not in (None, c["experiment"]):
             return 0
         check(c)
+        installed_code.keep_current()
         record()
     except UserError as mistake:
         raise UserError(f"the results were not recorded in DVC: {mistake}; {REPEAT}") from mistake
