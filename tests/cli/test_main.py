@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,12 @@ def test_help_lists_every_subcommand_on_one_line(root: Path) -> None:
         assert any(line.split() == [name, *text.split()] for line in done.stdout.splitlines()), name
 
 
-@pytest.mark.parametrize("name", [name for name in cli.COMMANDS if name not in ("init", "verify")])
+def test_the_document_lists_every_subcommand(root: Path) -> None:
+    text = (root / "docs/cli.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `vlkd (\w+)", text, re.M)) == cli.COMMANDS.keys()
+
+
+@pytest.mark.parametrize("name", [name for name in cli.COMMANDS if name != "verify"])
 def test_every_subcommand_has_its_manual(name: str, capsys: pytest.CaptureFixture) -> None:
     assert cli.main([name, "--help"]) == 0
     shown = capsys.readouterr().out
