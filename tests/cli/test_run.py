@@ -103,8 +103,9 @@ def test_an_experiment_and_options_reach_snakemake(root: Path, project: Path) ->
     assert "MLflow experiment mine" in Path("logs/track.log").read_text()
 
 
-def test_a_dry_run_runs_nothing_beside_it(root: Path, project: Path) -> None:
-    process = start(root, "-n")
+@pytest.mark.parametrize("options", [["-n"], ["-pn"], ["mine", "--dry-run", "--", "made.txt"]])
+def test_a_dry_run_runs_nothing_beside_it(root: Path, project: Path, options: list[str]) -> None:
+    process = start(root, *options)
     assert "made.txt" in process.communicate()[0]
     assert process.returncode == 0
     assert not Path("logs").exists()
@@ -143,7 +144,7 @@ def test_term_lets_the_running_job_end(root: Path, project: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["scenes", "--config", "experiment=other"], "scenes and other"),
+        (["scenes", "--config", "experiment=other"], "scenes and --config"),
         (["--profile", "profiles/local"], "params.yaml is not in"),
     ],
 )

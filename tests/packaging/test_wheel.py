@@ -77,3 +77,23 @@ def test_a_project_composes_and_what_needs_the_pipeline_says_how_to_install_it(b
     assert "vlkd-steps[pipeline]" in done.stderr
     done = run(bare, tmp_path, "vlkd", "--version")
     assert str(bare) in done.stdout
+
+
+@pytest.mark.slow
+def test_an_installed_package_is_found_without_pythonpath(bare: Path, tmp_path: Path) -> None:
+    code = (
+        "from vlkd_steps.core import environment as e\n"
+        "print(e.own_package({'PYTHONPATH': '/x'}), e.own_package({}), 'export PYTHONPATH' in e.shell_prefix(True))"
+    )
+    done = run(bare, tmp_path, "python", "-c", code)
+    assert done.stdout == "{'PYTHONPATH': '/x'} {} False\n", done.stderr
+
+
+@pytest.mark.slow
+def test_in_a_project_with_a_package_of_its_own_vlkd_is_that_ones(bare: Path, tmp_path: Path) -> None:
+    (tmp_path / "vlkd_steps/cli").mkdir(parents=True)
+    for name, content in {"__init__": "", "__main__": "import sys; print('own', sys.argv[1:])", "cli/main": ""}.items():
+        (tmp_path / f"vlkd_steps/{name}.py").write_text(content)
+    assert str(bare) in run(bare, tmp_path, "vlkd", "--version").stdout  # not a project
+    (tmp_path / "Snakefile").touch()
+    assert run(bare, tmp_path, "vlkd", "--version").stdout == "own ['--version']\n"

@@ -28,6 +28,7 @@ from vlkd_steps.core.errors import UserError
 
 PROFILE = "profiles/local"
 LOG = Path("logs/track.log")
+NAMED = re.compile(r"(--config=)?experiment=")
 LAST_LOOK = 120.0  # seconds that MLflow may take to be brought up to date after the run
 
 
@@ -35,9 +36,9 @@ LAST_LOOK = 120.0  # seconds that MLflow may take to be brought up to date after
 def main(ctx: typer.Context) -> int:
     words = list(ctx.args)
     given = words.pop(0) if words and not words[0].startswith("-") else None
-    named = next((word.partition("=")[2] for word in words if word.startswith("experiment=")), None)
-    if given and named:
-        raise UserError(f"the experiment is named twice, {given} and {named}; name it once")
+    named = next((word.removeprefix("--config=").partition("=")[2] for word in words if NAMED.match(word)), None)
+    if given and any(word in ("-C", "--config") or word.startswith("--config=") for word in words):
+        raise UserError(f"{given} and --config both say what to run, and snakemake takes one --config; leave one out")
     for name in ("Snakefile", "params.yaml"):
         if not Path(name).is_file():
             raise UserError(
