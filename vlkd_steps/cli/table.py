@@ -56,7 +56,7 @@ def main(
         console.print(f"other evaluation sets, in the report: {', '.join(others)}")
     console.print()
     console.print(f"look at   {results / 'report.html'}", soft_wrap=True)
-    console.print("curves    make ui   (MLflow: every run, its curves and parameters)")
+    console.print("curves    vlkd ui   (MLflow: every run, its curves and parameters)")
 
 
 def tables(rows: Sequence[Row], width: int) -> list[Table]:

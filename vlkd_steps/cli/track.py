@@ -76,7 +76,7 @@ def experiments() -> list[str]:
     """
     found = sorted(path.name for path in Path("runs").glob("*") if layout.run_folders(path.name))
     if not found:
-        raise UserError("there are no runs under runs/ to show; make some first (`make demo`), or fetch them: dvc pull")
+        raise UserError("there are no runs under runs/ to show; make some first (`vlkd run`), or fetch them: dvc pull")
     return found
 
 
@@ -97,9 +97,7 @@ def once(experiment: str, uri: str, reference: str = "finetune") -> int:
 def catch_up(experiment: str, uri: str, reference: str = "finetune") -> None:
     """What `once` does; raises Outage where MLflow cannot be reached."""
     if not layout.run_folders(experiment):
-        raise UserError(
-            f"no runs under runs/{experiment}/, so there is nothing to track; train some first: `make demo`"
-        )
+        raise UserError(f"no runs under runs/{experiment}/, so there is nothing to track; train some first: `vlkd run`")
     with exclusive(_lock(uri, experiment), wait=False) as holder:
         if holder is not None:
             _say_busy(holder, experiment, uri)
