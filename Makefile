@@ -10,10 +10,10 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" PYTHONPATH="$(CURDIR)" PYTHONSAFEPATH
 .PHONY: demo test test-fast ui install check docs clean-venv
 
 demo: install  ## run the whole graph, print the results table (EXPERIMENT=name: another preset)
-	@$(RUN) scripts/demo $(EXPERIMENT)
+	@$(RUN) python -m vlkd_steps run $(EXPERIMENT) --profile profiles/local
 
 ui: install    ## bring MLflow up to date with the runs' journals and open it on 127.0.0.1
-	@$(RUN) python -m vlkd_steps.cli.ui
+	@$(RUN) python -m vlkd_steps ui
 
 test: install $(VENV)/test.lock     ## the whole test suite
 	@$(RUN) $(TEST)
@@ -24,7 +24,12 @@ test-fast: install $(VENV)/test.lock  ## without the tests marked slow
 check: install $(VENV)/test.lock    ## style and types
 	@$(RUN) sh -ec 'ruff check . && ruff format --check . && mypy vlkd_steps && snakefmt --check Snakefile workflow && snakemake --lint && python -m pytest -q tests/test_layers.py'
 
-install: $(VENV)/requirements.lock
+install: $(VENV)/bin/vlkd
+
+# This package itself, editable: `vlkd` is in the environment, and the code is what lies here.
+$(VENV)/bin/vlkd: pyproject.toml $(VENV)/requirements.lock
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
 
 # A copy of the lock file inside the environment says what is installed there.
 $(VENV)/requirements.lock: requirements.lock

@@ -205,7 +205,7 @@ def test_a_deleted_experiment_ends_in_what_to_do(
 
 def test_no_runs_is_a_mistake_that_says_what_to_do(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
     assert track.main(["--experiment", "nothing"]) == 2
-    assert "make demo" in capsys.readouterr().err
+    assert "vlkd run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("folder", ["mlruns", "file:///mlruns"])

@@ -13,7 +13,7 @@ def test_without_runs_it_says_what_to_do(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert ui.main([]) == 2
-    assert "make demo" in capsys.readouterr().err
+    assert "vlkd run" in capsys.readouterr().err
 
 
 def test_a_busy_port_is_passed_over() -> None:

@@ -186,13 +186,13 @@ def test_another_experiment_leaves_this_one_clean(project: Project) -> None:
 def test_the_demo_ends_well_where_mlflow_cannot_be_written_and_says_so(project: Project) -> None:
     database = project.folder / "mlflow.db"
     database.write_bytes(b"not a database at all" * 100)
-    said = project.run("scripts/demo").splitlines()
+    said = project.run("python", "-m", "vlkd_steps", "run").splitlines()
     assert any("look at   results/scenes_smoke/report.html" in line for line in said)
     assert said[-1].startswith("The runs are not in MLflow: ")
     assert "vlkd track --rebuild" in said[-1]
     project.run("python", "-m", "vlkd_steps.cli.track", "--rebuild")
     assert (project.folder / "mlflow.db.backup-1").read_bytes() == b"not a database at all" * 100
-    assert "not in MLflow" not in project.run("scripts/demo")
+    assert "not in MLflow" not in project.run("python", "-m", "vlkd_steps", "run")
     assert "backup" not in project.run("git", "status", "--porcelain")
 
 

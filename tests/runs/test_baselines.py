@@ -8,7 +8,7 @@ import pytest
 from toy_project import write_split
 
 from vlkd_steps.core import files, layout
-from vlkd_steps.runs import baselines
+from vlkd_steps.runs import seeds
 from vlkd_steps.runs.run_dir import Workplace
 
 
@@ -44,7 +44,7 @@ def job(**more: Any) -> dict[str, Any]:
 
 def test_a_seed_answers_from_its_own_split_whichever_seeds_stand_beside_it(captions: Path) -> None:
     alone = job(experiment="alone", seeds=[2])
-    assert baselines.train_seeds(job()) == baselines.train_seeds(alone) == 0
+    assert seeds.train_seeds(job()) == seeds.train_seeds(alone) == 0
 
     def said(config: dict[str, Any], seed: int) -> list[str]:
         return pl.read_parquet(Workplace.of(config, seed).predictions("dev"))["answer"].to_list()

@@ -366,7 +366,7 @@ def test_terminal_table_holds_the_numbers_and_where_to_look(
             assert table.plain(spread(row)) in out
             assert row["gain"] is None or table.plain(f"{points(row['gain'])} {interval(row)}") in out
     assert "results/scenes/report.html" in out
-    assert "make ui" in out
+    assert "vlkd ui" in out
 
 
 def test_terminal_table_breaks_many_shots_into_several(config: dict, monkeypatch: pytest.MonkeyPatch) -> None:

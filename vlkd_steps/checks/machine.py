@@ -16,7 +16,7 @@ from vlkd_steps.core import file_system
 from vlkd_steps.core import home as home_folder
 from vlkd_steps.core.errors import UserError
 
-PYTHON = ((3, 11), (3, 13))  # from, up to (not included); as in scripts/install
+PYTHON = ((3, 11), (3, 14))  # from, up to (not included); as in scripts/install
 GIB = 1 << 30
 MEMORY_WANTED, DISK_WANTED, DISK_NEEDED = 2 * GIB, 10 * GIB, GIB
 QUERY = ["nvidia-smi", "--query-gpu=name,memory.total,memory.used,driver_version", "--format=csv,noheader,nounits"]
@@ -32,7 +32,7 @@ def python() -> Finding:
     version = platform.python_version()
     if PYTHON[0] <= sys.version_info[:2] < PYTHON[1]:
         return ok("python", f"{version} at {sys.prefix}")
-    return fail("python", f"{version}, but 3.11 or 3.12 is needed", "make PYTHON=python3.11 install")
+    return fail("python", f"{version}, but 3.11 to 3.13 is needed", "make PYTHON=python3.11 install")
 
 
 def processors() -> Finding:

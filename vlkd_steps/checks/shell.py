@@ -7,7 +7,7 @@ from vlkd_steps.core.environment import profile_key
 
 ELSEWHERE = {
     "PYTHON": "the steps import this project and its environment; install there what they need",
-    "MLFLOW_": "params.yaml names the experiment, and `vlkd_steps.cli.ui` serves it",
+    "MLFLOW_": "params.yaml names the experiment, and `vlkd ui` serves it",
 }
 
 

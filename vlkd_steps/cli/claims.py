@@ -5,13 +5,16 @@ with its interval over seeds and images, its verdict, the command and the keys o
 docs/results.md is made by it.
 """
 
-import argparse
 import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
+from typer import Argument, Option
+
+from vlkd_steps.cli import command
 from vlkd_steps.config import composition
 from vlkd_steps.core import files, layout, step
 from vlkd_steps.core.errors import UserError
@@ -21,24 +24,22 @@ from vlkd_steps.evaluation.contrasts import Evidence
 COLUMNS = ["", "claim", "on", "shots", "points [95 %]", "p (Holm)", "relative", "papers", "verdict", "from", "runs"]
 
 
-@step.entry
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiments", nargs="+", metavar="EXPERIMENT")
-    parser.add_argument("--out", type=Path, help="write here instead of to the terminal")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    arguments = parser.parse_args(argv)
+@command.single("claims", __doc__)
+def main(
+    experiments: Annotated[list[str], Argument(metavar="EXPERIMENT...", help="finished presets")],
+    out: Annotated[Path | None, Option(help="write here instead of to the terminal")] = None,
+    as_json: Annotated[bool, Option("--json", help="for programs")] = False,
+) -> None:
     step.log_to(None)
     found: list[Claim] = []
-    for experiment in arguments.experiments:
+    for experiment in experiments:
         composed = composition.compose(experiment=experiment)
         found += evaluate(Evidence(experiment, summary(experiment)), composed["datasets"])
     if not found:
-        raise UserError(f"{' '.join(arguments.experiments)}: no variants to compare; a claim needs two of them")
+        raise UserError(f"{' '.join(experiments)}: no variants to compare; a claim needs two of them")
     found = adjusted(found)
-    text = json.dumps([asdict(claim) for claim in found], indent=2) if arguments.json else markdown(found)
-    files.write_text(arguments.out, text + "\n") if arguments.out else print(text, flush=True)
-    return 0
+    text = json.dumps([asdict(claim) for claim in found], indent=2) if as_json else markdown(found)
+    files.write_text(out, text + "\n") if out else print(text, flush=True)
 
 
 def summary(experiment: str) -> list[dict[str, str]]:
@@ -72,7 +73,7 @@ def markdown(claims: Sequence[Claim]) -> str:
                     "" if claim.relative is None else f"{claim.relative:+.1f} %",
                     "" if claim.papers is None else f"+{claim.papers:g} %",
                     f"**{claim.verdict}**" if claim.verdict == "held" else claim.verdict,
-                    f"`{command(claim.experiment)}`" if claim.experiment else "",
+                    f"`{origin(claim.experiment)}`" if claim.experiment else "",
                     f"{name} ({len(claim.run_keys)})" if name else "",
                 ]
             )
@@ -82,7 +83,7 @@ def markdown(claims: Sequence[Claim]) -> str:
     return "\n".join(lines)
 
 
-def command(experiment: str) -> str:
+def origin(experiment: str) -> str:
     """What makes an experiment's results."""
     return f"make demo EXPERIMENT={experiment}"
 

@@ -4,14 +4,17 @@ Every line is a check: ok, warn (it works, but look at it) or fail (the profile 
 and what to do. Exit status: 0, or 2 where something fails that the profile needs.
 """
 
-import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated
+
+from typer import Option
 
 from vlkd_steps.checks import data, machine, packages, profile, shell, slurm, tracking, versioning
 from vlkd_steps.checks.check_result import Finding
+from vlkd_steps.cli import command
 from vlkd_steps.core import environment, step
 from vlkd_steps.core.errors import UserError
 
@@ -19,28 +22,25 @@ PROFILE = "profiles/local"
 SECONDS = 1.2  # a controller that answers does so in milliseconds; a dead one would be waited for
 
 
-@step.entry
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--profile", default=os.environ.get("SNAKEMAKE_PROFILE") or PROFILE, help="as snakemake takes it"
-    )
-    parser.add_argument(
-        "--wait", type=float, default=SECONDS, metavar="SECONDS", help="for each program or server asked"
-    )
-    arguments = parser.parse_args(argv)
+@command.single("doctor", __doc__)
+def main(
+    profile_name: Annotated[
+        str | None, Option("--profile", help="as snakemake takes it; default: SNAKEMAKE_PROFILE, or profiles/local")
+    ] = None,
+    wait: Annotated[float, Option(metavar="SECONDS", help="for each program or server")] = SECONDS,
+) -> int:
     step.log_to(None)
     ignored = environment.use_own()
     environment.leave_job()
     if not Path("params.yaml").is_file():
         raise UserError(f"params.yaml is not in {Path.cwd()}; run this from the project's root")
-    chosen = profile.read(arguments.profile)
+    chosen = profile.read(profile_name or os.environ.get("SNAKEMAKE_PROFILE") or PROFILE)
     sections: dict[str, Callable[[], list[Finding]]] = {
-        "machine": lambda: machine.check(arguments.wait),
+        "machine": lambda: machine.check(wait),
         "packages": packages.check,
         "shell": lambda: shell.check(ignored),
-        f"Slurm ({chosen.path})": lambda: slurm.check(chosen, arguments.wait),
-        "MLflow": lambda: tracking.check(arguments.wait),
+        f"Slurm ({chosen.path})": lambda: slurm.check(chosen, wait),
+        "MLflow": lambda: tracking.check(wait),
         "DVC": lambda: versioning.check(Path.cwd()),
         "data (params.yaml)": data.check,
     }

@@ -8,38 +8,37 @@ of one with labels. A student that sees regions, or through a teacher, needs the
 extractor).
 """
 
-import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 import yaml
+from typer import Argument, Option
 
 from vlkd_steps import tasks
-from vlkd_steps.core import layout, step
+from vlkd_steps.cli import command
+from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.tasks import vcr
 
 COLUMNS = ("instance_id", "image_id", "image_path", "text", "choices", "answer_type", "extra")
 
 
-@step.entry
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="the folder of a finished run on VCR")
-    parser.add_argument("--split", default="test", help="a file group of the run's data set (default: test)")
-    parser.add_argument("--out", type=Path, required=True, help="the CSV")
-    given = parser.parse_args(argv)
-    config = run_config(given.run)
-    asked = questions(config["dataset"]["name"], given.split)
-    ids = asked["instance_id"].to_list()[::5]
+@command.single("leaderboard", __doc__)
+def main(
+    run: Annotated[Path, Argument(help="the folder of a finished run on VCR")],
+    out: Annotated[Path, Option(help="the CSV")],
+    split: Annotated[str, Option(help="a file group of the run's data set")] = "test",
+) -> None:
+    config = run_config(run)
+    rows = questions(config["dataset"]["name"], split)
+    ids = rows["instance_id"].to_list()[::5]
     from vlkd_steps.evaluation import vcr_leaderboard  # numpy and torch only where there is work to do
 
-    vcr_leaderboard.write(given.out, [official(name, given.split) for name in ids], scores(given.run, config, asked))
-    print(f"{given.out}: {len(ids)} annotations of {config['dataset']['name']}, split {given.split}")
-    return 0
+    vcr_leaderboard.write(out, [official(name, split) for name in ids], scores(run, config, rows))
+    print(f"{out}: {len(ids)} annotations of {config['dataset']['name']}, split {split}")
 
 
 def run_config(folder: Path) -> dict[str, Any]:

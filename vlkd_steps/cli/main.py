@@ -1,28 +1,90 @@
-"""The command ``vlkd``: one subcommand a module of this subpackage."""
+"""The command ``vlkd``; ``vlkd COMMAND --help`` says what a subcommand does.
+
+A subcommand's module is imported only when it is called, so that ``vlkd --help`` and completion answer at once.
+"""
 
 import importlib
+import os
 import sys
-from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from vlkd_steps.cli import command
+
+PACKAGE = Path(__file__).absolute().parents[1]
 COMMANDS = {
-    "plan": "cli.plan",
-    "doctor": "cli.doctor",
-    "sync": "graph.sync",
-    "score": "cli.score",
-    "shift": "cli.shift",
-    "claims": "cli.claims",
-    "leaderboard": "cli.leaderboard",
-    "verify": "cli.verify",
-    "ui": "cli.ui",
-    "track": "cli.track",
-    "table": "cli.table",
+    "init": ("cli.init", "Make a project in a new folder."),
+    "run": ("cli.run", "Run the graph and print the results."),
+    "plan": ("cli.plan", "What an experiment would take: jobs, data, disk, hours."),
+    "doctor": ("cli.doctor", "What works here, and what to do about the rest."),
+    "table": ("cli.table", "Print the results of an experiment."),
+    "claims": ("cli.claims", "Say which of the papers' claims held."),
+    "ui": ("cli.ui", "Open MLflow over this project's runs."),
+    "track": ("cli.track", "Bring MLflow up to date with the runs' journals."),
+    "sync": ("graph.sync", "Make Snakemake agree with DVC after dvc pull or checkout."),
+    "verify": ("cli.verify", "Train a finished run again and compare every byte."),
+    "score": ("cli.score", "Score anyone's files by the official metrics."),
+    "shift": ("cli.shift", "Make domain-shifted sets of anyone's files."),
+    "leaderboard": ("cli.leaderboard", "Write the CSV that VCR's leaderboard takes."),
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] not in COMMANDS:
-        print(f"usage: vlkd {{{','.join(COMMANDS)}}} ...", file=sys.stderr)
-        return 2
-    status: int = importlib.import_module(f"vlkd_steps.{COMMANDS[arguments[0]]}").main(arguments[1:])
-    return status
+class Lazy(TyperCommand):
+    """Stands for a subcommand until it is called: its name and its one line of help."""
+
+    def __init__(self, name: str, module: str, help: str) -> None:
+        super().__init__(name, help=help, rich_markup_mode=None)
+        self.module = module
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        main = importlib.import_module(f"vlkd_steps.{self.module}").main
+        if not isinstance(main, command.Program):  # with a parser of its own
+            main = command.passed_on(self.name or "", main)
+        return main.command.make_context(info_name, args, parent=parent, **extra)
+
+
+class Commands(TyperGroup):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, (module, help) in COMMANDS.items():
+            self.add_command(Lazy(name, module, help))
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        from vlkd_steps.graph import installed_code
+
+        print(f"vlkd-steps {installed_code.version()}, code in {PACKAGE}")
+        raise typer.Exit
+
+
+ABOUT = """Distillation of vision-language models, reproducible from the data to the table.
+
+A project is a folder with a Snakefile and params.yaml; call vlkd there. init, score and shift need none.
+"""
+app = command.app("vlkd", ABOUT, cls=Commands, add_completion=True)
+
+
+@app.callback()
+def vlkd(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+main = command.Program(app)
+
+
+def script() -> int:
+    """The installed ``vlkd``: in a project with a package of its own it is that package's, as for ``python -m``."""
+    own = Path.cwd() / "vlkd_steps"
+    is_project = Path("Snakefile").is_file() and (own / "cli" / "main.py").is_file()
+    if is_project and not own.samefile(PACKAGE):
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+        os.execve(sys.executable, [sys.executable, "-m", "vlkd_steps", *sys.argv[1:]], environment)
+    return main()

@@ -9,13 +9,14 @@ past runs; or derived from the models' configurations and a device that you name
 number says which. See docs/protocol.md.
 """
 
-import argparse
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from typer import Option
+
+from vlkd_steps.cli import command
 from vlkd_steps.config import composition, jobs
 from vlkd_steps.core import step
 from vlkd_steps.core.errors import UserError
@@ -37,46 +38,42 @@ GPUS = {  # teraFLOP/s of dense bf16 (V100: fp16) matrix products, from the vend
 UTILISATION = 0.3
 
 
-@step.entry
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+@command.single("plan", __doc__)
+def main(
+    experiment: Annotated[str | None, Option(help="a preset; default: what params.yaml says")] = None,
+    gpu: Annotated[
+        str | None, command.choice(sorted(GPUS), "derive hours for this GPU instead of measured ones")
+    ] = None,
+    tflops: Annotated[float | None, Option(help="derive hours for a device that sustains this many teraFLOP/s")] = None,
+    utilisation: Annotated[float, Option(help="of --gpu's peak that training reaches")] = UTILISATION,
+    cores: Annotated[int, Option(help="jobs at once, for the time it takes", show_default="all of this machine")] = (
+        os.cpu_count() or 1
+    ),
+    as_json: Annotated[bool, Option("--json", help="the plan for programs")] = False,
+) -> None:
     step.log_to(None)
-    plan = planned(arguments.experiment, throughput(arguments), arguments.cores)
-    print(json.dumps(plan, indent=2, sort_keys=True) if arguments.json else page(plan), flush=True)
-    return 0
+    plan = planned(experiment, throughput(gpu, tflops, utilisation), cores)
+    print(json.dumps(plan, indent=2, sort_keys=True) if as_json else page(plan), flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiment", help="a preset; default: what params.yaml says")
-    parser.add_argument("--gpu", choices=sorted(GPUS), help="derive hours for this GPU instead of measured ones")
-    parser.add_argument("--tflops", type=float, help="derive hours for a device that sustains this many teraFLOP/s")
-    parser.add_argument(
-        "--utilisation", type=float, default=UTILISATION, help="of --gpu's peak that training reaches (default: 0.3)"
-    )
-    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="jobs at once, for the time it takes")
-    parser.add_argument("--json", action="store_true", help="the plan for programs")
-    return parser
-
-
-def throughput(arguments: argparse.Namespace) -> Throughput | None:
+def throughput(gpu: str | None, tflops: float | None, utilisation: float) -> Throughput | None:
     """The device that the user names; None: what was measured here is used.
 
     Raises:
         UserError: numbers that no device has.
     """
-    if arguments.gpu and arguments.tflops:
+    if gpu and tflops:
         raise UserError("--gpu and --tflops both say how fast the device is; give one of them")
-    if not 0 < arguments.utilisation <= 1:
-        raise UserError(f"--utilisation is {arguments.utilisation:g}; give a share of the peak, such as 0.3")
-    if arguments.tflops is not None and arguments.tflops <= 0:
-        raise UserError(f"--tflops is {arguments.tflops:g}; give what the device sustains, such as 60")
-    if arguments.gpu:
-        peak = GPUS[arguments.gpu]
-        told = f"derived: {arguments.gpu}, {arguments.utilisation:g} of {peak:g} TFLOP/s"
-        return Throughput(1e12 * peak * arguments.utilisation, True, told)
-    if arguments.tflops:
-        return Throughput(1e12 * arguments.tflops, True, f"derived: {arguments.tflops:g} TFLOP/s given")
+    if not 0 < utilisation <= 1:
+        raise UserError(f"--utilisation is {utilisation:g}; give a share of the peak, such as 0.3")
+    if tflops is not None and tflops <= 0:
+        raise UserError(f"--tflops is {tflops:g}; give what the device sustains, such as 60")
+    if gpu:
+        peak = GPUS[gpu]
+        source = f"derived: {gpu}, {utilisation:g} of {peak:g} TFLOP/s"
+        return Throughput(1e12 * peak * utilisation, True, source)
+    if tflops:
+        return Throughput(1e12 * tflops, True, f"derived: {tflops:g} TFLOP/s given")
     return None
 
 

@@ -9,64 +9,122 @@ A short table goes to stdout, everything to --out; equal inputs give equal bytes
 the files are not in their format or do not belong together. Never imports torch.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
-from vlkd_steps.core import files, step
+from typer import Option
+
+from vlkd_steps.cli import command
+from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.scoring import captions, snli_ve, vcr, vqa
+
+Out = Annotated[Path | None, Option(metavar="m.json", help="write the metrics here")]
+
+
+def results_of(fields: str) -> Any:
+    return Option(metavar="R.json", help=f"the results: [{{{fields}}}]")
 
 
 class Task(Protocol):
-    """What a file of `vlkd_steps.scoring` offers: its options, the metrics, and what of them the table says."""
+    """What a module of `vlkd_steps.scoring` offers; a module is imported only where its task is scored."""
 
-    @property
-    def INPUTS(self) -> Sequence[str]: ...
-    def arguments(self, parser: argparse.ArgumentParser) -> None: ...
-    def measure(self, given: argparse.Namespace) -> dict[str, Any]: ...
     def rows(self, metrics: Mapping[str, Any]) -> list[tuple[str, float]]: ...
     def notes(self, metrics: Mapping[str, Any]) -> list[str]: ...
 
 
-TASKS: dict[str, Task] = {"vqa": vqa, "vcr": vcr, "snli_ve": snli_ve, "captions": captions}
+def vqa(
+    annotations: Annotated[Path, Option(metavar="A.json", help="the official annotations")],
+    results: Annotated[Path, results_of('"question_id", "answer"')],
+    questions: Annotated[
+        Path | None, Option(metavar="Q.json", help="the official questions: checked to be those of --annotations")
+    ] = None,
+    per_question: Annotated[bool, Option("--per-question", help="write each question's accuracy too")] = False,
+    out: Out = None,
+) -> None:
+    """VQA soft accuracy. Overall, per question type and per answer type, of an official results list."""
+    from vlkd_steps.scoring import vqa as task
+
+    inputs = {"questions": questions, "annotations": annotations, "results": results}
+    check(inputs, out)
+    report(task, "vqa", task.measure(annotations, results, questions, per_question), inputs, out)
 
 
-@step.entry
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    tasks = parser.add_subparsers(dest="task", required=True, metavar="vqa|vcr|snli_ve|captions")
-    for name, task in TASKS.items():
-        own = tasks.add_parser(name, description=task.__doc__, help=(task.__doc__ or "").partition(": ")[2])
-        task.arguments(own)
-        own.add_argument("--out", type=Path, metavar="m.json", help="write the metrics here")
-    given = parser.parse_args(argv)
-    task = TASKS[given.task]
+def vcr(
+    annotations: Annotated[Path, Option(metavar="val.jsonl", help="VCR's annotations")],
+    predictions: Annotated[Path, Option(metavar="leaderboard.csv", help="annot_id and the 20 official columns")],
+    out: Out = None,
+) -> None:
+    """Q->A, QA->R and Q->AR. The predictions are a CSV as VCR's leaderboard takes it."""
+    from vlkd_steps.scoring import vcr as task
 
-    inputs = {name: path for name in task.INPUTS if (path := getattr(given, name)) is not None}
-    check(inputs, given.out)
-    metrics = task.measure(given)
-    print(table(given.task, task.rows(metrics)))
+    inputs = {"annotations": annotations, "predictions": predictions}
+    check(inputs, out)
+    report(task, "vcr", task.measure(annotations, predictions), inputs, out)
+
+
+def snli_ve(
+    annotations: Annotated[Path, Option(metavar="dev.jsonl", help="the official pairs")],
+    results: Annotated[Path, results_of('"pairID", "label"')],
+    out: Out = None,
+) -> None:
+    """Accuracy of three classes. Overall, for each class, and their mean; confusion counts in --out."""
+    from vlkd_steps.scoring import snli_ve as task
+
+    inputs = {"annotations": annotations, "results": results}
+    check(inputs, out)
+    report(task, "snli_ve", task.measure(annotations, results), inputs, out)
+
+
+def captions(
+    annotations: Annotated[Path, Option(metavar="captions.json", help="COCO's captions")],
+    results: Annotated[Path, results_of('"image_id", "caption"')],
+    images: Annotated[
+        Path | None, Option(metavar="ids.json", help="a JSON list of image ids: score these alone (Karpathy's test)")
+    ] = None,
+    out: Out = None,
+) -> None:
+    """BLEU, METEOR, ROUGE-L, CIDEr, SPICE. Needs the extra vlkd-steps[captions]; METEOR and SPICE need Java."""
+    from vlkd_steps.scoring import captions as task
+
+    inputs = {"annotations": annotations, "results": results, "images": images}
+    check(inputs, out)
+    report(task, "captions", task.measure(annotations, results, images), inputs, out)
+
+
+main = command.group("score", __doc__, {"vqa": vqa, "vcr": vcr, "snli_ve": snli_ve, "captions": captions})
+
+
+def report(
+    task: Task, name: str, metrics: Mapping[str, Any], inputs: Mapping[str, Path | None], out: Path | None
+) -> None:
+    """Print the table and its notes, and write everything with the inputs' hashes.
+
+    Raises:
+        UserError: `out` cannot be written.
+    """
+    print(table(name, task.rows(metrics)))
     for line in task.notes(metrics):
         print(line)
-    if given.out:
-        whole = {"task": given.task, **metrics, "inputs": {name: files.sha256(path) for name, path in inputs.items()}}
-        try:
-            files.write_json(given.out, whole)
-        except OSError as error:
-            raise UserError(f"--out {given.out}: cannot be written ({error.strerror})") from error
-        print(f"written to {given.out}")
-    return 0
+    if out is None:
+        return
+    hashes = {key: files.sha256(path) for key, path in inputs.items() if path}
+    try:
+        files.write_json(out, {"task": name, **metrics, "inputs": hashes})
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({error.strerror})") from error
+    print(f"written to {out}")
 
 
-def check(inputs: Mapping[str, Path], out: Path | None) -> None:
+def check(inputs: Mapping[str, Path | None], out: Path | None) -> None:
     """Refuse what can be refused before anything is read.
 
     Raises:
         UserError: an input is no file, or `out` is a folder or one of the inputs.
     """
     for name, path in inputs.items():
+        if path is None:
+            continue
         if not path.is_file():
             raise UserError(f"--{name} {path}: there is no such file; give the path of an existing one")
         if out and out.exists() and out.samefile(path):

@@ -14,15 +14,17 @@ r"""Make domain-shifted sets of anyone's files, in the official formats, so that
 No pipeline is needed, and none of the inputs is changed. See docs/shifts.md.
 """
 
-import argparse
 import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from typer import Option
+
+from vlkd_steps.cli import command
 from vlkd_steps.core import files, records, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import snli_ve, vcr
@@ -31,63 +33,51 @@ from vlkd_steps.splits import changing_priors, hypothesis_only, planted_bias, vc
 KINDS = ("questions", "annotations")
 
 
-@step.entry
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
-    step.log_to(None)
-    {"vcr": shift_vcr, "vqa": shift_vqa, "snli_ve": shift_snli_ve}[arguments.task](arguments)
-    return 0
+def shift_vcr(
+    rule: Annotated[str, command.choice([*vcr_rules.RULES, *vcr_masking.KEEP], "what is rewritten")],
+    annotations: Annotated[Path, Option(help="VCR v1 annotations (jsonl)")],
+    out: Annotated[Path, Option(help="the shifted annotations")],
+    scores: Annotated[Path | None, Option(help="a scorer's losses per token, for the rules that mask")] = None,
+    train: Annotated[
+        Path | None, Option(help="instead of --scores: training annotations for a scorer of our own")
+    ] = None,
+    images: Annotated[Path | None, Option(help="with --train: the folder that img_fn is relative to")] = None,
+    metadata: Annotated[
+        Path | None, Option(help="the folder that metadata_fn is relative to (default: --images)")
+    ] = None,
+    scores_out: Annotated[Path | None, Option(help="keep the losses of the scorer of our own here")] = None,
+) -> None:
+    """VCR with rewritten choices.
 
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    tasks = parser.add_subparsers(dest="task", required=True)
-    task = tasks.add_parser("vcr", help="VCR v1 annotations (jsonl)")
-    task.add_argument("--rule", required=True, choices=[*vcr_rules.RULES, *vcr_masking.KEEP])
-    task.add_argument("--annotations", required=True, type=Path)
-    task.add_argument("--scores", type=Path, help="a scorer's losses per token, for the rules that mask")
-    task.add_argument("--train", type=Path, help="instead of --scores: training annotations for a scorer of our own")
-    task.add_argument("--images", type=Path, help="with --train: the folder that img_fn is relative to")
-    task.add_argument("--metadata", type=Path, help="the folder that metadata_fn is relative to (default: --images)")
-    task.add_argument("--scores-out", type=Path, help="keep the losses of the scorer of our own here")
-    task.add_argument("--out", required=True, type=Path)
-    task = tasks.add_parser("vqa", help="VQA v2 questions and annotations (json)")
-    task.add_argument("--rule", required=True, choices=["changing_priors"])
-    task.add_argument("--questions", required=True, nargs="+", type=Path)
-    task.add_argument("--annotations", required=True, nargs="+", type=Path)
-    task.add_argument("--test-share", type=float, default=changing_priors.TEST_SHARE)
-    task.add_argument("--out", required=True, type=Path, help="a folder for {train,test}_{questions,annotations}.json")
-    task = tasks.add_parser("snli_ve", help="SNLI-VE pairs (jsonl)")
-    task.add_argument("--rule", required=True, choices=[*hypothesis_only.RULES, "biased"])
-    task.add_argument("--annotations", required=True, type=Path)
-    task.add_argument("--train", type=Path, help="the training pairs, from which the hypothesis-only scorers learn")
-    task.add_argument("--cues", nargs="+", default=[], metavar="WORD=LABEL")
-    task.add_argument("--share", type=float, default=0.8, help="how often a cue is right afterwards")
-    task.add_argument("--out", required=True, type=Path)
-    return parser
-
-
-def shift_vcr(arguments: argparse.Namespace) -> None:
-    """Write the annotations that fall under a rule, with rewritten choices.
+    The annotations that fall under a rule are written.
 
     Raises:
         UserError: a file that is not in the official format, missing scores, or nothing falls under the rule.
     """
-    rule: vcr_rules.Rule
-    if arguments.rule in vcr_rules.RULES:
-        rule = vcr_rules.RULES[arguments.rule]
-    elif arguments.scores is not None:
-        rule = vcr_masking.Masking(arguments.rule, arguments.scores)
+    step.log_to(None)
+    rewritten_by: vcr_rules.Rule
+    if rule in vcr_rules.RULES:
+        rewritten_by = vcr_rules.RULES[rule]
+    elif scores is not None:
+        rewritten_by = vcr_masking.Masking(rule, scores)
+    elif train is None or images is None:
+        raise UserError(
+            f"rule {rule} masks by a scorer's losses; name their file: --scores FILE. Or have a scorer of "
+            "our own learn them: --train FILE --images FOLDER"
+        )
     else:
-        rule = vcr_masking.Masking(arguments.rule, arguments.annotations, _own_scores(arguments))
+        losses = _own_scores(train, annotations, images, metadata or images)
+        if scores_out:
+            _write_scores(scores_out, annotations, losses, train)
+        rewritten_by = vcr_masking.Masking(rule, annotations, losses)
     before, after = 0, 0
     changed: Counter[str] = Counter()
 
     def shifted() -> Iterator[str]:
         nonlocal before, after
-        for _, record in vcr.labelled(arguments.annotations):
+        for _, record in vcr.labelled(annotations):
             before += 1
-            if (made := rule(record)) is None:
+            if (made := rewritten_by(record)) is None:
                 continue
             after += 1
             for kind in ("answer", "rationale"):
@@ -95,60 +85,68 @@ def shift_vcr(arguments: argparse.Namespace) -> None:
                 changed[kind] += sum(one != other for one, other in zip(old, new, strict=True))
             yield json.dumps(made)
 
-    _write_lines(arguments.out, shifted(), [arguments.annotations, arguments.scores, arguments.train])
+    _write_lines(out, shifted(), [annotations, scores, train])
     rewritten = ", ".join(
         f"{changed[kind]} of {after * vcr.CHOICES} {kind} choices" for kind in ("answer", "rationale")
     )
-    step.log.info("[shift vcr %s] %d of %d annotations in %s", arguments.rule, after, before, arguments.out)
-    step.log.info("[shift vcr %s] rewritten: %s", arguments.rule, rewritten)
+    step.log.info("[shift vcr %s] %d of %d annotations in %s", rule, after, before, out)
+    step.log.info("[shift vcr %s] rewritten: %s", rule, rewritten)
 
 
-def _own_scores(arguments: argparse.Namespace) -> dict[str, vcr_masking.Losses]:
-    """The losses of a scorer of our own, trained here; written to ``--scores-out`` in the form of the authors' file.
-
-    Raises:
-        UserError: nothing to train it from.
-    """
-    if arguments.train is None or arguments.images is None:
-        raise UserError(
-            f"rule {arguments.rule} masks by a scorer's losses; name their file: --scores FILE. Or have a scorer of "
-            "our own learn them: --train FILE --images FOLDER"
-        )
-    files_of = {name: {"annotations": getattr(arguments, name).resolve()} for name in ("train", "annotations")}
-    more = {"images": arguments.images.resolve(), "metadata": (arguments.metadata or arguments.images).resolve()}
-    conf = {"name": "given", "files": {name: {**paths, **more} for name, paths in files_of.items()}}
-    losses = vcr.OwnScores(conf, Path("/")).of("annotations")
-    if arguments.scores_out:
-        lines = (
-            json.dumps(vcr_masking.line(record, losses[record["annot_id"]]))
-            for _, record in vcr.labelled(arguments.annotations)
-        )
-        _write_lines(arguments.scores_out, lines, [arguments.annotations, arguments.train])
-    return losses
+def _own_scores(train: Path, annotations: Path, images: Path, metadata: Path) -> dict[str, vcr_masking.Losses]:
+    """The losses of a scorer of our own, trained here."""
+    more = {"images": images.resolve(), "metadata": metadata.resolve()}
+    of = {
+        "train": {"annotations": train.resolve(), **more},
+        "annotations": {"annotations": annotations.resolve(), **more},
+    }
+    return vcr.OwnScores({"name": "given", "files": of}, Path("/")).of("annotations")
 
 
-def shift_snli_ve(arguments: argparse.Namespace) -> None:
-    """Write the pairs that a rule keeps, as they were.
+def _write_scores(out: Path, annotations: Path, losses: Mapping[str, vcr_masking.Losses], train: Path) -> None:
+    """The losses in the form of the authors' file."""
+    lines = (
+        json.dumps(vcr_masking.line(record, losses[record["annot_id"]])) for _, record in vcr.labelled(annotations)
+    )
+    _write_lines(out, lines, [annotations, train])
+
+
+def shift_snli_ve(
+    rule: Annotated[str, command.choice([*hypothesis_only.RULES, "biased"], "which pairs are kept")],
+    annotations: Annotated[Path, Option(help="SNLI-VE pairs (jsonl)")],
+    out: Annotated[Path, Option(help="the pairs that are kept")],
+    train: Annotated[
+        Path | None, Option(help="the training pairs, from which the hypothesis-only scorers learn")
+    ] = None,
+    cues: Annotated[
+        list[str] | None, Option(metavar="WORD=LABEL ...", help="with biased: words that shall go with a label")
+    ] = None,
+    share: Annotated[float, Option(help="how often a cue is right afterwards")] = 0.8,
+) -> None:
+    """SNLI-VE pairs that a rule keeps.
+
+    They are written as they were.
 
     Raises:
         UserError: a file that is not in the official format, missing arguments, or a rule that keeps nothing.
     """
-    ids, items = snli_ve.statements(arguments.annotations)
-    if arguments.rule == "biased":
-        kept = planted_bias.chosen(items, _cues(arguments.cues), arguments.share)
-    elif arguments.train is None:
-        raise UserError(f"rule {arguments.rule} needs the training pairs, from which its scorers learn: --train FILE")
+    step.log_to(None)
+    ids, items = snli_ve.statements(annotations)
+    if rule == "biased":
+        kept = planted_bias.chosen(items, _cues(cues or []), share)
+    elif train is None:
+        raise UserError(f"rule {rule} needs the training pairs, from which its scorers learn: --train FILE")
     else:
-        votes = hypothesis_only.wrong_votes(snli_ve.statements(arguments.train)[1], items)
-        kept = hypothesis_only.chosen(arguments.rule, votes)
+        votes = hypothesis_only.wrong_votes(snli_ve.statements(train)[1], items)
+        kept = hypothesis_only.chosen(rule, votes)
         mean = 100 * (1 - sum(votes) / len(votes) / hypothesis_only.SCORERS)
         step.log.info("[shift snli_ve] a hypothesis-only scorer is right in %.1f %% of %d pairs", mean, len(votes))
     chosen = set(compress(ids, kept))
-    lines = (json.dumps(record) for _, record in records.lines(arguments.annotations) if record["pairID"] in chosen)
-    _write_lines(arguments.out, lines, [arguments.annotations, arguments.train])
+    lines = (json.dumps(record) for _, record in records.lines(annotations) if record["pairID"] in chosen)
+    _write_lines(out, lines, [annotations, train])
     labels = list(compress(items.labels, kept))
-    step.log.info("[shift snli_ve %s] %d of %d pairs in %s", arguments.rule, len(labels), len(ids), arguments.out)
-    step.log.info("[shift snli_ve %s] labels: %s, before %s", arguments.rule, _counts(labels), _counts(items.labels))
+    step.log.info("[shift snli_ve %s] %d of %d pairs in %s", rule, len(labels), len(ids), out)
+    step.log.info("[shift snli_ve %s] labels: %s, before %s", rule, _counts(labels), _counts(items.labels))
 
 
 def _cues(given: Sequence[str]) -> dict[str, str]:
@@ -165,39 +163,50 @@ def _counts(labels: Iterable[str]) -> str:
     return ", ".join(f"{label} {number}" for label, number in sorted(Counter(labels).items()))
 
 
-def shift_vqa(arguments: argparse.Namespace) -> None:
-    """Pool the questions of all files and divide them again, into a new train and a new test.
+def shift_vqa(
+    rule: Annotated[str, command.choice(["changing_priors"], "how questions are divided")],
+    questions: Annotated[list[Path], Option(metavar="Q.json ...", help="VQA v2 questions")],
+    annotations: Annotated[list[Path], Option(metavar="A.json ...", help="VQA v2 annotations")],
+    out: Annotated[Path, Option(help="a folder for {train,test}_{questions,annotations}.json")],
+    test_share: Annotated[float, Option(help="the part of the questions that becomes the test", show_default="1/3")] = (
+        changing_priors.TEST_SHARE
+    ),
+) -> None:
+    """VQA v2 with changed answer priors.
+
+    The questions of all files are divided again, into a new train and a new test.
 
     Raises:
         UserError: a file that is not in the official format, or questions and annotations that do not fit.
     """
-    out: Path = arguments.out
+    step.log_to(None)
     made = [out / f"{part}_{kind}.json" for part in ("train", "test") for kind in KINDS]
-    _refuse_overwriting(made, [*arguments.questions, *arguments.annotations])
+    _refuse_overwriting(made, [*questions, *annotations])
     texts: dict[int, str] = {}
     image_of: dict[int, int] = {}
-    for path, where, record in _records(arguments.questions, "questions"):
+    for path, where, record in _records(questions, "questions"):
         question_id = records.field(record, "question_id", int, path, where)
         if question_id in texts:
             raise records.complaint(path, f"{where}.question_id", f"{question_id} stands twice", "ids must be unique")
         texts[question_id] = records.field(record, "question", str, path, where)
         image_of[question_id] = records.field(record, "image_id", int, path, where)
     group_of: dict[int, changing_priors.Group] = {}
-    for path, where, record in _records(arguments.annotations, "annotations"):
+    for path, where, record in _records(annotations, "annotations"):
         question_id = records.field(record, "question_id", int, path, where)
         if question_id not in texts:
             raise records.complaint(path, f"{where}.question_id", f"{question_id} is no question of the given files")
         kind = records.field(record, "question_type", str, path, where)
         group_of[question_id] = kind, records.field(record, "multiple_choice_answer", str, path, where)
     if missing := texts.keys() - group_of.keys():
-        raise UserError(f"question {min(missing)} has no annotation in {', '.join(map(str, arguments.annotations))}")
+        raise UserError(f"question {min(missing)} has no annotation in {', '.join(map(str, annotations))}")
     ids = sorted(group_of)
     groups = [group_of[question_id] for question_id in ids]
-    part_of = changing_priors.assign(groups, (texts[question_id] for question_id in ids), arguments.test_share)
+    part_of = changing_priors.assign(groups, (texts[question_id] for question_id in ids), test_share)
+    files_of = {"questions": questions, "annotations": annotations}
     for part in ("train", "test"):
         chosen = {question_id for question_id in ids if part_of[group_of[question_id]] == part}
         for kind in KINDS:
-            _write_part(out / f"{part}_{kind}.json", part, kind, getattr(arguments, kind), chosen)
+            _write_part(out / f"{part}_{kind}.json", part, kind, files_of[kind], chosen)
     sides = {part: [q for q in ids if part_of[group_of[q]] == part] for part in ("train", "test")}
     images = {part: {image_of[q] for q in sides[part]} for part in sides}
     step.log.info(
@@ -255,6 +264,11 @@ def _refuse_overwriting(outputs: Sequence[Path], inputs: Sequence[Path]) -> None
     for path in outputs:
         if path.resolve() in {given.resolve() for given in inputs}:
             raise UserError(f"--out would overwrite the input {path}; name another place")
+
+
+main = command.group(
+    "shift", __doc__, {"vcr": shift_vcr, "vqa": shift_vqa, "snli_ve": shift_snli_ve}, cls=command.Several
+)
 
 
 if __name__ == "__main__":

@@ -5,16 +5,18 @@ sd over seeds and, under it, the gain over the reference with its 95 % interval;
 The numbers are those of `gains.csv`.
 """
 
-import argparse
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer import Option
 
-from vlkd_steps.core import layout, step
+from vlkd_steps.cli import command
+from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.reporting.findings import main_rows, main_set
 from vlkd_steps.reporting.table import (
@@ -34,22 +36,21 @@ NARROWEST = 80  # columns, also where the terminal does not say how wide it is
 SHOT_COLUMN = 23  # "* +11.7 [10.7, 12.8]" and the frame
 
 
-@step.entry
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiment", required=True, help="its name, as params.yaml has it")
-    parser.add_argument("--set", help="the evaluation set (default: test)")
-    arguments = parser.parse_args(argv)
-    results = layout.results(arguments.experiment)
+@command.single("table", __doc__)
+def main(
+    experiment: Annotated[str, Option(help="its name, as params.yaml has it")],
+    evaluation_set: Annotated[str | None, Option("--set", help="the evaluation set; default: test")] = None,
+) -> None:
+    results = layout.results(experiment)
     rows = read(results / "gains.csv")
-    on = arguments.set or main_set(rows)
+    on = evaluation_set or main_set(rows)
     if on not in values(rows, "evaluation_set"):
         known = ", ".join(values(rows, "evaluation_set"))
         raise UserError(f"--set {on}: {results / 'gains.csv'} has no such evaluation set; it has {known}")
     console = Console(highlight=False, soft_wrap=False)
     if console.width < NARROWEST:
         console = Console(highlight=False, width=NARROWEST)
-    shown = [row for row in rows if row["evaluation_set"] == on] if arguments.set else main_rows(rows)
+    shown = [row for row in rows if row["evaluation_set"] == on] if evaluation_set else main_rows(rows)
     for table in tables(shown, console.width):
         console.print()
         console.print(table)
@@ -65,8 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(f"other evaluation sets, in the report: {', '.join(others)}")
     console.print()
     console.print(f"look at   {results / 'report.html'}", soft_wrap=True)
-    console.print("curves    make ui   (MLflow: every run, its curves and parameters)")
-    return 0
+    console.print("curves    vlkd ui   (MLflow: every run, its curves and parameters)")
 
 
 def tables(rows: Sequence[Row], width: int) -> list[Table]:

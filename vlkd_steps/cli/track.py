@@ -2,9 +2,9 @@
 
     vlkd track --experiment scenes             once
     vlkd track --experiment scenes --follow    beside a training, until stdin (a pipe) is closed,
-                                                               TERM or INT, or the process of --until-pid is gone
+                                               TERM or INT, or the process of --until-pid is gone
     vlkd track --rebuild                       move the sqlite file aside and build it again, with
-                                                               every experiment that has runs here
+                                               every experiment that has runs here
 
 Writes to --tracking-uri, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db (a file on this machine's own disk where the
 project lies on a shared file system or cannot be written to: VLKD_LOCAL names the place). Exit status:
@@ -12,7 +12,6 @@ project lies on a shared file system or cannot be written to: VLKD_LOCAL names t
 again.
 """
 
-import argparse
 import contextlib
 import hashlib
 import os
@@ -22,9 +21,12 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+from typer import BadParameter, Option
+
+from vlkd_steps.cli import command
 from vlkd_steps.core import environment, file_system, files, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.locks import exclusive
@@ -41,28 +43,28 @@ LOCKS = Path(".vlkd")
 NOTHING_LOST, UNREACHED = "nothing is lost, the journals have it", 3
 
 
-@step.entry
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--experiment", help="the folder under runs/ and the name in MLflow")
-    what.add_argument("--rebuild", action="store_true", help="all experiments, in a new file; the old one is kept")
-    parser.add_argument("--follow", action="store_true", help="keep looking while runs are training")
-    parser.add_argument("--tracking-uri", help="default: MLFLOW_TRACKING_URI, or a local sqlite file")
-    parser.add_argument("--until-pid", type=int, help="with --follow: stop when this process is gone")
-    parser.add_argument("--reference", default="finetune", help="variant from which gains are counted")
-    parser.add_argument("--log", type=Path, help="write the log here as well as to stderr")
-    arguments = parser.parse_args(argv)
-    if arguments.rebuild and arguments.follow:
-        parser.error("--rebuild ends when it is done: not with --follow")
-    step.log_to(arguments.log)
+@command.single("track", __doc__)
+def main(
+    experiment: Annotated[str | None, Option(help="the folder under runs/ and the name in MLflow")] = None,
+    rebuild: Annotated[bool, Option("--rebuild", help="all experiments, in a new file; the old one is kept")] = False,
+    follow: Annotated[bool, Option("--follow", help="keep looking while runs are training")] = False,
+    tracking_uri: Annotated[str | None, Option(help="default: MLFLOW_TRACKING_URI, or a local sqlite file")] = None,
+    until_pid: Annotated[int | None, Option(help="with --follow: stop when this process is gone")] = None,
+    reference: Annotated[str, Option(help="variant from which gains are counted")] = "finetune",
+    log_file: Annotated[Path | None, Option("--log", help="write the log here as well as to stderr")] = None,
+) -> int:
+    if (experiment is None) != rebuild:
+        raise BadParameter("give one of --experiment and --rebuild")
+    if rebuild and follow:
+        raise BadParameter("--rebuild ends when it is done: not with --follow")
+    step.log_to(log_file)
     environment.use_own()
-    uri = address.tracking_uri(arguments.tracking_uri)
-    if arguments.rebuild:
-        return rebuild(uri, arguments.reference)
-    if not arguments.follow:
-        return once(arguments.experiment, uri, arguments.reference)
-    return follow(arguments.experiment, uri, arguments.reference, Stop(arguments.until_pid))
+    uri = address.tracking_uri(tracking_uri)
+    if experiment is None:
+        return build_again(uri, reference)
+    if not follow:
+        return once(experiment, uri, reference)
+    return keep_up(experiment, uri, reference, Stop(until_pid))
 
 
 def experiments() -> list[str]:
@@ -73,7 +75,7 @@ def experiments() -> list[str]:
     """
     found = sorted(path.name for path in Path("runs").glob("*") if layout.run_folders(path.name))
     if not found:
-        raise UserError("there are no runs under runs/ to show; make some first (`make demo`), or fetch them: dvc pull")
+        raise UserError("there are no runs under runs/ to show; make some first (`vlkd run`), or fetch them: dvc pull")
     return found
 
 
@@ -94,9 +96,7 @@ def once(experiment: str, uri: str, reference: str = "finetune") -> int:
 def catch_up(experiment: str, uri: str, reference: str = "finetune") -> None:
     """What `once` does; raises Outage where MLflow cannot be reached."""
     if not layout.run_folders(experiment):
-        raise UserError(
-            f"no runs under runs/{experiment}/, so there is nothing to track; train some first: `make demo`"
-        )
+        raise UserError(f"no runs under runs/{experiment}/, so there is nothing to track; train some first: `vlkd run`")
     with exclusive(_lock(uri, experiment)) as holder:
         if holder is not None:
             _say_busy(holder, experiment, uri)
@@ -106,7 +106,7 @@ def catch_up(experiment: str, uri: str, reference: str = "finetune") -> None:
         follower.report()
 
 
-def rebuild(uri: str, reference: str = "finetune") -> int:
+def build_again(uri: str, reference: str = "finetune") -> int:
     """Move the sqlite file aside and write every experiment that has runs here into a new one.
 
     Raises:
@@ -130,7 +130,7 @@ def rebuild(uri: str, reference: str = "finetune") -> int:
     return max(once(experiment, uri, reference) for experiment in found)
 
 
-def follow(experiment: str, uri: str, reference: str, stop: "Stop") -> int:
+def keep_up(experiment: str, uri: str, reference: str, stop: "Stop") -> int:
     """Write what happens as it happens, through outages, and everything once more at the end."""
     with exclusive(_lock(uri, experiment)) as holder:
         if holder is not None:

@@ -5,7 +5,6 @@
 Ends with Ctrl-C. Where MLFLOW_TRACKING_URI names a server, that one is brought up to date and its links are printed.
 """
 
-import argparse
 import contextlib
 import os
 import signal
@@ -16,8 +15,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
-from vlkd_steps.cli import track
+from typer import Option
+
+from vlkd_steps.cli import command, track
 from vlkd_steps.core import environment, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.step import log
@@ -31,16 +33,15 @@ PORTS_TRIED = 50
 STARTUP = 120.0  # seconds that a server may take to answer
 
 
-@step.entry
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=5000, help="the next free one is taken if it is busy")
-    parser.add_argument("--tracking-uri", help="default: MLFLOW_TRACKING_URI, or a local sqlite file")
-    arguments = parser.parse_args(argv)
+@command.single("ui", __doc__)
+def main(
+    port: Annotated[int, Option(help="the next free one is taken if it is busy")] = 5000,
+    tracking_uri: Annotated[str | None, Option(help="default: MLFLOW_TRACKING_URI, or a local sqlite file")] = None,
+) -> int:
     step.log_to(None)
     environment.use_own()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends the server too, as Ctrl-C does
-    uri = address.tracking_uri(arguments.tracking_uri)
+    uri = address.tracking_uri(tracking_uri)
     experiments = track.experiments()
     try:
         for experiment in experiments:
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if uri.lower().startswith("http"):
             print_links(redacted(uri), uri, experiments)
             return 0
-        with contextlib.suppress(KeyboardInterrupt), served(uri, free_port(arguments.port)) as (page, server):
+        with contextlib.suppress(KeyboardInterrupt), served(uri, free_port(port)) as (page, server):
             print_links(page, uri, experiments)
             print("Ctrl-C ends it.", flush=True)
             return server.wait()
@@ -99,21 +100,12 @@ def served(uri: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
         UserError: it ended at once, or does not answer.
     """
     mlflow_sync.set_environment()
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        HOST,
-        "--port",
-        str(port),
-    ]
-    command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    started = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
+    started += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
     # No helper processes for services that we do not use, no deprecations of its own.
     variables = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
     variables["MLFLOW_BACKEND_STORE_URI"] = uri  # not as an argument: those of all processes are for all to see
-    server = subprocess.Popen(command, env=variables, start_new_session=True)
+    server = subprocess.Popen(started, env=variables, start_new_session=True)
     try:
         page = f"http://{HOST}:{port}"
         wait_until_healthy(page, server)

@@ -10,7 +10,7 @@ dropped unless `KEPT` names it; variables of no family stay as they are.
 - `of_snakemake`: the two, as the Snakefile needs them; `shell_prefix` for the rules' shells.
 - `submit_by_own_sbatch`, `find_cluster_in_job`: for Snakemake's executor, here and on a compute node.
 
-Nothing here imports more than the standard library: it runs at the start of every program.
+Nothing here imports more than the standard library and `project_files`: it runs at the start of every program.
 """
 
 import getpass
@@ -23,8 +23,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from vlkd_steps.core import project_files
+
 PROJECT = Path(__file__).absolute().parents[2]
-"""The folder of this package: the project's root. Not resolved: a compute node may know it by this name only."""
+"""The folder that holds this package: a clone's root, or where pip has installed it. Not resolved: a compute node may
+know it by this name only."""
+
+INSTALLED = PROJECT.name in ("site-packages", "dist-packages")
+"""Every start of this environment's Python finds the package then, and PYTHONPATH would put all packages beside it
+before the standard library."""
 
 COMMANDS = (
     "SBATCH_*", "SALLOC_*", "SRUN_*", "SQUEUE_*", "SCANCEL_*", "SCONTROL_*", "SINFO_*", "SACCT_*", "SACCTMGR_*",
@@ -56,7 +63,7 @@ KEPT = (
     "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", "MLFLOW_MULTIPART_*", "MLFLOW_ENABLE_MULTIPART_*",
     "MLFLOW_ENABLE_PROXY_MULTIPART_*", "MLFLOW_SQLALCHEMYSTORE_*", "MLFLOW_MYSQL_SSL_*", "MLFLOW_ALLOW_FILE_STORE",
     "MLFLOW_DATABRICKS_*", "MLFLOW_DISABLE_DATABRICKS_*",
-    # who may open the page of `vlkd_steps.cli.ui`, and what is said about it
+    # who may open the page of `vlkd ui`, and what is said about it
     "MLFLOW_SERVER_ALLOWED_HOSTS", "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", "MLFLOW_SERVER_X_FRAME_OPTIONS",
     "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_LOGGING_LEVEL", "MLFLOW_CONFIGURE_LOGGING",
 )  # fmt: skip
@@ -106,8 +113,10 @@ def leave_job(environment: MutableMapping[str, str] = os.environ) -> None:
 def own_package(given: Mapping[str, str]) -> dict[str, str]:
     """`given`, changed so that Python finds this package first: by PYTHONPATH or, with a colon in its path, as ``.``"""
     rest = [entry for entry in given.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != str(PROJECT)]
-    changed = {name: value for name, value in given.items() if name not in ("PYTHONSAFEPATH", "PYTHONHOME")}
-    return changed | {"PYTHONPATH": os.pathsep.join([str(PROJECT), *rest])}
+    dropped = ("PYTHONPATH", "PYTHONSAFEPATH", "PYTHONHOME")
+    changed = {name: value for name, value in given.items() if name not in dropped}
+    entries = rest if INSTALLED else [str(PROJECT), *rest]
+    return changed | ({"PYTHONPATH": os.pathsep.join(entries)} if entries else {})
 
 
 def of_snakemake(workflow: Any) -> str:
@@ -146,7 +155,8 @@ def shell_prefix(own_python: bool) -> str:
             rules have environments of their own (conda).
     """
     path = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; ' if own_python else ""
-    package = f"unset PYTHONSAFEPATH PYTHONHOME; export PYTHONPATH={shlex.quote(str(PROJECT))}; "
+    package = "unset PYTHONSAFEPATH PYTHONHOME PYTHONPATH; "
+    package += "" if INSTALLED else f"export PYTHONPATH={shlex.quote(str(PROJECT))}; "
     return f"set -euo pipefail; {path}{package}".replace("{", "{{").replace("}", "}}")  # Snakemake formats it
 
 
@@ -167,7 +177,7 @@ def find_cluster_in_job(environment: MutableMapping[str, str] = os.environ) -> N
 
 def _programs(place: str, environment: Mapping[str, str]) -> str:
     """PATH with our programs of this place first."""
-    return os.pathsep.join([str(PROJECT / "workflow/bin" / place), environment.get("PATH", os.defpath)])
+    return os.pathsep.join([str(project_files.FOLDER / "workflow/bin" / place), environment.get("PATH", os.defpath)])
 
 
 def not_used(names: Iterable[str]) -> str:

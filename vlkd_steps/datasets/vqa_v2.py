@@ -21,10 +21,8 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import image_files, instances, vocabulary
 from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import Instances
+from vlkd_steps.metrics.vqa import ANSWERS
 from vlkd_steps.splits import changing_priors
-
-ANSWERS = 10
-"""Annotators per question. The official accuracy is defined over ten leave-one-out subsets."""
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 

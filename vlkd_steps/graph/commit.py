@@ -18,7 +18,7 @@ from typing import Any
 from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.graph import dry_run, dvc_command, dvc_vars, phase_manifest
+from vlkd_steps.graph import dry_run, dvc_command, dvc_vars, installed_code, phase_manifest
 
 # A user's data first: their .dvc files lie in data/incoming, which the download stage depends on as a whole.
 COMMANDS = (("commit", "--force", "--recursive", "data/incoming"), ("commit", "--force"))
@@ -89,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"not name, such as {others[0]}; delete them if they should not be there",
                 file=sys.stderr,
             )
+        installed_code.keep_current()
         record()
     except UserError as mistake:
         raise UserError(f"the results were not recorded in DVC: {mistake}; {REPEAT}") from mistake

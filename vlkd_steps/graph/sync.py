@@ -20,7 +20,7 @@ from vlkd_steps.config import composition
 from vlkd_steps.config.phases import PHASES
 from vlkd_steps.core import environment, layout, step
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.graph import dvc_command, dvc_vars, phase_manifest
+from vlkd_steps.graph import dvc_command, dvc_vars, installed_code, phase_manifest
 
 VARIABLE = "VLKD_SYNC"
 """Set for the `snakemake --touch` that is called here, which the Snakefile refuses otherwise."""
@@ -114,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("dvc.lock is missing, so nothing says what these files are; run: snakemake --cores all")
     c = composition.compose()
     dvc_vars.keep_current(c)
+    installed_code.keep_current()
     status = dvc_status()
     clean, stopped_at = clean_phases(status)
     for phase in clean:

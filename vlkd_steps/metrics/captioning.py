@@ -166,7 +166,8 @@ def package_folder() -> Path:
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(f"the package {PACKAGE} is not installed, which computes the caption metrics; run make install")
+        remedy = "pip install 'vlkd-steps[captions]', or in a clone: make install"
+        raise UserError(f"the package {PACKAGE} is not installed, which computes the caption metrics; {remedy}")
     return Path(spec.submodule_search_locations[0])
 
 

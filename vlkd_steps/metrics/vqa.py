@@ -22,6 +22,9 @@ import polars as pl
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.metrics.percentages import by, percent
 
+ANSWERS = 10
+"""Annotators per question. The official accuracy is defined over ten leave-one-out subsets."""
+
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'  # neither ':' nor the apostrophe
 ARTICLES = frozenset({"a", "an", "the"})
 NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]

@@ -1,41 +1,28 @@
 """``score captions``: BLEU, METEOR, ROUGE-L, CIDEr and SPICE of a COCO results list."""
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vlkd_steps.core import records
 from vlkd_steps.metrics import captioning, ptb_tokenizer
-from vlkd_steps.scoring import results
+from vlkd_steps.scoring import results as result_lists
 from vlkd_steps.scoring.results import FORMAT, Faults, shown
 
-INPUTS = ("annotations", "results", "images")
 
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--annotations", type=Path, required=True, metavar="captions.json", help="COCO's captions")
-    parser.add_argument(
-        "--results", type=Path, required=True, metavar="R.json", help='the results: [{"image_id", "caption"}]'
-    )
-    parser.add_argument(
-        "--images", type=Path, metavar="ids.json", help="a JSON list of image ids: score these alone (Karpathy's test)"
-    )
-
-
-def measure(given: argparse.Namespace) -> dict[str, Any]:
+def measure(annotations: Path, results: Path, images: Path | None = None) -> dict[str, Any]:
     """The metrics times 100 with two decimals, which of them could not run here and why, and the tokenizer.
 
     Raises:
         UserError: a file is not in its format, or the two belong to different images.
     """
-    references = read_references(given.annotations)
-    if given.images:
-        chosen = read_images(given.images)
-        results.match(given.annotations, references.keys() & chosen, chosen, "images", given.images)
+    references = read_references(annotations)
+    if images:
+        chosen = read_images(images)
+        result_lists.match(annotations, references.keys() & chosen, chosen, "images", images)
         references = {image: references[image] for image in chosen}
-    candidates = results.read(given.results, "image_id", int, "caption")
-    results.match(given.results, candidates, references, "images", given.images or given.annotations)
+    candidates = result_lists.read(results, "image_id", int, "caption")
+    result_lists.match(results, candidates, references, "images", images or annotations)
     found = captioning.score(references, candidates)
     return {
         "metrics": found.metrics,

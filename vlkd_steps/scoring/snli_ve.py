@@ -1,6 +1,5 @@
 """``score snli_ve``: accuracy over three classes, overall, per class, and averaged over the classes."""
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,11 @@ import polars as pl
 from vlkd_steps.core import records
 from vlkd_steps.datasets.snli_ve import LABELS, NO_CONSENSUS
 from vlkd_steps.metrics.percentages import by, percent
-from vlkd_steps.scoring import results
+from vlkd_steps.scoring import results as result_lists
 from vlkd_steps.scoring.results import FORMAT, Faults, shown
 
-INPUTS = ("annotations", "results")
 
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--annotations", type=Path, required=True, metavar="dev.jsonl", help="the official pairs")
-    parser.add_argument(
-        "--results", type=Path, required=True, metavar="R.json", help='the results: [{"pairID", "label"}]'
-    )
-
-
-def measure(given: argparse.Namespace) -> dict[str, Any]:
+def measure(annotations: Path, results: Path) -> dict[str, Any]:
     """Percentages with two decimals, and the counts behind them by gold and predicted class.
 
     Pairs without consensus (gold_label "-") can be neither right nor wrong: they are left out, and so are results
@@ -32,15 +22,15 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: a file is not in its format, or the two belong to different pairs.
     """
-    gold, undecided = read_gold(given.annotations)
-    predicted = results.read(given.results, "pairID", str, "label")
+    gold, undecided = read_gold(annotations)
+    predicted = result_lists.read(results, "pairID", str, "label")
     for name in undecided:
         predicted.pop(name, None)
     wrong = Faults.of(f"{shown(label)} for {shown(name)}" for name, label in predicted.items() if label not in LABELS)
     if wrong:
         problem = f"{wrong.count:,} labels are none of {', '.join(LABELS)}; first: {wrong.first}"
-        raise records.complaint(given.results, "", problem, FORMAT)
-    results.match(given.results, predicted, gold, "pairs", given.annotations)
+        raise records.complaint(results, "", problem, FORMAT)
+    result_lists.match(results, predicted, gold, "pairs", annotations)
 
     chosen = [predicted[name] for name in gold]
     table = pl.DataFrame({"gold": list(gold.values()), "predicted": chosen}).with_columns(

@@ -1,6 +1,5 @@
 """``score vcr``: Q->A, QA->R and Q->AR of a leaderboard CSV against VCR's annotations."""
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,30 +13,17 @@ from vlkd_steps.metrics import vcr
 from vlkd_steps.scoring import results
 from vlkd_steps.scoring.results import FORMAT, Faults, shown
 
-INPUTS = ("annotations", "predictions")
 
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--annotations", type=Path, required=True, metavar="val.jsonl", help="VCR's annotations")
-    parser.add_argument(
-        "--predictions",
-        type=Path,
-        required=True,
-        metavar="leaderboard.csv",
-        help="annot_id and the 20 official columns",
-    )
-
-
-def measure(given: argparse.Namespace) -> dict[str, Any]:
+def measure(annotations: Path, predictions: Path) -> dict[str, Any]:
     """Percentages with two decimals.
 
     Raises:
         UserError: a file is not in the official format, or the two belong to different items.
     """
-    labels = read_labels(given.annotations)
-    ids, scores = vcr_leaderboard.read(given.predictions)
+    labels = read_labels(annotations)
+    ids, scores = vcr_leaderboard.read(predictions)
     places = {annot_id: row for row, annot_id in enumerate(ids)}
-    results.match(given.predictions, places, labels, "annotations", given.annotations)
+    results.match(predictions, places, labels, "annotations", annotations)
     ordered = scores[[places[annot_id] for annot_id in labels]]
     gold = np.array(list(labels.values()))
     q_a, qa_r = vcr.hits(ordered, gold[:, 0], gold[:, 1])

@@ -4,7 +4,6 @@ The annotations are read record by record and scored on the way, so that the two
 are Python objects at once.
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,44 +12,32 @@ from typing import Any
 import polars as pl
 
 from vlkd_steps.core import records
-from vlkd_steps.datasets.vqa_v2 import ANSWERS
 from vlkd_steps.metrics.percentages import by, percent
-from vlkd_steps.metrics.vqa import References
-from vlkd_steps.scoring import results
+from vlkd_steps.metrics.vqa import ANSWERS, References
+from vlkd_steps.scoring import results as result_lists
 from vlkd_steps.scoring.results import FORMAT, Faults, shown
 
-INPUTS = ("questions", "annotations", "results")
 
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--questions", type=Path, metavar="Q.json", help="the official questions: checked to be those of --annotations"
-    )
-    parser.add_argument("--annotations", type=Path, required=True, metavar="A.json", help="the official annotations")
-    parser.add_argument(
-        "--results", type=Path, required=True, metavar="R.json", help='the results: [{"question_id", "answer"}]'
-    )
-    parser.add_argument("--per-question", action="store_true", help="write each question's accuracy too")
-
-
-def measure(given: argparse.Namespace) -> dict[str, Any]:
+def measure(
+    annotations: Path, results: Path, questions: Path | None = None, per_question: bool = False
+) -> dict[str, Any]:
     """Percentages with two decimals, as the official evaluator gives them.
 
     Raises:
         UserError: a file is not in the official format, or the files belong to different questions.
     """
-    answers = results.read(given.results, "question_id", int, "answer")
-    table = accuracies(given.annotations, answers, given.results)
-    if given.questions:
-        asked = question_ids(given.questions)
-        results.match(given.annotations, table["question_id"].to_list(), asked, "questions", given.questions)
+    answers = result_lists.read(results, "question_id", int, "answer")
+    table = accuracies(annotations, answers, results)
+    if questions:
+        wanted = question_ids(questions)
+        result_lists.match(annotations, table["question_id"].to_list(), wanted, "questions", questions)
     metrics: dict[str, Any] = {
         "overall": percent(table["score"]),
         "per_question_type": by(table, "question_type"),
         "per_answer_type": by(table, "answer_type"),
         "questions": len(table),
     }
-    if given.per_question:
+    if per_question:
         pairs = zip(table["question_id"], table["score"], strict=True)
         metrics["per_question"] = {str(question): round(100 * score, 2) for question, score in pairs}
     return metrics
@@ -110,7 +97,7 @@ def accuracies(path: Path, answers: Mapping[int, str], results_path: Path) -> pl
     if twice:
         problem = f"{twice.count:,} questions are annotated a second time; first: {twice.first}"
         raise records.complaint(path, "", problem, "ids must be unique")
-    results.match(results_path, answers, scores, "questions", path)
+    result_lists.match(results_path, answers, scores, "questions", path)
     return pl.DataFrame(
         {
             "question_id": pl.Series(list(scores), dtype=pl.Int64),

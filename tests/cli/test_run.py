@@ -1,0 +1,168 @@
+"""``vlkd run`` around a real snakemake: its options, its exit status, and the signals that reach it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vlkd_steps.cli import run
+
+SNAKEFILE = """
+rule all:
+    default_target: True
+    input: "made.txt"
+
+rule work:
+    output: "made.txt"
+    shell: "python work.py {output} " + config.get("experiment", "params")
+"""
+WORK = """
+import pathlib, signal, sys, time
+def heard(number, frame):
+    with open("heard", "a") as stream:
+        stream.write(signal.Signals(number).name + chr(10))
+    if number == signal.SIGINT:
+        sys.exit(3)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, heard)
+pathlib.Path("started").touch()
+if pathlib.Path("long").exists():
+    time.sleep(8)
+pathlib.Path(sys.argv[1]).write_text(sys.argv[2])
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A graph of one job in the current folder; the job takes long where there is a file `long`."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("SNAKEMAKE_", "MLFLOW_"))]:
+        monkeypatch.delenv(name)
+    Path("profiles/local").mkdir(parents=True)
+    Path("profiles/local/config.yaml").write_text("cores: 1\n")
+    Path("params.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "experiment": "scenes_smoke",
+                "grid": {"dataset": ["scenes_smoke"]},
+                "artifacts": {"source": [], "corpus": [], "model": [], "teacher": []},
+            }
+        )
+    )
+    Path("Snakefile").write_text(SNAKEFILE)
+    Path("work.py").write_text(WORK)
+    return tmp_path
+
+
+def start(root: Path, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "vlkd_steps", "run", *options],
+        env={**os.environ, "PYTHONPATH": str(root), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def started(root: Path, *options: str) -> subprocess.Popen[str]:
+    """`start`, and the job runs."""
+    Path("long").touch()
+    process = start(root, *options)
+    until = time.monotonic() + 60
+    while not Path("started").exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return process
+
+
+def survivors(folder: Path) -> list[str]:
+    """The processes whose current folder is this one, but for this one."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if process.name != str(os.getpid()) and (process / "cwd").resolve() == folder.resolve():
+                found.append((process / "cmdline").read_text())
+        except OSError:
+            continue
+    return found
+
+
+def test_an_experiment_and_options_reach_snakemake(root: Path, project: Path) -> None:
+    process = start(root, "mine", "made.txt", "--quiet", "rules")
+    said = process.communicate()[0]
+    assert process.returncode == 0, said
+    assert Path("made.txt").read_text() == "mine"
+    assert "no table: results/mine/gains.csv" in said
+    assert "MLflow experiment mine" in Path("logs/track.log").read_text()
+
+
+@pytest.mark.parametrize("options", [["-n"], ["-pn"], ["mine", "--dry-run", "--", "made.txt"]])
+def test_a_dry_run_runs_nothing_beside_it(root: Path, project: Path, options: list[str]) -> None:
+    process = start(root, *options)
+    assert "made.txt" in process.communicate()[0]
+    assert process.returncode == 0
+    assert not Path("logs").exists()
+    assert not Path("made.txt").exists()
+
+
+def test_a_failure_keeps_snakemakes_status_and_says_how_to_go_on(root: Path, project: Path) -> None:
+    Path("work.py").write_text("raise SystemExit(7)")
+    process = start(root)
+    said = process.communicate()[0]
+    assert process.returncode == 1
+    assert said.splitlines()[-1].startswith("The run stopped;")
+
+
+@pytest.mark.parametrize("to_group", [False, True])
+def test_ctrl_c_reaches_the_job_once_and_leaves_no_process(root: Path, project: Path, to_group: bool) -> None:
+    process = started(root)
+    (os.killpg if to_group else os.kill)(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1, said
+    assert Path("heard").read_text().split() == ["SIGINT"]
+    assert "Traceback" not in said
+    assert survivors(project) == []
+
+
+def test_term_lets_the_running_job_end(root: Path, project: Path) -> None:
+    process = started(root)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[0]
+    assert Path("made.txt").read_text() == "params", said
+    assert process.returncode == 1, said
+    assert not Path("heard").exists()
+    assert survivors(project) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["scenes", "--config", "experiment=other"], "scenes and --config"),
+        (["--profile", "profiles/local"], "params.yaml is not in"),
+    ],
+)
+def test_mistakes_are_one_message(
+    project: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture
+) -> None:
+    Path("params.yaml").unlink()
+    assert run.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_the_profile_is_the_one_named_or_the_local_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SNAKEMAKE_PROFILE", raising=False)
+    assert run.profile(["-n"]) == ["--profile", "profiles/local"]
+    assert run.profile(["--profile", "slurm"]) == []
+    assert run.profile(["--profile=slurm"]) == []
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", "slurm")
+    assert run.profile([]) == []

@@ -1,0 +1,107 @@
+"""``vlkd init``: its refusals, and a project that runs with the installed package alone."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging_environment import environment, install, virtual_environment
+
+from vlkd_steps.cli import init
+from vlkd_steps.graph import installed_code
+
+
+@pytest.fixture
+def installed(wheel: Path, tmp_path: Path) -> Path:
+    """The wheel beside the packages of this environment; vlkd, snakemake and dvc are on its PATH."""
+    venv = virtual_environment(tmp_path / "venv")
+    [site] = venv.glob("lib/python*/site-packages")
+    (site / "shared.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    install(venv, "--no-deps", "--no-index", str(wheel))
+    for name in ("snakemake", "dvc"):
+        script = (Path(sys.executable).parent / name).read_text().splitlines(keepends=True)
+        (venv / "bin" / name).write_text("".join([f"#!{venv / 'bin/python'}\n", *script[1:]]))
+        (venv / "bin" / name).chmod(0o755)
+    return venv
+
+
+@pytest.mark.slow
+def test_a_project_of_the_installed_package_runs_and_dvc_has_nothing_to_do(installed: Path, tmp_path: Path) -> None:
+    def run(*command: str, cwd: Path) -> str:
+        variables = environment(installed) | {
+            "OMP_NUM_THREADS": "1",
+            **{f"GIT_{who}_{key}": "x@y" for who in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")},
+        }
+        done = subprocess.run(
+            command, cwd=cwd, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}:\n{done.stdout}"
+        return done.stdout
+
+    run("vlkd", "init", "mine", cwd=tmp_path)
+    project = tmp_path / "mine"
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    assert params["experiment"] == "scenes_smoke"
+    params["grid"] = {"dataset": ["scenes_smoke_vqa"], "variant": ["finetune", "clip_td"], "seed": [1]}  # 2 runs of 12
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    run("git", "add", "--all", cwd=project)
+    run("git", "commit", "--quiet", "--message", "begin", cwd=project)
+    run("snakemake", "--cores", "2", cwd=project)
+    assert (project / "results/scenes_smoke/summary.csv").is_file()
+    assert not (project / "vlkd_steps").exists()
+
+    said = run("dvc", "repro", cwd=project)
+    assert "Stage 'compare' didn't change, skipping" in said
+    assert "snakemake" not in said
+    assert str(installed) in run("vlkd", "--version", cwd=project)
+    assert "nothing to do" in run("vlkd", "sync", cwd=project)
+    # Another version of the package is seen by DVC.
+    [package] = installed.glob("lib/python*/site-packages/vlkd_steps")
+    with (package / "methods/objective.py").open("a") as stream:
+        stream.write("# another version\n")
+    run("python", "-m", "vlkd_steps.graph.installed_code", cwd=project)
+    assert "vlkd_steps.txt" in run("dvc", "status", cwd=project)
+
+
+def test_every_file_of_a_project_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "project"
+    assert init.main([str(folder), "--no-git"]) == 0
+    assert (folder / "slurm/config.yaml").is_file()
+    assert os.access(folder / "workflow/bin/login/sbatch", os.X_OK)
+    stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
+    file = str(installed_code.FILE)
+    assert [file] == [next(iter(out)) for out in stages["installed_code"]["outs"]]
+    phases = [stage for stage in stages.values() if "Snakefile" in stage.get("deps", [])]
+    assert phases
+    for stage in phases:
+        assert file in stage["deps"]
+        assert "vlkd_steps" not in stage["deps"]
+    assert not (folder / ".git").exists()
+
+
+def test_a_folder_with_files_is_refused_and_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    assert init.main([str(tmp_path)]) == 2
+    assert "thesis.tex" in capsys.readouterr().err
+    assert init.main([str(tmp_path / "thesis.tex")]) == 2
+    assert "thesis.tex is a file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_inside_a_repository_it_becomes_a_part_of_it(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    assert init.main([str(tmp_path / "part")]) == 0
+    assert not (tmp_path / "part/.git").exists()
+    assert (tmp_path / "part/.dvc/config").is_file()
+
+
+def test_the_code_file_is_kept_current_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    installed_code.keep_current()
+    assert not installed_code.FILE.exists()
+    installed_code.FILE.write_text("vlkd-steps 0.0\n")
+    installed_code.keep_current()
+    assert installed_code.FILE.read_text() == installed_code.text()

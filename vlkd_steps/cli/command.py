@@ -1,0 +1,156 @@
+"""What the subcommands of ``vlkd`` share: how a function becomes one, and how it ends.
+
+A module of this subpackage offers ``main(argv) -> exit status``, made from a function whose parameters typer reads:
+
+    @command.single("table", __doc__)
+    def main(experiment: Annotated[str, typer.Option(help="a preset")]) -> None: ...
+
+or, where the command has subcommands of its own, ``main = command.group("score", __doc__, {"vqa": vqa})``. The
+functions return an exit status or None. A mistake ends in one message on stderr and status 2: `UserError`, or typer's
+own usage errors. Neither a help page nor an error is drawn in boxes, so that both can be read in a log.
+"""
+
+import functools
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from vlkd_steps.core import step
+from vlkd_steps.core.errors import UserError
+
+INSTALL = "install all that the pipeline needs: pip install 'vlkd-steps[pipeline]', or in a clone: make install"
+
+Function = Callable[..., int | None]
+
+
+class Program:
+    """A typer application that is called with arguments and returns its exit status."""
+
+    def __init__(self, app: typer.Typer) -> None:
+        self._app = app
+
+    @functools.cached_property
+    def command(self) -> Any:
+        return typer.main.get_command(self._app)
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        return self._guarded(argv)
+
+    @functools.cached_property
+    def _guarded(self) -> step.Main:
+        @step.entry
+        def main(argv: Sequence[str] | None = None) -> int:
+            name = self._app.info.name
+            try:
+                self.command(args=argv, prog_name="vlkd" if name == "vlkd" else f"vlkd {name}")
+            except SystemExit as end:
+                return end.code if isinstance(end.code, int) else int(end.code is not None)
+            except ModuleNotFoundError as missing:
+                package = (missing.name or "").partition(".")[0]
+                if package in ("", "vlkd_steps"):
+                    raise
+                raise UserError(f"the package {package} is not installed; {INSTALL}") from missing
+            return 0
+
+        return main
+
+
+def app(name: str, doc: str | None, **settings: Any) -> typer.Typer:
+    """An application whose help is a module's docstring."""
+    plain: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "add_completion": False}
+    plain["context_settings"] = {"max_content_width": 100}
+    return typer.Typer(name=name, help=manual(doc), **plain | settings)
+
+
+def single(name: str, doc: str | None, **settings: Any) -> Callable[[Function], Program]:
+    """A command without subcommands; `settings` are those of ``typer.Typer.command``."""
+
+    def made(function: Function) -> Program:
+        own = app(name, doc)
+        own.command(name, help=manual(doc), **settings)(ending(function))
+        return Program(own)
+
+    return made
+
+
+def group(name: str, doc: str | None, functions: Mapping[str, Function], **settings: Any) -> Program:
+    """A command with subcommands: the functions, with their docstrings as help."""
+    own = app(name, doc)
+    own.callback()(lambda: None)
+    for subcommand, function in functions.items():
+        own.command(subcommand, help=manual(function.__doc__), **settings)(ending(function))
+    return Program(own)
+
+
+def passed_on(name: str, main: step.Main) -> Program:
+    """A command whose arguments another parser reads, ``--help`` among them."""
+
+    def called(ctx: typer.Context) -> int:
+        sys.argv[0] = ctx.command_path  # as which argparse shows itself
+        return main(ctx.args)
+
+    return single(name, None, cls=Verbatim, add_help_option=False)(called)
+
+
+def ending(function: Function) -> Callable[..., None]:
+    """The function, with the exit status that it returns as the process's."""
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> None:
+        if status := function(*args, **kwargs):
+            raise typer.Exit(status)
+
+    return called
+
+
+def manual(doc: str | None) -> str:
+    """A docstring as help: its indented blocks and lists keep their lines, other paragraphs are wrapped."""
+    text = inspect.cleandoc(doc or "").partition("\n\nRaises:")[0]
+    paragraphs = re.split(r"\n\s*\n", text)
+    return "\n\n".join(f"\b\n{text}" if re.match(r" |- ", text) else text for text in paragraphs)
+
+
+def choice(names: Iterable[str], help: str) -> Any:
+    """An option that takes one of some names (``typer.Choice`` would want them as an enumeration)."""
+    known = list(names)
+
+    def checked(value: str | None) -> str | None:
+        if value is not None and value not in known:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(known)}")
+        return value
+
+    return typer.Option(
+        metavar="NAME", help=f"{help}: {', '.join(known)}", callback=checked, autocompletion=lambda: known
+    )
+
+
+class Several(TyperCommand):
+    """A command whose options for several values take them all after one name: ``--questions A.json B.json``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        several = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
+        expanded: list[str] = []
+        current, values = "", 0
+        for word in args:
+            if word.startswith("-"):
+                current, values = (word, 0) if word in several else ("", 0)
+            elif current:
+                values += 1
+                expanded += [current] if values > 1 else []
+            expanded.append(word)
+        return super().parse_args(ctx, expanded)
+
+
+class Verbatim(TyperCommand):
+    """A command that hands its arguments on as they are, also ``--``; only a leading ``--help`` is its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args[:1] == ["--help"] and self.add_help_option:
+            return super().parse_args(ctx, args)
+        ctx.args = list(args)
+        return ctx.args

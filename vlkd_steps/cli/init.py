@@ -1,0 +1,103 @@
+"""Make a project in a new or empty folder: the files that you edit, and those that snakemake and dvc read.
+
+    vlkd init my_project && cd my_project
+    vlkd run
+
+The code stays in the installed package. The project begins with the preset scenes_smoke, which takes about a minute;
+params.yaml says how to go on. It becomes a git repository, or a part of the one around it, with DVC in it; --no-git
+leaves that to you. Nothing is written where the folder has files already.
+"""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from vlkd_steps.cli import command
+from vlkd_steps.config import composition
+from vlkd_steps.core import files, layout, project_files
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.graph import dvc_vars, installed_code
+
+PARAMS = """\
+# The one file to edit. `snakemake -n` says what a change would run; a wrong key is named before anything runs.
+
+experiment: scenes_smoke      # a preset: the whole graph in a minute, its numbers mean nothing; go on with scenes
+
+grid:                         # every combination is one training run; a list left out is the preset's, {} its whole grid
+  dataset: [scenes_smoke_vqa, scenes_smoke_ve]
+
+overrides: {}                 # dotted keys of the composed configuration, e.g. training.steps: 300
+"""
+CODE_STAGE = f"""\
+stages:
+  installed_code:
+    cmd: env PYTHONSAFEPATH= PYTHONPATH=. python -m vlkd_steps.graph.installed_code
+    always_changed: true
+    outs:
+      - {installed_code.FILE}: {{cache: false, persist: true}}
+"""
+
+
+@command.single("init", __doc__)
+def main(
+    folder: Annotated[Path, Argument(help="it is made where it does not exist", show_default=False)],
+    git: Annotated[bool, Option("--git/--no-git", help="make it a git and DVC repository")] = True,
+) -> None:
+    if folder.is_dir() and any(folder.iterdir()):
+        first = min(path.name for path in folder.iterdir())
+        raise UserError(f"{folder} is not empty (it has {first}); name a new folder")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; name a new folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        problem = version(folder) if git else ""  # first: DVC makes no repository where there is a folder .dvc
+        write(folder)
+    except OSError as error:
+        path = error.filename or folder
+        raise UserError(f"{path} cannot be written ({error.strerror}); name another folder") from error
+    if problem:
+        raise UserError(f"{folder} is a project now, but its bytes are not versioned: {problem}")
+    print(f"{folder} is a project now; go on: cd {folder} && vlkd run")
+
+
+def write(folder: Path) -> None:
+    """All files of a project."""
+    for name in project_files.NAMES:
+        source, target = project_files.FOLDER / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target)
+    (folder / "slurm").symlink_to("profiles/slurm")
+    files.write_text(folder / "params.yaml", PARAMS)
+    files.write_text(folder / layout.DVC_VARS, dvc_vars.text(composition.compose(folder / "params.yaml")))
+    files.write_text(folder / "dvc.yaml", dvc_yaml((folder / "dvc.yaml").read_text(encoding="utf-8")))
+    files.write_text(folder / installed_code.FILE, installed_code.text())
+
+
+def dvc_yaml(of_clone: str) -> str:
+    """dvc.yaml with the installed package in the place of the folder that a clone has."""
+    return of_clone.replace("stages:\n", CODE_STAGE, 1).replace("- vlkd_steps\n", f"- {installed_code.FILE}\n")
+
+
+def version(folder: Path) -> str:
+    """Make the folder a repository of git and DVC; returns why it is none, and what to do."""
+    if shutil.which("git") is None or importlib.util.find_spec("dvc") is None:
+        return "git or dvc is not installed; install them, then there: git init && dvc init (or now: --no-git)"
+    inside = not subprocess.run(["git", "rev-parse"], cwd=folder, capture_output=True).returncode
+    dvc = [sys.executable, "-m", "dvc", "init", *(["--subdir"] if inside else [])]
+    for words in [dvc] if inside else [["git", "init"], dvc]:
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+        if done.returncode:
+            return f"`{' '.join(words)}` fails: {' '.join((done.stdout + done.stderr).split())[-500:]}"
+    return ""
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,161 @@
+"""Run the graph, bring MLflow up to date beside it, and print the results.
+
+    vlkd run                              the experiment of params.yaml, on this machine
+    vlkd run scenes_smoke                 a preset
+    vlkd run scenes_smoke --profile slurm
+    vlkd run -n                           only say what would run
+
+EXPERIMENT, if it is given, is the first word; everything else goes to snakemake as it is (snakemake --help). Without
+--profile and SNAKEMAKE_PROFILE the profile is profiles/local. Ctrl-C and TERM reach snakemake, and the exit status is
+snakemake's. The same command goes on where the last one stopped.
+"""
+
+import contextlib
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import typer
+
+from vlkd_steps.cli import command
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
+
+PROFILE = "profiles/local"
+LOG = Path("logs/track.log")
+NAMED = re.compile(r"(--config=)?experiment=")
+LAST_LOOK = 120.0  # seconds that MLflow may take to be brought up to date after the run
+
+
+@command.single("run", __doc__, cls=command.Verbatim, options_metavar="[EXPERIMENT] [SNAKEMAKE OPTIONS]")
+def main(ctx: typer.Context) -> int:
+    words = list(ctx.args)
+    given = words.pop(0) if words and not words[0].startswith("-") else None
+    named = next((word.removeprefix("--config=").partition("=")[2] for word in words if NAMED.match(word)), None)
+    if given and any(word in ("-C", "--config") or word.startswith("--config=") for word in words):
+        raise UserError(f"{given} and --config both say what to run, and snakemake takes one --config; leave one out")
+    for name in ("Snakefile", "params.yaml"):
+        if not Path(name).is_file():
+            raise UserError(
+                f"{name} is not in {Path.cwd()}; run this in a project's folder, or make one: vlkd init FOLDER"
+            )
+    if importlib.util.find_spec("snakemake") is None:
+        raise ModuleNotFoundError(name="snakemake")
+    options = [*([f"--config=experiment={given}"] if given else []), *profile(words), *words]
+    if any(re.fullmatch(r"-[npqkFr]*n[npqkFr]*|--dry-?run", word) for word in words):
+        return snakemake(options)
+    experiment = given or named or experiment_of(Path("params.yaml"))
+    with tracker(experiment):
+        if status := snakemake(options):
+            remedy = "the message is above, logs/ has the rest. The same command goes on from here."
+            print(f"The run stopped; {remedy}", file=sys.stderr)
+            return status
+        return show(experiment)
+
+
+def profile(options: Sequence[str]) -> list[str]:
+    """The profile's option, where the user has not named one."""
+    named = any(word == "--profile" or word.startswith("--profile=") for word in options)
+    return [] if named or os.environ.get("SNAKEMAKE_PROFILE") else ["--profile", PROFILE]
+
+
+def experiment_of(params: Path) -> str:
+    """The name in params.yaml; whether it is a preset is said by snakemake."""
+    from vlkd_steps.config import composition
+
+    return composition.read_params(params).experiment
+
+
+def show(experiment: str) -> int:
+    """The results table; a run of a part of the graph may not have one."""
+    path = layout.results(experiment) / "gains.csv"
+    if not path.is_file():
+        print(f"no table: {path} is not made yet", file=sys.stderr)
+        return 0
+    from vlkd_steps.cli import table
+
+    return table.main(["--experiment", experiment])
+
+
+def snakemake(options: Sequence[str]) -> int:
+    """Run snakemake to its end and return its exit status, or as a shell does 128 and the signal that ended it.
+
+    It is the leader of a process group of its own, so that it receives each signal once: whoever ends this process or
+    its group, by Ctrl-C, kill or closing the terminal, reaches snakemake through here.
+    """
+    started: list[subprocess.Popen[bytes]] = []
+
+    def to_all(number: int, frame: object) -> None:
+        if not started:
+            raise KeyboardInterrupt
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started[0].pid, number)
+        if number == signal.SIGTSTP:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    def to_snakemake(number: int, frame: object) -> None:  # which lets the running jobs end
+        for process in started:
+            process.send_signal(number)
+
+    forwarded = (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT)
+    handlers: dict[signal.Signals, object] = {signal.SIGTERM: to_snakemake, **dict.fromkeys(forwarded, to_all)}
+    with handled(handlers):
+        started.append(
+            subprocess.Popen([sys.executable, "-m", "snakemake", *options], stdin=subprocess.DEVNULL, process_group=0)
+        )
+        status = started[0].wait()
+    return status if status >= 0 else 128 - status
+
+
+@contextlib.contextmanager
+def handled(handlers: dict[signal.Signals, object]) -> Iterator[None]:
+    """Handle these signals during the block, but for those that this process is to ignore (nohup)."""
+    before = {number: signal.getsignal(number) for number in handlers}
+    try:
+        for number, handler in handlers.items():
+            if before[number] != signal.SIG_IGN:
+                signal.signal(number, handler)  # type: ignore[arg-type]
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def tracker(experiment: str) -> Iterator[None]:
+    """`vlkd track --follow` beside the block, in a session of its own: Ctrl-C is not to end it before the last record.
+
+    TERM ends it after one more look at all runs. Where it fails the block's result stands, and one line says why.
+    """
+    again = ["track", "--experiment", experiment]
+    LOG.parent.mkdir(exist_ok=True)
+    with LOG.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vlkd_steps", *again, "--follow", "--until-pid", str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            failed = process.wait(LAST_LOOK)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            failed = process.wait()
+        if failed:
+            lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()
+            reason = lines[-1] if lines else f"run vlkd {' '.join(again)}"
+            print(f"The runs are not in MLflow: {reason}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,26 @@
+"""The files of a project that come with the package: what a clone has in its root, and `vlkd init` writes.
+
+In a clone they lie where users edit them. A wheel has copies in ``vlkd_steps/project`` (``setup.py`` reads `NAMES`
+when it builds one), so that there is no second copy in the repository.
+"""
+
+from pathlib import Path
+
+NAMES = (
+    ".dvc/plots/learning_curves.json",
+    ".dvcignore",
+    ".gitignore",
+    "Snakefile",
+    "data/incoming/.gitignore",
+    "dvc.yaml",
+    "profiles/default",
+    "profiles/local",
+    "profiles/slurm",
+    "requirements.lock",
+    "workflow",
+)
+"""Files and folders, relative to a project's root."""
+
+_INSTALLED = Path(__file__).absolute().parents[1] / "project"
+FOLDER = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[1]
+"""Where they lie. Not resolved: a compute node may know it by this name only."""
