@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from vlkd_steps.cli import main
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS = [*(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY")), *PAGES]
 
 FOLDERS = ("vlkd_steps/", "docs/", "tests/", "workflow/", "profiles/", "benchmarks/")
-MADE_BY_THE_READER = re.compile(r"my_method|pets|street|kitchen|album")
+MADE_BY_THE_READER = re.compile(r"my_method|my_task|my_data|pets|street|kitchen|album")
 """Names of the examples that a reader is shown how to add."""
 
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.M | re.S)
@@ -111,7 +113,7 @@ def test_modules_exist(document: Path) -> None:
 @each_document
 def test_names_of_the_package_exist(document: Path) -> None:
     """Dotted names, and what the examples in Python import."""
-    dotted = named(document, r"(?<![\w./-])(vlkd_steps(?:\.\w+)+)")
+    dotted = named(document, r"(?<![\w./-])(vlkd_steps(?:\.(?!txt)\w+)+)")
     imports = named(document, r"from (vlkd_steps[\w.]*) import ([\w, ]+)")
     pairs = {tuple(name.rsplit(".", 1)) for name in dotted if not is_module(name)}
     pairs |= {(module, name.strip()) for module, names in imports for name in names.split(",")}
@@ -139,3 +141,8 @@ def test_the_reference_is_of_subpackages_that_exist() -> None:
     shown = [name for page in PAGES for name in re.findall(r"^::: ([\w.]+)$", page.read_text(), re.M)]
     assert len(shown) > 10
     assert not [name for name in shown if not ROOT.joinpath(*name.split("."), "__init__.py").is_file()]
+
+
+@each_document
+def test_subcommands_exist(document: Path) -> None:
+    assert named(document, r"(?:^|`|\$ |&& )vlkd ([a-z]+)") <= set(main.COMMANDS)

@@ -8,6 +8,7 @@ from vlkd_steps.core import components
 OTHER_MEANINGS = {
     "benchmarks": "folders of the generator's files, and the labels of its hypotheses",
     "datasets": "files of the official formats",
+    "config/models/dataset.py": "readers of official formats, and the labels of SNLI-VE's files",
     "cli/score.py": "the official formats that are scored",
     "cli/shift.py": "the official formats that are shifted",
     "planning/volumes.py": "data sets, by their names",

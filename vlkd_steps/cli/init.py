@@ -28,7 +28,7 @@ PARAMS = """\
 
 experiment: scenes_smoke      # a preset: the whole graph in a minute, its numbers mean nothing; go on with scenes
 
-grid:                         # every combination is one training run; a list left out is the preset's, {} its whole grid
+grid:                         # every combination is one run; a list left out is the preset's, {} its whole grid
   dataset: [scenes_smoke_vqa, scenes_smoke_ve]
 
 overrides: {}                 # dotted keys of the composed configuration, e.g. training.steps: 300

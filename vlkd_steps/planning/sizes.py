@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from vlkd_steps import tasks
 from vlkd_steps.core import components, files
 from vlkd_steps.core.errors import UserError
 
@@ -111,20 +112,20 @@ def _built(conf: Mapping[str, Any]) -> Any:
     kind, weights = conf["kind"], str(conf.get("weights") or "")
     if not weights:
         build = components.load("student", kind).build
-        return build(conf, CLIP_WIDTH, 0) if kind == "bart" else build(conf, "entailment", LABELS, 0)
+        return build(conf, CLIP_WIDTH, 0) if kind == "bart" else build(conf, _of_classes(), LABELS, 0)
     name = weights.rpartition("/")[2].partition(".")[0]
     if kind == "uniter" and name in PUBLISHED_UNITERS:
         keys = {**PUBLISHED_UNITERS[name], **(conf.get("architecture") or {})}
         encoder = uniter_model.UniterModel(uniter_model.UniterConfig.of(keys))
-        return uniter.UniterStudent(encoder, None, "entailment", LABELS, "")
+        return uniter.UniterStudent(encoder, None, _of_classes(), LABELS, "")
     config = _config(weights.replace("asset:", f"{bart.ASSETS}/"))
     if config is None or config.model_type != kind:
         return None
     if kind == "vilt":
-        return vilt.ViltStudent(ViltModel(config), None, "entailment", LABELS, conf.get("image_size"))
+        return vilt.ViltStudent(ViltModel(config), None, _of_classes(), LABELS, conf.get("image_size"))
     if kind == "visual_bert":
         located = bool(conf.get("locations"))
-        return visual_bert.VisualBertStudent(VisualBertModel(config), None, "entailment", LABELS, "", located)
+        return visual_bert.VisualBertStudent(VisualBertModel(config), None, _of_classes(), LABELS, "", located)
     return bart.BartStudent(BartForConditionalGeneration(config), None, CLIP_WIDTH) if kind == "bart" else None
 
 
@@ -205,6 +206,11 @@ def _text(conf: Mapping[str, Any]) -> TeacherSize | None:
     model = (model.get_encoder() if config.is_encoder_decoder else model).eval()
     operations, _ = _counted(model, torch.zeros(1, TEXT_TOKENS, dtype=torch.long))
     return TeacherSize(0.0, operations, _parameters(model), config.hidden_size, config.hidden_size)
+
+
+def _of_classes() -> str:
+    """A task whose head is that of classes: all have the same."""
+    return next(name for name in components.names("task") if tasks.load(name).head == "classes")
 
 
 def _config(source: str) -> Any:
