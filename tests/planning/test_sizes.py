@@ -16,10 +16,10 @@ from vlkd_steps.teachers.models import clip
 
 
 @pytest.fixture(scope="module")
-def confs(root: Path) -> dict[str, Any]:
+def confs() -> dict[str, Any]:
     """Every shipped student and teacher, by name."""
-    named = [path for group in ("student", "teacher") for path in (root / "vlkd_steps/conf" / group).glob("*.yaml")]
-    return {path.stem: conf_files.read(path, path.name) for path in named}
+    conf = conf_files.ConfFiles([conf_files.PACKAGED])
+    return {name: conf.merged(group, name) for group in ("student", "teacher") for name in conf.options(group)}
 
 
 @pytest.mark.parametrize(
