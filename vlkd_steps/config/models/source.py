@@ -1,6 +1,6 @@
 """Sources, conf/source/*.yaml: where a data set's files come from. One model for each kind.
 
-A local source may lie anywhere, also at an absolute path; what is written stays below ``data/raw/<name>``.
+A local source may be anywhere, also at an absolute path; what is written stays below ``data/raw/<name>``.
 """
 
 from typing import Annotated, Literal
