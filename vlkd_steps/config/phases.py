@@ -146,7 +146,7 @@ def _compare(c: Composition) -> Iterator[Job]:
 
 
 def run_folders(c: Composition, dataset: str, student: str, variant: str, shot: str) -> list[Path]:
-    """The run folders of one cell of the grid, one for each seed."""
+    """The run directories of one cell of the grid, one for each seed."""
     return [layout.run(c["experiment"], dataset, student, variant, shot, seed) for seed in c["grid"]["seed"]]
 
 

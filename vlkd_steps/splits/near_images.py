@@ -78,14 +78,14 @@ def near_pairs(codes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
         thumbnails: uint8 [N, 192].
     """
     ones = np.bitwise_count(codes)
-    told = np.flatnonzero((ones >= STRUCTURE) & (ones <= 64 - STRUCTURE))
+    usable = np.flatnonzero((ones >= STRUCTURE) & (ones <= 64 - STRUCTURE))
     found: list[np.ndarray] = []
     edges = np.linspace(0, 64, BITS + 2).astype(int)
     for low, high in pairwise(edges):
-        band = (codes[told] >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
+        band = (codes[usable] >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
         order = np.argsort(band, kind="stable")
         borders = np.flatnonzero(np.diff(band[order])) + 1
-        for bucket in np.split(told[order], borders):
+        for bucket in np.split(usable[order], borders):
             for start in range(0, len(bucket) - 1, 1024):  # in blocks: a bucket may be large
                 found.append(_near(bucket[start : start + 1024], bucket[start:], codes, thumbnails))
     if not found:

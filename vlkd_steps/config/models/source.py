@@ -120,7 +120,7 @@ Images = Annotated[int, Strict(), Field(ge=1, lt=1_000_000), says("a whole numbe
 
 
 class Scenes(Source):
-    """The embedded benchmark, drawn on the spot (benchmarks/scenes/write.py)."""
+    """The embedded benchmark, drawn locally (benchmarks/scenes/write.py)."""
 
     kind: Literal["scenes"]
     seed: Integer
