@@ -75,7 +75,7 @@ def test_another_experiment_leaves_the_grid_of_params_aside(params) -> None:
         ({"grid": {**PARAMS["grid"], "shot": ["ten"]}}, "grid.shot.0 is 'ten'; write a number of questions"),
         ({"grid": {**PARAMS["grid"], "variant": ["clip-td"]}}, "grid.variant"),
         ({"grid": {**PARAMS["grid"], "variant": ["clip_dt"]}}, "did you mean 'clip_td'?"),
-        ({"grid": {**PARAMS["grid"], "seed": [1, 1]}}, "grid.seed: 1 stands there twice"),
+        ({"grid": {**PARAMS["grid"], "seed": [1, 1]}}, "grid.seed: 1 appears twice"),
         (
             {"overrides": {"training.stepz": 3}},
             "overrides has unknown key 'training.stepz'; did you mean 'training.steps'?",
@@ -106,9 +106,9 @@ def test_a_mistake_is_named_with_the_nearest_valid_key(params, changes: dict, me
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"student": ["bart_scenes"]}, "method finetune trains classes, and bart_scenes answers in words"),
-        ({"student": ["bart_scenes"], "variant": ["mad"]}, "method mad trains classes, and bart_scenes answers"),
-        ({"dataset": ["scenes_smoke_captions"]}, "vilt_scenes chooses among classes, and scenes_smoke_captions has"),
+        ({"student": ["bart_scenes"]}, "method finetune trains a classifier, but bart_scenes answers in words"),
+        ({"student": ["bart_scenes"], "variant": ["mad"]}, "method mad trains a classifier, but bart_scenes answers"),
+        ({"dataset": ["scenes_smoke_captions"]}, "vilt_scenes is a classifier, but scenes_smoke_captions has"),
     ],
 )
 def test_a_student_that_cannot_do_it_is_named(params, changes: dict, message: str) -> None:
@@ -172,7 +172,7 @@ def test_a_job_is_told_only_what_it_reads(params) -> None:
 
 
 def test_a_config_argument_that_nothing_reads() -> None:
-    with pytest.raises(UserError, match=r"--config experimant=\.\.\. is read by nothing; did you mean 'experiment'\?"):
+    with pytest.raises(UserError, match=r"--config experimant=\.\.\. is not a known key; did you mean 'experiment'\?"):
         jobs.check_arguments({"experimant": "x"})
 
 

@@ -161,7 +161,7 @@ def test_in_params(project: Project, changes: dict[str, Any], facts: list[str]) 
     ("text", "facts"),
     [
         (b"experiment: [", ["not valid YAML", "line "]),
-        (b"experiment: scenes\nexperiment: scenes\n", ["'experiment' stands twice", "line 2"]),
+        (b"experiment: scenes\nexperiment: scenes\n", ["'experiment' appears twice", "line 2"]),
         (b"experiment: \xff\n", ["not UTF-8"]),
         (b"", ["is empty"]),
         (b"# nothing\n", ["is empty"]),
@@ -181,7 +181,7 @@ def test_params_as_a_file(project: Project, text: bytes, facts: list[str]) -> No
         ("dataset", "", ["is empty"]),
         ("dataset", "name: [", ["not valid YAML", "line "]),
         ("dataset", b"name: m\xfcne\n", ["not UTF-8"]),
-        ("dataset", DATASET + "task: vqa\n", ["'task' stands twice"]),
+        ("dataset", DATASET + "task: vqa\n", ["'task' appears twice"]),
         ("dataset", "- mine\n", ["no mapping"]),
         ("dataset", DATASET + "null: 3\n", ["not valid YAML", "a key is empty"]),
         ("dataset", DATASET + "[a, b]: 3\n", ["not valid YAML"]),

@@ -49,7 +49,7 @@ def test_an_unknown_config_argument(project) -> None:
     ("text", "message"),
     [
         (b"", "is empty"),
-        (b"name: scenes_smoke_vqa\nname: scenes_smoke_vqa\n", "the key 'name' stands twice (line 2"),
+        (b"name: scenes_smoke_vqa\nname: scenes_smoke_vqa\n", "the key 'name' appears twice (line 2"),
         (b"name: \xff\n", "is not UTF-8"),
         (b"defaults: [scenes_vqa, _self_]\nname: other\n", "name is 'other'; write name: scenes_smoke_vqa"),
         (

@@ -315,7 +315,7 @@ def test_processes_that_do_not_share_a_folder_refuse_to_go_on(project: Path, job
     assert attempt(elsewhere, job) == [2, 2]
     said = Path("error0.txt").read_text()
     assert "do not see the same runs/toys/toy/vilt_toy/finetune/30/s1/checkpoints/last.safetensors" in said
-    assert "must lie on a file system that all nodes share" in said
+    assert "must be on a file system that all nodes share" in said
 
 
 @pytest.mark.slow

@@ -60,5 +60,5 @@ def test_a_cut_or_damaged_zip_is_refused(tmp_path):
 
 
 def test_a_full_disk_is_known_beforehand(tmp_path):
-    with pytest.raises(UserError, match=r"needs .* GiB more, .* GiB are free; make room"):
+    with pytest.raises(UserError, match=r"needs .* GiB more, .* GiB are free; free some space"):
         archive.check_space(tmp_path, 1 << 60)

@@ -183,7 +183,7 @@ def test_no_server_and_no_space(server, tmp_path):
     server.url = "http://127.0.0.1:9/file.bin"
     with pytest.raises(UserError, match=r"source 'web': http://127.0.0.1:9/file\.bin cannot be downloaded"):
         fetch(server, tmp_path / "raw", retries=0)
-    with pytest.raises(UserError, match="GiB are free; make room"):
+    with pytest.raises(UserError, match="GiB are free; free some space"):
         fetch(server, tmp_path / "raw", bytes=1 << 60)
 
 

@@ -63,7 +63,7 @@ def test_checksums_are_checked_before_anything_is_copied(mine, tmp_path):
 
 
 def test_mistakes_are_explained(mine, tmp_path):
-    with pytest.raises(UserError, match=r"the folder .*nowhere does not exist; put the data there, or name its place"):
+    with pytest.raises(UserError, match=r"the folder .*nowhere does not exist; put the data there, or set its path"):
         local.chosen(conf(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"no file matches '\*\.jsonl' in .*mine; add it, or fix `files`"):
         local.chosen(conf(mine, files=["*.jsonl"]))

@@ -191,5 +191,5 @@ def test_a_rule_changes_choices_only_and_leaves_no_shortcut_behind(item, rule):
 def test_unlabelled_annotations_are_refused():
     bare = record(Q, ["x"], ["y"])
     bare.pop("answer_label")
-    with pytest.raises(UserError, match="val-0 has no labels, by which right and wrong choices are told apart"):
+    with pytest.raises(UserError, match="val-0 has no labels, so right and wrong choices are unknown"):
         singular(bare)

@@ -1,7 +1,6 @@
-"""What an experiment reads and makes beside its runs: sources, data sets, pre-trained models, feature stores.
+"""What an experiment reads and creates beside its runs: sources, data sets, pre-trained models, feature stores.
 
-All of it follows from the grid, so nobody lists it by hand: the graph, `vlkd doctor` and dvc.yaml (by way of
-dvc_vars.yaml) go by `needed`.
+All of it is derived from the grid (`needed`), for the graph, `vlkd doctor` and dvc.yaml (through dvc_vars.yaml).
 """
 
 from collections.abc import Mapping
@@ -15,8 +14,8 @@ def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
 
     Returns:
         ``source``: what is downloaded; ``dataset``: the grid's data sets, then the corpora of pre-trainings and the
-        data sets of extra evaluations; ``model``: what is pre-trained; ``teacher``: whose features are extracted, those
-        of image regions among them.
+        data sets of extra evaluations; ``model``: what is pre-trained; ``teacher``: whose features are extracted,
+        including those of image regions.
     """
     grid = composed["grid"]
     teachers = {
@@ -38,11 +37,11 @@ def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def extra_datasets(preset: Mapping[str, Any], grid: Mapping[str, Any]) -> set[str]:
-    """The data sets whose items runs of the grid are evaluated on beside their own (`asks` of a preset)."""
-    asks = [(preset.get("asks") or {}).get(name) or {} for name in grid["dataset"]]
-    return {str(ask["dataset"]) for of_one in asks for ask in of_one.values() if ask and ask.get("dataset")}
+    """The data sets of the grid's extra evaluations (`asks` of a preset)."""
+    extra = [(preset.get("asks") or {}).get(name) or {} for name in grid["dataset"]]
+    return {str(conf["dataset"]) for of_one in extra for conf in of_one.values() if conf and conf.get("dataset")}
 
 
 def sources(conf: Mapping[str, Any]) -> list[str]:
-    """A data set's source, and that of its images where it shares them with others."""
+    """A data set's source, and that of its images if they are shared with other data sets."""
     return [name for name in (conf.get("source"), conf.get("image_source")) if name]

@@ -3,7 +3,7 @@
 The files are read strictly first (`conf_files`), so that a message names the file that says a value; Hydra then
 composes the preset with the groups that its grid names. `overrides` are set, every section is validated, and last what
 only sections together can get wrong (`cross_checks`). What comes out holds no OmegaConf object and no interpolation, so
-that it can stand in a rule's ``params:``.
+that it fits into a rule's ``params:``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     """Compose the experiment that `params_file` describes, or the bare preset `experiment`.
 
     Naming another experiment than params.yaml's leaves its grid and overrides aside: they belong to
-    the experiment they stand beside. DVC versions only what params.yaml names.
+    the experiment in that file. DVC versions only what params.yaml names.
 
     Returns:
         ``experiment, grid, blocks, artifacts, sources, datasets, teachers, students, methods, variants, training,
@@ -125,8 +125,8 @@ def blocks(
 ) -> list[dict[str, list[Any]]]:
     """What the experiment crosses: its grid or, where the preset has ``grids``, each block of it.
 
-    A block's list that is left out is the grid's; all blocks have the grid's seeds. A list of params.yaml takes the
-    place of the grid's or, of blocks, keeps what it names.
+    A block's list that is left out is the grid's; all blocks have the grid's seeds. A list of params.yaml
+    replaces the grid's or, of blocks, keeps what it names.
 
     Raises:
         UserError: a value of params.yaml that no block has.
@@ -185,8 +185,8 @@ def _with_groups(
         one_of(variant["method"], conf.options("method"), ": ".join(origin(f"variants.{name}.method")))
         if variant["method"] not in components.names("method"):
             near = nearest(variant["method"], components.names("method"))
-            told = f"is {variant['method']!r}, which has a file of settings and no code; {near}, or name its plugin"
-            raise origin.mistake(f"variants.{name}.method", told)
+            problem = f"is {variant['method']!r}, which has a file of settings and no code; {near}, or name its plugin"
+            raise origin.mistake(f"variants.{name}.method", problem)
         teacher_names.check(variant.get("teacher"), ": ".join(origin(f"variants.{name}.teacher")))
     chosen = {name: preset["variants"][name] for name in grid["variant"]}
     wanted = {
@@ -246,7 +246,7 @@ def _hydra(conf: ConfFiles, *choices: str) -> dict[str, Any]:
     """What Hydra composes of the preset and the members that are chosen.
 
     Raises:
-        UserError: it cannot be composed, or a value stands for another one that does not exist.
+        UserError: it cannot be composed, or an interpolation refers to a missing value.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir

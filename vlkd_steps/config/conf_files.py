@@ -1,7 +1,7 @@
-"""The files of a configuration, read strictly: what YAML or Hydra would pass over in silence is a mistake here.
+"""The files of a configuration, read strictly: errors that YAML or Hydra would silently accept are reported.
 
-A file may begin as another of its group (``defaults: [scenes, _self_]``); `ConfFiles.chain` names them all, so that a
-message names the one that says a value.
+A file may extend another of its group (``defaults: [scenes, _self_]``); `ConfFiles.chain` lists them all, so that a
+message names the file that sets a value.
 """
 
 import re
@@ -25,7 +25,7 @@ _FLOAT = re.compile(
 
 
 class Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML in which a key stands once in its mapping, and 4e-3 is a number."""
+    """YAML without duplicate keys, and with 4e-3 as a number."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -34,7 +34,7 @@ class Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mis
                 continue  # refused below: no mapping has such a key
             if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                    None, None, f"the key {key.value!r} appears twice", key.start_mark
                 )
             seen.add(key.value)
         found: dict[Any, Any] = super().construct_mapping(node, deep)
@@ -50,10 +50,10 @@ def read(path: Path, called: str | None = None) -> dict[str, Any]:
     """A YAML file that holds a mapping.
 
     Args:
-        called: the file in messages.
+        called: the name of the file in messages.
 
     Raises:
-        UserError: it cannot be read, is empty, no UTF-8, no YAML, or no mapping; a key that stands twice.
+        UserError: it cannot be read, or is empty, not UTF-8, not YAML or not a mapping; a duplicate key.
     """
     called = called or path.as_posix()
     try:
@@ -69,7 +69,7 @@ def read(path: Path, called: str | None = None) -> dict[str, Any]:
     if content is None:
         raise UserError(f"{called} is empty; write its keys, or delete it")
     if not isinstance(content, dict):
-        raise UserError(f"{called} holds no mapping; write lines of `key: value`")
+        raise UserError(f"{called} is not a mapping; write lines of `key: value`")
     return content
 
 
@@ -82,7 +82,7 @@ def _problem(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class ConfFile:
-    """One file: how messages call it, and what it says."""
+    """One file: its name in messages, and its content."""
 
     called: str
     content: Mapping[str, Any]
@@ -90,7 +90,7 @@ class ConfFile:
 
 @dataclass
 class ConfFiles:
-    """The folders that are searched for a group's files, first to last; the package's own is the last."""
+    """The folders searched for a group's files, in order; the package's own is the last."""
 
     folders: Sequence[Path] = (PACKAGED,)
     _chains: dict[tuple[str, str], list[ConfFile]] = field(default_factory=dict)
@@ -106,24 +106,24 @@ class ConfFiles:
         return next((path for path in paths if path.is_file()), None)
 
     def chain(self, group: str, name: str) -> list[ConfFile]:
-        """A file and those that it begins as, the most general first.
+        """A file and those that it extends, the most general first.
 
         Raises:
-            UserError: a file that cannot be read (`read`), or a default that does not exist or comes back to itself.
+            UserError: a file that cannot be read (`read`), or a default that does not exist or is circular.
         """
         if (group, name) not in self._chains:
             self._chains[group, name] = list(self._follow(group, name, ()))
         return self._chains[group, name]
 
     def merged(self, group: str, name: str) -> dict[str, Any]:
-        """What a file says with its defaults, interpolations unresolved. Hydra says the same (`composition`)."""
+        """A file merged with its defaults, interpolations unresolved, as Hydra merges them (`composition`)."""
         found: dict[str, Any] = {}
         for each in self.chain(group, name):
             found = merge(found, each.content)
         return found
 
     def locate(self, group: str, name: str, dotted: str) -> str:
-        """The file of a chain that says a key, or that comes nearest to saying it; of several the last, which wins."""
+        """The file of a chain that sets a key, or its nearest parent; of several the last, which wins."""
         best, depth = self.chain(group, name)[-1].called, 0
         for each in self.chain(group, name):
             said = _depth(each.content, dotted.split("."))
@@ -149,7 +149,7 @@ class ConfFiles:
             if default == "_self_":
                 found.append(ConfFile(called, content))
             elif default in (*above, name):
-                raise UserError(f"{called}: defaults comes back to {default!r}; a file cannot begin as itself")
+                raise UserError(f"{called}: defaults is circular ({default!r}); a file cannot extend itself")
             elif self.path(group, default) is None:
                 near = nearest(default, self.options(group))
                 raise UserError(f"{called}: defaults names {default!r}, which does not exist; {near}")
@@ -159,7 +159,7 @@ class ConfFiles:
 
 
 def shown(path: Path) -> str:
-    """A path as messages call it: from the project, or from the package's parent."""
+    """A path for messages: relative to the project, or to the package's parent."""
     for start in (Path.cwd(), PACKAGED.parent.parent):
         if path.resolve().is_relative_to(start.resolve()):
             return path.resolve().relative_to(start.resolve()).as_posix()
@@ -167,7 +167,7 @@ def shown(path: Path) -> str:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Mappings are merged, all else is replaced."""
+    """Merge mappings; replace everything else."""
     found = dict(base)
     for key, value in over.items():
         both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
@@ -176,7 +176,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _depth(content: Any, parts: Sequence[str]) -> int:
-    """How many parts of a dotted key a file says, one after the other."""
+    """How many leading parts of a dotted key a file contains."""
     for depth, part in enumerate(parts):
         if isinstance(content, Mapping):
             keys = {str(key): key for key in content}

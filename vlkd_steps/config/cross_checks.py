@@ -1,4 +1,4 @@
-"""What only sections together can get wrong: a student that a method cannot teach, a run with nothing to start from."""
+"""Checks across sections: a student that a method cannot train, a run without its initial model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,16 +15,16 @@ from vlkd_steps.core.errors import UserError
 
 
 def check(c: Mapping[str, Any], origin: Origin) -> None:
-    """Refuse what cannot be run.
+    """Refuse an experiment that cannot be run.
 
     Raises:
-        UserError: a reference that is no variant, a student that the method cannot teach or the task cannot use, a
-            recipe that nothing can be trained by, a teacher that is missing, an extra evaluation that cannot be.
+        UserError: a reference that is not a variant, a student that does not fit the method or the task, an incomplete
+            recipe, a missing teacher, an invalid extra evaluation.
     """
     for key in ("reference", "highlight"):
         if c.get(key):
             one_of(c[key], c["variants"], f"{origin(key)[0]}: {key}")
-    _check_asks(c, origin)
+    _check_extra_evals(c, origin)
     for cell in jobs.cells(c):
         dataset, student, variant, shot = cell
         _check_student(c, dataset, student, variant)
@@ -35,7 +35,7 @@ def check(c: Mapping[str, Any], origin: Origin) -> None:
 
 
 def whole_recipe(c: Mapping[str, Any], cell: tuple[str, ...], merged: Mapping[str, Any]) -> Recipe:
-    """The recipe of a cell; each value of it is valid, so it can only lack something."""
+    """The recipe of a cell; its values are valid, but some may be missing."""
     lacking = [key for key, field in Recipe.model_fields.items() if field.is_required() and key not in merged]
     if lacking:
         raise UserError(
@@ -46,23 +46,25 @@ def whole_recipe(c: Mapping[str, Any], cell: tuple[str, ...], merged: Mapping[st
 
 
 def _check_student(c: Mapping[str, Any], dataset: str, student: str, variant: str) -> None:
-    """A method that trains classes teaches no writer, VLKD teaches nothing else, and only a writer has captions."""
+    """Check that the method can train the student, and that the student can do the task."""
     method = c["variants"][variant]["method"]
     runner = declaration(method).runner
     writes = getattr(kinds.model("student", c["students"][student]["kind"]), "writes", False)
     if writes and runner == "classify":
-        told = f"method {method} trains classes, and {student} answers in words; give it the variants of method vlkd"
+        message = (
+            f"method {method} trains a classifier, but {student} answers in words; give it the variants of method vlkd"
+        )
     elif not writes and runner == "vlkd":
-        told = f"method {method} teaches a BART, and {student} is none; name one, such as bart_scenes"
+        message = f"method {method} trains a BART, which {student} is not; name one, such as bart_scenes"
     elif not writes and tasks.load(c["datasets"][dataset]["task"]).head == "written" and runner == "classify":
-        told = f"{student} chooses among classes, and {dataset} has captions; name a BART, such as bart_scenes"
+        message = f"{student} is a classifier, but {dataset} has captions; name a BART, such as bart_scenes"
     else:
         return
-    raise UserError(f"experiment {c['experiment']}, {dataset} {student} {variant}: {told}")
+    raise UserError(f"experiment {c['experiment']}, {dataset} {student} {variant}: {message}")
 
 
 def _check_method(c: Mapping[str, Any], cell: tuple[str, ...], task: str, recipe: Recipe, origin: Origin) -> None:
-    """A method has the teacher that it needs, and its settings fit the run's steps."""
+    """Check that a method has the teacher that it needs, and that its settings fit the run's steps."""
     variant = cell[2]
     chosen = c["variants"][variant]
     method, settings = declaration(chosen["method"]), members.settings_of(c, variant, task, origin)
@@ -75,29 +77,29 @@ def _check_method(c: Mapping[str, Any], cell: tuple[str, ...], task: str, recipe
     if len(teachers) > 1 and method.one_space(settings):
         raise origin.mistake(
             f"variants.{variant}.teacher",
-            f"names two teachers, and method {chosen['method']} compares pictures with words, which takes one CLIP for "
-            "both; name one teacher, or take method mad with relevance: regression",
+            f"names two teachers, and method {chosen['method']} compares images with words, which requires one CLIP "
+            "for both; name one teacher, or take method mad with relevance: regression",
         )
-    if told := settings.mistake(recipe.steps):
-        raise UserError(f"experiment {c['experiment']}, {' '.join(cell)}: method {chosen['method']}: {told}")
+    if message := settings.mistake(recipe.steps):
+        raise UserError(f"experiment {c['experiment']}, {' '.join(cell)}: method {chosen['method']}: {message}")
 
 
-def _check_asks(c: Mapping[str, Any], origin: Origin) -> None:
-    """Extra evaluations name sets that exist, of tasks that are answered in words."""
+def _check_extra_evals(c: Mapping[str, Any], origin: Origin) -> None:
+    """Check that extra evaluations name existing sets, of tasks that are answered in words."""
     for trained_on in c["grid"]["dataset"]:
-        for name, ask in ((c.get("asks") or {}).get(trained_on) or {}).items():
+        for name, conf in ((c.get("asks") or {}).get(trained_on) or {}).items():
             where = f"asks.{trained_on}.{name}"
             if name in c["datasets"][trained_on]["evaluation_sets"]:
                 raise origin.mistake(where, f"has the name of an evaluation set of {trained_on}; choose another")
-            if "dataset" not in ask:
+            if "dataset" not in conf:
                 continue
-            conf = c["datasets"][ask["dataset"]]
-            if ask["set"] not in conf["roles"]:
-                near = nearest(ask["set"], conf["roles"])
-                raise origin.mistake(f"{where}.set", f"is {ask['set']!r}; {ask['dataset']} has no such set; {near}")
-            if not tasks.load(conf["task"]).in_words:
+            of = c["datasets"][conf["dataset"]]
+            if conf["set"] not in of["roles"]:
+                near = nearest(conf["set"], of["roles"])
+                raise origin.mistake(f"{where}.set", f"is {conf['set']!r}; {conf['dataset']} has no such set; {near}")
+            if not tasks.load(of["task"]).in_words:
                 raise origin.mistake(
                     f"{where}.dataset",
-                    f"is {ask['dataset']!r}, of task {conf['task']}, which is not answered in words; name one of "
+                    f"is {conf['dataset']!r}, of task {of['task']}, which is not answered in words; name one of "
                     f"{' or '.join(tasks.in_words())}",
                 )

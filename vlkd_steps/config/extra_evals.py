@@ -1,7 +1,7 @@
-"""What a run is asked once it is trained: its data set's evaluation sets and, by a preset's ``asks``, other sets.
+"""The evaluations of a trained run: its data set's evaluation sets and the extra evaluations of a preset (``asks``).
 
-A job's ``dataset`` is ``{name, task, evaluation_sets, asks?}``; ``asks`` are what `models.extra_evals` explains.
-Imports no torch.
+A job's ``dataset`` is ``{name, task, evaluation_sets, asks?}``; ``asks`` is documented in `models.extra_evals`. Imports
+no torch.
 """
 
 from collections.abc import Mapping
@@ -16,17 +16,17 @@ from vlkd_steps.core.seeds import position
 if TYPE_CHECKING:
     import polars as pl
 
-ITEMS = ("dataset", "task", "set")  # of an ask: which items; its other keys say how they are asked
+ITEMS = ("dataset", "task", "set")  # keys that choose the items; the others say how to evaluate them
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One evaluation set as a run is asked it.
+    """One evaluation set that a run is evaluated on.
 
     Attributes:
-        name: of the ask, or of the data set's own evaluation set.
+        name: of the extra evaluation, or of the data set's own evaluation set.
         dataset, task, evaluation_set: whose items these are.
-        how: the ask's other keys; empty for a data set's own set.
+        how: the other keys of the extra evaluation; empty for a data set's own set.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Ask:
 
     def ids(self) -> "pl.DataFrame":
         """The column ``instance_id``, in the order of the split."""
-        import polars as pl  # here, since who only asks for names is to start fast
+        import polars as pl  # here, so that reading names alone starts fast
 
         rows = pl.read_parquet(layout.eval_split(self.dataset, self.evaluation_set), columns=["instance_id"])
         if not self.how.get("images"):
@@ -49,58 +49,58 @@ class Ask:
 
 
 def sets(dataset: Mapping[str, Any]) -> list[Ask]:
-    """The evaluation sets of a job's ``dataset``: its own, then those of other data sets that it is asked.
+    """The evaluation sets of a job's ``dataset``: its own, then those of its extra evaluations.
 
-    Of these come first the ones that lead (``lead: true``): what tables, the page and its gallery begin with.
+    Of the latter, those with ``lead: true`` come first, as in tables, on the page and in its gallery.
     """
     own = [Ask(name, dataset["name"], dataset["task"], name, {}) for name in dataset["evaluation_sets"]]
-    asks = {name: ask for name, ask in (dataset.get("asks") or {}).items() if "measure" not in ask}
-    order = sorted(asks.items(), key=lambda named: not named[1].get("lead"))
-    how = {name: {key: value for key, value in ask.items() if key not in ITEMS} for name, ask in order}
-    return own + [Ask(name, ask["dataset"], ask["task"], ask["set"], how[name]) for name, ask in order]
+    extra = {name: conf for name, conf in (dataset.get("asks") or {}).items() if "measure" not in conf}
+    order = sorted(extra.items(), key=lambda named: not named[1].get("lead"))
+    how = {name: {key: value for key, value in conf.items() if key not in ITEMS} for name, conf in order}
+    return own + [Ask(name, conf["dataset"], conf["task"], conf["set"], how[name]) for name, conf in order]
 
 
 def measures(dataset: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The measures of a job's ``dataset`` by name."""
-    return {name: ask for name, ask in (dataset.get("asks") or {}).items() if "measure" in ask}
+    return {name: conf for name, conf in (dataset.get("asks") or {}).items() if "measure" in conf}
 
 
 def tasks_of(dataset: Mapping[str, Any]) -> list[str]:
-    """The tasks of all that runs on a job's ``dataset`` are trained and evaluated on, its own first."""
-    asks = (dataset.get("asks") or {}).values()
-    return list(dict.fromkeys([dataset["task"], *(ask["task"] for ask in asks if "task" in ask)]))
+    """The tasks that runs on a job's ``dataset`` are trained and evaluated on, its own first."""
+    extra = (dataset.get("asks") or {}).values()
+    return list(dict.fromkeys([dataset["task"], *(conf["task"] for conf in extra if "task" in conf)]))
 
 
 def identity(ask: Mapping[str, Any], split: str | None) -> str:
-    """A hash of all that answers depend on beside the model: the set's ids (sha256), own files, how it is asked, and
-    the code of its items' task."""
+    """A hash of all that predictions depend on beside the model: the set's ids (sha256), own files, settings, and the
+    code of its items' task."""
     asked = {key: value for key, value in ask.items() if key != "lead"}
     code = fingerprint(components.module_name("task", ask["task"])) if "task" in ask else None
     return files.digest([split, {str(path): files.sha256(path) for path in own_files(ask)}, asked, code])
 
 
 def own_files(ask: Mapping[str, Any]) -> list[Path]:
-    """What a measure reads of the user's, as far as it is there."""
+    """The user's files that a measure reads, as far as they exist."""
     return sorted(path for path in Path(ask["folder"]).rglob("*") if path.is_file()) if ask.get("folder") else []
 
 
 def of_run(run_folder: Path, name: str, dataset: Mapping[str, Any]) -> Path:
-    """Where the predictions of a set, or a measure, of a run lie."""
+    """The path of the predictions of a set, or of a measure, of a run."""
     found = layout.predictions(run_folder, name)
     return found.with_suffix(".json") if name in measures(dataset) else found
 
 
 def asked_of(c: Mapping[str, Any], dataset: str) -> dict[str, dict[str, Any]]:
-    """The asks of the composition `c` for runs on a data set, with their items' task and training split."""
+    """The extra evaluations of runs on a data set, with their items' task and training split."""
     found = {}
-    for name, ask in ((c.get("asks") or {}).get(dataset) or {}).items():
-        of = c["datasets"].get(ask.get("dataset")) or {}
+    for name, conf in ((c.get("asks") or {}).get(dataset) or {}).items():
+        of = c["datasets"].get(conf.get("dataset")) or {}
         train = (of.get("roles") or {}).get("train", {}).get("split")
-        found[name] = {**ask, **({"task": of["task"], "train": train} if of else {})}
+        found[name] = {**conf, **({"task": of["task"], "train": train} if of else {})}
     return found
 
 
 def splits(c: Mapping[str, Any], dataset: str) -> list[tuple[str, str]]:
-    """The (data set, evaluation set) that runs on `dataset` are asked beside its own, each once."""
-    asks = asked_of(c, dataset).values()
-    return list(dict.fromkeys((ask["dataset"], ask["set"]) for ask in asks if ask.get("dataset")))
+    """The (data set, evaluation set) of the extra evaluations of runs on `dataset`, each once."""
+    extra = asked_of(c, dataset).values()
+    return list(dict.fromkeys((conf["dataset"], conf["set"]) for conf in extra if conf.get("dataset")))

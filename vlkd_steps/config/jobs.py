@@ -1,8 +1,8 @@
-"""What each job of the graph is told: for every rule, the part of the composed configuration that it reads.
+"""The configuration of each job of the graph: for every rule, the part of the composition that it reads.
 
 A job's configuration is one line of sorted JSON in the rule's ``params:``, so a job runs again exactly
-when something that it reads has changed. Whatever cannot change a byte (launcher, partition, number of
-loader workers) is left out on purpose.
+when something that it reads has changed. Settings that cannot affect results (launcher, partition,
+number of loader workers) are left out on purpose.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ Composition = Mapping[str, Any]
 PACKAGE = Path(__file__).resolve().parent.parent
 ARGUMENT_LIMIT = 100_000  # characters; Linux allows 128 KiB for the whole of a shell command
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
-PICTURES = 2000
+MAX_IMAGES = 2000
 WEIGHT_SUFFIXES = (".pt", ".bin", ".safetensors")
 CELL = ("dataset", "student", "variant", "shot")
-STREAMED = ("source", "shards", "tsv", "images", "image_name")  # of a corpus that is read as it is trained on
+STREAMED = ("source", "shards", "tsv", "images", "image_name")  # of a corpus that is streamed in training
 
 
 def download(c: Composition, source: str) -> dict[str, Any]:
@@ -93,24 +93,24 @@ def distill(c: Composition, dataset: str, student: str, variant: str, shot: str)
 
 
 def streamed(conf: Mapping[str, Any]) -> bool:
-    """Is a data set a corpus in shards, whose pairs are read as they are trained on?"""
+    """Whether a data set is a corpus in shards, whose pairs are streamed in training."""
     return bool(conf.get("shards") or conf.get("tsv"))
 
 
 def asked_dataset(c: Composition, dataset: str) -> dict[str, Any]:
-    """What a job knows of the data set that it trains or is compared on, with what its runs are asked beside."""
+    """The part of a data set's configuration that a job reads, with the extra evaluations of its runs."""
     asks = extra_evals.asked_of(c, dataset)
     return _part(c["datasets"][dataset], "name", "task", "evaluation_sets") | ({"asks": asks} if asks else {})
 
 
 def held_out(c: Composition) -> list[tuple[str, str]]:
-    """Every (data set, evaluation set) that some run is asked."""
+    """Every (data set, evaluation set) that some run is evaluated on."""
     own = [(name, each) for name in c["grid"]["dataset"] for each in c["datasets"][name]["evaluation_sets"]]
     return list(dict.fromkeys(own + [pair for name in c["grid"]["dataset"] for pair in extra_evals.splits(c, name)]))
 
 
 def asked_files(c: Composition, dataset: str) -> list[str]:
-    """What the answers of runs on `dataset` to items of other data sets, and their measures, are made from."""
+    """The input files of the extra evaluations of runs on `dataset`."""
     pairs = extra_evals.splits(c, dataset)
     of_sets = dict.fromkeys(name for name, _ in pairs)
     read = [path(name) for name in of_sets for path in (layout.instances, layout.labels)]
@@ -119,12 +119,12 @@ def asked_files(c: Composition, dataset: str) -> list[str]:
 
 
 def initial(c: Composition, dataset: str, student: str, variant: str) -> dict[str, str] | None:
-    """The runs, one for each seed, whose models a variant starts from by ``init: <variant>``: their place in the grid.
+    """The runs, one for each seed, whose models a variant starts from by ``init: <variant>``: their cell of the grid.
 
-    They are the runs of that variant, with the same student, that start from no other runs themselves.
+    They are the runs of that variant, with the same student, that do not start from other runs themselves.
 
     Raises:
-        UserError: no run of the grid is meant, or more than one.
+        UserError: the grid has no such run, or more than one.
     """
     named = _started_from(c, dataset, variant)
     if not named:
@@ -145,15 +145,15 @@ def _started_from(c: Composition, dataset: str, variant: str) -> str | None:
 
 
 def check_initial(c: Composition) -> None:
-    """Refuse a grid in which a run has nothing to start from, before any job (`initial`)."""
+    """Check before any job that every run of the grid has its initial model (`initial`)."""
     for dataset, student, variant, _ in cells(c):
         initial(c, dataset, student, variant)
 
 
 def initial_models(c: Composition, dataset: str, student: str, variant: str) -> list[str]:
     """The models of `initial`, one for each seed."""
-    place = initial(c, dataset, student, variant)
-    folders = [layout.run(c["experiment"], **place, seed=seed) for seed in c["grid"]["seed"]] if place else []
+    cell = initial(c, dataset, student, variant)
+    folders = [layout.run(c["experiment"], **cell, seed=seed) for seed in c["grid"]["seed"]] if cell else []
     return [str(folder / "model.safetensors") for folder in folders]
 
 
@@ -161,7 +161,7 @@ def teacher(c: Composition, variant: str) -> dict[str, Any] | None:
     """``name, kind`` of a variant's teacher; of two teachers their joined name, and each under its role."""
     chosen = c["variants"][variant].get("teacher")
     if declaration(c["variants"][variant]["method"]).runner != "classify" and isinstance(chosen, str):
-        return _without(c["teachers"][chosen], "pretrain", "workers")  # it looks at images that no store holds
+        return _without(c["teachers"][chosen], "pretrain", "workers")  # it reads images that are not in the store
     parts = [_part(c["teachers"][name], "name", "kind") for name in teacher_names.names(chosen)]
     if len(parts) < 2:
         return parts[0] if parts else None
@@ -185,12 +185,12 @@ def compare(c: Composition) -> dict[str, Any]:
 
 
 def report(c: Composition) -> dict[str, Any]:
-    """As `compare`, and which variant leads the page."""
+    """As `compare`, and the highlighted variant."""
     return compare(c) | ({"highlight": c["highlight"]} if c.get("highlight") in c["grid"]["variant"] else {})
 
 
 def page_templates() -> str:
-    """A hash over the page's templates: no code, so no fingerprint sees them."""
+    """A hash of the page's templates, which code fingerprints do not cover."""
     return digest({path.name: sha256(path) for path in sorted((PACKAGE / "templates").iterdir())})
 
 
@@ -265,7 +265,7 @@ def code(c: Composition, step: str, **chosen: str) -> str:
 
 
 def task_modules(c: Composition, step: str, dataset: str | None) -> list[str]:
-    """The tasks that a step works on, with their metrics where it scores: a changed metric trains nothing again."""
+    """The tasks that a step works on, with their metrics if it scores, so a changed metric causes no retraining."""
     read = [dataset] if dataset else c["grid"]["dataset"] if step in ("compare", "report") else []
     if step in ("prepare", "split"):
         names = {c["datasets"][name]["task"] for name in read}
@@ -277,34 +277,34 @@ def task_modules(c: Composition, step: str, dataset: str | None) -> list[str]:
 
 
 def student_modules(conf: Mapping[str, Any]) -> list[str]:
-    """A student's architecture and, where it has a vocabulary of ours, the module with the words."""
+    """A student's architecture and, if its vocabulary is built in, the module of the words."""
     words = conf.get("vocabulary") or ""
     ours = [components.module_name("vocabulary", words)] if words and not words.endswith(".txt") else []
     return [components.module_name("student", conf["kind"]), *ours]
 
 
 def incoming(c: Composition, source: str) -> list[str]:
-    """The user's own files that a local source copies: inputs of its download, so that an edit is seen.
+    """The user's own files that a local source copies: inputs of its download, so that an edit is noticed.
 
-    More than `PICTURES` pictures would make every parse slow; then `listing` stands for them.
+    Listing more than `MAX_IMAGES` images would make every parse slow; then `listing` replaces them.
     """
-    others, pictures = _chosen(c, source)
-    return [str(path) for path in others + (pictures if len(pictures) <= PICTURES else [])]
+    others, images = _chosen(c, source)
+    return [str(path) for path in others + (images if len(images) <= MAX_IMAGES else [])]
 
 
 def listing(c: Composition, source: str) -> str:
     """A hash over names, sizes and times of the user's files that a local source copies.
 
-    A file that was put in place with its old time, or edited while it was copied, is older than the copy: Snakemake
-    takes the copy for current.
+    A file that kept its old modification time, or was edited while it was copied, is older than the copy, so by times
+    alone Snakemake would consider the copy up to date.
     """
-    others, pictures = _chosen(c, source)
-    found = [(path, path.stat()) for path in others + pictures]
+    others, images = _chosen(c, source)
+    found = [(path, path.stat()) for path in others + images]
     return digest([[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in found]) if found else ""
 
 
 def missing(c: Composition) -> dict[str, dict[str, str]]:
-    """What the user has to put in place and is not (all) there, and what to do about it.
+    """The data that the user has to provide and that is missing, and what to do about it.
 
     Returns:
         By the rule that reads it first, what is missing: ``download`` by source, ``extract`` by teacher and data set,
@@ -315,14 +315,14 @@ def missing(c: Composition) -> dict[str, dict[str, str]]:
         if c["sources"][source]["kind"] == "local":
             try:
                 local.chosen(c["sources"][source])
-            except UserError as told:
-                found["download"][source] = str(told)
+            except UserError as error:
+                found["download"][source] = str(error)
     for teacher in c["artifacts"]["teacher"]:
         for dataset in c["grid"]["dataset"]:
             conf = extract(c, teacher, dataset)["teacher"]
             if not layout.features_manifest(teacher, dataset).is_file() and (absent := _absent(conf)):
                 found["extract"][f"{teacher} {dataset}"] = (
-                    f"{', '.join(absent)}: not there; put the files of regions {teacher} in that place, or name theirs "
+                    f"{', '.join(absent)}: missing; put the files of regions {teacher} there, or set their path "
                     f"in conf/teacher/{teacher}.yaml"
                 )
     of_grid = dict.fromkeys(c["datasets"][dataset]["task"] for dataset in c["grid"]["dataset"])
@@ -332,32 +332,32 @@ def missing(c: Composition) -> dict[str, dict[str, str]]:
         named = dict.fromkeys(str(part["weights"]) for part in of_tasks if part.get("weights"))
         if absent := [name for name in named if name.endswith(WEIGHT_SUFFIXES) and not Path(name).is_file()]:
             found["distill"][student] = (
-                f"{', '.join(absent)}: not there; put the weights of student {student} in that place, or name theirs "
+                f"{', '.join(absent)}: missing; put the weights of student {student} there, or set their path "
                 f"in conf/student/{student}.yaml"
             )
     return found
 
 
 def _absent(conf: Mapping[str, Any]) -> list[str]:
-    """The files of regions that a configuration names and that are not there."""
+    """The files of regions that a configuration names and that do not exist."""
     parts = [conf, *(conf.get("parts") or [])] if conf["kind"] == "regions_files" else []
     return [path for part in parts for path in part.get("files") or [] if not Path(path).exists()]
 
 
 def missing_message(experiment: str, found: Mapping[str, Mapping[str, str]]) -> str:
-    """All that is missing in one message."""
-    told = "\n".join(f"  {text}" for of_rule in found.values() for _, text in sorted(of_rule.items()))
-    return f"experiment {experiment} reads data that you have to put in place, and that are not here:\n{told}"
+    """All missing data in one message."""
+    lines = "\n".join(f"  {text}" for of_rule in found.values() for _, text in sorted(of_rule.items()))
+    return f"experiment {experiment} reads data that you have to provide, and that is missing:\n{lines}"
 
 
 def _chosen(c: Composition, source: str) -> tuple[list[Path], list[Path]]:
     conf = c["sources"][source]
     paths = []
     if conf["kind"] == "local":
-        with contextlib.suppress(UserError):  # `missing` tells all of them at once; a real run ends there
+        with contextlib.suppress(UserError):  # `missing` reports all of them at once
             paths = local.chosen(conf)
-    pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
-    return [path for path in paths if path not in set(pictures)], pictures
+    images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+    return [path for path in paths if path not in set(images)], images
 
 
 def pretrain_inputs(c: Composition, model: str) -> list[str]:
@@ -370,7 +370,7 @@ def pretrain_inputs(c: Composition, model: str) -> list[str]:
 
 
 def made_weights(conf: Mapping[str, Any]) -> list[str]:
-    """The weights of a teacher or student that `pretrain` makes; nothing where they are shipped or fetched."""
+    """The weights of a teacher or student that `pretrain` makes; empty if they are shipped or downloaded."""
     return [str(layout.model_weights(conf["name"]))] if conf.get("pretrain") else []
 
 
@@ -381,7 +381,7 @@ def starting_weights(c: Composition, model: str) -> str:
 
 
 def of_package(conf: Mapping[str, Any]) -> str:
-    """A hash of what a teacher whose weights ship with the package reads beside code: weights, shape and tokenizer."""
+    """A hash of the files, beside code, of a teacher shipped with the package: weights, architecture and tokenizer."""
     weights = shipped_weights(conf)
     if not weights:
         return ""
@@ -390,7 +390,7 @@ def of_package(conf: Mapping[str, Any]) -> str:
 
 
 def shipped_weights(conf: Mapping[str, Any]) -> str:
-    """sha256 of weights that ship with the package: data, so no fingerprint of code sees them."""
+    """sha256 of weights shipped with the package, which code fingerprints do not cover."""
     weights = str(conf.get("weights") or "")
     path = PACKAGE / "assets" / weights.removeprefix("asset:")
     if not weights.startswith("asset:") or not path.exists():
@@ -404,7 +404,7 @@ def features_of(c: Composition, variant: str, dataset: str) -> list[str]:
 
 
 def regions_of(c: Composition, student: str, dataset: str) -> list[str]:
-    """The regions of a data set that a student sees; nothing for one that sees pixels."""
+    """The regions of a data set that a student reads; empty for one that reads pixels."""
     extractor = c["students"][student].get("regions")
     return [str(layout.features_manifest(extractor, dataset))] if extractor else []
 
@@ -429,10 +429,10 @@ def argument(config: Mapping[str, Any]) -> str:
 
 
 def check_arguments(config: Mapping[str, Any]) -> None:
-    """Refuse a key of ``snakemake --config`` that nothing reads."""
+    """Refuse an unknown key of ``snakemake --config``."""
     for key in config:
         if key != "experiment":
             raise UserError(
-                f"--config {key}=... is read by nothing; {nearest(key, ['experiment'])} "
-                "Everything else stands in params.yaml."
+                f"--config {key}=... is not a known key; {nearest(key, ['experiment'])} "
+                "Everything else is set in params.yaml."
             )

@@ -1,4 +1,4 @@
-"""Every section of a composition as its model: data sets, sources, teachers, students, methods, variants, asks."""
+"""Validate every section of a composition: data sets, sources, models, methods, variants, extra evaluations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ PRESET = ("grid", "reference", "highlight", "variants", "training", "asks")
 
 @dataclass(frozen=True)
 class Origin:
-    """Which file says a dotted key of the composition.
+    """Finds the file that sets a dotted key of the composition.
 
     Attributes:
-        overridden: dotted keys of overrides, and how messages call the section that each stands in.
+        overridden: dotted keys of overrides, and the name in messages of the section that contains each.
     """
 
     conf: ConfFiles
@@ -35,7 +35,7 @@ class Origin:
     overridden: Mapping[str, str]
 
     def __call__(self, dotted: str) -> tuple[str, str]:
-        """The file, and the key as it stands there."""
+        """The file, and the key as written there."""
         for key, called in reversed(list(self.overridden.items())):
             if f"{dotted}.".startswith(f"{key}.") or (f"{key}.".startswith(f"{dotted}.") and dotted):
                 return called, max(key, dotted, key=len) if f"{dotted}.".startswith(f"{key}.") else dotted
@@ -48,13 +48,13 @@ class Origin:
             return self.conf.locate(group, name, key), key
         return self.conf.locate("experiment", self.experiment, dotted), dotted
 
-    def mistake(self, dotted: str, told: str) -> UserError:
+    def mistake(self, dotted: str, message: str) -> UserError:
         file, key = self(dotted)
-        return UserError(f"{file}: {key} {told}")
+        return UserError(f"{file}: {key} {message}")
 
 
 def optional(c: Mapping[str, Any]) -> dict[str, Any]:
-    """By dotted key of a section, the keys that it may have: what overrides may say although no file does."""
+    """By dotted key of a section, its optional keys: overrides may set them even if no file does."""
     recipe = PartialRecipe.model_fields
     found: dict[str, Any] = {"training": recipe}
     for name in c["datasets"]:
@@ -72,10 +72,10 @@ def optional(c: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked(c: dict[str, Any], origin: Origin) -> dict[str, Any]:
-    """The composition with every section validated: as it was written, with 4e-3 a number.
+    """The composition with every section validated; values as written, with 4e-3 as a number.
 
     Raises:
-        UserError: a value that cannot be; of one file, all of them.
+        UserError: invalid values; of one file, all of them.
     """
     preset = {key: c[key] for key in PRESET if key in c}
     read = validated(Preset, preset, "", origin).written()
@@ -84,9 +84,9 @@ def checked(c: dict[str, Any], origin: Origin) -> dict[str, Any]:
         found[f"{group}s"] = {name: member(found, group, name, conf, origin) for name, conf in c[f"{group}s"].items()}
     for name in found["variants"]:
         _check_settings(found, name, origin)
-    for trained_on, asks in (c.get("asks") or {}).items():
-        for name, ask in (asks or {}).items():
-            _check_ask(ask, f"asks.{trained_on}.{name}", origin)
+    for trained_on, extra in (c.get("asks") or {}).items():
+        for name, conf in (extra or {}).items():
+            _check_extra_eval(conf, f"asks.{trained_on}.{name}", origin)
     _check_folders(found, origin)
     return found
 
@@ -95,11 +95,11 @@ def member(c: Mapping[str, Any], group: str, name: str, conf: Any, origin: Origi
     """One data set, source, teacher, student or method.
 
     Raises:
-        UserError: a value that cannot be.
+        UserError: an invalid value.
     """
     where = f"{group}s.{name}"
     if not isinstance(conf, Mapping):
-        raise origin.mistake(where, "is no mapping; write its keys")
+        raise origin.mistake(where, "is not a mapping; write its keys")
     if conf.get("name") != name:
         file = origin.conf.chain(group, name)[-1]
         is_what = f"is {shown(file.content['name'])}" if "name" in file.content else "is missing"
@@ -124,7 +124,7 @@ def _model(group: str, conf: Mapping[str, Any], origin: Origin, where: str) -> t
 
 
 def _check_parts(group: str, model: type[Model], conf: Mapping[str, Any], where: str, origin: Origin) -> None:
-    """What a section says of files by reader, by data set or by task."""
+    """Check a section's parts by reader, by data set or by task."""
     if group == "dataset":
         if conf["reader"] not in kinds.names("reader"):
             near = nearest(str(conf["reader"]), kinds.names("reader"))
@@ -141,17 +141,17 @@ def _check_parts(group: str, model: type[Model], conf: Mapping[str, Any], where:
 
 
 def _check_settings(c: Mapping[str, Any], name: str, origin: Origin) -> None:
-    """A variant's settings for every task: those of its method and no others."""
+    """Check a variant's settings for every task: only those of its method are allowed."""
     variant, where = c["variants"][name], f"variants.{name}"
     model = declaration(variant["method"]).settings
     for task, part in [(None, variant), *(variant.get("by_task") or {}).items()]:
-        place = f"{where}.by_task.{task}" if task else where
+        section = f"{where}.by_task.{task}" if task else where
         known = [key for key in model.model_fields if key != "name"]
         known += [key for key in precedence.OF_A_VARIANT if not task or key in ("training", "init")]
         for key in part or {}:
             if key not in known:
                 raise UserError(
-                    f"{origin(f'{place}.{key}')[0]}: {place} has unknown key {key!r}; {nearest(key, known)}"
+                    f"{origin(f'{section}.{key}')[0]}: {section} has unknown key {key!r}; {nearest(key, known)}"
                 )
         settings_of(c, name, task, origin)
 
@@ -160,23 +160,23 @@ def settings_of(c: Mapping[str, Any], variant: str, task: str | None, origin: Or
     """The settings of a variant's method for a task.
 
     Raises:
-        UserError: a value that cannot be.
+        UserError: an invalid value.
     """
     layers = precedence.settings_layers(c, variant, task)
     model = declaration(c["variants"][variant]["method"]).settings
     return validated(model, precedence.merged(layers), "", lambda key: origin(precedence.origin(layers, key)))
 
 
-def _check_ask(ask: Any, where: str, origin: Origin) -> None:
-    measure = ask.get("measure") if isinstance(ask, Mapping) else None
-    if isinstance(ask, Mapping) and "measure" in ask and measure not in MEASURES:
+def _check_extra_eval(conf: Any, where: str, origin: Origin) -> None:
+    measure = conf.get("measure") if isinstance(conf, Mapping) else None
+    if isinstance(conf, Mapping) and "measure" in conf and measure not in MEASURES:
         near = nearest(str(measure), MEASURES)
         raise origin.mistake(f"{where}.measure", f"is {measure!r}; there is no such measure; {near}")
-    validated(MEASURES[measure] if measure else ItemsOfASet, ask, where, origin)
+    validated(MEASURES[measure] if measure else ItemsOfASet, conf, where, origin)
 
 
 def _check_folders(c: Mapping[str, Any], origin: Origin) -> None:
-    """No two members of a group, and no two models that are made, may write one folder, on any file system."""
+    """No two members of a group, and no two pre-trained models, may share a folder, on any file system."""
     made = [name for group in ("teachers", "students") for name, conf in c[group].items() if conf.get("pretrain")]
     groups = {f"{group}s": list(c[f"{group}s"]) for group in GROUPS} | {"variants": list(c["variants"]), "models": made}
     for group, names in groups.items():
@@ -184,5 +184,5 @@ def _check_folders(c: Mapping[str, Any], origin: Origin) -> None:
         for name in names:
             if (other := seen.setdefault(name.casefold(), name)) != name or names.count(name) > 1:
                 raise UserError(
-                    f"experiment {c['experiment']}: {group} {other!r} and {name!r} would write one folder; rename one"
+                    f"experiment {c['experiment']}: {group} {other!r} and {name!r} would share a folder; rename one"
                 )

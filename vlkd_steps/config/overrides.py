@@ -20,29 +20,29 @@ def override(composed: dict[str, Any], dotted: str, value: Any, where: str, opti
         UserError: no such key, or one that holds a whole group or member, whose other keys would be lost.
     """
     parts = dotted.split(".")
-    place: Any = composed
+    node: Any = composed
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1
         may = last and part in optional.get(".".join(parts[:depth]), ())
-        if not isinstance(place, dict) or (_key(place, part) not in place and not may) or parts[0] in FIXED:
+        if not isinstance(node, dict) or (_key(node, part) not in node and not may) or parts[0] in FIXED:
             known = [*_dotted(composed), *(f"{key}.{inner}" for key, inners in optional.items() for inner in inners)]
             raise UserError(f"{where} has unknown key {dotted!r}; {nearest(dotted, known)}")
         if not last:
-            place = place[_key(place, part)]
-    key = _key(place, parts[-1])
-    if len(parts) <= (2 if parts[0] in NAMED else 1) and isinstance(place[key], dict):
-        inner = next(iter(value if isinstance(value, dict) and value else place[key]))
+            node = node[_key(node, part)]
+    key = _key(node, parts[-1])
+    if len(parts) <= (2 if parts[0] in NAMED else 1) and isinstance(node[key], dict):
+        inner = next(iter(value if isinstance(value, dict) and value else node[key]))
         raise UserError(
             f"{where}: {dotted} would replace all of {dotted}; set its keys one by one, such as {dotted}.{inner}: ..."
         )
     if len(parts) == 3 and parts[0] in NAMED and parts[2] == "name":
         raise UserError(f"{where}: {dotted} cannot be set: a name is its file's; write a file of another name")
-    place[key] = value
+    node[key] = value
 
 
-def _key(place: Mapping[Any, Any], part: str) -> Any:
+def _key(node: Mapping[Any, Any], part: str) -> Any:
     """The key of a mapping that a part of a dotted key means: 100 is that of a shot."""
-    return int(part) if part not in place and part.isdigit() and int(part) in place else part
+    return int(part) if part not in node and part.isdigit() and int(part) in node else part
 
 
 def tree(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,10 +50,10 @@ def tree(overrides: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for dotted, value in overrides.items():
         *above, last = dotted.split(".")
-        place = found
+        node = found
         for part in above:
-            place = place.setdefault(part, {})
-        place[last] = value
+            node = node.setdefault(part, {})
+        node[last] = value
     return found
 
 

@@ -1,7 +1,7 @@
 """The phases of the graph in order, and the jobs of each: the one list that the Snakefile, `sync` and dvc.yaml go by.
 
 What a job is made by is a hash of its configuration, its code and the weights that ship with it. A phase's manifest
-records it file by file, so that a result can be told from that of another configuration, whatever file times and
+records it file by file, so that a result is distinguished from that of another configuration, whatever file times and
 Snakemake's own records say.
 """
 
@@ -146,7 +146,7 @@ def _compare(c: Composition) -> Iterator[Job]:
 
 
 def run_folders(c: Composition, dataset: str, student: str, variant: str, shot: str) -> list[Path]:
-    """The run folders of one cell of the grid, one for each seed."""
+    """The run directories of one cell of the grid, one for each seed."""
     return [layout.run(c["experiment"], dataset, student, variant, shot, seed) for seed in c["grid"]["seed"]]
 
 

@@ -1,6 +1,6 @@
-"""What wins where a value is said more than once: the one place that says so.
+"""The order of precedence of values that are set more than once. It is defined only here.
 
-Of a run's **recipe**, what comes later wins, key by key:
+For a run's **recipe**, later entries win, key by key:
 
 1. the preset's ``training``
 2. the student's published ``recipe`` for the task
@@ -9,14 +9,14 @@ Of a run's **recipe**, what comes later wins, key by key:
 5. the variant's ``training``
 6. the variant's ``by_task`` for the task, its ``training``
 
-Of a **method's settings**:
+For a **method's settings**:
 
 1. the method's file, conf/method/<name>.yaml
 2. the variant
 3. the variant's ``by_task`` for the task
 
-``overrides`` come after all of that, the preset's and then those of params.yaml: what they set is final. Among the
-overrides of one file the same order holds.
+``overrides`` come after all of that, the preset's and then those of params.yaml. Among the overrides of one file the
+same order holds.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,12 +24,12 @@ from dataclasses import dataclass
 from typing import Any
 
 OF_A_VARIANT = ("method", "teacher", "init", "training", "by_task")
-"""Keys of a variant that are no settings of its method."""
+"""Keys of a variant that are not settings of its method."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One place where values are said: its dotted key in the composition, and the values."""
+    """One section that sets values: its dotted key in the composition, and the values."""
 
     key: str
     values: Mapping[str, Any]
@@ -46,7 +46,7 @@ def settings(c: Mapping[str, Any], variant: str, task: str | None) -> dict[str, 
 
 
 def recipe_layers(c: Mapping[str, Any], variant: str, task: str, student: str | None, shot: str | None) -> list[Layer]:
-    """Where a run's recipe is said, the last winning."""
+    """The layers of a run's recipe, the last winning."""
     keys = [
         ("training",),
         ("students", student, "recipe", task),
@@ -63,7 +63,7 @@ def recipe_layers(c: Mapping[str, Any], variant: str, task: str, student: str | 
 
 
 def settings_layers(c: Mapping[str, Any], variant: str, task: str | None) -> list[Layer]:
-    """Where the settings of a variant's method are said, the last winning."""
+    """The layers of the settings of a variant's method, the last winning."""
     method = c["variants"][variant]["method"]
     keys = [("methods", method), ("variants", variant), ("variants", variant, "by_task", task)]
     return [Layer(layer.key, without(layer.values, *OF_A_VARIANT)) for tree in trees(c) for layer in layers(tree, keys)]
@@ -75,7 +75,7 @@ def trees(c: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def layers(tree: Mapping[str, Any], keys: Sequence[Sequence[str | None]]) -> Iterator[Layer]:
-    """The mappings that stand under these keys of a tree, as far as they are there."""
+    """The mappings at these keys of a tree, as far as they exist."""
     for key in keys:
         found: Any = tree
         for part in key:
@@ -96,8 +96,8 @@ def merged(found: Sequence[Layer]) -> dict[str, Any]:
 def origin(found: Sequence[Layer], key: str) -> str:
     """The dotted key that a merged value comes from."""
     first = key.partition(".")[0]
-    says = [layer.key for layer in found if first in layer.values] or [found[0].key]
-    return f"{says[-1]}.{key}" if key else says[-1]
+    setting = [layer.key for layer in found if first in layer.values] or [found[0].key]
+    return f"{setting[-1]}.{key}" if key else setting[-1]
 
 
 def without(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:

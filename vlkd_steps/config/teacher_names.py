@@ -9,7 +9,7 @@ Named = str | Mapping[str, str] | None
 
 
 def names(teacher: Named) -> list[str]:
-    """The distinct teachers, that of pictures first.
+    """The distinct teachers, that of images first.
 
     >>> names({"vision": "clip", "text": "clip"}), names({"vision": "a", "text": "b"}), names(None)
     (['clip'], ['a', 'b'], [])
@@ -20,17 +20,17 @@ def names(teacher: Named) -> list[str]:
 
 
 def joined(teacher: Named) -> str | None:
-    """How tables, paths' tags and MLflow call them: ``X+Y``; None without a teacher."""
+    """The name in tables, tags of paths and MLflow: ``X+Y``; None without a teacher."""
     return "+".join(names(teacher)) or None
 
 
-def split(called: str | None) -> list[str]:
-    """The names in what `joined` gave."""
-    return called.split("+") if called else []
+def split(joint: str | None) -> list[str]:
+    """The names in a result of `joined`."""
+    return joint.split("+") if joint else []
 
 
 def check(teacher: object, where: str) -> None:
-    """Refuse what names no teacher.
+    """Check that this names a teacher, or one for each role.
 
     Raises:
         UserError: neither a name nor one for each of vision and text.

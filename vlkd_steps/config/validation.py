@@ -35,7 +35,7 @@ def validated(model: type[M], value: Any, where: str = "", locate: Locate | None
 
     Args:
         where: what is validated, such as ``training``: dotted keys of messages begin with it.
-        locate: tells the file of a key; without it messages begin with the key.
+        locate: finds the file of a key; without it messages begin with the key.
 
     Raises:
         UserError: all that is wrong with it, a line each.
@@ -61,15 +61,15 @@ def line(error: ErrorDetails, where: str, locate: Locate | None) -> str:
     dotted = ".".join(part for part in parts if part)
     said = ".".join([dotted, context["key"]]).strip(".") if kind == "unknown_key" else dotted
     file, _ = locate(said) if locate else ("", said)
-    place = locate(dotted)[1] if locate else dotted
+    key = locate(dotted)[1] if locate else dotted
     before = f"{file}: " if file else ""
     if kind == "unknown_key":
-        return f"{before}unknown key {context['key']!r} at {place or 'the top level'}; {context['advice']}"
+        return f"{before}unknown key {context['key']!r} at {key or 'the top level'}; {context['advice']}"
     if kind == "missing":
-        return f"{before}{place} is missing; write it"
+        return f"{before}{key} is missing; write it"
     if kind == "problem":
-        return f"{before}{place + ': ' if place else ''}{context['told']}"
-    return f"{before}{place or 'the top level'} is {shown(error['input'])}; {advice(error)}"
+        return f"{before}{key + ': ' if key else ''}{context['told']}"
+    return f"{before}{key or 'the top level'} is {shown(error['input'])}; {advice(error)}"
 
 
 def advice(error: ErrorDetails) -> str:

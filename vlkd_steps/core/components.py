@@ -1,10 +1,10 @@
-"""The modules that names in the configuration mean: a reader, a source, a teacher, a student, a method, a task.
+"""Find the modules that the configuration names: readers, sources, teachers, students, methods, tasks.
 
-Of each kind there is one module (or subpackage) a component, found by its name; a new one needs no list to be edited.
-A name is looked up in three places, in this order:
+Each component is one module (or subpackage), found by its name, so adding one requires no registration.
+A name is looked up in this order:
 
-1. this package, where `PATTERNS` says;
-2. the plugins that params.yaml names (``plugins``): packages that are laid out as this one, such as
+1. this package, at the paths in `PATTERNS`;
+2. the plugins that params.yaml names (``plugins``): packages with the layout of this one, such as
    ``my_plugin/methods/toy/``;
 3. entry points of installed packages, in the groups ``vlkd_steps.methods``, ``vlkd_steps.students`` and so on, whose
    value is the module.
@@ -35,16 +35,16 @@ PATTERNS = {
     "method": ("methods.{}.__init__",),
     "pretraining": ("runs.pretrain_{}",),
 }
-"""Kind of component -> where its modules lie below a package; ``__init__``: a subpackage each."""
+"""Kind of component -> path patterns of its modules within a package; ``__init__``: each is a subpackage."""
 ROOT = Path(__file__).resolve().parent.parent
 
 VARIABLE = "VLKD_PLUGINS"
 
 
 def use(plugins: Sequence[str]) -> None:
-    """Look components up in these plugins too, here and in every process that is started from here: jobs.
+    """Look components up in these plugins too, in this process and in the jobs that it starts.
 
-    A plugin may lie in the current folder, the project's.
+    A plugin may be in the current folder, the project's root.
 
     Raises:
         UserError: one of them cannot be found.
@@ -56,7 +56,7 @@ def use(plugins: Sequence[str]) -> None:
                 "folder beside params.yaml"
             )
     if tuple(plugins) != used():
-        os.environ[VARIABLE] = ",".join(plugins)  # it changes no byte but by the code, which has a fingerprint
+        os.environ[VARIABLE] = ",".join(plugins)  # fingerprints cover the plugins' code
         forget()
 
 
@@ -66,7 +66,7 @@ def used() -> tuple[str, ...]:
 
 
 def forget() -> None:
-    """Look everything up again, where packages have come or gone in this process."""
+    """Clear the caches, for when packages have been added or removed within this process."""
     for cached in (_found, names, _entry_points):
         cached.cache_clear()
 
@@ -117,7 +117,7 @@ def code_of(kind: str, name: str) -> list[str]:
 
 @cache
 def names(kind: str) -> tuple[str, ...]:
-    """All names that have a module where those of this kind lie, sorted."""
+    """The names of all components of this kind, sorted."""
     found = {point.name for point in _entry_points(kind)}
     for package in (PACKAGE, *used()):
         for pattern in PATTERNS[kind]:
@@ -129,7 +129,7 @@ def names(kind: str) -> tuple[str, ...]:
 
 
 def brought(kind: str) -> list[str]:
-    """The names of this kind that plugins and entry points bring, sorted."""
+    """The names of this kind that plugins and entry points provide, sorted."""
     return [name for name in names(kind) if not f"{_found(kind, name)}.".startswith(f"{PACKAGE}.")]
 
 
@@ -144,7 +144,7 @@ def _found(kind: str, name: str) -> str | None:
 
 
 def _modules(package: str, kind: str, name: str) -> Iterator[str]:
-    """The module below a package that a name means, where it has one."""
+    """The module of a component within a package, if it has one."""
     for pattern in PATTERNS[kind]:
         dotted = pattern.format(name)
         for folder in _folders(package):
@@ -153,7 +153,7 @@ def _modules(package: str, kind: str, name: str) -> Iterator[str]:
 
 
 def _folders(package: str) -> list[Path]:
-    """Where the modules of a package lie; nothing for what is no package."""
+    """The folders of a package's modules; empty if there is no such package."""
     if package == PACKAGE:
         return [ROOT]
     if str(Path.cwd()) not in sys.path:

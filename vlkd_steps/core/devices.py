@@ -1,4 +1,4 @@
-"""What a configuration may call its hardware. Without torch: the configuration is checked before anything runs."""
+"""Valid names of devices and precisions. Imports no torch: the configuration is checked before anything runs."""
 
 from typing import Literal, get_args
 

@@ -1,4 +1,4 @@
-"""The name that was meant, for messages about names that do not exist."""
+"""Suggest the nearest valid name, for messages about names that do not exist."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from vlkd_steps.core.errors import UserError
 
 
 def nearest(wrong: str, valid: Iterable[str], otherwise: str = "") -> str:
-    """``did you mean 'x'?`` or, where nothing is near, `otherwise`: as a rule the list of what is valid."""
+    """``did you mean 'x'?`` or, if nothing is close, `otherwise` (default: the list of valid names)."""
     valid = sorted(valid)
     close = difflib.get_close_matches(wrong, valid, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else otherwise or f"valid are: {', '.join(valid)}"

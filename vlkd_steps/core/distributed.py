@@ -1,13 +1,13 @@
-"""Several processes that train one model: who takes which rows, and what all of them must agree on.
+"""Training one model in several processes: how rows are divided, and what the processes must agree on.
 
-The group is opened by accelerate (`hardware.accelerator`) from the environment of whoever starts the processes, and
-accelerate averages the gradients. Here is the rest. Each function does nothing in a process that trains alone.
+Accelerate (`hardware.accelerator`) initialises the process group from the environment and averages the gradients. This
+module does the rest. With a single process each function does nothing.
 
 N processes see the batch that one process would see: process r takes its rows r, r + N, r + 2N, ... A loss that is a
-mean over rows needs no more, for the mean of equal shares' means is the mean; one that looks across rows gathers them
-first. The result equals that of one process up to rounding, not bit for bit: floating-point sums depend on their
-order, and here each process adds up its own rows before the processes' sums are added. For one number of processes the
-order is fixed, so there the bytes repeat themselves.
+mean over rows needs nothing else, since the mean of the means of equal shares is the mean; one that compares rows
+gathers them first. The result equals that of one process up to rounding, not bit for bit: floating-point sums depend
+on their order, and here each process sums its own rows before the processes' sums are added. For a given number of
+processes the order is fixed, so results are reproducible bit for bit.
 """
 
 import atexit
@@ -31,7 +31,7 @@ def rank() -> int:
 
 
 def is_main() -> bool:
-    """Whether this is the process that locks the run folder and writes all files."""
+    """Whether this is the process that locks the run directory and writes all files."""
     return rank() == 0
 
 
@@ -43,8 +43,8 @@ def share() -> slice:
 def gathered(rows: Tensor) -> Tensor:
     """The rows [B / N, ...] of all N processes, [B, ...], those of process 0 first.
 
-    A loss over them is the same in every process, and each has its gradient through its own rows alone. That part
-    counts N times: the processes' gradients are going to be averaged, and their sum is the loss's own.
+    A loss over them is the same in every process, and each backpropagates through its own rows only. That gradient is
+    multiplied by N, since the processes' gradients are averaged and the gradient of the loss is their sum.
     """
     if count() == 1:
         return rows
@@ -67,7 +67,7 @@ def summed(values: Tensor) -> Tensor:
 
 
 def mean(values: Tensor) -> Tensor:
-    """The mean over the processes of a tensor without gradient; not a number where it is none in one of them."""
+    """The mean over the processes of a tensor without gradient; NaN if it is NaN in any of them."""
     return values if count() == 1 else summed(values) / count()
 
 
@@ -86,7 +86,7 @@ def highest(number: int) -> int:
 
 
 def first(concerned: bool) -> int:
-    """The lowest rank of a process that is concerned, or the number of processes where none is."""
+    """The lowest rank of a process where `concerned` is true, or the number of processes if there is none."""
     return -highest(-(rank() if concerned else count()))
 
 
@@ -100,21 +100,21 @@ def decided(question: Callable[[], int]) -> int:
 
 
 def agree(stop: StopRequest) -> bool:
-    """Whether any process was told to stop; then every process's request names that signal.
+    """Whether any process received a stop signal; if so, every process's request is set to that signal.
 
-    A signal may reach one process alone, and the others would wait for it for ever.
+    A signal may reach one process only, and the others would wait for it for ever.
     """
-    told = bool(stop)
+    stopped = bool(stop)
     if count() == 1:
-        return told
-    number = highest(stop.signal_number if told else 0)
+        return stopped
+    number = highest(stop.signal_number if stopped else 0)
     stop.signal_number = number or stop.signal_number
     return number != 0
 
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """A block that ends in every process when one of them finds a user's mistake in it: that one says it.
+    """A block that ends in every process when one of them raises a `UserError`; only that one reports it.
 
     Raises:
         UserError: this process's own.
@@ -133,7 +133,7 @@ def together() -> Iterator[None]:
 
 
 def check_start(step: int, checkpoint: Path) -> None:
-    """Refuse to go on where the processes found different checkpoints.
+    """Stop if the processes found different checkpoints.
 
     Raises:
         UserError: their file systems are not the same.
@@ -142,7 +142,7 @@ def check_start(step: int, checkpoint: Path) -> None:
     if -highest(-step) != last:
         raise UserError(
             f"the processes of this run do not see the same {checkpoint}: one found step {last}, process {rank()} step "
-            f"{step}; the run folder must lie on a file system that all nodes share"
+            f"{step}; the run directory must be on a file system that all nodes share"
         )
 
 
@@ -152,12 +152,12 @@ def wait() -> None:
 
 
 def leave() -> None:
-    """Part when all have arrived; the group itself ends with the process, which goes on knowing its rank."""
+    """Wait for all processes before exiting; the group itself ends with the process, which keeps its rank."""
     if count() > 1:
         wait()
         atexit.register(distributed.destroy_process_group)
 
 
 def _device() -> torch.device:
-    """Where the group's tensors lie: NCCL knows GPUs alone, gloo the CPU."""
+    """The device of the group's tensors: NCCL supports GPUs only, gloo the CPU."""
     return torch.device("cuda" if distributed.get_backend() == distributed.Backend.NCCL else "cpu")

@@ -1,13 +1,13 @@
-"""Which variables of the user's shell reach the programs that we start: profile and params.yaml decide, not a shell.
+"""Which variables of the user's shell are passed on to the programs that we start.
 
 sbatch reads ``SBATCH_PARTITION`` before the script's own ``--partition``, squeue hides jobs by ``SQUEUE_PARTITION``, a
-``PYTHONPATH`` brings another package of our name, ``MLFLOW_RUN_ID`` another run. So every variable of such a family is
-dropped unless `KEPT` names it; variables of no family stay as they are.
+``PYTHONPATH`` may shadow this package, ``MLFLOW_RUN_ID`` names another run. Settings come from the profile and
+params.yaml instead: every variable with such a prefix is dropped unless `KEPT` names it; all others stay as they are.
 
-- `use_own`: drop what the shell chose for Slurm's commands, Python and MLflow; then our own package is found first.
-- `leave_job`: forget the Slurm job around us (an interactive one, or ``sbatch --wrap snakemake``) before we submit.
-  Only for who submits: a step that runs in a job is to know its job.
-- `of_snakemake`: the two, as the Snakefile needs them; `shell_prefix` for the rules' shells.
+- `use_own`: drop the shell's variables for Slurm's commands, Python and MLflow; then our own package is found first.
+- `leave_job`: drop the variables of the enclosing Slurm job (an interactive one, or ``sbatch --wrap snakemake``).
+  Only for processes that submit jobs: a step needs the variables of its own job.
+- `of_snakemake`: both of these, for the Snakefile; `shell_prefix` for the rules' shells.
 - `submit_by_own_sbatch`, `find_cluster_in_job`: for Snakemake's executor, here and on a compute node.
 
 Nothing here imports more than the standard library and `project_files`: it runs at the start of every program.
@@ -26,8 +26,8 @@ from typing import Any
 from vlkd_steps.core import project_files
 
 PROJECT = Path(__file__).absolute().parents[2]
-"""The folder that holds this package: a clone's root, or where pip has installed it. Not resolved: a compute node may
-know it by this name only."""
+"""The folder that holds this package: a clone's root, or site-packages. Not resolved: a compute node may
+know it by this path only."""
 
 INSTALLED = PROJECT.name in ("site-packages", "dist-packages")
 """Every start of this environment's Python finds the package then, and PYTHONPATH would put all packages beside it
@@ -43,15 +43,15 @@ PROCESSES = (
     "RANK", "WORLD_SIZE", "LOCAL_*RANK", "LOCAL_*SIZE", "GROUP_*RANK", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_*",
     "ACCELERATE_*", "PMI_*", "PMI2_*", "PMIX_*", "OMPI_*",
 )  # fmt: skip
-"""What a launcher of parallel processes says; training in several is `training.processes` of params.yaml."""
+"""Variables of parallel launchers; training in several is `training.processes` of params.yaml."""
 
 OUR_CHOICE = (*COMMANDS, *PROCESSES, "PYTHON*", "MLFLOW_*")
 
 JOB = ("SLURM_*", "SLURMD_*", "SPANK_*")
-"""What a job tells the programs in it; also defaults for sbatch and srun."""
+"""What Slurm sets within a job; also defaults for sbatch and srun."""
 
 KEPT = (
-    # which cluster, and who we are there
+    # which cluster, and the user there
     "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT",
     # how Python runs; not what it imports (PYTHONPATH, PYTHONHOME, PYTHONSAFEPATH) or does afterwards (PYTHONINSPECT)
     "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONHASHSEED", "PYTHONWARNINGS",
@@ -63,7 +63,7 @@ KEPT = (
     "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", "MLFLOW_MULTIPART_*", "MLFLOW_ENABLE_MULTIPART_*",
     "MLFLOW_ENABLE_PROXY_MULTIPART_*", "MLFLOW_SQLALCHEMYSTORE_*", "MLFLOW_MYSQL_SSL_*", "MLFLOW_ALLOW_FILE_STORE",
     "MLFLOW_DATABRICKS_*", "MLFLOW_DISABLE_DATABRICKS_*",
-    # who may open the page of `vlkd ui`, and what is said about it
+    # access to the page of `vlkd ui`, and its warnings
     "MLFLOW_SERVER_ALLOWED_HOSTS", "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", "MLFLOW_SERVER_X_FRAME_OPTIONS",
     "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_LOGGING_LEVEL", "MLFLOW_CONFIGURE_LOGGING",
 )  # fmt: skip
@@ -83,18 +83,18 @@ IN_PROFILE: Mapping[str, str] = {
     "SBATCH_GPUS_PER_TASK": "gpu",
     "SBATCH_CLUSTERS": "SLURM_CLUSTERS (in the shell)",
 }
-"""What of a shell's choices a profile says instead; other options of sbatch: slurm_extra."""
+"""Keys of a profile that replace the shell's options; other options of sbatch: slurm_extra."""
 
 OF_PIPELINE = (
     "SBATCH_JOB_NAME", "SBATCH_OUTPUT", "SBATCH_ERROR", "SBATCH_INPUT", "SBATCH_ARRAY_INX", "SBATCH_SIGNAL",
     "SBATCH_WAIT", "SBATCH_REQUEUE", "SBATCH_NO_REQUEUE", "SBATCH_EXPORT", "SBATCH_GET_USER_ENV", "SBATCH_OPEN_MODE",
     "SBATCH_DEBUG",
 )  # fmt: skip
-"""What neither a shell nor a profile chooses."""
+"""Options that neither a shell nor a profile can set."""
 
 
 def use_own(environment: MutableMapping[str, str] = os.environ) -> list[str]:
-    """Drop what the user's shell chose for programs that we start; returns the names."""
+    """Drop the user's shell variables that affect programs we start; returns the names."""
     gone = [name for name in sorted(environment) if belongs(name, OUR_CHOICE) and not belongs(name, KEPT)]
     ours = environment.get("PYTHONPATH") == str(PROJECT)
     for name in gone:
@@ -104,7 +104,7 @@ def use_own(environment: MutableMapping[str, str] = os.environ) -> list[str]:
 
 
 def leave_job(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Forget the job around this process: what it submits is no part of it. Where the cluster is stays known."""
+    """Drop the variables of the enclosing job, so that submitted jobs are independent of it; the cluster's are kept."""
     for name in list(environment):
         if belongs(name, JOB) and not belongs(name, KEPT):
             del environment[name]
@@ -120,12 +120,12 @@ def own_package(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def of_snakemake(workflow: Any) -> str:
-    """Give this Snakemake process, its executor and all steps our environment; returns the prefix of the rules' shells.
+    """Set up the environment of Snakemake, its executor and all steps; returns the prefix of the rules' shell commands.
 
-    Called while the Snakefile is read, before an executor exists: ``jobs`` is set by who submits.
+    Called while the Snakefile is read, before an executor exists; ``jobs`` is set by the process that submits.
     """
     settings = workflow.resource_settings
-    name_user()  # Snakemake asks for the name in every mode
+    name_user()  # Snakemake looks the name up in every mode
     if workflow.is_main_process:
         submits = settings.nodes is not None
         ignored = not_used(use_own())
@@ -148,11 +148,11 @@ def name_user(environment: MutableMapping[str, str] = os.environ) -> None:
 
 
 def shell_prefix(own_python: bool) -> str:
-    """Commands for bash that make a rule's ``python`` import this package, after all that ``BASH_ENV`` has set.
+    """Bash commands that make a rule's ``python`` import this package, whatever ``BASH_ENV`` has set.
 
     Args:
-        own_python: ``python`` is the one that runs now, also where its environment is not activated. False where the
-            rules have environments of their own (conda).
+        own_python: make ``python`` the running interpreter, even if its environment is not activated. False where the
+            rules have their own environments (conda).
     """
     path = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; ' if own_python else ""
     package = "unset PYTHONSAFEPATH PYTHONHOME PYTHONPATH; "
@@ -175,13 +175,13 @@ def find_cluster_in_job(environment: MutableMapping[str, str] = os.environ) -> N
         environment.update(VLKD_SRUN=srun, VLKD_SLURM_CONF=conf, PATH=_programs("node", environment))
 
 
-def _programs(place: str, environment: Mapping[str, str]) -> str:
-    """PATH with our programs of this place first."""
-    return os.pathsep.join([str(project_files.FOLDER / "workflow/bin" / place), environment.get("PATH", os.defpath)])
+def _programs(node: str, environment: Mapping[str, str]) -> str:
+    """PATH with our programs for this kind of node (`login` or `node`) first."""
+    return os.pathsep.join([str(project_files.FOLDER / "workflow/bin" / node), environment.get("PATH", os.defpath)])
 
 
 def not_used(names: Iterable[str]) -> str:
-    """One line about options of sbatch among dropped variables, by name only; empty where there is nothing to say."""
+    """One line naming the options of sbatch among the dropped variables; empty if there are none."""
     options = [name for name in names if name.startswith("SBATCH_")]
     if not options:
         return ""
@@ -192,7 +192,7 @@ def not_used(names: Iterable[str]) -> str:
 
 
 def profile_key(option: str) -> str:
-    """What of a profile says the same as this variable of sbatch; empty where the pipeline chooses itself."""
+    """The profile's key for this variable of sbatch; empty if the pipeline sets it itself."""
     return "" if option in OF_PIPELINE else IN_PROFILE.get(option, "slurm_extra")
 
 

@@ -4,6 +4,6 @@
 class UserError(Exception):
     """Ends a step with one message on stderr and exit status 2, without a traceback.
 
-    Write the message as three things in this order: what is wrong, where it stands (file, line or
+    Write the message as three things in this order: what is wrong, where (file, line or
     field, value), and what to do about it.
     """

@@ -1,7 +1,7 @@
-"""Which file system a path lies on, and where a node keeps what must not lie on a shared one.
+"""The file system of a path, and node-local folders for files that must not be on a shared one.
 
-sqlite needs locks and a shared memory map that network file systems promise and do not keep (sqlite.org/faq.html#q5):
-on them a database is damaged by two writers, or by one whose node is cut off.
+sqlite needs locks and shared memory maps, which network file systems often do not support correctly
+(sqlite.org/faq.html#q5): there, two writers, or one whose node loses its connection, corrupt a database.
 """
 
 import os
@@ -17,7 +17,7 @@ from vlkd_steps.core.errors import UserError
 MOUNTINFO = Path("/proc/self/mountinfo")
 NODE_LOCAL = "VLKD_LOCAL"
 
-# Seen by several machines at once. 9p and virtiofs are left out: they join a guest to its own host, and where a
+# Shared by several machines. 9p and virtiofs are left out: they connect a guest to its own host, and where a
 # container's root is 9p, its temporary folder is too.
 NETWORK = {
     "acfs", "afp", "afs", "auristorfs", "beegfs", "ceph", "cifs", "coda", "davfs", "dvs", "gfs2", "glusterfs", "gpfs",
@@ -32,10 +32,10 @@ NETWORK_FUSE = NETWORK | {
 
 @dataclass(frozen=True)
 class FileSystem:
-    """What a path lies on.
+    """The file system of a path.
 
     Attributes:
-        kind: as the kernel calls it (``ext4``, ``nfs4``, ``fuse.sshfs``); ``unknown`` where it cannot be told.
+        kind: as the kernel calls it (``ext4``, ``nfs4``, ``fuse.sshfs``); ``unknown`` if it cannot be determined.
         mount_point: where it is mounted.
     """
 
@@ -60,37 +60,37 @@ def of(path: Path, mountinfo: str | None = None) -> FileSystem:
             mountinfo = MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape")
         except OSError:  # not Linux
             return FileSystem("unknown", Path("/"))
-    place = expanded(path).resolve()
+    absolute = expanded(path).resolve()
     found = FileSystem("unknown", Path("/"))
     for line in mountinfo.splitlines():
         before, dash, after = line.partition(" - ")
         if not dash or len(before.split()) < 5:
             continue
         point = Path(_unescaped(before.split()[4]))
-        # Of two mounts at one place the later one hides the earlier.
-        if place.is_relative_to(point) and len(point.parts) >= len(found.mount_point.parts):
+        # Of two mounts at one point the later one hides the earlier.
+        if absolute.is_relative_to(point) and len(point.parts) >= len(found.mount_point.parts):
             found = FileSystem(after.split()[0], point)
     return found
 
 
 def node_local(project: Path) -> Path:
-    """The folder that this machine keeps for a project: below $VLKD_LOCAL or the system's temporary folder.
+    """This machine's own folder for a project: below $VLKD_LOCAL or the system's temporary folder.
 
-    Named after the user and the project's absolute path, so that two checkouts never meet. Not made here.
+    Named after the user and the project's absolute path, so that two checkouts never share one. Not created here.
     """
     return user_folder() / files.digest(str(project.resolve()))[:12]
 
 
 def user_folder() -> Path:
-    """The folder that this machine keeps for a user's projects; `make_private` makes what is in it."""
+    """This machine's own folder for a user's projects; `make_private` creates its subfolders."""
     return expanded(os.path.expandvars(os.environ.get(NODE_LOCAL) or tempfile.gettempdir())) / f"vlkd-{user_name()}"
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder in `user_folder`, for this user alone: temporary folders are everybody's.
+    """Make a folder in `user_folder` that only this user can access: temporary folders are shared by all users.
 
     Raises:
-        UserError: it cannot be made, or somebody else made it or may write there.
+        UserError: it cannot be made, or another user owns it or may write to it.
     """
     for each in (folder.parent, folder):
         try:
@@ -109,7 +109,7 @@ def make_private(folder: Path) -> None:
 
 
 def user_name() -> str:
-    """Who runs this process, whatever LOGNAME says; a user id without a name (in containers) as a number."""
+    """The user of this process, whatever LOGNAME says; a user id without a name (in containers) as a number."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -120,7 +120,7 @@ def expanded(path: str | Path) -> Path:
     """A path with ``~`` replaced.
 
     Raises:
-        UserError: nobody knows the home directory.
+        UserError: the home directory is unknown.
     """
     try:
         return Path(path).expanduser()

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and the hashes by which their content is known."""
+"""Atomic writing of files, and hashes of their content."""
 
 import contextlib
 import hashlib
@@ -14,7 +14,7 @@ from vlkd_steps.core.errors import UserError
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it becomes `path` by ``os.replace`` when the block ends well.
+    """Yield a temporary path beside `path`; it replaces `path` (``os.replace``) if the block ends without an error.
 
     Never open an output in place: DVC may have made it a read-only link into its cache.
     """
@@ -26,14 +26,14 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files for their owner alone
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner can read
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def writable(path: Path) -> bool:
-    """Whether this process may write to a file, or into a folder (its effective user, where the system can tell)."""
+    """Whether this process may write to a file, or into a folder (by its effective user, where supported)."""
     wanted = os.W_OK | os.X_OK if path.is_dir() else os.W_OK
     return os.access(path, wanted, effective_ids=os.access in os.supports_effective_ids)
 
@@ -57,7 +57,7 @@ def read_json(path: Path, remedy: str = REMAKE, kind: type = dict) -> Any:
     """The JSON value of a file.
 
     Args:
-        remedy: what to do about a missing or damaged file; ``{path}`` stands for its path.
+        remedy: what to do about a missing or damaged file; ``{path}`` is replaced by its path.
         kind: what the value must be, `dict` or `list`.
 
     Raises:
@@ -74,7 +74,7 @@ def read_json(path: Path, remedy: str = REMAKE, kind: type = dict) -> Any:
 
 
 def parse_json(text: str, where: str, remedy: str, kind: type = dict) -> Any:
-    """The JSON value of a text that stands at `where`; errors as for `read_json`."""
+    """The JSON value of a text; `where` names it in messages; errors as for `read_json`."""
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -88,7 +88,7 @@ def parse_json(text: str, where: str, remedy: str, kind: type = dict) -> Any:
 
 
 def known_json(path: Path) -> dict[str, Any]:
-    """The JSON object of a file that nobody misses: {} where there is none, or none that can be read just now."""
+    """The JSON object of an optional file: {} if it is missing or cannot be read."""
     try:
         found: dict[str, Any] = read_json(path)
     except UserError:

@@ -1,4 +1,4 @@
-"""A fingerprint of the code a step runs: what Snakemake and DVC watch instead of files' times.
+"""A fingerprint of the code a step runs: what Snakemake and DVC compare instead of modification times.
 
 It is the hash of the syntax trees of the named modules and of every module of this package that they
 import, directly or not; of a plugin's module also of what it imports of the plugin's own top-level package.
@@ -45,7 +45,7 @@ def closure(modules: tuple[str, ...]) -> set[str]:
 
 
 def _root(module: str) -> Path:
-    """The folder that a module's top-level package lies in; nothing of it is imported."""
+    """The folder that contains a module's top-level package; nothing is imported."""
     top = module.partition(".")[0]
     return ROOT if top == PACKAGE else _folder_of(top)
 
@@ -89,7 +89,7 @@ def _imports(module: str) -> frozenset[str]:
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """The statements below a node; what lies inside expressions, most of a tree, holds no import and no docstring."""
+    """The statements below a node; expressions, most of a tree, are skipped: they hold no import and no docstring."""
     for block in ("body", "handlers", "orelse", "finalbody", "cases"):
         for statement in getattr(node, block, ()):
             yield statement

@@ -13,7 +13,7 @@ from torch import nn
 from vlkd_steps.core.devices import DEVICES, PRECISIONS
 from vlkd_steps.core.errors import UserError
 
-PATIENCE = timedelta(hours=2)  # for a process that reads or writes alone; a dead one is noticed by whoever started it
+PATIENCE = timedelta(hours=2)  # for a process that reads or writes alone; a dead one is noticed by its launcher
 
 
 def accelerator(training: Mapping[str, Any]) -> Accelerator:
@@ -34,10 +34,10 @@ def accelerator(training: Mapping[str, Any]) -> Accelerator:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     if processes == 1:
-        os.environ.pop("LOCAL_RANK", None)  # by which accelerate would open a group of one
+        os.environ.pop("LOCAL_RANK", None)  # with it accelerate would open a group of one
     else:
-        os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # without it accelerate chooses a number, and says so
-    # Unused parameters are looked for although a step may have none: DDP then never rearranges its buckets, so sums
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # otherwise accelerate chooses, with a warning
+    # find_unused_parameters is set although a step may have none: DDP then never rearranges its buckets, so sums
     # of more than two processes have one order, also after a resume. (clip_td's adaptive stage leaves the head unused.)
     group = [InitProcessGroupKwargs(timeout=PATIENCE), DistributedDataParallelKwargs(find_unused_parameters=True)]
     mixed_precision = "bf16" if precision == "bf16" else "no"
@@ -100,11 +100,11 @@ def resolve_precision(name: str, device: str) -> str:
 
 
 def adapt(student: nn.Module, training: Mapping[str, Any]) -> None:
-    """Make a student save memory or time as the configuration asks; its parameters keep their names.
+    """Apply the configuration's memory and speed options to a student; its parameters keep their names.
 
-    ``gradient_checkpointing``: keep only each layer's input and compute the layer again on the way back, a third more
-    computing for far less memory, with the same gradients. A student says how by a method `checkpointing`, or holds
-    models of transformers, which know it. ``compile``: torch.compile, which takes a minute before it is faster and
+    ``gradient_checkpointing``: keep only each layer's input and recompute the layer in the backward pass: a third more
+    computation for far less memory, with the same gradients. A student has a method `checkpointing`, or holds models
+    of transformers, which support it. ``compile``: torch.compile, which takes a minute to compile and
     changes the last bits.
 
     Raises:

@@ -1,8 +1,8 @@
-"""A home directory for libraries that cannot do without one, where the user has none, or none that can be written to.
+"""A home directory for libraries that need one, where the user has none or it is not writable.
 
-Containers and some clusters run a user id that has no name, and without HOME nobody then knows a home directory: MLflow
-cannot even be imported, others make a folder named ``~`` here. matplotlib keeps a cache of fonts in the home directory,
-and says at length when it cannot. Both get a private folder below VLKD_LOCAL or the system's temporary folder.
+In containers and on some clusters the user id has no name, so without HOME no home directory is known: MLflow cannot
+even be imported, other libraries make a folder named ``~``. matplotlib keeps its font cache in the home directory, and
+prints long warnings if it cannot. Both get a private folder below VLKD_LOCAL or the system's temporary folder.
 """
 
 import os
@@ -14,9 +14,9 @@ from vlkd_steps.core import files
 
 
 def provide(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set HOME where nobody knows one, and MPLCONFIGDIR where the home directory cannot be written to.
+    """Set HOME if there is no home directory, and MPLCONFIGDIR if it is not writable.
 
-    Where no private folder can be had either, all stays as it is.
+    If no private folder can be made either, nothing is changed.
     """
     home = known(environment)
     writable = home is not None and files.writable(home)
@@ -31,7 +31,7 @@ def provide(environment: MutableMapping[str, str] = os.environ) -> None:
 
 
 def known(environment: MutableMapping[str, str] = os.environ) -> Path | None:
-    """The home directory by HOME or, without it, by the user's name; None where nobody knows."""
+    """The home directory by HOME or, without it, by the user's name; None if unknown."""
     if environment.get("HOME"):
         return Path(environment["HOME"])
     try:
@@ -43,7 +43,7 @@ def known(environment: MutableMapping[str, str] = os.environ) -> Path | None:
 
 
 def private(environment: MutableMapping[str, str] = os.environ) -> Path | None:
-    """A folder of this user alone: temporary folders are everybody's, so one that another made is not taken."""
+    """A folder of this user only; one made by another user in the shared temporary folder is not used."""
     try:
         base = Path(os.path.expandvars(environment.get("VLKD_LOCAL") or tempfile.gettempdir()))
         folder = base / f"vlkd-home-{os.getuid()}"

@@ -1,4 +1,4 @@
-"""TERM, Ctrl-C and Slurm's warning: finish the step at hand, keep it, stop. Nothing is computed twice."""
+"""TERM, Ctrl-C and Slurm's warning: finish the current step, save it, stop. Nothing is computed twice."""
 
 import contextlib
 import signal
@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
 
 class Interrupted(Exception):
-    """Training was told to stop and has saved where it stands.
+    """Training received a stop signal and has saved its state.
 
     Attributes:
         exit_status: 128 + the signal's number, as a shell reports a process ended by that signal: 143 for TERM.
@@ -23,7 +23,7 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """The signal that asked to stop, or 0; long work looks at it between two units of work."""
+    """The stop signal received, or 0; long-running code checks it between units of work."""
 
     def __init__(self) -> None:
         self.signal_number = 0
@@ -41,13 +41,13 @@ _outer: StopRequest | None = None
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Note the `SIGNALS` instead of dying by them, for the length of the block (in the main thread).
+    """Record the `SIGNALS` instead of being killed by them, within the block (in the main thread).
 
-    Within another such block it is that block's request: what came before torch was imported is not lost.
+    A nested block shares the outer block's request, so that a signal before torch was imported is not lost.
     """
     global _outer
     if _outer is not None or threading.current_thread() is not threading.main_thread():
-        # Only the main thread may set handlers; elsewhere nobody asks. (`or` would not do: an unset request is false.)
+        # Only the main thread may set handlers; elsewhere a new request is used. (Not `or`: an unset request is false.)
         yield StopRequest() if _outer is None else _outer
         return
     request = _outer = StopRequest()

@@ -1,6 +1,6 @@
-"""Where every artifact lies, relative to the project's root: the one place that names a path.
+"""The paths of all artifacts, relative to the project's root.
 
-The rules in `workflow/` and the steps in this package both ask here, so they cannot disagree.
+The rules in `workflow/` and the steps in this package both use this module, so they cannot disagree.
 """
 
 from pathlib import Path
@@ -72,7 +72,7 @@ def run(experiment: str, dataset: str, student: str, variant: str, shot: str | i
 
 
 def journal(run_folder: Path) -> Path:
-    """What happened in the run, appended while it trains: the source of truth for tracking."""
+    """The run's events, appended while it trains: the source of truth for tracking."""
     return run_folder / "journal.jsonl"
 
 
@@ -113,14 +113,14 @@ def headline(experiment: str, dataset: str) -> Path:
 
 
 def phase_manifest(experiment: str, phase: str) -> Path:
-    """What a phase made for an experiment, by hash: the next phase's dependency in `dvc.yaml`."""
+    """What a phase made for an experiment, by hash: the next phase depends on it in `dvc.yaml`."""
     return Path("manifests") / experiment / f"{phase}.json"
 
 
 DVC_VARS = Path("dvc_vars.yaml")
-"""What the stages of dvc.yaml are repeated for (`graph/dvc_vars.py`)."""
+"""The lists that the stages of dvc.yaml are repeated for (`graph/dvc_vars.py`)."""
 
 
 def submission(step: str, *names: str) -> Path:
-    """What was submitted to a cluster for a work, under which ids, and the jobs' logs."""
+    """What was submitted to a cluster for an array of jobs, their ids and their logs."""
     return Path("jobs") / step / "-".join(names)

@@ -1,4 +1,4 @@
-"""Locks between processes, on one node or several; the system drops them when their holder dies, however it dies.
+"""Locks between processes, on one node or several; the system releases them when their holder ends, even by a crash.
 
 `exclusive` and `take` are POSIX locks, which network file systems keep across nodes. Closing *any* descriptor of a file
 drops a process's POSIX locks on it, so a lock file is opened by nothing else. `mark_open` is a BSD lock, for a file
@@ -18,11 +18,11 @@ from typing import IO
 from vlkd_steps.core.errors import UserError
 
 POLL = 0.2
-"""Seconds between two tries for a lock that is waited for, but not for ever."""
+"""Seconds between two attempts at a lock that is waited for with a time limit."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _threads: dict[Path, threading.Lock] = {}
-"""A POSIX lock belongs to the whole process: this keeps its threads apart."""
+"""A POSIX lock belongs to the whole process: this one excludes its other threads."""
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def exclusive(path: Path, *, wait: float | None = 0.0) -> Iterator[str | None]:
         wait: seconds until an attempt is given up; None: wait for ever.
 
     Yields:
-        None when the lock is ours, else who holds it, such as ``process 12 on node7``.
+        None if the lock was acquired, else its holder, such as ``process 12 on node7``.
 
     Raises:
         UserError: the file system has no locks.
@@ -100,7 +100,7 @@ def is_open(path: Path) -> bool | None:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except (FileNotFoundError, PermissionError):  # a read-only link into DVC's cache: nobody writes there
+    except (FileNotFoundError, PermissionError):  # a read-only link into DVC's cache: no process writes there
         return False
     except OSError:
         return None

@@ -1,7 +1,7 @@
-"""The files of a project that come with the package: what a clone has in its root, and `vlkd init` writes.
+"""The files of a project that come with the package: those in a clone's root, which `vlkd init` writes.
 
-In a clone they lie where users edit them. A wheel has copies in ``vlkd_steps/project`` (``setup.py`` reads `NAMES`
-when it builds one), so that there is no second copy in the repository.
+In a clone users edit them directly. A wheel has copies in ``vlkd_steps/project`` (``setup.py`` reads `NAMES`
+when it builds one), so the repository has no second copy.
 """
 
 from pathlib import Path
@@ -23,4 +23,4 @@ NAMES = (
 
 _INSTALLED = Path(__file__).absolute().parents[1] / "project"
 FOLDER = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[1]
-"""Where they lie. Not resolved: a compute node may know it by this name only."""
+"""The folder that contains them. Not resolved: a compute node may know it by this path only."""

@@ -1,12 +1,12 @@
-"""Results that DVC has made read-only may be made again; what this user can neither replace nor touch is named first.
+"""Allow rebuilding results that DVC has made read-only; report first what this user can neither replace nor touch.
 
-With ``cache.type hardlink`` (which spares half the disk) DVC takes the write permission from every file that it has
-recorded: they are links into its cache. Snakemake takes such files for `protected()` and refuses the whole run, and so
-does ``--touch``. No rule here protects anything, and no step opens a result in place: outputs are removed before a job
-and appear by renaming, which leaves the cache as it is.
+With ``cache.type hardlink`` (which halves disk use) DVC removes the write permission of every file that it has
+recorded: they are links into its cache. Snakemake treats such files as `protected()` and refuses the whole run, and
+so does ``--touch``. No rule here protects anything, and no step opens a result in place: outputs are removed before a
+job and written by renaming, which leaves the cache unchanged.
 
-What counts instead is whether an output can be removed (its folder's permission) or touched (its owner). Snakemake
-finds that out in the middle of a run, and after a touch that failed it removes the outputs of that job.
+What matters is whether an output can be removed (its folder's permission) or touched (its owner). Snakemake finds
+that out only in the middle of a run, and after a failed touch it removes the outputs of that job.
 """
 
 import os
@@ -20,7 +20,7 @@ def judge_by_folder_and_owner(job_class: Any, error: type[Exception]) -> None:
     """Replace the check that Snakemake's ``Job`` makes of all jobs before the first one starts.
 
     Args:
-        error: raised with one message for a job's outputs that cannot be made again or touched.
+        error: raised with one message for a job's outputs that cannot be rebuilt or touched.
     """
 
     async def check_protected_output(job: Any) -> None:
@@ -41,7 +41,7 @@ def removable(path: Path) -> bool:
 
 
 def touchable(path: Path) -> bool:
-    """Whether this user may set the times of a file (or of a link): by setting those that it has."""
+    """Whether this user may set the times of a file (or of a link); tested by setting its current ones."""
     found = path.lstat()
     try:
         os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns), follow_symlinks=False)

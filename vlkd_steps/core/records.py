@@ -1,4 +1,4 @@
-"""Official JSON and JSON-lines files read record by record; every complaint names file, record and field.
+"""Official JSON and JSON-lines files read record by record; every error names file, record and field.
 
 Records are parsed one at a time from the file's text, so that the 214,354 annotations of VQA v2's val
 (two million answer records) never exist as Python objects at once.
@@ -23,15 +23,15 @@ KIND_NAMES = {str: "a string", int: "a whole number", list: "a list", dict: "an 
 
 def complaint(path: Path, where: str, problem: str, advice: str = "") -> UserError:
     """The error for one record, e.g. ``train.json: annotations[17].answers[3].answer: is missing``."""
-    place = f"{path}: {where}" if where else str(path)
-    return UserError(f"{place}: {problem}" + (f"; {advice}" if advice else ""))
+    location = f"{path}: {where}" if where else str(path)
+    return UserError(f"{location}: {problem}" + (f"; {advice}" if advice else ""))
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file; a name that ends in ``.gz`` is unpacked on the way.
+    """The text of a UTF-8 file; a name that ends in ``.gz`` is decompressed.
 
     Raises:
-        UserError: there is no such file, it is a damaged gzip, or it is not UTF-8 (with the byte's place).
+        UserError: there is no such file, it is a damaged gzip, or it is not UTF-8 (with the byte's offset).
     """
     try:
         data = path.read_bytes()
@@ -122,17 +122,17 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def field(record: dict[str, Any], name: str, kind: type, path: Path, where: str) -> Any:
-    """``record[name]``, which must be of the JSON type `kind` (``True`` is no whole number).
+    """``record[name]``, which must be of the JSON type `kind` (``True`` is not an integer).
 
     Raises:
         UserError: the field is missing or of another type.
     """
-    place = f"{where}.{name}" if where else name
+    key = f"{where}.{name}" if where else name
     if name not in record:
-        raise complaint(path, place, "is missing", "see docs/own_data.md for the format")
+        raise complaint(path, key, "is missing", "see docs/own_data.md for the format")
     value = record[name]
     if type(value) is not kind:
-        raise complaint(path, place, f"must be {KIND_NAMES[kind]}, not {json.dumps(value)[:60]}")
+        raise complaint(path, key, f"must be {KIND_NAMES[kind]}, not {json.dumps(value)[:60]}")
     return value
 
 
@@ -150,7 +150,7 @@ def _value(text: str, position: int, path: Path, where: str) -> tuple[Any, int]:
 
 
 def _items(text: str, position: int, path: Path, key: str) -> Generator[dict[str, Any], None, int]:
-    """Yield the objects of the array that opens at `position`; the generator's value is where it ends."""
+    """Yield the objects of the array that opens at `position`; the generator returns the position after it."""
     position = _skip(text, position + 1)
     number = 0
     while not text.startswith("]", position):
@@ -176,6 +176,6 @@ def _expect_end(text: str, position: int, path: Path) -> None:
 def _not_json(text: str, position: int, path: Path, where: str, problem: str) -> UserError:
     line = text.count("\n", 0, position) + 1
     column = position - text.rfind("\n", 0, position)
-    # Only blanks and closing marks behind the fault: the usual picture of a download cut short.
+    # Only blanks and closing brackets after the error: typical of a truncated download.
     cut = ", the file seems to be cut off" if position >= len(text.rstrip()) or "}" not in text[position:] else ""
     return complaint(path, where, f"is not JSON (line {line}, column {column}: {problem}{cut})", _FETCH_AGAIN)

@@ -1,4 +1,4 @@
-"""Named generators: one seed per purpose, never the global random state."""
+"""Seeds derived per purpose, so that the global random state is never used."""
 
 import hashlib
 
@@ -14,6 +14,6 @@ def derive(seed: int, *purpose: str | int) -> int:
 
 
 def position(image_id: str, purpose: str) -> float:
-    """A number in [0, 1) for an image, the same for ever: what hash-chosen shares are cut by."""
+    """A fixed number in [0, 1) for an image, by which shares of images are chosen."""
     text = f"{purpose}\x1f{image_id}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64

@@ -1,4 +1,4 @@
-"""What all steps share: reading ``--config``, logging to the rule's log file, ending on a user's mistake."""
+"""What all steps share: reading ``--config``, logging to the rule's log file, reporting user errors."""
 
 import argparse
 import functools
@@ -16,7 +16,7 @@ log = logging.getLogger("vlkd_steps")
 
 
 class Terminal(logging.Handler):
-    """Writes to what stderr is at that moment: a program that redirects it, or a test, loses no message."""
+    """Writes to the current ``sys.stderr``, so that redirecting it (in tests too) loses no message."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr, flush=True)
@@ -29,7 +29,7 @@ class Main(Protocol):
 
 
 def entry(main: Main) -> Main:
-    """Turn a `UserError` into one message on stderr (and in the log) and the return value 2; see to a usable HOME."""
+    """Turn a `UserError` into one message on stderr (and in the log) and the return value 2; provide a usable HOME."""
 
     @functools.wraps(main)
     def guarded(argv: Sequence[str] | None = None) -> int:

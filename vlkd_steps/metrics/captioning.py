@@ -1,10 +1,10 @@
-"""Caption metrics by pycocoevalcap: BLEU-1 to 4, METEOR, ROUGE-L, CIDEr, SPICE (PAPERS 5).
+"""Caption metrics by pycocoevalcap: BLEU-1 to 4, METEOR, ROUGE-L, CIDEr, SPICE.
 
 All are times 100, as papers print them. BLEU and CIDEr are of the whole corpus: CIDEr's word weights come from the
 references of the images that are scored, so it must never be averaged over subsets, nor compared across them.
 
-METEOR needs Java; SPICE needs Java (with up to 8 GB of memory) and CoreNLP, which its package would fetch at first use:
-here it is only used where it lies already. A metric that cannot run is left out, with the reason, and fails no other.
+METEOR needs Java; SPICE needs Java (with up to 8 GB of memory) and CoreNLP, which its package would download at first
+use: here it is only used if it is already installed. A metric that cannot run is left out, with the reason.
 """
 
 import atexit
@@ -26,7 +26,7 @@ from vlkd_steps.metrics import ptb_tokenizer
 
 PACKAGE = "pycocoevalcap"
 COMPARED_BY = ("CIDEr",)
-"""What stands in tables: times 100; gains are of CIDEr-D by image (`Scorer.score`)."""
+"""Shown in tables, times 100; gains are of CIDEr-D by image (`Scorer.score`)."""
 CORENLP = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 
 Texts = dict[Any, list[str]]
@@ -151,7 +151,7 @@ class Scorer:
 
 
 def tokenize(captions: Sequence[str], folder: Path) -> tuple[list[str], str]:
-    """Captions as words joined by spaces, and the name of the tokenizer: Java's, or else the stand-in."""
+    """Captions as words joined by spaces, and the name of the tokenizer: Java's, or else the Python replacement."""
     try:
         return ptb_tokenizer.tokenize(captions, folder / "tokenizer"), ptb_tokenizer.JAVA
     except (OSError, subprocess.CalledProcessError):
@@ -159,7 +159,7 @@ def tokenize(captions: Sequence[str], folder: Path) -> tuple[list[str], str]:
 
 
 def package_folder() -> Path:
-    """Where pycocoevalcap lies, which ships the jars.
+    """The folder of pycocoevalcap, which ships the jars.
 
     Raises:
         UserError: it is not installed.
@@ -175,7 +175,7 @@ class Unavailable(Exception):
     """Why a metric cannot be computed on this machine."""
 
 
-def _ask_for_java() -> None:
+def _require_java() -> None:
     if shutil.which("java") is None:
         raise Unavailable("it needs Java, and there is no java on the PATH")
 
@@ -188,7 +188,7 @@ def _bleu(folder: Path, references: Texts, candidates: Texts) -> dict[str, float
 
 
 def _meteor(folder: Path, references: Texts, candidates: Texts) -> dict[str, float]:
-    _ask_for_java()
+    _require_java()
     meteor = _running_meteor()
     try:
         value, _ = meteor.compute_score(references, candidates)
@@ -240,13 +240,13 @@ def _cider(folder: Path, references: Texts, candidates: Texts) -> dict[str, floa
 
 def _spice(folder: Path, references: Texts, candidates: Texts) -> dict[str, float]:
     absent = [name for name in CORENLP if not (folder / "spice" / "lib" / name).is_file()]
-    if absent:  # asking the package would make it download them
+    if absent:  # the package would download them
         raise Unavailable(
             f"its model is not here ({absent[0]}); to have it: python -m {PACKAGE}.spice.get_stanford_models"
         )
     from pycocoevalcap.spice.spice import Spice
 
-    _ask_for_java()
+    _require_java()
     try:
         return {"SPICE": Spice().compute_score(references, candidates)[0]}
     except (OSError, ValueError, subprocess.CalledProcessError) as error:

@@ -1,4 +1,4 @@
-"""How captions become words before any caption metric counts them: Stanford's PTBTokenizer, or a stand-in without Java.
+"""Tokenization of captions for the caption metrics: Stanford's PTBTokenizer, or a replacement without Java.
 
 The official evaluation (coco-caption, **stated**) runs ``PTBTokenizer -preserveLines -lowerCase`` of CoreNLP 3.4.1, a
 jar that pycocoevalcap ships, and drops the tokens of a punctuation list. Where there is no Java, `tokenize_in_python`
@@ -21,7 +21,7 @@ PUNCTUATION = frozenset(
 )
 """The tokens that coco-caption drops. Brackets come lower-cased out of the tokenizer, so they stay (its own quirk)."""
 
-# A line break of any kind would end the caption, and every caption behind it would be another image's.
+# A line break of any kind would end the caption, and shift all later captions to another image.
 _LINE_BREAKS = str.maketrans(dict.fromkeys("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029", " "))
 
 
@@ -30,7 +30,7 @@ def tokenize(captions: Sequence[str], folder: Path) -> list[str]:
 
     Args:
         captions: N texts; line breaks within one are spaces.
-        folder: where the jar lies, pycocoevalcap's `tokenizer`.
+        folder: the folder of the jar, pycocoevalcap's `tokenizer`.
 
     Raises:
         OSError, subprocess.CalledProcessError: Java is absent or does not run.

@@ -1,4 +1,4 @@
-"""VCR's three accuracies: Q->A, QA->R after the right answer, and Q->AR, where both must be right (PAPERS 5).
+"""VCR's three accuracies: Q->A, QA->R after the right answer, and Q->AR, where both must be right.
 
 The choice with the highest score is taken, the first one of equal scores (numpy's argmax, as the official code does).
 

@@ -1,4 +1,4 @@
-"""The official VQA soft accuracy, with every quirk of its code (PAPERS 5).
+"""The official VQA soft accuracy, with every quirk of its code: docs/papers.md, "VQA soft accuracy".
 
 Source: GT-Vision-Lab/VQA, `PythonEvaluationTools/vqaEvaluation/vqaEval.py` at a013f00 (**stated**). Older revisions
 differ: they normalise the prediction always, and the references by punctuation alone.
@@ -34,7 +34,7 @@ _MARK = re.compile(f"[{re.escape(PUNCTUATION)}]")
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
 # The official look-behind is mistyped and always true, so only the character behind the full stop matters.
 _FULL_STOP = re.compile(r"\.(?!\d)")
-_MOST_FULL_STOPS = 32  # re.UNICODE, which the official code passes in the place of `count`
+_MOST_FULL_STOPS = 32  # re.UNICODE, which the official code passes as `count`
 
 # The official table holds each of these under every spelling that lacks one of its apostrophes ("y'all'd've" under
 # "yall'd've", "y'alld've" and "y'all'dve"). Left out, as no lower-cased word can meet them: Im, Ive, Id've, I'dve.
@@ -50,17 +50,17 @@ _CONTRACTED = """
 
 
 def _without_one_apostrophe(word: str) -> list[str]:
-    return [word[:place] + word[place + 1 :] for place, character in enumerate(word) if character == "'"]
+    return [word[:index] + word[index + 1 :] for index, character in enumerate(word) if character == "'"]
 
 
 CONTRACTIONS = {spelling: word for word in _CONTRACTED.split() for spelling in _without_one_apostrophe(word)}
-CONTRACTIONS["somebody'd"] = "somebodyd"  # the official entry stands the wrong way round
+CONTRACTIONS["somebody'd"] = "somebodyd"  # the official entry is reversed
 
 
 def process_punctuation(answer: str) -> str:
     """Delete or space out punctuation, then drop full stops that no digit follows.
 
-    A mark is deleted when it stands next to a space *anywhere* in the answer, or when the answer holds digit, comma,
+    A mark is deleted when it is next to a space *anywhere* in the answer, or when the answer holds digit, comma,
     digit anywhere; otherwise it becomes a space. Both tests look at the original answer. At most 32 full stops go.
     """
     text = answer

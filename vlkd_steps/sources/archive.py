@@ -58,8 +58,8 @@ def check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
-            f"{folder} needs {needed / GIB:.1f} GiB more, {free / GIB:.1f} GiB are free; make room, or set the "
-            "project up on a larger disk"
+            f"{folder} needs {needed / GIB:.1f} GiB more, {free / GIB:.1f} GiB are free; free some space, or set "
+            "the project up on a larger disk"
         )
 
 

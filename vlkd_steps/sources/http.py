@@ -1,7 +1,7 @@
 """Files from the web, by pooch: several at once, checksums, retries, and a resumed transfer where the server allows it.
 
 A file whose checksum no one has published is trusted on first use: its sha256 is recorded in
-``data/checksums/<source>.json`` and every later download is checked against it (DESIGN 4, PAPERS 4).
+``data/checksums/<source>.json`` and every later download is checked against it.
 """
 
 import threading
@@ -22,12 +22,12 @@ from vlkd_steps.sources import archive
 PARALLEL = 4
 RETRIES = 5
 BACKOFF = 1.0  # seconds before the first retry; twice as long before each further one
-LONGEST_WAIT = 60.0  # seconds, also where a server asks for more by Retry-After
+LONGEST_WAIT = 60.0  # seconds, also if Retry-After is longer
 TIMEOUT = (20, 60)  # seconds: to connect, between two pieces
 PIECE = 1 << 16  # bytes; a connection that breaks loses the piece it was in
 PROGRESS_EVERY = 5.0  # seconds
 FINAL = frozenset(range(400, 500)) - {408, 425, 429}
-"""Answers that stay the same however often one asks, such as 404."""
+"""Status codes that a retry does not change, such as 404."""
 
 Item = Mapping[str, Any]
 
@@ -145,9 +145,9 @@ def _status(error: requests.exceptions.RequestException) -> int:
 
 
 def _pause(error: requests.exceptions.RequestException | None, attempt: int) -> float:
-    """Seconds until the next attempt: twice as long each time, or what the server asks for."""
-    asked = error.response.headers.get("Retry-After", "") if error is not None and error.response is not None else ""
-    wanted = float(asked) if asked.isdigit() else BACKOFF * 2**attempt
+    """Seconds until the next attempt: twice as long each time, or the server's Retry-After."""
+    after = error.response.headers.get("Retry-After", "") if error is not None and error.response is not None else ""
+    wanted = float(after) if after.isdigit() else BACKOFF * 2**attempt
     return min(wanted, LONGEST_WAIT)
 
 
@@ -181,7 +181,7 @@ class Resuming:
             resumed = response.status_code == 206
             if resumed and not response.headers.get("Content-Range", f"bytes {start}-").startswith(f"bytes {start}-"):
                 part.unlink(missing_ok=True)
-                raise requests.exceptions.ConnectionError("the server sent another range than it was asked for")
+                raise requests.exceptions.ConnectionError("the server sent another range than requested")
             etag = response.headers.get("ETag", "")
             # a weak ETag does not promise equal bytes, so If-Range must not carry it
             validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")

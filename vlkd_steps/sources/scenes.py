@@ -1,4 +1,4 @@
-"""The embedded benchmark: drawn on the spot, never fetched."""
+"""The embedded benchmark: drawn locally, never downloaded."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -3,8 +3,8 @@
 As Agrawal et al. (CVPR 2018) describe it (recalled, not their code): questions of one type with one answer form a
 group, and a group goes whole to training or to test. Groups are walked through once; each goes to test, unless it is
 taken, and after each one the free group that covers most of the concepts (words) that test has and training has not
-goes to training. What is left when test has its share goes to training. So test asks what training has seen,
-but never with the answers that training has seen for that type of question.
+goes to training. What is left when test has its share goes to training. So test questions are about what training has
+seen, but never with the answers that training has seen for that type of question.
 
 Ours: the order of the walk (a hash of the group), and that a group too large for what test still lacks is passed over.
 """
@@ -55,13 +55,13 @@ def assign(groups: Sequence[Group], texts: Iterable[str], test_share: float = TE
         sizes[group] = sizes.get(group, 0) + 1
         words.setdefault(group, set()).update(_WORD.findall(text.lower()))
     walk = sorted(sizes, key=lambda group: (position("\x1f".join(group), "changing_priors"), group))
-    room = int(test_share * len(groups))
+    remaining = int(test_share * len(groups))
     cover = _Cover([(words[group] | set(_WORD.findall(group[1].lower()))) - STOP_WORDS for group in walk])
     part: dict[Group, str] = {}
     for number, group in enumerate(walk):
-        if group in part or sizes[group] > room:
+        if group in part or sizes[group] > remaining:
             continue
-        room -= sizes[group]
+        remaining -= sizes[group]
         part[group] = "test"
         cover.test(number)
         if (covering := cover.best()) is not None:

@@ -124,8 +124,8 @@ def write(path: Path, ids: pl.Series, rows: pl.DataFrame, source: Source, facts:
     for kind in leakage.STOPPING:
         for role, number in facts["leaks"][kind].items():
             if number:
-                told = f"{number} {kind.replace('_', ' ')} with role {role}"
-                step.log.info("[split %s] %s has %s, as allow_leaks allows", dataset["name"], path.stem, told)
+                message = f"{number} {kind.replace('_', ' ')} with role {role}"
+                step.log.info("[split %s] %s has %s, as allow_leaks allows", dataset["name"], path.stem, message)
 
 
 def count_labels(rows: pl.DataFrame, labels_file: Path) -> dict[str, int]:

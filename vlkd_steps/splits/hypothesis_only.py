@@ -1,4 +1,4 @@
-"""SNLI-VE items that cannot be guessed from the hypothesis alone (PAPERS 1.3: hypothesis-only-hard).
+"""SNLI-VE items that cannot be guessed from the hypothesis alone (docs/papers.md, "Domain shifts").
 
 Five scorers see no image: logistic regressions on bags of words. They are cross-fitted: each leaves out one fifth of
 the training images, so that they differ as five trained models do. An item is hard if at least three of them get
@@ -43,7 +43,7 @@ def wrong_votes(train: Statements, items: Statements) -> list[int]:
     folds = np.array([fold_of[image] for image in train.images])
     labels = np.array(train.labels)
     bag = CountVectorizer(binary=True, ngram_range=(1, 2), min_df=2 if len(train) > 1000 else 1, dtype=np.float64)
-    words, asked = bag.fit_transform(train.texts), bag.transform(items.texts)
+    words, unseen = bag.fit_transform(train.texts), bag.transform(items.texts)
     wrong = np.zeros(len(items), np.int64)
     for fold in range(SCORERS):
         rows = np.flatnonzero(folds != fold)
@@ -53,7 +53,7 @@ def wrong_votes(train: Statements, items: Statements) -> list[int]:
                 "scorers; give the full training split"
             )
         scorer = LogisticRegression(C=1.0, max_iter=200).fit(words[rows], labels[rows])
-        wrong += scorer.predict(asked) != np.array(items.labels)
+        wrong += scorer.predict(unseen) != np.array(items.labels)
     return [int(votes) for votes in wrong]
 
 

@@ -1,7 +1,7 @@
 """What a split shares with the other roles: images, and texts, the same or nearly so.
 
 Shared images end the step unless the data set's conf or params.yaml allows them by name, as VQA-CP's, which shares
-images by design. Texts are reported only: questions such as "What color is the cat?" are asked about many images.
+images by design. Texts are reported only: questions such as "What color is the cat?" occur with many images.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class Texts:
     """
 
     def __init__(self, texts: Sequence[str] | pl.Series) -> None:
-        """`texts` may repeat; `times` says how often each normalised one stands there."""
+        """`texts` may repeat; `times` says how often each normalised one occurs."""
         words = pl.DataFrame({"text": pl.Series(texts, dtype=pl.String)})["text"].value_counts(name="times")
         words = words.with_columns(words=pl.col("text").str.to_lowercase().str.extract_all(_PATTERN))
         distinct = words.group_by(pl.col("words").list.join(" ").alias("text")).agg(
@@ -79,7 +79,7 @@ class Texts:
 
 
 def _among(keys: np.ndarray, filed: np.ndarray) -> np.ndarray:
-    """Which keys stand in a sorted array."""
+    """Which keys are in a sorted array."""
     if not len(filed):
         return np.zeros(len(keys), bool)
     return filed[np.minimum(np.searchsorted(filed, keys), len(filed) - 1)] == keys
@@ -109,7 +109,7 @@ def report(rows: pl.DataFrame, others: dict[str, Role], near: Mapping[str, int] 
 
     Returns:
         ``shared_images`` (images), ``near_duplicate_images`` (further images that have a near one in the role),
-        ``shared_texts`` (instances whose normalised text stands in the role) and ``near_duplicate_texts`` (further
+        ``shared_texts`` (instances whose normalised text is in the role) and ``near_duplicate_texts`` (further
         instances whose text nearly does), each {role: count}.
     """
     images = set(rows["image_id"].unique())
@@ -147,9 +147,9 @@ def refuse(leaks: Leaks, split: str, dataset: str, allowed: Collection[str]) -> 
     for kind in STOPPING:
         found = {role: number for role, number in leaks[kind].items() if number}
         if found and kind not in allowed:
-            told = ", ".join(f"{number} with role {role}" for role, number in sorted(found.items()))
+            counts = ", ".join(f"{number} with role {role}" for role, number in sorted(found.items()))
             raise UserError(
-                f"data set {dataset}: {split} leaks, {kind.replace('_', ' ')}: {told}. What is measured on them "
+                f"data set {dataset}: {split} leaks, {kind.replace('_', ' ')}: {counts}. What is measured on them "
                 "flatters whoever remembers; take them out of the data, or allow it by name in params.yaml, overrides: "
                 f"{{{key}: [{', '.join([*sorted(allowed), kind])}]}}"
             )

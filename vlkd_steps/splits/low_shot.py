@@ -1,4 +1,4 @@
-"""Low-shot subsets: nested, proportional, many images before many questions of one image (PAPERS 1.3).
+"""Low-shot subsets: nested, proportional, many images before many questions of one image.
 
 Each image's questions are ordered by hash; all first questions precede all second ones (100 VQA
 questions by whole images would be 19 images). Within such a round, items are sorted by

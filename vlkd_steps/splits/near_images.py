@@ -1,10 +1,10 @@
 """Images that are nearly the same: copies, recompressed, resized or slightly retouched ones.
 
 Two images are near if their difference hashes (64 comparisons of neighbouring grey cells) differ in at most `BITS`
-places and their 8 x 8 thumbnails by at most `COLOUR` in any channel of any cell. Photos at two thirds of their size
+bits and their 8 x 8 thumbnails by at most `COLOUR` in any channel of any cell. Photos at two thirds of their size
 and JPEG quality 40 mostly stay below both (137 COCO photos: 99 % within 5 bits, one at 7; all within 8 of 255). What
 has hardly any structure, such as a plain wall, has no hash to be known by: it is near only to an image of the same
-bytes. Nearness is passed on, so images fall into groups.
+bytes. Nearness is transitive here, so images form groups.
 """
 
 import os
@@ -70,7 +70,7 @@ def fingerprint(path: Path) -> tuple[int, np.ndarray]:
 def near_pairs(codes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
     """Pairs of near images, int64 [P, 2], by number.
 
-    Hashes that differ in at most `BITS` places agree in one of `BITS` + 1 bands of bits, so only images that share a
+    Hashes that differ in at most `BITS` bits agree in one of `BITS` + 1 bands of bits, so only images that share a
     band are compared.
 
     Args:
@@ -78,14 +78,14 @@ def near_pairs(codes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
         thumbnails: uint8 [N, 192].
     """
     ones = np.bitwise_count(codes)
-    told = np.flatnonzero((ones >= STRUCTURE) & (ones <= 64 - STRUCTURE))
+    usable = np.flatnonzero((ones >= STRUCTURE) & (ones <= 64 - STRUCTURE))
     found: list[np.ndarray] = []
     edges = np.linspace(0, 64, BITS + 2).astype(int)
     for low, high in pairwise(edges):
-        band = (codes[told] >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
+        band = (codes[usable] >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
         order = np.argsort(band, kind="stable")
         borders = np.flatnonzero(np.diff(band[order])) + 1
-        for bucket in np.split(told[order], borders):
+        for bucket in np.split(usable[order], borders):
             for start in range(0, len(bucket) - 1, 1024):  # in blocks: a bucket may be large
                 found.append(_near(bucket[start : start + 1024], bucket[start:], codes, thumbnails))
     if not found:

@@ -1,7 +1,7 @@
 """A text bias of a chosen strength, planted in or turned round by leaving items out: no text is changed.
 
 A cue is a word that seems to say the label, such as {top: entailment}. Where training agrees with the cue in 80 % and
-test in 10 % of the items, a student that reads the cue instead of the image falls below chance.
+test in 10 % of the items, a student that reads the cue instead of the image scores below chance.
 """
 
 from collections.abc import Mapping

@@ -99,11 +99,11 @@ def read(path: Path) -> dict[str, Losses]:
 
 def line(record: Mapping[str, Any], losses: Losses) -> dict[str, Any]:
     """One line of a scores file, in the form of the authors'."""
-    told: dict[str, Any] = {"annot_id": record["annot_id"]}
+    line: dict[str, Any] = {"annot_id": record["annot_id"]}
     for kind in ("answer", "rationale"):
         tokens = [list(flat(choice)) for choice in record[f"{kind}_choices"]]
-        told |= {f"{kind}_tokens": tokens, f"{kind}_losses": losses[kind]}
-    return told
+        line |= {f"{kind}_tokens": tokens, f"{kind}_losses": losses[kind]}
+    return line
 
 
 def flat(choice: Sequence[str | list[int]]) -> Iterator[str | int]:
@@ -116,7 +116,7 @@ def flat(choice: Sequence[str | list[int]]) -> Iterator[str | int]:
 
 
 def masked(choice: Sequence[str | list[int]], masks: Sequence[bool]) -> list[str | list[int]]:
-    """The choice with `MASK` for masked tokens; what is left of a reference stays, before the masks in its place."""
+    """The choice with `MASK` for masked tokens; the rest of a reference stays, before its masks."""
     result: list[str | list[int]] = []
     taken = iter(masks)
     for token in choice:

@@ -1,7 +1,7 @@
 """Rule-Singular and Rule-Plural: VCR items from which the shortcut "the right choice repeats the question's tag" is
-taken away (Ye & Kovashka, AAAI 2021; PAPERS 1.3 and 5).
+removed (Ye & Kovashka, AAAI 2021): docs/papers.md, "VCR's rule sets".
 
-Right choices get a pronoun in the place of the tag, wrong ones the question's tag in the place of any other. The rules
+In right choices a pronoun replaces the tag, in wrong ones the question's tag replaces any other. The rules
 follow the authors' published sets in what looks like an oversight too: he/she count in any case but only
 he/He/she/She are replaced, an unsorted group in a choice is not recognised, and `answer_orig` and `rationale_orig`
 stay as they were.
@@ -82,7 +82,7 @@ def _rewritten(
     record: Record, right: Callable[[Choice], list[Token]], wrong: Callable[[Choice], list[Token]]
 ) -> Record:
     if "answer_label" not in record or "rationale_label" not in record:
-        raise UserError(f"{record['annot_id']} has no labels, by which right and wrong choices are told apart; use val")
+        raise UserError(f"{record['annot_id']} has no labels, so right and wrong choices are unknown; use val")
     changed = {}
     for kind in ("answer", "rationale"):
         gold = record[f"{kind}_label"]
@@ -116,7 +116,7 @@ def _votes(tokens: Choice, words: Sequence[str]) -> int:
 
 
 def _named(choice: Choice, tags: list[int], pronoun: str) -> list[Token]:
-    """`pronoun` in the place of every reference to exactly `tags`, capitalised where it begins the choice."""
+    """`pronoun` instead of every reference to exactly `tags`, capitalised where it begins the choice."""
     return [
         token if token != tags else pronoun.capitalize() if number == 0 else pronoun
         for number, token in enumerate(choice)

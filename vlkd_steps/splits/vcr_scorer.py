@@ -1,8 +1,8 @@
-"""A scorer for AdvTop-1 and KeepTop-k that is apart from every model of a table (PAPERS 1.3): a linear model of bags.
+"""A linear bag-of-words scorer for AdvTop-1 and KeepTop-k, independent of every model that is compared.
 
 A choice's score is a sum over its tokens. A token counts by itself, with each word of the query (the question; for a
-rationale, with the right answer) and with what the objects that are spoken of look like: where their boxes lie and
-which colour is in their middle. Nothing is pre-trained, and no student is like it. It learns from training annotations
+rationale, with the right answer) and with what the mentioned objects look like: the position of their boxes and the
+colour of their centres. Nothing is pre-trained, and no student is like it. It learns from training annotations
 which of two choices is the right one, by logistic regression on their difference, answers and rationales apart.
 
 Because the score is a sum, masking a token takes its part away; what that does to the cross-entropy over the four
@@ -27,7 +27,7 @@ VERSION = 1
 FEATURES = 1 << 18  # tokens and pairs are hashed to so many
 MOST = 20_000  # training annotations; more of them change which token matters most in few items: choice
 QUERY_WORDS = 24  # of the longest queries: choice
-SCALE = 4  # colours and places are told in so many steps
+SCALE = 4  # number of steps for colours and positions
 
 Token = str | list[int]
 Tokens = Sequence[Token]
@@ -133,7 +133,7 @@ class BagScorer:
 
 
 def place(record: dict[str, Any]) -> float:
-    """Where an annotation stands in the order by hash."""
+    """The position of an annotation in the order by hash."""
     return position(record["annot_id"], "vcr_scorer")
 
 
@@ -169,8 +169,8 @@ def looks(boxes: Sequence[Sequence[float]], image: str, size: tuple[int | None, 
 
     Args:
         boxes: [x1, y1, x2, y2, ...] in pixels of the original.
-        image: a path; empty: places alone, no colours.
-        size: width and height of the original, where the metadata tells them.
+        image: a path; empty: positions only, no colours.
+        size: width and height of the original, if the metadata has them.
     """
     from PIL import Image
 

@@ -1,9 +1,9 @@
-"""All there is to know about a task: a module each, `tasks/<task>.py`, whose last line is its object, ``TASK = ...``.
+"""The tasks: one module each, `tasks/<task>.py`, whose last line is its object, ``TASK = ...``.
 
-A task is what the items of a data set ask for: to answer a question, to judge a sentence, to choose among texts, to
-write a caption. Its object says how rows make items, how low-shot subsets are stratified, which head a student gets,
-how predictions are scored and compared, and how an item is shown. Whoever has a task's name loads the object
-(`load`) and asks that; no other module names a task. A new task is a subclass of `Task` with what differs::
+A task is what a model does with the items of a data set: answer a question, judge a sentence, choose among texts, write
+a caption. Its object says how rows make items, how low-shot subsets are stratified, which head a student gets,
+how predictions are scored and compared, and how an item is shown. Other modules load the object by the
+task's name (`load`); none of them names a task. A new task is a subclass of `Task` with what differs::
 
     class TrueFalse(Task):
         head = "classes"
@@ -124,7 +124,7 @@ class Task:
         return pl.Series([""] * len(items), dtype=pl.String)
 
     def question(self, row: Mapping[str, Any]) -> str:
-        """What is asked, as the report shows it."""
+        """The question, as the report shows it."""
         text: str = row["text"]
         return text
 

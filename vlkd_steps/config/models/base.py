@@ -69,7 +69,7 @@ def says(words: str) -> WrapValidator:
 
 
 def unique(values: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
-    """Refuse a value that stands twice; 40 and "40" name one folder, and so do Scenes and scenes on some disks."""
+    """Refuse duplicate values; 40 and "40" name one folder, and so do Scenes and scenes on some disks."""
     seen: dict[str, Hashable] = {}
     for value in values:
         same = seen.setdefault(str(value).casefold(), value)
@@ -77,7 +77,7 @@ def unique(values: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
             raise problem(f"{same!r} and {value!r} name the same folder; name it once")
     if len(seen) < len(values):
         twice = next(value for value in values if [str(each) for each in values].count(str(value)) > 1)
-        raise problem(f"{twice!r} stands there twice; name it once")
+        raise problem(f"{twice!r} appears twice; name it once")
     return values
 
 
@@ -96,11 +96,11 @@ def number(value: Any) -> Any:
 
 
 def between(low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> AfterValidator:
-    """The number lies in an interval."""
+    """The number is in an interval."""
 
     def check(value: float) -> float:
         if value < low or value > high or (open_low and value == low) or (open_high and value == high):
-            raise ValueError("lies outside")
+            raise ValueError("is outside")
         return value
 
     return AfterValidator(check)

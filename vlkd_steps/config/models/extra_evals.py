@@ -9,7 +9,7 @@ For a data set that runs train on, named sets of other data sets, and measures o
         retrieval: {measure: retrieval, dataset: scenes_wide_captions, set: test}
         kept_texts: {measure: kept_ability}
 
-The name stands where an evaluation set's stands: in file names, tables and MLflow. ``images`` takes the items of so
+The name is used like an evaluation set's: in file names, tables and MLflow. ``images`` takes the items of so
 many images, chosen by a hash; ``prompt``, ``beams`` and ``most_tokens`` say how an answer is written; ``lead: true``
 puts the set first in tables and on the page.
 """

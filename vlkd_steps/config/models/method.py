@@ -13,7 +13,7 @@ from vlkd_steps.core import components
 
 
 class Settings(Model):
-    """The settings of a method, conf/method/<name>.yaml with what a variant changes. All of them stand in the file."""
+    """The settings of a method, conf/method/<name>.yaml with what a variant changes. The file sets all of them."""
 
     name: Name
 
@@ -39,7 +39,7 @@ class Method:
         runner: the module of `vlkd_steps.runs` that does its runs (`runs.seeds` says how).
         keeps_teacher: whether its student needs the teacher at inference; tables say so.
         needs_teacher: whether a variant with these settings has to name one.
-        one_space: whether, with these settings, pictures and texts need the same teacher.
+        one_space: whether, with these settings, images and texts need the same teacher.
     """
 
     settings: type[Settings]

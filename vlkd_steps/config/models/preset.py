@@ -60,7 +60,7 @@ class Params(Model):
 
 
 class TeacherPair(Model):
-    """A teacher for each of pictures and texts, which need not share a space."""
+    """A teacher for each of images and texts, which need not share a space."""
 
     vision: Name
     text: Name

@@ -36,7 +36,7 @@ Every = Annotated[Whole, says("a whole number of steps, or 0 for never")]
 class Recipe(Model):
     """How a run is optimised. `warmup` is a share of `steps`; a step is one update, of `accumulation` batches.
 
-    `batch_size` counts the rows of all processes together. `tokens_per_batch` above 0 takes its place: batches are as
+    `batch_size` counts the rows of all processes together. `tokens_per_batch` above 0 replaces it: batches are as
     large as so many tokens allow (`token_budget`), of all processes together as well. From `threads` on: hardware.py.
     """
 

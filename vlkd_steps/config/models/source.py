@@ -1,6 +1,6 @@
 """Sources, conf/source/*.yaml: where a data set's files come from. One model for each kind.
 
-A local source may lie anywhere, also at an absolute path; what is written stays below ``data/raw/<name>``.
+A local source may be anywhere, also at an absolute path; what is written stays below ``data/raw/<name>``.
 """
 
 from typing import Annotated, Literal
@@ -120,7 +120,7 @@ Images = Annotated[int, Strict(), Field(ge=1, lt=1_000_000), says("a whole numbe
 
 
 class Scenes(Source):
-    """The embedded benchmark, drawn on the spot (benchmarks/scenes/write.py)."""
+    """The embedded benchmark, drawn locally (benchmarks/scenes/write.py)."""
 
     kind: Literal["scenes"]
     seed: Integer

@@ -1,6 +1,6 @@
 """Students, conf/student/*.yaml: one model for each kind.
 
-``weights`` and ``tokenizer`` are read only: a name of the Hugging Face hub, ``asset:NAME`` or a path, which may lie
+``weights`` and ``tokenizer`` are read only: a name of the Hugging Face hub, ``asset:NAME`` or a path, which may be
 anywhere. Keys of ``architecture`` are those of the kind's configuration class, which is checked when it is built.
 """
 
@@ -14,7 +14,7 @@ Architecture = dict[Text, str | int | float | bool | list[Any] | dict[str, Any] 
 
 
 class Spread(Model):
-    """Standard deviations of start vectors that stand apart."""
+    """Standard deviations of well-separated initial vectors."""
 
     words: Positive | None = None
 

@@ -1,6 +1,6 @@
 """Teachers and extractors of regions, conf/teacher/*.yaml: one model for each kind.
 
-``weights`` and ``files`` are read only and may lie anywhere; features go to ``features/<name>``.
+``weights`` and ``files`` are read only and may be anywhere; features go to ``features/<name>``.
 """
 
 from typing import Annotated, Any, Literal
@@ -27,13 +27,13 @@ from vlkd_steps.config.models.base import (
 from vlkd_steps.config.models.recipe import Device, Warmup
 
 
-def _with_room(value: str) -> str:
+def _with_slot(value: str) -> str:
     if "{}" not in value:
-        raise ValueError("no place for the text")
+        raise ValueError("no {} for the text")
     return value
 
 
-Template = Annotated[str, Strict(), AfterValidator(_with_room), says('a text with {} in it, such as "a photo of {}"')]
+Template = Annotated[str, Strict(), AfterValidator(_with_slot), says('a text with {} in it, such as "a photo of {}"')]
 Dtype = Literal["float16", "bfloat16", "float32"]
 
 
