@@ -1,7 +1,7 @@
-"""Batches of questions with their answers, for a BART that sees and is fine-tuned to answer, low-shot.
+"""Batches of questions with their answers, for low-shot fine-tuning of an aligned BART.
 
-The encoder reads the prompt with a mask where the answer goes, the decoder writes the prompt with the answer in it: so
-VLKD's infilling loss is the loss of fine-tuning, and what is asked afterwards is asked as it was learned.
+The encoder reads the prompt with a mask for the answer, the decoder's target is the prompt with the answer filled in:
+VLKD's infilling loss is the fine-tuning loss, and evaluation uses the prompts of training.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ class Questions:
         return found
 
     def batch(self, number: int) -> Batch:
-        """This process's rows; its fields are those of `methods.vlkd`'s batches, but for t, which nothing reads."""
+        """This process's rows, with the fields of `methods.vlkd`'s batches except t, which is not used."""
         index = self.order(number)[distributed.share()]
         tokens, mask = padded([self.written[row] for row in index.tolist()], self.pad)
         masked, masked_mask = padded([self.asked[row] for row in index.tolist()], self.pad)
@@ -78,12 +78,12 @@ def training_rows(dataset: str, task: str, shot: str, seed: int) -> pl.DataFrame
     """``image_id, text, answer`` of a training split's questions, in its order; the answer is the task's `gold`.
 
     Raises:
-        UserError: a task that has no questions to answer in words.
+        UserError: a task whose answers are not text.
     """
     asks_for = tasks.load(task)
     if not asks_for.in_words:
         raise UserError(
-            f"data set {dataset} is of task {task}, which is not answered in words; method vlkd trains on one of "
+            f"data set {dataset} is of task {task}, whose answers are not text; method vlkd trains on one of "
             f"{' or '.join(tasks.in_words())}"
         )
     ids = pl.read_parquet(layout.train_split(dataset, shot, seed), columns=["instance_id"])

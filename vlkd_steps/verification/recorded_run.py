@@ -51,7 +51,7 @@ class RecordedRun:
         """Everything that training and scoring left, from the run folder: model, predictions, scores, metrics."""
         trained, scored = [Path("model.safetensors"), *self._exported(), *self._predictions()], []
         if layout.metrics(self.folder).is_file():
-            sets = [ask.name for ask in extra_evals.sets(self.described["dataset"])]
+            sets = [evaluation.name for evaluation in extra_evals.sets(self.described["dataset"])]
             scored = [layout.scores(Path(), name) for name in sets] + [layout.metrics(Path())]
         return trained + scored
 
@@ -61,7 +61,7 @@ class RecordedRun:
 
     def _predictions(self) -> Iterator[Path]:
         dataset = self.described["dataset"]
-        names = [ask.name for ask in extra_evals.sets(dataset)] + list(extra_evals.measures(dataset))
+        names = [evaluation.name for evaluation in extra_evals.sets(dataset)] + list(extra_evals.measures(dataset))
         yield from (extra_evals.of_run(Path(), name, dataset) for name in names)
 
     def edited(self) -> bool:
