@@ -33,7 +33,7 @@ class Input:
     Attributes:
         recorded: a hash of its content then; None where nothing records one.
         present: the same hash now; None where it is missing.
-        record: where the recorded hash stands.
+        record: the file, and key, of the recorded hash.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class Input:
 
 
 def check(run: RecordedRun, stop: StopRequest) -> list[Input]:
-    """The inputs of a run, when all of them are there and none differs from what is recorded.
+    """The inputs of a run, if all of them exist with the recorded hashes.
 
     Raises:
         UserError: the files that are missing or differ, both hashes, and what to do.
