@@ -135,7 +135,7 @@ def xsum(student: BartStudent, ask: Mapping[str, Any], seed: int) -> dict[str, A
     rows = read(Path(ask["folder"]), "test", ask.get("size", SUMMARISED))
     if not rows:
         return {}
-    # The document takes the place of the prompt's question; it must leave the decoder positions for the summary.
+    # The document replaces the prompt's question; it must leave the decoder positions for the summary.
     words = min(DOCUMENT, (student.max_tokens - SUMMARY) // 3)
     documents = [" ".join(str(row["document"]).split()[:words]) for row in rows]
     written = generation.write(student, None, Prompt.of("{q} " + MASK), documents, most_tokens=SUMMARY)

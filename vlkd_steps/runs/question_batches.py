@@ -44,14 +44,14 @@ class Questions:
     ) -> None:
         prompt = Prompt.of(QUESTION)
         pairs = list(zip(rows["text"], rows["answer"], strict=True))
-        self.asked = self._tokens(tokenizer, [prompt.text(tokenizer.mask_token, q) for q, _ in pairs], most_tokens)
+        self.questions = self._tokens(tokenizer, [prompt.text(tokenizer.mask_token, q) for q, _ in pairs], most_tokens)
         self.written = self._tokens(tokenizer, [prompt.written(a, q) for q, a in pairs], most_tokens)
         self.v = functional.normalize(v.float(), dim=1)
         self.pad, self.device = tokenizer.pad_token_id, device
         self.order = order(len(rows), size, seed)
 
     def __len__(self) -> int:
-        return len(self.asked)
+        return len(self.questions)
 
     @staticmethod
     def _tokens(tokenizer: Any, texts: Sequence[str], most: int) -> list[list[int]]:
@@ -62,7 +62,7 @@ class Questions:
         """This process's rows, with the fields of `methods.vlkd`'s batches except t, which is not used."""
         index = self.order(number)[distributed.share()]
         tokens, mask = padded([self.written[row] for row in index.tolist()], self.pad)
-        masked, masked_mask = padded([self.asked[row] for row in index.tolist()], self.pad)
+        masked, masked_mask = padded([self.questions[row] for row in index.tolist()], self.pad)
         written = distributed.mean(mask.sum().float())
         extra = {
             "v": self.v[index],

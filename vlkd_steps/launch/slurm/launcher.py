@@ -144,7 +144,7 @@ class Submitter:
         for part in parts:
             self.ended.pop(part.name, None)
             job_id = self.record(part).job_id
-            self.log_event(part, f"job {job_id} submitted  {self.place(seen.get(job_id))}")
+            self.log_event(part, f"job {job_id} submitted  {self.granted(seen.get(job_id))}")
 
     def over(self, part: Part, seen: dict[str, queue.Seen] | None) -> bool:
         """Whether the part has ended; records a failure."""
@@ -157,7 +157,9 @@ class Submitter:
             return False
         if result["status"] == 2:
             path = self.submission.log(record)
-            raise UserError(result.get("message") or f"one of the training's processes was told a mistake: see {path}")
+            raise UserError(
+                result.get("message") or f"one of the training's processes ended with a user error: see {path}"
+            )
         if result["status"] == 0 and self.waited(part) < LATENCY:
             return False
         why = result.get("message") or (
@@ -231,7 +233,7 @@ class Submitter:
                 f"Cancel them by hand: scancel {' '.join(left)}"
             )
 
-    def place(self, job: queue.Seen | None) -> str:
+    def granted(self, job: queue.Seen | None) -> str:
         """A submitted job's partition, which a wrapper of sbatch or a rule of the cluster may have changed."""
         request = self.submission.request
         wanted, got = request.slurm_partition, job.partition if job else request.slurm_partition
