@@ -146,10 +146,10 @@ def test_what_is_journalled_at_an_evaluation(
 def test_what_two_teachers_cannot_do_is_said(
     settings: dict[str, Any], data: Encoded, pair: TwoTeachers, root: Any
 ) -> None:
-    with pytest.raises(UserError, match=r"relevance is 'centred', a cosine .* but the teachers share no space; write"):
+    with pytest.raises(UserError, match=r"relevance is 'centred', a cosine .* but the teachers share no space"):
         objective.create(settings | {"relevance": "centred"}, STEPS).prepare(data, pair, seed=1)
     clip_td = yaml.safe_load((root / "vlkd_steps/conf/method/clip_td.yaml").read_text()) | {"adaptive": False}
-    with pytest.raises(UserError, match="requires one CLIP for both; name one teacher, or take method mad"):
+    with pytest.raises(UserError, match="one CLIP for both; name one teacher, or"):
         objective.create(clip_td, STEPS).prepare(data, pair, seed=1)
 
 

@@ -168,7 +168,7 @@ def test_mistakes_are_named(student: bart.BartStudent, v: torch.Tensor, tmp_path
         model.caption(v[:, :3])
     with pytest.raises(UserError, match="does not name its CLIP"):
         model.caption(["a.jpg"])
-    with pytest.raises(UserError, match="are more than the 40 positions"):
+    with pytest.raises(UserError, match="exceed the 40 positions"):
         model.answer(v[:1], ["star " * 36])
     with pytest.raises(UserError, match="list of answers to choose from is empty"):
         model.answer(v[:1], ["what"], among=[])
@@ -178,7 +178,7 @@ def test_mistakes_are_named(student: bart.BartStudent, v: torch.Tensor, tmp_path
     words.write_text("a b")
     with pytest.raises(UserError, match="architecture has no key 'd_modle'"):
         bart.build({"name": "x", "vocabulary": str(words), "architecture": {"d_modle": 3}}, D, 0)
-    with pytest.raises(UserError, match="transformers refuses its architecture"):
+    with pytest.raises(UserError, match="transformers rejects its architecture"):
         bart.build({"name": "x", "vocabulary": str(words), "architecture": {"d_model": 30}}, D, 0)
     (tmp_path / "vilt").mkdir()
     (tmp_path / "vilt" / "config.json").write_text('{"model_type": "vilt"}')

@@ -134,7 +134,7 @@ def test_mistakes_in_the_configuration_are_named(
     scratch = conf["architecture"]
     for change, message in (
         ({"architecture": scratch | {"hiden_size": 3}}, "architecture has no key 'hiden_size'"),
-        ({"architecture": scratch | {"num_attention_heads": 3}}, "transformers refuses its architecture"),
+        ({"architecture": scratch | {"num_attention_heads": 3}}, "transformers rejects its architecture"),
         ({"image_size": 50}, "image_size is 50; write one number, a multiple of patch_size 16"),
         ({"vocabulary": "nowhere.txt"}, "vocabulary: cannot read nowhere.txt"),
         ({"vocabulary": "nowhere"}, "there is no vocabulary 'nowhere'"),

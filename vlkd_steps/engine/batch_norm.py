@@ -1,6 +1,6 @@
 """Batch normalisation over the rows of all processes; torch's own `SyncBatchNorm` has no CPU.
 
-Without it every process would normalise by its own rows, and two processes would train another model than one does.
+Without it every process would normalise by its own rows, and two processes would train another model than one.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ POSITIONS = (0, 2, 3)  # all dimensions of [B, C, H, W] but the channels
 class SharedBatchNorm(nn.Module):
     """A `BatchNorm2d` whose mean and variance are those of the whole batch; parameters and buffers are `own`'s.
 
-    timm's batch norms also hold what comes right after them (drop, act), and it comes here too.
+    timm's batch norms include the layers that follow them (drop, act); so does this one.
     """
 
     running_mean: Tensor
@@ -51,7 +51,7 @@ class SharedBatchNorm(nn.Module):
 
 
 class _Total(torch.autograd.Function):
-    """The sum over the processes; what depends on it in any of them has a share in each one's gradient."""
+    """The sum over the processes, whose gradient is summed over the processes too."""
 
     @staticmethod
     def forward(context: Any, own: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class _Total(torch.autograd.Function):
 
 
 def share(model: nn.Module) -> None:
-    """Let every `BatchNorm2d` of `model` see the rows of all processes; nothing changes in a process alone."""
+    """Let every `BatchNorm2d` of `model` use the rows of all processes; a single process is left unchanged."""
     if distributed.count() == 1:
         return
     for parent in list(model.modules()):

@@ -1,6 +1,6 @@
-"""Checkpoints: tensors and progress in one safetensors file, so that they cannot belong to different steps.
+"""Checkpoints: tensors and progress in one safetensors file, so that they always belong to the same step.
 
-Nothing is pickled. No random state is kept: batches and dropout are functions of (seed, step).
+Nothing is pickled. No random state is saved: batches and dropout are functions of (seed, step).
 """
 
 import json
@@ -17,14 +17,14 @@ from vlkd_steps.core import files
 
 
 def save(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]) -> None:
-    """Write model and optimizer tensors with `progress` (JSON: the steps done and what the loop carries), atomically.
+    """Write model and optimizer tensors with `progress` (JSON: steps done and the loop's state), atomically.
 
     Args:
-        key: content key of the run; `load` refuses a checkpoint of another one.
+        key: content key of the run; `load` ignores a checkpoint of another run.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for place, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{place}.{name}": value for name, value in state.items()}
+    for parameter, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{parameter}.{name}": value for name, value in state.items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with files.atomic(path) as temporary:
         save_file(tensors, temporary, metadata={"progress": files.canonical({"key": key, **progress})})
@@ -38,9 +38,9 @@ def save_model(path: Path, model: nn.Module) -> None:
 
 
 def load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-    """Bring model and optimizer to where `path` stands and return its progress.
+    """Restore model and optimizer from `path` and return its progress.
 
-    None, and nothing changed, where there is no checkpoint or it belongs to another run (another content key).
+    None, with nothing changed, if there is no checkpoint or it belongs to another run (another content key).
     """
     progress = peek(path)
     if progress is None or progress.pop("key") != key:
@@ -50,14 +50,14 @@ def load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimize
     model.load_state_dict(_below("model.", tensors))
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _below("optimizer.", tensors).items():
-        place, _, part = name.partition(".")
-        state.setdefault(int(place), {})[part] = tensor
+        parameter, _, part = name.partition(".")
+        state.setdefault(int(parameter), {})[part] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return progress
 
 
 def peek(path: Path) -> dict[str, Any] | None:
-    """The progress in a checkpoint, its content key under ``key``; None where there is no readable checkpoint."""
+    """The progress in a checkpoint, its content key under ``key``; None if there is no readable checkpoint."""
     try:
         with safe_open(path, framework="pt") as stream:
             return json.loads((stream.metadata() or {})["progress"])

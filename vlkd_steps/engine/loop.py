@@ -1,17 +1,17 @@
-"""The training loop: from the first batch to the last checkpoint, one step after the other.
+"""The training loop, from the first batch to the last checkpoint.
 
 It minimises the sum of the named losses that a module returns, with AdamW, a linear warm-up and a linear decay to
 zero. Everything random is keyed by (seed, step): the batch of a step and its dropout do not depend on what ran
 before, so a run that was interrupted ends in the same bytes as one that was not.
 
-On TERM the step at hand is finished and saved, then `Interrupted` is raised: nothing is computed twice. After kill -9
-the run goes on from the last checkpoint. A loss that is not a number ends the run with the batch saved for inspection.
+On TERM the current step is finished and saved, then `Interrupted` is raised: nothing is computed twice. After kill -9
+the run resumes from the last checkpoint. A loss that is not a number ends the run, with the batch saved for inspection.
 
-Several processes run this loop in step, each with its rows of a batch (`core.distributed`). The first alone writes.
+Several processes run this loop in lockstep, each with its rows of a batch (`core.distributed`). Only the first writes.
 
-Side-cars in the checkpoint folder: ``last.safetensors`` (model, optimizer, progress) every `checkpoint_every` steps
-and at the end; ``best.safetensors`` (model) whenever the dev score rises. The best one is for looking; the last one is
-the result.
+Checkpoints: ``last.safetensors`` (model, optimizer, progress) every `checkpoint_every` steps and at the end;
+``best.safetensors`` (model) whenever the dev score improves. The best one is for inspection; the last one is the
+result.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ from vlkd_steps.data.batches import Batch
 from vlkd_steps.engine import checkpoint
 
 WINDOW = 25  # steps whose mean makes one point of a curve
-QUIET = 5.0  # seconds between two lines of progress
+QUIET = 5.0  # seconds between two progress lines
 
 
 LogEvent = Callable[..., None]
@@ -45,19 +45,19 @@ LogEvent = Callable[..., None]
 
 
 def no_log(event: str, **fields: Any) -> None:
-    """Where the events of all processes but the first one go."""
+    """A `LogEvent` that discards the event: for all processes but the first."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run leaves what it is about: side-cars, name, and who wants to know.
+    """A run's paths, name and journal.
 
     Attributes:
-        checkpoints: folder of the side-cars.
+        checkpoints: folder of the checkpoints.
         inspection: file for the batch of a loss that is not a number.
-        key: content key, by which a checkpoint is known as this run's own.
-        label: begins every line of progress.
-        log_event: for the journal.
+        key: content key, which identifies a checkpoint as this run's own.
+        label: starts every progress line.
+        log_event: writes to the journal.
     """
 
     checkpoints: Path
@@ -78,18 +78,18 @@ def train(
     evaluate: Callable[[], dict[str, float]] | None = None,
     epoch_steps: float = 1.0,
 ) -> nn.Module:
-    """Train `model` to the recipe's last step, going on from its last checkpoint.
+    """Train `model` to the recipe's last step, resuming from its last checkpoint.
 
     Args:
         model: ``model(batch, step)`` returns scalar losses by name; ``task`` is the task's own.
         batch: this process's rows of the batch of a number, the same at every call; step s takes numbers
             s * accumulation and following.
-        evaluate: dev metrics of the model as it stands, the first one decides which is best; called in evaluation
-            mode, in every process, and equal in all.
-        epoch_steps: steps that make one epoch, for the journal.
+        evaluate: dev metrics of the current model, of which the first decides which checkpoint is best; called in
+            evaluation mode, in every process, and equal in all.
+        epoch_steps: steps of one epoch, for the journal.
 
     Raises:
-        Interrupted: told to stop; all is saved.
+        Interrupted: stopped by a signal; all is saved.
         UserError: a loss is not a number; processes that found different checkpoints.
     """
     optimizer = adamw(model, recipe)
@@ -98,7 +98,7 @@ def train(
     progress: dict[str, Any] = {"step": 0, "best": None, "dev": None, "window": {}}
     progress |= checkpoint.load(last, place.key, model, optimizer) or {}
     distributed.check_start(progress["step"], last)
-    rank = [distributed.rank()] if distributed.rank() else []  # each process draws its own dropout
+    rank = [distributed.rank()] if distributed.rank() else []  # each process has its own dropout
     bare, (model, optimizer) = model, accelerator.prepare(model, optimizer)
     time_left = TimeLeft(recipe.steps, progress["step"])
     model.train()
@@ -112,18 +112,20 @@ def train(
         torch.manual_seed(derive(seed, "dropout", step, *rank))
         values: dict[str, float] = {}
         for number in range(step * recipe.accumulation, done * recipe.accumulation):
-            last_one = number == done * recipe.accumulation - 1  # the gradients are averaged with it, not before
+            last_one = (
+                number == done * recipe.accumulation - 1
+            )  # gradients are averaged over the processes with it only
             with contextlib.nullcontext() if last_one else accelerator.no_sync(model):
                 shown = batch(number)
                 losses: dict[str, Tensor] = model(shown, step)
                 each = torch.stack(list(losses.values()))
-                told = dict(zip(losses, distributed.mean(each.detach()).tolist(), strict=True))
-                if not math.isfinite(sum(told.values())):
-                    raise not_finite(step, told, each, shown, place)
+                averaged = dict(zip(losses, distributed.mean(each.detach()).tolist(), strict=True))
+                if not math.isfinite(sum(averaged.values())):
+                    raise not_finite(step, averaged, each, shown, place)
                 if evaluation_due and not values:
                     values |= gradient_ratio(losses, bare) | observed(bare, shown)
                 accelerator.backward(each.sum() / recipe.accumulation)
-            for name, loss in told.items():
+            for name, loss in averaged.items():
                 values[f"loss/{name}"] = values.get(f"loss/{name}", 0.0) + loss / recipe.accumulation
         values["loss"] = sum(value for name, value in values.items() if name.startswith("loss/"))
         values["gradient_norm"] = float(accelerator.clip_grad_norm_(model.parameters(), recipe.clip))
@@ -148,8 +150,8 @@ def train(
                 progress["best"] = progress["dev"]
                 if distributed.is_main():
                     checkpoint.save_model(best, bare)
-        # Evaluated first, saved then: what a stopped run has measured is not measured again. The request is read once:
-        # one that comes after the saving must not end the run before the next saving.
+        # Evaluate, then save: a resumed run does not repeat the evaluation. The stop request is read once: one that
+        # comes after saving must not end the run before the next save.
         stopping = distributed.agree(stop)
         saving = stopping or done % recipe.checkpoint_every == 0 or done == recipe.steps
         if saving and distributed.is_main():
@@ -158,20 +160,20 @@ def train(
             dev = "" if progress["dev"] is None else f"  dev {progress['dev']:.1f}"
             log.info(f"[{place.label}] step {done}/{recipe.steps}  loss {values['loss']:.3f}{dev}  left {left}")
         if stopping and done < recipe.steps:
-            distributed.wait()  # a process that leaves early may end the others, and one of them is still saving
+            distributed.wait()  # a process that exits early may end the others while one is still saving
             stop.raise_if_set()
     return bare.eval()
 
 
 def add(window: dict[str, Any], values: Mapping[str, float]) -> None:
-    """Add to the sums and counts behind a curve's next point. They are saved: a resumed run's curve has no seam."""
+    """Add to the sums and counts of a curve's next point, saved, so that a resumed run's curve is equal."""
     for name, value in values.items():
         total, count = window.get(name, (0.0, 0))
         window[name] = (total + value, count + 1)
 
 
 class TimeLeft:
-    """The time left, now and then: `None` while the last answer is younger than `QUIET` seconds."""
+    """The time left, at most every `QUIET` seconds; `None` in between."""
 
     def __init__(self, steps: int, first: int) -> None:
         self.steps, self.first = steps, first
@@ -208,7 +210,7 @@ def adamw(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 
 
 def gradient_ratio(losses: Mapping[str, Tensor], model: nn.Module) -> dict[str, float]:
-    """Norm of the distillation terms' gradient over that of the task's: how far a lambda carries on this task.
+    """Norm of the distillation terms' gradient over that of the task loss: the effective strength of a lambda.
 
     The gradients are those of the whole batch, averaged over the processes.
     """
@@ -225,18 +227,18 @@ def gradient_ratio(losses: Mapping[str, Tensor], model: nn.Module) -> dict[str, 
 
 
 def observed(model: nn.Module, batch: Batch) -> dict[str, float]:
-    """What a model tells of a batch beside its losses, by its method ``observe``: means over the processes' rows."""
+    """Further values of a batch by the model's method ``observe``: means over the processes' rows."""
     observe: Callable[[Batch], dict[str, float]] | None = getattr(model, "observe", None)
-    told = observe(batch) if observe else {}
-    means = distributed.mean(torch.tensor(list(told.values()), device=batch.labels.device)).tolist() if told else []
-    return dict(zip(told, means, strict=True))
+    found = observe(batch) if observe else {}
+    means = distributed.mean(torch.tensor(list(found.values()), device=batch.labels.device)).tolist() if found else []
+    return dict(zip(found, means, strict=True))
 
 
-def not_finite(step: int, told: Mapping[str, float], own: Tensor, batch: Batch, place: Place) -> UserError:
+def not_finite(step: int, losses: Mapping[str, float], own: Tensor, batch: Batch, place: Place) -> UserError:
     """The error for a loss that is not a number; saves the batch that caused it.
 
     Args:
-        told: the losses, means over the processes.
+        losses: means over the processes.
         own: those of this process. The first process with such a loss saves its rows.
     """
     if distributed.first(not math.isfinite(own.sum().item())) == distributed.rank():
@@ -249,7 +251,7 @@ def not_finite(step: int, told: Mapping[str, float], own: Tensor, batch: Batch, 
                 temporary,
             )
     distributed.wait()
-    values = ", ".join(f"{name} {loss:g}" for name, loss in told.items())
+    values = ", ".join(f"{name} {loss:g}" for name, loss in losses.items())
     return UserError(
         f"[{place.label}] the loss of step {step + 1} is not a finite number ({values}); its batch is kept in "
         f"{place.inspection}. Lower training.learning_rate or the method's lambda0, or look for bad values in features"

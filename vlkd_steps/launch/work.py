@@ -1,6 +1,6 @@
 """Where work that may need a GPU runs: here, or on a cluster. ``VLKD_LAUNCHER`` names the launcher.
 
-It comes by the environment because it changes no byte: whatever stands in a rule's ``params:`` triggers a rerun. A
+It is set by the environment because it changes no byte: any change of a rule's ``params:`` triggers a rerun. A
 launcher takes the work, returns when it has ended, and returns its status. A job is a plain function of a module that
 does not import torch, so that a launcher which only waits stays small.
 """
@@ -27,10 +27,10 @@ class Part:
     """A part of a work that can run by itself, beside the others.
 
     Attributes:
-        name: tells it from the others, such as ``s10``.
-        config: what its job is given.
-        key: content key; a job that was submitted for another one is not taken for this part's.
-        done: whether its result is there.
+        name: unique in the work, such as ``s10``.
+        config: the configuration of its job.
+        key: content key; a job that was submitted for another key is not this part's.
+        done: whether its result exists.
     """
 
     name: str
@@ -45,8 +45,8 @@ class Work:
 
     Attributes:
         job: ``package.module:function``, called with a configuration, returns a status.
-        label: how it is called in lines of progress.
-        folder: where a cluster's launcher keeps what it submitted, under ``jobs/``.
+        label: its name in progress lines.
+        folder: the cluster launcher's records, under ``jobs/``.
         config: the job's configuration for all parts at once.
         parts: what can run beside each other.
         processes: in how many processes each part trains (`training.processes`).
@@ -91,24 +91,24 @@ def local(work: Work) -> int:
 
 
 def several_processes(work: Work) -> int:
-    """Start the job in `work.processes` processes of this machine; a TERM is handed on to them."""
+    """Start the job in `work.processes` processes of this machine; a TERM is forwarded to them."""
     config = work.folder / "config.json"
     files.write_json(config, work.config)
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={work.processes}"]
-    told = False
+    forwarded = False
     with stop_request() as stop:
         command = [*start, "-m", "vlkd_steps.launch.process", work.job, str(config)]
         child = subprocess.Popen(command, env=own_package())
         while child.poll() is None:
-            if stop and not told:  # a second TERM would end torch's launcher before the processes have saved
+            if stop and not forwarded:  # a second TERM would end torch's launcher before the processes have saved
                 child.terminate()
-                told = True
+                forwarded = True
             time.sleep(0.2)
     return 128 + stop.signal_number if stop else child.returncode
 
 
 def own_package() -> dict[str, str]:
-    """This process's environment, by which other processes find the same package, whatever lies on their path."""
+    """This process's environment, by which other processes find the same package, whatever is on their path."""
     # By name, as below: which variables are dropped elsewhere changes no byte.
     changed: dict[str, str] = importlib.import_module("vlkd_steps.core.environment").own_package(os.environ)
     return changed

@@ -10,7 +10,7 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 def layer_norm(features: Tensor) -> Tensor:
-    """LN of PAPERS 1.2: layer normalisation over the last dimension, without parameters."""
+    """LN: layer normalisation over the last dimension, without parameters."""
     return functional.layer_norm(features.float(), features.shape[-1:])
 
 
@@ -37,7 +37,7 @@ def info_nce(student: Tensor, teacher: Tensor, same: Tensor, temperature: float)
 
     Args:
         student, teacher: [B, D], normalised here to unit length.
-        same: bool [B, B], pairs that share the image or the text: no negatives (the diagonal is ignored).
+        same: bool [B, B], pairs that share the image or the text: not negatives (the diagonal is ignored).
         temperature: divides the cosines.
 
     Returns:

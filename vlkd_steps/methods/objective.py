@@ -1,9 +1,9 @@
-"""What every objective is: it turns a student's activations into named losses.
+"""Base class of objectives, which turn a student's activations into named losses.
 
-That of a method is ``methods/<name>/objective.py``, whose last line names its class: ``OBJECTIVE = ...``. Its settings
-are declared beside it, in ``methods/<name>/__init__.py``.
-Whatever it learns beside the student (projections to the teacher's width) belongs to the objective and is dropped
-when training ends, so that the student's inference graph is that of plain fine-tuning.
+A method's objective is in ``methods/<name>/objective.py``, whose last line names its class: ``OBJECTIVE = ...``; its
+settings are declared in ``methods/<name>/__init__.py``.
+Parameters other than the student's (projections to the teacher's width) belong to the objective and are dropped when
+training ends, so that the student's inference graph is that of plain fine-tuning.
 """
 
 from collections.abc import Mapping
@@ -43,17 +43,17 @@ class Objective(nn.Module):
         return {}
 
     def project(self, student_width: int, extra: Mapping[str, IndexedTensor | Tensor]) -> None:
-        """Create the projections, now that the widths of the teacher's features in `extra` are known."""
+        """Create the projections, once the widths of the teacher's features in `extra` are known."""
 
     def observe(self, output: StudentOutput, batch: Batch) -> dict[str, float]:
-        """What to journal at an evaluation beside the losses: feature errors, shares of chosen words and the like."""
+        """Further values to journal at an evaluation, such as feature errors and shares of selected words."""
         return {}
 
     def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
         """Scalar losses by name, weighted: the loop minimises their sum. ``task`` is the task's own.
 
-        Several processes see a part of the batch each and average their losses and gradients. That is exact for a mean
-        over rows; a loss that compares rows with each other gathers them first (`processes.gathered`).
+        With several processes, each has a part of the batch and losses and gradients are averaged. That is exact for a
+        mean over rows; a loss that compares rows with each other gathers them first (`distributed.gathered`).
         """
         raise TypeError(f"{type(self).__name__} does not define forward")
 
@@ -69,7 +69,7 @@ def create(settings: Mapping[str, Any], steps: int) -> Objective:
 
 
 def checked(settings: Mapping[str, Any], steps: int) -> Settings:
-    """The settings of a method, as composition has found them valid; checked again for jobs that were written by hand.
+    """The settings of a method, which composition has validated; validated again for jobs that were written by hand.
 
     Raises:
         UserError: there is no such method, or its settings cannot be.
@@ -100,12 +100,12 @@ class Distillation(nn.Module):
 
     @torch.no_grad()
     def observe(self, batch: Batch) -> dict[str, float]:
-        """`Objective.observe` in evaluation mode, so that it draws no dropout and changes no later step."""
+        """`Objective.observe` in evaluation mode, so that it uses no dropout and changes no later step."""
         training = self.training
         self.eval()
-        told = self.objective.observe(self._distilled(batch), batch)
+        values = self.objective.observe(self._distilled(batch), batch)
         self.train(training)
-        return told
+        return values
 
     def _distilled(self, batch: Batch) -> StudentOutput:
         output: StudentOutput = self.student(batch.inputs)
@@ -113,5 +113,5 @@ class Distillation(nn.Module):
 
 
 def as_float(array: Any) -> Tensor:
-    """A numpy array of the feature store as a float32 tensor of its own."""
+    """A numpy array of the feature store, copied to a float32 tensor."""
     return torch.tensor(array, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""How the strength of distillation goes over a run: lambda(t) / lambda0, with t from 0 (its begin) to 1 (its end)."""
+"""Schedules of the distillation strength over a run: lambda(t) / lambda0, with t from 0 (start) to 1 (end)."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ Schedule = Callable[[float], float]
 
 
 def linear(t: float) -> float:
-    """1 - t (PAPERS 1.2)."""
+    """1 - t."""
     return 1 - t
 
 

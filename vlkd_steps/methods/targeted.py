@@ -1,8 +1,8 @@
-"""Targeted distillation, what CLIP-TD and MAD have in common (PAPERS 1.2).
+"""Targeted distillation: what CLIP-TD and MAD share (docs/papers.md, "CLIP-TD and MAD").
 
-First an adaptive stage of contrasts, then the task with the distances to the teacher's features, each weighed per
-item. A method says by its `terms` which distances there are and by whose confidence each is weighed, and makes the
-targets and the weights in `prepare`.
+First a contrastive adaptive stage, then the task loss plus the distances to the teacher's features, each weighted per
+item. A method lists its distances, and whose confidence weights each, in `terms_of`, and makes the targets and the
+weights in `prepare`.
 """
 
 from collections.abc import Mapping
@@ -34,8 +34,8 @@ class Term:
 
     Attributes:
         feature: the student's: ``seen``, ``cls``, ``tokens`` or ``patches``.
-        weight: the entry of ``Batch.extra`` that weighs it, [B].
-        share: its part of the target that it belongs to.
+        weight: the entry of ``Batch.extra`` that weights it, [B].
+        share: its share of its target.
     """
 
     feature: str
@@ -62,7 +62,7 @@ class Targeted(Objective):
         self.terms = {name: term for target in self.targets for name, term in self.terms_of[target].items()}
 
     def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, IndexedTensor | Tensor]:
-        """v, u and the layer-normalised targets that all such methods share, as they stand in the store (no gradient).
+        """v and u as stored, and the layer-normalised targets that all such methods share (no gradient).
 
         The method's own `prepare` adds the joint target and the weights.
         """
@@ -105,13 +105,13 @@ class Targeted(Objective):
             return relevance.regression(texts, v, images, derive(seed, "relevance"))
         if not getattr(store, "shared_space", True):
             raise UserError(
-                f"relevance is {kind!r}, a cosine between pictures and words, but the teachers share no space; write "
+                f"relevance is {kind!r}, a cosine between images and words, but the teachers share no space; set "
                 "relevance: regression, or name one CLIP for both"
             )
         return relevance.cosines(texts, v, store) if kind == "plain" else relevance.centred_cosines(texts, v, store)
 
     def project(self, student_width: int, extra: Mapping[str, IndexedTensor | Tensor]) -> None:
-        """One projection per term; the adaptive stage warms up the image's and has its own for [CLS] <-> u."""
+        """One projection per term; the adaptive stage warms up the image term's and has its own for [CLS] <-> u."""
         source = {"contrast": "u"} | {"image": "v"} if self.adaptive_steps else {}
         source = source | {name: name for name in self.terms}
         self.to_teacher = torch.nn.ModuleDict({n: projection(student_width, extra[source[n]]) for n in sorted(source)})
@@ -159,12 +159,12 @@ class Targeted(Objective):
 
     @torch.no_grad()
     def observe(self, output: StudentOutput, batch: Batch) -> dict[str, float]:
-        """How far the student's features are from the targets, unweighted; which share of the split's content words was
-        chosen, and how many tokens of an item that makes; how far the weights of the batch's items are apart."""
-        told = {f"distance/{name}": value.mean().item() for name, value in self.distances(output, batch).items()}
+        """Unweighted distances; share of the split's content words that was selected, and selected tokens per item;
+        standard deviation of the weights over the batch."""
+        values = {f"distance/{name}": value.mean().item() for name, value in self.distances(output, batch).items()}
         if "tokens" in self.terms:
-            told["chosen_words"] = self.chosen_words
-            told["chosen_tokens"] = (batch.extra["positions"] >= 0).sum(1).float().mean().item()
+            values["chosen_words"] = self.chosen_words
+            values["chosen_tokens"] = (batch.extra["positions"] >= 0).sum(1).float().mean().item()
         for name in sorted({term.weight for term in self.terms.values()}):
-            told[f"{name}_sd"] = distributed.gathered(batch.extra[name].float()).std(correction=0).item()
-        return told
+            values[f"{name}_sd"] = distributed.gathered(batch.extra[name].float()).std(correction=0).item()
+        return values

@@ -1,4 +1,4 @@
-"""Selected words of a text as token positions with the teacher's feature of each (PAPERS 1.2)."""
+"""Token positions of selected words with the teacher's feature of each (docs/papers.md, "Token selection")."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from vlkd_steps.methods.objective import as_float
 
 
 def token_targets(data: Encoded, selected: Sequence[Sequence[str]], store: Any) -> tuple[Tensor, IndexedTensor]:
-    """Where the selected words stand in each item's tokens, and what the teacher says there.
+    """Token positions of each item's selected words, and the teacher's feature at each.
 
     Args:
         data: N training items.
@@ -26,23 +26,23 @@ def token_targets(data: Encoded, selected: Sequence[Sequence[str]], store: Any) 
     chosen_in: list[set[str]] = [set() for _ in data.items.texts]
     for text, words in zip(data.items.text_rows.tolist(), selected, strict=True):
         chosen_in[text].update(words)
-    # The states of all words would be tens of gigabytes for VCR; those of the chosen ones are kept.
+    # The states of all words would be tens of gigabytes for VCR; only those of the selected ones are kept.
     states: list[Tensor] = []
-    kept: list[dict[int, tuple[str, int]]] = []  # of each text: its chosen words and their rows, by place
+    kept: list[dict[int, tuple[str, int]]] = []  # of each text: its selected words and their rows, by word index
     first = 0
     for text, chosen in zip(data.items.texts, chosen_in, strict=True):
         spelled, vectors = store.word_states(text)
-        places = [place for place, word in enumerate(spelled[: len(vectors)]) if word in chosen]
-        kept.append({place: (spelled[place], first + row) for row, place in enumerate(places)})
-        states.append(as_float(vectors[places]))
-        first += len(places)
+        chosen_indices = [index for index, word in enumerate(spelled[: len(vectors)]) if word in chosen]
+        kept.append({index: (spelled[index], first + row) for row, index in enumerate(chosen_indices)})
+        states.append(as_float(vectors[chosen_indices]))
+        first += len(chosen_indices)
     found = []
     for text, chosen in zip(data.items.text_rows.tolist(), map(set, selected), strict=True):
         found.append(
             [
                 (position, row)
-                for position, place in enumerate(data.words[text])
-                for word, row in [kept[text].get(place, ("", -1))]
+                for position, index in enumerate(data.words[text])
+                for word, row in [kept[text].get(index, ("", -1))]
                 if word in chosen
             ]
         )

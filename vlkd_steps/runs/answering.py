@@ -1,7 +1,7 @@
-"""A run's answers to what it is asked: every evaluation set's items, and the measures of the run as a whole.
+"""The answers of a run to every evaluation set's items, and the measures of the run as a whole.
 
-Who answers is the runner's affair (`Answerer`); what is asked, where the answers go and when they are there already is
-the same for all. One process alone answers.
+The runner supplies the model (`Answerer`); the evaluations, the output files and what is already done are common to
+all. A single process answers.
 """
 
 from collections.abc import Mapping
@@ -20,42 +20,42 @@ COLUMNS = ["instance_id", "image_id", "image_path", "text", "group"]
 
 
 class Answerer(Protocol):
-    """Who answers."""
+    """A model that answers."""
 
-    def answers(self, rows: pl.DataFrame, ask: Ask) -> list[str]:
+    def answers(self, rows: pl.DataFrame, evaluation: Ask) -> list[str]:
         """An answer, or a caption, for each row (``instance_id, image_id, image_path, text, group``)."""
 
-    def measure(self, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
-        """A measure's numbers; `{}` where it means nothing for this one."""
+    def measure(self, measure: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """A measure's numbers; `{}` where it does not apply to this model."""
 
 
-def answer_all(place: Workplace, answerer: Answerer, stop: StopRequest) -> None:
-    """Answer every set, and take every measure, that is still lacking.
+def answer_all(run: Workplace, answerer: Answerer, stop: StopRequest) -> None:
+    """Answer every set, and compute every measure, that is still missing.
 
     Raises:
-        Interrupted: told to stop; what was answered is kept.
+        Interrupted: stopped by a signal; finished answers are kept.
     """
-    dataset = place.config["dataset"]
-    lacking = place.unpredicted()
-    for ask in extra_evals.sets(dataset):
-        if ask.name in lacking:
+    dataset = run.config["dataset"]
+    lacking = run.unpredicted()
+    for evaluation in extra_evals.sets(dataset):
+        if evaluation.name in lacking:
             stop.raise_if_set()
-            write(answerer, ask, place)
+            write(answerer, evaluation, run)
     for name, measure in extra_evals.measures(dataset).items():
         if name in lacking:
             stop.raise_if_set()
-            files.write_json(place.predictions(name), answerer.measure(measure, place.config["seed"]))
+            files.write_json(run.predictions(name), answerer.measure(measure, run.config["seed"]))
 
 
-def write(answerer: Answerer, ask: Ask, place: Workplace) -> None:
+def write(answerer: Answerer, evaluation: Ask, run: Workplace) -> None:
     """Write the answers: ``instance_id, prediction (null), answer, probability (null)`` in the set's order.
 
-    Every caption of an image is an item; they all get the image's one caption.
+    Every caption of an image is an item; all of them get the image's one caption.
     """
-    rows = rows_of(ask)
-    of_images = tasks.load(ask.task).head == "written"
+    rows = rows_of(evaluation)
+    of_images = tasks.load(evaluation.task).head == "written"
     shown = rows.unique("image_id", keep="first", maintain_order=True) if of_images else rows
-    answers = answerer.answers(shown, ask)
+    answers = answerer.answers(shown, evaluation)
     if of_images:
         said = dict(zip(shown["image_id"], answers, strict=True))
         answers = [said[image] for image in rows["image_id"]]
@@ -67,11 +67,11 @@ def write(answerer: Answerer, ask: Ask, place: Workplace) -> None:
             "probability": pl.Series([None] * len(rows), dtype=pl.Float64),
         }
     )
-    with files.atomic(place.predictions(ask.name)) as temporary:
+    with files.atomic(run.predictions(evaluation.name)) as temporary:
         frame.write_parquet(temporary)
 
 
-def rows_of(ask: Ask) -> pl.DataFrame:
+def rows_of(evaluation: Ask) -> pl.DataFrame:
     """The set's rows, in its order."""
-    table = pl.read_parquet(layout.instances(ask.dataset), columns=COLUMNS)
-    return ask.ids().join(table, on="instance_id", how="left", maintain_order="left")
+    table = pl.read_parquet(layout.instances(evaluation.dataset), columns=COLUMNS)
+    return evaluation.ids().join(table, on="instance_id", how="left", maintain_order="left")

@@ -1,4 +1,4 @@
-"""Runs that train nothing (`methods.baseline`): they answer what a VLKD run is asked, so that both stand in one table.
+"""Runs that train nothing (`methods.baseline`), evaluated like a VLKD run, for the same results table.
 
 Their ``model.safetensors`` holds no tensor.
 """
@@ -30,31 +30,31 @@ BATCH = 256  # texts
 
 
 def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
-    """What lets one seed of a job answer (`seeds.train_seeds`)."""
+    """The function that writes the answers of one seed of a job (`seeds.train_seeds`)."""
     objective.checked(config["method"], 1)
-    who = answerer(config, str(accelerator.device))
-    return lambda place, stop, leaves: answer(place, who, stop)
+    model = answerer(config, str(accelerator.device))
+    return lambda run, stop, _: answer(run, model, stop)
 
 
-def answer(place: Workplace, who: "Nearest | Commonest", stop: StopRequest) -> None:
-    """Answer what is lacking, and leave a model without tensors."""
-    who.config = place.config  # of this seed alone: captions are taken from its own training split
+def answer(run: Workplace, model: "Nearest | Commonest", stop: StopRequest) -> None:
+    """Answer what is missing, and write a model without tensors."""
+    model.config = run.config  # of this seed: captions are taken from its own training split
     if distributed.is_main():
-        if not place.trained():
-            with files.atomic(place.model) as temporary:
-                save_file({}, temporary, metadata={"baseline": place.config["method"]["by"]})
-            place.describe(student_parameters=0, train_items=0)
+        if not run.trained():
+            with files.atomic(run.model) as temporary:
+                save_file({}, temporary, metadata={"baseline": run.config["method"]["by"]})
+            run.describe(student_parameters=0, train_items=0)
         with contextlib.suppress(Interrupted):
-            answering.answer_all(place, who, stop)
+            answering.answer_all(run, model, stop)
     if distributed.agree(stop):
         stop.raise_if_set()
 
 
 def answerer(config: Mapping[str, Any], device: str) -> "Nearest | Commonest":
-    """Who answers for a configuration.
+    """The baseline of a configuration.
 
     Raises:
-        UserError: CLIP is to answer and the variant names none.
+        UserError: the baseline is CLIP, but the variant names none.
     """
     if config["method"]["by"] == "commonest":
         return Commonest(config)
@@ -70,21 +70,21 @@ class Nearest:
         self.config, self.teacher, self.eyes = config, teacher, Eyes(teacher)
         self.known: dict[str, tuple[list[str], np.ndarray]] = {}
 
-    def answers(self, rows: pl.DataFrame, ask: Ask) -> list[str]:
-        written = tasks.load(ask.task).head == "written"
-        texts, embeddings = self._captions() if written else self._list(ask.dataset)
+    def answers(self, rows: pl.DataFrame, evaluation: Ask) -> list[str]:
+        written = tasks.load(evaluation.task).head == "written"
+        texts, embeddings = self._captions() if written else self._list(evaluation.dataset)
         near = self.eyes(rows["image_path"].to_list()).numpy() @ embeddings.T
         if not written and self.config["method"]["given"] == "question_type":
-            of_type = {group: np.isin(texts, answers) for group, answers in by_type(ask).items()}
+            of_type = {group: np.isin(texts, answers) for group, answers in by_type(evaluation).items()}
             for row, group in enumerate(rows["group"]):
                 if group in of_type and of_type[group].any():  # a rare type may have no answer in the list
                     near[row, ~of_type[group]] = -2
-        return [texts[place] for place in near.argmax(1)]
+        return [texts[index] for index in near.argmax(1)]
 
-    def measure(self, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
-        if ask["measure"] != "retrieval":
+    def measure(self, measure: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        if measure["measure"] != "retrieval":
             return {}
-        return measures.recalls(ask, self._embedded, lambda paths: self.eyes(paths).numpy())
+        return measures.recalls(measure, self._embedded, lambda paths: self.eyes(paths).numpy())
 
     def _list(self, dataset: str) -> tuple[list[str], np.ndarray]:
         """The answers of a data set's list, each as the mean of its prompts."""
@@ -107,32 +107,34 @@ class Nearest:
 
 
 class Commonest:
-    """What is commonest; of equally common ones the first by the alphabet."""
+    """The most common answer or caption; among equally common ones, the alphabetically first."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
 
-    def answers(self, rows: pl.DataFrame, ask: Ask) -> list[str]:
-        if tasks.load(ask.task).head == "written":
+    def answers(self, rows: pl.DataFrame, evaluation: Ask) -> list[str]:
+        if tasks.load(evaluation.task).head == "written":
             return [commonest(captions(self.config))] * len(rows)
-        of_type = by_type(ask)
+        of_type = by_type(evaluation)
         everywhere = commonest([answer for answers in of_type.values() for answer in answers])
         if self.config["method"]["given"] == "nothing":
             return [everywhere] * len(rows)
         best = {group: commonest(answers) for group, answers in of_type.items()}
         return [best.get(group, everywhere) for group in rows["group"]]
 
-    def measure(self, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def measure(self, measure: Mapping[str, Any], seed: int) -> dict[str, Any]:
         return {}
 
 
-def by_type(ask: Ask) -> dict[str, list[str]]:
+def by_type(evaluation: Ask) -> dict[str, list[str]]:
     """The answers of the training questions of a set's data set, by their official type."""
-    of_train = pl.col("split") == ask.how.get("train", "train")
-    table = pl.scan_parquet(layout.instances(ask.dataset)).filter(of_train).collect()
-    table = table.join(ask.ids(), on="instance_id", how="anti")  # where roles share a split: what is asked is not known
+    of_train = pl.col("split") == evaluation.how.get("train", "train")
+    table = pl.scan_parquet(layout.instances(evaluation.dataset)).filter(of_train).collect()
+    table = table.join(
+        evaluation.ids(), on="instance_id", how="anti"
+    )  # roles may share a split: exclude the evaluated items
     found: dict[str, list[str]] = {}
-    task = tasks.load(ask.task)
+    task = tasks.load(evaluation.task)
     for row in table.iter_rows(named=True):
         found.setdefault(row["group"], []).append(task.gold(row))
     return found

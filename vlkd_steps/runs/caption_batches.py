@@ -1,12 +1,12 @@
-"""Batches of image-caption pairs for VLKD: captions clean and masked, CLIP's embeddings stored or made on the spot.
+"""Batches of image-caption pairs for VLKD: clean and masked captions, and CLIP's embeddings, stored or computed online.
 
-Two sources, one rule: the batch of a number is a function of (seed, number), so a resumed run sees the same ones, and
-each of several processes makes its rows of it alone.
+Of both sources, a batch is a function of (seed, number), so a resumed run gets the same ones, and each of several
+processes makes only its own rows.
 
 - `StoredCaptions`: a corpus that `prepare` has written. Its texts are in memory, its embeddings in the feature store
-  or, where it is larger than the method's ``stored_pairs``, made from its image files.
-- `StreamedCaptions`: shards on disk (`datasets.caption_shards`). The images of the next batch are decoded while this
-  one is trained on.
+  or, if it is larger than the method's ``stored_pairs``, computed from its image files.
+- `StreamedCaptions`: shards on disk (`datasets.caption_shards`). The images of the next batch are decoded during the
+  current training step.
 """
 
 import io
@@ -31,8 +31,8 @@ from vlkd_steps.data.tokenizer import encode
 from vlkd_steps.datasets.caption_shards import Place, Stream, read_pair
 from vlkd_steps.teachers.features.store import FeatureStore
 
-THREADS = 4  # that decode images
-TRIES = 20  # following pairs that may stand in for one whose image is broken
+THREADS = 4  # for decoding images
+TRIES = 20  # following pairs that may replace one whose image is broken
 
 
 class Eyes(Protocol):
@@ -46,11 +46,11 @@ class Eyes(Protocol):
 
 
 class Maker:
-    """From rows to a `Batch`.
+    """Makes a `Batch` of rows.
 
     Args:
         tokenizer: the student's.
-        most_tokens: at which captions are cut.
+        most_tokens: captions are truncated to it.
         noise: how they are masked; seed: of the run.
     """
 
@@ -100,7 +100,7 @@ class StoredCaptions:
     """The captions of a prepared corpus.
 
     Args:
-        items: its rows; features: their v and t by item, from `stored_features`, or a CLIP that makes them.
+        items: its rows; features: v and t by item, from `stored_features` or `made_features`.
         size: rows of a whole batch.
     """
 
@@ -132,7 +132,7 @@ def stored_features(items: Items, store: FeatureStore) -> Callable[[Tensor], tup
 
 
 def made_features(items: Items, clip: Eyes) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """v and t of items by their index, made by CLIP when they are asked for."""
+    """v and t of items by their index, computed by CLIP on demand."""
     pool = ThreadPoolExecutor(THREADS)
 
     def make(index: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,7 +152,7 @@ def embedded(clip: Eyes, pixels: Sequence[Tensor], texts: Sequence[str]) -> tupl
 class StreamedCaptions:
     """The pairs of a sharded corpus, their images decoded one batch ahead.
 
-    A pair whose image is broken, as some of every web corpus are, is told of, and the next readable one stands in.
+    A pair whose image is broken, as in every web corpus, is logged and replaced by the next readable one.
 
     Args:
         size: rows of a whole batch.
@@ -182,7 +182,7 @@ class StreamedCaptions:
         return range(number * self.size, (number + 1) * self.size)[distributed.share()]
 
     def _begin(self, number: int) -> "list[Future[Decoded | None]]":
-        """Set threads to decode the pairs of a batch. Where they lie is found here: a stream is for one thread."""
+        """Start decoding a batch's pairs in threads. Their positions are found here: a stream is not thread-safe."""
         if number not in self.begun:
             places = [self.stream.place(draw) for draw in self._draws(number)]
             self.begun[number] = [self.pool.submit(decoded, place, self.clip) for place in places]
@@ -196,13 +196,13 @@ class StreamedCaptions:
         place = self.stream.place(draw)
         raise UserError(
             f"{place.file}: the image of pair {place.key} and of the {TRIES} pairs drawn after it cannot be decoded; "
-            "the corpus is broken: fetch its shards again"
+            "the corpus is damaged: fetch its shards again"
         )
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A pair as CLIP takes it: pixels float32 [3, S, S]."""
+    """A pair as input of CLIP: pixels float32 [3, S, S]."""
 
     key: str
     caption: str
@@ -210,7 +210,7 @@ class Decoded:
 
 
 def decoded(place: Place, clip: Eyes) -> Decoded | None:
-    """Read and decode a pair; None where its image is broken."""
+    """Read and decode a pair; None if its image is broken."""
     pair = read_pair(place)
     try:
         return Decoded(pair.key, pair.caption, clip.load_image(io.BytesIO(pair.image)))

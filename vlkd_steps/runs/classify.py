@@ -1,4 +1,4 @@
-"""A training run of a classifying student, from its seed to its predictions: all parts put together for the loop."""
+"""A training run of a classifying student, from its seed to its predictions."""
 
 from collections.abc import Mapping
 from types import ModuleType
@@ -31,10 +31,10 @@ def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
     recipe = Recipe.of(config["training"])
     data = DataSet(config["dataset"]["name"], accelerator.device, plugged(config))
 
-    def run_seed(place: Workplace, stop: StopRequest, leaves: loop.Place) -> None:
-        if not distributed.decided(place.trained):
-            train(place, recipe, data, accelerator, stop, leaves)
-        answer(place, data, accelerator, stop)
+    def run_seed(run: Workplace, stop: StopRequest, place: loop.Place) -> None:
+        if not distributed.decided(run.trained):
+            train(run, recipe, data, accelerator, stop, place)
+        answer(run, data, accelerator, stop)
 
     return run_seed
 
@@ -43,7 +43,7 @@ class DataSet:
     """The splits of a data set as a student reads them; evaluation sets are encoded once for all seeds of a job.
 
     Args:
-        plugged: the feature store whose patches the student sees instead of pixels.
+        plugged: the feature store whose patches the student reads instead of pixels.
     """
 
     def __init__(self, name: str, device: torch.device, plugged: Any = None) -> None:
@@ -54,7 +54,7 @@ class DataSet:
         self._evaluation: dict[str, Encoded] = {}
 
     def training(self, config: Mapping[str, Any], student: Any) -> Encoded:
-        """The training split of one seed, on the CPU: its features are still to be looked up."""
+        """The training split of one seed, on the CPU, before its features are looked up."""
         return self._encode(layout.train_split(self.name, config["shot"], config["seed"]), student)
 
     def evaluation(self, name: str, student: Any) -> Encoded:
@@ -66,12 +66,12 @@ class DataSet:
         return self.encode(read_items(layout.instances(self.name), split, self.labels), student)
 
     def encode(self, items: Items, student: Any) -> Encoded:
-        """Any of the data set's items, as the student reads and sees them, on the CPU."""
-        side = getattr(student, "image_size", 0)  # of a student that sees pixels
+        """Any of the data set's items, encoded for the student, on the CPU."""
+        side = getattr(student, "image_size", 0)  # of a student that reads pixels
         return Encoded(items, student.tokenizer, student.max_tokens, side, sight=self._sight(student, items))
 
     def _sight(self, student: Any, items: Items) -> PatchSight | RegionSight | None:
-        """What stands for pixels: a plugged-in teacher's patches, or the student's own regions."""
+        """The input instead of pixels: a plugged-in teacher's patches, or the student's own regions."""
         if self.plugged is not None:
             return PatchSight(self.plugged, items.image_ids)
         if getattr(student, "sees", "pixels") == "regions":
@@ -80,15 +80,15 @@ class DataSet:
 
 
 def train(
-    place: Workplace,
+    run: Workplace,
     recipe: Recipe,
     data: DataSet,
     accelerator: Accelerator,
     stop: StopRequest,
-    leaves: loop.Place,
+    place: loop.Place,
 ) -> None:
     """Train one seed and keep its weights in the work folder; the objective's projections are dropped here."""
-    config, seed = place.config, place.config["seed"]
+    config, seed = run.config, run.config["seed"]
     built_as = dict(config["student"])
     if data.plugged is not None:
         built_as["visual_width"] = plugged_width(data.plugged, config["teacher"]["name"])
@@ -109,23 +109,23 @@ def train(
         model,
         lambda number: training_set.batch(numbered(number)[distributed.share()]),
         recipe,
-        leaves,
+        place,
         seed,
         accelerator,
         stop,
-        evaluate=evaluate if "dev" in place.sets else None,
+        evaluate=evaluate if "dev" in run.sets else None,
         epoch_steps=epoch / recipe.accumulation,
     )
     if distributed.is_main():
-        architecture(config).save(student, place.model)
-        place.describe(student_parameters=parameters, precision=precision(accelerator), train_items=len(training_set))
+        architecture(config).save(student, run.model)
+        run.describe(student_parameters=parameters, precision=precision(accelerator), train_items=len(training_set))
     distributed.wait()
 
 
 def distillation(
     config: Mapping[str, Any], student: Any, training_set: Encoded, recipe: Recipe, seed: int
 ) -> objective.Distillation:
-    """The student with its method's objective, whose tensors now stand in ``training_set.extra``."""
+    """The student with its method's objective, whose tensors are added as ``training_set.extra``."""
     method = objective.create(config["method"], recipe.steps)
     needs_teacher = declaration(config["method"]["name"]).needs_teacher(method.settings)
     store = features(config) if needs_teacher else None
@@ -140,7 +140,7 @@ def features(config: Mapping[str, Any]) -> Any:
     """The features of the run's teacher or teachers.
 
     Raises:
-        UserError: the variant names none.
+        UserError: the variant names no teacher.
     """
     if not config.get("teacher"):
         raise UserError(f"variant {config['variant']}: method {config['method']['name']} needs a teacher; name one")
@@ -148,21 +148,21 @@ def features(config: Mapping[str, Any]) -> Any:
 
 
 def plugged(config: Mapping[str, Any]) -> Any:
-    """The features that the student sees instead of pixels, where the method keeps its teacher; else None."""
+    """The features that the student reads instead of pixels, if the method keeps its teacher; else None."""
     return features(config) if declaration(config["method"]["name"]).keeps_teacher else None
 
 
-def answer(place: Workplace, data: DataSet, accelerator: Accelerator, stop: StopRequest) -> None:
-    """Predict every evaluation set that has no predictions yet, with the weights as they were kept."""
+def answer(run: Workplace, data: DataSet, accelerator: Accelerator, stop: StopRequest) -> None:
+    """Predict every evaluation set that has no predictions yet, with the saved weights."""
     student: nn.Module | None = None
-    for name in place.sets:
-        path = place.predictions(name)
+    for name in run.sets:
+        path = run.predictions(name)
         if distributed.decided(path.is_file):
             continue
         if distributed.agree(stop):
             stop.raise_if_set()
         if student is None:
-            student = architecture(place.config).load(place.model).to(accelerator.device)
+            student = architecture(run.config).load(run.model).to(accelerator.device)
         predict.write_predictions(student, data.evaluation(name, student), path, accelerator, stop)
 
 

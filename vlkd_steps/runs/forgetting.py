@@ -1,21 +1,21 @@
-"""What a BART can still do with text alone, before and after it learns to see.
+"""A BART's abilities on text alone, before and after VLKD.
 
-On texts about scenes, which are there always (`on_scenes`):
+On generated texts about scenes, which are always available (`on_scenes`):
 
-- **infilling**: mean cross-entropy of writing held-out texts from their masked versions, without an image;
-- **entailment**: accuracy, in per cent, of a linear probe on the encoder's state of a premise and a hypothesis about
-  it: how much of the relation between two sentences the encoder still says. The probe is trained anew each time.
+- **infilling**: mean cross-entropy of held-out texts given their masked versions, without an image;
+- **entailment**: accuracy, in per cent, of a linear probe on the encoder's state of a premise and a hypothesis: how
+  much of the relation between two sentences the encoder still represents. The probe is trained anew each time.
 
 Both are functions of (student, seed): the texts, their masks and the probe's halves are the same for every student.
 
-On the benchmarks that the paper names, GLUE and XSUM, where their files are present (`BENCHMARKS`). They are read from
-a folder that the user has filled (nothing is fetched), from the files that the hub's data sets are kept in or
-`datasets` writes: parquet, jsonl or csv. What is not there is left out, and a line of the log says so.
+On the paper's benchmarks, GLUE and XSUM, if their files are present (`BENCHMARKS`). They are read from a folder that
+the user provides (nothing is fetched), in the formats of the Hugging Face hub and `datasets`: parquet, jsonl or csv.
+Missing ones are left out and logged.
 
 - ``glue``: a linear probe on the encoder's states of SST-2's sentences and of MRPC's, RTE's pairs: ``train`` and
-  ``validation`` below ``<folder>/<task>/``. Accuracy, in per cent. It is no fine-tuning of the whole model, as GLUE's
-  own numbers are: the same probe before and after says what was lost.
-- ``xsum``: ROUGE-L of the first sentences that are written behind a document of ``<folder>/test.*`` and a mask.
+  ``validation`` below ``<folder>/<task>/``. Accuracy, in per cent. Unlike GLUE's published numbers this is not
+  fine-tuning of the whole model: the same probe before and after measures what was lost.
+- ``xsum``: ROUGE-L of the first sentences generated after a document of ``<folder>/test.*`` and a mask.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -48,12 +48,12 @@ READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".csv": pl.read_csv,
 }
 PROBED, SUMMARISED = 4000, 500  # examples at most, without `size`
-DOCUMENT, SUMMARY = 400, 60  # words read, tokens written
+DOCUMENT, SUMMARY = 400, 60  # words read, tokens generated
 
 
 @torch.inference_mode()
 def infilling(student: BartStudent, held_out: Sequence[str], seed: int) -> float:
-    """Mean cross-entropy a token of `held_out`, in nats."""
+    """Mean cross-entropy per token of `held_out`, in nats."""
     tokenizer, device = student.tokenizer, student.to_clip.weight.device
     rows = tokenizer(list(held_out), truncation=True, max_length=student.max_tokens).input_ids
     noise = Infilling(tokenizer.mask_token_id)
@@ -101,7 +101,7 @@ def states_of(student: BartStudent, sentences: Sequence[str]) -> Tensor:
 
 
 def on_scenes(student: BartStudent, seed: int, size: int = SIZE) -> dict[str, float]:
-    """Both abilities on texts about scenes that no training drew."""
+    """Both abilities on texts about scenes that no training used."""
     held_out = texts.texts(derive(seed, "kept ability"), size)
     return {
         "infilling": infilling(student, held_out, seed),
@@ -110,7 +110,7 @@ def on_scenes(student: BartStudent, seed: int, size: int = SIZE) -> dict[str, fl
 
 
 def glue(student: BartStudent, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Accuracy of a probe by task, over those whose files are there."""
+    """Accuracy of a probe by task, for those whose files are present."""
     found: dict[str, Any] = {}
     count = 0
     for task, columns in GLUE.items():
@@ -129,13 +129,13 @@ def glue(student: BartStudent, ask: Mapping[str, Any], seed: int) -> dict[str, A
 
 
 def xsum(student: BartStudent, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """ROUGE-L of the summaries, times 100; empty where the files are not there."""
+    """ROUGE-L of the summaries, times 100; empty if the files are missing."""
     from pycocoevalcap.rouge.rouge import Rouge
 
     rows = read(Path(ask["folder"]), "test", ask.get("size", SUMMARISED))
     if not rows:
         return {}
-    # The document is what the prompt's question is elsewhere; it must leave the decoder room for what it writes.
+    # The document replaces the prompt's question; it must leave the decoder positions for the summary.
     words = min(DOCUMENT, (student.max_tokens - SUMMARY) // 3)
     documents = [" ".join(str(row["document"]).split()[:words]) for row in rows]
     written = generation.write(student, None, Prompt.of("{q} " + MASK), documents, most_tokens=SUMMARY)
@@ -145,10 +145,10 @@ def xsum(student: BartStudent, ask: Mapping[str, Any], seed: int) -> dict[str, A
 
 
 def read(folder: Path, split: str, size: int) -> list[dict[str, Any]]:
-    """The first `size` rows of a split; none where its file is not there, which the log says."""
+    """The first `size` rows of a split; none if its file is missing, which is logged."""
     path = next((path for suffix in READERS for path in sorted(folder.glob(f"{split}*{suffix}"))), None)
     if path is None:
-        log.info(f"[kept ability] {folder} holds no {split}.parquet, .jsonl or .csv: left out")
+        log.info(f"[kept ability] {folder} has no {split}.parquet, .jsonl or .csv: left out")
         return []
     return READERS[path.suffix](path).head(size).to_dicts()
 

@@ -1,7 +1,7 @@
-"""Measures of a BART that sees, or does not, as a whole: retrieval in CLIP's space, and what it can still do with text.
+"""Measures of a BART as a whole: retrieval in CLIP's space, and its remaining ability on text alone.
 
-``retrieval`` ranks the captions and images of an evaluation set by e and v; ``kept_ability``, of texts about scenes,
-``glue`` and ``xsum``, of files that the user has put in place, are those of `forgetting`.
+``retrieval`` ranks the captions and images of an evaluation set by e and v; ``kept_ability`` (on texts about scenes),
+``glue`` and ``xsum`` (on files that the user provides) are those of `forgetting`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ BATCH = 256  # texts
 
 
 def of_text(student: BartStudent, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """A measure that shows no image; `{}` for retrieval, which does."""
+    """A measure without images; `{}` for retrieval, which needs them."""
     name = ask["measure"]
     if name == "kept_ability":
         size = ask.get("size", forgetting.SIZE)

@@ -1,4 +1,4 @@
-"""A trained student's answers to an evaluation set, in large batches, kept up to the item when told to stop."""
+"""A trained student's predictions for an evaluation set, in large batches; what is done is saved on a signal."""
 
 from pathlib import Path
 
@@ -25,8 +25,8 @@ def logits(student: nn.Module, data: Encoded, index: Tensor, accelerator: Accele
 def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> float:
     """Mean soft score of the best answer, in per cent; several processes share the batches.
 
-    Entailment: the accuracy. VQA: the official one but for answers outside the vocabulary and the evaluator's
-    leave-one-out; good enough to follow a training, the table has the official one.
+    Entailment: the accuracy. VQA: the official accuracy except for answers outside the vocabulary and the evaluator's
+    leave-one-out; good enough to follow training, while the results table has the official one.
     """
     total = 0.0
     for index in by_length(data).split(items_at_once(data))[distributed.share()]:
@@ -37,13 +37,13 @@ def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> flo
 
 def all_scores(student: nn.Module, data: Encoded, accelerator: Accelerator) -> Tensor:
     """The score of every class or choice (`heads.scores`), float32 [N, C] on the CPU, in the order of the items."""
-    places = by_length(data)
+    order = by_length(data)
     found = [
-        heads.scores(logits(student, data, index, accelerator)).cpu() for index in places.split(items_at_once(data))
+        heads.scores(logits(student, data, index, accelerator)).cpu() for index in order.split(items_at_once(data))
     ]
     rows = torch.cat(found)
     ordered = torch.empty_like(rows)
-    ordered[places] = rows
+    ordered[order] = rows
     return ordered
 
 
@@ -53,7 +53,7 @@ def by_length(data: Encoded) -> Tensor:
 
 
 def items_at_once(data: Encoded) -> int:
-    """So many items have BATCH rows."""
+    """The number of items with BATCH rows in total."""
     return BATCH // data.items.passage_rows.shape[1]
 
 
@@ -62,22 +62,22 @@ def write_predictions(
 ) -> None:
     """Write ``instance_id, prediction, answer, probability`` (`heads.probabilities`) in the split's order.
 
-    Several processes take a batch each, the same batches that one process would take one after the other, so that the
-    same weights give the same bytes. The main process writes.
+    Several processes take the same batches that one process would take one after the other, so that the same weights
+    give the same bytes. The main process writes.
 
     Raises:
-        Interrupted: told to stop; what was predicted lies beside `path` and is not predicted again.
+        Interrupted: stopped by a signal; predictions so far are saved next to `path` and not computed again.
     """
     partial = path.with_suffix(".partial.parquet")
     found = torch.zeros(0, 2, dtype=torch.float64)
     if distributed.is_main() and partial.is_file():
         found = pl.read_parquet(partial).to_torch()
-    places = by_length(data)
+    order = by_length(data)
     begin = distributed.decided(lambda: len(found))
     size = items_at_once(data)
-    for index in places[begin:].split(size * distributed.count()):
+    for index in order[begin:].split(size * distributed.count()):
         answers = torch.zeros(size, 2, dtype=torch.float64)
-        for own in index.split(size)[distributed.share()]:  # one, or none where the last batches do not go round
+        for own in index.split(size)[distributed.share()]:  # one, or none at the end
             found_logits = logits(student, data, own, accelerator)
             best = heads.scores(found_logits).argmax(1)
             probability = heads.probabilities(found_logits).gather(1, best[:, None])[:, 0]
@@ -93,7 +93,7 @@ def write_predictions(
     if not distributed.is_main():
         return
     rows = torch.empty_like(found)
-    rows[places] = found
+    rows[order] = found
     classes = rows[:, 0].long().tolist()
     frame = pl.DataFrame(
         {

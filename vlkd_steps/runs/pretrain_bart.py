@@ -1,8 +1,8 @@
-"""Pre-train a tiny BART as a language model, by text infilling on texts about scenes; it never sees an image.
+"""Pre-train a tiny BART as a language model, by text infilling on texts about scenes, without images.
 
-The texts are `datasets.scenes.texts`, a batch a step, never repeating. Each is masked as BART masks (`infilling`, but
-none whole: there would be nothing to write it from) and written again. Writes a folder for
-`BartForConditionalGeneration.from_pretrained`, its curve, and the weights last; the first process alone writes.
+The texts are those of `benchmarks.scenes.texts`, a new batch at every step. Each is masked as in BART (`infilling`, but
+never completely, which would leave no context) and reconstructed. Writes a folder for
+`BartForConditionalGeneration.from_pretrained`, its curve, and the weights last; only the first process writes.
 """
 
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ from vlkd_steps.runs.caption_batches import moved
 from vlkd_steps.students import bart, kept
 
 OWN = ("stream", "seed")  # of `pretrain:`; the rest is the recipe
-POOL = 8  # batches drawn together and dealt out by length: a third of the padding
+POOL = 8  # batches drawn together and sorted by length: a third of the padding
 
 
 class LanguageModel(nn.Module):
-    """A BART student whose texts are masked and written again, without an image; gives the loss ``infilling``."""
+    """A BART student that reconstructs masked texts, without images; returns the loss ``infilling``."""
 
     def __init__(self, student: bart.BartStudent) -> None:
         super().__init__()
@@ -47,8 +47,8 @@ def text_batch(tokenizer: Any, words: list[str], noise: Infilling, seed: int, fi
 
     Args:
         words: the texts of the whole batch.
-        first: the draw of its first text.
-        longest: tokens to which a text is cut.
+        first: the number of its first text among all of the run.
+        longest: tokens to which a text is truncated.
     """
     rows = tokenizer(words, truncation=True, max_length=longest).input_ids
     written = sum(map(len, rows)) / distributed.count()
@@ -62,10 +62,10 @@ def text_batch(tokenizer: Any, words: list[str], noise: Infilling, seed: int, fi
 
 def alike(seed: int, number: int, size: int) -> list[str]:
     """The texts of a batch, all of about one length."""
-    pool, place = divmod(number, POOL)
+    pool, position = divmod(number, POOL)
     drawn = sorted(texts.texts(derive(seed, "texts", pool), POOL * size), key=lambda text: (text.count(" "), text))
     order = Random(derive(seed, "order of texts", pool)).sample(range(POOL), POOL)
-    return drawn[order[place] * size :][:size]
+    return drawn[order[position] * size :][:size]
 
 
 def pretrain(config: Mapping[str, Any]) -> None:
@@ -76,18 +76,16 @@ def pretrain(config: Mapping[str, Any]) -> None:
 
     Raises:
         UserError: another stream than ``scenes``, or a key of ``pretrain`` that is not known.
-        SystemExit: told to stop, after saving (143 for TERM).
+        SystemExit: stopped by a signal, after saving (143 for TERM).
     """
     name, settings = config["name"], config["pretrain"]
     recipe = Recipe.of({key: value for key, value in settings.items() if key not in OWN})
     if settings.get("stream") != "scenes":
-        raise UserError(
-            f"student {name}: pretrain.stream is {settings.get('stream')!r}; a BART reads the stream scenes"
-        )
+        raise UserError(f"student {name}: pretrain.stream is {settings.get('stream')!r}; for a BART set it to scenes")
     accelerator = hardware.accelerator(settings)
     seed = settings["seed"]
     student = bart.build({**config, "pretrained": False}, 1, seed)
-    student.to_clip.requires_grad_(False)  # of VLKD, not of the language model
+    student.to_clip.requires_grad_(False)  # part of VLKD, not of the language model
     student.from_clip.requires_grad_(False)
     noise = Infilling(student.tokenizer.mask_token_id)
 

@@ -1,10 +1,10 @@
 """Pre-train a CLIP on image-caption pairs with open_clip's own contrastive loss: one readable loop.
 
 The optimiser is CLIP's: AdamW (0.9, 0.98), weight decay on matrices only, linear warm-up, cosine decay to zero, the
-logit scale kept at or below 100 (Radford et al. 2021). Every *leg* of ``checkpoint_every`` steps draws its pairs from a
-seed of its own, so that a killed run goes on from its last checkpoint with the very batches it would have seen.
+logit scale clamped to at most 100 (Radford et al. 2021). Every leg (the ``checkpoint_every`` steps between two
+checkpoints) draws its pairs from its own seed, so that a killed run resumes with the same batches.
 
-Several processes share a batch and contrast its rows with all of them; the first process alone writes.
+Several processes share a batch and contrast its rows with all of them; only the first process writes.
 """
 
 import math
@@ -41,7 +41,7 @@ class Contrast(nn.Module):
         image_features = self.clip.encode_image(images, normalize=True)  # type: ignore[operator]
         text_features = self.clip.encode_text(tokens, normalize=True)  # type: ignore[operator]
         scale = self.clip.logit_scale.exp()  # type: ignore[operator]
-        # Not its own gathering, which averages the gradient once too often or leans on a deprecated part of torch.
+        # open_clip's own gathering averages the gradient once too often or uses a deprecated part of torch.
         return self.loss(distributed.gathered(image_features), distributed.gathered(text_features), scale)
 
 
@@ -56,7 +56,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
 
     Raises:
         UserError: see `clip.create` and `corpus.open_corpus`.
-        SystemExit: told to stop, after saving (143 for TERM).
+        SystemExit: stopped by a signal, after saving (143 for TERM).
     """
     recipe = config["pretrain"]
     accelerator = hardware.accelerator({**recipe, "precision": "fp32"})
@@ -113,7 +113,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
 
 
 def initial_weights(init: str | None) -> str | None:
-    """The weights of the teacher `init`: those that ship with this package, or else those that a pretrain step made."""
+    """The weights of the teacher `init`: shipped with this package, or made by a pretrain step."""
     if init is None:
         return None
     shipped = f"asset:{init}.safetensors"
@@ -130,14 +130,14 @@ def learning_rate(done: int, recipe: Mapping[str, Any]) -> float:
 
 
 def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Gains, biases and the logit scale are not decayed, as in open_clip's own training."""
+    """No weight decay on gains, biases and the logit scale, as in open_clip's own training."""
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def write(folder: Path, model: torch.nn.Module, config: Mapping[str, Any], curve: list[dict[str, float]]) -> None:
-    """Write curve and configuration, then the weights: their presence says that the folder is whole."""
+    """Write curve and configuration, then the weights: their presence marks the folder as complete."""
     dtype = DTYPES[config["pretrain"]["dtype"]]
     tensors = {
         name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
@@ -150,7 +150,7 @@ def write(folder: Path, model: torch.nn.Module, config: Mapping[str, Any], curve
 
 
 class Progress:
-    """One line every five seconds."""
+    """A progress line every five seconds."""
 
     def __init__(self, name: str, steps: int, done: int) -> None:
         self.name, self.steps, self.first = name, steps, done

@@ -1,9 +1,9 @@
 """Pre-train a tiny ViLT from scratch by masked language modelling and image-text matching (Kim et al. 2021).
 
 The corpus is a data set of captions whose instances `prepare` has written. Each step shows every pair of the batch
-twice: its caption with masked words beside its image (MLM), and its caption beside its own or, for a share of the
-pairs, another item's image (ITM). Writes a folder for `ViltModel.from_pretrained`, its curve, and the weights last; of
-several processes the first one alone writes.
+twice: its caption with masked words and its image (MLM), and its caption with its own or, for a share of the pairs,
+another item's image (ITM). Writes a folder for `ViltModel.from_pretrained`, its curve, and the weights last; of several
+processes only the first one writes.
 """
 
 from collections.abc import Mapping
@@ -23,14 +23,14 @@ from vlkd_steps.runs import pretraining
 from vlkd_steps.students import vilt
 
 OWN = ("corpus", "split", "seed", "mask_rate", "mismatched")  # of `pretrain:`; the rest is the recipe
-IGNORED = -100  # cross_entropy's mark for a token that is not predicted
+IGNORED = -100  # cross_entropy's ignore_index, for tokens that are not predicted
 
 
 class MaskedLanguageAndMatching(nn.Module):
-    """A ViLT student with the two heads of its pre-training; gives the losses ``mlm`` and ``itm``.
+    """A ViLT student with its two pre-training heads; returns the losses ``mlm`` and ``itm``.
 
     Args:
-        student: one without a head of its own.
+        student: a student without a head.
     """
 
     def __init__(self, student: vilt.ViltStudent) -> None:
@@ -59,20 +59,20 @@ class MaskedLanguageAndMatching(nn.Module):
 
 
 class Exercises:
-    """The batches of the pre-training: every pair twice, once with masked words and once with a right or wrong image.
+    """Pre-training batches: every pair twice, once with masked words and once with a right or wrong image.
 
-    What is masked and mismatched at a step is a function of (seed, step) and drawn for the whole batch, of which each
-    process then takes its rows. The images and tokens of a batch are those of its B pairs for MLM, then for ITM. Its
-    extras are ``words``, int64 [B, T], to be predicted (`IGNORED` elsewhere); ``matches``, int64 [B], 1 or 0; and
-    ``hidden``, float32 [B], in every row the number of words to predict in the whole batch, a process's mean share:
-    divided by it, the processes' sums have as their mean the mean over all words.
+    Masks and mismatches are a function of (seed, step), drawn for the whole batch, of which each process then takes its
+    rows. The images and tokens of a batch are those of its B pairs for MLM, then for ITM. Its extras are ``words``,
+    int64 [B, T], to be predicted (`IGNORED` elsewhere); ``matches``, int64 [B], 1 or 0; and ``hidden``, float32 [B], in
+    every row the whole batch's number of masked words divided by the number of processes, so that the mean of the
+    processes' losses is the mean over all words.
     """
 
     def __init__(self, data: Encoded, mask_rate: float, mismatched: float, seed: int) -> None:
         self.data, self.mask_rate, self.mismatched, self.seed = data, mask_rate, mismatched, seed
 
     def batch(self, index: Tensor, step: int) -> Batch:
-        """This process's rows of the exercises about the items at `index`, int64 [whole batch]."""
+        """This process's rows of the batch made of the items at `index`, int64 [whole batch]."""
         index = index.to(self.data.device)
         generator = torch.Generator().manual_seed(derive(self.seed, "masks", step))
         images, texts = self.data.items.image_rows[index], self.data.items.passage_rows[index, 0]
@@ -123,7 +123,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
 
     Raises:
         UserError: no such corpus or file group, or a key of ``pretrain`` that is not known.
-        SystemExit: told to stop, after saving (143 for TERM).
+        SystemExit: stopped by a signal, after saving (143 for TERM).
     """
     name, settings = config["name"], config["pretrain"]
     recipe = Recipe.of({key: value for key, value in settings.items() if key not in OWN})

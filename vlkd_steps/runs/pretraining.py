@@ -1,4 +1,4 @@
-"""A student's pre-training from its first step to its folder: what all kinds of it have in common."""
+"""A student's pre-training from its first step to its folder: the part common to all students."""
 
 import contextlib
 from collections.abc import Callable, Mapping
@@ -29,16 +29,16 @@ def train(
     seed: int,
     accelerator: Accelerator,
 ) -> Curve | None:
-    """Train in ``models/<name>/work``, going on where an earlier call was stopped.
+    """Train in ``models/<name>/work``, resuming where an earlier call was stopped.
 
     Args:
-        key: of all that the weights depend on.
+        key: content key, over everything that the weights depend on.
 
     Returns:
-        The course of the losses, by name and step, in the one process that writes; None in the others.
+        The loss curves, by name and step, in the one process that writes; None in the others.
 
     Raises:
-        SystemExit: told to stop, after saving (143 for TERM).
+        SystemExit: stopped by a signal, after saving (143 for TERM).
     """
     work = layout.model(name) / "work"
     history = work / f"{key[:16]}.jsonl"
@@ -56,7 +56,7 @@ def train(
 
 
 def write(model: PreTrainedModel, weights: Mapping[str, Tensor], tokenizer: Any, folder: Path, curve: Curve) -> None:
-    """Write what `initialization.load` reads, the weights last: their presence says that it is whole."""
+    """Write what `initialization.load` reads, the weights last: their presence marks the folder as complete."""
     tokenizer.save_pretrained(folder)
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)

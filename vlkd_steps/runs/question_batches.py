@@ -1,7 +1,7 @@
-"""Batches of questions with their answers, for a BART that sees and is fine-tuned to answer, low-shot.
+"""Batches of questions with their answers, for low-shot fine-tuning of an aligned BART.
 
-The encoder reads the prompt with a mask where the answer goes, the decoder writes the prompt with the answer in it: so
-VLKD's infilling loss is the loss of fine-tuning, and what is asked afterwards is asked as it was learned.
+The encoder reads the prompt with a mask for the answer, the decoder's target is the prompt with the answer filled in:
+VLKD's infilling loss is the fine-tuning loss, and evaluation uses the prompts of training.
 """
 
 from collections.abc import Sequence
@@ -44,14 +44,14 @@ class Questions:
     ) -> None:
         prompt = Prompt.of(QUESTION)
         pairs = list(zip(rows["text"], rows["answer"], strict=True))
-        self.asked = self._tokens(tokenizer, [prompt.text(tokenizer.mask_token, q) for q, _ in pairs], most_tokens)
+        self.questions = self._tokens(tokenizer, [prompt.text(tokenizer.mask_token, q) for q, _ in pairs], most_tokens)
         self.written = self._tokens(tokenizer, [prompt.written(a, q) for q, a in pairs], most_tokens)
         self.v = functional.normalize(v.float(), dim=1)
         self.pad, self.device = tokenizer.pad_token_id, device
         self.order = order(len(rows), size, seed)
 
     def __len__(self) -> int:
-        return len(self.asked)
+        return len(self.questions)
 
     @staticmethod
     def _tokens(tokenizer: Any, texts: Sequence[str], most: int) -> list[list[int]]:
@@ -59,10 +59,10 @@ class Questions:
         return found
 
     def batch(self, number: int) -> Batch:
-        """This process's rows; its fields are those of `methods.vlkd`'s batches, but for t, which nothing reads."""
+        """This process's rows, with the fields of `methods.vlkd`'s batches except t, which is not used."""
         index = self.order(number)[distributed.share()]
         tokens, mask = padded([self.written[row] for row in index.tolist()], self.pad)
-        masked, masked_mask = padded([self.asked[row] for row in index.tolist()], self.pad)
+        masked, masked_mask = padded([self.questions[row] for row in index.tolist()], self.pad)
         written = distributed.mean(mask.sum().float())
         extra = {
             "v": self.v[index],
@@ -78,12 +78,12 @@ def training_rows(dataset: str, task: str, shot: str, seed: int) -> pl.DataFrame
     """``image_id, text, answer`` of a training split's questions, in its order; the answer is the task's `gold`.
 
     Raises:
-        UserError: a task that has no questions to answer in words.
+        UserError: a task whose answers are not text.
     """
     asks_for = tasks.load(task)
     if not asks_for.in_words:
         raise UserError(
-            f"data set {dataset} is of task {task}, which is not answered in words; method vlkd trains on one of "
+            f"data set {dataset} is of task {task}, whose answers are not text; method vlkd trains on one of "
             f"{' or '.join(tasks.in_words())}"
         )
     ids = pl.read_parquet(layout.train_split(dataset, shot, seed), columns=["instance_id"])

@@ -1,8 +1,8 @@
-"""The undeclared ``work/`` folder of a run, where results are made and kept, and how they become declared outputs.
+"""The undeclared ``work/`` folder of a run directory, where results are made, and how they become declared outputs.
 
 Snakemake deletes declared outputs on every rerun, so what must survive is kept here, under a content key: the hash of
-all that can change a byte of the result. `publish` copies it to the declared places, again whenever it is asked.
-Nothing here imports torch: a seed that is finished costs no second.
+everything that can change a byte of the result. `publish` copies it to the declared paths, at every call.
+Nothing here imports torch: a finished seed takes less than a second.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ from vlkd_steps.core import components, files, layout, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
 
-NO_BYTE = ("device", "checkpoint_every")  # of training: what cannot change a byte on one type of machine
+NO_BYTE = ("device", "checkpoint_every")  # keys of training that cannot change a byte on one type of machine
 JOB = ("experiment", "dataset", "student", "variant", "method", "teacher", "shot", "training", "init")
-"""The keys of a `distill` job beside its seeds; config.yaml has more."""
+"""The keys of a `distill` job other than its seeds; config.yaml has more."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Workplace:
 
     Attributes:
         config: the job's configuration with ``seed`` instead of ``seeds``.
-        folder: the run folder.
-        identity: what the content key was made of.
-        sets: evaluation set -> sha256 of its instance ids; of other data sets' and of measures, `asked.identity`.
+        folder: the run directory.
+        identity: the mapping that the content key is the hash of.
+        sets: evaluation set -> sha256 of its instance ids; for extra evaluations, `extra_evals.identity`.
     """
 
     config: dict[str, Any]
@@ -45,7 +45,7 @@ class Workplace:
 
     @classmethod
     def of(cls, config: Mapping[str, Any], seed: int) -> Self:
-        """The workplace of one seed of a `distill` job.
+        """The run of one seed of a `distill` job.
 
         Raises:
             UserError: a split, feature store or pre-trained model that the job needs is missing.
@@ -88,9 +88,11 @@ class Workplace:
         sets = {
             name: manifest(layout.eval_split(dataset["name"], name))["sha256"] for name in dataset["evaluation_sets"]
         }
-        for name, ask in (dataset.get("asks") or {}).items():
-            ids = manifest(layout.eval_split(ask["dataset"], ask["set"])) if "dataset" in ask else {}
-            sets[name] = extra_evals.identity(ask, ids.get("sha256"))
+        for name, evaluation in (dataset.get("asks") or {}).items():
+            ids = (
+                manifest(layout.eval_split(evaluation["dataset"], evaluation["set"])) if "dataset" in evaluation else {}
+            )
+            sets[name] = extra_evals.identity(evaluation, ids.get("sha256"))
         return cls(own, folder, identity, sets)
 
     @property
@@ -100,7 +102,7 @@ class Workplace:
 
     @property
     def run_key(self) -> str:
-        """By which tracking knows the run: 16 hex digits over run folder and content key."""
+        """The run's identifier in tracking: 16 hex digits of a hash of run directory and content key."""
         return files.digest({"run": str(self.folder), "key": self.key})[:16]
 
     @property
@@ -117,7 +119,7 @@ class Workplace:
 
     @property
     def exported(self) -> Path:
-        """A folder that holds the model in another form, where the runner of its method leaves one."""
+        """A folder with the model in another format, if the runner of its method writes one."""
         return self.work / "exported"
 
     @property
@@ -125,7 +127,7 @@ class Workplace:
         return self.work / "config.yaml"
 
     def predictions(self, evaluation_set: str) -> Path:
-        """Named by the set's ids as well: a set that was cut anew is predicted anew."""
+        """The name includes a hash of the set's ids, so that a changed set is predicted again."""
         suffix = extra_evals.of_run(self.folder, evaluation_set, self.config["dataset"]).suffix
         return self.work / "predictions" / f"{evaluation_set}-{self.sets[evaluation_set][:12]}{suffix}"
 
@@ -140,33 +142,33 @@ class Workplace:
         return self.trained() and not self.unpredicted()
 
     def describe(self, **more: Any) -> None:
-        """Write the resolved configuration; with it the training counts as done."""
+        """Write the resolved configuration, which marks the training as done."""
         hashes = {name: value for name, value in self.identity.items() if name != "config"}
         content = {**self.config, "run_key": self.run_key, "content_key": self.key, "made_of": hashes, **more}
         plain = json.loads(files.canonical(content))
         files.write_text(self.description, yaml.safe_dump(plain, sort_keys=True, allow_unicode=True))
 
     def publish(self) -> None:
-        """Copy the results to the declared places, whole or not at all."""
+        """Copy the results to the declared paths, completely or not at all."""
         outputs = {self.model: self.folder / "model.safetensors", self.description: layout.run_config(self.folder)}
         dataset = self.config["dataset"]
         outputs |= {self.predictions(name): extra_evals.of_run(self.folder, name, dataset) for name in self.sets}
         outputs |= {path: self.folder / "exported" / path.name for path in sorted(self.exported.glob("*"))}
-        with self.lock(patience=60):  # a job that has just ended may hold it for a moment
+        with self.lock(patience=60):  # a job that has just ended may still hold the lock
             for source, target in outputs.items():
                 with files.atomic(target) as temporary:
                     shutil.copyfile(source, temporary)
 
     @contextlib.contextmanager
     def lock(self, patience: float | None = None) -> Iterator[None]:
-        """Hold the run folder for this process; the lock dies with the process, however that ends.
+        """Lock the run directory for this process; the lock is released when the process ends, however it ends.
 
         Args:
-            patience: seconds to wait for another process to let go of it; none, or a minute in a Slurm job, whose
-                earlier attempt may still be dying.
+            patience: seconds to wait for another process to release it; none, or a minute in a Slurm job, whose
+                earlier attempt may still be ending.
 
         Raises:
-            UserError: another process holds it, or the file system has no locks.
+            UserError: another process holds the lock, or the file system has no locks.
         """
         if patience is None:
             patience = 60.0 if "SLURM_JOB_ID" in os.environ else 0.0
@@ -177,7 +179,7 @@ class Workplace:
 
 
 def byte_relevant(own: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a run's configuration what can change a trained byte: not where it runs, nor which sets are evaluated."""
+    """The part of a run's configuration that can change a trained byte: not the machine, nor the evaluation sets."""
     relevant = {key: own[key] for key in own if key not in ("experiment", "variant", "dataset", "init")}
     dataset = {key: value for key, value in own["dataset"].items() if key not in ("evaluation_sets", "asks")}
     training = {key: value for key, value in own["training"].items() if key not in NO_BYTE}
@@ -185,24 +187,24 @@ def byte_relevant(own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def job_of(described: Mapping[str, Any]) -> dict[str, Any]:
-    """The `distill` job, with the run's seed alone, of a run whose config.yaml (`Workplace.describe`) this is."""
+    """The `distill` job, for this seed only, of the run with this config.yaml (`Workplace.describe`)."""
     return {key: described[key] for key in JOB if key in described} | {"seeds": [described["seed"]]}
 
 
 def manifest(split: Path) -> dict[str, Any]:
-    """The manifest beside a split: sha256 of its ids, its source's hash, counts."""
+    """A split's manifest: sha256 of its ids, its source's hash, counts."""
     return files.read_json(layout.split_manifest(split))
 
 
 def features(teachers: Sequence[str], dataset: str) -> dict[str, Any]:
-    """The teachers' features of a data set: their content keys, joined by +, and a hash of the very files."""
+    """The teachers' features of a data set: their content keys, joined by +, and a hash of the files."""
     stores = [files.read_json(layout.features_manifest(name, dataset)) for name in teachers]
     shards = sorted(shard["sha256"] for store in stores for shard in store["shards"])
     return {"key": "+".join(store["key"] for store in stores), "files": files.digest(shards)}
 
 
 def sight(student: Mapping[str, Any], dataset: str) -> dict[str, Any]:
-    """Of a student that sees regions: their content key and files, and a hash of the weights that its file holds."""
+    """For a student with region input: the regions' content key and files, and a hash of its weights file."""
     if not student.get("regions"):
         return {}
     store = files.read_json(layout.features_manifest(student["regions"], dataset))
@@ -214,7 +216,7 @@ def sight(student: Mapping[str, Any], dataset: str) -> dict[str, Any]:
 
 
 def initial(config: Mapping[str, Any]) -> Path:
-    """The model that a run starts from by ``init``: that of the run of its own seed."""
+    """The model that a run starts from by ``init``: that of the run with the same seed."""
     return layout.run(config["experiment"], **config["init"], seed=config["seed"]) / "model.safetensors"
 
 

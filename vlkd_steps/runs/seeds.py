@@ -1,11 +1,11 @@
-"""The runs of a `distill` job, seed by seed: each is locked, journaled, and gone on with where it was stopped.
+"""The runs of a `distill` job, seed by seed: each is locked, journaled, and resumed where it was stopped.
 
-How one seed is trained and evaluated is the method's runner (`Method.run_module`): a module with
+One seed is trained and evaluated by the method's runner (`Method.run_module`): a module with
 
     prepare(config, accelerator) -> RunSeed
 
-which sets up once what all seeds share (data, teacher) and refuses wrong settings. Several processes
-(`core.distributed`) do all of it side by side, but the first one alone locks and writes.
+which sets up once what all seeds share (data, teacher) and rejects wrong settings. Several processes
+(`core.distributed`) all run it, but only the first one locks and writes.
 """
 
 import contextlib
@@ -26,29 +26,29 @@ from vlkd_steps.tracking import provenance
 from vlkd_steps.tracking.journal import Journal, next_attempt
 
 RunSeed = Callable[[Workplace, StopRequest, loop.Place], None]
-"""Does what one seed still lacks: trains it, unless that is done, and evaluates it."""
+"""Completes one seed: trains it, unless that is done, and evaluates it."""
 
 
 def train_seeds(config: Mapping[str, Any]) -> int:
     """Train and evaluate every unfinished seed of a job, one after the other in this process.
 
     Returns:
-        0, or 128 + the signal's number when told to stop (143 for TERM): the next start goes on from there.
+        0, or 128 + the signal's number when stopped by a signal (143 for TERM): the next start resumes there.
     """
     runner = importlib.import_module(declaration(config["method"]["name"]).run_module)
     accelerator = hardware.accelerator(config["training"])
     run_seed: RunSeed = runner.prepare(config, accelerator)
     with stop_request() as stop:
         for seed in config["seeds"]:
-            place = Workplace.of(config, seed)
-            if distributed.decided(place.finished):
+            run = Workplace.of(config, seed)
+            if distributed.decided(run.finished):
                 continue
             try:
-                with attempt(place, accelerator) as leaves:
-                    run_seed(place, stop, leaves)
+                with attempt(run, accelerator) as place:
+                    run_seed(run, stop, place)
             except Interrupted as interruption:
                 if distributed.is_main():
-                    log.info(f"[{label(place.config)}] {interruption}")
+                    log.info(f"[{label(run.config)}] {interruption}")
                 distributed.leave()
                 return interruption.exit_status
     distributed.leave()
@@ -56,36 +56,34 @@ def train_seeds(config: Mapping[str, Any]) -> int:
 
 
 @contextlib.contextmanager
-def attempt(place: Workplace, accelerator: Accelerator) -> Iterator[loop.Place]:
-    """Hold the run folder and its journal for the length of the block; both are the main process's."""
+def attempt(run: Workplace, accelerator: Accelerator) -> Iterator[loop.Place]:
+    """Lock the run directory and open its journal for the block, both in the main process."""
     with contextlib.ExitStack() as held:
         log_event: loop.LogEvent = loop.no_log
         with distributed.together():
             if distributed.is_main():
-                held.enter_context(place.lock())
-                log_event = held.enter_context(recorded(place, accelerator)).append
+                held.enter_context(run.lock())
+                log_event = held.enter_context(recorded(run, accelerator)).append
         yield loop.Place(
-            checkpoints=place.checkpoints,
-            inspection=place.folder / "work" / "nan_batch.safetensors",
-            key=place.key,
-            label=label(place.config),
+            checkpoints=run.checkpoints,
+            inspection=run.folder / "work" / "nan_batch.safetensors",
+            key=run.key,
+            label=label(run.config),
             log_event=log_event,
         )
 
 
 @contextlib.contextmanager
-def recorded(place: Workplace, accelerator: Accelerator) -> Iterator[Journal]:
-    """Journal an attempt from its start to its end, and leave the run's provenance when it ends well."""
-    path, meter = layout.journal(place.folder), provenance.Meter()
+def recorded(run: Workplace, accelerator: Accelerator) -> Iterator[Journal]:
+    """Journal an attempt from start to end, and write the run's provenance when it succeeds."""
+    path, meter = layout.journal(run.folder), provenance.Meter()
     used: dict[str, Any] = {
         "device": str(accelerator.device),
         "precision": precision(accelerator),
         "threads": torch.get_num_threads(),
     }
     with Journal(path) as journal:
-        journal.append(
-            "start", run_key=place.run_key, attempt=next_attempt(path, place.run_key), **facts(place, accelerator)
-        )
+        journal.append("start", run_key=run.run_key, attempt=next_attempt(path, run.run_key), **facts(run, accelerator))
         try:
             yield journal
         except Interrupted as interruption:
@@ -95,13 +93,13 @@ def recorded(place: Workplace, accelerator: Accelerator) -> Iterator[Journal]:
             journal.append("end", status="FAILED", **meter.cost())
             raise
         cost: dict[str, Any] = meter.cost()
-        files.write_json(layout.provenance(place.folder), provenance.collect(**used, **cost))
+        files.write_json(layout.provenance(run.folder), provenance.collect(**used, **cost))
         journal.append("end", status="FINISHED", **cost)
 
 
-def facts(place: Workplace, accelerator: Accelerator) -> dict[str, Any]:
-    """What the journal's ``start`` says of a run: tags, parameters, data sets with their digests."""
-    config = place.config
+def facts(run: Workplace, accelerator: Accelerator) -> dict[str, Any]:
+    """The fields of the journal's ``start``: tags, parameters, data sets with their digests."""
+    config = run.config
     name = config["dataset"]["name"]
     tags = {
         "experiment": config["experiment"],
@@ -113,13 +111,13 @@ def facts(place: Workplace, accelerator: Accelerator) -> dict[str, Any]:
         "shot": str(config["shot"]),
         "seed": config["seed"],
         "git_commit": provenance.git()["commit"],
-        "split_hash": place.identity["split"],
-        "feature_key": (place.identity["features"] or {}).get("key"),
+        "split_hash": run.identity["split"],
+        "feature_key": (run.identity["features"] or {}).get("key"),
         "device": str(accelerator.device),
         **provenance.tags(str(accelerator.device)),
     }
-    datasets = [{"name": f"{name} train-{config['shot']}", "digest": place.identity["split"], "context": "training"}]
-    datasets += [{"name": f"{name} {s}", "digest": ids, "context": "evaluation"} for s, ids in place.sets.items()]
+    datasets = [{"name": f"{name} train-{config['shot']}", "digest": run.identity["split"], "context": "training"}]
+    datasets += [{"name": f"{name} {s}", "digest": ids, "context": "evaluation"} for s, ids in run.sets.items()]
     params = {key: config[key] for key in ("student", "method", "teacher", "training") if config.get(key)}
     given = provenance.allocation(str(accelerator.device), torch.get_num_threads())
     return {"tags": tags, "params": params, "datasets": datasets, "allocation": given}
@@ -130,6 +128,6 @@ def precision(accelerator: Accelerator) -> str:
 
 
 def label(config: Mapping[str, Any]) -> str:
-    """How a run is called in lines of progress."""
+    """A run's name in progress lines."""
     names = config["dataset"]["name"], config["student"]["name"], config["variant"], config["shot"]
     return f"distill {' '.join(map(str, names))} s{config['seed']}"

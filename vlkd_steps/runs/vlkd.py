@@ -1,9 +1,9 @@
-"""VLKD runs from their seeds to their answers: a BART, a frozen CLIP and a caption corpus put together for the loop.
+"""VLKD runs from their seeds to their answers, with a BART, a frozen CLIP and a caption corpus.
 
-As `classify`, with what differs: the training items are image-caption pairs, CLIP's embeddings are the student's view
-of an image, and what it is asked afterwards it answers in words of its own, also on data sets that it never trained on.
-On a data set of questions the same objective fine-tunes it (`question_batches`), from ``init``, an aligned model, or
-from BART as it was. A method without any loss trains nothing: BART as it was, which sees no image.
+It differs from `classify`: the training items are image-caption pairs, CLIP's embeddings are the student's image input,
+and answers are generated text, also on data sets that were not trained on. On a data set of questions the same
+objective fine-tunes the student (`question_batches`), from ``init``, an aligned model, or from plain BART. A method
+without any loss trains nothing: plain BART, without images.
 """
 
 import contextlib
@@ -43,35 +43,35 @@ from vlkd_steps.teachers.features.store import FeatureStore
 from vlkd_steps.teachers.models import clip
 
 BEAMS = 4  # BART's own default
-ANSWER, DESCRIPTION = 20, 40  # tokens that an answer, a caption may have
+ANSWER, DESCRIPTION = 20, 40  # maximum tokens of an answer, of a caption
 
 
 def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
-    """What trains one seed of a job and lets it answer (`seeds.train_seeds`)."""
+    """The function that trains one seed of a job and writes its answers (`seeds.train_seeds`)."""
     if config.get("teacher") is None:
         raise UserError(f"variant {config['variant']}: method vlkd needs a CLIP; name one as its teacher")
     recipe = Recipe.of(config["training"])
     teacher = clip.ClipTeacher(config["teacher"], str(accelerator.device))
     eyes = Eyes(teacher)
 
-    def run_seed(place: Workplace, stop: StopRequest, leaves: loop.Place) -> None:
-        if not distributed.decided(place.trained):
-            train(place, recipe, teacher, accelerator, stop, leaves)
-        answer(place, eyes, accelerator, stop)
+    def run_seed(run: Workplace, stop: StopRequest, place: loop.Place) -> None:
+        if not distributed.decided(run.trained):
+            train(run, recipe, teacher, accelerator, stop, place)
+        answer(run, eyes, accelerator, stop)
 
     return run_seed
 
 
 def train(
-    place: Workplace,
+    run: Workplace,
     recipe: Recipe,
     teacher: clip.ClipTeacher,
     accelerator: Accelerator,
     stop: StopRequest,
-    leaves: loop.Place,
+    place: loop.Place,
 ) -> None:
-    """Train one seed and keep its weights and its exported folder. CLIP has no gradient and stays what it was."""
-    config, seed = place.config, place.config["seed"]
+    """Train one seed and save its weights and its exported folder. CLIP has no gradient and stays unchanged."""
+    config, seed = run.config, run.config["seed"]
     method: Any = objective.create(config["method"], recipe.steps)
     method.take_temperature(teacher.logit_scale)
     student = started(config, teacher, seed)
@@ -84,7 +84,7 @@ def train(
             Alignment(student, method),
             corpus.batch,
             recipe,
-            leaves,
+            place,
             seed,
             accelerator,
             stop,
@@ -92,22 +92,22 @@ def train(
         )
     if distributed.is_main():
         student.eval()
-        bart.export(student, place.exported)
-        bart.save(student, place.model)
+        bart.export(student, run.exported)
+        bart.save(student, run.model)
         parameters = sum(p.numel() for p in student.parameters())
-        place.describe(student_parameters=parameters, precision=precision(accelerator), train_items=items)
+        run.describe(student_parameters=parameters, precision=precision(accelerator), train_items=items)
     distributed.wait()
 
 
 def started(config: Mapping[str, Any], teacher: clip.ClipTeacher, seed: int) -> bart.BartStudent:
-    """The student as training finds it: of ``init``, or a BART whose two maps are new."""
+    """The student before training: from ``init``, or a BART with new maps."""
     if not config.get("init"):
         return bart.build(config["student"], teacher.dim, seed, config["teacher"])
     student = bart.load(initial(config))
     if student.clip_width != teacher.dim:
         raise UserError(
-            f"variant {config['variant']}: init is a model for embeddings of width {student.clip_width}, and teacher "
-            f"{config['teacher']['name']} has {teacher.dim}; name the teacher that the first run had"
+            f"variant {config['variant']}: init is a model for embeddings of width {student.clip_width}, but teacher "
+            f"{config['teacher']['name']} has width {teacher.dim}; name the teacher of the run that trained it"
         )
     return student.train()
 
@@ -121,10 +121,10 @@ def items_of(
     size: int,
     device: torch.device,
 ) -> StoredCaptions | StreamedCaptions | Questions:
-    """What is trained on: a corpus's pairs (`pairs`), or questions with their images' stored embeddings.
+    """The training items: a corpus's pairs (`pairs`), or questions with their images' stored embeddings.
 
     Raises:
-        UserError: contrast or distance asked of questions, which have no caption.
+        UserError: ttdm or itcl is enabled for questions, which have no caption.
     """
     dataset = config["dataset"]
     if tasks.load(dataset["task"]).head == "written":
@@ -149,7 +149,7 @@ def pairs(
     size: int,
     device: torch.device,
 ) -> StoredCaptions | StreamedCaptions:
-    """The corpus: streamed from shards, or in memory with embeddings from the store or, if it is large, made online.
+    """The corpus: streamed from shards, or in memory with embeddings from the store or, if large, computed online.
 
     Raises:
         UserError: stored embeddings of another text template than the bare caption.
@@ -162,22 +162,22 @@ def pairs(
             f"teacher {config['teacher']['name']}: its text template is {teacher.template!r}, but VLKD compares whole "
             'captions; give a teacher with template: "{}"'
         )
-    told = f"[vlkd {dataset['name']} s{seed}]"
+    prefix = f"[vlkd {dataset['name']} s{seed}]"
     if dataset.get("shards") or dataset.get("tsv"):
         stream = Stream(open_shards(dict(dataset), layout.raw(dataset["source"])), seed, settings.shuffle_window)
-        log.info(f"{told} {len(stream)} pairs are streamed; CLIP embeds them online")
+        log.info(f"{prefix} {len(stream)} pairs are streamed; CLIP embeds them online")
         return StreamedCaptions(stream, teacher, maker, size)
     items = read_items(layout.instances(dataset["name"]), layout.train_split(dataset["name"], config["shot"], seed), [])
     if len(items) <= settings.stored_pairs:
-        log.info(f"{told} {len(items)} pairs, at most stored_pairs {settings.stored_pairs}: features from the store")
+        log.info(f"{prefix} {len(items)} pairs, at most stored_pairs {settings.stored_pairs}: features from the store")
         store = FeatureStore.open(layout.features(config["teacher"]["name"], dataset["name"]))
         return StoredCaptions(items, caption_batches.stored_features(items, store), maker, size)
-    log.info(f"{told} {len(items)} pairs, more than stored_pairs {settings.stored_pairs}: CLIP embeds them online")
+    log.info(f"{prefix} {len(items)} pairs, more than stored_pairs {settings.stored_pairs}: CLIP embeds them online")
     return StoredCaptions(items, caption_batches.made_features(items, teacher), maker, size)
 
 
 class Eyes:
-    """CLIP's normalised embeddings of image files; each is looked at once."""
+    """CLIP's normalised embeddings of image files; each is computed once."""
 
     def __init__(self, teacher: clip.ClipTeacher) -> None:
         self.teacher = teacher
@@ -193,42 +193,46 @@ class Eyes:
         return functional.normalize(torch.from_numpy(np.stack([self.known[path] for path in paths])), dim=1)
 
 
-def answer(place: Workplace, eyes: Eyes, accelerator: Accelerator, stop: StopRequest) -> None:
-    """Answer what is still lacking, with the weights as they were kept; blind where no loss was trained."""
-    if not distributed.decided(place.finished) and distributed.is_main():
-        student = bart.load(place.model).to(accelerator.device)
-        learned = objective.create(place.config["method"], 1).learns
+def answer(run: Workplace, eyes: Eyes, accelerator: Accelerator, stop: StopRequest) -> None:
+    """Answer what is still missing, with the saved weights; without images if no loss was trained."""
+    if not distributed.decided(run.finished) and distributed.is_main():
+        student = bart.load(run.model).to(accelerator.device)
+        learned = objective.create(run.config["method"], 1).learns
         with contextlib.suppress(Interrupted):  # all processes stop together
-            answering.answer_all(place, Written(student, eyes if learned else None), stop)
+            answering.answer_all(run, Written(student, eyes if learned else None), stop)
     if distributed.agree(stop):
         stop.raise_if_set()
 
 
 class Written:
-    """Answers that a BART writes.
+    """Answers that a BART generates.
 
     Args:
-        eyes: None: it sees no image.
+        eyes: image embeddings; None: text only.
     """
 
     def __init__(self, student: bart.BartStudent, eyes: Eyes | None) -> None:
         self.student, self.eyes = student, eyes
 
-    def answers(self, rows: pl.DataFrame, ask: Ask) -> list[str]:
-        captions = tasks.load(ask.task).head == "written"
-        prompt = Prompt.of(ask.how.get("prompt") or (CAPTION if captions else QUESTION))
+    def answers(self, rows: pl.DataFrame, evaluation: Ask) -> list[str]:
+        captions = tasks.load(evaluation.task).head == "written"
+        prompt = Prompt.of(evaluation.how.get("prompt") or (CAPTION if captions else QUESTION))
         questions = [""] * len(rows) if captions else rows["text"].to_list()
         v = self.eyes(rows["image_path"].to_list()) if self.eyes else None
-        most = ask.how.get("most_tokens", DESCRIPTION if captions else ANSWER)
-        listed = files.read_json(layout.labels(ask.dataset), kind=list) if ask.how.get("answers") == "listed" else None
-        return generation.write(self.student, v, prompt, questions, ask.how.get("beams", BEAMS), most, listed)
+        most = evaluation.how.get("most_tokens", DESCRIPTION if captions else ANSWER)
+        listed = (
+            files.read_json(layout.labels(evaluation.dataset), kind=list)
+            if evaluation.how.get("answers") == "listed"
+            else None
+        )
+        return generation.write(self.student, v, prompt, questions, evaluation.how.get("beams", BEAMS), most, listed)
 
-    def measure(self, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
-        if ask["measure"] != "retrieval":
-            return measures.of_text(self.student, ask, seed)
+    def measure(self, measure: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        if measure["measure"] != "retrieval":
+            return measures.of_text(self.student, measure, seed)
         eyes = self.eyes
         if eyes is None:
             return {}
         return measures.recalls(
-            ask, lambda texts: measures.embedded(self.student, texts), lambda paths: eyes(paths).numpy()
+            measure, lambda texts: measures.embedded(self.student, texts), lambda paths: eyes(paths).numpy()
         )

@@ -1,11 +1,11 @@
-"""BART (Lewis et al. 2020) that sees: two linear maps join it with a frozen CLIP (VLKD, PAPERS 2).
+"""BART (Lewis et al. 2020) with image input: two linear maps connect it to a frozen CLIP (VLKD).
 
 - ``to_clip``: the encoder's state of the EOS token -> CLIP's joint space. Normalised, it is e, the text's embedding.
-- ``from_clip``: CLIP's normalised image embedding v -> one position, which stands before the encoder's states; the
-  attention mask grows by one.
+- ``from_clip``: CLIP's normalised image embedding v -> one position before the encoder's states; the attention mask
+  grows by one.
 
-Nothing else is new, as the published parameter counts tell (**stated**). Where the embedding is taken is a **choice**.
-CLIP itself is no part of this module: it is named by ``clip`` and never trained.
+Nothing else is new, as the published parameter counts show (**stated**). Where the embedding is taken is a **choice**
+(docs/papers.md, "VLKD"). CLIP itself is not part of this module: it is named by ``clip`` and never trained.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,19 +29,19 @@ from vlkd_steps.students import initialization, kept
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "cls_token", "sep_token")
 PROJECTIONS = ("to_clip.", "from_clip.")
-TABLE = "model.shared.weight"  # of words, which encoder, decoder and head share; a file holds it once
+TABLE = "model.shared.weight"  # word embeddings, shared by encoder, decoder and head; a file holds them once
 SHARED = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight")
 
 
 class BartStudent(nn.Module):
-    """A BART with its two maps from and to a CLIP.
+    """A BART with its two maps to and from a CLIP.
 
     Args:
         bart: with its language-model head.
-        tokenizer: a fast one that frames a text by BOS and EOS and has a mask token.
+        tokenizer: a fast one that wraps a text in BOS and EOS and has a mask token.
         clip_width: width D of CLIP's joint space.
-        clip: the teacher's configuration (``conf/teacher/*.yaml``) by which images become embeddings; None: only
-            embeddings can be shown.
+        clip: configuration of the teacher (``conf/teacher/*.yaml``) that embeds images; None: only embeddings can be
+            given.
     """
 
     sees = "embedding"
@@ -60,7 +60,7 @@ class BartStudent(nn.Module):
         self.clip = dict(clip) if clip else None
         self.to_clip = nn.Linear(self.width, clip_width)
         self.from_clip = nn.Linear(clip_width, self.width)
-        # The new position starts at the scale of its neighbours, which are layer-normalised; v has length 1.
+        # The new position starts at the scale of the others, which are layer-normalised; v has length 1.
         nn.init.normal_(self.from_clip.weight, std=1.0)
         nn.init.normal_(self.to_clip.weight, std=self.width**-0.5)
         for layer in (self.from_clip, self.to_clip):
@@ -95,11 +95,11 @@ class BartStudent(nn.Module):
         return torch.cat([image, states], dim=1), torch.cat([mask.new_ones(len(mask), 1), mask], dim=1)
 
     def write(self, memory: Tensor, memory_mask: Tensor, target: Tensor) -> Tensor:
-        """Logits [B, T, V] of every token of `target`, each given those before it and the encoder's states.
+        """Logits [B, T, V] of every token of `target`, given those before it and the encoder's states.
 
         Args:
-            memory: what the decoder attends to, [B, S, H].
-            target: int64 [B, T], padded; its first token is written too.
+            memory: the states that the decoder attends to, [B, S, H].
+            target: int64 [B, T], padded; its first token is predicted too.
         """
         start = target.new_full((len(target), 1), self.config.decoder_start_token_id)
         decoded = self.bart.model.decoder(
@@ -125,8 +125,8 @@ def infilling_loss(logits: Tensor, target: Tensor, mask: Tensor, tokens: Tensor 
     """Mean cross-entropy over the tokens of `target` [B, T] where `mask` is 1.
 
     Args:
-        tokens: float32 [B], in every row a process's mean share of the whole batch's tokens, by which the processes'
-            losses have as their mean that of one process; None: this process sees the whole batch.
+        tokens: float32 [B], in every row the whole batch's number of tokens divided by the number of processes, so
+            that the mean of the processes' losses is the loss of one process; None: this process has the whole batch.
     """
     losses = functional.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), reduction="none")
     return (losses * mask.flatten()).sum() / (mask.sum() if tokens is None else tokens[0])
@@ -136,15 +136,15 @@ def build(conf: Mapping[str, Any], clip_width: int, seed: int, clip: Mapping[str
     """A student from its configuration (`conf/student/bart_*.yaml`).
 
     Args:
-        conf: ``weights`` (a folder, a Hugging Face name or ``asset:NAME``, which ships with this package) or, from
-            scratch, ``architecture`` and ``vocabulary``; ``pretrained: true`` takes the folder that `pretrain` made for
+        conf: ``weights`` (a folder, a Hugging Face name or ``asset:NAME``, shipped with this package) or, from scratch,
+            ``architecture`` and ``vocabulary``; ``pretrained: true`` takes the folder that `pretrain` made for
             ``name``.
         clip_width: width D of the teacher's joint space.
         seed: new weights are drawn from ``derive(seed, "student")``.
         clip: see `BartStudent`.
 
     Raises:
-        UserError: weights that are missing, cannot be fetched or are no BART; a bad architecture or vocabulary.
+        UserError: weights that are missing, cannot be fetched or are not a BART's; a bad architecture or vocabulary.
     """
     source = initialization.source(conf)
     if source and source.startswith("asset:"):
@@ -172,7 +172,7 @@ def from_scratch(conf: Mapping[str, Any]) -> tuple[BartForConditionalGeneration,
 
 
 def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
-    """The tiny students' word tokenizer, whose [CLS] and [SEP] begin and end a text, and which can join words again."""
+    """The tiny students' word tokenizer, with [CLS] and [SEP] as BOS and EOS, and with a decoder that joins words."""
     tokenizer = text.word_tokenizer(words)
     tokenizer.backend_tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
     tokenizer.bos_token, tokenizer.eos_token = tokenizer.cls_token, tokenizer.sep_token
@@ -188,7 +188,7 @@ def load_weights(source: str, name: str) -> tuple[BartForConditionalGeneration, 
 
 
 def save(student: BartStudent, path: Path) -> None:
-    """Write all weights and what is needed to build the student again to one safetensors file, atomically."""
+    """Write all weights and what is needed to rebuild the student to one safetensors file, atomically."""
     description = {
         "architecture": student.bart.config.to_diff_dict(),
         "tokenizer": text.to_json(student.tokenizer),
@@ -200,7 +200,7 @@ def save(student: BartStudent, path: Path) -> None:
 
 
 def load(path: Path) -> BartStudent:
-    """The student of a run's ``model.safetensors``, in evaluation mode; needs nothing but the file."""
+    """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
     description, found = kept.read(path)
     if "clip_width" not in description:
         raise UserError(f"{path} does not describe a BART of a training run; name such a run's file")
@@ -219,7 +219,7 @@ def load(path: Path) -> BartStudent:
 def export(student: BartStudent, out: Path) -> None:
     """Write a folder for ``BartForConditionalGeneration.from_pretrained(out)`` and for `load_folder`.
 
-    The two maps lie in ``projections.safetensors``, the name of the CLIP in ``vlkd.json``.
+    The two maps are stored in ``projections.safetensors``, the CLIP's configuration in ``vlkd.json``.
     """
     transformers_logging.disable_progress_bar()
     weights = kept.tensors(student)

@@ -1,8 +1,8 @@
-"""Beam search over many rows at once, where rows that have ended leave the batch.
+"""Beam search over many rows at once, where finished rows leave the batch.
 
-It finds what transformers' `generate` finds with ``early_stopping=True`` (tests/students/test_beam_search.py). That one
-goes on with all rows until the slowest has ended, and most answers are a word or two. And here what a text begins with
-is read once a row, not once a beam. benchmarks/generation.py measures both.
+It finds what transformers' `generate` finds with ``early_stopping=True`` (tests/students/test_beam_search.py), which
+however keeps all rows until the slowest has ended, while most answers are a word or two. Here, too, the prefix is
+decoded once per row, not once per beam. benchmarks/generation.py measures both.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import BartForConditionalGeneration
 
-NEVER = -1e9  # a score that no text has
+NEVER = -1e9  # lower than the score of any text
 
 Allowed = Callable[[Sequence[int]], Sequence[int]]
 
@@ -32,15 +32,15 @@ def search(
 
     Args:
         bart: in evaluation mode.
-        memory: what the encoder made, float32 [N, S, d].
-        mask: 1 where memory is real, int64 [N, S].
-        begun: what every text begins with, all equally long, int64 [N, P].
-        beams: texts that are carried on at once.
-        most_tokens: of a text behind `begun`, the end not counted.
-        allowed: which tokens may follow what was written behind `begun`; None: all.
+        memory: the encoder's states, float32 [N, S, d].
+        mask: int64 [N, S], 0 for padding.
+        begun: the prefixes, of equal length, int64 [N, P].
+        beams: number of beams.
+        most_tokens: maximum length after the prefix, without the end token.
+        allowed: which tokens may follow those generated after the prefix; None: all.
 
     Returns:
-        N lists of tokens, without what was begun and without the end.
+        N lists of tokens, without prefix and end token.
     """
     decoder, config = bart.model.decoder, bart.config
     end: Any = config.eos_token_id
@@ -53,13 +53,13 @@ def search(
     written = begun.new_zeros((rows, beams, 0))
     scores = torch.full((rows, beams), NEVER, device=device)  # summed log-likelihoods
     scores[:, 0] = 0  # at first all beams are the same, and one is enough
-    place = alive[:, None]  # of a row's beams in the cache
+    slots = alive[:, None]  # a row's beams in the cache
     read = decoder(begun, encoder_hidden_states=memory, encoder_attention_mask=mask, use_cache=True)
     known = read.past_key_values
     for length in range(1, limit + 1):
         likely = log_likelihoods(bart, read.last_hidden_state[:, -1]).view(len(alive), -1, config.vocab_size)
         total = scores[:, :, None] + restricted(likely.expand(-1, beams, -1), written, allowed)
-        top, index = total.flatten(1).topk(2 * beams)  # enough to go on with, should half of them end
+        top, index = total.flatten(1).topk(2 * beams)  # enough to continue even if half of them end
         beam, token = index // config.vocab_size, index % config.vocab_size
         texts = torch.cat([written.gather(1, beam[:, :, None].expand(-1, -1, length - 1)), token[:, :, None]], 2)
 
@@ -77,20 +77,20 @@ def search(
         scores, chosen = (top + at_end * NEVER)[going].topk(beams)
         beam, token = beam[going].gather(1, chosen), token[going].gather(1, chosen)
         written = texts[going].gather(1, chosen[:, :, None].expand(-1, -1, length))
-        kept = place[going].expand(-1, beams).gather(1, beam).flatten()
+        kept = slots[going].expand(-1, beams).gather(1, beam).flatten()
         known.self_attention_cache.batch_select_indices(kept)
-        if length == 1 or len(going) < len(alive):  # else only beams change places, which share a row's memory
+        if length == 1 or len(going) < len(alive):  # else only beams of a row, which share its memory, are reordered
             known.cross_attention_cache.batch_select_indices(kept)
             mask = mask[kept]
-            memory = memory[:1].expand(len(kept), -1, -1)  # it is in the cache: its shape is enough
-        alive, place = alive[going], torch.arange(len(kept), device=device).view(-1, beams)
+            memory = memory[:1].expand(len(kept), -1, -1)  # its values are cached: only the shape matters
+        alive, slots = alive[going], torch.arange(len(kept), device=device).view(-1, beams)
         latest = token.flatten()[:, None]
         read = decoder(latest, encoder_hidden_states=memory, encoder_attention_mask=mask, past_key_values=known)
     return [text[: text.index(end)] if end in text else text for text in best.tolist()]
 
 
 def log_likelihoods(bart: BartForConditionalGeneration, states: Tensor) -> Tensor:
-    """Of every next token behind states [.., d]: [.., vocabulary]."""
+    """Log-probability of every next token after states [.., d]: [.., vocabulary]."""
     return (bart.lm_head(states) + bart.final_logits_bias).float().log_softmax(-1)
 
 

@@ -1,7 +1,7 @@
-"""Writing by beam search: many rows at once, each behind a prefix of its own, freely or from a list of answers.
+"""Generation by beam search: many rows at once, each after its own prefix, freely or from a list of answers.
 
-Rows whose prefixes have the same number of tokens are written together, so that none is padded: BART's positions are
-counted from the first token, and padding on the left would move them.
+Rows whose prefixes have the same number of tokens are generated together, so that none is padded: BART's positions are
+counted from the first token, and padding on the left would shift them.
 """
 
 from collections.abc import Sequence
@@ -21,32 +21,32 @@ BATCH = 256  # rows; with 4 beams the decoder sees four times as many
 
 
 class Trie:
-    """The answers of a list as token sequences: after which tokens which may come.
+    """A list of answers as a trie of token sequences.
 
     Args:
         answers: texts, at least one.
-        end: the token behind a complete answer.
+        end: the token after a complete answer.
     """
 
     def __init__(self, tokenizer: Any, answers: Sequence[str], end: int) -> None:
         if not answers:
-            raise UserError("the list of answers to choose from is empty; give one or more, or none to write freely")
+            raise UserError("the list of answers to choose from is empty; give at least one, or None for free text")
         self.end = end
         self.root: dict[int, Any] = {}
         self.longest = 0
         for answer in answers:
-            place, tokens = self.root, answer_ids(tokenizer, answer)
+            node, tokens = self.root, answer_ids(tokenizer, answer)
             for token in tokens:
-                place = place.setdefault(token, {})
-            place[end] = {}
+                node = node.setdefault(token, {})
+            node[end] = {}
             self.longest = max(self.longest, len(tokens))
 
     def next(self, tokens: Sequence[int]) -> list[int]:
-        """The tokens that may follow; behind a complete answer its end again."""
-        place = self.root
+        """The tokens that may follow; after a complete answer, its end again."""
+        node = self.root
         for token in tokens:
-            place = place.get(token, {})
-        return list(place) or [self.end]
+            node = node.get(token, {})
+        return list(node) or [self.end]
 
 
 def write(
@@ -58,27 +58,27 @@ def write(
     most_tokens: int = 20,
     answers: Sequence[str] | None = None,
 ) -> list[str]:
-    """What the student writes for each of N rows.
+    """The student's generated text for each of N rows.
 
     Args:
         student: in evaluation mode.
-        v: image embeddings, float32 [N, D] of length 1, or None: it sees nothing but the text.
-        prompt: where the questions go.
-        questions: N of them; empty texts where the prompt has none.
-        beams: of the search.
-        most_tokens: that an answer may have, where the prompt leaves room for them.
-        answers: all that may be written; None: anything.
+        v: image embeddings, float32 [N, D] of length 1; None: text only.
+        prompt: the prompt into which the questions are filled.
+        questions: N of them; empty texts if the prompt has no question.
+        beams: number of beams.
+        most_tokens: maximum length of an answer, less where the prompt leaves fewer positions.
+        answers: the allowed answers; None: any text.
 
     Returns:
         N texts without the prompt.
 
     Raises:
-        UserError: a question that with its prompt leaves no room for an answer.
+        UserError: a question that with its prompt leaves no positions for an answer.
     """
     tokenizer, config = student.tokenizer, student.config
     texts = [prompt.text(tokenizer.mask_token, question) for question in questions]
     sources = tokenizer(texts, truncation=True, max_length=student.max_tokens).input_ids
-    # The frame's EOS goes: the decoder is to write on.
+    # Without the closing EOS: the decoder continues.
     prefixes = [row[:-1] for row in tokenizer([prompt.prefix(question) for question in questions]).input_ids]
     trie = None if answers is None else Trie(tokenizer, answers, config.eos_token_id)
     wanted = most_tokens if trie is None else trie.longest
@@ -86,7 +86,7 @@ def write(
     found = [""] * len(texts)
     by_length = sorted(range(len(texts)), key=lambda row: (len(prefixes[row]), len(sources[row])))
     for length, alike in groupby(by_length, key=lambda row: len(prefixes[row])):
-        tokens = room(student.max_tokens, length, 1 if trie is None else wanted, wanted)
+        tokens = answer_length(student.max_tokens, length, 1 if trie is None else wanted, wanted)
         together = list(alike)
         for rows in (together[begin : begin + BATCH] for begin in range(0, len(together), BATCH)):
             memory = [sources[row] for row in rows], None if v is None else v[rows]
@@ -96,17 +96,17 @@ def write(
     return found
 
 
-def room(positions: int, prefix: int, least: int, most: int) -> int:
-    """Tokens that an answer may have behind a prefix: `most`, or what a model of so many `positions` has left.
+def answer_length(positions: int, prefix: int, least: int, most: int) -> int:
+    """Tokens that an answer may have after a prefix: `most`, or what is left of the model's `positions`.
 
     Raises:
-        UserError: less than `least`.
+        UserError: fewer than `least` are left.
     """
-    left = positions - prefix - 2  # beside the decoder's start and the end
+    left = positions - prefix - 2  # without the decoder's start and end tokens
     if left < least:
         raise UserError(
-            f"a prompt of {prefix} tokens and an answer of {least} are more than the {positions} positions of this "
-            "BART; shorten the question, the prompt or the answers"
+            f"a prompt of {prefix} tokens and an answer of {least} exceed the {positions} positions of this BART; "
+            "shorten the question, the prompt or the answers"
         )
     return min(left, most)
 
@@ -121,7 +121,7 @@ def _write_alike(
     most_tokens: int,
     trie: Trie | None,
 ) -> list[str]:
-    """One batch, whose prefixes have one length."""
+    """One batch, whose prefixes have equal length."""
     device = student.to_clip.weight.device
     tokens, mask = (part.to(device) for part in padded(sources, student.tokenizer.pad_token_id))
     memory = student.encode(tokens, mask)

@@ -16,8 +16,8 @@ from vlkd_steps.core.errors import UserError
 class ClassifierHead(nn.Sequential):
     """Linear(H, 2H) - GELU - LayerNorm - Linear(2H, C) on the pooled output: [B, H] -> [B, C].
 
-    Weights start from N(0, `std`) and biases from 0, as in BERT; draws from torch's global generator, which the
-    caller seeds.
+    Weights start from N(0, `std`) and biases from 0, as in BERT, drawn from torch's global generator, which the caller
+    seeds.
     """
 
     def __init__(self, width: int, classes: int, std: float = 0.02) -> None:
@@ -33,7 +33,7 @@ class ClassifierHead(nn.Sequential):
 class ChoiceHead(nn.Sequential):
     """Linear(H, 2H) - ReLU - LayerNorm - Linear(2H, 2) on the pooled output of every choice: [B A, H] -> [B, A, 2].
 
-    The rows of an item's A choices follow one another. The second logit says that a choice is right.
+    The rows of an item's A choices are consecutive. The second logit is that of a right choice.
     """
 
     def __init__(self, width: int, choices: int, std: float = 0.02) -> None:
@@ -67,7 +67,7 @@ def create(task: str, labels: Sequence[str], width: int, std: float) -> nn.Seque
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """The loss of a batch, by the form of its logits.
+    """The loss of a batch, by the shape of its logits.
 
     Args:
         logits: [B, C]: binary cross-entropy, mean over the batch and the C classes, times C; or [B, A, 2]:
@@ -82,11 +82,11 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def probabilities(logits: Tensor) -> Tensor:
-    """Of each class or choice, [B, C] in [0, 1]: the sigmoid of its score, or the softmax of its two logits at 1."""
+    """Probability of each class or choice, [B, C]: the sigmoid of its score, or the softmax of its two logits at 1."""
     logits = logits.float()
     return logits.softmax(2)[:, :, 1] if logits.ndim == 3 else logits.sigmoid()
 
 
 def scores(logits: Tensor) -> Tensor:
-    """What the best class or choice is found by, float32 [B, C]: the logits, or each choice's second one (official)."""
+    """Scores that rank the classes or choices, float32 [B, C]: the logits, or each choice's second one (official)."""
     return torch.select(logits.float(), 2, 1) if logits.ndim == 3 else logits.float()

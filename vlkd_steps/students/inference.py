@@ -1,4 +1,4 @@
-"""An aligned BART for use: it answers questions about images and describes them.
+"""Inference with an aligned BART: it answers questions about images and captions them.
 
 Example:
     >>> model = load(Path("exported"))                                        # doctest: +SKIP
@@ -27,15 +27,15 @@ from vlkd_steps.teachers.models.clip import ClipTeacher
 Images = Sequence[str | Path] | Tensor
 """Image files, or CLIP's embeddings of images, float [N, D] of any length."""
 
-EMBEDDED = 64  # images that CLIP looks at together
+EMBEDDED = 64  # images in a CLIP batch
 
 
 class SeeingBart:
-    """An aligned BART with its CLIP, which is loaded when the first image file is shown.
+    """An aligned BART with its CLIP, which is loaded with the first image file.
 
     Args:
         student: in evaluation mode.
-        clip: its CLIP, where it is loaded already.
+        clip: its CLIP, if already loaded.
     """
 
     def __init__(self, student: BartStudent, clip: ClipTeacher | None = None) -> None:
@@ -61,7 +61,7 @@ class SeeingBart:
         """
         v = self.see(images)
         if len(v) != len(questions):
-            raise UserError(f"{len(v)} images and {len(questions)} questions; give one question an image")
+            raise UserError(f"{len(v)} images and {len(questions)} questions; give one question per image")
         return generation.write(self.student, v, Prompt.of(prompt), questions, beams, most_tokens, among)
 
     def caption(self, images: Images, prompt: str = CAPTION, beams: int = 4, most_tokens: int = 40) -> list[str]:
@@ -96,6 +96,6 @@ class SeeingBart:
 
 
 def load(path: Path, device: str = "cpu") -> SeeingBart:
-    """The model in an exported folder (`bart.export`) or in a run's ``model.safetensors``."""
+    """The model of an exported folder (`bart.export`) or a run's ``model.safetensors``."""
     student = bart.load_folder(path) if path.is_dir() else bart.load(path)
     return SeeingBart(student.to(device))

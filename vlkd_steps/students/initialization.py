@@ -1,6 +1,6 @@
-"""How a student begins: with pre-trained weights, or as a new model with a small vocabulary of its own.
+"""Initialisation of a student: pre-trained weights, or a new model with a small vocabulary of its own.
 
-Both are models of transformers: weights by folder or name, an architecture by its keys.
+Both are transformers models: weights by folder or name, an architecture by its keys.
 """
 
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ def load(source: str, name: str, model: type[PreTrainedModel], title: str) -> An
 
     Args:
         source: the folder or name; name: the student's.
-        model: the class that is wanted; title: as its users call it.
+        model: the expected class; title: its usual name.
 
     Raises:
-        UserError: there is none, it is another model, or it cannot be fetched.
+        UserError: it does not exist, is another model, or cannot be fetched.
     """
     folder = Path(source)
     if layout.model(name) == folder and not (folder / "config.json").is_file():
@@ -61,22 +61,22 @@ def tokenizer(source: str, name: str) -> Any:
     """A fast tokenizer from a folder or, by name, from the Hugging Face hub or its cache.
 
     Raises:
-        UserError: there is none, or it has no fast form.
+        UserError: it does not exist, or has no fast version.
     """
     try:
         found = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise cannot(f"student {name}: tokenizer", source, "a tokenizer.json or vocab.txt", error) from error
     if not found.is_fast:
-        raise UserError(f"student {name}: tokenizer {source!r} has no fast form, which tells where words begin")
+        raise UserError(f"student {name}: tokenizer {source!r} has no fast version, which word boundaries need")
     return found
 
 
 def cannot(where: str, source: str, wanted: str, error: Exception) -> UserError:
     first = str(error).strip().splitlines()[0]
     return UserError(
-        f"{where}: {source!r} cannot be loaded ({first}). It is no folder here with {wanted}, and the Hugging Face hub "
-        "did not give it; without network, put such a folder below models/ and name it"
+        f"{where}: {source!r} cannot be loaded ({first}). It is not a local folder with {wanted}, and could not be "
+        "fetched from the Hugging Face hub; without network, put such a folder below models/ and name it"
     )
 
 
@@ -84,10 +84,10 @@ def from_scratch(conf: Mapping[str, Any], model: type[PreTrainedModel], **given:
     """A new model of ``conf["architecture"]``, whose keys are those of its configuration in transformers.
 
     Args:
-        given: keys that do not come from there.
+        given: keys that are set here instead.
 
     Raises:
-        UserError: a key that is not one, or values that transformers refuses.
+        UserError: an unknown key, or values that transformers rejects.
     """
     name, config = conf["name"], config_of(model)
     architecture = dict(conf.get("architecture") or {})
@@ -100,11 +100,11 @@ def from_scratch(conf: Mapping[str, Any], model: type[PreTrainedModel], **given:
     try:
         return model(config(**{**architecture, **given}))
     except Exception as error:  # transformers' checks raise errors of several libraries
-        raise UserError(f"student {name}: transformers refuses its architecture: {error}") from error
+        raise UserError(f"student {name}: transformers rejects its architecture: {error}") from error
 
 
 def vocabulary(source: str | None, name: str) -> list[str]:
-    """The words of a tiny student: a data set's ``vocabulary`` module by name, or a text file, one word a line."""
+    """The words of a tiny student: a data set's ``vocabulary`` module by name, or a text file, one word per line."""
     if source is None:
         raise UserError(f"student {name}: a student from scratch needs vocabulary: (scenes, or a file of words)")
     if source.endswith(".txt"):
@@ -120,9 +120,9 @@ def vocabulary(source: str | None, name: str) -> list[str]:
 
 @torch.no_grad()
 def spread_words(words: nn.Embedding, std: float) -> None:
-    """Give words start vectors N(0, std), the padding word's zero.
+    """Initialise word vectors from N(0, std), the padding word's with zero.
 
-    BERT starts them close to zero, which millions of texts mend and a few hundred questions do not.
+    BERT starts them close to zero; millions of texts make up for that, a few hundred questions do not.
     """
     words.weight.normal_(0.0, std)
     if words.padding_idx is not None:

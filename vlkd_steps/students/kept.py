@@ -1,4 +1,4 @@
-"""A trained student as one safetensors file: all its weights, and what is needed to build it again."""
+"""A trained student as one safetensors file: all its weights, and what is needed to rebuild it."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from vlkd_steps.core.errors import UserError
 def write(student: nn.Module, description: Mapping[str, Any], path: Path) -> None:
     """Write the weights and a description (JSON) of the student, atomically."""
     with files.atomic(path) as temporary:
-        # One metadata key only: safetensors writes several in an order that changes from run to run.
+        # One metadata key only: the order in which safetensors writes several changes from run to run.
         save_file(tensors(student), temporary, metadata={"student": files.canonical(description)})
 
 
@@ -29,7 +29,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The description and the weights that `write` has written.
 
     Raises:
-        UserError: the file is not a training run's.
+        UserError: the file was not written by a training run.
     """
     with safe_open(path, framework="pt") as stream:
         description = json.loads((stream.metadata() or {}).get("student", "null"))

@@ -1,4 +1,4 @@
-"""What every student hands to an objective, whatever its architecture."""
+"""The activations that every student returns to an objective, whatever its architecture."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -17,7 +17,7 @@ class StudentOutput:
         pooled: [N, H], `cls` after the pooler (dense + tanh).
         visual: [N, P, H], the image's patches (row by row) or regions after the last layer, in the same order at every
             call.
-        visible: int64 [N, P], 0 where a region is padding; None: all are there.
+        visible: int64 [N, P], 0 where a region is padding; None: no padding.
         text: [N, T, H], the text tokens after the last layer ([CLS] and padding included).
         embedded_text: [N, T, H], the text tokens as they enter the first layer.
     """
@@ -32,7 +32,7 @@ class StudentOutput:
 
     @property
     def seen(self) -> Tensor:
-        """[N, H], the mean of `visual` over what is there."""
+        """[N, H], the mean of `visual` without padding."""
         if self.visible is None:
             return self.visual.mean(1)
         there = self.visible[:, :, None].to(self.visual.dtype)

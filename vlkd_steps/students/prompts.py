@@ -1,8 +1,8 @@
-"""Prompts: how a question, or the wish for a caption, is put to a BART (PAPERS 2.2, choice).
+"""Prompts for a BART, for a question or a caption (choice; docs/papers.md, "VLKD's definition").
 
-A prompt is a text with ``{q}`` for the question and ``<mask>`` for what is to be written. BART's encoder reads it with
-its mask token. Its decoder was trained to write the whole text, so it is forced through what stands before the mask;
-what it writes then is the answer.
+A prompt is a text with ``{q}`` for the question and ``<mask>`` for the answer. BART's encoder reads it with its mask
+token. Its decoder was trained to generate the whole text, so the text before the mask is forced as its prefix; what
+it generates next is the answer.
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ SENSITIVITY: Mapping[str, str] = {
     "sentence": "Question: {q} The answer is <mask>",
     "stop": "Question: {q} Answer: <mask>.",
 }
-"""Wordings of the same question, by which the sensitivity to them is measured; the first is the default."""
+"""Wordings of the same question, to measure the sensitivity to wording; the first is the default."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A wording that has been checked: what the encoder reads is `before`, a mask, `after`."""
+    """A validated wording: the encoder reads `before`, a mask, `after`."""
 
     before: str
     after: str = ""
@@ -39,7 +39,7 @@ class Prompt:
         """Read a wording.
 
         Raises:
-            UserError: it has no mask, or more than one, or a question behind it.
+            UserError: it has no mask, or more than one, or a question after it.
         """
         before, mask, after = wording.partition(MASK)
         if not mask or MASK in after or "{q}" in after:
@@ -50,19 +50,19 @@ class Prompt:
         return cls(before.rstrip(), after)
 
     def prefix(self, question: str = "") -> str:
-        """What the decoder is forced through."""
+        """The decoder's forced prefix."""
         return self.before.replace("{q}", question)
 
     def text(self, mask: str, question: str = "") -> str:
-        """What the encoder reads; `mask` is the tokenizer's own."""
+        """The encoder's input; `mask` is the tokenizer's mask token."""
         return f"{self.prefix(question)} {mask}{self.after}".strip()
 
     def written(self, answer: str, question: str = "") -> str:
-        """The whole text with the answer in it: what the decoder learns to write in fine-tuning."""
+        """The whole text with the answer filled in: the decoder's target in fine-tuning."""
         return f"{self.prefix(question)} {answer}{self.after}".strip()
 
 
 def answer_ids(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of a text that goes on from others: with a space before it, without special tokens."""
+    """The tokens of a text that continues another: with a leading space, without special tokens."""
     found: list[int] = tokenizer(f" {text}", add_special_tokens=False).input_ids
     return found

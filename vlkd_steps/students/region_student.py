@@ -1,4 +1,4 @@
-"""What students that see regions have in common, whatever their encoder."""
+"""Base class of students with region input, whatever their encoder."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,10 +40,10 @@ class RegionStudent(nn.Module):
         self.regions = regions
 
     encoder_name: str
-    """The attribute under which the encoder's parameters stand."""
+    """The attribute that holds the encoder."""
 
     def encode(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-        """What enters the first layer and what leaves the last, [N, T + R, H] each, and the pooled state, [N, H]."""
+        """The input of the first layer and the output of the last, [N, T + R, H] each, and the pooled state, [N, H]."""
         raise NotImplementedError
 
     def forward(self, inputs: Inputs) -> StudentOutput:
@@ -61,11 +61,11 @@ class RegionStudent(nn.Module):
         )
 
     def see_patches(self, width: int) -> None:
-        """See a plugged-in teacher's patches, `width` wide, in place of regions, through a new projection (plug_in)."""
+        """Read a plugged-in teacher's patches of width `width` instead of regions, by a new projection (plug_in)."""
         raise NotImplementedError
 
     def described(self) -> dict[str, Any]:
-        """What `students.kept` writes of it, beside its encoder's configuration."""
+        """The description that `students.kept` writes, without the encoder's configuration."""
         return {
             "tokenizer": text.to_json(self.tokenizer),
             "task": self.task,
@@ -75,7 +75,7 @@ class RegionStudent(nn.Module):
 
 
 def projection(width: int, hidden: int, std: float) -> nn.Linear:
-    """A new linear layer, weights from N(0, std), biases zero."""
+    """A new linear layer: weights from N(0, std), biases zero."""
     layer = nn.Linear(width, hidden)
     nn.init.normal_(layer.weight, 0.0, std)
     nn.init.zeros_(layer.bias)

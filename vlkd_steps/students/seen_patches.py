@@ -1,4 +1,4 @@
-"""Images as a student with a plugged-in teacher sees them: the teacher's patches, as regions on a grid."""
+"""Images for a student with a plugged-in teacher: the teacher's patches, as regions on a grid."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -12,7 +12,7 @@ from vlkd_steps.data.patches import grid_locations, side_of
 from vlkd_steps.teachers.features.store import FeatureStore
 
 IN_MEMORY = 1 << 30
-"""Bytes of patches that one set of images may hold; those of larger sets are read batch by batch."""
+"""Bytes of patches that one set of images may keep in memory; larger sets are read batch by batch."""
 
 
 class PatchSight:
@@ -46,19 +46,19 @@ class PatchSight:
         if self.patches is not None:
             features = self.patches[rows]
         else:
-            distinct, places = rows.unique(return_inverse=True)
+            distinct, positions = rows.unique(return_inverse=True)
             read = self.store.patches([self.image_ids[row] for row in distinct.tolist()])
-            features = torch.from_numpy(read).to(self.device)[places]
+            features = torch.from_numpy(read).to(self.device)[positions]
         locations = self.locations.expand(len(rows), -1, -1)
         mask = torch.ones(features.shape[:2], dtype=torch.int64, device=self.device)
         return {"regions": Regions(features, locations, mask)}
 
 
 def plugged_width(store: Any, name: str) -> int:
-    """W of the store's patches.
+    """Width W of the store's patches.
 
     Raises:
-        UserError: it is no single teacher of pictures with patches.
+        UserError: it is not a single vision teacher with patches.
     """
     if not isinstance(store, FeatureStore):
         raise UserError(f"teacher {name}: a student sees the patches of one teacher; name one vision teacher")

@@ -1,4 +1,4 @@
-"""Images as a student that sees regions reads them: from a region store, by memory map or whole where it is small."""
+"""Images as region features for a student, read from a region store: memory-mapped, or in memory if small."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -33,10 +33,10 @@ class RegionSight:
 
     @classmethod
     def of(cls, student: Any, dataset: str, image_ids: Sequence[str], in_memory: int = IN_MEMORY) -> Self:
-        """What `student` sees of a data set's images.
+        """The regions of a data set's images for `student`.
 
         Raises:
-            UserError: its regions have not been extracted, or are not as wide as it wants them.
+            UserError: its regions have not been extracted, or have another width than it reads.
         """
         store = RegionStore.open(layout.features(student.regions, dataset))
         if store.dim != student.region_width:
@@ -55,7 +55,7 @@ class RegionSight:
         return self
 
     def batch(self, rows: Tensor) -> dict[str, Regions]:
-        """The images at `rows`, int64 [N]: ``regions`` padded with zeros to the most that one of them has."""
+        """The images at `rows`, int64 [N]: ``regions``, padded with zeros to the largest number in the batch."""
         rows = rows.to(self.device)
         counts = self.counts[rows]
         numbers = torch.arange(int(counts.max()), device=self.device)
@@ -68,8 +68,8 @@ class RegionSight:
         return {"regions": Regions(features, locations, there.long())}
 
     def _read(self, rows: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """From the store; an image that stands there twice is read once."""
-        distinct, places = rows.unique(return_inverse=True)
+        """From the store; an image that occurs twice in the batch is read once."""
+        distinct, positions = rows.unique(return_inverse=True)
         read = self.store.padded([self.image_ids[row] for row in distinct.tolist()], most)
         features, locations = (torch.from_numpy(part).to(self.device) for part in read)
-        return features[places], locations[places]
+        return features[positions], locations[positions]

@@ -2,10 +2,10 @@
 
 A configuration (`conf/student/uniter_*.yaml`) names
 
-- ``regions``: the extractor whose regions it sees;
+- ``regions``: the extractor whose regions it reads;
 - ``weights`` (an official ``.pt``, or safetensors) and ``tokenizer`` (a folder or a Hugging Face name; BERT, cased), or
   from scratch ``architecture`` (keys of `uniter_model.UniterConfig`), ``vocabulary`` and ``spread``;
-- ``visual_width``: of the patches of a plugged-in teacher, which it then sees in place of regions (method plug_in);
+- ``visual_width``: width of a plugged-in teacher's patches, which it then reads instead of regions (method plug_in);
 - ``head``: ``new``, or ``official`` to take the checkpoint's head of the task as well.
 """
 
@@ -58,7 +58,7 @@ class UniterStudent(RegionStudent):
         self.region_width = width
 
     def checkpointing(self) -> None:
-        """Keep only each layer's input in training, and compute the layer again on the way back."""
+        """Keep only each layer's input in training, and recompute the layer in the backward pass."""
         self.uniter.encoder.checkpointing = True
 
 
@@ -67,12 +67,12 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
 
     Args:
         conf: see the module.
-        task: whose head it gets.
+        task: the task whose head it gets.
         labels: the classes (or choices) in index order.
-        seed: new weights are drawn from ``derive(seed, "student")``, so all methods of a seed start alike.
+        seed: new weights are drawn from ``derive(seed, "student")``, so all methods of a seed start from the same ones.
 
     Raises:
-        UserError: weights or a tokenizer that are missing or of another model; a bad architecture or vocabulary.
+        UserError: weights or a tokenizer missing or of another model; a bad architecture or vocabulary.
     """
     regions = named_regions(conf)
     with torch.random.fork_rng(devices=[]):
@@ -118,7 +118,7 @@ def official(conf: Mapping[str, Any], task: str, labels: Sequence[str], regions:
 
 
 def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[UniterModel, Any]:
-    """A new UNITER of ``conf["architecture"]`` and its word-level tokenizer; of choices with VCR's types and words."""
+    """A new UNITER of ``conf["architecture"]`` and its word-level tokenizer; for choices with VCR's types and words."""
     name = conf["name"]
     tokenizer = text.word_tokenizer(initialization.vocabulary(conf.get("vocabulary"), name))
     architecture = dict(conf.get("architecture") or {})
@@ -137,26 +137,30 @@ def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[UniterModel, Any]:
 
 
 def save(student: UniterStudent, path: Path) -> None:
-    """Write all weights and what is needed to build the student again to one safetensors file, atomically."""
+    """Write all weights and what is needed to rebuild the student to one safetensors file, atomically."""
     kept.write(student, {"architecture": student.uniter.config.as_dict(), **student.described()}, path)
 
 
 def load(path: Path) -> UniterStudent:
-    """The student of a run's ``model.safetensors``, in evaluation mode; needs nothing but the file."""
-    told, tensors = kept.read(path)
+    """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
+    description, tensors = kept.read(path)
     with torch.random.fork_rng(devices=[]):
-        uniter = UniterModel(UniterConfig.of(told["architecture"]))
+        uniter = UniterModel(UniterConfig.of(description["architecture"]))
         student = UniterStudent(
-            uniter, text.from_json(told["tokenizer"]), told["task"], told["labels"], told["regions"]
+            uniter,
+            text.from_json(description["tokenizer"]),
+            description["task"],
+            description["labels"],
+            description["regions"],
         )
     student.load_state_dict(tensors)
     return student.eval()
 
 
 def export(run_folder: Path, out: Path) -> None:
-    """Turn a run into a file that official code loads by its own names (``uniter.*``, ``vqa_output.*``).
+    """Export a run to a file that the official code loads by its own names (``uniter.*``, ``vqa_output.*``).
 
-    The head's classes lie beside it in ``labels.json``.
+    The head's classes are stored in ``labels.json`` in the same folder.
     """
     student = load(run_folder / "model.safetensors")
     out.mkdir(parents=True, exist_ok=True)

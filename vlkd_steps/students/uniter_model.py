@@ -1,9 +1,9 @@
-"""UNITER (Chen et al. 2020): text and regions joined in one BERT encoder, in plain torch.
+"""UNITER (Chen et al. 2020): text and regions in one BERT encoder, in plain torch.
 
 Modules and parameters are named as in the official code (ChenRocks/UNITER `model/model.py` and `model/layer.py`), so
 that its checkpoints, and VILLA's, load by their own names. Where the official code packs text and regions without a gap
-(`gather_index`), here the regions stand behind the padded text: positions are in the embeddings and padding is masked,
-so every token that is there comes out the same.
+(`gather_index`), here the regions follow the padded text: positions are in the embeddings and padding is masked, so
+the output of every other token is the same.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 HIDDEN = -10000.0
-"""What is added to the attention towards padding (official)."""
+"""Added to the attention scores of padding (official)."""
 
 REGION_TYPE = 1
 """The token type of regions (official)."""
@@ -97,8 +97,8 @@ class ImageEmbeddings(nn.Module):
             row = self.mask_embedding.weight[1]  # the official code sets row 0 to zero at every call
             features = features + masked.to(row.dtype)[:, :, None] * row
         seen = self.img_layer_norm(self.img_linear(features))
-        placed = self.pos_layer_norm(self.pos_linear(locations))
-        return self.dropout(self.LayerNorm(seen + placed + kind))
+        position = self.pos_layer_norm(self.pos_linear(locations))
+        return self.dropout(self.LayerNorm(seen + position + kind))
 
 
 class SelfAttention(nn.Module):
@@ -111,7 +111,7 @@ class SelfAttention(nn.Module):
         self.rate = config.attention_probs_dropout_prob
 
     def forward(self, states: Tensor, hidden: Tensor) -> Tensor:
-        """[N, L, H] and what is added to the scores, [N, 1, 1, L] -> [N, L, H]."""
+        """[N, L, H] and the mask added to the scores, [N, 1, 1, L] -> [N, L, H]."""
         query, key, value = (
             layer(states).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
@@ -121,7 +121,7 @@ class SelfAttention(nn.Module):
 
 
 class AddAndNorm(nn.Module):
-    """A projection, added to what came before it and normalised."""
+    """A projection with a residual connection and layer normalisation."""
 
     def __init__(self, width: int, config: UniterConfig) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The layers; with `checkpointing`, a layer's activations are computed again on the way back."""
+    """The layers; with `checkpointing`, a layer's activations are recomputed in the backward pass."""
 
     def __init__(self, config: UniterConfig) -> None:
         super().__init__()
@@ -220,10 +220,10 @@ class UniterModel(nn.Module):
             tokens, types: int64 [N, T].
             mask: int64 [N, T + R], 1 for tokens and regions, 0 for padding.
             features, locations: [N, R, D] and [N, R, 7]; None: text alone.
-            masked: [N, R], 1 for regions whose features are to be guessed (official `img_masks`).
+            masked: [N, R], 1 for regions whose features are masked (official `img_masks`).
 
         Returns:
-            What enters the first layer and what leaves the last, each [N, T + R, H].
+            The input of the first layer and the output of the last, each [N, T + R, H].
         """
         embedded = self.embeddings(tokens, types)
         if features is not None and locations is not None:

@@ -26,8 +26,8 @@ VCR_TYPES = 4
 VCR_WORDS = 81
 """Token types and extra words of every UNITER for VCR, whatever its configuration says (official `train_vcr.py`).
 
-The words are the tags of persons, by their place among the objects (the authors' preparation: ``person_0`` to
-``person_80``, behind the vocabulary)."""
+The words are the tags of persons, by their position among the objects (the authors' preparation: ``person_0`` to
+``person_80``, after the vocabulary)."""
 
 OFFICIAL_HEADS = {"classes": "vqa_output", "choices": "vcr_output"}
 """The official heads' names by `Task.head`: `UniterForVisualEntailment` inherits `vqa_output`."""
@@ -42,25 +42,25 @@ TYPES = "uniter.embeddings.token_type_embeddings.weight"
 def read(path: Path) -> dict[str, Tensor]:
     """A checkpoint's tensors by their official names, in float32.
 
-    Names of older BERTs (``gamma``, ``beta``) are brought up to date, and a ``module.`` in front, or a dictionary
-    ``model_state`` around them, is taken away.
+    Names of older BERTs (``gamma``, ``beta``) are converted, and a prefix ``module.``, or a dictionary ``model_state``
+    around them, is removed.
 
     Raises:
-        UserError: no file there, of another kind, damaged, or no UNITER.
+        UserError: the file is missing, of another type, damaged, or not a UNITER.
     """
     if not path.is_file():
         raise UserError(
-            f"the weights {path} are missing; fetch an official file (docs/students.md says where), put it there, or "
-            "set the student's `weights` to where you have it (.pt or .safetensors)"
+            f"the weights {path} are missing; fetch an official file (see docs/students.md) and put it there, or set "
+            "the student's `weights` to its path (.pt or .safetensors)"
         )
     if path.suffix not in (".pt", ".pth", ".bin", ".safetensors"):
         raise UserError(f"the weights {path} are neither a .pt nor a .safetensors file; give an official checkpoint")
     try:
         found: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except UnpicklingError as error:  # its own text advises to unpickle all the same
+    except UnpicklingError as error:  # its own message advises to unpickle all the same
         raise UserError(
-            f"the weights {path} are damaged or hold more than tensors, which is not unpickled, since it could run any "
-            "code; fetch the file again, or save its state_dict alone"
+            f"the weights {path} are damaged or hold more than tensors, which are not unpickled, since that could run "
+            "any code; fetch the file again, or save its state_dict alone"
         ) from error
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -75,17 +75,17 @@ def read(path: Path) -> dict[str, Tensor]:
     if WORDS not in tensors or "uniter.img_embeddings.img_linear.weight" not in tensors:
         names = ", ".join(sorted(tensors)[:3]) or "nothing"
         raise UserError(
-            f"the weights {path} are no UNITER: there is no {WORDS} among its tensors ({names} ...); give an official "
+            f"the weights {path} are not a UNITER's: they have no tensor {WORDS} ({names} ...); give an official "
             "UNITER or VILLA checkpoint"
         )
     return tensors
 
 
 def config_of(tensors: Mapping[str, Tensor], **more: Any) -> UniterConfig:
-    """The configuration that a checkpoint's shapes tell; `more` are the keys that no shape tells."""
+    """The configuration that follows from a checkpoint's shapes; `more` are the keys that do not."""
     words, types = tensors[WORDS], tensors[TYPES]
     layers = {int(name.split(".")[3]) for name in tensors if name.startswith("uniter.encoder.layer.")}
-    told = {
+    inferred = {
         "vocab_size": words.shape[0],
         "hidden_size": words.shape[1],
         "num_hidden_layers": len(layers),
@@ -95,7 +95,7 @@ def config_of(tensors: Mapping[str, Tensor], **more: Any) -> UniterConfig:
         "type_vocab_size": types.shape[0],
         "img_dim": tensors["uniter.img_embeddings.img_linear.weight"].shape[1],
     }
-    return UniterConfig.of({**told, **more})
+    return UniterConfig.of({**inferred, **more})
 
 
 def add_tags(tokenizer: Any) -> None:
@@ -107,7 +107,7 @@ def add_tags(tokenizer: Any) -> None:
 
 
 def for_vcr(tensors: Mapping[str, Tensor], words: int, std: float) -> dict[str, Tensor]:
-    """The tensors with 4 token types and 81 more words than the vocabulary has, where they do not have them yet.
+    """The tensors with 4 token types and 81 words more than the vocabulary, added if they are not there yet.
 
     Types 2 (answer) and 3 (rationale) start as copies of type 0, the new words from N(0, std), drawn from torch's
     global generator, as in the official `init_type_embedding` and `init_word_embedding`. A second-stage checkpoint for
@@ -123,10 +123,10 @@ def for_vcr(tensors: Mapping[str, Tensor], words: int, std: float) -> dict[str, 
 
 
 def load_into(student: nn.Module, tensors: Mapping[str, Tensor], task: str, head: bool, where: str) -> None:
-    """Load the encoder and, with `head`, the task's official head; what else a checkpoint holds is not needed.
+    """Load the encoder and, with `head`, the task's official head; a checkpoint's other tensors are ignored.
 
     Raises:
-        UserError: a tensor of the encoder or of the asked-for head is missing or has another shape.
+        UserError: a tensor of the encoder or of the requested head is missing or has another shape.
     """
     official = OFFICIAL_HEADS[tasks.load(task).head]
     own = student.state_dict()
@@ -140,7 +140,7 @@ def load_into(student: nn.Module, tensors: Mapping[str, Tensor], task: str, head
             source = name
         found = tensors.get(source)
         if found is None or found.shape != tensor.shape:
-            shape = "is not there" if found is None else f"has shape {list(found.shape)}, not {list(tensor.shape)}"
+            shape = "is missing" if found is None else f"has shape {list(found.shape)}, not {list(tensor.shape)}"
             advice = "set head: new" if source.startswith(official) else "give a whole checkpoint of this architecture"
             raise UserError(f"{where}: {source} {shape}; {advice}")
         chosen[name] = found
@@ -158,7 +158,7 @@ def official_names(student: nn.Module, task: str) -> dict[str, Tensor]:
 
 def convert(source: Path, target: Path) -> None:
     """Write a checkpoint's tensors as safetensors."""
-    # Official pre-training checkpoints tie the decoder of words to the word vectors: a copy each.
+    # Official pre-training checkpoints tie the word decoder to the word embeddings; each is saved as a copy.
     tensors = {name: tensor.clone().contiguous() for name, tensor in read(source).items()}
     with files.atomic(target) as temporary:
         save_file(tensors, temporary)

@@ -1,8 +1,8 @@
 """ViLT (Kim et al. 2021) as a student, on transformers' `ViltModel`, with patches in a fixed order.
 
-transformers' own `visual_embed` draws the order of the patches from the global random state at every call, in
-evaluation too: token features differ from call to call and the state is consumed (ANCHORS 40). Here the patches
-are embedded with the model's own weights, row by row, and everything after that is transformers' code.
+transformers' own `visual_embed` shuffles the patches with the global random state at every call, in evaluation too:
+token features differ from call to call and the state is consumed. Here the patches are embedded with the model's own
+weights, row by row, and everything after that is transformers' code.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,9 +35,9 @@ class ViltStudent(nn.Module):
         tokenizer: a fast tokenizer.
         task: as in a data set's configuration; None: without a head, for pre-training.
         labels: the classes (or choices) in index order.
-        image_size: side of the square images, in pixels; other than the model's own, positions are interpolated
-            as transformers does it.
-        visual_width: of the patches of a plugged-in teacher, which the student then sees as `regions`, on a square
+        image_size: side of the square images, in pixels; where it is not the model's own, positions are interpolated
+            as in transformers.
+        visual_width: width of a plugged-in teacher's patches, which the student then reads as `regions`, on a square
             grid, instead of pixels (method plug_in).
     """
 
@@ -57,7 +57,7 @@ class ViltStudent(nn.Module):
         self.tokenizer = tokenizer
         self.task = task
         self.labels = list(labels)
-        config: Any = vilt.config  # `build` has refused images and patches that are not square
+        config: Any = vilt.config  # images and patches are square, as `build` has checked
         self.patch_size: int = config.patch_size
         self.image_size: int = image_size or config.image_size
         self.patches_per_side = self.image_size // self.patch_size
@@ -95,7 +95,7 @@ class ViltStudent(nn.Module):
             logits=self.head(pooled),
             cls=states[:, 0],
             pooled=pooled,
-            visual=states[:, length + 1 :],  # behind the text stands the image's own class token
+            visual=states[:, length + 1 :],  # the image's own class token follows the text
             text=states[:, :length],
             embedded_text=embedded[:, :length],
         )
@@ -104,22 +104,22 @@ class ViltStudent(nn.Module):
         """uint8 [B, 3, S, S] -> [B, 1 + P, H]: class token and patches with positions, before the modality type."""
         embeddings, size = self.vilt.embeddings, self.patch_size
         side = self.patches_per_side
-        # A convolution whose stride is its size is a matrix product over cut-out patches; on a CPU that is faster,
-        # and cutting bytes moves a quarter of what cutting floats would.
+        # A convolution whose stride is its kernel size is a matrix product over patches: faster on a CPU, and
+        # unfolding bytes moves a quarter of the memory that unfolding floats would.
         patches = (
             images.reshape(-1, 3, side, size, side, size).permute(0, 2, 4, 1, 3, 5).reshape(len(images), side**2, -1)
         )
         patches = patches.float().div_(127.5).sub_(1.0)  # mean and deviation 0.5, ViLT's normalisation
         projection = embeddings.patch_embeddings.projection
         patches = functional.linear(patches, projection.weight.flatten(1), projection.bias)
-        return self._placed(patches, side)
+        return self._with_positions(patches, side)
 
     def embed_patches(self, features: Tensor) -> Tensor:
         """A teacher's patches, float [B, P, W] on a square grid, LN and projected: as `embed_images`."""
         patches = self.plugged(functional.layer_norm(features, features.shape[-1:]))
-        return self._placed(patches, round(features.shape[1] ** 0.5))
+        return self._with_positions(patches, round(features.shape[1] ** 0.5))
 
-    def _placed(self, patches: Tensor, side: int) -> Tensor:
+    def _with_positions(self, patches: Tensor, side: int) -> Tensor:
         embeddings = self.vilt.embeddings
         tokens = torch.cat([embeddings.cls_token.expand(len(patches), -1, -1), patches], dim=1)
         return embeddings.dropout(tokens + self._positions(side))
@@ -135,17 +135,17 @@ class ViltStudent(nn.Module):
 
 
 def build(conf: Mapping[str, Any], task: str | None, labels: Sequence[str], seed: int) -> ViltStudent:
-    """A student from its configuration (`conf/student/*.yaml`): pre-trained weights where it names some.
+    """A student from its configuration (`conf/student/*.yaml`), with pre-trained weights if it names any.
 
     Args:
         conf: ``weights`` (a folder or a Hugging Face name) or, from scratch, ``architecture`` and ``vocabulary``;
             ``pretrained: true`` takes the folder that `pretrain` made for ``name``; ``visual_width`` as `ViltStudent`.
-        task: whose head it gets; None: it gets none.
+        task: the task whose head it gets; None: no head.
         labels: the classes (or choices) in index order.
-        seed: new weights are drawn from ``derive(seed, "student")``, so all methods of a seed start alike.
+        seed: new weights are drawn from ``derive(seed, "student")``, so all methods of a seed start from the same ones.
 
     Raises:
-        UserError: weights that are missing, cannot be fetched or are no ViLT; a bad architecture or vocabulary.
+        UserError: weights that are missing, cannot be fetched or are not a ViLT's; a bad architecture or vocabulary.
     """
     source = initialization.source(conf)
     with torch.random.fork_rng(devices=[]):
@@ -172,14 +172,14 @@ def from_scratch(conf: Mapping[str, Any]) -> tuple[ViltModel, Any]:
 
 @torch.no_grad()
 def spread(vilt: ViltModel, words: float | None = None, places: float | None = None) -> None:
-    """Give words, and rows and columns of patches, start vectors that stand apart.
+    """Initialise word vectors, and the vectors of patch rows and columns, with a larger standard deviation.
 
-    transformers starts the patches' positions at zero and words close to it, which 200,000 pairs of pre-training mend
-    and a few hundred questions do not: whatever joins a word with a place stays at chance.
+    transformers starts patch positions at zero and words close to it. 200,000 pairs of pre-training make up for that, a
+    few hundred questions do not: whatever relates a word to a position stays at chance.
 
     Args:
-        words: standard deviation of the word vectors; None leaves them alone.
-        places: standard deviation of the vectors of rows and of columns, whose sum is a patch's position.
+        words: standard deviation of the word vectors; None leaves them as they are.
+        places: standard deviation of the row and column vectors, whose sum is a patch's position.
     """
     embeddings = vilt.embeddings
     if words is not None:
@@ -193,7 +193,7 @@ def spread(vilt: ViltModel, words: float | None = None, places: float | None = N
 
 @torch.no_grad()
 def add_types(vilt: ViltModel) -> None:
-    """Give the text the four types of VCR (PAPERS 3); those that are new start as copies of the first (choice)."""
+    """Give the text VCR's four types (question, image, answer, rationale); new ones start as copies of the first."""
     embeddings, number = vilt.embeddings.text_embeddings, TYPES
     old = embeddings.token_type_embeddings
     if old.num_embeddings < number:
@@ -212,7 +212,7 @@ def _check_image_size(conf: Mapping[str, Any], config: ViltConfig) -> None:
 
 
 def save(student: ViltStudent, path: Path) -> None:
-    """Write all weights and what is needed to build the student again to one safetensors file, atomically."""
+    """Write all weights and what is needed to rebuild the student to one safetensors file, atomically."""
     description = {
         "architecture": student.vilt.config.to_diff_dict(),
         "tokenizer": text.to_json(student.tokenizer),
@@ -224,7 +224,7 @@ def save(student: ViltStudent, path: Path) -> None:
 
 
 def load(path: Path) -> ViltStudent:
-    """The student of a run's ``model.safetensors``, in evaluation mode; needs nothing but the file."""
+    """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
     description, tensors = kept.read(path)
     architecture = {key: value for key, value in description["architecture"].items() if key != "model_type"}
     with torch.random.fork_rng(devices=[]):
@@ -241,9 +241,9 @@ def load(path: Path) -> ViltStudent:
 
 
 def export(run_folder: Path, out: Path) -> None:
-    """Turn a run into a folder for ``ViltModel.from_pretrained(out)``.
+    """Export a run to a folder for ``ViltModel.from_pretrained(out)``.
 
-    The head lies beside it in ``head.safetensors``, its classes in ``labels.json``.
+    The head is stored there in ``head.safetensors``, its classes in ``labels.json``.
     """
     student = load(run_folder / "model.safetensors")
     student.vilt.save_pretrained(out)

@@ -1,9 +1,9 @@
 """VisualBERT (Li et al. 2019) as a student, on transformers' `VisualBertModel`.
 
 A configuration names ``regions`` and ``weights`` (a folder that `save_pretrained` wrote, or a Hugging Face name;
-``tokenizer`` where it lies elsewhere) or, from scratch, ``architecture`` (keys of `VisualBertConfig`), ``vocabulary``
-and ``spread``. VisualBERT does not know where a region lies; ``locations: true`` (choice) appends the seven numbers of
-its place to its features, so ``visual_embedding_dim`` is then seven more than they are wide. ``visual_width`` as in
+``tokenizer`` if it is stored elsewhere) or, from scratch, ``architecture`` (keys of `VisualBertConfig`), ``vocabulary``
+and ``spread``. VisualBERT gets no region locations; ``locations: true`` (choice) appends a region's seven location
+values to its features, so ``visual_embedding_dim`` is then the feature width plus seven. ``visual_width`` as in
 `uniter`.
 """
 
@@ -31,7 +31,7 @@ class VisualBertStudent(RegionStudent):
     """A VisualBERT with the head of a task; see `RegionStudent`.
 
     Args:
-        locations: whether the regions' places are appended to their features.
+        locations: whether the regions' locations are appended to their features.
     """
 
     encoder_name = "visual_bert"
@@ -68,7 +68,7 @@ class VisualBertStudent(RegionStudent):
             features = torch.cat([features, regions.locations.to(features.dtype)], dim=2)
         embedded = self.visual_bert.embeddings(
             input_ids=inputs.tokens,
-            # The authors' models have two types: a VCR answer or rationale is the second, as a sentence pair's.
+            # The authors' models have two types: a VCR answer or rationale has the second, as in a sentence pair.
             token_type_ids=inputs.types.clamp(max=self.types - 1),
             visual_embeds=features,
             visual_token_type_ids=torch.ones_like(regions.mask),
@@ -84,7 +84,7 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
     """A student from its configuration; arguments as for `uniter.build`.
 
     Raises:
-        UserError: weights or a tokenizer that are missing or of another model; a bad architecture or vocabulary.
+        UserError: weights or a tokenizer missing or of another model; a bad architecture or vocabulary.
     """
     regions = named_regions(conf)
     with torch.random.fork_rng(devices=[]):
@@ -113,11 +113,11 @@ def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[VisualBertModel, A
 
 @torch.no_grad()
 def spread(model: VisualBertModel, words: float | None = None, places: float | None = None) -> None:
-    """Give words, and places of regions, start vectors that stand apart.
+    """Initialise word vectors, and the projection of region locations, with a larger standard deviation.
 
     Args:
-        words: standard deviation of the word vectors; None leaves them alone.
-        places: standard deviation of the projection's last seven columns, which read a region's place where
+        words: standard deviation of the word vectors; None leaves them as they are.
+        places: standard deviation of the projection's last seven columns, which read a region's location if
             ``locations`` appends it.
     """
     embeddings: Any = model.embeddings
@@ -131,35 +131,35 @@ def load_weights(source: str, name: str) -> VisualBertModel:
     """A pre-trained VisualBERT (`pretrained`)."""
     model: VisualBertModel = initialization.load(source, name, VisualBertModel, "VisualBERT")
     if model.config.bypass_transformer:
-        raise UserError(f"student {name}: weights: {source} bypasses its transformer, which no task here does")
+        raise UserError(f"student {name}: weights: {source} bypasses its transformer, which no task here supports")
     return model
 
 
 def save(student: VisualBertStudent, path: Path) -> None:
-    """Write all weights and what is needed to build the student again to one safetensors file, atomically."""
+    """Write all weights and what is needed to rebuild the student to one safetensors file, atomically."""
     architecture = student.visual_bert.config.to_diff_dict()
     kept.write(student, {"architecture": architecture, "locations": student.locations, **student.described()}, path)
 
 
 def load(path: Path) -> VisualBertStudent:
-    """The student of a run's ``model.safetensors``, in evaluation mode; needs nothing but the file."""
-    told, tensors = kept.read(path)
-    architecture = {key: value for key, value in told["architecture"].items() if key != "model_type"}
+    """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
+    description, tensors = kept.read(path)
+    architecture = {key: value for key, value in description["architecture"].items() if key != "model_type"}
     with torch.random.fork_rng(devices=[]):
         student = VisualBertStudent(
             VisualBertModel(VisualBertConfig(**architecture)),
-            text.from_json(told["tokenizer"]),
-            told["task"],
-            told["labels"],
-            told["regions"],
-            told["locations"],
+            text.from_json(description["tokenizer"]),
+            description["task"],
+            description["labels"],
+            description["regions"],
+            description["locations"],
         )
     student.load_state_dict(tensors)
     return student.eval()
 
 
 def export(run_folder: Path, out: Path) -> None:
-    """Turn a run into a folder for ``VisualBertModel.from_pretrained(out)``; the head lies in the run's own file."""
+    """Export a run to a folder for ``VisualBertModel.from_pretrained(out)``; the head stays in the run's own file."""
     student = load(run_folder / "model.safetensors")
     student.visual_bert.save_pretrained(out)
     student.tokenizer.save_pretrained(out)

@@ -81,7 +81,7 @@ def of_files(run: RecordedRun) -> Iterator[Cause]:
 
 
 def _each(then: Mapping[str, Any], now: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Cause]:
-    """What stands in both and differs; what was not recorded is no cause."""
+    """Keys in both whose values differ; what was not recorded is not a cause."""
     for key, what in names.items():
         if then.get(key) is not None and then[key] != now.get(key):
             yield Cause(what, then[key], now.get(key))

@@ -33,7 +33,7 @@ class Input:
     Attributes:
         recorded: a hash of its content then; None where nothing records one.
         present: the same hash now; None where it is missing.
-        record: where the recorded hash stands.
+        record: the file, and key, of the recorded hash.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class Input:
 
 
 def check(run: RecordedRun, stop: StopRequest) -> list[Input]:
-    """The inputs of a run, when all of them are there and none differs from what is recorded.
+    """The inputs of a run, if all of them exist with the recorded hashes.
 
     Raises:
         UserError: the files that are missing or differ, both hashes, and what to do.
@@ -152,26 +152,28 @@ def _evaluation_sets(run: RecordedRun) -> Iterator[Input]:
     dataset, by = run.own["dataset"], str(layout.journal(run.folder))
     digests = {each["name"]: each["digest"] for each in run.start.get("datasets", [])}
     asks = dataset.get("asks") or {}
-    for ask in extra_evals.sets(dataset):
-        path = layout.eval_split(ask.dataset, ask.evaluation_set)
+    for evaluation in extra_evals.sets(dataset):
+        path = layout.eval_split(evaluation.dataset, evaluation.evaluation_set)
         present = _present(path, _ids_hash)
-        if present and ask.name in asks:
-            present = extra_evals.identity(asks[ask.name], present)
-        yield Input(path, digests.get(f"{dataset['name']} {ask.name}"), present, by)
-        if ask.dataset != dataset["name"]:
-            yield Input(layout.instances(ask.dataset), *_by_its_split(ask), str(layout.split_manifest(path)))
+        if present and evaluation.name in asks:
+            present = extra_evals.identity(asks[evaluation.name], present)
+        yield Input(path, digests.get(f"{dataset['name']} {evaluation.name}"), present, by)
+        if evaluation.dataset != dataset["name"]:
+            yield Input(
+                layout.instances(evaluation.dataset), *_by_its_split(evaluation), str(layout.split_manifest(path))
+            )
 
 
-def _by_its_split(ask: extra_evals.Ask) -> tuple[str | None, str | None]:
+def _by_its_split(evaluation: extra_evals.Ask) -> tuple[str | None, str | None]:
     """The hash of a data set's rows that an evaluation set was cut from, and that of its rows now."""
-    split = layout.eval_split(ask.dataset, ask.evaluation_set)
+    split = layout.eval_split(evaluation.dataset, evaluation.evaluation_set)
     recorded = run_dir.manifest(split)["source"] if split.is_file() else None
-    return recorded, _present(layout.instances(ask.dataset), _rows_hash)
+    return recorded, _present(layout.instances(evaluation.dataset), _rows_hash)
 
 
 def _by_phase_manifests(run: RecordedRun) -> Iterator[Input]:
     """What only the phases' manifests record: classes and answers by name, and the weights of a teacher made here."""
-    names = dict.fromkeys(ask.dataset for ask in extra_evals.sets(run.own["dataset"]))
+    names = dict.fromkeys(evaluation.dataset for evaluation in extra_evals.sets(run.own["dataset"]))
     wanted = [layout.labels(name) for name in dict.fromkeys([run.own["dataset"]["name"], *names])]
     wanted += [layout.model_weights(name) for name in teacher_names.split((run.own.get("teacher") or {}).get("name"))]
     for phase in ("prepare", "pretrain"):
@@ -188,7 +190,10 @@ def _images(run: RecordedRun) -> Iterator[Input]:
     """The images of the training and evaluation sets or, of a corpus in shards, the raw files, by the raw manifests."""
     dataset = run.own["dataset"]
     splits = [(dataset["name"], layout.train_split(dataset["name"], run.own["shot"], run.own["seed"]))]
-    splits += [(ask.dataset, layout.eval_split(ask.dataset, ask.evaluation_set)) for ask in extra_evals.sets(dataset)]
+    splits += [
+        (evaluation.dataset, layout.eval_split(evaluation.dataset, evaluation.evaluation_set))
+        for evaluation in extra_evals.sets(dataset)
+    ]
     paths = dict.fromkeys(path for name, split in splits for path in _image_paths(name, split))
     yield from _raw(paths)
     if jobs.streamed(dataset):

@@ -48,10 +48,10 @@ class RecordedRun:
         return starts[-1] if starts else {}
 
     def outputs(self) -> list[Path]:
-        """Everything that training and scoring left, from the run folder: model, predictions, scores, metrics."""
+        """All outputs of training and scoring, relative to the run directory: model, predictions, scores, metrics."""
         trained, scored = [Path("model.safetensors"), *self._exported(), *self._predictions()], []
         if layout.metrics(self.folder).is_file():
-            sets = [ask.name for ask in extra_evals.sets(self.described["dataset"])]
+            sets = [evaluation.name for evaluation in extra_evals.sets(self.described["dataset"])]
             scored = [layout.scores(Path(), name) for name in sets] + [layout.metrics(Path())]
         return trained + scored
 
@@ -61,11 +61,11 @@ class RecordedRun:
 
     def _predictions(self) -> Iterator[Path]:
         dataset = self.described["dataset"]
-        names = [ask.name for ask in extra_evals.sets(dataset)] + list(extra_evals.measures(dataset))
+        names = [evaluation.name for evaluation in extra_evals.sets(dataset)] + list(extra_evals.measures(dataset))
         yield from (extra_evals.of_run(Path(), name, dataset) for name in names)
 
     def edited(self) -> bool:
-        """Whether config.yaml no longer says what the run was trained by: its content key is of something else."""
+        """Whether config.yaml was changed after training: its content key no longer matches."""
         made_of = {"config": byte_relevant(self.own), **self.described["made_of"]}
         return files.digest(json.loads(files.canonical(made_of))) != self.described["content_key"]
 
@@ -74,7 +74,7 @@ def read(folder: Path) -> RecordedRun:
     """The run in a folder, named from the project's root.
 
     Raises:
-        UserError: no run, an unfinished one, the folder of several seeds, a run that was copied to another place.
+        UserError: no run, an unfinished one, the folder of several seeds, a run that was copied elsewhere.
     """
     described = _described(folder)
     named = layout.run(

@@ -33,7 +33,7 @@ def scratch_project(project: Path, keep: Path | None = None) -> Iterator[Path]:
         keep: make it here instead of below the system's temporary folder (TMPDIR), and keep it.
 
     Raises:
-        UserError: `keep` is there already or lies in the project, or no folder can be made.
+        UserError: `keep` exists or is inside the project, or no folder can be made.
     """
     folder = None
     try:
@@ -92,7 +92,7 @@ def _environment() -> dict[str, str]:
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    """Tell a process and its children to end, by force after a while."""
+    """Terminate a process and its children, and kill them after a while."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if child.poll() is not None:
             return

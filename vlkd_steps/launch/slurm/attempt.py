@@ -1,11 +1,11 @@
-"""What runs on the node: one attempt at a part of a work, told to stop by Slurm more often than not.
+"""One attempt at a part of a work, on the node, which Slurm may interrupt.
 
 The contract of preemption, time limits and requeues:
 
 - **USR2** comes `warning` seconds before the time limit. The job saves, requeues itself and ends.
 - **TERM** comes when the job is preempted, requeued or cancelled. The job saves; if Slurm still calls it running (the
   grace time of a preemption) it requeues itself, so that the other job starts at once; then it ends.
-- **kill -9** and lost nodes: nothing is said. The waiter sees a job that has ended without a result and submits again.
+- **kill -9** and lost nodes: no signal. The submitter sees a job that has ended without a result and resubmits it.
 
 An attempt that is to go on ends by ``os._exit``: a return or an exception would be taken for its result.
 Slurm starts a requeued job again with the same id and folder, and the run goes on from its checkpoint.
@@ -79,7 +79,7 @@ def still_running() -> bool:
 
 
 def requeue() -> None:
-    """Put this job back into the queue. Where that is not allowed, the waiter submits it again."""
+    """Put this job back into the queue. If that is not allowed, the submitter submits it again."""
     done = subprocess.run(["scontrol", "requeue", job_id()], capture_output=True, text=True)
     if done.returncode:
         step.log.warning("scontrol requeue: %s", done.stderr.strip())

@@ -1,7 +1,7 @@
-"""Submit a work's parts to Slurm, wait, tell what happens, try again what died, cancel on Ctrl-C.
+"""Submit a work's parts to Slurm, wait, log state changes, resubmit failed jobs, cancel on Ctrl-C.
 
-What a waiter trusts, in this order: the part's own result (`Part.done`), the job's result file, and only then what
-Slurm says of it. A killed waiter, or one whose ssh was lost, loses nothing: the next one finds the jobs by
+A submitter trusts, in this order: the part's own result (`Part.done`), the job's result file, and only then the state
+that Slurm reports. If a submitter is killed or its ssh connection lost, the next one finds the jobs by
 ``jobs/.../job.json``.
 """
 
@@ -42,25 +42,25 @@ def wait_for(work: Work) -> int:
             f"processes, but the run trains in {work.processes} (training.processes, which changes bytes); set `nodes` "
             "and `tasks` under set-resources in the profile, or training.processes in params.yaml's overrides"
         )
-    # A process whose Snakemake was killed lives on for a moment: one at a time waits for this work.
-    with locks.exclusive(work.folder / "waiter.lock", wait=None), stop_request() as stop:
+    # A process whose Snakemake was killed may still run for a moment: only one at a time waits for this work.
+    with locks.exclusive(work.folder / "submitter.lock", wait=None), stop_request() as stop:
         submission = Submission(work, request, queue.Queue(request.poll))
-        waiter = Waiter(work, submission, stop)
+        submitter = Submitter(work, submission, stop)
         try:
-            waiter.wait()
+            submitter.wait()
         except UserError:
-            waiter.cancel()
+            submitter.cancel()
             raise
         if stop:
-            return waiter.leave()
-        if waiter.failed:
+            return submitter.leave()
+        if submitter.failed:
             return 1
         submission.forget()
         return 0
 
 
-class Waiter:
-    """One pass after the other over the parts that are not done; told to stop, it leaves them as they are."""
+class Submitter:
+    """Polls the parts that are not done; when stopped by a signal, it leaves them as they are."""
 
     def __init__(self, work: Work, submission: Submission, stop: StopRequest) -> None:
         self.work, self.submission, self.queue, self.stop = work, submission, submission.jobs, stop
@@ -70,7 +70,7 @@ class Waiter:
         self.failed: set[str] = set()
 
     def wait(self) -> None:
-        """Return when every part is done or has failed, or when told to stop."""
+        """Return when every part is done or has failed, or on a stop request."""
         waiting = self.attach()
         while waiting and not self.stop:
             if os.getppid() != self.parent:
@@ -86,7 +86,7 @@ class Waiter:
                 time.sleep(min(1.0, self.queue.interval))
 
     def attach(self) -> list[Part]:
-        """Find the jobs of an earlier waiter, submit what has none, and return the parts to wait for."""
+        """Find the jobs of an earlier submitter, submit parts without one, and return the parts to wait for."""
         if self.submission.records:
             seen = self.look_now()
             if seen is None:
@@ -103,9 +103,9 @@ class Waiter:
         return parts
 
     def look_now(self) -> dict[str, queue.Seen] | None:
-        """The queue as it is, however long the controller is silent: not knowing it could mean submitting twice.
+        """The current queue, however long the controller takes to answer: without it a job might be submitted twice.
 
-        None when told to stop meanwhile.
+        None on a stop request.
         """
         while (seen := self.queue.since(time.time())) is None and not self.stop:
             if "silent" not in self.said:
@@ -144,10 +144,10 @@ class Waiter:
         for part in parts:
             self.ended.pop(part.name, None)
             job_id = self.record(part).job_id
-            self.log_event(part, f"job {job_id} submitted  {self.place(seen.get(job_id))}")
+            self.log_event(part, f"job {job_id} submitted  {self.granted(seen.get(job_id))}")
 
     def over(self, part: Part, seen: dict[str, queue.Seen] | None) -> bool:
-        """Whether the part has come to its end; notes how, if it has failed."""
+        """Whether the part has ended; records a failure."""
         record = self.record(part)
         result, done = self.submission.result(record), part.done()
         if done and (result is not None or self.idle(part, seen)):
@@ -157,7 +157,9 @@ class Waiter:
             return False
         if result["status"] == 2:
             path = self.submission.log(record)
-            raise UserError(result.get("message") or f"one of the training's processes was told a mistake: see {path}")
+            raise UserError(
+                result.get("message") or f"one of the training's processes ended with a user error: see {path}"
+            )
         if result["status"] == 0 and self.waited(part) < LATENCY:
             return False
         why = result.get("message") or (
@@ -167,14 +169,14 @@ class Waiter:
         return True
 
     def idle(self, part: Part, seen: dict[str, queue.Seen] | None) -> bool:
-        """Whether the job of a part that is done waits for nothing, or ended without a last word."""
+        """Whether the job of a part that is done is pending without need, or ended without a result."""
         if seen is None:
             return False
         job = seen.get(self.record(part).job_id)
         return job is None or job.ended or job.state == "PENDING"
 
     def died(self, part: Part, seen: dict[str, queue.Seen]) -> bool:
-        """Whether the part's job is gone without a result; says its state where that has changed."""
+        """Whether the part's job ended without a result; logs its state if that has changed."""
         record = self.record(part)
         job = seen.get(record.job_id)
         if job is not None and not job.ended:
@@ -201,7 +203,7 @@ class Waiter:
         return time.monotonic() - self.ended.setdefault(part.name, time.monotonic())
 
     def patience(self, job: queue.Seen | None) -> float:
-        """How long a result file may lag behind the job's end; a job that Slurm calls failed wrote none."""
+        """How long a result file may lag behind the job's end; a failed job wrote none."""
         return LATENCY if job is None or job.state == "COMPLETED" else min(5.0, self.queue.interval)
 
     def fail(self, part: Part, why: str) -> None:
@@ -212,7 +214,7 @@ class Waiter:
         self.submission.save()
 
     def leave(self) -> int:
-        """After Ctrl-C or TERM: cancel what runs, or leave it to the next waiter."""
+        """After Ctrl-C or TERM: cancel running jobs, or leave them to the next submitter."""
         if self.submission.request.detached:
             ids = ", ".join(record.job_id for record in self.submission.records.values() if record.job_id)
             log.info(f"[{self.work.label}] left running: {ids}; the same command finds them again")
@@ -221,7 +223,7 @@ class Waiter:
         return 128 + self.stop.signal_number
 
     def cancel(self) -> None:
-        """Cancel this work's jobs, and say of which Slurm has shown that they end."""
+        """Cancel this work's jobs, and log which of them have ended."""
         cancelled, left = self.submission.cancel()
         if cancelled:
             log.info(f"[{self.work.label}] cancelled: {', '.join(cancelled)}")
@@ -231,8 +233,8 @@ class Waiter:
                 f"Cancel them by hand: scancel {' '.join(left)}"
             )
 
-    def place(self, job: queue.Seen | None) -> str:
-        """Where a submitted job is, which a wrapper of sbatch or a rule of the cluster may have changed."""
+    def granted(self, job: queue.Seen | None) -> str:
+        """A submitted job's partition, which a wrapper of sbatch or a rule of the cluster may have changed."""
         request = self.submission.request
         wanted, got = request.slurm_partition, job.partition if job else request.slurm_partition
         changed = f" (the profile asks for {wanted})" if wanted and set(got.split(",")) - set(wanted.split(",")) else ""

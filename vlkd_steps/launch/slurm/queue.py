@@ -1,7 +1,7 @@
-"""In which state jobs are, by ``squeue``: one look for all waiters of a machine, however many they are.
+"""The states of jobs by ``squeue``, with one query for all submitters of a machine.
 
-squeue answers with and without an accounting database; sacct, which submitit asks, knows nothing where there is none,
-and a waiter would wait for ever. An ended job stays in the answer for some minutes (MinJobAge).
+squeue works with and without an accounting database; sacct, which submitit uses, returns nothing without one, and a
+submitter would wait for ever. An ended job stays in squeue's output for some minutes (MinJobAge).
 """
 
 import hashlib
@@ -84,7 +84,7 @@ def cancel(ids: Sequence[str], jobs: Queue) -> list[str]:
     """Cancel jobs and watch them end, for a bounded time; returns those that go on, or of which nothing is known."""
     if not ids:
         return []
-    if _done("scancel", *ids) is None:  # Slurm is silent
+    if _done("scancel", *ids) is None:  # no answer from Slurm
         return list(ids)
     limit = time.monotonic() + CANCELLED_BY
     while True:
@@ -110,8 +110,10 @@ def ending(job_id: str) -> str:
         return ", ".join(
             [facts["JobState"], f"exit {facts.get('ExitCode', '?')}", *([reason] if reason not in ("None", "") else [])]
         )
-    told = _output("sacct", "--jobs", job_id, "--noheader", "--parsable2", "--allocations", "--format=State,ExitCode")
-    first = next(iter(told.splitlines()), "")
+    accounting = _output(
+        "sacct", "--jobs", job_id, "--noheader", "--parsable2", "--allocations", "--format=State,ExitCode"
+    )
+    first = next(iter(accounting.splitlines()), "")
     return ", exit ".join(first.split("|", 1)) if first else "gone from Slurm's memory"
 
 

@@ -1,4 +1,4 @@
-"""What a rule asks of Slurm: its resources in the profile, as they reach a step by the environment."""
+"""A rule's Slurm resources from the profile, which a step gets by the environment."""
 
 import os
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ class Request:
     Attributes:
         runtime: minutes. mem_mb: MiB per node. gpu, tasks: per node. cpus_per_task: per task.
         workers: jobs that share one work where it can be shared (extraction).
-        tries: deaths without a word after which a part is given up.
+        tries: jobs ended without a result after which a part has failed.
         warning: seconds before the time limit at which Slurm warns the job, which then saves and requeues itself.
-        poll: seconds between two looks at the queue.
+        poll: seconds between two queries of the queue.
         scratch: a folder on the node's own disk, may name variables of the node such as ``$SLURM_TMPDIR``.
         detach: "yes" leaves submitted jobs running on Ctrl-C.
     """

@@ -1,7 +1,7 @@
-"""Submitting one script by sbatch, and which job came of it.
+"""Submit one script by sbatch and find the id of its job.
 
-What sbatch prints is a hint only: a site's wrapper may print anything before and after it, or end with a status of its
-own. The queue decides, by the job's name, which no other job has. Nothing is ever submitted twice.
+The output of sbatch is only a hint: a site's wrapper may print anything before and after it, or return its own exit
+status. The queue decides, by the job's unique name. Nothing is ever submitted twice.
 
     python -m vlkd_steps.launch.slurm.sbatch OPTIONS  # sbatch for Snakemake's executor (workflow/bin/login):
         with --parsable it prints the job's id alone
@@ -39,7 +39,7 @@ def submit(script: Path, name: str, jobs: queue.Queue) -> str:
     Raises:
         UserError: sbatch refuses, or no such job appears.
     """
-    with unsignalled():  # a Ctrl-C in the middle of sbatch would leave a job that nobody knows
+    with unsignalled():  # a Ctrl-C during sbatch would leave an unrecorded job
         done = subprocess.run([program(), "--parsable", str(script)], capture_output=True, text=True, errors="replace")
     printed = PRINTED.findall(done.stdout)
     # A busy controller may take a job whose sbatch has given up ("Socket timed out").
@@ -64,14 +64,14 @@ def submit(script: Path, name: str, jobs: queue.Queue) -> str:
 
 
 def main(options: Sequence[str]) -> int:
-    """sbatch with these options; with --parsable only the id of the job is printed, where the queue can tell it."""
+    """sbatch with these options; with --parsable only the id of the job is printed, if the queue shows it."""
     with unsignalled():
         done = subprocess.run([program(), *options], stdout=subprocess.PIPE, text=True, errors="replace")
     name = next((value for option, value in itertools.pairwise(options) if option == "--job-name"), "")
-    told = done.stdout.rstrip("\n")
-    if done.returncode == 0 and "--parsable" in options and not re.fullmatch(r"\d+(;\S+)?", told):
-        told = among(re.findall(r"\d+", told), name) or told
-    print(told, flush=True)
+    printed = done.stdout.rstrip("\n")
+    if done.returncode == 0 and "--parsable" in options and not re.fullmatch(r"\d+(;\S+)?", printed):
+        printed = among(re.findall(r"\d+", printed), name) or printed
+    print(printed, flush=True)
     return done.returncode
 
 
@@ -99,7 +99,7 @@ def bases(seen: dict[str, queue.Seen], name: str) -> list[str]:
 
 
 def words(done: subprocess.CompletedProcess[str]) -> str:
-    """What sbatch says for itself, without the lines of a wrapper where they can be told apart."""
+    """The output of sbatch, without the lines of a wrapper if they can be distinguished."""
     lines = [line.strip() for line in (done.stderr + "\n" + done.stdout).splitlines() if line.strip()]
     own = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines if line.startswith("sbatch: ")]
     return "; ".join(own or lines) or f"nothing, and ended with status {done.returncode}"
@@ -107,7 +107,7 @@ def words(done: subprocess.CompletedProcess[str]) -> str:
 
 @contextlib.contextmanager
 def unsignalled() -> Iterator[None]:
-    """Hold INT and TERM back from this thread and the children that it starts until the block ends."""
+    """Block INT and TERM in this thread and the children that it starts until the block ends."""
     held = {signal.SIGINT, signal.SIGTERM}
     if threading.current_thread() is threading.main_thread():
         signal.pthread_sigmask(signal.SIG_BLOCK, held)

@@ -1,7 +1,7 @@
-"""A work's folder under ``jobs/``: what was submitted for its parts, and how it is found again after a crash.
+"""A work's folder under ``jobs/``: the jobs submitted for its parts, and how they are found again after a crash.
 
-``job.json`` is written before and after each sbatch. A process that dies in between leaves a job that has no id in the
-file; it is found by its name, which begins as all of this work's and which no other job has. Beside it lie submitit's
+``job.json`` is written before and after each sbatch. A process that dies in between leaves a job without an id in the
+file; it is found by its name, which is unique and starts with this work's prefix. The folder also has submitit's
 pickles and each job's log ``<id>_0_log.out``, to which its attempts append.
 """
 
@@ -31,7 +31,7 @@ class Record:
     Attributes:
         job_id: ``12``, or ``12_0`` for an array's task; "" between the intention and sbatch's answer.
         key: content key of the part that it was submitted for.
-        deaths: how often a job of this part ended without a word.
+        deaths: how often a job of this part ended without a result.
     """
 
     job_id: str
@@ -46,7 +46,7 @@ class Submission:
         self.work, self.request, self.jobs = work, request, jobs
         self.folder = work.folder.absolute()
         self.file = self.folder / "job.json"
-        self.names = f"vlkd-{files.digest([str(self.folder), work.job])[:12]}"  # with what all of its jobs' names begin
+        self.names = f"vlkd-{files.digest([str(self.folder), work.job])[:12]}"  # prefix of all its jobs' names
         self.name = ""
         self.records: dict[str, Record] = {}
         self.array: list[str] = []
@@ -60,10 +60,10 @@ class Submission:
         files.write_json(self.file, {"name": self.name, "array": self.array, "parts": parts})
 
     def submit(self, parts: Sequence[Part]) -> None:
-        """Submit `parts`, several as one job array or as many as the cluster needs, and write down their ids.
+        """Submit `parts`, several as one job array or as many as the cluster needs, and record their ids.
 
         Raises:
-            UserError: sbatch refuses, or is not here.
+            UserError: sbatch rejects them or is missing.
         """
         size = sbatch.array_limit() if len(parts) > 1 else 1
         for begin in range(0, len(parts), size):
@@ -84,7 +84,7 @@ class Submission:
         self.save()
 
     def adopt(self, seen: dict[str, queue.Seen]) -> None:
-        """Find jobs whose ids were never written down: sbatch had answered when the waiter died."""
+        """Find jobs whose ids were never recorded: the submitter died after sbatch had accepted them."""
         lost = [name for name in self.array if name in self.records and not self.records[name].job_id]
         if not lost:
             return
@@ -116,11 +116,10 @@ class Submission:
         return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
     def cancel(self) -> tuple[list[str], list[str]]:
-        """Cancel every job of this work, also those whose ids were never written down, and forget them.
+        """Cancel every job of this work, also those whose ids were never recorded, and forget them.
 
         Returns:
-            The ids of those that end now, and of those that go on or of which Slurm tells nothing: they stay written
-            down.
+            The ids of the cancelled jobs, and of those that still run or are in an unknown state, which stay recorded.
         """
         known = {record.job_id for record in self.records.values() if record.job_id}
         seen = self.jobs.since(time.time())
@@ -135,7 +134,7 @@ class Submission:
         return [job_id for job_id in going_on if job_id not in left], left
 
     def forget(self) -> None:
-        """After success: logs stay; what was needed to find the jobs again goes, and jobs that have no work left."""
+        """After success: keep logs, delete what was needed to find the jobs, cancel jobs that have no work left."""
         queue.cancel([each.job_id for each in self.records.values() if self.result(each) is None], self.jobs)
         self.file.unlink(missing_ok=True)
         for path in self.folder.glob("*.pkl"):
@@ -153,7 +152,7 @@ class Submission:
 
 
 class Executor(SlurmExecutor):
-    """submitit's, but a job's id is one that the queue has confirmed."""
+    """submitit's executor, except that the queue confirms a job's id."""
 
     def __init__(self, folder: Path, jobs: queue.Queue) -> None:
         super().__init__(folder)

@@ -1,13 +1,13 @@
-"""What VLKD is compared with and that trains nothing: CLIP alone, or what is commonest among the training data.
+"""Baselines for VLKD that train nothing: CLIP alone, or the most common training answer.
 
-It has no objective: `runs.baselines` answers in its place.
+It has no objective: `runs.baselines` produces the answers.
 
-- ``clip``: to a question, the answer of its data set's list that CLIP finds nearest to the image (the question is not
-  read); to an image, the caption of the training corpus that is nearest: retrieved, not written.
-- ``commonest``: the commonest training answer; the commonest caption of the corpus.
+- ``clip``: for a question, the answer in its data set's list that CLIP finds nearest to the image (the question is not
+  read); for an image, the nearest caption of the training corpus: retrieved, not generated.
+- ``commonest``: the most common training answer; the most common caption of the corpus.
 
-Either knows nothing of a question or, ``given: question_type``, its official type: then only answers of training
-questions of that type count. That is more than VLKD knows, which has seen no training question.
+Both ignore the question or, with ``given: question_type``, use its official type: then only answers of training
+questions of that type count. That is more than VLKD uses, which sees no training question.
 """
 
 from typing import Literal

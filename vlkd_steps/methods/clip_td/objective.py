@@ -1,8 +1,8 @@
-"""CLIP-TD, targeted distillation at fine-tuning (arXiv 2201.05729), as PAPERS 1.2 defines it.
+"""CLIP-TD, targeted distillation at fine-tuning (arXiv 2201.05729); docs/papers.md, "CLIP-TD and MAD".
 
 Three components, each with a switch: token selection (`selection`), confidence weight (`weight`) and an adaptive
-contrastive stage before the task (`adaptive`). What is stated, recalled or our choice is marked in the method's
-configuration, conf/method/clip_td.yaml.
+contrastive stage before the task (`adaptive`). What is stated, recalled or our choice is marked in
+conf/method/clip_td.yaml.
 """
 
 from typing import Any, ClassVar
@@ -33,8 +33,8 @@ class ClipTD(Targeted):
     def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, IndexedTensor | Tensor]:
         if not getattr(store, "shared_space", True):
             raise UserError(
-                "method clip_td adds the teacher's image and text features, which takes one CLIP for both; name one "
-                "teacher, or take method mad, whose teachers need share no space"
+                "method clip_td adds the teacher's image and text features, which needs one CLIP for both; name one "
+                "teacher, or use method mad, whose teachers need share no space"
             )
         items, extra = data.items, super().prepare(data, store, seed)
         v, u = as_float(store.images(items.image_ids)), as_float(store.texts(items.texts))

@@ -1,4 +1,4 @@
-"""The student alone: the task's loss and nothing else. The reference of every gain."""
+"""The student alone: the task's loss only. The reference for every gain."""
 
 from torch import Tensor
 

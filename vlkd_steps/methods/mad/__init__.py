@@ -5,7 +5,7 @@ from vlkd_steps.methods.targeted_settings import TargetedSettings
 
 
 def takes_cosines(settings: TargetedSettings) -> bool:
-    """Whether relevance is a cosine between pictures and words."""
+    """Whether relevance is a cosine between images and words."""
     return settings.looks_at_relevance and settings.relevance != "regression"
 
 

@@ -1,8 +1,9 @@
-"""MAD, multimodal adaptive distillation (arXiv 2204.10496): CLIP-TD's components with unimodal teachers (PAPERS 1.2).
+"""MAD, multimodal adaptive distillation (arXiv 2204.10496): CLIP-TD's components with unimodal teachers.
 
-A vision teacher V and a text teacher T that need share no space, each with its own projections and its own confidence:
-the two weights are what "adaptive" balances per instance. What is stated, recalled or our choice is marked in
-conf/method/mad.yaml. A variant names both, ``teacher: {vision: NAME, text: NAME}``; the towers of a CLIP may be either.
+A vision teacher V and a text teacher T that need share no space (docs/papers.md, "MAD's two teachers"), each with its
+own projections and its own confidence: the two weights are what "adaptive" balances per instance. What is stated,
+recalled or our choice is marked in conf/method/mad.yaml. A variant names both, ``teacher: {vision: NAME, text: NAME}``;
+the towers of a CLIP may be either.
 """
 
 from typing import Any, ClassVar
@@ -22,8 +23,8 @@ from vlkd_steps.teachers.targets import confidence
 class MAD(Targeted):
     """L_task + lambda(t) (w_V d_image + (w_V d_joint_image + w_T d_joint_text) / 2 + w_T mean_selected d_token).
 
-    The joint target is the concatenation [LN(v); LN(u)]: each part has a distance of its own, so that both count alike
-    however wide the teachers are (choice).
+    The joint target is the concatenation [LN(v); LN(u)]: each part has its own distance, so that both count equally
+    whatever the teachers' widths (choice).
     """
 
     terms_of: ClassVar[dict[str, dict[str, Term]]] = {
@@ -52,10 +53,10 @@ class MAD(Targeted):
         return extra
 
     def confidence(self, data: Encoded, features: np.ndarray, seed: int) -> np.ndarray:
-        """The weight of every item by a probe on one teacher's features [N, D] alone, float32 [N].
+        """The weight of every item from a probe on one teacher's features [N, D] alone, float32 [N].
 
-        1 where an item has choices (VCR): its label is the place of the right one, of which the picture, or the query
-        with the right choice, says nothing (choice).
+        1 where an item has choices (VCR): its label is the index of the right one, on which the image, or the query
+        with the right choice, has no information (choice).
         """
         items = data.items
         choices = getattr(items, "passage_rows", None)

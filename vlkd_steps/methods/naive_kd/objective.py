@@ -1,6 +1,6 @@
-"""Naive distillation, the baseline of PAPERS 1.2: the student's [CLS] is drawn to the teacher's two embeddings.
+"""Naive distillation, a baseline (docs/papers.md, "Baselines"): the student's [CLS] matches the teacher's embeddings.
 
-No selection of tokens, no weight per instance, no adaptive stage.
+No token selection, no weight per instance, no adaptive stage.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from vlkd_steps.students.output import StudentOutput
 
 
 class NaiveKD(Objective):
-    """L = L_task + lambda(t) (d([CLS], LN(v)) + d([CLS], LN(u))), each through a projection of its own.
+    """L = L_task + lambda(t) (d([CLS], LN(v)) + d([CLS], LN(u))), each with its own projection.
 
     lambda(t) = lambda0, or lambda0 (1 - t/T) with ``anneal: linear``.
     """

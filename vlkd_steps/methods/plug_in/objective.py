@@ -1,7 +1,8 @@
-"""plug_in, the baseline that keeps its teacher: the teacher's patches are the student's visual input (PAPERS 1.2).
+"""plug_in, the baseline that keeps its teacher: the teacher's patches are the student's visual input.
 
-As CLIP-ViL plugs CLIP's image encoder into a vision-language model. Nothing is distilled: the teacher's last feature
-map, layer-normalised and projected, takes the place of the student's own patch embeddings, at inference too.
+As CLIP-ViL plugs CLIP's image encoder into a vision-language model (docs/papers.md, "Baselines"). Nothing is distilled:
+the teacher's last feature map, layer-normalised and projected, replaces the student's own patch embeddings, at
+inference too.
 """
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from vlkd_steps.students.output import StudentOutput
 
 
 class PlugIn(Objective):
-    """L = L_task; what the student sees is `training.patch_sight`'s."""
+    """L = L_task; the patches come from `students.seen_patches`."""
 
     def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
         return {"task": task_loss(output.logits, batch.labels)}

@@ -7,7 +7,7 @@ from vlkd_steps.config.models.method import Method, Settings
 
 
 class Vlkd(Settings):
-    """The first three are the losses' weights; 0 leaves one out."""
+    """The first three are the losses' weights; 0 disables a loss."""
 
     ttdm: FromZero
     itcl: FromZero

@@ -1,13 +1,13 @@
 """VLKD (Dai et al. 2022): a BART's encoder joins a frozen CLIP's space, its decoder learns to write from an image.
 
-Three losses (PAPERS 2.2), each with a weight; a weight of 0 leaves the loss and its pass out, and with all of them
-nothing is learned and no image is shown: the BART that VLKD is compared with.
+Three losses (docs/papers.md, "VLKD's definition"), each with a weight. A weight of 0 disables the loss and its pass; if
+all are 0, nothing is learned and no image is used: the plain BART that VLKD is compared with.
 
 - ``ttdm``, text-text distance minimisation: the squared distance of e, the text as BART's encoder embeds it, from t,
   as CLIP embeds it;
-- ``itcl``, image-text contrastive learning: CLIP's own loss with e in the place of its text embedding, and CLIP's own
+- ``itcl``, image-text contrastive learning: CLIP's own loss with e instead of its text embedding, and CLIP's own
   temperature, frozen;
-- ``icti``, image-conditioned text infilling: the decoder writes the whole caption from the masked one and the image.
+- ``icti``, image-conditioned text infilling: the decoder generates the caption from the masked one and the image.
 
 The first two read the clean caption, the third the masked one: two passes of the encoder (choice).
 """
@@ -26,11 +26,11 @@ from vlkd_steps.students.bart import BartStudent, infilling_loss
 
 
 class Vlkd(Objective):
-    """The objective; it learns nothing of its own.
+    """The objective; it has no parameters of its own.
 
     Its batch has for each row, in ``extra``: ``v`` and ``t``, CLIP's embeddings of image and caption, float32 [B, D]
-    of length 1; ``masked`` and ``masked_mask``, the masked caption, int64 [B, T']; ``written``, the number of tokens
-    that the whole batch writes, a process's mean share (`infilling_loss`). ``inputs`` is the clean caption.
+    of length 1; ``masked`` and ``masked_mask``, the masked caption, int64 [B, T']; ``written``, the whole batch's
+    number of target tokens divided by the number of processes (`infilling_loss`). ``inputs`` is the clean caption.
     """
 
     def __init__(self, settings: VlkdSettings, steps: int) -> None:
@@ -40,7 +40,7 @@ class Vlkd(Objective):
 
     @property
     def learns(self) -> bool:
-        """Whether any loss is left; without one the run is BART as it was, which sees no image."""
+        """Whether any loss is enabled; otherwise the run is the unchanged BART, without images."""
         return any(self.weights.values())
 
     def take_temperature(self, logit_scale: float) -> None:
@@ -51,7 +51,7 @@ class Vlkd(Objective):
         """The weighted losses.
 
         Args:
-            output: `Seen`, what the student made of the batch.
+            output: `Seen`, the student's outputs for the batch.
         """
         losses: dict[str, Tensor] = {}
         if self.weights["ttdm"]:
@@ -66,10 +66,10 @@ class Vlkd(Objective):
 
 
 class Seen:
-    """What a student made of a batch.
+    """A student's outputs for a batch.
 
     Attributes:
-        e: its embeddings of the clean captions, [B, D] of length 1; empty where no loss asks for them.
+        e: its embeddings of the clean captions, [B, D] of length 1; empty if no loss needs them.
         logits: of every token of the captions, [B, T, V], from the masked ones and the images; empty as above.
     """
 
@@ -89,7 +89,7 @@ class Alignment(nn.Module):
         return self.objective(self.read(batch), batch, step)
 
     def read(self, batch: Batch) -> Seen:
-        """The passes that the weights ask for: the encoder reads the clean captions, and then the masked ones."""
+        """The passes that the enabled losses need: the encoder reads the clean captions, then the masked ones."""
         student, weights = self.student, self.objective.weights
         clean = (batch.inputs.tokens, batch.inputs.mask)
         masked = (batch.extra["masked"], batch.extra["masked_mask"])
@@ -112,7 +112,7 @@ def itcl(e: Tensor, v: Tensor, scale: float, alike: Tensor | None = None) -> Ten
 
     Args:
         scale: 1 / tau.
-        alike: bool [all rows, all rows], pairs other than a row with itself that are no negatives; None: all are.
+        alike: bool [all rows, all rows], off-diagonal pairs that are not negatives; None: all are negatives.
     """
     logits = scale * distributed.gathered(e.float()) @ distributed.gathered(v).T
     if alike is not None:
