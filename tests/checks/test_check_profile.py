@@ -111,7 +111,7 @@ def test_without_slurm_nothing_is_asked(asks) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("runtime: soon", "the resource runtime is 'soon'; write minutes, or 2h"),
         ("mem_mb: 16 loaves", "the resource mem_mb is '16 loaves'; write 32000, or 32GB"),
@@ -120,10 +120,10 @@ def test_without_slurm_nothing_is_asked(asks) -> None:
         ("tries: never", "the resource tries is 'never'; write a whole number"),
     ],
 )
-def test_a_value_that_cannot_be_is_named(asks, line: str, told: str) -> None:
+def test_a_value_that_cannot_be_is_named(asks, line: str, message: str) -> None:
     with pytest.raises(UserError) as mistake:
         asks(f"set-resources:\n  distill:\n    launcher: slurm\n    {line}\n")
-    assert told in str(mistake.value)
+    assert message in str(mistake.value)
     assert "profiles/mine/config.yaml: distill: " in str(mistake.value)
 
 

@@ -19,12 +19,12 @@ QUESTIONS = {"dataset": "scenes_vqa", "set": "test"}
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """scenes_vlkd cut to its corpus: the questions are then of a data set that is only asked."""
-    told = {
+    params = {
         "experiment": "scenes_vlkd",
         "grid": {"dataset": [CORPUS], "seed": [10]},
     }
     path: Path = tmp_path_factory.mktemp("asking") / "params.yaml"
-    path.write_text(yaml.safe_dump(told))
+    path.write_text(yaml.safe_dump(params))
     return composition.compose(path)
 
 

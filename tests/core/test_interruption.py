@@ -17,9 +17,9 @@ def test_a_signal_is_noted_and_told_by_the_exit_status(number: signal.Signals, s
         stop.raise_if_set()
         os.kill(os.getpid(), number)
         assert stop
-        with pytest.raises(Interrupted, match=f"stopped by {number.name}; the next start goes on from here") as told:
+        with pytest.raises(Interrupted, match=f"stopped by {number.name}; the next start goes on from here") as error:
             stop.raise_if_set()
-    assert told.value.exit_status == status
+    assert error.value.exit_status == status
     assert signal.getsignal(number) == before
 
 

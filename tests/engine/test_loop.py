@@ -107,8 +107,8 @@ def test_dev_is_evaluated_and_the_best_is_kept(place: Any) -> None:
         return {"accuracy": next(scores)}
 
     run(model, place[0], recipe(evaluate_every=2), evaluate=evaluate)
-    told = [(e["step"], e["metrics"]["accuracy"]) for e in place[1] if e["event"] == "evaluation"]
-    assert told == [(2, 10.0), (4, 30.0), (6, 20.0), (8, 30.0)]
+    scores = [(e["step"], e["metrics"]["accuracy"]) for e in place[1] if e["event"] == "evaluation"]
+    assert scores == [(2, 10.0), (4, 30.0), (6, 20.0), (8, 30.0)]
     assert not any(training for training, _ in seen)
     best = load_file(place[0].checkpoints / "best.safetensors")
     assert best["layer.weight"].item() == seen[1][1] != model.layer.weight.item()

@@ -1,4 +1,4 @@
-"""How often the intervals hold the truth, in a simulation with both sources of chance (the claim of PAPERS 1.3)."""
+"""How often the intervals hold the truth, in a simulation with both sources of chance (docs/papers.md, "Intervals")."""
 
 import numpy as np
 import pytest

@@ -128,9 +128,9 @@ def test_a_file_of_another_configuration_with_its_manifest(composed: Mapping[str
     job = phases.of_phase(composed, "split")[0]
     for path in job.outputs:
         later(path, "of another commit")
-    told = config(composed, "split")
-    told["files"] |= {str(path): "another" for path in job.outputs}
-    phase_manifest.write(told)
+    written = config(composed, "split")
+    written["files"] |= {str(path): "another" for path in job.outputs}
+    phase_manifest.write(written)
     assert set(unseen(composed, whole)) == {job.outputs[0]}
 
 

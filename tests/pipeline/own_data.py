@@ -27,7 +27,7 @@ PARAMS = {
     "grid": {"dataset": ["mine"], "variant": ["finetune", "clip_td"], "shot": [20], "seed": [1]},
     "overrides": {"training.steps": 6, "variants.clip_td.adaptive_steps": 2},
 }
-# Same inputs, same bytes: these. Not journal, provenance, timings, report (DESIGN 6).
+# Same inputs, same bytes. Not so: journal, provenance, timings, report (docs/design.md, "Determinism").
 DETERMINISTIC = (
     "data/instances/*", "data/splits/**/*", "features/**/manifest.json", "features/**/*.npy", "features/**/*.parquet",
     "runs/**/config.yaml", "runs/**/model.safetensors", "runs/**/predictions/*", "runs/**/scores/*",

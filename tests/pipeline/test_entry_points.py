@@ -85,7 +85,7 @@ def test_a_change_in_one_method_reaches_only_its_runs(project: Project, change: 
     assert {path.split("/")[4] for path in changed} == {"clip_td"}
     nothing_to_do(project)
 
-    assert not finished(other.dvc("repro")) - ONE_METHOD  # those or fewer (ANCHORS 29)
+    assert not finished(other.dvc("repro")) - ONE_METHOD  # those or fewer
     assert hashes(other) == after
     nothing_to_do(other)
 

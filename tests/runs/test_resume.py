@@ -1,4 +1,4 @@
-"""Interrupted and resumed is uninterrupted, bit for bit; after TERM nothing is computed twice (DESIGN 6)."""
+"""A resumed run equals an uninterrupted one, bit for bit; after TERM nothing is computed twice."""
 
 import json
 import multiprocessing

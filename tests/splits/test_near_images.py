@@ -72,13 +72,13 @@ def test_no_near_pair_is_missed(seed):
         np.uint64,
     )
     thumbnails = generator.integers(0, 14, (60, 192)).astype(np.uint8)
-    told = [near_images.STRUCTURE <= int(code).bit_count() <= 64 - near_images.STRUCTURE for code in codes]
+    structured = [near_images.STRUCTURE <= int(code).bit_count() <= 64 - near_images.STRUCTURE for code in codes]
     expected = [
         [a, b]
         for a in range(60)
         for b in range(a + 1, 60)
-        if told[a]
-        and told[b]
+        if structured[a]
+        and structured[b]
         and int(codes[a] ^ codes[b]).bit_count() <= near_images.BITS
         and np.abs(thumbnails[a].astype(int) - thumbnails[b]).max() <= near_images.COLOUR
     ]

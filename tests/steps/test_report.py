@@ -119,8 +119,8 @@ def test_the_numbers_on_the_page_are_those_of_gains_csv(html: str) -> None:
 def test_what_the_teacher_did_stands_on_the_page(html: str) -> None:
     rows = [[cell.strip() for cell in row] for row in Page(html).rows]
     assert ["method", "questions", "gradient ratio", "distance, image"] in rows
-    [told] = {tuple(row[1:]) for row in rows if len(row) == 4 and row[0].endswith("clip_td") and row[1] == "300"}
-    assert told == ("300", "0.5 → 0.25", "0.5 → 0.4")
+    [values] = {tuple(row[1:]) for row in rows if len(row) == 4 and row[0].endswith("clip_td") and row[1] == "300"}
+    assert values == ("300", "0.5 → 0.25", "0.5 → 0.4")
     assert 'href="#teaching"' in html
 
 

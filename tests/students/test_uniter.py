@@ -200,9 +200,9 @@ def test_every_parameter_that_trains_gets_a_gradient_with_checkpointing_too(conf
     ],
 )
 def test_mistakes_are_named(conf: dict[str, Any], changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         uniter.build(conf | changes, "vqa", ["a"], seed=0)
-    assert message in str(told.value)
+    assert message in str(error.value)
 
 
 def test_the_order_of_regions_is_kept(student: uniter.UniterStudent) -> None:

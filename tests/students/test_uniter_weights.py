@@ -183,10 +183,10 @@ class Bad:
 )
 def test_a_bad_file_is_named(conf: dict[str, Any], make: Any, message: str) -> None:
     make(Path(conf["weights"]))
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         uniter.build(conf, "vqa", ["a"], seed=0)
-    assert message in str(told.value)
-    assert conf["weights"] in str(told.value)
+    assert message in str(error.value)
+    assert conf["weights"] in str(error.value)
 
 
 def test_parts_that_do_not_fit_are_named(conf: dict[str, Any], tmp_path: Path) -> None:

@@ -102,6 +102,6 @@ def test_a_plugged_in_teachers_patches_stand_for_regions(conf: dict[str, Any], t
     ],
 )
 def test_mistakes_are_named(conf: dict[str, Any], changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         visual_bert.build(conf | changes, "vqa", ["a"], seed=0)
-    assert message in str(told.value)
+    assert message in str(error.value)

@@ -38,8 +38,8 @@ def test_an_unknown_task_is_named_with_the_nearest_one() -> None:
 
 def test_tasks_cost_no_import_of_torch_or_polars() -> None:
     heavy = "{'torch', 'polars', 'numpy'} & set(sys.modules)"
-    told = f"import sys; from vlkd_steps import tasks; tasks.metrics(); print({heavy})"
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    code = f"import sys; from vlkd_steps import tasks; tasks.metrics(); print({heavy})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
 

@@ -45,8 +45,8 @@ def packed(arrays: dict[str, np.ndarray]) -> bytes:
             b"data": array.tobytes(),
         }
 
-    told = {name: spelled(half(array)) for name, array in arrays.items()}
-    packed: bytes = msgpack.packb(told, use_bin_type=True)
+    fields = {name: spelled(half(array)) for name, array in arrays.items()}
+    packed: bytes = msgpack.packb(fields, use_bin_type=True)
     return packed
 
 

@@ -64,8 +64,8 @@ def instances() -> pl.DataFrame:
     Path("pictures").mkdir(exist_ok=True)
     for number in range(10):
         Path(f"pictures/{number}.txt").write_text(str(number))
-    told = [(f"i{number % 10}", f"pictures/{number % 10}.txt", "what is it") for number in range(12)]
-    return pl.DataFrame(told, schema=["image_id", "image_path", "text"], orient="row")
+    rows = [(f"i{number % 10}", f"pictures/{number % 10}.txt", "what is it") for number in range(12)]
+    return pl.DataFrame(rows, schema=["image_id", "image_path", "text"], orient="row")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -109,9 +109,9 @@ def test_features_of_a_timm_model_from_a_local_file(picture: Picture) -> None:
 )
 def test_mistakes_are_named(config: dict[str, Any], metadata: Any, message: str, picture: Picture) -> None:
     write(metadata)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         found(config, picture)
-    assert message in str(told.value)
+    assert message in str(error.value)
 
 
 def test_a_name_that_a_picture_cannot_have_is_refused(picture: Picture) -> None:

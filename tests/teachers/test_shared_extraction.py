@@ -28,9 +28,9 @@ def start(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     extraction_worker.draw(Path("pictures"))
 
     def started(**job: Any) -> subprocess.Popen[str]:
-        told = {"pictures": "pictures", "store": "features", "log": "log", **job}
+        config = {"pictures": "pictures", "store": "features", "log": "log", **job}
         return subprocess.Popen(
-            [sys.executable, extraction_worker.__file__, json.dumps(told)],
+            [sys.executable, extraction_worker.__file__, json.dumps(config)],
             env={**os.environ, "PYTHONPATH": str(root)},
             stderr=subprocess.PIPE,
             text=True,

@@ -50,8 +50,8 @@ def test_attempts_add_up_and_a_killed_one_counts_until_its_last_word() -> None:
 
 
 def test_an_interrupted_attempt_may_tell_its_own_seconds() -> None:
-    told = {"event": "interrupted", "time": 99, "seconds": 30, "cpu_seconds": 30, "peak_mib": 5}
-    spent = cost.of([start(0, CPU), told, start(200, CPU), end(300, seconds=10, cpu_seconds=10, peak_mib=4)])
+    interruption = {"event": "interrupted", "time": 99, "seconds": 30, "cpu_seconds": 30, "peak_mib": 5}
+    spent = cost.of([start(0, CPU), interruption, start(200, CPU), end(300, seconds=10, cpu_seconds=10, peak_mib=4)])
     assert (spent.seconds, spent.cpu_efficiency, spent.peak_mib) == (40, 0.5, 5)
 
 
