@@ -175,7 +175,7 @@ def test_a_student_of_a_plugin_declares_its_settings_beside_it(project: Path) ->
 
 
 def test_the_users_files_come_before_the_packages(project: Path) -> None:
-    """A file of the same name takes the place of the package's, and may begin as any file of either."""
+    """A file of the same name replaces the package's, and may include files of either."""
     write(project, "toy_plugin")
     (project / "params.yaml").write_text(PARAMS + "plugins: [toy_plugin]\n")
     (project / "mine/student").mkdir()

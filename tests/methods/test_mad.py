@@ -19,7 +19,7 @@ W_T = np.array([2.0, 0.1, 0.9, 1.0], np.float32)
 
 
 class TwoTeachers(TinyStore):
-    """Pictures of width 4; texts of width 6, in another space."""
+    """Images of width 4; texts of width 6, in another space."""
 
     shared_space = False
 

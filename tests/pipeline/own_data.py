@@ -37,7 +37,7 @@ DETERMINISTIC = (
 
 
 def start(project: Project, params: Mapping[str, Any] = PARAMS) -> Project:
-    """Put the user's own data and params.yaml in place, and commit them."""
+    """Write the user's own data and params.yaml, and commit them."""
     images = {"train": 60, "dev": 4, "test": 20, "unseen_pairs": 4, "other_style": 4, "pretrain": 4}
     write(project.folder / "data/incoming/mine", images, seed=3)
     (project.folder / "vlkd_steps/conf/dataset/mine.yaml").write_text(DATASET)

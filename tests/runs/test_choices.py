@@ -170,7 +170,7 @@ def test_as_many_choices_as_classes(frame: pl.DataFrame) -> None:
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=4), st.integers(0, 60))
-def test_segments_share_the_room(lengths: list[int], budget: int) -> None:
+def test_segments_share_the_token_budget(lengths: list[int], budget: int) -> None:
     kept = shares(lengths, budget)
     assert sum(kept) == min(sum(lengths), budget)
     assert all(some <= length for some, length in zip(kept, lengths, strict=True))

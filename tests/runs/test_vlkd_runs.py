@@ -97,7 +97,7 @@ def job(**more: Any) -> dict[str, Any]:
 
 
 def train(config: dict[str, Any], status: int = 0) -> Workplace:
-    """Run a job; where its one run lies."""
+    """Run a job; returns the folder of its one run."""
     assert seeds.train_seeds(config) == status
     return Workplace.of(config, 1)
 
@@ -150,7 +150,7 @@ def test_a_run_answers_what_it_never_trained_on_and_leaves_clip_alone(
     assert recalled["n"] == 18
     assert recalled["text_to_image"]["R@10"] == 100  # there are six images
     assert json.loads(place.predictions("kept").read_text())["n"] == 30
-    # The file alone, or the exported folder, shows and tells: it names its CLIP.
+    # The file alone, or the exported folder, is enough: it names its CLIP.
     place.publish()
     paths = sorted(Path("data/raw/scenes/images/dev").glob("*.png"))[:2]
     answers = [

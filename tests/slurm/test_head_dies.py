@@ -44,7 +44,7 @@ def submitters(project: Project) -> list[str]:
 @pytest.mark.slow
 def test_the_same_command_finds_every_job_again(project: Project, tmp_path: Path) -> None:
     output = tmp_path / "snakemake.txt"
-    # One training at a time, so that some have ended while others wait: each asks for more than half of the node.
+    # One training at a time, so that some have ended while others wait: each requests more than half of the node.
     profile = project.folder / "profiles/slurm/config.yaml"
     text = profile.read_text()
     assert "    mem_mb: 1000\n" in text
@@ -67,7 +67,7 @@ def test_the_same_command_finds_every_job_again(project: Project, tmp_path: Path
         return len(held) == RUNS - 1
 
     until(all_held, "all submitted", output)
-    # A rule of Snakemake's own executor that ends unseen is run again some time later, which is not asked here.
+    # A rule of Snakemake's own executor that ends unseen is run again some time later, which is not tested here.
     until(lambda: output.read_text().count("Finished jobid") >= MANIFESTS, "the phase manifests are in", output)
     until(lambda: "COMPLETED" in states(), "a run has finished", output)
     runs, *waits = held

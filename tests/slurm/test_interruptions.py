@@ -1,4 +1,4 @@
-"""Preemption, time limit, requeue by hand, kill -9: the run goes on in its folder and ends in the undisturbed bytes."""
+"""Preemption, time limit, requeue by hand, kill -9: the run resumes in its folder, to the undisturbed bytes."""
 
 import json
 import subprocess
@@ -82,7 +82,7 @@ def test_a_disturbed_run_ends_in_the_undisturbed_bytes(
     steps = [event["step"] for event in events if event["event"] == "metrics"]
     if disturb is kill:
         assert "submitted again" in submitter.said
-        assert len(steps) - len(set(steps)) <= EVERY / 25 + 1  # at most what lay behind the last checkpoint
+        assert len(steps) - len(set(steps)) <= EVERY / 25 + 1  # at most the steps after the last checkpoint
     else:
         assert any(event["event"] == "interrupted" for event in events)
         assert steps == sorted(set(steps))  # nothing was computed twice

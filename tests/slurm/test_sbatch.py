@@ -1,4 +1,4 @@
-"""Which job came of a submission, whatever a site's wrapper prints, and which jobs were cancelled: ask the queue."""
+"""Which job a submission made, whatever a site's wrapper prints, and which jobs were cancelled: read from the queue."""
 
 import os
 import signal
@@ -49,7 +49,7 @@ def test_a_wrapper_that_submits_nothing_is_one_message(project: Project, tmp_pat
     assert not submitted(project)
 
 
-def test_a_partition_that_was_changed_on_the_way_is_told(project: Project, tmp_path: Path) -> None:
+def test_a_partition_changed_by_a_wrapper_is_reported(project: Project, tmp_path: Path) -> None:
     shell = wrapper(tmp_path / "bin", "sbatch", 'exec "$REAL" --partition=urgent "$@"')
     submitter = Submitter(project, one(project), shell)
     assert submitter.ends() == 0, submitter.said

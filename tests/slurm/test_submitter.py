@@ -77,7 +77,7 @@ def test_what_keeps_dying_is_given_up_with_the_reason_and_the_log(project: Proje
     assert len(submitted(project) - before) == 2
 
 
-def test_a_cancelled_job_is_not_submitted_behind_ones_back(project: Project) -> None:
+def test_a_cancelled_job_is_not_resubmitted(project: Project) -> None:
     submitter = Submitter(project, {**configuration(project, **LONG), "seeds": [1]})
     submitter.until(lambda: "RUNNING" in submitter.said, "running")
     subprocess.run(["scancel", *jobs(project).values()], check=True)
@@ -135,7 +135,7 @@ def test_a_hundred_submitters_are_light_and_run_at_once(project: Project) -> Non
     try:
         for number in range(100):
             own = {**config, "seeds": [1], "training": {**config["training"], "learning_rate": 1e-4 * (1 + number)}}
-            # Each a work of its own; none may start, so that all wait.
+            # Each has its own job; none may start, so that all wait.
             submitters.append(Submitter(project, own | {"experiment": f"many{number}"}, slurm_extra="--hold", poll=2))
         for submitter in submitters:
             submitter.until(

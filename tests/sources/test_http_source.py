@@ -195,7 +195,7 @@ def test_a_stalled_transfer_is_cut_and_goes_on(server, tmp_path, monkeypatch):
     assert len(CONTENT) / 4 < int(server.requested[1].strip("bytes=-")) <= len(CONTENT) / 2
 
 
-def test_an_overloaded_server_is_requested_again(server, tmp_path):
+def test_requests_to_an_overloaded_server_are_repeated(server, tmp_path):
     server.mishaps = [503, 429, 500]
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
     assert len(server.requested) == 4
@@ -222,7 +222,7 @@ def test_a_cut_that_the_server_does_not_show_is_seen_by_the_size(server, tmp_pat
         fetch(server, tmp_path / "again", sha256=None, bytes=7, retries=0)
 
 
-def test_another_range_than_requested_for_is_not_joined(server, tmp_path):
+def test_another_range_than_requested_is_not_joined(server, tmp_path):
     server.breaks, server.mishaps = 1, ["whole", "other range"]
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
     assert [requested is None for requested in server.requested] == [True, False, True]
@@ -231,7 +231,7 @@ def test_another_range_than_requested_for_is_not_joined(server, tmp_path):
 @pytest.mark.parametrize(
     ("requested", "attempt", "seconds"), [("", 0, 1.0), ("", 3, 8.0), ("", 9, 60.0), ("7", 0, 7.0), ("900", 0, 60.0)]
 )
-def test_pauses_grow_and_a_server_may_ask_for_its_own(monkeypatch, requested, attempt, seconds):
+def test_pauses_grow_and_a_server_may_set_its_own(monkeypatch, requested, attempt, seconds):
     monkeypatch.setattr(http_source, "BACKOFF", 1.0)
     response = requests.Response()
     response.headers["Retry-After"] = requested

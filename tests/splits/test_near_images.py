@@ -28,7 +28,7 @@ def groups(folder):
     return near_images.groups(paths, hashes)
 
 
-def test_changed_copies_are_near_and_other_pictures_are_not(tmp_path):
+def test_changed_copies_are_near_and_other_images_are_not(tmp_path):
     for n in range(30):
         picture(n).save(tmp_path / f"{n}.png")
     picture(3).resize((107, 107)).save(tmp_path / "smaller.png")
@@ -47,7 +47,7 @@ def test_changed_copies_are_near_and_other_pictures_are_not(tmp_path):
     }
 
 
-def test_plain_pictures_are_near_only_where_their_bytes_are_equal(tmp_path):
+def test_plain_images_are_near_only_where_their_bytes_are_equal(tmp_path):
     for name, colour in (("a", 10), ("b", 11), ("c", 10)):
         Image.new("RGB", (40, 40), (colour, colour, colour)).save(tmp_path / f"{name}.png")
     assert groups(tmp_path) == {"a.png": 0, "c.png": 0}

@@ -22,7 +22,7 @@ from vlkd_steps.teachers.models import clip
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-    """A data set of four pictures, two of them for training, and a tiny CLIP with random weights."""
+    """A data set of four images, two of them for training, and a tiny CLIP with random weights."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     save_file(clip.create("vlkd-scenes", None)[0].state_dict(), "weights.safetensors")
@@ -100,7 +100,7 @@ def test_a_late_worker_of_a_finished_round_loads_no_teacher(config, root) -> Non
     subprocess.run([sys.executable, "-c", code, late], check=True, env={**os.environ, "PYTHONPATH": str(root)})
 
 
-def test_told_to_stop(config) -> None:
+def test_a_signal_stops_it(config) -> None:
     with stop_request() as stop:
         stop.signal_number = 12
         assert run(config) == 140

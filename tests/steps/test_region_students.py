@@ -1,4 +1,4 @@
-"""Students that see regions in the composed configuration: what they need, and what their jobs are told."""
+"""Students that see regions in the composed configuration: what they need, and what their jobs get."""
 
 from pathlib import Path
 

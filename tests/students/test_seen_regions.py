@@ -25,7 +25,7 @@ ROLES = {name: {"split": name} for name in ("train", "dev", "test")}
 
 @pytest.fixture
 def regions(project: Path) -> RegionStore:
-    """The toy project's pictures with one to three boxes each, extracted by the real step."""
+    """The toy project's images with one to three boxes each, extracted by the real step."""
     for path in sorted(Path("data/raw/toy").glob("*.png")):
         number = int(path.stem.strip("abcdefghijklmnopqrstuvwxyz"))
         boxes = [[0, 0, 32, 16, 1.0], [8, 8, 24, 24, 1.0], [0, 0, 4, 4, 1.0]][: 1 + number % 3]

@@ -113,7 +113,7 @@ def test_an_official_file_in_any_form_gives_the_same_student(conf: dict[str, Any
     assert student(shown).logits.shape == (2, 3)
 
 
-def test_the_official_head_is_taken_where_asked_for(conf: dict[str, Any]) -> None:
+def test_the_official_head_is_loaded_where_configured(conf: dict[str, Any]) -> None:
     torch.save(official(conf), conf["weights"])
     shown = toy_regions.inputs()
     own = uniter.build(conf["scratch"], "vqa", ["a", "b"], seed=7).eval()

@@ -1,4 +1,4 @@
-"""What the tasks say of themselves, and that nobody else says it."""
+"""What the task modules define, and that no other module defines it."""
 
 import json
 import subprocess
@@ -66,7 +66,7 @@ def test_only_cider_is_no_percentage() -> None:
     assert [name for name, metric in tasks.metrics().items() if not metric.percentage] == ["CIDEr"]
 
 
-def test_students_that_write_are_asked_for_answers_and_captions() -> None:
+def test_generative_students_write_answers_and_captions() -> None:
     assert tasks.in_words() == ["captioning", "vqa"]
 
 
