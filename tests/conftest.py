@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# One thread: tests run side by side on few cores, and sums differ with the thread count (ANCHORS 38).
+# One thread: tests run side by side on few cores, and sums differ with the thread count.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -21,7 +21,7 @@ def write_lines(path: Path, values: list[Any]) -> Path:
 
 
 def write_images(folder: Path, names: list[str]) -> None:
-    """Noise, another one for every name and place in the list: equal pictures would count as leaks."""
+    """Noise that differs for every name and position in the list: equal images would count as leaks."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(names):
         noise = Random(f"{number}/{name}").randbytes(8 * 8 * 3)

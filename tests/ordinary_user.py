@@ -16,7 +16,7 @@ NOBODY, NAMELESS = 65534, 12345
 def command(uid: int = NOBODY) -> list[str]:
     """What to put before a command; [] where the tests are run by an ordinary user already.
 
-    The user may read everything, as the interpreter may lie in root's home directory, but writes what is its own.
+    The user may read everything, as the interpreter may be in root's home directory, but writes what is its own.
     """
     if os.getuid() != 0:
         return []

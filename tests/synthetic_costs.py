@@ -29,8 +29,8 @@ def on_cluster(experiment: str = "scenes") -> None:
         end |= {"cpu_seconds": 2.4 * end["seconds"], "gpu_peak_mib": 1234.5}
         if number % 4 == 0:  # 90 seconds that were lost on another node
             before = {**start, "time": start["time"] - 400, "tags": {**start["tags"], "slurm_node": "gpu03"}}
-            told = {"event": "interrupted", "time": start["time"] - 310, "reason": "TERM"}
-            events = [before, told, {**start, "attempt": 2}, *events[1:]]
+            interruption = {"event": "interrupted", "time": start["time"] - 310, "reason": "TERM"}
+            events = [before, interruption, {**start, "attempt": 2}, *events[1:]]
         files.write_text(path, "".join(json.dumps(event) + "\n" for event in events))
 
 

@@ -50,5 +50,5 @@ def test_no_module_imports_from_a_layer_above_it_or_beside_it(root: Path) -> Non
     assert not wrong, "\n".join(wrong)
 
 
-def test_nothing_lies_loose_in_the_package(root: Path) -> None:
+def test_every_module_is_in_a_subpackage(root: Path) -> None:
     assert {path.name for path in (root / "vlkd_steps").glob("*.py")} == {"__init__.py", "__main__.py"}

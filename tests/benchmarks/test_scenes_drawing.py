@@ -21,7 +21,7 @@ def cell(image: np.ndarray, number: int) -> np.ndarray:
     return image[y : y + 16, x : x + 16].astype(float)
 
 
-def test_pictures_are_48_pixels_wide_and_repeat_with_their_generator(pictures):
+def test_images_are_48_pixels_wide_and_repeat_with_their_generator(pictures):
     scenes, images = pictures
     assert images.shape == (800, 48, 48, 3)
     assert images.dtype == np.uint8
@@ -48,7 +48,7 @@ def test_every_object_is_seen_in_its_own_color(pictures, style):
 
 
 @pytest.mark.parametrize("style", world.STYLES)
-def test_every_object_stands_out_from_its_ground(pictures, style):
+def test_every_object_contrasts_with_its_ground(pictures, style):
     scenes, images = pictures
     contrast = []
     for i, things in enumerate(scenes.things()):
@@ -89,7 +89,7 @@ def test_png_is_read_back_by_pillow_without_loss(pictures):
         assert np.array_equal(np.asarray(opened), image)
 
 
-def test_free_flat_pictures_hold_one_shape_of_any_size_at_any_place():
+def test_free_flat_images_hold_one_shape_of_any_size_at_any_position():
     generator = np.random.default_rng(0)
     color, shape = generator.integers(8, size=900), generator.integers(6, size=900)
     images = drawing.free_flat(900, color, shape, generator).astype(float)

@@ -38,7 +38,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def test_equal_arguments_give_equal_bytes_and_other_seeds_do_not(folder, tmp_path):
-    write(tmp_path, {**SMALL, "train": 80}, seed=4)  # what lies there before leaves no trace
+    write(tmp_path, {**SMALL, "train": 80}, seed=4)  # files that are already there leave no trace
     other = contents(tmp_path)
     write(tmp_path, SMALL, seed=3)
     assert contents(tmp_path) == contents(folder)
@@ -148,8 +148,8 @@ def test_right_vcr_choices_are_true_and_wrong_answers_false(folder):
     assert checked > 100
 
 
-def test_no_vcr_choice_tells_a_pair_that_could_not_be_right_in_its_split(folder):
-    """Else a held-out pair is known by being untrue in all of training, without a look at any picture."""
+def test_no_vcr_choice_names_a_pair_that_could_not_be_right_in_its_split(folder):
+    """Otherwise a held-out pair could be recognised without the image, as it is never true in training."""
     checked = 0
     singular = dict(zip(PLURALS, world.SHAPES, strict=True))
     for split in splits(SMALL)[:-1]:
@@ -168,7 +168,7 @@ def test_no_vcr_choice_tells_a_pair_that_could_not_be_right_in_its_split(folder)
 
 
 def test_boxes_hold_the_pixels_of_their_objects(folder):
-    """Inside a flat picture's box there is paint, outside of all boxes only the ground."""
+    """A flat image has paint inside its boxes and only ground outside."""
     split = splits(SMALL)[0]
     flat = [style == world.STYLES.index("flat") for block in blocks(split, 3) for style in block.style]
     assert sum(flat) > 5
@@ -185,7 +185,7 @@ def test_boxes_hold_the_pixels_of_their_objects(folder):
             assert np.abs(middle - ground[0]).sum() > 30
 
 
-def test_held_out_pairs_are_never_shown_in_training_and_asked_in_unseen_pairs(folder):
+def test_held_out_pairs_are_never_in_training_and_always_in_unseen_pairs(folder):
     config = {split.name: split for split in splits(SMALL)}
     for name in ("train", "dev", "test", "other_style", "pretrain"):
         for block in blocks(config[name], 3):

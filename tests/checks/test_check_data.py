@@ -34,7 +34,7 @@ def test_a_fresh_project_says_what_the_next_run_makes(check) -> None:
     assert {finding.level for finding in found.values()} == {"ok"}
 
 
-def test_a_mistake_in_params_is_told_as_snakemake_tells_it(check) -> None:
+def test_a_mistake_in_params_is_reported_as_by_snakemake(check) -> None:
     found = check(params("scens"))
     assert list(found) == ["experiment"]
     assert found["experiment"].level == "fail"

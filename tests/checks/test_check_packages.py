@@ -4,7 +4,7 @@ from pathlib import Path
 from vlkd_steps.checks import packages
 
 
-def test_equal_missing_and_other_versions_are_told_apart(tmp_path: Path) -> None:
+def test_equal_missing_and_other_versions_are_distinguished(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"
     polars = importlib.metadata.version("polars")
     lock.write_text(f"# a comment\npolars=={polars}\n")

@@ -38,7 +38,7 @@ set-resources:
 
 
 @pytest.fixture
-def asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def requested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
 
     def read(text: str) -> dict[str, Request]:
@@ -50,8 +50,8 @@ def asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return read
 
 
-def test_each_rule_asks_for_its_own(asks) -> None:
-    found = asks(GPU)
+def test_each_rule_requests_its_own_resources(requested) -> None:
+    found = requested(GPU)
     assert set(found) == {"distill", "extract", "compare", "other rules"}
     assert found["distill"] == Request(
         slurm_partition="gpu", slurm_account="ours", qos="long", gpu=2, gpu_model="a100", runtime=240, mem_mb=32000,
@@ -72,8 +72,8 @@ def test_each_rule_asks_for_its_own(asks) -> None:
     assert profile.read("mine").needs_slurm
 
 
-def test_the_ways_of_the_command_line_are_read_too(asks) -> None:
-    found = asks(
+def test_the_ways_of_the_command_line_are_read_too(requested) -> None:
+    found = requested(
         "executor: slurm\ndefault-resources: [slurm_partition=cpu, 'mem_mb=attempt * 4000', runtime=90m]\n"
         "set-resources: ['distill:launcher=slurm', 'distill:slurm_partition=gpu']\n"
     )
@@ -82,8 +82,10 @@ def test_the_ways_of_the_command_line_are_read_too(asks) -> None:
     assert found["distill"].slurm_partition == "gpu"
 
 
-def test_what_a_rule_does_not_name_is_what_the_launcher_takes_and_the_executor_leaves_out(asks) -> None:
-    found = asks("executor: slurm\nset-resources:\n  distill: {launcher: slurm, slurm_extra: --nice=100 --exclusive}\n")
+def test_what_a_rule_does_not_name_is_what_the_launcher_takes_and_the_executor_leaves_out(requested) -> None:
+    found = requested(
+        "executor: slurm\nset-resources:\n  distill: {launcher: slurm, slurm_extra: --nice=100 --exclusive}\n"
+    )
     assert "--time=60" in options(found["distill"])
     assert "--mem=4000M" in options(found["distill"])
     assert options(found["distill"])[-2:] == ["--nice=100", "--exclusive"]
@@ -100,18 +102,18 @@ def test_what_a_rule_does_not_name_is_what_the_launcher_takes_and_the_executor_l
         ("mem_mb: 4000", "--mem=4000M"),
     ],
 )  # fmt: skip
-def test_units_are_read_as_snakemake_reads_them(asks, written: str, option: str) -> None:
-    found = asks(f"executor: slurm\nset-resources:\n  distill:\n    launcher: slurm\n    {written}\n")
+def test_units_are_read_as_snakemake_reads_them(requested, written: str, option: str) -> None:
+    found = requested(f"executor: slurm\nset-resources:\n  distill:\n    launcher: slurm\n    {written}\n")
     assert option in options(found["distill"])
 
 
-def test_without_slurm_nothing_is_asked(asks) -> None:
-    assert asks("cores: all\n") == {}
+def test_without_slurm_nothing_is_queried(requested) -> None:
+    assert requested("cores: all\n") == {}
     assert not profile.read("mine").needs_slurm
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("runtime: soon", "the resource runtime is 'soon'; write minutes, or 2h"),
         ("mem_mb: 16 loaves", "the resource mem_mb is '16 loaves'; write 32000, or 32GB"),
@@ -120,10 +122,10 @@ def test_without_slurm_nothing_is_asked(asks) -> None:
         ("tries: never", "the resource tries is 'never'; write a whole number"),
     ],
 )
-def test_a_value_that_cannot_be_is_named(asks, line: str, told: str) -> None:
+def test_a_value_that_cannot_be_is_named(requested, line: str, message: str) -> None:
     with pytest.raises(UserError) as mistake:
-        asks(f"set-resources:\n  distill:\n    launcher: slurm\n    {line}\n")
-    assert told in str(mistake.value)
+        requested(f"set-resources:\n  distill:\n    launcher: slurm\n    {line}\n")
+    assert message in str(mistake.value)
     assert "profiles/mine/config.yaml: distill: " in str(mistake.value)
 
 
@@ -134,11 +136,11 @@ def test_the_projects_own_profiles_can_be_read(root: Path, monkeypatch: pytest.M
         assert set(found.requests()) >= ({"distill", "extract", "pretrain"} if found.needs_slurm else set())
 
 
-def test_no_such_profile(asks) -> None:
-    asks("cores: all\n")
+def test_no_such_profile(requested) -> None:
+    requested("cores: all\n")
     with pytest.raises(UserError, match=r"there is no profile 'mien' .*did you mean 'mine'"):
         profile.read("mien")
     with pytest.raises(UserError, match="not valid YAML"):
-        asks("cores: [\n")
+        requested("cores: [\n")
     with pytest.raises(UserError, match="holds no keys"):
-        asks("- cores\n")
+        requested("- cores\n")

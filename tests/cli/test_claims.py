@@ -110,7 +110,7 @@ def test_gains_slopes_and_verdicts(root: Path, capsys: pytest.CaptureFixture[str
     component = of(found, 9, "clip_td > no_weight")
     assert component["found"]["gain"] == pytest.approx(0.01)
     assert component["verdict"] == "not decided: the interval holds 0"
-    assert of(found, 6)["verdict"] == "not decided: not run"  # no weights lie there
+    assert of(found, 6)["verdict"] == "not decided: not run"  # there are no weights
     adjusted = [claim["p_holm"] for claim in found if claim["p_holm"] is not None]
     assert len(adjusted) > 7
     assert all(claim["p_holm"] >= claim["found"]["p"] for claim in found if claim["p_holm"] is not None)
@@ -127,7 +127,7 @@ def test_no_loss_at_full_data_takes_ten_seeds_and_a_margin(root: Path, capsys: p
         assert (claim["verdict"], claim["papers"]) == (verdict, 3.0)
 
 
-def test_fixed_steps_stand_beside_the_presets_own(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fixed_steps_are_shown_beside_the_presets_own(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """clip_td gains 8, 6, 4; trained with fixed steps it would have gained 8 at 10,000 too."""
 
     def accuracy(dataset: str, name: str, variant: str, shot: str) -> float | None:

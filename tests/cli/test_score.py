@@ -1,4 +1,4 @@
-"""docs/score.md, done to the letter, and what all tasks of `score` share."""
+"""The examples of docs/score.md, run literally, and what all tasks of `score` share."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from vlkd_steps.cli import score
 
 @pytest.fixture
 def document(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The document; its files lie in the current folder."""
+    """The document; its files are in the current folder."""
     text = (root / "docs" / "score.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     for name, content in re.findall(r"^`([\w.]+)`:\n\n```(?:json|csv)\n(.*?)```", text, re.M | re.S):

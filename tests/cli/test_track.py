@@ -218,7 +218,7 @@ def test_a_folder_as_address_is_a_mistake(
     assert "sqlite:///FILE.db" in capsys.readouterr().err
 
 
-def test_on_a_shared_file_system_the_database_lies_on_this_machine(
+def test_on_a_shared_file_system_the_database_is_on_this_machine(
     make_run: MakeRun,
     uri: str,
     tracked: Tracked,
@@ -310,7 +310,7 @@ def test_the_experiment_has_a_description_and_a_view_of_the_gains(make_run: Make
 
 @pytest.mark.usefixtures("subprocess_environment")
 @pytest.mark.parametrize("ending", ["stdin", "term", "pid"])
-def test_following_shows_runs_while_they_train_and_ends_when_told(
+def test_following_shows_runs_while_they_train_and_ends_on_a_signal(
     make_run: MakeRun, uri: str, tracked: Tracked, ending: str
 ) -> None:
     folder = layout.run("scenes", "scenes_vqa", "vilt_scenes", "clip_td", 300, 10)

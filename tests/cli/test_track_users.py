@@ -21,7 +21,7 @@ CLIP_TD = "clip_td 300 s10 scenes_vqa"
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """In the place of pytest's own, which other users cannot enter."""
+    """Replaces pytest's own, which other users cannot enter."""
     with ordinary_user.reachable() as folder:
         (folder / "project").mkdir()
         yield folder / "project"
@@ -54,11 +54,11 @@ def test_a_user_id_without_a_name_or_a_home(make_run: MakeRun, uri: str, tracked
     assert done.stdout.splitlines()[-1].endswith("1 failed"), done.stdout + done.stderr
 
 
-def test_in_a_folder_that_may_only_be_read_the_file_lies_on_this_machine(
+def test_in_a_read_only_folder_the_file_is_on_this_machine(
     make_run: MakeRun, empty_database: Path, tmp_path: Path, tracked: Tracked
 ) -> None:
     make_run()
-    shutil.copyfile(empty_database, tmp_path / "mlflow.db")  # the owner's, which stays as it is
+    shutil.copyfile(empty_database, tmp_path / "mlflow.db")  # the owner's, which is not changed
     local, home = tmp_path.parent / "local", tmp_path / "home"
     local.mkdir()
     home.mkdir()

@@ -155,7 +155,7 @@ def test_what_a_user_sets_wins_over_what_the_preset_tuned(params) -> None:
         assert precedence.recipe(composed, "finetune", task, "vilt_scenes", "40")["learning_rate"] == 0.5
 
 
-def test_a_job_is_told_only_what_it_reads(params) -> None:
+def test_a_job_gets_only_the_values_it_reads(params) -> None:
     """A changed learning rate must not draw new splits, a new shot must not train the old ones again."""
     before = composition.compose(params())
     after = composition.compose(
@@ -294,7 +294,7 @@ def test_overrides_win_over_the_preset_and_the_narrower_of_them_over_the_wider(p
     assert steps == {"100": 5, "1000": 9}  # the preset says 500 and 1,000 for these shots
 
 
-def test_all_missing_data_are_told_at_once(params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_missing_data_are_reported_at_once(params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     composed = composition.compose(params(), experiment="paper_snli_ve")
     missing = jobs.missing(composed)
@@ -308,7 +308,7 @@ def test_all_missing_data_are_told_at_once(params, tmp_path: Path, monkeypatch: 
     assert jobs.incoming(composed, "snli_ve") == []
 
 
-def test_two_teachers_of_a_variant_stand_wherever_one_does(params) -> None:
+def test_two_teachers_of_a_variant_are_allowed_wherever_one_is(params) -> None:
     grid = {**PARAMS["grid"], "variant": ["finetune", "mad", "mad_clip", "plug_in"]}
     eyes, ears = "efficientnet_lite0_scenes", "minilm_l6"
     composed = composition.compose(params(grid=grid))
@@ -321,7 +321,7 @@ def test_two_teachers_of_a_variant_stand_wherever_one_does(params) -> None:
     }
     manifests = [f"features/{name}/scenes_smoke_vqa/manifest.json" for name in (eyes, ears)]
     assert jobs.features_of(composed, "mad", "scenes_smoke_vqa") == manifests
-    # the towers of one CLIP are one teacher, so that cosines between pictures and words mean something
+    # the towers of one CLIP are one teacher, so that cosines between images and words mean something
     clip = jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "mad_clip", "40")
     assert clip["teacher"] == {"name": "clip_scenes", "kind": "clip"}
     assert len(jobs.features_of(composed, "mad_clip", "scenes_smoke_vqa")) == 1

@@ -1,4 +1,4 @@
-"""Every data set that ships: its conf composes, and names rooms and files that exist or can be had."""
+"""Every data set that ships: its conf composes and names modules and files that exist or can be obtained."""
 
 import importlib
 import re

@@ -1,4 +1,4 @@
-"""What runs are asked beside their own evaluation sets: from the preset to each job, and what is refused."""
+"""Extra evaluations beside a run's own evaluation sets: from the preset to each job, and what is refused."""
 
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,17 @@ QUESTIONS = {"dataset": "scenes_vqa", "set": "test"}
 
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """scenes_vlkd cut to its corpus: the questions are then of a data set that is only asked."""
-    told = {
+    """scenes_vlkd cut to its corpus: the questions are then of a data set that is only evaluated."""
+    params = {
         "experiment": "scenes_vlkd",
         "grid": {"dataset": [CORPUS], "seed": [10]},
     }
-    path: Path = tmp_path_factory.mktemp("asking") / "params.yaml"
-    path.write_text(yaml.safe_dump(told))
+    path: Path = tmp_path_factory.mktemp("extra") / "params.yaml"
+    path.write_text(yaml.safe_dump(params))
     return composition.compose(path)
 
 
-def test_a_job_knows_what_its_runs_are_asked(composed: dict[str, Any]) -> None:
+def test_a_job_knows_the_extra_evaluations_of_its_runs(composed: dict[str, Any]) -> None:
     config = jobs.distill(composed, CORPUS, "bart_scenes", "vlkd", "full")
     asks = config["dataset"]["asks"]
     assert asks["vqa"] == {**QUESTIONS, "images": 400, "lead": True, "task": "vqa", "train": "train"}
@@ -47,7 +47,7 @@ def test_a_job_knows_what_its_runs_are_asked(composed: dict[str, Any]) -> None:
     assert jobs.asked_files(composed, "scenes_vqa") == []
 
 
-def test_asks_change_no_other_experiment() -> None:
+def test_extra_evaluations_change_no_other_experiment() -> None:
     other = composition.compose(Path("params.yaml"))
     config = jobs.distill(other, "scenes_vqa", "vilt_scenes", "clip_td", "100")
     assert set(config["dataset"]) == {"name", "task", "evaluation_sets"}
@@ -88,7 +88,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ({"measure": "glue", "path": "x"}, ["unknown key 'path'"]),
     ],
 )
-def test_an_ask_that_cannot_be_put_is_refused(refused, ask: dict[str, Any], facts: list[str]) -> None:
+def test_an_impossible_extra_evaluation_is_refused(refused, ask: dict[str, Any], facts: list[str]) -> None:
     message = refused("wrong", ask)
     for fact in facts:
         assert fact in message

@@ -92,8 +92,8 @@ def code_now() -> str:
 def check_method(package: Path) -> None:
     """It is found, its values are checked, its job knows it, and its source is watched."""
     composed = composition.compose()
-    told = jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "toy", "40")
-    assert told["method"] == {"name": "toy", "strength": 2}
+    job = jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "toy", "40")
+    assert job["method"] == {"name": "toy", "strength": 2}
     params = Path("params.yaml").read_text()
     Path("params.yaml").write_text(params + "overrides: {variants.toy.strength: weak}\n")
     with pytest.raises(UserError, match=r"params.yaml: overrides: variants.toy.strength is 'weak'; write a number"):
@@ -162,8 +162,8 @@ def test_a_student_of_a_plugin_declares_its_settings_beside_it(project: Path) ->
     )
     conf = project / "mine/student/toy_student.yaml"
     conf.parent.mkdir()
-    told = {"experiment": "mine", "grid": {"student": ["toy_student"]}, "conf": ["mine"], "plugins": ["toy_plugin"]}
-    (project / "params.yaml").write_text(yaml.safe_dump(told))
+    params = {"experiment": "mine", "grid": {"student": ["toy_student"]}, "conf": ["mine"], "plugins": ["toy_plugin"]}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
     conf.write_text("name: toy_student\nkind: toy_student\nlayers: 2\n")
     job = jobs.distill(composition.compose(), "scenes_smoke_vqa", "toy_student", "toy", "40")
     assert job["student"] == {"name": "toy_student", "kind": "toy_student", "layers": 2, "pretrained": False}
@@ -175,7 +175,7 @@ def test_a_student_of_a_plugin_declares_its_settings_beside_it(project: Path) ->
 
 
 def test_the_users_files_come_before_the_packages(project: Path) -> None:
-    """A file of the same name takes the place of the package's, and may begin as any file of either."""
+    """A file of the same name replaces the package's, and may include files of either."""
     write(project, "toy_plugin")
     (project / "params.yaml").write_text(PARAMS + "plugins: [toy_plugin]\n")
     (project / "mine/student").mkdir()

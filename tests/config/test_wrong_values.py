@@ -354,7 +354,7 @@ def test_an_empty_grid_is_the_presets(project: Project) -> None:
     assert grid["seed"] == [1, 2]
 
 
-def test_data_may_lie_anywhere(project: Project) -> None:
+def test_data_may_be_stored_anywhere(project: Project) -> None:
     project.conf("dataset/mine.yaml", DATASET.replace("source: scenes_smoke", "source: mine"))
     project.conf("source/mine.yaml", SOURCE.replace("path: there", "path: /data/there"))
     project.params(grid={**GRID, "dataset": ["mine"]})

@@ -38,7 +38,7 @@ CLUSTER = r"""
         ("/mnt/bucket", "fuse.rclone", True),
     ],
 )
-def test_the_longest_mount_point_tells_the_kind(path: str, kind: str, shared: bool) -> None:
+def test_the_longest_mount_point_gives_the_kind(path: str, kind: str, shared: bool) -> None:
     found = file_system.of(Path(path), CLUSTER)
     assert (found.kind, found.shared) == (kind, shared)
 
@@ -83,7 +83,7 @@ def test_a_folder_that_another_user_made_first_is_refused(tmp_path: Path, monkey
         file_system.make_private(folder)
 
 
-def test_a_place_that_is_no_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_is_no_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("VLKD_LOCAL", str(tmp_path / "file"))
     with pytest.raises(UserError, match="VLKD_LOCAL"):

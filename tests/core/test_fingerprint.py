@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vlkd_steps.core import fingerprint as room
+from vlkd_steps.core import fingerprint as module
 
 
 @pytest.fixture
@@ -18,27 +18,27 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "inner" / "used.py").write_text('"""Doc."""\nfrom .deep import z\n\ny = z  # why\n')
     (folder / "inner" / "deep.py").write_text("def z():\n    return 1\n")
     (folder / "inner" / "unused.py").write_text("w = 1\n")
-    monkeypatch.setattr(room, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
     return folder
 
 
 def fresh(*modules: str) -> str:
-    for cached in (room.fingerprint, room._tree, room._imports, room._tree_hash):
+    for cached in (module.fingerprint, module._tree, module._imports, module._tree_hash):
         cached.cache_clear()
-    return room.fingerprint(*modules)
+    return module.fingerprint(*modules)
 
 
 @pytest.fixture(autouse=True)
 def _forget_the_small_package():
     yield
-    fresh_caches = (room.fingerprint, room._tree, room._imports, room._tree_hash)
+    fresh_caches = (module.fingerprint, module._tree, module._imports, module._tree_hash)
     for cached in fresh_caches:
         cached.cache_clear()
 
 
 def test_the_closure_follows_absolute_and_relative_imports(package: Path) -> None:
     fresh("vlkd_steps.step")
-    assert room.closure(("vlkd_steps.step",)) == {
+    assert module.closure(("vlkd_steps.step",)) == {
         "vlkd_steps.step",
         "vlkd_steps.inner",
         "vlkd_steps.inner.used",

@@ -1,4 +1,4 @@
-"""An import counts wherever it stands, for every module of the package."""
+"""An import counts anywhere in a file, for every module of the package."""
 
 import ast
 from pathlib import Path

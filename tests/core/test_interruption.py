@@ -10,16 +10,16 @@ from vlkd_steps.core.interruption import Interrupted, stop_request
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR2, 140)])
-def test_a_signal_is_noted_and_told_by_the_exit_status(number: signal.Signals, status: int) -> None:
+def test_a_signal_is_noted_and_shown_in_the_exit_status(number: signal.Signals, status: int) -> None:
     before = signal.getsignal(number)
     with stop_request() as stop:
         assert not stop
         stop.raise_if_set()
         os.kill(os.getpid(), number)
         assert stop
-        with pytest.raises(Interrupted, match=f"stopped by {number.name}; the next start goes on from here") as told:
+        with pytest.raises(Interrupted, match=f"stopped by {number.name}; the next start goes on from here") as error:
             stop.raise_if_set()
-    assert told.value.exit_status == status
+    assert error.value.exit_status == status
     assert signal.getsignal(number) == before
 
 
@@ -31,7 +31,7 @@ def test_a_block_within_a_block_knows_what_came_before_it() -> None:
         with stop_request() as inner:
             assert inner is outer
             assert inner
-        os.kill(os.getpid(), signal.SIGUSR2)  # the inner block's end has left the handlers in place
+        os.kill(os.getpid(), signal.SIGUSR2)  # the inner block's end has kept the handlers
         assert outer.signal_number == signal.SIGUSR2
     with stop_request() as later:
         assert not later

@@ -10,7 +10,7 @@ def read(path, key="questions"):
     return list(records.array(path, key))
 
 
-def test_records_come_in_order_whatever_stands_around_them(tmp_path):
+def test_records_come_in_order_whatever_surrounds_them(tmp_path):
     path = tmp_path / "q.json"
     path.write_text(' {"info": {"questions": [9]}, "questions" : [ {"a": 1} , {"a": 2}] , "x": [1, {}]}\n ')
     assert read(path) == [{"a": 1}, {"a": 2}]
@@ -38,7 +38,7 @@ def test_a_file_cut_short_anywhere_is_named_as_such(tmp_path, end):
     assert "fetch the file again" in str(caught.value)
 
 
-def test_a_broken_record_is_named_by_number_and_place(tmp_path):
+def test_a_broken_record_is_reported_with_number_and_position(tmp_path):
     path = tmp_path / "q.json"
     path.write_text('{"questions": [\n{"a": 1},\n{"a": nope}\n]}')
     with pytest.raises(UserError, match=r"questions\[1\]: is not JSON \(line 3, column 7: Expecting value\)"):

@@ -77,9 +77,11 @@ def test_two_processes_of_a_node_copy_once(hot: list[Path], node: Path, root: Pa
     for process in both:
         process.stdin.write("x")
         process.stdin.flush()
-    told = [process.communicate(timeout=30) for process in both]
-    assert [json.loads(out) for out, _ in told] == [{str(path): f"content of {path.name}" for path in sorted(hot)}] * 2
-    assert sum(err.count("copied to") for _, err in told) == 1, told
+    results = [process.communicate(timeout=30) for process in both]
+    assert [json.loads(out) for out, _ in results] == [
+        {str(path): f"content of {path.name}" for path in sorted(hot)}
+    ] * 2
+    assert sum(err.count("copied to") for _, err in results) == 1, results
 
 
 def test_too_little_space(hot: list[Path], node: Path, said: pytest.LogCaptureFixture) -> None:

@@ -22,7 +22,7 @@ def frame(**changes: object) -> pl.DataFrame:
     return pl.DataFrame({**rows, **changes})
 
 
-def test_a_choice_is_a_segment_of_its_own_and_the_gold_answer_stands_before_a_rationale() -> None:
+def test_a_choice_is_a_segment_and_the_gold_answer_precedes_a_rationale() -> None:
     answers, rationales = passages.of(frame())
     question = ("Why is person 1 here ?", 0)
     assert answers == [(question, (choice, 2)) for choice in "abcd"]

@@ -16,7 +16,7 @@ from vlkd_steps.teachers.models import clip
 
 @pytest.fixture
 def captions(tmp_path, monkeypatch) -> dict[str, str]:
-    """A prepared data set of five captioned pictures of split `adapt` and one of another split."""
+    """A prepared data set of five captioned images of split `adapt` and one of another split."""
     monkeypatch.chdir(tmp_path)
     rows = []
     for number in range(6):
@@ -33,7 +33,7 @@ def red(image: Image.Image) -> torch.Tensor:
     return torch.full((3, 2, 2), float(np.asarray(image)[0, 0, 0]))
 
 
-def test_instances_go_round_in_a_new_order_and_keep_picture_and_caption_together(captions) -> None:
+def test_instances_are_reshuffled_and_keep_image_and_caption_together(captions) -> None:
     pairs = pretraining_pairs.open_corpus(captions, red)
     batches = list(islice(pairs.batches(0, 7, 2), 4))
     for images, texts in batches:

@@ -31,7 +31,7 @@ def test_the_budget_is_kept_and_every_item_comes_once_an_epoch(
 
 @settings(max_examples=30, deadline=None)
 @given(LENGTHS, st.integers(0, 5), st.integers(0, 40))
-def test_a_batch_does_not_depend_on_what_was_asked_before(lengths: list[int], seed: int, number: int) -> None:
+def test_a_batch_does_not_depend_on_earlier_batches(lengths: list[int], seed: int, number: int) -> None:
     budget = max(lengths) * 8
     from_the_start = TokenBudget(torch.tensor(lengths), budget, seed)
     for earlier in range(number):

@@ -9,7 +9,7 @@ def test_docstring_examples() -> None:
     assert doctest.testmod(words).failed == 0
 
 
-def test_content_words_drop_function_words_and_keep_places() -> None:
+def test_content_words_drop_function_words_and_keep_positions() -> None:
     assert words.content_words("What is the small red star above the cover?") == [
         "small",
         "red",

@@ -71,7 +71,7 @@ def test_windows_shuffle_over_the_borders_of_shards(shards: TarShards) -> None:
     assert [int(a) + 1 == int(b) for a, b in itertools.pairwise(one)].count(False) <= 3
 
 
-def test_pairs_are_read_where_they_lie(tmp_path: Path) -> None:
+def test_pairs_are_read_from_the_shards_directly(tmp_path: Path) -> None:
     write_tar(
         tmp_path / "tars" / "0.tar",
         {

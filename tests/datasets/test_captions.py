@@ -53,7 +53,7 @@ def test_a_bad_record_is_named(tmp_path, content, path, value, message):
     assert f"c.json: {message}" in str(caught.value)
 
 
-def test_a_missing_image_is_named_where_its_name_stands(tmp_path, content):
+def test_a_missing_image_is_reported_with_its_file_and_line(tmp_path, content):
     write_images(tmp_path / "images", ["six.png"])
     with pytest.raises(UserError, match=r"c\.json: images\[0\]\.file_name: the image .*five\.png is missing"):
         read(tmp_path, content, "images")

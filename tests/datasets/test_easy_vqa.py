@@ -74,7 +74,7 @@ def test_adapt_images_have_captions_and_no_questions(package, tmp_path):
         ([("is there a red shape?", "no"), ("is no circle present?", "yes")], ""),
     ],
 )
-def test_captions_say_what_the_answers_tell(questions, expected):
+def test_captions_state_the_answers(questions, expected):
     assert easy_vqa.caption([Question(text, answer, 0) for text, answer in questions]) == expected
 
 

@@ -45,13 +45,13 @@ def test_an_annotation_becomes_two_rows_with_one_pair_id(folder):
     assert rationale["choices"][3] == "person 1 sits ."
     assert [row["answer_type"] for row in (answer, rationale)] == ["answer", "rationale"]
     assert answer["image_path"] == f"{folder}/vcr1images/film/1.png"
-    told, of_rationale = json.loads(answer["extra"]), json.loads(rationale["extra"])
-    assert told["pair_id"] == of_rationale["pair_id"] == vcr.pair_id("val-0:rationale") == "val-0"
-    assert (told["boxes"], told["width"], told["height"]) == (BOXES, 8, 6)
-    assert told["objects"] == ["person", "cup"]
-    assert told["choices"][0] == [[0, 1], "rest", "."]
+    of_answer, of_rationale = json.loads(answer["extra"]), json.loads(rationale["extra"])
+    assert of_answer["pair_id"] == of_rationale["pair_id"] == vcr.pair_id("val-0:rationale") == "val-0"
+    assert (of_answer["boxes"], of_answer["width"], of_answer["height"]) == (BOXES, 8, 6)
+    assert of_answer["objects"] == ["person", "cup"]
+    assert of_answer["choices"][0] == [[0, 1], "rest", "."]
     assert of_rationale["answer"] == [[0, 1], "rest", "."]
-    assert "answer" not in told
+    assert "answer" not in of_answer
 
 
 def test_a_test_file_without_labels_has_a_rationale_row_per_answer(folder):

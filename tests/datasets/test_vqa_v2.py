@@ -166,7 +166,7 @@ def test_vqa_cp_style_lists_are_read(sound):
     assert [row["instance_id"] for row in rows(folder, {"train": files})[0]] == ["60", "70"]
 
 
-def test_vqa_cp_images_lie_where_their_coco_split_says(sound):
+def test_vqa_cp_images_are_in_the_folder_of_their_coco_split(sound):
     folder, questions, annotations = sound
     files = vqa(folder, "train", questions, annotations) | {"images": "."}
     write_json(

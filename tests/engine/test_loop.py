@@ -43,10 +43,10 @@ def batch_of(number: int) -> Batch:
 def place(tmp_path: Path) -> tuple[loop.Place, list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
 
-    def tell(event: str, **fields: Any) -> None:
+    def record(event: str, **fields: Any) -> None:
         events.append({"event": event, **fields})
 
-    return loop.Place(tmp_path / "checkpoints", tmp_path / "nan_batch.safetensors", "key", "toy", tell), events
+    return loop.Place(tmp_path / "checkpoints", tmp_path / "nan_batch.safetensors", "key", "toy", record), events
 
 
 def run(model: nn.Module, place: loop.Place, recipe: Recipe, **more: Any) -> None:
@@ -83,7 +83,7 @@ def test_one_step_is_adamws(place: Any) -> None:
     assert model.layer.bias.item() == pytest.approx(0.1, rel=1e-4)
 
 
-def test_gradients_are_clipped_and_the_norm_before_is_told(place: Any) -> None:
+def test_gradients_are_clipped_and_the_norm_before_is_logged(place: Any) -> None:
     run(Line(), place[0], recipe(steps=1, clip=0.5))
     (event,) = [e for e in place[1] if e["event"] == "metrics"]
     # d/dw mean((wx - x)^2) at 0 is -2 mean(x^2) = -5, d/db -2 mean(x) = -3 with pixels 1 and 2
@@ -107,14 +107,14 @@ def test_dev_is_evaluated_and_the_best_is_kept(place: Any) -> None:
         return {"accuracy": next(scores)}
 
     run(model, place[0], recipe(evaluate_every=2), evaluate=evaluate)
-    told = [(e["step"], e["metrics"]["accuracy"]) for e in place[1] if e["event"] == "evaluation"]
-    assert told == [(2, 10.0), (4, 30.0), (6, 20.0), (8, 30.0)]
+    scores = [(e["step"], e["metrics"]["accuracy"]) for e in place[1] if e["event"] == "evaluation"]
+    assert scores == [(2, 10.0), (4, 30.0), (6, 20.0), (8, 30.0)]
     assert not any(training for training, _ in seen)
     best = load_file(place[0].checkpoints / "best.safetensors")
     assert best["layer.weight"].item() == seen[1][1] != model.layer.weight.item()
 
 
-def test_the_gradients_ratio_is_told_where_dev_is_evaluated(place: Any) -> None:
+def test_the_gradients_ratio_is_logged_where_dev_is_evaluated(place: Any) -> None:
     model = Line()
     with torch.no_grad():
         model.layer.bias.fill_(1.0)
@@ -125,7 +125,7 @@ def test_the_gradients_ratio_is_told_where_dev_is_evaluated(place: Any) -> None:
 
 
 class LateRequest(StopRequest):
-    """The signal comes right after the loop has asked about it for the first time."""
+    """The signal comes right after the loop has checked for it the first time."""
 
     def __bool__(self) -> bool:
         before = super().__bool__()

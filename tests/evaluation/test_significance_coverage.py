@@ -1,4 +1,4 @@
-"""How often the intervals hold the truth, in a simulation with both sources of chance (the claim of PAPERS 1.3)."""
+"""How often the intervals hold the truth, in a simulation with both sources of chance (docs/papers.md, "Intervals")."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_the_bootstrap_beside_it_covers_too_where_images_matter(seeds: int, seed
 
 @pytest.mark.slow
 def test_the_bootstrap_of_three_seeds_is_too_narrow_where_seeds_matter_most() -> None:
-    """Why it stands beside the t interval and not in its place."""
+    """Why it is shown beside the t interval and does not replace it."""
     assert bootstrap_coverage(3, 10.0, 5.0) < 0.85
     held, generator = 0, np.random.default_rng(4)
     for _ in range(400):

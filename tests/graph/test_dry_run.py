@@ -26,7 +26,7 @@ job    count
 """
 
 
-def test_jobs_stand_from_download_to_report_whatever_the_dry_runs_order() -> None:
+def test_jobs_are_listed_from_download_to_report_whatever_the_dry_runs_order() -> None:
     blocks = OUTPUT.split("\n\n")[1].replace("Job stats:\njob    count\n", "").split("[Mon")[1:]
     mixed = "\n".join(f"[Mon{block}" for block in reversed(blocks))
     assert [job.rule for job in dry_run.parse(mixed)] == ["distill", "compare"]

@@ -105,7 +105,7 @@ def test_another_experiment_than_that_of_params_writes_nothing(project: Path) ->
 
 
 def test_dvc_lock_forgets_the_bytes_that_are_no_longer_needed(project: Path) -> None:
-    """In DVC's own way of writing, so that the rest of the file stays as it is."""
+    """In DVC's own formatting, so that the rest of the file does not change."""
     c = composition.compose()
     names = ["download", *dvc_vars.instances(c)]
     assert "features_bytes@clip_scenes-scenes_smoke_vqa" in names

@@ -27,9 +27,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> Mapp
 
 @pytest.fixture
 def made(project: Mapping[str, Any]) -> Path:
-    told = phase_manifest.config("scenes_smoke", "download", phases.of_phase(project, "download"))
-    assert phase_manifest.main(["write", "--config", json.dumps(told)]) == 0
-    return Path(told["manifest"])
+    settings = phase_manifest.config("scenes_smoke", "download", phases.of_phase(project, "download"))
+    assert phase_manifest.main(["write", "--config", json.dumps(settings)]) == 0
+    return Path(settings["manifest"])
 
 
 def check(path: Path, *roots: str) -> int:
@@ -90,10 +90,10 @@ def test_a_damaged_or_older_manifest_says_nothing(made: Path, content: str, caps
 
 
 def test_it_is_not_written_over_what_is_missing(project: Mapping[str, Any]) -> None:
-    told = phase_manifest.config("scenes_smoke", "download", phases.of_phase(project, "download"))
+    settings = phase_manifest.config("scenes_smoke", "download", phases.of_phase(project, "download"))
     Path("data/raw/scenes_smoke/manifest.json").unlink()
-    assert phase_manifest.main(["write", "--config", json.dumps(told)]) == 2
-    assert not Path(told["manifest"]).exists()
+    assert phase_manifest.main(["write", "--config", json.dumps(settings)]) == 2
+    assert not Path(settings["manifest"]).exists()
 
 
 def test_a_run_of_another_configuration(project: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_a_run_of_another_configuration(project: Mapping[str, Any], monkeypatch:
     for teacher in project["artifacts"]["teacher"]:
         for dataset in project["grid"]["dataset"]:
             write_json(Path(f"features/{teacher}/{dataset}/manifest.json"), {"key": "k", "shards": []})
-    runs = [Workplace.of(told, seed) for told in _distill(project) for seed in told["seeds"]]
+    runs = [Workplace.of(job, seed) for job in _distill(project) for seed in job["seeds"]]
     for job in phases.of_phase(project, "distill"):
         for path in (*job.outputs, *job.beside):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -96,7 +96,7 @@ def test_a_declared_output_becomes_a_target(composed: Mapping[str, Any], whole: 
 def test_a_phase_that_was_never_whole_has_no_missing_targets(composed: Mapping[str, Any], whole: Remembers) -> None:
     layout.phase_manifest(composed["experiment"], "split").unlink()
     phases.of_phase(composed, "split")[0].outputs[-1].unlink()
-    assert remake.missing(composed["experiment"], made(composed, "split")) == []  # its manifest's job asks for it
+    assert remake.missing(composed["experiment"], made(composed, "split")) == []  # its manifest's job reads it
 
 
 def test_without_memory_a_manifest_vouches(composed: Mapping[str, Any], whole: Remembers) -> None:
@@ -124,13 +124,13 @@ def test_a_file_that_its_job_made_since_the_manifest(composed: Mapping[str, Any]
 
 
 def test_a_file_of_another_configuration_with_its_manifest(composed: Mapping[str, Any], whole: Remembers) -> None:
-    """As `dvc checkout` of another commit puts them in place, behind Snakemake's back."""
+    """As `dvc checkout` of another commit leaves them, without Snakemake knowing."""
     job = phases.of_phase(composed, "split")[0]
     for path in job.outputs:
         later(path, "of another commit")
-    told = config(composed, "split")
-    told["files"] |= {str(path): "another" for path in job.outputs}
-    phase_manifest.write(told)
+    written = config(composed, "split")
+    written["files"] |= {str(path): "another" for path in job.outputs}
+    phase_manifest.write(written)
     assert set(unseen(composed, whole)) == {job.outputs[0]}
 
 

@@ -64,7 +64,7 @@ def test_two_processes_are_started_with_their_ranks(monkeypatch: pytest.MonkeyPa
     assert {path.name for path in tmp_path.iterdir()} - {"jobs"} == {"0-2", "1-2"}
 
 
-def test_processes_find_this_package_whatever_lies_on_pythons_path(
+def test_processes_find_this_package_whatever_is_on_pythons_path(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "lib/vlkd_steps").mkdir(parents=True)

@@ -46,7 +46,7 @@ def data(tmp_path: Any) -> Encoded:
 
 @pytest.fixture
 def output() -> StudentOutput:
-    """Activations of four items, width 5, 2 patches, 10 tokens, that ask for gradients."""
+    """Activations of four items, width 5, 2 patches, 10 tokens, that require gradients."""
     generator = torch.Generator().manual_seed(5)
 
     def draw(*shape: int) -> torch.Tensor:

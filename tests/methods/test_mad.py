@@ -19,7 +19,7 @@ W_T = np.array([2.0, 0.1, 0.9, 1.0], np.float32)
 
 
 class TwoTeachers(TinyStore):
-    """Pictures of width 4; texts of width 6, in another space."""
+    """Images of width 4; texts of width 6, in another space."""
 
     shared_space = False
 
@@ -133,13 +133,13 @@ def test_what_is_journalled_at_an_evaluation(
 ) -> None:
     method = made(settings | {"tokens_per_text": 1}, data, pair)
     batch = all_items(data)
-    told = method.observe(output, batch)
+    observed = method.observe(output, batch)
     v, _ = teachers(data)
     image = np.abs(projected(method, "image", output.visual.detach().numpy().mean(1)) - ln(v)).mean()
-    assert told["distance/image"] == pytest.approx(image, rel=1e-4)  # neither weight nor strength
-    assert told["chosen_words"] == pytest.approx(4 / 10)  # one of "color ball" or of "red cube large", four times
-    assert told["weight_vision_sd"] == pytest.approx(W_V.std(), rel=1e-4)
-    assert told["weight_text_sd"] == pytest.approx(W_T.std(), rel=1e-4)
+    assert observed["distance/image"] == pytest.approx(image, rel=1e-4)  # neither weight nor strength
+    assert observed["chosen_words"] == pytest.approx(4 / 10)  # one of "color ball" or of "red cube large", four times
+    assert observed["weight_vision_sd"] == pytest.approx(W_V.std(), rel=1e-4)
+    assert observed["weight_text_sd"] == pytest.approx(W_T.std(), rel=1e-4)
     assert output.cls.grad is None
 
 

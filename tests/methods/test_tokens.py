@@ -8,7 +8,7 @@ from vlkd_steps.methods.tokens import gather_tokens, mean_selected, token_target
 def test_selected_words_become_positions_with_their_states(data: Encoded, store: TinyStore) -> None:
     selected = [["color", "ball"], ["red"], ["is", "large"], []]
     positions, targets = token_targets(data, selected, store)
-    # [CLS] what color is the b ##a ##l ##l [SEP]; the four pieces of "ball" all stand for it
+    # [CLS] what color is the b ##a ##l ##l [SEP]; the four pieces of "ball" all represent it
     assert positions.tolist() == [[2, 5, 6, 7, 8], [3, -1, -1, -1, -1], [1, 5, -1, -1, -1], [-1] * 5]
     values = targets[torch.arange(4)]
     assert values.shape == (4, 5, 3)

@@ -1,4 +1,4 @@
-"""The words of captions: Java's tokenizer, and the stand-in that has to make the same of them."""
+"""The words of captions: Java's tokenizer, and the substitute that must split them the same way."""
 
 import shutil
 from pathlib import Path

@@ -19,7 +19,7 @@ def records(*answers: str) -> list[dict]:
     [
         ("red/blue", "red blue"),  # no space anywhere: a mark becomes a space
         ("red / blue", "red  blue"),  # a mark next to a space is deleted ...
-        ("red/blue/ green", "redblue green"),  # ... everywhere, also where it stands between letters
+        ("red/blue/ green", "redblue green"),  # ... everywhere, also between letters
         ("yes,no ok-ay", "yes no ok ay"),  # each mark is tested on its own
         ("1,000-2", "10002"),  # digit,digit anywhere deletes every mark
         ("1,000 (big)", "1000 big"),
@@ -30,7 +30,7 @@ def records(*answers: str) -> list[dict]:
         (".5", ".5"),
         ("a.b", "ab"),  # the look-behind for a digit is mistyped: only the following character counts
         ("v.2.x", "v.2x"),
-        ("." * 40, "." * 8),  # re.UNICODE (32) stands in the place of count
+        ("." * 40, "." * 8),  # re.UNICODE (32) is passed as count
         ("{x}[y]", " x  y "),
         ("50%", "50%"),
         ("-", " "),

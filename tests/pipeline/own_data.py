@@ -27,7 +27,7 @@ PARAMS = {
     "grid": {"dataset": ["mine"], "variant": ["finetune", "clip_td"], "shot": [20], "seed": [1]},
     "overrides": {"training.steps": 6, "variants.clip_td.adaptive_steps": 2},
 }
-# Same inputs, same bytes: these. Not journal, provenance, timings, report (DESIGN 6).
+# Same inputs, same bytes. Not so: journal, provenance, timings, report (docs/design.md, "Determinism").
 DETERMINISTIC = (
     "data/instances/*", "data/splits/**/*", "features/**/manifest.json", "features/**/*.npy", "features/**/*.parquet",
     "runs/**/config.yaml", "runs/**/model.safetensors", "runs/**/predictions/*", "runs/**/scores/*",
@@ -37,7 +37,7 @@ DETERMINISTIC = (
 
 
 def start(project: Project, params: Mapping[str, Any] = PARAMS) -> Project:
-    """Put the user's own data and params.yaml in place, and commit them."""
+    """Write the user's own data and params.yaml, and commit them."""
     images = {"train": 60, "dev": 4, "test": 20, "unseen_pairs": 4, "other_style": 4, "pretrain": 4}
     write(project.folder / "data/incoming/mine", images, seed=3)
     (project.folder / "vlkd_steps/conf/dataset/mine.yaml").write_text(DATASET)

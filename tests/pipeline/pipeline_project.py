@@ -67,7 +67,7 @@ class Project:
         self.run("git", "commit", "--quiet", "--message", message)
 
     def copy(self, folder: Path) -> "Project":
-        """The same files with the same times, at another place."""
+        """The same files with the same times, in another folder."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder)
 

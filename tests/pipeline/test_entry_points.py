@@ -19,7 +19,7 @@ ONE_METHOD = Counter(distill=1, evaluate=1, manifest_distill=1, compare=1, repor
 
 
 def nothing_to_do(project: Project) -> None:
-    """Both entry points find everything in place."""
+    """Both entry points find everything up to date."""
     assert project.dry_run() == Counter()
     assert "up to date" in project.dvc("status")
 
@@ -85,7 +85,7 @@ def test_a_change_in_one_method_reaches_only_its_runs(project: Project, change: 
     assert {path.split("/")[4] for path in changed} == {"clip_td"}
     nothing_to_do(project)
 
-    assert not finished(other.dvc("repro")) - ONE_METHOD  # those or fewer (ANCHORS 29)
+    assert not finished(other.dvc("repro")) - ONE_METHOD  # those or fewer
     assert hashes(other) == after
     nothing_to_do(other)
 
@@ -156,7 +156,7 @@ def test_another_commit(project: Project) -> None:
     refusal = project.run("python", "-m", "vlkd_steps.graph.sync", status=2)
     assert "phase distill is not what dvc.lock says" in refusal
     assert "runs/scenes_smoke (modified); run: dvc checkout" in refusal
-    assert project.dry_run() == ONE_METHOD  # not blessed
+    assert project.dry_run() == ONE_METHOD  # not recorded as made
 
     project.dvc("checkout")
     project.run("python", "-m", "vlkd_steps.graph.sync")

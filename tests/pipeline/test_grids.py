@@ -114,7 +114,7 @@ def test_another_preset_with_its_own_grid_and_back(project: Project) -> None:
 
     (project.folder / "params.yaml").write_text(params)
     other = project.copy(project.folder.parent / "other")
-    # Everything is there, so no job runs: the lists follow all the same, and nothing of the preset stays recorded.
+    # Everything is there, so no job runs: the lists follow all the same, and nothing of the preset is still recorded.
     project.snakemake()
     assert text(project, "dvc_vars.yaml") == first[1]
     project.run("python", "-m", "vlkd_steps.graph.commit")
@@ -143,7 +143,7 @@ def test_commit_and_sync_write_an_outdated_list(project: Project) -> None:
 
 
 def outdated(project: Project) -> None:
-    """As after a merge: a list that names a data set of another grid, whose files lie here."""
+    """As after a merge: a list that names a data set of another grid, whose files are here."""
     names = project.folder / "dvc_vars.yaml"
     names.write_text(names.read_text().replace('dataset: ["mine"]', 'dataset: ["mine", "others"]'))
     for name in ("parquet", "labels.json"):

@@ -1,4 +1,4 @@
-"""Stale results never pass as current: not after a failed job, not after a run of a part, not with a lost memory.
+"""Stale results never pass as current: not after a failed or partial run, not without Snakemake's metadata.
 
 Every test starts from a copy of one finished project and changes one value, or removes one file. The real snakemake,
 dvc and git; nothing is mocked.
@@ -229,7 +229,7 @@ def test_a_damaged_manifest_is_written_again(project: Project) -> None:
     assert project.dry_run() == Counter(manifest_compare=1)
 
 
-def test_without_snakemakes_memory_the_manifests_tell(changed: Project) -> None:
+def test_without_snakemakes_metadata_the_manifests_decide(changed: Project) -> None:
     shutil.rmtree(changed.folder / ".snakemake")
     assert {"distill", "evaluate"} <= set(changed.dry_run())
 
@@ -240,7 +240,7 @@ def test_without_memory_and_manifests_nothing_is_trusted(project: Project) -> No
     assert {"download", "prepare", "split_train", "extract", "distill"} <= set(project.dry_run())
 
 
-def test_results_of_another_configuration_put_in_place_are_made_again(changed: Project, tmp_path: Path) -> None:
+def test_results_of_another_configuration_are_made_again(changed: Project, tmp_path: Path) -> None:
     """As by `dvc checkout` of another commit: Snakemake remembers the jobs of this one."""
     other = changed.copy(tmp_path / "other")
     other.params(overrides=PARAMS["overrides"])

@@ -1,4 +1,4 @@
-"""A stranger adds a task: one module, one data set's configuration, and their files; nothing of the package is edited.
+"""A user adds a task: one module, one data set's configuration, and their files; nothing of the package is edited.
 
 The task: is a sentence about an image true or false? Its files have the form of SNLI-VE's.
 """

@@ -39,23 +39,23 @@ def test_what_is_done_is_not_counted(project) -> None:
 
 def test_the_papers_grid_builds_its_graph_and_names_all_missing_data_at_once(project) -> None:
     output = project.snakemake("-n", "--config", "experiment=paper_snli_ve")
-    told = output[output.index("note: experiment paper_snli_ve reads data that you have to provide") :]
-    assert "source 'flickr30k': the folder data/incoming/flickr30k does not exist" in told
-    assert "source 'snli_ve': the folder data/incoming/snli_ve does not exist" in told
-    assert "data/incoming/butd/flickr30k/feat_th0.2_max100_min10: missing; put the files of regions butd" in told
-    assert "models/official/uniter-base.pt: missing; put the weights of student uniter_base there" in told
+    note = output[output.index("note: experiment paper_snli_ve reads data that you have to provide") :]
+    assert "source 'flickr30k': the folder data/incoming/flickr30k does not exist" in note
+    assert "source 'snli_ve': the folder data/incoming/snli_ve does not exist" in note
+    assert "data/incoming/butd/flickr30k/feat_th0.2_max100_min10: missing; put the files of regions butd" in note
+    assert "models/official/uniter-base.pt: missing; put the weights of student uniter_base there" in note
     assert "Traceback" not in output
     real = project.snakemake("--config", "experiment=paper_snli_ve", status=2)
-    assert told.removeprefix("note: ").strip() in real
+    assert note.removeprefix("note: ").strip() in real
     assert "Traceback" not in real
     assert not (project.folder / "data/raw").joinpath("snli_ve").exists()
 
 
 def test_vlkd_on_web_captions_builds_its_graph_and_says_what_to_bring(project) -> None:
     output = project.snakemake("-n", "--config", "experiment=paper_vlkd_l14")
-    told = output[output.index("note: experiment paper_vlkd_l14 reads data that you have to provide") :]
-    assert "source 'cc3m': the folder data/incoming/cc3m does not exist" in told
-    assert "img2dataset" in told
+    note = output[output.index("note: experiment paper_vlkd_l14 reads data that you have to provide") :]
+    assert "source 'cc3m': the folder data/incoming/cc3m does not exist" in note
+    assert "img2dataset" in note
     assert planned(output)["distill"] == 20
     assert "Traceback" not in output
 

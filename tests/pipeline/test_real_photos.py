@@ -52,7 +52,7 @@ def test_download_takes_the_official_files_and_says_what_they_hold(project, shar
     assert sum(path.endswith(".jpg") for path in manifest["files"]) == 137
 
 
-def test_prepare_keeps_official_ids_answers_and_pictures(project, shared_data) -> None:
+def test_prepare_keeps_official_ids_answers_and_images(project, shared_data) -> None:
     table = pl.read_parquet(layout.instances("coco_mini_vqa"))
     assert set(table.columns) == set(SCHEMA.names)
     questions = json.loads(
@@ -77,7 +77,7 @@ def test_splits_are_nested_and_share_no_image(project) -> None:
         assert len(set.union(*seen)) == sum(map(len, seen))
 
 
-def test_features_are_stored_once_per_picture_text_and_word(project) -> None:
+def test_features_are_stored_once_per_image_text_and_word(project) -> None:
     store = FeatureStore.open(layout.features("clip_scenes", "coco_mini_vqa"))
     table = pl.read_parquet(layout.instances("coco_mini_vqa"))
     assert store.images(table["image_id"].to_list()).shape == (len(table), store.dim)

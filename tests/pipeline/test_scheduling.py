@@ -8,21 +8,21 @@ from vlkd_steps.core import locks
 
 def test_it_looks_for_jobs_as_often_as_jobs_end(new_project) -> None:
     project = new_project("scheduling")
-    told = project.run(
+    output = project.run(
         "snakemake", "--cores", "1", "--verbose", "--config", "experiment=scenes_smoke", "--", "all_split"
     )
-    ended = told.count("Finished jobid")
+    ended = output.count("Finished jobid")
     assert ended > 10
-    assert told.count("Ready jobs:") <= ended
+    assert output.count("Ready jobs:") <= ended
 
 
 def test_a_second_snakemake_names_the_first_and_starts_no_job(new_project) -> None:
     project = new_project("second")
     with locks.exclusive(Path(project.folder, ".snakemake", "vlkd.lock")) as holder:
         assert holder is None
-        told = project.run(
+        output = project.run(
             "snakemake", "--cores", "1", "--config", "experiment=scenes_smoke", "--", "all_download", status=2
         )
-    assert f"error: another snakemake (process {os.getpid()} on " in told
-    assert "Traceback" not in told
+    assert f"error: another snakemake (process {os.getpid()} on " in output
+    assert "Traceback" not in output
     assert not (project.folder / "data" / "raw").exists()

@@ -19,8 +19,8 @@ def run(variant: str, seed: int, step_ms: float = 20.0, status: str = "FINISHED"
     training = {"steps": 100, "batch_size": 32, "accumulation": 1}
     with Journal(path) as journal:
         for attempt in range(1, attempts + 1):
-            told = {"tags": tags, "params": {"training": training}, "allocation": {"cpus": 1, "gpus": 0}}
-            journal.append("start", run_key=f"{variant}{seed}", attempt=attempt, **told)
+            fields = {"tags": tags, "params": {"training": training}, "allocation": {"cpus": 1, "gpus": 0}}
+            journal.append("start", run_key=f"{variant}{seed}", attempt=attempt, **fields)
         for step in (25, 50, 75, 100):
             journal.append("metrics", step=step, metrics={"loss": 1.0, "step_ms": step_ms})
         journal.append("end", status=status, seconds=10.0, cpu_seconds=5.0)

@@ -17,7 +17,7 @@ def nothing_is_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_teacher_sees_the_training_pictures_and_one_that_is_needed_at_inference_those_of_the_sets_too() -> None:
+def test_a_teacher_reads_training_images_and_one_needed_at_inference_the_evaluation_images_too() -> None:
     volume = volumes.of(VQA_V2, {"kind": "files"})
     assert volume is not None
     assert (volume.train, volume.sets) == (443_757 - 44_376, {"dev": 44_376, "test": 214_354})

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from vlkd_steps.reporting import measured
 
-ASKED = {
+DATASET = {
     "name": "toy_captions",
     "task": "captioning",
     "evaluation_sets": [],
@@ -17,7 +17,7 @@ def test_a_measure_has_a_column_for_each_of_its_numbers_and_means_over_seeds(tmp
             rows.append(f"toy_captions,vlkd,full,{seed},retrieval,{metric},{value + more}")
     summary = tmp_path / "summary.csv"
     summary.write_text("\n".join([*rows, "toy_captions,vlkd,full,1,test,CIDEr,50"]) + "\n")
-    [table] = measured.tables(summary, [ASKED])
+    [table] = measured.tables(summary, [DATASET])
     assert (table["dataset"], table["title"]) == ("toy_captions", "retrieval")
     assert table["columns"] == ["R@1", "R@5", "R@10"]
     assert table["rows"] == [("vlkd", ["20.5", "60.5", "90.5"])]

@@ -42,7 +42,7 @@ def job(**more: Any) -> dict[str, Any]:
     }
 
 
-def test_a_seed_answers_from_its_own_split_whichever_seeds_stand_beside_it(captions: Path) -> None:
+def test_a_seed_answers_from_its_own_split_whichever_seeds_run_beside_it(captions: Path) -> None:
     alone = job(experiment="alone", seeds=[2])
     assert seeds.train_seeds(job()) == seeds.train_seeds(alone) == 0
 

@@ -123,7 +123,7 @@ def test_confidence_is_the_same_block_by_block(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_vilts_loss_is_that_of_each_choice_shown_alone(data: Encoded, conf: dict[str, Any]) -> None:
     student = vilt.build(conf, "vcr", LABELS, seed=1)
-    told = objective.Distillation(student, objective.create({"name": "finetune"}, 1))
+    distillation = objective.Distillation(student, objective.create({"name": "finetune"}, 1))
     batch = data.batch(torch.tensor([1, 2]))
     student.head.choices = 1
     terms = []
@@ -135,20 +135,20 @@ def test_a_vilts_loss_is_that_of_each_choice_shown_alone(data: Encoded, conf: di
         wrong, right = student(alone).logits.flatten().tolist()
         terms.append(math.log(1 + math.exp(wrong - right if label else right - wrong)))
     student.head.choices = 4
-    assert told(batch, 0)["task"].item() == pytest.approx(sum(terms) / 8, abs=1e-5)
+    assert distillation(batch, 0)["task"].item() == pytest.approx(sum(terms) / 8, abs=1e-5)
 
 
 def test_only_the_right_choices_rows_are_distilled(data: Encoded, conf: dict[str, Any]) -> None:
     student = vilt.build(conf, "vcr", LABELS, seed=1)
     settings = {"name": "naive_kd", "lambda0": 2.0, "anneal": "none", "distance": "mse"}
     method = objective.create(settings, 1)
-    told = objective.Distillation(student, method)
+    distillation = objective.Distillation(student, method)
     data.extra = {name: torch.randn(3, 5, generator=torch.Generator().manual_seed(0)) for name in "vu"}
     method.project(student.width, data.extra)
     batch = data.batch(torch.tensor([0, 1, 2]))
     cls = student(batch.inputs).cls[[0, 4 + 2, 8 + 3]]
     expected = 2 * ((method.to_image(cls) - data.extra["v"]) ** 2).mean()  # type: ignore[operator]
-    assert told(batch, 0)["image"].item() == pytest.approx(expected.item(), abs=1e-6)
+    assert distillation(batch, 0)["image"].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_vcrs_types_start_as_the_questions_and_nothing_else_moves(conf: dict[str, Any], tmp_path: Path) -> None:
@@ -170,9 +170,9 @@ def test_as_many_choices_as_classes(frame: pl.DataFrame) -> None:
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=4), st.integers(0, 60))
-def test_segments_share_the_room(lengths: list[int], room: int) -> None:
-    kept = shares(lengths, room)
-    assert sum(kept) == min(sum(lengths), room)
+def test_segments_share_the_token_budget(lengths: list[int], budget: int) -> None:
+    kept = shares(lengths, budget)
+    assert sum(kept) == min(sum(lengths), budget)
     assert all(some <= length for some, length in zip(kept, lengths, strict=True))
     cut = [some for some, length in zip(kept, lengths, strict=True) if some < length]
     assert max(cut, default=0) <= min(cut, default=0) + 1  # what was cut is equally long

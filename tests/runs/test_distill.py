@@ -263,7 +263,7 @@ def test_a_method_without_its_teacher_and_a_student_without_its_weights(
     assert "models/vilt_toy/model.safetensors is missing: the student was not pre-trained" in capsys.readouterr().err
 
 
-def test_a_failed_attempt_is_told_by_the_journal(project: Path, job: dict[str, Any]) -> None:
+def test_a_failed_attempt_is_recorded_in_the_journal(project: Path, job: dict[str, Any]) -> None:
     Path("data/raw/toy/train3.png").unlink()
     assert run(job) == 2
     last = journal.read(layout.journal(folder(job)))[-1]

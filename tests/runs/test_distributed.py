@@ -41,7 +41,7 @@ NEVER = (0, -1, 0)
 
 @pytest.fixture(scope="module", autouse=True)
 def imported() -> None:
-    """Start the fork server where it finds what it is to import (Python 3.11 does not tell it the path)."""
+    """Start the fork server where it finds what it is to import (Python 3.11 does not pass it the path)."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         multiprocessing.forkserver.ensure_running()

@@ -49,7 +49,7 @@ def test_it_trains_predicts_and_needs_patches_at_inference(eyes: dict[str, Any])
         assert output.visual.shape == (3, 9, student.width)  # 96 pixels, stride 32; its own grid would be 2 x 2
         other = student(data.batch(torch.tensor([0, 4, 5])).inputs)
     torch.testing.assert_close(output.logits[0], other.logits[0])
-    assert not torch.equal(output.logits[1], other.logits[1])  # the picture matters
+    assert not torch.equal(output.logits[1], other.logits[1])  # the image matters
     frozen = student.vilt.embeddings.patch_embeddings.projection.weight
     started = vilt.build(eyes["student"], "vqa", student.labels, seed=1)
     assert torch.equal(frozen, started.vilt.embeddings.patch_embeddings.projection.weight)

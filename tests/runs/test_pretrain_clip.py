@@ -67,7 +67,7 @@ def test_same_recipe_same_bytes_and_another_seed_other_weights() -> None:
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
-def test_told_to_stop_it_saves_and_goes_on_to_the_same_bytes(monkeypatch, stop_after: int) -> None:
+def test_after_a_signal_it_saves_and_resumes_to_the_same_bytes(monkeypatch, stop_after: int) -> None:
     train("whole")
     steps = []
 

@@ -1,4 +1,4 @@
-"""Interrupted and resumed is uninterrupted, bit for bit; after TERM nothing is computed twice (DESIGN 6)."""
+"""A resumed run equals an uninterrupted one, bit for bit; after TERM nothing is computed twice."""
 
 import json
 import multiprocessing
@@ -32,7 +32,7 @@ NEVER = ("never", 0, 0)
 
 @pytest.fixture(scope="module", autouse=True)
 def imported() -> None:
-    """Start the fork server where it finds what it is to import (Python 3.11 does not tell it the path)."""
+    """Start the fork server where it finds what it is to import (Python 3.11 does not pass it the path)."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         multiprocessing.forkserver.ensure_running()

@@ -97,7 +97,7 @@ def job(**more: Any) -> dict[str, Any]:
 
 
 def train(config: dict[str, Any], status: int = 0) -> Workplace:
-    """Run a job; where its one run lies."""
+    """Run a job; returns the folder of its one run."""
     assert seeds.train_seeds(config) == status
     return Workplace.of(config, 1)
 
@@ -150,15 +150,15 @@ def test_a_run_answers_what_it_never_trained_on_and_leaves_clip_alone(
     assert recalled["n"] == 18
     assert recalled["text_to_image"]["R@10"] == 100  # there are six images
     assert json.loads(place.predictions("kept").read_text())["n"] == 30
-    # The file alone, or the exported folder, shows and tells: it names its CLIP.
+    # The file alone, or the exported folder, is enough: it names its CLIP.
     place.publish()
     paths = sorted(Path("data/raw/scenes/images/dev").glob("*.png"))[:2]
-    told = [
+    answers = [
         inference.load(folder / name).answer(paths, ["what color is the star?", "how many things?"], among=["red", "2"])
         for name in ("model.safetensors", "exported")
     ]
-    assert len(told[0]) == 2
-    assert told[0] == told[1]
+    assert len(answers[0]) == 2
+    assert answers[0] == answers[1]
     before = place.model.read_bytes()
     more = asked | {"asks": asks | {"again": of_vqa | {"prompt": "{q} <mask>", "images": 2}}}
     again = train(job(dataset=more))  # one more wording trains nothing anew
@@ -388,9 +388,9 @@ def test_a_language_model_is_pretrained_and_resumed(tmp_path: Path, monkeypatch:
         pl.DataFrame(sentences).write_ndjson(glue / "sst2" / f"{split_name}.jsonl")
     assert forgetting.glue(loaded, {"folder": str(glue), "size": 10}, 1) == {"sst2": 100.0, "n": 10}
     pl.DataFrame({"document": ["a red circle " * 60] * 2, "summary": ["a circle"] * 2}).write_csv(xsum / "test.csv")
-    told = forgetting.xsum(loaded, {"folder": str(xsum)}, 1)
-    assert told["n"] == 2
-    assert 0 <= told["ROUGE-L"] <= 100
+    scores = forgetting.xsum(loaded, {"folder": str(xsum)}, 1)
+    assert scores["n"] == 2
+    assert 0 <= scores["ROUGE-L"] <= 100
     # the same again, from its own checkpoint and from nothing
     layout.model_weights("tiny").unlink()
     pretrain_bart.pretrain(student)

@@ -181,7 +181,7 @@ def test_a_rule_of_the_executor_is_named_with_the_section_to_change(examine: Doc
     assert any(line.startswith("  ok    compare ") and "--mem=1000M" in line for line in lines)
 
 
-def test_a_controller_that_dies_while_it_is_asked_is_not_waited_for(examine: Doctor, slurm_conf: str) -> None:
+def test_a_controller_that_dies_during_a_query_is_not_waited_for(examine: Doctor, slurm_conf: str) -> None:
     """Its process is stopped, so it takes connections and answers nothing."""
     pid = int((Path(slurm_conf).parent / "slurmctld.pid").read_text())
     os.kill(pid, signal.SIGSTOP)

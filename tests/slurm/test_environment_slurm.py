@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from pipeline_project import Project, finished
-from waiting import Waiter, configuration, jobs, places, wrapper
+from waiting import Submitter, configuration, jobs, places, wrapper
 
 SHELL = {
     "SBATCH_PARTITION": "urgent", "SBATCH_JOB_NAME": "x", "SBATCH_ACCOUNT": "secret", "SBATCH_EXPORT": "NONE",
@@ -23,12 +23,12 @@ exit $status
 
 
 def test_a_launched_step(project: Project) -> None:
-    waiter = Waiter(project, {**configuration(project), "seeds": [1]}, SHELL)
-    waiter.until(lambda: "RUNNING  partition normal" in waiter.said, "running")
+    submitter = Submitter(project, {**configuration(project), "seeds": [1]}, SHELL)
+    submitter.until(lambda: "RUNNING  partition normal" in submitter.said, "running")
     [job_id] = jobs(project).values()
-    assert waiter.ends() == 0, waiter.said
-    assert waiter.said.count("note: SBATCH_ACCOUNT, ") == 1
-    assert "secret" not in waiter.said
+    assert submitter.ends() == 0, submitter.said
+    assert submitter.said.count("note: SBATCH_ACCOUNT, ") == 1
+    assert "secret" not in submitter.said
     partition, name = places(project)[job_id]
     assert partition == "normal"
     assert name.startswith("vlkd-")

@@ -21,17 +21,17 @@ from vlkd_steps.core import layout
 from vlkd_steps.steps import extract
 from vlkd_steps.teachers.models import clip
 
-PICTURES = 40
+IMAGES = 40
 
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Forty pictures in ten shards, and a tiny CLIP with random weights."""
+    """Forty images in ten shards, and a tiny CLIP with random weights."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     save_file(clip.create("vlkd-scenes", None)[0].state_dict(), "weights.safetensors")
     rows = []
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         Image.effect_noise((48, 48), 5 * number).convert("RGB").save(f"{number}.png")
         rows.append(("train", f"i{number:02d}", f"{number}.png", f"what is in picture {number}?"))
     layout.instances("toy").parent.mkdir(parents=True)

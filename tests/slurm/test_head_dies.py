@@ -1,4 +1,4 @@
-"""kill -9 of Snakemake and its waiters while jobs are finished, running and pending: the same command finds all."""
+"""kill -9 of Snakemake and its submitters while jobs are finished, running and pending: the same command finds all."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def until(happened, what: str, output: Path, seconds: float = 180) -> None:
         time.sleep(0.2)
 
 
-def waiters(project: Project) -> list[str]:
+def submitters(project: Project) -> list[str]:
     """Processes that wait for this project's jobs; other tests have theirs."""
     found = subprocess.run(["pgrep", "-f", "vlkd_steps.steps.distill --config"], capture_output=True, text=True).stdout
     links = [Path("/proc") / pid / "cwd" for pid in found.split()]
@@ -44,7 +44,7 @@ def waiters(project: Project) -> list[str]:
 @pytest.mark.slow
 def test_the_same_command_finds_every_job_again(project: Project, tmp_path: Path) -> None:
     output = tmp_path / "snakemake.txt"
-    # One training at a time, so that some have ended while others wait: each asks for more than half of the node.
+    # One training at a time, so that some have ended while others wait: each requests more than half of the node.
     profile = project.folder / "profiles/slurm/config.yaml"
     text = profile.read_text()
     assert "    mem_mb: 1000\n" in text
@@ -67,7 +67,7 @@ def test_the_same_command_finds_every_job_again(project: Project, tmp_path: Path
         return len(held) == RUNS - 1
 
     until(all_held, "all submitted", output)
-    # A rule of Snakemake's own executor that ends unseen is run again some time later, which is not asked here.
+    # A rule of Snakemake's own executor that ends unseen is run again some time later, which is not tested here.
     until(lambda: output.read_text().count("Finished jobid") >= MANIFESTS, "the phase manifests are in", output)
     until(lambda: "COMPLETED" in states(), "a run has finished", output)
     runs, *waits = held
@@ -75,7 +75,7 @@ def test_the_same_command_finds_every_job_again(project: Project, tmp_path: Path
     until(lambda: {"COMPLETED", "RUNNING", "PENDING"} <= set(states()), "finished, running and pending", output)
     os.killpg(head.pid, signal.SIGKILL)
     head.wait()
-    until(lambda: not waiters(project), "its waiters are gone", output, seconds=10)
+    until(lambda: not submitters(project), "its submitters are gone", output, seconds=10)
     known = jobs(project)
     first = output.read_text()
     until(lambda: states().count("COMPLETED") >= 2, "a job ends while nobody waits", output)

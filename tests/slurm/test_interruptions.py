@@ -1,4 +1,4 @@
-"""Preemption, time limit, requeue by hand, kill -9: the run goes on in its folder and ends in the undisturbed bytes."""
+"""Preemption, time limit, requeue by hand, kill -9: the run resumes in its folder, to the undisturbed bytes."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from pipeline_project import Project
-from waiting import Waiter, configuration, jobs
+from waiting import Submitter, configuration, jobs
 
 from vlkd_steps.core.files import sha256
 from vlkd_steps.tracking import journal
@@ -65,11 +65,11 @@ def test_a_disturbed_run_ends_in_the_undisturbed_bytes(
     disturb: Callable[[str], None], project: Project, undisturbed: dict[str, str]
 ) -> None:
     limit = {"runtime": 1, "warning": 20} if disturb is reach_the_limit else {}
-    waiter = Waiter(project, settings(project), **limit)
+    submitter = Submitter(project, settings(project), **limit)
     path = project.folder / FOLDER / "journal.jsonl"
-    waiter.until(lambda: last_step(path) > EVERY, "a while into the training")
+    submitter.until(lambda: last_step(path) > EVERY, "a while into the training")
     disturb(next(iter(jobs(project).values())))
-    assert waiter.ends() == 0, waiter.said
+    assert submitter.ends() == 0, submitter.said
 
     assert results(project) == undisturbed
     events = journal.read(path)
@@ -81,16 +81,16 @@ def test_a_disturbed_run_ends_in_the_undisturbed_bytes(
     assert events[-1]["status"] == "FINISHED"
     steps = [event["step"] for event in events if event["event"] == "metrics"]
     if disturb is kill:
-        assert "submitted again" in waiter.said
-        assert len(steps) - len(set(steps)) <= EVERY / 25 + 1  # at most what lay behind the last checkpoint
+        assert "submitted again" in submitter.said
+        assert len(steps) - len(set(steps)) <= EVERY / 25 + 1  # at most the steps after the last checkpoint
     else:
         assert any(event["event"] == "interrupted" for event in events)
         assert steps == sorted(set(steps))  # nothing was computed twice
         # Slurm itself may lose a requeue on a busy machine and call the job failed (seen by hand and at the limit): the
         # end of the first attempt reaches the controller after the job was started again, as these tests do at once.
-        # The waiter then submits again; all of the above holds as well.
-        lost = "FAILED, exit 1:0, NonZeroExitCode" in waiter.said
-        assert lost or "submitted again" not in waiter.said
+        # The submitter then submits again; all of the above holds as well.
+        lost = "FAILED, exit 1:0, NonZeroExitCode" in submitter.said
+        assert lost or "submitted again" not in submitter.said
     overlapping(events)
     if disturb is by_hand:
         in_mlflow(project)

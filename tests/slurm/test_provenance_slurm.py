@@ -21,7 +21,7 @@ print(json.dumps(known | {"process": os.environ["SLURM_PROCID"], "node": os.envi
 def test_a_task_of_an_array_knows_its_job_and_what_it_was_given(root: Path, tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text(CODE)
     # a file for each process: two that write to one through the job's own pipe tear each other's lines
-    srun = f"srun --cpus-per-task=2 --output={tmp_path}/told.%t {sys.executable} {tmp_path}/job.py"
+    srun = f"srun --cpus-per-task=2 --output={tmp_path}/written.%t {sys.executable} {tmp_path}/job.py"
     script = f"#!/bin/sh\nexport PYTHONPATH={root}\nexec {srun}\n"
     options = ["--partition=normal", "--array=3", "--ntasks=2", "--cpus-per-task=2", "--mem=600", "--time=5"]
     done = subprocess.run(
@@ -29,9 +29,9 @@ def test_a_task_of_an_array_knows_its_job_and_what_it_was_given(root: Path, tmp_
         input=script, text=True, capture_output=True, check=True, cwd=tmp_path,
     )  # fmt: skip
     array = done.stdout.strip()
-    told = [json.loads((tmp_path / f"told.{process}").read_text()) for process in range(2)]
-    assert [each["process"] for each in told] == ["0", "1"]
-    for each in told:
+    written = [json.loads((tmp_path / f"written.{process}").read_text()) for process in range(2)]
+    assert [each["process"] for each in written] == ["0", "1"]
+    for each in written:
         node = each["node"]
         assert each["tags"] == {"slurm_job": f"{array}_3", "slurm_node": node, "slurm_partition": "normal"}
         known = each["known"]

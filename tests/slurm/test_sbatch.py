@@ -1,4 +1,4 @@
-"""Which job came of a submission, whatever a site's wrapper prints, and which jobs were cancelled: ask the queue."""
+"""Which job a submission made, whatever a site's wrapper prints, and which jobs were cancelled: read from the queue."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pipeline_project import Project
 from test_environment_slurm import CHATTY
-from waiting import Waiter, configuration, jobs, places, state, submitted, wrapper
+from waiting import Submitter, configuration, jobs, places, state, submitted, wrapper
 
 from vlkd_steps.cli import doctor
 
@@ -24,49 +24,49 @@ def one(project: Project, **training: object) -> dict[str, object]:
 def test_a_wrapper_may_say_and_end_as_it_likes(project: Project, tmp_path: Path, status: str) -> None:
     before = submitted(project)
     shell = wrapper(tmp_path / "bin", "sbatch", CHATTY.replace("exit $status", status or "exit $status"))
-    waiter = Waiter(project, one(project), shell)
-    waiter.until(lambda: all(jobs(project).values()) and jobs(project), "submitted")
+    submitter = Submitter(project, one(project), shell)
+    submitter.until(lambda: all(jobs(project).values()) and jobs(project), "submitted")
     ids = set(jobs(project).values())
-    assert waiter.ends() == 0, waiter.said
+    assert submitter.ends() == 0, submitter.said
     assert submitted(project) - before == ids
 
 
 def test_a_wrapper_that_prints_no_id_at_all(project: Project, tmp_path: Path) -> None:
     shell = wrapper(tmp_path / "bin", "sbatch", '"$REAL" "$@" >/dev/null && echo "Your job 99 is on its way"')
-    waiter = Waiter(project, configuration(project), shell)
-    waiter.until(lambda: all(jobs(project).values()) and jobs(project), "submitted")
+    submitter = Submitter(project, configuration(project), shell)
+    submitter.until(lambda: all(jobs(project).values()) and jobs(project), "submitted")
     ids = set(jobs(project).values())
-    assert waiter.ends() == 0, waiter.said
+    assert submitter.ends() == 0, submitter.said
     assert submitted(project) == ids
     assert len(ids) == 2
 
 
 def test_a_wrapper_that_submits_nothing_is_one_message(project: Project, tmp_path: Path) -> None:
-    waiter = Waiter(project, one(project), wrapper(tmp_path / "bin", "sbatch", "echo 99; echo see the manual"))
-    assert waiter.ends() == 2
-    assert waiter.said.count("error: sbatch ended well, but no job of this work is in the queue") == 1
-    assert "see the manual" in waiter.said
+    submitter = Submitter(project, one(project), wrapper(tmp_path / "bin", "sbatch", "echo 99; echo see the manual"))
+    assert submitter.ends() == 2
+    assert submitter.said.count("error: sbatch ended well, but no job of this work is in the queue") == 1
+    assert "see the manual" in submitter.said
     assert not submitted(project)
 
 
-def test_a_partition_that_was_changed_on_the_way_is_told(project: Project, tmp_path: Path) -> None:
+def test_a_partition_changed_by_a_wrapper_is_reported(project: Project, tmp_path: Path) -> None:
     shell = wrapper(tmp_path / "bin", "sbatch", 'exec "$REAL" --partition=urgent "$@"')
-    waiter = Waiter(project, one(project), shell)
-    assert waiter.ends() == 0, waiter.said
-    assert "submitted  partition urgent (the profile asks for normal)" in waiter.said
+    submitter = Submitter(project, one(project), shell)
+    assert submitter.ends() == 0, submitter.said
+    assert "submitted  partition urgent (the profile asks for normal)" in submitter.said
     assert {partition for partition, _ in places(project).values()} >= {"urgent"}
 
 
 def test_only_what_ends_is_called_cancelled(project: Project, tmp_path: Path) -> None:
-    waiter = Waiter(project, one(project, **LONG), wrapper(tmp_path / "bin", "scancel", "exit 0"))
-    waiter.until(lambda: "RUNNING" in waiter.said, "running")
+    submitter = Submitter(project, one(project, **LONG), wrapper(tmp_path / "bin", "scancel", "exit 0"))
+    submitter.until(lambda: "RUNNING" in submitter.said, "running")
     [job_id] = jobs(project).values()
     try:
-        os.killpg(waiter.process.pid, signal.SIGINT)
-        assert waiter.process.wait(30) == 130
-        assert "cancelled:" not in waiter.said
-        assert f"left running: {job_id}; " in waiter.said
-        assert f"scancel {job_id}" in waiter.said
+        os.killpg(submitter.process.pid, signal.SIGINT)
+        assert submitter.process.wait(30) == 130
+        assert "cancelled:" not in submitter.said
+        assert f"left running: {job_id}; " in submitter.said
+        assert f"scancel {job_id}" in submitter.said
         assert state(job_id) == "RUNNING"
         assert list(jobs(project).values()) == [job_id]  # the same command finds it again
     finally:
@@ -101,10 +101,10 @@ def no_arrays(cluster: dict[str, str], root: Path, monkeypatch: pytest.MonkeyPat
 def test_more_seeds_than_an_array_may_have(
     project: Project, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    waiter = Waiter(project, configuration(project))
-    waiter.until(lambda: len(jobs(project)) == 2 and all(jobs(project).values()), "submitted")
+    submitter = Submitter(project, configuration(project))
+    submitter.until(lambda: len(jobs(project)) == 2 and all(jobs(project).values()), "submitted")
     assert not any("_" in job_id for job_id in jobs(project).values())
-    assert waiter.ends() == 0, waiter.said
+    assert submitter.ends() == 0, submitter.said
     assert len(submitted(project)) == 2
     monkeypatch.chdir(root)
     assert doctor.main(["--profile", "profiles/slurm_dev", "--wait", "5"]) == 2

@@ -6,7 +6,7 @@ import sys
 import pytest
 from pipeline_project import Project
 from safetensors.torch import load_file
-from waiting import Waiter, configuration
+from waiting import Submitter, configuration
 
 FOLDER = "runs/scenes_smoke/mine/vilt_scenes/clip_td/20/s1"
 TOLERANCE = 1e-4  # of the weights' norm; sums are taken in another order (vlkd_steps/core/distributed.py)
@@ -20,8 +20,8 @@ def test_two_tasks_train_as_one_process_does(project: Project) -> None:
     one = load_file(model)
 
     config["training"]["processes"] = 2
-    waiter = Waiter(project, config, tasks=2)
-    assert waiter.ends() == 0, waiter.said
+    submitter = Submitter(project, config, tasks=2)
+    assert submitter.ends() == 0, submitter.said
     two = load_file(model)
     assert one.keys() == two.keys()
     apart = sum(float((two[name] - tensor).square().sum()) for name, tensor in one.items()) ** 0.5

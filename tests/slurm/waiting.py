@@ -1,4 +1,4 @@
-"""A waiter to watch, and what the cluster says of its jobs."""
+"""A submitter to observe, and what Slurm reports of its jobs."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from pipeline_project import Project
 PLACE = {"launcher": "slurm", "slurm_partition": "normal", "runtime": 5, "warning": 30, "mem_mb": 500, "poll": 1}
 
 
-class Waiter:
-    """A `distill` step that waits for Slurm, started in a project; `shell`: variables of the user's."""
+class Submitter:
+    """A `distill` step that submits to Slurm and waits, started in a project; `shell`: the user's variables."""
 
     def __init__(
         self, project: Project, config: dict[str, Any], shell: Mapping[str, str] | None = None, **resources: object
     ) -> None:
         self.project = project
-        self.output = project.folder / "waiter.txt"
+        self.output = project.folder / "submitter.txt"
         environment = {f"VLKD_{name.upper()}": str(value) for name, value in {**PLACE, **resources}.items()}
         command = [sys.executable, "-m", "vlkd_steps.steps.distill", "--config", json.dumps(config)]
         with self.output.open("a") as output:
@@ -57,7 +57,7 @@ class Waiter:
 
 
 def start_requeued() -> None:
-    """End the wait that Slurm gives every requeued job (ANCHORS 35)."""
+    """End the two minutes that Slurm makes every requeued job wait."""
     shown = subprocess.run(["squeue", "--noheader", "--array", "--format=%i|%r"], capture_output=True, text=True).stdout
     for line in shown.splitlines():
         job_id, _, reason = line.partition("|")

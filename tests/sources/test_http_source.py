@@ -12,7 +12,7 @@ import requests
 
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.sources import http as room
+from vlkd_steps.sources import http as http_source
 
 CONTENT = bytes(range(256)) * 2000
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -30,7 +30,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.etag, self.breaks, self.ranges = CONTENT, '"one"', 0, True
-        self.asked: list[str | None] = []
+        self.requested: list[str | None] = []
         self.mishaps: list[int | str] = []
         self.files: dict[str, bytes] = {}  # further ones, by path
         self.at_once, self.most_at_once, self.lock = 0, 0, threading.Lock()
@@ -41,7 +41,7 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
-        server.asked.append(self.headers.get("Range"))
+        server.requested.append(self.headers.get("Range"))
         mishap = server.mishaps.pop(0) if server.mishaps else None
         if isinstance(mishap, int):
             self.send_response(mishap)
@@ -79,7 +79,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def one_of_many(self, data):
-        """Slow enough that others are asked for meanwhile."""
+        """Slow enough that others are requested for meanwhile."""
         server = self.server
         with server.lock:
             server.at_once += 1
@@ -99,7 +99,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(room, "BACKOFF", 0.01)
+    monkeypatch.setattr(http_source, "BACKOFF", 0.01)
     monkeypatch.setenv("NO_PROXY", "*")
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
@@ -113,21 +113,21 @@ def server(tmp_path, monkeypatch):
 def fetch(server, folder, **item):
     source = {"name": "web", "kind": "http", "files": [{"url": server.url, "path": "file.bin", "sha256": SHA, **item}]}
     folder.mkdir(exist_ok=True)
-    room.fetch(source, folder)
+    http_source.fetch(source, folder)
     return folder / item.get("path", "file.bin")
 
 
 def test_a_file_is_fetched_and_checked(server, tmp_path):
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
-    assert server.asked == [None]
+    assert server.requested == [None]
     assert not layout.checksums("web").exists()
 
 
 def test_a_broken_transfer_goes_on_where_it_stopped(server, tmp_path):
     server.breaks = 2
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
-    starts = [int(asked.strip("bytes=-")) for asked in server.asked[1:]]
-    assert server.asked[0] is None
+    starts = [int(requested.strip("bytes=-")) for requested in server.requested[1:]]
+    assert server.requested[0] is None
     assert len(CONTENT) / 4 < starts[0] <= len(CONTENT) / 2 < starts[1] <= len(CONTENT) * 3 / 4
 
 
@@ -150,8 +150,8 @@ def test_an_interrupted_download_is_taken_up_by_the_next_call(server, tmp_path):
     with pytest.raises(UserError, match="cannot be downloaded"):
         fetch(server, tmp_path / "raw", retries=0)
     assert fetch(server, tmp_path / "raw", retries=0).read_bytes() == CONTENT
-    assert server.asked[1] is not None
-    assert len(server.asked) == 2
+    assert server.requested[1] is not None
+    assert len(server.requested) == 2
 
 
 def test_another_file_than_expected_is_refused(server, tmp_path):
@@ -188,30 +188,30 @@ def test_no_server_and_no_space(server, tmp_path):
 
 
 def test_a_stalled_transfer_is_cut_and_goes_on(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "TIMEOUT", (1, 0.2))
+    monkeypatch.setattr(http_source, "TIMEOUT", (1, 0.2))
     server.mishaps = ["stall"]
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
-    assert server.asked[0] is None
-    assert len(CONTENT) / 4 < int(server.asked[1].strip("bytes=-")) <= len(CONTENT) / 2
+    assert server.requested[0] is None
+    assert len(CONTENT) / 4 < int(server.requested[1].strip("bytes=-")) <= len(CONTENT) / 2
 
 
-def test_an_overloaded_server_is_asked_again(server, tmp_path):
+def test_requests_to_an_overloaded_server_are_repeated(server, tmp_path):
     server.mishaps = [503, 429, 500]
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
-    assert len(server.asked) == 4
+    assert len(server.requested) == 4
 
 
 def test_an_address_without_a_file_is_given_up_at_once(server, tmp_path):
     server.mishaps = [404]
     with pytest.raises(UserError, match=r"file\.bin cannot be downloaded .*404.*put the file into data/incoming"):
         fetch(server, tmp_path / "raw")
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1
 
 
 def test_bytes_that_were_changed_on_the_way_are_fetched_again(server, tmp_path):
     server.mishaps = ["corrupt"]
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
-    assert server.asked == [None, None]
+    assert server.requested == [None, None]
 
 
 def test_a_cut_that_the_server_does_not_show_is_seen_by_the_size(server, tmp_path):
@@ -222,20 +222,20 @@ def test_a_cut_that_the_server_does_not_show_is_seen_by_the_size(server, tmp_pat
         fetch(server, tmp_path / "again", sha256=None, bytes=7, retries=0)
 
 
-def test_another_range_than_asked_for_is_not_joined(server, tmp_path):
+def test_another_range_than_requested_is_not_joined(server, tmp_path):
     server.breaks, server.mishaps = 1, ["whole", "other range"]
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
-    assert [asked is None for asked in server.asked] == [True, False, True]
+    assert [requested is None for requested in server.requested] == [True, False, True]
 
 
 @pytest.mark.parametrize(
-    ("asked", "attempt", "seconds"), [("", 0, 1.0), ("", 3, 8.0), ("", 9, 60.0), ("7", 0, 7.0), ("900", 0, 60.0)]
+    ("requested", "attempt", "seconds"), [("", 0, 1.0), ("", 3, 8.0), ("", 9, 60.0), ("7", 0, 7.0), ("900", 0, 60.0)]
 )
-def test_pauses_grow_and_a_server_may_ask_for_its_own(monkeypatch, asked, attempt, seconds):
-    monkeypatch.setattr(room, "BACKOFF", 1.0)
+def test_pauses_grow_and_a_server_may_set_its_own(monkeypatch, requested, attempt, seconds):
+    monkeypatch.setattr(http_source, "BACKOFF", 1.0)
     response = requests.Response()
-    response.headers["Retry-After"] = asked
-    assert room._pause(requests.HTTPError(response=response), attempt) == seconds
+    response.headers["Retry-After"] = requested
+    assert http_source._pause(requests.HTTPError(response=response), attempt) == seconds
 
 
 def many(server, number):
@@ -246,7 +246,7 @@ def many(server, number):
 
 def test_several_files_are_fetched_at_once(server, tmp_path):
     (tmp_path / "raw").mkdir()
-    room.fetch({"name": "web", "files": many(server, 8), "parallel": 4}, tmp_path / "raw")
+    http_source.fetch({"name": "web", "files": many(server, 8), "parallel": 4}, tmp_path / "raw")
     assert {path.name: path.read_bytes()[:1] for path in (tmp_path / "raw").iterdir()} == {
         f"{n}.bin": bytes([n]) for n in range(8)
     }
@@ -259,8 +259,8 @@ def test_one_file_that_cannot_be_had_ends_the_others(server, tmp_path):
     server.mishaps = [404]
     (tmp_path / "raw").mkdir()
     with pytest.raises(UserError, match=r"cannot be downloaded .*404"):
-        room.fetch({"name": "web", "files": items, "parallel": 1}, tmp_path / "raw")
-    assert len(server.asked) <= 2
+        http_source.fetch({"name": "web", "files": items, "parallel": 1}, tmp_path / "raw")
+    assert len(server.requested) <= 2
     assert list((tmp_path / "raw").iterdir()) == []
 
 
@@ -272,9 +272,9 @@ def test_files_that_a_list_names_are_fetched_after_it(server, tmp_path):
     listed = {"in": "list.json", "key": "images", "url": "coco_url", "name": "file_name", "folder": "images"}
     source = {"name": "web", "files": [{"url": f"{url}/list.json", "path": "list.json"}], "listed": listed}
     (tmp_path / "raw").mkdir()
-    room.fetch(source, tmp_path / "raw")
+    http_source.fetch(source, tmp_path / "raw")
     assert (tmp_path / "raw" / "images" / "2.jpg").read_bytes() == bytes([2]) * 1000
     server.files["/list.json"] = json.dumps({"images": [{**records[0], "file_name": "../evil"}]}).encode()
     layout.checksums("web").unlink()
     with pytest.raises(UserError, match=r"images\[0\]\.file_name: '\.\./evil' is no plain file name"):
-        room.fetch(source, tmp_path / "raw")
+        http_source.fetch(source, tmp_path / "raw")

@@ -41,7 +41,7 @@ def test_priors_of_a_question_type_differ():
         assert sides == {"train", "test"}
 
 
-def test_training_covers_what_test_asks_about():
+def test_training_covers_the_words_of_test():
     """After each group of test, the free group that shares most of its words goes to training."""
     items = [("what", f"answer {n}", f"word{n // 2}") for n in range(40)]
     _, part_of = assign(items, 0.5)
@@ -49,7 +49,7 @@ def test_training_covers_what_test_asks_about():
         assert {part_of["what", f"answer {n}"], part_of["what", f"answer {n + 1}"]} != {"test"}
 
 
-def test_the_division_is_for_ever():
+def test_the_division_never_changes():
     """A change of these sides changes every published re-split: raise VERSION with it."""
     items = [(kind, answer, "cat") for kind in KINDS for answer in "abc"]
     _, part_of = assign(items, 1 / 3)

@@ -76,7 +76,7 @@ def test_seeds_differ_but_repeat(frame):
         assert low_shot.order(frame, 10).to_list() != low_shot.order(frame, 11).to_list()
 
 
-def test_the_order_is_for_ever():
+def test_the_order_never_changes():
     """A change of these ids changes every published subset: raise VERSION with it."""
     frame = pl.DataFrame(
         {

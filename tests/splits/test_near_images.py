@@ -28,7 +28,7 @@ def groups(folder):
     return near_images.groups(paths, hashes)
 
 
-def test_changed_copies_are_near_and_other_pictures_are_not(tmp_path):
+def test_changed_copies_are_near_and_other_images_are_not(tmp_path):
     for n in range(30):
         picture(n).save(tmp_path / f"{n}.png")
     picture(3).resize((107, 107)).save(tmp_path / "smaller.png")
@@ -47,7 +47,7 @@ def test_changed_copies_are_near_and_other_pictures_are_not(tmp_path):
     }
 
 
-def test_plain_pictures_are_near_only_where_their_bytes_are_equal(tmp_path):
+def test_plain_images_are_near_only_where_their_bytes_are_equal(tmp_path):
     for name, colour in (("a", 10), ("b", 11), ("c", 10)):
         Image.new("RGB", (40, 40), (colour, colour, colour)).save(tmp_path / f"{name}.png")
     assert groups(tmp_path) == {"a.png": 0, "c.png": 0}
@@ -72,13 +72,13 @@ def test_no_near_pair_is_missed(seed):
         np.uint64,
     )
     thumbnails = generator.integers(0, 14, (60, 192)).astype(np.uint8)
-    told = [near_images.STRUCTURE <= int(code).bit_count() <= 64 - near_images.STRUCTURE for code in codes]
+    structured = [near_images.STRUCTURE <= int(code).bit_count() <= 64 - near_images.STRUCTURE for code in codes]
     expected = [
         [a, b]
         for a in range(60)
         for b in range(a + 1, 60)
-        if told[a]
-        and told[b]
+        if structured[a]
+        and structured[b]
         and int(codes[a] ^ codes[b]).bit_count() <= near_images.BITS
         and np.abs(thumbnails[a].astype(int) - thumbnails[b]).max() <= near_images.COLOUR
     ]

@@ -29,7 +29,7 @@ def right(items, kept):
 
 @settings(deadline=None, max_examples=20)
 @given(st.floats(0.05, 0.95))
-def test_the_cue_is_right_as_often_as_asked(share):
+def test_the_cue_is_right_as_often_as_configured(share):
     items = statements()
     kept = planted_bias.chosen(items, CUES, share)
     assert right(items, kept) == pytest.approx(share, abs=0.01)

@@ -76,7 +76,7 @@ def test_singular_wrong_choices(wrong, expected):
     assert changed(singular, Q, ["x"], wrong)[1] == expected
 
 
-def test_singular_asks_the_question_when_the_choice_is_undecided():
+def test_singular_uses_the_question_when_the_choice_is_undecided():
     assert changed(singular, ["Why", "does", [0], "hold", "her", "cup"], [[0], "eats"], ["x"])[0][0] == "She"
     assert changed(singular, ["Why", "her", "or", "his", [0]], [[0], "eats"], ["x"])[0][0] == "He"
 

@@ -96,7 +96,7 @@ def test_the_masked_sets_are_made_while_data_are_read(raw: Path, own: vcr.OwnSco
     assert sum("keep_top_1/" in row["instance_id"] for row in table) == len(rows["test"])
 
     def accuracy(rule: str | None) -> float:
-        """The scorer is the one whom its own masks must hurt."""
+        """Its own masks must lower the scorer's accuracy."""
         assert own.scorer is not None
         masking = vcr_masking.Masking(rule, Path(), own.of("test")) if rule else lambda record: record
         items = [item._replace(record=masking(item.record)) for item in own._items("test")]
@@ -118,7 +118,7 @@ def test_the_tool_learns_scores_and_keeps_them_in_the_authors_form(raw: Path, tm
     assert [len(tokens) for tokens in line["answer_tokens"]] == [len(losses) for losses in line["answer_losses"]]
 
 
-def test_a_scorer_is_not_asked_about_what_it_has_learnt(raw: Path) -> None:
+def test_a_scorer_does_not_score_its_training_data(raw: Path) -> None:
     wrong = conf()
     wrong["files"]["adv_top_1"] = {**wrong["files"]["train"], "rule": "adv_top_1"}
     with pytest.raises(

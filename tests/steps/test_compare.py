@@ -168,9 +168,10 @@ def test_a_run_that_was_not_evaluated_is_named(config: dict, capsys: pytest.Capt
     folder = layout.run("scenes", "scenes_vqa", "vilt_scenes", "naive_kd", "300", 11)
     layout.metrics(folder).unlink()
     assert run(config) == 2
-    told = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     assert (
-        f"{layout.metrics(folder)} is missing; evaluate run scenes_vqa vilt_scenes naive_kd 300 s11: snakemake" in told
+        f"{layout.metrics(folder)} is missing; evaluate run scenes_vqa vilt_scenes naive_kd 300 s11: snakemake"
+        in stderr
     )
     assert not (RESULTS / "summary.csv").exists()
 
@@ -213,7 +214,7 @@ def test_an_empty_grid_is_an_error(config: dict, capsys: pytest.CaptureFixture) 
 
 
 def test_light_steps_import_no_torch(root: Path) -> None:
-    """Importing it costs five CPU-seconds, for each of dozens of processes (ANCHORS 36)."""
+    """Importing it costs five CPU-seconds, for each of dozens of processes."""
     code = (
         "import sys, vlkd_steps.steps.evaluate, vlkd_steps.steps.compare, vlkd_steps.steps.report;"
         "import vlkd_steps.cli.table;"

@@ -22,7 +22,7 @@ from vlkd_steps.teachers.models import clip
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-    """A data set of four pictures, two of them for training, and a tiny CLIP with random weights."""
+    """A data set of four images, two of them for training, and a tiny CLIP with random weights."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     save_file(clip.create("vlkd-scenes", None)[0].state_dict(), "weights.safetensors")
@@ -100,7 +100,7 @@ def test_a_late_worker_of_a_finished_round_loads_no_teacher(config, root) -> Non
     subprocess.run([sys.executable, "-c", code, late], check=True, env={**os.environ, "PYTHONPATH": str(root)})
 
 
-def test_told_to_stop(config) -> None:
+def test_a_signal_stops_it(config) -> None:
     with stop_request() as stop:
         stop.signal_number = 12
         assert run(config) == 140
@@ -108,7 +108,7 @@ def test_told_to_stop(config) -> None:
 
 
 def test_a_manifest_that_snakemake_deleted_is_put_back(config) -> None:
-    """The workers of a killed waiter had finished before the step was started again."""
+    """The workers of a killed submitter had finished before the step was started again."""
     assert run(config) == 0
     manifest = layout.features_manifest("tiny", "toy")
     content = manifest.read_bytes()
@@ -122,7 +122,7 @@ def test_an_extraction_that_ended_without_a_manifest_is_a_mistake(config) -> Non
         rounds.publish(layout.features("tiny", "toy"))
 
 
-def test_a_round_outlives_a_killed_waiter_and_no_ended_one(config, monkeypatch) -> None:
+def test_a_round_outlives_a_killed_submitter_and_no_ended_one(config, monkeypatch) -> None:
     submission = layout.submission("extract", "tiny", "toy")
     assert rounds.begin(submission, "k" * 64) == rounds.begin(submission, "k" * 64)
     assert rounds.begin(submission, "k" * 64) != rounds.begin(submission, "l" * 64)
@@ -133,7 +133,7 @@ def test_a_round_outlives_a_killed_waiter_and_no_ended_one(config, monkeypatch) 
     assert not submission.exists()
 
 
-def test_a_waiter_stays_small(config, root) -> None:
+def test_a_submitter_stays_small(config, root) -> None:
     """Hundreds wait at once on a login node: at most 80 MB each (here all that is done beside submitting)."""
     code = """if True:
         import json, sys
@@ -145,5 +145,5 @@ def test_a_waiter_stays_small(config, root) -> None:
         print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
     """
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    told = subprocess.run([sys.executable, "-c", code, json.dumps(config)], env=environment, stdout=subprocess.PIPE)
-    assert 0 < int(told.stdout) < 80_000
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(config)], env=environment, stdout=subprocess.PIPE)
+    assert 0 < int(done.stdout) < 80_000

@@ -1,4 +1,4 @@
-"""docs/own_data.md, done to the letter: its blocks are the conf files and the records."""
+"""The examples of docs/own_data.md, run literally: its blocks are the conf files and the records."""
 
 import json
 import re
@@ -131,7 +131,7 @@ def test_the_message_about_leaks(blocks, root, capsys):
     assert shown[0] in capsys.readouterr().err
 
 
-def test_data_that_lies_elsewhere(blocks, tmp_path, monkeypatch):
+def test_data_stored_elsewhere(blocks, tmp_path, monkeypatch):
     records, confs = blocks
     project = tmp_path / "project"
     project.mkdir()

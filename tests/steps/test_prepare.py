@@ -111,7 +111,7 @@ def test_a_damaged_manifest_is_explained(conf, capsys, content, fault):
     path = layout.raw_manifest("mine")
     path.write_text(content)
     assert run(conf) == 2
-    told = capsys.readouterr().err
-    assert f"{path} " in told
-    assert fault in told
-    assert f"download source 'mine': snakemake --cores 1 -f {path}" in told
+    message = capsys.readouterr().err
+    assert f"{path} " in message
+    assert fault in message
+    assert f"download source 'mine': snakemake --cores 1 -f {path}" in message

@@ -1,4 +1,4 @@
-"""Students that see regions in the composed configuration: what they need, and what their jobs are told."""
+"""Students that see regions in the composed configuration: what they need, and what their jobs get."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ GRID = {
 def params(tmp_path: Path):
     def write(**grid: object) -> Path:
         path = tmp_path / "params.yaml"
-        told = {"experiment": "scenes_smoke", "grid": {**GRID, **grid}}
-        path.write_text(yaml.safe_dump(told))
+        params = {"experiment": "scenes_smoke", "grid": {**GRID, **grid}}
+        path.write_text(yaml.safe_dump(params))
         return path
 
     return write
@@ -47,8 +47,8 @@ def test_a_run_reads_its_students_regions(params) -> None:
     manifest = "features/boxes_scenes/scenes_smoke_vqa/manifest.json"
     assert jobs.regions_of(composed, "uniter_scenes", "scenes_smoke_vqa") == [manifest]
     assert jobs.regions_of(composed, "vilt_scenes", "scenes_smoke_vqa") == []
-    told = jobs.distill(composed, "scenes_smoke_vqa", "visual_bert_scenes", "finetune", "40")
-    assert told["student"]["regions"] == "boxes_scenes"
+    job = jobs.distill(composed, "scenes_smoke_vqa", "visual_bert_scenes", "finetune", "40")
+    assert job["student"]["regions"] == "boxes_scenes"
     assert jobs.code(composed, "distill", dataset="scenes_smoke_vqa", variant="finetune", student="uniter_scenes")
 
 

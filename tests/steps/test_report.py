@@ -116,11 +116,11 @@ def test_the_numbers_on_the_page_are_those_of_gains_csv(html: str) -> None:
     assert sorted(shown) == sorted(expected)
 
 
-def test_what_the_teacher_did_stands_on_the_page(html: str) -> None:
+def test_the_page_shows_what_the_teacher_did(html: str) -> None:
     rows = [[cell.strip() for cell in row] for row in Page(html).rows]
     assert ["method", "questions", "gradient ratio", "distance, image"] in rows
-    [told] = {tuple(row[1:]) for row in rows if len(row) == 4 and row[0].endswith("clip_td") and row[1] == "300"}
-    assert told == ("300", "0.5 → 0.25", "0.5 → 0.4")
+    [values] = {tuple(row[1:]) for row in rows if len(row) == 4 and row[0].endswith("clip_td") and row[1] == "300"}
+    assert values == ("300", "0.5 → 0.25", "0.5 → 0.4")
     assert 'href="#teaching"' in html
 
 
@@ -161,7 +161,7 @@ def timings() -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_timings_of_journals_that_tell_no_allocation(html: str) -> None:
+def test_timings_of_journals_without_an_allocation(html: str) -> None:
     rows = timings()
     assert len(rows) == 36
     assert (rows[0]["step"], rows[0]["seconds"], rows[0]["peak_mib"]) == ("distill", "8.0000", "812.5000")
@@ -335,7 +335,7 @@ def test_without_compare_it_says_what_to_run(config: dict, capsys: pytest.Captur
     assert "results/scenes/gains.csv does not exist; it is made by the step `compare`" in capsys.readouterr().err
 
 
-def test_shots_that_are_no_numbers_stand_in_the_grids_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shots_that_are_no_numbers_keep_the_grids_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vlkd_steps.reporting import figures, style
 
     row = {"dataset": "d", "student": "s", "evaluation_set": "test", "variant": "finetune", "sd": 1.0, "gain": None}
@@ -385,8 +385,8 @@ def test_terminal_table_refuses_what_is_not_there(config: dict, capsys: pytest.C
     assert "results/other/gains.csv does not exist" in capsys.readouterr().err
 
 
-def test_what_evaluation_sets_share_with_training_stands_beside_the_results(config: dict) -> None:
-    assert '<section id="shared">' not in (RESULTS / "report.html").read_text()  # the toy's manifests do not tell
+def test_overlap_of_evaluation_sets_with_training_is_shown_beside_the_results(config: dict) -> None:
+    assert '<section id="shared">' not in (RESULTS / "report.html").read_text()  # the toy's manifests do not record it
     leaks = {"shared_images": 3, "near_duplicate_images": 41, "shared_texts": 5, "near_duplicate_texts": 6}
     manifest = {"n": 70, "images": 8, "leaks": {kind: {"train": number} for kind, number in leaks.items()}}
     path = layout.split_manifest(layout.eval_split(config["datasets"][0]["name"], "test"))

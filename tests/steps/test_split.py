@@ -186,12 +186,12 @@ def test_a_split_that_leaks_stops_unless_it_is_allowed_by_name(table, capsys, ne
     assert run(**config, dataset=dataset) == 2
     split_file, role = ("eval-test", "train") if config["role"] == "eval" else ("train-1-s1", "test")
     said = capsys.readouterr().err
-    told = kind.replace("_", " ")
-    assert f"data set mine: {split_file} leaks, {told}: 1 with role {role}." in said
+    leak = kind.replace("_", " ")
+    assert f"data set mine: {split_file} leaks, {leak}: 1 with role {role}." in said
     assert f"params.yaml, overrides: {{datasets.mine.allow_leaks: [{kind}]}}" in said
     assert not (layout.eval_split("mine", "test").parent / f"{split_file}.parquet").exists()
     assert run(**config, dataset=dataset | {"allow_leaks": [kind]}) == 0
-    assert f"[split mine] {split_file} has 1 {told} with role {role}, as allow_leaks allows" in capsys.readouterr().err
+    assert f"[split mine] {split_file} has 1 {leak} with role {role}, as allow_leaks allows" in capsys.readouterr().err
     manifest = json.loads((layout.eval_split("mine", "test").parent / f"{split_file}.json").read_text())
     assert manifest["leaks"][kind] == {role: 1}
 

@@ -82,7 +82,7 @@ def test_without_an_image_it_is_transformers_bart(student: bart.BartStudent) -> 
 def test_new_weights_are_two_linear_maps(student: bart.BartStudent) -> None:
     new = sum(p.numel() for n, p in student.named_parameters() if not n.startswith("bart."))
     assert new == (32 + 1) * D + (D + 1) * 32
-    # BART-large with ViT-L/14: 1 to 2 million (PAPERS 2.1, stated)
+    # BART-large with ViT-L/14: 1 to 2 million (docs/papers.md, "What VLKD states")
     assert 1_000_000 < (1024 + 1) * 768 + (768 + 1) * 1024 < 2_000_000
 
 

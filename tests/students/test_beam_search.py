@@ -19,7 +19,7 @@ def bart() -> BartForConditionalGeneration:
     size = {f"{part}_{name}": number for part in ("encoder", "decoder") for name, number in numbers.items()}
     config = BartConfig(vocab_size=VOCABULARY, d_model=16, max_position_embeddings=40, init_std=0.4, **size)
     made = BartForConditionalGeneration(config).eval()
-    # BART's own would force an end where room runs out.
+    # BART's own would force an end at the maximum length.
     ids = {"bos_token_id": 0, "pad_token_id": PAD, "eos_token_id": END, "decoder_start_token_id": START}
     made.generation_config = GenerationConfig(**ids)
     return made

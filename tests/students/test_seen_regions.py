@@ -25,7 +25,7 @@ ROLES = {name: {"split": name} for name in ("train", "dev", "test")}
 
 @pytest.fixture
 def regions(project: Path) -> RegionStore:
-    """The toy project's pictures with one to three boxes each, extracted by the real step."""
+    """The toy project's images with one to three boxes each, extracted by the real step."""
     for path in sorted(Path("data/raw/toy").glob("*.png")):
         number = int(path.stem.strip("abcdefghijklmnopqrstuvwxyz"))
         boxes = [[0, 0, 32, 16, 1.0], [8, 8, 24, 24, 1.0], [0, 0, 4, 4, 1.0]][: 1 + number % 3]
@@ -92,10 +92,10 @@ def test_a_run_from_regions_to_predictions_learns(regions: RegionStore, student:
     student["training"] |= {"steps": 150, "learning_rate": 0.005, "evaluate_every": 0, "checkpoint_every": 150}
     student["student"]["architecture"] |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     folder = run(student)
-    told = pl.read_parquet(folder / "predictions/test.parquet").join(
+    answers = pl.read_parquet(folder / "predictions/test.parquet").join(
         pl.read_parquet(layout.instances("toy")), on="instance_id"
     )
-    assert (told["prediction"] == told["label"]).mean() > 0.6  # chance: 0.25
+    assert (answers["prediction"] == answers["label"]).mean() > 0.6  # chance: 0.25
     assert uniter.load(folder / "model.safetensors").regions == "boxes_toy"
 
 
@@ -115,8 +115,8 @@ def test_batches_by_tokens_in_a_run(regions: RegionStore, student: dict[str, Any
 def test_other_regions_are_another_run(regions: RegionStore, student: dict[str, Any]) -> None:
     before = Workplace.of(student, 1).key
     manifest = layout.features_manifest("boxes_toy", "toy")
-    told = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**told, "key": "0" * 64}))
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "key": "0" * 64}))
     assert Workplace.of(student, 1).key != before
 
 

@@ -156,7 +156,7 @@ def test_kept_and_loaded_again(student: uniter.UniterStudent, conf: dict[str, An
     assert kept("person 2").input_ids == vcr.tokenizer("person 2").input_ids
 
 
-def test_a_plugged_in_teachers_patches_stand_for_regions(conf: dict[str, Any], tmp_path: Any) -> None:
+def test_a_plugged_in_teachers_patches_replace_regions(conf: dict[str, Any], tmp_path: Any) -> None:
     student = uniter.build(conf | {"visual_width": 10}, "vqa", ["no", "yes"], seed=3).eval()
     own = uniter.build(conf, "vqa", ["no", "yes"], seed=3).state_dict()
     new = {name for name, value in student.state_dict().items() if not torch.equal(value, own[name])}
@@ -200,9 +200,9 @@ def test_every_parameter_that_trains_gets_a_gradient_with_checkpointing_too(conf
     ],
 )
 def test_mistakes_are_named(conf: dict[str, Any], changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         uniter.build(conf | changes, "vqa", ["a"], seed=0)
-    assert message in str(told.value)
+    assert message in str(error.value)
 
 
 def test_the_order_of_regions_is_kept(student: uniter.UniterStudent) -> None:

@@ -113,7 +113,7 @@ def test_an_official_file_in_any_form_gives_the_same_student(conf: dict[str, Any
     assert student(shown).logits.shape == (2, 3)
 
 
-def test_the_official_head_is_taken_where_asked_for(conf: dict[str, Any]) -> None:
+def test_the_official_head_is_loaded_where_configured(conf: dict[str, Any]) -> None:
     torch.save(official(conf), conf["weights"])
     shown = toy_regions.inputs()
     own = uniter.build(conf["scratch"], "vqa", ["a", "b"], seed=7).eval()
@@ -183,10 +183,10 @@ class Bad:
 )
 def test_a_bad_file_is_named(conf: dict[str, Any], make: Any, message: str) -> None:
     make(Path(conf["weights"]))
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         uniter.build(conf, "vqa", ["a"], seed=0)
-    assert message in str(told.value)
-    assert conf["weights"] in str(told.value)
+    assert message in str(error.value)
+    assert conf["weights"] in str(error.value)
 
 
 def test_parts_that_do_not_fit_are_named(conf: dict[str, Any], tmp_path: Path) -> None:

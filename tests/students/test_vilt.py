@@ -156,7 +156,7 @@ def test_a_foreign_file_is_no_run(tmp_path: Path) -> None:
         vilt.load(tmp_path / "model.safetensors")
 
 
-def test_spread_gives_words_rows_and_columns_vectors_that_stand_apart(conf: dict[str, Any]) -> None:
+def test_spread_separates_the_vectors_of_words_rows_and_columns(conf: dict[str, Any]) -> None:
     plain = vilt.build(conf, "vqa", ["a"], seed=3).vilt.embeddings
     wide = vilt.build(conf | {"spread": {"words": 1.0, "places": 2.0}}, "vqa", ["a"], seed=3).vilt.embeddings
     assert plain.position_embeddings.abs().max() == 0  # as transformers leaves them

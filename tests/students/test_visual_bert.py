@@ -49,7 +49,7 @@ def test_without_locations_only_features_are_read(conf: dict[str, Any]) -> None:
     assert student(toy_regions.inputs()).logits.shape == (2, 1)
 
 
-def test_places_and_words_are_spread(conf: dict[str, Any]) -> None:
+def test_positions_and_words_are_spread(conf: dict[str, Any]) -> None:
     student = visual_bert.build(conf | {"spread": {"words": 2.0, "places": 5.0}}, "vqa", ["a"], seed=3)
     embeddings: Any = student.visual_bert.embeddings
     assert embeddings.word_embeddings.weight[1:].std() > 1.5
@@ -82,7 +82,7 @@ def test_kept_exported_and_loaded_again(student: visual_bert.VisualBertStudent, 
 
 
 @pytest.mark.parametrize("locations", [True, False])
-def test_a_plugged_in_teachers_patches_stand_for_regions(conf: dict[str, Any], tmp_path: Any, locations: bool) -> None:
+def test_a_plugged_in_teachers_patches_replace_regions(conf: dict[str, Any], tmp_path: Any, locations: bool) -> None:
     conf |= {"visual_width": 10, "locations": locations}
     student = visual_bert.build(conf, "vqa", ["no", "yes"], seed=3).eval()
     visual_bert.save(student, tmp_path / "a.safetensors")
@@ -102,6 +102,6 @@ def test_a_plugged_in_teachers_patches_stand_for_regions(conf: dict[str, Any], t
     ],
 )
 def test_mistakes_are_named(conf: dict[str, Any], changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         visual_bert.build(conf | changes, "vqa", ["a"], seed=0)
-    assert message in str(told.value)
+    assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""What the tasks say of themselves, and that nobody else says it."""
+"""What the task modules define, and that no other module defines it."""
 
 import json
 import subprocess
@@ -38,8 +38,8 @@ def test_an_unknown_task_is_named_with_the_nearest_one() -> None:
 
 def test_tasks_cost_no_import_of_torch_or_polars() -> None:
     heavy = "{'torch', 'polars', 'numpy'} & set(sys.modules)"
-    told = f"import sys; from vlkd_steps import tasks; tasks.metrics(); print({heavy})"
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    code = f"import sys; from vlkd_steps import tasks; tasks.metrics(); print({heavy})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
 
@@ -66,7 +66,7 @@ def test_only_cider_is_no_percentage() -> None:
     assert [name for name, metric in tasks.metrics().items() if not metric.percentage] == ["CIDEr"]
 
 
-def test_students_that_write_are_asked_for_answers_and_captions() -> None:
+def test_generative_students_write_answers_and_captions() -> None:
     assert tasks.in_words() == ["captioning", "vqa"]
 
 

@@ -56,7 +56,7 @@ class CountingTeacher:
 
 
 def instances(folder: Path) -> pl.DataFrame:
-    """Twelve questions about nine pictures, written to `folder`; two pictures and two texts are asked about twice."""
+    """Twelve questions about nine images, written to `folder`; two images and two texts occur twice."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(12):

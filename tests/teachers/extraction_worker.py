@@ -1,4 +1,4 @@
-"""A process that extracts with the counting teacher beside others, and writes down every row that it embeds.
+"""A process that extracts with the counting teacher beside others, and records every row that it embeds.
 
 python extraction_worker.py '{"pictures": ..., "store": ..., "log": ..., "round": ..., "seconds": ..., "die_at": ...,
                                   "together": how many such processes start at the same moment,
@@ -44,7 +44,7 @@ def draw(folder: Path) -> None:
 
 
 def table(folder: Path) -> pl.DataFrame:
-    """One question about each of the pictures in `folder`."""
+    """One question about each of the images in `folder`."""
     rows = [
         (path.stem, str(path), f"What is thing number {number}?")
         for number, path in enumerate(sorted(folder.iterdir()))

@@ -13,7 +13,7 @@ DIM = 5
 
 
 def features(seed: int, regions: int = 12, sure: int = 11) -> dict[str, np.ndarray]:
-    """What an official file holds of one picture, of which `sure` regions are surer than 0.2."""
+    """What an official file holds of one image, with `sure` regions of confidence above 0.2."""
     generator = np.random.default_rng(seed)
     corners = np.sort(generator.random((regions, 2, 2), np.float32), axis=1).reshape(regions, 4)
     sides = corners[:, 2:] - corners[:, :2]
@@ -45,8 +45,8 @@ def packed(arrays: dict[str, np.ndarray]) -> bytes:
             b"data": array.tobytes(),
         }
 
-    told = {name: spelled(half(array)) for name, array in arrays.items()}
-    packed: bytes = msgpack.packb(told, use_bin_type=True)
+    fields = {name: spelled(half(array)) for name, array in arrays.items()}
+    packed: bytes = msgpack.packb(fields, use_bin_type=True)
     return packed
 
 

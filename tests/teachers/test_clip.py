@@ -132,7 +132,7 @@ def test_word_level_states_of_the_tiny_model(scenes_weights: Path) -> None:
     assert (u.shape, states.shape) == ((1, 128), (6, 96))
 
 
-def test_identity_changes_with_weights_and_template_and_not_with_the_place_of_the_file(
+def test_identity_changes_with_weights_and_template_and_not_with_the_path(
     small: clip.ClipTeacher, folder: Path, scenes_weights: Path, tmp_path
 ) -> None:
     copy = tmp_path / "copy.safetensors"
@@ -203,7 +203,7 @@ def test_no_network_ends_in_what_to_do(monkeypatch, tmp_path) -> None:
 
 def test_classify_names_the_class_with_the_nearest_prompt() -> None:
     class Signs:
-        """Pictures and texts are signs: the first pixel, and whether the text says no."""
+        """Images and texts are signs: the first pixel, and whether the text says no."""
 
         def parameters(self):
             return iter([torch.zeros(1)])

@@ -25,7 +25,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_every_distinct_picture_text_and_word_is_embedded_once(rows) -> None:
+def test_every_distinct_image_text_and_word_is_embedded_once(rows) -> None:
     teacher = CountingTeacher()
     store = extract(teacher, rows, Path("features"), SETTINGS, "test")
     assert len(teacher.embedded) == len(set(teacher.embedded))
@@ -77,7 +77,7 @@ def test_more_reading_threads_change_no_byte(rows) -> None:
     assert contents(Path("one")) == contents(Path("many"))
 
 
-def test_a_changed_picture_is_embedded_again(rows) -> None:
+def test_a_changed_image_is_embedded_again(rows) -> None:
     extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")
     Path("pictures/p3.png").write_bytes(b"another picture")
     store = extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")
@@ -117,20 +117,20 @@ def test_half_precision_is_stored_and_read_as_float32(rows) -> None:
     assert (store.images(["i1"])[0] != exact).any()
 
 
-def test_a_missing_picture_is_named(rows) -> None:
+def test_a_missing_image_is_reported(rows) -> None:
     Path("pictures/p4.png").unlink()
     with pytest.raises(UserError, match=r"the picture pictures/p4.png \(image id 'i4'\) is missing"):
         extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")
 
 
-def test_an_unreadable_picture_is_named(rows) -> None:
+def test_an_unreadable_image_is_reported(rows) -> None:
     Path("pictures/p4.png").write_bytes(b"broken")
     with pytest.raises(UserError, match=r"pictures/p4.png \(image id 'i4'\) cannot be read: not a picture; replace"):
         extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")
     assert not Path("features/manifest.json").exists()
 
 
-def test_one_id_for_two_pictures_is_refused(rows) -> None:
+def test_one_id_for_two_images_is_refused(rows) -> None:
     twice = rows.with_columns(pl.lit("same").alias("image_id"))
     with pytest.raises(UserError, match=r"image id 'same' names two pictures, pictures/p0.png and pictures/p1.png"):
         extract(CountingTeacher(), twice, Path("features"), SETTINGS, "test")

@@ -1,4 +1,4 @@
-"""From pictures to a region store and back: resumed, memory-mapped, checked."""
+"""From images to a region store and back: resumed, memory-mapped, checked."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SETTINGS = {"shard_size": 3, "batch_size": 2, "workers": 2, "dtype": "float16"}
 
 
 class Counting:
-    """A source without files: picture n has 1 + n % 4 regions. Kills its process at batch number `die_at`."""
+    """A source without files: image n has 1 + n % 4 regions. Kills its process at batch number `die_at`."""
 
     dim, maker = DIM, Reading
 
@@ -60,19 +60,19 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pl.DataFrame:
 
 
 def instances() -> pl.DataFrame:
-    """Ten pictures, two of them asked about twice."""
+    """Ten images, two of them with two questions."""
     Path("pictures").mkdir(exist_ok=True)
     for number in range(10):
         Path(f"pictures/{number}.txt").write_text(str(number))
-    told = [(f"i{number % 10}", f"pictures/{number % 10}.txt", "what is it") for number in range(12)]
-    return pl.DataFrame(told, schema=["image_id", "image_path", "text"], orient="row")
+    rows = [(f"i{number % 10}", f"pictures/{number % 10}.txt", "what is it") for number in range(12)]
+    return pl.DataFrame(rows, schema=["image_id", "image_path", "text"], orient="row")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_every_picture_once_and_every_region_as_it_was(rows: pl.DataFrame) -> None:
+def test_every_image_once_and_every_region_unchanged(rows: pl.DataFrame) -> None:
     source = Counting()
     extract(source, rows, Path("regions"), SETTINGS, "test", name="toy")
     assert sorted(source.seen) == list(range(10))
@@ -105,7 +105,7 @@ def test_killed_and_resumed_equals_uninterrupted(rows: pl.DataFrame, die_at: int
     assert resumed.calls <= whole.calls - (die_at - 1) // 2 * 2
 
 
-def test_a_changed_picture_alone_is_made_again(rows: pl.DataFrame) -> None:
+def test_only_a_changed_image_is_extracted_again(rows: pl.DataFrame) -> None:
     extract(Counting(), rows, Path("regions"), SETTINGS, "test")
     Path("pictures/4.txt").write_text("14")
     again = Counting()

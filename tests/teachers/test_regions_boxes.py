@@ -1,4 +1,4 @@
-"""Regions of known boxes: their places, their pixels, and a timm model's features of them."""
+"""Regions of known boxes: their coordinates, their pixels, and a timm model's features of them."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def found(config: dict[str, Any], picture: Picture) -> Regions:
     return regions
 
 
-def test_boxes_of_metadata_in_their_order_and_the_whole_picture(picture: Picture) -> None:
+def test_boxes_of_metadata_in_their_order_and_the_whole_image(picture: Picture) -> None:
     regions = found(conf(whole_picture=True), picture)
     half, three = 0.5, 0.75
     expected = [[0, 0, half, half, half, half, 0.25], [0.25, half, 1, 1, three, half, 0.375], [0, 0, 1, 1, 1, 1, 1]]
@@ -63,7 +63,7 @@ def test_a_grids_cells_row_by_row(picture: Picture) -> None:
     assert found(conf(boxes="grid", grid=3), picture).locations.shape == (9, 7)
 
 
-def test_a_picture_without_boxes_is_one_region(picture: Picture) -> None:
+def test_an_image_without_boxes_is_one_region(picture: Picture) -> None:
     write({"boxes": []})
     assert found(conf(), picture).locations.tolist() == [[0, 0, 1, 1, 1, 1, 1]]
     write({"boxes": [[0, 0, 1, 1]] * 150})
@@ -109,12 +109,12 @@ def test_features_of_a_timm_model_from_a_local_file(picture: Picture) -> None:
 )
 def test_mistakes_are_named(config: dict[str, Any], metadata: Any, message: str, picture: Picture) -> None:
     write(metadata)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         found(config, picture)
-    assert message in str(told.value)
+    assert message in str(error.value)
 
 
-def test_a_name_that_a_picture_cannot_have_is_refused(picture: Picture) -> None:
+def test_a_name_that_an_image_cannot_have_is_refused(picture: Picture) -> None:
     assert named("{folder}/{stem}-{number:03d}", picture, "key") == "images/p7-007"
     with pytest.raises(UserError, match=r"key '\{number\}' cannot name picture 'x'"):
         named("{number}", Picture("x", Path("a/b.png")), "key")

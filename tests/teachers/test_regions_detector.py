@@ -69,6 +69,6 @@ def test_mistakes_are_named(weights: Path, tmp_path: Path) -> None:
         (conf(weights, classes=7), "cannot be loaded from"),
         (conf(weights) | {"weights": "COCO_V9"}, "cannot be loaded from COCO_V9"),
     ]:
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as error:
             regions_detector.load(config)
-        assert message in str(told.value)
+        assert message in str(error.value)

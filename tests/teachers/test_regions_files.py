@@ -118,10 +118,10 @@ def objects() -> bytes:
 )
 def test_damaged_values_of_an_lmdb_are_named(content: bytes, message: str) -> None:
     write_lmdb(Path("butd"), {NAME: content})
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         found(conf("lmdb", "butd"))
-    assert f"the features of picture '7' ({PICTURE.path}) in butd are damaged: " in str(told.value)
-    assert message in str(told.value)
+    assert f"the features of picture '7' ({PICTURE.path}) in butd are damaged: " in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,9 @@ def test_damaged_values_of_an_lmdb_are_named(content: bytes, message: str) -> No
 )
 def test_damaged_lines_of_a_tsv_are_named(line: bytes, message: str) -> None:
     Path("a.tsv").write_bytes(line)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         found(conf("tsv", "a.tsv", key="{number}"))
-    assert message in str(told.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +158,6 @@ def test_mistakes_are_named(config: dict[str, Any], message: str) -> None:
     Path("there").mkdir()
     Path("broken").mkdir()
     Path("broken/data.mdb").write_bytes(b"x" * 100)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         found(config)
-    assert message in str(told.value)
+    assert message in str(error.value)

@@ -23,15 +23,15 @@ def select(texts: list[str], v: np.ndarray, **how):
 
 
 TEXT = "the baker painted a red star"
-SEEN = np.array([[2.0, 0.0]], np.float32)  # the picture looks like "red"
+SEEN = np.array([[2.0, 0.0]], np.float32)  # the image looks like "red"
 
 
-def test_relevance_takes_the_words_nearest_to_the_picture() -> None:
+def test_relevance_takes_the_words_nearest_to_the_image() -> None:
     assert select([TEXT], SEEN, selection="relevance") == [["red", "star"]]
     assert select([TEXT], -SEEN, selection="relevance", m=1) == [["painted"]]
 
 
-def test_centring_takes_away_what_all_pictures_share() -> None:
+def test_centring_removes_what_all_images_share() -> None:
     vectors = {"picture": (1.0, 0.0, 0.0), "red": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 1.0)}
 
     class Gap(Words):
@@ -118,7 +118,7 @@ def test_unknown_names_are_refused(key: str, value: str, near: str) -> None:
 
 
 def seen_words(n: int = 400, noise: float = 0.5) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
-    """Texts with one word of four that names what the picture shows and one that is drawn; a picture has two texts."""
+    """Texts with one word of four that names what the image shows and one that is drawn; an image has two texts."""
     generator = np.random.default_rng(0)
     visual, filler = ["red", "blue", "star", "moon"], ["baker", "pilot", "uncle", "guest"]
     shown = np.repeat(generator.integers(0, 4, n // 2), 2)
@@ -127,7 +127,7 @@ def seen_words(n: int = 400, noise: float = 0.5) -> tuple[list[str], np.ndarray,
     return texts, v, [f"i{number // 2}" for number in range(n)], shown
 
 
-def test_regression_tells_visible_words_without_a_joint_space() -> None:
+def test_regression_finds_visible_words_without_a_joint_space() -> None:
     from sklearn.metrics import roc_auc_score
 
     texts, v, images, shown = seen_words()
@@ -139,12 +139,12 @@ def test_regression_tells_visible_words_without_a_joint_space() -> None:
     assert np.mean([bool(set(words) & set(picked)) for picked in chosen]) > 0.85  # by chance one in three
 
 
-def test_a_regression_never_sees_the_picture_it_judges() -> None:
+def test_a_regression_never_sees_the_image_it_judges() -> None:
     texts, v, images, _ = seen_words(60)
     words = ["red", "baker", "made"]
     before = relevance.regression(texts, v, images, seed=1)(7, words)
     elsewhere = [*texts]
-    elsewhere[6] = elsewhere[7] = "the red baker made made"  # both texts of that picture
+    elsewhere[6] = elsewhere[7] = "the red baker made made"  # both texts of that image
     np.testing.assert_allclose(relevance.regression(elsewhere, v, images, seed=1)(7, words), before, atol=1e-12)
     other = relevance.regression(["red baker made" if i == 9 else t for i, t in enumerate(texts)], v, images, seed=1)
     assert np.abs(other(7, words) - before).max() > 1e-6

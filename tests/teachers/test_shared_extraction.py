@@ -28,9 +28,9 @@ def start(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     extraction_worker.draw(Path("pictures"))
 
     def started(**job: Any) -> subprocess.Popen[str]:
-        told = {"pictures": "pictures", "store": "features", "log": "log", **job}
+        config = {"pictures": "pictures", "store": "features", "log": "log", **job}
         return subprocess.Popen(
-            [sys.executable, extraction_worker.__file__, json.dumps(told)],
+            [sys.executable, extraction_worker.__file__, json.dumps(config)],
             env={**os.environ, "PYTHONPATH": str(root)},
             stderr=subprocess.PIPE,
             text=True,
@@ -84,7 +84,7 @@ def test_workers_of_a_round_make_each_shard_once_and_the_same_bytes(start: Start
 
 
 def test_two_shells_at_once(start: Start) -> None:
-    """Each is a round of its own, so each looks at all pictures; still no shard is made twice."""
+    """Each is a round of its own, so each reads all images; still no shard is made twice."""
     ended(*[start(seconds=0.05, together=2) for _ in range(2)])
     assert set(embedded().values()) == {1}
     assert contents(Path("features")) == alone()
@@ -117,7 +117,7 @@ def test_all_killed_then_started_again(start: Start) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
-def test_told_to_stop_between_two_batches(start: Start, number: signal.Signals) -> None:
+def test_a_signal_between_two_batches_stops_it(start: Start, number: signal.Signals) -> None:
     worker = start(round="r", seconds=0.1)
     wait_for_rows(10)
     worker.send_signal(number)
@@ -131,7 +131,7 @@ def test_told_to_stop_between_two_batches(start: Start, number: signal.Signals) 
 
 def test_a_round_looks_once_and_the_next_one_again(start: Start) -> None:
     first = start(round="r", seconds=0.1)
-    wait_for_rows(12)  # three of six shards of pictures
+    wait_for_rows(12)  # three of six shards of images
     first.kill()
     first.communicate()
     Path("pictures/p00.png").write_bytes(b"another picture")
@@ -166,7 +166,7 @@ def test_a_manifest_that_snakemake_deletes_in_between_is_no_matter(start: Start)
     assert left == {name: content for name, content in alone().items() if name != "manifest.json"}
 
 
-def test_another_round_of_a_finished_store_reads_pictures_and_embeds_nothing(start: Start) -> None:
+def test_another_round_of_a_finished_store_reads_images_and_embeds_nothing(start: Start) -> None:
     ended(start())
     before, said = contents(Path("features")), embedded()
     ended(start(), start())

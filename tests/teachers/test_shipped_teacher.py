@@ -1,4 +1,4 @@
-"""The weights that ship as clip_scenes: what the teacher of the embedded benchmark was accepted by."""
+"""The weights that ship as clip_scenes: the acceptance tests of the embedded benchmark's teacher."""
 
 import hashlib
 import json
@@ -26,13 +26,13 @@ def test_weights_are_half_precision_and_at_most_four_megabytes() -> None:
 
 
 def test_names_colour_and_shape_of_single_objects_zero_shot(model) -> None:
-    """The issue asks for a mean of 0.8 on 2,000 held-out images of all styles and pairs; rows are ours (chance 1/3)."""
+    """At least a mean of 0.8 on 2,000 held-out images of all styles and pairs; for rows the chance is 1/3."""
     measured = zero_shot.scenes_accuracy(model, clip.tokenizer("vlkd-scenes"), n=2000, seed=2024)
     assert measured["mean"] >= 0.95
     assert measured["row"] >= 0.45
 
 
-def test_the_curve_beside_the_weights_ends_where_they_stand(model) -> None:
+def test_the_curve_beside_the_weights_ends_at_their_accuracy(model) -> None:
     curve = json.loads((clip.ASSETS / "clip_scenes.curve.json").read_text(encoding="utf-8"))
     last = {key: curve[-1][key] for key in ("colour", "shape", "row")}
     measured = zero_shot.scenes_accuracy(model, clip.tokenizer("vlkd-scenes"))
@@ -45,7 +45,7 @@ def test_the_curve_beside_the_weights_ends_where_they_stand(model) -> None:
     ids=["single objects", "stream"],
 )
 def test_the_recipe_still_draws_what_the_shipped_weights_saw(batch, digest: str) -> None:
-    """Whoever changes how its pictures or captions are drawn must train the teacher again (experiment=scenes_teacher),
+    """After a change of how its images or captions are drawn, train the teacher again (experiment=scenes_teacher),
     or else the shipped weights have no recipe."""
     images, captions = batch
     assert hashlib.sha256(images.tobytes() + "\n".join(captions).encode()).hexdigest()[:16] == digest

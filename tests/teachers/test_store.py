@@ -83,8 +83,8 @@ def test_verify_finds_a_single_changed_byte(folder: Path, pattern: str) -> None:
 def test_the_manifest_lists_sums_that_anyone_can_check(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     shard = manifest["shards"][0]
-    told = subprocess.run(["sha256sum", folder / shard["file"]], check=True, capture_output=True, text=True).stdout
-    assert told.split()[0] == shard["sha256"]
+    output = subprocess.run(["sha256sum", folder / shard["file"]], check=True, capture_output=True, text=True).stdout
+    assert output.split()[0] == shard["sha256"]
 
 
 def test_table_reads_across_shards(tmp_path: Path) -> None:

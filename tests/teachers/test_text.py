@@ -59,7 +59,7 @@ def test_cut_texts_lose_their_last_words_and_templates_have_none(folder: Path) -
     np.testing.assert_allclose(states, framed[4:6], atol=1e-5)
 
 
-def test_the_identity_tells_apart_what_changes_features(folder: Path) -> None:
+def test_the_identity_covers_what_changes_features(folder: Path) -> None:
     assert teacher(folder).identity == teacher(folder).identity
     for change in ({"pooling": "cls"}, {"max_tokens": 4}, {"template": "a {}"}):
         assert teacher(folder, **change).identity != teacher(folder).identity

@@ -1,4 +1,4 @@
-"""Teachers of pictures alone and of texts alone through the real extraction step, and as a pair."""
+"""Teachers of images alone and of texts alone through the real extraction step, and as a pair."""
 
 import json
 from pathlib import Path

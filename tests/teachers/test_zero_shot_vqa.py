@@ -12,7 +12,7 @@ LABELS = ["blue", "circle", "red", "star", "yes"]
 
 
 class Oracle:
-    """Pictures are named after what they show, and look like the mean of its words."""
+    """Images are named after what they show, and look like the mean of its words."""
 
     def load_image(self, path):
         return path.stem.split("_")[0].split("-")

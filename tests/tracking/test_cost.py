@@ -44,14 +44,14 @@ def test_attempts_add_up_and_a_killed_one_counts_until_its_last_word() -> None:
     )
     assert (spent.attempts, spent.seconds) == (3, 90 + 20 + 110)
     assert spent.core_hours == pytest.approx(220 * 2 / 3600, abs=1e-6)
-    assert spent.cpu_efficiency == 0.25  # of the attempt that tells it
+    assert spent.cpu_efficiency == 0.25  # of the attempt that records it
     assert spent.places == {"slurm_job": "17, 18", "slurm_node": "a1, a2"}
     assert "gpu_hours" not in spent.numbers()
 
 
-def test_an_interrupted_attempt_may_tell_its_own_seconds() -> None:
-    told = {"event": "interrupted", "time": 99, "seconds": 30, "cpu_seconds": 30, "peak_mib": 5}
-    spent = cost.of([start(0, CPU), told, start(200, CPU), end(300, seconds=10, cpu_seconds=10, peak_mib=4)])
+def test_an_interrupted_attempt_may_record_its_own_seconds() -> None:
+    interruption = {"event": "interrupted", "time": 99, "seconds": 30, "cpu_seconds": 30, "peak_mib": 5}
+    spent = cost.of([start(0, CPU), interruption, start(200, CPU), end(300, seconds=10, cpu_seconds=10, peak_mib=4)])
     assert (spent.seconds, spent.cpu_efficiency, spent.peak_mib) == (40, 0.5, 5)
 
 
@@ -60,7 +60,7 @@ def test_a_start_alone_costs_nothing_yet() -> None:
     assert (spent.attempts, spent.seconds, spent.core_hours, spent.cpu_efficiency) == (1, 0, 0, None)
 
 
-def test_journals_of_before_allocations_were_told_have_seconds_only() -> None:
+def test_journals_without_allocations_have_seconds_only() -> None:
     spent = cost.of([start(0), end(12, seconds=11.4, peak_mib=780.2), start(20, CPU), end(30, seconds=10)])
     assert spent.seconds == 21.4
     assert spent.core_hours is None

@@ -120,7 +120,7 @@ def test_outside_slurm_a_process_is_charged_its_threads(
     assert provenance.tags("cpu") == {}
 
 
-def test_a_meter_tells_what_was_used_since() -> None:
+def test_a_meter_reports_what_was_used_since() -> None:
     meter = provenance.Meter()
     until = time.process_time() + 0.1
     while time.process_time() < until:
