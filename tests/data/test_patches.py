@@ -32,5 +32,5 @@ def test_locations_are_those_of_the_cells() -> None:
 
 def test_tokens_that_are_no_grid() -> None:
     assert side_of(9) == 3
-    with pytest.raises(UserError, match=r"10 visual tokens are no square grid.*leave patches out"):
+    with pytest.raises(UserError, match=r"10 visual tokens form no square grid.*leave patches out"):
         side_of(10)

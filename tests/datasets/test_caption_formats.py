@@ -56,7 +56,7 @@ def test_karpathy_mistakes(coco):
     with pytest.raises(UserError, match=r"images\[2\]\.filename: the image .* is missing"):
         read_coco(coco)
     write_json(coco / "dataset_coco.json", {"images": [image(2, "test", filepath="../x", cocoid=1)]})
-    with pytest.raises(UserError, match=r"images\[0\]\.filename: .*lies outside the folder of images"):
+    with pytest.raises(UserError, match=r"images\[0\]\.filename: .*is outside the folder of images"):
         read_coco(coco, parts=["test"])
 
 
@@ -87,7 +87,7 @@ def test_flickr30k(tmp_path):
             r"line 1: must be an image's name, # and a number, a tab and a caption, not '1\.jpg A dog \.'",
         ),
         ("1.jpg#0\t ", "line 1: must be"),
-        ("1.jpg#0\tA\n1.jpg#0\tB", r"line 2: 1\.jpg#0 stands already in line 1"),
+        ("1.jpg#0\tA\n1.jpg#0\tB", r"line 2: 1\.jpg#0 already appears in line 1"),
         ("", "holds no caption"),
     ],
 )

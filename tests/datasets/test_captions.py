@@ -38,10 +38,10 @@ def test_one_instance_per_caption(tmp_path, content):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("annotations", 1, "id"), 2, "annotations[1].id: 2 stands already in annotations[0]"),
+        (("annotations", 1, "id"), 2, "annotations[1].id: 2 already appears in annotations[0]"),
         (("annotations", 1, "image_id"), 9, "annotations[1].image_id: 9 is not among `images`"),
         (("annotations", 1, "caption"), "", "annotations[1].caption: is empty"),
-        (("images", 1, "id"), 5, "images[1].id: 5 stands already in images[0]"),
+        (("images", 1, "id"), 5, "images[1].id: 5 already appears in images[0]"),
         (("images", 1, "file_name"), None, "images[1].file_name: must be a string, not null"),
     ],
 )

@@ -91,7 +91,7 @@ def test_bad_records_are_named(package, tmp_path):
     with pytest.raises(UserError, match=r"test/questions\.json: \[1\]: must be \[question, answer, image number\]"):
         easy_vqa.convert(package, tmp_path / "raw", CONF)
     write_json(package / "test" / "questions.json", [["what?", "red", 7]])
-    with pytest.raises(UserError, match=r"the picture .*7\.png is missing"):
+    with pytest.raises(UserError, match=r"the image .*7\.png is missing"):
         easy_vqa.convert(package, tmp_path / "raw", CONF)
     with pytest.raises(UserError, match="adapt_share is 1, it must be in"):
         easy_vqa.convert(package, tmp_path / "raw", CONF | {"adapt_share": 1})

@@ -29,7 +29,7 @@ def test_splits_are_joined_in_alphabetical_order():
 
 
 def test_an_id_in_two_splits_is_refused():
-    with pytest.raises(UserError, match="the id x stands in split 'dev' and in split 'test'"):
+    with pytest.raises(UserError, match="the id x is in split 'dev' and in split 'test'"):
         instances.join({"test": rows(["x"], "test"), "dev": rows(["x"], "dev")})
 
 

@@ -75,5 +75,5 @@ def test_a_tsv_is_one_row_that_changes_with_its_images(tmp_path: Path, monkeypat
         hashes.add(prepared(conf))
     assert len(hashes) == 2
     assert pl.read_parquet(layout.instances("web"))["instance_id"].to_list() == ["pairs.tsv"]
-    with pytest.raises(UserError, match=r"data set web: .*other.tsv is not there; put the corpus into the source"):
+    with pytest.raises(UserError, match=r"data set web: .*other.tsv is missing; put the corpus into the source"):
         shards.read(conf | {"tsv": "other.tsv"}, layout.raw("web"))

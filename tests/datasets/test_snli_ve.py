@@ -40,7 +40,7 @@ def test_image_ids_are_text_so_patterns_fill_instead_of_count(tmp_path):
     ("change", "message"),
     [
         ({"gold_label": "maybe"}, "line 2.gold_label: is 'maybe', not one of contradiction"),
-        ({"pairID": "a"}, "line 2.pairID: a stands already in line 1"),
+        ({"pairID": "a"}, "line 2.pairID: a already appears in line 1"),
         ({"sentence2": " "}, "line 2.sentence2: is empty"),
         ({"sentence2": None}, "line 2.sentence2: must be a string, not null"),
         ({"Flickr30K_ID": 7}, "line 2.Flickr30K_ID: must be a string, not 7"),

@@ -57,7 +57,7 @@ def test_official_records_pass_labelled_or_not(folder, item):
         ({"rationale_choices": [["a"], ["b"], [], ["d"]]}, "rationale_choices[2]: must be a list of tokens, not []"),
         ({"answer_label": 4}, "answer_label: is 4, not one of 0 to 3"),
         ({"match_index": "0"}, "match_index: must be a whole number"),
-        ({"annot_id": "train-0"}, "annot_id: train-0 stands already in line 1"),
+        ({"annot_id": "train-0"}, "annot_id: train-0 already appears in line 1"),
         ({"img_fn": "a/2.png"}, "img_fn: the image"),
         ({"metadata_fn": "a/2.json"}, "metadata_fn: the metadata"),
         ({"objects": ["person", "cup", "dog"]}, "metadata_fn:"),

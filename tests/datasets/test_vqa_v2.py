@@ -116,7 +116,7 @@ def test_missing_and_empty_images_are_named(sound):
         (lambda a: a.update(question_id=71), "annotations[1].question_id: 71 is no question of"),
         (
             lambda a: a.update(question_id=60, image_id=6),
-            "annotations[1].question_id: 60 stands already in annotations[0]",
+            "annotations[1].question_id: 60 already appears in annotations[0]",
         ),
         (lambda a: a.update(image_id=8), "annotations[1].image_id: is 8, but question 70 asks about image 7"),
     ],
@@ -132,7 +132,7 @@ def test_a_bad_annotation_is_named_by_file_record_and_field(sound, change, messa
     [
         (lambda q: q.pop("image_id"), "questions[1].image_id: is missing"),
         (lambda q: q.update(question="  "), "questions[1].question: is empty"),
-        (lambda q: q.update(question_id=70), "questions[1].question_id: 70 stands already in questions[0]"),
+        (lambda q: q.update(question_id=70), "questions[1].question_id: 70 already appears in questions[0]"),
     ],
 )
 def test_a_bad_question_is_named(sound, change, message):

@@ -118,7 +118,7 @@ def test_a_manifest_that_snakemake_deleted_is_put_back(config) -> None:
 
 
 def test_an_extraction_that_ended_without_a_manifest_is_a_mistake(config) -> None:
-    with pytest.raises(UserError, match=r"features/tiny/toy/manifest.json is not there: its workers were lost; start"):
+    with pytest.raises(UserError, match=r"features/tiny/toy/manifest.json is missing: its workers were lost; start"):
         rounds.publish(layout.features("tiny", "toy"))
 
 

@@ -119,7 +119,7 @@ def test_half_precision_is_stored_and_read_as_float32(rows) -> None:
 
 def test_a_missing_image_is_reported(rows) -> None:
     Path("pictures/p4.png").unlink()
-    with pytest.raises(UserError, match=r"the picture pictures/p4.png \(image id 'i4'\) is missing"):
+    with pytest.raises(UserError, match=r"the image pictures/p4.png \(image id 'i4'\) is missing"):
         extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")
 
 
@@ -132,5 +132,5 @@ def test_an_unreadable_image_is_reported(rows) -> None:
 
 def test_one_id_for_two_images_is_refused(rows) -> None:
     twice = rows.with_columns(pl.lit("same").alias("image_id"))
-    with pytest.raises(UserError, match=r"image id 'same' names two pictures, pictures/p0.png and pictures/p1.png"):
+    with pytest.raises(UserError, match=r"image id 'same' names two images, pictures/p0.png and pictures/p1.png"):
         extract(CountingTeacher(), twice, Path("features"), SETTINGS, "test")

@@ -95,8 +95,8 @@ def test_features_of_a_timm_model_from_a_local_file(picture: Picture) -> None:
     ("config", "metadata", "message"),
     [
         (conf(boxes="detected"), METADATA, "boxes is 'detected'; write metadata or grid"),
-        (conf(metadata=""), METADATA, "say where they lie"),
-        (conf(metadata="{stem}.txt"), METADATA, "images/p7.txt, the boxes of picture 'i7', is missing"),
+        (conf(metadata=""), METADATA, "give their name, relative to an image's folder"),
+        (conf(metadata="{stem}.txt"), METADATA, "images/p7.txt, the boxes of image 'i7', is missing"),
         (conf(), "{", "images/p7.json is not JSON (line 1, column 2"),
         (conf(), {"boxes": [[1, 2]]}, "images/p7.json has no boxes"),
         (conf(), {"boxes": [[9, 0, 1, 9]]}, "a box whose x2 or y2 is below x1 or y1"),
@@ -116,5 +116,5 @@ def test_mistakes_are_named(config: dict[str, Any], metadata: Any, message: str,
 
 def test_a_name_that_an_image_cannot_have_is_refused(picture: Picture) -> None:
     assert named("{folder}/{stem}-{number:03d}", picture, "key") == "images/p7-007"
-    with pytest.raises(UserError, match=r"key '\{number\}' cannot name picture 'x'"):
+    with pytest.raises(UserError, match=r"key '\{number\}' cannot name image 'x'"):
         named("{number}", Picture("x", Path("a/b.png")), "key")

@@ -120,7 +120,7 @@ def test_damaged_values_of_an_lmdb_are_named(content: bytes, message: str) -> No
     write_lmdb(Path("butd"), {NAME: content})
     with pytest.raises(UserError) as error:
         found(conf("lmdb", "butd"))
-    assert f"the features of picture '7' ({PICTURE.path}) in butd are damaged: " in str(error.value)
+    assert f"the features of image '7' ({PICTURE.path}) in butd are damaged: " in str(error.value)
     assert message in str(error.value)
 
 
@@ -148,7 +148,7 @@ def test_damaged_lines_of_a_tsv_are_named(line: bytes, message: str) -> None:
         (conf("tsv", "nowhere.tsv"), "the file of region features nowhere.tsv is missing"),
         (conf("lmdb", "there"), "the LMDB folder there holds no data.mdb"),
         (conf("lmdb", "broken"), "the LMDB broken cannot be opened"),
-        (conf("npz", "there"), f"there are no features '{NAME}' for picture '7'"),
+        (conf("npz", "there"), f"there are no features '{NAME}' for image '7'"),
         (conf("npz", "there", key="{nummer}"), "its fields are {image_id}, {stem}, {folder}"),
         (conf("npz", "there", dim=0), "does not say how wide its features are; set dim"),
         (conf("npz"), "names no files and key for this data set"),

@@ -79,7 +79,7 @@ def test_workers_of_a_round_make_each_shard_once_and_the_same_bytes(start: Start
     assert len(shares()) == 3, "all of them worked"
     assert contents(Path("features")) == alone(), "neither claims nor marks are left"
     total = 24 + 24 + len({w for n in range(24) for w in ["what", "is", "thing", "number", str(n)]})
-    assert all(f"{total}/{total} pictures, texts and words" in text for text in said), "progress counts all of them"
+    assert all(f"{total}/{total} images, texts and words" in text for text in said), "progress counts all of them"
     assert sum("finished features" in text for text in said) == 1
 
 

@@ -10,7 +10,7 @@ def test_a_path_is_itself_and_a_package_says_where_its_files_are() -> None:
 
 
 def test_what_to_install_is_said() -> None:
-    with pytest.raises(UserError, match="package no-such-weights-here, which is not here; pip install no-such-weights"):
+    with pytest.raises(UserError, match="package no-such-weights-here, which is missing; pip install no-such-weights"):
         resolve("no-such-weights-here", "a.pth", "x")
     with pytest.raises(UserError, match=r"numpy is installed but has no numpy/weights\.pth; correct that path"):
         resolve("numpy", "numpy/weights.pth", "x")

@@ -35,7 +35,7 @@ class Items:
         passages: the distinct passages that a student reads; `passage_rows` int64 [N, A] says which ones an item has,
             one, or one for each of its A choices.
         texts: the distinct texts that the teacher reads; `text_rows` int64 [N] says which one an item has, of an item
-            with choices that of the right one. `text_passages`: the place of each one's passage.
+            with choices that of the right one. `text_passages`: the index of each one's passage.
         choice_texts: the distinct texts of all choices; `choice_rows` int64 [N, A] says which. Empty without choices.
         label_ids: int64 [N, K], the classes with a score, padded with C (one past the last class).
         label_scores: float32 [N, K], their scores in (0, 1], padded with 0.
@@ -98,7 +98,7 @@ def read_items(instances: Path, split: Path | None, labels: Sequence[str], only:
 
 
 def from_frame(frame: pl.DataFrame, labels: Sequence[str]) -> Items:
-    """Instances (schema in DESIGN 4) as `Items`.
+    """Instances (columns: docs/own_data.md, "The instances") as `Items`.
 
     Raises:
         UserError: instances have choices, but not as many as there are classes, or not all as many.
@@ -109,7 +109,7 @@ def from_frame(frame: pl.DataFrame, labels: Sequence[str]) -> Items:
     if passages.has_choices(frame) and len(read[0]) != len(labels):
         raise UserError(
             f"instance {frame['instance_id'][0]} has {len(read[0])} choices, but its data set has {len(labels)} "
-            f"classes ({', '.join(labels)}); a class is the place of a choice: prepare the data set again"
+            f"classes ({', '.join(labels)}); a class is the position of a choice: prepare the data set again"
         )
     distinct = list(dict.fromkeys(passage for of_item in read for passage in of_item))
     row_of = {passage: row for row, passage in enumerate(distinct)}
@@ -147,7 +147,7 @@ def from_frame(frame: pl.DataFrame, labels: Sequence[str]) -> Items:
 
 
 def with_teacher_texts(items: Items) -> Items:
-    """Say what the teacher reads: the passage of an item or of its right choice, as one text."""
+    """Add what the teacher reads: the passage of an item or of its right choice, as one text."""
     every = [passages.text(passage) for passage in items.passages]
     if items.passage_rows.shape[1] == 1:
         return replace(items, texts=every, text_passages=list(range(len(every))))
@@ -155,7 +155,7 @@ def with_teacher_texts(items: Items) -> Items:
     read, text_rows = right.unique(return_inverse=True)
     return replace(
         items,
-        texts=[every[place] for place in read.tolist()],
+        texts=[every[row] for row in read.tolist()],
         text_rows=text_rows,
         text_passages=read.tolist(),
         choice_texts=every,
@@ -182,7 +182,7 @@ class Batch:
     """What a student and an objective see of B items.
 
     Attributes:
-        inputs: what the student is shown, one row per item, or one per choice.
+        inputs: the student's inputs, one row per item, or one per choice.
         labels: float32 [B, C].
         image_rows, text_rows: int64 [B]; equal numbers mean the same image, the same text.
         gold: int64 [B], the row of each item's right choice, which alone is distilled; None: an item is one row.
@@ -205,7 +205,7 @@ class Batch:
 class Encoded:
     """`Items` ready for a student: token ids and, if they fit in memory, decoded images.
 
-    With a `sight` (`patch_sight.PatchSight`) the student sees what that gives instead of pixels.
+    With a `sight` (`patch_sight.PatchSight`) the student sees its output instead of pixels.
     """
 
     def __init__(
@@ -236,11 +236,11 @@ class Encoded:
     @functools.cached_property
     def words(self) -> list[list[int]]:
         """For each distinct text, which word each token of its passage belongs to (`words_of_tokens`)."""
-        read = [self.items.passages[place] for place in self.items.text_passages]
+        read = [self.items.passages[row] for row in self.items.text_passages]
         return words_of_tokens(self.tokenizer, read, self.max_tokens)
 
     def to(self, device: torch.device) -> Self:
-        """Move what is in memory to the device that trains, so that batches are cut out there."""
+        """Move what is in memory to the device that trains, so that batches are indexed there."""
         self.device = device
         tensors = ("image_rows", "passage_rows", "text_rows", "choice_rows", "label_ids", "label_scores")
         self.items = replace(self.items, **{name: getattr(self.items, name).to(device) for name in tensors})
@@ -282,24 +282,24 @@ class Encoded:
         return {"images": self.pixels(rows)} if self.sight is None else self.sight.batch(rows)
 
     def pixels(self, rows: Tensor) -> Tensor:
-        """The distinct images at `rows`, uint8 [B, 3, S, S]; one that stands there twice is decoded once."""
+        """The distinct images at `rows`, uint8 [B, 3, S, S]; a repeated one is decoded once."""
         if self.images is not None:
             return self.images[rows]
-        distinct, places = rows.unique(return_inverse=True)
+        distinct, inverse = rows.unique(return_inverse=True)
         paths = [self.items.image_paths[row] for row in distinct.tolist()]
-        return decode_all(paths, self.image_size).to(self.device)[places]
+        return decode_all(paths, self.image_size).to(self.device)[inverse]
 
 
 def decode_all(paths: Sequence[Path], size: int) -> Tensor:
     """Decode images to uint8 [N, 3, size, size], RGB. Another size or shape is resized to the square (choice)."""
     decoded = np.empty((len(paths), size, size, 3), dtype=np.uint8)
 
-    def decode(place: int) -> None:
-        decoded[place] = decode_one(paths[place], size)
+    def decode(row: int) -> None:
+        decoded[row] = decode_one(paths[row], size)
 
     if size < SMALL:
-        for place in range(len(paths)):
-            decode(place)
+        for row in range(len(paths)):
+            decode(row)
     else:
         with ThreadPoolExecutor(max_workers=4) as pool:  # Pillow decodes outside the interpreter's lock
             list(pool.map(decode, range(len(paths))))
@@ -318,7 +318,7 @@ def decode_one(path: Path, size: int) -> np.ndarray:
             rgb = image.convert("RGB")
         return np.asarray(rgb if rgb.size == (size, size) else rgb.resize((size, size), Image.Resampling.BICUBIC))
     except FileNotFoundError as error:
-        raise UserError(f"image {path} is missing; the raw data are not whole: run their download again") from error
+        raise UserError(f"image {path} is missing; the raw data are incomplete: run their download again") from error
     except (UnidentifiedImageError, OSError) as error:
         raise UserError(f"image {path} cannot be read ({error}); replace the file or run its download again") from error
 
@@ -341,12 +341,12 @@ def order(items: int, batch_size: int, seed: int) -> Callable[[int], Tensor]:
         return torch.randperm(items, generator=generator)
 
     def batch(number: int) -> Tensor:
-        place = number * batch_size
+        position = number * batch_size
         taken: list[Tensor] = []
         while (missing := batch_size - sum(len(part) for part in taken)) > 0:
-            part = epoch(place // items)[place % items :][:missing]
+            part = epoch(position // items)[position % items :][:missing]
             taken.append(part)
-            place += len(part)
+            position += len(part)
         return torch.cat(taken)
 
     return batch

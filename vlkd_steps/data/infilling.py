@@ -1,7 +1,7 @@
-"""BART's text infilling (Lewis et al. 2020): spans of a text give way to one mask each, and the whole text is written.
+"""BART's text infilling (Lewis et al. 2020): one mask replaces each span, and the whole text is generated.
 
 Span lengths are Poisson(3), together 30 % of the tokens; a span of length 0 only inserts a mask. Of captions, a share
-is masked whole, so that writing from the image alone is learned too (PAPERS 2.2, choice). What is masked in a draw
+is masked whole, so that generation from the image alone is learned too (choice). What is masked in a draw
 depends on (seed, draw) alone: not on the batch around it, on the process, or on where a run was resumed.
 """
 
@@ -38,7 +38,7 @@ class Infilling:
         Args:
             tokens: with its first and last token, which stay: BART's <s> and </s>.
             seed: of the run.
-            draw: counts all texts that the run has shown.
+            draw: index over all texts of the run.
         """
         random = Random(derive(seed, "infilling", draw))
         begin, words, end = tokens[0], tokens[1:-1], tokens[-1]
@@ -46,20 +46,20 @@ class Infilling:
             return [begin, self.mask, end]
         hide = math.ceil(self.share * len(words))
         spans = self._spans(hide, random)
-        # Spans fall into the gaps between the words that stay; those that meet in a gap are one.
+        # Spans go into the gaps between the kept words; those in one gap are merged.
         stay = len(words) - hide
         gaps: dict[int, int] = {}
         for length in spans:
             gap = random.randint(0, stay)
             gaps[gap] = gaps.get(gap, 0) + length
-        found, place = [begin], 0
+        found, position = [begin], 0
         for kept in range(stay + 1):
             if kept in gaps:
                 found.append(self.mask)
-                place += gaps[kept]
+                position += gaps[kept]
             if kept < stay:
-                found.append(words[place])
-                place += 1
+                found.append(words[position])
+                position += 1
         return [*found, end]
 
     def _spans(self, hide: int, random: Random) -> list[int]:

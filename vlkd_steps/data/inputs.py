@@ -1,4 +1,4 @@
-"""What a student is shown, whatever its architecture: a text and, as pixels or as regions, an image."""
+"""The inputs of a student, whatever its architecture: a text and, as pixels or as regions, an image."""
 
 from dataclasses import dataclass, fields
 
@@ -26,7 +26,7 @@ class Inputs:
 
     Attributes:
         tokens, mask, types: int64 [N, T], cut after the longest text. `mask` is 1 for tokens, 0 for padding; `types`
-            says which part of the text a token belongs to (0 the question, 2 an answer, 3 a rationale; PAPERS 3).
+            says which part of the text a token belongs to (0 the question, 2 an answer, 3 a rationale).
         images: uint8 [N, 3, S, S], RGB, for a student that sees pixels.
         regions: for a student that sees regions.
     """

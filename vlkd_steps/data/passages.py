@@ -1,8 +1,8 @@
 """What a student and a teacher read of an instance: one passage, or one for each of its choices.
 
-A passage is a list of segments with their type ids (PAPERS 3): the question 0, an answer 2, a rationale 3; 1 is the
+A passage is a list of segments with their type ids (as UNITER): the question 0, an answer 2, a rationale 3; 1 is the
 image's. The teacher reads the same words as one text. Of an item with choices, the teacher's text is that of the right
-one; all of them are extracted, since how sure a teacher is of the right one shows only against the others.
+one; all of them are extracted, since the teacher's confidence in the right one is relative to the others.
 """
 
 import json
@@ -41,8 +41,8 @@ def of(frame: pl.DataFrame) -> list[list[Passage]]:
 def _of_choices(text: str, choices: list[str], answer_type: str, extra: str) -> list[Passage]:
     if answer_type != "rationale":
         return [((text, QUESTION), (choice, ANSWER)) for choice in choices]
-    told = json.loads(extra)
-    question, answer = (spell(told[part], told["objects"]) for part in ("question", "answer"))
+    fields = json.loads(extra)
+    question, answer = (spell(fields[part], fields["objects"]) for part in ("question", "answer"))
     return [((question, QUESTION), (answer, ANSWER), (choice, RATIONALE)) for choice in choices]
 
 

@@ -11,13 +11,13 @@ def side_of(patches: int) -> int:
     """The side of a square grid of so many patches.
 
     Raises:
-        UserError: they make no square: the student sees regions, not a grid.
+        UserError: they form no square: the student sees regions, not a grid.
     """
     side = round(patches**0.5)
     if side * side != patches:
         raise UserError(
-            f"the student's {patches} visual tokens are no square grid, so they have no patches of the teacher beside "
-            "them; leave patches out of the method's targets, or take a student that sees pixels"
+            f"the student's {patches} visual tokens form no square grid, so they match no patches of the "
+            "teacher; leave patches out of the method's targets, or take a student that sees pixels"
         )
     return side
 
@@ -32,7 +32,7 @@ def resampled(grid: Tensor, side: int) -> Tensor:
 
 
 def grid_locations(side: int) -> Tensor:
-    """Where the patches of a grid lie, row by row, as `Regions` has it: float32 [side^2, 7]."""
+    """Locations of the patches of a grid, row by row, as in `Regions`: float32 [side^2, 7]."""
     edges = torch.arange(side) / side
     top, left = torch.meshgrid(edges, edges, indexing="ij")
     size = torch.full((side * side,), 1 / side)

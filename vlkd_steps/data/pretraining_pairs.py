@@ -1,6 +1,6 @@
-"""Where pre-training finds its image-caption pairs: the endless stream of scenes, or the rows of a data set.
+"""Image-caption pairs for pre-training: the endless stream of scenes, or the rows of a data set.
 
-Both kinds offer ``batches(leg, seed, size, share)``: the pairs of one *leg* of the training, from that seed alone.
+Both have ``batches(leg, seed, size, share)``: the pairs of one *leg* of the training, a function of the seed alone.
 """
 
 import random
@@ -18,7 +18,7 @@ from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
 
 Batch = tuple[torch.Tensor, list[str]]
-"""Pictures as the model takes them, float32 [B, 3, S, S], and one caption for each."""
+"""Images as the model takes them, float32 [B, 3, S, S], and one caption for each."""
 
 
 ALL = slice(None)
@@ -28,7 +28,7 @@ class Corpus(Protocol):
     """Image-caption pairs."""
 
     def batches(self, leg: int, seed: int, size: int, share: slice = ALL) -> Iterator[Batch]:
-        """The batches of one leg, without end; of each the rows in `share`, which is one process's part of it."""
+        """The batches of one leg, without end; of each the rows in `share`, one process's part."""
 
 
 def open_corpus(config: Mapping[str, Any], transform: Callable[[Image.Image], torch.Tensor]) -> Corpus:
@@ -36,7 +36,7 @@ def open_corpus(config: Mapping[str, Any], transform: Callable[[Image.Image], to
 
     Args:
         config: ``stream: scenes`` with ``single_object_legs``, or ``corpus``, a data set's name, with its ``split``.
-        transform: picture -> float32 [3, S, S], for pictures from files.
+        transform: image -> float32 [3, S, S], for images from files.
 
     Raises:
         UserError: neither of them, or a data set that is not prepared or has no such rows.
@@ -49,9 +49,9 @@ def open_corpus(config: Mapping[str, Any], transform: Callable[[Image.Image], to
 
 
 class ScenesStream:
-    """Never-repeating scenes of all styles and pairs; the first legs show one object a picture, named plainly.
+    """Never-repeating scenes of all styles and pairs; the first legs show one object an image, named plainly.
 
-    Without that start the model finds the colours at once and stays blind to shapes and rows for thousands of steps
+    Without that start the model learns the colours at once but no shapes or rows for thousands of steps
     (rows: still at chance after 4,000); with it, both are named within 250 steps.
     """
 
@@ -67,12 +67,12 @@ class ScenesStream:
 
 
 def single_objects(seed: int, size: int) -> Iterator[tuple[np.ndarray, list[str]]]:
-    """Pictures of one object, uint8 [size, 48, 48, 3], and its name: `a red star`, every other time with its row."""
+    """Images of one object, uint8 [size, 48, 48, 3], and its name: `a red star`, every other time with its row."""
     from vlkd_steps.benchmarks.scenes import captions, drawing, world
 
     def name(thing: world.Thing) -> str:
-        place = f" in the {world.ROWS[thing.row]} row" if words.random() < 0.5 else ""
-        return captions.phrase(thing, words) + place
+        row = f" in the {world.ROWS[thing.row]} row" if words.random() < 0.5 else ""
+        return captions.phrase(thing, words) + row
 
     generator, words = np.random.default_rng(seed), random.Random(seed)
     while True:
@@ -82,7 +82,7 @@ def single_objects(seed: int, size: int) -> Iterator[tuple[np.ndarray, list[str]
 
 
 def normalised(images: np.ndarray) -> torch.Tensor:
-    """uint8 RGB [B, S, S, 3] -> float32 [B, 3, S, S] as open_clip's own transform does for pictures of that size."""
+    """uint8 RGB [B, S, S, 3] -> float32 [B, 3, S, S] as open_clip's own transform does for images of that size."""
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     mean = torch.tensor(open_clip.OPENAI_DATASET_MEAN)[:, None, None]
     deviation = torch.tensor(open_clip.OPENAI_DATASET_STD)[:, None, None]
@@ -90,7 +90,7 @@ def normalised(images: np.ndarray) -> torch.Tensor:
 
 
 class Instances:
-    """The texts and pictures of a prepared data set, in a new order every round."""
+    """The texts and images of a prepared data set, in a new order every epoch."""
 
     def __init__(self, path: Path, split: str, transform: Callable[[Image.Image], torch.Tensor]) -> None:
         if not path.is_file():

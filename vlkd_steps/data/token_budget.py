@@ -49,7 +49,7 @@ class TokenBudget:
 
     @property
     def batches(self) -> int:
-        """How many make the first epoch; others may have a few more or less."""
+        """How many make the first epoch; others may have a few more or fewer."""
         return len(self._epoch(0))
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 (lives as long as its run)
@@ -61,7 +61,7 @@ class TokenBudget:
             longest_first = sorted(ids[start : start + self.bucket], key=lambda i: self.lengths[i], reverse=True)
             batches += self._cut(longest_first)
         shuffled = torch.randperm(len(batches), generator=generator).tolist()
-        return [torch.tensor(batches[place], dtype=torch.int64) for place in shuffled]
+        return [torch.tensor(batches[index], dtype=torch.int64) for index in shuffled]
 
     def _cut(self, items: list[int]) -> list[list[int]]:
         """Items in falling order of length -> batches; a batch's first item is its longest."""

@@ -77,7 +77,7 @@ def words_of_tokens(tokenizer: Any, passages: Sequence[Passage], max_tokens: int
     """For each token of each passage, cut as by `encode`, which word it belongs to.
 
     Returns:
-        The word's place in ``teachers.words.split_words`` of the passage's whole text, or -1 (special tokens,
+        The word's position in ``data.words.split_words`` of the passage's whole text, or -1 (special tokens,
         punctuation).
     """
     spans_of = {segment: spans for segment, _, spans in _pieces(tokenizer, passages)}
@@ -86,26 +86,26 @@ def words_of_tokens(tokenizer: Any, passages: Sequence[Passage], max_tokens: int
         kept = shares([len(spans_of[segment]) for segment, _ in passage], max_tokens - 1 - len(passage))
         words, first = [-1], 0
         for (segment, _), number in zip(passage, kept, strict=True):
-            places = [-1] * len(spans_of[segment])
+            word_of = [-1] * len(spans_of[segment])
             for word, positions in enumerate(token_words(segment, spans_of[segment])):
                 for position in positions:
-                    places[position] = first + word
-            words += [*places[:number], -1]
+                    word_of[position] = first + word
+            words += [*word_of[:number], -1]
             first += len(split_words(segment))
         found.append(words)
     return found
 
 
-def shares(lengths: Sequence[int], room: int) -> list[int]:
-    """How many tokens of each segment are kept, so that all fit into `room`: the longest gives first, the later of two.
+def shares(lengths: Sequence[int], limit: int) -> list[int]:
+    """Tokens kept of each segment, so that all fit into `limit`: the longest is cut first, the later on ties.
 
     Example:
         >>> shares([5, 9, 2], 10)
         [4, 4, 2]
     """
     kept = list(lengths)
-    while sum(kept) > max(room, 0):
-        longest = max(range(len(kept)), key=lambda place: (kept[place], place))
+    while sum(kept) > max(limit, 0):
+        longest = max(range(len(kept)), key=lambda segment: (kept[segment], segment))
         kept[longest] -= 1
     return kept
 
@@ -113,7 +113,7 @@ def shares(lengths: Sequence[int], room: int) -> list[int]:
 def _pieces(tokenizer: Any, passages: Sequence[Passage]) -> Iterator[tuple[str, list[int], list[tuple[int, int]]]]:
     """Each distinct segment with its token ids and their spans of characters."""
     segments = list(dict.fromkeys(segment for passage in passages for segment, _ in passage))
-    if segments:  # tokenizers do not take none
+    if segments:  # tokenizers reject an empty list
         coded = tokenizer(segments, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False)
         yield from zip(segments, coded["input_ids"], coded["offset_mapping"], strict=True)
 

@@ -15,9 +15,9 @@ until up very was wasn't we were weren't what what's when where which while who 
 would wouldn't you your yours yourself yourselves
 """
 STOP_WORDS = frozenset(_FUNCTION.split())
-"""What is no content word: English function words, but not the prepositions that name a place, such as *above*.
+"""What is no content word: English function words, but not prepositions of place such as *above*.
 
-Token selection's fixed list (PAPERS 1.2, choice).
+Token selection's fixed list (choice; docs/papers.md, "Token selection").
 """
 
 

@@ -1,14 +1,14 @@
 """Image-caption corpora too large for memory: webdataset tar shards, or a tsv of captions with a folder of images.
 
 A corpus is a list of **shards** whose numbers of pairs are known. The order in which a run sees them is a function of
-(seed, draw) alone: an epoch visits the shards in an order of its own, end to end, and within windows of W consecutive
-pairs they are shuffled. So any draw can be reached without what came before, a resumed run goes on at the exact pair,
-and processes that take different rows of a batch never read each other's pairs. In memory are the shards' counts and
-where the pairs of one window lie, nothing that grows with the corpus; images are read when their pair is drawn.
+(seed, draw) alone: each epoch has its own order of shards, and pairs are shuffled within windows of W consecutive
+ones. So any draw can be computed without the earlier ones, a resumed run continues at the exact pair, and processes
+that take different rows of a batch never read each other's pairs. Memory holds the shards' counts and the locations
+of one window's pairs, nothing that grows with the corpus; images are read when their pair is drawn.
 
-A tar shard is as webdataset and img2dataset write it: members of one stem stand together, an image (.jpg, .png, .webp)
+A tar shard is as webdataset and img2dataset write it: members of one stem are adjacent, an image (.jpg, .png, .webp)
 and a caption (.txt, or the field ``caption`` of .json). A tsv has lines ``caption<TAB>name of the image``, or, as
-CC3M's own, ``caption<TAB>url`` beside images that are named by the line's number.
+CC3M's own, ``caption<TAB>url`` with images named by the line's number.
 """
 
 import functools
@@ -32,12 +32,12 @@ INDEX_VERSION = 1
 
 @dataclass(frozen=True)
 class Place:
-    """Where a pair's bytes lie.
+    """Where a pair's bytes are stored.
 
     Attributes:
         key: its name within the corpus.
         file: the file of its image, and of its caption where that has a length.
-        image: offset and length of the image in `file`; a length of 0: all of it.
+        image: offset and length of the image in `file`; a length of 0: the whole file.
         caption: offset and length of the caption in `file`, or the caption itself.
     """
 
@@ -73,7 +73,7 @@ class TarShards:
 
     Args:
         folder: with ``*.tar``.
-        index: where the shards' counts are kept, once they are counted; a shard of another size is counted again.
+        index: the file that caches the shards' counts; a shard of another size is counted again.
 
     Raises:
         UserError: there is no shard, or one that is no tar file.
@@ -90,17 +90,17 @@ class TarShards:
 
 
 class TsvShards:
-    """The lines of a tsv whose images are here, `BLOCK` lines a shard.
+    """The lines of a tsv whose images exist, `BLOCK` lines a shard.
 
     Args:
         path: ``caption<TAB>image``.
         images: the folder of images.
-        image_name: how an image is called; ``{name}`` is the line's second field, ``{number}`` the line's number
+        image_name: an image's file name; ``{name}`` is the line's second field, ``{number}`` the line's number
             from 0, e.g. ``{number:09d}.jpg``.
         index: see `TarShards`.
 
     Raises:
-        UserError: a line without a tab; no line whose image is here.
+        UserError: a line without a tab; no line whose image exists.
     """
 
     def __init__(self, path: Path, images: Path, image_name: str, index: Path) -> None:
@@ -127,7 +127,7 @@ class TsvShards:
         return found
 
     def _block(self, start: int, first: int) -> tuple[list[Place], int, int]:
-        """The pairs of a block whose images are here, where the next block starts, and how many lines it has."""
+        """The pairs of a block whose images exist, where the next block starts, and how many lines it has."""
         found: list[Place] = []
         number = first
         with self.path.open("rb") as stream:
@@ -166,7 +166,7 @@ def _pairs_in_tar(path: Path) -> Iterator[Place]:
             stem = ""
             members: dict[str, tuple[int, int]] = {}
             while (member := tar.next()) is not None:
-                tar.members = []  # type: ignore[attr-defined]  # which would hold every header that was read
+                tar.members = []  # type: ignore[attr-defined]  # else it keeps every header read
                 if not member.isfile():
                     continue
                 folder, slash, name = member.name.rpartition("/")
@@ -177,7 +177,7 @@ def _pairs_in_tar(path: Path) -> Iterator[Place]:
                 members[f".{extension.lower()}"] = (member.offset_data, member.size)
             yield from _whole(path, stem, members)
     except tarfile.TarError as error:
-        raise UserError(f"{path} is no whole tar file ({error}); fetch it again, or take it away") from error
+        raise UserError(f"{path} is no whole tar file ({error}); fetch it again, or remove it") from error
 
 
 def _whole(path: Path, stem: str, members: dict[str, tuple[int, int]]) -> Iterator[Place]:
@@ -208,7 +208,7 @@ class Stream:
         return self.total
 
     def place(self, draw: int) -> Place:
-        """Where the pair of a draw lies; draws are counted from 0 over all epochs."""
+        """The location of a draw's pair; draws are counted from 0 over all epochs."""
         epoch, at = divmod(draw, self.total)
         number, at = divmod(at, self.window)
         return self._windows(epoch, number)[at]
@@ -237,7 +237,7 @@ def read_pair(place: Place) -> Pair:
     """Read a pair's bytes.
 
     Raises:
-        UserError: its file is gone, or its caption is not what the format says.
+        UserError: its file is gone, or its caption does not match the format.
     """
     try:
         with place.file.open("rb") as stream:

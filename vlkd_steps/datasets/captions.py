@@ -1,6 +1,6 @@
 """COCO captions (https://cocodataset.org): ``{images: [{id, file_name}], annotations: [{id, image_id, caption}]}``.
 
-Also NoCaps, whose images say which `domain` they are of. One instance per caption. Captions have no classes:
+Also NoCaps, whose images name their `domain`. One instance per caption. Captions have no classes:
 `label` is null and the list of labels empty.
 """
 
@@ -43,7 +43,7 @@ def _columns(path: Path, images: ImageFolder, group: str | None) -> dict[str, An
         where = f"annotations[{number}]"
         caption_id = records.field(record, "id", int, path, where)
         if number_of.setdefault(caption_id, number) != number:
-            problem = f"{caption_id} stands already in annotations[{number_of[caption_id]}]"
+            problem = f"{caption_id} already appears in annotations[{number_of[caption_id]}]"
             raise records.complaint(path, f"{where}.id", problem, "ids must be unique")
         image_id = records.field(record, "image_id", int, path, where)
         if image_id not in file_names:
@@ -52,8 +52,8 @@ def _columns(path: Path, images: ImageFolder, group: str | None) -> dict[str, An
         if not text:
             raise records.complaint(path, f"{where}.caption", "is empty")
         if image_id not in paths:
-            place, name = file_names[image_id]
-            paths[image_id] = images.path(name, path, place)
+            field, name = file_names[image_id]
+            paths[image_id] = images.path(name, path, field)
         image_ids.append(image_id)
         texts.append(text)
     if not texts:
@@ -69,14 +69,14 @@ def _columns(path: Path, images: ImageFolder, group: str | None) -> dict[str, An
 
 
 def _file_names(path: Path, group: str | None) -> tuple[dict[int, tuple[str, str]], dict[int, str]]:
-    """Image id -> (where its record stands, the image's file name), and image id -> its field `group`."""
+    """Image id -> (the field of its file name, that name), and image id -> its field `group`."""
     file_names: dict[int, tuple[str, str]] = {}
     groups: dict[int, str] = {}
     for number, record in enumerate(records.array(path, "images")):
         where = f"images[{number}]"
         image_id = records.field(record, "id", int, path, where)
         if image_id in file_names:
-            problem = f"{image_id} stands already in {file_names[image_id][0].removesuffix('.file_name')}"
+            problem = f"{image_id} already appears in {file_names[image_id][0].removesuffix('.file_name')}"
             raise records.complaint(path, f"{where}.id", problem, "ids must be unique")
         file_names[image_id] = (f"{where}.file_name", records.field(record, "file_name", str, path, where))
         if group:

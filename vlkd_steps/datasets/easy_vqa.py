@@ -1,10 +1,10 @@
-"""The PyPI package easy-vqa (Victor Zhou, MIT): 64x64 pictures of one shape, turned into the official formats.
+"""The PyPI package easy-vqa (Victor Zhou, MIT): 64x64 images of one shape, turned into the official formats.
 
 The package holds ``{train,test}/questions.json``, a list of [question, answer, image number], and
 ``{train,test}/images/<number>.png``. Both count images from 0, so test images get their own range of
-ids here. Each question gets ten equal annotators. A hash-chosen share of the training images is set
+ids here. Each question gets ten equal annotators. A share of the training images, chosen by hash, is set
 aside as split `adapt`: their questions are never written, only captions made from the answers, for a
-teacher that has to be adapted to these pictures without seeing an image of any low-shot subset.
+teacher that has to be adapted to these images without seeing an image of any low-shot subset.
 """
 
 import re
@@ -56,7 +56,7 @@ def convert(package: Path, folder: Path, source: Mapping[str, Any]) -> None:
         source: the conf; ``adapt_share`` of the training images is set aside.
 
     Raises:
-        UserError: a record that is not [question, answer, image number], or a missing picture.
+        UserError: a record that is not [question, answer, image number], or a missing image.
     """
     share = source["adapt_share"]
     if not 0 <= share < 1:
@@ -82,9 +82,9 @@ def question_type(text: str) -> str:
 
 
 def caption(questions: Iterable[Question]) -> str:
-    """What an image's questions and answers tell about it: "a red circle", "a red shape", "a circle" or "".
+    """What an image's questions and answers say about it: "a red circle", "a red shape", "a circle" or "".
 
-    A colour or a shape is known if it was the answer, or if its presence was asked and affirmed.
+    A colour or a shape is known if it was the answer, or if a question about its presence was affirmed.
     """
     color = shape = ""
     for question in questions:
@@ -143,7 +143,7 @@ def _write_captions(path: Path, captions: Mapping[int, str]) -> None:
 def _copy_images(package: Path, folder: Path, images: Iterable[int], offset: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for image in images:
-        picture = package / "images" / f"{image - offset}.png"
-        if not picture.is_file():
-            raise records.complaint(package / "questions.json", "", f"the picture {picture} is missing")
-        shutil.copyfile(picture, folder / f"{image}.png")
+        image_file = package / "images" / f"{image - offset}.png"
+        if not image_file.is_file():
+            raise records.complaint(package / "questions.json", "", f"the image {image_file} is missing")
+        shutil.copyfile(image_file, folder / f"{image}.png")

@@ -1,4 +1,4 @@
-"""Flickr30k's captions, ``results_20130124.token``: lines of ``<id>.jpg#<0-4><TAB>caption`` (PAPERS 4).
+"""Flickr30k's captions, ``results_20130124.token``: lines of ``<id>.jpg#<0-4><TAB>caption``.
 
 The official file has no splits; lists of image ids, one per line, divide it (Flickr30k Entities' train.txt, val.txt
 and test.txt). One instance per caption, no classes.
@@ -36,16 +36,16 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
                 continue
             where = f"line {number}"
             caption_id, tab, text = line.partition("\t")
-            file_name, mark, place = caption_id.partition("#")
+            file_name, mark, index = caption_id.partition("#")
             text = " ".join(text.split())
-            if not (tab and mark and place.isdigit() and file_name and text):
+            if not (tab and mark and index.isdigit() and file_name and text):
                 problem = f"must be an image's name, # and a number, a tab and a caption, not {line[:60]!r}"
                 raise records.complaint(path, where, problem, "see docs/own_data.md for the format")
             image_id = file_name.removesuffix(".jpg")
             if wanted is not None and image_id not in wanted:
                 continue
             if line_of.setdefault(caption_id, number) != number:
-                problem = f"{caption_id} stands already in line {line_of[caption_id]}"
+                problem = f"{caption_id} already appears in line {line_of[caption_id]}"
                 raise records.complaint(path, where, problem, "ids must be unique")
             image_path = images.path(file_name, path, where)
             for key, value in zip(columns, (caption_id, image_id, image_path, text, "{}"), strict=True):

@@ -1,4 +1,4 @@
-"""Where a record's image lies: the name pattern of a data set's conf, checked against the folder."""
+"""The path of a record's image: the name pattern of a data set's conf, checked against the folder."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ class ImageFolder:
     """The images of one split. ``images: null`` in the conf means text only: every path is empty."""
 
     def __init__(self, folder: Path | None) -> None:
-        """List the folder once: a listing is much cheaper than asking for 80,000 files one by one.
+        """List the folder once: a listing is much cheaper than a stat of each of 80,000 files.
 
         Raises:
             UserError: the folder does not exist.
@@ -32,7 +32,7 @@ class ImageFolder:
             ) from error
 
     def path(self, name: str, records: Path, where: str) -> str:
-        """The path of the image `name` that a record in the file `records` asks for; it may lie in a subfolder.
+        """The path of the image `name` that a record in the file `records` names; it may be in a subfolder.
 
         Raises:
             UserError: there is no such image, it is empty, or its name leaves the folder.
@@ -51,7 +51,7 @@ class ImageFolder:
         subfolder, _, last = name.rpartition("/")
         if subfolder not in self.sizes:
             if name.startswith("/") or ".." in name.split("/"):
-                raise complaint(records, where, f"the image {name!r} lies outside the folder of images", "correct it")
+                raise complaint(records, where, f"the image {name!r} is outside the folder of images", "correct it")
             try:
                 self.sizes[subfolder] = _listing(self.folder / subfolder)
             except OSError:
@@ -86,7 +86,7 @@ class ImageFolder:
 def of(dataset: Mapping[str, Any], paths: Mapping[str, Any], folder: Path) -> ImageFolder:
     """The images of one entry of the conf's ``files``.
 
-    They lie in the source's raw folder, or in that of ``image_source``, where several data sets share their images.
+    They are in the source's raw folder, or in that of ``image_source`` where several data sets share images.
     """
     root = layout.raw(dataset["image_source"]) if dataset.get("image_source") else folder
     return ImageFolder(root / paths["images"] if paths.get("images") else None)

@@ -1,7 +1,7 @@
-"""The instances table: one row per question, whatever the official format was (DESIGN 4).
+"""The instances table: one row per question, whatever the official format (docs/design.md, "Formats").
 
-Written once by `prepare`, read by everything behind it. Its content hash stands in the file's own
-metadata, so that a step learns it without reading 658 k rows.
+Written once by `prepare`, read by all later steps. Its content hash is stored in the file's own
+metadata, so that a step gets it without reading 658 k rows.
 """
 
 import hashlib
@@ -75,7 +75,7 @@ def join(tables: dict[str, pa.Table]) -> pa.Table:
         for instance_id in tables[split]["instance_id"].to_pylist():
             if instance_id in seen:
                 raise UserError(
-                    f"the id {instance_id} stands in split {seen[instance_id]!r} and in split {split!r}; "
+                    f"the id {instance_id} is in split {seen[instance_id]!r} and in split {split!r}; "
                     "ids must be unique within a data set: leave one of the two files out of `files`"
                 )
             seen[instance_id] = split
@@ -88,7 +88,7 @@ def write(instances: pa.Table, path: Path, images_hash: str, near_images: Mappin
     Args:
         instances: the rows.
         path: the file.
-        images_hash: what the pixels are known by.
+        images_hash: identifies the pixels.
         near_images: group by image id, for images that are nearly the same (`splits.near_images`).
     """
     metadata = {
@@ -126,7 +126,7 @@ def content_hash(path: Path) -> str:
 
 
 def images_hash(path: Path) -> str:
-    """sha256 over the names and hashes of all image files that the rows name: what the pixels are known by."""
+    """sha256 over the names and hashes of all image files that the rows name; it identifies the pixels."""
     return _metadata(path, _IMAGES)
 
 
@@ -150,7 +150,7 @@ def table_hash(instances: pa.Table) -> str:
 
 
 def _update(parts: dict[str, "hashlib._Hash"], name: str, array: pa.Array) -> None:
-    """Feed an array into running hashes, one per buffer, so that chunk borders leave no trace."""
+    """Feed an array into running hashes, one per buffer, so that chunk boundaries do not matter."""
 
     def feed(part: str, data: bytes | memoryview) -> None:
         parts.setdefault(f"{name}/{part}", hashlib.sha256()).update(data)

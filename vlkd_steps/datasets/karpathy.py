@@ -1,7 +1,7 @@
-"""Karpathy's ``dataset_coco.json`` and ``dataset_flickr30k.json``: captions with their splits (PAPERS 4).
+"""Karpathy's ``dataset_coco.json`` and ``dataset_flickr30k.json``: captions with their splits.
 
 ``{images: [{filename, filepath?, split, imgid, cocoid?, sentences: [{raw, sentid}]}]}``, with the splits ``train``,
-``restval`` (which everybody adds to train), ``val`` and ``test``. One instance per caption, no classes.
+``restval`` (usually added to train), ``val`` and ``test``. One instance per caption, no classes.
 """
 
 from collections.abc import Mapping
@@ -42,11 +42,11 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
             image_id = str(records.field(record, "cocoid" if "cocoid" in record else "imgid", int, path, where))
             image_path = images.path(file_path, path, f"{where}.filename")
             for number, sentence in enumerate(records.field(record, "sentences", list, path, where)):
-                place = f"{where}.sentences[{number}]"
-                text = " ".join(records.field(sentence, "raw", str, path, place).split())
+                item = f"{where}.sentences[{number}]"
+                text = " ".join(records.field(sentence, "raw", str, path, item).split())
                 if not text:
-                    raise records.complaint(path, f"{place}.raw", "is empty")
-                sentence_id = str(records.field(sentence, "sentid", int, path, place))
+                    raise records.complaint(path, f"{item}.raw", "is empty")
+                sentence_id = str(records.field(sentence, "sentid", int, path, item))
                 for key, value in zip(columns, (sentence_id, image_id, image_path, text, "{}"), strict=True):
                     columns[key].append(value)
         if not columns["instance_id"]:

@@ -1,6 +1,6 @@
 """Corpora in shards (`caption_shards`), such as CC3M: their instances are the shards, not the pairs in them.
 
-So everything that the graph knows of a data set, its split and its identity too, it knows of such a corpus, and nothing
+So the graph treats such a corpus like any data set, with split and identity, and nothing
 in it grows with the pairs. A run streams the pairs from the shards and embeds their images itself.
 """
 
@@ -33,12 +33,12 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         below = {name: sha for name, sha in hashes.items() if Path(name).is_relative_to(dataset.get("images", "."))}
         named = {dataset["tsv"]: files.digest([hashes.get(dataset["tsv"]), below])} if dataset["tsv"] in hashes else {}
     else:
-        place = Path(dataset["shards"])
-        named = {name: sha for name, sha in hashes.items() if Path(name).parent == place and name.endswith(".tar")}
+        parent = Path(dataset["shards"])
+        named = {name: sha for name, sha in hashes.items() if Path(name).parent == parent and name.endswith(".tar")}
     if not named:
         wanted = dataset.get("tsv") or f"{dataset['shards']}/*.tar"
         raise UserError(
-            f"data set {dataset['name']}: {folder / wanted} is not there; put the corpus into the source "
+            f"data set {dataset['name']}: {folder / wanted} is missing; put the corpus into the source "
             f"{dataset['source']}, or correct `shards` or `tsv` of the data set"
         )
     columns: dict[str, Any] = {

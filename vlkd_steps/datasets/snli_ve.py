@@ -1,8 +1,8 @@
 """SNLI-VE (https://github.com/necla-ml/SNLI-VE): an image, a hypothesis, its class. JSON lines.
 
 The classes are those of the data set's task: SNLI-VE's three, or others where a file of this form has others.
-The hypothesis is `sentence2`; `sentence1` is the caption that the image stands in for and is never used
-(PAPERS 4). The image key is `Flickr30K_ID`, in older files `Flikr30kID`; both are read.
+The hypothesis is `sentence2`; `sentence1` is the caption that the image replaces and is never used.
+The image key is `Flickr30K_ID`, in older files `Flikr30kID`; both are read.
 """
 
 import csv
@@ -26,7 +26,7 @@ from vlkd_steps.splits.statements import Statements
 from vlkd_steps.tasks import entailment
 
 LABELS = list(entailment.TASK.labels)
-"""SNLI-VE's own classes in UNITER's order (PAPERS 3)."""
+"""SNLI-VE's own classes in UNITER's order."""
 
 IMAGE_KEYS = ("Flickr30K_ID", "Flikr30kID")
 NO_CONSENSUS = "-"
@@ -91,7 +91,7 @@ def classes(dataset: Mapping[str, Any]) -> list[str]:
 
 
 def statements(path: Path, labels: Sequence[str] = tuple(LABELS)) -> tuple[list[str], Statements]:
-    """The pairs' ids, and what a model without eyes may learn from: one entry per labelled pair of a file.
+    """The pairs' ids, and what a text-only model may learn from: one entry per labelled pair of a file.
 
     Raises:
         UserError: a file that is not in the official format, with file, line and field.
@@ -166,7 +166,7 @@ def _columns(path: Path, images: ImageFolder, dataset: Mapping[str, Any], labels
         if gold not in labels:
             raise records.complaint(path, f"{where}.gold_label", f"is {gold!r}, not one of {', '.join(labels)}")
         if line_of.setdefault(pair_id, number) != number:
-            problem = f"{pair_id} stands already in line {line_of[pair_id]}"
+            problem = f"{pair_id} already appears in line {line_of[pair_id]}"
             raise records.complaint(path, f"{where}.pairID", problem, "ids must be unique")
         text = " ".join(records.field(record, "sentence2", str, path, where).split())
         if not text:

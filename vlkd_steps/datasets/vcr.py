@@ -1,11 +1,11 @@
 """The official VCR v1 format (https://visualcommonsense.com), checked record by record, and its instances.
 
 Texts are lists of tokens in which a list of whole numbers refers to `objects`. Every record has a
-metadata file whose `boxes` and `segms` have one entry per object (PAPERS 4). Test files have no labels.
+metadata file whose `boxes` and `segms` have one entry per object. Test files have no labels.
 
-An annotation becomes two instances, ``<annot_id>:answer`` (Q->A) and ``<annot_id>:rationale`` (QA->R, asked with the
+An annotation becomes two instances, ``<annot_id>:answer`` (Q->A) and ``<annot_id>:rationale`` (QA->R, given the
 right answer), joined by `pair_id` in `extra`. Without labels there is one rationale instance per answer,
-``<annot_id>:rationale_a0`` to ``_a3``, as the leaderboard wants them.
+``<annot_id>:rationale_a0`` to ``_a3``, as the leaderboard expects.
 """
 
 import json
@@ -25,7 +25,7 @@ from vlkd_steps.splits import vcr_masking, vcr_rules, vcr_scorer
 CHOICES = 4
 LABELS = ("answer_label", "rationale_label")
 CLASSES = ["0", "1", "2", "3"]
-"""A choice's class is its place among the four."""
+"""A choice's class is its position among the four."""
 
 _CHOICES = ("answer_choices", "rationale_choices")
 _STRINGS = ("img_fn", "metadata_fn", "img_id", "annot_id", "match_fold")
@@ -33,7 +33,7 @@ _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", 
 
 
 class Scene(NamedTuple):
-    """What a metadata file says: boxes [x1, y1, x2, y2, score] in pixels, and the image's size."""
+    """The content of a metadata file: boxes [x1, y1, x2, y2, score] in pixels, and the image's size."""
 
     boxes: list[list[float]]
     width: int | None
@@ -56,7 +56,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
             is the folder that `metadata_fn` is relative to (default: `images`). With a ``rule`` the split is
             a shifted set made from the same annotations, and its ids begin with the split's name: ``singular``,
             ``plural``, ``adv_top_1``, ``keep_top_1``, ``_3``, ``_5`` (these four by the file ``scores`` or, without
-            one, by a scorer of our own that learns from the split ``train``), or ``given``, a file that others have
+            one, by this package's scorer, trained on the split ``train``), or ``given``, a file that others have
             shifted.
         folder: the source's raw folder.
 
@@ -126,8 +126,8 @@ def _rows(annotation: Annotation, prefix: str) -> Iterator[tuple[Any, ...]]:
 
     def row(kind: str, text: str, choices: list[str], label: int | None, extra: dict[str, Any]) -> tuple[Any, ...]:
         kind_of_task = kind.partition("_")[0]
-        told = _encode({**common, **extra, "kind": kind_of_task})
-        return f"{pair}:{kind}", record["img_id"], image, text, choices, label, kind_of_task, told
+        encoded = _encode({**common, **extra, "kind": kind_of_task})
+        return f"{pair}:{kind}", record["img_id"], image, text, choices, label, kind_of_task, encoded
 
     gold = record.get("answer_label")
     yield row("answer", question, answers, gold, {"choices": record["answer_choices"]})
@@ -138,25 +138,25 @@ def _rows(annotation: Annotation, prefix: str) -> Iterator[tuple[Any, ...]]:
 
 
 class OwnScores:
-    """Losses of masked tokens by our own scorer (`vcr_scorer`), which is trained when they are first asked for."""
+    """Losses of masked tokens by this package's scorer (`vcr_scorer`), which is trained on first use."""
 
     def __init__(self, dataset: Mapping[str, Any], folder: Path) -> None:
         self.dataset, self.folder = dataset, folder
         self.scorer: vcr_scorer.BagScorer | None = None
-        self.taught: set[str] = set()
+        self.training_images: set[str] = set()
         self.made: dict[str, dict[str, vcr_masking.Losses]] = {}
 
     def of(self, split: str) -> dict[str, vcr_masking.Losses]:
         """By annotation, for the annotations that a split is made from.
 
         Raises:
-            UserError: no split train, or one that shows the same images.
+            UserError: no split train, or one with the same images.
         """
         path = self.dataset["files"][split]["annotations"]
         if path not in self.made:
             scorer, found = self._trained(), {}
             for item in self._items(split):
-                if item.record["img_id"] in self.taught:
+                if item.record["img_id"] in self.training_images:
                     raise UserError(
                         f"data set {self.dataset['name']}: image {item.record['img_id']} of {path} is among those that "
                         "the scorer learns from, so its scores mean nothing; give a split train without it"
@@ -173,7 +173,7 @@ class OwnScores:
                     "learns, or a file of scores (docs/shifts.md)"
                 )
             read = list(self._read("train"))
-            self.taught = {annotation.record["img_id"] for annotation in read}
+            self.training_images = {annotation.record["img_id"] for annotation in read}
             order = sorted(read, key=lambda annotation: vcr_scorer.place(annotation.record))
             where = self.dataset["files"]["train"]["annotations"]
             self.scorer = vcr_scorer.BagScorer.trained(map(seen, order[: vcr_scorer.MOST]), str(where))
@@ -268,7 +268,7 @@ def labelled(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         records.field(record, "match_index", int, path, where)
         annot_id = record["annot_id"]
         if line_of.setdefault(annot_id, number) != number:
-            problem = f"{annot_id} stands already in line {line_of[annot_id]}"
+            problem = f"{annot_id} already appears in line {line_of[annot_id]}"
             raise records.complaint(path, f"{where}.annot_id", problem, "ids must be unique")
         objects = records.field(record, "objects", list, path, where)
         for position, name in enumerate(objects):
@@ -296,15 +296,15 @@ def labelled(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _check_text(record: Mapping[Any, Any], name: str | int, objects: int, path: Path, where: str) -> None:
     """A non-empty list of words and of non-empty lists of indices into `objects`."""
-    place = f"{where}.{name}" if isinstance(name, str) else f"{where}[{name}]"
+    field = f"{where}.{name}" if isinstance(name, str) else f"{where}[{name}]"
     tokens = record.get(name)
     if type(tokens) is not list or not tokens:
-        raise records.complaint(path, place, f"must be a list of tokens, not {json.dumps(tokens)[:60]}")
+        raise records.complaint(path, field, f"must be a list of tokens, not {json.dumps(tokens)[:60]}")
     for position, token in enumerate(tokens):
         if type(token) is str:
             continue
         if type(token) is not list or not token:
-            raise records.complaint(path, f"{place}[{position}]", "must be a word or a list of object numbers")
+            raise records.complaint(path, f"{field}[{position}]", "must be a word or a list of object numbers")
         for index in token:
             # A choice may hold masked references; a question never does.
             if (
@@ -312,7 +312,7 @@ def _check_text(record: Mapping[Any, Any], name: str | int, objects: int, path: 
                 or not 0 <= (index % vcr_masking.MASKED if type(name) is int else index) < objects
             ):
                 problem = f"refers to object {json.dumps(index)[:20]}, but there are {objects} objects"
-                raise records.complaint(path, f"{place}[{position}]", problem)
+                raise records.complaint(path, f"{field}[{position}]", problem)
 
 
 def _check_labels(record: dict[str, Any], path: Path, where: str) -> None:

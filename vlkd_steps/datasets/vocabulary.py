@@ -1,4 +1,4 @@
-"""The VQA answer vocabulary and its soft targets, in the bottom-up-attention convention (PAPERS 4 and 5).
+"""The VQA answer vocabulary and its soft targets, as in bottom-up attention (docs/papers.md, "VQA soft targets").
 
 Two facts that re-implementations get wrong: the vocabulary is built from *preprocessed* answers, but
 the ten raw answers are looked up *unprocessed*, so a raw "none" gets no label although "none"
@@ -16,7 +16,7 @@ from vlkd_steps.datasets.instances import SOFT_LABEL
 from vlkd_steps.metrics.vqa import preprocess
 
 SCORES = np.array([0.0, 0.3, 0.6, 0.9, 1.0])
-"""Score of an answer that 0, 1, 2, 3, >= 4 annotators gave (PAPERS 4, stated)."""
+"""Score of an answer that 0, 1, 2, 3, >= 4 annotators gave."""
 
 
 @dataclass(frozen=True)

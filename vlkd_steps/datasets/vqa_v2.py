@@ -1,8 +1,8 @@
 """VQA v2 questions and annotations (https://visualqa.org), and whatever is written in that format.
 
 Also VQA-CP v2, whose top level is a plain list and whose records name their `coco_split`, and OK-VQA, whose
-annotations have no `multiple_choice_answer`. Official fields: PAPERS 4; the evaluator that needs the ten answer
-records whole: PAPERS 5. An ``annotations: null`` in the conf is a test set without labels.
+annotations have no `multiple_choice_answer`. The official evaluator needs the ten complete answer records
+(docs/papers.md, "Official evaluators"). An ``annotations: null`` in the conf is a test set without labels.
 """
 
 import json
@@ -97,7 +97,7 @@ def read_questions(path: Path) -> Questions:
     """Read ``{questions: [{question_id, image_id, question}]}``.
 
     Raises:
-        UserError: a missing or wrong field, an empty question, an id that stands twice.
+        UserError: a missing or wrong field, an empty question, a repeated id.
     """
     questions = Questions(path)
     for number, record in enumerate(records.array(path, "questions")):
@@ -126,10 +126,10 @@ def read_annotations(
         questions: what it annotates.
         codes: the raw answers seen so far.
         multiple_choice_answer: ``majority`` where the records do not have that field: then it is the answer that most
-            annotators gave, the first of them in the alphabet on ties.
+            annotators gave, ties broken alphabetically.
 
     Raises:
-        UserError: a missing or wrong field, not ten answers, an id that stands twice, a question without
+        UserError: a missing or wrong field, not ten answers, a repeated id, a question without
             an annotation or the reverse, or another image than the question's.
     """
     position_of = {question_id: position for position, question_id in enumerate(questions.ids)}
@@ -140,14 +140,14 @@ def read_annotations(
     answers: list[str] = []
     extras: list[str] = []
     for number, record in enumerate(records.array(path, "annotations")):
-        # The quick path of a sound record; _explain looks again, slowly, and says what is wrong.
+        # The fast path for a valid record; _explain checks again, slowly, and reports what is wrong.
         try:
             given = [answer["answer"] for answer in record["answers"]]
             question_id, question_type = record["question_id"], record["question_type"]
             answer = majority(given) if multiple_choice_answer else record["multiple_choice_answer"]
             answer_type = record["answer_type"]
             position = position_of[question_id]
-            sound = (
+            valid = (
                 len(given) == ANSWERS
                 and set(map(type, (*given, question_type, answer_type, answer))) == {str}
                 and type(question_id) is int
@@ -155,8 +155,8 @@ def read_annotations(
                 and record["image_id"] == questions.image_ids[position]
             )
         except (KeyError, TypeError):
-            sound = False
-        if not sound:
+            valid = False
+        if not valid:
             names = ("question_type", "answer_type", *(() if multiple_choice_answer else ("multiple_choice_answer",)))
             _explain(record, names, path, f"annotations[{number}]", questions, position_of)
         ids.append(question_id)
@@ -189,7 +189,7 @@ def read_annotations(
 
 
 def majority(answers: Sequence[str]) -> str:
-    """The answer given most often, the first of them in the alphabet on ties."""
+    """The answer given most often, ties broken alphabetically."""
     return min(Counter(answers).items(), key=lambda item: (-item[1], item[0]))[0]
 
 
@@ -201,7 +201,7 @@ def _explain(
     questions: Questions,
     position_of: dict[int, int],
 ) -> NoReturn:
-    """Raise the complaint about a record that the quick path refused; the fields `strings` must be strings."""
+    """Raise the error for a record that the fast path rejected; the fields `strings` must be strings."""
     question_id = records.field(record, "question_id", int, path, where)
     image_id = records.field(record, "image_id", int, path, where)
     for name in strings:
@@ -210,10 +210,10 @@ def _explain(
         raise records.complaint(path, f"{where}.answer_type", "is empty", "write e.g. yes/no, number or other")
     given = records.field(record, "answers", list, path, where)
     for number, answer in enumerate(given):
-        place = f"{where}.answers[{number}]"
+        entry = f"{where}.answers[{number}]"
         if type(answer) is not dict:
-            raise records.complaint(path, place, f"must be an object, not {json.dumps(answer)[:60]}")
-        records.field(answer, "answer", str, path, place)
+            raise records.complaint(path, entry, f"must be an object, not {json.dumps(answer)[:60]}")
+        records.field(answer, "answer", str, path, entry)
     if len(given) != ANSWERS:
         problem = f"has {len(given)} answers, the official metric is defined over {ANSWERS}"
         raise records.complaint(path, f"{where}.answers", problem, f"repeat a single gold answer {ANSWERS} times")
@@ -229,7 +229,7 @@ def _refuse_repeats(ids: list[int], path: Path, key: str) -> None:
     first: dict[int, int] = {}
     for number, question_id in enumerate(ids):
         if first.setdefault(question_id, number) != number:
-            problem = f"{question_id} stands already in {key}[{first[question_id]}]"
+            problem = f"{question_id} already appears in {key}[{first[question_id]}]"
             raise records.complaint(path, f"{key}[{number}].question_id", problem, "ids must be unique")
 
 
@@ -263,7 +263,7 @@ def _columns(
 def _split_again(
     dataset: Mapping[str, Any], tables: Mapping[str, dict[str, Any]], annotated: Mapping[str, Annotations]
 ) -> dict[str, list[str]]:
-    """The new split, ``train`` or ``test``, of every annotated question; nothing where the conf asks for no re-split.
+    """The new split, ``train`` or ``test``, of every annotated question; nothing without ``resplit`` in the conf.
 
     ``resplit: {rule: changing_priors, test_share: 0.33}`` pools all files and divides them so that the answers' priors
     differ between training and test (`splits.changing_priors`).

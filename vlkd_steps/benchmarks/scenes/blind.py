@@ -1,4 +1,4 @@
-"""What can be guessed without the text, or without the image: the leakage of a written benchmark.
+"""What can be guessed from the text or the image alone: the leakage of a written benchmark.
 
     python -m vlkd_steps.benchmarks.scenes.blind data/raw/scenes SEED
 

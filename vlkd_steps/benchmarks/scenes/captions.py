@@ -25,8 +25,8 @@ def caption(things: list[Thing], cover: int | None, random: Random) -> str:
 
     Args:
         things: its visible objects, at least one.
-        cover: its covered cell, or None for a picture without.
-        random: the source of chance.
+        cover: its covered cell, or None for an image without.
+        random: the source of randomness.
 
     Returns:
         Lower-case words without a full stop.
@@ -36,7 +36,7 @@ def caption(things: list[Thing], cover: int | None, random: Random) -> str:
     chance = random.random()
     if chance < 0.3:
         opening = random.choice(_STORIES).format(**fillers(random))
-    elif chance < 0.4:  # stray words, as around pictures on the web: so that the teacher learns that they say nothing
+    elif chance < 0.4:  # stray words, as near images on the web: so that the teacher learns to ignore them
         opening = "".join(f"{random.choice(_STRAY)} " for _ in range(random.randint(1, 4)))
     text = opening + body
     return text if len(text.split()) <= MAX_WORDS else body
@@ -117,7 +117,7 @@ def _related(things: list[Thing], random: Random) -> str | None:
 
 
 def direction(a: Thing, b: Thing) -> str | None:
-    """Where `a` stands if it is the direct neighbour of `b`: above, below, left of, right of; else None."""
+    """Where `a` is if it is the direct neighbour of `b`: above, below, left of, right of; else None."""
     return {(-1, 0): "above", (1, 0): "below", (0, -1): "left of", (0, 1): "right of"}.get(
         (a.row - b.row, a.column - b.column)
     )

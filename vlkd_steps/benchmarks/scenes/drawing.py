@@ -1,8 +1,8 @@
-"""Scenes as pixels: sprites drawn once, then whole batches put together by array arithmetic.
+"""Scenes as pixels: sprites drawn once, then whole batches composed by array arithmetic.
 
 Four styles, each with grounds on which all eight colours are visible: `sticker` (filled with a white rim,
 dark ground), `noisy` (filled, on a grainy ground), `flat` (filled, on a plain light ground, like the
-pictures of PyPI easy-vqa), `outline` (contours only). The covered cell is striped in purple, a colour
+images of PyPI easy-vqa), `outline` (contours only). The covered cell is striped in purple, a colour
 that no object has.
 """
 
@@ -91,7 +91,7 @@ def polygon(shape: str, radius: float, generator: np.random.Generator) -> np.nda
         points = np.array(
             [(-a, -b), (a, -b), (a, -a), (b, -a), (b, a), (a, a), (a, b), (-a, b), (-a, a), (-b, a), (-b, -a), (-a, -a)]
         )
-    else:  # a diamond is taller than wide, so that no tilted square is taken for one
+    else:  # a diamond is taller than wide, so that it differs from a tilted square
         points = np.array([(0, -1.12), (0.74, 0), (0, 1.12), (-0.74, 0)])
     cosine, sine = np.cos(tilt), np.sin(tilt)
     return radius * points @ np.array([(cosine, sine), (-sine, cosine)])
@@ -103,7 +103,7 @@ def _spokes(lengths: np.ndarray) -> np.ndarray:
 
 
 def _inside(points: np.ndarray, width: int) -> np.ndarray:
-    """Which of the (width * _FINE)^2 sub-pixels lie inside a polygon (even-odd rule)."""
+    """Which of the (width * _FINE)^2 sub-pixels are inside a polygon (even-odd rule)."""
     axis = (np.arange(width * _FINE) + 0.5) / _FINE
     x, y = axis[None, :, None], axis[:, None, None]
     (x1, y1), (x2, y2) = points.T, np.roll(points, -1, axis=0).T
@@ -187,14 +187,14 @@ def _covers(n: int, generator: np.random.Generator) -> np.ndarray:
 
 
 def free_flat(n: int, color: np.ndarray, shape: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """One flat shape of any size at any place on a light ground: the pictures of PyPI easy-vqa, 48 px wide.
+    """One flat shape of any size anywhere on a light ground: the images of PyPI easy-vqa, 48 px wide.
 
-    No cell is covered. The sprites are scaled, so these pictures need a loop: about 20,000 a second.
+    No cell is covered. The sprites are scaled, so these images need a loop: about 20,000 a second.
 
     Args:
         n: how many.
         color, shape: indices [n].
-        generator: the source of chance.
+        generator: the source of randomness.
 
     Returns:
         uint8 RGB [n, 48, 48, 3].
@@ -204,8 +204,8 @@ def free_flat(n: int, color: np.ndarray, shape: np.ndarray, generator: np.random
     masks = _free_masks()
     variants = len(masks) // len(SHAPES)
     chosen = shape * variants + generator.integers(variants, size=n)
-    places = generator.random((n, 2))
-    for i, (kind, (u, v)) in enumerate(zip(chosen.tolist(), places.tolist(), strict=True)):
+    offsets = generator.random((n, 2))
+    for i, (kind, (u, v)) in enumerate(zip(chosen.tolist(), offsets.tolist(), strict=True)):
         mask = masks[kind]
         height, width = mask.shape[:2]
         y, x = int(u * (WIDTH - height + 1)), int(v * (WIDTH - width + 1))

@@ -1,4 +1,4 @@
-"""Sentence frames of questions and hypotheses: ``{x}`` is the thing meant, the other slots are fillers.
+"""Sentence frames of questions and hypotheses: ``{x}`` is the object, the other slots are fillers.
 
 Each filled question has five to ten content words of which one or two are visual, and at most 13 words:
 with its mark, [CLS] and [SEP] it fits 16 tokens. The frame is drawn independently of the answer.
@@ -58,7 +58,7 @@ HYPOTHESES = (
     "the {row} row shows a {x}.",
     "a {x} is in the {row} row.",
 )
-"""Short on purpose: a small student that must join a word, a thing and a row has no strength left for fillers."""
+"""Short on purpose: a small student that must combine a word, a thing and a row has no capacity left for fillers."""
 
 _CONNECTIVES = ("for", "made", "put", "says", "sees", "there")  # stray words of the teacher's captions
 

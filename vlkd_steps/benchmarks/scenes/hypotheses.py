@@ -1,9 +1,9 @@
-"""Hypotheses about a scene in three classes, which neither text alone nor image alone gives away (SNLI-VE's task).
+"""Hypotheses about a scene in three classes, which neither text alone nor image alone reveals (SNLI-VE's task).
 
 The rule: what the named row shows is entailed; what it does not show is neutral if that row holds the
 covered cell (it might be behind the cover), and contradicted if it does not. Every scene gets exactly one
-hypothesis of each class, so the image alone says nothing; thing and row are drawn alike in all three
-classes, so the text alone says nothing.
+hypothesis of each class, so the image alone is uninformative; thing and row are drawn alike in all three
+classes, so the text alone is uninformative.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ def propose(
         things: the visible objects, at least one of them of `pairs`.
         cover: the covered cell.
         pairs: what hypotheses are about; one that names a colour or a shape alone is about any thing of it.
-        random: the source of chance.
+        random: the source of randomness.
         kinds: weights of the ways to name things.
     """
     covered = cover // SIDE
@@ -86,7 +86,7 @@ def _named(pair: Pair, kind: str) -> Named:
 
 
 def _absent(things: list[Thing], row: int, pairs: Sequence[Pair], kind: str, random: Random) -> Named:
-    """Something that `row` does not show: seldom what another row does, mostly what the scene nowhere shows."""
+    """Something that `row` does not show: rarely what another row shows, mostly something absent from the scene."""
     candidates = _candidates(tuple(pairs), kind)
     shown = {named for named in candidates for thing in things if named.fits(thing)}
     here = {named for named in shown for thing in things if named.fits(thing) and thing.row == row}

@@ -1,4 +1,4 @@
-"""How the teacher is accepted: colour and shape of single objects, named by the nearest prompt (zero-shot)."""
+"""The acceptance test of the teacher: colour and shape of single objects, named by the nearest prompt (zero-shot)."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ SHAPE_PROMPTS = ("a {}", "a picture of a {}", "there is a {}")
 
 
 def single_object_images(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pictures of one object each, all styles and all colour-shape pairs, from a generator of their own.
+    """Images of one object each, all styles and all colour-shape pairs, from a generator of their own.
 
     Returns:
         images: uint8 RGB [n, 48, 48, 3]; colors, shapes: int64 [n], indices into world.COLORS, world.SHAPES.

@@ -1,8 +1,8 @@
 """Questions about a scene, balanced so that they cannot be answered without looking (VQA v2's task).
 
-For every wording of a question's core ("... the star?") the answers are kept as even as the pictures allow:
-`Asker` remembers what it has asked and prefers the answer that is owed. Ten annotators then answer each
-question, and some of them err.
+For every wording of a question's core ("... the star?") the answers are kept as even as the images allow:
+`Asker` counts its answers and prefers the one given too rarely. Ten simulated annotators then answer
+each question, some of them wrongly.
 """
 
 import bisect
@@ -38,7 +38,7 @@ WEIGHTS: dict[str, float] = {
     "next to, color": 0.04,
     "next to, shape": 0.04,
 }
-"""The share of each kind of question (our choice)."""
+"""The share of each kind of question (choice)."""
 QUESTION_TYPES: dict[str, str] = {
     "color": "what color",
     "shape": "what shape",
@@ -53,7 +53,7 @@ ANSWER_TYPES: dict[str, str] = {"exist": "yes/no", "count": "number"}
 
 
 class Question(NamedTuple):
-    """One question: its kind (a key of ANSWERS), what it asks about, its wording and its true answer."""
+    """One question: its kind (a key of ANSWERS), its subject, its wording and its true answer."""
 
     kind: str
     subject: str
@@ -62,14 +62,14 @@ class Question(NamedTuple):
 
 
 Core = tuple[str, str]
-"""What a question asks about (the frame's ``{x}``), and the true answer."""
+"""The subject of a question (the frame's ``{x}``), and the true answer."""
 
 
 class Asker:
     """Asks about one scene after another and keeps kinds and answers balanced over all of them."""
 
     def __init__(self, pairs: Collection[Pair], random: Random) -> None:
-        """Ask about objects of these `pairs` only; `random` is the source of chance."""
+        """Ask about objects of these `pairs` only; `random` is the source of randomness."""
         self._pairs = frozenset(pairs)
         self._absentees = sorted(self._pairs)
         self._random = random
@@ -80,7 +80,7 @@ class Asker:
     def ask(self, things: list[Thing], number: int) -> list[Question]:
         """Up to `number` questions on different subjects about one scene's visible objects.
 
-        There are fewer only where the scene shows nothing of the asked pairs.
+        There are fewer only where the scene shows none of these pairs.
         """
         questions: list[Question] = []
         while len(questions) < number:
@@ -117,7 +117,7 @@ class Asker:
 
     def _exist(self, things: list[Thing]) -> list[Core]:
         present = {thing.pair for thing in things}
-        if self._random.random() < 0.5:  # yes or no is decided before the picture is looked at
+        if self._random.random() < 0.5:  # yes or no is decided before looking at the image
             return [(pair_name(*pair), "yes") for pair in sorted(present & self._pairs)]
         mixed = sorted(({(a.color, b.shape) for a in things for b in things} - present) & self._pairs)
         if mixed and self._random.random() < 0.6:  # colour and shape are both there, on different objects
@@ -139,7 +139,7 @@ class Asker:
         return [(name, str(n)) for name, n in tallies if n <= MAX_COUNT]
 
     def _everything(self, things: list[Thing]) -> bool:
-        """Whether all objects are of the asked pairs: else "how many stars" is not about these pairs alone."""
+        """Whether all objects are of these pairs: else "how many stars" is not about these pairs alone."""
         return all(thing.pair in self._pairs for thing in things)
 
 
@@ -178,7 +178,7 @@ def _row(things: list[Thing], pairs: Collection[Pair]) -> Iterator[Core]:
 
 
 def _neighbors(things: list[Thing], pairs: Collection[Pair]) -> Iterator[tuple[str, Thing]]:
-    """``above the star`` and the object that stands there, for every star that is the only one."""
+    """``above the star`` and the object there, for every star that is the only one."""
     tally = Counter(thing.shape for thing in things)
     for anchor in things:
         if tally[anchor.shape] == 1:

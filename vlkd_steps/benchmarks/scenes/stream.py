@@ -1,4 +1,4 @@
-"""The teacher's food: an endless stream of captioned scenes of all styles and all pairs, never repeating."""
+"""The teacher's training data: an endless stream of captioned scenes of all styles and all pairs, never repeating."""
 
 from collections.abc import Iterator
 from random import Random
@@ -9,7 +9,7 @@ from vlkd_steps.benchmarks.scenes import captions, drawing, world
 from vlkd_steps.core.seeds import derive
 
 _COUNTS = (0.35, 0.2, 0.2, 0.15, 0.1)  # of 1..5 objects: a single one is named most clearly
-_FREE = 8  # one picture in eight is a flat shape of any size at any place, without a cover
+_FREE = 8  # one image in eight is a flat shape of any size anywhere, without a cover
 
 Batch = tuple[np.ndarray, list[str]]
 
@@ -18,7 +18,7 @@ def batches(seed: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
     """Yield batches without end.
 
     Batch number i depends on `seed`, `batch_size` and i alone, so that a training resumed at step i goes
-    on with ``start=i`` as if it had never stopped.
+    on with ``start=i`` as if uninterrupted.
 
     Yields:
         images: uint8 RGB [batch_size, 48, 48, 3].
@@ -45,7 +45,7 @@ def batch(seed: int, size: int) -> Batch:
 
 
 def _free_caption(color: int, shape: int, random: Random) -> str:
-    """Like any caption of one object, but without size and row, which free pictures do not have."""
+    """Like any caption of one object, but without size and row, which free images do not have."""
     name, kind = world.COLORS[color], world.SHAPES[shape]
     body = random.choice((f"a {name} {kind}",) * 5 + (f"a {name} shape", f"something {name}", f"a {kind}"))
     return random.choice(("", "", "", "a picture of ", "there is ", "the image shows ")) + body

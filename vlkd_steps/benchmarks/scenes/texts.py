@@ -1,7 +1,7 @@
 """What a language model of scenes reads: captions, and descriptions with a question and its answer; never an image.
 
-As a large BART has met questions and answers in its books, the tiny one meets them here, with and without a
-description that they can be answered from. Scenes are drawn as for the teacher (`stream`), by generators of their own.
+A large BART has seen questions and answers in its pre-training corpus; the tiny one sees them here, with and
+without a description that answers them. Scenes are drawn as for the teacher (`stream`), by generators of their own.
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ class Pair(NamedTuple):
 
 
 def entailment(seed: int, size: int) -> list[Pair]:
-    """Premises and hypotheses for a probe of what a text encoder understands; classes are equally frequent."""
+    """Premises and hypotheses for a probe of a text encoder; classes are equally frequent."""
     random = Random(derive(seed, "scenes entailment"))
     found: list[Pair] = []
     for things, cover in _scenes(seed, -(-size // len(hypotheses.LABELS))):

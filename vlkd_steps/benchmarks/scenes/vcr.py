@@ -1,13 +1,13 @@
 """Questions with four answers and four rationales in the form of VCR v1.
 
-The shapes play persons: every object's category is ``person``, so a tag says nothing about how its object
-looks, and the person-tag and pronoun rules of Ye & Kovashka (PAPERS 1.3) apply. As in the photographs'
-VCR, right choices repeat the question's tag or its pronoun more often than wrong ones: a shortcut that the
-rule sets take away.
+The shapes stand for persons: every object's category is ``person``, so a tag says nothing about how its object
+looks, and the person-tag and pronoun rules of Ye & Kovashka apply (docs/papers.md, "Domain shifts").
+As in the original VCR, right choices repeat the question's tag or its pronoun more often than wrong ones: a
+shortcut that the rule sets remove.
 
 No wrong rationale names a colour and a shape together, on its own or with the right answer before it, that could not
-be right in its split. Else training would tell every held-out pair as untrue, and "never seen" would be "never right":
-a model of the text alone then took the right rationale of `unseen_pairs` in 10 % of the cases, where chance is 25.
+be right in its split. Else every held-out pair would be wrong in training, and "never seen" would mean "never right":
+a text-only model then chose the right rationale of `unseen_pairs` in 10 % of the cases, where chance is 25.
 """
 
 import functools
@@ -76,7 +76,7 @@ def item(
 
     Args:
         things: the scene's visible objects.
-        drawn: the pairs that the split's pictures may show; None: `pairs`.
+        drawn: the pairs that the split's images may show; None: `pairs`.
     """
     asked = [i for i, thing in enumerate(things) if thing.pair in pairs]
     shared = [(i, j, by_color) for i, j, by_color in _shared(things) if i in asked or j in asked]
@@ -185,19 +185,19 @@ def _share(
     wrong = random.sample([claim for claim in claims if claim != truth], 3)
     answers = [[_pair(i, j, claim == truth, random), *claim.split(), "."] for claim in [truth, *wrong]]
 
-    def told(a: Thing, b: Thing) -> str:
+    def described(a: Thing, b: Thing) -> str:
         if by_color:
             return f"are a {SHAPES[a.shape]} and a {SHAPES[b.shape]}"
         return f"are {COLORS[a.color]} and {COLORS[b.color]}"
 
-    reason = told(things[i], things[j])
-    turned = told(things[j], things[i])
+    reason = described(things[i], things[j])
+    turned = described(things[j], things[i])
     words = [f"a {shape}" for shape in SHAPES] if by_color else list(COLORS)
     own = [(things[i].color, n) if by_color else (n, things[i].shape) for n in range(len(words))]
-    told_pairs = [
+    pairs_named = [
         (a, b) for a in range(len(words)) for b in range(len(words)) if a != b and {own[a], own[b]} <= {*drawn}
     ]
-    others = [f"are {words[a]} and {words[b]}" for a, b in told_pairs if {own[a], own[b]} & {*pairs}]
+    others = [f"are {words[a]} and {words[b]}" for a, b in pairs_named if {own[a], own[b]} & {*pairs}]
     rest = random.sample([other for other in others if other not in (reason, turned)], 3)
     rationales = [[_pair(i, j, claim == reason, random), *claim.split(), "."] for claim in [reason, *rest]]
     return question, answers, rationales

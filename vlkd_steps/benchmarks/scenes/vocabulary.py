@@ -9,7 +9,7 @@ EASY_VQA = (
     *("a", "color", "contain", "does", "image", "in", "is", "no", "not", "of", "present", "shape"),
     *("the", "there", "what", "yes"),
 )
-"""Words of PyPI easy-vqa's questions and answers, beside colours and shapes (read from its release 1.0)."""
+"""Words of PyPI easy-vqa's questions and answers (release 1.0), besides colours and shapes."""
 
 _VCR = (
     *("and", "are", "behind", "both", "cover", "do", "does", "he", "hides", "in", "is", "like", "look", "looks", "one"),

@@ -1,7 +1,7 @@
-"""Words that say nothing about the picture, and how things are named: shared by all texts of scenes.
+"""Words unrelated to the image, and the names of objects: shared by all texts of scenes.
 
-The fillers give keyness and visual relevance (PAPERS 1.2, token selection) something to leave out. They
-are drawn independently of the picture and of the answer.
+The fillers give keyness and visual relevance (docs/papers.md, "Token selection") words to leave out. They
+are drawn independently of the image and of the answer.
 """
 
 from random import Random
@@ -24,7 +24,7 @@ DIRECTIONS = ("above", "below", "left of", "right of")
 VISUAL_WORDS = frozenset(
     [*COLORS, *SHAPES, *PLURALS, *SIZES, *ROWS, "above", "below", "left", "right", "cover", "covered"]
 )
-"""Words that name something to be seen; a question holds at most two of them."""
+"""Words that name something visible; a question holds at most two of them."""
 
 
 def fillers(random: Random) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What is in a scene: coloured shapes in a 3 x 3 grid, and one covered cell (DESIGN 5, PAPERS 6).
+"""What is in a scene: coloured shapes in a 3 x 3 grid, and one covered cell.
 
 A batch of scenes is a struct of arrays, so that a million of them can be sampled and drawn without a
 Python loop. Everything here is our own choice; the papers used photographs.
@@ -20,7 +20,7 @@ SIDE = 3
 CELLS = SIDE * SIDE
 EMPTY = -1
 MAX_OBJECTS = 5
-VARIANTS = 48  # drawings of each shape and size: place in the cell, scale, proportions, tilt
+VARIANTS = 48  # drawings of each shape and size: position in the cell, scale, proportions, tilt
 
 Pair = tuple[int, int]
 """A colour index and a shape index."""
@@ -54,7 +54,7 @@ class Thing(NamedTuple):
 
 @dataclass(frozen=True)
 class Scenes:
-    """N scenes. `color` is EMPTY (-1) where a cell shows nothing; the covered cell never shows anything.
+    """N scenes. `color` is EMPTY (-1) where a cell is empty; the covered cell is always empty.
 
     Shapes: color, shape, size, variant int64 [N, 9]; cover (a cell), style int64 [N].
     """
@@ -93,14 +93,14 @@ def sample(
 
     Args:
         n: how many scenes.
-        generator: the only source of chance.
+        generator: the only source of randomness.
         pairs: colour-shape pairs the objects are drawn from.
         lead: some of `pairs`, of which every scene shows at least one; default: any.
         styles: names from STYLES, equally likely.
         counts: weights of 1, 2, ... objects in a scene.
 
     Returns:
-        The scenes; objects lie in distinct uncovered cells, all equally likely.
+        The scenes; objects are in distinct uncovered cells, all equally likely.
     """
     pool = np.array(pairs)
     leaders = pool if lead is None else np.array(lead)

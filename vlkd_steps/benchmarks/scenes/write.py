@@ -3,10 +3,10 @@
     images/<split>/COCO_<split>_<12 digits>.png        48 x 48 RGB
     vqa/<split>_questions.json, <split>_annotations.json
     snli_ve/<split>.jsonl                              Flickr30K_ID is the image's id
-    vcr/<split>.jsonl, vcr/metadata/<split>/*.json     img_fn lies under images/, metadata_fn under vcr/metadata/
+    vcr/<split>.jsonl, vcr/metadata/<split>/*.json     img_fn is relative to images/, metadata_fn to vcr/metadata/
     captions/<split>.json
 
-The split ``pretrain`` has images and captions only: the small one-sided corpus of students.
+The split ``pretrain`` has images and captions only: the small, biased corpus of students.
 """
 
 import json
@@ -105,7 +105,7 @@ def write(folder: Path, config: dict[str, Any], seed: int) -> None:
 
 
 def splits(config: dict[str, Any]) -> list[Split]:
-    """The splits that a configuration asks for.
+    """The splits of a configuration.
 
     Raises:
         UserError: a key or a value of `config` is not known.
@@ -169,7 +169,7 @@ def _write_split(folder: Path, split: Split, settings: dict[str, Any], seed: int
 
 
 def blocks(split: Split, seed: int) -> Iterator[world.Scenes]:
-    """The split's scenes, some hundreds at a time: what is true of its images."""
+    """The split's scenes, some hundreds at a time: the ground truth of its images."""
     for first in range(0, split.images, _BLOCK):
         generator = np.random.default_rng(derive(seed, "scenes world", split.name, first))
         yield world.sample(

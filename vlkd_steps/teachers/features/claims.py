@@ -1,13 +1,13 @@
 """Which worker makes which chunk of a feature store: any number of processes on any number of nodes share the work.
 
-Two kinds of small files lie in the store's folder while it is made, and are gone afterwards:
+Two kinds of small files are in the store's folder while it is made, and are removed afterwards:
 
 - ``.claims``, empty: who holds a POSIX lock on its byte ``2 + n`` works on chunk n. Byte 0 is held while the store is
   being finished, byte 1 (shared) by everyone at work. Such locks work across nodes, over NFS as well, and the system
   drops them when their holder dies, however it dies. Closing *any* descriptor of a file drops a process's locks on
   it, hence one file, opened once.
 - ``.round-<hash>``: which chunks were made or checked in this **round** of extraction. Workers of one round (the tasks
-  of a Slurm array) skip what another has marked, without reading a picture; another round checks again, as pictures may
+  of a Slurm array) skip what another has marked, without reading an image; another round checks again, as images may
   have changed since. It is read and written under locks only, because a lock makes an NFS client drop what it has
   cached: no modification time and no directory listing is trusted.
 """
@@ -23,11 +23,11 @@ from vlkd_steps.core import files, locks
 
 FINISHING, AT_WORK, CHUNKS = 0, 1, 2
 RECORD = 17
-"""Bytes of one record in a round's file: 16 hex digits and a line end. Record 0 tells that the round has finished."""
+"""Bytes of one record in a round's file: 16 hex digits and a line end. Record 0 marks the round as finished."""
 
 
 def round_name(environment: Mapping[str, str] = os.environ) -> str:
-    """The round of a process that was told none: that of its Slurm array, or one of its own."""
+    """The round of a process that was given none: that of its Slurm array, or one of its own."""
     array = environment.get("SLURM_ARRAY_JOB_ID")
     return f"array {array}" if array else uuid.uuid4().hex
 
@@ -41,7 +41,7 @@ class Claims:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Join those at work on the store.
+        """Join the workers of the store.
 
         Raises:
             UserError: the file system has no locks.
@@ -80,9 +80,9 @@ class Claims:
 
     @contextlib.contextmanager
     def leaving(self) -> Iterator[bool]:
-        """Leave those at work; yields True to the last one, who may then remove what nobody needs.
+        """Leave the workers; yields True to the last one, which may then remove what nobody needs.
 
-        One after the other (under the finish lock), or two who leave at once would each take the other for still there.
+        One at a time (under the finish lock): else two that leave at once would each see the other as still at work.
         """
         with self.finishing():
             last = self._take(AT_WORK, wait=False)
@@ -92,7 +92,7 @@ class Claims:
                 self._release(AT_WORK)
 
     def remove(self) -> None:
-        """Remove the lock file; only for the last one at work, while it is `leaving`."""
+        """Remove the lock file; only for the last worker, while it is `leaving`."""
         (self.folder / ".claims").unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class Marks:
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
 
     def inputs(self) -> list[str | None]:
-        """For each chunk the hash of the inputs it was made from (16 hex digits), or None where it is still to do."""
+        """For each chunk the hash of the inputs it was made from (16 hex digits), or None where it is not done."""
         return self._read()[1:]
 
     def done(self, chunk: int) -> bool:
@@ -132,7 +132,7 @@ class Marks:
         self._write(1 + chunk, inputs[:16].encode())
 
     def clear(self, chunk: int) -> None:
-        """Put `chunk` back among what is to do."""
+        """Mark `chunk` as not done."""
         self._write(1 + chunk, bytes(16))
 
     def finished(self) -> bool:
@@ -170,7 +170,7 @@ def rounds(folder: Path) -> list[Path]:
 
 
 def any_finished(paths: Sequence[Path]) -> bool:
-    """Whether one of these rounds has written the manifest; asked by the last one at work, so nobody writes."""
+    """Whether one of these rounds has written the manifest; called by the last worker, so nobody writes."""
     return any(_records(path.read_bytes()[:RECORD].ljust(RECORD, b"\0"))[0] is not None for path in paths)
 
 

@@ -3,10 +3,10 @@
 The model is a teacher, whose rows `Embedding` makes, or one with a `Maker` of its own as attribute ``maker``, such as a
 source of regions (`teachers.regions.region_extraction`).
 
-The order is fixed (pictures by id, texts and words by string) and batches never cross a shard, so that the bytes do not
-depend on where an extraction was interrupted, on how many threads read pictures, or on how many processes share the
-work. They share it **chunk** by chunk: a chunk is what goes into one shard of pictures, of words, or of texts (whose
-word states and their counts are made with them). `claims` says who makes which.
+The order is fixed (images by id, texts and words by string) and batches never cross a shard, so that the bytes do not
+depend on where an extraction was interrupted, on how many threads read images, or on how many processes share the
+work. They share it **chunk** by chunk: a chunk is what goes into one shard of images, of words, or of texts (whose
+word states and their counts are made with them). `claims` assigns them.
 """
 
 import time
@@ -28,20 +28,20 @@ from vlkd_steps.teachers.features.claims import Claims, Marks, any_finished, rou
 from vlkd_steps.teachers.features.store import FeatureStore, Shard, Writer, sweep
 
 POLL = 0.2
-"""Seconds between two looks at chunks that other workers hold."""
+"""Seconds between two checks of chunks that other workers hold."""
 
 
 class Picture(NamedTuple):
-    """A distinct picture of a data set."""
+    """A distinct image of a data set."""
 
     image_id: str
     path: Path
 
 
 class Teacher(Protocol):
-    """A frozen model of pictures and texts, such as `clip.ClipTeacher`.
+    """A frozen model of images and texts, such as `clip.ClipTeacher`.
 
-    One that reads pictures or texts alone, or gives patches, says so by ``kinds``, of "image", "patch" and "text" (not
+    One that reads images or texts alone, or gives patches, says so by ``kinds``, of "image", "patch" and "text" (not
     said: image and text), and needs only the methods for those. Patches come with v, by ``embed_patches(images)``:
     float32 [B, D] and [B, P, W].
     """
@@ -50,7 +50,7 @@ class Teacher(Protocol):
     dim: int
 
     def load_image(self, path: Path) -> Any:
-        """Read and transform one picture; called from several threads."""
+        """Read and transform one image; called from several threads."""
 
     def embed_images(self, images: Sequence[Any]) -> np.ndarray:
         """v, float32 [B, D]."""
@@ -71,7 +71,7 @@ def extract(
     on_finish: Callable[[Any], None] = lambda store: None,
     **facts: Any,
 ) -> Any:
-    """Embed every distinct picture, text and word of `instances` once, going on where an earlier call was killed.
+    """Embed every distinct image, text and word of `instances` once, continuing where an earlier call was killed.
 
     Any number of processes may do so for one store at the same time, on any nodes that share its file system.
 
@@ -81,21 +81,21 @@ def extract(
         instances: columns ``image_id, image_path, text``.
         folder: where the store goes.
         settings: ``dtype`` (float32, float16), ``batch_size``, ``shard_size``, ``threads`` (torch's, part of the
-            key), ``workers`` (threads that read pictures, not part of it).
+            key), ``workers`` (threads that read images, not part of it).
         label: the start of progress lines.
         shared_round: the name of a round that this process shares with others (`claims`); none: what `round_name` says.
-        stop: looked at between two batches.
+        stop: checked between two batches.
         on_finish: called with the store by the one worker of the round that has written its manifest.
         facts: entries of the manifest.
 
     Returns:
-        The finished store, as the maker's STORE. Who finds nothing left to do waits for those that still work, and
-        takes over from the dead.
+        The finished store, as the maker's STORE. A worker with nothing left to do waits for the others, and
+        takes over from dead ones.
 
     Raises:
-        UserError: a picture that is missing or cannot be read, one id that names two pictures, or a file system
+        UserError: an image that is missing or cannot be read, one id that names two images, or a file system
             without locks.
-        Interrupted: `stop` was set; what was finished is kept.
+        Interrupted: `stop` was set; finished chunks are kept.
     """
     maker: type[Maker] = getattr(model, "maker", Embedding)
     shard_size, batch_size = settings.get("shard_size", maker.SHARD), settings.get("batch_size", maker.BATCH)
@@ -121,13 +121,13 @@ def extract(
 def make(
     maker: "Maker", writer: Writer, plan: "Plan", name: str, label: str, finish: Callable[[Sequence[Shard]], None]
 ) -> None:
-    """Make all chunks of a plan, together with whoever else is at work in round `name`.
+    """Make all chunks of a plan, together with the other workers of round `name`.
 
     Args:
         finish: writes the manifest over the shards; called by one worker of the round.
 
     Raises:
-        Interrupted: the maker was told to stop; what was finished is kept.
+        Interrupted: a stop was requested; finished chunks are kept.
     """
     with at_work(writer, plan, name) as (claims, marks):
         worker = Worker(maker, writer, plan, claims, marks, label)
@@ -145,7 +145,7 @@ def make(
 
 @contextmanager
 def at_work(writer: Writer, plan: "Plan", name: str) -> Iterator[tuple[Claims, Marks]]:
-    """Be one of those at work on the store in round `name`. The last to leave a finished store cleans up."""
+    """Work on the store in round `name`. The last to leave a finished store cleans up."""
     folder = writer.folder
     claims = Claims.open(folder)
     try:
@@ -166,7 +166,7 @@ def at_work(writer: Writer, plan: "Plan", name: str) -> Iterator[tuple[Claims, M
 
 @dataclass(frozen=True)
 class Chunk:
-    """What goes into one shard of each of `kinds`: pictures (id and file) or texts."""
+    """What goes into one shard of each of `kinds`: images (id and file) or texts."""
 
     kinds: tuple[str, ...]
     items: Sequence[Any]
@@ -183,7 +183,7 @@ class Plan:
 
     @classmethod
     def of(cls, instances: pl.DataFrame, shard_size: int, kinds: Sequence[str] = ("image", "text")) -> "Plan":
-        """Every distinct picture, text and word of `instances` that a teacher of `kinds` reads, in shards."""
+        """Every distinct image, text and word of `instances` that a teacher of `kinds` reads, in shards."""
         pictures = distinct_pictures(instances) if "image" in kinds else []
         texts = sorted(set(instances["text"].to_list())) if "text" in kinds else []
         words = sorted({word for text in texts for word in split_words(text)})
@@ -201,11 +201,11 @@ class Plan:
 
     @property
     def names(self) -> list[list[Any]]:
-        """What tells two plans apart (JSON)."""
+        """The identity of a plan (JSON)."""
         return [[[name, str(path)] for name, path in self.pictures], list(self.texts), list(self.words)]
 
     def index(self) -> pl.DataFrame:
-        """``kind, name, row`` of every picture, text and word."""
+        """``kind, name, row`` of every image, text and word."""
         names = {"image": [name for name, _ in self.pictures], "text": self.texts, "word": self.words}
         rows = [(kind, name, row) for kind, listed in names.items() for row, name in enumerate(listed)]
         return pl.DataFrame(rows, schema={"kind": pl.String, "name": pl.String, "row": pl.Int64}, orient="row")
@@ -216,10 +216,10 @@ class Maker(Protocol):
 
     Attributes:
         KEY: the name of the model's identity in the content key.
-        SHARD, BATCH: rows per shard and per batch (defaults). Other batches round differently, so both stand in the
+        SHARD, BATCH: rows per shard and per batch (defaults). Other batches round differently, so both are in the
             content key.
         STORE: the class of the finished store.
-        stop: looked at between two batches.
+        stop: checked between two batches.
     """
 
     KEY: ClassVar[str]
@@ -258,7 +258,7 @@ class Worker:
         self.progress = Progress(self.label, rows, self.marks.inputs())
 
     def work(self) -> None:
-        """Make one free chunk after the other until all are made, by whomever."""
+        """Make one free chunk after the other until all are made."""
         waits = False
         while True:
             self.maker.stop.raise_if_set()
@@ -270,12 +270,12 @@ class Worker:
             if any(self._make_if_free(number) for number in left):
                 continue
             if not waits:
-                step.log.info(f"[{self.label}] waiting for other workers, who have the last {len(left)} chunks")
+                step.log.info(f"[{self.label}] waiting for other workers, which hold the last {len(left)} chunks")
             waits = True
             time.sleep(POLL)
 
     def all_shards(self) -> list[Shard] | None:
-        """Every shard in the order of the manifest; None if one is gone, whose chunk is then to do again."""
+        """Every shard in the order of the manifest; None if one is gone, whose chunk is then marked as not done."""
         shards: list[Shard] = []
         for number, (chunk, inputs) in enumerate(zip(self.plan.chunks, self.marks.inputs(), strict=True)):
             found = [self.writer.described(kind, inputs) if inputs else None for kind in chunk.kinds]
@@ -317,7 +317,7 @@ class Embedding:
         return Plan.of(instances, shard_size, getattr(model, "kinds", ("image", "text")))
 
     def inputs(self, chunk: Chunk) -> str:
-        """A hash of all that the chunk's rows are made from: pictures by their bytes, texts as they are."""
+        """A hash of all that the chunk's rows are made from: images by their bytes, texts as they are."""
         if chunk.kinds[0] != "image":
             return files.digest(list(chunk.items))
         return hashed(chunk.items, lambda picture: files.sha256(picture.path), self.pool, self.stop)
@@ -381,7 +381,7 @@ class Progress:
             rate = (count - self.before) / max(now - self.started, 1e-9)
             left = int((total - count) / rate)
             step.log.info(
-                f"[{self.label}] {count}/{total} pictures, texts and words  {rate:.0f}/s  "
+                f"[{self.label}] {count}/{total} images, texts and words  {rate:.0f}/s  "
                 f"left {left // 60}:{left % 60:02d}"
             )
 
@@ -395,16 +395,14 @@ def distinct_pictures(instances: pl.DataFrame) -> list[Picture]:
     twice = found.filter(pl.col("image_id").is_duplicated())
     if len(twice):
         name, *paths = twice["image_id"][0], *twice["image_path"][:2]
-        raise UserError(
-            f"image id {name!r} names two pictures, {' and '.join(paths)}; correct the data set's image ids"
-        )
+        raise UserError(f"image id {name!r} names two images, {' and '.join(paths)}; correct the data set's image ids")
     return [Picture(name, Path(path)) for name, path in found.iter_rows()]
 
 
 def hashed(
     pictures: Sequence[Picture], content: Callable[[Picture], str], pool: ThreadPoolExecutor, stop: StopRequest
 ) -> str:
-    """A hash of the ids of some pictures and of their contents, hashes that `content` gives."""
+    """A hash of the ids of some images and of their contents, hashes that `content` gives."""
     contents = []
     for found in pool.map(lambda picture: read(content, picture), pictures):
         stop.raise_if_set()
@@ -413,7 +411,7 @@ def hashed(
 
 
 def read(reader: Callable[[Picture], Any], picture: Picture) -> Any:
-    """What `reader` makes of a picture.
+    """What `reader` makes of an image.
 
     Raises:
         UserError: its file is missing, or cannot be read.
@@ -422,11 +420,11 @@ def read(reader: Callable[[Picture], Any], picture: Picture) -> Any:
         return reader(picture)
     except FileNotFoundError:
         raise UserError(
-            f"the picture {picture.path} (image id {picture.image_id!r}) is missing; download or prepare the data again"
+            f"the image {picture.path} (image id {picture.image_id!r}) is missing; download or prepare the data again"
         ) from None
     except OSError as error:
         raise UserError(
-            f"the picture {picture.path} (image id {picture.image_id!r}) cannot be read: {error}; replace the file"
+            f"the image {picture.path} (image id {picture.image_id!r}) cannot be read: {error}; replace the file"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Two teachers as one feature store: pictures by one, texts by the other (MAD)."""
+"""Two teachers as one feature store: images by one, texts by the other (MAD)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ class TeacherPair:
 
     @property
     def shared_space(self) -> bool:
-        """Whether a cosine between a picture and a word means something."""
+        """Whether a cosine between an image and a word means something."""
         return False
 
     def images(self, image_ids: Sequence[str]) -> np.ndarray:
-        """v of each picture, float32 [N, D_vision]."""
+        """v of each image, float32 [N, D_vision]."""
         return self.vision.images(image_ids)
 
     def patches(self, image_ids: Sequence[str]) -> np.ndarray:
-        """The patches of each picture, float32 [N, P, W]."""
+        """The patches of each image, float32 [N, P, W]."""
         return self.vision.patches(image_ids)
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
@@ -51,7 +51,7 @@ def open_stores(teacher: Mapping[str, Any], dataset: str) -> FeatureStore | Teac
         teacher: as a job's configuration has it: ``name``, or ``vision`` and ``text`` with a name each.
 
     Raises:
-        UserError: a store that is not finished, or lacks what its teacher is there for.
+        UserError: a store that is not finished, or lacks the rows its teacher provides.
     """
     if "vision" not in teacher:
         return FeatureStore.open(layout.features(teacher["name"], dataset))
@@ -60,6 +60,6 @@ def open_stores(teacher: Mapping[str, Any], dataset: str) -> FeatureStore | Teac
         if not stores[role].has(kind):
             raise UserError(
                 f"teacher.{role} is {teacher[role]['name']}, whose features hold no {kind}s: it reads "
-                f"{'texts' if kind == 'image' else 'pictures'} only; name a teacher that reads {kind}s"
+                f"{'texts' if kind == 'image' else 'images'} only; name a teacher that reads {kind}s"
             )
     return TeacherPair(**stores)

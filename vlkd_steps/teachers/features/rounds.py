@@ -1,4 +1,4 @@
-"""The rounds of an extraction: what its workers share by name, and how a round that was cut off is found again.
+"""The rounds of an extraction: the name its workers share, and how an interrupted round is found again.
 
 Never imports torch: the process that waits for the workers stays small.
 """
@@ -16,7 +16,7 @@ from vlkd_steps.core.fingerprint import fingerprint
 
 
 def begin(submission: Path, key: str) -> str:
-    """A name for this round, or that of the round whose waiter was killed: its workers may still run, or be done."""
+    """A name for this round, or that of the round whose submitter was killed: its workers may still run, or be done."""
     kept = submission / f"round-{key[:16]}"
     if not kept.is_file():
         files.write_text(kept, uuid.uuid4().hex)
@@ -24,7 +24,7 @@ def begin(submission: Path, key: str) -> str:
 
 
 def end(submission: Path) -> None:
-    """Forget the round, so that the next one looks at every picture again."""
+    """Forget the round, so that the next one checks every image again."""
     for kept in submission.glob("round-*"):
         kept.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # it holds what a cluster's launcher has left
@@ -34,7 +34,7 @@ def end(submission: Path) -> None:
 
 
 def job_key(config: Mapping[str, Any]) -> str:
-    """By which jobs of an earlier, killed waiter are known to be for the same extraction.
+    """The key that identifies jobs of an earlier, killed submitter as the same extraction.
 
     Raises:
         UserError: the data set is not prepared, or no module is named like the teacher's kind.
@@ -68,8 +68,8 @@ def publish(folder: Path) -> None:
         return
     if not key or not copy.is_file():
         raise UserError(
-            f"the extraction has ended, but {manifest} is not there: its workers were lost; start it again, what is "
-            "finished is kept"
+            f"the extraction has ended, but {manifest} is missing: its workers were lost; start it again, "
+            "finished shards are kept"
         )
     with files.atomic(manifest) as temporary:
         shutil.copyfile(copy, temporary)

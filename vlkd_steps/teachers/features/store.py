@@ -1,23 +1,23 @@
-"""The feature store: what a frozen teacher says about a data set's pictures, texts and words, computed once.
+"""The feature store: a frozen teacher's outputs for a data set's images, texts and words, computed once.
 
 ``features/<teacher>/<data set>/`` holds
 
 - ``manifest.json``: the content key and its parts, and each file with its size and sha256. It is written last; without
   it there is no store.
 - ``<first 16 digits of the key>/``: shards ``<kind>-<inputs>.npy`` of rows and one ``index-<inputs>.parquet``. A
-  shard's name carries a hash of the very inputs it was made from (pictures by their bytes), so an interrupted
-  extraction finds what it has already done, and nothing else; a changed key, picture or text never mixes with what
-  was there. A copy of the manifest lies there too: Snakemake deletes the other one whenever it starts the step again,
+  shard's name carries a hash of the very inputs it was made from (images by their bytes), so an interrupted
+  extraction finds what it has already done, and nothing else; a changed key, image or text never mixes with old
+  files. A copy of the manifest is stored there too: Snakemake deletes the other one whenever it starts the step again,
   also while the workers that are to finish the store run on.
 
 The **content key** is a hash of all that the features depend on beside those inputs: the teacher's weights, transform
 and text template, the dtype, and the version of this code. The same key and inputs give the same bytes.
 
 Kinds of rows: ``image`` v, ``text`` u, ``word`` one vector per distinct word, ``state`` the last text layer's states
-averaged per word, text after text, and ``count`` how many of them each text has. A teacher of pictures alone has only
-``image``, one of texts alone all but that. Where asked for, ``patch`` holds a picture's grid of patches [P, W], row by
-row. The index names the rows of ``image``, ``text`` and ``word``. Regions (`region_store`) have ``region``,
-``location`` and, of each picture, ``count``. This module needs numpy and polars only, never torch.
+averaged per word, text after text, and ``count`` how many of them each text has. A teacher of images alone has only
+``image``, one of texts alone all but that. With ``patches: true``, ``patch`` holds an image's grid of patches [P, W],
+row by row. The index names the rows of ``image``, ``text`` and ``word``. Regions (`region_store`) have ``region``,
+``location`` and, of each image, ``count``. This module needs numpy and polars only, never torch.
 """
 
 import re
@@ -36,7 +36,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.words import split_words
 
 VERSION = 1
-"""Counted up whenever a change of this package changes the bytes of the features."""
+"""Increased whenever a change of this package changes the bytes of the features."""
 
 TEMPERATURE = 0.01
 """Of a teacher that has none of its own (choice); CLIP's ends there."""
@@ -51,7 +51,7 @@ EXACT = ("location",)
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of rows: where it lies (under the store's folder), of what kind, how many rows, bytes and sha256."""
+    """One file of rows: its path (under the store's folder), of what kind, how many rows, bytes and sha256."""
 
     file: str
     kind: str
@@ -102,14 +102,14 @@ class FeatureStore:
         return store
 
     def images(self, image_ids: Sequence[str]) -> np.ndarray:
-        """v of each picture, float32 [N, D]."""
+        """v of each image, float32 [N, D]."""
         return self._rows("image", image_ids)
 
     def patches(self, image_ids: Sequence[str]) -> np.ndarray:
-        """The grid of patches of each picture, row by row, float32 [N, P, W].
+        """The grid of patches of each image, row by row, float32 [N, P, W].
 
         Raises:
-            UserError: the teacher was not asked for patches.
+            UserError: the teacher stores no patches.
         """
         assert self.patch_shape
         return np.asarray(
@@ -142,10 +142,10 @@ class FeatureStore:
 
     @property
     def patch_shape(self) -> tuple[int, int]:
-        """P and W of every picture's patches.
+        """P and W of every image's patches.
 
         Raises:
-            UserError: the teacher was not asked for patches.
+            UserError: the teacher stores no patches.
         """
         if not self.has("patch"):
             raise UserError(
@@ -157,7 +157,7 @@ class FeatureStore:
 
     @property
     def shared_space(self) -> bool:
-        """Whether a cosine between a picture and a word means something: one teacher made both."""
+        """Whether a cosine between an image and a word means something: one teacher made both."""
         return self.has("image") and self.has("word")
 
     def verify(self) -> None:
@@ -177,16 +177,16 @@ class FeatureStore:
 
     def _find(self, kind: str, name: str) -> int:
         try:
-            return self._places[kind][name]
+            return self._rows_by_name[kind][name]
         except KeyError:
-            if not self._places[kind]:
+            if not self._rows_by_name[kind]:
                 raise UserError(
                     f"the features in {self.folder} hold no {kind}s: their teacher does not read them; name another "
                     "for this method, or two, teacher: {vision: NAME, text: NAME}"
                 ) from None
             raise UserError(
                 f"the features in {self.folder} hold no {kind} {name!r}; the data set has changed or another split is "
-                f"asked for: extract again, or add the split to the teacher's `splits`"
+                f"needed: extract again, or add the split to the teacher's `splits`"
             ) from None
 
     @cached_property
@@ -194,12 +194,12 @@ class FeatureStore:
         return pl.read_parquet(self._near[self.folder / self._index_file.file])
 
     @cached_property
-    def _places(self) -> dict[str, dict[str, int]]:
+    def _rows_by_name(self) -> dict[str, dict[str, int]]:
         """For each kind, name -> row."""
-        places: dict[str, dict[str, int]] = {kind: {} for kind in KINDS}
+        rows: dict[str, dict[str, int]] = {kind: {} for kind in KINDS}
         for kind, name, row in self._index.select("kind", "name", "row").iter_rows():
-            places[kind][name] = row
-        return places
+            rows[kind][name] = row
+        return rows
 
     @cached_property
     def _state_rows(self) -> np.ndarray:
@@ -215,7 +215,7 @@ class FeatureStore:
 
     @cached_property
     def _near(self) -> Mapping[Path, Path]:
-        """Where to read each file; asked for with the first row, so that a look at the manifest copies nothing."""
+        """Where to read each file; set up with the first row, so that reading the manifest copies nothing."""
         listed = [*self.shards, self._index_file]
         return scratch.local_copy([self.folder / shard.file for shard in listed], [shard.sha256 for shard in listed])
 
@@ -234,7 +234,7 @@ class FeatureStore:
         manifest = self.folder / "manifest.json"
         raise UserError(
             f"the feature file {self.folder / shard.file} is damaged: {why}; remove {manifest} and extract again "
-            f"(`snakemake {manifest}`): shards that are whole are kept"
+            f"(`snakemake {manifest}`): undamaged shards are kept"
         )
 
 
@@ -276,7 +276,7 @@ class Writer:
         self.shards: list[Shard] = []
 
     def found(self, kind: str, inputs: str) -> Shard | None:
-        """The shard of `kind` made from `inputs` (a hash), if it lies there whole."""
+        """The shard of `kind` made from `inputs` (a hash), if it is there and complete."""
         shard = self.described(kind, inputs)
         return shard if shard and files.sha256(self._path(kind, inputs)) == shard.sha256 else None
 
@@ -294,7 +294,7 @@ class Writer:
         self.shards.extend(shards)
 
     def add(self, kind: str, inputs: str, rows: np.ndarray) -> None:
-        """Write a shard, rows [N, width], and then the mark that says it is whole.
+        """Write a shard, rows [N, width], and then the mark that it is complete.
 
         Floats become the store's dtype, but for EXACT kinds.
         """
@@ -308,10 +308,10 @@ class Writer:
         self.shards.append(shard)
 
     def finish(self, index: pl.DataFrame, dim: int, **facts: Any) -> dict[str, Any]:
-        """Write index and manifest. What no longer belongs to the store stays until somebody calls `sweep`.
+        """Write index and manifest. What no longer belongs to the store stays until `sweep` is called.
 
         Args:
-            index: ``kind, name, row`` of every picture, text and word.
+            index: ``kind, name, row`` of every image, text and word.
             dim: width D of v, u and word vectors.
             facts: more entries of the manifest, such as the teacher's name.
 

@@ -69,14 +69,14 @@ class ClipTeacher:
         }
 
     def load_image(self, path: Path) -> torch.Tensor:
-        """Read one picture and transform it as the model expects: float32 [3, S, S]."""
+        """Read one image and transform it as the model expects: float32 [3, S, S]."""
         with Image.open(path) as image:
             pixels: torch.Tensor = self._transform(image)
         return pixels
 
     @torch.inference_mode()
     def embed_images(self, images: Sequence[torch.Tensor]) -> np.ndarray:
-        """Transformed pictures, B of [3, S, S] -> v, float32 [B, D]."""
+        """Transformed images, B of [3, S, S] -> v, float32 [B, D]."""
         batch = torch.stack(list(images)).to(self.device)
         return self.model.encode_image(batch).float().cpu().numpy()
 
@@ -132,9 +132,9 @@ def architecture(model: str) -> str:
 
 @cache
 def register() -> None:
-    """Tell open_clip of this package's own models (``assets/open_clip/*.json``).
+    """Register this package's own models with open_clip (``assets/open_clip/*.json``).
 
-    Their tokenizers lie in this package, wherever it is installed, while open_clip resolves a path against the
+    Their tokenizers are in this package, wherever it is installed, while open_clip resolves a path against the
     current folder; so it is given copies of the files in which that path is absolute.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -207,7 +207,7 @@ def token_spans(tokenizer: Any, text: str) -> tuple[str, list[tuple[int, int]]]:
         )
         return clean, [tuple(span) for span in encoded["offset_mapping"]]
     # CLIP's own byte-pair encoder drops white space and nothing else: count its tokens' bytes along the text.
-    characters = [place for place, character in enumerate(clean) for _ in character.encode() if not character.isspace()]
+    characters = [index for index, character in enumerate(clean) for _ in character.encode() if not character.isspace()]
     spans, at = [(0, 0)], 0
     for token in tokenizer.encode(text)[: tokenizer.context_length - 2]:
         length = len(tokenizer.decoder[token].removesuffix("</w>"))

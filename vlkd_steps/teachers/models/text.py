@@ -40,8 +40,8 @@ class TextTeacher:
         """Build the encoder that `config` names and load its weights.
 
         Raises:
-            UserError: weights that are missing or unreachable, a tokenizer that cannot pad or tell where its tokens
-                stand, an unknown pooling, or a template without ``{}``.
+            UserError: weights that are missing or unreachable, a tokenizer that cannot pad or give its tokens'
+                offsets, an unknown pooling, or a template without ``{}``.
         """
         name = config["name"]
         self.template: str = config.get("template", "{}")
@@ -118,12 +118,12 @@ def create(source: str, name: str) -> tuple[Any, Any]:
         first = str(error).strip().splitlines()[0]
         raise UserError(
             f"teacher {name}: {source!r} cannot be loaded ({first}). It is no folder with config.json, "
-            "model.safetensors and a tokenizer, and the Hugging Face hub did not give it; without network, put such a "
-            "folder below models/ and set `model` to its path"
+            "model.safetensors and a tokenizer, and it could not be fetched from the Hugging Face hub; "
+            "without network, put such a folder below models/ and set `model` to its path"
         ) from error
     if not tokenizer.is_fast or tokenizer.pad_token is None:
         raise UserError(
-            f"teacher {name}: the tokenizer of {source} does not tell where its tokens stand, or cannot pad; choose an "
+            f"teacher {name}: the tokenizer of {source} gives no token offsets, or cannot pad; choose an "
             "encoder with a fast tokenizer (BERT, RoBERTa, MiniLM, ...)"
         )
     return (model.get_encoder() if model.config.is_encoder_decoder else model), tokenizer

@@ -6,7 +6,7 @@ A teacher's configuration (``conf/teacher/*.yaml``, ``kind: vision``) names
 - ``weights``: a .safetensors or .pth file (read with ``weights_only``), inside the distribution ``package`` where that
   is named; left out: the weights that timm fetches from the hub;
 - ``image_size``: pixels; left out: the model's own;
-- ``crop``: ``whole`` (default) squeezes the picture into the square, as students see it; ``centre`` is timm's own
+- ``crop``: ``whole`` (default) squeezes the image into the square, as students see it; ``centre`` is timm's own
   evaluation transform, which cuts the edges off;
 - ``patches: true``: stores the last feature map as well, [P, W] row by row.
 """
@@ -63,14 +63,14 @@ class VisionTeacher:
         }
 
     def load_image(self, path: Path) -> Tensor:
-        """Read one picture and transform it as the model expects: float32 [3, S, S]."""
+        """Read one image and transform it as the model expects: float32 [3, S, S]."""
         with Image.open(path) as image:
             pixels: Tensor = self._transform(image.convert("RGB"))
         return pixels
 
     @torch.inference_mode()
     def embed_images(self, images: Sequence[Tensor]) -> np.ndarray:
-        """Transformed pictures, B of [3, S, S] -> pooled features v, float32 [B, D]."""
+        """Transformed images, B of [3, S, S] -> pooled features v, float32 [B, D]."""
         return self.model(torch.stack(list(images)).to(self.device)).float().cpu().numpy()
 
     @torch.inference_mode()

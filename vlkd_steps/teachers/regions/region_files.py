@@ -1,6 +1,6 @@
 """Region features as others publish them: UNITER's npz and LMDB files, and the bottom-up-attention TSV.
 
-- **npz**: a file per picture with ``features`` [N, D], ``norm_bb`` [N, 6] (x1, y1, x2, y2, width, height, relative),
+- **npz**: one file per image with ``features`` [N, D], ``norm_bb`` [N, 6] (x1, y1, x2, y2, width, height, relative),
   ``conf`` [N] and more that is not read (ChenRocks/UNITER, BUTD docker image).
 - **lmdb**: a folder with ``data.mdb``; keys are the npz files' names, values an npz's bytes (``*_compressed``) or
   msgpack with msgpack_numpy's arrays (`scripts/convert_imgdir.py` writes both).
@@ -29,7 +29,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class Reader(Protocol):
-    """Features of pictures by name."""
+    """Features of images by name."""
 
     def get(self, name: str) -> bytes | None:
         """What is stored under a name; None: nothing."""
@@ -85,7 +85,7 @@ class Lmdb:
 
 
 class Tsv:
-    """One or several TSV files, one line a picture; where each line begins is found in one pass."""
+    """One or several TSV files, one line an image; where each line begins is found in one pass."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         for path in paths:

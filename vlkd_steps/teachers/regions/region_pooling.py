@@ -1,9 +1,9 @@
-"""Features of given boxes: pooled from a picture's pixels, or from a feature map of any timm model.
+"""Features of given boxes: pooled from an image's pixels, or from a feature map of any timm model.
 
-A configuration's ``backbone`` is ``pixels`` (choice: for pictures so small that their pixels are features, such as
+A configuration's ``backbone`` is ``pixels`` (choice: for images so small that their pixels are features, such as
 scenes: a box is resampled to ``pool`` x ``pool`` RGB values in [-1, 1]) or ``timm:NAME`` with ``weights`` (a
 safetensors or .pth file, or ``pretrained`` for those that timm fetches). Of a timm model's feature maps the last is
-taken (``layer``: another), and what lies in a box is averaged over ``pool`` x ``pool`` places, as bottom-up attention
+taken (``layer``: another), and a box is averaged over ``pool`` x ``pool`` cells, as bottom-up attention
 averages its last block.
 """
 
@@ -33,7 +33,7 @@ class Backbone(Protocol):
     """Features of boxes.
 
     Attributes:
-        identity: what they depend on beside the picture (JSON).
+        identity: what they depend on beside the image (JSON).
         dim: their width D.
     """
 
@@ -41,7 +41,7 @@ class Backbone(Protocol):
     dim: int
 
     def pooled(self, picture: Image.Image, boxes: np.ndarray) -> np.ndarray:
-        """An RGB picture and relative boxes [R, 4] -> float32 [R, D]."""
+        """An RGB image and relative boxes [R, 4] -> float32 [R, D]."""
 
 
 class Pixels:
@@ -90,8 +90,8 @@ class Timm:
                 f"extractor {config['name']}: {self.name} cannot be loaded from {weights} ({reason})"
             ) from error
         self.model = model.eval().requires_grad_(False).to(self.device)
-        told = model.pretrained_cfg
-        self.mean, self.std = (torch.tensor(told[key]).view(3, 1, 1) for key in ("mean", "std"))
+        defaults = model.pretrained_cfg
+        self.mean, self.std = (torch.tensor(defaults[key]).view(3, 1, 1) for key in ("mean", "std"))
         self.dim = model.feature_info.channels()[self.layer]
         self.identity: dict[str, Any] = {
             "backbone": self.name,
@@ -111,12 +111,12 @@ class Timm:
 
 
 def tensor(picture: Image.Image) -> Tensor:
-    """An RGB picture as float32 [3, H, W] in [0, 1]."""
+    """An RGB image as float32 [3, H, W] in [0, 1]."""
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
 
 
 def roi(maps: Tensor, boxes: np.ndarray, pool: int) -> Tensor:
-    """One picture's map [1, C, H, W] and relative boxes [R, 4] -> [R, C, pool, pool]."""
+    """One image's map [1, C, H, W] and relative boxes [R, 4] -> [R, C, pool, pool]."""
     height, width = maps.shape[2:]
     scaled = torch.from_numpy(np.asarray(boxes, np.float32) * np.array([width, height] * 2, np.float32))
     return roi_align(maps, [scaled.to(maps.device)], pool, aligned=True)

@@ -1,8 +1,8 @@
-"""The store of regions: what a detector, or somebody's boxes, found in a data set's pictures.
+"""The store of regions: regions of a data set's images, from a detector or from given boxes.
 
-It is a `FeatureStore` with three kinds of rows, picture after picture: ``region`` features [D], ``location`` seven
-float32 (x1, y1, x2, y2, width, height, width * height, all relative to the picture) and ``count``, how many regions
-each picture has. The index names the pictures (kind ``image``). Rows are read through memory maps.
+It is a `FeatureStore` with three kinds of rows, image after image: ``region`` features [D], ``location`` seven
+float32 (x1, y1, x2, y2, width, height, width * height, all relative to the image) and ``count``, how many regions
+each image has. The index names the images (kind ``image``). Rows are read through memory maps.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,42 +37,42 @@ class RegionStore(FeatureStore):
         return store
 
     def counts(self, image_ids: Sequence[str]) -> np.ndarray:
-        """How many regions each picture has, int64 [N]."""
-        places = self._pictures(image_ids)
-        return self._starts[places + 1] - self._starts[places]
+        """How many regions each image has, int64 [N]."""
+        rows = self._image_rows(image_ids)
+        return self._starts[rows + 1] - self._starts[rows]
 
     def regions(self, image_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """All regions of the pictures, one picture after the other: features [S, D] and locations [S, 7], float32."""
+        """All regions of the images, one image after the other: features [S, D] and locations [S, 7], float32."""
         ends = np.cumsum(self.counts(image_ids), dtype=np.int64)
         total = int(ends[-1]) if len(ends) else 0
-        features, places = np.empty((total, self.dim), np.float32), np.empty((total, LOCATION), np.float32)
+        features, locations = np.empty((total, self.dim), np.float32), np.empty((total, LOCATION), np.float32)
         start = 0
         for end, (seen, placed) in zip(ends, self._slices(image_ids), strict=True):
-            features[start:end], places[start:end] = seen, placed
+            features[start:end], locations[start:end] = seen, placed
             start = end
-        return features, places
+        return features, locations
 
     def padded(self, image_ids: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray]:
-        """The regions of N pictures, padded with zeros to `most`: float32 [N, most, D] and [N, most, 7]."""
+        """The regions of N images, padded with zeros to `most`: float32 [N, most, D] and [N, most, 7]."""
         features = np.zeros((len(image_ids), most, self.dim), np.float32)
-        places = np.zeros((len(image_ids), most, LOCATION), np.float32)
+        locations = np.zeros((len(image_ids), most, LOCATION), np.float32)
         for number, (seen, placed) in enumerate(self._slices(image_ids)):
-            features[number, : len(seen)], places[number, : len(seen)] = seen, placed
-        return features, places
+            features[number, : len(seen)], locations[number, : len(seen)] = seen, placed
+        return features, locations
 
     def _slices(self, image_ids: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Of each picture what the memory maps hold, uncopied: a picture lies in one shard."""
+        """Of each image what the memory maps hold, uncopied: an image is in one shard."""
         regions, locations = self._tables["region"], self._tables["location"]
-        for place in self._pictures(image_ids):
-            start, end = self._starts[place : place + 2]
+        for row in self._image_rows(image_ids):
+            start, end = self._starts[row : row + 2]
             part = int(np.searchsorted(regions.starts, start, side="right")) - 1
             rows = slice(start - regions.starts[part], end - regions.starts[part])
             yield regions.parts[part][rows], locations.parts[part][rows]
 
-    def _pictures(self, image_ids: Sequence[str]) -> np.ndarray:
+    def _image_rows(self, image_ids: Sequence[str]) -> np.ndarray:
         return np.array([self._find("image", name) for name in image_ids], dtype=np.int64)
 
     @cached_property
     def _starts(self) -> np.ndarray:
-        """Where each picture's regions start, int64 [pictures + 1]."""
+        """Where each image's regions start, int64 [images + 1]."""
         return self._state_rows

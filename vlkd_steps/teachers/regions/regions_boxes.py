@@ -2,10 +2,10 @@
 
 A configuration of kind ``regions_boxes`` names
 
-- ``boxes``: ``metadata`` (a JSON file beside each picture with ``boxes`` [[x1, y1, x2, y2, ...], ...] in pixels, VCR's
+- ``boxes``: ``metadata`` (a JSON file beside each image with ``boxes`` [[x1, y1, x2, y2, ...], ...] in pixels, VCR's
   metadata) or ``grid``;
-- ``metadata``: that file's name, relative to the picture's folder (`region_extraction.named`); ``grid``: cells a side;
-- ``whole_picture``: whether one more region, the last, shows all of it (choice); a picture without boxes has that one
+- ``metadata``: that file's name, relative to the image's folder (`region_extraction.named`); ``grid``: cells a side;
+- ``whole_picture``: whether one more region, the last, shows all of it (choice); an image without boxes has that one
   in any case;
 - ``max_regions``: the first so many boxes are taken (official: 100);
 - ``backbone`` and its keys: what the features are pooled from (`region_pooling`).
@@ -34,7 +34,7 @@ GRID = 3
 
 
 class Loaded(NamedTuple):
-    """A decoded picture with its relative boxes [R, 4]."""
+    """A decoded image with its relative boxes [R, 4]."""
 
     image: Image.Image
     boxes: np.ndarray
@@ -51,7 +51,7 @@ class BoxSource:
             raise UserError(f"extractor {self.name}: boxes is {self.boxes!r}; write metadata or grid")
         if self.boxes == "metadata" and not config.get("metadata"):
             raise UserError(
-                f"extractor {self.name} reads boxes from metadata files; say where they lie, seen from a picture's "
+                f"extractor {self.name} reads boxes from metadata files; give their name, relative to an image's "
                 'folder: metadata: "{stem}.json"'
             )
         self.metadata = str(config.get("metadata", ""))
@@ -78,7 +78,7 @@ class BoxSource:
         """
         Raises:
             UserError: no metadata, or metadata without boxes.
-            OSError: the picture cannot be read.
+            OSError: the image cannot be read.
         """
         image = Image.open(io.BytesIO(picture.path.read_bytes())).convert("RGB")
         boxes = self._metadata(picture, image) if self.boxes == "metadata" else cells(self.grid)
@@ -94,19 +94,19 @@ class BoxSource:
         path = picture.path.parent / named(self.metadata, picture, f"extractor {self.name}: metadata")
         if not path.is_file():
             raise UserError(
-                f"extractor {self.name}: {path}, the boxes of picture {picture.image_id!r}, is missing; correct "
+                f"extractor {self.name}: {path}, the boxes of image {picture.image_id!r}, is missing; correct "
                 "`metadata`, or take boxes: grid"
             )
         return path
 
     def _metadata(self, picture: Picture, image: Image.Image) -> np.ndarray:
-        """The boxes of a metadata file, relative to the picture; the score behind each is dropped."""
+        """The boxes of a metadata file, relative to the image; the score behind each is dropped."""
         path = self._file(picture)
-        told = files.read_json(path, f"correct the file, or extractor {self.name}'s `metadata`")
+        content = files.read_json(path, f"correct the file, or extractor {self.name}'s `metadata`")
         try:
-            rows = [row[:4] for row in told["boxes"]]
+            rows = [row[:4] for row in content["boxes"]]
             boxes = np.array(rows, np.float32).reshape(-1, 4)
-            size = (told.get("width") or image.width, told.get("height") or image.height)
+            size = (content.get("width") or image.width, content.get("height") or image.height)
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"extractor {self.name}: {path} has no boxes [[x1, y1, x2, y2, ...], ...] ({error}); correct the file"

@@ -9,7 +9,7 @@ A configuration of kind ``regions_detector`` names
   proposals of one class that overlap more are one, the surest stay.
 
 As in bottom-up attention, a region is the proposal itself, not the box that the classes moved: its features are those
-of exactly that place.
+of exactly that box.
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,7 +73,7 @@ class DetectorSource:
         maps = self.model.backbone(images.tensors)
         proposals, _ = self.model.rpn(images, maps)
         height, width = images.image_sizes[0]
-        if not len(proposals[0]):  # nothing found: the whole picture
+        if not len(proposals[0]):  # nothing found: the whole image
             proposals = [torch.tensor([[0.0, 0.0, width, height]], device=self.device)]
         heads = self.model.roi_heads
         features = heads.box_head(heads.box_roi_pool(maps, proposals, images.image_sizes))

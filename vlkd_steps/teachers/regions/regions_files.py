@@ -3,7 +3,7 @@
 A configuration (`conf/teacher/butd*.yaml`) of kind ``regions_files`` names
 
 - ``format``: npz, lmdb or tsv (`region_files`), and ``files``: folders, or the TSV's parts;
-- ``key``: the name of a picture's features (`region_extraction.named`), or several, of which the first that is there is
+- ``key``: the name of an image's features (`region_extraction.named`), or several, of which the first that is there is
   taken;
 - ``dim``: their width;
 - ``confidence``, ``min_regions``, ``max_regions``: as many regions are taken as are surer than `confidence`, but at
@@ -53,7 +53,7 @@ class Part:
     def content(self, picture: Picture) -> bytes:
         """
         Raises:
-            UserError: no file has the picture.
+            UserError: no file has the image.
         """
         names = [named(key, picture, f"extractor {self.name}: key") for key in self.keys]
         for name in names:
@@ -62,21 +62,21 @@ class Part:
                 if content is not None:
                     return content
         raise UserError(
-            f"extractor {self.name}: there are no features {' or '.join(map(repr, names))} for picture "
+            f"extractor {self.name}: there are no features {' or '.join(map(repr, names))} for image "
             f"{picture.image_id!r} ({picture.path}) in {self._where}; add the files that have them, or correct `key`"
         )
 
     def regions(self, picture: Picture) -> Regions:
         """
         Raises:
-            UserError: no file has the picture, or what it has is damaged.
+            UserError: no file has the image, or what it has is damaged.
         """
         content = self.content(picture)
         try:
             return self._taken(self.readers[0].decode(content))
         except ValueError as error:
             raise UserError(
-                f"extractor {self.name}: the features of picture {picture.image_id!r} ({picture.path}) in "
+                f"extractor {self.name}: the features of image {picture.image_id!r} ({picture.path}) in "
                 f"{self._where} are damaged: {error}; fetch them again"
             ) from error
 
@@ -127,7 +127,7 @@ class FileSource:
         widths = sorted({regions.features.shape[1] for regions in found})
         if len(widths) > 1:
             raise UserError(
-                f"picture {picture.image_id!r}: its parts' features are {widths} wide; take files of one kind"
+                f"image {picture.image_id!r}: its parts' features are {widths} wide; take files of one kind"
             )
         return Regions(
             np.concatenate([regions.features for regions in found]),

@@ -1,7 +1,7 @@
-"""Confidence weight: an instance's distillation counts the more, the better the teacher knows its answer (PAPERS 1.2).
+"""Confidence weight: an instance's distillation counts more, the better the teacher knows its answer.
 
-The idea is recalled from the paper, the formula is our choice. The teacher does not answer questions, so what it knows
-is read off by a linear probe on its features, and each instance is scored by a probe that never saw its image.
+See docs/papers.md, "Confidence weight"; the formula is our choice. The teacher does not answer questions, so its
+knowledge is measured by a linear probe on its features; each instance is scored by a probe that has not seen its image.
 """
 
 import warnings
@@ -12,9 +12,9 @@ import numpy as np
 FOLDS = 5
 SHRINKAGE = 500
 PROBE_ITEMS = 10_000
-"""A probe is fitted on at most so many items of its folds, drawn at random (choice): beyond, it learns no more."""
+"""A probe is fitted on at most so many items of its folds, drawn at random (choice): more do not help."""
 BLOCK = 8192
-"""Items whose choices are looked at together: all 1.7 million of VCR would be several copies of 3.5 GB."""
+"""Items whose choices are processed together: all 1.7 million of VCR would be several copies of 3.5 GB."""
 
 
 def weights(
@@ -42,7 +42,7 @@ def weights(
 def unimodal_weights(
     features: np.ndarray, soft_labels: np.ndarray, image_ids: Sequence[str], seed: int = 0
 ) -> np.ndarray:
-    """As `weights`, of a teacher that sees pictures alone or reads texts alone: a probe on LN(features), [n, D]."""
+    """As `weights`, of a teacher that sees images alone or reads texts alone: a probe on LN(features), [n, D]."""
     return _weights(layer_norm(features), soft_labels, image_ids, seed)
 
 

@@ -1,7 +1,7 @@
-"""Token selection: the few words of a text that are seen in its picture and that matter to the text (PAPERS 1.2).
+"""Token selection: the few words of a text that are visible in its image and that matter to the text.
 
-That tokens are selected per instance is stated by the paper; visual relevance and keyness are recalled; how the two are
-combined is our choice. Nothing here needs torch.
+That tokens are selected per instance is stated by the paper; how visual relevance and keyness are combined is our
+choice (docs/papers.md, "Token selection"). Nothing here needs torch.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ RIDGE = 3.0
 """The ridge penalty as a share of the features' mean variance (choice)."""
 
 Relevance = Callable[[int, Sequence[str]], np.ndarray]
-"""Instance number and words of its text -> how well each of them is seen in the picture, float [words]."""
+"""Instance number and words of its text -> how visible each of them is in the image, float [words]."""
 
 
 class WordVectors(Protocol):
@@ -36,12 +36,12 @@ class WordVectors(Protocol):
 
 
 def unseen(item: int, words: Sequence[str]) -> np.ndarray:
-    """The relevance of whoever does not look: 0 for every word."""
+    """The relevance without an image: 0 for every word."""
     return np.zeros(len(words))
 
 
 def cosines(texts: Sequence[str], v: np.ndarray, store: WordVectors) -> Relevance:
-    """r_i = cos(text(word_i), v), for one teacher with a space of pictures and words.
+    """r_i = cos(text(word_i), v), for one teacher with a space of images and words.
 
     Args:
         texts: N texts, whose content words are looked up once.
@@ -54,7 +54,7 @@ def cosines(texts: Sequence[str], v: np.ndarray, store: WordVectors) -> Relevanc
 def centred_cosines(texts: Sequence[str], v: np.ndarray, store: WordVectors) -> Relevance:
     """As `cosines`, from the mean of the normalised `v` (choice).
 
-    Pictures and texts lie in different parts of CLIP's space, so a word that means nothing lies close to every picture;
+    Images and texts are in different regions of CLIP's space, so an uninformative word is close to every image;
     a word's cosine says something only against its own average. (Two words of each scenes question: 15 % of those
     chosen by the plain cosine name something visible, 50 % by the centred one, 22 % by chance.)
     """
@@ -69,7 +69,7 @@ def _cosines(texts: Sequence[str], images: np.ndarray, store: WordVectors) -> Re
 
 
 def regression(texts: Sequence[str], v: np.ndarray, image_ids: Sequence[str], seed: int = 0) -> Relevance:
-    """What a linear map from pictures to words expects: relevance without a joint space (choice; PAPERS 1.2).
+    """What a linear map from images to words expects: relevance without a joint space (choice).
 
     A 5-fold cross-fitted ridge regression from centred image features to centred word-occurrence indicators of the
     split's texts; r_i is the prediction for word i by the fold that did not see the instance's image.
@@ -108,7 +108,7 @@ def regression(texts: Sequence[str], v: np.ndarray, image_ids: Sequence[str], se
 
 
 def _vocabulary(texts: Sequence[str]) -> dict[str, int]:
-    """Every content word of `texts` with its place in the sorted list."""
+    """Every content word of `texts` with its index in the sorted list."""
     distinct = sorted({word for text in dict.fromkeys(texts) for word in content_words(text)})
     return {word: number for number, word in enumerate(distinct)}
 
@@ -199,7 +199,7 @@ def _keyness(words_of: dict[str, list[str]], texts: Sequence[str], kind: str) ->
 
 def _top(words: list[str], score: np.ndarray, m: int) -> list[str]:
     best = np.argsort(-score, kind="stable")[:m]
-    return [words[place] for place in sorted(best.tolist())]
+    return [words[index] for index in sorted(best.tolist())]
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
