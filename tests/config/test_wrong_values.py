@@ -167,6 +167,12 @@ def test_in_params(project: Project, changes: dict[str, Any], facts: list[str]) 
         (b"# nothing\n", ["is empty"]),
         (b"- scenes\n", ["no mapping"]),
         (b"grid: {}\n", ["experiment is missing"]),
+        (b"[" * 100_000, ["not valid YAML", "levels deep"]),
+        (b"experiment: scenes\ngrid: &g {dataset: *g}\n", ["*g", "line 2"]),
+        (b"experiment: !!bool x\n", ["!!bool", "delete it"]),
+        (b"experiment: scenes\ngrid: {seed: [010]}\n", ["010", "decimal"]),
+        (b"experiment: scenes\ngrid: {shot: [1.0pct]}\n", ["grid.shot.0 is '1.0pct'"]),
+        (b"#" * 5_000_000, ["5000000 bytes", "at most"]),
         (b"experiment: scenes\ngrid: {seed: [1, a]}\noverrides: 3\n", ["grid.seed.1 is 'a'", "overrides is 3"]),
     ],
 )

@@ -6,6 +6,7 @@ only sections together can get wrong (`cross_checks`). What comes out holds no O
 that it fits into a rule's ``params:``.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -115,8 +116,10 @@ def read_preset(conf: ConfFiles, name: str) -> dict[str, Any]:
 def _folders(given: Sequence[str], where: str) -> list[Path]:
     """The folders of ``conf``."""
     for folder in given:
-        if not Path(folder).is_dir():
+        if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises for a name too long
             raise UserError(f"{where}: conf names {folder!r}, which is no folder here; create it, or correct the path")
+        if os.path.lexists(Path(folder, "config.yaml")):
+            raise UserError(f"{where}: conf names {folder!r}, which holds config.yaml, the name of the root; rename it")
     return [Path(folder).resolve() for folder in given]
 
 

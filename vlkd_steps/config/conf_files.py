@@ -16,6 +16,7 @@ from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 
 PACKAGED = Path(__file__).resolve().parent.parent / "conf"
+LARGEST, MOST_VALUES, DEEPEST = 4_000_000, 200_000, 50  # bytes, values and levels of a file
 HEADER = "# @package _global_"
 _FLOAT = re.compile(
     r"^[-+]?([0-9][0-9_]*\.[0-9_]*([eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9_]+([eE][-+]?[0-9]+)?"
@@ -43,7 +44,71 @@ class Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mis
         return found
 
 
+_OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
+
+
+def _decimal(loader: Any, node: yaml.ScalarNode) -> Any:
+    """A number; not 010, which is 8 in YAML, nor 1:30, which is 90."""
+    if _OTHER_BASE.fullmatch(node.value):
+        told = f"{node.value} is another number in YAML; write it as a decimal one, or a text in quotes"
+        raise yaml.constructor.ConstructorError(None, None, told, node.start_mark)
+    kind = node.tag.rpartition(":")[2]
+    return getattr(loader, f"construct_yaml_{kind}")(node)
+
+
+for _tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+    Strict.add_constructor(_tag, _decimal)
 Strict.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+Strict.yaml_implicit_resolvers = {  # a date is a text, as for Hydra
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in Strict.yaml_implicit_resolvers.items()
+}
+
+
+class Shape:
+    """What is checked of a file's events before anything is built of them, which would take all stack or memory.
+
+    An alias counts as all that its anchor holds.
+    """
+
+    def __init__(self) -> None:
+        self._open: list[tuple[str | None, int]] = []  # anchor, and how many values came before it
+        self._values = 0
+        self._sizes: dict[str, int] = {}
+
+    def take(self, event: Any) -> None:
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = self._open.pop()
+            self._sizes[anchor or ""] = self._values - before
+        elif isinstance(event, yaml.AliasEvent):
+            self._values += self._sizes.get(event.anchor or "", 1)
+        elif isinstance(event, yaml.NodeEvent):
+            self._values += 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            self._open.append((event.anchor, self._values))
+        if told := self._mistake(event):
+            raise yaml.MarkedYAMLError(problem=told, problem_mark=event.start_mark)
+
+    def _mistake(self, event: Any) -> str:
+        if isinstance(event, yaml.AliasEvent) and event.anchor in [anchor for anchor, _ in self._open]:
+            return f"*{event.anchor} stands inside of &{event.anchor}"
+        if getattr(event, "tag", None):
+            return f"the tag {event.tag.replace('tag:yaml.org,2002:', '!!')} is not taken, delete it"
+        if len(self._open) > DEEPEST:
+            return f"it is nested more than {DEEPEST} levels deep"
+        return f"it holds more than {MOST_VALUES} values" if self._values > MOST_VALUES else ""
+
+
+def parse(text: str) -> Any:
+    """What a YAML text says.
+
+    Raises:
+        yaml.YAMLError, ValueError: it is not valid, or too deep or large to be a configuration.
+    """
+    shape = Shape()
+    for event in yaml.parse(text, Loader=Strict):
+        shape.take(event)
+    return yaml.load(text, Loader=Strict)
 
 
 def read(path: Path, called: str | None = None) -> dict[str, Any]:
@@ -57,13 +122,15 @@ def read(path: Path, called: str | None = None) -> dict[str, Any]:
     """
     called = called or path.as_posix()
     try:
+        if path.stat().st_size > LARGEST:
+            raise UserError(f"{called} has {path.stat().st_size} bytes; a configuration has at most {LARGEST}")
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{called} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except OSError as error:
         raise UserError(f"{called} cannot be read ({error.strerror}); make it a readable file") from None
     try:
-        content = yaml.load(text, Loader=Strict)
+        content = parse(text)
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{called} is not valid YAML: {_problem(error)}") from None
     if content is None:
@@ -136,7 +203,12 @@ class ConfFiles:
         assert path is not None, "the caller has looked"
         called = shown(path)
         content = read(path, called)
-        has_header = any(line.strip() == HEADER for line in path.read_text(encoding="utf-8").splitlines())
+        _check_interpolations(content, called)
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        packages = [line.strip() for line in lines if re.match(r"\s*#\s*@package\b", line)]
+        has_header = HEADER in packages
+        if other := [line for line in packages if line != HEADER]:
+            raise UserError(f"{called} has the line {other[0]!r}, which moves its keys elsewhere; delete it")
         if group == "experiment" and not has_header:
             raise UserError(f"{called} does not begin with {HEADER!r}; write that as its first line")
         if group != "experiment" and has_header:
@@ -144,18 +216,35 @@ class ConfFiles:
         defaults = content.pop("defaults", ["_self_"])
         if not isinstance(defaults, list) or not all(isinstance(each, str) for each in defaults):
             raise UserError(f"{called}: defaults is {defaults!r}; write names of files of {group}, and _self_")
+        if twice := [each for each in defaults if defaults.count(each) > 1]:
+            raise UserError(f"{called}: defaults names {twice[0]!r} twice; name it once")
         found: list[ConfFile] = []
         for default in [*defaults, *([] if "_self_" in defaults else ["_self_"])]:
             if default == "_self_":
                 found.append(ConfFile(called, content))
             elif default in (*above, name):
                 raise UserError(f"{called}: defaults is circular ({default!r}); a file cannot extend itself")
-            elif self.path(group, default) is None:
+            elif not re.fullmatch(r"[A-Za-z0-9_]{1,100}", default) or self.path(group, default) is None:
                 near = nearest(default, self.options(group))
                 raise UserError(f"{called}: defaults names {default!r}, which does not exist; {near}")
             else:
                 found += self._follow(group, default, (*above, name))
         return found
+
+
+def _check_interpolations(content: Any, called: str, dotted: str = "") -> None:
+    """Refuse what OmegaConf cannot read, here where the file and its key are known."""
+    inner = content.items() if isinstance(content, Mapping) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in inner:
+        _check_interpolations(value, called, f"{dotted}.{key}".strip("."))
+    if isinstance(content, str) and "${" in content:
+        from omegaconf.errors import GrammarParseError
+        from omegaconf.grammar_parser import parse as parse_interpolation
+
+        try:
+            parse_interpolation(content)
+        except GrammarParseError:
+            raise UserError(f"{called}: {dotted} is {content!r}; write an interpolation as ${{key}}") from None
 
 
 def shown(path: Path) -> str:

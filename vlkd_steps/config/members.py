@@ -15,7 +15,7 @@ from vlkd_steps.config.models.preset import Preset
 from vlkd_steps.config.models.recipe import PartialRecipe
 from vlkd_steps.config.validation import shown, validated
 from vlkd_steps.core import components
-from vlkd_steps.core.did_you_mean import nearest
+from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 
 GROUPS = ("dataset", "source", "teacher", "student", "method")
@@ -85,6 +85,7 @@ def checked(c: dict[str, Any], origin: Origin) -> dict[str, Any]:
     for name in found["variants"]:
         _check_settings(found, name, origin)
     for trained_on, extra in (c.get("asks") or {}).items():
+        one_of(trained_on, origin.conf.options("dataset"), f"{origin(f'asks.{trained_on}')[0]}: asks")
         for name, conf in (extra or {}).items():
             _check_extra_eval(conf, f"asks.{trained_on}.{name}", origin)
     _check_folders(found, origin)
@@ -119,7 +120,7 @@ def _model(group: str, conf: Mapping[str, Any], origin: Origin, where: str) -> t
         raise origin.mistake(where + ".kind", f"is missing; write one of {', '.join(kinds.names(group))}")
     if conf["kind"] not in kinds.names(group):
         near = nearest(str(conf["kind"]), kinds.names(group))
-        raise origin.mistake(f"{where}.kind", f"is {conf['kind']!r}; there is no such kind of {group}; {near}")
+        raise origin.mistake(f"{where}.kind", f"is {shown(conf['kind'])}; there is no such kind of {group}; {near}")
     return kinds.model(group, conf["kind"])
 
 
@@ -136,6 +137,8 @@ def _check_parts(group: str, model: type[Model], conf: Mapping[str, Any], where:
         raise origin.mistake(f"{where}.convert", f"is {conf['convert']!r}; there is no such reader; {near}")
     by = {"teacher": "by_dataset", "student": "by_task"}.get(group)
     for name, part in ((conf.get(by) or {}) if by else {}).items():
+        if fixed := [key for key in ("name", "kind") if isinstance(part, Mapping) and key in part]:
+            raise origin.mistake(f"{where}.{by}.{name}.{fixed[0]}", "cannot differ; delete it")
         whole = {key: value for key, value in conf.items() if key != by} | dict(part)
         validated(model, whole, f"{where}.{by}.{name}", origin)
 
@@ -169,9 +172,9 @@ def settings_of(c: Mapping[str, Any], variant: str, task: str | None, origin: Or
 
 def _check_extra_eval(conf: Any, where: str, origin: Origin) -> None:
     measure = conf.get("measure") if isinstance(conf, Mapping) else None
-    if isinstance(conf, Mapping) and "measure" in conf and measure not in MEASURES:
+    if isinstance(conf, Mapping) and "measure" in conf and str(measure) not in MEASURES:
         near = nearest(str(measure), MEASURES)
-        raise origin.mistake(f"{where}.measure", f"is {measure!r}; there is no such measure; {near}")
+        raise origin.mistake(f"{where}.measure", f"is {shown(measure)}; there is no such measure; {near}")
     validated(MEASURES[measure] if measure else ItemsOfASet, conf, where, origin)
 
 
@@ -179,6 +182,9 @@ def _check_folders(c: Mapping[str, Any], origin: Origin) -> None:
     """No two members of a group, and no two pre-trained models, may share a folder, on any file system."""
     made = [name for group in ("teachers", "students") for name, conf in c[group].items() if conf.get("pretrain")]
     groups = {f"{group}s": list(c[f"{group}s"]) for group in GROUPS} | {"variants": list(c["variants"]), "models": made}
+    for name, asks in (c.get("asks") or {}).items():
+        own = c["datasets"][name]["evaluation_sets"] if name in c["datasets"] else ()
+        groups[f"evaluation sets of {name}"] = [*(asks or {}), *(each for each in own if each not in (asks or {}))]
     for group, names in groups.items():
         seen: dict[str, str] = {}
         for name in names:

@@ -64,7 +64,7 @@ def line(error: ErrorDetails, where: str, locate: Locate | None) -> str:
     key = locate(dotted)[1] if locate else dotted
     before = f"{file}: " if file else ""
     if kind == "unknown_key":
-        return f"{before}unknown key {context['key']!r} at {key or 'the top level'}; {context['advice']}"
+        return f"{before}unknown key {shown(context['key'])} at {place or 'the top level'}; {context['advice']}"
     if kind == "missing":
         return f"{before}{key} is missing; write it"
     if kind == "problem":
@@ -89,7 +89,10 @@ def shown(value: Any) -> str:
     """A value as its file says it, cut where it is long."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    text = repr(plain(value))
+    try:
+        text = repr(plain(value))
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        text = "a number of too many digits"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
@@ -89,7 +90,44 @@ def load(kind: str, name: str) -> ModuleType:
     Raises:
         UserError: there is none.
     """
-    return importlib.import_module(module_name(kind, name))
+    return imported(module_name(kind, name))
+
+
+def imported(module: str) -> ModuleType:
+    """A module of ours, or of a plugin, whose faults are its author's to mend.
+
+    Raises:
+        UserError: a plugin's module that ends in an error when it is imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        if f"{module}.".startswith(f"{PACKAGE}."):
+            raise
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"plugin module {module} cannot be imported ({told}); correct it") from error
+
+
+def load_value(module: str, name: str) -> Any:
+    """What a module of a component has to define.
+
+    Raises:
+        UserError: a plugin's module that cannot be imported, or lacks it.
+    """
+    found = imported(module)
+    if not hasattr(found, name):
+        raise UserError(f"plugin module {module} defines no {name}; write {name} = ... in it")
+    return getattr(found, name)
+
+
+def has_module(module: str) -> bool:
+    """Is there such a module? Its package is imported for that.
+
+    Raises:
+        UserError: a plugin's package that cannot be imported.
+    """
+    above = module.rpartition(".")[0]
+    return hasattr(imported(above), "__path__") and importlib.util.find_spec(module) is not None
 
 
 def load_part(kind: str, name: str, part: str) -> ModuleType:
@@ -101,7 +139,7 @@ def load_part(kind: str, name: str, part: str) -> ModuleType:
     module = f"{module_name(kind, name)}.{part}"
     if importlib.util.find_spec(module) is None:
         raise UserError(f"{kind} {name} has no module {module}")
-    return importlib.import_module(module)
+    return imported(module)
 
 
 def code_of(kind: str, name: str) -> list[str]:

@@ -5,12 +5,15 @@ from collections.abc import Iterable
 
 from vlkd_steps.core.errors import UserError
 
+MOST = 60  # names in a list
+
 
 def nearest(wrong: str, valid: Iterable[str], otherwise: str = "") -> str:
     """``did you mean 'x'?`` or, if nothing is close, `otherwise` (default: the list of valid names)."""
-    valid = sorted(valid)
+    valid = sorted(set(valid))
     close = difflib.get_close_matches(wrong, valid, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else otherwise or f"valid are: {', '.join(valid)}"
+    more = f" and {len(valid) - MOST} more" if len(valid) > MOST else ""
+    return f"did you mean {close[0]!r}?" if close else otherwise or f"valid are: {', '.join(valid[:MOST])}{more}"
 
 
 def one_of(value: str, valid: Iterable[str], where: str) -> None:

@@ -143,7 +143,7 @@ def load(name: str) -> Task:
     Raises:
         UserError: there is no such task.
     """
-    found: Task = components.load("task", name).TASK
+    found: Task = components.load_value(components.module_name("task", name), "TASK")
     return found
 
 

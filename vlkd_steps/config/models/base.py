@@ -4,6 +4,7 @@ A type here carries the words of its message: a value that it refuses is answere
 """
 
 import math
+import re
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -92,6 +93,10 @@ def number(value: Any) -> Any:
     """A number; one that was quoted, or that YAML 1.1 takes for text (4e-3), is the number all the same."""
     if isinstance(value, bool):
         raise ValueError("a boolean is no number")
+    if isinstance(value, str) and not NUMBER.fullmatch(value):
+        raise ValueError("no number")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ValueError("larger than a run can count with")
     return float(value) if isinstance(value, str) else value
 
 
@@ -109,28 +114,44 @@ def between(low: float, high: float, *, open_low: bool = False, open_high: bool 
 def inside(path: str) -> str:
     """A relative path that stays below its folder."""
     parts = PurePosixPath(path.replace("\\", "/"))
-    if not path or parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0:1] or path.startswith("~"):
+    if not path or parts.is_absolute() or ".." in parts.parts or ":" in path.split("/")[0] or path.startswith("~"):
         raise ValueError("leaves the folder")
     return path
 
 
-NAME = r"^[A-Za-z0-9_]+$"
+def plain_text(value: str) -> str:
+    """A text that can be shown and given to another program; ``${...}`` in an override is resolved by nobody."""
+    if not all(letter.isprintable() or letter in "\n\t" for letter in value) or "${" in value or value == "???":
+        raise ValueError("no plain text")
+    return value
+
+
+NAME = r"^[A-Za-z0-9_]{1,100}$"
+NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+LARGEST = 2**63 - 1  # of whole numbers
 Flag = Annotated[bool, Strict(), says("true or false")]
-Text = Annotated[str, Strict(), Field(min_length=1), says("a text")]
-Name = Annotated[str, Strict(), Field(pattern=NAME), says("a name of letters, digits and _")]
-Count = Annotated[int, Strict(), Field(gt=0), says("a whole number above 0")]
-Whole = Annotated[int, Strict(), Field(ge=0), says("a whole number, 0 or more")]
-Integer = Annotated[int, Strict(), says("a whole number")]
+Printable = AfterValidator(plain_text)
+Text = Annotated[
+    str, Strict(), Field(min_length=1), Printable, says("a text without control characters, ${...} and ???")
+]
+Name = Annotated[str, Strict(), Field(pattern=NAME), says("a name of letters, digits and _, at most 100 of them")]
+Count = Annotated[int, Strict(), Field(gt=0, le=LARGEST), says("a whole number above 0, and below 2**63")]
+Whole = Annotated[int, Strict(), Field(ge=0, le=LARGEST), says("a whole number, 0 or more, and below 2**63")]
+Integer = Annotated[int, Strict(), Field(ge=-LARGEST, le=LARGEST), says("a whole number, below 2**63")]
 Number = Annotated[int | float, BeforeValidator(number)]
 Positive = Annotated[Number, between(0, math.inf, open_low=True), says("a number above 0, such as 4e-3")]
 FromZero = Annotated[Number, between(0, math.inf), says("a number, 0 or more")]
 Share = Annotated[Number, between(0, 1), says("a share, from 0 to 1")]
 Part = Annotated[Number, between(0, 1, open_low=True, open_high=True), says("a share, above 0 and below 1")]
-Inside = Annotated[str, Strict(), AfterValidator(inside), says("a relative path without .., which stays in the folder")]
-Seed = Annotated[int, Strict(), Field(ge=0), says("a whole number, 0 or more")]
+Inside = Annotated[
+    str, Strict(), Printable, AfterValidator(inside), says("a relative path without .., which stays in the folder")
+]
+Seed = Whole
+PERCENTAGE = r"(100|[1-9][0-9]?|[1-9]?[0-9]\.[0-9]*[1-9])pct"  # one way to write each: 1pct, not 1.0pct or 01pct
 Shot = Annotated[
-    Annotated[int, Strict(), Field(ge=1)] | Annotated[str, Strict(), Field(pattern=r"^([0-9]+(\.[0-9]+)?pct|full)$")],
-    says("a number of questions, a percentage such as 1pct, or full"),
+    Annotated[int, Strict(), Field(ge=1, le=LARGEST)]
+    | Annotated[str, Strict(), Field(pattern=rf"^({PERCENTAGE}|full)$")],
+    says("a number of questions, a percentage such as 1pct or 0.5pct, or full"),
 ]
 Sha256 = Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{64}$"), says("a sha256: 64 hex digits, lower case")]
 Sequence = Strict(False)

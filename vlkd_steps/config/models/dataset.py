@@ -136,7 +136,8 @@ class Dataset(Model):
     shards: Inside | None = None
     tsv: Inside | None = None
     images: Inside | None = None
-    cues: Any = None
+    cues: dict[str, Label] | None = None
+    """Read by nobody: a place for what entries of ``files`` have in common by an anchor of YAML."""
     roles: dict[Name, Role]
     evaluation_sets: Annotated[tuple[Name, ...], Sequence, AfterValidator(unique)]
     sizes: dict[Name, Count] = Field(default_factory=dict)

@@ -4,8 +4,6 @@ A plugin's module ``students/toy.py`` may have ``students/toy_settings.py`` with
 of its own; like all that is read at composition it imports no torch. Without one, any further key is taken.
 """
 
-import importlib
-import importlib.util
 from collections.abc import Mapping
 
 from pydantic import ConfigDict
@@ -37,8 +35,8 @@ def model(kind: str, name: str) -> type[Model]:
     if name in KINDS[kind]:
         return KINDS[kind][name]
     beside = f"{components.module_name(kind, name)}_settings"
-    if importlib.util.find_spec(beside):
-        found: type[Model] = importlib.import_module(beside).Settings
+    if components.has_module(beside):
+        found: type[Model] = components.load_value(beside, "Settings")
         return found
     base = BASES.get(kind, Model)
     return type(f"Any{kind.title()}", (base,), {"model_config": ConfigDict(extra="allow"), "__module__": __name__})

@@ -60,5 +60,5 @@ def declaration(name: str) -> Method:
     Raises:
         UserError: there is no such method.
     """
-    found: Method = components.load("method", name).METHOD
+    found: Method = components.load_value(components.module_name("method", name), "METHOD")
     return found

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field
 
 from vlkd_steps.config.models.base import (
+    PERCENTAGE,
     Count,
     Flag,
     FromZero,
@@ -104,7 +105,9 @@ def by_text(given: Any) -> Any:
     return {str(key): value for key, value in given.items()} if isinstance(given, Mapping) else given
 
 
-ShotKey = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?pct|[1-9][0-9]*|full)$")]
+ShotKey = Annotated[
+    str, Field(pattern=rf"^({PERCENTAGE}|[1-9][0-9]*|full)$"), says("a shot, such as 100, 1pct or full")
+]
 ByShot = Annotated[dict[ShotKey, PartialRecipe], BeforeValidator(by_text)]
 
 

@@ -3,12 +3,15 @@
 A local source may be anywhere, also at an absolute path; what is written stays below ``data/raw/<name>``.
 """
 
+import re
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
 from vlkd_steps.config.models.base import (
     Count,
+    Flag,
     Inside,
     Integer,
     Model,
@@ -16,6 +19,7 @@ from vlkd_steps.config.models.base import (
     Part,
     Paths,
     Positive,
+    Printable,
     Sequence,
     Sha256,
     Text,
@@ -42,7 +46,7 @@ def _pattern(value: str) -> str:
 
 
 Pattern = Annotated[str, Strict(), AfterValidator(_pattern), says("a pattern below `path`, such as images/*.jpg")]
-Folder = Annotated[str, Strict(), Field(min_length=1), says("a folder, from the project's root or absolute")]
+Folder = Annotated[str, Strict(), Field(min_length=1), Printable, says("a folder, from the project's root or absolute")]
 
 
 class Local(Source):
@@ -60,8 +64,14 @@ class Local(Source):
 
 
 def _url(value: str) -> str:
-    if not value.startswith(("https://", "http://", "ftp://")):
+    if not re.fullmatch(r"(https?|ftp)://[^\s/@]+(/[!-~]*)?", value):
         raise ValueError("no address")
+    return value
+
+
+def _file(value: str) -> str:
+    if value in ("", ".") or PurePosixPath(value).as_posix() != value:
+        raise ValueError("no path of a file, or one of several ways to write it")
     return value
 
 
@@ -69,10 +79,10 @@ class File(Model):
     """A file of the web. ``sha256: null``: trusted on first use."""
 
     url: Annotated[str, Strict(), AfterValidator(_url), says("an address that begins with https:// or http://")]
-    path: Inside
+    path: Annotated[Inside, AfterValidator(_file), says("a relative path without . and .., of a file")]
     sha256: Sha256 | None = None
     bytes: Whole | None = None
-    unpack: bool = False
+    unpack: Flag = False
     retries: Whole = 5
 
 
@@ -97,7 +107,10 @@ class Http(Source):
 
     @model_validator(mode="after")
     def _each_its_own(self) -> "Http":
-        unique(tuple(file.path for file in self.files))
+        paths = unique(tuple(file.path for file in self.files))
+        for path in map(str, paths):
+            if inner := [other for other in map(str, paths) if other.startswith(f"{path}/")]:
+                raise problem(f"files: {path!r} cannot be a file and the folder of {inner[0]!r}; name another path")
         if self.listed and self.listed.in_ not in {file.path for file in self.files}:
             raise problem(f"listed.in names {self.listed.in_!r}, which is no path of files")
         return self

@@ -3,6 +3,7 @@
 ``weights`` and ``files`` are read only and may be anywhere; features go to ``features/<name>``.
 """
 
+from string import Formatter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, Strict
@@ -16,6 +17,7 @@ from vlkd_steps.config.models.base import (
     Name,
     Number,
     Positive,
+    Printable,
     Sequence,
     Share,
     Text,
@@ -28,12 +30,14 @@ from vlkd_steps.config.models.recipe import Device, Warmup
 
 
 def _with_slot(value: str) -> str:
-    if "{}" not in value:
+    if "{}" not in value or any(field not in (None, "") for _, field, *_ in Formatter().parse(value)):
         raise ValueError("no {} for the text")
     return value
 
 
-Template = Annotated[str, Strict(), AfterValidator(_with_slot), says('a text with {} in it, such as "a photo of {}"')]
+Template = Annotated[
+    str, Strict(), Printable, AfterValidator(_with_slot), says('a text with {} in it, such as "a photo of {}"')
+]
 Dtype = Literal["float16", "bfloat16", "float32"]
 
 
