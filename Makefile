@@ -26,12 +26,12 @@ check: install $(VENV)/test.lock    ## style and types
 
 install: $(VENV)/bin/vlkd
 
-# This package itself, editable: `vlkd` is in the environment, and the code is what lies here.
+# This package itself, editable: `vlkd` is in the environment, and the code is that of this folder.
 $(VENV)/bin/vlkd: pyproject.toml $(VENV)/requirements.lock
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# A copy of the lock file inside the environment says what is installed there.
+# A copy of the lock file inside the environment records what is installed there.
 $(VENV)/requirements.lock: requirements.lock
 	@scripts/install $(VENV) $(PYTHON) requirements.lock
 

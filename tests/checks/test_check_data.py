@@ -48,7 +48,7 @@ def test_a_download_that_is_whole_and_one_that_lost_files(check) -> None:
     assert check(params("scenes"))["scenes (source)"].found == "download complete, 2 files in data/raw/scenes"
     (layout.raw("scenes") / "b.png").unlink()
     found = check(params("scenes"))["scenes (source)"]
-    assert (found.level, found.found) == ("fail", "1 of 2 files looked at are gone, such as b.png")
+    assert (found.level, found.found) == ("fail", "1 of 2 checked files are missing, such as b.png")
     layout.raw_manifest("scenes").write_text("{")
     assert check(params("scenes"))["scenes (source)"].level == "fail"
 

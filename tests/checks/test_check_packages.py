@@ -11,7 +11,10 @@ def test_equal_missing_and_other_versions_are_distinguished(tmp_path: Path) -> N
     assert packages.check(lock)[0].line() == f"  ok    packages         all 1 as in {lock}"
     lock.write_text(f"polars=={polars}\nnumpy==0.0.1\nno-such-package==1.0\nnvidia-no-such==1\n")
     missing, gpu, other = packages.check(lock)
-    assert missing.line() == "  fail  missing          no-such-package; install what the lock file says: make install"
+    assert (
+        missing.line()
+        == "  fail  missing          no-such-package; install the packages of the lock file: make install"
+    )
     assert (gpu.level, gpu.found) == ("warn", "nvidia-no-such: no CUDA then")
     assert other.level == "warn"
     assert f"numpy {importlib.metadata.version('numpy')} (lock: 0.0.1)" in other.found

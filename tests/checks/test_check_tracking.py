@@ -71,7 +71,7 @@ def test_a_shared_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(file_system, "MOUNTINFO", mounts)
     monkeypatch.setenv("VLKD_LOCAL", "/var/tmp")
     address, database = tracking.check(1)
-    assert "since this folder lies on lustre" in address.found
+    assert "since this folder is on lustre" in address.found
     assert address.found.startswith("/var/tmp/vlkd-")
     assert database.level == "ok"
     assert not Path(address.found.partition(",")[0]).parent.exists()  # the doctor changes nothing

@@ -42,7 +42,7 @@ def test_how_the_cache_is_linked(repository: Path) -> None:
     assert versioning.check(repository)[2].found.endswith("linked by hardlink")
     dvc("config", "cache.type", "reflink,copy")
     found = versioning.check(repository)[2].found
-    assert found.endswith("linked by reflink") or "linked by copy: every file takes its space twice" in found
+    assert found.endswith("linked by reflink") or "linked by copy: every file is stored twice" in found
     dvc("config", "cache.dir", "/dev/shm/vlkd-no-such-cache")  # another file system: it can only be copied
     dvc("config", "cache.type", "hardlink")
     if Path("/dev/shm").is_dir():
@@ -79,7 +79,7 @@ def test_a_link_that_dvc_refuses_is_named_and_one_that_it_follows_is_not(
     assert subprocess.run(["git", "check-ignore", "-q", "runs"], check=False).returncode == 0
     assert subprocess.run(commit, capture_output=True, check=False).returncode != 0
     (found,) = versioning.links(repository)
-    assert (found.level, found.found.split(",")[0]) == ("warn", f"runs leads to {disk}/runs")
+    assert (found.level, found.found.split(",")[0]) == ("warn", f"runs points to {disk}/runs")
     assert found in versioning.check(repository)
 
     runs.unlink()

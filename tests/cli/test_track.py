@@ -242,7 +242,7 @@ def test_on_a_shared_file_system_the_database_is_on_this_machine(
     assert track.main(["--experiment", "scenes"]) == 0
     assert not (tmp_path / "mlflow.db").exists()
     said = capsys.readouterr().err
-    assert f"lies on nfs4, where sqlite is not safe: MLflow's file is {local}" in said.splitlines()[0]
+    assert f"is on nfs4, where sqlite is not safe: MLflow's file is {local}" in said.splitlines()[0]
     assert set(tracked(f"sqlite:///{local}")) == {CLIP_TD}
     assert (local.parent / "mlartifacts" / "scenes").is_dir()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")

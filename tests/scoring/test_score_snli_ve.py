@@ -67,4 +67,4 @@ def test_files_that_do_not_fit_are_refused(
 def test_repeated_pairs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = write_lines(tmp_path / "dev.jsonl", [pair("p0", "1", "neutral", "It is.")] * 3)
     assert run(tmp_path, path, [("p0", "neutral")]) == 2
-    assert 'dev.jsonl: 2 pairs stand a second time; first: "p0" in line 2' in capsys.readouterr().err
+    assert 'dev.jsonl: 2 pairs are duplicated; first: "p0" in line 2' in capsys.readouterr().err

@@ -46,7 +46,7 @@ def test_the_order_of_rows_is_free_and_the_numbers_are_those_of_a_plain_loop(tmp
     [
         ([item(0), item(1)], ["val-0"], '1 of 2 annotations have no result; first: "val-1"'),
         ([item(0)], ["val-0", "val-1"], '1 results are for other annotations; first: "val-1"'),
-        ([item(0), item(0)], ["val-0"], 'val.jsonl: 1 annotations stand a second time; first: "val-0" in line 2'),
+        ([item(0), item(0)], ["val-0"], 'val.jsonl: 1 annotations are duplicated; first: "val-0" in line 2'),
         ([item(0, 4)], ["val-0"], "line 1.answer_label: is 4, not one of 0 to 3"),
         ([{"annot_id": "test-0"}], ["test-0"], "line 1: has no answer_label; VCR's test labels are held by its leader"),
         ([{"answer_label": 0}], ["val-0"], "line 1.annot_id: is missing"),

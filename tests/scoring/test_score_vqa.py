@@ -146,7 +146,7 @@ def test_files_that_do_not_fit_are_refused(
     [
         ([1, 2, 3], "A.json: does not fit {Q}: 1 of 3 questions have no result; first: 3"),
         ([1], "A.json: does not fit {Q}: 1 results are for other questions; first: 2"),
-        ([1, 2, 2], "Q.json: 1 questions stand twice; first: 2"),
+        ([1, 2, 2], "Q.json: 1 questions are duplicated; first: 2"),
     ],
 )
 def test_questions_must_be_those_of_the_annotations(

@@ -203,4 +203,4 @@ def test_sacct_would_know_no_job(
     text = (tmp_path / "config.yaml").read_text()
     (tmp_path / "config.yaml").write_text(text.removeprefix("slurm-status-command: squeue\n"))
     assert doctor.main(["--profile", str(tmp_path)]) == 2
-    assert "fail  accounting       none, and snakemake would ask sacct" in capsys.readouterr().out
+    assert "fail  accounting       none, and snakemake would call sacct" in capsys.readouterr().out

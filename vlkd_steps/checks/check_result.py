@@ -20,8 +20,8 @@ class Finding:
     remedy: str = ""
 
     def line(self) -> str:
-        told = " ".join(f"{self.found}; {self.remedy}".split() if self.remedy else self.found.split())
-        return f"  {self.level:<4}  {self.subject:<16} {told}"
+        text = " ".join(f"{self.found}; {self.remedy}".split() if self.remedy else self.found.split())
+        return f"  {self.level:<4}  {self.subject:<16} {text}"
 
 
 def ok(subject: str, found: str) -> Finding:

@@ -1,4 +1,4 @@
-"""Asking another program, for a limited time."""
+"""Running another program with a time limit."""
 
 import subprocess
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Answer:
-    """What a program said; `status` None where it did not end in time, or could not be started."""
+    """A program's output; `status` None where it did not end in time, or could not be started."""
 
     status: int | None
     out: str
@@ -15,9 +15,9 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """Its last line, the errors' first: what it says for itself."""
+        """Its last line, of stderr first."""
         lines = [line.strip() for line in (self.err or self.out).splitlines() if line.strip()]
-        return lines[-1] if lines else "it said nothing"
+        return lines[-1] if lines else "no output"
 
 
 def ask(command: Sequence[str], seconds: float) -> Answer:

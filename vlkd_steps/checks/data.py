@@ -1,4 +1,4 @@
-"""The experiment of params.yaml: whether it composes, and whether its data are here or can be had."""
+"""The experiment of params.yaml: whether it composes, and whether its data are present or can be obtained."""
 
 import shutil
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def check() -> list[Finding]:
     try:
         composed = composition.compose()
     except UserError as mistake:
-        return [fail("experiment", str(mistake), "correct params.yaml; `snakemake -n` says the same")]
+        return [fail("experiment", str(mistake), "correct params.yaml; `snakemake -n` reports the same")]
     found = [ok("experiment", f"{composed['experiment']}: {len(jobs.runs(composed))} runs, composes")]
     found += [source(composed["sources"][name]) for name in composed["artifacts"]["source"]]
     return found + [dataset(composed, name) for name in composed["artifacts"]["dataset"]]
@@ -39,7 +39,7 @@ def source(conf: Mapping[str, Any]) -> Finding:
     gone = [each for each in sample if not (layout.raw(name) / each).is_file()]
     if gone:
         again = f"delete {layout.raw_manifest(name)} and run snakemake to download again, or: dvc checkout"
-        return fail(subject, f"{len(gone)} of {len(sample)} files looked at are gone, such as {gone[0]}", again)
+        return fail(subject, f"{len(gone)} of {len(sample)} checked files are missing, such as {gone[0]}", again)
     return ok(subject, f"download complete, {len(files)} files in {layout.raw(name)}")
 
 
@@ -97,16 +97,16 @@ def _own(conf: Mapping[str, Any]) -> Finding:
 def _from_the_web(conf: Mapping[str, Any]) -> Finding:
     name, subject = conf["name"], _subject(conf)
     hosts = sorted({item["url"].split("/")[2] for item in conf["files"]})
-    told = f"not here yet; the next run downloads {len(conf['files'])} files from {', '.join(hosts)}"
+    text = f"not here yet; the next run downloads {len(conf['files'])} files from {', '.join(hosts)}"
     arriving = layout.raw(name).parent / ".downloads" / name
     if arriving.is_dir() and (size := sum(path.stat().st_size for path in arriving.rglob("*") if path.is_file())):
-        told += f", going on after {size / GIB:.2f} GiB"
+        text += f", going on after {size / GIB:.2f} GiB"
     wanted = sum(item.get("bytes") or 0 for item in conf["files"])
     free = shutil.disk_usage(Path.cwd()).free
     if wanted > free:
-        return fail(subject, f"{told}: {wanted / GIB:.1f} GiB, {free / GIB:.1f} GiB are free", "make room")
+        return fail(subject, f"{text}: {wanted / GIB:.1f} GiB, {free / GIB:.1f} GiB are free", "free some space")
     if free < conf.get("limit_gib", 0) * GIB:
         return warn(
-            subject, f"{told}; up to {conf['limit_gib']} GiB unpacked, {free / GIB:.1f} GiB are free", "make room"
+            subject, f"{text}; up to {conf['limit_gib']} GiB unpacked, {free / GIB:.1f} GiB are free", "free some space"
         )
-    return ok(subject, told)
+    return ok(subject, text)

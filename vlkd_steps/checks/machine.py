@@ -46,23 +46,23 @@ def memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
         sizes = dict(re.findall(r"^(\w+):\s+(\d+) kB", meminfo.read_text(encoding="ascii"), flags=re.MULTILINE))
         total, free = (1024 * int(sizes[name]) for name in ("MemTotal", "MemAvailable"))
     except (OSError, KeyError):
-        return warn("memory", f"cannot be told on {platform.system()}")
+        return warn("memory", f"cannot be measured on {platform.system()}")
     limit = _group_limit()
-    told = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
+    text = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
     if limit is not None and limit < total:
-        free, told = min(free, limit), f"{told}, this session is limited to {limit / GIB:.1f} GiB"
+        free, text = min(free, limit), f"{text}, this session is limited to {limit / GIB:.1f} GiB"
     if free < MEMORY_WANTED:
-        return warn("memory", told, "end other programs, or use a machine with more")
-    return ok("memory", told)
+        return warn("memory", text, "end other programs, or use a machine with more")
+    return ok("memory", text)
 
 
 def disk(project: Path) -> Finding:
-    """Space where the project lies."""
+    """Free space on the project's disk."""
     free, lies_on = shutil.disk_usage(project).free, file_system.of(project)
-    told = f"{free / GIB:.1f} GiB free here ({lies_on.kind}{', shared with other machines' if lies_on.shared else ''})"
+    text = f"{free / GIB:.1f} GiB free here ({lies_on.kind}{', shared with other machines' if lies_on.shared else ''})"
     if free < DISK_NEEDED:
-        return fail("disk", told, "make room: `dvc gc --workspace` drops what no commit here uses")
-    return ok("disk", told) if free >= DISK_WANTED else warn("disk", told, "features and runs may need more")
+        return fail("disk", text, "free some space: `dvc gc --workspace` drops what no commit here uses")
+    return ok("disk", text) if free >= DISK_WANTED else warn("disk", text, "features and runs may need more")
 
 
 def home() -> Finding:
@@ -102,7 +102,7 @@ def device(driver: tuple[int, int] | None, torch_cuda: Callable[[], str | None] 
 
     Args:
         driver: the CUDA version that the driver can do; None without a GPU.
-        torch_cuda: tells what `cuda_of_torch` does.
+        torch_cuda: returns what `cuda_of_torch` does.
     """
     built = (torch_cuda or cuda_of_torch)()
     if driver is not None:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from vlkd_steps.checks.check_result import Finding, fail, ok, warn
 
-INSTALL = "install what the lock file says: make install"
+INSTALL = "install the packages of the lock file: make install"
 SHOWN = 6  # names in a line
 
 
 def check(lock: Path = Path("requirements.lock")) -> list[Finding]:
-    """Packages that are missing cannot be done without; other versions may change a number, and stand in provenance."""
+    """Missing packages are required; other versions may change a number, and are recorded in provenance."""
     if not lock.is_file():
         return [warn("lock file", f"{lock} is not here", "run from the project's root, or: git checkout " + str(lock))]
     missing, other, number = [], [], 0

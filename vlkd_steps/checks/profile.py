@@ -1,4 +1,4 @@
-"""A Snakemake profile read for what its rules ask of Slurm."""
+"""A Snakemake profile read for the resources that its rules request from Slurm."""
 
 import math
 import os
@@ -47,7 +47,7 @@ class Profile:
             if rule in LAUNCHED and resources.get("launcher") == "slurm":
                 found[rule] = self._launched(rule, resources)
             elif rule not in LAUNCHED and self.content.get("executor") == "slurm":
-                other = {"mem": "mem_mb", "mem_mb": "mem"}  # two names of one thing: the rule's own hides the default
+                other = {"mem": "mem_mb", "mem_mb": "mem"}  # synonyms: the rule's value hides the default
                 kept = {key: value for key, value in defaults.items() if other.get(key) not in resources}
                 found[rule] = self._submitted(rule, {**kept, **resources})
         if self.content.get("executor") == "slurm":
@@ -70,7 +70,7 @@ class Profile:
         return rules
 
     def _launched(self, rule: str, resources: Mapping[str, Any]) -> Request:
-        """Of the launcher, which fills in what a rule does not name."""
+        """Of the launcher, which fills in what a rule does not set."""
         try:
             request = Request.of(_environment(resources))
             request.parameters()  # has complaints of its own
@@ -79,7 +79,7 @@ class Profile:
         return request
 
     def _submitted(self, rule: str, resources: Mapping[str, Any]) -> Request:
-        """Of Snakemake's executor, which asks for time and memory only where a rule names them; 0: it does not."""
+        """Of Snakemake's executor, which requests time and memory only where a rule sets them; 0: it does not."""
         own = {key: value for key, value in resources.items() if key != "slurm_extra"} | {"warning": 1}
         named = _environment(own)
         unset: dict[str, Any] = {key: 0 for key in ("runtime", "mem_mb") if PREFIX + key.upper() not in named}
@@ -125,7 +125,7 @@ def _pairs(given: Any) -> dict[str, Any]:
 
 
 def _environment(resources: Mapping[str, Any]) -> dict[str, str]:
-    """Resources as they reach a launched step; an expression of Snakemake's, whose value nobody knows yet, is left out.
+    """Resources as they reach a launched step; an expression of Snakemake's, whose value is not known yet, is left out.
 
     Raises:
         UserError: a size or a time that Snakemake would not read.

@@ -1,6 +1,6 @@
-"""Why a cluster is not usable, in a second: asks Slurm's own commands, side by side and for a limited time.
+"""Why a cluster is not usable, in a second: runs Slurm's commands in parallel, with a time limit.
 
-Whether a rule's jobs fit, ``sbatch --test-only`` says, which submits nothing (`slurm_fit`).
+Whether a rule's jobs fit is checked by ``sbatch --test-only``, which submits nothing (`slurm_fit`).
 """
 
 import os
@@ -26,7 +26,7 @@ COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "sinfo")
 ON_LOGIN_NODE = (
     'run this on a login node of the cluster, or try a cluster of one: eval "$(scripts/slurm_dev_cluster up)"'
 )
-AGAIN = "it is down or busy; ask longer: --wait 10"
+AGAIN = "it is down or busy; wait longer: --wait 10"
 
 
 def check(profile: Profile, seconds: float) -> list[Finding]:
@@ -67,7 +67,7 @@ def check(profile: Profile, seconds: float) -> list[Finding]:
 
 
 def controller(seconds: float) -> Finding | None:
-    """Why the controller cannot be asked; None where it answers."""
+    """Why the controller cannot be reached; None where it answers."""
     named = os.environ.get("SLURM_CONF")
     if named and not Path(named).is_file():
         return fail("controller", f"SLURM_CONF names {named}, which is not there", "correct it, or unset SLURM_CONF")
@@ -76,7 +76,7 @@ def controller(seconds: float) -> Finding | None:
         return None
     if "is DOWN" in answer.out:
         lines = [line.strip() for line in answer.out.splitlines() if "is DOWN" in line]
-        return fail("controller", "; ".join(lines), "start it, or tell the cluster's administrators")
+        return fail("controller", "; ".join(lines), "start it, or contact the cluster's administrators")
     if answer.status is None:
         return fail("controller", f"no answer in {seconds:g} s ({answer.words})", AGAIN)
     return fail("controller", f"Slurm is installed but not configured here ({answer.words})", ON_LOGIN_NODE)
@@ -89,8 +89,8 @@ def accounting(
     if "slurmdbd" not in settings.get("AccountingStorageType", ""):
         if profile.content.get("executor") == "slurm" and profile.content.get("slurm-status-command") != "squeue":
             remedy = f"write `slurm-status-command: squeue` into {profile.path}"
-            return [fail("accounting", "none, and snakemake would ask sacct, which knows no job then", remedy)]
-        return [ok("accounting", "none: squeue and scontrol tell the states of jobs, and accounts are not checked")]
+            return [fail("accounting", "none, and snakemake would call sacct, which lists no job then", remedy)]
+        return [ok("accounting", "none: squeue and scontrol report the states of jobs, and accounts are not checked")]
     if accounts.status != 0:
         names = sorted({name for request in requests for name in (request.slurm_account, request.qos) if name})
         what = f"whether you may use {', '.join(names)}" if names else "which accounts you have"
@@ -100,7 +100,7 @@ def accounting(
 
 
 def arrays(settings: Mapping[str, str], profile: Profile) -> list[Finding]:
-    """Seeds and workers go as many arrays as MaxArraySize asks for; Snakemake's executor stops at 2, without arrays."""
+    """Seeds and workers are split into arrays of at most MaxArraySize; Snakemake's executor stops where that is 2."""
     size = settings.get("MaxArraySize", "")
     if profile.content.get("executor") != "slurm" or not size.isdigit() or int(size) > 2:
         return []
@@ -110,7 +110,7 @@ def arrays(settings: Mapping[str, str], profile: Profile) -> list[Finding]:
 
 
 def elsewhere(profile: Profile, requests: Collection[Request], known: Mapping[str, Partition]) -> list[Finding]:
-    """What runs here all the same, and whether compute nodes see this folder and Python: that can only be guessed."""
+    """What runs here nevertheless, and whether compute nodes see this folder and Python, which can only be guessed."""
     found = []
     if here := profile.here():
         remedy = f"write `launcher: slurm` for them under set-resources in {profile.path}"
@@ -124,5 +124,5 @@ def elsewhere(profile: Profile, requests: Collection[Request], known: Mapping[st
         if lies_on.shared:
             found.append(ok(subject, f"on {lies_on.kind}; that every node mounts it cannot be known here ({how})"))
         else:
-            found.append(warn(subject, f"{path} lies on {lies_on.kind}, which other nodes hardly see", how))
+            found.append(warn(subject, f"{path} is on {lies_on.kind}, which other nodes probably do not see", how))
     return found

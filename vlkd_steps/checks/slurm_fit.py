@@ -1,6 +1,6 @@
-"""What stands against the jobs of one rule: sbatch judges, by ``--test-only``, which submits nothing.
+"""Whether the jobs of one rule can be submitted: checked by ``sbatch --test-only``, which submits nothing.
 
-Where it refuses, it mostly says no more than "Requested node configuration is not available". Which resource it means
+A refusal mostly reads "Requested node configuration is not available" and no more. Which resource it means
 is found by running it again, with each resource alone and with each left out. A few jobs it accepts that Slurm then
 never starts: those are judged here, from the partition's settings.
 """
@@ -20,7 +20,7 @@ Problem = tuple[str, str]  # what is wrong, and which keys of the profile to cha
 Members = Mapping[str, frozenset[str]]  # a user's accounts, each with its QoS
 Test = Callable[[Request], Answer]  # by sbatch --test-only
 
-LEAST = Request(runtime=0, mem_mb=0)  # asks for nothing
+LEAST = Request(runtime=0, mem_mb=0)  # requests nothing
 THREADS = 8
 KEYS = ("slurm_account", "qos", "constraint", "slurm_extra", "runtime", "mem_mb", "nodes", "tasks", "cpus_per_task",
         "gpu", "gpu_model")  # fmt: skip
@@ -29,12 +29,12 @@ KEYS = ("slurm_account", "qos", "constraint", "slurm_extra", "runtime", "mem_mb"
 def judge(
     rule: str, request: Request, known: Mapping[str, Partition], members: Members | None, test: Test
 ) -> list[Finding]:
-    """A `fail` for every problem or, where there is none, one `ok` that says what sbatch takes.
+    """A `fail` for every problem or, where there is none, one `ok` with what sbatch accepts.
 
     Args:
         known: partitions by name.
         members: the user's accounts; None where they are not known.
-        test: asks sbatch.
+        test: runs sbatch.
     """
     name = request.slurm_partition or default(known)
     answer = test(request)
@@ -47,12 +47,12 @@ def judge(
         return [fail(rule, what, f"change {keys} under {where} in the profile") for what, keys in problems]
     wanted = " ".join(options(request))
     if answer.status is None:
-        return [warn(rule, f"`sbatch --test-only {wanted}` gave no answer ({answer.words})", "ask longer: --wait 10")]
+        return [warn(rule, f"`sbatch --test-only {wanted}` gave no answer ({answer.words})", "wait longer: --wait 10")]
     return [ok(rule, f"sbatch takes {wanted}: to start {answer.words.partition(' to start ')[2]}")]
 
 
 def never_started(request: Request, name: str, partition: Partition, members: Members | None) -> Iterator[Problem]:
-    """What sbatch accepts, at least where EnforcePartLimits=NO, and what then waits for ever."""
+    """What sbatch accepts, at least where EnforcePartLimits=NO, and what then never starts."""
     accounts, qos = partition.allowed("AllowAccounts"), partition.allowed("AllowQos")
     if partition.settings.get("State", "UP") != "UP":
         yield f"partition {name} is {partition.settings['State']}", "slurm_partition"
@@ -74,7 +74,7 @@ def never_started(request: Request, name: str, partition: Partition, members: Me
 def refused(
     request: Request, answer: Answer, known: Mapping[str, Partition], members: Members | None, test: Test
 ) -> Iterator[Problem]:
-    """Why sbatch refuses a request: in its words, with the resources that it means and what there is of them."""
+    """Why sbatch refuses a request: its message, with the resources that it means and what there is of them."""
     words = answer.words.removeprefix("allocation failure: ")
     name = request.slurm_partition or default(known)
     for keys in culprits(request, test):
@@ -97,7 +97,7 @@ def culprits(request: Request, test: Test) -> list[tuple[str, ...]]:
     without = [replace(request, **{key: getattr(LEAST, key)}) for key in keys]
     with ThreadPoolExecutor(THREADS) as pool:
         bare_answer, *answers = pool.map(test, [bare, *alone, *without])
-    if bare_answer.status not in (0, None):  # None: no answer in time, which accuses nothing
+    if bare_answer.status not in (0, None):  # None: no answer in time, which shows nothing
         return [("slurm_partition",)]
     of_alone, of_without = answers[: len(keys)], answers[len(keys) :]
     wrong = [(key,) for key, answer in zip(keys, of_alone, strict=True) if answer.status not in (0, None)]

@@ -1,4 +1,4 @@
-"""Where runs are tracked: MLflow's address, whether it answers, and what its file lies on. Never imports mlflow."""
+"""Where runs are tracked: MLflow's address, whether it answers, its file's file system. Never imports mlflow."""
 
 import base64
 import contextlib
@@ -16,11 +16,11 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.tracking import address, schema
 
 LATER = "nothing is lost, `vlkd track` catches up from the journals"
-HEALTHY = "OK"  # all that MLflow's /health says
+HEALTHY = "OK"  # the whole answer of MLflow's /health
 
 
 def check(seconds: float) -> list[Finding]:
-    """A silent MLflow stops no run, so that only an address it cannot have is a failure."""
+    """A silent MLflow stops no run, so only an invalid address is a failure."""
     given = address.given()
     project = Path.cwd()
     try:
@@ -43,8 +43,8 @@ def database(path: Path) -> list[Finding]:
     found = []
     lies_on = file_system.of(path)
     if lies_on.shared:
-        remedy = "unset MLFLOW_TRACKING_URI, or name a file on this machine's own disk"
-        found.append(warn("file system", f"{path} lies on {lies_on.kind}, where sqlite is not safe", remedy))
+        remedy = "unset MLFLOW_TRACKING_URI, or name a file on this machine's local disk"
+        found.append(warn("file system", f"{path} is on {lies_on.kind}, where sqlite is not safe", remedy))
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not files.writable(folder) or (path.exists() and not files.writable(path)):
         remedy = "name another file by MLFLOW_TRACKING_URI, or another folder by VLKD_LOCAL"
@@ -72,12 +72,12 @@ def runs_in(path: Path) -> Finding:
 
 
 def server(uri: str, seconds: float) -> Finding:
-    """A tracking server, asked for its health."""
+    """A tracking server: a request to its /health."""
     parts = urlsplit(uri)
     port = f":{parts.port}" if parts.port else ""
     where = f"{parts.scheme}://{parts.hostname}{port}"  # never a password
     if parts.scheme not in address.SERVERS:
-        return ok("address", f"{where}, not asked")
+        return ok("address", f"{where}, not checked")
     request = urllib.request.Request(f"{where}{parts.path.rstrip('/')}/health", headers=_authorization(parts))
     try:
         with urllib.request.urlopen(request, timeout=seconds) as response:
@@ -86,25 +86,25 @@ def server(uri: str, seconds: float) -> Finding:
     except urllib.error.HTTPError as error:
         if error.code == 403:
             remedy = "set MLFLOW_SERVER_ALLOWED_HOSTS where the server runs"
-            return warn("address", f"{where} answers 403, as it does for host names it does not know", remedy)
+            return warn("address", f"{where} answers 403, as MLflow does for host names it does not allow", remedy)
         return warn("address", f"{where} answers {error.code}", f"check the address; {LATER}")
     except (OSError, ValueError) as error:
         return warn("address", f"{where} does not answer ({address.redacted(str(error))})", f"start it; {LATER}")
 
 
 def _answer(where: str, wanted: str, got: str, body: str) -> Finding:
-    """MLflow's two letters, or what else came back: the page of a login, or of another program."""
+    """MLflow's "OK", or what else came back: a login page, or that of another program."""
     if body == HEALTHY:
         return ok("address", f"{where} answers")
     title = re.search(r"<title[^>]*>\s*([^<]*?)\s*<", body, flags=re.IGNORECASE)
-    said = f"the page {title[1][:80]!r}" if title else f"{body[:60]!r}"
+    answer = f"the page {title[1][:80]!r}" if title else f"{body[:60]!r}"
     sent = f" and redirects to {address.redacted(got)}" if got != wanted else ""
     remedy = f"if that is a login, give an address (or MLFLOW_TRACKING_TOKEN) that gets past it; {LATER}"
-    return warn("address", f"{where} answers with {said}{sent}, not as MLflow does", remedy)
+    return warn("address", f"{where} answers with {answer}{sent}, not as MLflow does", remedy)
 
 
 def _authorization(parts: SplitResult) -> dict[str, str]:
-    """As MLflow's client sends it: the address's own user and password, or those of the environment."""
+    """As MLflow's client sends it: the user and password in the address, or those of the environment."""
     user = unquote(parts.username or "") or os.environ.get("MLFLOW_TRACKING_USERNAME", "")
     password = unquote(parts.password or "") or os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
     if user:

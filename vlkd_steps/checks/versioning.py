@@ -11,7 +11,7 @@ from vlkd_steps.checks.check_result import Finding, fail, ok, warn
 from vlkd_steps.core import file_system, files, layout
 from vlkd_steps.core.errors import UserError
 
-# The folders in which dvc.yaml's outputs lie.
+# The folders of dvc.yaml's outputs.
 ABOVE_RECORDED = (
     "data", "data/raw", "data/instances", "data/splits", "features", "models", "runs", "results", "manifests",
 )  # fmt: skip
@@ -21,13 +21,13 @@ FICLONE = 0x40049409  # ioctl_ficlone(2)
 def check(root: Path) -> list[Finding]:
     """Reads DVC's configuration as DVC does, its user and system files included."""
     if shutil.which("git") is None:
-        return [fail("git", "not on PATH", "install it: DVC and provenance ask it")]
+        return [fail("git", "not on PATH", "install it: DVC and provenance need it")]
     if not (root / ".dvc").is_dir():
         return [warn("repository", f"no .dvc in {root}, so no bytes are versioned", "dvc init")]
     from dvc.config import Config, ConfigError
 
     try:
-        file_system.expanded("~")  # where DVC reads its own settings, or ends with a traceback
+        file_system.expanded("~")  # where DVC reads its settings, or ends with a traceback
         config: Any = Config(str(root / ".dvc"))
     except UserError as mistake:
         return [fail("configuration", str(mistake), "name a folder of yours: export HOME=/path")]
@@ -48,7 +48,7 @@ def lists(root: Path) -> list[Finding]:
 
 
 def links(root: Path) -> list[Finding]:
-    """Folders that lead out of the repository: Snakemake follows them, `dvc commit` refuses what lies in them.
+    """Folders that lead out of the repository: Snakemake follows them, `dvc commit` refuses their content.
 
     A recorded folder that is itself a link (runs/EXPERIMENT) is one that DVC follows, too.
     """
@@ -58,8 +58,8 @@ def links(root: Path) -> list[Finding]:
     return [
         warn(
             "links",
-            f"{path.relative_to(root)} leads to {path.resolve()}, out of this repository: snakemake follows, but "
-            "`dvc commit`, and with it every dvc command, refuses what lies in it",
+            f"{path.relative_to(root)} points to {path.resolve()}, out of this repository: snakemake follows, but "
+            "`dvc commit`, and with it every dvc command, refuses its content",
             "link the folders that DVC records instead (runs/EXPERIMENT, features/TEACHER/DATASET), "
             "or only DVC's cache: dvc cache dir --local FOLDER",
         )
@@ -79,7 +79,7 @@ def remote(config: Any) -> Finding:
         )
     if names:
         return warn("remote", f"{', '.join(names)}, but none is the default", f"dvc remote default {names[0]}")
-    return warn("remote", "none: dvc push and pull have nowhere to go", "dvc remote add --default NAME URL")
+    return warn("remote", "none: dvc push and pull have no remote", "dvc remote add --default NAME URL")
 
 
 def cache(config: Any, root: Path) -> Finding:
@@ -97,7 +97,7 @@ def cache(config: Any, root: Path) -> Finding:
         return fail("cache", f"none of {', '.join(kinds)} works from {folder}", "dvc config cache.type reflink,copy")
     if works == "copy" and kinds != ["copy"]:
         remedy = "to spare that: dvc config cache.type reflink,hardlink,copy"
-        return ok("cache", f"{folder}, linked by copy: every file takes its space twice ({remedy})")
+        return ok("cache", f"{folder}, linked by copy: every file is stored twice ({remedy})")
     return ok("cache", f"{folder}, linked by {works}")
 
 

@@ -42,7 +42,7 @@ def main(
 
 
 def run_config(folder: Path) -> dict[str, Any]:
-    """What the run was told.
+    """The run's configuration.
 
     Raises:
         UserError: no finished run, or not on VCR.

@@ -7,7 +7,7 @@
                                                every experiment that has runs here
 
 Writes to --tracking-uri, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db (a file on this machine's own disk where the
-project lies on a shared file system or cannot be written to: VLKD_LOCAL names the place). Exit status:
+project lies on a shared file system or cannot be written to: VLKD_LOCAL names the folder). Exit status:
 0 done (or another tracker is at it), 2 a mistake to be corrected, 3 MLflow did not answer: nothing is lost, run it
 again.
 """

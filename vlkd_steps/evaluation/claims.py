@@ -1,4 +1,4 @@
-"""What the papers claim, put to an experiment's runs: each claim held, not held or not decided, with its interval."""
+"""The papers' claims, tested on an experiment's runs: each held, not held or not decided, with its interval."""
 
 import json
 import struct
@@ -36,7 +36,7 @@ class Claim:
     """One claim on one data set.
 
     Attributes:
-        number: as issue 4 counts them.
+        number: its key in `TEXTS`.
         text: what is claimed.
         where: data set, student and evaluation set.
         shots: training questions that it is a mean (or a slope) over.
@@ -61,7 +61,7 @@ class Claim:
 
 
 def evaluate(evidence: Evidence, datasets: Mapping[str, Mapping[str, Any]]) -> list[Claim]:
-    """Every claim that the experiment has runs for, with Holm's adjustment over all that have a p.
+    """Every claim that the experiment has runs for, with Holm's adjustment over all that have a p value.
 
     Args:
         datasets: configurations by name, for task and roles.
@@ -168,7 +168,7 @@ class _Place:
             yield self._claim(2, text, "test", tuple(shots), found, _below(found))
 
     def no_loss(self, variant: str) -> Iterator[Claim]:
-        """At full data `variant` loses less than the margin; it takes ten seeds to say so."""
+        """At full data `variant` loses less than the margin; this takes ten seeds to decide."""
         if "full" not in self.all_shots(variant, "finetune"):
             return
         found = self.evidence.contrast(self.dataset, self.student, "test", mean_gain(variant, "finetune", ["full"]))
@@ -254,7 +254,7 @@ def tensors(path: Path) -> dict[str, list[int]]:
 
 
 def _judged(contrast: Contrast | None, judge: Callable[[float, float], str]) -> str:
-    """What `judge` says of the interval, where there is one."""
+    """The verdict of `judge` on the interval, where there is one."""
     if contrast is None:
         return "not decided: the runs have no seed in common"
     low, high = contrast.found.low, contrast.found.high

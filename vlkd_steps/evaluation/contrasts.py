@@ -1,8 +1,8 @@
 """Any linear combination of runs with one interval: means over shots, slopes over shots, a method against any other.
 
 With D[s, g] replaced by sum_k c_k A_k[s, g], where A_k are the accuracies of the runs of one variant and shot, the
-two-way interval of PAPERS 1.3 (`significance.two_way`) holds for the combination as it does for a difference: what all
-its parts share with a seed or an image is in its variance, once.
+two-way interval (`significance.two_way`) holds for the combination as it does for a difference: the variance that all
+terms share through a seed or an image is counted once.
 """
 
 import math
@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Term:
-    """A coefficient and the runs that it stands before."""
+    """A coefficient and the runs that it multiplies."""
 
     coefficient: float
     variant: str
@@ -98,7 +98,7 @@ def slope(variants: Mapping[str, str], references: Mapping[str, str]) -> list[Te
     """How the gain changes when the training questions are ten times as many: least squares over log10 n.
 
     Args:
-        variants, references: which variant stands for the method and for its reference at each shot (a number).
+        variants, references: the variant of the method and that of its reference at each shot (a number).
     """
     places = [math.log10(float(shot)) for shot in variants]
     middle = sum(places) / len(places)

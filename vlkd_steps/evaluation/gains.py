@@ -102,7 +102,7 @@ def gains(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str, 
 
     Args:
         runs: dataset, student, teacher, method, variant, shot, seed of every training run.
-        datasets: ``name, task, evaluation_sets`` of each, and what its runs are asked beside (`asked`).
+        datasets: ``name, task, evaluation_sets`` of each, and its runs' extra evaluations (`asked`).
         reference: the variant that the others are compared with.
     """
     rows: list[Row] = []

@@ -1,8 +1,8 @@
-"""Is a gain real? Intervals over two sources of chance at once: the seeds and the test images (PAPERS 1.3).
+"""Is a gain real? Intervals over two sources of chance at once: seeds and test images (docs/papers.md, "Intervals").
 
 A method is compared with its reference on D[s, g]: the difference of accuracy in percentage points for seed s and
 *image* g, where both were trained on the same subset, from the same initialisation, in the same batch order. Questions
-about one image stand or fall together, so the image is the unit; it weighs as many items as it has, and the mean is
+about one image are correlated, so the image is the unit; it is weighted by its number of items, and the mean is
 the difference that the table shows. Intervals over items alone, or over seeds alone, are too narrow: in simulation they
 cover 66-92 % and 73-95 %, these 93-96 % (tests/evaluation/test_significance_coverage.py).
 """
@@ -99,7 +99,7 @@ def pigeonhole_bootstrap(
 ) -> list[tuple[float, float] | None]:
     """Percentile intervals from drawing seeds and images with replacement, each on its own (Owen 2007).
 
-    All comparisons on the same images share the image draws, which cost the most; what stands beside a comparison does
+    All comparisons on the same images share the image draws, which cost the most; the other comparisons do
     not change its interval. With few seeds this is a cross-check of `two_way`, not better than it: in simulation it
     covers 94-98 % where the images matter, but 80 % where three seeds do, as so few drawn with replacement vary too
     little (tests/evaluation/test_significance_coverage.py).

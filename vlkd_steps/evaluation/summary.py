@@ -44,7 +44,7 @@ def summary(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str
 
 
 def numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers of a measure, with the names of what they stand below joined by a space."""
+    """The numbers of a measure, with the names of the keys above them joined by a space."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from numbers(value, f"{prefix}{key} ")

@@ -47,13 +47,13 @@ def write(path: Path, annot_ids: Sequence[str], scores: Scores) -> None:
 
 
 def read(path: Path) -> tuple[list[str], Scores]:
-    """Read a leaderboard file; its columns may stand in any order.
+    """Read a leaderboard file; its columns may be in any order.
 
     Returns:
         N ids in the file's order, and scores [N, 5, 4].
 
     Raises:
-        UserError: a column is missing, unknown or there twice, an id stands twice, or a cell is no finite number.
+        UserError: a column is missing, unknown or duplicated, an id is duplicated, or a cell is no finite number.
     """
     lines = csv.reader(io.StringIO(records.read_text(path), newline=""))
     header = next(lines, [])
@@ -71,7 +71,7 @@ def read(path: Path) -> tuple[list[str], Scores]:
             problem = f"{annot_id} stands already in line {where[annot_id]}"
             raise records.complaint(path, f"line {line}", problem, "keep one row for each")
         try:
-            values = [float(row[place]) for place in places[1:]]
+            values = [float(row[at]) for at in places[1:]]
         except ValueError:
             values = []
         if not values or not math.isfinite(sum(values)):
@@ -83,7 +83,7 @@ def read(path: Path) -> tuple[list[str], Scores]:
 
 
 def _places(path: Path, header: Sequence[str]) -> list[int]:
-    """Where annot_id and the 20 columns stand."""
+    """The indices of annot_id and of the 20 columns."""
     wanted = [INDEX, *COLUMNS]
     for problem, names in (
         ("lacks", [name for name in wanted if name not in header]),
@@ -98,11 +98,11 @@ def _places(path: Path, header: Sequence[str]) -> list[int]:
 
 
 def _complain(path: Path, line: int, row: Sequence[str], places: Sequence[int]) -> None:
-    """Name the cell that is no finite number; finite cells whose sum is not are fine."""
-    for column, place in zip(COLUMNS, places[1:], strict=True):
+    """Report the cell that is no finite number; finite cells whose sum is not finite are fine."""
+    for column, at in zip(COLUMNS, places[1:], strict=True):
         try:
-            finite = math.isfinite(float(row[place]))
+            finite = math.isfinite(float(row[at]))
         except ValueError:
             finite = False
         if not finite:
-            raise records.complaint(path, f"line {line}", f"{column} is {row[place][:40]!r}, not a finite number")
+            raise records.complaint(path, f"line {line}", f"{column} is {row[at][:40]!r}, not a finite number")

@@ -1,7 +1,7 @@
 """Record the results in DVC, if they are those of params.yaml: python -m vlkd_steps.graph.commit
 
-The Snakefile calls this after each run of the whole graph. `dvc commit` itself records whatever lies in the folders;
-this asks first
+The Snakefile calls this after each run of the whole graph. `dvc commit` itself records whatever is in the folders;
+this checks first
 
 - Snakemake, by a dry run with none of the options of the call before, whether every artifact is current;
 - the phase manifests, whether every file is as its job left it, made by the configuration and code as they are now;

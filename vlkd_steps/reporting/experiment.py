@@ -1,4 +1,4 @@
-"""The report of an experiment: its page, figures and tables, from `gains.csv` and from what the runs have left."""
+"""The report of an experiment: its page, figures and tables, from `gains.csv` and from the runs' files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,7 +84,7 @@ def report(
 
 
 def looked_at(dataset: Mapping[str, Any], main: str) -> list[Ask]:
-    """The sets whose items the page shows: the main one, or of sets that were asked beside the first of each task."""
+    """The sets whose items the page shows: the main one, or of extra evaluations the first of each task."""
     asks = extra_evals.sets(dataset)
     own = [ask for ask in asks if ask.name == main]
     return own or list({ask.task: ask for ask in reversed(asks) if ask.how}.values())

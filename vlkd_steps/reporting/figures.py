@@ -19,7 +19,7 @@ from vlkd_steps.reporting.style import Style
 from vlkd_steps.reporting.table import Row, name, sure, values
 
 INK, SOFT, RULE, PAPER = "#1b2027", "#636b78", "#d9dde3", "#ffffff"
-SINGLE = 2.8  # width in inches of a panel that stands alone: its text stays readable in a narrow column
+SINGLE = 2.8  # width in inches of a single panel: its text stays readable in a narrow column
 SETTINGS: Any = {
     # Not the user's matplotlibrc: equal numbers are equal bytes on every machine.
     **{key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")},
@@ -146,7 +146,7 @@ def training_curves(
 
 
 def inline(svg: str, styles: Mapping[str, Style], prefix: str) -> str:
-    """A figure for the page: theme colours by CSS variables, the page's font, and ids of its own.
+    """A figure for the page: theme colours by CSS variables, the page's font, and unique ids.
 
     Args:
         svg: what a figure function returned.
@@ -175,7 +175,7 @@ def _parts(rows: Sequence[Row], *columns: str) -> dict[tuple[str, ...], list[Row
 
 
 def _shots(axes: Axes, shots: Sequence[str]) -> dict[str, float]:
-    """Where each shot stands: on a logarithmic axis where all are numbers, else evenly in the order of the grid."""
+    """The x position of each shot: on a logarithmic axis where all are numbers, else evenly spaced in grid order."""
     numbers = [float(shot) for shot in shots if shot.isdigit()]
     if len(numbers) == len(shots):
         places = {shot: math.log10(number) for shot, number in zip(shots, numbers, strict=True)}

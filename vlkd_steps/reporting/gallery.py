@@ -54,7 +54,7 @@ class Item:
     question: str
     gold: str
     answers: list[Answer]
-    long: bool  # answers are sentences, which take a line of their own
+    long: bool  # answers are sentences, which take a separate line
     boxes: list[Box]
 
 
@@ -84,7 +84,7 @@ def gallery(
 
     Args:
         runs: those of the experiment.
-        trained_on: the runs' data set; ask: the evaluation set, as they were asked it.
+        trained_on: the runs' data set; ask: the evaluation set, as the runs were evaluated on it.
         each: how many items of either kind at most.
 
     Returns:
@@ -137,7 +137,7 @@ def gallery(
 
 
 def _spread(instances: pl.DataFrame, ahead: np.ndarray, most: int) -> list[int]:
-    """Places of up to `most` items that are ahead: groups in turn, within one the largest first, no image twice."""
+    """Indices of up to `most` items that are ahead: groups in turn, within one the largest first, no image twice."""
     ids, groups, kinds, images = (
         instances[column].to_list() for column in ("instance_id", "group", "answer_type", "image_id")
     )
@@ -173,7 +173,7 @@ def _commonest(answers: Sequence[str]) -> str:
 
 
 def boxes(extra: str, text: str) -> list[Box]:
-    """Where the objects are that `text` names with their numbers, as VCR's texts do (`datasets.vcr.spell`).
+    """The boxes of the objects that `text` names with their numbers, as VCR's texts do (`datasets.vcr.spell`).
 
     Args:
         extra: of the instance: JSON with ``objects``, ``boxes`` [x1, y1, x2, y2, ...], ``width`` and ``height``.

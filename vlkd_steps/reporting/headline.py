@@ -1,6 +1,6 @@
 """The result of one data set in a few numbers, for `dvc metrics show` and `dvc metrics diff`; the rest is in gains.csv.
 
-DVC prints a line a file and a column a key, so each data set has a file of its own and the keys are short: the table
+DVC prints a line a file and a column a key, so each data set has its own file and the keys are short: the table
 then fits a terminal of 120 columns, however many data sets there are.
 """
 
@@ -21,7 +21,7 @@ def headline(rows: Sequence[Row], dataset: str, reference: str) -> dict[str, Any
     Returns:
         ``method, shot, best, base, gain, low, high``: means over seeds and, in points, the gain and its 95 % interval,
         to two decimals. `best` is the highest mean of all variants but the reference, `base` the reference's; of a task
-        with several metrics, of the first one. What cannot be had is left out.
+        with several metrics, of the first one. What is not available is left out.
     """
     rows = [row for row in main_rows(rows) if row["dataset"] == dataset]
     rows = [row for row in rows if row["shot"] == rows[-1]["shot"] and row["metric"] == rows[0]["metric"]]

@@ -1,4 +1,4 @@
-"""What the page shows beside accuracies where runs were asked more: measures, and what a wording is worth."""
+"""What the page shows of extra evaluations beside accuracies: measures, and the effect of a question's wording."""
 
 import re
 import statistics
@@ -20,7 +20,7 @@ def tables(summary: Path, datasets: Sequence[Mapping[str, Any]]) -> list[Table]:
 
     Args:
         summary: `summary.csv` of the experiment.
-        datasets: those whose runs are asked more, as `compare` is told of them.
+        datasets: those whose runs have extra evaluations, as in `compare`'s configuration.
     """
     if not datasets:
         return []

@@ -1,8 +1,8 @@
 """How an experiment presents itself in MLflow's web page: its description, colours, and a view made for its gains.
 
 The page keeps views that users share by link in tags of the experiment (seen in MLflow 3.17). We write one per data
-set and student: its link opens the charts where each method has one colour and its gain meets the eye.
-A page that does not know the tag shows its own default view.
+set and student: its link opens charts in which each method has one colour and gains are shown first.
+A page that does not support the tag shows its default view.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ def experiment_tags(experiment: str, records: Sequence[Record], reference: str) 
     """Tags of the MLflow experiment that hold its description and its views."""
     current = [record for record in records if record.tags.get("superseded") == "no"]
     tags = {
-        "mlflow.experimentKind": "custom_model_development",  # else the page asks what kind it is
+        "mlflow.experimentKind": "custom_model_development",  # else the page prompts for its kind
         "mlflow.note.content": description(experiment, current, reference),
     }
     for dataset, student in subjects(current):
@@ -75,7 +75,7 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
 
 
 def _spent(records: Sequence[Record]) -> str:
-    """GPU-hours and core-hours of all runs that ended; empty where no journal tells them."""
+    """GPU-hours and core-hours of all runs that ended; empty where no journal records them."""
     sums = {
         unit: sum(point.value for record in records for point in record.points if point.name == name)
         for name, unit in (("cost/gpu_hours", "GPU-hours"), ("cost/core_hours", "core-hours"))

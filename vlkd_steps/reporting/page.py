@@ -136,7 +136,7 @@ class Price:
 
     @classmethod
     def of(cls, timings: Sequence[Row]) -> "Price | None":
-        """None where no row knows its cost."""
+        """None where no row has a cost."""
         gpu = [row["gpu_hours"] for row in timings if row["gpu_hours"]]
         known = gpu or [row["core_hours"] for row in timings if row["core_hours"] is not None]
         if not known:
@@ -144,7 +144,7 @@ class Price:
         return cls("GPU" if gpu else "core", 4 if max(known) < 1 else 2 if max(known) < 100 else 0)
 
     def __call__(self, row: Row, prefix: str = "") -> str:
-        """``0.0106``; a step without a GPU among others with one keeps its own unit: ``0.31 core-hours``."""
+        """``0.0106``; a step without a GPU among others with one is in core-hours: ``0.31 core-hours``."""
         gpu, core = row[f"{prefix}gpu_hours"], row[f"{prefix}core_hours"]
         if self.unit == "GPU" and not gpu:
             return cost_hours(core, gpu)

@@ -1,4 +1,4 @@
-"""What evaluation sets share with training, as their manifests say it: for the report, beside the results."""
+"""What evaluation sets share with training, by their manifests: for the report, beside the results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

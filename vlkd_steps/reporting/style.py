@@ -1,7 +1,7 @@
 """One colour, marker and line for each variant, the same in every figure and table.
 
-The colours are told apart with every common kind of colour blindness (after Okabe & Ito), and never alone: marker and
-dash tell the lines apart in grey print too. Each has a twin for dark pages.
+The colours can be distinguished with every common kind of colour blindness (after Okabe & Ito), and marker and
+dash distinguish the lines in grey print too. Each has a counterpart for dark pages.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ OTHERS = [
 
 
 def styles(variants: Sequence[str], reference: str) -> dict[str, Style]:
-    """The style of every variant: its method's own where it has one, else the next one that is free."""
+    """The style of every variant: that of its method where it has one, else the next free one."""
     free = [style for name, style in KNOWN.items() if name not in variants]
     queue = iter([*OTHERS, *free] * (1 + len(variants) // len(OTHERS)))
     return {

@@ -78,7 +78,7 @@ def points(value: float | None, signed: bool = True, missing: str = "–") -> st
 
 
 def interval(row: Row) -> str:
-    """``[low, high]`` of a gain to one decimal or, in its place, why there is none."""
+    """``[low, high]`` of a gain to one decimal or else why there is none."""
     if row["gain"] is None:
         return ""
     if row["gain_low"] is None:  # of several seeds: where all differences are equal (`significance.two_way`)

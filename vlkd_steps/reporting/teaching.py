@@ -1,4 +1,4 @@
-"""What the teacher did in training, from the journals: where a gain that fails to come is looked for first."""
+"""What the teacher did in training, from the journals: the first thing to look at where a gain is missing."""
 
 import statistics
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ Table = dict[str, Any]
 
 
 def tables(seen: Sequence[tuple[str, Run, Told]]) -> list[Table]:
-    """Tables ``{place, columns, rows}`` of what runs told (`training.told`); a row is ``(shot, variant, cells)``.
+    """Tables ``{place, columns, rows}`` of what runs logged (`training.told`); a row is ``(shot, variant, cells)``.
 
     Rows are in the order of the runs. A cell is "first -> last": the means over seeds at the first and the last step
-    at which a run looked at itself (its evaluation steps), one number where they are the same, empty where the method
+    at which a run was evaluated, one number where they are the same, empty where the method
     has no such thing.
     """
     of_places: dict[str, dict[tuple[str, str], dict[str, list[Cell]]]] = {}

@@ -21,7 +21,7 @@ def timings(experiment: str, runs: Sequence[Run]) -> list[Row]:
     """One row per training run and per pre-training and extraction that the runs build on, where it is known.
 
     Columns: `COLUMNS`. Seconds are of wall time over all attempts, memory is in MiB; hours are of the cores and GPUs
-    that were given. What neither a run's journal nor its provenance tells is None.
+    that were given. What neither a run's journal nor its provenance records is None.
     """
     rows = []
     for step, place, described in _places(experiment, runs):
@@ -44,7 +44,7 @@ def written(row: Row) -> Row:
 
 
 def of_run(run_folder: Path) -> Cost | None:
-    """The cost of the run whose results lie in a run folder; None where its journal is not here."""
+    """The cost of the run whose results are in a run directory; None where its journal is not here."""
     runs = journal.by_run(journal.read(layout.journal(run_folder)))
     owner = journal.owner(run_folder)
     return cost.of(runs[owner]) if owner in runs else None
@@ -88,13 +88,13 @@ def provenance(place: Path) -> dict[str, Any] | None:
 
 
 def _sum(rows: Sequence[Mapping[str, Any]], column: str) -> float | None:
-    """None where any row does not know it: a part of a cost looks like all of it."""
+    """None where any row lacks it: a partial cost would look like the whole."""
     values = [row[column] for row in rows]
     return None if None in values else sum(values)
 
 
 def _efficiency(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    """Of all CPU time given, over the rows that know it."""
+    """Of all CPU time given, over the rows that have it."""
     known = [row for row in rows if row["cpu_efficiency"] is not None and row["core_hours"]]
     given = sum(row["core_hours"] for row in known)
     return sum(row["cpu_efficiency"] * row["core_hours"] for row in known) / given if given else None

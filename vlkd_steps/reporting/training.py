@@ -17,9 +17,9 @@ Panels = dict[tuple[str, str], dict[str, Curve]]
 
 
 def told(experiment: str, runs: Sequence[Run]) -> list[tuple[str, Run, Told]]:
-    """What each run wrote while it was trained: (place, run, metrics); runs whose journal is not here are left out.
+    """What each run logged in training: (name, run, metrics); runs whose journal is not here are left out.
 
-    The place is the run's data set, and its student where the data set has several.
+    The name is the run's data set, and its student where the data set has several.
     """
     students: dict[str, set[str]] = {}
     for run in runs:
@@ -36,9 +36,9 @@ def told(experiment: str, runs: Sequence[Run]) -> list[tuple[str, Run, Told]]:
 
 
 def curves(seen: Sequence[tuple[str, Run, Told]]) -> dict[str, Panels]:
-    """``loss`` and ``dev`` of what was `told`: (place, shot) -> variant -> step -> the values of all seeds.
+    """``loss`` and ``dev`` of what was `told`: (name, shot) -> variant -> step -> the values of all seeds.
 
-    A step enters where every seed that left a journal has it; long curves are thinned to 150 points.
+    A step is kept where every seed with a journal has it; long curves are thinned to 150 points.
     """
     of_seeds: dict[str, dict[tuple[str, str], dict[str, list[dict[int, float]]]]] = {kind: {} for kind in NAMES}
     for place, run, found in seen:

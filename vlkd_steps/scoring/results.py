@@ -1,6 +1,6 @@
 """Result lists, ``[{"question_id": 1, "answer": "cat"}, ...]``, and whether they fit the items that they answer.
 
-A score over some of the items, or over other items, is no score: whatever is missing, surplus, twice or of another
+A score over some of the items, or over other items, is invalid: whatever is missing, surplus, duplicated or of another
 type is counted and named by its first example.
 """
 
@@ -25,7 +25,7 @@ def read(path: Path, id_name: str, id_type: type, value_name: str) -> dict[Any, 
         value_name: the field that holds the answer, a string.
 
     Raises:
-        UserError: not a list, fields of another type, or an id that stands twice.
+        UserError: not a list, fields of another type, or a duplicated id.
     """
     kind = top_level(path)
     if kind != "a list":

@@ -64,7 +64,7 @@ def read_gold(path: Path) -> tuple[dict[str, str], list[str]]:
     """The gold label of every pair, and the pairs that have none.
 
     Raises:
-        UserError: the file is not in SNLI-VE's format, a pair stands twice, or none is labelled.
+        UserError: the file is not in SNLI-VE's format, a pair is duplicated, or none is labelled.
     """
     gold: dict[str, str] = {}
     twice = Faults()
@@ -79,7 +79,7 @@ def read_gold(path: Path) -> tuple[dict[str, str], list[str]]:
             twice.add(f"{shown(pair_id)} in {where}")
         gold[pair_id] = label
     if twice:
-        problem = f"{twice.count:,} pairs stand a second time; first: {twice.first}"
+        problem = f"{twice.count:,} pairs are duplicated; first: {twice.first}"
         raise records.complaint(path, "", problem, "ids must be unique")
     undecided = [name for name, label in gold.items() if label == NO_CONSENSUS]
     for name in undecided:

@@ -42,7 +42,7 @@ def read_labels(path: Path) -> dict[str, tuple[int, int]]:
     """answer_label and rationale_label of every annot_id, in the file's order.
 
     Raises:
-        UserError: the file is not in VCR's format, has no labels, or an id stands twice.
+        UserError: the file is not in VCR's format, has no labels, or an id is duplicated.
     """
     labels: dict[str, tuple[int, int]] = {}
     twice = Faults()
@@ -60,7 +60,7 @@ def read_labels(path: Path) -> dict[str, tuple[int, int]]:
             twice.add(f"{shown(annot_id)} in {where}")
         labels[annot_id] = (pair[0], pair[1])
     if twice:
-        problem = f"{twice.count:,} annotations stand a second time; first: {twice.first}"
+        problem = f"{twice.count:,} annotations are duplicated; first: {twice.first}"
         raise records.complaint(path, "", problem, "ids must be unique")
     if not labels:
         raise records.complaint(path, "", "holds no annotation", FORMAT)

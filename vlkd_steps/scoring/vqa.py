@@ -1,7 +1,7 @@
 """``score vqa``: the VQA soft accuracy of an official results list, overall, per question type and per answer type.
 
-The annotations are read record by record and scored on the way, so that the two million answers of VQA v2's val never
-are Python objects at once.
+The annotations are read record by record and scored on the way, so that the two million answers of VQA v2's val are
+never all in memory as Python objects.
 """
 
 from collections import Counter
@@ -64,14 +64,14 @@ def accuracies(path: Path, answers: Mapping[int, str], results_path: Path) -> pl
         question_id, question_type, answer_type, score in [0, 1].
 
     Raises:
-        UserError: an annotation is not in the official format or stands twice, or the answers do not fit.
+        UserError: an annotation is not in the official format or duplicated, or the answers do not fit.
     """
     scores: dict[int, float | None] = {}
     question_types: list[str] = []
     answer_types: list[str] = []
     twice = Faults()
     for number, record in enumerate(records.array(path, "annotations")):
-        # The quick path of a sound record; _explain looks again, slowly, and says what is wrong.
+        # The quick path of a sound record; _explain checks again, slowly, and reports what is wrong.
         try:
             question_id, question_type = record["question_id"], record["question_type"]
             answer_type, given = record["answer_type"], record["answers"]
@@ -112,7 +112,7 @@ def question_ids(path: Path) -> list[int]:
     """The ids of an official questions file.
 
     Raises:
-        UserError: an id is missing, no whole number, or stands twice.
+        UserError: an id is missing, no whole number, or duplicated.
     """
     ids = [
         records.field(record, "question_id", int, path, f"questions[{number}]")
@@ -120,7 +120,7 @@ def question_ids(path: Path) -> list[int]:
     ]
     twice = Faults.of(shown(name) for name, times in Counter(ids).items() if times > 1)
     if twice:
-        raise records.complaint(path, "", f"{twice.count:,} questions stand twice; first: {twice.first}")
+        raise records.complaint(path, "", f"{twice.count:,} questions are duplicated; first: {twice.first}")
     return ids
 
 

@@ -61,7 +61,7 @@ def run_folder(config: Mapping[str, Any], seed: int) -> Path:
 
 
 def evaluation_instances(ask: Ask) -> pl.DataFrame:
-    """The rows of an evaluation set as a run is asked it, in the order of its split file.
+    """The rows of an evaluation set as a run is evaluated on it, in the order of its split file.
 
     Raises:
         UserError: a file is missing, the set is empty, or the split names an instance that the data set lacks.

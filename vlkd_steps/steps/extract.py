@@ -52,7 +52,7 @@ def work(config: Mapping[str, Any]) -> int:
         config: the step's; ``round`` names the round that several workers share.
 
     Returns:
-        0 when the store is finished, by whomever; 128 + the signal's number when told to stop.
+        0 when the store is finished, by whomever; 128 + the signal's number when stopped.
     """
 
     from vlkd_steps.core.interruption import Interrupted, stop_request

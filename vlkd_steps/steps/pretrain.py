@@ -4,7 +4,7 @@
 
 The kind names the module that does it: ``vlkd_steps/runs/pretrain_<kind>.py``, with one function
 ``pretrain(config)`` that writes ``models/<name>/model.safetensors`` last. Snakemake deletes that file on every rerun,
-so a copy stays under ``models/<name>/work/``, from which a job that ended while nobody waited is picked up.
+so a copy stays under ``models/<name>/work/``, from which a job that ended without a submitter is picked up.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Turn an experiment's results into a page made for looking, with its figures and its cost.
 
-Reads ``gains.csv`` of `compare` (every number on the page stands there), the runs' journals, provenance, scores and
+Reads ``gains.csv`` of `compare` (every number on the page is there), the runs' journals, provenance, scores and
 predictions, and the images of the gallery. Writes to ``results/<experiment>/``:
 
 - ``report.html``: one file that needs nothing else, in light and dark, on wide and narrow screens;

@@ -35,7 +35,7 @@ def tracking_uri(argument: str | None = None) -> str:
     """The address that is `given`, or that of `default_uri`, whose folder is made where it is needed.
 
     Raises:
-        UserError: MLflow cannot take it; or no folder of ours can be had on this machine.
+        UserError: MLflow cannot take it; or no node-local folder of this project can be made.
     """
     if (uri := given(argument)) is not None:
         check_uri(uri)
@@ -46,24 +46,24 @@ def tracking_uri(argument: str | None = None) -> str:
         file_system.make_private(path.parent)
         log.info(
             "%s: MLflow's file is %s on this machine, made again from the journals wherever it is missing "
-            "(MLFLOW_TRACKING_URI names another place)",
+            "(set MLFLOW_TRACKING_URI to use another)",
             why_not_here(project), path,
         )  # fmt: skip
     return uri
 
 
 def default_uri(project: Path) -> str:
-    """The sqlite file in the project's root or, where it cannot lie there, one on this machine's own disk."""
+    """The sqlite file in the project's root or, where it cannot be there, one on this machine's local disk."""
     if why_not_here(project) is None:
         return DEFAULT_URI
     return f"sqlite:///{file_system.node_local(project) / 'mlflow.db'}"
 
 
 def why_not_here(project: Path) -> str | None:
-    """What keeps a sqlite file out of the project's root; None where nothing does."""
+    """Why a sqlite file cannot be in the project's root; None where it can."""
     lies_on = file_system.of(project)
     if lies_on.shared:
-        return f"this folder lies on {lies_on.kind}, where sqlite is not safe"
+        return f"this folder is on {lies_on.kind}, where sqlite is not safe"
     return None if files.writable(project) else "this folder cannot be written to"
 
 
@@ -86,7 +86,7 @@ def check_uri(uri: str) -> None:
     """Refuse what MLflow cannot take: raises UserError with the nearest address that it can."""
     try:
         mistake = _mistake(uri)
-    except ValueError:  # such as a bracket that is not closed; urlsplit's own words may quote a password
+    except ValueError:  # such as a bracket that is not closed; urlsplit's message may quote a password
         mistake = "it cannot be read as an address", "write http://localhost:5000"
     if mistake is not None:
         what, remedy = mistake
@@ -183,7 +183,7 @@ def _driver(uri: str, engine: str) -> tuple[str, str] | None:
     return None
 
 
-SIDE_FILES = ("-journal", "-wal", "-shm")  # sqlite reads them as the file's own: they move with it
+SIDE_FILES = ("-journal", "-wal", "-shm")  # sqlite reads them with the file: they move with it
 
 
 def set_aside(path: Path) -> Path | None:

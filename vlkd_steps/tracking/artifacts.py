@@ -66,8 +66,8 @@ def draw_curves(record: Record, path: Path) -> None:
 def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size: int = SAMPLE_SIZE) -> dict[str, Any]:
     """A table, in the form that MLflow shows, of `size` predictions: the same instances in every run.
 
-    MLflow's page compares runs by the first column and shows the second one side by side, so these are what was asked,
-    with the gold answer, and what was answered.
+    MLflow's page compares runs by the first column and shows the second one side by side, so these are the question
+    with its gold answer, and the run's answer.
 
     Returns:
         ``{"columns": ["asked", "answer", ...], "data": [[...], ...]}``.
@@ -106,7 +106,7 @@ def rounded(probability: float | None) -> float | None:
 
 
 def asked_dataset(run_folder: Path, evaluation_set: str) -> str | None:
-    """The data set of an evaluation set that is not of the run's own; None for its own."""
+    """The data set of an extra evaluation; None for an evaluation set of the run's data set."""
     path = layout.run_config(run_folder)
     config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     asks = ((config or {}).get("dataset") or {}).get("asks") or {}

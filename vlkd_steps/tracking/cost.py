@@ -1,7 +1,7 @@
-"""What a run cost, over all its attempts, from its journal: a preempted run pays for what it threw away too.
+"""What a run cost, over all its attempts, from its journal: what a preempted run lost is included.
 
-An attempt lasts from its ``start`` to its last event, or as long as that says (``seconds``); one killed outright is
-counted up to its last word. Waiting in a queue costs nothing, nor do the seconds before the journal is opened.
+An attempt lasts from its ``start`` to its last event, or as long as that event records (``seconds``); one killed
+outright is counted up to its last event. Time in a queue, and before the journal is opened, is not counted.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ class Cost:
 
     Attributes:
         seconds: wall time.
-        core_hours, gpu_hours: of what the attempts were given, used or not; None where a journal does not say it.
-        cpu_efficiency: CPU time used / CPU time given, over the attempts that tell both.
+        core_hours, gpu_hours: of what the attempts were given, used or not; None where a journal does not record it.
+        cpu_efficiency: CPU time used / CPU time given, over the attempts that record both.
         peak_mib, gpu_peak_mib: the largest of any attempt.
         places: `PLACE_TAGS` -> the distinct values over the attempts, in their order, joined by commas.
     """
@@ -72,14 +72,14 @@ def hours(core_hours: float | None, gpu_hours: float | None) -> str:
 class _Attempt:
     seconds: float
     used: Mapping[str, Any]  # cpu_seconds, peak_mib, gpu_peak_mib
-    given: Mapping[str, Any] | None  # cpus, gpus, processes; None in journals of before they were told
+    given: Mapping[str, Any] | None  # cpus, gpus, processes; None in journals written before they were recorded
     tags: Mapping[str, Any]
 
 
 def _total(attempts: Sequence[_Attempt]) -> Cost:
-    told = [a for a in attempts if a.given and a.used.get("cpu_seconds") is not None and a.seconds]
-    cpu_given = sum(a.seconds * a.given["cpus"] for a in told if a.given)
-    cpu_used = sum(a.used["cpu_seconds"] * (a.given.get("processes") or 1) for a in told if a.given)
+    measured = [a for a in attempts if a.given and a.used.get("cpu_seconds") is not None and a.seconds]
+    cpu_given = sum(a.seconds * a.given["cpus"] for a in measured if a.given)
+    cpu_used = sum(a.used["cpu_seconds"] * (a.given.get("processes") or 1) for a in measured if a.given)
     return Cost(
         attempts=len(attempts),
         seconds=round(sum(a.seconds for a in attempts), 3),

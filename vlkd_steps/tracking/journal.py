@@ -5,11 +5,11 @@ It is the source of truth about a run's course; MLflow is filled from it and can
 ``start``        run_key, attempt, tags, params, datasets    a process begins, or goes on after a kill
 ``metrics``      step, epoch, metrics                        of training
 ``evaluation``   step, set, metrics                          on an evaluation set
-``interrupted``  ...                                         told to stop (TERM, time limit); will go on
+``interrupted``  ...                                         asked to stop (TERM, time limit); resumes later
 ``end``          status (FINISHED or FAILED), seconds, peak_mib
 
-Every event also has ``time``, seconds since 1970 (UTC). An attempt killed outright leaves no last word:
-the next ``start`` follows, and of a step that was seen twice the later one counts.
+Every event also has ``time``, seconds since 1970 (UTC). An attempt killed outright writes no last event:
+the next ``start`` follows, and of a step that was logged twice the later one counts.
 """
 
 import json
@@ -30,7 +30,7 @@ Event = dict[str, Any]
 
 
 class Journal:
-    """Appends events to a file. While it is open, `locks.is_open` sees it, so a killed writer is told from a busy one.
+    """Appends events to a file. While it is open, `locks.is_open` is true, which a killed writer's is not.
 
     Each event is one ``write`` of one whole line to a file in append mode: lines of several writers on one
     machine never mix, and what was appended survives ``kill -9``.
@@ -144,7 +144,7 @@ def _events(content: bytes) -> Iterator[Event]:
 
 
 def _detach(path: Path) -> None:
-    """Give a journal that DVC checked out as a link into its cache a copy of its own, so that the cache stays whole."""
+    """Replace a journal that DVC checked out as a link into its cache by a copy, so that the cache is not modified."""
     if not path.exists():
         return
     if path.is_symlink() or path.stat().st_nlink > 1 or not path.stat().st_mode & 0o200:

@@ -1,7 +1,7 @@
-"""The one place that writes to MLflow: makes an experiment there equal to the journals here.
+"""The only module that writes to MLflow: makes an experiment there equal to the journals here.
 
 A run is recognised by its ``run_key`` tag, so that a rerun continues it and a lost database is made again.
-What was sent last is remembered in the tag ``vlkd.synced``, a digest: losing it costs time, not truth.
+What was sent last is remembered in the tag ``vlkd.synced``, a digest: losing it costs time, not data.
 MLflow keeps no second value of a (metric, step, time) and cannot delete one: a step repeated after a kill is
 sent again only where its value differs, and MLflow's "latest" is then the later one.
 
@@ -39,7 +39,7 @@ REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow's code for data it will not take, 
 BATCH_METRICS, BATCH_OTHERS = 800, 100  # MLflow takes 1,000 entities in a batch, 100 of them parameters or tags
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 250, 6000, 8000, 36  # its limits
 
-# One try of at most ten seconds a request: our own loop does the retrying, so that a dead server delays nobody.
+# One try of at most ten seconds a request: our loop retries, so that a dead server delays nothing.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -56,7 +56,7 @@ class Outage(Exception):
 
 
 def set_environment() -> None:
-    """No telemetry, bounded waits, no chatter; to be called before mlflow is imported. A user's own values win."""
+    """No telemetry, bounded waits, quiet logging; to be called before mlflow is imported. A user's values win."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
@@ -90,7 +90,7 @@ class MlflowSync:
             from mlflow.entities import ViewType
             from mlflow.store.db import utils
 
-            utils.MAX_RETRY_COUNT = 1  # our own loop does the retrying; its ten tries last two minutes
+            utils.MAX_RETRY_COUNT = 1  # our loop retries; MLflow's ten tries last two minutes
             logging.getLogger(utils.__name__).setLevel(logging.CRITICAL)  # it logs a traceback of what it raises
             client = MlflowClient(tracking_uri=self.uri)
             found = client.get_experiment_by_name(self.experiment)
@@ -207,7 +207,7 @@ class MlflowSync:
         known.tags[SYNCED] = digest
 
     def _refused(self, client: "MlflowClient", record: Record, digest: str, error: Exception) -> None:
-        """A run deleted while we watched is left alone from now on; anything else refused is said once."""
+        """A run deleted while we watched is left alone from now on; any other refusal is logged once."""
         known = self._known.get(record.run_key)
         if known is not None and client.get_run(known.run_id).info.lifecycle_stage == "deleted":
             known.deleted = True
@@ -255,7 +255,7 @@ class MlflowSync:
         return None if path is None else relocation.location(path, self.experiment).as_uri()
 
     def _prepare_file(self) -> None:
-        """Of a sqlite file: the schema that the installed MLflow wants, and artifacts that lie beside it."""
+        """Of a sqlite file: the schema that the installed MLflow wants, and artifacts stored beside it."""
         path = database(self.uri)
         if path is None:
             return
@@ -309,7 +309,7 @@ def _run_tags(record: Record) -> dict[str, str]:
 
 
 def note(record: Record) -> str:
-    """A run's description: what it is, where it lies, what it cost, what came out."""
+    """A run's description: what it is, its folder, its cost and its results."""
     lines = [f"`{record.folder}`", ""]
     if spent := _spent(record):
         lines += [spent, ""]
@@ -392,7 +392,7 @@ def _key(name: str) -> str:
 
 @contextlib.contextmanager
 def _outages(uri: str) -> Iterator[None]:
-    """Turn everything that says "not reachable, not now, not there any more" into `Outage`."""
+    """Turn every error that means "not reachable, not now, no longer there" into `Outage`."""
     set_environment()
     import requests
     import sqlalchemy.exc
@@ -420,7 +420,7 @@ def _reason(error: Exception) -> str:
     if re.search(r"<!doctype html|<html", text, flags=re.IGNORECASE):
         title = re.search(r"<title[^>]*>\s*([^<]*?)\s*<", text, flags=re.IGNORECASE)
         page = f"a web page came back{f' ({title[1][:80]!r})' if title else ''}"
-        return f"{page}, so a login page or another program stands at this address"
+        return f"{page}, so a login page or another program answers at this address"
     return text.splitlines()[0][:300]
 
 
@@ -436,6 +436,6 @@ def _lasting(path: Path, text: str) -> str | None:
 
 def _not_ours(path: Path, reason: str = "") -> str:
     return (
-        f"{path} or what lies beside it cannot be written to by this user{reason}; make it yours (a run as root may "
+        f"{path} or a file beside it cannot be written to by this user{reason}; make it yours (a run as root may "
         "have left it), or name another file: --tracking-uri sqlite:///FILE.db"
     )

@@ -92,7 +92,7 @@ def collect(
         device, precision, threads: what training resolved them to (``cuda:0``, ``fp32``, 1).
         seconds, cpu_seconds, peak_mib, gpu_peak_mib: the cost, once it is known (`Meter.cost`).
 
-    Never imports torch: of the device only what an already imported torch can tell is added.
+    Never imports torch: of the device only what an already imported torch reports is added.
     """
     given = allocation(device, threads)
     return {
@@ -166,7 +166,7 @@ def efficiency(
 
 
 def tags(device: str | None = None) -> dict[str, str]:
-    """Tags of a run that say where it ran: ``slurm_job`` (``17``, ``17_2`` in an array), ``slurm_node``,
+    """Tags of where a run ran: ``slurm_job`` (``17``, ``17_2`` in an array), ``slurm_node``,
     ``slurm_partition``, ``gpu`` (``NVIDIA H100``, ``4 x NVIDIA H100``); only those that are known."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     known = {
@@ -234,7 +234,7 @@ def gpu_peak_mib() -> float | None:
 
 
 def age() -> float | None:
-    """Seconds since this process began; None where the system does not say."""
+    """Seconds since this process began; None where the system does not report it."""
     try:
         began = int(
             Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]

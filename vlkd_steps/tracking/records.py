@@ -1,4 +1,4 @@
-"""A run folder read into what a tracker shows of it. Plain data: knows nothing of MLflow."""
+"""A run directory read into what a tracker shows of it. Plain data, independent of MLflow."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from vlkd_steps.core import files, layout, locks
 from vlkd_steps.tracking import cost, journal
 from vlkd_steps.tracking.journal import Event
 
-COUNTS = ("n", "images")  # numbers in metrics.json that say how much was measured, not how well
+COUNTS = ("n", "images")  # numbers in metrics.json that count what was measured
 CLOCK_SLACK = 2.0  # seconds by which the clocks of a file server and a machine may differ
 
 
@@ -26,11 +26,11 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """One training run: the last or an earlier run key of a run folder's journal.
+    """One training run: the last or an earlier run key of a run directory's journal.
 
     Attributes:
         tags: as written by `distill` (dataset, student, variant, seed, ...), plus run_key, attempts, duration (of all
-            attempts), superseded; where it ran (slurm_job, slurm_node, gpu) names the places of all attempts.
+            attempts), superseded; where it ran (slurm_job, slurm_node, gpu) covers all attempts.
         points: each (name, step) once, in order of time.
         status: RUNNING, FINISHED, FAILED or KILLED, as MLflow calls them.
         started, ended: milliseconds since 1970; `ended` None while the run goes on.
@@ -60,7 +60,7 @@ class Record:
 
 
 def read(folder: Path, reference: str = "finetune") -> list[Record]:
-    """The runs of one run folder; only the current one owns the files beside the journal.
+    """The runs of one run directory; the files beside the journal are those of the current one.
 
     That is the one that `distill` published last, or the one that trains now.
 
@@ -92,7 +92,7 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
     points = {(point.name, point.step): point for point in _course(events)}
     spent = cost.of(events)
     tags |= spent.places
-    if not writing:  # while it trains every look would add a value
+    if not writing:  # while it trains every poll would add a value
         tags["duration"] = _duration(spent.seconds)
         last = _milliseconds(events[-1]["time"])
         for name, value in spent.numbers().items():
@@ -201,7 +201,7 @@ def _flat_params(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[
 
 
 def _name(tags: Mapping[str, str]) -> str:
-    """For example ``clip_td 300 s10 scenes_vqa``: what tells runs apart first, since lists cut long names."""
+    """For example ``clip_td 300 s10 scenes_vqa``: what distinguishes runs first, since lists cut long names."""
     seed = f"s{tags['seed']}" if "seed" in tags else ""
     parts = [tags.get("variant") or tags.get("method"), tags.get("shot"), seed, tags.get("dataset")]
     return " ".join(part for part in parts if part) or tags["run_key"]

@@ -1,7 +1,7 @@
 """After a project was copied or moved: its mlflow.db names the artifacts beside it, no longer those it came from.
 
-MLflow notes where artifacts lie as absolute paths, of each experiment and of each run. In a copy they would lead into
-the original, so that the copy would write there. Nothing else in the file says where it lies: rewriting these two
+MLflow stores the artifacts' locations as absolute paths, per experiment and per run. In a copy they would point into
+the original, so that the copy would write there. Nothing else in the file depends on its path: rewriting these two
 columns before MLflow opens it keeps runs, their ids and their artifacts, which building it again would not.
 """
 
@@ -11,17 +11,17 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 ARTIFACTS = "mlartifacts"
-FOLDERS = (ARTIFACTS, "mlruns")  # the second is MLflow's own default, for what a user made by hand
+FOLDERS = (ARTIFACTS, "mlruns")  # the second is MLflow's default, for what a user made by hand
 COLUMNS = (("experiments", "experiment_id", "artifact_location"), ("runs", "run_uuid", "artifact_uri"))
 
 
 def location(database: Path, experiment: str) -> Path:
-    """Where an experiment's artifacts lie: beside the sqlite file."""
+    """The folder of an experiment's artifacts: beside the sqlite file."""
     return database.absolute().parent / ARTIFACTS / experiment
 
 
 def relocate(database: Path) -> list[Path]:
-    """Let a sqlite file name the artifacts beside it, in one transaction.
+    """Make a sqlite file point to the artifacts beside it, in one transaction.
 
     Returns:
         The folders that it named instead; [] where nothing had to be done.
@@ -69,7 +69,7 @@ def _former(opened: sqlite3.Connection, here: Path) -> list[Path]:
 
 
 def _moved(value: str | None, former: list[Path], here: Path) -> str | None:
-    """The address below `here` that stands for one below a former folder; None where it stays as it is."""
+    """The address below `here` that replaces one below a former folder; None where it stays as it is."""
     path = local_path(value)
     if path is None or value is None:
         return None

@@ -1,6 +1,6 @@
 """Whether the installed MLflow can work with a sqlite file: alembic's revision in it against MLflow's newest.
 
-MLflow refuses a file of another revision, and it adds its tables to a stranger's file without a word. Never imports
+MLflow refuses a file of another revision, and it silently adds its tables to another program's file. Never imports
 mlflow: the revisions are read from the migration scripts of the installed package. A file that another process is just
 making passes through every older revision within seconds, so that only one at rest is judged.
 """
@@ -28,7 +28,7 @@ class Fault:
 
     Attributes:
         what: a clause that names the file.
-        upgrade: MLflow's own command can bring it up to date and keep what is in it.
+        upgrade: MLflow's command can upgrade it and keep its content.
         at_rest: nobody seems to be making it just now.
     """
 
@@ -37,7 +37,7 @@ class Fault:
     at_rest: bool = True
 
     def remedy(self, path: Path) -> str:
-        """What to do about it, the journals being the truth."""
+        """What to do about it; the journals are the source of truth."""
         named = "" if path == address.database(address.DEFAULT_URI) else f" --tracking-uri sqlite:///{path}"
         upgrade = f"`mlflow db upgrade sqlite:///{path}` keeps what was written in MLflow by hand, or "
         return (
@@ -86,7 +86,7 @@ def fault(path: Path) -> Fault | None:
 
 
 def revisions_of_mlflow() -> dict[str, set[str]]:
-    """The revisions that the installed MLflow knows, each with those it follows; {} where its scripts are not found."""
+    """The installed MLflow's revisions, each with those it follows; {} where its scripts are not found."""
     spec = importlib.util.find_spec("mlflow")  # of a package that is not nested: imports nothing
     found: dict[str, set[str]] = {}
     for folder in (spec.submodule_search_locations or []) if spec else []:

@@ -37,7 +37,7 @@ RESULTS = layout.results(EXPERIMENT)
 SEEDS = C["grid"]["seed"]
 DATASETS = C["grid"]["dataset"]
 MADE = {phase: phases.of_phase(C, phase) for phase in phases.PHASES}
-# Evaluation sets that all data sets of the grid have are declared outputs; the others lie beside them.
+# Evaluation sets that all data sets of the grid have are declared outputs; the others are stored beside them.
 COMMON_SETS = phases.common_sets(C)
 FAILURES = failures.Failures()
 
@@ -54,7 +54,7 @@ wildcard_constraints:
 
 
 # Where a launched step runs, and with what: a profile's set-resources overrides these (docs/slurm.md). None of it
-# can change a byte, so none of it stands in a rule's params (ANCHORS 25).
+# can change a byte, so none of it is in a rule's params.
 PLACE = {"launcher": "local", **asdict(Request())}
 
 
@@ -188,7 +188,7 @@ onstart:
     limit = workflow.scheduling_settings.max_jobs_per_timespan
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
-    # Snakemake's own lock survives a kill -9 (ANCHORS 9); this one dies with its process.
+    # Snakemake's own lock survives a kill -9; this one ends with its process.
     workflow.vlkd_lock = contextlib.ExitStack()
     try:
         holder = workflow.vlkd_lock.enter_context(locks.exclusive(Path(".snakemake/vlkd.lock")))
