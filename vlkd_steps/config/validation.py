@@ -64,7 +64,7 @@ def line(error: ErrorDetails, where: str, locate: Locate | None) -> str:
     key = locate(dotted)[1] if locate else dotted
     before = f"{file}: " if file else ""
     if kind == "unknown_key":
-        return f"{before}unknown key {shown(context['key'])} at {place or 'the top level'}; {context['advice']}"
+        return f"{before}unknown key {shown(context['key'])} at {key or 'the top level'}; {context['advice']}"
     if kind == "missing":
         return f"{before}{key} is missing; write it"
     if kind == "problem":
