@@ -50,7 +50,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             {
                 "experiment": "scenes_smoke",
                 "grid": {"dataset": ["scenes_smoke"]},
-                "artifacts": {"source": [], "corpus": [], "model": [], "teacher": []},
             }
         )
     )

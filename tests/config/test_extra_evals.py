@@ -79,7 +79,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ({**QUESTIONS, "prompts": "{q} <mask>"}, ["unknown key 'prompts'", "did you mean 'prompt'"]),
         ({"dataset": "scenes_vqa"}, ["wrong.set is missing"]),
         ({"dataset": "scenes_vqq", "set": "test"}, ["'scenes_vqq'", "did you mean 'scenes_vqa'"]),
-        ({"dataset": "scenes_ve", "set": "test"}, ["wrong.dataset", "task entailment", "vqa or captioning"]),
+        ({"dataset": "scenes_ve", "set": "test"}, ["wrong.dataset", "task entailment", "captioning or vqa"]),
         ({**QUESTIONS, "set": "tets"}, ["wrong.set is 'tets'", "did you mean 'test'"]),
         ({**QUESTIONS, "images": 0}, ["wrong.images is 0", "a whole number, 1 or more"]),
         ({**QUESTIONS, "answers": "free"}, ["wrong.answers is 'free'", "listed"]),

@@ -165,7 +165,7 @@ def test_in_params(project: Project, changes: dict[str, Any], facts: list[str]) 
         (b"experiment: \xff\n", ["not UTF-8"]),
         (b"", ["is empty"]),
         (b"# nothing\n", ["is empty"]),
-        (b"- scenes\n", ["no mapping"]),
+        (b"- scenes\n", ["params.yaml", "not a mapping"]),
         (b"grid: {}\n", ["experiment is missing"]),
         (b"[" * 100_000, ["not valid YAML", "levels deep"]),
         (b"experiment: scenes\ngrid: &g {dataset: *g}\n", ["*g", "line 2"]),
@@ -188,7 +188,7 @@ def test_params_as_a_file(project: Project, text: bytes, facts: list[str]) -> No
         ("dataset", "name: [", ["not valid YAML", "line "]),
         ("dataset", b"name: m\xfcne\n", ["not UTF-8"]),
         ("dataset", DATASET + "task: vqa\n", ["'task' appears twice"]),
-        ("dataset", "- mine\n", ["no mapping"]),
+        ("dataset", "- mine\n", ["mine/dataset/mine.yaml", "not a mapping"]),
         ("dataset", DATASET + "null: 3\n", ["not valid YAML", "a key is empty"]),
         ("dataset", DATASET + "[a, b]: 3\n", ["not valid YAML"]),
         ("dataset", DATASET + "group: !!python/name:os.system\n", ["not valid YAML"]),
@@ -343,7 +343,7 @@ def test_two_models_that_are_made_need_two_names(project: Project) -> None:
         grid={**GRID, "student": ["vilt_scenes_pretrained"]},
         overrides={"variants.clip_td.teacher": "vilt_scenes_pretrained"},
     )
-    holds(project.message(), "models", "'vilt_scenes_pretrained'", "one folder")
+    holds(project.message(), "models", "'vilt_scenes_pretrained'", "share a folder")
 
 
 @pytest.mark.parametrize("written", ["4e-3", "4E-3", "'4e-3'", "0.004", "4.0e-3"])

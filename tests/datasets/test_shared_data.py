@@ -54,7 +54,7 @@ def test_annotations_that_lack_fields_are_refused(shared_data):
 
 
 def test_snli_ve_sample_pairs(shared_data):
-    conf = {"files": {"dev": {"pairs": "snli_ve_sample_pairs.jsonl", "images": None}}}
+    conf = {"files": {"dev": {"pairs": "snli_ve_sample_pairs.jsonl", "images": None}}} | {"task": "entailment"}
     made = snli_ve.read(conf, shared_data / "format_fixtures").table.to_pylist()
     assert len(made) == 16
     by_id = {row["instance_id"]: row for row in made}

@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 def read(folder, **entries):
     files = {name: {"pairs": f"{name}.jsonl", "images": None} for name in ("train", "test")} | entries
-    made = snli_ve.read({"name": "mine", "files": files, "image_name": "{image_id}.jpg"}, folder)
+    made = snli_ve.read({"name": "mine", "task": "entailment", "files": files, "image_name": "{image_id}.jpg"}, folder)
     return made.table.to_pylist()
 
 
@@ -77,4 +77,4 @@ def test_an_unknown_rule_and_no_training_pairs(folder):
         read(folder, test={"pairs": "test.jsonl", "images": None, "rule": "hard"})
     only = {"test": {"pairs": "test.jsonl", "images": None, "rule": "hypothesis_hard"}}
     with pytest.raises(UserError, match="hypothesis_hard needs a split train"):
-        snli_ve.read({"name": "mine", "files": only}, folder)
+        snli_ve.read({"name": "mine", "task": "entailment", "files": only}, folder)

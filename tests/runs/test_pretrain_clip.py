@@ -71,12 +71,12 @@ def test_after_a_signal_it_saves_and_resumes_to_the_same_bytes(monkeypatch, stop
     train("whole")
     steps = []
 
-    def tell(self, state, loss) -> None:
+    def log_event(self, state, loss) -> None:
         steps.append(state["done"])
         if len(steps) == stop_after:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(pretrain_clip.Progress, "tell", tell)
+    monkeypatch.setattr(pretrain_clip.Progress, "log_event", log_event)
     with pytest.raises(SystemExit) as ended:
         train("whole2")
     assert ended.value.code == 143

@@ -134,7 +134,7 @@ def test_mistakes_are_named(model: dict[str, Any], capsys: pytest.CaptureFixture
     for change, message in (
         ({"corpus": "nothing"}, "pretrain.corpus: data/instances/nothing.parquet is missing"),
         ({"split": "holdout"}, "pretrain.split: data/instances/toy_captions.parquet has no file group 'holdout'"),
-        ({"stepz": 3}, "training has no key 'stepz'; did you mean 'steps'"),
+        ({"stepz": 3}, "unknown key 'stepz' at training; did you mean 'steps'"),
     ):
         assert run(model | {"pretrain": model["pretrain"] | change}) == 2
         assert message in capsys.readouterr().err

@@ -151,7 +151,7 @@ PERCENTAGE = r"(100|[1-9][0-9]?|[1-9]?[0-9]\.[0-9]*[1-9])pct"  # one way to writ
 Shot = Annotated[
     Annotated[int, Strict(), Field(ge=1, le=LARGEST)]
     | Annotated[str, Strict(), Field(pattern=rf"^({PERCENTAGE}|full)$")],
-    says("a number of questions, a percentage such as 1pct or 0.5pct, or full"),
+    says("a number of questions, a percentage such as 1pct, or full"),
 ]
 Sha256 = Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{64}$"), says("a sha256: 64 hex digits, lower case")]
 Sequence = Strict(False)

@@ -53,7 +53,7 @@ class Params(Model):
     """params.yaml, the one file a user edits."""
 
     experiment: Name
-    grid: GivenGrid
+    grid: GivenGrid = Field(default_factory=GivenGrid)
     overrides: Overrides = Field(default_factory=dict)
     conf: Annotated[tuple[Text, ...], Sequence] = ()
     plugins: Annotated[tuple[Text, ...], Sequence] = ()
