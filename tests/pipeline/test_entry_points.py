@@ -24,7 +24,7 @@ def nothing_to_do(project: Project) -> None:
     assert "up to date" in project.dvc("status")
 
 
-def edit(project: Project, old: str, new: str, file: str = "vlkd_steps/methods/clip_td.py") -> Path:
+def edit(project: Project, old: str, new: str, file: str = "vlkd_steps/methods/clip_td/objective.py") -> Path:
     path = project.folder / file
     text = path.read_text()
     assert old in text
