@@ -7,7 +7,7 @@ TEST := python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadf
 # This project's programs, whatever the user's shell says (vlkd_steps/core/environment.py does the rest).
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" PYTHONPATH="$(CURDIR)" PYTHONSAFEPATH=
 
-.PHONY: demo test test-fast ui install check docs clean-venv
+.PHONY: demo test test-all test-fast ui install check docs clean-venv
 
 demo: install  ## run the whole graph, print the results table (EXPERIMENT=name: another preset)
 	@$(RUN) python -m vlkd_steps run $(EXPERIMENT) --profile profiles/local
@@ -15,11 +15,14 @@ demo: install  ## run the whole graph, print the results table (EXPERIMENT=name:
 ui: install    ## bring MLflow up to date with the runs' journals and open it on 127.0.0.1
 	@$(RUN) python -m vlkd_steps ui
 
-test: install $(VENV)/test.lock     ## the whole test suite
+test: install $(VENV)/test.lock     ## the test suite
+	@$(RUN) $(TEST) -m "not exhaustive"
+
+test-all: install $(VENV)/test.lock ## with the tests marked exhaustive
 	@$(RUN) $(TEST)
 
 test-fast: install $(VENV)/test.lock  ## without the tests marked slow
-	@$(RUN) $(TEST) -m "not slow"
+	@$(RUN) $(TEST) -m "not slow and not exhaustive"
 
 check: install $(VENV)/test.lock    ## style and types
 	@$(RUN) sh -ec 'ruff check . && ruff format --check . && mypy vlkd_steps && snakefmt --check Snakefile workflow && snakemake --lint && python -m pytest -q tests/test_layers.py'

@@ -66,7 +66,9 @@ def test_a_comment_runs_no_job(project: Project) -> None:
     nothing_to_do(project)
 
 
-@pytest.mark.parametrize("change", ["parameter", "source with an old mtime"])
+@pytest.mark.parametrize(
+    "change", ["source with an old mtime", pytest.param("parameter", marks=pytest.mark.exhaustive)]
+)
 def test_a_change_in_one_method_reaches_only_its_runs(project: Project, change: str, tmp_path: Path) -> None:
     before = hashes(project)
     if change == "parameter":
@@ -90,6 +92,7 @@ def test_a_change_in_one_method_reaches_only_its_runs(project: Project, change: 
     nothing_to_do(other)
 
 
+@pytest.mark.exhaustive
 def test_a_changed_data_file_reaches_everything_made_from_it(project: Project, tmp_path: Path) -> None:
     questions = project.folder / "data/incoming/mine/vqa/train_questions.json"
     questions.write_text(questions.read_text().replace("the ", "that ", 40))
@@ -183,6 +186,7 @@ def test_another_experiment_leaves_this_one_clean(project: Project) -> None:
     nothing_to_do(project)
 
 
+@pytest.mark.exhaustive
 def test_the_demo_ends_well_where_mlflow_cannot_be_written_and_says_so(project: Project) -> None:
     database = project.folder / "mlflow.db"
     database.write_bytes(b"not a database at all" * 100)
@@ -196,6 +200,7 @@ def test_the_demo_ends_well_where_mlflow_cannot_be_written_and_says_so(project: 
     assert "backup" not in project.run("git", "status", "--porcelain")
 
 
+@pytest.mark.exhaustive
 def test_recorded_folders_on_another_disk(project: Project, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -228,6 +233,7 @@ def theirs(finished_project: Project) -> Iterator[Project]:
         yield copy
 
 
+@pytest.mark.exhaustive
 def test_links_into_dvcs_cache_are_made_again_by_an_ordinary_user(theirs: Project) -> None:
     project, user = theirs, ordinary_user.command()
     project.run(*user, "dvc", "config", "cache.type", "hardlink,copy")

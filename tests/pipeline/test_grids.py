@@ -103,6 +103,7 @@ def test_a_grid_that_grows_and_shrinks(project: Project) -> None:
     nothing_to_do(project)
 
 
+@pytest.mark.exhaustive
 def test_another_preset_with_its_own_grid_and_back(project: Project) -> None:
     first = text(project, "dvc.lock"), text(project, "dvc_vars.yaml")
     params = text(project, "params.yaml")
@@ -124,6 +125,7 @@ def test_another_preset_with_its_own_grid_and_back(project: Project) -> None:
     assert text(other, "dvc_vars.yaml") == first[1]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("arguments", [[], ["--single-item", "instances_bytes@others"]], ids=["all", "one"])
 def test_foreign_bytes_are_not_recorded_by_dvc_repro(project: Project, arguments: Sequence[str]) -> None:
     outdated(project)

@@ -95,6 +95,7 @@ def test_a_killed_job_is_run_by_the_same_command(changed: Project) -> None:
     assert is_current(changed)
 
 
+@pytest.mark.exhaustive
 def test_a_killed_job_is_run_by_dvc_repro(changed: Project) -> None:
     kill_training(changed, "dvc", "repro")
     assert not (changed.folder / CELL / "model.safetensors").exists()
@@ -144,10 +145,10 @@ def test_the_list_of_phases_is_what_the_rules_declare(finished_project: Project,
 
 PARTS = [
     ["--until", "split_train"],
-    ["--omit-from", "evaluate"],
     ["--batch", "compare=1/2"],
     ["--rerun-triggers", "mtime"],
-    ["--", f"{CELL}/config.yaml"],
+    pytest.param(["--omit-from", "evaluate"], marks=pytest.mark.exhaustive),
+    pytest.param(["--", f"{CELL}/config.yaml"], marks=pytest.mark.exhaustive),
 ]
 
 
@@ -159,6 +160,7 @@ def test_a_run_of_a_part_is_not_recorded(changed: Project, options: list[str]) -
     assert changed.dry_run() != Counter()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("options", [["--forcerun", "report"]], ids=lambda given: given[0])
 def test_a_run_with_an_option_that_is_no_whole_run_is_not_recorded(changed: Project, options: list[str]) -> None:
     before = lock(changed)
@@ -240,6 +242,7 @@ def test_without_memory_and_manifests_nothing_is_trusted(project: Project) -> No
     assert {"download", "prepare", "split_train", "extract", "distill"} <= set(project.dry_run())
 
 
+@pytest.mark.exhaustive
 def test_results_of_another_configuration_are_made_again(changed: Project, tmp_path: Path) -> None:
     """As by `dvc checkout` of another commit: Snakemake remembers the jobs of this one."""
     other = changed.copy(tmp_path / "other")

@@ -79,6 +79,7 @@ def project(new_project):
     return made
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_new_task_is_planned_trained_compared_and_shown(project) -> None:
     plan = ("python", "-m", "vlkd_steps.cli.plan", "--json", "--tflops", "0.05")
