@@ -148,6 +148,7 @@ def test_a_fresh_clone_pulls_syncs_and_has_nothing_to_do(project: Project, tmp_p
     assert "likely cause: code (fingerprint, git commit): was " in said
 
 
+@pytest.mark.exhaustive
 def test_another_commit(project: Project) -> None:
     first = hashes(project)
     project.params(overrides={**PARAMS["overrides"], "variants.clip_td.lambda0": 2})
@@ -180,6 +181,7 @@ def test_sync_blesses_nothing_that_is_stale(project: Project) -> None:
     assert project.dry_run() == ONE_METHOD
 
 
+@pytest.mark.exhaustive
 def test_another_experiment_leaves_this_one_clean(project: Project) -> None:
     project.snakemake("--config", "experiment=scenes_core", "--", "data/raw/scenes_smoke/manifest.json", status=None)
     project.snakemake("--config", "experiment=scenes_smoke", "--", "all_split", status=None)

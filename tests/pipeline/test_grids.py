@@ -80,6 +80,7 @@ def repro_stops(project: Project, *arguments: str) -> None:
     assert yaml.safe_load(text(project, "dvc.lock"))["stages"].items() <= yaml.safe_load(before)["stages"].items()
 
 
+@pytest.mark.exhaustive
 def test_a_grid_that_grows_and_shrinks(project: Project) -> None:
     assert recorded(project) == stages("mine")
     before = hashes(project)

@@ -170,7 +170,7 @@ def test_a_run_with_an_option_that_is_no_whole_run_is_not_recorded(changed: Proj
     assert is_current(changed)
 
 
-@pytest.mark.parametrize("options", [["--touch"], ["--touch", "--forceall"], ["--allowed-rules", "manifest_distill"]])
+@pytest.mark.parametrize("options", [["--touch", "--forceall"], ["--allowed-rules", "manifest_distill"]])
 def test_what_calls_results_current_without_making_them_is_refused(changed: Project, options: list[str]) -> None:
     before = lock(changed)
     assert f"error: {options[0]}" in changed.snakemake(*options, status=None)
@@ -255,6 +255,7 @@ def test_results_of_another_configuration_are_made_again(changed: Project, tmp_p
     assert {"distill"} <= set(changed.dry_run())
 
 
+@pytest.mark.exhaustive
 def test_a_stage_checks_what_a_users_profile_left_stale(changed: Project, tmp_path: Path) -> None:
     profile = tmp_path / "mine"
     profile.mkdir()

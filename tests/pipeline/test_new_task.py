@@ -117,5 +117,6 @@ def test_a_task_that_does_not_exist_is_named_before_anything_runs(project) -> No
     conf.write_text(good.replace("true_false", "true_fals"))
     output = project.snakemake("-n", status=2)
     conf.write_text(good)
-    assert "there is no task 'true_fals'; did you mean 'true_false'?" in output
+    assert "task is 'true_fals'" in output
+    assert "did you mean 'true_false'?" in output
     assert "Traceback" not in output

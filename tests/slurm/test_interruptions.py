@@ -60,7 +60,10 @@ def reach_the_limit(job_id: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("disturb", [preempt, by_hand, kill, reach_the_limit])
+@pytest.mark.parametrize(
+    "disturb",
+    [preempt, kill, *(pytest.param(each, marks=pytest.mark.exhaustive) for each in (by_hand, reach_the_limit))],
+)
 def test_a_disturbed_run_ends_in_the_undisturbed_bytes(
     disturb: Callable[[str], None], project: Project, undisturbed: dict[str, str]
 ) -> None:
