@@ -56,7 +56,7 @@ def test_a_users_mistake_in_the_job_is_one_message_and_is_not_tried_again(projec
     before = submitted(project)
     submitter = Submitter(project, {**configuration(project, warmth=1), "seeds": [1]})
     assert submitter.ends() == 2
-    assert "error: training has no key 'warmth'" in submitter.said
+    assert "error: unknown key 'warmth' at training" in submitter.said
     assert "Traceback" not in submitter.said
     assert len(submitted(project) - before) == 1
 
