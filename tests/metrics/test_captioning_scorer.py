@@ -1,6 +1,7 @@
 import polars as pl
 import pytest
 
+from vlkd_steps import tasks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.metrics import captioning
 
@@ -39,7 +40,7 @@ def test_items_score_their_images_cider_and_metrics_are_the_corpus() -> None:
     }
     expected = captioning.score(references, said)
     assert {name: metrics[name] for name in expected.metrics} == expected.metrics
-    assert metrics[captioning.COMPARED_BY[0]] == pytest.approx(100 * sum(scores) / 6, abs=0.01)
+    assert metrics[tasks.load("captioning").compared_by[0].name] == pytest.approx(100 * sum(scores) / 6, abs=0.01)
     assert set(metrics["left_out"]) == {"METEOR", "SPICE"}
     assert "needs Java" in metrics["left_out"]["METEOR"]
 

@@ -170,7 +170,14 @@ def test_a_run_with_an_option_that_is_no_whole_run_is_not_recorded(changed: Proj
     assert is_current(changed)
 
 
-@pytest.mark.parametrize("options", [["--touch", "--forceall"], ["--allowed-rules", "manifest_distill"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--touch", "--forceall"],
+        ["--allowed-rules", "manifest_distill"],
+        pytest.param(["--touch"], marks=pytest.mark.exhaustive),
+    ],
+)
 def test_what_calls_results_current_without_making_them_is_refused(changed: Project, options: list[str]) -> None:
     before = lock(changed)
     assert f"error: {options[0]}" in changed.snakemake(*options, status=None)

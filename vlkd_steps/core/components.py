@@ -137,7 +137,7 @@ def load_part(kind: str, name: str, part: str) -> ModuleType:
         UserError: there is no such component, or it has no such part.
     """
     module = f"{module_name(kind, name)}.{part}"
-    if importlib.util.find_spec(module) is None:
+    if not has_module(module):
         raise UserError(f"{kind} {name} has no module {module}")
     return imported(module)
 
@@ -150,7 +150,7 @@ def code_of(kind: str, name: str) -> list[str]:
     """
     module = module_name(kind, name)
     objective = [f"{module}.objective"] if kind == "method" else []
-    return [module, *(part for part in objective if importlib.util.find_spec(part))]
+    return [module, *(part for part in objective if has_module(part))]
 
 
 @cache

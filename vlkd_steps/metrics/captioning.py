@@ -25,8 +25,6 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.metrics import ptb_tokenizer
 
 PACKAGE = "pycocoevalcap"
-COMPARED_BY = ("CIDEr",)
-"""Shown in tables, times 100; gains are of CIDEr-D by image (`Scorer.score`)."""
 CORENLP = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 
 Texts = dict[Any, list[str]]

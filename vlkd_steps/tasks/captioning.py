@@ -12,7 +12,7 @@ class Captioning(Task):
     head = "written"
     in_words = True
     metric = "captioning"
-    compared_by = (Metric("CIDEr", percentage=False),)
+    compared_by = (Metric("CIDEr", percentage=False),)  # gains are of CIDEr-D by image (`Scorer.score`)
     tokens = 14
 
     def question(self, row: Mapping[str, Any]) -> str:

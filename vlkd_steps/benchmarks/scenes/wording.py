@@ -19,7 +19,6 @@ PEOPLE = (
 TIMES = ("today", "yesterday", "tonight", "recently", "finally", "earlier")
 PLURALS = tuple("crosses" if shape == "cross" else f"{shape}s" for shape in SHAPES)
 NUMBERS = ("zero", "one", "two", "three", "four", "five")
-DIRECTIONS = ("above", "below", "left of", "right of")
 
 VISUAL_WORDS = frozenset(
     [*COLORS, *SHAPES, *PLURALS, *SIZES, *ROWS, "above", "below", "left", "right", "cover", "covered"]

@@ -160,8 +160,3 @@ class Dataset(Model):
                 if split not in splits:
                     raise problem(f"vocabulary.splits names {split!r}; {nearest(split, splits)}")
         return self
-
-
-def of_reader(reader: str) -> type[Model] | None:
-    """The model of an entry of ``files``; None where a plugin's reader decides itself."""
-    return FILES.get(reader)

@@ -34,16 +34,12 @@ Tokens = Annotated[Whole, says("a whole number of tokens, or 0 for batch_size")]
 Every = Annotated[Whole, says("a whole number of steps, or 0 for never")]
 
 
-class Recipe(Model):
-    """How a run is optimised. `warmup` is a share of `steps`; a step is one update, of `accumulation` batches.
+class PartialRecipe(Model):
+    """Some keys of a recipe; what is said more narrowly wins (`precedence`)."""
 
-    `batch_size` counts the rows of all processes together. `tokens_per_batch` above 0 replaces it: batches are as
-    large as so many tokens allow (`token_budget`), of all processes together as well. From `threads` on: hardware.py.
-    """
-
-    steps: Count
-    batch_size: Count
-    learning_rate: Positive
+    steps: Count = 1
+    batch_size: Count = 1
+    learning_rate: Positive = 1.0
     warmup: Warmup = 0.1
     weight_decay: FromZero = 0.01
     clip: Positive = 2.0
@@ -60,6 +56,18 @@ class Recipe(Model):
     gradient_checkpointing: Flag = False
     compile: Flag = False
 
+
+class Recipe(PartialRecipe):
+    """How a run is optimised. `warmup` is a share of `steps`; a step is one update, of `accumulation` batches.
+
+    `batch_size` counts the rows of all processes together. `tokens_per_batch` above 0 replaces it: batches are as
+    large as so many tokens allow (`token_budget`), of all processes together as well. From `threads` on: hardware.py.
+    """
+
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+
     @classmethod
     def of(cls, training: Mapping[str, Any]) -> Self:
         """The recipe in a configuration's ``training``.
@@ -75,29 +83,6 @@ class Recipe(Model):
         if step < warm:
             return self.learning_rate * (step + 1) / (warm + 1)
         return self.learning_rate * (self.steps - step) / max(1.0, self.steps - warm)
-
-
-class PartialRecipe(Model):
-    """Some keys of a recipe; what is said more narrowly wins (`precedence`)."""
-
-    steps: Count = 1
-    batch_size: Count = 1
-    learning_rate: Positive = 1.0
-    warmup: Warmup = 0.1
-    weight_decay: FromZero = 0.01
-    clip: Positive = 2.0
-    accumulation: Count = 1
-    evaluate_every: Every = 0
-    checkpoint_every: Count = 250
-    head_multiplier: Positive = 1.0
-    tokens_per_batch: Tokens = 0
-    betas: Betas = (0.9, 0.98)
-    threads: Count = 1
-    precision: Precision = "auto"
-    device: Device = "auto"
-    processes: Count = 1
-    gradient_checkpointing: Flag = False
-    compile: Flag = False
 
 
 def by_text(given: Any) -> Any:
