@@ -4,7 +4,7 @@
     .venv/bin/vlkd ui        (in another terminal; copy the "gains on" link that it prints)
     /tmp/pw/bin/python scripts/screenshots.py --compare 'LINK' --report results/scenes/report.html --out docs/images
 
-Needs a Chromium and playwright, neither of which the pipeline itself needs; either picture may be left out.
+Needs a Chromium and playwright, neither of which the pipeline itself needs; either image may be left out.
 """
 
 import argparse

@@ -40,7 +40,7 @@ def synthetic_run(
     extra_params: int = 0,
     extra_metrics: Sequence[str] = (),
     gpus: int = 0,
-    places: Mapping[str, str] | None = None,
+    allocation: Mapping[str, str] | None = None,
 ) -> Path:
     """Write one run folder below the current directory and return it."""
     folder = layout.run(experiment, dataset, "vilt_scenes", variant, shot, seed)
@@ -57,7 +57,7 @@ def synthetic_run(
                 "experiment": experiment, "dataset": dataset, "student": "vilt_scenes", "method": variant,
                 "teacher": None if variant == "finetune" else "clip_scenes", "variant": variant, "shot": shot,
                 "seed": seed, "git_commit": "0" * 40, "split_hash": files.digest([dataset, shot, seed])[:16],
-                "feature_key": files.digest(dataset)[:16], "device": "cpu", **(places or {}),
+                "feature_key": files.digest(dataset)[:16], "device": "cpu", **(allocation or {}),
             },
             params={
                 "method": {"name": variant, "lambda0": 10.0, "distance": "l1"},

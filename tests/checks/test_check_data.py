@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from vlkd_steps.checks import data
-from vlkd_steps.checks.check_result import Finding
+from vlkd_steps.checks.check_result import CheckResult
 from vlkd_steps.core import files, layout
 
 
@@ -12,7 +12,7 @@ from vlkd_steps.core import files, layout
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
 
-    def with_params(text: str) -> dict[str, Finding]:
+    def with_params(text: str) -> dict[str, CheckResult]:
         Path("params.yaml").write_text(text)
         return {finding.subject: finding for finding in data.check()}
 

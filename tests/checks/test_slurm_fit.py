@@ -6,7 +6,7 @@ from typing import Any
 import slurm_texts
 
 from vlkd_steps.checks import cluster
-from vlkd_steps.checks.check_result import Finding
+from vlkd_steps.checks.check_result import CheckResult
 from vlkd_steps.checks.command import Answer
 from vlkd_steps.checks.slurm_fit import judge
 from vlkd_steps.launch.slurm.request import Request
@@ -16,7 +16,7 @@ MEMBERS = cluster.accounts(slurm_texts.ACCOUNTS)
 TAKEN = Answer(0, "", slurm_texts.TAKEN)
 
 
-def judged(test: Callable[[Request], Answer], members: Any = MEMBERS, **resources: Any) -> list[Finding]:
+def judged(test: Callable[[Request], Answer], members: Any = MEMBERS, **resources: Any) -> list[CheckResult]:
     return judge("distill", Request(**resources), KNOWN, members, test)
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from vlkd_steps.config import composition, extra_evals, jobs
-from vlkd_steps.config.extra_evals import Ask
+from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
 
@@ -30,21 +30,21 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_a_job_knows_the_extra_evaluations_of_its_runs(composed: dict[str, Any]) -> None:
     config = jobs.distill(composed, CORPUS, "bart_scenes", "vlkd", "full")
-    asks = config["dataset"]["asks"]
-    assert asks["vqa"] == {**QUESTIONS, "images": 400, "lead": True, "task": "vqa", "train": "train"}
-    assert asks["kept_ability"] == {"measure": "kept_ability"}
+    extra = config["dataset"]["extra_evals"]
+    assert extra["vqa"] == {**QUESTIONS, "images": 400, "lead": True, "task": "vqa", "train": "train"}
+    assert extra["forgetting"] == {"measure": "forgetting"}
     assert jobs.evaluate(composed, CORPUS, "bart_scenes", "vlkd", "full")["dataset"] == config["dataset"]
-    named = [ask.name for ask in extra_evals.sets(config["dataset"])]
+    named = [evaluation.name for evaluation in extra_evals.sets(config["dataset"])]
     assert set(named[:2]) == {"vqa", "captions_masked"}  # which lead
-    led, not_led = asks["vqa"], {key: value for key, value in asks["vqa"].items() if key != "lead"}
+    led, not_led = extra["vqa"], {key: value for key, value in extra["vqa"].items() if key != "lead"}
     assert extra_evals.identity(led, "x") == extra_evals.identity(not_led, "x") != extra_evals.identity(led, "y")
     assert {"vqa", "captions", "prompt_bare"} <= set(named)
-    assert set(extra_evals.measures(config["dataset"])) == {"retrieval", "kept_ability"}
+    assert set(extra_evals.measures(config["dataset"])) == {"retrieval", "forgetting"}
     assert config["teacher"]["model"] == "vlkd-scenes"  # whole: it looks at images itself
     assert config["student"]["shipped"]
     assert ("scenes_vqa", "test") in jobs.held_out(composed)
-    assert str(layout.eval_split("scenes_vqa", "unseen_pairs")) in jobs.asked_files(composed, CORPUS)
-    assert jobs.asked_files(composed, "scenes_vqa") == []
+    assert str(layout.eval_split("scenes_vqa", "unseen_pairs")) in jobs.extra_eval_files(composed, CORPUS)
+    assert jobs.extra_eval_files(composed, "scenes_vqa") == []
 
 
 def test_extra_evaluations_change_no_other_experiment() -> None:
@@ -60,8 +60,8 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The message about a preset of the user's, which is scenes_vlkd with another extra evaluation."""
     monkeypatch.chdir(tmp_path)
 
-    def compose(name: str, ask: dict[str, Any], dataset: str = CORPUS) -> str:
-        preset = {"defaults": ["scenes_vlkd", "_self_"], "asks": {dataset: {name: ask}}}
+    def compose(name: str, evaluation: dict[str, Any], dataset: str = CORPUS) -> str:
+        preset = {"defaults": ["scenes_vlkd", "_self_"], "extra_evals": {dataset: {name: evaluation}}}
         path = tmp_path / "mine/experiment/mine.yaml"
         path.parent.mkdir(parents=True)
         path.write_text("# @package _global_\n" + yaml.safe_dump(preset))
@@ -74,7 +74,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("ask", "facts"),
+    ("evaluation", "facts"),
     [
         ({**QUESTIONS, "prompts": "{q} <mask>"}, ["unknown key 'prompts'", "did you mean 'prompt'"]),
         ({"dataset": "scenes_vqa"}, ["wrong.set is missing"]),
@@ -84,19 +84,19 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ({**QUESTIONS, "images": 0}, ["wrong.images is 0", "a whole number, 1 or more"]),
         ({**QUESTIONS, "answers": "free"}, ["wrong.answers is 'free'", "listed"]),
         ({**QUESTIONS, "lead": "yes"}, ["wrong.lead is 'yes'", "true"]),
-        ({"measure": "kept"}, ["wrong.measure is 'kept'", "did you mean 'kept_ability'"]),
+        ({"measure": "kept"}, ["wrong.measure is 'kept'", "did you mean 'forgetting'"]),
         ({"measure": "glue", "path": "x"}, ["unknown key 'path'"]),
     ],
 )
-def test_an_impossible_extra_evaluation_is_refused(refused, ask: dict[str, Any], facts: list[str]) -> None:
-    message = refused("wrong", ask)
+def test_an_impossible_extra_evaluation_is_refused(refused, evaluation: dict[str, Any], facts: list[str]) -> None:
+    message = refused("wrong", evaluation)
     for fact in facts:
         assert fact in message
 
 
 def test_a_name_that_the_data_set_has_is_refused(refused) -> None:
     message = refused("test", QUESTIONS, "scenes_vqa")
-    assert "mine/experiment/mine.yaml: asks.scenes_vqa.test" in message
+    assert "mine/experiment/mine.yaml: extra_evals.scenes_vqa.test" in message
     assert "choose another" in message
 
 
@@ -122,7 +122,7 @@ def test_images_takes_all_items_of_so_many_images(tmp_path: Path, monkeypatch: p
     for path in (layout.instances("some"), layout.eval_split("some", "test")):
         path.parent.mkdir(parents=True)
         rows.write_parquet(path)
-    few = Ask("few", "some", "vqa", "test", {"images": 2}).ids().join(rows, on="instance_id")
+    few = Evaluation("few", "some", "vqa", "test", {"images": 2}).ids().join(rows, on="instance_id")
     assert few["image_id"].n_unique() == 2
     assert len(few) == 6
-    assert len(Ask("all", "some", "vqa", "test", {}).ids()) == 12
+    assert len(Evaluation("all", "some", "vqa", "test", {}).ids()) == 12

@@ -13,7 +13,7 @@ import pytest
 
 from vlkd_steps.core import locks
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.run_dir import RunDir
 
 HOLDER = """
 import sys
@@ -89,7 +89,7 @@ def test_a_file_system_without_locks_is_named_as_the_fault(tmp_path: Path, monke
 
     monkeypatch.setattr(fcntl, "lockf", refused)  # this machine has no such file system
     monkeypatch.setattr(fcntl, "flock", refused)
-    run = Workplace({}, tmp_path / "run", {}, {})
+    run = RunDir({}, tmp_path / "run", {}, {})
     with pytest.raises(UserError, match=r"run/work/lock cannot be locked .* no POSIX locks"), run.lock():
         pass
     with (tmp_path / "journal").open("ab") as stream:

@@ -32,7 +32,7 @@ def write_shards(folder: Path, counts: list[int]) -> None:
 
 
 def keys(stream: Stream, draws: range) -> list[str]:
-    return [stream.place(draw).key for draw in draws]
+    return [stream.location(draw).key for draw in draws]
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_draw_is_reached_without_what_came_before(shards: TarShards) -> None:
     whole = keys(Stream(shards, seed=1, window=6), range(60))
     for start in (0, 5, 22, 23, 41, 59):
         assert keys(Stream(shards, seed=1, window=6), range(start, 60)) == whole[start:]
-    assert [Stream(shards, seed=1, window=6).place(draw).key for draw in (59, 0, 30)] == [
+    assert [Stream(shards, seed=1, window=6).location(draw).key for draw in (59, 0, 30)] == [
         whole[59],
         whole[0],
         whole[30],
@@ -87,7 +87,7 @@ def test_pairs_are_read_from_the_shards_directly(tmp_path: Path) -> None:
         },
     )
     shards = TarShards(tmp_path / "tars", tmp_path / "index.json")
-    pairs = [read_pair(place) for place in shards.places(0)]
+    pairs = [read_pair(location) for location in shards.locations(0)]
     assert [(p.key, p.image, p.caption) for p in pairs] == [
         ("a/x", b"pixels", "two words"),
         ("c", b"capital", "from txt"),
@@ -118,7 +118,7 @@ def test_a_tsv_counts_the_lines_whose_images_are_here(tmp_path: Path, monkeypatc
         (tmp_path / "images" / f"{number:04d}.jpg").write_bytes(f"image {number}".encode())
     shards = TsvShards(tmp_path / "train.tsv", tmp_path / "images", "{number:04d}.jpg", tmp_path / "index.json")
     assert list(shards.counts) == [3, 1, 2]
-    pairs = [read_pair(place) for shard in range(3) for place in shards.places(shard)]
+    pairs = [read_pair(location) for shard in range(3) for location in shards.locations(shard)]
     assert [(p.key, p.image, p.caption) for p in pairs] == [
         (str(n), f"image {n}".encode(), f"caption {n}") for n in here
     ]

@@ -40,16 +40,16 @@ def batch_of(number: int) -> Batch:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> tuple[loop.Place, list[dict[str, Any]]]:
+def place(tmp_path: Path) -> tuple[loop.RunContext, list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
 
     def record(event: str, **fields: Any) -> None:
         events.append({"event": event, **fields})
 
-    return loop.Place(tmp_path / "checkpoints", tmp_path / "nan_batch.safetensors", "key", "toy", record), events
+    return loop.RunContext(tmp_path / "checkpoints", tmp_path / "nan_batch.safetensors", "key", "toy", record), events
 
 
-def run(model: nn.Module, place: loop.Place, recipe: Recipe, **more: Any) -> None:
+def run(model: nn.Module, place: loop.RunContext, recipe: Recipe, **more: Any) -> None:
     loop.train(model, batch_of, recipe, place, 1, Accelerator(cpu=True), StopRequest(), **more)
 
 
@@ -150,7 +150,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_batch(place: Any) -
 
 def test_a_checkpoint_of_another_run_is_not_taken_up(place: Any, tmp_path: Path) -> None:
     run(Line(), place[0], recipe(steps=4))
-    other = loop.Place(place[0].checkpoints, place[0].inspection, "another key", "toy", place[0].log_event)
+    other = loop.RunContext(place[0].checkpoints, place[0].inspection, "another key", "toy", place[0].log_event)
     model = Line()
     optimizer = loop.adamw(model, recipe())
     last = place[0].checkpoints / "last.safetensors"

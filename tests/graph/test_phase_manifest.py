@@ -10,7 +10,7 @@ from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import sha256, write_json
 from vlkd_steps.graph import phase_manifest
-from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.run_dir import RunDir
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_run_of_another_configuration(project: Mapping[str, Any], monkeypatch:
     for teacher in project["artifacts"]["teacher"]:
         for dataset in project["grid"]["dataset"]:
             write_json(Path(f"features/{teacher}/{dataset}/manifest.json"), {"key": "k", "shards": []})
-    runs = [Workplace.of(job, seed) for job in _distill(project) for seed in job["seeds"]]
+    runs = [RunDir.of(job, seed) for job in _distill(project) for seed in job["seeds"]]
     for job in phases.of_phase(project, "distill"):
         for path in (*job.outputs, *job.beside):
             path.parent.mkdir(parents=True, exist_ok=True)

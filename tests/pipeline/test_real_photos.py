@@ -131,7 +131,7 @@ def test_a_language_model_that_learned_to_see_describes_photos_and_is_tuned_on_q
             assert set(listed) <= gold
             metrics = json.loads(layout.metrics(run).read_text())
             assert {"vqa", "vqa_listed", "captions"} <= set(metrics)
-            assert ("retrieval" in metrics, "kept_ability" in metrics) == (variant != "bart", variant != "clip_alone")
+            assert ("retrieval" in metrics, "forgetting" in metrics) == (variant != "bart", variant != "clip_alone")
     tuned = layout.run("coco_mini_vlkd", "coco_mini_vqa", "bart_scenes", "vlkd", "8", 1)
     made_of = yaml.safe_load(layout.run_config(tuned).read_text())["made_of"]
     start = layout.run(*place, "vlkd", "full", 1)

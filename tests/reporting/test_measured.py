@@ -6,7 +6,7 @@ DATASET = {
     "name": "toy_captions",
     "task": "captioning",
     "evaluation_sets": [],
-    "asks": {"retrieval": {"measure": "retrieval"}},
+    "extra_evals": {"retrieval": {"measure": "retrieval"}},
 }
 
 

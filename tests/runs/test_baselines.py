@@ -9,7 +9,7 @@ from toy_project import write_split
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.runs import seeds
-from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.run_dir import RunDir
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_seed_answers_from_its_own_split_whichever_seeds_run_beside_it(caption
     assert seeds.train_seeds(job()) == seeds.train_seeds(alone) == 0
 
     def said(config: dict[str, Any], seed: int) -> list[str]:
-        return pl.read_parquet(Workplace.of(config, seed).predictions("dev"))["answer"].to_list()
+        return pl.read_parquet(RunDir.of(config, seed).predictions("dev"))["answer"].to_list()
 
     assert said(job(), 1) == ["red", "red"]
     assert said(job(), 2) == said(alone, 2) == ["blue", "blue"]

@@ -14,7 +14,7 @@ import yaml
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.data.words import split_words
-from vlkd_steps.runs.run_dir import Workplace, job_of
+from vlkd_steps.runs.run_dir import RunDir, job_of
 from vlkd_steps.steps import distill
 from vlkd_steps.students import vilt
 from vlkd_steps.teachers.features.store import Writer
@@ -66,7 +66,7 @@ def test_a_run_leaves_what_it_declares(project: Path, job: dict[str, Any]) -> No
     job["seeds"] = [1, 2]
     assert run(job) == 0
     config = yaml.safe_load((folder(job) / "config.yaml").read_text())
-    place = Workplace.of(job, 1)
+    place = RunDir.of(job, 1)
     assert (config["run_key"], config["content_key"]) == (place.run_key, place.key)
     assert config["seed"] == 1
     assert job_of(config) == job | {"seeds": [1]}  # by it `vlkd verify` trains the run again
@@ -171,7 +171,7 @@ def test_an_evaluation_set_that_was_cut_anew_is_predicted_anew_and_nothing_is_tr
 
 
 def test_the_key_follows_split_features_and_words(project: Path, teacher: None, clip_td: dict[str, Any]) -> None:
-    keys = [Workplace.of(clip_td, 1).key]
+    keys = [RunDir.of(clip_td, 1).key]
     for path, change in (
         (layout.split_manifest(layout.train_split("toy", "30", 1)), {"sha256": "x", "source": "of the toy"}),
         (layout.split_manifest(layout.train_split("toy", "30", 1)), {"sha256": "x", "source": "y"}),
@@ -179,14 +179,14 @@ def test_the_key_follows_split_features_and_words(project: Path, teacher: None, 
         (layout.features_manifest("clip_toy", "toy"), {"key": "x", "shards": [{"sha256": "z"}]}),
     ):
         files.write_json(path, change)
-        keys.append(Workplace.of(clip_td, 1).key)
+        keys.append(RunDir.of(clip_td, 1).key)
     Path("words.txt").write_text("other")
-    keys.append(Workplace.of(clip_td, 1).key)
+    keys.append(RunDir.of(clip_td, 1).key)
     assert len(set(keys)) == len(keys)
     # where a run is filed changes its run key, not its bytes
-    elsewhere = Workplace.of(clip_td | {"experiment": "other"}, 1)
+    elsewhere = RunDir.of(clip_td | {"experiment": "other"}, 1)
     assert (elsewhere.key, elsewhere.run_key) == (keys[-1], elsewhere.run_key)
-    assert elsewhere.run_key != Workplace.of(clip_td, 1).run_key
+    assert elsewhere.run_key != RunDir.of(clip_td, 1).run_key
 
 
 def test_clip_td_trains_with_all_components_and_repeats_itself(
@@ -208,10 +208,10 @@ def test_clip_td_trains_with_all_components_and_repeats_itself(
 def test_a_run_folder_in_use_is_left_alone(
     project: Path, root: Path, job: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = Workplace.of(job, 1)
+    place = RunDir.of(job, 1)
     code = (
-        "import json, sys; from vlkd_steps.runs.run_dir import Workplace, job_of\n"
-        "with Workplace.of(json.loads(sys.argv[1]), 1).lock(): print('held', flush=True); sys.stdin.read()"
+        "import json, sys; from vlkd_steps.runs.run_dir import RunDir, job_of\n"
+        "with RunDir.of(json.loads(sys.argv[1]), 1).lock(): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, json.dumps(job)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

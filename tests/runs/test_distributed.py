@@ -27,7 +27,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.engine import batch_norm, loop
 from vlkd_steps.runs import classify, predict, pretrain_clip, pretrain_vilt, seeds
-from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.run_dir import RunDir
 from vlkd_steps.tracking import journal
 
 ROUNDING = 1e-3  # of the way that the weights went; Adam divides tiny gradients by themselves, so rounding grows
@@ -96,12 +96,12 @@ def run(rank: int, count: int, port: int, strike: Strike, job: Callable[..., Any
 
 
 def outputs(job: dict[str, Any]) -> dict[str, bytes]:
-    place = Workplace.of(job, 1)
+    place = RunDir.of(job, 1)
     return {str(path): path.read_bytes() for path in (place.model, *map(place.predictions, place.sets))}
 
 
 def course(job: dict[str, Any]) -> dict[str, dict[int, float]]:
-    place = Workplace.of(job, 1)
+    place = RunDir.of(job, 1)
     events = journal.by_run(journal.read(layout.journal(place.folder)))[place.run_key]
     return {name: points for name, points in journal.curves(events).items() if name != "step_ms"}
 
@@ -119,10 +119,10 @@ def steady(job: dict[str, Any], **training: Any) -> dict[str, Any]:
     return job | {"student": student, "training": job["training"] | training}
 
 
-def trained(job: dict[str, Any]) -> Workplace:
+def trained(job: dict[str, Any]) -> RunDir:
     count = job["training"]["processes"]
     assert attempt(seeds.train_seeds, job, count=count) == [0] * count
-    return Workplace.of(job, 1)
+    return RunDir.of(job, 1)
 
 
 @pytest.mark.usefixtures("project", "teacher")
@@ -251,12 +251,12 @@ def test_a_signal_to_one_process_stops_both_and_nothing_is_computed_twice(two: A
     job, expected, curves = two
     status = 128 + strike[2]
     assert attempt(seeds.train_seeds, job, strike=strike) == [status, status]
-    assert not Workplace.of(job, 1).finished()
+    assert not RunDir.of(job, 1).finished()
     assert attempt(seeds.train_seeds, job) == [0, 0]
     for rank in (0, 1):
         assert Path(f"computed{rank}.txt").read_text().split() == [str(number) for number in range(12)]
     assert (outputs(job), course(job)) == (expected, curves)
-    starts = [e for e in journal.read(layout.journal(Workplace.of(job, 1).folder)) if e["event"] == "start"]
+    starts = [e for e in journal.read(layout.journal(RunDir.of(job, 1).folder)) if e["event"] == "start"]
     assert [event["attempt"] for event in starts] == [1, 2], "only one process writes the journal"
 
 
@@ -272,7 +272,7 @@ def test_killed_they_repeat_the_steps_since_the_last_checkpoint(two: Any, rank: 
 
 def test_a_folder_in_use_ends_both_and_one_says_so(project: Path, job: dict[str, Any]) -> None:
     job["training"] |= {"processes": 2}
-    with Workplace.of(job, 1).lock():
+    with RunDir.of(job, 1).lock():
         assert attempt(seeds.train_seeds, job) == [2, 2]
     assert "is in use by another process" in Path("error0.txt").read_text()
     assert not Path("error1.txt").exists()
@@ -282,7 +282,7 @@ def spoiled(steps: int) -> None:
     """A loss that is infinite in step 6 of process 1 alone."""
     accelerator = hardware.accelerator({"device": "cpu", "precision": "fp32", "processes": 2})
     line = Line(spoil=5 if distributed.rank() else None)
-    place = loop.Place(Path("checkpoints"), Path("batch.safetensors"), "key", "toy", loop.no_log)
+    place = loop.RunContext(Path("checkpoints"), Path("batch.safetensors"), "key", "toy", loop.no_log)
     loop.train(line, own_batch, recipe(steps=steps), place, 1, accelerator, StopRequest())
 
 
@@ -329,7 +329,7 @@ def test_under_torchs_launcher_a_killed_process_takes_the_others_with_it(project
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "train.py"]
     environment = os.environ | {"PYTHONPATH": str(Path(loop.__file__).parents[2])}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as launcher:
-        checkpoint = Workplace.of(job, 1).checkpoints / "last.safetensors"
+        checkpoint = RunDir.of(job, 1).checkpoints / "last.safetensors"
         until(checkpoint.is_file)
         children = [
             int(child) for child in Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()

@@ -20,7 +20,7 @@ from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import caption_batches, forgetting, pretrain_bart, seeds, vlkd
-from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.run_dir import RunDir
 from vlkd_steps.steps import download, prepare, split
 from vlkd_steps.students import bart, inference
 from vlkd_steps.teachers.features import extraction
@@ -96,10 +96,10 @@ def job(**more: Any) -> dict[str, Any]:
     }
 
 
-def train(config: dict[str, Any], status: int = 0) -> Workplace:
+def train(config: dict[str, Any], status: int = 0) -> RunDir:
     """Run a job; returns the folder of its one run."""
     assert seeds.train_seeds(config) == status
-    return Workplace.of(config, 1)
+    return RunDir.of(config, 1)
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
@@ -112,7 +112,7 @@ def test_a_run_answers_what_it_never_trained_on_and_leaves_clip_alone(
     seen: list[clip.ClipTeacher] = []
     monkeypatch.setattr(clip, "ClipTeacher", lambda *a, made=clip.ClipTeacher: seen.append(made(*a)) or seen[-1])
     of_vqa = {"dataset": "scenes_vqa", "task": "vqa", "set": "dev", "beams": 2}
-    asks = {
+    extra = {
         "open": of_vqa,
         "listed": of_vqa | {"answers": "listed", "images": 3},
         "captions": {"dataset": "scenes_wide_captions", "task": "captioning", "set": "dev", "beams": 2},
@@ -122,10 +122,10 @@ def test_a_run_answers_what_it_never_trained_on_and_leaves_clip_alone(
             "task": "captioning",
             "set": "dev",
         },
-        "kept": {"measure": "kept_ability", "size": 30},
+        "kept": {"measure": "forgetting", "size": 30},
     }
-    asked = job()["dataset"] | {"asks": asks}
-    place = train(job(dataset=asked))
+    data = job()["dataset"] | {"extra_evals": extra}
+    place = train(job(dataset=data))
     folder = place.folder
     assert place.finished()
     teacher = seen[0]
@@ -160,7 +160,7 @@ def test_a_run_answers_what_it_never_trained_on_and_leaves_clip_alone(
     assert len(answers[0]) == 2
     assert answers[0] == answers[1]
     before = place.model.read_bytes()
-    more = asked | {"asks": asks | {"again": of_vqa | {"prompt": "{q} <mask>", "images": 2}}}
+    more = data | {"extra_evals": extra | {"again": of_vqa | {"prompt": "{q} <mask>", "images": 2}}}
     again = train(job(dataset=more))  # one more wording trains nothing anew
     assert again.key == place.key
     assert again.model.read_bytes() == before
@@ -195,10 +195,10 @@ def test_fine_tuning_starts_from_an_aligned_model_or_from_bart_as_it_was(project
 
 def test_what_trains_nothing_answers_by_clip_or_by_what_is_commonest(project: Path) -> None:
     dataset = job()["dataset"] | {
-        "asks": {
+        "extra_evals": {
             "open": {"dataset": "scenes_vqa", "task": "vqa", "set": "dev", "train": "train"},
             "captions": {"dataset": "scenes_wide_captions", "task": "captioning", "set": "dev"},
-            "kept": {"measure": "kept_ability", "size": 30},
+            "kept": {"measure": "forgetting", "size": 30},
         }
     }
     table = pl.read_parquet(layout.instances("scenes_vqa")).filter(pl.col("split") == "train")
@@ -209,7 +209,7 @@ def test_what_trains_nothing_answers_by_clip_or_by_what_is_commonest(project: Pa
         config = job(dataset=dataset, variant=variant, teacher=conf("teacher/clip_scenes") if by == "clip" else None)
         config["method"] = {"name": "baseline", "by": by, "given": given}
         assert seeds.train_seeds(config) == 0
-        place = Workplace.of(config, 1)
+        place = RunDir.of(config, 1)
         assert place.finished()
         answers[variant] = pl.read_parquet(place.predictions("open"))
         assert set(pl.read_parquet(place.predictions("captions"))["answer"]) <= set(corpus)
@@ -234,7 +234,7 @@ def test_a_run_what_started_from_it_and_a_baseline_are_verified(
     project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     dataset = job()["dataset"] | {
-        "asks": {
+        "extra_evals": {
             "open": {"dataset": "scenes_vqa", "task": "vqa", "set": "dev", "beams": 2},
             "captions": {"dataset": "scenes_wide_captions", "task": "captioning", "set": "dev"},
             "retrieval": {
@@ -255,8 +255,8 @@ def test_a_run_what_started_from_it_and_a_baseline_are_verified(
     method = conf("method/baseline") | {"by": "clip"}
     alone = job(experiment="verified", dataset=dataset, variant="clip") | {"method": method}
     assert seeds.train_seeds(alone) == 0
-    Workplace.of(alone, 1).publish()
-    for folder, left in ((aligned.folder, "exported"), (tuned.folder, "exported"), (Workplace.of(alone, 1).folder, "")):
+    RunDir.of(alone, 1).publish()
+    for folder, left in ((aligned.folder, "exported"), (tuned.folder, "exported"), (RunDir.of(alone, 1).folder, "")):
         outputs = [*folder.glob("model.safetensors"), *folder.glob("exported/*"), *folder.glob("predictions/*")]
         assert {path.parent.name for path in outputs} >= {folder.name, "predictions", *([left] if left else [])}
         assert verify.main([str(folder)]) == 0

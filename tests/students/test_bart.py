@@ -103,7 +103,7 @@ def test_run_file_and_exported_folder_answer_alike(student: bart.BartStudent, v:
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
     bart.export(student, tmp_path / "out")
     questions = ["what is the star", "what color is the star", "what", "is", "the star is", "a"]
-    expected = inference.SeeingBart(student).answer(v, questions)
+    expected = inference.VisualBart(student).answer(v, questions)
     assert any(expected)
     for path in (tmp_path / "a" / "model.safetensors", tmp_path / "out"):
         model = inference.load(path)
@@ -161,7 +161,7 @@ def test_prompts() -> None:
 
 
 def test_mistakes_are_named(student: bart.BartStudent, v: torch.Tensor, tmp_path: Path) -> None:
-    model = inference.SeeingBart(student)
+    model = inference.VisualBart(student)
     with pytest.raises(UserError, match="6 images and 1 questions"):
         model.answer(v, ["what"])
     with pytest.raises(UserError, match=r"shape \[6, 3\]; this model takes \[images, 8\]"):

@@ -12,7 +12,7 @@ import torch
 from vlkd_steps.config import jobs
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.run_dir import RunDir
 from vlkd_steps.runs.seeds import train_seeds
 from vlkd_steps.steps import distill, extract
 from vlkd_steps.students import uniter
@@ -113,11 +113,11 @@ def test_batches_by_tokens_in_a_run(regions: RegionStore, student: dict[str, Any
 
 
 def test_other_regions_are_another_run(regions: RegionStore, student: dict[str, Any]) -> None:
-    before = Workplace.of(student, 1).key
+    before = RunDir.of(student, 1).key
     manifest = layout.features_manifest("boxes_toy", "toy")
     content = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**content, "key": "0" * 64}))
-    assert Workplace.of(student, 1).key != before
+    assert RunDir.of(student, 1).key != before
 
 
 def test_the_graph_gives_a_student_its_regions() -> None:

@@ -158,7 +158,7 @@ def test_a_foreign_file_is_no_run(tmp_path: Path) -> None:
 
 def test_spread_separates_the_vectors_of_words_rows_and_columns(conf: dict[str, Any]) -> None:
     plain = vilt.build(conf, "vqa", ["a"], seed=3).vilt.embeddings
-    wide = vilt.build(conf | {"spread": {"words": 1.0, "places": 2.0}}, "vqa", ["a"], seed=3).vilt.embeddings
+    wide = vilt.build(conf | {"spread": {"words": 1.0, "positions": 2.0}}, "vqa", ["a"], seed=3).vilt.embeddings
     assert plain.position_embeddings.abs().max() == 0  # as transformers leaves them
     words = wide.text_embeddings.word_embeddings.weight
     assert words[0].abs().max() == 0  # padding

@@ -50,7 +50,7 @@ def test_without_locations_only_features_are_read(conf: dict[str, Any]) -> None:
 
 
 def test_positions_and_words_are_spread(conf: dict[str, Any]) -> None:
-    student = visual_bert.build(conf | {"spread": {"words": 2.0, "places": 5.0}}, "vqa", ["a"], seed=3)
+    student = visual_bert.build(conf | {"spread": {"words": 2.0, "positions": 5.0}}, "vqa", ["a"], seed=3)
     embeddings: Any = student.visual_bert.embeddings
     assert embeddings.word_embeddings.weight[1:].std() > 1.5
     assert embeddings.visual_projection.weight[:, -7:].std() > 3

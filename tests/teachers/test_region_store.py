@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.teachers.features.extraction import Picture, extract
+from vlkd_steps.teachers.features.extraction import ImageRef, extract
 from vlkd_steps.teachers.regions.region_extraction import Reading, Regions, locations
 from vlkd_steps.teachers.regions.region_store import RegionStore
 
@@ -32,10 +32,10 @@ class Counting:
         self.die_at, self.width, self.calls = die_at, width, 0
         self.seen: list[int] = []
 
-    def inputs(self, picture: Picture) -> str:
+    def inputs(self, picture: ImageRef) -> str:
         return picture.path.read_text()
 
-    def load(self, picture: Picture) -> int:
+    def load(self, picture: ImageRef) -> int:
         return int(picture.path.read_text())
 
     def regions(self, loaded: Sequence[int]) -> list[Regions]:

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.teachers.features.extraction import Picture
+from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.regions import regions_boxes
 from vlkd_steps.teachers.regions.region_extraction import Regions, named
 from vlkd_steps.teachers.regions.regions_boxes import cells
@@ -21,7 +21,7 @@ METADATA = {"boxes": [[0, 0, 20, 10, 0.9], [10, 10, 40, 20, 0.8]], "width": 40, 
 
 
 @pytest.fixture(autouse=True)
-def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Picture:
+def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageRef:
     """40 x 20 pixels, red on the left and blue on the right."""
     monkeypatch.chdir(tmp_path)
     pixels = np.zeros((20, 40, 3), np.uint8)
@@ -29,7 +29,7 @@ def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Picture:
     Path("images").mkdir()
     Image.fromarray(pixels).save("images/p7.png")
     write(METADATA)
-    return Picture("i7", Path("images/p7.png"))
+    return ImageRef("i7", Path("images/p7.png"))
 
 
 def write(metadata: Any) -> None:
@@ -40,15 +40,15 @@ def conf(**more: Any) -> dict[str, Any]:
     return {"name": "boxes_toy", "boxes": "metadata", "metadata": "{stem}.json", "pool": 2, **more}
 
 
-def found(config: dict[str, Any], picture: Picture) -> Regions:
+def found(config: dict[str, Any], picture: ImageRef) -> Regions:
     source = regions_boxes.load(config)
     (regions,) = source.regions([source.load(picture)])
     assert regions.features.shape[1] == source.dim
     return regions
 
 
-def test_boxes_of_metadata_in_their_order_and_the_whole_image(picture: Picture) -> None:
-    regions = found(conf(whole_picture=True), picture)
+def test_boxes_of_metadata_in_their_order_and_the_whole_image(picture: ImageRef) -> None:
+    regions = found(conf(whole_image=True), picture)
     half, three = 0.5, 0.75
     expected = [[0, 0, half, half, half, half, 0.25], [0.25, half, 1, 1, three, half, 0.375], [0, 0, 1, 1, 1, 1, 1]]
     np.testing.assert_allclose(regions.locations, expected)
@@ -58,31 +58,31 @@ def test_boxes_of_metadata_in_their_order_and_the_whole_image(picture: Picture) 
     assert red[2, :, 1].max() == -1.0
 
 
-def test_a_grids_cells_row_by_row(picture: Picture) -> None:
+def test_a_grids_cells_row_by_row(picture: ImageRef) -> None:
     assert cells(2).tolist() == [[0, 0, 0.5, 0.5], [0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1], [0.5, 0.5, 1, 1]]
     assert found(conf(boxes="grid", grid=3), picture).locations.shape == (9, 7)
 
 
-def test_an_image_without_boxes_is_one_region(picture: Picture) -> None:
+def test_an_image_without_boxes_is_one_region(picture: ImageRef) -> None:
     write({"boxes": []})
     assert found(conf(), picture).locations.tolist() == [[0, 0, 1, 1, 1, 1, 1]]
     write({"boxes": [[0, 0, 1, 1]] * 150})
     assert len(found(conf(max_regions=100), picture).features) == 100
 
 
-def test_a_changed_box_changes_what_the_regions_are_made_from(picture: Picture) -> None:
+def test_a_changed_box_changes_what_the_regions_are_made_from(picture: ImageRef) -> None:
     source = regions_boxes.load(conf())
     before = source.inputs(picture)
     write({**METADATA, "boxes": METADATA["boxes"][:1]})
     assert source.inputs(picture) != before
 
 
-def test_features_of_a_timm_model_from_a_local_file(picture: Picture) -> None:
+def test_features_of_a_timm_model_from_a_local_file(picture: ImageRef) -> None:
     torch.manual_seed(0)
     model = timm.create_model("resnet10t", pretrained=False)
     save_file(model.state_dict(), "resnet10t.safetensors")
     config = conf(backbone="timm:resnet10t", weights="resnet10t.safetensors", shorter_side=64, pool=3, device="cpu")
-    regions = found(config | {"whole_picture": True}, picture)
+    regions = found(config | {"whole_image": True}, picture)
     assert regions.features.shape == (3, 512)
     assert not np.allclose(regions.features[0], regions.features[1])
     shallow = found(config | {"layer": 1}, picture)
@@ -107,14 +107,14 @@ def test_features_of_a_timm_model_from_a_local_file(picture: Picture) -> None:
         (conf(backbone="timm:resnet10t", weights="images/p7.png"), METADATA, "cannot be loaded from images/p7.png"),
     ],
 )
-def test_mistakes_are_named(config: dict[str, Any], metadata: Any, message: str, picture: Picture) -> None:
+def test_mistakes_are_named(config: dict[str, Any], metadata: Any, message: str, picture: ImageRef) -> None:
     write(metadata)
     with pytest.raises(UserError) as error:
         found(config, picture)
     assert message in str(error.value)
 
 
-def test_a_name_that_an_image_cannot_have_is_refused(picture: Picture) -> None:
+def test_a_name_that_an_image_cannot_have_is_refused(picture: ImageRef) -> None:
     assert named("{folder}/{stem}-{number:03d}", picture, "key") == "images/p7-007"
     with pytest.raises(UserError, match=r"key '\{number\}' cannot name image 'x'"):
-        named("{number}", Picture("x", Path("a/b.png")), "key")
+        named("{number}", ImageRef("x", Path("a/b.png")), "key")

@@ -10,7 +10,7 @@ import torchvision
 from PIL import Image
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.teachers.features.extraction import Picture
+from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.regions import regions_detector
 from vlkd_steps.teachers.regions.regions_detector import chosen
 
@@ -46,7 +46,7 @@ def conf(weights: Path, **more: Any) -> dict[str, Any]:
 def test_regions_of_a_real_detector(weights: Path, tmp_path: Path) -> None:
     for number, size in enumerate([(60, 40), (30, 50)]):
         Image.effect_noise(size, 90).convert("RGB").save(tmp_path / f"{number}.png")
-    pictures = [Picture(str(number), tmp_path / f"{number}.png") for number in range(2)]
+    pictures = [ImageRef(str(number), tmp_path / f"{number}.png") for number in range(2)]
     source = regions_detector.load(conf(weights, min_regions=4, max_regions=6, overlap=0.9))
     found = source.regions([source.load(picture) for picture in pictures])
     again = source.regions([source.load(picture) for picture in pictures])

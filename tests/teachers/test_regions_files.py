@@ -9,11 +9,11 @@ import pytest
 from official_regions import DIM, features, npz, packed, tsv_line, write_lmdb
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.teachers.features.extraction import Picture
+from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.regions import regions_files
 from vlkd_steps.teachers.regions.region_extraction import Regions
 
-PICTURE = Picture("7", Path("data/raw/coco/train2014/COCO_train2014_000000000007.jpg"))
+PICTURE = ImageRef("7", Path("data/raw/coco/train2014/COCO_train2014_000000000007.jpg"))
 NAME = "coco_train2014_000000000007.npz"
 KEY = "coco_{folder}_{number:012d}.npz"
 

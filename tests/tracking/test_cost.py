@@ -45,7 +45,7 @@ def test_attempts_add_up_and_a_killed_one_counts_until_its_last_word() -> None:
     assert (spent.attempts, spent.seconds) == (3, 90 + 20 + 110)
     assert spent.core_hours == pytest.approx(220 * 2 / 3600, abs=1e-6)
     assert spent.cpu_efficiency == 0.25  # of the attempt that records it
-    assert spent.places == {"slurm_job": "17, 18", "slurm_node": "a1, a2"}
+    assert spent.allocation == {"slurm_job": "17, 18", "slurm_node": "a1, a2"}
     assert "gpu_hours" not in spent.numbers()
 
 
@@ -78,7 +78,7 @@ def test_a_step_without_a_journal_is_read_from_its_provenance() -> None:
     }
     spent = cost.of_step(known)
     assert (spent.core_hours, spent.cpu_efficiency, spent.peak_mib) == (0.2, 0.9, 512)
-    assert spent.places == {"slurm_job": "30_1", "slurm_node": "a1"}
+    assert spent.allocation == {"slurm_job": "30_1", "slurm_node": "a1"}
     assert cost.of_step({"seconds": 3.0, "slurm": {}}).core_hours is None
 
 

@@ -61,8 +61,8 @@ def test_a_step_seen_twice_counts_once_and_the_last_time(make_run: MakeRun) -> N
 
 
 def test_attempts_on_several_nodes_are_one_cost(make_run: MakeRun) -> None:
-    make_run(steps=50, end=None, gpus=1, places={"slurm_job": "17", "slurm_node": "a1", "gpu": "NVIDIA A100"})
-    folder = make_run(gpus=1, places={"slurm_job": "17", "slurm_node": "a2", "gpu": "NVIDIA A100"})
+    make_run(steps=50, end=None, gpus=1, allocation={"slurm_job": "17", "slurm_node": "a1", "gpu": "NVIDIA A100"})
+    folder = make_run(gpus=1, allocation={"slurm_job": "17", "slurm_node": "a2", "gpu": "NVIDIA A100"})
     (record,) = records.read(folder)
     found = values(record)
     assert found["cost/seconds"] == pytest.approx(11.4, abs=0.5)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One line.
 
     Attributes:
@@ -24,13 +24,13 @@ class Finding:
         return f"  {self.level:<4}  {self.subject:<16} {text}"
 
 
-def ok(subject: str, found: str) -> Finding:
-    return Finding("ok", subject, found)
+def ok(subject: str, found: str) -> CheckResult:
+    return CheckResult("ok", subject, found)
 
 
-def warn(subject: str, found: str, remedy: str = "") -> Finding:
-    return Finding("warn", subject, found, remedy)
+def warn(subject: str, found: str, remedy: str = "") -> CheckResult:
+    return CheckResult("warn", subject, found, remedy)
 
 
-def fail(subject: str, found: str, remedy: str) -> Finding:
-    return Finding("fail", subject, found, remedy)
+def fail(subject: str, found: str, remedy: str) -> CheckResult:
+    return CheckResult("fail", subject, found, remedy)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.checks.check_result import Finding, fail, ok, warn
+from vlkd_steps.checks.check_result import CheckResult, fail, ok, warn
 from vlkd_steps.config import composition, jobs
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
@@ -15,7 +15,7 @@ GIB = 1 << 30
 LOOKED_AT = 1000  # files of a source whose presence is checked, spread over all of them
 
 
-def check() -> list[Finding]:
+def check() -> list[CheckResult]:
     """The experiment, its sources, its data sets, and the weights that are made elsewhere."""
     try:
         composed = composition.compose()
@@ -26,7 +26,7 @@ def check() -> list[Finding]:
     return found + [dataset(composed, name) for name in composed["artifacts"]["dataset"]]
 
 
-def source(conf: Mapping[str, Any]) -> Finding:
+def source(conf: Mapping[str, Any]) -> CheckResult:
     """A source that was downloaded, or how it will be."""
     name, subject = conf["name"], _subject(conf)
     if not layout.raw_manifest(name).is_file():
@@ -43,7 +43,7 @@ def source(conf: Mapping[str, Any]) -> Finding:
     return ok(subject, f"download complete, {len(files)} files in {layout.raw(name)}")
 
 
-def dataset(composed: Mapping[str, Any], name: str) -> Finding:
+def dataset(composed: Mapping[str, Any], name: str) -> CheckResult:
     """A data set as `prepare` and `split` left it."""
     if not (layout.instances(name).is_file() and layout.labels(name).is_file()):
         return ok(name, f"not prepared yet; the next run makes it from {composed['datasets'][name]['source']}")
@@ -66,7 +66,7 @@ def _subject(conf: Mapping[str, Any]) -> str:
     return f"{conf['name']} (source)"
 
 
-def _to_come(conf: Mapping[str, Any]) -> Finding:
+def _to_come(conf: Mapping[str, Any]) -> CheckResult:
     subject, kind = _subject(conf), conf["kind"]
     if kind == "local":
         return _own(conf)
@@ -81,7 +81,7 @@ def _to_come(conf: Mapping[str, Any]) -> Finding:
     )
 
 
-def _own(conf: Mapping[str, Any]) -> Finding:
+def _own(conf: Mapping[str, Any]) -> CheckResult:
     """Data that the user signs up for, or has."""
     from vlkd_steps.sources import local
 
@@ -94,7 +94,7 @@ def _own(conf: Mapping[str, Any]) -> Finding:
     return ok(_subject(conf), f"{number} files in {conf['path']}; the next run copies them")
 
 
-def _from_the_web(conf: Mapping[str, Any]) -> Finding:
+def _from_the_web(conf: Mapping[str, Any]) -> CheckResult:
     name, subject = conf["name"], _subject(conf)
     hosts = sorted({item["url"].split("/")[2] for item in conf["files"]})
     text = f"not here yet; the next run downloads {len(conf['files'])} files from {', '.join(hosts)}"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from vlkd_steps.checks.check_result import Finding, fail, ok, warn
+from vlkd_steps.checks.check_result import CheckResult, fail, ok, warn
 from vlkd_steps.checks.command import ask
 from vlkd_steps.core import file_system
 from vlkd_steps.core import home as home_folder
@@ -22,25 +22,25 @@ MEMORY_WANTED, DISK_WANTED, DISK_NEEDED = 2 * GIB, 10 * GIB, GIB
 QUERY = ["nvidia-smi", "--query-gpu=name,memory.total,memory.used,driver_version", "--format=csv,noheader,nounits"]
 
 
-def check(seconds: float) -> list[Finding]:
+def check(seconds: float) -> list[CheckResult]:
     """One finding for each; `seconds`: how long nvidia-smi may take."""
     gpus, cuda = nvidia(seconds)
     return [python(), processors(), memory(), disk(Path.cwd()), home(), *gpus, device(cuda)]
 
 
-def python() -> Finding:
+def python() -> CheckResult:
     version = platform.python_version()
     if PYTHON[0] <= sys.version_info[:2] < PYTHON[1]:
         return ok("python", f"{version} at {sys.prefix}")
     return fail("python", f"{version}, but 3.11 to 3.13 is needed", "make PYTHON=python3.11 install")
 
 
-def processors() -> Finding:
+def processors() -> CheckResult:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return ok("cpus", f"{usable} of {os.cpu_count()} usable")
 
 
-def memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
+def memory(meminfo: Path = Path("/proc/meminfo")) -> CheckResult:
     """What is free now, or what a control group leaves of it."""
     try:
         sizes = dict(re.findall(r"^(\w+):\s+(\d+) kB", meminfo.read_text(encoding="ascii"), flags=re.MULTILINE))
@@ -56,7 +56,7 @@ def memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
     return ok("memory", text)
 
 
-def disk(project: Path) -> Finding:
+def disk(project: Path) -> CheckResult:
     """Free space on the project's disk."""
     free, lies_on = shutil.disk_usage(project).free, file_system.of(project)
     text = f"{free / GIB:.1f} GiB free here ({lies_on.kind}{', shared with other machines' if lies_on.shared else ''})"
@@ -65,7 +65,7 @@ def disk(project: Path) -> Finding:
     return ok("disk", text) if free >= DISK_WANTED else warn("disk", text, "features and runs may need more")
 
 
-def home() -> Finding:
+def home() -> CheckResult:
     """Snakemake and DVC end with a traceback where they have no home directory for their caches and settings."""
     remedy = "name a folder of yours: export HOME=/path"
     if home_folder.known() == home_folder.private():  # given to this process by us
@@ -80,7 +80,7 @@ def home() -> Finding:
     return ok("home", f"{settings.parent}, user {file_system.user_name()}")
 
 
-def nvidia(seconds: float) -> tuple[list[Finding], tuple[int, int] | None]:
+def nvidia(seconds: float) -> tuple[list[CheckResult], tuple[int, int] | None]:
     """What nvidia-smi shows, and the CUDA version that the driver can do (None: no usable GPU)."""
     if shutil.which("nvidia-smi") is None:
         return [ok("gpus", "no nvidia-smi on PATH, so no NVIDIA GPU")], None
@@ -97,7 +97,7 @@ def nvidia(seconds: float) -> tuple[list[Finding], tuple[int, int] | None]:
     return found, (int(version[1]), int(version[2])) if version else (sys.maxsize, 0)
 
 
-def device(driver: tuple[int, int] | None, torch_cuda: Callable[[], str | None] | None = None) -> Finding:
+def device(driver: tuple[int, int] | None, torch_cuda: Callable[[], str | None] | None = None) -> CheckResult:
     """Which device ``training.device: auto`` would take.
 
     Args:

@@ -3,13 +3,13 @@
 import importlib.metadata
 from pathlib import Path
 
-from vlkd_steps.checks.check_result import Finding, fail, ok, warn
+from vlkd_steps.checks.check_result import CheckResult, fail, ok, warn
 
 INSTALL = "install the packages of the lock file: make install"
 SHOWN = 6  # names in a line
 
 
-def check(lock: Path = Path("requirements.lock")) -> list[Finding]:
+def check(lock: Path = Path("requirements.lock")) -> list[CheckResult]:
     """Missing packages are required; other versions may change a number, and are recorded in provenance."""
     if not lock.is_file():
         return [warn("lock file", f"{lock} is not here", "run from the project's root, or: git checkout " + str(lock))]

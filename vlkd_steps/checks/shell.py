@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vlkd_steps.checks.check_result import Finding, ok, warn
+from vlkd_steps.checks.check_result import CheckResult, ok, warn
 from vlkd_steps.core.environment import profile_key
 
 ELSEWHERE = {
@@ -11,7 +11,7 @@ ELSEWHERE = {
 }
 
 
-def check(ignored: Sequence[str]) -> list[Finding]:
+def check(ignored: Sequence[str]) -> list[CheckResult]:
     """A line for each variable that was set and does not reach the programs that are started.
 
     Args:

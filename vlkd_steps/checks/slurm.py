@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from vlkd_steps.checks import cluster
-from vlkd_steps.checks.check_result import Finding, fail, ok, warn
+from vlkd_steps.checks.check_result import CheckResult, fail, ok, warn
 from vlkd_steps.checks.cluster import Partition
 from vlkd_steps.checks.command import Answer, ask
 from vlkd_steps.checks.profile import Profile, options
@@ -29,7 +29,7 @@ ON_LOGIN_NODE = (
 AGAIN = "it is down or busy; wait longer: --wait 10"
 
 
-def check(profile: Profile, seconds: float) -> list[Finding]:
+def check(profile: Profile, seconds: float) -> list[CheckResult]:
     """Everything about Slurm that the profile needs; `seconds`: how long each command may take."""
     if not profile.needs_slurm:
         return [ok("slurm", f"not needed by {profile.path}")]
@@ -66,7 +66,7 @@ def check(profile: Profile, seconds: float) -> list[Finding]:
     return found + arrays(settings, profile) + elsewhere(profile, requests.values(), known)
 
 
-def controller(seconds: float) -> Finding | None:
+def controller(seconds: float) -> CheckResult | None:
     """Why the controller cannot be reached; None where it answers."""
     named = os.environ.get("SLURM_CONF")
     if named and not Path(named).is_file():
@@ -84,7 +84,7 @@ def controller(seconds: float) -> Finding | None:
 
 def accounting(
     settings: Mapping[str, str], accounts: Answer, profile: Profile, requests: Collection[Request]
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Whether jobs are accounted for, and whether accounts and QoS can be known."""
     if "slurmdbd" not in settings.get("AccountingStorageType", ""):
         if profile.content.get("executor") == "slurm" and profile.content.get("slurm-status-command") != "squeue":
@@ -99,7 +99,7 @@ def accounting(
     return [ok("accounting", f"slurmdbd answers; accounts of {file_system.user_name()}: {mine or 'none'}")]
 
 
-def arrays(settings: Mapping[str, str], profile: Profile) -> list[Finding]:
+def arrays(settings: Mapping[str, str], profile: Profile) -> list[CheckResult]:
     """Seeds and workers are split into arrays of at most MaxArraySize; Snakemake's executor stops where that is 2."""
     size = settings.get("MaxArraySize", "")
     if profile.content.get("executor") != "slurm" or not size.isdigit() or int(size) > 2:
@@ -109,7 +109,7 @@ def arrays(settings: Mapping[str, str], profile: Profile) -> list[Finding]:
     return [fail("arrays", what, remedy)]
 
 
-def elsewhere(profile: Profile, requests: Collection[Request], known: Mapping[str, Partition]) -> list[Finding]:
+def elsewhere(profile: Profile, requests: Collection[Request], known: Mapping[str, Partition]) -> list[CheckResult]:
     """What runs here nevertheless, and whether compute nodes see this folder and Python, which can only be guessed."""
     found = []
     if here := profile.here():

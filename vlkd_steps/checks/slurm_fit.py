@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from vlkd_steps.checks.check_result import Finding, fail, ok, warn
+from vlkd_steps.checks.check_result import CheckResult, fail, ok, warn
 from vlkd_steps.checks.cluster import Partition, default
 from vlkd_steps.checks.command import Answer
 from vlkd_steps.checks.profile import OTHERS, options
@@ -28,7 +28,7 @@ KEYS = ("slurm_account", "qos", "constraint", "slurm_extra", "runtime", "mem_mb"
 
 def judge(
     rule: str, request: Request, known: Mapping[str, Partition], members: Members | None, test: Test
-) -> list[Finding]:
+) -> list[CheckResult]:
     """A `fail` for every problem or, where there is none, one `ok` with what sbatch accepts.
 
     Args:

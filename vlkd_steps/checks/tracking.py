@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from vlkd_steps.checks.check_result import Finding, fail, ok, warn
+from vlkd_steps.checks.check_result import CheckResult, fail, ok, warn
 from vlkd_steps.core import file_system, files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.tracking import address, schema
@@ -19,7 +19,7 @@ LATER = "nothing is lost, `vlkd track` catches up from the journals"
 HEALTHY = "OK"  # the whole answer of MLflow's /health
 
 
-def check(seconds: float) -> list[Finding]:
+def check(seconds: float) -> list[CheckResult]:
     """A silent MLflow stops no run, so only an invalid address is a failure."""
     given = address.given()
     project = Path.cwd()
@@ -38,7 +38,7 @@ def check(seconds: float) -> list[Finding]:
     return [server(uri, seconds)]
 
 
-def database(path: Path) -> list[Finding]:
+def database(path: Path) -> list[CheckResult]:
     """A sqlite file, read without a change."""
     found = []
     lies_on = file_system.of(path)
@@ -58,7 +58,7 @@ def database(path: Path) -> list[Finding]:
     return [*found, runs_in(path)]
 
 
-def runs_in(path: Path) -> Finding:
+def runs_in(path: Path) -> CheckResult:
     """How many runs a file of the right schema holds."""
     kind = file_system.of(path).kind
     try:
@@ -71,7 +71,7 @@ def runs_in(path: Path) -> Finding:
     return ok("database", f"{path} ({kind}), {runs} runs")
 
 
-def server(uri: str, seconds: float) -> Finding:
+def server(uri: str, seconds: float) -> CheckResult:
     """A tracking server: a request to its /health."""
     parts = urlsplit(uri)
     port = f":{parts.port}" if parts.port else ""
@@ -92,7 +92,7 @@ def server(uri: str, seconds: float) -> Finding:
         return warn("address", f"{where} does not answer ({address.redacted(str(error))})", f"start it; {LATER}")
 
 
-def _answer(where: str, wanted: str, got: str, body: str) -> Finding:
+def _answer(where: str, wanted: str, got: str, body: str) -> CheckResult:
     """MLflow's "OK", or what else came back: a login page, or that of another program."""
     if body == HEALTHY:
         return ok("address", f"{where} answers")

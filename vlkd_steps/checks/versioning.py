@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.checks.check_result import Finding, fail, ok, warn
+from vlkd_steps.checks.check_result import CheckResult, fail, ok, warn
 from vlkd_steps.core import file_system, files, layout
 from vlkd_steps.core.errors import UserError
 
@@ -18,7 +18,7 @@ ABOVE_RECORDED = (
 FICLONE = 0x40049409  # ioctl_ficlone(2)
 
 
-def check(root: Path) -> list[Finding]:
+def check(root: Path) -> list[CheckResult]:
     """Reads DVC's configuration as DVC does, its user and system files included."""
     if shutil.which("git") is None:
         return [fail("git", "not on PATH", "install it: DVC and provenance need it")]
@@ -39,7 +39,7 @@ def check(root: Path) -> list[Finding]:
     return [ok("repository", recorded), remote(config), cache(config, root), *lists(root), *links(root)]
 
 
-def lists(root: Path) -> list[Finding]:
+def lists(root: Path) -> list[CheckResult]:
     """The file without which DVC cannot read dvc.yaml."""
     if not (root / "dvc.yaml").is_file() or (root / layout.DVC_VARS).is_file():
         return []
@@ -47,7 +47,7 @@ def lists(root: Path) -> list[Finding]:
     return [fail("lists", f"{layout.DVC_VARS} is missing, and dvc.yaml reads it", remedy)]
 
 
-def links(root: Path) -> list[Finding]:
+def links(root: Path) -> list[CheckResult]:
     """Folders that lead out of the repository: Snakemake follows them, `dvc commit` refuses their content.
 
     A recorded folder that is itself a link (runs/EXPERIMENT) is one that DVC follows, too.
@@ -68,7 +68,7 @@ def links(root: Path) -> list[Finding]:
     ]
 
 
-def remote(config: Any) -> Finding:
+def remote(config: Any) -> CheckResult:
     names = sorted(config["remote"])
     default = config["core"].get("remote")
     if default and default in names:
@@ -82,7 +82,7 @@ def remote(config: Any) -> Finding:
     return warn("remote", "none: dvc push and pull have no remote", "dvc remote add --default NAME URL")
 
 
-def cache(config: Any, root: Path) -> Finding:
+def cache(config: Any, root: Path) -> CheckResult:
     """The first of the configured link types that works between cache and work tree."""
     kinds = config["cache"].get("type") or ["reflink", "copy"]
     kinds = kinds.split(",") if isinstance(kinds, str) else list(kinds)

@@ -13,7 +13,7 @@ from typing import Annotated
 from typer import Option
 
 from vlkd_steps.checks import data, machine, packages, profile, shell, slurm, tracking, versioning
-from vlkd_steps.checks.check_result import Finding
+from vlkd_steps.checks.check_result import CheckResult
 from vlkd_steps.cli import command
 from vlkd_steps.core import environment, step
 from vlkd_steps.core.errors import UserError
@@ -35,7 +35,7 @@ def main(
     if not Path("params.yaml").is_file():
         raise UserError(f"params.yaml is not in {Path.cwd()}; run this from the project's root")
     chosen = profile.read(profile_name or os.environ.get("SNAKEMAKE_PROFILE") or PROFILE)
-    sections: dict[str, Callable[[], list[Finding]]] = {
+    sections: dict[str, Callable[[], list[CheckResult]]] = {
         "machine": lambda: machine.check(wait),
         "packages": packages.check,
         "shell": lambda: shell.check(ignored),

@@ -215,7 +215,7 @@ class Stop:
 
     def __init__(self, pid: int | None = None) -> None:
         self._pid = pid
-        self._told = threading.Event()
+        self._stopped = threading.Event()
         self._pipe = stat.S_ISFIFO(os.fstat(0).st_mode) if _is_open(0) else False
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -225,19 +225,19 @@ class Stop:
     def requested(self) -> bool:
         """Whether it is time for the last look."""
         if self._pipe and select.select([0], [], [], 0)[0] and not os.read(0, 4096):
-            self._told.set()
+            self._stopped.set()
         if self._pid is not None and not _lives(self._pid):
-            self._told.set()
-        return self._told.is_set()
+            self._stopped.set()
+        return self._stopped.is_set()
 
     def wait(self, seconds: float) -> None:
         """Sleep, but not beyond a request to stop."""
         until = time.monotonic() + seconds
         while not self.requested and (rest := until - time.monotonic()) > 0:
-            self._told.wait(min(rest, 0.25))
+            self._stopped.wait(min(rest, 0.25))
 
     def _on_signal(self, number: int, frame: object) -> None:
-        self._told.set()
+        self._stopped.set()
         signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
 
 

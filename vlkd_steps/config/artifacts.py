@@ -37,8 +37,8 @@ def needed(composed: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def extra_datasets(preset: Mapping[str, Any], grid: Mapping[str, Any]) -> set[str]:
-    """The data sets of the grid's extra evaluations (`asks` of a preset)."""
-    extra = [(preset.get("asks") or {}).get(name) or {} for name in grid["dataset"]]
+    """The data sets of the grid's extra evaluations (`extra_evals` of a preset)."""
+    extra = [(preset.get("extra_evals") or {}).get(name) or {} for name in grid["dataset"]]
     return {str(conf["dataset"]) for of_one in extra for conf in of_one.values() if conf and conf.get("dataset")}
 
 

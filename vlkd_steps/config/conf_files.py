@@ -50,8 +50,8 @@ _OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)
 def _decimal(loader: Any, node: yaml.ScalarNode) -> Any:
     """A number; not 010, which is 8 in YAML, nor 1:30, which is 90."""
     if _OTHER_BASE.fullmatch(node.value):
-        told = f"{node.value} is another number in YAML; write it as a decimal one, or a text in quotes"
-        raise yaml.constructor.ConstructorError(None, None, told, node.start_mark)
+        message = f"{node.value} is another number in YAML; write it as a decimal one, or a text in quotes"
+        raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
     kind = node.tag.rpartition(":")[2]
     return getattr(loader, f"construct_yaml_{kind}")(node)
 
@@ -86,8 +86,8 @@ class Shape:
             self._values += 1
         if isinstance(event, yaml.CollectionStartEvent):
             self._open.append((event.anchor, self._values))
-        if told := self._mistake(event):
-            raise yaml.MarkedYAMLError(problem=told, problem_mark=event.start_mark)
+        if message := self._mistake(event):
+            raise yaml.MarkedYAMLError(problem=message, problem_mark=event.start_mark)
 
     def _mistake(self, event: Any) -> str:
         if isinstance(event, yaml.AliasEvent) and event.anchor in [anchor for anchor, _ in self._open]:

@@ -87,8 +87,8 @@ def _check_method(c: Mapping[str, Any], cell: tuple[str, ...], task: str, recipe
 def _check_extra_evals(c: Mapping[str, Any], origin: Origin) -> None:
     """Check that extra evaluations name existing sets, of tasks that are answered in words."""
     for trained_on in c["grid"]["dataset"]:
-        for name, conf in ((c.get("asks") or {}).get(trained_on) or {}).items():
-            where = f"asks.{trained_on}.{name}"
+        for name, conf in ((c.get("extra_evals") or {}).get(trained_on) or {}).items():
+            where = f"extra_evals.{trained_on}.{name}"
             if name in c["datasets"][trained_on]["evaluation_sets"]:
                 raise origin.mistake(where, f"has the name of an evaluation set of {trained_on}; choose another")
             if "dataset" not in conf:

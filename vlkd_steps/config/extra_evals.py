@@ -1,7 +1,7 @@
-"""The evaluations of a trained run: its data set's evaluation sets and the extra evaluations of a preset (``asks``).
+"""The evaluations of a trained run: its data set's evaluation sets, and a preset's ``extra_evals``.
 
-A job's ``dataset`` is ``{name, task, evaluation_sets, asks?}``; ``asks`` is documented in `models.extra_evals`. Imports
-no torch.
+A job's ``dataset`` is ``{name, task, evaluation_sets, extra_evals?}``; the last is documented in
+`models.extra_evals`. Imports no torch.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ ITEMS = ("dataset", "task", "set")  # keys that choose the items; the others say
 
 
 @dataclass(frozen=True)
-class Ask:
+class Evaluation:
     """One evaluation set that a run is evaluated on.
 
     Attributes:
@@ -48,40 +48,44 @@ class Ask:
         return rows.filter(pl.col("image_id").is_in(chosen[: self.how["images"]])).select("instance_id")
 
 
-def sets(dataset: Mapping[str, Any]) -> list[Ask]:
+def sets(dataset: Mapping[str, Any]) -> list[Evaluation]:
     """The evaluation sets of a job's ``dataset``: its own, then those of its extra evaluations.
 
     Of the latter, those with ``lead: true`` come first, as in tables, on the page and in its gallery.
     """
-    own = [Ask(name, dataset["name"], dataset["task"], name, {}) for name in dataset["evaluation_sets"]]
-    extra = {name: conf for name, conf in (dataset.get("asks") or {}).items() if "measure" not in conf}
+    own = [Evaluation(name, dataset["name"], dataset["task"], name, {}) for name in dataset["evaluation_sets"]]
+    extra = {name: conf for name, conf in (dataset.get("extra_evals") or {}).items() if "measure" not in conf}
     order = sorted(extra.items(), key=lambda named: not named[1].get("lead"))
     how = {name: {key: value for key, value in conf.items() if key not in ITEMS} for name, conf in order}
-    return own + [Ask(name, conf["dataset"], conf["task"], conf["set"], how[name]) for name, conf in order]
+    return own + [Evaluation(name, conf["dataset"], conf["task"], conf["set"], how[name]) for name, conf in order]
 
 
 def measures(dataset: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The measures of a job's ``dataset`` by name."""
-    return {name: conf for name, conf in (dataset.get("asks") or {}).items() if "measure" in conf}
+    return {name: conf for name, conf in (dataset.get("extra_evals") or {}).items() if "measure" in conf}
 
 
 def tasks_of(dataset: Mapping[str, Any]) -> list[str]:
     """The tasks that runs on a job's ``dataset`` are trained and evaluated on, its own first."""
-    extra = (dataset.get("asks") or {}).values()
+    extra = (dataset.get("extra_evals") or {}).values()
     return list(dict.fromkeys([dataset["task"], *(conf["task"] for conf in extra if "task" in conf)]))
 
 
-def identity(ask: Mapping[str, Any], split: str | None) -> str:
+def identity(evaluation: Mapping[str, Any], split: str | None) -> str:
     """A hash of all that predictions depend on beside the model: the set's ids (sha256), own files, settings, and the
     code of its items' task."""
-    asked = {key: value for key, value in ask.items() if key != "lead"}
-    code = fingerprint(components.module_name("task", ask["task"])) if "task" in ask else None
-    return files.digest([split, {str(path): files.sha256(path) for path in own_files(ask)}, asked, code])
+    settings = {key: value for key, value in evaluation.items() if key != "lead"}
+    code = fingerprint(components.module_name("task", evaluation["task"])) if "task" in evaluation else None
+    return files.digest([split, {str(path): files.sha256(path) for path in own_files(evaluation)}, settings, code])
 
 
-def own_files(ask: Mapping[str, Any]) -> list[Path]:
+def own_files(evaluation: Mapping[str, Any]) -> list[Path]:
     """The user's files that a measure reads, as far as they exist."""
-    return sorted(path for path in Path(ask["folder"]).rglob("*") if path.is_file()) if ask.get("folder") else []
+    return (
+        sorted(path for path in Path(evaluation["folder"]).rglob("*") if path.is_file())
+        if evaluation.get("folder")
+        else []
+    )
 
 
 def of_run(run_folder: Path, name: str, dataset: Mapping[str, Any]) -> Path:
@@ -90,10 +94,10 @@ def of_run(run_folder: Path, name: str, dataset: Mapping[str, Any]) -> Path:
     return found.with_suffix(".json") if name in measures(dataset) else found
 
 
-def asked_of(c: Mapping[str, Any], dataset: str) -> dict[str, dict[str, Any]]:
+def of_dataset(c: Mapping[str, Any], dataset: str) -> dict[str, dict[str, Any]]:
     """The extra evaluations of runs on a data set, with their items' task and training split."""
     found = {}
-    for name, conf in ((c.get("asks") or {}).get(dataset) or {}).items():
+    for name, conf in ((c.get("extra_evals") or {}).get(dataset) or {}).items():
         of = c["datasets"].get(conf.get("dataset")) or {}
         train = (of.get("roles") or {}).get("train", {}).get("split")
         found[name] = {**conf, **({"task": of["task"], "train": train} if of else {})}
@@ -102,5 +106,5 @@ def asked_of(c: Mapping[str, Any], dataset: str) -> dict[str, dict[str, Any]]:
 
 def splits(c: Mapping[str, Any], dataset: str) -> list[tuple[str, str]]:
     """The (data set, evaluation set) of the extra evaluations of runs on `dataset`, each once."""
-    extra = asked_of(c, dataset).values()
+    extra = of_dataset(c, dataset).values()
     return list(dict.fromkeys((conf["dataset"], conf["set"]) for conf in extra if conf.get("dataset")))

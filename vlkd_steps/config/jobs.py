@@ -77,7 +77,7 @@ def distill(c: Composition, dataset: str, student: str, variant: str, shot: str)
     shipped, started_from = shipped_weights(of_student), initial(c, dataset, student, variant)
     return {
         "experiment": c["experiment"],
-        "dataset": asked_dataset(c, dataset) | (_part(conf, *STREAMED) if streamed(conf) else {}),
+        "dataset": evaluated_dataset(c, dataset) | (_part(conf, *STREAMED) if streamed(conf) else {}),
         "student": _without(of_student, "pretrain", "recipe", "by_task")
         | ((of_student.get("by_task") or {}).get(conf["task"]) or {})
         | {"pretrained": bool(of_student.get("pretrain"))}
@@ -97,10 +97,10 @@ def streamed(conf: Mapping[str, Any]) -> bool:
     return bool(conf.get("shards") or conf.get("tsv"))
 
 
-def asked_dataset(c: Composition, dataset: str) -> dict[str, Any]:
+def evaluated_dataset(c: Composition, dataset: str) -> dict[str, Any]:
     """The part of a data set's configuration that a job reads, with the extra evaluations of its runs."""
-    asks = extra_evals.asked_of(c, dataset)
-    return _part(c["datasets"][dataset], "name", "task", "evaluation_sets") | ({"asks": asks} if asks else {})
+    extra = extra_evals.of_dataset(c, dataset)
+    return _part(c["datasets"][dataset], "name", "task", "evaluation_sets") | ({"extra_evals": extra} if extra else {})
 
 
 def held_out(c: Composition) -> list[tuple[str, str]]:
@@ -109,12 +109,14 @@ def held_out(c: Composition) -> list[tuple[str, str]]:
     return list(dict.fromkeys(own + [pair for name in c["grid"]["dataset"] for pair in extra_evals.splits(c, name)]))
 
 
-def asked_files(c: Composition, dataset: str) -> list[str]:
+def extra_eval_files(c: Composition, dataset: str) -> list[str]:
     """The input files of the extra evaluations of runs on `dataset`."""
     pairs = extra_evals.splits(c, dataset)
     of_sets = dict.fromkeys(name for name, _ in pairs)
     read = [path(name) for name in of_sets for path in (layout.instances, layout.labels)]
-    own = [path for ask in extra_evals.asked_of(c, dataset).values() for path in extra_evals.own_files(ask)]
+    own = [
+        path for evaluation in extra_evals.of_dataset(c, dataset).values() for path in extra_evals.own_files(evaluation)
+    ]
     return [str(path) for path in (*read, *(layout.eval_split(*pair) for pair in pairs), *own)]
 
 
@@ -171,7 +173,7 @@ def teacher(c: Composition, variant: str) -> dict[str, Any] | None:
 def evaluate(c: Composition, dataset: str, student: str, variant: str, shot: str) -> dict[str, Any]:
     return {
         "experiment": c["experiment"],
-        "dataset": asked_dataset(c, dataset),
+        "dataset": evaluated_dataset(c, dataset),
         "student": student,
         "variant": variant,
         "shot": str(shot),
@@ -180,7 +182,7 @@ def evaluate(c: Composition, dataset: str, student: str, variant: str, shot: str
 
 
 def compare(c: Composition) -> dict[str, Any]:
-    datasets = [asked_dataset(c, name) for name in c["grid"]["dataset"]]
+    datasets = [evaluated_dataset(c, name) for name in c["grid"]["dataset"]]
     return {"experiment": c["experiment"], "datasets": datasets, "runs": runs(c), "reference": c["reference"]}
 
 
@@ -270,7 +272,7 @@ def task_modules(c: Composition, step: str, dataset: str | None) -> list[str]:
     if step in ("prepare", "split"):
         names = {c["datasets"][name]["task"] for name in read}
     else:
-        names = {task for name in read for task in extra_evals.tasks_of(asked_dataset(c, name))}
+        names = {task for name in read for task in extra_evals.tasks_of(evaluated_dataset(c, name))}
     scored = {tasks.load(name).metric for name in names} - {""} if step == "evaluate" else set()
     found = [components.module_name("task", name) for name in sorted(names)]
     return found + [components.module_name("metric", name) for name in sorted(scored)]

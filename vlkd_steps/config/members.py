@@ -19,7 +19,7 @@ from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 
 GROUPS = ("dataset", "source", "teacher", "student", "method")
-PRESET = ("grid", "reference", "highlight", "variants", "training", "asks")
+PRESET = ("grid", "reference", "highlight", "variants", "training", "extra_evals")
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ def checked(c: dict[str, Any], origin: Origin) -> dict[str, Any]:
         found[f"{group}s"] = {name: member(found, group, name, conf, origin) for name, conf in c[f"{group}s"].items()}
     for name in found["variants"]:
         _check_settings(found, name, origin)
-    for trained_on, extra in (c.get("asks") or {}).items():
-        one_of(trained_on, origin.conf.options("dataset"), f"{origin(f'asks.{trained_on}')[0]}: asks")
+    for trained_on, extra in (c.get("extra_evals") or {}).items():
+        one_of(trained_on, origin.conf.options("dataset"), f"{origin(f'extra_evals.{trained_on}')[0]}: extra_evals")
         for name, conf in (extra or {}).items():
-            _check_extra_eval(conf, f"asks.{trained_on}.{name}", origin)
+            _check_extra_eval(conf, f"extra_evals.{trained_on}.{name}", origin)
     _check_folders(found, origin)
     return found
 
@@ -182,9 +182,9 @@ def _check_folders(c: Mapping[str, Any], origin: Origin) -> None:
     """No two members of a group, and no two pre-trained models, may share a folder, on any file system."""
     made = [name for group in ("teachers", "students") for name, conf in c[group].items() if conf.get("pretrain")]
     groups = {f"{group}s": list(c[f"{group}s"]) for group in GROUPS} | {"variants": list(c["variants"]), "models": made}
-    for name, asks in (c.get("asks") or {}).items():
+    for name, extra in (c.get("extra_evals") or {}).items():
         own = c["datasets"][name]["evaluation_sets"] if name in c["datasets"] else ()
-        groups[f"evaluation sets of {name}"] = [*(asks or {}), *(each for each in own if each not in (asks or {}))]
+        groups[f"evaluation sets of {name}"] = [*(extra or {}), *(each for each in own if each not in (extra or {}))]
     for group, names in groups.items():
         seen: dict[str, str] = {}
         for name in names:

@@ -108,9 +108,9 @@ def _distill(c: Composition) -> Iterator[Job]:
     common = common_sets(c)
     for cell in jobs.cells(c):
         dataset, student, variant, _ = cell
-        of_dataset = jobs.asked_dataset(c, dataset)
+        of_dataset = jobs.evaluated_dataset(c, dataset)
         folders = run_folders(c, *cell)
-        sets = [ask.name for ask in extra_evals.sets(of_dataset)]
+        sets = [evaluation.name for evaluation in extra_evals.sets(of_dataset)]
         more = [name for name in sets if name not in common]
         trained = [path for folder in folders for path in (layout.run_config(folder), folder / "model.safetensors")]
         yield _job(

@@ -68,7 +68,7 @@ def line(error: ErrorDetails, where: str, locate: Locate | None) -> str:
     if kind == "missing":
         return f"{before}{key} is missing; write it"
     if kind == "problem":
-        return f"{before}{key + ': ' if key else ''}{context['told']}"
+        return f"{before}{key + ': ' if key else ''}{context['message']}"
     return f"{before}{key or 'the top level'} is {shown(error['input'])}; {advice(error)}"
 
 

@@ -31,7 +31,7 @@ INDEX_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Place:
+class PairLocation:
     """Where a pair's bytes are stored.
 
     Attributes:
@@ -64,7 +64,7 @@ class Shards(Protocol):
     def counts(self) -> Sequence[int]:
         """Pairs in each shard."""
 
-    def places(self, shard: int) -> list[Place]:
+    def locations(self, shard: int) -> list[PairLocation]:
         """The pairs of a shard, in its own order."""
 
 
@@ -85,7 +85,7 @@ class TarShards:
             raise UserError(f"{folder} holds no *.tar shard; put the corpus there, or correct `shards` of the data set")
         self.counts: Sequence[int] = _counted(index, self.paths, lambda path: [sum(1 for _ in _pairs_in_tar(path))])
 
-    def places(self, shard: int) -> list[Place]:
+    def locations(self, shard: int) -> list[PairLocation]:
         return list(_pairs_in_tar(self.paths[shard]))
 
 
@@ -114,21 +114,21 @@ class TsvShards:
         if not sum(self.counts):
             raise UserError(f"{path}: none of its images is in {images} under the name {image_name!r}; correct one")
 
-    def places(self, shard: int) -> list[Place]:
+    def locations(self, shard: int) -> list[PairLocation]:
         return self._block(self.starts[shard], self.lines[shard])[0]
 
     def _scan(self) -> list[int]:
         found, start, line = [], 0, 0
         size = self.path.stat().st_size
         while start < size:
-            places, end, lines = self._block(start, line)
-            found += [start, line, len(places)]
+            locations, end, lines = self._block(start, line)
+            found += [start, line, len(locations)]
             start, line = end, line + lines
         return found
 
-    def _block(self, start: int, first: int) -> tuple[list[Place], int, int]:
+    def _block(self, start: int, first: int) -> tuple[list[PairLocation], int, int]:
         """The pairs of a block whose images exist, where the next block starts, and how many lines it has."""
-        found: list[Place] = []
+        found: list[PairLocation] = []
         number = first
         with self.path.open("rb") as stream:
             stream.seek(start)
@@ -139,7 +139,7 @@ class TsvShards:
                     raise UserError(f"{self.path}, line {number + 1}: {problem}")
                 file = self.images / self.image_name.format(name=name, number=number)
                 if file.is_file():
-                    found.append(Place(str(number), file, (0, 0), " ".join(caption.split())))
+                    found.append(PairLocation(str(number), file, (0, 0), " ".join(caption.split())))
                 number += 1
             return found, stream.tell(), number - first
 
@@ -159,7 +159,7 @@ def _counted(index: Path, paths: Sequence[Path], count: Callable[[Path], list[in
     return [number for path in paths for number in known[path.name]]
 
 
-def _pairs_in_tar(path: Path) -> Iterator[Place]:
+def _pairs_in_tar(path: Path) -> Iterator[PairLocation]:
     """The whole pairs of a shard; reads headers alone."""
     try:
         with tarfile.open(path, "r:") as tar:
@@ -180,11 +180,11 @@ def _pairs_in_tar(path: Path) -> Iterator[Place]:
         raise UserError(f"{path} is no whole tar file ({error}); fetch it again, or remove it") from error
 
 
-def _whole(path: Path, stem: str, members: dict[str, tuple[int, int]]) -> Iterator[Place]:
+def _whole(path: Path, stem: str, members: dict[str, tuple[int, int]]) -> Iterator[PairLocation]:
     image = next((members[suffix] for suffix in IMAGES if suffix in members), None)
     caption = members.get(".txt") or members.get(".json")
     if image and caption:
-        yield Place(stem, path, image, caption, is_json=".txt" not in members)
+        yield PairLocation(stem, path, image, caption, is_json=".txt" not in members)
 
 
 class Stream:
@@ -199,7 +199,7 @@ class Stream:
     def __init__(self, shards: Shards, seed: int, window: int) -> None:
         self.shards, self.seed, self.window = shards, seed, window
         self.total = sum(shards.counts)
-        self._places = functools.lru_cache(maxsize=2)(shards.places)
+        self._locations = functools.lru_cache(maxsize=2)(shards.locations)
         self._order = functools.lru_cache(maxsize=2)(self._shuffled_shards)
         self._windows = functools.lru_cache(maxsize=2)(self._shuffled_window)
 
@@ -207,7 +207,7 @@ class Stream:
         """Pairs in an epoch."""
         return self.total
 
-    def place(self, draw: int) -> Place:
+    def location(self, draw: int) -> PairLocation:
         """The location of a draw's pair; draws are counted from 0 over all epochs."""
         epoch, at = divmod(draw, self.total)
         number, at = divmod(at, self.window)
@@ -218,14 +218,14 @@ class Stream:
         Random(derive(self.seed, "shards", epoch)).shuffle(order)
         return order
 
-    def _shuffled_window(self, epoch: int, number: int) -> list[Place]:
+    def _shuffled_window(self, epoch: int, number: int) -> list[PairLocation]:
         begin, end = number * self.window, min((number + 1) * self.window, self.total)
-        found: list[Place] = []
+        found: list[PairLocation] = []
         passed = 0
         for shard in self._order(epoch):
             count = self.shards.counts[shard]
             if passed + count > begin and passed < end:
-                found += self._places(shard)[max(0, begin - passed) : end - passed]
+                found += self._locations(shard)[max(0, begin - passed) : end - passed]
             passed += count
             if passed >= end:
                 break
@@ -233,24 +233,28 @@ class Stream:
         return found
 
 
-def read_pair(place: Place) -> Pair:
+def read_pair(location: PairLocation) -> Pair:
     """Read a pair's bytes.
 
     Raises:
         UserError: its file is gone, or its caption does not match the format.
     """
     try:
-        with place.file.open("rb") as stream:
-            image = _bytes(stream, *place.image) if place.image[1] else stream.read()
-            raw = place.caption if isinstance(place.caption, str) else _bytes(stream, *place.caption).decode("utf-8")
-        text = json.loads(raw)["caption"] if place.is_json else raw
+        with location.file.open("rb") as stream:
+            image = _bytes(stream, *location.image) if location.image[1] else stream.read()
+            raw = (
+                location.caption
+                if isinstance(location.caption, str)
+                else _bytes(stream, *location.caption).decode("utf-8")
+            )
+        text = json.loads(raw)["caption"] if location.is_json else raw
     except OSError as error:
-        raise UserError(f"{place.file}, pair {place.key}: {error.strerror}; fetch the file again") from error
+        raise UserError(f"{location.file}, pair {location.key}: {error.strerror}; fetch the file again") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{place.file}, pair {place.key}: its caption cannot be read ({error!r}); fetch it again"
+            f"{location.file}, pair {location.key}: its caption cannot be read ({error!r}); fetch it again"
         ) from error
-    return Pair(place.key, image, " ".join(str(text).split()))
+    return Pair(location.key, image, " ".join(str(text).split()))
 
 
 def _bytes(stream: io.BufferedReader, offset: int, length: int) -> bytes:

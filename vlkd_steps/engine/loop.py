@@ -49,7 +49,7 @@ def no_log(event: str, **fields: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Place:
+class RunContext:
     """A run's paths, name and journal.
 
     Attributes:
@@ -71,7 +71,7 @@ def train(
     model: nn.Module,
     batch: Callable[[int], Batch],
     recipe: Recipe,
-    place: Place,
+    context: RunContext,
     seed: int,
     accelerator: Accelerator,
     stop: StopRequest,
@@ -93,10 +93,10 @@ def train(
         UserError: a loss is not a number; processes that found different checkpoints.
     """
     optimizer = adamw(model, recipe)
-    last, best = place.checkpoints / "last.safetensors", place.checkpoints / "best.safetensors"
+    last, best = context.checkpoints / "last.safetensors", context.checkpoints / "best.safetensors"
     model.to(accelerator.device)
     progress: dict[str, Any] = {"step": 0, "best": None, "dev": None, "window": {}}
-    progress |= checkpoint.load(last, place.key, model, optimizer) or {}
+    progress |= checkpoint.load(last, context.key, model, optimizer) or {}
     distributed.check_start(progress["step"], last)
     rank = [distributed.rank()] if distributed.rank() else []  # each process has its own dropout
     bare, (model, optimizer) = model, accelerator.prepare(model, optimizer)
@@ -121,7 +121,7 @@ def train(
                 each = torch.stack(list(losses.values()))
                 averaged = dict(zip(losses, distributed.mean(each.detach()).tolist(), strict=True))
                 if not math.isfinite(sum(averaged.values())):
-                    raise not_finite(step, averaged, each, shown, place)
+                    raise not_finite(step, averaged, each, shown, context)
                 if evaluation_due and not values:
                     values |= gradient_ratio(losses, bare) | observed(bare, shown)
                 accelerator.backward(each.sum() / recipe.accumulation)
@@ -138,14 +138,14 @@ def train(
         if done % WINDOW == 0 or done == recipe.steps:
             means = {name: total / count for name, (total, count) in progress["window"].items()}
             means["learning_rate"] = recipe.rate(step)
-            place.log_event("metrics", step=done, epoch=round(done / epoch_steps, 3), metrics=means)
+            context.log_event("metrics", step=done, epoch=round(done / epoch_steps, 3), metrics=means)
             progress["window"] = {}
         if evaluation_due and evaluate is not None:
             model.eval()
             metrics = evaluate()
             model.train()
             progress["dev"] = next(iter(metrics.values()))
-            place.log_event("evaluation", step=done, set="dev", metrics=metrics)
+            context.log_event("evaluation", step=done, set="dev", metrics=metrics)
             if progress["best"] is None or progress["dev"] > progress["best"]:
                 progress["best"] = progress["dev"]
                 if distributed.is_main():
@@ -155,10 +155,10 @@ def train(
         stopping = distributed.agree(stop)
         saving = stopping or done % recipe.checkpoint_every == 0 or done == recipe.steps
         if saving and distributed.is_main():
-            checkpoint.save(last, place.key, bare, optimizer, progress)
+            checkpoint.save(last, context.key, bare, optimizer, progress)
         if distributed.is_main() and (left := time_left(done)):
             dev = "" if progress["dev"] is None else f"  dev {progress['dev']:.1f}"
-            log.info(f"[{place.label}] step {done}/{recipe.steps}  loss {values['loss']:.3f}{dev}  left {left}")
+            log.info(f"[{context.label}] step {done}/{recipe.steps}  loss {values['loss']:.3f}{dev}  left {left}")
         if stopping and done < recipe.steps:
             distributed.wait()  # a process that exits early may end the others while one is still saving
             stop.raise_if_set()
@@ -234,7 +234,7 @@ def observed(model: nn.Module, batch: Batch) -> dict[str, float]:
     return dict(zip(found, means, strict=True))
 
 
-def not_finite(step: int, losses: Mapping[str, float], own: Tensor, batch: Batch, place: Place) -> UserError:
+def not_finite(step: int, losses: Mapping[str, float], own: Tensor, batch: Batch, context: RunContext) -> UserError:
     """The error for a loss that is not a number; saves the batch that caused it.
 
     Args:
@@ -242,7 +242,7 @@ def not_finite(step: int, losses: Mapping[str, float], own: Tensor, batch: Batch
         own: those of this process. The first process with such a loss saves its rows.
     """
     if distributed.first(not math.isfinite(own.sum().item())) == distributed.rank():
-        with files.atomic(place.inspection) as temporary:
+        with files.atomic(context.inspection) as temporary:
             save_file(
                 {
                     name: tensor.cpu().clone(memory_format=torch.contiguous_format)
@@ -253,6 +253,6 @@ def not_finite(step: int, losses: Mapping[str, float], own: Tensor, batch: Batch
     distributed.wait()
     values = ", ".join(f"{name} {loss:g}" for name, loss in losses.items())
     return UserError(
-        f"[{place.label}] the loss of step {step + 1} is not a finite number ({values}); its batch is kept in "
-        f"{place.inspection}. Lower training.learning_rate or the method's lambda0, or look for bad values in features"
+        f"[{context.label}] the loss of step {step + 1} is not a finite number ({values}); its batch is in "
+        f"{context.inspection}. Lower training.learning_rate or the method's lambda0, or look for bad features"
     )

@@ -56,8 +56,8 @@ def _dry_run(experiment: str | None) -> str:
     output = done.stdout + done.stderr
     if done.returncode:
         lines = [line for line in output.splitlines() if line and not line.startswith("Using workflow specific")]
-        told = next((line for line in lines if line.startswith("error: ")), "\n".join(lines[-5:]))
-        raise UserError(f"snakemake -n ends with status {done.returncode}: {told.removeprefix('error: ')}")
+        message = next((line for line in lines if line.startswith("error: ")), "\n".join(lines[-5:]))
+        raise UserError(f"snakemake -n ends with status {done.returncode}: {message.removeprefix('error: ')}")
     return output
 
 

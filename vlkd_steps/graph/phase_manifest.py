@@ -39,7 +39,7 @@ class Entry:
 
 
 def config(experiment: str, phase: str, made: Sequence[phases.Job]) -> dict[str, Any]:
-    """What the job that writes a phase's manifest is told: every file and folder, and what makes it."""
+    """What the job that writes a phase's manifest is given: every file and folder, and what makes it."""
     return {
         "manifest": str(layout.phase_manifest(experiment, phase)),
         "files": {str(path): job.made_by for job in made for path in (*job.outputs, *job.beside)},
@@ -47,20 +47,20 @@ def config(experiment: str, phase: str, made: Sequence[phases.Job]) -> dict[str,
     }
 
 
-def write(told: Mapping[str, Any]) -> None:
+def write(job: Mapping[str, Any]) -> None:
     """Write the phase manifest that `config` describes, atomically.
 
     Raises:
         UserError: a file is not there.
     """
-    made_by = {Path(name): value for name, value in told["files"].items()}
-    for folder, value in told["folders"].items():
+    made_by = {Path(name): value for name, value in job["files"].items()}
+    for folder, value in job["folders"].items():
         made_by |= {path: value for path in Path(folder).rglob("*") if path.is_file()}
     for path in sorted(made_by):
         if not path.is_file():
             raise UserError(f"{path} is missing, although its job has ended; {AGAIN}")
     entries = {str(path): asdict(Entry(sha256(path), made_by[path])) for path in sorted(made_by)}
-    write_json(Path(told["manifest"]), {"files": entries})
+    write_json(Path(job["manifest"]), {"files": entries})
 
 
 def read(path: Path) -> dict[Path, Entry]:
@@ -105,12 +105,12 @@ def check_configuration(c: Mapping[str, Any], phase: str) -> None:
 
 def _check_runs(c: Mapping[str, Any]) -> None:
     """Every run's config.yaml names the content key that the composition gives it now."""
-    from vlkd_steps.runs.run_dir import Workplace
+    from vlkd_steps.runs.run_dir import RunDir
 
     for cell in jobs.cells(c):
-        told = jobs.distill(c, *cell)
-        for seed in told["seeds"]:
-            run = Workplace.of(told, seed)
+        job = jobs.distill(c, *cell)
+        for seed in job["seeds"]:
+            run = RunDir.of(job, seed)
             path = layout.run_config(run.folder)
             try:
                 content = yaml.safe_load(path.read_text(encoding="utf-8"))

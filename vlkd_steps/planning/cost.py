@@ -14,7 +14,7 @@ from vlkd_steps.config import jobs
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.graph.dry_run import Job
 from vlkd_steps.planning import past, sizes, volumes
-from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.run_dir import RunDir
 
 HEAVY = ("pretrain", "extract", "distill")
 CAPTION = 14  # tokens of a caption, about the mean of the official data
@@ -117,7 +117,7 @@ def unfinished(config: Mapping[str, Any]) -> list[int]:
     left = []
     for seed in config["seeds"]:
         try:
-            done = Workplace.of(config, seed).finished()
+            done = RunDir.of(config, seed).finished()
         except UserError:  # its splits or features are not made yet
             done = False
         if not done:

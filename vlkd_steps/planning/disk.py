@@ -90,18 +90,18 @@ def features(c: Mapping[str, Any], teacher: str, dataset: str) -> tuple[float | 
     each = DTYPES.get(str(conf.get("dtype", "float32")), 4)
     if volume is None:
         return None, "not known"
-    pictures = volume.shown(conf)
+    images = volume.shown(conf)
     if str(conf["kind"]).startswith("regions"):
         numbers = 7 + (conf.get("dim") or 3 * int(conf.get("pool", 0)) ** 2 or 2048)
-        how = f"{sizes.REGIONS} regions of {numbers} numbers, {pictures:,} pictures at most ({volume.source})"
-        return each * pictures * sizes.REGIONS * numbers / GB, how
+        how = f"{sizes.REGIONS} regions of {numbers} numbers, {images:,} images at most ({volume.source})"
+        return each * images * sizes.REGIONS * numbers / GB, how
     size = sizes.teacher(conf)
     if size is None:
         return None, "not known"
-    of_a_picture = size.width + size.grid if size.image else 0
+    of_an_image = size.width + size.grid if size.image else 0
     of_a_text = size.width + WORDS_OF_A_TEXT * size.text_width if size.text else 0
-    numbers = pictures * of_a_picture + volume.texts * of_a_text
-    return each * numbers / GB, f"{pictures:,} pictures, {volume.texts:,} texts at most ({volume.source})"
+    numbers = images * of_an_image + volume.texts * of_a_text
+    return each * numbers / GB, f"{images:,} images, {volume.texts:,} texts at most ({volume.source})"
 
 
 def free(path: Path = Path()) -> float:

@@ -54,9 +54,9 @@ def _past(events: list[Mapping[str, Any]]) -> Past | None:
     return Past(tags, step, rest, rows, gpus)
 
 
-def _busy(told: Mapping[str, Any]) -> float:
+def _busy(spent: Mapping[str, Any]) -> float:
     """CPU seconds per second, at most 1: below that, other work had the core."""
-    used, seconds = told.get("cpu_seconds"), told.get("seconds")
+    used, seconds = spent.get("cpu_seconds"), spent.get("seconds")
     return min(1.0, float(used) / float(seconds)) if used and seconds else 1.0
 
 
@@ -75,13 +75,13 @@ def like(pasts: Iterable[Past], **wanted: str) -> tuple[list[Past], str]:
 
 
 def features(teacher: str, root: Path = Path("features")) -> float | None:
-    """Rows a second (pictures, texts, words) that a teacher's last extraction made here."""
+    """Rows a second (images, texts, words) that a teacher's last extraction made here."""
     rates = []
     for manifest in sorted((root / teacher).glob("*/manifest.json")):
-        told = files.known_json(layout.provenance(manifest.parent))
+        spent = files.known_json(layout.provenance(manifest.parent))
         rows = sum((files.known_json(manifest).get("rows") or {}).get(kind, 0) for kind in ("image", "text", "word"))
-        if told.get("seconds") and rows:
-            rates.append(rows / (_busy(told) * float(told["seconds"])))
+        if spent.get("seconds") and rows:
+            rates.append(rows / (_busy(spent) * float(spent["seconds"])))
     return statistics.median(rates) if rates else None
 
 
@@ -89,7 +89,7 @@ def rules(root: Path = Path(".snakemake/metadata")) -> dict[str, float]:
     """Median seconds of a job of each rule, as Snakemake has recorded them."""
     seconds: dict[str, dict[float, float]] = {}
     for path in sorted(root.rglob("*")) if root.is_dir() else []:
-        told = files.known_json(path) if path.is_file() else {}
-        if told.get("rule") and told.get("starttime") and told.get("endtime"):  # once per job, not per output
-            seconds.setdefault(told["rule"], {})[told["starttime"]] = told["endtime"] - told["starttime"]
+        spent = files.known_json(path) if path.is_file() else {}
+        if spent.get("rule") and spent.get("starttime") and spent.get("endtime"):  # once per job, not per output
+            seconds.setdefault(spent["rule"], {})[spent["starttime"]] = spent["endtime"] - spent["starttime"]
     return {rule: statistics.median(found.values()) for rule, found in sorted(seconds.items())}

@@ -1,4 +1,4 @@
-"""How many items, pictures and texts a data set has: counted where it is prepared, else as published or as drawn."""
+"""How many items, images and texts a data set has: counted where it is prepared, else as published or as drawn."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Volume:
     source: str
 
     def shown(self, teacher: Mapping[str, Any]) -> int:
-        """Pictures that a teacher sees: of the training items, with ``splits: used`` of the evaluation sets too.
+        """Images that a teacher sees: of the training items, with ``splits: used`` of the evaluation sets too.
 
         Of those sets each item counts as a picture of its own, so that this is the most it can be.
         """

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps.config import extra_evals
-from vlkd_steps.config.extra_evals import Ask
+from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation import summary
@@ -18,7 +18,7 @@ from vlkd_steps.reporting.gallery import gallery
 from vlkd_steps.reporting.measured import tables
 from vlkd_steps.reporting.shared import with_training
 from vlkd_steps.reporting.style import styles
-from vlkd_steps.reporting.training import LABELS, curves, told
+from vlkd_steps.reporting.training import LABELS, curves, logged
 
 CURVES = ("dataset", "student", "evaluation_set", "variant", "shot", "mean", "sd", "gain", "gain_low", "gain_high")
 """The columns of ``plots/learning_curves.csv``."""
@@ -47,7 +47,7 @@ def report(
     found = findings(rows, reference)
     hero = highlight or (found[0].variant if found else reference)
 
-    seen = told(experiment, runs)
+    seen = logged(experiment, runs)
     training = curves(seen)
     spent = cost.timings(experiment, runs)
     plots = results / "plots"
@@ -60,9 +60,9 @@ def report(
     files.write_text(results / "timings.csv", summary.table(written) if written else ",".join(cost.COLUMNS) + "\n")
 
     galleries = [
-        gallery(experiment, runs, dataset["name"], ask, hero, reference)
+        gallery(experiment, runs, dataset["name"], evaluation, hero, reference)
         for dataset in datasets
-        for ask in looked_at(dataset, main_set(rows))
+        for evaluation in looked_at(dataset, main_set(rows))
     ]
     html = page.render(
         experiment=experiment,
@@ -76,15 +76,15 @@ def report(
         timings=spent,
         galleries=[each for each in galleries if each is not None],
         shared=with_training(datasets),
-        measured=tables(results / "summary.csv", [dataset for dataset in datasets if dataset.get("asks")]),
+        measured=tables(results / "summary.csv", [dataset for dataset in datasets if dataset.get("extra_evals")]),
         provenance=[cost.provenance(place) for place in cost.run_folders(experiment, runs)],
     )
     files.write_text(results / "report.html", html)
     return results / "report.html"
 
 
-def looked_at(dataset: Mapping[str, Any], main: str) -> list[Ask]:
+def looked_at(dataset: Mapping[str, Any], main: str) -> list[Evaluation]:
     """The sets whose items the page shows: the main one, or of extra evaluations the first of each task."""
-    asks = extra_evals.sets(dataset)
-    own = [ask for ask in asks if ask.name == main]
-    return own or list({ask.task: ask for ask in reversed(asks) if ask.how}.values())
+    evaluations = extra_evals.sets(dataset)
+    own = [evaluation for evaluation in evaluations if evaluation.name == main]
+    return own or list({evaluation.task: evaluation for evaluation in reversed(evaluations) if evaluation.how}.values())

@@ -15,7 +15,7 @@ import polars as pl
 from PIL import Image, UnidentifiedImageError
 
 from vlkd_steps import tasks
-from vlkd_steps.config.extra_evals import Ask
+from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.core import layout
 from vlkd_steps.evaluation.gains import Run, Scores, folder
 
@@ -74,7 +74,13 @@ class Gallery:
 
 
 def gallery(
-    experiment: str, runs: Sequence[Run], trained_on: str, ask: Ask, hero: str, reference: str, each: int = 12,
+    experiment: str,
+    runs: Sequence[Run],
+    trained_on: str,
+    evaluation: Evaluation,
+    hero: str,
+    reference: str,
+    each: int = 12,
 ) -> Gallery | None:  # fmt: skip
     """Items that `hero` gets right over most of its seeds and `reference` does not, and the reverse.
 
@@ -84,7 +90,7 @@ def gallery(
 
     Args:
         runs: those of the experiment.
-        trained_on: the runs' data set; ask: the evaluation set, as the runs were evaluated on it.
+        trained_on: the runs' data set; evaluation: the evaluation set, as the runs were evaluated on it.
         each: how many items of either kind at most.
 
     Returns:
@@ -101,22 +107,24 @@ def gallery(
     if reference not in variants or hero == reference:
         return None
 
-    scores = Scores(experiment, ask.name)
+    scores = Scores(experiment, evaluation.name)
     right = {
         variant: np.stack([scores(run) >= 100 * RIGHT for run in mine if run["variant"] == variant])
         for variant in variants
     }
     instances = pl.DataFrame({"instance_id": scores.ids()}).join(
-        pl.read_parquet(layout.instances(ask.dataset)), on="instance_id", how="left", maintain_order="left"
+        pl.read_parquet(layout.instances(evaluation.dataset)), on="instance_id", how="left", maintain_order="left"
     )
     ahead = right[hero].mean(axis=0) - right[reference].mean(axis=0)
     wins, losses = (_spread(instances, sign * ahead, each) for sign in (1, -1))
     places = wins + losses
     given = {
-        variant: [_answers(experiment, run, ask.name, instances[places]) for run in mine if run["variant"] == variant]
+        variant: [
+            _answers(experiment, run, evaluation.name, instances[places]) for run in mine if run["variant"] == variant
+        ]
         for variant in variants
     }
-    task = tasks.load(ask.task)
+    task = tasks.load(evaluation.task)
     long = task.head != "classes"
     items = []
     for number, (place, row) in enumerate(zip(places, instances[places].iter_rows(named=True), strict=True)):
@@ -131,7 +139,7 @@ def gallery(
             Item(row["instance_id"], row["image_path"], question, gold, answers, long, boxes(row["extra"], named))
         )
     return Gallery(
-        trained_on, shot, ask.name, hero, reference, items[: len(wins)], items[len(wins) :],
+        trained_on, shot, evaluation.name, hero, reference, items[: len(wins)], items[len(wins) :],
         int((ahead > AHEAD).sum()), int((ahead < -AHEAD).sum()),
     )  # fmt: skip
 
@@ -178,12 +186,12 @@ def boxes(extra: str, text: str) -> list[Box]:
     Args:
         extra: of the instance: JSON with ``objects``, ``boxes`` [x1, y1, x2, y2, ...], ``width`` and ``height``.
     """
-    told = json.loads(extra or "{}")
-    width, height = told.get("width"), told.get("height")
+    shown = json.loads(extra or "{}")
+    width, height = shown.get("width"), shown.get("height")
     if not width or not height:
         return []
     found = []
-    for number, (kind, box) in enumerate(zip(told["objects"], told["boxes"], strict=True), 1):
+    for number, (kind, box) in enumerate(zip(shown["objects"], shown["boxes"], strict=True), 1):
         if re.search(rf"\b{re.escape(kind)} {number}\b", text):
             left, right = (round(100 * x / width, 2) for x in (box[0], box[2]))
             top, bottom = (round(100 * y / height, 2) for y in (box[1], box[3]))

@@ -141,7 +141,7 @@ def _gain_view(
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"tags.`{name}`" for name in ("variant", "shot", "seed", *_places(records))]
+        "selectedColumns": [f"tags.`{name}`" for name in ("variant", "shot", "seed", *_allocation_tags(records))]
         + [f"metrics.`{name}`" for name in [*gains, *measured, *(name for name in COSTS if name in names)]],
         "runsHiddenMode": "SHOW_ALL",
         "runsExpanded": {},
@@ -165,7 +165,7 @@ def _gain_view(
     }
 
 
-def _places(records: Sequence[Record]) -> list[str]:
+def _allocation_tags(records: Sequence[Record]) -> list[str]:
     """Tags that say where runs were on a cluster or a GPU, as far as any has them."""
     return [name for name in ("slurm_job", "slurm_node", "gpu") if any(name in record.tags for record in records)]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vlkd_steps.evaluation.gains import Run
-from vlkd_steps.reporting.training import Told
+from vlkd_steps.reporting.training import Logged
 
 LABELS = {
     "gradient_ratio": "gradient ratio",
@@ -21,8 +21,8 @@ Cell = tuple[float, float]
 Table = dict[str, Any]
 
 
-def tables(seen: Sequence[tuple[str, Run, Told]]) -> list[Table]:
-    """Tables ``{place, columns, rows}`` of what runs logged (`training.told`); a row is ``(shot, variant, cells)``.
+def tables(seen: Sequence[tuple[str, Run, Logged]]) -> list[Table]:
+    """Tables ``{place, columns, rows}`` of what runs logged (`training.logged`); a row is ``(shot, variant, cells)``.
 
     Rows are in the order of the runs. A cell is "first -> last": the means over seeds at the first and the last step
     at which a run was evaluated, one number where they are the same, empty where the method

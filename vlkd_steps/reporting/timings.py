@@ -31,7 +31,7 @@ def timings(experiment: str, runs: Sequence[Run]) -> list[Row]:
             spent = cost.of_step(known)
         if spent is not None:
             row: Row = {column: described.get(column) for column in COLUMNS}
-            row |= {"step": step, "name": str(place), "device": (known or {}).get("device"), **spent.places}
+            row |= {"step": step, "name": str(place), "device": (known or {}).get("device"), **spent.allocation}
             row |= {"attempts": spent.attempts, "gpu_hours": spent.gpu_hours, **spent.numbers()}
             rows.append(row)
     return rows

@@ -11,12 +11,12 @@ LABELS = {"loss": "task loss", "dev": "dev accuracy, %"}
 NAMES = {"loss": ("loss/task", "loss"), "dev": ("dev/accuracy",)}
 MOST_POINTS = 150
 
-Told = dict[str, dict[int, float]]  # metric -> step -> value
+Logged = dict[str, dict[int, float]]  # metric -> step -> value
 Curve = dict[int, list[float]]
 Panels = dict[tuple[str, str], dict[str, Curve]]
 
 
-def told(experiment: str, runs: Sequence[Run]) -> list[tuple[str, Run, Told]]:
+def logged(experiment: str, runs: Sequence[Run]) -> list[tuple[str, Run, Logged]]:
     """What each run logged in training: (name, run, metrics); runs whose journal is not here are left out.
 
     The name is the run's data set, and its student where the data set has several.
@@ -35,8 +35,8 @@ def told(experiment: str, runs: Sequence[Run]) -> list[tuple[str, Run, Told]]:
     return found
 
 
-def curves(seen: Sequence[tuple[str, Run, Told]]) -> dict[str, Panels]:
-    """``loss`` and ``dev`` of what was `told`: (name, shot) -> variant -> step -> the values of all seeds.
+def curves(seen: Sequence[tuple[str, Run, Logged]]) -> dict[str, Panels]:
+    """``loss`` and ``dev`` of what was `logged`: (name, shot) -> variant -> step -> the values of all seeds.
 
     A step is kept where every seed with a journal has it; long curves are thinned to 150 points.
     """

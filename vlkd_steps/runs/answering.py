@@ -11,10 +11,10 @@ import polars as pl
 
 from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
-from vlkd_steps.config.extra_evals import Ask
+from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.interruption import StopRequest
-from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.run_dir import RunDir
 
 COLUMNS = ["instance_id", "image_id", "image_path", "text", "group"]
 
@@ -22,14 +22,14 @@ COLUMNS = ["instance_id", "image_id", "image_path", "text", "group"]
 class Answerer(Protocol):
     """A model that answers."""
 
-    def answers(self, rows: pl.DataFrame, evaluation: Ask) -> list[str]:
+    def answers(self, rows: pl.DataFrame, evaluation: Evaluation) -> list[str]:
         """An answer, or a caption, for each row (``instance_id, image_id, image_path, text, group``)."""
 
     def measure(self, measure: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """A measure's numbers; `{}` where it does not apply to this model."""
 
 
-def answer_all(run: Workplace, answerer: Answerer, stop: StopRequest) -> None:
+def answer_all(run: RunDir, answerer: Answerer, stop: StopRequest) -> None:
     """Answer every set, and compute every measure, that is still missing.
 
     Raises:
@@ -47,7 +47,7 @@ def answer_all(run: Workplace, answerer: Answerer, stop: StopRequest) -> None:
             files.write_json(run.predictions(name), answerer.measure(measure, run.config["seed"]))
 
 
-def write(answerer: Answerer, evaluation: Ask, run: Workplace) -> None:
+def write(answerer: Answerer, evaluation: Evaluation, run: RunDir) -> None:
     """Write the answers: ``instance_id, prediction (null), answer, probability (null)`` in the set's order.
 
     Every caption of an image is an item; all of them get the image's one caption.
@@ -71,7 +71,7 @@ def write(answerer: Answerer, evaluation: Ask, run: Workplace) -> None:
         frame.write_parquet(temporary)
 
 
-def rows_of(evaluation: Ask) -> pl.DataFrame:
+def rows_of(evaluation: Evaluation) -> pl.DataFrame:
     """The set's rows, in its order."""
     table = pl.read_parquet(layout.instances(evaluation.dataset), columns=COLUMNS)
     return evaluation.ids().join(table, on="instance_id", how="left", maintain_order="left")

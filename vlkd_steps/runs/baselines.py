@@ -14,13 +14,13 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 
 from vlkd_steps import tasks
-from vlkd_steps.config.extra_evals import Ask
+from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.core import distributed, files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import answering, measures
-from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.run_dir import RunDir
 from vlkd_steps.runs.seeds import RunSeed
 from vlkd_steps.runs.vlkd import Eyes
 from vlkd_steps.teachers.models import clip
@@ -36,7 +36,7 @@ def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
     return lambda run, stop, _: answer(run, model, stop)
 
 
-def answer(run: Workplace, model: "Nearest | Commonest", stop: StopRequest) -> None:
+def answer(run: RunDir, model: "Nearest | Commonest", stop: StopRequest) -> None:
     """Answer what is missing, and write a model without tensors."""
     model.config = run.config  # of this seed: captions are taken from its own training split
     if distributed.is_main():
@@ -70,7 +70,7 @@ class Nearest:
         self.config, self.teacher, self.eyes = config, teacher, Eyes(teacher)
         self.known: dict[str, tuple[list[str], np.ndarray]] = {}
 
-    def answers(self, rows: pl.DataFrame, evaluation: Ask) -> list[str]:
+    def answers(self, rows: pl.DataFrame, evaluation: Evaluation) -> list[str]:
         written = tasks.load(evaluation.task).head == "written"
         texts, embeddings = self._captions() if written else self._list(evaluation.dataset)
         near = self.eyes(rows["image_path"].to_list()).numpy() @ embeddings.T
@@ -112,7 +112,7 @@ class Commonest:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
 
-    def answers(self, rows: pl.DataFrame, evaluation: Ask) -> list[str]:
+    def answers(self, rows: pl.DataFrame, evaluation: Evaluation) -> list[str]:
         if tasks.load(evaluation.task).head == "written":
             return [commonest(captions(self.config))] * len(rows)
         of_type = by_type(evaluation)
@@ -126,7 +126,7 @@ class Commonest:
         return {}
 
 
-def by_type(evaluation: Ask) -> dict[str, list[str]]:
+def by_type(evaluation: Evaluation) -> dict[str, list[str]]:
     """The answers of the training questions of a set's data set, by their official type."""
     of_train = pl.col("split") == evaluation.how.get("train", "train")
     table = pl.scan_parquet(layout.instances(evaluation.dataset)).filter(of_train).collect()

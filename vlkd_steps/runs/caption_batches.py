@@ -28,7 +28,7 @@ from vlkd_steps.data.batches import Batch, Items, order
 from vlkd_steps.data.infilling import Infilling, padded
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.data.tokenizer import encode
-from vlkd_steps.datasets.caption_shards import Place, Stream, read_pair
+from vlkd_steps.datasets.caption_shards import PairLocation, Stream, read_pair
 from vlkd_steps.teachers.features.store import FeatureStore
 
 THREADS = 4  # for decoding images
@@ -184,19 +184,19 @@ class StreamedCaptions:
     def _begin(self, number: int) -> "list[Future[Decoded | None]]":
         """Start decoding a batch's pairs in threads. Their positions are found here: a stream is not thread-safe."""
         if number not in self.begun:
-            places = [self.stream.place(draw) for draw in self._draws(number)]
-            self.begun[number] = [self.pool.submit(decoded, place, self.clip) for place in places]
+            locations = [self.stream.location(draw) for draw in self._draws(number)]
+            self.begun[number] = [self.pool.submit(decoded, location, self.clip) for location in locations]
         return self.begun[number]
 
     def _stand_in(self, draw: int) -> "Decoded":
         for after in range(1, TRIES + 1):
-            found = decoded(self.stream.place(draw + after), self.clip)
+            found = decoded(self.stream.location(draw + after), self.clip)
             if found:
                 return found
-        place = self.stream.place(draw)
+        location = self.stream.location(draw)
         raise UserError(
-            f"{place.file}: the image of pair {place.key} and of the {TRIES} pairs drawn after it cannot be decoded; "
-            "the corpus is damaged: fetch its shards again"
+            f"{location.file}: the image of pair {location.key} and of the {TRIES} pairs drawn after it cannot be "
+            "decoded; the corpus is damaged: fetch its shards again"
         )
 
 
@@ -209,11 +209,11 @@ class Decoded:
     pixels: Tensor
 
 
-def decoded(place: Place, clip: Eyes) -> Decoded | None:
+def decoded(location: PairLocation, clip: Eyes) -> Decoded | None:
     """Read and decode a pair; None if its image is broken."""
-    pair = read_pair(place)
+    pair = read_pair(location)
     try:
         return Decoded(pair.key, pair.caption, clip.load_image(io.BytesIO(pair.image)))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        log.warning(f"[corpus] {place.file}: the image of pair {pair.key} is left out: {error}")
+        log.warning(f"[corpus] {location.file}: the image of pair {pair.key} is left out: {error}")
         return None

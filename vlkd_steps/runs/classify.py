@@ -19,7 +19,7 @@ from vlkd_steps.data.batches import Encoded, Items, order, read_items
 from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import predict
-from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.run_dir import RunDir
 from vlkd_steps.runs.seeds import RunSeed, precision
 from vlkd_steps.students.seen_patches import PatchSight, plugged_width
 from vlkd_steps.students.seen_regions import RegionSight
@@ -31,9 +31,9 @@ def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
     recipe = Recipe.of(config["training"])
     data = DataSet(config["dataset"]["name"], accelerator.device, plugged(config))
 
-    def run_seed(run: Workplace, stop: StopRequest, place: loop.Place) -> None:
+    def run_seed(run: RunDir, stop: StopRequest, context: loop.RunContext) -> None:
         if not distributed.decided(run.trained):
-            train(run, recipe, data, accelerator, stop, place)
+            train(run, recipe, data, accelerator, stop, context)
         answer(run, data, accelerator, stop)
 
     return run_seed
@@ -80,12 +80,12 @@ class DataSet:
 
 
 def train(
-    run: Workplace,
+    run: RunDir,
     recipe: Recipe,
     data: DataSet,
     accelerator: Accelerator,
     stop: StopRequest,
-    place: loop.Place,
+    context: loop.RunContext,
 ) -> None:
     """Train one seed and keep its weights in the work folder; the objective's projections are dropped here."""
     config, seed = run.config, run.config["seed"]
@@ -109,7 +109,7 @@ def train(
         model,
         lambda number: training_set.batch(numbered(number)[distributed.share()]),
         recipe,
-        place,
+        context,
         seed,
         accelerator,
         stop,
@@ -152,7 +152,7 @@ def plugged(config: Mapping[str, Any]) -> Any:
     return features(config) if declaration(config["method"]["name"]).keeps_teacher else None
 
 
-def answer(run: Workplace, data: DataSet, accelerator: Accelerator, stop: StopRequest) -> None:
+def answer(run: RunDir, data: DataSet, accelerator: Accelerator, stop: StopRequest) -> None:
     """Predict every evaluation set that has no predictions yet, with the saved weights."""
     student: nn.Module | None = None
     for name in run.sets:

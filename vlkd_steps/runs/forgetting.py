@@ -109,13 +109,13 @@ def on_scenes(student: BartStudent, seed: int, size: int = SIZE) -> dict[str, fl
     }
 
 
-def glue(student: BartStudent, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def glue(student: BartStudent, evaluation: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Accuracy of a probe by task, for those whose files are present."""
     found: dict[str, Any] = {}
     count = 0
     for task, columns in GLUE.items():
-        folder = Path(ask["folder"]) / task
-        parts = [read(folder, split, ask.get("size", PROBED)) for split in ("train", "validation")]
+        folder = Path(evaluation["folder"]) / task
+        parts = [read(folder, split, evaluation.get("size", PROBED)) for split in ("train", "validation")]
         if not all(parts):
             continue
         states, labels = [], []
@@ -128,11 +128,11 @@ def glue(student: BartStudent, ask: Mapping[str, Any], seed: int) -> dict[str, A
     return found | {"n": count} if found else {}
 
 
-def xsum(student: BartStudent, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def xsum(student: BartStudent, evaluation: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """ROUGE-L of the summaries, times 100; empty if the files are missing."""
     from pycocoevalcap.rouge.rouge import Rouge
 
-    rows = read(Path(ask["folder"]), "test", ask.get("size", SUMMARISED))
+    rows = read(Path(evaluation["folder"]), "test", evaluation.get("size", SUMMARISED))
     if not rows:
         return {}
     # The document replaces the prompt's question; it must leave the decoder positions for the summary.
@@ -148,7 +148,7 @@ def read(folder: Path, split: str, size: int) -> list[dict[str, Any]]:
     """The first `size` rows of a split; none if its file is missing, which is logged."""
     path = next((path for suffix in READERS for path in sorted(folder.glob(f"{split}*{suffix}"))), None)
     if path is None:
-        log.info(f"[kept ability] {folder} has no {split}.parquet, .jsonl or .csv: left out")
+        log.info(f"[forgetting] {folder} has no {split}.parquet, .jsonl or .csv: left out")
         return []
     return READERS[path.suffix](path).head(size).to_dicts()
 

@@ -1,6 +1,6 @@
 """Measures of a BART as a whole: retrieval in CLIP's space, and its remaining ability on text alone.
 
-``retrieval`` ranks the captions and images of an evaluation set by e and v; ``kept_ability`` (on texts about scenes),
+``retrieval`` ranks the captions and images of an evaluation set by e and v; ``forgetting`` (on texts about scenes),
 ``glue`` and ``xsum`` (on files that the user provides) are those of `forgetting`.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vlkd_steps.config.extra_evals import Ask
+from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.data.infilling import padded
 from vlkd_steps.metrics import retrieval
 from vlkd_steps.runs import answering, forgetting
@@ -19,27 +19,29 @@ from vlkd_steps.students.bart import BartStudent
 BATCH = 256  # texts
 
 
-def of_text(student: BartStudent, ask: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def of_text(student: BartStudent, evaluation: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """A measure without images; `{}` for retrieval, which needs them."""
-    name = ask["measure"]
-    if name == "kept_ability":
-        size = ask.get("size", forgetting.SIZE)
+    name = evaluation["measure"]
+    if name == "forgetting":
+        size = evaluation.get("size", forgetting.SIZE)
         return forgetting.on_scenes(student, seed, size) | {"n": size}
     if name in forgetting.BENCHMARKS:
-        return forgetting.BENCHMARKS[name](student, ask, seed)
+        return forgetting.BENCHMARKS[name](student, evaluation, seed)
     return {}
 
 
 def recalls(
-    ask: Mapping[str, Any], texts: Callable[[Sequence[str]], np.ndarray], images: Callable[[Sequence[str]], np.ndarray]
+    evaluation: Mapping[str, Any],
+    texts: Callable[[Sequence[str]], np.ndarray],
+    images: Callable[[Sequence[str]], np.ndarray],
 ) -> dict[str, Any]:
     """R@1, 5 and 10 over an evaluation set, in per cent.
 
     Args:
         texts, images: captions, image files -> their embeddings of length 1, [N, D].
     """
-    of_set = {key: value for key, value in ask.items() if key == "images"}
-    rows = answering.rows_of(Ask("", ask["dataset"], ask["task"], ask["set"], of_set))
+    of_set = {key: value for key, value in evaluation.items() if key == "images"}
+    rows = answering.rows_of(Evaluation("", evaluation["dataset"], evaluation["task"], evaluation["set"], of_set))
     shown = rows.unique("image_id", keep="first", maintain_order=True)
     places = {image: number for number, image in enumerate(shown["image_id"])}
     found = retrieval.recall(

@@ -22,7 +22,7 @@ from vlkd_steps.data.infilling import Infilling, padded
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.runs import pretraining
 from vlkd_steps.runs.caption_batches import moved
-from vlkd_steps.students import bart, kept
+from vlkd_steps.students import bart, saved
 
 OWN = ("stream", "seed")  # of `pretrain:`; the rest is the recipe
 POOL = 8  # batches drawn together and sorted by length: a third of the padding
@@ -99,6 +99,6 @@ def pretrain(config: Mapping[str, Any]) -> None:
         name, files.digest(dict(config)), LanguageModel(student), batch, recipe, seed, accelerator
     )
     if curve is not None:
-        own = {key.removeprefix("bart."): t for key, t in kept.tensors(student).items() if key.startswith("bart.")}
+        own = {key.removeprefix("bart."): t for key, t in saved.tensors(student).items() if key.startswith("bart.")}
         pretraining.write(student.bart, own, student.tokenizer, layout.model(name), curve)
     distributed.leave()

@@ -44,9 +44,9 @@ def train(
     history = work / f"{key[:16]}.jsonl"
     with stop_request() as stop, contextlib.ExitStack() as held:
         log_event = held.enter_context(Journal(history)).append if distributed.is_main() else loop.no_log
-        place = loop.Place(work, work / "nan_batch.safetensors", key, f"pretrain {name}", log_event)
+        context = loop.RunContext(work, work / "nan_batch.safetensors", key, f"pretrain {name}", log_event)
         try:
-            loop.train(model, batch, recipe, place, seed, accelerator, stop)
+            loop.train(model, batch, recipe, context, seed, accelerator, stop)
         except Interrupted as interruption:
             distributed.leave()
             raise SystemExit(interruption.exit_status) from interruption

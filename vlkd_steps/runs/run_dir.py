@@ -28,7 +28,7 @@ JOB = ("experiment", "dataset", "student", "variant", "method", "teacher", "shot
 
 
 @dataclass(frozen=True)
-class Workplace:
+class RunDir:
     """One seed's run.
 
     Attributes:
@@ -88,7 +88,7 @@ class Workplace:
         sets = {
             name: manifest(layout.eval_split(dataset["name"], name))["sha256"] for name in dataset["evaluation_sets"]
         }
-        for name, evaluation in (dataset.get("asks") or {}).items():
+        for name, evaluation in (dataset.get("extra_evals") or {}).items():
             ids = (
                 manifest(layout.eval_split(evaluation["dataset"], evaluation["set"])) if "dataset" in evaluation else {}
             )
@@ -181,13 +181,13 @@ class Workplace:
 def byte_relevant(own: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a run's configuration that can change a trained byte: not the machine, nor the evaluation sets."""
     relevant = {key: own[key] for key in own if key not in ("experiment", "variant", "dataset", "init")}
-    dataset = {key: value for key, value in own["dataset"].items() if key not in ("evaluation_sets", "asks")}
+    dataset = {key: value for key, value in own["dataset"].items() if key not in ("evaluation_sets", "extra_evals")}
     training = {key: value for key, value in own["training"].items() if key not in NO_BYTE}
     return relevant | {"dataset": dataset, "training": training}
 
 
 def job_of(described: Mapping[str, Any]) -> dict[str, Any]:
-    """The `distill` job, for this seed only, of the run with this config.yaml (`Workplace.describe`)."""
+    """The `distill` job, for this seed only, of the run with this config.yaml (`RunDir.describe`)."""
     return {key: described[key] for key in JOB if key in described} | {"seeds": [described["seed"]]}
 
 

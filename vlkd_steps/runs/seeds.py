@@ -21,11 +21,11 @@ from vlkd_steps.core import distributed, files, hardware, layout
 from vlkd_steps.core.interruption import Interrupted, StopRequest, stop_request
 from vlkd_steps.core.step import log
 from vlkd_steps.engine import loop
-from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.run_dir import RunDir
 from vlkd_steps.tracking import provenance
 from vlkd_steps.tracking.journal import Journal, next_attempt
 
-RunSeed = Callable[[Workplace, StopRequest, loop.Place], None]
+RunSeed = Callable[[RunDir, StopRequest, loop.RunContext], None]
 """Completes one seed: trains it, unless that is done, and evaluates it."""
 
 
@@ -40,7 +40,7 @@ def train_seeds(config: Mapping[str, Any]) -> int:
     run_seed: RunSeed = runner.prepare(config, accelerator)
     with stop_request() as stop:
         for seed in config["seeds"]:
-            run = Workplace.of(config, seed)
+            run = RunDir.of(config, seed)
             if distributed.decided(run.finished):
                 continue
             try:
@@ -56,7 +56,7 @@ def train_seeds(config: Mapping[str, Any]) -> int:
 
 
 @contextlib.contextmanager
-def attempt(run: Workplace, accelerator: Accelerator) -> Iterator[loop.Place]:
+def attempt(run: RunDir, accelerator: Accelerator) -> Iterator[loop.RunContext]:
     """Lock the run directory and open its journal for the block, both in the main process."""
     with contextlib.ExitStack() as held:
         log_event: loop.LogEvent = loop.no_log
@@ -64,7 +64,7 @@ def attempt(run: Workplace, accelerator: Accelerator) -> Iterator[loop.Place]:
             if distributed.is_main():
                 held.enter_context(run.lock())
                 log_event = held.enter_context(recorded(run, accelerator)).append
-        yield loop.Place(
+        yield loop.RunContext(
             checkpoints=run.checkpoints,
             inspection=run.folder / "work" / "nan_batch.safetensors",
             key=run.key,
@@ -74,7 +74,7 @@ def attempt(run: Workplace, accelerator: Accelerator) -> Iterator[loop.Place]:
 
 
 @contextlib.contextmanager
-def recorded(run: Workplace, accelerator: Accelerator) -> Iterator[Journal]:
+def recorded(run: RunDir, accelerator: Accelerator) -> Iterator[Journal]:
     """Journal an attempt from start to end, and write the run's provenance when it succeeds."""
     path, meter = layout.journal(run.folder), provenance.Meter()
     used: dict[str, Any] = {
@@ -97,7 +97,7 @@ def recorded(run: Workplace, accelerator: Accelerator) -> Iterator[Journal]:
         journal.append("end", status="FINISHED", **cost)
 
 
-def facts(run: Workplace, accelerator: Accelerator) -> dict[str, Any]:
+def facts(run: RunDir, accelerator: Accelerator) -> dict[str, Any]:
     """The fields of the journal's ``start``: tags, parameters, data sets with their digests."""
     config = run.config
     name = config["dataset"]["name"]

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vlkd_steps import tasks
-from vlkd_steps.config.extra_evals import Ask
+from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core import distributed, files, hardware, layout
 from vlkd_steps.core.errors import UserError
@@ -35,7 +35,7 @@ from vlkd_steps.methods.vlkd.objective import Alignment
 from vlkd_steps.runs import answering, caption_batches, measures, question_batches
 from vlkd_steps.runs.caption_batches import Maker, StoredCaptions, StreamedCaptions
 from vlkd_steps.runs.question_batches import Questions
-from vlkd_steps.runs.run_dir import Workplace, initial
+from vlkd_steps.runs.run_dir import RunDir, initial
 from vlkd_steps.runs.seeds import RunSeed, precision
 from vlkd_steps.students import bart, generation
 from vlkd_steps.students.prompts import CAPTION, QUESTION, Prompt
@@ -54,21 +54,21 @@ def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
     teacher = clip.ClipTeacher(config["teacher"], str(accelerator.device))
     eyes = Eyes(teacher)
 
-    def run_seed(run: Workplace, stop: StopRequest, place: loop.Place) -> None:
+    def run_seed(run: RunDir, stop: StopRequest, context: loop.RunContext) -> None:
         if not distributed.decided(run.trained):
-            train(run, recipe, teacher, accelerator, stop, place)
+            train(run, recipe, teacher, accelerator, stop, context)
         answer(run, eyes, accelerator, stop)
 
     return run_seed
 
 
 def train(
-    run: Workplace,
+    run: RunDir,
     recipe: Recipe,
     teacher: clip.ClipTeacher,
     accelerator: Accelerator,
     stop: StopRequest,
-    place: loop.Place,
+    context: loop.RunContext,
 ) -> None:
     """Train one seed and save its weights and its exported folder. CLIP has no gradient and stays unchanged."""
     config, seed = run.config, run.config["seed"]
@@ -84,7 +84,7 @@ def train(
             Alignment(student, method),
             corpus.batch,
             recipe,
-            place,
+            context,
             seed,
             accelerator,
             stop,
@@ -193,7 +193,7 @@ class Eyes:
         return functional.normalize(torch.from_numpy(np.stack([self.known[path] for path in paths])), dim=1)
 
 
-def answer(run: Workplace, eyes: Eyes, accelerator: Accelerator, stop: StopRequest) -> None:
+def answer(run: RunDir, eyes: Eyes, accelerator: Accelerator, stop: StopRequest) -> None:
     """Answer what is still missing, with the saved weights; without images if no loss was trained."""
     if not distributed.decided(run.finished) and distributed.is_main():
         student = bart.load(run.model).to(accelerator.device)
@@ -214,7 +214,7 @@ class Written:
     def __init__(self, student: bart.BartStudent, eyes: Eyes | None) -> None:
         self.student, self.eyes = student, eyes
 
-    def answers(self, rows: pl.DataFrame, evaluation: Ask) -> list[str]:
+    def answers(self, rows: pl.DataFrame, evaluation: Evaluation) -> list[str]:
         captions = tasks.load(evaluation.task).head == "written"
         prompt = Prompt.of(evaluation.how.get("prompt") or (CAPTION if captions else QUESTION))
         questions = [""] * len(rows) if captions else rows["text"].to_list()

@@ -11,14 +11,14 @@ from typing import Any
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.files import digest
 from vlkd_steps.launch.work import Part, Work, launch
-from vlkd_steps.runs.run_dir import Workplace
+from vlkd_steps.runs.run_dir import RunDir
 
 
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
     config = step.configuration(argv, __doc__)
-    places = [Workplace.of(config, seed) for seed in config["seeds"]]
-    parts = [part(config, place) for place in places if not place.finished()]
+    runs = [RunDir.of(config, seed) for seed in config["seeds"]]
+    parts = [part(config, run) for run in runs if not run.finished()]
     if parts:
         names = [config["dataset"]["name"], config["student"]["name"], config["variant"], config["shot"]]
         status = launch(
@@ -33,15 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         if status:
             return status
-    for place in places:
-        place.publish()
+    for run in runs:
+        run.publish()
     return 0
 
 
-def part(config: Mapping[str, Any], place: Workplace) -> Part:
+def part(config: Mapping[str, Any], run: RunDir) -> Part:
     """One seed of the job, to be run by itself."""
-    seed = place.config["seed"]
-    return Part(f"s{seed}", {**config, "seeds": [seed]}, digest([place.key, place.sets]), place.finished)
+    seed = run.config["seed"]
+    return Part(f"s{seed}", {**config, "seeds": [seed]}, digest([run.key, run.sets]), run.finished)
 
 
 def train(config: Mapping[str, Any]) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from vlkd_steps import tasks
-from vlkd_steps.config.extra_evals import Ask, measures, of_run, sets
+from vlkd_steps.config.extra_evals import Evaluation, measures, of_run, sets
 from vlkd_steps.core import files, layout, step
 from vlkd_steps.core.errors import UserError
 
@@ -23,26 +23,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = step.configuration(argv, __doc__)
     dataset = config["dataset"]
     metrics: dict[int, dict[str, Any]] = {seed: {} for seed in config["seeds"]}
-    told: dict[int, dict[str, list[str]]] = {seed: {} for seed in config["seeds"]}
-    for ask in sets(dataset):
-        task = tasks.load(ask.task)
-        instances = evaluation_instances(ask)
+    scored: dict[int, dict[str, list[str]]] = {seed: {} for seed in config["seeds"]}
+    for evaluation in sets(dataset):
+        task = tasks.load(evaluation.task)
+        instances = evaluation_instances(evaluation)
         scorer = task.scorer(instances)  # once per set: its references are prepared for all seeds
         for seed in config["seeds"]:
             folder = run_folder(config, seed)
-            predictions = read_predictions(layout.predictions(folder, ask.name), instances)
+            predictions = read_predictions(layout.predictions(folder, evaluation.name), instances)
             scores = scorer.score(predictions)
             table = instances.select("instance_id", "image_id", score=pl.Series(scores, dtype=pl.Float64))
-            with files.atomic(layout.scores(folder, ask.name)) as temporary:
+            with files.atomic(layout.scores(folder, evaluation.name)) as temporary:
                 table.write_parquet(temporary)
             counts = {"n": len(instances), "images": instances["image_id"].n_unique()}
-            metrics[seed][ask.name] = found = scorer.metrics(scores) | counts
+            metrics[seed][evaluation.name] = found = scorer.metrics(scores) | counts
             for compared in task.compared_by:
-                told[seed].setdefault(compared.name, []).append(f"{ask.name} {found[compared.name]:.1f}")
+                scored[seed].setdefault(compared.name, []).append(f"{evaluation.name} {found[compared.name]:.1f}")
     for seed, of_sets in metrics.items():
         files.write_json(layout.metrics(run_folder(config, seed)), of_sets | measured(config, seed))
         name = f"{dataset['name']} {config['student']} {config['variant']} {config['shot']} s{seed}"
-        for metric, values in told[seed].items():
+        for metric, values in scored[seed].items():
             step.log.info("[evaluate %s] %s: %s", name, metric, ", ".join(values))
     return 0
 
@@ -60,17 +60,20 @@ def run_folder(config: Mapping[str, Any], seed: int) -> Path:
     )
 
 
-def evaluation_instances(ask: Ask) -> pl.DataFrame:
+def evaluation_instances(evaluation: Evaluation) -> pl.DataFrame:
     """The rows of an evaluation set as a run is evaluated on it, in the order of its split file.
 
     Raises:
         UserError: a file is missing, the set is empty, or the split names an instance that the data set lacks.
     """
-    split, source = layout.eval_split(ask.dataset, ask.evaluation_set), layout.instances(ask.dataset)
+    split, source = (
+        layout.eval_split(evaluation.dataset, evaluation.evaluation_set),
+        layout.instances(evaluation.dataset),
+    )
     for path, maker in ((split, "split"), (source, "prepare")):
         if not path.exists():
             raise UserError(f"{path} does not exist; it is made by the step `{maker}`: run snakemake {path}")
-    ids = ask.ids()
+    ids = evaluation.ids()
     if ids.is_empty():
         raise UserError(f"{split} is empty: accuracy over no items is not defined; check the data set's roles")
     columns = ["instance_id", "image_id", "text", "label", "answer_type", "group", "extra"]

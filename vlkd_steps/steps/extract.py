@@ -1,4 +1,4 @@
-"""Extract a teacher's features of a data set, once: every distinct picture, text and word.
+"""Extract a teacher's features of a data set, once: every distinct image, text and word.
 
     python -m vlkd_steps.steps.extract --config '{"teacher": {"name": "clip_scenes", "kind": "clip", ...},
                                             "dataset": {"name": "scenes_vqa", "roles": {...}}}'

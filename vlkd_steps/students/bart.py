@@ -24,7 +24,7 @@ from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
-from vlkd_steps.students import initialization, kept
+from vlkd_steps.students import initialization, saved
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "cls_token", "sep_token")
@@ -196,12 +196,12 @@ def save(student: BartStudent, path: Path) -> None:
         "clip_width": student.clip_width,
         "clip": student.clip,
     }
-    kept.write(student, description, path)
+    saved.write(student, description, path)
 
 
 def load(path: Path) -> BartStudent:
     """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
-    description, found = kept.read(path)
+    description, found = saved.read(path)
     if "clip_width" not in description:
         raise UserError(f"{path} does not describe a BART of a training run; name such a run's file")
     config = BartConfig(**{k: v for k, v in description["architecture"].items() if k != "model_type"})
@@ -222,7 +222,7 @@ def export(student: BartStudent, out: Path) -> None:
     The two maps are stored in ``projections.safetensors``, the CLIP's configuration in ``vlkd.json``.
     """
     transformers_logging.disable_progress_bar()
-    weights = kept.tensors(student)
+    weights = saved.tensors(student)
     whole = {name.removeprefix("bart."): t for name, t in weights.items() if name.startswith("bart.")}
     student.bart.save_pretrained(out, state_dict=whole)
     student.tokenizer.save_pretrained(out)

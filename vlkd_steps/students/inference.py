@@ -30,7 +30,7 @@ Images = Sequence[str | Path] | Tensor
 EMBEDDED = 64  # images in a CLIP batch
 
 
-class SeeingBart:
+class VisualBart:
     """An aligned BART with its CLIP, which is loaded with the first image file.
 
     Args:
@@ -95,7 +95,7 @@ class SeeingBart:
         return self._clip
 
 
-def load(path: Path, device: str = "cpu") -> SeeingBart:
+def load(path: Path, device: str = "cpu") -> VisualBart:
     """The model of an exported folder (`bart.export`) or a run's ``model.safetensors``."""
     student = bart.load_folder(path) if path.is_dir() else bart.load(path)
-    return SeeingBart(student.to(device))
+    return VisualBart(student.to(device))

@@ -65,7 +65,7 @@ class RegionStudent(nn.Module):
         raise NotImplementedError
 
     def described(self) -> dict[str, Any]:
-        """The description that `students.kept` writes, without the encoder's configuration."""
+        """The description that `students.saved` writes, without the encoder's configuration."""
         return {
             "tokenizer": text.to_json(self.tokenizer),
             "task": self.task,

@@ -24,7 +24,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.students import initialization, kept, uniter_weights
+from vlkd_steps.students import initialization, saved, uniter_weights
 from vlkd_steps.students.region_student import RegionStudent, named_regions, projection
 from vlkd_steps.students.uniter_model import UniterConfig, UniterModel
 
@@ -138,12 +138,12 @@ def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[UniterModel, Any]:
 
 def save(student: UniterStudent, path: Path) -> None:
     """Write all weights and what is needed to rebuild the student to one safetensors file, atomically."""
-    kept.write(student, {"architecture": student.uniter.config.as_dict(), **student.described()}, path)
+    saved.write(student, {"architecture": student.uniter.config.as_dict(), **student.described()}, path)
 
 
 def load(path: Path) -> UniterStudent:
     """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
-    description, tensors = kept.read(path)
+    description, tensors = saved.read(path)
     with torch.random.fork_rng(devices=[]):
         uniter = UniterModel(UniterConfig.of(description["architecture"]))
         student = UniterStudent(

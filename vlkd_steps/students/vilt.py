@@ -21,7 +21,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.students import heads, initialization, kept
+from vlkd_steps.students import heads, initialization, saved
 from vlkd_steps.students.output import StudentOutput
 
 TYPES = 4  # question, image, answer, rationale
@@ -171,7 +171,7 @@ def from_scratch(conf: Mapping[str, Any]) -> tuple[ViltModel, Any]:
 
 
 @torch.no_grad()
-def spread(vilt: ViltModel, words: float | None = None, places: float | None = None) -> None:
+def spread(vilt: ViltModel, words: float | None = None, positions: float | None = None) -> None:
     """Initialise word vectors, and the vectors of patch rows and columns, with a larger standard deviation.
 
     transformers starts patch positions at zero and words close to it. 200,000 pairs of pre-training make up for that, a
@@ -179,16 +179,16 @@ def spread(vilt: ViltModel, words: float | None = None, places: float | None = N
 
     Args:
         words: standard deviation of the word vectors; None leaves them as they are.
-        places: standard deviation of the row and column vectors, whose sum is a patch's position.
+        positions: standard deviation of the row and column vectors, whose sum is a patch's position.
     """
     embeddings = vilt.embeddings
     if words is not None:
         initialization.spread_words(embeddings.text_embeddings.word_embeddings, words)
-    if places is not None:
-        positions = embeddings.position_embeddings
-        side = round((positions.shape[1] - 1) ** 0.5)
-        rows, columns = torch.randn(2, side, positions.shape[2]) * places
-        positions[0, 1:] = (rows[:, None] + columns[None, :]).flatten(0, 1)
+    if positions is not None:
+        vectors = embeddings.position_embeddings
+        side = round((vectors.shape[1] - 1) ** 0.5)
+        rows, columns = torch.randn(2, side, vectors.shape[2]) * positions
+        vectors[0, 1:] = (rows[:, None] + columns[None, :]).flatten(0, 1)
 
 
 @torch.no_grad()
@@ -220,12 +220,12 @@ def save(student: ViltStudent, path: Path) -> None:
         "labels": student.labels,
         "image_size": student.image_size,
     } | ({} if student.visual_width is None else {"visual_width": student.visual_width})
-    kept.write(student, description, path)
+    saved.write(student, description, path)
 
 
 def load(path: Path) -> ViltStudent:
     """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
-    description, tensors = kept.read(path)
+    description, tensors = saved.read(path)
     architecture = {key: value for key, value in description["architecture"].items() if key != "model_type"}
     with torch.random.fork_rng(devices=[]):
         student = ViltStudent(

@@ -20,7 +20,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.students import initialization, kept
+from vlkd_steps.students import initialization, saved
 from vlkd_steps.students.region_student import RegionStudent, named_regions, projection
 
 LOCATION = 7
@@ -112,19 +112,19 @@ def from_scratch(conf: Mapping[str, Any], task: str) -> tuple[VisualBertModel, A
 
 
 @torch.no_grad()
-def spread(model: VisualBertModel, words: float | None = None, places: float | None = None) -> None:
+def spread(model: VisualBertModel, words: float | None = None, positions: float | None = None) -> None:
     """Initialise word vectors, and the projection of region locations, with a larger standard deviation.
 
     Args:
         words: standard deviation of the word vectors; None leaves them as they are.
-        places: standard deviation of the projection's last seven columns, which read a region's location if
+        positions: standard deviation of the projection's last seven columns, which read a region's location if
             ``locations`` appends it.
     """
     embeddings: Any = model.embeddings
     if words is not None:
         initialization.spread_words(embeddings.word_embeddings, words)
-    if places is not None:
-        embeddings.visual_projection.weight[:, -LOCATION:].normal_(0.0, places)
+    if positions is not None:
+        embeddings.visual_projection.weight[:, -LOCATION:].normal_(0.0, positions)
 
 
 def load_weights(source: str, name: str) -> VisualBertModel:
@@ -138,12 +138,12 @@ def load_weights(source: str, name: str) -> VisualBertModel:
 def save(student: VisualBertStudent, path: Path) -> None:
     """Write all weights and what is needed to rebuild the student to one safetensors file, atomically."""
     architecture = student.visual_bert.config.to_diff_dict()
-    kept.write(student, {"architecture": architecture, "locations": student.locations, **student.described()}, path)
+    saved.write(student, {"architecture": architecture, "locations": student.locations, **student.described()}, path)
 
 
 def load(path: Path) -> VisualBertStudent:
     """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
-    description, tensors = kept.read(path)
+    description, tensors = saved.read(path)
     architecture = {key: value for key, value in description["architecture"].items() if key != "model_type"}
     with torch.random.fork_rng(devices=[]):
         student = VisualBertStudent(

@@ -26,7 +26,7 @@ def write(record: Record, folder: Path) -> list[str]:
     for evaluation_set in _sampled_sets(record):
         name = SAMPLE.format(evaluation_set)
         (folder / name).parent.mkdir(exist_ok=True)
-        dataset = asked_dataset(record.folder, evaluation_set) or record.tags["dataset"]
+        dataset = evaluated_dataset(record.folder, evaluation_set) or record.tags["dataset"]
         table = prediction_sample(record.folder, dataset, evaluation_set)
         (folder / name).write_text(json.dumps(table, ensure_ascii=False), encoding="utf-8")
         tables.append(name)
@@ -70,7 +70,7 @@ def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size:
     with its gold answer, and the run's answer.
 
     Returns:
-        ``{"columns": ["asked", "answer", ...], "data": [[...], ...]}``.
+        ``{"columns": ["item", "answer", ...], "data": [[...], ...]}``.
     """
     import polars as pl
 
@@ -78,23 +78,23 @@ def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size:
     order = predictions["instance_id"].map_elements(_rank, return_dtype=pl.String)
     sample = predictions.with_columns(order.alias("rank")).sort("rank").head(size).drop("rank")
     chosen = sample["instance_id"].to_list()
-    asked: dict[str, dict[str, Any]] = {identity: {"asked": identity} for identity in chosen}
+    items: dict[str, dict[str, Any]] = {identity: {"item": identity} for identity in chosen}
     if layout.instances(dataset).is_file():
         columns = ["instance_id", "text", "label", "image_path"]
         instances = pl.scan_parquet(layout.instances(dataset)).select(columns)
         names = _class_names(dataset)
         for row in instances.filter(pl.col("instance_id").is_in(chosen)).collect().iter_rows(named=True):
             gold = names.get(row["label"], "none of the classes")
-            asked[row["instance_id"]] = {
-                "asked": f"{row['text']} [{gold}] {row['instance_id']}", "gold": gold, "image_path": row["image_path"]
+            items[row["instance_id"]] = {
+                "item": f"{row['text']} [{gold}] {row['instance_id']}", "gold": gold, "image_path": row["image_path"]
             }  # fmt: skip
     if layout.scores(run_folder, evaluation_set).is_file():
         scores = pl.read_parquet(layout.scores(run_folder, evaluation_set), columns=["instance_id", "score"])
         for identity, score in scores.filter(pl.col("instance_id").is_in(chosen)).iter_rows():
-            asked[identity]["score"] = round(score, 4)
-    columns = ["asked", "answer", "gold", "score", "probability", "image_path"]
+            items[identity]["score"] = round(score, 4)
+    columns = ["item", "answer", "gold", "score", "probability", "image_path"]
     rows = [
-        {**asked[row["instance_id"]], "answer": row["answer"], "probability": rounded(row["probability"])}
+        {**items[row["instance_id"]], "answer": row["answer"], "probability": rounded(row["probability"])}
         for row in sample.iter_rows(named=True)
     ]
     return {"columns": columns, "data": [[row.get(column) for column in columns] for row in rows]}
@@ -105,12 +105,12 @@ def rounded(probability: float | None) -> float | None:
     return None if probability is None else round(probability, 4)
 
 
-def asked_dataset(run_folder: Path, evaluation_set: str) -> str | None:
+def evaluated_dataset(run_folder: Path, evaluation_set: str) -> str | None:
     """The data set of an extra evaluation; None for an evaluation set of the run's data set."""
     path = layout.run_config(run_folder)
     config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    asks = ((config or {}).get("dataset") or {}).get("asks") or {}
-    return (asks.get(evaluation_set) or {}).get("dataset")
+    extra = ((config or {}).get("dataset") or {}).get("extra_evals") or {}
+    return (extra.get(evaluation_set) or {}).get("dataset")
 
 
 def _sampled_sets(record: Record) -> list[str]:

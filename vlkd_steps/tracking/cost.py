@@ -11,7 +11,7 @@ from typing import Any
 
 from vlkd_steps.tracking.journal import Event
 
-PLACE_TAGS = ("slurm_job", "slurm_node", "slurm_partition", "gpu")
+ALLOCATION_TAGS = ("slurm_job", "slurm_node", "slurm_partition", "gpu")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Cost:
         core_hours, gpu_hours: of what the attempts were given, used or not; None where a journal does not record it.
         cpu_efficiency: CPU time used / CPU time given, over the attempts that record both.
         peak_mib, gpu_peak_mib: the largest of any attempt.
-        places: `PLACE_TAGS` -> the distinct values over the attempts, in their order, joined by commas.
+        allocation: `ALLOCATION_TAGS` -> the distinct values over the attempts, in their order, joined by commas.
     """
 
     attempts: int
@@ -33,7 +33,7 @@ class Cost:
     cpu_efficiency: float | None
     peak_mib: float | None
     gpu_peak_mib: float | None
-    places: dict[str, str]
+    allocation: dict[str, str]
 
     def numbers(self) -> dict[str, float]:
         """The known ones by name, for tables and trackers; hours of GPUs only where there were any."""
@@ -88,9 +88,9 @@ def _total(attempts: Sequence[_Attempt]) -> Cost:
         cpu_efficiency=round(cpu_used / cpu_given, 4) if cpu_given else None,
         peak_mib=_largest(attempts, "peak_mib"),
         gpu_peak_mib=_largest(attempts, "gpu_peak_mib"),
-        places={
+        allocation={
             name: ", ".join(dict.fromkeys(str(a.tags[name]) for a in attempts if a.tags.get(name)))
-            for name in PLACE_TAGS
+            for name in ALLOCATION_TAGS
             if any(a.tags.get(name) for a in attempts)
         },
     )

@@ -91,7 +91,7 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
     tags |= {"run_key": run_key, "attempts": str(len(starts)), "superseded": "no" if current else "yes"}
     points = {(point.name, point.step): point for point in _course(events)}
     spent = cost.of(events)
-    tags |= spent.places
+    tags |= spent.allocation
     if not writing:  # while it trains every poll would add a value
         tags["duration"] = _duration(spent.seconds)
         last = _milliseconds(events[-1]["time"])

@@ -151,12 +151,12 @@ def _evaluation_sets(run: RecordedRun) -> Iterator[Input]:
     """The sets whose predictions are compared, of this data set and of others, by what the journal records."""
     dataset, by = run.own["dataset"], str(layout.journal(run.folder))
     digests = {each["name"]: each["digest"] for each in run.start.get("datasets", [])}
-    asks = dataset.get("asks") or {}
+    extra = dataset.get("extra_evals") or {}
     for evaluation in extra_evals.sets(dataset):
         path = layout.eval_split(evaluation.dataset, evaluation.evaluation_set)
         present = _present(path, _ids_hash)
-        if present and evaluation.name in asks:
-            present = extra_evals.identity(asks[evaluation.name], present)
+        if present and evaluation.name in extra:
+            present = extra_evals.identity(extra[evaluation.name], present)
         yield Input(path, digests.get(f"{dataset['name']} {evaluation.name}"), present, by)
         if evaluation.dataset != dataset["name"]:
             yield Input(
@@ -164,7 +164,7 @@ def _evaluation_sets(run: RecordedRun) -> Iterator[Input]:
             )
 
 
-def _by_its_split(evaluation: extra_evals.Ask) -> tuple[str | None, str | None]:
+def _by_its_split(evaluation: extra_evals.Evaluation) -> tuple[str | None, str | None]:
     """The hash of a data set's rows that an evaluation set was cut from, and that of its rows now."""
     split = layout.eval_split(evaluation.dataset, evaluation.evaluation_set)
     recorded = run_dir.manifest(split)["source"] if split.is_file() else None

@@ -38,7 +38,7 @@ class RecordedRun:
 
     @property
     def own(self) -> dict[str, Any]:
-        """The job with ``seed`` instead of ``seeds``, as `runs.run_dir.Workplace` has it."""
+        """The job with ``seed`` instead of ``seeds``, as `runs.run_dir.RunDir` has it."""
         return {key: value for key, value in self.job.items() if key != "seeds"} | {"seed": self.described["seed"]}
 
     @property

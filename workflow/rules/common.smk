@@ -55,7 +55,7 @@ wildcard_constraints:
 
 # Where a launched step runs, and with what: a profile's set-resources overrides these (docs/slurm.md). None of it
 # can change a byte, so none of it is in a rule's params.
-PLACE = {"launcher": "local", **asdict(Request())}
+RESOURCES = {"launcher": "local", **asdict(Request())}
 
 
 localrules:
@@ -77,7 +77,7 @@ def manifest_step():
 
 def launched_step(name):
     """The command of a step whose work may run elsewhere; where reaches it by the environment (`slurm/request.py`)."""
-    place = " ".join(f"VLKD_{key.upper()}={{resources.{key}:q}}" for key in PLACE)
+    place = " ".join(f"VLKD_{key.upper()}={{resources.{key}:q}}" for key in RESOURCES)
     return f"exec env {place} python -m vlkd_steps.steps.{name} --config {{params.config:q}} --log {{log:q}}"
 
 

@@ -6,7 +6,7 @@ rule distill:
         held_out=lambda wc: [
             layout.eval_split(wc.dataset, name) for name in C["datasets"][wc.dataset]["evaluation_sets"]
         ],
-        asked=lambda wc: jobs.asked_files(C, wc.dataset),
+        extra_evals=lambda wc: jobs.extra_eval_files(C, wc.dataset),
         features=lambda wc: jobs.features_of(C, wc.variant, wc.dataset),
         regions=lambda wc: jobs.regions_of(C, wc.student, wc.dataset),
         weights=lambda wc: jobs.made_weights(C["students"][wc.student]),
@@ -19,7 +19,7 @@ rule distill:
     conda:
         "../envs/vlkd.yaml"
     resources:
-        **PLACE,
+        **RESOURCES,
     params:
         config=lambda wc: jobs.argument(jobs.distill(C, wc.dataset, wc.student, wc.variant, wc.shot)),
         code=lambda wc: jobs.code(C, "distill", dataset=wc.dataset, variant=wc.variant, student=wc.student),

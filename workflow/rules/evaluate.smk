@@ -5,7 +5,7 @@ rule evaluate:
         held_out=lambda wc: [
             layout.eval_split(wc.dataset, name) for name in C["datasets"][wc.dataset]["evaluation_sets"]
         ],
-        asked=lambda wc: jobs.asked_files(C, wc.dataset),
+        extra_evals=lambda wc: jobs.extra_eval_files(C, wc.dataset),
         predictions=run_outputs(*([f"predictions/{name}.parquet" for name in COMMON_SETS] or ["config.yaml"])),
     output:
         run_outputs("metrics.json", *(f"scores/{name}.parquet" for name in COMMON_SETS)),

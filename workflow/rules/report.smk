@@ -10,7 +10,7 @@ rule compare:
     conda:
         "../envs/vlkd.yaml"
     params:
-        config=lambda wc: jobs.argument(jobs.compare(C)),  # a prompt of `asks` may hold braces
+        config=lambda wc: jobs.argument(jobs.compare(C)),  # a prompt of `extra_evals` may hold braces
         code=jobs.code(C, "compare"),
     shell:
         step("compare")

@@ -9,7 +9,7 @@ rule pretrain:
     conda:
         "../envs/vlkd.yaml"
     resources:
-        **PLACE,
+        **RESOURCES,
     params:
         config=lambda wc: jobs.argument(jobs.pretrain(C, wc.model)),
         code=lambda wc: jobs.code(C, "pretrain", model=wc.model),
@@ -30,7 +30,7 @@ rule extract:
     conda:
         "../envs/vlkd.yaml"
     resources:
-        **PLACE,
+        **RESOURCES,
     params:
         config=lambda wc: jobs.argument(jobs.extract(C, wc.teacher, wc.dataset)),
         code=lambda wc: jobs.code(C, "extract", teacher=wc.teacher),

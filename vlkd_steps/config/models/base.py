@@ -52,9 +52,9 @@ def value_error(advice: str) -> PydanticCustomError:
     return PydanticCustomError("value", "{advice}", {"advice": advice})
 
 
-def problem(told: str) -> PydanticCustomError:
-    """Something wrong with a section as a whole: ``<key>: <told>``."""
-    return PydanticCustomError("problem", "{told}", {"told": told})
+def problem(message: str) -> PydanticCustomError:
+    """Something wrong with a section as a whole: ``<key>: <message>``."""
+    return PydanticCustomError("problem", "{message}", {"message": message})
 
 
 def says(words: str) -> WrapValidator:

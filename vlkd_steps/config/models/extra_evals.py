@@ -1,13 +1,13 @@
-"""What runs are evaluated on beside their data set's evaluation sets: a preset's ``asks``.
+"""What runs are evaluated on beside their data set's evaluation sets: a preset's ``extra_evals``.
 
 For a data set that runs train on, named sets of other data sets, and measures of the run as a whole::
 
-    asks:
+    extra_evals:
       scenes_wide_captions:
         vqa_open: {dataset: scenes_vqa, set: test, images: 500}                   # in words of its own
         vqa_listed: {dataset: scenes_vqa, set: test, images: 500, answers: listed}  # one of the data set's answers
         retrieval: {measure: retrieval, dataset: scenes_wide_captions, set: test}
-        kept_texts: {measure: kept_ability}
+        kept_texts: {measure: forgetting}
 
 The name is used like an evaluation set's: in file names, tables and MLflow. ``images`` takes the items of so
 many images, chosen by a hash; ``prompt``, ``beams`` and ``most_tokens`` say how an answer is written; ``lead: true``
@@ -44,8 +44,8 @@ class Retrieval(Model):
     images: Some | None = None
 
 
-class KeptAbility(Model):
-    measure: Literal["kept_ability"]
+class Forgetting(Model):
+    measure: Literal["forgetting"]
     size: Some | None = None
 
 
@@ -57,7 +57,7 @@ class Benchmark(Model):
 
 MEASURES: dict[str, type[Model]] = {
     "retrieval": Retrieval,
-    "kept_ability": KeptAbility,
+    "forgetting": Forgetting,
     "glue": Benchmark,
     "xsum": Benchmark,
 }

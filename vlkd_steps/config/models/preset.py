@@ -99,5 +99,5 @@ class Preset(Model):
     highlight: Name | None = None
     variants: dict[Name, Variant]
     training: Training
-    asks: dict[Name, dict[Name, dict[str, Any] | None] | None] | None = None
+    extra_evals: dict[Name, dict[Name, dict[str, Any] | None] | None] | None = None
     overrides: Overrides | None = None

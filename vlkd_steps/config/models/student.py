@@ -19,8 +19,8 @@ class Spread(Model):
     words: Positive | None = None
 
 
-class SpreadWithPlaces(Spread):
-    places: Positive | None = None
+class SpreadWithPositions(Spread):
+    positions: Positive | None = None
 
 
 class ViltPretrain(Recipe):
@@ -61,7 +61,7 @@ class Student(Model):
 class Vilt(Student):
     kind: Literal["vilt"]
     image_size: Count | None = None
-    spread: SpreadWithPlaces | None = None
+    spread: SpreadWithPositions | None = None
     pretrain: ViltPretrain | None = None
 
 
@@ -78,7 +78,7 @@ class VisualBert(Student):
     regions: Name
     tokenizer: Text | None = None
     locations: Flag = False
-    spread: SpreadWithPlaces | None = None
+    spread: SpreadWithPositions | None = None
 
 
 class Bart(Student):

@@ -111,7 +111,7 @@ class Boxes(Teacher):
     boxes: Literal["metadata", "grid"]
     metadata: Text | None = None
     grid: Count = 7
-    whole_picture: Flag = False
+    whole_image: Flag = False
     max_regions: Count = 100
     backbone: Annotated[str, Strict(), Field(pattern="^(pixels|timm:.+)$"), says("pixels, or timm:MODEL")] = "pixels"
     weights: Text | None = None

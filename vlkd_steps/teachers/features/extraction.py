@@ -31,7 +31,7 @@ POLL = 0.2
 """Seconds between two checks of chunks that other workers hold."""
 
 
-class Picture(NamedTuple):
+class ImageRef(NamedTuple):
     """A distinct image of a data set."""
 
     image_id: str
@@ -176,7 +176,7 @@ class Chunk:
 class Plan:
     """All chunks of a store in the order of the manifest; the same in every worker."""
 
-    pictures: Sequence[Picture]
+    images: Sequence[ImageRef]
     texts: Sequence[str]
     words: Sequence[str]
     chunks: Sequence[Chunk]
@@ -184,16 +184,16 @@ class Plan:
     @classmethod
     def of(cls, instances: pl.DataFrame, shard_size: int, kinds: Sequence[str] = ("image", "text")) -> "Plan":
         """Every distinct image, text and word of `instances` that a teacher of `kinds` reads, in shards."""
-        pictures = distinct_pictures(instances) if "image" in kinds else []
+        images = distinct_images(instances) if "image" in kinds else []
         texts = sorted(set(instances["text"].to_list())) if "text" in kinds else []
         words = sorted({word for text in texts for word in split_words(text)})
         listed: list[tuple[tuple[str, ...], Sequence[Any]]] = [
-            (("image", "patch") if "patch" in kinds else ("image",), pictures),
+            (("image", "patch") if "patch" in kinds else ("image",), images),
             (("text", "state", "count"), texts),
             (("word",), words),
         ]
         return cls(
-            pictures,
+            images,
             texts,
             words,
             [Chunk(kinds, some) for kinds, items in listed for some in pieces(items, shard_size)],
@@ -202,11 +202,11 @@ class Plan:
     @property
     def names(self) -> list[list[Any]]:
         """The identity of a plan (JSON)."""
-        return [[[name, str(path)] for name, path in self.pictures], list(self.texts), list(self.words)]
+        return [[[name, str(path)] for name, path in self.images], list(self.texts), list(self.words)]
 
     def index(self) -> pl.DataFrame:
         """``kind, name, row`` of every image, text and word."""
-        names = {"image": [name for name, _ in self.pictures], "text": self.texts, "word": self.words}
+        names = {"image": [name for name, _ in self.images], "text": self.texts, "word": self.words}
         rows = [(kind, name, row) for kind, listed in names.items() for row, name in enumerate(listed)]
         return pl.DataFrame(rows, schema={"kind": pl.String, "name": pl.String, "row": pl.Int64}, orient="row")
 
@@ -320,7 +320,7 @@ class Embedding:
         """A hash of all that the chunk's rows are made from: images by their bytes, texts as they are."""
         if chunk.kinds[0] != "image":
             return files.digest(list(chunk.items))
-        return hashed(chunk.items, lambda picture: files.sha256(picture.path), self.pool, self.stop)
+        return hashed(chunk.items, lambda image: files.sha256(image.path), self.pool, self.stop)
 
     def rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
         """Rows of each of the chunk's kinds."""
@@ -338,11 +338,11 @@ class Embedding:
         embedded = self._embed_texts(chunk.items)
         return {"word": embedded["text"]} if chunk.kinds == ("word",) else embedded
 
-    def _embed_images(self, pictures: Sequence[Picture], embed: Callable[[Sequence[Any]], np.ndarray]) -> np.ndarray:
+    def _embed_images(self, images: Sequence[ImageRef], embed: Callable[[Sequence[Any]], np.ndarray]) -> np.ndarray:
         """Embed batch after batch; while one is embedded, the next is read."""
         rows: list[np.ndarray] = []
         reading: list[Future[Any]] = []
-        for batch in [*pieces(pictures, self.batch_size), []]:
+        for batch in [*pieces(images, self.batch_size), []]:
             self.stop.raise_if_set()
             ready = [future.result() for future in reading]
             reading = [self.pool.submit(read, lambda item: self.teacher.load_image(item.path), item) for item in batch]
@@ -389,42 +389,42 @@ class Progress:
         return sum(rows for rows, inputs in zip(self.rows, done, strict=True) if inputs)
 
 
-def distinct_pictures(instances: pl.DataFrame) -> list[Picture]:
+def distinct_images(instances: pl.DataFrame) -> list[ImageRef]:
     """Every distinct image id with its file, by id."""
     found = instances.select("image_id", "image_path").unique().sort("image_id", "image_path")
     twice = found.filter(pl.col("image_id").is_duplicated())
     if len(twice):
         name, *paths = twice["image_id"][0], *twice["image_path"][:2]
         raise UserError(f"image id {name!r} names two images, {' and '.join(paths)}; correct the data set's image ids")
-    return [Picture(name, Path(path)) for name, path in found.iter_rows()]
+    return [ImageRef(name, Path(path)) for name, path in found.iter_rows()]
 
 
 def hashed(
-    pictures: Sequence[Picture], content: Callable[[Picture], str], pool: ThreadPoolExecutor, stop: StopRequest
+    images: Sequence[ImageRef], content: Callable[[ImageRef], str], pool: ThreadPoolExecutor, stop: StopRequest
 ) -> str:
     """A hash of the ids of some images and of their contents, hashes that `content` gives."""
     contents = []
-    for found in pool.map(lambda picture: read(content, picture), pictures):
+    for found in pool.map(lambda image: read(content, image), images):
         stop.raise_if_set()
         contents.append(found)
-    return files.digest([[picture.image_id, found] for picture, found in zip(pictures, contents, strict=True)])
+    return files.digest([[image.image_id, found] for image, found in zip(images, contents, strict=True)])
 
 
-def read(reader: Callable[[Picture], Any], picture: Picture) -> Any:
+def read(reader: Callable[[ImageRef], Any], image: ImageRef) -> Any:
     """What `reader` makes of an image.
 
     Raises:
         UserError: its file is missing, or cannot be read.
     """
     try:
-        return reader(picture)
+        return reader(image)
     except FileNotFoundError:
         raise UserError(
-            f"the image {picture.path} (image id {picture.image_id!r}) is missing; download or prepare the data again"
+            f"the image {image.path} (image id {image.image_id!r}) is missing; download or prepare the data again"
         ) from None
     except OSError as error:
         raise UserError(
-            f"the image {picture.path} (image id {picture.image_id!r}) cannot be read: {error}; replace the file"
+            f"the image {image.path} (image id {image.image_id!r}) cannot be read: {error}; replace the file"
         ) from error
 
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
-from vlkd_steps.teachers.features.extraction import Chunk, Picture, Plan, distinct_pictures, hashed, pieces, read
+from vlkd_steps.teachers.features.extraction import Chunk, ImageRef, Plan, distinct_images, hashed, pieces, read
 from vlkd_steps.teachers.regions.region_store import LOCATION, RegionStore
 
 
@@ -39,10 +39,10 @@ class Source(Protocol):
     identity: dict[str, Any]
     dim: int
 
-    def inputs(self, picture: Picture) -> str:
+    def inputs(self, ref: ImageRef) -> str:
         """A hash of all that the image's regions are made from; called from several threads."""
 
-    def load(self, picture: Picture) -> Any:
+    def load(self, ref: ImageRef) -> Any:
         """Read what one image's regions are made from; called from several threads."""
 
     def regions(self, loaded: Sequence[Any]) -> list[Regions]:
@@ -65,9 +65,9 @@ class Reading:
 
     @staticmethod
     def plan(model: Source, instances: pl.DataFrame, shard_size: int) -> Plan:
-        pictures = distinct_pictures(instances)
-        chunks = [Chunk(("region", "location", "count"), some) for some in pieces(pictures, shard_size)]
-        return Plan(pictures, [], [], chunks)
+        images = distinct_images(instances)
+        chunks = [Chunk(("region", "location", "count"), some) for some in pieces(images, shard_size)]
+        return Plan(images, [], [], chunks)
 
     def inputs(self, chunk: Chunk) -> str:
         return hashed(chunk.items, self.source.inputs, self.pool, self.stop)
@@ -77,9 +77,9 @@ class Reading:
         found: list[Regions] = []
         for batch in pieces(chunk.items, self.batch_size):
             self.stop.raise_if_set()
-            loaded = list(self.pool.map(lambda picture: read(self.source.load, picture), batch))
-            for picture, regions in zip(batch, self.source.regions(loaded), strict=True):
-                found.append(checked(regions, self.source.dim, picture))
+            loaded = list(self.pool.map(lambda image: read(self.source.load, image), batch))
+            for image, regions in zip(batch, self.source.regions(loaded), strict=True):
+                found.append(checked(regions, self.source.dim, image))
         return {
             "region": np.concatenate([regions.features for regions in found]),
             "location": np.concatenate([regions.locations for regions in found]),
@@ -87,14 +87,14 @@ class Reading:
         }
 
 
-def checked(regions: Regions, dim: int, picture: Picture) -> Regions:
+def checked(regions: Regions, dim: int, ref: ImageRef) -> Regions:
     """The regions as float32, if they fit the store.
 
     Raises:
         UserError: another width than `dim`, no region, or a value that is no number.
     """
     features, locations = (np.asarray(part, np.float32) for part in regions)
-    where = f"the regions of image {picture.image_id!r} ({picture.path})"
+    where = f"the regions of image {ref.image_id!r} ({ref.path})"
     if features.ndim != 2 or not len(features) or features.shape[1] != dim:
         raise UserError(f"{where} have shape {list(features.shape)}; wanted are at least one of width dim: {dim}")
     if locations.shape != (len(features), LOCATION):
@@ -111,25 +111,25 @@ def locations(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes, sides, sides[:, :1] * sides[:, 1:]], axis=1)
 
 
-def named(pattern: str, picture: Picture, where: str) -> str:
+def named(pattern: str, ref: ImageRef, where: str) -> str:
     """A name made from an image's: ``{image_id}``, its file's ``{stem}``, its ``{folder}``, and ``{number}``,
     the digits at the stem's end.
 
-    >>> named("coco_{folder}_{number:012d}.npz", Picture("7", Path("train2014/COCO_train2014_000000000007.jpg")), "")
+    >>> named("coco_{folder}_{number:012d}.npz", ImageRef("7", Path("train2014/COCO_train2014_000000000007.jpg")), "")
     'coco_train2014_000000000007.npz'
 
     Raises:
         UserError: another field, or no digits for ``{number}``.
     """
-    stem = picture.path.stem
+    stem = ref.path.stem
     digits = stem[len(stem.rstrip("0123456789")) :]
-    fields: dict[str, Any] = {"image_id": picture.image_id, "stem": stem, "folder": picture.path.parent.name}
+    fields: dict[str, Any] = {"image_id": ref.image_id, "stem": stem, "folder": ref.path.parent.name}
     if digits:
         fields["number"] = int(digits)
     try:
         return pattern.format(**fields)
     except (KeyError, ValueError, IndexError) as error:
         raise UserError(
-            f"{where} {pattern!r} cannot name image {picture.image_id!r} ({picture.path}): {error}; its fields are "
+            f"{where} {pattern!r} cannot name image {ref.image_id!r} ({ref.path}): {error}; its fields are "
             "{image_id}, {stem}, {folder} and, where the file's name ends in digits, {number}"
         ) from error

@@ -5,7 +5,7 @@ A configuration of kind ``regions_boxes`` names
 - ``boxes``: ``metadata`` (a JSON file beside each image with ``boxes`` [[x1, y1, x2, y2, ...], ...] in pixels, VCR's
   metadata) or ``grid``;
 - ``metadata``: that file's name, relative to the image's folder (`region_extraction.named`); ``grid``: cells a side;
-- ``whole_picture``: whether one more region, the last, shows all of it (choice); an image without boxes has that one
+- ``whole_image``: whether one more region, the last, shows all of it (choice); an image without boxes has that one
   in any case;
 - ``max_regions``: the first so many boxes are taken (official: 100);
 - ``backbone`` and its keys: what the features are pooled from (`region_pooling`).
@@ -24,7 +24,7 @@ from PIL import Image
 
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.teachers.features.extraction import Picture
+from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.regions import region_pooling
 from vlkd_steps.teachers.regions.region_extraction import Reading, Regions, locations, named
 
@@ -56,32 +56,32 @@ class BoxSource:
             )
         self.metadata = str(config.get("metadata", ""))
         self.grid = int(config.get("grid", GRID))
-        self.whole = bool(config.get("whole_picture", False))
+        self.whole = bool(config.get("whole_image", False))
         self.maximum = int(config.get("max_regions", MAXIMUM))
         self.backbone = region_pooling.create(config)
         self.dim = self.backbone.dim
         self.identity: dict[str, Any] = {
             "kind": "boxes",
             "boxes": self.metadata if self.boxes == "metadata" else self.grid,
-            "whole_picture": self.whole,
+            "whole_image": self.whole,
             "max_regions": self.maximum,
             **self.backbone.identity,
         }
 
-    def inputs(self, picture: Picture) -> str:
-        found = [files.sha256(picture.path)]
+    def inputs(self, ref: ImageRef) -> str:
+        found = [files.sha256(ref.path)]
         if self.boxes == "metadata":
-            found.append(files.sha256(self._file(picture)))
+            found.append(files.sha256(self._file(ref)))
         return files.digest(found)
 
-    def load(self, picture: Picture) -> Loaded:
+    def load(self, ref: ImageRef) -> Loaded:
         """
         Raises:
             UserError: no metadata, or metadata without boxes.
             OSError: the image cannot be read.
         """
-        image = Image.open(io.BytesIO(picture.path.read_bytes())).convert("RGB")
-        boxes = self._metadata(picture, image) if self.boxes == "metadata" else cells(self.grid)
+        image = Image.open(io.BytesIO(ref.path.read_bytes())).convert("RGB")
+        boxes = self._metadata(ref, image) if self.boxes == "metadata" else cells(self.grid)
         boxes = boxes[: self.maximum]
         if self.whole or not len(boxes):
             boxes = np.concatenate([boxes, WHOLE])
@@ -90,18 +90,18 @@ class BoxSource:
     def regions(self, loaded: Sequence[Loaded]) -> list[Regions]:
         return [Regions(self.backbone.pooled(image, boxes), locations(boxes)) for image, boxes in loaded]
 
-    def _file(self, picture: Picture) -> Path:
-        path = picture.path.parent / named(self.metadata, picture, f"extractor {self.name}: metadata")
+    def _file(self, ref: ImageRef) -> Path:
+        path = ref.path.parent / named(self.metadata, ref, f"extractor {self.name}: metadata")
         if not path.is_file():
             raise UserError(
-                f"extractor {self.name}: {path}, the boxes of image {picture.image_id!r}, is missing; correct "
+                f"extractor {self.name}: {path}, the boxes of image {ref.image_id!r}, is missing; correct "
                 "`metadata`, or take boxes: grid"
             )
         return path
 
-    def _metadata(self, picture: Picture, image: Image.Image) -> np.ndarray:
+    def _metadata(self, ref: ImageRef, image: Image.Image) -> np.ndarray:
         """The boxes of a metadata file, relative to the image; the score behind each is dropped."""
-        path = self._file(picture)
+        path = self._file(ref)
         content = files.read_json(path, f"correct the file, or extractor {self.name}'s `metadata`")
         try:
             rows = [row[:4] for row in content["boxes"]]

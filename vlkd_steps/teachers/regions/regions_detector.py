@@ -27,7 +27,7 @@ from torchvision.ops import batched_nms
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
-from vlkd_steps.teachers.features.extraction import Picture
+from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.models.weights import weights_digest
 from vlkd_steps.teachers.regions.region_extraction import Reading, Regions, locations
 from vlkd_steps.teachers.regions.region_pooling import tensor
@@ -57,11 +57,11 @@ class DetectorSource:
             "take": [self.confidence, self.minimum, self.maximum, self.overlap],
         }
 
-    def inputs(self, picture: Picture) -> str:
-        return files.sha256(picture.path)
+    def inputs(self, ref: ImageRef) -> str:
+        return files.sha256(ref.path)
 
-    def load(self, picture: Picture) -> Tensor:
-        with Image.open(picture.path) as image:
+    def load(self, ref: ImageRef) -> Tensor:
+        with Image.open(ref.path) as image:
             return tensor(image.convert("RGB"))
 
     @torch.inference_mode()

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.teachers.features.extraction import Picture
+from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.regions import region_files
 from vlkd_steps.teachers.regions.region_extraction import Reading, Regions, locations, named
 from vlkd_steps.teachers.regions.region_files import Arrays, Reader
@@ -50,12 +50,12 @@ class Part:
         self.maximum = int(config.get("max_regions", MAXIMUM))
         self.identity = [config["format"], self.keys, self.confidence, self.minimum, self.maximum]
 
-    def content(self, picture: Picture) -> bytes:
+    def content(self, ref: ImageRef) -> bytes:
         """
         Raises:
             UserError: no file has the image.
         """
-        names = [named(key, picture, f"extractor {self.name}: key") for key in self.keys]
+        names = [named(key, ref, f"extractor {self.name}: key") for key in self.keys]
         for name in names:
             for reader in self.readers:
                 content = reader.get(name)
@@ -63,20 +63,20 @@ class Part:
                     return content
         raise UserError(
             f"extractor {self.name}: there are no features {' or '.join(map(repr, names))} for image "
-            f"{picture.image_id!r} ({picture.path}) in {self._where}; add the files that have them, or correct `key`"
+            f"{ref.image_id!r} ({ref.path}) in {self._where}; add the files that have them, or correct `key`"
         )
 
-    def regions(self, picture: Picture) -> Regions:
+    def regions(self, ref: ImageRef) -> Regions:
         """
         Raises:
             UserError: no file has the image, or what it has is damaged.
         """
-        content = self.content(picture)
+        content = self.content(ref)
         try:
             return self._taken(self.readers[0].decode(content))
         except ValueError as error:
             raise UserError(
-                f"extractor {self.name}: the features of image {picture.image_id!r} ({picture.path}) in "
+                f"extractor {self.name}: the features of image {ref.image_id!r} ({ref.path}) in "
                 f"{self._where} are damaged: {error}; fetch them again"
             ) from error
 
@@ -116,19 +116,17 @@ class FileSource:
         self.parts = [Part({**shared, **part}, name) for part in config.get("parts") or [{}]]
         self.identity: dict[str, Any] = {"kind": "files", "parts": [part.identity for part in self.parts]}
 
-    def inputs(self, picture: Picture) -> str:
+    def inputs(self, ref: ImageRef) -> str:
         digest = hashlib.sha256()
         for part in self.parts:
-            digest.update(hashlib.sha256(part.content(picture)).digest())
+            digest.update(hashlib.sha256(part.content(ref)).digest())
         return digest.hexdigest()
 
-    def load(self, picture: Picture) -> Regions:
-        found = [part.regions(picture) for part in self.parts]
+    def load(self, ref: ImageRef) -> Regions:
+        found = [part.regions(ref) for part in self.parts]
         widths = sorted({regions.features.shape[1] for regions in found})
         if len(widths) > 1:
-            raise UserError(
-                f"image {picture.image_id!r}: its parts' features are {widths} wide; take files of one kind"
-            )
+            raise UserError(f"image {ref.image_id!r}: its parts' features are {widths} wide; take files of one kind")
         return Regions(
             np.concatenate([regions.features for regions in found]),
             np.concatenate([regions.locations for regions in found]),
