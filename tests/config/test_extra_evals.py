@@ -84,7 +84,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ({**QUESTIONS, "images": 0}, ["wrong.images is 0", "a whole number, 1 or more"]),
         ({**QUESTIONS, "answers": "free"}, ["wrong.answers is 'free'", "listed"]),
         ({**QUESTIONS, "lead": "yes"}, ["wrong.lead is 'yes'", "true"]),
-        ({"measure": "kept"}, ["wrong.measure is 'kept'", "did you mean 'forgetting'"]),
+        ({"measure": "forget"}, ["wrong.measure is 'forget'", "did you mean 'forgetting'"]),
         ({"measure": "glue", "path": "x"}, ["unknown key 'path'"]),
     ],
 )
