@@ -75,7 +75,7 @@ def test_a_run_arrives_whole(
     assert (artifacts / "config.yaml").read_text() == layout.run_config(folder).read_text()
     assert (artifacts / "curves.png").read_bytes().startswith(b"\x89PNG")
     table = json.loads((artifacts / "predictions" / "test.json").read_text())
-    assert table["columns"][:3] == ["asked", "answer", "gold"]
+    assert table["columns"][:3] == ["item", "answer", "gold"]
     assert len({row[0] for row in table["data"]}) == 50
     for asked, answer, gold, *_ in table["data"]:
         number = int(asked.rpartition(" q")[2])
