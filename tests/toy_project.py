@@ -1,6 +1,5 @@
 """A project of a few drawn images and questions, small enough to train in a second."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import artifacts, checksums, files, layout
+from vlkd_steps.datasets import instances
+from vlkd_steps.sources import manifest
 
 COLORS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "grey": (128, 128, 128)}
 LABELS = sorted(COLORS)
@@ -44,11 +45,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 }
             )
     frame = pl.DataFrame(rows).with_columns(
-        choices=pl.lit([], pl.List(pl.String)), answer_type=pl.lit(""), extra=pl.lit("{}")
+        choices=pl.lit([], pl.List(pl.String)), answer_type=pl.lit(""), group=pl.lit(""), extra=pl.lit("{}")
     )
-    layout.instances("toy").parent.mkdir(parents=True)
-    frame.write_parquet(layout.instances("toy"))
-    files.write_json(layout.labels("toy"), LABELS)
+    manifest.write(layout.raw("toy"), "toy")
+    write_instances("toy", frame)
     for seed in (1, 2):
         write_split(layout.train_split("toy", "30", seed), frame.filter(pl.col("split") == "train")["instance_id"][:30])
     for name in SETS:
@@ -56,11 +56,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_split(path: Path, ids: pl.Series) -> None:
+def write_instances(dataset: str, frame: pl.DataFrame) -> None:
+    """What `prepare` leaves of a data set of four colours."""
+    table = frame.select(instances.SCHEMA.names).to_arrow().cast(instances.SCHEMA)
+    instances.write(table, layout.instances(dataset), "the images' hash")
+    files.write_json(layout.labels(dataset), LABELS)
+    checksums.write(layout.instances_checksums(dataset), [layout.instances(dataset), layout.labels(dataset)])
+
+
+def write_split(path: Path, ids: pl.Series, dataset: str = "toy") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame({"instance_id": ids}).write_parquet(path)
-    digest = hashlib.sha256("\n".join(ids.to_list()).encode()).hexdigest()
-    files.write_json(layout.split_manifest(path), {"sha256": digest, "n": len(ids), "source": "of the toy"})
+    source = instances.content_hash(layout.instances(dataset))
+    files.write_json(
+        layout.split_manifest(path), {"sha256": artifacts.ids_hash(ids.to_list()), "n": len(ids), "source": source}
+    )
 
 
 @pytest.fixture

@@ -304,7 +304,10 @@ def test_in_a_file_of_the_users(project: Project, group: str, text: str | bytes,
             PRESET + "extra_evals: {scenes_smoke_vqa: {more: {dataset: scenes_vqa}}}\n",
             ["extra_evals.scenes_smoke_vqa.more.set is missing"],
         ),
-        (PRESET + "extra_evals: {scenes_smoke_vqa: {m: {measure: forget}}}\n", ["'forget'", "did you mean 'forgetting'"]),
+        (
+            PRESET + "extra_evals: {scenes_smoke_vqa: {m: {measure: forget}}}\n",
+            ["'forget'", "did you mean 'forgetting'"],
+        ),
         (PRESET + "extra_evals: {scenes_smoke_vqa: {m: 3}}\n", ["extra_evals.scenes_smoke_vqa.m is 3"]),
     ],
 )

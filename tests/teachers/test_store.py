@@ -110,5 +110,5 @@ def test_rows_are_read_from_the_nodes_disk(folder: Path, tmp_path: Path, monkeyp
     store = FeatureStore.open(folder)
     assert not (tmp_path / "node").exists(), "who reads no row copies nothing"
     np.testing.assert_array_equal(store.images(["i1", "i7"]), expected)
-    assert all(Path(part.filename).is_relative_to(tmp_path / "node") for part in store._tables["image"].parts)
+    assert all(Path(part.mapped.filename).is_relative_to(tmp_path / "node") for part in store._tables["image"].parts)
     assert store.word_states("What is thing number 5?")[0] == ["what", "is", "thing"]

@@ -19,7 +19,7 @@ from typer import Argument, Option
 
 from vlkd_steps import tasks
 from vlkd_steps.cli import command
-from vlkd_steps.core import layout
+from vlkd_steps.core import artifacts, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.tasks import vcr
 
@@ -62,7 +62,7 @@ def questions(dataset: str, split: str) -> pl.DataFrame:
     Raises:
         UserError: the data set has no such split.
     """
-    path = layout.instances(dataset)
+    path = artifacts.instances(dataset)
     table = pl.scan_parquet(path).filter(pl.col("split") == split).select(COLUMNS).collect()
     if table.is_empty():
         known = sorted(pl.scan_parquet(path).select(pl.col("split").unique()).collect()["split"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlkd_steps.core import components, files, layout
+from vlkd_steps.core import artifacts, components, files, layout
 from vlkd_steps.core.fingerprint import fingerprint
 from vlkd_steps.core.seeds import position
 
@@ -39,10 +39,10 @@ class Evaluation:
         """The column ``instance_id``, in the order of the split."""
         import polars as pl  # here, so that reading names alone starts fast
 
-        rows = pl.read_parquet(layout.eval_split(self.dataset, self.evaluation_set), columns=["instance_id"])
+        rows = pl.DataFrame({"instance_id": artifacts.split_ids(layout.eval_split(self.dataset, self.evaluation_set))})
         if not self.how.get("images"):
             return rows
-        table = pl.read_parquet(layout.instances(self.dataset), columns=["instance_id", "image_id"])
+        table = pl.read_parquet(artifacts.instances(self.dataset), columns=["instance_id", "image_id"])
         rows = rows.join(table, on="instance_id", how="left", maintain_order="left")
         chosen = sorted(rows["image_id"].unique().to_list(), key=lambda image: position(image, "asked"))
         return rows.filter(pl.col("image_id").is_in(chosen[: self.how["images"]])).select("instance_id")

@@ -70,7 +70,7 @@ def _download(c: Composition) -> Iterator[Job]:
 
 def _prepare(c: Composition) -> Iterator[Job]:
     for name in c["artifacts"]["dataset"]:
-        outputs = [layout.instances(name), layout.labels(name)]
+        outputs = [layout.instances(name), layout.labels(name), layout.instances_checksums(name)]
         yield _job(outputs, jobs.prepare(c, name), jobs.code(c, "prepare", dataset=name))
 
 
@@ -112,7 +112,15 @@ def _distill(c: Composition) -> Iterator[Job]:
         folders = run_folders(c, *cell)
         sets = [evaluation.name for evaluation in extra_evals.sets(of_dataset)]
         more = [name for name in sets if name not in common]
-        trained = [path for folder in folders for path in (layout.run_config(folder), folder / "model.safetensors")]
+        trained = [
+            path
+            for folder in folders
+            for path in (
+                layout.run_config(folder),
+                folder / "model.safetensors",
+                layout.run_checksums(folder, "distill"),
+            )
+        ]
         yield _job(
             [*trained, *(layout.predictions(folder, name) for folder in folders for name in common)],
             jobs.distill(c, *cell),
@@ -127,6 +135,7 @@ def _distill(c: Composition) -> Iterator[Job]:
         yield _job(
             [
                 *(layout.metrics(folder) for folder in folders),
+                *(layout.run_checksums(folder, "evaluate") for folder in folders),
                 *(layout.scores(folder, name) for folder in folders for name in common),
             ],
             jobs.evaluate(c, *cell),

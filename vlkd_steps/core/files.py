@@ -16,10 +16,12 @@ from vlkd_steps.core.errors import UserError
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it replaces `path` (``os.replace``) if the block ends without an error.
 
-    Never open an output in place: DVC may have made it a read-only link into its cache.
+    The bytes are on the disk before the name is: after a power failure a file is the old one or the new one. What a
+    killed process leaves is removed by `leftovers`. Never open an output in place: DVC may have made it a read-only
+    link into its cache.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=temporary_prefix(), suffix=f".{path.name}", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -27,9 +29,16 @@ def atomic(path: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        with temporary.open("rb") as stream:
+            os.fsync(stream)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_prefix() -> str:
+    """How the name of a temporary file of this process begins; its writer is found by it (`leftovers`)."""
+    return f".tmp-{os.uname().nodename}-{os.getpid()}-"
 
 
 def writable(path: Path) -> bool:

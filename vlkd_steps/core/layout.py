@@ -33,6 +33,11 @@ def labels(dataset: str) -> Path:
     return Path("data/instances") / f"{dataset}.labels.json"
 
 
+def instances_checksums(dataset: str) -> Path:
+    """The sha256 of the two files above: written last, so its presence says that they are whole."""
+    return Path("data/instances") / f"{dataset}.sha256"
+
+
 def train_split(dataset: str, shot: str | int, seed: int) -> Path:
     return Path("data/splits") / dataset / f"train-{shot}-s{seed}.parquet"
 
@@ -97,6 +102,11 @@ def predictions(run_folder: Path, evaluation_set: str) -> Path:
 def scores(run_folder: Path, evaluation_set: str) -> Path:
     """The official metric of every single instance, from which intervals are computed."""
     return run_folder / "scores" / f"{evaluation_set}.parquet"
+
+
+def run_checksums(run_folder: Path, step: str) -> Path:
+    """The sha256 of what `distill`, or `evaluate`, left of a run: written last."""
+    return run_folder / f"{step}.sha256"
 
 
 def metrics(run_folder: Path) -> Path:

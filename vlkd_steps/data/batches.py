@@ -13,7 +13,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from vlkd_steps.core import scratch
+from vlkd_steps.core import artifacts, scratch
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import passages
@@ -84,7 +84,7 @@ def read_items(instances: Path, split: Path | None, labels: Sequence[str], only:
     """
     frame = pl.scan_parquet(instances)
     if split is not None:
-        ids = pl.scan_parquet(split).select("instance_id")
+        ids = pl.LazyFrame({"instance_id": artifacts.split_ids(split)}, schema={"instance_id": pl.String})
         found = ids.join(frame, on="instance_id", how="left", maintain_order="left").collect()
         lost = found.filter(pl.col("image_id").is_null())
         if len(lost):

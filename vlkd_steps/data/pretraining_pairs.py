@@ -14,7 +14,7 @@ import polars as pl
 import torch
 from PIL import Image
 
-from vlkd_steps.core import layout
+from vlkd_steps.core import artifacts
 from vlkd_steps.core.errors import UserError
 
 Batch = tuple[torch.Tensor, list[str]]
@@ -44,7 +44,7 @@ def open_corpus(config: Mapping[str, Any], transform: Callable[[Image.Image], to
     if config.get("stream") == "scenes":
         return ScenesStream(config["single_object_legs"])
     if config.get("corpus"):
-        return Instances(layout.instances(config["corpus"]), config["split"], transform)
+        return Instances(artifacts.instances(config["corpus"]), config["split"], transform)
     raise UserError("the recipe in `pretrain` names no pairs; write `stream: scenes`, or `corpus` and `split`")
 
 
@@ -93,8 +93,6 @@ class Instances:
     """The texts and images of a prepared data set, in a new order every epoch."""
 
     def __init__(self, path: Path, split: str, transform: Callable[[Image.Image], torch.Tensor]) -> None:
-        if not path.is_file():
-            raise UserError(f"the corpus {path} is missing; prepare that data set first (snakemake makes it: {path})")
         rows = pl.read_parquet(path, columns=["instance_id", "split", "image_path", "text"])
         rows = rows.filter(pl.col("split") == split).sort("instance_id")
         if rows.is_empty():

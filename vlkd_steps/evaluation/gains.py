@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
-from vlkd_steps.core import layout
+from vlkd_steps.core import checksums, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.significance import by_image, holm, pigeonhole_bootstrap, two_way
 from vlkd_steps.tasks import ACCURACY, Task
@@ -48,12 +48,7 @@ class Scores:
         Raises:
             UserError: the run was not evaluated, or on other items than the first one.
         """
-        path = layout.scores(folder(self.experiment, run), self.evaluation_set)
-        if not path.exists():
-            raise UserError(
-                f"{path} does not exist: run {name(run)} was not evaluated on {self.evaluation_set}; "
-                f"run snakemake {layout.metrics(folder(self.experiment, run))}"
-            )
+        path = evaluated(self.experiment, run, layout.scores(folder(self.experiment, run), self.evaluation_set))
         table = pl.read_parquet(path)
         table = self.task.compared(table, self.metric) if self.task else table
         if self.first is None:
@@ -87,6 +82,16 @@ class Scores:
 
 def folder(experiment: str, run: Run) -> Path:
     return layout.run(experiment, run["dataset"], run["student"], run["variant"], run["shot"], run["seed"])
+
+
+def evaluated(experiment: str, run: Run, path: Path) -> Path:
+    """A file that `evaluate` left of a run, if its bytes are still those.
+
+    Raises:
+        UserError: it is missing, or was changed after it was made.
+    """
+    listing = layout.run_checksums(folder(experiment, run), "evaluate")
+    return checksums.verified(path, listing, f"evaluate run {name(run)} again: snakemake --cores 1 -f {{path}}")
 
 
 def name(run: Run) -> str:

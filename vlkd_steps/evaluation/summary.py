@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.evaluation.gains import Row, Run, folder, name
+from vlkd_steps.evaluation.gains import Row, Run, evaluated, folder
 from vlkd_steps.tracking import journal
 
 
@@ -22,22 +23,26 @@ def summary(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str
     rows = []
     conf = {dataset["name"]: dataset for dataset in datasets}
     for run in runs:
-        metrics, key = read_metrics(experiment, run), journal.owner(folder(experiment, run))
+        path = layout.metrics(folder(experiment, run))
+        metrics, key = files.read_json(evaluated(experiment, run, path)), journal.owner(folder(experiment, run))
         described = ("dataset", "student", "teacher", "method", "variant", "shot", "seed")
         row = {column: run[column] for column in described}
-        for ask in extra_evals.sets(conf[run["dataset"]]):
-            if ask.name not in metrics:
+        for evaluation in extra_evals.sets(conf[run["dataset"]]):
+            if evaluation.name not in metrics:
                 raise UserError(
-                    f"{layout.metrics(folder(experiment, run))} has no evaluation set {ask.name} "
+                    f"{path} has no evaluation set {evaluation.name} "
                     f"(it has {', '.join(metrics)}); run snakemake --forcerun evaluate"
                 )
-            found = metrics[ask.name]
-            for compared in tasks.load(ask.task).compared_by:
-                value = {"evaluation_set": ask.name, "metric": compared.name, "value": found[compared.name]}
+            found = metrics[evaluation.name]
+            for compared in tasks.load(evaluation.task).compared_by:
+                number = plausible(found.get(compared.name), compared, f"{path}: {evaluation.name}.{compared.name}")
+                value = {"evaluation_set": evaluation.name, "metric": compared.name, "value": number}
                 rows.append(row | value | {"n": found["n"], "run_key": key})
         for measure in extra_evals.measures(conf[run["dataset"]]):
             found = metrics.get(measure, {})
             for metric, number in numbers({key: value for key, value in found.items() if key != "n"}):
+                if not math.isfinite(number):
+                    raise UserError(f"{path}: {measure}.{metric} is {number}, not a finite number")
                 value = {"evaluation_set": measure, "metric": metric, "value": number}
                 rows.append(row | value | {"n": found["n"], "run_key": key})
     return rows
@@ -52,8 +57,17 @@ def numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, fl
             yield prefix + key, float(value)
 
 
-def read_metrics(experiment: str, run: Run) -> dict[str, Any]:
-    return files.read_json(layout.metrics(folder(experiment, run)), f"evaluate run {name(run)}: snakemake -f {{path}}")
+def plausible(value: Any, metric: tasks.Metric, where: str) -> float:
+    """A metric's value, if it can be one.
+
+    Raises:
+        UserError: no number, not finite, below 0, or a percentage above 100.
+    """
+    most = 100.0 if metric.percentage else math.inf
+    if type(value) not in (int, float) or not math.isfinite(value) or not 0 <= value <= most:
+        allowed = "a number from 0 to 100" if metric.percentage else "a number, 0 or more"
+        raise UserError(f"{where} is {value!r}, not {allowed}; run snakemake --forcerun evaluate")
+    return float(value)
 
 
 def table(rows: Sequence[Row]) -> str:

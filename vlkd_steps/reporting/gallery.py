@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Evaluation
-from vlkd_steps.core import layout
+from vlkd_steps.core import artifacts, layout
 from vlkd_steps.evaluation.gains import Run, Scores, folder
 
 LONGEST_SIDE = 320  # pixels; larger images are made smaller for the page
@@ -113,7 +113,7 @@ def gallery(
         for variant in variants
     }
     instances = pl.DataFrame({"instance_id": scores.ids()}).join(
-        pl.read_parquet(layout.instances(evaluation.dataset)), on="instance_id", how="left", maintain_order="left"
+        pl.read_parquet(artifacts.instances(evaluation.dataset)), on="instance_id", how="left", maintain_order="left"
     )
     ahead = right[hero].mean(axis=0) - right[reference].mean(axis=0)
     wins, losses = (_spread(instances, sign * ahead, each) for sign in (1, -1))

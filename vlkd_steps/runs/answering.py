@@ -12,7 +12,7 @@ import polars as pl
 from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
 from vlkd_steps.config.extra_evals import Evaluation
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import artifacts, files
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.runs.run_dir import RunDir
 
@@ -45,6 +45,7 @@ def answer_all(run: RunDir, answerer: Answerer, stop: StopRequest) -> None:
         if name in lacking:
             stop.raise_if_set()
             files.write_json(run.predictions(name), answerer.measure(measure, run.config["seed"]))
+            run.finish(run.predictions(name))
 
 
 def write(answerer: Answerer, evaluation: Evaluation, run: RunDir) -> None:
@@ -69,9 +70,10 @@ def write(answerer: Answerer, evaluation: Evaluation, run: RunDir) -> None:
     )
     with files.atomic(run.predictions(evaluation.name)) as temporary:
         frame.write_parquet(temporary)
+    run.finish(run.predictions(evaluation.name))
 
 
 def rows_of(evaluation: Evaluation) -> pl.DataFrame:
     """The set's rows, in its order."""
-    table = pl.read_parquet(layout.instances(evaluation.dataset), columns=COLUMNS)
+    table = pl.read_parquet(artifacts.instances(evaluation.dataset), columns=COLUMNS)
     return evaluation.ids().join(table, on="instance_id", how="left", maintain_order="left")

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Evaluation
-from vlkd_steps.core import distributed, files, layout
+from vlkd_steps.core import artifacts, distributed, files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.methods import objective
@@ -89,7 +89,7 @@ class Nearest:
     def _list(self, dataset: str) -> tuple[list[str], np.ndarray]:
         """The answers of a data set's list, each as the mean of its prompts."""
         if dataset not in self.known:
-            texts = files.read_json(layout.labels(dataset), kind=list)
+            texts = artifacts.labels(dataset)
             prompts = [self._embedded([prompt.format(text) for text in texts]) for prompt in PROMPTS]
             self.known[dataset] = texts, unit(np.mean(prompts, axis=0))
         return self.known[dataset]
@@ -129,7 +129,7 @@ class Commonest:
 def by_type(evaluation: Evaluation) -> dict[str, list[str]]:
     """The answers of the training questions of a set's data set, by their official type."""
     of_train = pl.col("split") == evaluation.how.get("train", "train")
-    table = pl.scan_parquet(layout.instances(evaluation.dataset)).filter(of_train).collect()
+    table = pl.scan_parquet(artifacts.instances(evaluation.dataset)).filter(of_train).collect()
     table = table.join(
         evaluation.ids(), on="instance_id", how="anti"
     )  # roles may share a split: exclude the evaluated items
@@ -153,8 +153,8 @@ def captions(config: Mapping[str, Any]) -> list[str]:
             "none; let this variant run on another data set (grids of the preset)"
         )
     split = layout.train_split(dataset["name"], config["shot"], config["seed"])
-    ids = pl.read_parquet(split, columns=["instance_id"])
-    table = pl.read_parquet(layout.instances(dataset["name"]), columns=["instance_id", "text"])
+    ids = pl.DataFrame({"instance_id": artifacts.split_ids(split)})
+    table = pl.read_parquet(artifacts.instances(dataset["name"]), columns=["instance_id", "text"])
     return ids.join(table, on="instance_id", how="left", maintain_order="left")["text"].to_list()
 
 

@@ -1,5 +1,6 @@
 """A training run of a classifying student, from its seed to its predictions."""
 
+import functools
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -10,7 +11,7 @@ from torch import nn
 
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.recipe import Recipe
-from vlkd_steps.core import components, distributed, files, hardware, layout
+from vlkd_steps.core import artifacts, components, distributed, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.core.seeds import derive
@@ -50,7 +51,7 @@ class DataSet:
         self.name = name
         self.device = device
         self.plugged = plugged
-        self.labels: list[str] = files.read_json(layout.labels(name), kind=list)
+        self.labels: list[str] = artifacts.labels(name)
         self._evaluation: dict[str, Encoded] = {}
 
     def training(self, config: Mapping[str, Any], student: Any) -> Encoded:
@@ -63,7 +64,7 @@ class DataSet:
         return self._evaluation[name]
 
     def _encode(self, split: Any, student: Any) -> Encoded:
-        return self.encode(read_items(layout.instances(self.name), split, self.labels), student)
+        return self.encode(read_items(artifacts.instances(self.name), split, self.labels), student)
 
     def encode(self, items: Items, student: Any) -> Encoded:
         """Any of the data set's items, encoded for the student, on the CPU."""
@@ -156,14 +157,16 @@ def answer(run: RunDir, data: DataSet, accelerator: Accelerator, stop: StopReque
     """Predict every evaluation set that has no predictions yet, with the saved weights."""
     student: nn.Module | None = None
     for name in run.sets:
-        path = run.predictions(name)
-        if distributed.decided(path.is_file):
+        if distributed.decided(functools.partial(run.predicted, name)):
             continue
+        path = run.predictions(name)
         if distributed.agree(stop):
             stop.raise_if_set()
         if student is None:
             student = architecture(run.config).load(run.model).to(accelerator.device)
         predict.write_predictions(student, data.evaluation(name, student), path, accelerator, stop)
+        if distributed.is_main():
+            run.finish(path)
 
 
 def architecture(config: Mapping[str, Any]) -> ModuleType:

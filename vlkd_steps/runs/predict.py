@@ -7,8 +7,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from vlkd_steps.core import distributed, files
+from vlkd_steps.core import checksums, distributed, files
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
+from vlkd_steps.core.step import log
 from vlkd_steps.data.batches import Encoded
 from vlkd_steps.students import heads
 
@@ -70,7 +72,7 @@ def write_predictions(
     """
     partial = path.with_suffix(".partial.parquet")
     found = torch.zeros(0, 2, dtype=torch.float64)
-    if distributed.is_main() and partial.is_file():
+    if distributed.is_main() and _whole(partial):
         found = pl.read_parquet(partial).to_torch()
     order = by_length(data)
     begin = distributed.decided(lambda: len(found))
@@ -88,6 +90,7 @@ def write_predictions(
             if distributed.is_main():
                 with files.atomic(partial) as temporary:
                     pl.DataFrame(found.numpy(), schema=["prediction", "probability"]).write_parquet(temporary)
+                checksums.write(_checksums(partial), [partial])
             distributed.wait()
             stop.raise_if_set()
     if not distributed.is_main():
@@ -105,4 +108,21 @@ def write_predictions(
     )
     with files.atomic(path) as temporary:
         frame.write_parquet(temporary)
-    partial.unlink(missing_ok=True)
+    for left in (partial, _checksums(partial)):
+        left.unlink(missing_ok=True)
+
+
+def _checksums(partial: Path) -> Path:
+    return partial.with_suffix(".sha256")
+
+
+def _whole(partial: Path) -> bool:
+    """Whether predictions that were saved on a signal are as they were saved; else all are computed again."""
+    if not partial.is_file():
+        return False
+    try:
+        checksums.verified(partial, _checksums(partial))
+    except UserError:
+        log.warning(f"{partial} is damaged; the set is predicted again")
+        return False
+    return True

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vlkd_steps.config.models.recipe import Recipe
-from vlkd_steps.core import distributed, files, hardware, layout
+from vlkd_steps.core import artifacts, distributed, files, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data.batches import Batch, Encoded, order, read_items
@@ -128,7 +128,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
     name, settings = config["name"], config["pretrain"]
     recipe = Recipe.of({key: value for key, value in settings.items() if key not in OWN})
     accelerator = hardware.accelerator(settings)
-    corpus = layout.instances(settings["corpus"])
+    corpus = artifacts.instances(settings["corpus"])
     if not corpus.is_file():
         raise UserError(f"student {name}: pretrain.corpus: {corpus} is missing; make it: snakemake --cores 1 {corpus}")
     items = read_items(corpus, None, [], only=settings.get("split"))

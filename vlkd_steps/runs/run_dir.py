@@ -18,9 +18,11 @@ import yaml
 
 from vlkd_steps.config import extra_evals, teacher_names
 from vlkd_steps.config.models.method import declaration
-from vlkd_steps.core import components, files, layout, locks
+from vlkd_steps.core import checksums, components, files, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
+from vlkd_steps.datasets import instances
+from vlkd_steps.tracking import journal
 
 NO_BYTE = ("device", "checkpoint_every")  # keys of training that cannot change a byte on one type of machine
 JOB = ("experiment", "dataset", "student", "variant", "method", "teacher", "shot", "training", "init")
@@ -55,7 +57,7 @@ class RunDir:
         folder = layout.run(
             config["experiment"], dataset["name"], student["name"], config["variant"], config["shot"], seed
         )
-        split = manifest(layout.train_split(dataset["name"], config["shot"], seed))
+        split = split_manifest(layout.train_split(dataset["name"], config["shot"], seed), dataset["name"])
         teacher = config.get("teacher")
         weights = layout.model_weights(student["name"]) if student.get("pretrained") else None
         words = student.get("vocabulary") or ""
@@ -86,13 +88,14 @@ class RunDir:
             **({"init": initial_weights(initial(own))} if config.get("init") else {}),
         }
         sets = {
-            name: manifest(layout.eval_split(dataset["name"], name))["sha256"] for name in dataset["evaluation_sets"]
+            name: split_manifest(layout.eval_split(dataset["name"], name), dataset["name"])["sha256"]
+            for name in dataset["evaluation_sets"]
         }
         for name, evaluation in (dataset.get("extra_evals") or {}).items():
-            ids = (
-                manifest(layout.eval_split(evaluation["dataset"], evaluation["set"])) if "dataset" in evaluation else {}
-            )
-            sets[name] = extra_evals.identity(evaluation, ids.get("sha256"))
+            ids = None
+            if of := evaluation.get("dataset"):
+                ids = split_manifest(layout.eval_split(of, evaluation["set"]), of)["sha256"]
+            sets[name] = extra_evals.identity(evaluation, ids)
         return cls(own, folder, identity, sets)
 
     @property
@@ -126,6 +129,11 @@ class RunDir:
     def description(self) -> Path:
         return self.work / "config.yaml"
 
+    @property
+    def checksums(self) -> Path:
+        """Lists the files of the work folder that are finished; what it does not list is made again."""
+        return self.work / "distill.sha256"
+
     def predictions(self, evaluation_set: str) -> Path:
         """The name includes a hash of the set's ids, so that a changed set is predicted again."""
         suffix = extra_evals.of_run(self.folder, evaluation_set, self.config["dataset"]).suffix
@@ -133,13 +141,31 @@ class RunDir:
 
     def unpredicted(self) -> list[str]:
         """The evaluation sets that have no predictions yet."""
-        return [name for name in self.sets if not self.predictions(name).is_file()]
+        return [name for name in self.sets if not self.predicted(name)]
+
+    def predicted(self, evaluation_set: str) -> bool:
+        return self._intact(self.predictions(evaluation_set))
 
     def trained(self) -> bool:
-        return self.model.is_file() and self.description.is_file()
+        return self._intact(self.model) and self._intact(self.description)
 
     def finished(self) -> bool:
-        return self.trained() and not self.unpredicted()
+        """Whether all results are there and the journal says so: the journal is the last that a run writes."""
+        return self.trained() and not self.unpredicted() and journal.ended(layout.journal(self.folder), self.run_key)
+
+    def damaged(self) -> list[Path]:
+        """Finished files whose bytes have changed since; they are made again."""
+        return [path for path in self._listed() if not self._intact(path)]
+
+    def finish(self, *paths: Path) -> None:
+        """List files of the work folder as finished."""
+        checksums.write(self.checksums, [*(path for path in self._listed() if self._intact(path)), *paths])
+
+    def _listed(self) -> dict[Path, str]:
+        return checksums.read(self.checksums) if self.checksums.is_file() else {}
+
+    def _intact(self, path: Path) -> bool:
+        return path.is_file() and self._listed().get(path) == checksums.of(path)
 
     def describe(self, **more: Any) -> None:
         """Write the resolved configuration, which marks the training as done."""
@@ -147,6 +173,7 @@ class RunDir:
         content = {**self.config, "run_key": self.run_key, "content_key": self.key, "made_of": hashes, **more}
         plain = json.loads(files.canonical(content))
         files.write_text(self.description, yaml.safe_dump(plain, sort_keys=True, allow_unicode=True))
+        self.finish(self.model, self.description, *self.exported.glob("*"))
 
     def publish(self) -> None:
         """Copy the results to the declared paths, completely or not at all."""
@@ -158,6 +185,9 @@ class RunDir:
             for source, target in outputs.items():
                 with files.atomic(target) as temporary:
                     shutil.copyfile(source, temporary)
+            listed = self._listed()
+            known = {target: listed[source] for source, target in outputs.items()}
+            checksums.record(layout.run_checksums(self.folder, "distill"), known)
 
     @contextlib.contextmanager
     def lock(self, patience: float | None = None) -> Iterator[None]:
@@ -175,6 +205,7 @@ class RunDir:
         with locks.exclusive(self.folder / "work" / "lock", wait=patience) as holder:
             if holder is not None:
                 raise UserError(f"{self.folder} is in use by another process ({holder}); wait until it ends, or end it")
+            leftovers.remove(self.folder)
             yield
 
 
@@ -191,9 +222,19 @@ def job_of(described: Mapping[str, Any]) -> dict[str, Any]:
     return {key: described[key] for key in JOB if key in described} | {"seeds": [described["seed"]]}
 
 
-def manifest(split: Path) -> dict[str, Any]:
-    """A split's manifest: sha256 of its ids, its source's hash, counts."""
-    return files.read_json(layout.split_manifest(split))
+def split_manifest(split: Path, dataset: str) -> dict[str, Any]:
+    """A split's manifest: sha256 of its ids, its source's hash, counts.
+
+    Raises:
+        UserError: it cannot be read, or the split was cut from other instances than there are now.
+    """
+    path, source = layout.split_manifest(split), layout.instances(dataset)
+    found: dict[str, Any] = files.read_json(path)
+    if found.get("source") != instances.content_hash(source):
+        raise UserError(
+            f"{split} was cut from other instances than those in {source}; cut it again: snakemake -f {split}"
+        )
+    return found
 
 
 def features(teachers: Sequence[str], dataset: str) -> dict[str, Any]:
@@ -217,7 +258,8 @@ def sight(student: Mapping[str, Any], dataset: str) -> dict[str, Any]:
 
 def initial(config: Mapping[str, Any]) -> Path:
     """The model that a run starts from by ``init``: that of the run with the same seed."""
-    return layout.run(config["experiment"], **config["init"], seed=config["seed"]) / "model.safetensors"
+    folder = layout.run(config["experiment"], **config["init"], seed=config["seed"])
+    return checksums.verified(folder / "model.safetensors", layout.run_checksums(folder, "distill"))
 
 
 def word_list(name: str) -> str:

@@ -63,6 +63,8 @@ def attempt(run: RunDir, accelerator: Accelerator) -> Iterator[loop.RunContext]:
         with distributed.together():
             if distributed.is_main():
                 held.enter_context(run.lock())
+                for path in run.damaged():
+                    log.warning(f"[{label(run.config)}] {path} is damaged; it is made again")
                 log_event = held.enter_context(recorded(run, accelerator)).append
         yield loop.RunContext(
             checkpoints=run.checkpoints,

@@ -21,7 +21,7 @@ from torch.nn import functional
 from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.config.models.recipe import Recipe
-from vlkd_steps.core import distributed, files, hardware, layout
+from vlkd_steps.core import artifacts, distributed, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.core.step import log
@@ -167,7 +167,9 @@ def pairs(
         stream = Stream(open_shards(dict(dataset), layout.raw(dataset["source"])), seed, settings.shuffle_window)
         log.info(f"{prefix} {len(stream)} pairs are streamed; CLIP embeds them online")
         return StreamedCaptions(stream, teacher, maker, size)
-    items = read_items(layout.instances(dataset["name"]), layout.train_split(dataset["name"], config["shot"], seed), [])
+    items = read_items(
+        artifacts.instances(dataset["name"]), layout.train_split(dataset["name"], config["shot"], seed), []
+    )
     if len(items) <= settings.stored_pairs:
         log.info(f"{prefix} {len(items)} pairs, at most stored_pairs {settings.stored_pairs}: features from the store")
         store = FeatureStore.open(layout.features(config["teacher"]["name"], dataset["name"]))
@@ -220,11 +222,7 @@ class Written:
         questions = [""] * len(rows) if captions else rows["text"].to_list()
         v = self.eyes(rows["image_path"].to_list()) if self.eyes else None
         most = evaluation.how.get("most_tokens", DESCRIPTION if captions else ANSWER)
-        listed = (
-            files.read_json(layout.labels(evaluation.dataset), kind=list)
-            if evaluation.how.get("answers") == "listed"
-            else None
-        )
+        listed = artifacts.labels(evaluation.dataset) if evaluation.how.get("answers") == "listed" else None
         return generation.write(self.student, v, prompt, questions, evaluation.how.get("beams", BEAMS), most, listed)
 
     def measure(self, measure: Mapping[str, Any], seed: int) -> dict[str, Any]:

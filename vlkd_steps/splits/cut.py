@@ -1,6 +1,5 @@
 """The splits of a data set as files: subsets to train on and evaluation sets, each with what it shares with others."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlkd_steps import tasks
-from vlkd_steps.core import files, layout, step
+from vlkd_steps.core import artifacts, files, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.splits import leakage, low_shot
 
@@ -112,10 +111,10 @@ def write(path: Path, ids: pl.Series, rows: pl.DataFrame, source: Source, facts:
     manifest = {
         **facts,
         "dataset": dataset["name"],
-        "sha256": hashlib.sha256("\n".join(ids.to_list()).encode()).hexdigest(),
+        "sha256": artifacts.ids_hash(ids.to_list()),
         "n": len(ids),
         "images": rows["image_id"].n_unique(),
-        "labels": count_labels(rows, layout.labels(dataset["name"])),
+        "labels": count_labels(rows, dataset["name"]),
         "source": source.content,
         "generator_version": low_shot.VERSION,
     }
@@ -128,8 +127,8 @@ def write(path: Path, ids: pl.Series, rows: pl.DataFrame, source: Source, facts:
                 step.log.info("[split %s] %s has %s, as allow_leaks allows", dataset["name"], path.stem, message)
 
 
-def count_labels(rows: pl.DataFrame, labels_file: Path) -> dict[str, int]:
+def count_labels(rows: pl.DataFrame, dataset: str) -> dict[str, int]:
     """How often each class is the best label; ``(none)`` counts the rows without one."""
-    names = files.read_json(labels_file, kind=list)
+    names = artifacts.labels(dataset)
     counts = rows["label"].value_counts(name="count").iter_rows()
     return {"(none)" if label is None else names[label]: count for label, count in counts}

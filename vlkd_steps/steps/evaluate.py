@@ -14,7 +14,7 @@ import polars as pl
 
 from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Evaluation, measures, of_run, sets
-from vlkd_steps.core import files, layout, step
+from vlkd_steps.core import artifacts, checksums, files, layout, step
 from vlkd_steps.core.errors import UserError
 
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         scorer = task.scorer(instances)  # once per set: its references are prepared for all seeds
         for seed in config["seeds"]:
             folder = run_folder(config, seed)
-            predictions = read_predictions(layout.predictions(folder, evaluation.name), instances)
+            predictions = read_predictions(folder, evaluation.name, instances)
             scores = scorer.score(predictions)
             table = instances.select("instance_id", "image_id", score=pl.Series(scores, dtype=pl.Float64))
             with files.atomic(layout.scores(folder, evaluation.name)) as temporary:
@@ -40,7 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             for compared in task.compared_by:
                 scored[seed].setdefault(compared.name, []).append(f"{evaluation.name} {found[compared.name]:.1f}")
     for seed, of_sets in metrics.items():
-        files.write_json(layout.metrics(run_folder(config, seed)), of_sets | measured(config, seed))
+        folder = run_folder(config, seed)
+        files.write_json(layout.metrics(folder), of_sets | measured(config, seed))
+        scores_of = [layout.scores(folder, evaluation.name) for evaluation in sets(dataset)]
+        checksums.write(layout.run_checksums(folder, "evaluate"), [layout.metrics(folder), *scores_of])
         name = f"{dataset['name']} {config['student']} {config['variant']} {config['shot']} s{seed}"
         for metric, values in scored[seed].items():
             step.log.info("[evaluate %s] %s: %s", name, metric, ", ".join(values))
@@ -50,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measured(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """The measures that a run has left by name; one that it could not take (`{}`) is left out."""
     paths = {name: of_run(run_folder(config, seed), name, config["dataset"]) for name in measures(config["dataset"])}
-    found = {name: files.read_json(each) for name, each in paths.items()}
+    listing = layout.run_checksums(run_folder(config, seed), "distill")
+    found = {name: files.read_json(checksums.verified(each, listing)) for name, each in paths.items()}
     return {name: values for name, values in found.items() if values}
 
 
@@ -70,14 +74,16 @@ def evaluation_instances(evaluation: Evaluation) -> pl.DataFrame:
         layout.eval_split(evaluation.dataset, evaluation.evaluation_set),
         layout.instances(evaluation.dataset),
     )
-    for path, maker in ((split, "split"), (source, "prepare")):
-        if not path.exists():
-            raise UserError(f"{path} does not exist; it is made by the step `{maker}`: run snakemake {path}")
     ids = evaluation.ids()
     if ids.is_empty():
         raise UserError(f"{split} is empty: accuracy over no items is not defined; check the data set's roles")
     columns = ["instance_id", "image_id", "text", "label", "answer_type", "group", "extra"]
-    instances = ids.join(pl.read_parquet(source, columns=columns), on="instance_id", how="left", maintain_order="left")
+    instances = ids.join(
+        pl.read_parquet(artifacts.instances(evaluation.dataset), columns=columns),
+        on="instance_id",
+        how="left",
+        maintain_order="left",
+    )
     unknown = instances.filter(pl.col("image_id").is_null())["instance_id"]
     if len(unknown):
         raise UserError(
@@ -87,14 +93,13 @@ def evaluation_instances(evaluation: Evaluation) -> pl.DataFrame:
     return instances
 
 
-def read_predictions(path: Path, instances: pl.DataFrame) -> pl.DataFrame:
-    """The predictions, brought into the order of the instances.
+def read_predictions(folder: Path, evaluation_set: str, instances: pl.DataFrame) -> pl.DataFrame:
+    """A run's predictions, brought into the order of the instances.
 
     Raises:
-        UserError: the file is missing, or does not hold exactly one row for every instance.
+        UserError: the file is missing or damaged, or does not hold exactly one row for every instance.
     """
-    if not path.exists():
-        raise UserError(f"{path} does not exist; it is written by the step `distill`: run snakemake {path}")
+    path = checksums.verified(layout.predictions(folder, evaluation_set), layout.run_checksums(folder, "distill"))
     predictions = pl.read_parquet(path, columns=["instance_id", "prediction", "answer"])
     wanted, found = instances["instance_id"], predictions["instance_id"]
     twice = found.filter(found.is_duplicated())

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vlkd_steps.core import components, files, layout, step
+from vlkd_steps.core import checksums, components, files, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import instances
 from vlkd_steps.sources import manifest
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     groups = near(made.table, holder, named)
     instances.write(made.table, layout.instances(name), files.digest(named), groups)
     files.write_json(layout.labels(name), made.labels)
+    checksums.write(layout.instances_checksums(name), [layout.instances(name), layout.labels(name)])
     counts = sorted((row["values"], row["counts"]) for row in pc.value_counts(made.table["split"]).to_pylist())
     splits = ", ".join(f"{split} {count}" for split, count in counts)
     step.log.info("[prepare %s] %d instances (%s), %d classes", name, len(made.table), splits, len(made.labels))

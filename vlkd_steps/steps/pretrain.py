@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import components, files, layout, step
+from vlkd_steps.core import artifacts, components, files, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
 from vlkd_steps.launch.work import Part, Work, launch
@@ -54,7 +54,7 @@ def kept(config: Mapping[str, Any]) -> Path:
     except UserError as error:
         raise UserError(f"model {config['name']}: {error}; correct the kind in its conf file") from None
     making = config["pretrain"]
-    read = [layout.instances(making["corpus"])] if making.get("corpus") else []
+    read = [artifacts.instances(making["corpus"])] if making.get("corpus") else []
     read += [layout.model_weights(making["init"])] if making.get("init") else []
     key = files.digest([dict(config), code, [files.sha256(path) for path in read if path.is_file()]])
     return layout.model(config["name"]) / "work" / f"{key[:16]}.safetensors"

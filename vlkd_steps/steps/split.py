@@ -6,7 +6,7 @@ were cut from, and what they share with the other roles.
 
 from collections.abc import Sequence
 
-from vlkd_steps.core import layout, step
+from vlkd_steps.core import artifacts, step
 from vlkd_steps.datasets import instances
 from vlkd_steps.splits import cut, domain_shift
 
@@ -15,7 +15,7 @@ from vlkd_steps.splits import cut, domain_shift
 def main(argv: Sequence[str] | None = None) -> int:
     config = step.configuration(argv, __doc__)
     dataset = config["dataset"]
-    path = layout.instances(dataset["name"])
+    path = artifacts.instances(dataset["name"])
     roles = domain_shift.assign(instances.read(path, cut.COLUMNS), dataset)
     source = cut.Source(dataset, roles, instances.near_images(path), instances.content_hash(path))
     if config["role"] == "train":

@@ -110,6 +110,12 @@ def owner(folder: Path) -> str | None:
     return content.get("run_key") if isinstance(content, dict) else None
 
 
+def ended(path: Path, run_key: str) -> bool:
+    """Whether a run has ended well, and has not been started again since."""
+    events = by_run(read(path)).get(run_key, [])
+    return bool(events) and events[-1]["event"] == "end" and events[-1].get("status") == "FINISHED"
+
+
 def next_attempt(path: Path, run_key: str) -> int:
     """Number of the attempt that would start now: 1 for a new run key, else one more than were started."""
     return 1 + sum(event["event"] == "start" for event in by_run(read(path)).get(run_key, []))

@@ -5,7 +5,6 @@ shards of its teachers' features and of its regions, its first weights, its own 
 evaluation sets; and in what those files name in turn, feature shards and images, by their manifests.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from vlkd_steps.config import extra_evals, jobs, teacher_names
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import artifacts, files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.datasets import instances
@@ -103,8 +102,7 @@ def _present(path: Path, content: Any) -> str | None:
 
 def _ids_hash(split: Path) -> str:
     """As `splits` write it in the manifest of a split."""
-    ids = pl.read_parquet(split, columns=["instance_id"])["instance_id"].to_list()
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+    return artifacts.ids_hash(pl.read_parquet(split, columns=["instance_id"])["instance_id"].to_list())
 
 
 def _rows_hash(path: Path) -> str:
@@ -167,7 +165,7 @@ def _evaluation_sets(run: RecordedRun) -> Iterator[Input]:
 def _by_its_split(evaluation: extra_evals.Evaluation) -> tuple[str | None, str | None]:
     """The hash of a data set's rows that an evaluation set was cut from, and that of its rows now."""
     split = layout.eval_split(evaluation.dataset, evaluation.evaluation_set)
-    recorded = run_dir.manifest(split)["source"] if split.is_file() else None
+    recorded = files.read_json(layout.split_manifest(split))["source"] if split.is_file() else None
     return recorded, _present(layout.instances(evaluation.dataset), _rows_hash)
 
 

@@ -21,6 +21,7 @@ rule prepare:
     output:
         layout.instances("{dataset}"),
         layout.labels("{dataset}"),
+        layout.instances_checksums("{dataset}"),
     log:
         "logs/prepare/{dataset}.log",
     conda:

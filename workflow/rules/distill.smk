@@ -12,7 +12,12 @@ rule distill:
         weights=lambda wc: jobs.made_weights(C["students"][wc.student]),
         init=lambda wc: jobs.initial_models(C, wc.dataset, wc.student, wc.variant),
     output:
-        run_outputs("config.yaml", "model.safetensors", *(f"predictions/{name}.parquet" for name in COMMON_SETS)),
+        run_outputs(
+            "config.yaml",
+            "model.safetensors",
+            "distill.sha256",
+            *(f"predictions/{name}.parquet" for name in COMMON_SETS),
+        ),
     log:
         f"logs/distill/{EXPERIMENT}/{{dataset}}-{{student}}-{{variant}}-{{shot}}.log",
     retries: 0  # a launched step tries again itself, and knows when not to

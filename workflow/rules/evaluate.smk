@@ -8,7 +8,7 @@ rule evaluate:
         extra_evals=lambda wc: jobs.extra_eval_files(C, wc.dataset),
         predictions=run_outputs(*([f"predictions/{name}.parquet" for name in COMMON_SETS] or ["config.yaml"])),
     output:
-        run_outputs("metrics.json", *(f"scores/{name}.parquet" for name in COMMON_SETS)),
+        run_outputs("metrics.json", "evaluate.sha256", *(f"scores/{name}.parquet" for name in COMMON_SETS)),
     log:
         f"logs/evaluate/{EXPERIMENT}/{{dataset}}-{{student}}-{{variant}}-{{shot}}.log",
     conda:

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from vlkd_steps.core import layout
+from vlkd_steps.core import artifacts
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data import passages
 
@@ -16,7 +16,7 @@ def of_teacher(dataset: Mapping[str, Any], splits: Sequence[str] | None) -> pl.D
     Raises:
         UserError: the data set has no such rows.
     """
-    path = layout.instances(dataset["name"])
+    path = artifacts.instances(dataset["name"])
     roles = dataset.get("roles", {})
     if splits == "used":
         splits = sorted({role["split"] for role in roles.values()})

@@ -22,7 +22,7 @@ row by row. The index names the rows of ``image``, ``text`` and ``word``. Region
 
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from vlkd_steps.core import files, scratch
+from vlkd_steps.core import checksums, files, scratch
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.words import split_words
 
@@ -152,7 +152,7 @@ class FeatureStore:
                 f"the features in {self.folder} hold no patches; name a teacher whose configuration says "
                 "`patches: true`, as conf/teacher/efficientnet_lite0_scenes_patches.yaml does"
             )
-        _, patches, width = self._tables["patch"].parts[0].shape
+        _, patches, width = self._tables["patch"].parts[0].mapped.shape
         return patches, width
 
     @property
@@ -168,8 +168,7 @@ class FeatureStore:
         """
         for shard in [*self.shards, self._index_file]:
             self._check_size(shard)
-            if files.sha256(self.folder / shard.file) != shard.sha256:
-                self._broken(shard, "its checksum differs from the manifest's")
+            self._check(self.folder / shard.file, shard)
 
     def _rows(self, kind: str, names: Sequence[str]) -> np.ndarray:
         rows = np.array([self._find(kind, name) for name in names], dtype=np.int64)
@@ -191,7 +190,9 @@ class FeatureStore:
 
     @cached_property
     def _index(self) -> pl.DataFrame:
-        return pl.read_parquet(self._near[self.folder / self._index_file.file])
+        path = self._near[self.folder / self._index_file.file]
+        self._check(path, self._index_file)
+        return pl.read_parquet(path)
 
     @cached_property
     def _rows_by_name(self) -> dict[str, dict[str, int]]:
@@ -204,14 +205,24 @@ class FeatureStore:
     @cached_property
     def _state_rows(self) -> np.ndarray:
         """Where each text's states start, int64 [texts + 1]."""
-        parts = [np.asarray(part)[:, 0] for part in self._tables["count"].parts]
-        return np.concatenate([[0], np.cumsum(np.concatenate([np.zeros(0, np.int64), *parts]))])
+        counts = self._tables["count"].all()[:, :1] if self.has("count") else np.zeros((0, 1))
+        return np.concatenate([[0], np.cumsum(counts[:, 0].astype(np.int64))])
 
     @cached_property
     def _tables(self) -> dict[str, "Table"]:
-        return {
-            kind: Table([self._near[self.folder / s.file] for s in self.shards if s.kind == kind]) for kind in KINDS
-        }
+        return {kind: Table([self._verified(s) for s in self.shards if s.kind == kind]) for kind in KINDS}
+
+    def _verified(self, shard: Shard) -> "Part":
+        path = self._near[self.folder / shard.file]
+        return Part(path, lambda: self._check(path, shard))
+
+    def _check(self, path: Path, shard: Shard) -> None:
+        """Compare a file that is about to be read with its checksum."""
+        if checksums.of(path) == shard.sha256:
+            return
+        if path != self.folder / shard.file:
+            raise UserError(f"{path}, this node's copy of {self.folder / shard.file}, is damaged; delete {path.parent}")
+        self._broken(shard, "its checksum differs from the manifest's")
 
     @cached_property
     def _near(self) -> Mapping[Path, Path]:
@@ -238,22 +249,43 @@ class FeatureStore:
         )
 
 
-class Table:
-    """Shards of one kind as one array [rows, width], memory-mapped."""
+class Part:
+    """The rows of one shard, memory-mapped; the file is verified when rows of it are read for the first time."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.parts = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
-        self.starts = np.concatenate([[0], np.cumsum([len(part) for part in self.parts])])
+    def __init__(self, path: Path, check: Callable[[], None]) -> None:
+        try:
+            self.mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError):  # a damaged header
+            check()
+            raise
+        self.check = check
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        self.check()
+        return self.mapped
+
+
+class Table:
+    """Shards of one kind as one array [rows, width]."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = parts
+        self.starts = np.concatenate([[0], np.cumsum([len(part.mapped) for part in parts])])
+
+    def all(self) -> np.ndarray:
+        """Every row, copied."""
+        return np.concatenate([part.rows for part in self.parts])
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         """Rows by an index array or a slice, copied; a row may have several dimensions."""
         if isinstance(rows, slice):
             rows = np.arange(rows.start, rows.stop)
         part = np.searchsorted(self.starts, rows, side="right") - 1
-        result = np.empty((len(rows), *self.parts[0].shape[1:]), self.parts[0].dtype)
+        result = np.empty((len(rows), *self.parts[0].mapped.shape[1:]), self.parts[0].mapped.dtype)
         for number in np.unique(part):
             here = part == number
-            result[here] = self.parts[number][rows[here] - self.starts[number]]
+            result[here] = self.parts[number].rows[rows[here] - self.starts[number]]
         return result
 
 

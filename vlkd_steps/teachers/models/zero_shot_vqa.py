@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from vlkd_steps.core import files, layout, step
+from vlkd_steps.core import artifacts, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.models import clip
 
@@ -24,12 +24,10 @@ PROMPTS = ("a {}", "a {} shape", "something {}", "a picture of a {}")
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
     config = step.configuration(argv, __doc__)
-    path = layout.instances(config["dataset"]["name"])
-    if not path.is_file():
-        raise UserError(f"{path} is missing; prepare the data set first: snakemake {path}")
+    path = artifacts.instances(config["dataset"]["name"])
     rows = pl.read_parquet(path, columns=["split", "image_path", "group", "answer_type", "label"])
     rows = rows.filter((pl.col("answer_type") == "other") & pl.col("label").is_not_null())
-    labels = files.read_json(layout.labels(config["dataset"]["name"]), kind=list)
+    labels = artifacts.labels(config["dataset"]["name"])
     result = accuracy(clip.load(config["teacher"]), rows, labels, config["split"])
     for group, value in result.items():
         step.log.info(f"{100 * value:5.1f} %  {group}")

@@ -67,7 +67,7 @@ class RegionStore(FeatureStore):
             start, end = self._starts[row : row + 2]
             part = int(np.searchsorted(regions.starts, start, side="right")) - 1
             rows = slice(start - regions.starts[part], end - regions.starts[part])
-            yield regions.parts[part][rows], locations.parts[part][rows]
+            yield regions.parts[part].rows[rows], locations.parts[part].rows[rows]
 
     def _image_rows(self, image_ids: Sequence[str]) -> np.ndarray:
         return np.array([self._find("image", name) for name in image_ids], dtype=np.int64)
