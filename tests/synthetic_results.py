@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw
+from sealed import seal
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.tracking.journal import Journal
@@ -76,6 +77,7 @@ def write(config: dict[str, Any], images: int = 40, questions: int = 3, steps: i
         for number, run in enumerate(config["runs"]):
             if run["dataset"] == dataset["name"]:
                 _run(config["experiment"], dataset, table, run, steps, number)
+    seal()
 
 
 def _instances(dataset: dict[str, Any], evaluation_set: str, images: int, questions: int) -> list[dict[str, Any]]:

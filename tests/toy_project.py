@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from sealed import seal
 
-from vlkd_steps.core import artifacts, checksums, files, layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.datasets import instances
 from vlkd_steps.sources import manifest
 
@@ -44,9 +45,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                     "soft_labels": [{"label": LABELS.index(color), "score": 1.0}],
                 }
             )
-    frame = pl.DataFrame(rows).with_columns(
-        choices=pl.lit([], pl.List(pl.String)), answer_type=pl.lit(""), group=pl.lit(""), extra=pl.lit("{}")
-    )
+    frame = pl.DataFrame(rows)
     manifest.write(layout.raw("toy"), "toy")
     write_instances("toy", frame)
     for seed in (1, 2):
@@ -57,20 +56,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_instances(dataset: str, frame: pl.DataFrame) -> None:
-    """What `prepare` leaves of a data set of four colours."""
-    table = frame.select(instances.SCHEMA.names).to_arrow().cast(instances.SCHEMA)
+    """What `prepare` leaves of a data set of four colours; columns that the frame lacks are empty."""
+    empty: dict[str, Any] = {"choices": [], "label": None, "soft_labels": [], "extra": "{}"}
+    absent = set(instances.SCHEMA.names) - set(frame.columns)
+    table = frame.with_columns(pl.lit(empty.get(name, "")).alias(name) for name in sorted(absent)).select(instances.SCHEMA.names).to_arrow().cast(instances.SCHEMA)
     instances.write(table, layout.instances(dataset), "the images' hash")
     files.write_json(layout.labels(dataset), LABELS)
-    checksums.write(layout.instances_checksums(dataset), [layout.instances(dataset), layout.labels(dataset)])
+    seal()
 
 
-def write_split(path: Path, ids: pl.Series, dataset: str = "toy") -> None:
+def write_split(path: Path, ids: pl.Series) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame({"instance_id": ids}).write_parquet(path)
-    source = instances.content_hash(layout.instances(dataset))
-    files.write_json(
-        layout.split_manifest(path), {"sha256": artifacts.ids_hash(ids.to_list()), "n": len(ids), "source": source}
-    )
+    seal()
 
 
 @pytest.fixture

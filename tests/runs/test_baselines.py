@@ -5,9 +5,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-from toy_project import write_split
+from toy_project import write_instances, write_split
 
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import layout
 from vlkd_steps.runs import seeds
 from vlkd_steps.runs.run_dir import RunDir
 
@@ -17,10 +17,7 @@ def captions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A corpus whose commonest caption is another one in each seed's split."""
     monkeypatch.chdir(tmp_path)
     rows = [{"instance_id": f"i{n}", "image_id": f"m{n}", "text": ["blue", "red"][n % 2]} for n in range(10)]
-    empty = {"image_path": "", "group": "", "extra": "{}"}
-    layout.instances("captions").parent.mkdir(parents=True)
-    pl.DataFrame([row | empty for row in rows]).write_parquet(layout.instances("captions"))
-    files.write_json(layout.labels("captions"), [])
+    write_instances("captions", pl.DataFrame(rows))
     write_split(layout.train_split("captions", "3", 1), pl.Series(["i1", "i3", "i0"]))
     write_split(layout.train_split("captions", "3", 2), pl.Series(["i0", "i2", "i1"]))
     write_split(layout.eval_split("captions", "dev"), pl.Series(["i8", "i9"]))

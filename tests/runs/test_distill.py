@@ -11,9 +11,11 @@ import polars as pl
 import pytest
 import torch
 import yaml
+from toy_project import write_instances, write_split
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.data.words import split_words
+from vlkd_steps.datasets import instances
 from vlkd_steps.runs.run_dir import RunDir, job_of
 from vlkd_steps.steps import distill
 from vlkd_steps.students import vilt
@@ -159,9 +161,7 @@ def test_an_evaluation_set_that_was_cut_anew_is_predicted_anew_and_nothing_is_tr
     assert run(job) == 0
     before = outputs(job)
     split = layout.eval_split("toy", "test")
-    split.unlink()
-    pl.DataFrame({"instance_id": ["test-004", "test-002"]}).write_parquet(split)
-    files.write_json(layout.split_manifest(split), {"sha256": "another", "source": "of the toy"})
+    write_split(split, pl.Series(["test-004", "test-002"]))
     assert run(job) == 0
     assert pl.read_parquet(layout.predictions(folder(job), "test"))["instance_id"].to_list() == ["test-004", "test-002"]
     after = outputs(job)
@@ -170,11 +170,40 @@ def test_an_evaluation_set_that_was_cut_anew_is_predicted_anew_and_nothing_is_tr
     assert events(job)[-2:] == ["start", "end"]
 
 
+def test_a_split_of_other_instances_trains_nothing(
+    project: Path, job: dict[str, Any], capsys: pytest.CaptureFixture
+) -> None:
+    reversed_labels = pl.read_parquet(layout.instances("toy")).with_columns(label=3 - pl.col("label"))
+    splits = {path: path.read_bytes() for path in Path("data/splits/toy").iterdir()}
+    write_instances("toy", reversed_labels)
+    for path, content in splits.items():
+        path.write_bytes(content)
+    assert run(job) == 2
+    split = layout.train_split("toy", "30", 1)
+    assert f"{split} was cut from other instances than those in {layout.instances('toy')}" in capsys.readouterr().err
+    assert not folder(job).exists()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.yaml", "predictions/test.parquet"])
+@pytest.mark.parametrize("fault", ["cut", "flipped", "gone"])
+def test_a_damaged_result_is_made_again(project: Path, job: dict[str, Any], name: str, fault: str) -> None:
+    assert run(job) == 0
+    before = outputs(job)
+    [path] = (folder(job) / "work").rglob(name.replace("test.", "test-*."))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content[: len(content) // 2] if fault == "cut" else content)
+    if fault == "gone":
+        path.unlink()
+    assert run(job) == 0
+    assert outputs(job) == before
+
+
 def test_the_key_follows_split_features_and_words(project: Path, teacher: None, clip_td: dict[str, Any]) -> None:
     keys = [RunDir.of(clip_td, 1).key]
+    source = instances.content_hash(layout.instances("toy"))
     for path, change in (
-        (layout.split_manifest(layout.train_split("toy", "30", 1)), {"sha256": "x", "source": "of the toy"}),
-        (layout.split_manifest(layout.train_split("toy", "30", 1)), {"sha256": "x", "source": "y"}),
+        (layout.split_manifest(layout.train_split("toy", "30", 1)), {"sha256": "x", "source": source}),
         (layout.features_manifest("clip_toy", "toy"), {"key": "x", "shards": []}),
         (layout.features_manifest("clip_toy", "toy"), {"key": "x", "shards": [{"sha256": "z"}]}),
     ):

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import synthetic_results
+from sealed import seal
 
 from vlkd_steps.core import layout
 from vlkd_steps.evaluation.significance import by_image, two_way
@@ -169,10 +170,8 @@ def test_a_run_that_was_not_evaluated_is_named(config: dict, capsys: pytest.Capt
     layout.metrics(folder).unlink()
     assert run(config) == 2
     stderr = capsys.readouterr().err
-    assert (
-        f"{layout.metrics(folder)} is missing; evaluate run scenes_vqa vilt_scenes naive_kd 300 s11: snakemake"
-        in stderr
-    )
+    assert f"{layout.metrics(folder)} is missing" in stderr
+    assert f"snakemake --cores 1 -f {layout.metrics(folder)}" in stderr
     assert not (RESULTS / "summary.csv").exists()
 
 
@@ -180,13 +179,35 @@ def test_missing_scores_are_named(config: dict, capsys: pytest.CaptureFixture) -
     path = layout.scores(layout.run("scenes", "scenes_vqa", "vilt_scenes", "naive_kd", "300", 11), "test")
     path.unlink()
     assert run(config) == 2
-    assert f"{path} does not exist" in capsys.readouterr().err
+    assert f"{path} is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("accuracy", ["NaN", "Infinity", "1e300", "-5", '"high"', "100.1", "true"])
+def test_metrics_that_no_metric_gives_are_refused(config: dict, accuracy: str, capsys: pytest.CaptureFixture) -> None:
+    path = layout.metrics(layout.run("scenes", "scenes_vqa", "vilt_scenes", "naive_kd", "300", 11))
+    content = json.loads(path.read_text())
+    content["test"]["accuracy"] = "?"
+    path.write_text(json.dumps(content).replace('"?"', accuracy))
+    seal()
+    assert run(config) == 2
+    assert str(path) in capsys.readouterr().err
+    assert not (RESULTS / "summary.csv").exists()
+
+
+def test_metrics_that_were_changed_after_evaluation_are_refused(config: dict, capsys: pytest.CaptureFixture) -> None:
+    path = layout.metrics(layout.run("scenes", "scenes_vqa", "vilt_scenes", "naive_kd", "300", 11))
+    content = json.loads(path.read_text())
+    content["test"]["accuracy"] += 1
+    path.write_text(json.dumps(content))
+    assert run(config) == 2
+    assert f"{path} is damaged" in capsys.readouterr().err
 
 
 def test_runs_scored_on_other_items_are_refused(config: dict, capsys: pytest.CaptureFixture) -> None:
     path = layout.scores(layout.run("scenes", "scenes_vqa", "vilt_scenes", "clip_td", "100", 12), "test")
     table = pl.read_parquet(path)
     table.tail(-1).write_parquet(path)
+    seal()
     assert run(config) == 2
     error = capsys.readouterr().err
     first = layout.scores(layout.run("scenes", "scenes_vqa", "vilt_scenes", "finetune", "100", 10), "test")
@@ -198,7 +219,8 @@ def test_the_order_of_scores_does_not_matter(config: dict) -> None:
     before = (RESULTS / "gains.csv").read_bytes()
     path = layout.scores(layout.run("scenes", "scenes_vqa", "vilt_scenes", "clip_td", "100", 12), "test")
     pl.read_parquet(path).reverse().write_parquet(path)
-    run(config)
+    seal()
+    assert run(config) == 0
     assert (RESULTS / "gains.csv").read_bytes() == before
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import synthetic_results
+from sealed import seal
 
 from vlkd_steps.core import layout
 from vlkd_steps.steps import evaluate
@@ -47,6 +48,7 @@ def test_the_order_of_predictions_does_not_matter(config: dict) -> None:
     before = layout.scores(folder(), "test").read_bytes()
     path = layout.predictions(folder(), "test")
     pl.read_parquet(path).reverse().write_parquet(path)
+    seal()
     run(config)
     assert layout.scores(folder(), "test").read_bytes() == before
 
@@ -73,6 +75,7 @@ def test_equal_inputs_give_equal_bytes(config: dict) -> None:
 def test_predictions_of_another_split_are_refused(config: dict, capsys: pytest.CaptureFixture, change, message) -> None:
     path = layout.predictions(folder(), "test")
     change(pl.read_parquet(path)).write_parquet(path)
+    seal()
     assert run(config)[0] == 2
     error = capsys.readouterr().err
     assert str(path) in error
@@ -83,14 +86,34 @@ def test_predictions_of_another_split_are_refused(config: dict, capsys: pytest.C
 def test_missing_predictions_are_named(config: dict, capsys: pytest.CaptureFixture) -> None:
     layout.predictions(folder(seed=11), "test").unlink()
     assert run(config)[0] == 2
-    assert f"{layout.predictions(folder(seed=11), 'test')} does not exist; it is written by the step `distill`" in (
-        capsys.readouterr().err
-    )
+    assert f"{layout.predictions(folder(seed=11), 'test')} is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "path", [layout.predictions(folder(), "test"), layout.instances("scenes_vqa")], ids=["predictions", "instances"]
+)
+def test_a_damaged_input_is_named(config: dict, path: Path, capsys: pytest.CaptureFixture) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    assert run(config)[0] == 2
+    error = capsys.readouterr().err
+    assert str(path) in error
+    assert f"-f {path}" in error
+    assert not layout.metrics(folder()).exists()
+
+
+def test_a_split_of_other_ids_is_named(config: dict, capsys: pytest.CaptureFixture) -> None:
+    path = layout.eval_split("scenes_vqa", "test")
+    pl.read_parquet(path).reverse().write_parquet(path)
+    assert run(config)[0] == 2
+    assert f"{path} is damaged" in capsys.readouterr().err
 
 
 def test_a_split_of_other_data_is_refused(config: dict, capsys: pytest.CaptureFixture) -> None:
     split = layout.eval_split("scenes_vqa", "test")
     pl.DataFrame({"instance_id": ["test-000000-0", "gone"]}).write_parquet(split)
+    seal()
     assert run(config)[0] == 2
     assert (
         f"{split} names instance gone, which {layout.instances('scenes_vqa')} does not hold" in capsys.readouterr().err
@@ -101,5 +124,6 @@ def test_an_empty_set_is_refused(config: dict, capsys: pytest.CaptureFixture) ->
     pl.DataFrame({"instance_id": []}, schema={"instance_id": pl.String}).write_parquet(
         layout.eval_split("scenes_ve", "dev")
     )
+    seal()
     assert run(config) == [0, 2]
     assert "is empty: accuracy over no items is not defined" in capsys.readouterr().err

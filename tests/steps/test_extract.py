@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from sealed import seal
 
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
@@ -35,6 +36,7 @@ def config(tmp_path, monkeypatch):
         instance_id=pl.lit("1"), choices=pl.lit([], pl.List(pl.String)), answer_type=pl.lit(""), extra=pl.lit("{}")
     )
     frame.write_parquet(layout.instances("toy"))
+    seal()
     teacher = {
         "name": "tiny",
         "kind": "clip",

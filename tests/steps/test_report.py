@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import synthetic_costs
 import synthetic_results
+from sealed import seal
 
 from vlkd_steps.cli import table
 from vlkd_steps.core import layout
@@ -290,6 +291,7 @@ def test_text_from_data_is_escaped(config: dict) -> None:
     path = layout.instances("scenes_ve")
     table = pl.read_parquet(path)
     table.with_columns(text=pl.lit("<script>alert(1)</script> & more")).write_parquet(path)
+    seal()
     html = run(config)
     assert "<script" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in html

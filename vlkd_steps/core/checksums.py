@@ -54,9 +54,12 @@ def verified(path: Path, listing: Path, remedy: str = files.REMAKE) -> Path:
     Raises:
         UserError: it is missing, not listed, or has other bytes.
     """
+    remedy = remedy.replace("{path}", str(path))
+    if not path.exists():
+        raise UserError(f"{path} is missing; {remedy}")
     recorded = read(listing, remedy)
     if path not in recorded:
-        raise UserError(f"{listing} does not list {path}; {remedy.replace('{path}', str(path))}")
+        raise UserError(f"{listing} does not list {path}; {remedy}")
     check(path, recorded[path], str(listing), remedy)
     return path
 
