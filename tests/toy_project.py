@@ -59,7 +59,12 @@ def write_instances(dataset: str, frame: pl.DataFrame) -> None:
     """What `prepare` leaves of a data set of four colours; columns that the frame lacks are empty."""
     empty: dict[str, Any] = {"choices": [], "label": None, "soft_labels": [], "extra": "{}"}
     absent = set(instances.SCHEMA.names) - set(frame.columns)
-    table = frame.with_columns(pl.lit(empty.get(name, "")).alias(name) for name in sorted(absent)).select(instances.SCHEMA.names).to_arrow().cast(instances.SCHEMA)
+    table = (
+        frame.with_columns(pl.lit(empty.get(name, "")).alias(name) for name in sorted(absent))
+        .select(instances.SCHEMA.names)
+        .to_arrow()
+        .cast(instances.SCHEMA)
+    )
     instances.write(table, layout.instances(dataset), "the images' hash")
     files.write_json(layout.labels(dataset), LABELS)
     seal()

@@ -127,6 +127,12 @@ def phase_manifest(experiment: str, phase: str) -> Path:
     return Path("manifests") / experiment / f"{phase}.json"
 
 
+def written(experiment: str) -> list[Path]:
+    """The folders that an experiment's steps write into, but for raw data, which `download` replaces whole."""
+    shared = ("data/checksums", "data/instances", "data/splits", "features", "jobs", "models")
+    return [*map(Path, shared), runs(experiment), results(experiment), phase_manifest(experiment, "").parent]
+
+
 DVC_VARS = Path("dvc_vars.yaml")
 """The lists that the stages of dvc.yaml are repeated for (`graph/dvc_vars.py`)."""
 

@@ -9,7 +9,7 @@ from snakemake.io import IOFile
 from snakemake.settings.enums import RerunTrigger
 
 from vlkd_steps.config import composition, jobs, phases
-from vlkd_steps.core import environment, layout, locks
+from vlkd_steps.core import environment, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.graph import commit, dvc_vars, failures, phase_manifest, remake, sync
 from vlkd_steps.launch.slurm.request import Request
@@ -194,6 +194,8 @@ onstart:
         holder = workflow.vlkd_lock.enter_context(locks.exclusive(Path(".snakemake/vlkd.lock")))
         if holder is not None:
             raise UserError(f"another snakemake ({holder}) runs in this folder; wait for it to end, or stop it")
+        for folder in layout.written(EXPERIMENT):
+            leftovers.remove(folder)
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)

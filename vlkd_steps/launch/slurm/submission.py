@@ -134,11 +134,12 @@ class Submission:
         return [job_id for job_id in going_on if job_id not in left], left
 
     def forget(self) -> None:
-        """After success: keep logs, delete what was needed to find the jobs, cancel jobs that have no work left."""
+        """After success: keep logs, delete what the jobs were submitted with, cancel jobs that have no work left."""
         queue.cancel([each.job_id for each in self.records.values() if self.result(each) is None], self.jobs)
         self.file.unlink(missing_ok=True)
-        for path in self.folder.glob("*.pkl"):
-            path.unlink(missing_ok=True)
+        for pattern in ("*.pkl", "*submission*.sh"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def _executor(self) -> "Executor":
         if shutil.which("sbatch") is None or shutil.which("srun") is None:
