@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
+from sealed import seal
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.tracking import mlflow_sync
@@ -171,3 +172,4 @@ def synthetic_instances(dataset: str) -> None:
     }
     pl.DataFrame(rows).write_parquet(path)
     layout.labels(dataset).write_text(json.dumps(["red", "two", "yes"]))
+    seal()

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from vlkd_steps.cli import claims
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import checksums, files, layout
 from vlkd_steps.evaluation.contrasts import Evidence, Term, mean_gain, slope
 from vlkd_steps.evaluation.significance import two_way
 
@@ -49,6 +49,7 @@ def write(
             path.parent.mkdir(parents=True, exist_ok=True)
             ids = [f"i{number}" for number in range(IMAGES)]
             pl.DataFrame({"instance_id": ids, "image_id": ids, "score": scores}).write_parquet(path)
+            checksums.write(layout.run_checksums(run, "evaluate"), sorted(path.parent.glob("*.parquet")))
             method = variant if variant in ("finetune", "naive_kd", "mad", "plug_in") else "clip_td"
             key = files.digest([dataset, variant, shot, seed])[:16]
             rows.append(

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+from sealed import seal
 
 from vlkd_steps.config import composition, extra_evals, jobs
 from vlkd_steps.config.extra_evals import Evaluation
@@ -122,6 +123,7 @@ def test_images_takes_all_items_of_so_many_images(tmp_path: Path, monkeypatch: p
     for path in (layout.instances("some"), layout.eval_split("some", "test")):
         path.parent.mkdir(parents=True)
         rows.write_parquet(path)
+    seal()
     few = Evaluation("few", "some", "vqa", "test", {"images": 2}).ids().join(rows, on="instance_id")
     assert few["image_id"].n_unique() == 2
     assert len(few) == 6

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from toy_project import write_split
 
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
@@ -52,7 +53,7 @@ def test_soft_labels_of_several_answers_one_and_none() -> None:
 
 def test_a_split_older_than_the_instances_is_refused(project: Path) -> None:
     layout.eval_split("toy", "test").unlink()
-    pl.DataFrame({"instance_id": ["test-001", "gone-7"]}).write_parquet(layout.eval_split("toy", "test"))
+    write_split(layout.eval_split("toy", "test"), pl.Series(["test-001", "gone-7"]))
     with pytest.raises(UserError, match=r"lists 1 instances that .* does not have, 'gone-7' among"):
         read_items(layout.instances("toy"), layout.eval_split("toy", "test"), LABELS)
 

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from sealed import seal
 
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
@@ -26,6 +27,7 @@ def captions(tmp_path, monkeypatch) -> dict[str, str]:
     layout.instances("toy").parent.mkdir(parents=True)
     frame = pl.DataFrame(rows, schema=["instance_id", "split", "image_path", "text"], orient="row")
     frame.write_parquet(layout.instances("toy"))
+    seal()
     return {"corpus": "toy", "split": "adapt"}
 
 
@@ -65,7 +67,7 @@ def test_several_processes_share_a_batch_row_by_row(captions) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"corpus": "other"}, "corpus data/instances/other.parquet is missing; prepare that data set"),
+        ({"corpus": "other"}, "data/instances/other.parquet is missing"),
         ({"split": "train"}, "no rows of split 'train'; correct `split`"),
         ({"corpus": None}, "names no pairs; write `stream: scenes`, or `corpus` and `split`"),
     ],

@@ -147,6 +147,7 @@ def test_two_processes_train_as_one_does(
     two.model.replace(one.model)  # the same weights give the same bytes, whoever predicts
     for name in one.sets:
         one.predictions(name).unlink()
+    one.finish(one.model)
     trained(jobs[0])
     for name in one.sets:
         assert one.predictions(name).read_bytes() == two.predictions(name).read_bytes()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from sealed import seal
 
 from vlkd_steps.core import layout
 from vlkd_steps.runs import pretrain_clip
@@ -96,6 +97,7 @@ def test_starts_from_another_teacher_and_trains_on_a_data_set_of_captions() -> N
     layout.instances("toy").parent.mkdir(parents=True)
     frame = pl.DataFrame(rows, schema=["instance_id", "split", "image_path", "text"], orient="row")
     frame.write_parquet(layout.instances("toy"))
+    seal()
     adapt = {"stream": None, "init": "base", "corpus": "toy", "split": "adapt", "batch_size": 4, "steps": 1}
     assert train("adapted", **adapt, learning_rate=1e-9, dtype="float32") == 0
     assert train("adapted2", **adapt, learning_rate=1e-2, dtype="float32") == 0

@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
+from sealed import seal
 from transformers import ViltModel
 
 from vlkd_steps.core import layout
@@ -25,6 +26,7 @@ def model(project: Path, job: dict[str, Any]) -> dict[str, Any]:
         soft_labels=pl.lit([], frame.schema["soft_labels"]),
     )
     captions.write_parquet(layout.instances("toy_captions"))
+    seal()
     settings = {"corpus": "toy_captions", "split": "train", "seed": 0, "mask_rate": 0.3, "mismatched": 0.5}
     recipe = {"steps": 8, "batch_size": 16, "learning_rate": 0.01, "precision": "fp32", "device": "cpu"}
     return job["student"] | {"pretrain": settings | recipe}
@@ -132,7 +134,7 @@ def test_losses_fall(model: dict[str, Any]) -> None:
 
 def test_mistakes_are_named(model: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     for change, message in (
-        ({"corpus": "nothing"}, "pretrain.corpus: data/instances/nothing.parquet is missing"),
+        ({"corpus": "nothing"}, "data/instances/nothing.parquet is missing"),
         ({"split": "holdout"}, "pretrain.split: data/instances/toy_captions.parquet has no file group 'holdout'"),
         ({"stepz": 3}, "unknown key 'stepz' at training; did you mean 'steps'"),
     ):

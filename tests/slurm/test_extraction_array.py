@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from sealed import seal
 
 from vlkd_steps.core import layout
 from vlkd_steps.steps import extract
@@ -39,6 +40,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         instance_id=pl.lit("1"), choices=pl.lit([], pl.List(pl.String)), answer_type=pl.lit(""), extra=pl.lit("{}")
     )
     frame.write_parquet(layout.instances("toy"))
+    seal()
     teacher = {"name": "tiny", "kind": "clip", "model": "vlkd-scenes", "weights": "weights.safetensors"}
     return {"teacher": {**teacher, "device": "cpu", "shard_size": 4}, "dataset": {"name": "toy", "task": "vqa"}}
 

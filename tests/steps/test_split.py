@@ -2,6 +2,7 @@ import json
 
 import polars as pl
 import pytest
+from sealed import seal
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.datasets import instances
@@ -46,6 +47,7 @@ def write(tables):
     joined = instances.join(tables)
     instances.write(joined, layout.instances("mine"), "pixels")
     files.write_json(layout.labels("mine"), LABELS)
+    seal()
     return joined
 
 
@@ -156,7 +158,7 @@ def test_evaluation_mistakes_are_explained(table, capsys):
     assert "evaluation set 'tset' is none of its roles dev, test, train; add it" in capsys.readouterr().err
     layout.instances("mine").unlink()
     assert run(role="eval") == 2
-    assert "data/instances/mine.parquet is missing; run the prepare step" in capsys.readouterr().err
+    assert "data/instances/mine.parquet is missing; make it again: snakemake" in capsys.readouterr().err
 
 
 def test_questions_without_annotations_cannot_be_evaluated(table, capsys):
@@ -173,6 +175,7 @@ def leaking(near=None):
     other = columns | {"instance_id": ["3"], "image_id": ["8" if near else "7"]}
     joined = instances.join({"train": instances.table(columns, "train"), "val": instances.table(other, "val")})
     instances.write(joined, layout.instances("mine"), "pixels", near)
+    seal()
     roles = {"train": {"split": "train"}, "test": {"split": "val"}}
     return conf(roles=roles, evaluation_sets=["test"])
 

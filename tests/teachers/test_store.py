@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import counting_teacher
@@ -11,7 +12,7 @@ from counting_teacher import SETTINGS, CountingTeacher
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.features.extraction import extract
-from vlkd_steps.teachers.features.store import FeatureStore, Table
+from vlkd_steps.teachers.features.store import FeatureStore, Part, Table
 
 
 @pytest.fixture
@@ -91,10 +92,14 @@ def test_table_reads_across_shards(tmp_path: Path) -> None:
     whole = np.arange(14, dtype=np.float32).reshape(7, 2)
     for name, part in (("a", whole[:3]), ("b", whole[3:4]), ("c", whole[4:])):
         np.save(tmp_path / f"{name}.npy", part)
-    table = Table([tmp_path / f"{name}.npy" for name in "abc"])
+    checked = []
+    table = Table([Part(tmp_path / f"{name}.npy", partial(checked.append, name)) for name in "abc"])
+    np.testing.assert_array_equal(table[np.array([6, 5])], whole[[6, 5]])
+    assert checked == ["c"]  # a shard is verified when it is read first
     order = np.array([6, 0, 3, 3, 2])
     np.testing.assert_array_equal(table[order], whole[order])
     np.testing.assert_array_equal(table[2:5], whole[2:5])
+    assert checked == ["c", "a", "b"]
 
 
 def test_reading_needs_no_torch(root) -> None:

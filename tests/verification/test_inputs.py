@@ -72,7 +72,7 @@ def test_a_missing_file_is_named(run: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_features_are_compared_file_by_file(
-    recorded: Path, job: dict[str, Any], root: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, job: dict[str, Any], root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = layout.features("clip_toy", "toy")
     write_features(folder, seed=0)

@@ -130,7 +130,7 @@ def test_another_recipe_is_named_by_its_key(run: Path, capsys: pytest.CaptureFix
     assert "likely cause: training.learning_rate (journal and config.yaml): was 0.005, is 0.004" in printed
 
 
-def test_one_seed_of_several_is_trained(recorded: Path, job: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
+def test_one_seed_of_several_is_trained(project: Path, job: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
     assert distill.main(["--config", json.dumps(job | {"seeds": [1, 2]})]) == 0
     capfd.readouterr()
     second = layout.run("toys", "toy", "vilt_toy", "finetune", "30", 2)
@@ -186,7 +186,7 @@ def test_a_training_that_cannot_be_repeated_says_on_what_it_was_done(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_nothing(
-    recorded: Path, job: dict[str, Any], root: Path, temporary: Path, number: signal.Signals
+    project: Path, job: dict[str, Any], root: Path, temporary: Path, number: signal.Signals
 ) -> None:
     assert distill.main(["--config", json.dumps(job)]) == 0
     run = layout.run("toys", "toy", "vilt_toy", "finetune", "30", 1)
