@@ -155,9 +155,7 @@ def test_overrides_reach_methods_students_and_training(params) -> None:
 
 def test_what_was_tuned_for_a_task_wins_over_the_variant() -> None:
     tuned = {"method": "naive_kd", "lambda0": 2, "by_task": {"vqa": {"lambda0": 3}}}
-    method = declaration("naive_kd").settings.model_validate(
-        {"name": "naive_kd", "distance": "l1", "anneal": 0, "lambda0": 1}
-    )
+    method = declaration("naive_kd").settings(name="naive_kd", distance="l1", anneal="none", lambda0=1)
     composed = sections(variants={"v": tuned}, methods={"naive_kd": method})
     assert precedence.settings(composed, "v", "vqa").lambda0 == 3
     assert precedence.settings(composed, "v", "entailment").lambda0 == 2
