@@ -9,6 +9,7 @@ import yaml
 from vlkd_steps.config import composition, jobs
 from vlkd_steps.config.models import kinds
 from vlkd_steps.config.models.composition import Cell
+from vlkd_steps.config.models.dataset import Dataset
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.preset import Training, Variant
 
@@ -62,8 +63,8 @@ def test_official_students_take_each_tasks_weights_and_files(name: str) -> None:
     conf = yaml.safe_load((composition.CONF / "student" / f"{name}.yaml").read_text())
     extractor = yaml.safe_load((composition.CONF / "teacher" / f"{conf['regions']}.yaml").read_text())
     datasets = {
-        task: SimpleNamespace(task=task, streamed=False, written=lambda task=task: {"name": task, "task": task})
-        for task in ("vcr", "vqa")
+        dataset: Dataset.model_construct(name=dataset, task=task, evaluation_sets=(), roles={})
+        for dataset, task in (("vcr", "vcr"), ("vqa_v2", "vqa"))
     }
     c = SimpleNamespace(
         experiment="x",
@@ -77,11 +78,11 @@ def test_official_students_take_each_tasks_weights_and_files(name: str) -> None:
         extra_evals={},
         overrides=(),
     )
-    weights = {d: jobs.distill(c, Cell(d, name, "finetune", "40"))["student"] for d in ("vcr", "vqa")}
+    weights = {d: jobs.distill(c, Cell(d, name, "finetune", "40"))["student"] for d in ("vcr", "vqa_v2")}
     assert "2nd" in weights["vcr"]["weights"]
-    assert weights["vqa"]["weights"] == conf["weights"]
+    assert weights["vqa_v2"]["weights"] == conf["weights"]
     assert not {"recipe", "by_task"} & set(weights["vcr"])
-    read = {d: jobs.extract(c, extractor["name"], d)["teacher"] for d in ("vcr", "vqa")}
+    read = {d: jobs.extract(c, extractor["name"], d)["teacher"] for d in ("vcr", "vqa_v2")}
     assert len(read["vcr"]["parts"]) == 2
     assert read["vqa_v2"]["key"] == "coco_{folder}_{number:012d}.npz"
     assert "by_dataset" not in read["vcr"]
