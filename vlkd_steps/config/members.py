@@ -1,6 +1,6 @@
 """Validate every section of a composition: data sets, sources, models, methods, variants, extra evaluations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,12 @@ class Origin:
     def mistake(self, dotted: str, message: str) -> UserError:
         file, key = self(dotted)
         return UserError(f"{file}: {key} {message}")
+
+    def one_of(self, dotted: str, value: Any, names: Collection[str], what: str) -> None:
+        """Refuse a value that is none of these names."""
+        if value not in names:
+            near = nearest(str(value), names)
+            raise self.mistake(dotted, f"is {shown(value)}; there is no such {what}; {near}")
 
 
 def optional(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,23 +133,18 @@ def _model(group: str, conf: Mapping[str, Any], origin: Origin, where: str) -> t
         return declaration(conf["name"]).settings
     if "kind" not in conf:
         raise origin.mistake(where + ".kind", f"is missing; write one of {', '.join(kinds.names(group))}")
-    if conf["kind"] not in kinds.names(group):
-        near = nearest(str(conf["kind"]), kinds.names(group))
-        raise origin.mistake(f"{where}.kind", f"is {shown(conf['kind'])}; there is no such kind of {group}; {near}")
+    origin.one_of(f"{where}.kind", conf["kind"], kinds.names(group), f"kind of {group}")
     return kinds.model(group, conf["kind"])
 
 
 def _check_parts(group: str, model: type[Model], conf: Mapping[str, Any], where: str, origin: Origin) -> None:
     """Check a section's parts by reader, by data set or by task."""
     if group == "dataset":
-        if conf["reader"] not in kinds.names("reader"):
-            near = nearest(str(conf["reader"]), kinds.names("reader"))
-            raise origin.mistake(f"{where}.reader", f"is {conf['reader']!r}; there is no such reader; {near}")
+        origin.one_of(f"{where}.reader", conf["reader"], kinds.names("reader"), "reader")
         for split, paths in conf["files"].items():
             validated(kinds.model("reader", conf["reader"]), paths, f"{where}.files.{split}", origin)
-    if group == "source" and conf.get("convert") and conf["convert"] not in components.names("reader"):
-        near = nearest(str(conf["convert"]), components.names("reader"))
-        raise origin.mistake(f"{where}.convert", f"is {conf['convert']!r}; there is no such reader; {near}")
+    if group == "source" and conf.get("convert"):
+        origin.one_of(f"{where}.convert", conf["convert"], components.names("reader"), "reader")
     by = {"teacher": "by_dataset", "student": "by_task"}.get(group)
     for name, part in ((conf.get(by) or {}) if by else {}).items():
         if fixed := [key for key in ("name", "kind") if isinstance(part, Mapping) and key in part]:
@@ -169,11 +170,10 @@ def _check_settings(c: Composition, name: str, origin: Origin) -> None:
 
 
 def _extra_eval(conf: Any, where: str, origin: Origin) -> Any:
-    measure = conf.get("measure") if isinstance(conf, Mapping) else None
-    if isinstance(conf, Mapping) and "measure" in conf and str(measure) not in MEASURES:
-        near = nearest(str(measure), MEASURES)
-        raise origin.mistake(f"{where}.measure", f"is {shown(measure)}; there is no such measure; {near}")
-    return validated(MEASURES[measure] if measure else ItemsOfASet, conf, where, origin)
+    if not isinstance(conf, Mapping) or "measure" not in conf:
+        return validated(ItemsOfASet, conf, where, origin)
+    origin.one_of(f"{where}.measure", conf["measure"], list(MEASURES), "measure")
+    return validated(MEASURES[conf["measure"]], conf, where, origin)
 
 
 def _check_folders(c: Composition) -> None:
