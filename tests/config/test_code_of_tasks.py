@@ -1,32 +1,32 @@
 """A job's code holds the tasks that it works on, and of the metrics only what scores."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from vlkd_steps.config import composition, jobs
+from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core.fingerprint import closure
 
 VQA, ENTAILMENT, CAPTIONING = (f"vlkd_steps.tasks.{name}" for name in ("vqa", "entailment", "captioning"))
 
 
 @pytest.fixture(scope="module")
-def smoke(root: Path) -> dict[str, Any]:
+def smoke(root: Path) -> Composition:
     return composition.compose(root / "params.yaml", "scenes_smoke")
 
 
 @pytest.mark.parametrize("step", ["prepare", "split", "distill"])
-def test_a_step_on_one_data_set_holds_its_task_alone(smoke: dict[str, Any], step: str) -> None:
+def test_a_step_on_one_data_set_holds_its_task_alone(smoke: Composition, step: str) -> None:
     assert jobs.task_modules(smoke, step, "scenes_smoke_ve") == [ENTAILMENT]
 
 
 @pytest.mark.parametrize("step", ["compare", "report"])
-def test_what_is_about_the_whole_experiment_holds_all_its_tasks(smoke: dict[str, Any], step: str) -> None:
+def test_what_is_about_the_whole_experiment_holds_all_its_tasks(smoke: Composition, step: str) -> None:
     assert jobs.task_modules(smoke, step, None) == [ENTAILMENT, VQA]
 
 
-def test_only_evaluate_holds_the_metric(smoke: dict[str, Any]) -> None:
+def test_only_evaluate_holds_the_metric(smoke: Composition) -> None:
     assert jobs.task_modules(smoke, "evaluate", "scenes_smoke_ve") == [ENTAILMENT, "vlkd_steps.metrics.accuracy"]
     assert "vlkd_steps.metrics.accuracy" not in closure((ENTAILMENT, "vlkd_steps.steps.distill"))
 
@@ -37,5 +37,5 @@ def test_runs_that_are_evaluated_on_other_data_sets_hold_their_tasks_too(root: P
     assert jobs.task_modules(composed, "split", "scenes_wide_captions") == [CAPTIONING]
 
 
-def test_steps_that_know_no_task_hold_none(smoke: dict[str, Any]) -> None:
+def test_steps_that_know_no_task_hold_none(smoke: Composition) -> None:
     assert jobs.task_modules(smoke, "download", None) == jobs.task_modules(smoke, "extract", None) == []

@@ -1,9 +1,16 @@
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 
 from vlkd_steps.config import composition, jobs, precedence
+from vlkd_steps.config.models.composition import Cell, Composition
+from vlkd_steps.config.models.method import declaration
+from vlkd_steps.config.models.preset import GivenGrid, Grid, Preset
+from vlkd_steps.config.models.student import Student
 from vlkd_steps.core.errors import UserError
 
 PARAMS = {
@@ -11,6 +18,17 @@ PARAMS = {
     "grid": {"dataset": ["scenes_smoke_vqa"], "variant": ["finetune", "clip_td"], "shot": [40, "1pct"], "seed": [1]},
     "overrides": {},
 }
+
+
+GRID = {"dataset": ["a"], "student": ["s"], "variant": ["v"], "shot": [1], "seed": [1]}
+
+
+def sections(variants: Any = None, training: Any = None, **others: Any) -> Composition:
+    """A composition of these sections alone."""
+    parts = {"variants": variants or {}, "training": training or {}, "reference": "v", "grid": GRID}
+    preset = Preset.model_validate(parts)
+    fields = [field.name for field in dataclasses.fields(Composition)]
+    return Composition(**{**dict.fromkeys(fields), "experiment": "p", "preset": preset, "overrides": (), **others})
 
 
 @pytest.fixture
@@ -25,25 +43,25 @@ def params(tmp_path: Path):
 
 def test_the_committed_params_file_composes(root: Path) -> None:
     composed = composition.compose(root / "params.yaml")
-    assert composed["experiment"] == "scenes"
+    assert composed.experiment == "scenes"
     assert len(jobs.runs(composed)) == 2 * 3 * 3 * 3
 
 
 @pytest.mark.parametrize("name", composition.options("experiment"))
 def test_every_preset_composes(name: str, params, shared_data: Path) -> None:
     composed = composition.compose(params(), experiment=name)
-    assert composed["experiment"] == name
+    assert composed.experiment == name
     assert jobs.runs(composed)
-    for dataset in composed["grid"]["dataset"]:
-        for variant in composed["grid"]["variant"]:
-            jobs.distill(composed, dataset, composed["grid"]["student"][0], variant, "40")
-            jobs.code(composed, "distill", dataset=dataset, variant=variant, student=composed["grid"]["student"][0])
+    for dataset in composed.grid.dataset:
+        for variant in composed.grid.variant:
+            jobs.distill(composed, Cell(dataset, composed.grid.student[0], variant, "40"))
+            jobs.code(composed, "distill", dataset=dataset, variant=variant, student=composed.grid.student[0])
 
 
 def test_a_list_left_out_is_the_presets(params) -> None:
     composed = composition.compose(params())
-    assert composed["grid"]["student"] == ["vilt_scenes"]
-    assert composed["grid"]["shot"] == [40, "1pct"]
+    assert composed.grid.student == ("vilt_scenes",)
+    assert composed.grid.shot == (40, "1pct")
 
 
 def test_a_presets_own_override_about_a_variant_that_the_grid_leaves_out_is_left_out(params) -> None:
@@ -57,13 +75,13 @@ def test_without_a_grid_the_presets_is_crossed(tmp_path: Path, text: str) -> Non
     path = tmp_path / "params.yaml"
     path.write_text(text)
     composed = composition.compose(path)
-    assert composed["grid"] == composition.compose(path, experiment="scenes_smoke")["grid"]
-    assert composed["artifacts"]["dataset"] == composed["grid"]["dataset"]
+    assert composed.grid == composition.compose(path, experiment="scenes_smoke").grid
+    assert composed.artifacts.dataset == list(composed.grid.dataset)
 
 
 def test_another_experiment_leaves_the_grid_of_params_aside(params) -> None:
     composed = composition.compose(params(), experiment="scenes")
-    assert composed["grid"]["shot"] == [100, 300, 1000]
+    assert composed.grid.shot == (100, 300, 1000)
 
 
 @pytest.mark.parametrize(
@@ -129,30 +147,27 @@ def test_broken_yaml_and_a_missing_file(tmp_path: Path) -> None:
 def test_overrides_reach_methods_students_and_training(params) -> None:
     changes = {"variants.clip_td.lambda0": 7, "students.vilt_scenes.architecture.hidden_size": 32, "training.steps": 5}
     composed = composition.compose(params(overrides=changes))
-    job = jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "clip_td", "40")
+    job = jobs.distill(composed, Cell("scenes_smoke_vqa", "vilt_scenes", "clip_td", "40"))
     assert job["method"]["lambda0"] == 7
     assert job["student"]["architecture"]["hidden_size"] == 32
     assert job["training"]["steps"] == 5
 
 
 def test_what_was_tuned_for_a_task_wins_over_the_variant() -> None:
-    composed = {
-        "variants": {"v": {"method": "m", "lambda0": 2, "by_task": {"vqa": {"lambda0": 3, "training": {"lr": 1}}}}},
-        "methods": {"m": {"name": "m", "lambda0": 1, "distance": "l1"}},
-        "training": {"lr": 0, "steps": 9},
-    }
-    assert precedence.settings(composed, "v", "vqa") == {"name": "m", "lambda0": 3, "distance": "l1"}
-    assert precedence.settings(composed, "v", "entailment")["lambda0"] == 2
-    assert precedence.recipe(composed, "v", "vqa", None, None) == {"lr": 1, "steps": 9}
-    assert precedence.recipe(composed, "v", "entailment", None, None) == {"lr": 0, "steps": 9}
+    tuned = {"method": "naive_kd", "lambda0": 2, "by_task": {"vqa": {"lambda0": 3}}}
+    method = declaration("naive_kd").settings(name="naive_kd", distance="l1", anneal="none", lambda0=1)
+    composed = sections(variants={"v": tuned}, methods={"naive_kd": method})
+    assert precedence.settings(composed, "v", "vqa").lambda0 == 3
+    assert precedence.settings(composed, "v", "entailment").lambda0 == 2
 
 
 def test_what_a_user_sets_wins_over_what_the_preset_tuned(params) -> None:
     changes = {"variants.clip_td.lambda0": 7, "training.learning_rate": 0.5}
     composed = composition.compose(params(overrides=changes))
     for task in ("vqa", "entailment"):
-        assert precedence.settings(composed, "clip_td", task)["lambda0"] == 7
-        assert precedence.recipe(composed, "finetune", task, "vilt_scenes", "40")["learning_rate"] == 0.5
+        assert precedence.settings(composed, "clip_td", task).lambda0 == 7
+    cell = Cell("scenes_smoke_vqa", "vilt_scenes", "finetune", "40")
+    assert precedence.recipe(composed, cell).learning_rate == 0.5
 
 
 def test_a_job_gets_only_the_values_it_reads(params) -> None:
@@ -166,7 +181,7 @@ def test_a_job_gets_only_the_values_it_reads(params) -> None:
         lambda c: jobs.split_train(c, "scenes_smoke_vqa", "40"),
         lambda c: jobs.split_eval(c, "scenes_smoke_vqa", "test"),
         lambda c: jobs.extract(c, "clip_scenes", "scenes_smoke_vqa"),
-        lambda c: jobs.evaluate(c, "scenes_smoke_vqa", "vilt_scenes", "clip_td", "40"),
+        lambda c: jobs.evaluate(c, Cell("scenes_smoke_vqa", "vilt_scenes", "clip_td", "40")),
     ):
         assert cut(before) == cut(after)
 
@@ -176,102 +191,108 @@ def test_a_config_argument_that_nothing_reads() -> None:
         jobs.check_arguments({"experimant": "x"})
 
 
-BLOCKS = {
-    "grid": {"dataset": ["a", "b"], "student": ["s"], "variant": ["x", "y"], "shot": [10, 20], "seed": [1, 2]},
-    "grids": [{"dataset": ["a"]}, {"dataset": ["b"], "shot": ["full"]}, {"dataset": ["a"], "variant": ["y"]}],
-    "reference": "x",
-    "variants": {"x": {"method": "m"}, "y": {"method": "m"}},
-    "training": {},
-}
+BLOCKS = Preset.model_validate(
+    {
+        "grid": {"dataset": ["a", "b"], "student": ["s"], "variant": ["x", "y"], "shot": [10, 20], "seed": [1, 2]},
+        "grids": [{"dataset": ["a"]}, {"dataset": ["b"], "shot": ["full"]}, {"dataset": ["a"], "variant": ["y"]}],
+        "reference": "x",
+        "variants": {"x": {"method": "m"}, "y": {"method": "m"}},
+        "training": {},
+    }
+)
 
 
-def crossed(blocks: list[dict]) -> list[tuple]:
-    grid = {key: list(dict.fromkeys(v for block in blocks for v in block[key])) for key in blocks[0]}
-    return jobs.cells({"grid": grid, "blocks": blocks})
+def crossed(blocks: list[Grid]) -> list[tuple]:
+    grid = {key: tuple(dict.fromkeys(v for block in blocks for v in getattr(block, key))) for key in Grid.model_fields}
+    return sections(grid=Grid(**grid), blocks=blocks).cells
 
 
 def test_blocks_are_crossed_each_on_its_own_and_united_without_duplicates() -> None:
-    blocks = composition.blocks(BLOCKS, {}, "p", "params.yaml")
+    blocks = composition.blocks(BLOCKS, GivenGrid(), "p", "params.yaml")
     assert crossed(blocks) == [
         ("a", "s", "x", "10"), ("a", "s", "x", "20"), ("a", "s", "y", "10"), ("a", "s", "y", "20"),
         ("b", "s", "x", "full"), ("b", "s", "y", "full"),
     ]  # fmt: skip
-    assert all(block["seed"] == [1, 2] for block in blocks)
+    assert all(block.seed == (1, 2) for block in blocks)
 
 
 def test_a_list_of_params_keeps_of_the_blocks_what_it_names() -> None:
     given = {"dataset": ["b", "a"], "shot": [20, "full"], "variant": ["x"], "seed": [7]}
-    blocks = composition.blocks(BLOCKS, given, "p", "params.yaml")
+    blocks = composition.blocks(BLOCKS, GivenGrid.model_validate(given), "p", "params.yaml")
     assert crossed(blocks) == [("a", "s", "x", "20"), ("b", "s", "x", "full")]
-    assert all(block["seed"] == [7] for block in blocks)
+    assert all(block.seed == (7,) for block in blocks)
 
 
 @pytest.mark.parametrize(
-    ("preset", "given", "message"),
+    ("given", "message"),
     [
-        (BLOCKS, {"shot": [30]}, "params.yaml: grid.shot names 30, which no block of experiment p has"),
-        (BLOCKS, {"dataset": ["b"], "shot": [10]}, "grid leaves nothing of the blocks of experiment p"),
+        ({"shot": [30]}, "params.yaml: grid.shot names 30, which no block of experiment p has"),
+        ({"dataset": ["b"], "shot": [10]}, "grid leaves nothing of the blocks of experiment p"),
     ],
 )
-def test_mistakes_in_blocks(preset: dict, given: dict, message: str) -> None:
+def test_mistakes_in_blocks(given: dict, message: str) -> None:
     with pytest.raises(UserError) as mistake:
-        composition.blocks(preset, given, "p", "params.yaml")
+        composition.blocks(BLOCKS, GivenGrid.model_validate(given), "p", "params.yaml")
     assert message in str(mistake.value)
 
 
 def test_a_preset_of_blocks_runs_only_them(params) -> None:
     composed = composition.compose(params(), experiment="scenes_protocol")
-    found = {(cell[0], cell[2], cell[3]) for cell in jobs.cells(composed)}
+    found = {(cell[0], cell[2], cell[3]) for cell in composed.cells}
     assert ("scenes_vqa", "naive_kd", "3000") in found
     assert ("scenes_vqa", "naive_kd", "full") not in found
     assert ("scenes_ve_biased", "clip_td", "100") not in found
     assert ("scenes_ve_biased", "100") not in jobs.train_splits(composed)
-    assert len(jobs.runs(composed)) == 5 * len(jobs.cells(composed))
+    assert len(jobs.runs(composed)) == 5 * len(composed.cells)
 
 
-RECIPES = {
-    "variants": {
-        "plain": {"method": "m"},
-        "tuned": {"method": "m", "training": {"lr": 4}, "by_task": {"vqa": {"training": {"steps": 50}}}},
+RECIPES = sections(
+    variants={
+        "plain": {"method": "finetune"},
+        "tuned": {
+            "method": "finetune", "training": {"clip": 4}, "by_task": {"vqa": {"training": {"steps": 50}}}
+        },
     },
-    "methods": {"m": {"name": "m"}},
-    "students": {"s": {"name": "s", "recipe": {"vqa": {"lr": 2, "steps": 20}}}, "t": {"name": "t"}},
-    "training": {
-        "lr": 1,
-        "steps": 10,
-        "clip": 9,
-        "by_shot": {100: {"steps": 30}, "full": {"lr": 3}},
+    students={
+        "s": Student.model_validate({"name": "s", "kind": "k", "recipe": {"vqa": {"clip": 2, "steps": 20}}}),
+        "t": Student.model_validate({"name": "t", "kind": "k"}),
+    },
+    datasets={task: SimpleNamespace(task=task) for task in ("vqa", "vcr", "entailment")},
+    training={
+        "clip": 1, "steps": 10, "batch_size": 9, "learning_rate": 9,
+        "by_shot": {100: {"steps": 30}, "full": {"clip": 3}},
         "by_task": {"vcr": {"steps": 40}},
     },
-}
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("variant", "task", "student", "shot", "expected"),
+    ("variant", "task", "student", "shot", "clip", "steps"),
     [
-        ("plain", "vqa", "t", "300", {"lr": 1, "steps": 10, "clip": 9}),
-        ("plain", "vqa", "s", "300", {"lr": 2, "steps": 20, "clip": 9}),
-        ("plain", "entailment", "s", "300", {"lr": 1, "steps": 10, "clip": 9}),
-        ("plain", "vqa", "s", "100", {"lr": 2, "steps": 30, "clip": 9}),
-        ("plain", "vqa", "s", "full", {"lr": 3, "steps": 20, "clip": 9}),
-        ("tuned", "vqa", "s", "100", {"lr": 4, "steps": 50, "clip": 9}),
-        ("tuned", "entailment", "s", "100", {"lr": 4, "steps": 30, "clip": 9}),
-        ("plain", "vcr", "t", "100", {"lr": 1, "steps": 40, "clip": 9}),
-        ("tuned", "vcr", "t", "full", {"lr": 4, "steps": 40, "clip": 9}),
+        ("plain", "vqa", "t", "300", 1, 10),
+        ("plain", "vqa", "s", "300", 2, 20),
+        ("plain", "entailment", "s", "300", 1, 10),
+        ("plain", "vqa", "s", "100", 2, 30),
+        ("plain", "vqa", "s", "full", 3, 20),
+        ("tuned", "vqa", "s", "100", 4, 50),
+        ("tuned", "entailment", "s", "100", 4, 30),
+        ("plain", "vcr", "t", "100", 1, 40),
+        ("tuned", "vcr", "t", "full", 4, 40),
     ],
 )
 def test_what_is_said_more_narrowly_of_training_wins(
-    variant: str, task: str, student: str, shot: str, expected: dict
+    variant: str, task: str, student: str, shot: str, clip: int, steps: int
 ) -> None:
-    assert precedence.recipe(RECIPES, variant, task, student, shot) == expected
+    found = precedence.recipe(RECIPES, Cell(task, student, variant, shot)).written()
+    assert found == {"clip": clip, "steps": steps, "batch_size": 9, "learning_rate": 9}
 
 
 def test_a_students_recipe_reaches_its_runs_and_not_its_configuration(params) -> None:
     composed = composition.compose(params(), experiment="paper_vqa")
-    job = jobs.distill(composed, "vqa_v2", "vilt_b32", "clip_td", "full")
+    job = jobs.distill(composed, Cell("vqa_v2", "vilt_b32", "clip_td", "full"))
     assert (job["training"]["steps"], job["training"]["head_multiplier"]) == (17300, 10.0)
     assert "recipe" not in job["student"]
-    assert jobs.distill(composed, "vqa_v2", "vilt_b32", "clip_td", "1pct")["training"]["steps"] == 2000
+    assert jobs.distill(composed, Cell("vqa_v2", "vilt_b32", "clip_td", "1pct"))["training"]["steps"] == 2000
 
 
 def test_what_a_user_sets_wins_over_recipes_and_shots(params) -> None:
@@ -280,17 +301,16 @@ def test_what_a_user_sets_wins_over_recipes_and_shots(params) -> None:
     path = params(experiment="paper_vqa", grid=grid, overrides=changes)
     composed = composition.compose(path)
     for shot in ("100", "full"):
-        training = precedence.recipe(composed, "finetune", "vqa", "vilt_b32", shot)
-        assert (training["steps"], training["learning_rate"]) == (7, 0.5)
+        training = precedence.recipe(composed, Cell("vqa_v2", "vilt_b32", "finetune", shot))
+        assert (training.steps, training.learning_rate) == (7, 0.5)
 
 
 def test_overrides_win_over_the_preset_and_the_narrower_of_them_over_the_wider(params) -> None:
     grid = {"dataset": ["vqa_v2"], "student": ["vilt_b32"], "variant": ["finetune"]}
     changes = {"training.by_shot.100.steps": 5, "students.vilt_b32.recipe.vqa.steps": 9, "training.steps": 7}
     composed = composition.compose(params(experiment="paper_vqa", grid=grid, overrides=changes))
-    steps = {
-        shot: precedence.recipe(composed, "finetune", "vqa", "vilt_b32", shot)["steps"] for shot in ("100", "1000")
-    }
+    cells = {shot: Cell("vqa_v2", "vilt_b32", "finetune", shot) for shot in ("100", "1000")}
+    steps = {shot: precedence.recipe(composed, cell).steps for shot, cell in cells.items()}
     assert steps == {"100": 5, "1000": 9}  # the preset says 500 and 1,000 for these shots
 
 
@@ -312,8 +332,8 @@ def test_two_teachers_of_a_variant_are_allowed_wherever_one_is(params) -> None:
     grid = {**PARAMS["grid"], "variant": ["finetune", "mad", "mad_clip", "plug_in"]}
     eyes, ears = "efficientnet_lite0_scenes", "minilm_l6"
     composed = composition.compose(params(grid=grid))
-    assert composed["artifacts"]["teacher"] == ["clip_scenes", eyes, f"{eyes}_patches", ears]
-    job = jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "mad", "40")
+    assert composed.artifacts.teacher == ["clip_scenes", eyes, f"{eyes}_patches", ears]
+    job = jobs.distill(composed, Cell("scenes_smoke_vqa", "vilt_scenes", "mad", "40"))
     assert job["teacher"] == {
         "name": f"{eyes}+{ears}",
         "vision": {"name": eyes, "kind": "vision"},
@@ -322,7 +342,7 @@ def test_two_teachers_of_a_variant_are_allowed_wherever_one_is(params) -> None:
     manifests = [f"features/{name}/scenes_smoke_vqa/manifest.json" for name in (eyes, ears)]
     assert jobs.features_of(composed, "mad", "scenes_smoke_vqa") == manifests
     # the towers of one CLIP are one teacher, so that cosines between images and words mean something
-    clip = jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "mad_clip", "40")
+    clip = jobs.distill(composed, Cell("scenes_smoke_vqa", "vilt_scenes", "mad_clip", "40"))
     assert clip["teacher"] == {"name": "clip_scenes", "kind": "clip"}
     assert len(jobs.features_of(composed, "mad_clip", "scenes_smoke_vqa")) == 1
     assert {run["variant"]: run["teacher"] for run in jobs.runs(composed)} == {
@@ -335,9 +355,10 @@ def test_two_teachers_of_a_variant_are_allowed_wherever_one_is(params) -> None:
 def test_a_variant_may_be_given_another_teacher(params) -> None:
     changes = {"variants.clip_td.teacher": "clip_vit_b32"}
     composed = composition.compose(params(overrides=changes))
-    assert composed["artifacts"]["teacher"] == ["clip_vit_b32"]
+    assert composed.artifacts.teacher == ["clip_vit_b32"]
     assert (
-        jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "clip_td", "40")["teacher"]["name"] == "clip_vit_b32"
+        jobs.distill(composed, Cell("scenes_smoke_vqa", "vilt_scenes", "clip_td", "40"))["teacher"]["name"]
+        == "clip_vit_b32"
     )
     with pytest.raises(UserError, match=r"names 'clip_vit_b23', which does not exist; did you mean 'clip_vit_b32'\?"):
         composition.compose(params(overrides={"variants.clip_td.teacher": "clip_vit_b23"}))
@@ -347,4 +368,4 @@ def test_a_presets_own_override_about_a_data_set_that_the_grid_leaves_out_is_lef
     for name, sets in (("scenes_ve", 6), ("scenes_vqa", 4)):  # scenes_protocol names scenes_ve's sets
         grid = {"dataset": [name], "variant": ["finetune", "clip_td"], "shot": [300]}
         composed = composition.compose(params(experiment="scenes_protocol", grid=grid))
-        assert len(composed["datasets"][name]["evaluation_sets"]) == sets
+        assert len(composed.datasets[name].evaluation_sets) == sets

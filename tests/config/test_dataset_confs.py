@@ -25,7 +25,7 @@ def confs():
     """All data sets and sources, composed at once: Hydra takes its time."""
     names = [("dataset", name) for name in NAMES] + [("source", name) for name in composition.options("source")]
     return composition._hydra(
-        ConfFiles(), "experiment=scenes_smoke", *[f"+{group}@{group}s.{name}={name}" for group, name in names]
+        ConfFiles(), "scenes_smoke", [f"+{group}@{group}s.{name}={name}" for group, name in names]
     )
 
 
@@ -55,7 +55,7 @@ def test_shared_images_are_a_source_of_their_own(tmp_path):
     params = tmp_path / "params.yaml"
     params.write_text(PARAMS.format(name="vqa_v2"))
     composed = composition.compose(params)
-    assert jobs.sources_of(composed, "vqa_v2") == ["coco_2014", "vqa_v2"]
+    assert composed.datasets["vqa_v2"].sources == ["vqa_v2", "coco_2014"]
     assert jobs.prepare(composed, "vqa_v2")["dataset"]["image_source"] == "coco_2014"
     assert jobs.split_eval(composed, "vqa_v2", "test")["dataset"]["allow_leaks"] == []
 

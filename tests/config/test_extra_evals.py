@@ -1,5 +1,6 @@
 """Extra evaluations beside a run's own evaluation sets: from the preset to each job, and what is refused."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from sealed import seal
 
 from vlkd_steps.config import composition, extra_evals, jobs
 from vlkd_steps.config.extra_evals import Evaluation
+from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
 
@@ -18,7 +20,7 @@ QUESTIONS = {"dataset": "scenes_vqa", "set": "test"}
 
 
 @pytest.fixture(scope="module")
-def composed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Composition:
     """scenes_vlkd cut to its corpus: the questions are then of a data set that is only evaluated."""
     params = {
         "experiment": "scenes_vlkd",
@@ -29,12 +31,12 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return composition.compose(path)
 
 
-def test_a_job_knows_the_extra_evaluations_of_its_runs(composed: dict[str, Any]) -> None:
-    config = jobs.distill(composed, CORPUS, "bart_scenes", "vlkd", "full")
+def test_a_job_knows_the_extra_evaluations_of_its_runs(composed: Composition) -> None:
+    config = jobs.distill(composed, Cell(CORPUS, "bart_scenes", "vlkd", "full"))
     extra = config["dataset"]["extra_evals"]
     assert extra["vqa"] == {**QUESTIONS, "images": 400, "lead": True, "task": "vqa", "train": "train"}
     assert extra["forgetting"] == {"measure": "forgetting"}
-    assert jobs.evaluate(composed, CORPUS, "bart_scenes", "vlkd", "full")["dataset"] == config["dataset"]
+    assert jobs.evaluate(composed, Cell(CORPUS, "bart_scenes", "vlkd", "full"))["dataset"] == config["dataset"]
     named = [evaluation.name for evaluation in extra_evals.sets(config["dataset"])]
     assert set(named[:2]) == {"vqa", "captions_masked"}  # which lead
     led, not_led = extra["vqa"], {key: value for key, value in extra["vqa"].items() if key != "lead"}
@@ -50,7 +52,7 @@ def test_a_job_knows_the_extra_evaluations_of_its_runs(composed: dict[str, Any])
 
 def test_extra_evaluations_change_no_other_experiment() -> None:
     other = composition.compose(Path("params.yaml"))
-    config = jobs.distill(other, "scenes_vqa", "vilt_scenes", "clip_td", "100")
+    config = jobs.distill(other, Cell("scenes_vqa", "vilt_scenes", "clip_td", "100"))
     assert set(config["dataset"]) == {"name", "task", "evaluation_sets"}
     assert config["teacher"] == {"name": "clip_scenes", "kind": "clip"}
     assert "shipped" not in config["student"]
@@ -105,13 +107,15 @@ def test_init_needs_one_run_to_start_from(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(Path("params.yaml").read_text())
     whole = composition.compose(path, "scenes_vlkd")
-    start = jobs.initial(whole, "scenes_vqa", "bart_scenes", "vlkd")
-    assert start == {"dataset": CORPUS, "student": "bart_scenes", "variant": "vlkd", "shot": "full"}
-    assert jobs.initial(whole, CORPUS, "bart_scenes", "vlkd") is None
-    assert jobs.initial(whole, CORPUS, "bart_scenes", "vlkd_captions") == start  # of the same task as well
-    models = jobs.initial_models(whole, "scenes_vqa", "bart_scenes", "vlkd")
+    start = jobs.initial(whole, Cell("scenes_vqa", "bart_scenes", "vlkd", "full"))
+    assert start == Cell(CORPUS, "bart_scenes", "vlkd", "full")
+    assert jobs.initial(whole, Cell(CORPUS, "bart_scenes", "vlkd", "full")) is None
+    assert (
+        jobs.initial(whole, Cell(CORPUS, "bart_scenes", "vlkd_captions", "full")) == start
+    )  # of the same task as well
+    models = jobs.initial_models(whole, Cell("scenes_vqa", "bart_scenes", "vlkd", "full"))
     assert models[0] == f"runs/scenes_vlkd/{CORPUS}/bart_scenes/vlkd/full/s10/model.safetensors"
-    alone = whole | {"blocks": [{**whole["grid"], "dataset": ["scenes_vqa"]}]}
+    alone = dataclasses.replace(whole, blocks=[whole.grid.model_copy(update={"dataset": ("scenes_vqa",)})])
     with pytest.raises(UserError, match=r"variants\.vlkd has init: vlkd on scenes_vqa, and the grid holds 0 runs"):
         jobs.check_initial(alone)
     jobs.check_initial(whole)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from vlkd_steps.config import composition, jobs
+from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import components, fingerprint
 from vlkd_steps.core.errors import UserError
 
@@ -92,7 +93,7 @@ def code_now() -> str:
 def check_method(package: Path) -> None:
     """It is found, its values are checked, its job knows it, and its source is watched."""
     composed = composition.compose()
-    job = jobs.distill(composed, "scenes_smoke_vqa", "vilt_scenes", "toy", "40")
+    job = jobs.distill(composed, Cell("scenes_smoke_vqa", "vilt_scenes", "toy", "40"))
     assert job["method"] == {"name": "toy", "strength": 2}
     params = Path("params.yaml").read_text()
     Path("params.yaml").write_text(params + "overrides: {variants.toy.strength: weak}\n")
@@ -165,7 +166,7 @@ def test_a_student_of_a_plugin_declares_its_settings_beside_it(project: Path) ->
     params = {"experiment": "mine", "grid": {"student": ["toy_student"]}, "conf": ["mine"], "plugins": ["toy_plugin"]}
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     conf.write_text("name: toy_student\nkind: toy_student\nlayers: 2\n")
-    job = jobs.distill(composition.compose(), "scenes_smoke_vqa", "toy_student", "toy", "40")
+    job = jobs.distill(composition.compose(), Cell("scenes_smoke_vqa", "toy_student", "toy", "40"))
     assert job["student"] == {"name": "toy_student", "kind": "toy_student", "layers": 2, "pretrained": False}
     conf.write_text("name: toy_student\nkind: toy_student\nlayers: few\n")
     with pytest.raises(
@@ -181,5 +182,5 @@ def test_the_users_files_come_before_the_packages(project: Path) -> None:
     (project / "mine/student").mkdir()
     text = "defaults: [vilt_b32, _self_]\nname: vilt_scenes\nimage_size: 64\n"
     (project / "mine/student/vilt_scenes.yaml").write_text(text)
-    job = jobs.distill(composition.compose(), "scenes_smoke_vqa", "vilt_scenes", "toy", "40")
+    job = jobs.distill(composition.compose(), Cell("scenes_smoke_vqa", "vilt_scenes", "toy", "40"))
     assert (job["student"]["weights"], job["student"]["image_size"]) == ("dandelin/vilt-b32-mlm", 64)

@@ -353,18 +353,18 @@ def test_two_models_that_are_made_need_two_names(project: Project) -> None:
 def test_a_number_may_be_written_as_any_language_writes_it(project: Project, written: str) -> None:
     text = yaml.safe_dump(PARAMS | {"overrides": {"training.learning_rate": "HERE"}}).replace("HERE", written)
     (project.folder / "params.yaml").write_text(text)
-    assert composition.compose(project.folder / "params.yaml")["training"]["learning_rate"] == 0.004
+    assert composition.compose(project.folder / "params.yaml").training.learning_rate == 0.004
 
 
 def test_an_empty_grid_is_the_presets(project: Project) -> None:
     project.params(grid={})
-    grid = composition.compose(project.folder / "params.yaml")["grid"]
-    assert grid["dataset"] == ["scenes_smoke_vqa", "scenes_smoke_ve"]
-    assert grid["seed"] == [1, 2]
+    grid = composition.compose(project.folder / "params.yaml").grid
+    assert grid.dataset == ("scenes_smoke_vqa", "scenes_smoke_ve")
+    assert grid.seed == (1, 2)
 
 
 def test_data_may_be_stored_anywhere(project: Project) -> None:
     project.conf("dataset/mine.yaml", DATASET.replace("source: scenes_smoke", "source: mine"))
     project.conf("source/mine.yaml", SOURCE.replace("path: there", "path: /data/there"))
     project.params(grid={**GRID, "dataset": ["mine"]})
-    assert composition.compose(project.folder / "params.yaml")["sources"]["mine"]["path"] == "/data/there"
+    assert composition.compose(project.folder / "params.yaml").sources["mine"].path == "/data/there"

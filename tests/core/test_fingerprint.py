@@ -72,3 +72,29 @@ def test_a_missing_module_is_named(package: Path) -> None:
     shutil.rmtree(package / "inner")
     with pytest.raises(ModuleNotFoundError, match=r"vlkd_steps\.inner\.unused"):
         fresh("vlkd_steps.inner.unused")
+
+
+def test_the_words_of_a_message_change_nothing_and_when_it_is_raised_does(package: Path) -> None:
+    deep = package / "inner" / "deep.py"
+    raising = "def z(x):\n    if x > 1:\n        raise UserError(f'{x} is large; %s')\n"
+    deep.write_text(raising % "take 1")
+    before = fresh("vlkd_steps.step")
+    deep.write_text(raising % "write 1")
+    assert fresh("vlkd_steps.step") == before
+    deep.write_text(raising.replace("> 1", "> 2") % "take 1")
+    assert fresh("vlkd_steps.step") != before
+
+
+def test_modules_that_only_refuse_values_do_not_count(package: Path) -> None:
+    (package / "config").mkdir()
+    (package / "config" / "__init__.py").write_text("")
+    (package / "step.py").write_text("from vlkd_steps.config.validation import validated\n")
+    for text in ("validated = 1\n", "validated = 2\n"):
+        (package / "config" / "validation.py").write_text(text)
+        fresh("vlkd_steps.step")
+        assert module.closure(("vlkd_steps.step",)) == {"vlkd_steps.step"}
+
+
+@pytest.mark.parametrize("checks", sorted(module.CHECKS))
+def test_what_does_not_count_is_there(checks: str) -> None:
+    assert module._source(checks)

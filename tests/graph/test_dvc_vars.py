@@ -81,7 +81,7 @@ def test_the_committed_file_is_that_of_the_committed_params(root: Path, monkeypa
 
 def test_a_name_that_yaml_takes_for_a_number_stays_a_name() -> None:
     c = composition.compose(experiment="scenes_smoke")
-    c["artifacts"]["source"] = ["1e3", "no", "007"]
+    c.artifacts.source[:] = ["1e3", "no", "007"]
     assert parse_yaml(dvc_vars.text(c), "dvc_vars.yaml")["raw_bytes"]["source"] == ["1e3", "no", "007"]
 
 

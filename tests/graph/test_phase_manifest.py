@@ -1,5 +1,4 @@
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +6,7 @@ import pytest
 import yaml
 
 from vlkd_steps.config import composition, jobs, phases
+from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import sha256, write_json
@@ -16,7 +16,7 @@ from vlkd_steps.runs.run_dir import RunDir
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> Mapping[str, Any]:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> Composition:
     """The composition of a preset in an empty folder whose source is there."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
@@ -28,7 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> Mapp
 
 
 @pytest.fixture
-def made(project: Mapping[str, Any]) -> Path:
+def made(project: Composition) -> Path:
     settings = phase_manifest.config("scenes_smoke", "download", phases.of_phase(project, "download"))
     assert phase_manifest.main(["write", "--config", json.dumps(settings)]) == 0
     return Path(settings["manifest"])
@@ -69,7 +69,7 @@ def test_a_folder_the_manifest_does_not_know(made: Path, capsys: pytest.CaptureF
     assert "names nothing below data/raw/other" in capsys.readouterr().err
 
 
-def test_no_manifest(project: Mapping[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_manifest(project: Composition, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(Path("manifests/scenes_smoke/download.json"), "x") == 2
     assert "run: snakemake" in capsys.readouterr().err
 
@@ -91,21 +91,21 @@ def test_a_damaged_or_older_manifest_says_nothing(made: Path, content: str, caps
     assert "does not name data/raw/scenes_smoke/manifest.json" in capsys.readouterr().err
 
 
-def test_it_is_not_written_over_what_is_missing(project: Mapping[str, Any]) -> None:
+def test_it_is_not_written_over_what_is_missing(project: Composition) -> None:
     settings = phase_manifest.config("scenes_smoke", "download", phases.of_phase(project, "download"))
     Path("data/raw/scenes_smoke/manifest.json").unlink()
     assert phase_manifest.main(["write", "--config", json.dumps(settings)]) == 2
     assert not Path(settings["manifest"]).exists()
 
 
-def test_a_run_of_another_configuration(project: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_another_configuration(project: Composition, monkeypatch: pytest.MonkeyPatch) -> None:
     """A phase manifest can be right and the run in the folder another one: its config.yaml names the content key."""
     for dataset, name in [*jobs.train_splits(project), *jobs.held_out(project)]:
-        for split in (f"train-{name}-s{seed}" for seed in project["grid"]["seed"]):
+        for split in (f"train-{name}-s{seed}" for seed in project.grid.seed):
             write_json(Path(f"data/splits/{dataset}/{split}.json"), {"sha256": split, "source": _source(dataset)})
         write_json(Path(f"data/splits/{dataset}/eval-{name}.json"), {"sha256": name, "source": _source(dataset)})
-    for teacher in project["artifacts"]["teacher"]:
-        for dataset in project["grid"]["dataset"]:
+    for teacher in project.artifacts.teacher:
+        for dataset in project.grid.dataset:
             write_json(Path(f"features/{teacher}/{dataset}/manifest.json"), {"key": "k", "shards": []})
     runs = [RunDir.of(job, seed) for job in _distill(project) for seed in job["seeds"]]
     for job in phases.of_phase(project, "distill"):
@@ -128,5 +128,5 @@ def _source(dataset: str) -> str:
     return instances.content_hash(layout.instances(dataset))
 
 
-def _distill(c: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [jobs.distill(c, *cell) for cell in jobs.cells(c)]
+def _distill(c: Composition) -> list[dict[str, Any]]:
+    return [jobs.distill(c, cell) for cell in c.cells]

@@ -1,13 +1,13 @@
 """What Snakemake cannot see, with a composition whose data sets have different evaluation sets."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vlkd_steps.config import composition, phases
+from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core import layout
 from vlkd_steps.core.files import write_json
 from vlkd_steps.graph import phase_manifest, remake
@@ -16,12 +16,12 @@ Remembers = dict[Path, float]
 
 
 @pytest.fixture(scope="module")
-def composed() -> Mapping[str, Any]:
+def composed() -> Composition:
     return composition.compose(experiment="scenes_vlkd")
 
 
 @pytest.fixture
-def whole(composed: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Remembers:
+def whole(composed: Composition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Remembers:
     """Every file of a finished experiment, its phase manifests, and what Snakemake remembers."""
     monkeypatch.chdir(tmp_path)
     remembers: Remembers = {}
@@ -32,7 +32,7 @@ def whole(composed: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.Monke
                 path.write_text(f"{path}")
             remembers |= {path: memory(path) for path in job.outputs}
         phase_manifest.write(config(composed, phase))
-        path = layout.phase_manifest(composed["experiment"], phase)
+        path = layout.phase_manifest(composed.experiment, phase)
         remembers[path] = memory(path)
     return remembers
 
@@ -48,34 +48,34 @@ def later(path: Path, text: str) -> None:
     os.utime(path, (after, after))
 
 
-def made(composed: Mapping[str, Any], *names: str) -> dict[str, list[phases.Job]]:
+def made(composed: Composition, *names: str) -> dict[str, list[phases.Job]]:
     return {phase: phases.of_phase(composed, phase) for phase in names}
 
 
-def config(composed: Mapping[str, Any], phase: str) -> dict[str, Any]:
-    return phase_manifest.config(composed["experiment"], phase, phases.of_phase(composed, phase))
+def config(composed: Composition, phase: str) -> dict[str, Any]:
+    return phase_manifest.config(composed.experiment, phase, phases.of_phase(composed, phase))
 
 
-def unseen(composed: Mapping[str, Any], remembers: Remembers) -> dict[Path, str]:
-    return remake.unseen(composed["experiment"], made(composed, *phases.PHASES), lambda path: remembers.get(path))
+def unseen(composed: Composition, remembers: Remembers) -> dict[Path, str]:
+    return remake.unseen(composed.experiment, made(composed, *phases.PHASES), lambda path: remembers.get(path))
 
 
-def beside(composed: Mapping[str, Any]) -> tuple[phases.Job, Path]:
+def beside(composed: Composition) -> tuple[phases.Job, Path]:
     return next((job, job.beside[0]) for job in phases.of_phase(composed, "distill") if job.beside)
 
 
-def test_nothing_where_all_is_there(composed: Mapping[str, Any], whole: Remembers) -> None:
+def test_nothing_where_all_is_there(composed: Composition, whole: Remembers) -> None:
     assert unseen(composed, whole) == {}
-    assert remake.missing(composed["experiment"], made(composed, *phases.PHASES)) == []
+    assert remake.missing(composed.experiment, made(composed, *phases.PHASES)) == []
 
 
-def test_a_file_that_no_rule_declares(composed: Mapping[str, Any], whole: Remembers) -> None:
+def test_a_file_that_no_rule_declares(composed: Composition, whole: Remembers) -> None:
     job, path = beside(composed)
     path.unlink()
     assert unseen(composed, whole) == {job.outputs[0]: f"{path} is missing"}
 
 
-def test_what_a_run_exported(composed: Mapping[str, Any], whole: Remembers) -> None:
+def test_what_a_run_exported(composed: Composition, whole: Remembers) -> None:
     job = next(job for job in phases.of_phase(composed, "distill") if job.folders)
     exported = job.folders[0] / "vocab.txt"
     exported.parent.mkdir(parents=True)
@@ -85,27 +85,27 @@ def test_what_a_run_exported(composed: Mapping[str, Any], whole: Remembers) -> N
     assert unseen(composed, whole) == {job.outputs[0]: f"{exported} is missing"}
 
 
-def test_a_declared_output_becomes_a_target(composed: Mapping[str, Any], whole: Remembers) -> None:
+def test_a_declared_output_becomes_a_target(composed: Composition, whole: Remembers) -> None:
     path = phases.of_phase(composed, "split")[0].outputs[-1]
     path.unlink()
-    assert remake.missing(composed["experiment"], made(composed, *phases.PHASES)) == [path]
-    assert remake.missing(composed["experiment"], made(composed, "prepare")) == []
+    assert remake.missing(composed.experiment, made(composed, *phases.PHASES)) == [path]
+    assert remake.missing(composed.experiment, made(composed, "prepare")) == []
     assert unseen(composed, whole) == {}  # Snakemake sees that itself
 
 
-def test_a_phase_that_was_never_whole_has_no_missing_targets(composed: Mapping[str, Any], whole: Remembers) -> None:
-    layout.phase_manifest(composed["experiment"], "split").unlink()
+def test_a_phase_that_was_never_whole_has_no_missing_targets(composed: Composition, whole: Remembers) -> None:
+    layout.phase_manifest(composed.experiment, "split").unlink()
     phases.of_phase(composed, "split")[0].outputs[-1].unlink()
-    assert remake.missing(composed["experiment"], made(composed, "split")) == []  # its manifest's job reads it
+    assert remake.missing(composed.experiment, made(composed, "split")) == []  # its manifest's job reads it
 
 
-def test_without_memory_a_manifest_vouches(composed: Mapping[str, Any], whole: Remembers) -> None:
+def test_without_memory_a_manifest_vouches(composed: Composition, whole: Remembers) -> None:
     assert unseen(composed, {}) == {}
-    layout.phase_manifest(composed["experiment"], "prepare").unlink()
+    layout.phase_manifest(composed.experiment, "prepare").unlink()
     assert set(unseen(composed, {})) == {job.outputs[0] for job in phases.of_phase(composed, "prepare")}
 
 
-def test_a_file_that_was_changed_after_its_job(composed: Mapping[str, Any], whole: Remembers) -> None:
+def test_a_file_that_was_changed_after_its_job(composed: Composition, whole: Remembers) -> None:
     job = phases.of_phase(composed, "split")[0]
     for path in (job.outputs[0], job.outputs[-1]):
         text = path.read_text()
@@ -117,13 +117,13 @@ def test_a_file_that_was_changed_after_its_job(composed: Mapping[str, Any], whol
         assert unseen(composed, {}) == {}
 
 
-def test_a_file_that_its_job_made_since_the_manifest(composed: Mapping[str, Any], whole: Remembers) -> None:
+def test_a_file_that_its_job_made_since_the_manifest(composed: Composition, whole: Remembers) -> None:
     path = phases.of_phase(composed, "split")[0].outputs[0]
     later(path, "made since")
     assert unseen(composed, {**whole, path: memory(path)}) == {}
 
 
-def test_a_file_of_another_configuration_with_its_manifest(composed: Mapping[str, Any], whole: Remembers) -> None:
+def test_a_file_of_another_configuration_with_its_manifest(composed: Composition, whole: Remembers) -> None:
     """As `dvc checkout` of another commit leaves them, without Snakemake knowing."""
     job = phases.of_phase(composed, "split")[0]
     for path in job.outputs:
@@ -135,15 +135,13 @@ def test_a_file_of_another_configuration_with_its_manifest(composed: Mapping[str
 
 
 @pytest.mark.parametrize("content", ["", '{"files": []}', "{}"])
-def test_a_manifest_that_says_nothing_is_written_again(
-    composed: Mapping[str, Any], whole: Remembers, content: str
-) -> None:
-    path = layout.phase_manifest(composed["experiment"], "split")
+def test_a_manifest_that_says_nothing_is_written_again(composed: Composition, whole: Remembers, content: str) -> None:
+    path = layout.phase_manifest(composed.experiment, "split")
     path.write_text(content)
     assert unseen(composed, whole) == {path: f"{path} cannot be read"}
 
 
-def test_files_that_a_manifest_names(composed: Mapping[str, Any], whole: Remembers) -> None:
+def test_files_that_a_manifest_names(composed: Composition, whole: Remembers) -> None:
     job = phases.of_phase(composed, "extract")[0]
     folder = job.outputs[0].parent
     (folder / "k").mkdir()

@@ -67,7 +67,7 @@ def test_scores_and_shifts_without_torch(bare: Path, root: Path, tmp_path: Path)
 def test_a_project_composes_and_what_needs_the_pipeline_says_how_to_install_it(bare: Path, tmp_path: Path) -> None:
     made = run(bare, tmp_path, "vlkd", "init", "mine", "--no-git")
     assert made.returncode == 0, made.stderr
-    code = "from vlkd_steps.config import composition; print(composition.compose(experiment='paper_vcr')['experiment'])"
+    code = "from vlkd_steps.config import composition; print(composition.compose(experiment='paper_vcr').experiment)"
     done = run(bare, tmp_path / "mine", "python", "-c", code)
     assert (done.stdout, done.stderr) == ("paper_vcr\n", "")
     done = run(bare, tmp_path / "mine", "vlkd", "run")

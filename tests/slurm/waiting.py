@@ -92,7 +92,8 @@ def configuration(project: Project, variant: str = "finetune", **training: objec
     """What Snakemake would give the distill step of this variant, with other training settings."""
     code = (
         "import json; from vlkd_steps.config import composition, jobs; c = composition.compose(); "
-        f"print(json.dumps(jobs.distill(c, 'mine', 'vilt_scenes', {variant!r}, '20')))"
+        "from vlkd_steps.config.models.composition import Cell; "
+        f"print(json.dumps(jobs.distill(c, Cell('mine', 'vilt_scenes', {variant!r}, '20'))))"
     )
     config = json.loads(project.run(sys.executable, "-c", code).splitlines()[-1])
     config["training"] |= training

@@ -82,16 +82,20 @@ def test_mistakes_end_in_one_message(config, capsys) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_share_one_extraction(config, root) -> None:
+def test_slices_and_the_last_job_make_one_store(config) -> None:
     config["teacher"] |= {"shard_size": 1, "splits": ["learn", "test"]}
-    command = [sys.executable, "-m", "vlkd_steps.steps.extract", "--config", json.dumps(config)]
-    both = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(root)}) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
-    store = FeatureStore.open(layout.features("tiny", "toy"))
+    folder = layout.features("tiny", "toy")
+    for number in range(2):
+        assert not rounds.slice_done(folder, "r", number)
+        assert extract.work({**config, "round": "r", "slice": [number, 2]}) == 0
+        assert rounds.slice_done(folder, "r", number)
+    assert not rounds.finished(folder, "r")
+    assert extract.work({**config, "round": "r"}) == 0
+    assert rounds.finished(folder, "r")
+    store = FeatureStore.open(folder)
     store.verify()
     assert len(store.shards) == 4 + 3 * 4 + 9
-    assert sorted(path.name for path in store.folder.iterdir()) == [store.key[:16], "manifest.json", "provenance.json"]
-    assert not Path("jobs").exists()
+    assert sorted(path.name for path in folder.iterdir()) == [store.key[:16], "manifest.json", "provenance.json"]
 
 
 def test_a_late_worker_of_a_finished_round_loads_no_teacher(config, root) -> None:

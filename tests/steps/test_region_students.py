@@ -1,11 +1,17 @@
 """Students that see regions in the composed configuration: what they need, and what their jobs get."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from vlkd_steps.config import composition, jobs
+from vlkd_steps.config.models import kinds
+from vlkd_steps.config.models.composition import Cell
+from vlkd_steps.config.models.dataset import Dataset
+from vlkd_steps.config.models.method import declaration
+from vlkd_steps.config.models.preset import Training, Variant
 
 GRID = {
     "dataset": ["scenes_smoke_vqa"],
@@ -29,9 +35,9 @@ def params(tmp_path: Path):
 
 def test_their_extractor_is_an_artifact_of_the_grid(params) -> None:
     composed = composition.compose(params())
-    assert composed["artifacts"]["teacher"] == ["boxes_scenes", "clip_scenes"]
-    assert "boxes_scenes" in composed["teachers"]
-    assert composition.compose(params(student=["vilt_scenes"]))["artifacts"]["teacher"] == ["clip_scenes"]
+    assert composed.artifacts.teacher == ["boxes_scenes", "clip_scenes"]
+    assert "boxes_scenes" in composed.teachers
+    assert composition.compose(params(student=["vilt_scenes"])).artifacts.teacher == ["clip_scenes"]
 
 
 def test_regions_are_extracted_for_all_roles_and_features_for_training_alone(params) -> None:
@@ -47,7 +53,7 @@ def test_a_run_reads_its_students_regions(params) -> None:
     manifest = "features/boxes_scenes/scenes_smoke_vqa/manifest.json"
     assert jobs.regions_of(composed, "uniter_scenes", "scenes_smoke_vqa") == [manifest]
     assert jobs.regions_of(composed, "vilt_scenes", "scenes_smoke_vqa") == []
-    job = jobs.distill(composed, "scenes_smoke_vqa", "visual_bert_scenes", "finetune", "40")
+    job = jobs.distill(composed, Cell("scenes_smoke_vqa", "visual_bert_scenes", "finetune", "40"))
     assert job["student"]["regions"] == "boxes_scenes"
     assert jobs.code(composed, "distill", dataset="scenes_smoke_vqa", variant="finetune", student="uniter_scenes")
 
@@ -56,20 +62,23 @@ def test_a_run_reads_its_students_regions(params) -> None:
 def test_official_students_take_each_tasks_weights_and_files(name: str) -> None:
     conf = yaml.safe_load((composition.CONF / "student" / f"{name}.yaml").read_text())
     extractor = yaml.safe_load((composition.CONF / "teacher" / f"{conf['regions']}.yaml").read_text())
-    c = {
-        "experiment": "x",
-        "students": {name: conf},
-        "teachers": {extractor["name"]: extractor},
-        "variants": {"finetune": {"method": "finetune"}},
-        "methods": {"finetune": {"name": "finetune"}},
-        "grid": {"seed": [1]},
-        "training": {},
-        "datasets": {
-            "vcr": {"name": "vcr", "task": "vcr", "evaluation_sets": [], "roles": {}},
-            "vqa_v2": {"name": "vqa_v2", "task": "vqa", "evaluation_sets": [], "roles": {}},
-        },
+    datasets = {
+        dataset: Dataset.model_construct(name=dataset, task=task, evaluation_sets=(), roles={})
+        for dataset, task in (("vcr", "vcr"), ("vqa_v2", "vqa"))
     }
-    weights = {d: jobs.distill(c, d, name, "finetune", "40")["student"] for d in ("vcr", "vqa_v2")}
+    c = SimpleNamespace(
+        experiment="x",
+        students={name: kinds.model("student", conf["kind"]).model_validate(conf)},
+        teachers={extractor["name"]: kinds.model("teacher", extractor["kind"]).model_validate(extractor)},
+        variants={"finetune": Variant(method="finetune")},
+        methods={"finetune": declaration("finetune").settings(name="finetune")},
+        grid=SimpleNamespace(seed=[1]),
+        training=Training(steps=1, batch_size=1, learning_rate=1),
+        datasets=datasets,
+        extra_evals={},
+        overrides=(),
+    )
+    weights = {d: jobs.distill(c, Cell(d, name, "finetune", "40"))["student"] for d in ("vcr", "vqa_v2")}
     assert "2nd" in weights["vcr"]["weights"]
     assert weights["vqa_v2"]["weights"] == conf["weights"]
     assert not {"recipe", "by_task"} & set(weights["vcr"])

@@ -1,6 +1,7 @@
 """VCR through every step, from the official files to the report, by every method and every student."""
 
 import csv
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 from vlkd_steps.cli import leaderboard, score
 from vlkd_steps.config import composition, jobs
+from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import layout
 from vlkd_steps.steps import compare, distill, download, evaluate, extract, prepare, report, split
 from vlkd_steps.teachers.features.store import FeatureStore
@@ -19,7 +21,7 @@ from vlkd_steps.tracking import journal
 NAME = "scenes_smoke_vcr"
 METHODS = ("finetune", "naive_kd", "clip_td", "mad_clip")
 STUDENTS = ("vilt_scenes", "uniter_scenes", "visual_bert_scenes")
-BLOCKS = [{"student": ["vilt_scenes"], "variant": METHODS}, {"student": STUDENTS[1:], "variant": ["clip_td"]}]
+BLOCKS = [{"student": ("vilt_scenes",), "variant": METHODS}, {"student": STUDENTS[1:], "variant": ("clip_td",)}]
 CELLS = [(student, variant) for block in BLOCKS for student in block["student"] for variant in block["variant"]]
 PARAMS = {
     "experiment": "scenes_vcr_smoke",
@@ -51,7 +53,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
         patch.chdir(folder)
         (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
         c = composition.compose(folder / "params.yaml")
-        c["blocks"] = [{**c["grid"], **block} for block in BLOCKS]  # not every student by every method: it takes time
+        blocks = [c.grid.model_copy(update=block) for block in BLOCKS]
+        c = dataclasses.replace(c, blocks=blocks)  # not every student by every method: it takes time
         call(download.main, jobs.download(c, "scenes_smoke"))
         call(prepare.main, jobs.prepare(c, NAME))
         call(split.main, jobs.split_train(c, NAME, "20"))
@@ -60,8 +63,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
         for teacher in ("boxes_scenes", "clip_scenes"):
             call(extract.main, jobs.extract(c, teacher, NAME))
         for student, variant in CELLS:
-            call(distill.main, jobs.distill(c, NAME, student, variant, "20"))
-            call(evaluate.main, jobs.evaluate(c, NAME, student, variant, "20"))
+            call(distill.main, jobs.distill(c, Cell(NAME, student, variant, "20")))
+            call(evaluate.main, jobs.evaluate(c, Cell(NAME, student, variant, "20")))
         call(compare.main, jobs.compare(c))
         call(report.main, jobs.report(c))
         yield folder

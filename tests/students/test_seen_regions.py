@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,6 @@ def test_other_regions_are_another_run(regions: RegionStore, student: dict[str, 
 
 
 def test_the_graph_gives_a_student_its_regions() -> None:
-    composed = {"students": {"u": {"name": "u", "regions": "boxes_toy"}, "v": {"name": "v"}}}
+    composed = SimpleNamespace(students={"u": SimpleNamespace(regions="boxes_toy"), "v": SimpleNamespace(regions=None)})
     assert jobs.regions_of(composed, "u", "toy") == ["features/boxes_toy/toy/manifest.json"]
     assert jobs.regions_of(composed, "v", "toy") == []

@@ -1,12 +1,12 @@
 """The experiment of params.yaml: whether it composes, and whether its data are present or can be obtained."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from vlkd_steps.checks.check_result import CheckResult, fail, ok, warn
 from vlkd_steps.config import composition, jobs
+from vlkd_steps.config.models.composition import Composition
+from vlkd_steps.config.models.source import Http, Local, Pypi, Scenes, Source
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import manifest
@@ -18,17 +18,17 @@ LOOKED_AT = 1000  # files of a source whose presence is checked, spread over all
 def check() -> list[CheckResult]:
     """The experiment, its sources, its data sets, and the weights that are made elsewhere."""
     try:
-        composed = composition.compose()
+        c = composition.compose()
     except UserError as mistake:
         return [fail("experiment", str(mistake), "correct params.yaml; `snakemake -n` reports the same")]
-    found = [ok("experiment", f"{composed['experiment']}: {len(jobs.runs(composed))} runs, composes")]
-    found += [source(composed["sources"][name]) for name in composed["artifacts"]["source"]]
-    return found + [dataset(composed, name) for name in composed["artifacts"]["dataset"]]
+    found = [ok("experiment", f"{c.experiment}: {len(jobs.runs(c))} runs, composes")]
+    found += [source(c.sources[name]) for name in c.artifacts.source]
+    return found + [dataset(c, name) for name in c.artifacts.dataset]
 
 
-def source(conf: Mapping[str, Any]) -> CheckResult:
+def source(conf: Source) -> CheckResult:
     """A source that was downloaded, or how it will be."""
-    name, subject = conf["name"], _subject(conf)
+    name, subject = conf.name, _subject(conf)
     if not layout.raw_manifest(name).is_file():
         return _to_come(conf)
     try:
@@ -43,14 +43,13 @@ def source(conf: Mapping[str, Any]) -> CheckResult:
     return ok(subject, f"download complete, {len(files)} files in {layout.raw(name)}")
 
 
-def dataset(composed: Mapping[str, Any], name: str) -> CheckResult:
+def dataset(c: Composition, name: str) -> CheckResult:
     """A data set as `prepare` and `split` left it."""
     if not (layout.instances(name).is_file() and layout.labels(name).is_file()):
-        return ok(name, f"not prepared yet; the next run makes it from {composed['datasets'][name]['source']}")
-    grid = composed["grid"]
-    shots = [shot for dataset, shot in jobs.train_splits(composed) if dataset == name]
-    splits = [layout.train_split(name, shot, seed) for shot in shots for seed in grid["seed"]]
-    splits += [layout.eval_split(*pair) for pair in jobs.held_out(composed) if pair[0] == name]
+        return ok(name, f"not prepared yet; the next run makes it from {c.datasets[name].source}")
+    shots = [shot for dataset, shot in jobs.train_splits(c) if dataset == name]
+    splits = [layout.train_split(name, shot, seed) for shot in shots for seed in c.grid.seed]
+    splits += [layout.eval_split(*pair) for pair in jobs.held_out(c) if pair[0] == name]
     if not splits:
         return ok(name, "prepared, as a corpus")
     there = sum(path.is_file() for path in splits)
@@ -61,52 +60,49 @@ def dataset(composed: Mapping[str, Any], name: str) -> CheckResult:
     )
 
 
-def _subject(conf: Mapping[str, Any]) -> str:
+def _subject(conf: Source) -> str:
     """A source and a data set may have one name."""
-    return f"{conf['name']} (source)"
+    return f"{conf.name} (source)"
 
 
-def _to_come(conf: Mapping[str, Any]) -> CheckResult:
-    subject, kind = _subject(conf), conf["kind"]
-    if kind == "local":
+def _to_come(conf: Source) -> CheckResult:
+    subject = _subject(conf)
+    if isinstance(conf, Local):
         return _own(conf)
-    if kind == "scenes":
-        return ok(subject, "not drawn yet; the next run draws it, nothing is downloaded")
-    if kind == "pypi":
-        return ok(subject, f"not here yet; the next run gets {conf['package']} {conf['version']} by pip")
-    if kind == "http":
+    if isinstance(conf, Http):
         return _from_the_web(conf)
-    return fail(
-        subject, f"its kind is {kind!r}, which does not exist", f"correct kind in conf/source/{conf['name']}.yaml"
-    )
+    if isinstance(conf, Pypi):
+        return ok(subject, f"not here yet; the next run gets {conf.package} {conf.version} by pip")
+    if isinstance(conf, Scenes):
+        return ok(subject, "not drawn yet; the next run draws it, nothing is downloaded")
+    return ok(subject, f"not here yet; the next run gets it by the plugin's source {conf.kind}")
 
 
-def _own(conf: Mapping[str, Any]) -> CheckResult:
+def _own(conf: Local) -> CheckResult:
     """Data that the user signs up for, or has."""
     from vlkd_steps.sources import local
 
     try:
-        number = len(local.chosen(conf))
+        number = len(local.chosen(conf.written()))
     except UserError as mistake:
-        where = Path(conf["path"])
-        wanted = ", ".join(conf.get("files", [])) or "its files"
-        return fail(_subject(conf), str(mistake), f"put {wanted} into {where} (docs/own_data.md)")
-    return ok(_subject(conf), f"{number} files in {conf['path']}; the next run copies them")
+        wanted = ", ".join(conf.files) if "files" in conf.model_fields_set else "its files"
+        return fail(_subject(conf), str(mistake), f"put {wanted} into {conf.path} (docs/own_data.md)")
+    return ok(_subject(conf), f"{number} files in {conf.path}; the next run copies them")
 
 
-def _from_the_web(conf: Mapping[str, Any]) -> CheckResult:
-    name, subject = conf["name"], _subject(conf)
-    hosts = sorted({item["url"].split("/")[2] for item in conf["files"]})
-    text = f"not here yet; the next run downloads {len(conf['files'])} files from {', '.join(hosts)}"
+def _from_the_web(conf: Http) -> CheckResult:
+    name, subject = conf.name, _subject(conf)
+    hosts = sorted({item.url.split("/")[2] for item in conf.files})
+    text = f"not here yet; the next run downloads {len(conf.files)} files from {', '.join(hosts)}"
     arriving = layout.raw(name).parent / ".downloads" / name
     if arriving.is_dir() and (size := sum(path.stat().st_size for path in arriving.rglob("*") if path.is_file())):
         text += f", going on after {size / GIB:.2f} GiB"
-    wanted = sum(item.get("bytes") or 0 for item in conf["files"])
+    wanted = sum(item.bytes or 0 for item in conf.files)
     free = shutil.disk_usage(Path.cwd()).free
     if wanted > free:
         return fail(subject, f"{text}: {wanted / GIB:.1f} GiB, {free / GIB:.1f} GiB are free", "free some space")
-    if free < conf.get("limit_gib", 0) * GIB:
+    if "limit_gib" in conf.model_fields_set and free < conf.limit_gib * GIB:
         return warn(
-            subject, f"{text}; up to {conf['limit_gib']} GiB unpacked, {free / GIB:.1f} GiB are free", "free some space"
+            subject, f"{text}; up to {conf.limit_gib} GiB unpacked, {free / GIB:.1f} GiB are free", "free some space"
         )
     return ok(subject, text)

@@ -33,8 +33,8 @@ def main(
     step.log_to(None)
     found: list[Claim] = []
     for experiment in experiments:
-        composed = composition.compose(experiment=experiment)
-        found += evaluate(Evidence(experiment, summary(experiment)), composed["datasets"])
+        datasets = composition.compose(experiment=experiment).datasets
+        found += evaluate(Evidence(experiment, summary(experiment)), datasets)
     if not found:
         raise UserError(f"{' '.join(experiments)}: no variants to compare; a claim needs two of them")
     found = adjusted(found)

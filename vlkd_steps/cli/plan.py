@@ -18,6 +18,7 @@ from typer import Option
 
 from vlkd_steps.cli import command
 from vlkd_steps.config import composition, jobs
+from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.graph import dry_run
@@ -85,11 +86,8 @@ def planned(experiment: str | None, given: Throughput | None, cores: int) -> dic
     """
     c = composition.compose(Path("params.yaml"), experiment)
     found = dry_run.dry_run(experiment)
-    left = {}
-    for job in found:
-        if job.rule == "distill":
-            cell = tuple(job.wildcards[key] for key in jobs.CELL)
-            left[cell] = len(cost.unfinished(jobs.distill(c, *cell)))
+    planned_cells = [Cell(**job.wildcards) for job in found if job.rule == "distill"]
+    left = {cell: len(cost.unfinished(jobs.distill(c, cell))) for cell in planned_cells}
     rows = cost.rows(c, found, given)
     known = [row for row in rows if row.hours is not None]
     hours = {
@@ -97,7 +95,7 @@ def planned(experiment: str | None, given: Throughput | None, cores: int) -> dic
         for name, gpu in (("gpu_hours", True), ("core_hours", False))
     }
     return {
-        "experiment": c["experiment"],
+        "experiment": c.experiment,
         "jobs": dict(dry_run.counts(found)),
         "runs": {"of_the_experiment": len(jobs.runs(c)), "to_train": sum(left.values())},
         "sources": disk.sources(c, found),

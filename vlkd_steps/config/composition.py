@@ -1,20 +1,20 @@
 """params.yaml and a preset, composed by Hydra and validated by `models`: nothing that cannot be reaches a job.
 
 The files are read strictly first (`conf_files`), so that a message names the file that says a value; Hydra then
-composes the preset with the groups that its grid names. `overrides` are set, every section is validated, and last what
-only sections together can get wrong (`cross_checks`). What comes out holds no OmegaConf object and no interpolation, so
-that it fits into a rule's ``params:``.
+composes the preset once with the groups that its grid names. `overrides` are set, every section is validated, and last
+what only sections together can get wrong (`cross_checks`). What comes out is one frozen object of validated sections.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vlkd_steps.config import artifacts, conf_files, cross_checks, members, overrides, teacher_names
+from vlkd_steps.config import conf_files, cross_checks, members, overrides
 from vlkd_steps.config.conf_files import ConfFiles
-from vlkd_steps.config.models.preset import Params, Preset
+from vlkd_steps.config.models.composition import Composition
+from vlkd_steps.config.models.preset import GivenGrid, Grid, Params, Preset
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core import components
 from vlkd_steps.core.did_you_mean import nearest, one_of
@@ -24,16 +24,11 @@ from vlkd_steps.sources import local
 CONF = conf_files.PACKAGED
 
 
-def compose(params_file: Path = Path("params.yaml"), experiment: str | None = None) -> dict[str, Any]:
+def compose(params_file: Path = Path("params.yaml"), experiment: str | None = None) -> Composition:
     """Compose the experiment that `params_file` describes, or the bare preset `experiment`.
 
     Naming another experiment than params.yaml's leaves its grid and overrides aside: they belong to
     the experiment in that file. DVC versions only what params.yaml names.
-
-    Returns:
-        ``experiment, grid, blocks, artifacts, sources, datasets, teachers, students, methods, variants, training,
-        reference, overrides``, all plain Python. ``blocks`` are what is crossed, ``grid`` holds every value of any
-        block.
 
     Raises:
         UserError: a key or value that is not valid, with the nearest valid one.
@@ -45,22 +40,25 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     components.use(params.plugins)
     one_of(name, conf.options("experiment"), f"{where}: experiment")
 
-    preset = read_preset(conf, name)
-    crossed = blocks(preset, params.grid.written() if own else {}, name, where)
-    grid = {key: list({str(v): v for block in crossed for v in block[key]}.values()) for key in crossed[0]}
+    raw = _resolved(conf, name)
+    preset = validated(Preset, raw, locate=lambda key: (conf.locate("experiment", name, key), key))
+    crossed = blocks(preset, params.grid if own else GivenGrid(), name, where)
+    grid = {
+        key: tuple({str(v): v for block in crossed for v in getattr(block, key)}.values()) for key in Grid.model_fields
+    }
     sections = [
-        (f"{conf.chain('experiment', name)[-1].called}: overrides", preset.get("overrides") or {}),
+        (f"{conf.chain('experiment', name)[-1].called}: overrides", preset.overrides or {}),
         (f"{where}: overrides", params.overrides if own else {}),
     ]
     origin = members.Origin(conf, name, {str(key): called for called, given in sections for key in given})
     for _, given in sections:
-        _choose_members(given, preset)
-    composed = _with_groups(origin, grid, preset, where)
-    composed.pop("grids", None)
-    composed.pop("overrides", None)
-    composed = {"experiment": name, **composed, "grid": grid, "blocks": crossed}
-    for recipe in recipes(composed):
-        recipe.setdefault("processes", 1)  # written down, so that it can be overridden
+        _choose_members(given, raw)
+    composed = _with_groups(origin, grid, validated(Preset, raw, "", origin), raw, where)
+    composed = {"experiment": name, **composed, "grid": grid}
+    learned = [*composed["teachers"].values(), *composed["students"].values()]
+    for recipe in (composed["training"], *(model["pretrain"] for model in learned if model.get("pretrain"))):
+        if isinstance(recipe, dict):
+            recipe.setdefault("processes", 1)  # written down, so that it can be overridden
     for dataset in composed["datasets"].values():
         dataset.setdefault("allow_leaks", [])  # as above
 
@@ -76,11 +74,9 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     for (called, _), given in zip(sections, applied, strict=True):
         for key, value in given.items():
             overrides.override(composed, key, value, called, may)
-    composed["overrides"] = [overrides.tree(given) for given in applied]
-    composed = members.checked(composed, origin)
-    cross_checks.check(composed, origin)
-    composed["artifacts"] = artifacts.needed(composed)
-    return composed
+    c = members.checked({**composed, "overrides": list(map(overrides.tree, applied))}, origin, params, crossed)
+    cross_checks.check(c, origin)
+    return c
 
 
 def read_params(path: Path) -> Params:
@@ -100,17 +96,22 @@ def read_params(path: Path) -> Params:
     return validated(Params, given, locate=lambda key: (path.name, key))
 
 
-def read_preset(conf: ConfFiles, name: str) -> dict[str, Any]:
-    """A preset, validated as its files say it.
+def _resolved(conf: ConfFiles, name: str) -> dict[str, Any]:
+    """A preset as its files say it, interpolations resolved.
 
     Raises:
-        UserError: a file that cannot be read, or a value that cannot be.
+        UserError: a file that cannot be read, or an interpolation that refers to a missing value.
     """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     preset = conf.merged("experiment", name)
-    if "${" in str(preset):
-        preset = _hydra(conf, f"experiment={name}")
-    validated(Preset, preset, locate=lambda key: (conf.locate("experiment", name, key), key))
-    return preset
+    if "${" not in str(preset):
+        return preset
+    try:
+        return OmegaConf.to_container(OmegaConf.create(preset), resolve=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise _unresolved(conf, name, error) from None
 
 
 def _folders(given: Sequence[str], where: str) -> list[Path]:
@@ -123,9 +124,7 @@ def _folders(given: Sequence[str], where: str) -> list[Path]:
     return [Path(folder).resolve() for folder in given]
 
 
-def blocks(
-    preset: Mapping[str, Any], given: Mapping[str, list[Any]], experiment: str, where: str
-) -> list[dict[str, list[Any]]]:
+def blocks(preset: Preset, given: GivenGrid, experiment: str, where: str) -> list[Grid]:
     """What the experiment crosses: its grid or, where the preset has ``grids``, each block of it.
 
     A block's list that is left out is the grid's; all blocks have the grid's seeds. A list of params.yaml
@@ -134,33 +133,26 @@ def blocks(
     Raises:
         UserError: a value of params.yaml that no block has.
     """
-    if not preset.get("grids"):
-        return [{**preset["grid"], **given}]
-    found = [{**preset["grid"], **block} for block in preset["grids"]]
-    for key, wanted in given.items():
-        there = {str(value): value for block in found for value in block[key]}
-        for value in wanted if key != "seed" else ():
+    said = {key: getattr(given, key) for key in given.model_fields_set}
+    if not preset.grids:
+        return [preset.grid.model_copy(update=said)]
+    found = [preset.grid.model_copy(update={key: v for key, v in block if v is not None}) for block in preset.grids]
+    seeds = {"seed": said.pop("seed")} if "seed" in said else {}
+    for key, wanted in said.items():
+        there = {str(value) for block in found for value in getattr(block, key)}
+        for value in wanted:
             if str(value) not in there:
                 raise UserError(
                     f"{where}: grid.{key} names {value!r}, which no block of experiment {experiment} has; "
                     + nearest(str(value), there)
                 )
-    names = {key: {str(value) for value in wanted} for key, wanted in given.items() if key != "seed"}
-    cut = [
-        {key: [v for v in block[key] if key not in names or str(v) in names[key]] for key in block}
-        | ({"seed": given["seed"]} if "seed" in given else {})
-        for block in found
-    ]
-    cut = [block for block in cut if all(block.values())]
+    cut = []
+    for block in found:
+        kept = {key: tuple(v for v in getattr(block, key) if str(v) in map(str, said[key])) for key in said}
+        cut += [block.model_copy(update=kept | seeds)] if all(kept.values()) else []
     if not cut:
         raise UserError(f"{where}: grid leaves nothing of the blocks of experiment {experiment}; name fewer lists")
     return cut
-
-
-def recipes(composed: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """How anything is trained: the runs' recipe, and each model's that is pre-trained."""
-    models = [*composed["teachers"].values(), *composed["students"].values()]
-    return [composed["training"], *(model["pretrain"] for model in models if isinstance(model.get("pretrain"), dict))]
 
 
 def options(group: str) -> list[str]:
@@ -178,74 +170,67 @@ def _choose_members(given: Mapping[str, Any], preset: dict[str, Any]) -> None:
 
 
 def _with_groups(
-    origin: members.Origin, grid: Mapping[str, list[str]], preset: Mapping[str, Any], where: str
+    origin: members.Origin, grid: Mapping[str, Sequence[Any]], preset: Preset, raw: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
     """Compose the preset with every group member that the grid's cells read, and what those read in turn."""
-    conf, experiment = origin.conf, origin.experiment
+    conf = origin.conf
     for variant in grid["variant"]:
-        one_of(variant, preset["variants"], f"{where}: grid.variant")
-    for name, variant in preset["variants"].items():
-        one_of(variant["method"], conf.options("method"), ": ".join(origin(f"variants.{name}.method")))
-        if variant["method"] not in components.names("method"):
-            near = nearest(variant["method"], components.names("method"))
-            problem = f"is {variant['method']!r}, which has a file of settings and no code; {near}, or name its plugin"
+        one_of(variant, preset.variants, f"{where}: grid.variant")
+    for name, chosen in preset.variants.items():
+        one_of(chosen.method, conf.options("method"), ": ".join(origin(f"variants.{name}.method")))
+        if chosen.method not in components.names("method"):
+            near = nearest(chosen.method, components.names("method"))
+            problem = f"is {chosen.method!r}, which has a file of settings and no code; {near}, or name its plugin"
             raise origin.mistake(f"variants.{name}.method", problem)
-        teacher_names.check(variant.get("teacher"), ": ".join(origin(f"variants.{name}.teacher")))
-    chosen = {name: preset["variants"][name] for name in grid["variant"]}
-    wanted = {
-        "dataset": set(grid["dataset"]) | artifacts.extra_datasets(preset, grid),
-        "student": set(grid["student"]),
-        "method": {variant["method"] for variant in preset["variants"].values()},
-        "teacher": {teacher for variant in chosen.values() for teacher in teacher_names.names(variant.get("teacher"))},
-        "source": set(),
-    }
-    said: dict[str, dict[str, Any]] = {group: {} for group in wanted}
-    _close(wanted, said, conf, grid, where)
-    while True:
-        dropped_in = sorted(wanted["source"] - set(conf.options("source")))  # no conf file: data/incoming/<name>
-        found = [(group, name) for group in sorted(wanted) for name in sorted(wanted[group])]
-        found = [member for member in found if member not in {("source", name) for name in dropped_in}]
-        composed = _hydra(
-            conf, f"experiment={experiment}", *[f"+{group}@{group}s.{name}={name}" for group, name in found]
-        )
-        composed = {f"{group}s": {} for group in wanted} | composed
-        before = {group: set(names) for group, names in wanted.items()}
-        _close(wanted, {group: composed[f"{group}s"] for group in wanted}, conf, grid, where)
-        if wanted == before:  # nothing more is named by an interpolation
-            composed["sources"] = composed["sources"] | {name: local.incoming(name) for name in dropped_in}
-            return composed
+    wanted = {("dataset", name) for name in {*grid["dataset"], *preset.extra_datasets(grid["dataset"])}}
+    wanted |= {("student", name) for name in grid["student"]}
+    wanted |= {("method", chosen.method) for chosen in preset.variants.values()}
+    wanted |= {("teacher", name) for variant in grid["variant"] for name in preset.variants[variant].teachers}
+    tree: dict[str, Any] = {**raw, **{f"{group}s": {} for group in members.GROUPS}}
+    dropped_in = {}
+    while wanted:
+        for group, name in sorted(wanted):
+            if group == "source" and name not in conf.options("source"):  # no conf file: data/incoming/<name>
+                tree["sources"][name] = dropped_in[name] = local.incoming(name)
+                continue
+            one_of(name, conf.options(group), f"{where}: {f'grid.{group}' if group in grid else group}")
+            tree[f"{group}s"][name] = conf.merged(group, name)
+        wanted = {(group, name) for group, name in _named(tree) if name not in tree[f"{group}s"]}
+    found = [(group, name) for group in sorted(members.GROUPS) for name in sorted(tree[f"{group}s"])]
+    chosen_members = [f"+{group}@{group}s.{name}={name}" for group, name in found if name not in dropped_in]
+    composed = {f"{group}s": {} for group in members.GROUPS} | _hydra(conf, origin.experiment, chosen_members)
+    return composed | {"sources": composed["sources"] | dropped_in}
 
 
-def _close(
-    wanted: dict[str, set[str]],
-    said: dict[str, dict[str, Any]],
-    conf: ConfFiles,
-    grid: Mapping[str, list[str]],
-    where: str,
-) -> None:
-    """Add what members name in turn, until nothing is added."""
-    while True:
-        for group in sorted(wanted):
-            for name in sorted(wanted[group] - set(said[group])):
-                if group == "source" and name not in conf.options("source"):
-                    continue
-                one_of(name, conf.options(group), f"{where}: {f'grid.{group}' if group in grid else group}")
-                said[group] = {**said[group], name: conf.merged(group, name)}
-        before = sum(map(len, wanted.values()))
-        for dataset in said["dataset"].values():
-            wanted["source"] |= {
-                name for name in artifacts.sources(dataset) if isinstance(name, str) and "${" not in name
-            }
-        for model in [*said["teacher"].values(), *said["student"].values()]:
-            making = model.get("pretrain") if isinstance(model.get("pretrain"), dict) else {}
-            start = [("dataset", making.get("corpus")), ("teacher", making.get("init"))]
-            for group, other in [*start, ("teacher", model.get("regions"))]:
-                wanted[group] |= {other} if isinstance(other, str) and "${" not in other else set()
-        if sum(map(len, wanted.values())) == before:
-            return
+def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The members that data sets, teachers and students name."""
+    named = [("datasets", key, "source") for key in ("source", "image_source")]
+    for groups in ("teachers", "students"):
+        named += [(groups, "pretrain.corpus", "dataset"), (groups, "pretrain.init", "teacher")]
+        named += [(groups, "regions", "teacher")]
+    for groups, dotted, group in named:
+        for name, member in tree[groups].items():
+            value: Any = member
+            for part in dotted.split("."):
+                value = value.get(part) if isinstance(value, Mapping) else None
+            if isinstance(value, str) and "${" in value:
+                value = _selected(tree, f"{groups}.{name}.{dotted}")
+            if isinstance(value, str):
+                yield group, value
 
 
-def _hydra(conf: ConfFiles, *choices: str) -> dict[str, Any]:
+def _selected(tree: Mapping[str, Any], dotted: str) -> Any:
+    """What an interpolation says; None where it refers to nothing, or to a member that is not read yet."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return OmegaConf.select(OmegaConf.create(dict(tree)), dotted)
+    except OmegaConfBaseException:
+        return None
+
+
+def _hydra(conf: ConfFiles, experiment: str, chosen: Sequence[str]) -> dict[str, Any]:
     """What Hydra composes of the preset and the members that are chosen.
 
     Raises:
@@ -260,11 +245,11 @@ def _hydra(conf: ConfFiles, *choices: str) -> dict[str, Any]:
     _search_path().folders = conf.folders[:-1]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            plain = OmegaConf.to_container(hydra_compose("config", overrides=list(choices)), resolve=True)
+            plain = OmegaConf.to_container(
+                hydra_compose("config", overrides=[f"experiment={experiment}", *chosen]), resolve=True
+            )
     except OmegaConfBaseException as error:
-        raise UserError(
-            f"{_place(conf, str(error.full_key or ''), choices)}: {str(error.msg or error).splitlines()[0]}"
-        ) from None
+        raise _unresolved(conf, experiment, error) from None
     except HydraException as error:
         raise UserError(f"the configuration cannot be composed: {error}") from error
     assert isinstance(plain, dict)
@@ -289,10 +274,8 @@ def _search_path() -> Any:
     return UsersFolders
 
 
-def _place(conf: ConfFiles, dotted: str, choices: Sequence[str]) -> str:
+def _unresolved(conf: ConfFiles, experiment: str, error: Any) -> UserError:
     """The file and key of a value that cannot be resolved."""
-    group, _, rest = dotted.partition(".")
-    name, _, key = rest.partition(".")
-    if group.removesuffix("s") in members.GROUPS and conf.path(group.removesuffix("s"), name):
-        return f"{conf.locate(group.removesuffix('s'), name, key)}: {key}"
-    return f"{conf.locate('experiment', choices[0].partition('=')[2], dotted)}: {dotted}"
+    dotted, message = str(error.full_key or ""), str(error.msg or error).splitlines()[0]
+    file, key = members.Origin(conf, experiment, {})(dotted)
+    return UserError(f"{file}: {key}: {message}")

@@ -92,19 +92,3 @@ def of_run(run_folder: Path, name: str, dataset: Mapping[str, Any]) -> Path:
     """The path of the predictions of a set, or of a measure, of a run."""
     found = layout.predictions(run_folder, name)
     return found.with_suffix(".json") if name in measures(dataset) else found
-
-
-def of_dataset(c: Mapping[str, Any], dataset: str) -> dict[str, dict[str, Any]]:
-    """The extra evaluations of runs on a data set, with their items' task and training split."""
-    found = {}
-    for name, conf in ((c.get("extra_evals") or {}).get(dataset) or {}).items():
-        of = c["datasets"].get(conf.get("dataset")) or {}
-        train = (of.get("roles") or {}).get("train", {}).get("split")
-        found[name] = {**conf, **({"task": of["task"], "train": train} if of else {})}
-    return found
-
-
-def splits(c: Mapping[str, Any], dataset: str) -> list[tuple[str, str]]:
-    """The (data set, evaluation set) of the extra evaluations of runs on `dataset`, each once."""
-    extra = of_dataset(c, dataset).values()
-    return list(dict.fromkeys((conf["dataset"], conf["set"]) for conf in extra if conf.get("dataset")))

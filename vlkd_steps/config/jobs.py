@@ -6,14 +6,19 @@ number of loader workers) are left out on purpose.
 """
 
 import contextlib
-import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals, precedence, teacher_names
+from vlkd_steps.config.models.base import Learned, Model
+from vlkd_steps.config.models.composition import Cell, Composition
+from vlkd_steps.config.models.extra_evals import ItemsOfASet, Retrieval
 from vlkd_steps.config.models.method import declaration
+from vlkd_steps.config.models.preset import TeacherPair
+from vlkd_steps.config.models.student import Student
+from vlkd_steps.config.models.teacher import Files, Teacher
 from vlkd_steps.core import components, layout
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
@@ -21,106 +26,104 @@ from vlkd_steps.core.files import canonical, digest, sha256, write_text
 from vlkd_steps.core.fingerprint import fingerprint
 from vlkd_steps.sources import local
 
-Composition = Mapping[str, Any]
 PACKAGE = Path(__file__).resolve().parent.parent
 ARGUMENT_LIMIT = 100_000  # characters; Linux allows 128 KiB for the whole of a shell command
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 MAX_IMAGES = 2000
 WEIGHT_SUFFIXES = (".pt", ".bin", ".safetensors")
-CELL = ("dataset", "student", "variant", "shot")
 STREAMED = ("source", "shards", "tsv", "images", "image_name")  # of a corpus that is streamed in training
 
 
 def download(c: Composition, source: str) -> dict[str, Any]:
-    return {"source": _without(c["sources"][source], "about_gb")}
+    return {"source": _without(c.sources[source], "about_gb")}
 
 
 def prepare(c: Composition, dataset: str) -> dict[str, Any]:
     keys = ("name", "task", "source", "image_source", "reader", "files", "image_name", "vocabulary", "labels")
     more = ("group", "multiple_choice_answer", "resplit", "shards", "tsv", "images")
-    return {"dataset": _part(c["datasets"][dataset], *keys, *more)}
-
-
-def sources_of(c: Composition, dataset: str) -> list[str]:
-    """The sources that a data set is read from: its records', and its images' where they are shared."""
-    conf = c["datasets"][dataset]
-    return sorted({conf["source"], conf.get("image_source") or conf["source"]})
+    return {"dataset": _part(c.datasets[dataset], *keys, *more)}
 
 
 def split_train(c: Composition, dataset: str, shot: str) -> dict[str, Any]:
-    part = _part(c["datasets"][dataset], "name", "task", "roles", "sizes", "allow_leaks")
-    return {"role": "train", "dataset": part, "shots": [str(shot)], "seeds": list(c["grid"]["seed"])}
+    return {"role": "train", "dataset": _cut(c, dataset), "shots": [str(shot)], "seeds": list(c.grid.seed)}
 
 
 def split_eval(c: Composition, dataset: str, evaluation_set: str) -> dict[str, Any]:
-    part = _part(c["datasets"][dataset], "name", "task", "roles", "sizes", "allow_leaks")
-    return {"role": "eval", "dataset": {**part, "evaluation_sets": [evaluation_set]}}
+    return {"role": "eval", "dataset": _cut(c, dataset) | {"evaluation_sets": [evaluation_set]}}
+
+
+def _cut(c: Composition, dataset: str) -> dict[str, Any]:
+    return _part(c.datasets[dataset], "name", "task", "roles", "sizes", "allow_leaks")
 
 
 def pretrain(c: Composition, model: str) -> dict[str, Any]:
-    group = "teachers" if model in c["teachers"] else "students"
-    return {"model": _without(c[group][model], "recipe")}
+    return {"model": _without(c.learned(model), "recipe")}
 
 
 def extract(c: Composition, teacher: str, dataset: str) -> dict[str, Any]:
-    conf, chosen = c["datasets"][dataset], c["teachers"][teacher]
-    roles = conf["roles"] if chosen.get("splits") == "used" else _part(conf["roles"], "train")
+    conf, chosen = c.datasets[dataset], c.teachers[teacher]
+    roles = {name: role.written() for name, role in conf.roles.items() if chosen.splits == "used" or name == "train"}
     return {
-        "teacher": _without(chosen, "pretrain", "workers", "by_dataset")
-        | ((chosen.get("by_dataset") or {}).get(dataset) or {}),
-        "dataset": _part(conf, "name", "task") | {"roles": roles},
+        "teacher": _without(chosen, "pretrain", "workers", "by_dataset") | chosen.by_dataset.get(dataset, {}),
+        "dataset": {"name": conf.name, "task": conf.task, "roles": roles},
     }
 
 
-def distill(c: Composition, dataset: str, student: str, variant: str, shot: str) -> dict[str, Any]:
-    conf, of_student = c["datasets"][dataset], c["students"][student]
-    shipped, started_from = shipped_weights(of_student), initial(c, dataset, student, variant)
+def distill(c: Composition, cell: Cell) -> dict[str, Any]:
+    conf, of_student = c.datasets[cell.dataset], c.students[cell.student]
+    shipped, started_from = shipped_weights(of_student.weights), initial(c, cell)
     return {
-        "experiment": c["experiment"],
-        "dataset": evaluated_dataset(c, dataset) | (_part(conf, *STREAMED) if streamed(conf) else {}),
+        "experiment": c.experiment,
+        "dataset": evaluated_dataset(c, cell.dataset) | (_part(conf, *STREAMED) if conf.streamed else {}),
         "student": _without(of_student, "pretrain", "recipe", "by_task")
-        | ((of_student.get("by_task") or {}).get(conf["task"]) or {})
-        | {"pretrained": bool(of_student.get("pretrain"))}
+        | (of_student.by_task or {}).get(conf.task, {})
+        | {"pretrained": bool(of_student.pretraining)}
         | ({"shipped": shipped} if shipped else {}),
-        "variant": variant,
-        "method": precedence.settings(c, variant, conf["task"]),
-        "teacher": teacher(c, variant),
-        "shot": str(shot),
-        "seeds": list(c["grid"]["seed"]),
-        "training": precedence.recipe(c, variant, conf["task"], student, shot),
-        **({"init": started_from} if started_from else {}),
+        "variant": cell.variant,
+        "method": precedence.settings(c, cell.variant, conf.task).written(),
+        "teacher": teacher(c, cell.variant),
+        "shot": cell.shot,
+        "seeds": list(c.grid.seed),
+        "training": precedence.recipe(c, cell).written(),
+        **({"init": started_from._asdict()} if started_from else {}),
     }
-
-
-def streamed(conf: Mapping[str, Any]) -> bool:
-    """Whether a data set is a corpus in shards, whose pairs are streamed in training."""
-    return bool(conf.get("shards") or conf.get("tsv"))
 
 
 def evaluated_dataset(c: Composition, dataset: str) -> dict[str, Any]:
-    """The part of a data set's configuration that a job reads, with the extra evaluations of its runs."""
-    extra = extra_evals.of_dataset(c, dataset)
-    return _part(c["datasets"][dataset], "name", "task", "evaluation_sets") | ({"extra_evals": extra} if extra else {})
+    """The part of a data set's configuration that a job reads, with the extra evaluations of its runs: of these also
+    their items' task and training split."""
+    extra = {}
+    for name, conf in c.extra_evals.get(dataset, {}).items():
+        extra[name] = conf.written()
+        if of := c.datasets.get(getattr(conf, "dataset", "")):
+            train = of.roles.get("train")
+            extra[name] |= {"task": of.task, "train": train.split if train else None}
+    own = _part(c.datasets[dataset], "name", "task", "evaluation_sets")
+    return own | ({"extra_evals": extra} if extra else {})
+
+
+def extra_splits(c: Composition, dataset: str) -> list[tuple[str, str]]:
+    """The (data set, evaluation set) of the extra evaluations of runs on `dataset`, each once."""
+    extra = c.extra_evals.get(dataset, {}).values()
+    return list(dict.fromkeys((conf.dataset, conf.set) for conf in extra if isinstance(conf, ItemsOfASet | Retrieval)))
 
 
 def held_out(c: Composition) -> list[tuple[str, str]]:
     """Every (data set, evaluation set) that some run is evaluated on."""
-    own = [(name, each) for name in c["grid"]["dataset"] for each in c["datasets"][name]["evaluation_sets"]]
-    return list(dict.fromkeys(own + [pair for name in c["grid"]["dataset"] for pair in extra_evals.splits(c, name)]))
+    own = [(name, each) for name in c.grid.dataset for each in c.datasets[name].evaluation_sets]
+    return list(dict.fromkeys(own + [pair for name in c.grid.dataset for pair in extra_splits(c, name)]))
 
 
 def extra_eval_files(c: Composition, dataset: str) -> list[str]:
     """The input files of the extra evaluations of runs on `dataset`."""
-    pairs = extra_evals.splits(c, dataset)
+    pairs = extra_splits(c, dataset)
     of_sets = dict.fromkeys(name for name, _ in pairs)
     read = [path(name) for name in of_sets for path in (layout.instances, layout.labels)]
-    own = [
-        path for evaluation in extra_evals.of_dataset(c, dataset).values() for path in extra_evals.own_files(evaluation)
-    ]
+    own = [path for conf in c.extra_evals.get(dataset, {}).values() for path in extra_evals.own_files(conf.written())]
     return [str(path) for path in (*read, *(layout.eval_split(*pair) for pair in pairs), *own)]
 
 
-def initial(c: Composition, dataset: str, student: str, variant: str) -> dict[str, str] | None:
+def initial(c: Composition, cell: Cell) -> Cell | None:
     """The runs, one for each seed, whose models a variant starts from by ``init: <variant>``: their cell of the grid.
 
     They are the runs of that variant, with the same student, that do not start from other runs themselves.
@@ -128,67 +131,68 @@ def initial(c: Composition, dataset: str, student: str, variant: str) -> dict[st
     Raises:
         UserError: the grid has no such run, or more than one.
     """
-    named = _started_from(c, dataset, variant)
+    named = _started_from(c, cell.dataset, cell.variant)
     if not named:
         return None
-    found = [cell for cell in cells(c) if cell[1:3] == (student, named) and not _started_from(c, cell[0], named)]
+    found = [
+        each
+        for each in c.cells
+        if (each.student, each.variant) == (cell.student, named) and not _started_from(c, each.dataset, named)
+    ]
     if len(found) != 1:
         raise UserError(
-            f"experiment {c['experiment']}: variants.{variant} has init: {named} on {dataset}, and the grid holds "
-            f"{len(found)} runs of {named} with {student} that start from nothing; it must hold one"
+            f"experiment {c.experiment}: variants.{cell.variant} has init: {named} on {cell.dataset}, and the grid "
+            f"holds {len(found)} runs of {named} with {cell.student} that start from nothing; it must hold one"
         )
-    return dict(zip(CELL, found[0], strict=True))
+    return found[0]
 
 
 def _started_from(c: Composition, dataset: str, variant: str) -> str | None:
-    chosen, task = c["variants"][variant], c["datasets"][dataset]["task"]
-    named: str | None = ((chosen.get("by_task") or {}).get(task) or {}).get("init") or chosen.get("init")
-    return named
+    chosen = c.variants[variant]
+    return chosen.of_task(c.datasets[dataset].task).init or chosen.init
 
 
 def check_initial(c: Composition) -> None:
     """Check before any job that every run of the grid has its initial model (`initial`)."""
-    for dataset, student, variant, _ in cells(c):
-        initial(c, dataset, student, variant)
+    for cell in c.cells:
+        initial(c, cell)
 
 
-def initial_models(c: Composition, dataset: str, student: str, variant: str) -> list[str]:
+def initial_models(c: Composition, cell: Cell) -> list[str]:
     """The models of `initial`, one for each seed."""
-    cell = initial(c, dataset, student, variant)
-    folders = [layout.run(c["experiment"], **cell, seed=seed) for seed in c["grid"]["seed"]] if cell else []
+    start = initial(c, cell)
+    folders = [layout.run(c.experiment, *start, seed=seed) for seed in c.grid.seed] if start else []
     return [str(folder / "model.safetensors") for folder in folders]
 
 
 def teacher(c: Composition, variant: str) -> dict[str, Any] | None:
     """``name, kind`` of a variant's teacher; of two teachers their joined name, and each under its role."""
-    chosen = c["variants"][variant].get("teacher")
-    if declaration(c["variants"][variant]["method"]).runner != "classify" and isinstance(chosen, str):
-        return _without(c["teachers"][chosen], "pretrain", "workers")  # it reads images that are not in the store
-    parts = [_part(c["teachers"][name], "name", "kind") for name in teacher_names.names(chosen)]
-    if len(parts) < 2:
-        return parts[0] if parts else None
-    return {"name": teacher_names.joined(chosen), **dict(zip(teacher_names.ROLES, parts, strict=True))}
+    chosen = c.variants[variant]
+    if isinstance(chosen.teacher, str) and declaration(chosen.method).runner != "classify":
+        return _without(c.teachers[chosen.teacher], "pretrain", "workers")  # it reads images that are not in the store
+    parts = {name: _part(c.teachers[name], "name", "kind") for name in chosen.teachers}
+    if isinstance(chosen.teacher, TeacherPair) and len(parts) == 2:
+        return {"name": teacher_names.joined(chosen.teachers), **{role: parts[name] for role, name in chosen.teacher}}
+    return next(iter(parts.values()), None)
 
 
-def evaluate(c: Composition, dataset: str, student: str, variant: str, shot: str) -> dict[str, Any]:
+def evaluate(c: Composition, cell: Cell) -> dict[str, Any]:
     return {
-        "experiment": c["experiment"],
-        "dataset": evaluated_dataset(c, dataset),
-        "student": student,
-        "variant": variant,
-        "shot": str(shot),
-        "seeds": list(c["grid"]["seed"]),
+        "experiment": c.experiment,
+        **cell._asdict(),
+        "dataset": evaluated_dataset(c, cell.dataset),
+        "seeds": list(c.grid.seed),
     }
 
 
 def compare(c: Composition) -> dict[str, Any]:
-    datasets = [evaluated_dataset(c, name) for name in c["grid"]["dataset"]]
-    return {"experiment": c["experiment"], "datasets": datasets, "runs": runs(c), "reference": c["reference"]}
+    datasets = [evaluated_dataset(c, name) for name in c.grid.dataset]
+    return {"experiment": c.experiment, "datasets": datasets, "runs": runs(c), "reference": c.preset.reference}
 
 
 def report(c: Composition) -> dict[str, Any]:
     """As `compare`, and the highlighted variant."""
-    return compare(c) | ({"highlight": c["highlight"]} if c.get("highlight") in c["grid"]["variant"] else {})
+    return compare(c) | ({"highlight": c.preset.highlight} if c.preset.highlight in c.grid.variant else {})
 
 
 def page_templates() -> str:
@@ -196,44 +200,23 @@ def page_templates() -> str:
     return digest({path.name: sha256(path) for path in sorted((PACKAGE / "templates").iterdir())})
 
 
-def cells(c: Composition) -> list[tuple[str, str, str, str]]:
-    """Every (dataset, student, variant, shot) of the grid's blocks once, in the grid's order: the `distill` jobs."""
-    grid = c["grid"]
-    blocks = [{key: {str(v) for v in values} for key, values in block.items()} for block in c.get("blocks") or [grid]]
-    crossed = itertools.product(*(map(str, grid[key]) for key in CELL))
-    return [
-        (dataset, student, variant, shot)
-        for dataset, student, variant, shot in crossed
-        if any(
-            dataset in block["dataset"]
-            and student in block["student"]
-            and variant in block["variant"]
-            and shot in block["shot"]
-            for block in blocks
-        )
-    ]
-
-
 def train_splits(c: Composition) -> list[tuple[str, str]]:
     """The (dataset, shot) that some run trains on, in the grid's order."""
-    return list(dict.fromkeys((dataset, shot) for dataset, _, _, shot in cells(c)))
+    return list(dict.fromkeys((cell.dataset, cell.shot) for cell in c.cells))
 
 
 def runs(c: Composition) -> list[dict[str, Any]]:
     """Every training run of the grid, in the grid's order."""
     return [
         {
-            "dataset": dataset,
-            "student": student,
-            "teacher": teacher_names.joined(c["variants"][variant].get("teacher")),
-            "method": c["variants"][variant]["method"],
-            "variant": variant,
-            "shot": shot,
+            **cell._asdict(),
+            "teacher": teacher_names.joined(c.variants[cell.variant].teachers),
+            "method": c.variants[cell.variant].method,
             "seed": seed,
         }
-        | _part(c["students"][student], "regions")
-        for dataset, student, variant, shot in cells(c)
-        for seed in c["grid"]["seed"]
+        | _part(c.students[cell.student], "regions")
+        for cell in c.cells
+        for seed in c.grid.seed
     ]
 
 
@@ -242,24 +225,23 @@ def code(c: Composition, step: str, **chosen: str) -> str:
     module = components.module_name
     modules = [f"vlkd_steps.steps.{step}"]
     if "source" in chosen:
-        conf = c["sources"][chosen["source"]]
-        modules.append(module("source", conf["kind"]))
-        modules += [module("reader", conf["convert"])] if conf.get("convert") else []
+        source = c.sources[chosen["source"]]
+        modules.append(module("source", source.kind))
+        modules += [module("reader", convert)] if (convert := getattr(source, "convert", None)) else []
     if step == "prepare":
-        modules.append(module("reader", c["datasets"][chosen["dataset"]]["reader"]))
+        modules.append(module("reader", c.datasets[chosen["dataset"]].reader))
     modules += task_modules(c, step, chosen.get("dataset"))
     if "variant" in chosen:
-        method = c["variants"][chosen["variant"]]["method"]
+        method = c.variants[chosen["variant"]].method
         modules += [*components.code_of("method", method), declaration(method).run_module]
     if "student" in chosen:
-        modules += student_modules(c["students"][chosen["student"]])
+        modules += student_modules(c.students[chosen["student"]])
     if "teacher" in chosen:
-        modules.append(module("teacher", c["teachers"][chosen["teacher"]]["kind"]))
+        modules.append(module("teacher", c.teachers[chosen["teacher"]].kind))
     if "model" in chosen:
-        group = "teachers" if chosen["model"] in c["teachers"] else "students"
-        conf = c[group][chosen["model"]]
-        modules += [module("pretraining", conf["kind"]), module(group.removesuffix("s"), conf["kind"])]
-        modules += student_modules(conf) if group == "students" else []
+        learned = c.learned(chosen["model"])
+        modules.append(module("pretraining", learned.kind))
+        modules += student_modules(learned) if isinstance(learned, Student) else [module("teacher", learned.kind)]
     try:
         return fingerprint(*modules)
     except ModuleNotFoundError as error:
@@ -268,9 +250,9 @@ def code(c: Composition, step: str, **chosen: str) -> str:
 
 def task_modules(c: Composition, step: str, dataset: str | None) -> list[str]:
     """The tasks that a step works on, with their metrics if it scores, so a changed metric causes no retraining."""
-    read = [dataset] if dataset else c["grid"]["dataset"] if step in ("compare", "report") else []
+    read = [dataset] if dataset else c.grid.dataset if step in ("compare", "report") else []
     if step in ("prepare", "split"):
-        names = {c["datasets"][name]["task"] for name in read}
+        names = {c.datasets[name].task for name in read}
     else:
         names = {task for name in read for task in extra_evals.tasks_of(evaluated_dataset(c, name))}
     scored = {tasks.load(name).metric for name in names} - {""} if step == "evaluate" else set()
@@ -278,11 +260,11 @@ def task_modules(c: Composition, step: str, dataset: str | None) -> list[str]:
     return found + [components.module_name("metric", name) for name in sorted(scored)]
 
 
-def student_modules(conf: Mapping[str, Any]) -> list[str]:
+def student_modules(conf: Student) -> list[str]:
     """A student's architecture and, if its vocabulary is built in, the module of the words."""
-    words = conf.get("vocabulary") or ""
+    words = conf.vocabulary or ""
     ours = [components.module_name("vocabulary", words)] if words and not words.endswith(".txt") else []
-    return [components.module_name("student", conf["kind"]), *ours]
+    return [components.module_name("student", conf.kind), *ours]
 
 
 def incoming(c: Composition, source: str) -> list[str]:
@@ -313,37 +295,39 @@ def missing(c: Composition) -> dict[str, dict[str, str]]:
         ``distill`` by student.
     """
     found: dict[str, dict[str, str]] = {"download": {}, "extract": {}, "distill": {}}
-    for source in c["artifacts"]["source"]:
-        if c["sources"][source]["kind"] == "local":
+    for name in c.artifacts.source:
+        if c.sources[name].kind == "local":
             try:
-                local.chosen(c["sources"][source])
+                local.chosen(c.sources[name].written())
             except UserError as error:
-                found["download"][source] = str(error)
-    for teacher in c["artifacts"]["teacher"]:
-        for dataset in c["grid"]["dataset"]:
-            conf = extract(c, teacher, dataset)["teacher"]
-            if not layout.features_manifest(teacher, dataset).is_file() and (absent := _absent(conf)):
-                found["extract"][f"{teacher} {dataset}"] = (
-                    f"{', '.join(absent)}: missing; put the files of regions {teacher} there, or set their path "
-                    f"in conf/teacher/{teacher}.yaml"
+                found["download"][name] = str(error)
+    for name in c.artifacts.teacher:
+        for dataset in c.grid.dataset:
+            if not layout.features_manifest(name, dataset).is_file() and (absent := _absent(c.teachers[name], dataset)):
+                found["extract"][f"{name} {dataset}"] = (
+                    f"{', '.join(absent)}: missing; put the files of regions {name} there, or set their path "
+                    f"in conf/teacher/{name}.yaml"
                 )
-    of_grid = dict.fromkeys(c["datasets"][dataset]["task"] for dataset in c["grid"]["dataset"])
-    for student in c["grid"]["student"]:
-        conf = c["students"][student]
-        of_tasks = [{**conf, **((conf.get("by_task") or {}).get(task) or {})} for task in of_grid]
-        named = dict.fromkeys(str(part["weights"]) for part in of_tasks if part.get("weights"))
-        if absent := [name for name in named if name.endswith(WEIGHT_SUFFIXES) and not Path(name).is_file()]:
-            found["distill"][student] = (
-                f"{', '.join(absent)}: missing; put the weights of student {student} there, or set their path "
-                f"in conf/student/{student}.yaml"
+    of_grid = dict.fromkeys(c.datasets[dataset].task for dataset in c.grid.dataset)
+    for name in c.grid.student:
+        conf = c.students[name]
+        parts = [(conf.by_task or {}).get(task, {}) for task in of_grid]
+        named = dict.fromkeys(str(part.get("weights", conf.weights) or "") for part in parts)
+        if absent := [path for path in named if path.endswith(WEIGHT_SUFFIXES) and not Path(path).is_file()]:
+            found["distill"][name] = (
+                f"{', '.join(absent)}: missing; put the weights of student {name} there, or set their path "
+                f"in conf/student/{name}.yaml"
             )
     return found
 
 
-def _absent(conf: Mapping[str, Any]) -> list[str]:
-    """The files of regions that a configuration names and that do not exist."""
-    parts = [conf, *(conf.get("parts") or [])] if conf["kind"] == "regions_files" else []
-    return [path for part in parts for path in part.get("files") or [] if not Path(path).exists()]
+def _absent(conf: Teacher, dataset: str) -> list[str]:
+    """The files of regions that a configuration names for a data set and that do not exist."""
+    if not isinstance(conf, Files):
+        return []
+    whole = conf.written() | conf.by_dataset.get(dataset, {})
+    parts = (whole, *(whole.get("parts") or ()))
+    return [path for part in parts for path in part.get("files") or () if not Path(path).exists()]
 
 
 def missing_message(experiment: str, found: Mapping[str, Mapping[str, str]]) -> str:
@@ -353,47 +337,44 @@ def missing_message(experiment: str, found: Mapping[str, Mapping[str, str]]) -> 
 
 
 def _chosen(c: Composition, source: str) -> tuple[list[Path], list[Path]]:
-    conf = c["sources"][source]
     paths = []
-    if conf["kind"] == "local":
+    if c.sources[source].kind == "local":
         with contextlib.suppress(UserError):  # `missing` reports all of them at once
-            paths = local.chosen(conf)
+            paths = local.chosen(c.sources[source].written())
     images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
     return [path for path in paths if path not in set(images)], images
 
 
 def pretrain_inputs(c: Composition, model: str) -> list[str]:
     """The corpus that a pre-trained model reads and the weights that it starts from, where it has them."""
-    making = c["teachers" if model in c["teachers"] else "students"][model]["pretrain"]
+    making = c.learned(model).pretraining
     inputs = [str(layout.instances(making["corpus"]))] if making.get("corpus") else []
-    if making.get("init"):
-        inputs += made_weights(c["teachers"][making["init"]])
-    return inputs
+    return inputs + (made_weights(c.teachers[making["init"]]) if making.get("init") else [])
 
 
-def made_weights(conf: Mapping[str, Any]) -> list[str]:
+def made_weights(conf: Learned) -> list[str]:
     """The weights of a teacher or student that `pretrain` makes; empty if they are shipped or downloaded."""
-    return [str(layout.model_weights(conf["name"]))] if conf.get("pretrain") else []
+    return [str(layout.model_weights(conf.name))] if conf.pretraining else []
 
 
 def starting_weights(c: Composition, model: str) -> str:
     """`of_package` for the teacher that a pre-training starts from."""
-    init = (c["teachers"].get(model, {}).get("pretrain") or {}).get("init")
-    return of_package(c["teachers"][init]) if init else ""
+    init = c.learned(model).pretraining.get("init")
+    return of_package(c.teachers[init]) if init else ""
 
 
-def of_package(conf: Mapping[str, Any]) -> str:
+def of_package(conf: Teacher) -> str:
     """A hash of the files, beside code, of a teacher shipped with the package: weights, architecture and tokenizer."""
-    weights = shipped_weights(conf)
+    weights = shipped_weights(getattr(conf, "weights", None))
     if not weights:
         return ""
     folders = (PACKAGE / "assets" / "open_clip", PACKAGE / "assets" / "scenes_tokenizer")
     return digest([weights, [[path.name, sha256(path)] for folder in folders for path in sorted(folder.iterdir())]])
 
 
-def shipped_weights(conf: Mapping[str, Any]) -> str:
+def shipped_weights(named: str | None) -> str:
     """sha256 of weights shipped with the package, which code fingerprints do not cover."""
-    weights = str(conf.get("weights") or "")
+    weights = named or ""
     path = PACKAGE / "assets" / weights.removeprefix("asset:")
     if not weights.startswith("asset:") or not path.exists():
         return ""
@@ -401,22 +382,21 @@ def shipped_weights(conf: Mapping[str, Any]) -> str:
 
 
 def features_of(c: Composition, variant: str, dataset: str) -> list[str]:
-    teachers = teacher_names.names(c["variants"][variant].get("teacher"))
-    return [str(layout.features_manifest(teacher, dataset)) for teacher in teachers]
+    return [str(layout.features_manifest(name, dataset)) for name in c.variants[variant].teachers]
 
 
 def regions_of(c: Composition, student: str, dataset: str) -> list[str]:
     """The regions of a data set that a student reads; empty for one that reads pixels."""
-    extractor = c["students"][student].get("regions")
+    extractor = c.students[student].regions
     return [str(layout.features_manifest(extractor, dataset))] if extractor else []
 
 
-def _part(conf: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: conf[key] for key in keys if key in conf}
+def _part(conf: Model, *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in conf.written().items() if key in keys}
 
 
-def _without(conf: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: value for key, value in conf.items() if key not in keys}
+def _without(conf: Model, *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in conf.written().items() if key not in keys}
 
 
 def argument(config: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Validate every section of a composition: data sets, sources, models, methods, variants, extra evaluations."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +8,11 @@ from vlkd_steps.config import precedence
 from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.config.models import kinds
 from vlkd_steps.config.models.base import Model
+from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.config.models.dataset import Dataset
 from vlkd_steps.config.models.extra_evals import MEASURES, ItemsOfASet
-from vlkd_steps.config.models.method import Settings, declaration
-from vlkd_steps.config.models.preset import Preset
+from vlkd_steps.config.models.method import declaration
+from vlkd_steps.config.models.preset import Grid, Params, Preset
 from vlkd_steps.config.models.recipe import PartialRecipe
 from vlkd_steps.config.validation import shown, validated
 from vlkd_steps.core import components
@@ -52,47 +53,61 @@ class Origin:
         file, key = self(dotted)
         return UserError(f"{file}: {key} {message}")
 
+    def one_of(self, dotted: str, value: Any, names: Collection[str], what: str) -> None:
+        """Refuse a value that is none of these names."""
+        if value not in names:
+            near = nearest(str(value), names)
+            raise self.mistake(dotted, f"is {shown(value)}; there is no such {what}; {near}")
 
-def optional(c: Mapping[str, Any]) -> dict[str, Any]:
+
+def optional(raw: Mapping[str, Any]) -> dict[str, Any]:
     """By dotted key of a section, its optional keys: overrides may set them even if no file does."""
     recipe = PartialRecipe.model_fields
     found: dict[str, Any] = {"training": recipe}
-    for name in c["datasets"]:
+    for name in raw["datasets"]:
         found[f"datasets.{name}"] = Dataset.model_fields
     for group in ("source", "teacher", "student"):
-        for name, conf in c[f"{group}s"].items():
+        for name, conf in raw[f"{group}s"].items():
             if isinstance(conf, Mapping) and conf.get("kind") in kinds.names(group):
                 found[f"{group}s.{name}"] = kinds.model(group, conf["kind"]).model_fields
-    for name, variant in c["variants"].items():
-        if variant["method"] in c["methods"]:
-            found[f"variants.{name}"] = c["methods"][variant["method"]]
+    for name, variant in raw["variants"].items():
+        if variant["method"] in raw["methods"]:
+            found[f"variants.{name}"] = raw["methods"][variant["method"]]
         if isinstance(variant.get("training"), Mapping):
             found[f"variants.{name}.training"] = recipe
     return found
 
 
-def checked(c: dict[str, Any], origin: Origin) -> dict[str, Any]:
-    """The composition with every section validated; values as written, with 4e-3 as a number.
+def checked(raw: Mapping[str, Any], origin: Origin, given: Params, blocks: Sequence[Grid]) -> Composition:
+    """The composition, with every section validated; values as written, with 4e-3 as a number.
 
     Raises:
         UserError: invalid values; of one file, all of them.
     """
-    preset = {key: c[key] for key in PRESET if key in c}
-    read = validated(Preset, preset, "", origin).written()
-    found: dict[str, Any] = {**c, "variants": read["variants"], "training": read["training"]}
-    for group in GROUPS:
-        found[f"{group}s"] = {name: member(found, group, name, conf, origin) for name, conf in c[f"{group}s"].items()}
-    for name in found["variants"]:
-        _check_settings(found, name, origin)
-    for trained_on, extra in (c.get("extra_evals") or {}).items():
+    preset = validated(Preset, {key: raw[key] for key in PRESET if key in raw}, "", origin)
+    members = {f"{group}s": _members(group, raw[f"{group}s"], origin) for group in GROUPS}
+    extra = {
+        trained_on: {
+            name: _extra_eval(conf, f"extra_evals.{trained_on}.{name}", origin) for name, conf in (of_one or {}).items()
+        }
+        for trained_on, of_one in (preset.extra_evals or {}).items()
+    }
+    c = Composition(
+        origin.experiment, given, preset, preset.grid, blocks, **members, extra_evals=extra, overrides=raw["overrides"]
+    )
+    for name in c.variants:
+        _check_settings(c, name, origin)
+    for trained_on in extra:
         one_of(trained_on, origin.conf.options("dataset"), f"{origin(f'extra_evals.{trained_on}')[0]}: extra_evals")
-        for name, conf in (extra or {}).items():
-            _check_extra_eval(conf, f"extra_evals.{trained_on}.{name}", origin)
-    _check_folders(found, origin)
-    return found
+    _check_folders(c)
+    return c
 
 
-def member(c: Mapping[str, Any], group: str, name: str, conf: Any, origin: Origin) -> dict[str, Any]:
+def _members(group: str, raw: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
+    return {name: member(group, name, conf, origin) for name, conf in raw.items()}
+
+
+def member(group: str, name: str, conf: Any, origin: Origin) -> Model:
     """One data set, source, teacher, student or method.
 
     Raises:
@@ -108,7 +123,7 @@ def member(c: Mapping[str, Any], group: str, name: str, conf: Any, origin: Origi
     model = _model(group, conf, origin, where)
     found = validated(model, conf, where, origin)
     _check_parts(group, model, conf, where, origin)
-    return found.written() if group != "method" else dict(conf)
+    return found
 
 
 def _model(group: str, conf: Mapping[str, Any], origin: Origin, where: str) -> type[Model]:
@@ -118,23 +133,18 @@ def _model(group: str, conf: Mapping[str, Any], origin: Origin, where: str) -> t
         return declaration(conf["name"]).settings
     if "kind" not in conf:
         raise origin.mistake(where + ".kind", f"is missing; write one of {', '.join(kinds.names(group))}")
-    if conf["kind"] not in kinds.names(group):
-        near = nearest(str(conf["kind"]), kinds.names(group))
-        raise origin.mistake(f"{where}.kind", f"is {shown(conf['kind'])}; there is no such kind of {group}; {near}")
+    origin.one_of(f"{where}.kind", conf["kind"], kinds.names(group), f"kind of {group}")
     return kinds.model(group, conf["kind"])
 
 
 def _check_parts(group: str, model: type[Model], conf: Mapping[str, Any], where: str, origin: Origin) -> None:
     """Check a section's parts by reader, by data set or by task."""
     if group == "dataset":
-        if conf["reader"] not in kinds.names("reader"):
-            near = nearest(str(conf["reader"]), kinds.names("reader"))
-            raise origin.mistake(f"{where}.reader", f"is {conf['reader']!r}; there is no such reader; {near}")
+        origin.one_of(f"{where}.reader", conf["reader"], kinds.names("reader"), "reader")
         for split, paths in conf["files"].items():
             validated(kinds.model("reader", conf["reader"]), paths, f"{where}.files.{split}", origin)
-    if group == "source" and conf.get("convert") and conf["convert"] not in components.names("reader"):
-        near = nearest(str(conf["convert"]), components.names("reader"))
-        raise origin.mistake(f"{where}.convert", f"is {conf['convert']!r}; there is no such reader; {near}")
+    if group == "source" and conf.get("convert"):
+        origin.one_of(f"{where}.convert", conf["convert"], components.names("reader"), "reader")
     by = {"teacher": "by_dataset", "student": "by_task"}.get(group)
     for name, part in ((conf.get(by) or {}) if by else {}).items():
         if fixed := [key for key in ("name", "kind") if isinstance(part, Mapping) and key in part]:
@@ -143,52 +153,40 @@ def _check_parts(group: str, model: type[Model], conf: Mapping[str, Any], where:
         validated(model, whole, f"{where}.{by}.{name}", origin)
 
 
-def _check_settings(c: Mapping[str, Any], name: str, origin: Origin) -> None:
+def _check_settings(c: Composition, name: str, origin: Origin) -> None:
     """Check a variant's settings for every task: only those of its method are allowed."""
-    variant, where = c["variants"][name], f"variants.{name}"
-    model = declaration(variant["method"]).settings
-    for task, part in [(None, variant), *(variant.get("by_task") or {}).items()]:
+    variant, where = c.variants[name], f"variants.{name}"
+    model = declaration(variant.method).settings
+    for task, part in [(None, variant), *(variant.by_task or {}).items()]:
         section = f"{where}.by_task.{task}" if task else where
         known = [key for key in model.model_fields if key != "name"]
         known += [key for key in precedence.OF_A_VARIANT if not task or key in ("training", "init")]
-        for key in part or {}:
+        for key in part.model_fields_set if part else ():
             if key not in known:
                 raise UserError(
                     f"{origin(f'{section}.{key}')[0]}: {section} has unknown key {key!r}; {nearest(key, known)}"
                 )
-        settings_of(c, name, task, origin)
+        precedence.settings(c, name, task, origin)
 
 
-def settings_of(c: Mapping[str, Any], variant: str, task: str | None, origin: Origin) -> Settings:
-    """The settings of a variant's method for a task.
-
-    Raises:
-        UserError: an invalid value.
-    """
-    layers = precedence.settings_layers(c, variant, task)
-    model = declaration(c["variants"][variant]["method"]).settings
-    return validated(model, precedence.merged(layers), "", lambda key: origin(precedence.origin(layers, key)))
+def _extra_eval(conf: Any, where: str, origin: Origin) -> Any:
+    if not isinstance(conf, Mapping) or "measure" not in conf:
+        return validated(ItemsOfASet, conf, where, origin)
+    origin.one_of(f"{where}.measure", conf["measure"], list(MEASURES), "measure")
+    return validated(MEASURES[conf["measure"]], conf, where, origin)
 
 
-def _check_extra_eval(conf: Any, where: str, origin: Origin) -> None:
-    measure = conf.get("measure") if isinstance(conf, Mapping) else None
-    if isinstance(conf, Mapping) and "measure" in conf and str(measure) not in MEASURES:
-        near = nearest(str(measure), MEASURES)
-        raise origin.mistake(f"{where}.measure", f"is {shown(measure)}; there is no such measure; {near}")
-    validated(MEASURES[measure] if measure else ItemsOfASet, conf, where, origin)
-
-
-def _check_folders(c: Mapping[str, Any], origin: Origin) -> None:
+def _check_folders(c: Composition) -> None:
     """No two members of a group, and no two pre-trained models, may share a folder, on any file system."""
-    made = [name for group in ("teachers", "students") for name, conf in c[group].items() if conf.get("pretrain")]
-    groups = {f"{group}s": list(c[f"{group}s"]) for group in GROUPS} | {"variants": list(c["variants"]), "models": made}
-    for name, extra in (c.get("extra_evals") or {}).items():
-        own = c["datasets"][name]["evaluation_sets"] if name in c["datasets"] else ()
-        groups[f"evaluation sets of {name}"] = [*(extra or {}), *(each for each in own if each not in (extra or {}))]
+    groups = {f"{group}s": list(getattr(c, f"{group}s")) for group in GROUPS} | {"variants": list(c.variants)}
+    groups["models"] = [conf.name for conf in (*c.teachers.values(), *c.students.values()) if conf.pretraining]
+    for name, extra in c.extra_evals.items():
+        own = c.datasets[name].evaluation_sets if name in c.datasets else ()
+        groups[f"evaluation sets of {name}"] = [*extra, *(each for each in own if each not in extra)]
     for group, names in groups.items():
         seen: dict[str, str] = {}
         for name in names:
             if (other := seen.setdefault(name.casefold(), name)) != name or names.count(name) > 1:
                 raise UserError(
-                    f"experiment {c['experiment']}: {group} {other!r} and {name!r} would share a folder; rename one"
+                    f"experiment {c.experiment}: {group} {other!r} and {name!r} would share a folder; rename one"
                 )

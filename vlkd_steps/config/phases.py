@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps.config import extra_evals, jobs
+from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.core import layout
 from vlkd_steps.core.files import digest
-
-Composition = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Phase:
 
 def common_sets(c: Composition) -> list[str]:
     """The evaluation sets that all data sets of the grid have: only they can be outputs that a rule declares."""
-    first, *others = (c["datasets"][name]["evaluation_sets"] for name in c["grid"]["dataset"])
+    first, *others = (c.datasets[name].evaluation_sets for name in c.grid.dataset)
     return [name for name in first if all(name in other for other in others)]
 
 
@@ -64,19 +63,19 @@ def of_phase(c: Composition, phase: str) -> list[Job]:
 
 
 def _download(c: Composition) -> Iterator[Job]:
-    for source in c["artifacts"]["source"]:
+    for source in c.artifacts.source:
         yield _job([layout.raw_manifest(source)], jobs.download(c, source), jobs.code(c, "download", source=source))
 
 
 def _prepare(c: Composition) -> Iterator[Job]:
-    for name in c["artifacts"]["dataset"]:
+    for name in c.artifacts.dataset:
         outputs = [layout.instances(name), layout.labels(name), layout.instances_checksums(name)]
         yield _job(outputs, jobs.prepare(c, name), jobs.code(c, "prepare", dataset=name))
 
 
 def _split(c: Composition) -> Iterator[Job]:
     for dataset, shot in jobs.train_splits(c):
-        cut = [layout.train_split(dataset, shot, seed) for seed in c["grid"]["seed"]]
+        cut = [layout.train_split(dataset, shot, seed) for seed in c.grid.seed]
         yield _job(
             [*cut, *map(layout.split_manifest, cut)],
             jobs.split_train(c, dataset, shot),
@@ -92,24 +91,24 @@ def _split(c: Composition) -> Iterator[Job]:
 
 
 def _pretrain(c: Composition) -> Iterator[Job]:
-    for model in c["artifacts"]["model"]:
+    for model in c.artifacts.model:
         code = [jobs.code(c, "pretrain", model=model), jobs.starting_weights(c, model)]
         yield _job([layout.model_weights(model)], jobs.pretrain(c, model), *code)
 
 
 def _extract(c: Composition) -> Iterator[Job]:
-    for teacher in c["artifacts"]["teacher"]:
-        code = [jobs.code(c, "extract", teacher=teacher), jobs.of_package(c["teachers"][teacher])]
-        for dataset in c["grid"]["dataset"]:
+    for teacher in c.artifacts.teacher:
+        code = [jobs.code(c, "extract", teacher=teacher), jobs.of_package(c.teachers[teacher])]
+        for dataset in c.grid.dataset:
             yield _job([layout.features_manifest(teacher, dataset)], jobs.extract(c, teacher, dataset), *code)
 
 
 def _distill(c: Composition) -> Iterator[Job]:
     common = common_sets(c)
-    for cell in jobs.cells(c):
+    for cell in c.cells:
         dataset, student, variant, _ = cell
         of_dataset = jobs.evaluated_dataset(c, dataset)
-        folders = run_folders(c, *cell)
+        folders = run_folders(c, cell)
         sets = [evaluation.name for evaluation in extra_evals.sets(of_dataset)]
         more = [name for name in sets if name not in common]
         trained = [
@@ -123,7 +122,7 @@ def _distill(c: Composition) -> Iterator[Job]:
         ]
         yield _job(
             [*trained, *(layout.predictions(folder, name) for folder in folders for name in common)],
-            jobs.distill(c, *cell),
+            jobs.distill(c, cell),
             jobs.code(c, "distill", dataset=dataset, variant=variant, student=student),
             beside=[
                 extra_evals.of_run(folder, name, of_dataset)
@@ -138,25 +137,25 @@ def _distill(c: Composition) -> Iterator[Job]:
                 *(layout.run_checksums(folder, "evaluate") for folder in folders),
                 *(layout.scores(folder, name) for folder in folders for name in common),
             ],
-            jobs.evaluate(c, *cell),
+            jobs.evaluate(c, cell),
             jobs.code(c, "evaluate", dataset=dataset),
             beside=[layout.scores(folder, name) for folder in folders for name in more],
         )
 
 
 def _compare(c: Composition) -> Iterator[Job]:
-    results = layout.results(c["experiment"])
+    results = layout.results(c.experiment)
     tables = [results / name for name in ("summary.csv", "gains.csv")]
-    headlines = [layout.headline(c["experiment"], name) for name in c["grid"]["dataset"]]
+    headlines = [layout.headline(c.experiment, name) for name in c.grid.dataset]
     yield _job([*tables, *headlines], jobs.compare(c), jobs.code(c, "compare"))
     plots = ("learning_curves.svg", "gains.svg", "loss_curves.svg", "learning_curves.csv")
     page = [results / "report.html", *(results / "plots" / name for name in plots), results / "timings.csv"]
     yield _job(page, jobs.report(c), jobs.code(c, "report"), jobs.page_templates())
 
 
-def run_folders(c: Composition, dataset: str, student: str, variant: str, shot: str) -> list[Path]:
+def run_folders(c: Composition, cell: Cell) -> list[Path]:
     """The run directories of one cell of the grid, one for each seed."""
-    return [layout.run(c["experiment"], dataset, student, variant, shot, seed) for seed in c["grid"]["seed"]]
+    return [layout.run(c.experiment, *cell, seed=seed) for seed in c.grid.seed]
 
 
 def _job(
@@ -176,7 +175,7 @@ def _job(
 
 
 def _names(kind: str) -> Callable[[Composition], dict[str, list[str]]]:
-    return lambda c: {kind: list(c["artifacts"][kind])}
+    return lambda c: {kind: getattr(c.artifacts, kind)}
 
 
 def _with_splits(c: Composition) -> dict[str, list[str]]:
@@ -184,7 +183,7 @@ def _with_splits(c: Composition) -> dict[str, list[str]]:
 
 
 def _stores(c: Composition) -> dict[str, list[str]]:
-    return {"teacher": list(c["artifacts"]["teacher"]), "dataset": list(c["grid"]["dataset"])}
+    return {"teacher": c.artifacts.teacher, "dataset": list(c.grid.dataset)}
 
 
 PHASES = {

@@ -23,6 +23,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vlkd_steps.config.models.base import Model
+from vlkd_steps.config.models.composition import Cell, Composition
+from vlkd_steps.config.models.method import Settings, declaration
+from vlkd_steps.config.models.recipe import Recipe
+from vlkd_steps.config.validation import Locate, validated
+from vlkd_steps.core.errors import UserError
+
 OF_A_VARIANT = ("method", "teacher", "init", "training", "by_task")
 """Keys of a variant that are not settings of its method."""
 
@@ -35,70 +42,79 @@ class Layer:
     values: Mapping[str, Any]
 
 
-def recipe(c: Mapping[str, Any], variant: str, task: str, student: str | None, shot: str | None) -> dict[str, Any]:
-    """The training recipe of a run."""
-    return merged(recipe_layers(c, variant, task, student, shot))
+def recipe(c: Composition, cell: Cell) -> Recipe:
+    """The training recipe of a cell's runs.
 
-
-def settings(c: Mapping[str, Any], variant: str, task: str | None) -> dict[str, Any]:
-    """The settings of a variant's method, for a task."""
-    return merged(settings_layers(c, variant, task))
-
-
-def recipe_layers(c: Mapping[str, Any], variant: str, task: str, student: str | None, shot: str | None) -> list[Layer]:
-    """The layers of a run's recipe, the last winning."""
+    Raises:
+        UserError: a key that a recipe has to have is missing.
+    """
+    task = c.datasets[cell.dataset].task
     keys = [
         ("training",),
-        ("students", student, "recipe", task),
-        ("training", "by_shot", shot),
+        ("students", cell.student, "recipe", task),
+        ("training", "by_shot", cell.shot),
         ("training", "by_task", task),
-        ("variants", variant, "training"),
-        ("variants", variant, "by_task", task, "training"),
+        ("variants", cell.variant, "training"),
+        ("variants", cell.variant, "by_task", task, "training"),
     ]
-    return [
-        Layer(layer.key, without(layer.values, "by_shot", "by_task"))
-        for tree in trees(c)
-        for layer in layers(tree, keys)
-    ]
+    values = _merged(_layers(c, keys, ("by_shot", "by_task")))
+    lacking = [key for key, field in Recipe.model_fields.items() if field.is_required() and key not in values]
+    if lacking:
+        raise UserError(
+            f"experiment {c.experiment}, {' '.join(cell)}: training.{lacking[0]} is missing; give it in the preset "
+            "or in params.yaml under overrides"
+        )
+    return Recipe.of(values)
 
 
-def settings_layers(c: Mapping[str, Any], variant: str, task: str | None) -> list[Layer]:
-    """The layers of the settings of a variant's method, the last winning."""
-    method = c["variants"][variant]["method"]
+def settings(c: Composition, variant: str, task: str | None, origin: Locate | None = None) -> Settings:
+    """The settings of a variant's method, for a task.
+
+    Args:
+        origin: finds the file of a dotted key, for messages.
+
+    Raises:
+        UserError: an invalid value.
+    """
+    method = c.variants[variant].method
     keys = [("methods", method), ("variants", variant), ("variants", variant, "by_task", task)]
-    return [Layer(layer.key, without(layer.values, *OF_A_VARIANT)) for tree in trees(c) for layer in layers(tree, keys)]
+    layers = _layers(c, keys, OF_A_VARIANT)
+    locate = (lambda key: origin(_origin(layers, key))) if origin else None
+    return validated(declaration(method).settings, _merged(layers), "", locate)
 
 
-def trees(c: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The composition, then the overrides of the preset and of params.yaml, each as a tree of the same keys."""
-    return [c, *c.get("overrides", ())]
+def _layers(c: Composition, keys: Sequence[Sequence[str | None]], others: Sequence[str]) -> list[Layer]:
+    """The sections at these keys as far as they exist, of the composition, then of each file's overrides.
+
+    Args:
+        others: keys of a section that are not its values.
+    """
+    return [
+        Layer(".".join(map(str, key)), {name: value for name, value in found.items() if name not in others})
+        for tree in (c, *c.overrides)
+        for key in keys
+        for found in _at(tree, key)
+    ]
 
 
-def layers(tree: Mapping[str, Any], keys: Sequence[Sequence[str | None]]) -> Iterator[Layer]:
-    """The mappings at these keys of a tree, as far as they exist."""
-    for key in keys:
-        found: Any = tree
-        for part in key:
-            names = {str(name): name for name in found} if isinstance(found, Mapping) else {}
-            found = found[names[str(part)]] if part is not None and str(part) in names else None
-        if found:
-            yield Layer(".".join(map(str, key)), found)
+def _at(tree: Any, key: Sequence[str | None]) -> Iterator[Mapping[str, Any]]:
+    """The section at a key of a tree, if there is one."""
+    for part in key:
+        if isinstance(tree, Mapping):
+            tree = next((value for name, value in tree.items() if str(name) == part), None)
+        else:
+            tree = getattr(tree, part or "", None)
+    if tree:
+        yield tree.written() if isinstance(tree, Model) else tree
 
 
-def merged(found: Sequence[Layer]) -> dict[str, Any]:
+def _merged(layers: Sequence[Layer]) -> dict[str, Any]:
     """The values of all layers, the last winning."""
-    values: dict[str, Any] = {}
-    for layer in found:
-        values.update(layer.values)
-    return values
+    return {key: value for layer in layers for key, value in layer.values.items()}
 
 
-def origin(found: Sequence[Layer], key: str) -> str:
+def _origin(layers: Sequence[Layer], key: str) -> str:
     """The dotted key that a merged value comes from."""
     first = key.partition(".")[0]
-    setting = [layer.key for layer in found if first in layer.values] or [found[0].key]
+    setting = [layer.key for layer in layers if first in layer.values] or [layers[0].key]
     return f"{setting[-1]}.{key}" if key else setting[-1]
-
-
-def without(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key not in keys}

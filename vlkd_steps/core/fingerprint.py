@@ -2,7 +2,8 @@
 
 It is the hash of the syntax trees of the named modules and of every module of this package that they
 import, directly or not; of a plugin's module also of what it imports of the plugin's own top-level package.
-Comments, docstrings and layout do not change it; an edit does, whatever the file's mtime says.
+Comments, docstrings and layout do not change it; an edit does, whatever the file's mtime says. Nor does what can change
+no result: how a user's mistake is worded, and the modules that only look for such mistakes (`CHECKS`).
 """
 
 import ast
@@ -14,6 +15,10 @@ from pathlib import Path
 
 PACKAGE = "vlkd_steps"
 ROOT = Path(__file__).resolve().parents[2]
+CHECKS = frozenset(
+    f"{PACKAGE}.{name}" for name in ("config.models.base", "config.validation", "core.did_you_mean", "core.errors")
+)
+"""Modules that refuse values. What they let pass is in a job's configuration as it is used, and watched there."""
 
 
 @functools.cache
@@ -85,7 +90,7 @@ def _imports(module: str) -> frozenset[str]:
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)  # a submodule, where it is one
     ours = {name for name in names if name.split(".")[0] in (PACKAGE, module.split(".")[0])}
-    return frozenset(name for name in ours if _source(name) is not None)
+    return frozenset(name for name in ours - CHECKS if _source(name) is not None)
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
@@ -119,4 +124,6 @@ def _tree_hash(module: str) -> str:
                 and isinstance(first.value.value, str)
             ):
                 node.body = node.body[1:]
+        elif isinstance(node, ast.Raise) and isinstance(call := node.exc, ast.Call):
+            call.args = [] if isinstance(call.func, ast.Name) and call.func.id == "UserError" else call.args
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()

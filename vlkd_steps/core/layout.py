@@ -58,6 +58,11 @@ def features_manifest(teacher: str, dataset: str) -> Path:
     return features(teacher, dataset) / "manifest.json"
 
 
+def extraction_round(features_folder: Path, name: str) -> Path:
+    """What the workers of one extraction note beside the shards, until the store is finished."""
+    return features_folder / f".round-{name}"
+
+
 def model(name: str) -> Path:
     """A folder of pre-trained weights that `pretrain` made (teacher or student)."""
     return Path("models") / name

@@ -59,17 +59,14 @@ def exclusive(path: Path, *, wait: float | None = 0.0) -> Iterator[str | None]:
         yield None
 
 
-def take(
-    descriptor: int, path: Path, start: int = 0, length: int = 0, *, shared: bool = False, wait: bool = True
-) -> bool:
-    """Lock some bytes of the open file `path` (length 0: to its end); False where another process holds them.
+def take(descriptor: int, path: Path, *, wait: bool) -> bool:
+    """Lock the open file `path`; False where another process holds it.
 
     Raises:
         UserError: the file system has no locks.
     """
-    operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     try:
-        fcntl.lockf(descriptor, operation, length, start)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return False
@@ -80,11 +77,6 @@ def take(
             ) from error
         raise
     return True
-
-
-def release(descriptor: int, start: int = 0, length: int = 0) -> None:
-    """Unlock bytes that `take` has locked."""
-    fcntl.lockf(descriptor, fcntl.LOCK_UN, length, start)
 
 
 def mark_open(stream: IO[bytes]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps import tasks
+from vlkd_steps.config.models.dataset import Dataset
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.contrasts import Contrast, Evidence, mean_gain, slope
 from vlkd_steps.evaluation.gains import folder
@@ -60,7 +61,7 @@ class Claim:
     run_keys: tuple[str, ...] = field(default=())
 
 
-def evaluate(evidence: Evidence, datasets: Mapping[str, Mapping[str, Any]]) -> list[Claim]:
+def evaluate(evidence: Evidence, datasets: Mapping[str, Dataset]) -> list[Claim]:
     """Every claim that the experiment has runs for, with Holm's adjustment over all that have a p value.
 
     Args:
@@ -82,10 +83,10 @@ def adjusted(claims: Sequence[Claim]) -> list[Claim]:
     return [replace(claim, p_holm=value) for claim, value in zip(ordered, values, strict=True)]
 
 
-def _of_student(evidence: Evidence, conf: Mapping[str, Any], student: str) -> Iterator[Claim]:
+def _of_student(evidence: Evidence, conf: Dataset, student: str) -> Iterator[Claim]:
     """The claims on one data set and student."""
-    dataset = conf["name"]
-    here = _Place(evidence, dataset, student, conf["task"])
+    dataset = conf.name
+    here = _Place(evidence, dataset, student, conf.task)
     variants = evidence.values("variant", dataset=dataset, student=student)
     sets = evidence.values("evaluation_set", dataset=dataset, student=student)
     if is_shift(conf):
@@ -108,9 +109,9 @@ def _of_student(evidence: Evidence, conf: Mapping[str, Any], student: str) -> It
     yield from here.nothing_added()
 
 
-def is_shift(conf: Mapping[str, Any]) -> bool:
+def is_shift(conf: Dataset) -> bool:
     """A data set whose training and test set differ by design."""
-    return bool(conf.get("resplit")) or "rule" in (conf["files"].get("train") or {}) or "_cp" in conf["name"]
+    return bool(conf.resplit) or "rule" in (conf.files.get("train") or {}) or "_cp" in conf.name
 
 
 @dataclass(frozen=True)

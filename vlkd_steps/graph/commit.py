@@ -11,11 +11,11 @@ this checks first
 import argparse
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from vlkd_steps.config import composition, jobs, phases
+from vlkd_steps.config import composition, phases
+from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.graph import dry_run, dvc_command, dvc_vars, installed_code, phase_manifest
@@ -41,7 +41,7 @@ def after_run(experiment: str, partial: Sequence[str]) -> None:
     subprocess.run([sys.executable, "-m", "vlkd_steps.graph.commit", "--experiment", experiment], check=False)
 
 
-def check(c: Mapping[str, Any]) -> None:
+def check(c: Composition) -> None:
     """Refuse results that are not those of the composition.
 
     Raises:
@@ -53,13 +53,13 @@ def check(c: Mapping[str, Any]) -> None:
         raise UserError(f"these jobs are still to be run: {named}; run: snakemake --cores all")
     for phase in phases.PHASES:
         phase_manifest.check_configuration(c, phase)
-        phase_manifest.check_files(layout.phase_manifest(c["experiment"], phase))
+        phase_manifest.check_files(layout.phase_manifest(c.experiment, phase))
 
 
-def left_over(c: Mapping[str, Any]) -> list[Path]:
+def left_over(c: Composition) -> list[Path]:
     """The runs of the experiment's folder that the grid does not name: no table and no report counts them."""
-    named = {folder for cell in jobs.cells(c) for folder in phases.run_folders(c, *cell)}
-    return [folder for folder in layout.run_folders(c["experiment"]) if folder not in named]
+    named = {folder for cell in c.cells for folder in phases.run_folders(c, cell)}
+    return [folder for folder in layout.run_folders(c.experiment) if folder not in named]
 
 
 def record() -> None:
@@ -79,13 +79,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         c = composition.compose()
-        if arguments.experiment not in (None, c["experiment"]):
+        if arguments.experiment not in (None, c.experiment):
             return 0
         check(c)
         dvc_vars.keep_current(c)
         if others := left_over(c):
             print(
-                f"note: DVC records {layout.runs(c['experiment'])} whole, with {len(others)} runs that the grid does "
+                f"note: DVC records {layout.runs(c.experiment)} whole, with {len(others)} runs that the grid does "
                 f"not name, such as {others[0]}; delete them if they should not be there",
                 file=sys.stderr,
             )

@@ -13,12 +13,12 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from vlkd_steps.config import composition
+from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.config.phases import PHASES
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
@@ -31,7 +31,7 @@ HEADER = """\
 """
 
 
-def text(c: Mapping[str, Any]) -> str:
+def text(c: Composition) -> str:
     """The file's content: for each stage that versions bytes, its lists of names."""
     lines = []
     for phase in PHASES.values():
@@ -41,7 +41,7 @@ def text(c: Mapping[str, Any]) -> str:
     return HEADER + "".join(f"{line}\n" for line in lines)
 
 
-def instances(c: Mapping[str, Any]) -> list[str]:
+def instances(c: Composition) -> list[str]:
     """The stages that version bytes, each as DVC names its repetitions: ``features_bytes@clip_scenes-scenes_vqa``."""
     return [
         f"{stage}@{'-'.join(items)}"
@@ -51,7 +51,7 @@ def instances(c: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def keep_current(c: Mapping[str, Any]) -> None:
+def keep_current(c: Composition) -> None:
     """Write the file where it is not that of the composition, and say so.
 
     Raises:
@@ -61,7 +61,7 @@ def keep_current(c: Mapping[str, Any]) -> None:
         print(f"note: {layout.DVC_VARS} is now that of params.yaml; commit it with params.yaml", file=sys.stderr)
 
 
-def check_stage(c: Mapping[str, Any]) -> None:
+def check_stage(c: Composition) -> None:
     """What a stage of `dvc repro` does first; does nothing elsewhere.
 
     Raises:
@@ -73,7 +73,7 @@ def check_stage(c: Mapping[str, Any]) -> None:
         )
 
 
-def is_current(c: Mapping[str, Any]) -> bool:
+def is_current(c: Composition) -> bool:
     """Whether the file is that of the composition."""
     try:
         return layout.DVC_VARS.read_text(encoding="utf-8") == text(c)
@@ -81,9 +81,9 @@ def is_current(c: Mapping[str, Any]) -> bool:
         return False
 
 
-def _write(c: Mapping[str, Any]) -> bool:
+def _write(c: Composition) -> bool:
     """Write the file if it is not current; DVC versions the experiment of params.yaml only, so no other one does."""
-    if c["experiment"] != composition.read_params(Path("params.yaml")).experiment or is_current(c):
+    if c.experiment != composition.read_params(Path("params.yaml")).experiment or is_current(c):
         return False
     try:
         write_text(layout.DVC_VARS, text(c))
@@ -96,7 +96,7 @@ def _write(c: Mapping[str, Any]) -> bool:
     return True
 
 
-def _forget_others(c: Mapping[str, Any]) -> None:
+def _forget_others(c: Composition) -> None:
     """Drop from dvc.lock what DVC would keep there for ever: the bytes of names that the experiment no longer needs."""
     if not DVC_LOCK.is_file():
         return

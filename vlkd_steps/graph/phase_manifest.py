@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from vlkd_steps.config import composition, jobs, phases
+from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import sha256, write_json
@@ -82,13 +83,13 @@ def named_by(manifest: Path) -> dict[Path, str]:
     return {}
 
 
-def check_configuration(c: Mapping[str, Any], phase: str) -> None:
+def check_configuration(c: Composition, phase: str) -> None:
     """Compare what a phase's manifest says of its files, and the runs of themselves, with the composition.
 
     Raises:
         UserError: a file was made by another configuration or other code, or the phase manifest does not name it.
     """
-    path = layout.phase_manifest(c["experiment"], phase)
+    path = layout.phase_manifest(c.experiment, phase)
     entries = read(path)
     for job in phases.of_phase(c, phase):
         for file in (*job.outputs, *job.beside):
@@ -103,12 +104,12 @@ def check_configuration(c: Mapping[str, Any], phase: str) -> None:
         _check_runs(c)
 
 
-def _check_runs(c: Mapping[str, Any]) -> None:
+def _check_runs(c: Composition) -> None:
     """Every run's config.yaml names the content key that the composition gives it now."""
     from vlkd_steps.runs.run_dir import RunDir
 
-    for cell in jobs.cells(c):
-        job = jobs.distill(c, *cell)
+    for cell in c.cells:
+        job = jobs.distill(c, cell)
         for seed in job["seeds"]:
             run = RunDir.of(job, seed)
             path = layout.run_config(run.folder)
@@ -169,7 +170,7 @@ def missing(manifest: Path) -> Iterator[Path]:
     return (path for path in named_by(manifest) if path not in there)
 
 
-def _composition(experiment: str) -> dict[str, Any]:
+def _composition(experiment: str) -> Composition:
     """The experiment; in a stage of dvc.yaml that of params.yaml, and no other one, as DVC has read it.
 
     Raises:

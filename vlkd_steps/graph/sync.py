@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     clean, stopped_at = clean_phases(status)
     for phase in clean:
         phase_manifest.check_configuration(c, phase)
-        phase_manifest.check_files(layout.phase_manifest(c["experiment"], phase))
+        phase_manifest.check_files(layout.phase_manifest(c.experiment, phase))
     if clean:
         record(clean)
         print(f"in agreement: {', '.join(clean)}")

@@ -76,8 +76,11 @@ def launch(work: Work) -> int:
 
 
 def workers() -> int:
-    """How many jobs share a work that any number can share (`VLKD_WORKERS`, which `slurm/request.py` checks)."""
-    text = os.environ.get("VLKD_WORKERS", "")
+    """How many jobs share a work that any number can share (`VLKD_WORKERS`, which `slurm/request.py` checks).
+
+    Without a cluster it is one: `local` does all parts at once.
+    """
+    text = os.environ.get("VLKD_WORKERS", "") if os.environ.get(VARIABLE) == "slurm" else ""
     return max(1, int(text)) if text.isdigit() else 1
 
 

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlkd_steps import tasks
-from vlkd_steps.config import jobs
+from vlkd_steps.config import jobs, precedence
+from vlkd_steps.config.models.composition import Cell, Composition
+from vlkd_steps.config.models.recipe import Recipe
+from vlkd_steps.config.models.student import Student
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.graph.dry_run import Job
 from vlkd_steps.planning import past, sizes, volumes
@@ -59,7 +62,7 @@ class Row:
         self.of[source] = self.of.get(source, 0) + count
 
 
-def rows(c: Mapping[str, Any], planned: Sequence[Job], given: Throughput | None) -> list[Row]:
+def rows(c: Composition, planned: Sequence[Job], given: Throughput | None) -> list[Row]:
     """The cost of every job that would run.
 
     Args:
@@ -75,7 +78,7 @@ def rows(c: Mapping[str, Any], planned: Sequence[Job], given: Throughput | None)
 
     for job in planned:
         if job.rule == "distill":
-            _distill(c, job.wildcards, seen, given, row)
+            _distill(c, Cell(**job.wildcards), seen, given, row)
         elif job.rule == "extract":
             _extract(c, job.wildcards, given, row)
         elif job.rule == "pretrain":
@@ -87,22 +90,20 @@ def rows(c: Mapping[str, Any], planned: Sequence[Job], given: Throughput | None)
     return list(found.values())
 
 
-def _distill(
-    c: Mapping[str, Any], names: Mapping[str, str], seen: Sequence[past.Past], given: Throughput | None, row: Any
-) -> None:
-    dataset, student, variant, shot = (names[key] for key in jobs.CELL)
-    config = jobs.distill(c, dataset, student, variant, shot)
+def _distill(c: Composition, cell: Cell, seen: Sequence[past.Past], given: Throughput | None, row: Any) -> None:
+    dataset, student, variant, _ = cell
+    config = jobs.distill(c, cell)
     left = len(unfinished(config))
     if not left:
         return
-    training, method = config["training"], config["method"]["name"]
-    operations = operations_of_run(c, config, dataset, student)
+    recipe, method = precedence.recipe(c, cell), c.variants[variant].method
+    operations = operations_of_run(c, cell, recipe)
     place = row("distill", f"{dataset} {student} {variant}")
     pasts, alike = past.like(seen, student=student, dataset=dataset, variant=variant, method=method)
     if given is None and pasts:
-        step_rows = int(training["batch_size"]) * int(training["accumulation"])
+        step_rows = recipe.batch_size * recipe.accumulation
         step = statistics.median(p.step / p.rows for p in pasts) * step_rows
-        seconds = statistics.median(p.rest for p in pasts) + step * int(training["steps"])
+        seconds = statistics.median(p.rest for p in pasts) + step * recipe.steps
         place.add(
             left, left * seconds, any(p.gpus for p in pasts), _times(left, operations), f"measured here ({alike})"
         )
@@ -125,32 +126,31 @@ def unfinished(config: Mapping[str, Any]) -> list[int]:
     return left
 
 
-def operations_of_run(c: Mapping[str, Any], config: Mapping[str, Any], dataset: str, student: str) -> float | None:
+def operations_of_run(c: Composition, cell: Cell, recipe: Recipe) -> float | None:
     """Operations of one run: its steps, its looks at dev, its predictions. The method's own part is left out."""
-    conf = c["datasets"][dataset]
-    volume = volumes.of(conf, c["sources"][conf["source"]])
-    task = tasks.load(conf["task"])
-    size = sizes.student(c["students"][student], task.tokens) if volume else None
+    conf = c.datasets[cell.dataset]
+    volume = volumes.of(conf, c.sources[conf.source])
+    task = tasks.load(conf.task)
+    size = sizes.student(c.students[cell.student].written(), task.tokens) if volume else None
     if size is None or size.operations is None or volume is None:
         return None
-    training = config["training"]
     forward = size.operations * task.choices
-    way = RECOMPUTED if training.get("gradient_checkpointing") else BACKWARD
+    way = RECOMPUTED if recipe.gradient_checkpointing else BACKWARD
     row = (task.tokens + size.visual) * task.choices
-    each = int(training.get("tokens_per_batch") or 0) / row or training["batch_size"]
-    items = float(training["steps"]) * float(each) * int(training["accumulation"])
+    each = recipe.tokens_per_batch / row or recipe.batch_size
+    items = float(recipe.steps * each * recipe.accumulation)
     evaluated = sum(volume.sets.values()) * task.rows
-    if every := training.get("evaluate_every"):
-        evaluated += int(training["steps"]) // int(every) * volume.sets.get("dev", 0) * task.rows
+    if recipe.evaluate_every:
+        evaluated += recipe.steps // recipe.evaluate_every * volume.sets.get("dev", 0) * task.rows
     return forward * (way * items + evaluated)
 
 
-def _extract(c: Mapping[str, Any], names: Mapping[str, str], given: Throughput | None, row: Any) -> None:
+def _extract(c: Composition, names: Mapping[str, str], given: Throughput | None, row: Any) -> None:
     teacher, dataset = names["teacher"], names["dataset"]
-    conf = c["datasets"][dataset]
-    volume = volumes.of(conf, c["sources"][conf["source"]])
-    size = sizes.teacher(c["teachers"][teacher]) if volume else None
-    shown = volume.shown(c["teachers"][teacher]) if volume else 0
+    conf = c.datasets[dataset]
+    volume = volumes.of(conf, c.sources[conf.source])
+    size = sizes.teacher(c.teachers[teacher].written()) if volume else None
+    shown = volume.shown(c.teachers[teacher]) if volume else 0
     operations = shown * size.image + volume.texts * size.text if volume and size else None
     place, rate = row("extract", f"{teacher} {dataset}"), None if given else past.features(teacher)
     if rate and volume:
@@ -161,11 +161,10 @@ def _extract(c: Mapping[str, Any], names: Mapping[str, str], given: Throughput |
         place.add(1, None, False, operations, "not known")
 
 
-def _pretrain(c: Mapping[str, Any], model: str, given: Throughput | None, row: Any) -> None:
-    group = "teachers" if model in c["teachers"] else "students"
-    conf = c[group][model]
-    size = sizes.student(conf, CAPTION) if group == "students" else None
-    making = conf["pretrain"]
+def _pretrain(c: Composition, model: str, given: Throughput | None, row: Any) -> None:
+    learned = c.learned(model)
+    size = sizes.student(learned.written(), CAPTION) if isinstance(learned, Student) else None
+    making = learned.pretraining
     steps = int(making.get("steps", 0)) * int(making.get("batch_size", 0))
     operations = BACKWARD * steps * size.operations if size and size.operations else None
     place = row("pretrain", model)

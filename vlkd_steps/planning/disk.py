@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps.config import jobs
+from vlkd_steps.config.models.base import Learned
+from vlkd_steps.config.models.composition import Cell, Composition
+from vlkd_steps.config.models.source import Http, Local, Scenes
 from vlkd_steps.core import layout
 from vlkd_steps.graph.dry_run import Job
 from vlkd_steps.planning import sizes, volumes
@@ -17,35 +20,36 @@ GB = 1e9
 Entry = dict[str, Any]
 
 
-def sources(c: Mapping[str, Any], planned: Sequence[Job]) -> list[Entry]:
+def sources(c: Composition, planned: Sequence[Job]) -> list[Entry]:
     """What `download` would bring: kind, gigabytes (None: not known) and, for a user's own data, what is missing."""
     missing = jobs.missing(c)["download"]
     found = []
     for name in sorted({job.wildcards["source"] for job in planned if job.rule == "download"}):
-        conf = c["sources"][name]
-        entry: Entry = {"source": name, "kind": conf["kind"], "gb": conf.get("about_gb"), "missing": missing.get(name)}
+        conf = c.sources[name]
+        entry: Entry = {"source": name, "kind": conf.kind, "gb": conf.about_gb, "missing": missing.get(name)}
         entry["from"] = "not known" if entry["gb"] is None else "the source's conf"
-        if conf["kind"] == "http":
-            entry["hosts"] = sorted({item["url"].split("/")[2] for item in conf["files"]})
-        if conf["kind"] == "local" and not entry["missing"]:
-            entry |= {"gb": _size(Path(conf["path"])) / GB, "from": "counted here"}
-        if conf["kind"] == "scenes":
+        if isinstance(conf, Http):
+            entry["hosts"] = sorted({item.url.split("/")[2] for item in conf.files})
+        if isinstance(conf, Local) and not entry["missing"]:
+            entry |= {"gb": _size(Path(conf.path)) / GB, "from": "counted here"}
+        if isinstance(conf, Scenes):
             entry |= {"gb": 0.0, "from": "drawn, not fetched"}
         found.append(entry)
     return found
 
 
-def put_in_place(c: Mapping[str, Any]) -> list[str]:
+def put_in_place(c: Composition) -> list[str]:
     """What is missing beside the sources: files of regions, weights."""
     found = jobs.missing(c)
     return [*found["extract"].values(), *found["distill"].values()]
 
 
-def weights(c: Mapping[str, Any]) -> list[Entry]:
+def weights(c: Composition) -> list[Entry]:
     """Weights that are fetched by name on first use: gigabytes, at most 4 bytes a parameter."""
     found = []
-    used = [c["teachers"][name] for name in c["artifacts"]["teacher"]]
-    for conf in [*used, *(c["students"][name] for name in c["grid"]["student"])]:
+    used: list[Learned] = [c.teachers[name] for name in c.artifacts.teacher]
+    for model in [*used, *(c.students[name] for name in c.grid.student)]:
+        conf = model.written()
         named = str(conf.get("weights") or (conf.get("model") if conf.get("kind") == "text" else None) or "")
         if (
             not named
@@ -55,13 +59,13 @@ def weights(c: Mapping[str, Any]) -> list[Entry]:
             or conf.get("package")
         ):
             continue
-        size = (sizes.teacher if conf["name"] in c["teachers"] else sizes.student)(conf)
+        size = (sizes.teacher if model.name in c.teachers else sizes.student)(conf)
         gb = 4 * size.parameters / GB if size else None
         found.append({"model": conf["name"], "weights": named, "gb": gb, "from": "parameters, 4 bytes each"})
     return found
 
 
-def folders(c: Mapping[str, Any], planned: Sequence[Job], runs_left: Mapping[tuple[str, ...], int]) -> list[Entry]:
+def folders(c: Composition, planned: Sequence[Job], runs_left: Mapping[Cell, int]) -> list[Entry]:
     """Gigabytes that will be added below raw, features and runs; None where they are not known.
 
     Args:
@@ -70,32 +74,32 @@ def folders(c: Mapping[str, Any], planned: Sequence[Job], runs_left: Mapping[tup
     found: list[Entry] = []
     for job in planned:
         if job.rule == "download":
-            conf = c["sources"][job.wildcards["source"]]
-            _add(found, str(layout.raw(conf["name"])), conf.get("about_gb"), "the source's conf")
+            conf = c.sources[job.wildcards["source"]]
+            _add(found, str(layout.raw(conf.name)), conf.about_gb, "the source's conf")
         elif job.rule == "extract":
             gb, source = features(c, job.wildcards["teacher"], job.wildcards["dataset"])
             _add(found, str(layout.features(job.wildcards["teacher"], job.wildcards["dataset"])), gb, source)
     for (dataset, student, _, _), number in runs_left.items():
-        size = sizes.student(c["students"][student])
+        size = sizes.student(c.students[student].written())
         gb = number * BYTES_OF_A_RUN * size.parameters / GB if size else None
         source = f"at most {BYTES_OF_A_RUN} bytes a parameter and run"
-        _add(found, f"runs/{c['experiment']}/{dataset}/{student}", gb, source)
+        _add(found, f"runs/{c.experiment}/{dataset}/{student}", gb, source)
     return found
 
 
-def features(c: Mapping[str, Any], teacher: str, dataset: str) -> tuple[float | None, str]:
+def features(c: Composition, teacher: str, dataset: str) -> tuple[float | None, str]:
     """Gigabytes of a feature store, and how that is known."""
-    conf, data = c["teachers"][teacher], c["datasets"][dataset]
-    volume = volumes.of(data, c["sources"][data["source"]])
-    each = DTYPES.get(str(conf.get("dtype", "float32")), 4)
+    conf, data = c.teachers[teacher], c.datasets[dataset]
+    volume = volumes.of(data, c.sources[data.source])
+    each = DTYPES[conf.dtype]
     if volume is None:
         return None, "not known"
     images = volume.shown(conf)
-    if str(conf["kind"]).startswith("regions"):
-        numbers = 7 + (conf.get("dim") or 3 * int(conf.get("pool", 0)) ** 2 or 2048)
+    if conf.kind.startswith("regions"):
+        numbers = 7 + (getattr(conf, "dim", 0) or 3 * (getattr(conf, "pool", 0) or 0) ** 2 or 2048)
         how = f"{sizes.REGIONS} regions of {numbers} numbers, {images:,} images at most ({volume.source})"
         return each * images * sizes.REGIONS * numbers / GB, how
-    size = sizes.teacher(conf)
+    size = sizes.teacher(conf.written())
     if size is None:
         return None, "not known"
     of_an_image = size.width + size.grid if size.image else 0

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from vlkd_steps import tasks
 from vlkd_steps.benchmarks.scenes import hypotheses
-from vlkd_steps.benchmarks.scenes.write import DEFAULTS, PER_IMAGE
+from vlkd_steps.benchmarks.scenes.write import PER_IMAGE
+from vlkd_steps.config.models.dataset import Dataset
+from vlkd_steps.config.models.source import Scenes, Source
+from vlkd_steps.config.models.teacher import Teacher
 from vlkd_steps.core import layout
 
 PUBLISHED: dict[str, dict[str, int]] = {  # docs/papers.md, "Official formats and sizes"
@@ -37,67 +39,68 @@ class Volume:
     sets: dict[str, int]
     source: str
 
-    def shown(self, teacher: Mapping[str, Any]) -> int:
+    def shown(self, teacher: Teacher) -> int:
         """Images that a teacher sees: of the training items, with ``splits: used`` of the evaluation sets too.
 
         Of those sets each item counts as a picture of its own, so that this is the most it can be.
         """
-        return self.images + (sum(self.sets.values()) if teacher.get("splits") == "used" else 0)
+        return self.images + (sum(self.sets.values()) if teacher.splits == "used" else 0)
 
 
-def of(dataset: Mapping[str, Any], source: Mapping[str, Any]) -> Volume | None:
+def of(dataset: Dataset, source: Source) -> Volume | None:
     """The volume of a data set; None where it is neither prepared, published nor drawn."""
-    if dataset.get("shards") or dataset.get("tsv"):
-        known = PUBLISHED.get(dataset["name"])
+    if dataset.streamed:
+        known = PUBLISHED.get(dataset.name)
         return Volume(known["train"], 0, 0, {}, "published sizes") if known else None
-    if layout.instances(dataset["name"]).is_file():
+    if layout.instances(dataset.name).is_file():
         return _counted(dataset)
-    if dataset["name"] in PUBLISHED:
-        known = PUBLISHED[dataset["name"]]
+    if dataset.name in PUBLISHED:
+        known = PUBLISHED[dataset.name]
         return _of_sizes(dataset, known, known["images"], "published sizes")
-    if source["kind"] == "scenes":
-        settings = {**DEFAULTS, **source}
-        each = settings.get(PER_IMAGE.get(dataset["reader"], ""), len(hypotheses.LABELS))
-        images = {name: settings[name] for name in ("train", "dev", "test", "unseen_pairs", "other_style", "pretrain")}
+    if isinstance(source, Scenes):
+        each = getattr(source, PER_IMAGE.get(dataset.reader, ""), len(hypotheses.LABELS))
+        images = {
+            name: getattr(source, name) for name in ("train", "dev", "test", "unseen_pairs", "other_style", "pretrain")
+        }
         sizes = {split: each * number for split, number in images.items()}
         return _of_sizes(dataset, sizes, images["train"], "what the generator draws")
     return None
 
 
-def _of_sizes(dataset: Mapping[str, Any], sizes: Mapping[str, int], images: int, source: str) -> Volume:
+def _of_sizes(dataset: Dataset, sizes: Mapping[str, int], images: int, source: str) -> Volume:
     sets = {}
-    for name in dataset["evaluation_sets"]:
-        role = dataset["roles"][name]
-        base = sizes["train"] if role["split"] == "train" else sizes.get(name, sizes.get("test", 0))
-        sets[name] = round(base * role.get("share", 1.0))
-    held_out = sum(role.get("share", 0.0) for role in dataset["roles"].values() if role["split"] == "train")
-    texts = sizes["train"] * tasks.load(dataset["task"]).rows
+    for name in dataset.evaluation_sets:
+        role = dataset.roles[name]
+        base = sizes["train"] if role.split == "train" else sizes.get(name, sizes.get("test", 0))
+        sets[name] = round(base * (role.share or 1.0))
+    held_out = sum((role.share or 0.0) for role in dataset.roles.values() if role.split == "train")
+    texts = sizes["train"] * tasks.load(dataset.task).rows
     return Volume(round(sizes["train"] * (1 - held_out)), images, texts, sets, source)
 
 
-def _counted(dataset: Mapping[str, Any]) -> Volume:
+def _counted(dataset: Dataset) -> Volume:
     import polars as pl
 
-    table = pl.scan_parquet(layout.instances(dataset["name"])).select("split", "image_id", "text")
+    table = pl.scan_parquet(layout.instances(dataset.name)).select("split", "image_id", "text")
     found = table.group_by("split").agg(
         pl.len().alias("items"), pl.col("image_id").n_unique().alias("images"), pl.col("text").n_unique().alias("texts")
     )
     rows = {row["split"]: row for row in found.collect().to_dicts()}
-    each = tasks.load(dataset["task"]).rows
-    train = rows.get(dataset["roles"]["train"]["split"], {"items": 0, "images": 0, "texts": 0})
+    each = tasks.load(dataset.task).rows
+    train = rows.get(dataset.roles["train"].split, {"items": 0, "images": 0, "texts": 0})
     sets = {}
-    for name in dataset["evaluation_sets"]:
-        role = dataset["roles"][name]
-        items = rows.get(role["split"], {"items": 0})["items"] // each
-        sets[name] = round(items * role.get("share", 1.0))
+    for name in dataset.evaluation_sets:
+        role = dataset.roles[name]
+        items = rows.get(role.split, {"items": 0})["items"] // each
+        sets[name] = round(items * (role.share or 1.0))
     return Volume(train["items"] // each, train["images"], train["texts"], sets, "counted here")
 
 
-def questions(shot: str, dataset: Mapping[str, Any], volume: Volume) -> int:
+def questions(shot: str, dataset: Dataset, volume: Volume) -> int:
     """How many training items a shot has."""
     if shot == "full":
         return volume.train
     if shot.endswith("pct"):
-        size = (dataset.get("sizes") or {}).get("train", volume.train)
+        size = dataset.sizes.get("train", volume.train)
         return round(size * float(shot.removesuffix("pct")) / 100)
     return int(shot)

@@ -5,8 +5,8 @@
 
 Only the rows that may be trained on are read: the file group of the role `train`, or what the teacher's `splits` lists
 (``used``: the file groups of all roles, for a teacher that is read at evaluation too).
-A killed extraction goes on at the first missing shard; ``features/<teacher>/<data set>/manifest.json`` comes last. The
-same command may run several times at once: the processes share the work (docs/extraction.md).
+A killed extraction goes on at the first missing shard; ``features/<teacher>/<data set>/manifest.json`` comes last. On a
+cluster several jobs may make a slice each; one more writes the manifest (docs/extraction.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,10 +30,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     submission = layout.submission("extract", teacher["name"], dataset["name"])
     key = rounds.job_key(config)
     shared = {**config, "round": rounds.begin(submission, key)}
-    done = partial(rounds.finished, folder, shared["round"])
-    parts = [Part(f"w{number}", shared, key, done) for number in range(workers())]
+    of = workers()
+    slices = [
+        Part(f"w{n}", {**shared, "slice": [n, of]}, key, partial(rounds.slice_done, folder, shared["round"], n))
+        for n in range(of if of > 1 else 0)
+    ]
+    last = Part("last", shared, key, partial(rounds.finished, folder, shared["round"]))
     try:
-        status = launch(Work("vlkd_steps.steps.extract:work", label(config), submission, config, parts))
+        for parts in ([part for part in slices if not part.done()], [last]):
+            work_of = Work("vlkd_steps.steps.extract:work", label(config), submission, config, parts)
+            status = launch(work_of) if parts else 0
+            if status:
+                break
     except UserError:
         rounds.end(submission)
         raise
@@ -49,27 +57,29 @@ def work(config: Mapping[str, Any]) -> int:
     """The job of every worker: imports torch, so it runs only where features are made.
 
     Args:
-        config: the step's; ``round`` names the round that several workers share.
+        config: the step's; ``round`` names the round that several workers share, and ``slice`` (k, of n) is what this
+            one of them makes; without it the store is finished.
 
     Returns:
-        0 when the store is finished, by whomever; 128 + the signal's number when stopped.
+        0 when that is done; 128 + the signal's number when stopped.
     """
 
     from vlkd_steps.core.interruption import Interrupted, stop_request
-    from vlkd_steps.teachers.features import claims, extraction, rows
+    from vlkd_steps.teachers.features import extraction, rows
     from vlkd_steps.teachers.features.store import TEMPERATURE
     from vlkd_steps.tracking import provenance
 
     meter = provenance.Meter()
     teacher, dataset = config["teacher"], config["dataset"]
     folder = layout.features(teacher["name"], dataset["name"])
-    shared_round = config.get("round") or claims.round_name()
-    if rounds.finished(folder, shared_round):
+    shared_round: Any = config.get("round")
+    part = config.get("slice")
+    if rounds.finished(folder, shared_round) or (part and rounds.slice_done(folder, shared_round, part[0])):
         step.log.info(f"[{label(config)}] nothing left to do for this worker")
         return 0
 
     def record(store: extraction.FeatureStore) -> None:
-        cost: dict[str, Any] = meter.cost()  # of this worker, the last one
+        cost: dict[str, Any] = meter.cost()  # of this job, the last one
         told = provenance.collect(threads=teacher.get("threads", 1), **cost)
         files.write_json(layout.provenance(folder), {**told, "round": shared_round, "key": store.key})
         step.log.info(f"[{label(config)}] done: {store.manifest['rows']}, key {store.key}")
@@ -86,6 +96,7 @@ def work(config: Mapping[str, Any]) -> int:
                 teacher,
                 label(config),
                 shared_round=shared_round,
+                part=part,
                 stop=stop,
                 on_finish=record,
                 name=teacher["name"],
@@ -95,6 +106,8 @@ def work(config: Mapping[str, Any]) -> int:
         except Interrupted as interruption:
             step.log.info(f"[{label(config)}] {interruption}")
             return interruption.exit_status
+    if part:
+        rounds.mark_slice(folder, shared_round, part[0])
     return 0
 
 

@@ -141,7 +141,7 @@ def _student(run: RecordedRun, by: str) -> Iterator[Input]:
         yield from _stores([student["regions"]], run.own["dataset"]["name"], made_of["regions"], f"{by}.regions")
     if student.get("shipped"):
         path = Path("vlkd_steps/assets") / str(student["weights"]).removeprefix("asset:")
-        present = jobs.shipped_weights(student) or None
+        present = jobs.shipped_weights(student.get("weights")) or None
         yield Input(path, student["shipped"], present, f"{layout.run_config(run.folder)}, student.shipped")
 
 
@@ -194,7 +194,7 @@ def _images(run: RecordedRun) -> Iterator[Input]:
     ]
     paths = dict.fromkeys(path for name, split in splits for path in _image_paths(name, split))
     yield from _raw(paths)
-    if jobs.streamed(dataset):
+    if dataset.get("shards") or dataset.get("tsv"):
         yield from _raw(phase_manifest.named_by(layout.raw_manifest(dataset["source"])))
 
 

@@ -9,6 +9,7 @@ from snakemake.io import IOFile
 from snakemake.settings.enums import RerunTrigger
 
 from vlkd_steps.config import composition, jobs, phases
+from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import environment, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.graph import commit, dvc_vars, failures, phase_manifest, remake, sync
@@ -32,10 +33,10 @@ except UserError as mistake:
 MISSING = jobs.missing(C)
 READS = {"download": ["source"], "extract": ["teacher", "dataset"], "distill": ["student"]}
 
-EXPERIMENT = C["experiment"]
+EXPERIMENT = C.experiment
 RESULTS = layout.results(EXPERIMENT)
-SEEDS = C["grid"]["seed"]
-DATASETS = C["grid"]["dataset"]
+SEEDS = C.grid.seed
+DATASETS = C.grid.dataset
 MADE = {phase: phases.of_phase(C, phase) for phase in phases.PHASES}
 # Evaluation sets that all data sets of the grid have are declared outputs; the others are stored beside them.
 COMMON_SETS = phases.common_sets(C)

@@ -17,7 +17,7 @@ rule download:
 
 rule prepare:
     input:
-        lambda wc: [layout.raw_manifest(source) for source in jobs.sources_of(C, wc.dataset)],
+        lambda wc: [layout.raw_manifest(source) for source in C.datasets[wc.dataset].sources],
     output:
         layout.instances("{dataset}"),
         layout.labels("{dataset}"),

@@ -4,13 +4,13 @@ rule distill:
         labels=layout.labels("{dataset}"),
         train=lambda wc: [layout.train_split(wc.dataset, wc.shot, seed) for seed in SEEDS],
         held_out=lambda wc: [
-            layout.eval_split(wc.dataset, name) for name in C["datasets"][wc.dataset]["evaluation_sets"]
+            layout.eval_split(wc.dataset, name) for name in C.datasets[wc.dataset].evaluation_sets
         ],
         extra_evals=lambda wc: jobs.extra_eval_files(C, wc.dataset),
         features=lambda wc: jobs.features_of(C, wc.variant, wc.dataset),
         regions=lambda wc: jobs.regions_of(C, wc.student, wc.dataset),
-        weights=lambda wc: jobs.made_weights(C["students"][wc.student]),
-        init=lambda wc: jobs.initial_models(C, wc.dataset, wc.student, wc.variant),
+        weights=lambda wc: jobs.made_weights(C.students[wc.student]),
+        init=lambda wc: jobs.initial_models(C, Cell(**wc)),
     output:
         run_outputs(
             "config.yaml",
@@ -26,7 +26,7 @@ rule distill:
     resources:
         **RESOURCES,
     params:
-        config=lambda wc: jobs.argument(jobs.distill(C, wc.dataset, wc.student, wc.variant, wc.shot)),
+        config=lambda wc: jobs.argument(jobs.distill(C, Cell(**wc))),
         code=lambda wc: jobs.code(C, "distill", dataset=wc.dataset, variant=wc.variant, student=wc.student),
     shell:
         launched_step("distill")

@@ -3,7 +3,7 @@ rule evaluate:
         instances=layout.instances("{dataset}"),
         labels=layout.labels("{dataset}"),
         held_out=lambda wc: [
-            layout.eval_split(wc.dataset, name) for name in C["datasets"][wc.dataset]["evaluation_sets"]
+            layout.eval_split(wc.dataset, name) for name in C.datasets[wc.dataset].evaluation_sets
         ],
         extra_evals=lambda wc: jobs.extra_eval_files(C, wc.dataset),
         predictions=run_outputs(*([f"predictions/{name}.parquet" for name in COMMON_SETS] or ["config.yaml"])),
@@ -14,7 +14,7 @@ rule evaluate:
     conda:
         "../envs/vlkd.yaml"
     params:
-        config=lambda wc: jobs.argument(jobs.evaluate(C, wc.dataset, wc.student, wc.variant, wc.shot)),
+        config=lambda wc: jobs.argument(jobs.evaluate(C, Cell(**wc))),
         code=lambda wc: jobs.code(C, "evaluate", dataset=wc.dataset),
     shell:
         step("evaluate")

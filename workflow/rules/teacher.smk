@@ -21,7 +21,7 @@ rule pretrain:
 rule extract:
     input:
         instances=layout.instances("{dataset}"),
-        weights=lambda wc: jobs.made_weights(C["teachers"][wc.teacher]),
+        weights=lambda wc: jobs.made_weights(C.teachers[wc.teacher]),
     output:
         layout.features_manifest("{teacher}", "{dataset}"),
     log:
@@ -34,6 +34,6 @@ rule extract:
     params:
         config=lambda wc: jobs.argument(jobs.extract(C, wc.teacher, wc.dataset)),
         code=lambda wc: jobs.code(C, "extract", teacher=wc.teacher),
-        weights=lambda wc: jobs.of_package(C["teachers"][wc.teacher]),
+        weights=lambda wc: jobs.of_package(C.teachers[wc.teacher]),
     shell:
         launched_step("extract")

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from vlkd_steps.core import components
 from vlkd_steps.core.did_you_mean import nearest
 
 
@@ -126,6 +127,13 @@ def plain_text(value: str) -> str:
     return value
 
 
+def known_task(value: str) -> str:
+    """The name of a task that there is."""
+    if value not in components.names("task"):
+        raise value_error(f"there is no such task; {nearest(value, components.names('task'))}")
+    return value
+
+
 NAME = r"^[A-Za-z0-9_]{1,100}$"
 NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 LARGEST = 2**63 - 1  # of whole numbers
@@ -147,6 +155,8 @@ Inside = Annotated[
     str, Strict(), Printable, AfterValidator(inside), says("a relative path without .., which stays in the folder")
 ]
 Seed = Whole
+Task = Annotated[str, Strict(), AfterValidator(known_task)]
+Warmup = Annotated[Share, says("a share of the steps, from 0 to 1")]
 PERCENTAGE = r"(100|[1-9][0-9]?|[1-9]?[0-9]\.[0-9]*[1-9])pct"  # one way to write each: 1pct, not 1.0pct or 01pct
 Shot = Annotated[
     Annotated[int, Strict(), Field(ge=1, le=LARGEST)]
@@ -156,6 +166,22 @@ Shot = Annotated[
 Sha256 = Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{64}$"), says("a sha256: 64 hex digits, lower case")]
 Sequence = Strict(False)
 """Beside ``tuple[...]``: a list of YAML is taken; its members stay strict."""
+_Beta = Annotated[Number, between(0, 1, open_high=True)]
+Betas = Annotated[tuple[_Beta, _Beta], Sequence, says("two numbers from 0 to below 1, such as [0.9, 0.98]")]
+Tokens = Annotated[Whole, says("a whole number of tokens, or 0 for batch_size")]
+Every = Annotated[Whole, says("a whole number of steps, or 0 for never")]
 Names = Annotated[tuple[Name, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
 Texts = Annotated[tuple[Text, ...], Sequence]
 Paths = Annotated[tuple[Inside, ...], Sequence]
+
+
+class Learned(Model):
+    """Teachers and students: what both have."""
+
+    name: Name
+    kind: Text
+
+    @property
+    def pretraining(self) -> dict[str, Any]:
+        """``pretrain`` as written; empty where nothing is trained before the runs."""
+        return self.written().get("pretrain") or {}

@@ -15,12 +15,12 @@ from vlkd_steps.config.models.base import (
     Part,
     Sequence,
     Share,
+    Task,
     Text,
     problem,
     some,
     unique,
 )
-from vlkd_steps.config.models.names import Task
 from vlkd_steps.core.did_you_mean import nearest
 
 Leaks = Literal["shared_images", "near_duplicate_images"]
@@ -142,6 +142,16 @@ class Dataset(Model):
     evaluation_sets: Annotated[tuple[Name, ...], Sequence, AfterValidator(unique)]
     sizes: dict[Name, Count] = Field(default_factory=dict)
     allow_leaks: Annotated[tuple[Leaks, ...], Sequence] = ()
+
+    @property
+    def sources(self) -> list[str]:
+        """What it is read from: its source, and that of its images if they are shared with other data sets."""
+        return list(dict.fromkeys(filter(None, (self.source, self.image_source))))
+
+    @property
+    def streamed(self) -> bool:
+        """Whether it is a corpus in shards, whose pairs are streamed in training."""
+        return bool(self.shards or self.tsv)
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "Dataset":

@@ -61,3 +61,4 @@ MEASURES: dict[str, type[Model]] = {
     "glue": Benchmark,
     "xsum": Benchmark,
 }
+ExtraEval = ItemsOfASet | Retrieval | Forgetting | Benchmark

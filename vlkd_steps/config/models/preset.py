@@ -1,12 +1,26 @@
 """params.yaml and presets, conf/experiment/*.yaml: what is crossed, the variants, the recipe, what is overridden."""
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from vlkd_steps.config.models.base import Model, Name, Names, Seed, Sequence, Shot, Text, problem, says, some, unique
-from vlkd_steps.config.models.names import Task
-from vlkd_steps.config.models.recipe import PartialRecipe, Training
+from vlkd_steps.config.models.base import (
+    PERCENTAGE,
+    Model,
+    Name,
+    Names,
+    Seed,
+    Sequence,
+    Shot,
+    Task,
+    Text,
+    problem,
+    says,
+    some,
+    unique,
+)
+from vlkd_steps.config.models.recipe import PartialRecipe
 
 Shots = Annotated[tuple[Shot, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
 Seeds = Annotated[tuple[Seed, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
@@ -89,6 +103,34 @@ class Variant(Model):
     training: PartialRecipe | None = None
     by_task: dict[Task, TaskPart | None] | None = None
 
+    @property
+    def teachers(self) -> list[str]:
+        """The names of its distinct teachers, that of images first."""
+        one = self.teacher
+        return list(dict.fromkeys([one.vision, one.text])) if isinstance(one, TeacherPair) else [one] if one else []
+
+    def of_task(self, task: str) -> TaskPart:
+        """What differs for a task."""
+        return (self.by_task or {}).get(task) or TaskPart()
+
+
+def by_text(given: Any) -> Any:
+    """100: and "100": are one shot."""
+    return {str(key): value for key, value in given.items()} if isinstance(given, Mapping) else given
+
+
+ShotKey = Annotated[
+    str, Field(pattern=rf"^({PERCENTAGE}|[1-9][0-9]*|full)$"), says("a shot, such as 100, 1pct or full")
+]
+ByShot = Annotated[dict[ShotKey, PartialRecipe], BeforeValidator(by_text)]
+
+
+class Training(PartialRecipe):
+    """A preset's ``training``: the recipe of all runs, and what differs by shot and by task."""
+
+    by_shot: ByShot | None = None
+    by_task: dict[Task, PartialRecipe] | None = None
+
 
 class Preset(Model):
     """A preset."""
@@ -101,3 +143,8 @@ class Preset(Model):
     training: Training
     extra_evals: dict[Name, dict[Name, dict[str, Any] | None] | None] | None = None
     overrides: Overrides | None = None
+
+    def extra_datasets(self, datasets: Iterable[str]) -> set[str]:
+        """The data sets of the extra evaluations of runs on `datasets`."""
+        extra = [(self.extra_evals or {}).get(name) or {} for name in datasets]
+        return {str(conf["dataset"]) for of_one in extra for conf in of_one.values() if conf and conf.get("dataset")}

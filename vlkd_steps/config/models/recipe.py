@@ -1,37 +1,16 @@
-"""How a run is optimised, and what its hardware may be called: all that is said of ``training`` in a configuration.
+"""How a run is optimised, and what its hardware may be called.
 
 `Recipe` is a whole one, checked at composition and again by the run; `PartialRecipe` is what a preset, a student, a
-shot, a task or a variant says of it; `Training` is a preset's section.
+shot, a task or a variant says of it. Its defaults and `rate` change results, so this module is part of the
+fingerprints of training; what its values may be is said in `base`, which is not.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BeforeValidator, Field
-
-from vlkd_steps.config.models.base import (
-    PERCENTAGE,
-    Count,
-    Flag,
-    FromZero,
-    Model,
-    Number,
-    Positive,
-    Sequence,
-    Share,
-    Whole,
-    between,
-    says,
-)
-from vlkd_steps.config.models.names import Task
+from vlkd_steps.config.models.base import Betas, Count, Every, Flag, FromZero, Model, Positive, Tokens, Warmup
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core.devices import Device, Precision
-
-_Beta = Annotated[Number, between(0, 1, open_high=True)]
-Betas = Annotated[tuple[_Beta, _Beta], Sequence, says("two numbers from 0 to below 1, such as [0.9, 0.98]")]
-Warmup = Annotated[Share, says("a share of the steps, from 0 to 1")]
-Tokens = Annotated[Whole, says("a whole number of tokens, or 0 for batch_size")]
-Every = Annotated[Whole, says("a whole number of steps, or 0 for never")]
 
 
 class PartialRecipe(Model):
@@ -83,21 +62,3 @@ class Recipe(PartialRecipe):
         if step < warm:
             return self.learning_rate * (step + 1) / (warm + 1)
         return self.learning_rate * (self.steps - step) / max(1.0, self.steps - warm)
-
-
-def by_text(given: Any) -> Any:
-    """100: and "100": are one shot."""
-    return {str(key): value for key, value in given.items()} if isinstance(given, Mapping) else given
-
-
-ShotKey = Annotated[
-    str, Field(pattern=rf"^({PERCENTAGE}|[1-9][0-9]*|full)$"), says("a shot, such as 100, 1pct or full")
-]
-ByShot = Annotated[dict[ShotKey, PartialRecipe], BeforeValidator(by_text)]
-
-
-class Training(PartialRecipe):
-    """A preset's ``training``: the recipe of all runs, and what differs by shot and by task."""
-
-    by_shot: ByShot | None = None
-    by_task: dict[Task, PartialRecipe] | None = None

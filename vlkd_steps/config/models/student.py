@@ -6,8 +6,7 @@ anywhere. Keys of ``architecture`` are those of the kind's configuration class, 
 
 from typing import Any, ClassVar, Literal
 
-from vlkd_steps.config.models.base import Count, Flag, Integer, Model, Name, Positive, Share, Text
-from vlkd_steps.config.models.names import Task
+from vlkd_steps.config.models.base import Count, Flag, Integer, Learned, Model, Name, Positive, Share, Task, Text
 from vlkd_steps.config.models.recipe import PartialRecipe, Recipe
 
 Architecture = dict[Text, str | int | float | bool | list[Any] | dict[str, Any] | None]
@@ -40,14 +39,12 @@ class BartPretrain(Recipe):
     seed: Integer
 
 
-class Student(Model):
+class Student(Learned):
     """What all kinds have: ``weights``, or ``architecture`` and ``vocabulary`` of one from scratch."""
 
     writes: ClassVar[bool] = False
     """Whether it answers in words of its own instead of classes."""
 
-    name: Name
-    kind: Text
     weights: Text | None = None
     architecture: Architecture | None = None
     vocabulary: Text | None = None

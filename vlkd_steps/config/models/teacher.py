@@ -13,6 +13,7 @@ from vlkd_steps.config.models.base import (
     Flag,
     FromZero,
     Integer,
+    Learned,
     Model,
     Name,
     Number,
@@ -22,11 +23,12 @@ from vlkd_steps.config.models.base import (
     Share,
     Text,
     Texts,
+    Warmup,
     Whole,
     between,
     says,
 )
-from vlkd_steps.config.models.recipe import Device, Warmup
+from vlkd_steps.core.devices import Device
 
 
 def _with_slot(value: str) -> str:
@@ -63,11 +65,9 @@ class ClipPretrain(Model):
     dtype: Literal["float16", "float32"]
 
 
-class Teacher(Model):
+class Teacher(Learned):
     """What all kinds have. `threads` and `batch_size` change the last bits, `workers` and `device` no byte."""
 
-    name: Name
-    kind: Text
     splits: Literal["used"] | None = None
     dtype: Dtype = "float32"
     batch_size: Count = 64

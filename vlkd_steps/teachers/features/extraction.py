@@ -4,31 +4,31 @@ The model is a teacher, whose rows `Embedding` makes, or one with a `Maker` of i
 source of regions (`teachers.regions.region_extraction`).
 
 The order is fixed (images by id, texts and words by string) and batches never cross a shard, so that the bytes do not
-depend on where an extraction was interrupted, on how many threads read images, or on how many processes share the
-work. They share it **chunk** by chunk: a chunk is what goes into one shard of images, of words, or of texts (whose
-word states and their counts are made with them). `claims` assigns them.
+depend on where an extraction was interrupted, on how many threads read images, or on how many workers share the
+work. A **chunk** is what goes into one shard of images, of words, or of texts (whose word states and their counts are
+made with them). Of n workers the k-th makes every n-th chunk from the k-th on, its **slice**; who comes after them has
+no slice, makes what is missing, and writes the manifest.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
 
-from vlkd_steps.core import files, step
+from vlkd_steps.core import files, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.data.words import split_words
-from vlkd_steps.teachers.features.claims import Claims, Marks, any_finished, round_name, rounds
 from vlkd_steps.teachers.features.store import FeatureStore, Shard, Writer, sweep
 
-POLL = 0.2
-"""Seconds between two checks of chunks that other workers hold."""
+Slice = tuple[int, int]
+"""Which worker this is, from 0, and of how many."""
 
 
 class ImageRef(NamedTuple):
@@ -67,13 +67,12 @@ def extract(
     label: str,
     *,
     shared_round: str | None = None,
+    part: Slice | None = None,
     stop: StopRequest | None = None,
     on_finish: Callable[[Any], None] = lambda store: None,
     **facts: Any,
 ) -> Any:
     """Embed every distinct image, text and word of `instances` once, continuing where an earlier call was killed.
-
-    Any number of processes may do so for one store at the same time, on any nodes that share its file system.
 
     Args:
         model: a `Teacher`, or one whose ``maker`` makes the rows; its ``identity`` (JSON) is a part of the content key,
@@ -83,18 +82,17 @@ def extract(
         settings: ``dtype`` (float32, float16), ``batch_size``, ``shard_size``, ``threads`` (torch's, part of the
             key), ``workers`` (threads that read images, not part of it).
         label: the start of progress lines.
-        shared_round: the name of a round that this process shares with others (`claims`); none: what `round_name` says.
+        shared_round: the name of a round that this process shares with others (`Marks`); none: one of its own.
+        part: make this slice alone, and no manifest.
         stop: checked between two batches.
-        on_finish: called with the store by the one worker of the round that has written its manifest.
+        on_finish: called with the finished store.
         facts: entries of the manifest.
 
     Returns:
-        The finished store, as the maker's STORE. A worker with nothing left to do waits for the others, and
-        takes over from dead ones.
+        The finished store, as the maker's STORE; None of a slice.
 
     Raises:
-        UserError: an image that is missing or cannot be read, one id that names two images, or a file system
-            without locks.
+        UserError: an image that is missing or cannot be read, or one id that names two images.
         Interrupted: `stop` was set; finished chunks are kept.
     """
     maker: type[Maker] = getattr(model, "maker", Embedding)
@@ -102,66 +100,72 @@ def extract(
     rounding = {"batch_size": batch_size, "shard_size": shard_size, "threads": settings.get("threads", 1)}
     parts, dtype = {maker.KEY: model.identity, **rounding}, settings.get("dtype", "float32")
     plan = maker.plan(model, instances, shard_size)
-    stop, name = StopRequest() if stop is None else stop, shared_round or round_name()
+    stop = StopRequest() if stop is None else stop
     writer = Writer(folder, parts, dtype)
-
-    def finish(shards: Sequence[Shard]) -> None:
-        last = Writer(folder, parts, dtype)
-        last.keep(shards)
-        on_finish(maker.STORE(folder, last.finish(plan.index(), model.dim, **facts)))
-
+    marks = Marks(folder, shared_round or uuid.uuid4().hex, files.digest([writer.key, plan.names]))
+    mine = range(len(plan.chunks))[part[0] :: part[1]] if part else range(len(plan.chunks))
+    progress = Progress(label, sum(len(plan.chunks[number].items) for number in mine))
     with ThreadPoolExecutor(settings.get("workers", 2)) as pool:
         try:
-            make(maker(model, pool, batch_size, stop), writer, plan, name, label, finish)
+            making = maker(model, pool, batch_size, stop)
+            shards = [made(making, writer, marks, plan.chunks, number, progress) for number in mine]
         finally:
             pool.shutdown(cancel_futures=True)
-    return maker.STORE(folder, writer.finished())
+    if part:
+        return None
+    writer.shards = [shard for of_chunk in shards for shard in of_chunk]
+    store = maker.STORE(folder, writer.finish(plan.index(), model.dim, **facts))
+    on_finish(store)
+    sweep(folder, writer.key)
+    return store
 
 
-def make(
-    maker: "Maker", writer: Writer, plan: "Plan", name: str, label: str, finish: Callable[[Sequence[Shard]], None]
-) -> None:
-    """Make all chunks of a plan, together with the other workers of round `name`.
-
-    Args:
-        finish: writes the manifest over the shards; called by one worker of the round.
+def made(
+    maker: "Maker", writer: Writer, marks: "Marks", chunks: Sequence["Chunk"], number: int, progress: "Progress"
+) -> list[Shard]:
+    """The shards of a chunk: as this round has left them, found whole, or made now.
 
     Raises:
         Interrupted: a stop was requested; finished chunks are kept.
     """
-    with at_work(writer, plan, name) as (claims, marks):
-        worker = Worker(maker, writer, plan, claims, marks, label)
-        while True:
-            worker.work()
-            with claims.finishing():
-                if marks.finished():
-                    return
-                shards = worker.all_shards()
-                if shards is not None:
-                    finish(shards)
-                    marks.finish()
-                    return
+    maker.stop.raise_if_set()
+    chunk, inputs = chunks[number], marks.inputs(number)
+    shards = [writer.described(kind, inputs) if inputs else None for kind in chunk.kinds]
+    if not all(shards):
+        inputs = maker.inputs(chunk)
+        shards = [writer.found(kind, inputs) for kind in chunk.kinds]
+        if not all(shards):
+            rows = maker.rows(chunk)
+            shards = [writer.add(kind, inputs, rows[kind]) for kind in chunk.kinds]
+        marks.mark(number, inputs)
+        progress.add(len(chunk.items))
+    return [shard for shard in shards if shard]
 
 
-@contextmanager
-def at_work(writer: Writer, plan: "Plan", name: str) -> Iterator[tuple[Claims, Marks]]:
-    """Work on the store in round `name`. The last to leave a finished store cleans up."""
-    folder = writer.folder
-    claims = Claims.open(folder)
-    try:
-        marks = Marks(folder, name, files.digest([writer.key, plan.names]), len(plan.chunks))
-        try:
-            yield claims, marks
-        finally:
-            marks.close()
-            with claims.leaving() as last:
-                if last and any_finished(rounds(folder)):
-                    sweep(folder, writer.key)
-                    for path in rounds(folder):
-                        path.unlink()
-                    claims.remove()
-    finally:
-        claims.close()
+class Marks:
+    """Which chunks one **round** of extraction has made or checked: a small file each, until the store is finished.
+
+    Workers of one round skip what is marked without reading an image; another round checks again, as images may have
+    changed since.
+
+    Args:
+        plan: a hash of all that the round is about: content key and names of every chunk.
+    """
+
+    def __init__(self, folder: Path, round_name: str, plan: str) -> None:
+        self.stem = layout.extraction_round(folder, round_name) / plan[:16]
+
+    def inputs(self, chunk: int) -> str | None:
+        """The hash of the inputs that a chunk was made from, or None where it is not done."""
+        path = self._path(chunk)
+        return path.read_text(encoding="ascii") if path.is_file() else None
+
+    def mark(self, chunk: int, inputs: str) -> None:
+        """Note that the shards of a chunk are whole and made from `inputs`."""
+        files.write_text(self._path(chunk), inputs)
+
+    def _path(self, chunk: int) -> Path:
+        return self.stem.with_name(f"{self.stem.name}-{chunk}")
 
 
 @dataclass(frozen=True)
@@ -242,63 +246,6 @@ class Maker(Protocol):
 
 
 @dataclass
-class Worker:
-    """One of the processes that make a store together."""
-
-    maker: Maker
-    writer: Writer
-    plan: Plan
-    claims: Claims
-    marks: Marks
-    label: str
-    progress: "Progress" = field(init=False)
-
-    def __post_init__(self) -> None:
-        rows = [len(chunk.items) for chunk in self.plan.chunks]
-        self.progress = Progress(self.label, rows, self.marks.inputs())
-
-    def work(self) -> None:
-        """Make one free chunk after the other until all are made."""
-        waits = False
-        while True:
-            self.maker.stop.raise_if_set()
-            done = self.marks.inputs()
-            self.progress.say(done)
-            left = [number for number, inputs in enumerate(done) if inputs is None]
-            if not left:
-                return
-            if any(self._make_if_free(number) for number in left):
-                continue
-            if not waits:
-                step.log.info(f"[{self.label}] waiting for other workers, which hold the last {len(left)} chunks")
-            waits = True
-            time.sleep(POLL)
-
-    def all_shards(self) -> list[Shard] | None:
-        """Every shard in the order of the manifest; None if one is gone, whose chunk is then marked as not done."""
-        shards: list[Shard] = []
-        for number, (chunk, inputs) in enumerate(zip(self.plan.chunks, self.marks.inputs(), strict=True)):
-            found = [self.writer.described(kind, inputs) if inputs else None for kind in chunk.kinds]
-            if not all(found):
-                self.marks.clear(number)
-            shards += [shard for shard in found if shard]
-        return shards if len(shards) == sum(len(chunk.kinds) for chunk in self.plan.chunks) else None
-
-    def _make_if_free(self, number: int) -> bool:
-        """Make or check chunk `number`; False where another worker holds it."""
-        with self.claims.chunk(number) as ours:
-            if ours and not self.marks.done(number):
-                chunk = self.plan.chunks[number]
-                inputs = self.maker.inputs(chunk)
-                if not all(self.writer.found(kind, inputs) for kind in chunk.kinds):
-                    rows = self.maker.rows(chunk)
-                    for kind in chunk.kinds:
-                        self.writer.add(kind, inputs, rows[kind])
-                self.marks.mark(number, inputs)
-            return ours
-
-
-@dataclass
 class Embedding:
     """A teacher at work on whole chunks."""
 
@@ -362,31 +309,23 @@ class Embedding:
 
 
 class Progress:
-    """One line every five seconds: how many rows this round's workers have done, how fast, how long it will take.
+    """One line every five seconds: how many of this worker's rows are done, how fast, how long it will take."""
 
-    Args:
-        rows: of each chunk.
-        done: the marks at the start (`Marks.inputs`).
-    """
-
-    def __init__(self, label: str, rows: Sequence[int], done: Sequence[str | None]) -> None:
-        self.label, self.rows = label, rows
-        self.before = self.said_of = self._count(done)
+    def __init__(self, label: str, total: int) -> None:
+        self.label, self.total, self.count = label, total, 0
         self.started = self.said = time.monotonic()
 
-    def say(self, done: Sequence[str | None]) -> None:
-        now, count, total = time.monotonic(), self._count(done), sum(self.rows)
-        if count > self.said_of and (now - self.said >= 5 or count == total):
-            self.said, self.said_of = now, count
-            rate = (count - self.before) / max(now - self.started, 1e-9)
-            left = int((total - count) / rate)
+    def add(self, rows: int) -> None:
+        self.count += rows
+        now = time.monotonic()
+        if now - self.said >= 5 or self.count == self.total:
+            self.said = now
+            rate = self.count / max(now - self.started, 1e-9)
+            left = int((self.total - self.count) / rate)
             step.log.info(
-                f"[{self.label}] {count}/{total} images, texts and words  {rate:.0f}/s  "
+                f"[{self.label}] {self.count}/{self.total} images, texts and words  {rate:.0f}/s  "
                 f"left {left // 60}:{left % 60:02d}"
             )
-
-    def _count(self, done: Sequence[str | None]) -> int:
-        return sum(rows for rows, inputs in zip(self.rows, done, strict=True) if inputs)
 
 
 def distinct_images(instances: pl.DataFrame) -> list[ImageRef]:

@@ -50,10 +50,24 @@ def job_key(config: Mapping[str, Any]) -> str:
     return files.digest([dict(config), code, files.sha256(path)])
 
 
-def finished(folder: Path, shared_round: str) -> bool:
+def finished(folder: Path, shared_round: str | None) -> bool:
     """Whether the store in `folder` was finished in this round."""
     made = files.known_json(layout.provenance(folder))
-    return made.get("round") == shared_round and (folder / made["key"][:16] / "manifest.json").is_file()
+    alike = shared_round is not None and made.get("round") == shared_round
+    return alike and (folder / made["key"][:16] / "manifest.json").is_file()
+
+
+def slice_done(folder: Path, shared_round: str, number: int) -> bool:
+    """Whether a worker of this round has made its slice."""
+    return _slice(folder, shared_round, number).is_file() or finished(folder, shared_round)
+
+
+def mark_slice(folder: Path, shared_round: str, number: int) -> None:
+    files.write_text(_slice(folder, shared_round, number), "")
+
+
+def _slice(folder: Path, shared_round: str, number: int) -> Path:
+    return layout.extraction_round(folder, shared_round) / f"slice-{number}"
 
 
 def publish(folder: Path) -> None:

@@ -22,7 +22,7 @@ row by row. The index names the rows of ``image``, ``text`` and ``word``. Region
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from vlkd_steps.core import checksums, files, scratch
+from vlkd_steps.core import checksums, files, layout, scratch
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.words import split_words
 
@@ -292,7 +292,7 @@ class Table:
 class Writer:
     """Writes a store, shard by shard, taking over what an earlier, interrupted writer has finished.
 
-    Several writers may work on one store, as long as no two write the same shard (`claims` keeps them apart).
+    Several writers may work on one store, as long as no two write the same shard (each has its slice).
 
     Args:
         folder: ``features/<teacher>/<data set>``.
@@ -321,11 +321,7 @@ class Writer:
         except (FileNotFoundError, TypeError):
             return None
 
-    def keep(self, shards: Iterable[Shard]) -> None:
-        """Take over shards that were `found` or `described`."""
-        self.shards.extend(shards)
-
-    def add(self, kind: str, inputs: str, rows: np.ndarray) -> None:
+    def add(self, kind: str, inputs: str, rows: np.ndarray) -> Shard:
         """Write a shard, rows [N, width], and then the mark that it is complete.
 
         Floats become the store's dtype, but for EXACT kinds.
@@ -338,6 +334,7 @@ class Writer:
         shard = self._describe(path, kind, len(rows))
         files.write_json(path.with_suffix(".json"), asdict(shard))
         self.shards.append(shard)
+        return shard
 
     def finish(self, index: pl.DataFrame, dim: int, **facts: Any) -> dict[str, Any]:
         """Write index and manifest. What no longer belongs to the store stays until `sweep` is called.
@@ -371,11 +368,6 @@ class Writer:
         files.write_json(self.folder / "manifest.json", manifest)
         return manifest
 
-    def finished(self) -> dict[str, Any]:
-        """The manifest of the store as another writer of the same key has finished it."""
-        found: dict[str, Any] = files.read_json(self.folder / self.key[:16] / "manifest.json")
-        return found
-
     def _path(self, kind: str, inputs: str) -> Path:
         return self.folder / self.key[:16] / f"{kind}-{inputs[:16]}.npy"
 
@@ -402,3 +394,5 @@ def sweep(folder: Path, key: str) -> None:
             continue
         for path in sorted(set(entry.iterdir()) - keep):
             path.unlink()
+    for entry in sorted(folder.glob(layout.extraction_round(folder, "*").name)):
+        shutil.rmtree(entry)
