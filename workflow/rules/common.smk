@@ -118,7 +118,7 @@ def artifacts_of(*names):
             keep_dvc_vars_current()
             unseen = remake.unseen(EXPERIMENT, made, remembered)
             workflow.dag.forcefiles.update(map(str, unseen))
-            for note in remake.notes(list(unseen.values())):
+            for note in remake.notes([*remake.deleted(EXPERIMENT, made), *unseen.values()]):
                 print(f"note: made again: {note}", file=sys.stderr)
         return [*(layout.phase_manifest(EXPERIMENT, phase) for phase in names), *remake.missing(EXPERIMENT, made)]
 
