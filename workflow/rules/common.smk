@@ -11,7 +11,7 @@ from snakemake.settings.enums import RerunTrigger
 from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.core import environment, layout, locks
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.graph import commit, dvc_vars, failures, phase_manifest, remake, sync
+from vlkd_steps.graph import commit, dvc_vars, executor_waits, failures, phase_manifest, remake, sync
 from vlkd_steps.launch.slurm.request import Request
 
 # The profile decides what is started and where, not the user's shell; a rule's `python` is the one that runs snakemake.
@@ -40,6 +40,7 @@ MADE = {phase: phases.of_phase(C, phase) for phase in phases.PHASES}
 # Evaluation sets that all data sets of the grid have are declared outputs; the others are stored beside them.
 COMMON_SETS = phases.common_sets(C)
 FAILURES = failures.Failures()
+WAITS = executor_waits.ExecutorWaits()
 
 
 wildcard_constraints:
@@ -197,6 +198,7 @@ onstart:
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
+    WAITS.watch()
 
 
 onsuccess:
