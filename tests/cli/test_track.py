@@ -110,7 +110,7 @@ def test_what_is_not_written_is_named_with_its_reason(
 
     make_run()
     make_run(variant="finetune")
-    broken = make_run(variant="mad")
+    broken = make_run(seed=20)
     layout.journal(broken).write_text("no journal\n")
     send = mlflow_sync.MlflowSync._send
 
@@ -121,13 +121,14 @@ def test_what_is_not_written_is_named_with_its_reason(
 
     monkeypatch.setattr(mlflow_sync.MlflowSync, "_send", refuse)
     monkeypatch.setattr(mlflow_sync.artifacts, "draw_curves", lambda *_: 1 / 0)
-    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
-    damaged, *_, summed, last = capsys.readouterr().err.splitlines()
-    assert damaged.startswith(f"{layout.journal(broken)}: 1 of its lines cannot be read")
+    for _ in range(2):  # the second tracker tries again
+        assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+        *_, summed, last = said = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("no artifacts of ") for line in said)
     assert summed.endswith(": 0 runs up to date")
     assert last == (
         f"not written, or not to the end: {CLIP_TD} (its artifacts: ZeroDivisionError: division by zero), "
-        "finetune 300 s10 scenes_vqa (refused by MLflow: INVALID_PARAMETER_VALUE: too many tags), "
+        "finetune 300 s10 scenes_vqa (refused by MLflow: too many tags), "
         f"{broken} (nothing in its journal can be read)"
     )
 

@@ -216,7 +216,8 @@ class MlflowSync:
         elif (known.status, known.ended) != (record.status, record.ended):
             client.set_terminated(known.run_id, status=record.status, end_time=record.ended)
         known.status, known.ended = record.status, record.ended
-        client.set_tag(known.run_id, SYNCED, digest)
+        if record.run_key not in self._left_out:  # or the next tracker would not try again
+            client.set_tag(known.run_id, SYNCED, digest)
         known.tags[SYNCED] = digest
 
     def _refused(self, client: "MlflowClient", record: Record, digest: str, error: Exception) -> None:
@@ -225,8 +226,8 @@ class MlflowSync:
         if known is not None and client.get_run(known.run_id).info.lifecycle_stage == "deleted":
             known.deleted = True
             return
-        self._left_out[record.run_key] = reason = f"refused by MLflow: {_reason(error)}"
-        log.warning("%s: %s; the others go on", record.name, reason)
+        self._left_out[record.run_key] = f"refused by MLflow: {_reason(error)}"
+        log.warning("MLflow refused the run %s, the others go on: %s", record.name, _reason(error))
         if known is not None:
             known.tags[SYNCED] = digest  # in this process only: not again before something changes
 
@@ -255,8 +256,9 @@ class MlflowSync:
             try:
                 tables = artifacts.write(record, Path(folder))
             except Exception as error:  # a broken file of one run must not keep the others from being tracked
-                self._left_out[record.run_key] = reason = f"its artifacts: {type(error).__name__}: {error}"
-                log.warning("%s: not written: %s", record.name, reason)
+                reason = f"{type(error).__name__}: {error}"
+                self._left_out[record.run_key] = f"its artifacts: {reason}"
+                log.warning("no artifacts of %s: %s", record.name, reason)
                 return
             client.log_artifacts(known.run_id, folder)
         listed = json.dumps([{"path": name, "type": "table"} for name in tables])
