@@ -102,6 +102,37 @@ def test_the_second_time_nothing_changes(
     assert everything(uri, tracked(uri)) == first
 
 
+def test_what_is_not_written_is_named_with_its_reason(
+    make_run: MakeRun, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+    make_run()
+    make_run(variant="finetune")
+    broken = make_run(seed=20)
+    layout.journal(broken).write_text("no journal\n")
+    send = mlflow_sync.MlflowSync._send
+
+    def refuse(self: Any, client: Any, record: Any, *others: Any) -> None:
+        if record.tags["variant"] == "finetune":
+            raise MlflowException("too many tags", INVALID_PARAMETER_VALUE)
+        send(self, client, record, *others)
+
+    monkeypatch.setattr(mlflow_sync.MlflowSync, "_send", refuse)
+    monkeypatch.setattr(mlflow_sync.artifacts, "draw_curves", lambda *_: 1 / 0)
+    for _ in range(2):  # the second tracker tries again
+        assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+        *_, summed, last = said = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("no artifacts of ") for line in said)
+    assert summed.endswith(": 0 runs up to date")
+    assert last == (
+        f"not written, or not to the end: {CLIP_TD} (its artifacts: ZeroDivisionError: division by zero), "
+        "finetune 300 s10 scenes_vqa (refused by MLflow: too many tags), "
+        f"{broken} (nothing in its journal can be read)"
+    )
+
+
 def test_a_lost_memory_of_what_was_sent_costs_nothing(make_run: MakeRun, uri: str, tracked: Tracked) -> None:
     make_run()
     track.main(["--experiment", "scenes", "--tracking-uri", uri])

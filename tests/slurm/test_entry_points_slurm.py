@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from own_data import PARAMS, hashes, start
 from pipeline_project import Project, checkout, finished
-from waiting import submitted
+from waiting import places, submitted
 
 
 @pytest.mark.slow
@@ -30,6 +30,20 @@ def test_dvc_repro_on_the_cluster(
     assert "up to date" in there.dvc("status")
     for profile in ("slurm", "profiles/local"):
         assert "Nothing to be done" in there.run("snakemake", "-n", "--profile", profile)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_the_readmes_command_on_the_dev_cluster(
+    cluster: dict[str, str], root: Path, tmp_path: Path, finished_project: Project
+) -> None:
+    """The committed profile: its partitions, GPUs, memory and limits are those that the cluster has."""
+    there = start(checkout(root, tmp_path / "there"))
+    output = there.run("snakemake", "--profile", "slurm")
+    assert hashes(there) == hashes(finished_project)
+    assert re.search(r"has been submitted with SLURM jobid \d+ \(log: \S+rule_prepare", output)
+    used = {(name.startswith("vlkd-"), partition) for partition, name in places(there).values()}
+    assert used == {(True, "gpu"), (False, "cpu")}
 
 
 def test_the_committed_profile_needs_no_cluster_to_be_read(root: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlkd_steps.core import locks
+from vlkd_steps.core import locks, step
 from vlkd_steps.tracking import journal
 from vlkd_steps.tracking.journal import Journal
 
@@ -135,3 +135,41 @@ def test_a_journal_linked_into_a_cache_is_copied_before_it_is_written(tmp_path: 
         log.append("start", run_key="a", attempt=1)
     assert cached.read_text() == '{"event":"end","time":1}\n'
     assert [event["event"] for event in journal.read(path)] == ["end", "start"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{", b"[]", b"null", b"\x00\x00\x00", b'"event"', b"\xff{}", b"[" * 100_000, b'{"event":"metrics"}',
+        b'{"event":["start"],"time":1}', b'{"event":"end","time":"noon"}', b'{"event":"start","time":1}',
+        b'{"event":"start","time":1,"run_key":"a","tags":[]}', b'{"event":"metrics","time":1,"step":1,"metrics":[]}',
+        b'{"event":"metrics","time":1,"step":1,"metrics":{"loss":"small"}}',
+        b'{"event":"metrics","time":1,"step":1,"metrics":{"loss":[]}}',
+        b'{"event":"metrics","time":1,"step":1,"metrics":{"loss":1' + b"0" * 400 + b"}}",
+        b'{"event":"evaluation","time":1,"step":1,"metrics":{"accuracy":1}}',
+    ],
+)  # fmt: skip
+def test_damaged_lines_are_left_out_counted_and_said_once(
+    path: Path, line: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step.log_to(None)
+    with Journal(path) as writer:
+        writer.append("start", run_key="a", attempt=1)
+    with path.open("ab") as stream:
+        stream.write(line + b"\n\n" + line + b"\n")
+    with Journal(path) as writer:
+        writer.append("end", status="FINISHED")
+    assert [[event["event"] for event in journal.read(path)] for _ in range(2)] == [["start", "end"]] * 2
+    assert journal.damaged(path) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"{path}: 2 of its lines cannot be read")
+    assert "the first of them line 2" in said
+
+
+def test_a_line_that_is_being_written_is_not_damaged(path: Path) -> None:
+    with Journal(path) as writer:
+        writer.append("start", run_key="a", attempt=1)
+        with path.open("ab") as stream:
+            stream.write(b'{"event":"end","ti')
+        assert journal.damaged(path) == 0
+    assert journal.damaged(path) == 1  # its writer is gone

@@ -132,6 +132,63 @@ def test_one_message_from_track_ui_and_doctor_and_then_a_rebuild(
     assert tracking.check(1)[0].found.endswith(", 2 runs")
 
 
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("subprocess_environment")
+def test_a_file_of_an_older_mlflow_is_backed_up_and_upgraded(
+    make_run: MakeRun, uri: str, newest: str, tracked: Tracked, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run()
+    path = tmp_path / "mlflow.db"
+    path.unlink()
+    subprocess.run([sys.executable, "-c", OLD_FILE, str(path), OLDER], check=True, capture_output=True)
+    execute(path, "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage) "
+                  "VALUES (7, 'by hand', 'file:///elsewhere', 'active')")  # fmt: skip
+    before = path.read_bytes()
+    assert track.main(["--experiment", "scenes"]) == 2
+    assert f"`{schema.UPGRADE}` backs the file up" in capsys.readouterr().err
+    subprocess.run([sys.executable, "-m", "vlkd_steps.cli.track", "--upgrade"], check=True)
+    assert (tmp_path / "mlflow.db.backup-1").read_bytes() == before
+    assert schema.fault(path) is None
+    assert set(tracked(uri)) == {"clip_td 300 s10 scenes_vqa"}
+    with contextlib.closing(sqlite3.connect(path)) as opened:
+        assert opened.execute("SELECT name FROM experiments WHERE experiment_id = 7").fetchall() == [("by hand",)]
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+OLD_FILE = """
+import sys
+from alembic import command
+from mlflow.store.db import utils
+from mlflow.store.tracking.dbmodels.initial_models import Base
+url = f"sqlite:///{sys.argv[1]}"
+engine = utils.create_sqlalchemy_engine(url)
+Base.metadata.create_all(engine)
+config = utils._get_alembic_config(url)
+with engine.begin() as connection:
+    config.attributes["connection"] = connection
+    command.upgrade(config, sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("kind", ["newer", "foreign", "text", "older"])
+def test_what_cannot_be_upgraded_stays_as_it_was(
+    kind: str, make_run: MakeRun, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    make_run()
+    path = tmp_path / "mlflow.db"
+    FAULTS[kind][0](path)
+    before = path.read_bytes()
+    monkeypatch.setattr(schema.sys, "executable", "false")  # MLflow's command fails
+    assert track.main(["--upgrade", "--tracking-uri", uri]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert schema.REBUILD in line
+    assert ("MLflow cannot upgrade" in line) == (kind == "older")
+    assert path.read_bytes() == before
+    assert not [*tmp_path.glob("mlflow.db.*"), *tmp_path.glob(".tmp-*")]
+
+
 def test_an_older_backup_is_kept_and_side_files_move_too(
     make_run: MakeRun, empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

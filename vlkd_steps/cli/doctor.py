@@ -2,6 +2,11 @@
 
 Every line is a check: ok, warn (it works, but look at it) or fail (the profile cannot work like this), what was found,
 and what to do. Exit status: 0, or 2 where something fails that the profile needs.
+
+    vlkd doctor --deep      compare every artifact of the project with its recorded sha256 instead
+
+names what is missing, damaged or outdated, of every experiment that was run here, and the command that makes it again.
+Exit status: 0 all is as it was made, 1 something is not.
 """
 
 import os
@@ -15,10 +20,12 @@ from typer import Option
 from vlkd_steps.checks import data, machine, packages, profile, shell, slurm, tracking, versioning
 from vlkd_steps.checks.check_result import CheckResult
 from vlkd_steps.cli import command
+from vlkd_steps.config import composition
 from vlkd_steps.core import environment, step
 from vlkd_steps.core.errors import UserError
 
 PROFILE = "profiles/local"
+NOT_AS_MADE = 1
 SECONDS = 1.2  # a controller that answers does so in milliseconds; a dead one would be waited for
 
 
@@ -28,12 +35,15 @@ def main(
         str | None, Option("--profile", help="as snakemake takes it; default: SNAKEMAKE_PROFILE, or profiles/local")
     ] = None,
     wait: Annotated[float, Option(metavar="SECONDS", help="for each program or server")] = SECONDS,
+    deep: Annotated[bool, Option("--deep", help="read every artifact, and check nothing else")] = False,
 ) -> int:
     step.log_to(None)
     ignored = environment.use_own()
     environment.leave_job()
     if not Path("params.yaml").is_file():
         raise UserError(f"params.yaml is not in {Path.cwd()}; run this from the project's root")
+    if deep:
+        return compare_artifacts()
     chosen = profile.read(profile_name or os.environ.get("SNAKEMAKE_PROFILE") or PROFILE)
     sections: dict[str, Callable[[], list[CheckResult]]] = {
         "machine": lambda: machine.check(wait),
@@ -51,6 +61,15 @@ def main(
     levels = [finding.level for findings in results.values() for finding in findings]
     print(f"{levels.count('ok')} ok, {levels.count('warn')} to look at, {levels.count('fail')} failed", flush=True)
     return 2 if "fail" in levels else 0
+
+
+def compare_artifacts() -> int:
+    """Print what is not as it was made, and return whether there is such a thing."""
+    from vlkd_steps.graph import integrity  # pyarrow, for splits
+
+    verdict = integrity.verify(composition.read_params(Path("params.yaml")).experiment)
+    print(verdict.text(), flush=True)
+    return NOT_AS_MADE if verdict.problems else 0
 
 
 if __name__ == "__main__":

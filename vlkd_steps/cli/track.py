@@ -5,6 +5,7 @@
                                                TERM or INT, or the process of --until-pid is gone
     vlkd track --rebuild                       move the sqlite file aside and build it again, with
                                                every experiment that has runs here
+    vlkd track --upgrade                       back a file of an older MLflow up, and upgrade it
 
 Writes to --tracking-uri, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db (a file on this machine's own disk where the
 project lies on a shared file system or cannot be written to: VLKD_LOCAL names the folder). Exit status:
@@ -21,6 +22,7 @@ import stat
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -32,13 +34,14 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.locks import exclusive
 from vlkd_steps.core.step import log
 from vlkd_steps.reporting import mlflow_view
-from vlkd_steps.tracking import address, records
+from vlkd_steps.tracking import address, records, schema
 from vlkd_steps.tracking.address import redacted, set_aside
 from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
 from vlkd_steps.tracking.records import Record
 
 INTERVAL = 2.0  # seconds between two looks at the journals
-LONGEST_PAUSE = 30.0  # seconds between two tries to reach a silent server
+LONGEST_PAUSE = 20.0  # seconds between two tries, of up to ten, to reach a silent server
+SHOWN = 5  # names of what is not written
 LOCKS = Path(".vlkd")
 NOTHING_LOST, UNREACHED = "nothing is lost, the journals have it", 3
 
@@ -47,21 +50,22 @@ NOTHING_LOST, UNREACHED = "nothing is lost, the journals have it", 3
 def main(
     experiment: Annotated[str | None, Option(help="the folder under runs/ and the name in MLflow")] = None,
     rebuild: Annotated[bool, Option("--rebuild", help="all experiments, in a new file; the old one is kept")] = False,
+    upgrade: Annotated[bool, Option("--upgrade", help="a sqlite file of an older MLflow; a backup is kept")] = False,
     follow: Annotated[bool, Option("--follow", help="keep looking while runs are training")] = False,
     tracking_uri: Annotated[str | None, Option(help="default: MLFLOW_TRACKING_URI, or a local sqlite file")] = None,
     until_pid: Annotated[int | None, Option(help="with --follow: stop when this process is gone")] = None,
     reference: Annotated[str, Option(help="variant from which gains are counted")] = "finetune",
     log_file: Annotated[Path | None, Option("--log", help="write the log here as well as to stderr")] = None,
 ) -> int:
-    if (experiment is None) != rebuild:
-        raise BadParameter("give one of --experiment and --rebuild")
-    if rebuild and follow:
-        raise BadParameter("--rebuild ends when it is done: not with --follow")
+    if (experiment is not None) + rebuild + upgrade != 1:
+        raise BadParameter("give one of --experiment, --rebuild and --upgrade")
+    if (rebuild or upgrade) and follow:
+        raise BadParameter("--rebuild and --upgrade end when they are done: not with --follow")
     step.log_to(log_file)
     environment.use_own()
     uri = address.tracking_uri(tracking_uri)
     if experiment is None:
-        return build_again(uri, reference)
+        return build_again(uri, reference) if rebuild else upgraded(uri, reference)
     if not follow:
         return once(experiment, uri, reference)
     return keep_up(experiment, uri, reference, Stop(until_pid))
@@ -112,22 +116,56 @@ def build_again(uri: str, reference: str = "finetune") -> int:
     Raises:
         UserError: the address is no sqlite file, a tracker is at it, or the file cannot be moved.
     """
-    path = address.database(uri)
-    if path is None:
-        raise UserError(f"--rebuild moves a sqlite file aside, and {redacted(uri)} is none; give --tracking-uri")
-    found = experiments()
-    with contextlib.ExitStack() as held:
-        for experiment in found:
-            if (holder := held.enter_context(exclusive(_lock(uri, experiment)))) is not None:
-                raise UserError(f"{holder} writes experiment {experiment} to {path}; end it, then rebuild")
-        held.enter_context(exclusive(_lock(uri, ""), wait=None))
-        try:
-            backup = set_aside(path)
-        except OSError as error:
-            raise UserError(f"{path} cannot be moved aside ({error.strerror}); make its folder writable") from error
+    path, found = _file(uri, "--rebuild"), experiments()
+    with _alone(uri, path, found):
+        backup = _set_aside(path)
     if backup is not None:
         log.info("%s is now %s: what was written in MLflow by hand, and deletions, are only there", path, backup)
     return max(once(experiment, uri, reference) for experiment in found)
+
+
+def upgraded(uri: str, reference: str = "finetune") -> int:
+    """Put an upgraded copy in the place of a sqlite file of an older MLflow, and bring every experiment up to date.
+
+    Raises:
+        UserError: the address is no sqlite file, a tracker is at it, its schema is not an older one, or MLflow cannot
+            upgrade it; the file stays as it was.
+    """
+    path, found = _file(uri, "--upgrade"), experiments()
+    with _alone(uri, path, found):
+        fault = schema.fault(path)
+        if fault is not None and not fault.upgrade:
+            raise UserError(f"{fault.what}, so it cannot be upgraded; {fault.remedy(path)}")
+        if fault is not None:
+            copy = schema.upgraded_copy(path)
+            backup = _set_aside(path)
+            copy.replace(path)
+            log.info("%s is upgraded; as it was, it is %s", path, backup)
+    return max(once(experiment, uri, reference) for experiment in found)
+
+
+def _file(uri: str, option: str) -> Path:
+    if (path := address.database(uri)) is None:
+        raise UserError(f"{option} moves a sqlite file aside, and {redacted(uri)} is none; give --tracking-uri")
+    return path
+
+
+@contextlib.contextmanager
+def _alone(uri: str, path: Path, found: list[str]) -> Iterator[None]:
+    """No tracker of these experiments is at a file during the block; raises UserError where one is."""
+    with contextlib.ExitStack() as held:
+        for experiment in found:
+            if (holder := held.enter_context(exclusive(_lock(uri, experiment)))) is not None:
+                raise UserError(f"{holder} writes experiment {experiment} to {path}; end it, then repeat this")
+        held.enter_context(exclusive(_lock(uri, ""), wait=None))
+        yield
+
+
+def _set_aside(path: Path) -> Path | None:
+    try:
+        return set_aside(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be moved aside ({error.strerror}); make its folder writable") from error
 
 
 def keep_up(experiment: str, uri: str, reference: str, stop: "Stop") -> int:
@@ -153,8 +191,8 @@ def keep_up(experiment: str, uri: str, reference: str, stop: "Stop") -> int:
                 break
             stop.wait(pause)
         if silent:
-            log.error("MLflow is still silent; %s: run `vlkd track --experiment %s` later",
-                      NOTHING_LOST, experiment)  # fmt: skip
+            log.error("MLflow is still silent; %s; %s: run `vlkd track --experiment %s` later",
+                      follower.unwritten(), NOTHING_LOST, experiment)  # fmt: skip
             return UNREACHED
         follower.report()
     return 0
@@ -167,14 +205,21 @@ class Follower:
         self.experiment, self.uri, self.reference = experiment, uri, reference
         self.sync = MlflowSync(uri, experiment)
         self._records: dict[Path, list[Record]] = {}
+        self._sent: list[Record] = []
         self._seen: dict[Path, tuple[tuple[int, int] | None, ...]] = {}
 
     def look(self) -> int:
         """Read, send, and return how many runs needed something.
 
         Raises:
-            Outage: MLflow cannot be reached.
+            Outage: MLflow cannot be reached; its text says what it lacks.
         """
+        try:
+            return self._look()
+        except Outage as outage:
+            raise Outage(f"{outage}; {self.unwritten()}") from outage
+
+    def _look(self) -> int:
         for folder in layout.run_folders(self.experiment):
             signature = self._signature(folder)
             known = self._records.get(folder, [])
@@ -182,12 +227,13 @@ class Follower:
                 self._records[folder] = records.read(folder, self.reference)
                 self._seen[folder] = signature
         current = self.records()
+        self._sent = mlflow_view.coloured(current, self.reference)
         if not current:
             return 0
         if not self.sync.experiment_id:  # two trackers of two experiments must not both create the schema
             with exclusive(_lock(self.uri, ""), wait=None):
                 self.sync.connect()
-        changed = self.sync.sync(mlflow_view.coloured(current, self.reference))
+        changed = self.sync.sync(self._sent)
         if changed:
             self.sync.describe(mlflow_view.experiment_tags(self.experiment, current, self.reference))
         return changed
@@ -196,10 +242,23 @@ class Follower:
         """What was read, in the order of the run folders."""
         return [record for folder in sorted(self._records) for record in self._records[folder]]
 
+    def unwritten(self) -> str:
+        """What MLflow lacks, in a clause."""
+        names = self.sync.unwritten(self._sent)
+        names += [
+            f"{folder} (nothing in its journal can be read)" for folder, found in self._records.items() if not found
+        ]
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        return f"not written, or not to the end: {', '.join(names[:SHOWN])}{more}" if names else "all runs are written"
+
     def report(self) -> None:
-        """Say in a line what MLflow holds now."""
+        """Say what MLflow holds now, and what it does not."""
         current = self.records()
-        log.info("MLflow experiment %s at %s: %d runs up to date", self.experiment, redacted(self.uri), len(current))
+        unwritten = len(self.sync.unwritten(self._sent))
+        log.info("MLflow experiment %s at %s: %d runs up to date",
+                 self.experiment, redacted(self.uri), len(current) - unwritten)  # fmt: skip
+        if unwritten or not all(self._records.values()):
+            log.warning(self.unwritten())
         if deleted := self.sync.deleted(current):
             log.info("left alone, because they were deleted in MLflow: %s", ", ".join(deleted))
 

@@ -161,10 +161,11 @@ def shell_prefix(own_python: bool) -> str:
 
 
 def submit_by_own_sbatch(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Give Snakemake's executor ``workflow/bin/login/sbatch``, which prints a job's id alone."""
-    sbatch = shutil.which("sbatch", path=environment.get("PATH"))
+    """Give Snakemake's executor ``workflow/bin/login/sbatch``, which prints a job's id alone, and always a sacct."""
+    sbatch, sacct = (shutil.which(name, path=environment.get("PATH")) for name in ("sbatch", "sacct"))
     if sbatch and "VLKD_SBATCH" not in environment:
-        environment.update(VLKD_SBATCH=sbatch, VLKD_PYTHON=sys.executable, PATH=_programs("login", environment))
+        environment.update(VLKD_SBATCH=sbatch, VLKD_SACCT=sacct or "false", VLKD_PYTHON=sys.executable)
+        environment["PATH"] = _programs("login", environment)
 
 
 def find_cluster_in_job(environment: MutableMapping[str, str] = os.environ) -> None:

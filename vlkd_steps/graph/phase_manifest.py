@@ -25,7 +25,7 @@ from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.files import sha256, write_json
+from vlkd_steps.core.files import read_json, sha256, write_json
 from vlkd_steps.graph import dvc_vars
 
 AGAIN = "run: snakemake --cores all"
@@ -67,10 +67,18 @@ def write(job: Mapping[str, Any]) -> None:
 def read(path: Path) -> dict[Path, Entry]:
     """A phase manifest's entries by file; none where it is missing, damaged or of an older version of this package."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {Path(name): Entry(**entry) for name, entry in content["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return entries(path)
+    except UserError:
         return {}
+
+
+def entries(path: Path) -> dict[Path, Entry]:
+    """As `read`; raises UserError where it is missing, damaged or of an older version of this package."""
+    content = read_json(path)
+    try:
+        return {Path(name): Entry(**entry) for name, entry in content["files"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is no phase manifest; {AGAIN}") from error
 
 
 def named_by(manifest: Path) -> dict[Path, str]:

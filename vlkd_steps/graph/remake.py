@@ -60,6 +60,15 @@ def missing(experiment: str, made: Made) -> list[Path]:
     return [path for jobs in whole for job in jobs for path in job.outputs if not path.is_file()]
 
 
+def deleted(experiment: str, made: Made) -> Iterator[str]:
+    """Those of the `missing` outputs that have been there: their phase's manifest still names them."""
+    manifests = {phase: layout.phase_manifest(experiment, phase) for phase in made}
+    named = {phase: phase_manifest.read(path) for phase, path in manifests.items()}
+    for phase, jobs in made.items():
+        gone = [path for job in jobs for path in job.outputs if path in named[phase] and not path.is_file()]
+        yield from (f"{path} is missing, though {manifests[phase]} names it" for path in gone)
+
+
 def _gone(job: Job, left: Sequence[Path]) -> Iterator[Path]:
     """Files that a job left, that no rule declares, and that are not there."""
     yield from (path for path in left if not path.is_file())

@@ -17,7 +17,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,7 @@ from typing import Any, Self
 import yaml
 
 from vlkd_steps.core import files, layout, locks
+from vlkd_steps.core.step import log
 
 Event = dict[str, Any]
 
@@ -74,15 +75,27 @@ class Journal:
 
 
 def read(path: Path) -> list[Event]:
-    """All events in order; [] where there is no journal. Lines torn by a kill are left out.
+    """All events in order; [] where there is no journal. Damaged lines are left out, and a warning counts them.
 
     Metrics come back as floats, NaN and infinities included.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    return list(_events(content))
+    events, left_out = _lines(path)
+    if left_out and _warned.get(path) != left_out:
+        _warned[path] = left_out
+        log.warning(
+            "%s: %d of its lines cannot be read (cut by a kill, or damaged), the first of them line %d; left out",
+            path, len(left_out), left_out[0],
+        )  # fmt: skip
+    return events
+
+
+_warned: dict[Path, list[int]] = {}
+"""The damaged lines that this process has warned of: a tracker reads every journal again and again."""
+
+
+def damaged(path: Path) -> int:
+    """How many lines of a journal `read` leaves out."""
+    return len(_lines(path)[1])
 
 
 def by_run(events: Iterable[Event]) -> dict[str, list[Event]]:
@@ -136,17 +149,41 @@ def curves(events: Iterable[Event]) -> dict[str, dict[int, float]]:
     return {name: dict(sorted(steps.items())) for name, steps in points.items()}
 
 
-def _events(content: bytes) -> Iterator[Event]:
-    for line in content.split(b"\n"):
-        try:
-            event = json.loads(line)
-        except ValueError:  # an empty line, or the torn one of a killed writer
-            continue
-        if not isinstance(event, dict) or "event" not in event:
-            continue
-        if isinstance(event.get("metrics"), dict):
-            event["metrics"] = {name: float(value) for name, value in event["metrics"].items()}
-        yield event
+_NUMBER = (int, float)
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "time": _NUMBER, "run_key": str, "step": int, "metrics": dict, "set": str, "status": str,
+    "tags": dict, "params": dict, "datasets": list, "seconds": _NUMBER, "epoch": _NUMBER,
+}  # fmt: skip
+_REQUIRED = {"start": ["run_key"], "metrics": ["step", "metrics"], "evaluation": ["step", "set", "metrics"]}
+
+
+def _lines(path: Path) -> tuple[list[Event], list[int]]:
+    """The events of a journal, and the numbers of the lines that are none."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [], []
+    parsed = [(number, _event(line)) for number, line in enumerate(lines, 1) if line]
+    wrong = [number for number, event in parsed if event is None]
+    if wrong[-1:] == [len(lines)] and locks.is_open(path):  # just being written
+        wrong.pop()
+    return [event for _, event in parsed if event is not None], wrong
+
+
+def _event(line: bytes) -> Event | None:
+    """The event of a line; None of a damaged one."""
+    try:
+        event = json.loads(line)
+        required = ["time", *_REQUIRED.get(event["event"], [])]
+        known = {name: event[name] for name in _FIELDS if name in required or event.get(name) is not None}
+        if not all(isinstance(value, _FIELDS[name]) for name, value in known.items()):
+            return None
+        if "metrics" in known:
+            event["metrics"] = {name: float(value) for name, value in known["metrics"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+        return None
+    found: Event = event
+    return found
 
 
 def _detach(path: Path) -> None:

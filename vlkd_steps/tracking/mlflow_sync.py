@@ -76,6 +76,7 @@ class MlflowSync:
         self._client: MlflowClient | None = None
         self._known: dict[str, _Known] = {}
         self._tags: dict[str, str] = {}
+        self._left_out: dict[str, str] = {}  # by run key what MLflow does not have, and why
 
     def connect(self) -> None:
         """Create schema and experiment where they are missing, and learn what is there already.
@@ -140,6 +141,7 @@ class MlflowSync:
                 digest = record.digest()
                 if known is not None and (known.deleted or known.tags.get(SYNCED) == digest):
                     continue
+                self._left_out.pop(record.run_key, None)
                 try:
                     self._send(client, record, known or self._create(client, record), digest)
                 except MlflowException as error:
@@ -148,6 +150,17 @@ class MlflowSync:
                     self._refused(client, record, digest, error)
                 changed += 1
         return changed
+
+    def unwritten(self, records: Iterable[Record]) -> list[str]:
+        """The names of the records that MLflow lacks, or has in part, each with the reason where there is one."""
+        names = []
+        for record in records:
+            known = self._known.get(record.run_key)
+            if reason := self._left_out.get(record.run_key):
+                names.append(f"{record.name} ({reason})")
+            elif known is None or not (known.deleted or known.tags.get(SYNCED) == record.digest()):
+                names.append(record.name)
+        return names
 
     def deleted(self, records: Iterable[Record]) -> list[str]:
         """Names of the records whose runs a user deleted in MLflow."""
@@ -203,7 +216,8 @@ class MlflowSync:
         elif (known.status, known.ended) != (record.status, record.ended):
             client.set_terminated(known.run_id, status=record.status, end_time=record.ended)
         known.status, known.ended = record.status, record.ended
-        client.set_tag(known.run_id, SYNCED, digest)
+        if record.run_key not in self._left_out:  # or the next tracker would not try again
+            client.set_tag(known.run_id, SYNCED, digest)
         known.tags[SYNCED] = digest
 
     def _refused(self, client: "MlflowClient", record: Record, digest: str, error: Exception) -> None:
@@ -212,7 +226,8 @@ class MlflowSync:
         if known is not None and client.get_run(known.run_id).info.lifecycle_stage == "deleted":
             known.deleted = True
             return
-        log.warning("MLflow refused the run %s, the others go on: %s", record.name, str(error).splitlines()[0])
+        self._left_out[record.run_key] = f"refused by MLflow: {_reason(error)}"
+        log.warning("MLflow refused the run %s, the others go on: %s", record.name, _reason(error))
         if known is not None:
             known.tags[SYNCED] = digest  # in this process only: not again before something changes
 
@@ -241,7 +256,9 @@ class MlflowSync:
             try:
                 tables = artifacts.write(record, Path(folder))
             except Exception as error:  # a broken file of one run must not keep the others from being tracked
-                log.warning("no artifacts of %s: %s: %s", record.name, type(error).__name__, error)
+                reason = f"{type(error).__name__}: {error}"
+                self._left_out[record.run_key] = f"its artifacts: {reason}"
+                log.warning("no artifacts of %s: %s", record.name, reason)
                 return
             client.log_artifacts(known.run_id, folder)
         listed = json.dumps([{"path": name, "type": "table"} for name in tables])

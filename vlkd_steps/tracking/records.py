@@ -85,7 +85,7 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
     starts = [event for event in events if event["event"] == "start"]
     first, latest = starts[0], starts[-1]
     end = events[-1] if events[-1]["event"] == "end" else None
-    finished = [event["time"] for event in events if event["event"] == "end" and event["status"] == "FINISHED"]
+    finished = [event["time"] for event in events if event["event"] == "end" and event.get("status") == "FINISHED"]
     told = {**first.get("tags", {}), **latest.get("tags", {})}
     tags = {name: str(value) for name, value in told.items() if value is not None}
     tags |= {"run_key": run_key, "attempts": str(len(starts)), "superseded": "no" if current else "yes"}
@@ -113,7 +113,7 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
         params=_params(first, latest, tags),
         points=sorted(points.values(), key=lambda point: (point.time, point.name, point.step)),
         datasets=latest.get("datasets", []),
-        status="RUNNING" if writing else end["status"] if end is not None else "KILLED",
+        status="RUNNING" if writing else (end or {}).get("status", "KILLED"),
         started=_milliseconds(first["time"]),
         ended=None if writing else _milliseconds(events[-1]["time"]),
         results={name: dict(_flat_metrics(values)) for name, values in results.items()},

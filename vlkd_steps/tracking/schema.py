@@ -10,14 +10,17 @@ import importlib.metadata
 import importlib.util
 import re
 import sqlite3
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.tracking import address
 
-REBUILD = "vlkd track --rebuild"
+REBUILD, UPGRADE = "vlkd track --rebuild", "vlkd track --upgrade"
 AT_REST = 5.0  # seconds since the last write; MLflow makes its schema in steps of less than a second
 LONGEST_WAIT = 60.0
 
@@ -39,7 +42,8 @@ class Fault:
     def remedy(self, path: Path) -> str:
         """What to do about it; the journals are the source of truth."""
         named = "" if path == address.database(address.DEFAULT_URI) else f" --tracking-uri sqlite:///{path}"
-        upgrade = f"`mlflow db upgrade sqlite:///{path}` keeps what was written in MLflow by hand, or "
+        upgrade = f"`{UPGRADE}{named}` backs the file up and upgrades it by `mlflow db upgrade`, which keeps what was "
+        upgrade += "written in MLflow by hand, or "
         return (
             f"the journals under runs/ have every run: {upgrade if self.upgrade else ''}`{REBUILD}{named}` moves the "
             "file aside and builds it again from them"
@@ -83,6 +87,33 @@ def fault(path: Path) -> Fault | None:
     older = all(each in known for each in revisions)
     kind = "an older" if older else "a newer or foreign"
     return Fault(f"{path} has {kind} schema ({', '.join(revisions)}), and {wants}", upgrade=older, at_rest=at_rest)
+
+
+def upgraded_copy(path: Path) -> Path:
+    """A copy of an older file beside it, upgraded by MLflow's own command.
+
+    Raises:
+        UserError: MLflow cannot upgrade it, or there is no space; nothing stays of the copy.
+    """
+    copy = path.with_name(f"{files.temporary_prefix()}upgrade.{path.name}")
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=20)) as source,
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+        command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{copy}"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode or fault(copy) is not None:
+            said = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+            raise UserError(f"MLflow cannot upgrade {path} ({said}); {Fault('').remedy(path)}")
+    except (sqlite3.Error, OSError, UserError) as error:
+        for end in ("", *address.SIDE_FILES):
+            Path(f"{copy}{end}").unlink(missing_ok=True)
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} cannot be copied ({error}); {Fault('').remedy(path)}") from error
+    return copy
 
 
 def revisions_of_mlflow() -> dict[str, set[str]]:

@@ -12,7 +12,7 @@ from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import environment, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.graph import commit, dvc_vars, failures, phase_manifest, remake, sync
+from vlkd_steps.graph import commit, dvc_vars, executor_waits, failures, phase_manifest, remake, sync
 from vlkd_steps.launch.slurm.request import Request
 
 # The profile decides what is started and where, not the user's shell; a rule's `python` is the one that runs snakemake.
@@ -41,6 +41,7 @@ MADE = {phase: phases.of_phase(C, phase) for phase in phases.PHASES}
 # Evaluation sets that all data sets of the grid have are declared outputs; the others are stored beside them.
 COMMON_SETS = phases.common_sets(C)
 FAILURES = failures.Failures()
+WAITS = executor_waits.ExecutorWaits()
 
 
 wildcard_constraints:
@@ -119,7 +120,7 @@ def artifacts_of(*names):
             keep_dvc_vars_current()
             unseen = remake.unseen(EXPERIMENT, made, remembered)
             workflow.dag.forcefiles.update(map(str, unseen))
-            for note in remake.notes(list(unseen.values())):
+            for note in remake.notes([*remake.deleted(EXPERIMENT, made), *unseen.values()]):
                 print(f"note: made again: {note}", file=sys.stderr)
         return [*(layout.phase_manifest(EXPERIMENT, phase) for phase in names), *remake.missing(EXPERIMENT, made)]
 
@@ -200,6 +201,7 @@ onstart:
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
+    WAITS.watch()
 
 
 onsuccess:

@@ -17,9 +17,11 @@ from vlkd_steps.core.step import log
 from vlkd_steps.launch.slurm import queue
 from vlkd_steps.launch.slurm.request import Request
 from vlkd_steps.launch.slurm.submission import Record, Submission
+from vlkd_steps.launch.slurm.waiting import Waits
 from vlkd_steps.launch.work import Part, Work
 
 LATENCY = 60.0  # seconds that a result may take to appear on a shared file system
+GRACE = 10.0  # seconds in which Slurm must notice that a job has ended which has left its result
 TAIL = 20  # lines of a failed job's log
 STOLEN = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL")  # ended through no fault of its own
 
@@ -66,7 +68,10 @@ class Submitter:
         self.work, self.submission, self.queue, self.stop = work, submission, submission.jobs, stop
         self.parent = os.getppid()
         self.said: dict[str, str] = {}
+        self.waits = Waits()
         self.ended: dict[str, float] = {}  # since when a part's job has ended without a result
+        self.done: dict[str, float] = {}  # since when a job's part is done
+        self.ending: dict[str, float] = {}  # jobs that have left their result, and since when
         self.failed: set[str] = set()
 
     def wait(self) -> None:
@@ -78,12 +83,16 @@ class Submitter:
                 raise SystemExit(1)
             seen = self.queue.look()
             waiting = [part for part in waiting if not self.over(part, seen)]
+            self.end_ended(seen)
             dead = [part for part in waiting if seen is not None and self.died(part, seen)]
             waiting = [part for part in waiting if part.name not in self.failed]
             if dead:
                 self.submit(dead)
             if waiting:
                 time.sleep(min(1.0, self.queue.interval))
+        while self.ending and not self.stop:
+            time.sleep(0.5)
+            self.end_ended(self.queue.since(time.time() - 1))
 
     def attach(self) -> list[Part]:
         """Find the jobs of an earlier submitter, submit parts without one, and return the parts to wait for."""
@@ -152,6 +161,8 @@ class Submitter:
         result, done = self.submission.result(record), part.done()
         if done and (result is not None or self.idle(part, seen)):
             self.log_event(part, f"job {record.job_id} done")
+            if result is not None:
+                self.ending[record.job_id] = time.monotonic()
             return True
         if result is None or done:
             return False
@@ -169,11 +180,33 @@ class Submitter:
         return True
 
     def idle(self, part: Part, seen: dict[str, queue.Seen] | None) -> bool:
-        """Whether the job of a part that is done is pending without need, or ended without a result."""
+        """Whether the job of a part that is done is pending without need, ended or does not end, and left no result."""
         if seen is None:
             return False
-        job = seen.get(self.record(part).job_id)
-        return job is None or job.ended or job.state == "PENDING"
+        job_id = self.record(part).job_id
+        job = seen.get(job_id)
+        since = self.done.setdefault(job_id, time.monotonic())
+        return job is None or job.ended or job.state == "PENDING" or time.monotonic() - since > LATENCY
+
+    def end_ended(self, seen: dict[str, queue.Seen] | None) -> None:
+        """Cancel jobs that Slurm still calls running although they have left their result.
+
+        So it does until their time limit where the node's slurmstepd was killed, and with it the only process that
+        could have reported their end.
+        """
+        jobs = {} if seen is None else {job_id: seen[job_id] for job_id in self.ending if job_id in seen}
+        going_on = [job_id for job_id, job in jobs.items() if job.goes_on]
+        if seen is not None:
+            self.ending = {job_id: self.ending[job_id] for job_id in going_on}
+        limit = time.monotonic() - GRACE - self.queue.interval  # by which `seen` may be old
+        late = [job_id for job_id, since in self.ending.items() if since < limit]
+        for job_id in late:
+            del self.ending[job_id]
+        if stuck := [job_id for job_id in late if job_id in going_on]:
+            left = queue.cancel(stuck, self.queue)
+            what = f"{', '.join(stuck)} left the result, but Slurm calls it running"
+            remedy = f"scancel {' '.join(left)} by hand" if left else "cancelled"
+            log.info(f"[{self.work.label}] job {what} (was its slurmstepd killed?); {remedy}")
 
     def died(self, part: Part, seen: dict[str, queue.Seen]) -> bool:
         """Whether the part's job ended without a result; logs its state if that has changed."""
@@ -181,7 +214,8 @@ class Submitter:
         job = seen.get(record.job_id)
         if job is not None and not job.ended:
             self.ended.pop(part.name, None)
-            self.log_event(part, f"job {record.job_id} {describe(job)}", key=f"{job.state} {job.nodes}")
+            text, key = self.waits.described(job)
+            self.log_event(part, f"job {record.job_id} {text}", key)
             return False
         if self.submission.result(record) is not None or self.waited(part) < self.patience(job):
             return False
@@ -245,14 +279,6 @@ class Submitter:
         if self.said.get(part.name) != (key or text):
             self.said[part.name] = key or text
             log.info(f"[{self.work.label} {part.name}] {text}")
-
-
-def describe(job: queue.Seen) -> str:
-    """``RUNNING  gpu on node7, 0:12 of 4:00:00``, or ``PENDING (Resources)  gpu``."""
-    if job.state == "RUNNING":
-        return f"RUNNING  partition {job.partition} on {job.nodes}, {job.elapsed} of {job.limit}"
-    reason = f" ({job.reason})" if job.reason not in ("", "None") else ""
-    return f"{job.state}{reason}  partition {job.partition}"
 
 
 def tail(path: Path) -> str:

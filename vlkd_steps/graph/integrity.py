@@ -1,0 +1,209 @@
+"""Whether every artifact of a project still has the bytes that it was made with: vlkd doctor --deep
+
+Whatever was recorded of a file is compared with it: the lists of sha256 beside instances, models and runs, the
+manifests of raw folders, splits and feature stores, and the phase manifests of every experiment. So a file that was
+deleted by hand is noticed too, since something still names it. Nothing is changed.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlkd_steps.core import artifacts, checksums, files, layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.graph import phase_manifest
+from vlkd_steps.tracking import journal
+
+LISTED = ("data/instances", "models", "runs", "results")
+"""The folders in which a step's list of sha256 may lie, anywhere below."""
+KINDS = ("missing", "damaged", "outdated")
+"""Outdated: as its step left it, but made again after the phase manifest was written."""
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """What is wrong with one file (`KINDS`), and the file by whose making it is mended."""
+
+    target: Path
+    path: Path
+    kind: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was compared, in `seconds`; `commands` has the command for each target of the problems."""
+
+    problems: Sequence[Problem]
+    files: int
+    bytes: int
+    seconds: float
+    commands: dict[Path, str]
+
+    def text(self) -> str:
+        """The problems, those with one remedy together, and the counts."""
+        lines = []
+        for target in sorted(self.commands):
+            lines += [f"{each.kind:<8}  {each.path}: {each.why}" for each in self.problems if each.target == target]
+            lines.append(f"          make it again: {self.commands[target]}")
+        if self.problems:
+            lines.append("Then make what depends on it: vlkd run. What DVC has it brings back: dvc checkout")
+        counts = Counter(problem.kind for problem in self.problems)
+        summed = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
+        lines.append(f"{self.files} files ({self.bytes / 1e6:.1f} MB) compared in {self.seconds:.1f} s: {summed}")
+        return "\n".join(lines)
+
+
+def verify(experiment: str) -> Verdict:
+    """Compare every file of the current folder's project; `experiment`: that of params.yaml, which is run by default.
+
+    Raises:
+        UserError: nothing here was ever made.
+    """
+    started = time.monotonic()
+    said, problems = _said()
+    if not said and not problems:
+        raise UserError(f"nothing in {Path.cwd()} names an artifact, so nothing was made here yet; run: vlkd run")
+    paths = sorted({path for entries in said.values() for path in entries})
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        found = dict(zip(paths, pool.map(_sha256, paths), strict=True))
+    recorded = _recorded(said, found)
+    unreadable = {problem.path for problem in problems}
+    for path, sources in recorded.items():
+        if path not in unreadable and (problem := _judge(path, found[path], sources)) is not None:
+            problems.append(problem)
+    for split in sorted(Path("data/splits").glob("*/*.parquet")):
+        problems += _of_split(split, known={problem.path for problem in problems})
+    for path in sorted(Path("runs").glob("*/*/*/*/*/s*/journal.jsonl")):
+        if damaged := journal.damaged(path):
+            why = f"{damaged} of its lines cannot be read; its results stand, but its curves lack them"
+            problems.append(Problem(_target(path), path, "damaged", why))
+    commands = {problem.target: _command(problem, recorded, experiment) for problem in sorted(problems)}
+    there = [path for path in recorded if path.is_file()]
+    size = sum(path.stat().st_size for path in there)
+    return Verdict(sorted(problems), len(there), size, time.monotonic() - started, commands)
+
+
+Found = dict[Path, str | OSError]
+"""The sha256 of each file."""
+Recorded = dict[Path, dict[Path, str]]
+"""For each file the lists and manifests that name it, with the sha256 that they have for it."""
+
+
+def _said() -> tuple[Recorded, list[Problem]]:
+    """For each list and manifest the files that it names; and those that cannot be read."""
+    said, problems = {}, []
+    for source in _sources():
+        try:
+            said[source] = _entries(source)
+        except UserError as mistake:
+            problems.append(Problem(_target(source), source, "damaged", str(mistake)))
+    return said, problems
+
+
+def _recorded(said: Recorded, found: Found) -> Recorded:
+    """What is said of each file.
+
+    A list with whose files nothing is wrong is whole, even where a phase manifest names another one. A list with other
+    bytes than its phase manifest names, and than its files have, is itself the damaged one, and counts for nothing.
+    """
+    recorded: Recorded = {path: {} for path in found}
+    for source, entries in said.items():
+        agrees = all(found[path] == sha256 for path, sha256 in entries.items())
+        of_itself = {others[source] for others in said.values() if source in others}
+        if agrees and of_itself:
+            recorded[source][source] = str(found[source])
+        if agrees or not of_itself or found[source] in of_itself:
+            for path, sha256 in entries.items():
+                recorded[path][source] = sha256
+    return recorded
+
+
+def _sources() -> Iterator[Path]:
+    for folder in LISTED:
+        yield from sorted(path for path in Path(folder).rglob("*.sha256") if not path.name.startswith(".tmp-"))
+    yield from sorted(
+        path for pattern in ("data/raw/*", "features/*/*") for path in Path().glob(f"{pattern}/manifest.json")
+    )
+    yield from sorted(Path("manifests").glob("*/*.json"))
+
+
+def _entries(source: Path) -> dict[Path, str]:
+    """What a list or manifest says of files.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if source.suffix == ".sha256":
+        return checksums.read(source, "see below")
+    files.read_json(source, "see below")
+    if source.parts[0] == "manifests":
+        return {path: entry.sha256 for path, entry in phase_manifest.entries(source).items()}
+    if not (named := phase_manifest.named_by(source)):
+        raise UserError("it names no files")
+    return named
+
+
+def _sha256(path: Path) -> str | OSError:
+    try:
+        return checksums.of(path)
+    except OSError as error:
+        return error
+
+
+def _judge(path: Path, found: str | OSError, sources: dict[Path, str]) -> Problem | None:
+    """A file's problem; a phase manifest may be older than what a step, or another experiment, has left."""
+    differing = [source for source, sha256 in sources.items() if sha256 != found]
+    if not differing:
+        return None
+    if isinstance(found, FileNotFoundError):
+        return Problem(_target(path), path, "missing", f"named by {differing[0]}")
+    if isinstance(found, OSError):
+        return Problem(_target(path), path, "damaged", f"cannot be read ({found.strerror})")
+    if len(sources) > len(differing) and all(source.parts[0] == "manifests" for source in differing):
+        return Problem(differing[0], path, "outdated", f"made again after {differing[0]} was written")
+    return Problem(_target(path), path, "damaged", f"its sha256 differs from that in {differing[0]}")
+
+
+def _of_split(split: Path, known: set[Path]) -> Iterator[Problem]:
+    """A split whose ids are not those of its own manifest."""
+    if not known & {split, layout.split_manifest(split)}:
+        try:
+            artifacts.split_ids(split)
+        except UserError as mistake:
+            yield Problem(split, split, "damaged", str(mistake).partition(";")[0].removeprefix(f"{split} "))
+
+
+def _target(path: Path) -> Path:
+    """The declared output whose making mends a file."""
+    top, *rest = path.parts
+    if path.parts[:2] == ("data", "raw"):
+        return layout.raw_manifest(rest[1])
+    if path.parts[:2] == ("data", "instances"):
+        return layout.instances(path.name.partition(".")[0])
+    if path.parts[:2] == ("data", "splits"):
+        return path.with_suffix(".parquet")
+    if top == "features":
+        return layout.features_manifest(rest[0], rest[1])
+    if top == "models":
+        return layout.model_weights(rest[0])
+    if top == "runs":
+        folder = Path(*path.parts[:7])
+        scored = path.parent.name == "scores" or path.name in ("metrics.json", "evaluate.sha256")
+        return layout.metrics(folder) if scored else layout.run_config(folder)
+    return path
+
+
+def _command(problem: Problem, recorded: Recorded, experiment: str) -> str:
+    """Snakemake's command for a problem's target, in an experiment that has it."""
+    named = [source.parts[1] for source in recorded.get(problem.path, {}) if source.parts[0] == "manifests"]
+    if problem.target.parts[0] in ("runs", "results", "manifests"):
+        named = [problem.target.parts[1]]
+    own = experiment if not named or experiment in named else named[0]
+    if problem.kind == "outdated":
+        return "vlkd run" + ("" if own == experiment else f" {own}")
+    return f"snakemake --cores 1 -f {problem.target}" + ("" if own == experiment else f" --config experiment={own}")
