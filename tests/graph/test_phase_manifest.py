@@ -7,8 +7,10 @@ import pytest
 import yaml
 
 from vlkd_steps.config import composition, jobs, phases
+from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import sha256, write_json
+from vlkd_steps.datasets import instances
 from vlkd_steps.graph import phase_manifest
 from vlkd_steps.runs.run_dir import RunDir
 
@@ -100,8 +102,8 @@ def test_a_run_of_another_configuration(project: Mapping[str, Any], monkeypatch:
     """A phase manifest can be right and the run in the folder another one: its config.yaml names the content key."""
     for dataset, name in [*jobs.train_splits(project), *jobs.held_out(project)]:
         for split in (f"train-{name}-s{seed}" for seed in project["grid"]["seed"]):
-            write_json(Path(f"data/splits/{dataset}/{split}.json"), {"sha256": split, "source": "s"})
-        write_json(Path(f"data/splits/{dataset}/eval-{name}.json"), {"sha256": name, "source": "s"})
+            write_json(Path(f"data/splits/{dataset}/{split}.json"), {"sha256": split, "source": _source(dataset)})
+        write_json(Path(f"data/splits/{dataset}/eval-{name}.json"), {"sha256": name, "source": _source(dataset)})
     for teacher in project["artifacts"]["teacher"]:
         for dataset in project["grid"]["dataset"]:
             write_json(Path(f"features/{teacher}/{dataset}/manifest.json"), {"key": "k", "shards": []})
@@ -118,6 +120,12 @@ def test_a_run_of_another_configuration(project: Mapping[str, Any], monkeypatch:
     (runs[-1].folder / "config.yaml").write_text(yaml.safe_dump({"content_key": "another"}))
     with pytest.raises(UserError, match=str(runs[-1].folder / "config.yaml")):
         phase_manifest.check_configuration(project, "distill")
+
+
+def _source(dataset: str) -> str:
+    """The content hash of an empty table of instances, written for a data set."""
+    instances.write(instances.SCHEMA.empty_table(), layout.instances(dataset), "no images")
+    return instances.content_hash(layout.instances(dataset))
 
 
 def _distill(c: Mapping[str, Any]) -> list[dict[str, Any]]:

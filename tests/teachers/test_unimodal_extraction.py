@@ -11,6 +11,7 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from sealed import seal
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from vlkd_steps.core import layout
@@ -35,6 +36,7 @@ def extracted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict
         instance_id=pl.lit("1"), choices=pl.lit([], pl.List(pl.String)), answer_type=pl.lit(""), extra=pl.lit("{}")
     )
     frame.write_parquet(layout.instances("toy"))
+    seal()
     torch.manual_seed(0)
     save_file(timm.create_model("test_efficientnet").state_dict(), "eyes.safetensors")
     words = "[PAD] [UNK] [CLS] [SEP] [MASK] ? is the star red what color it".split()  # noqa: SIM905

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from sealed import seal
 
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
@@ -57,6 +58,7 @@ def test_step_reads_a_prepared_data_set(tmp_path, monkeypatch, capsys) -> None:
     kinds = pl.when(pl.col("group") == "is it").then(pl.lit("yes/no")).otherwise(pl.lit("other"))
     table.with_columns(kinds.alias("answer_type")).write_parquet(layout.instances("toy"))
     layout.labels("toy").write_text(json.dumps(LABELS))
+    seal()
     config = {"teacher": {}, "dataset": {"name": "toy"}, "split": "test"}
     assert zero_shot_vqa.main(["--config", json.dumps(config)]) == 0
     assert capsys.readouterr().err.split("\n")[0].split() == ["100.0", "%", "all"]
@@ -66,7 +68,7 @@ def test_a_data_set_that_is_not_prepared(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     config = {"teacher": {}, "dataset": {"name": "toy"}, "split": "test"}
     assert zero_shot_vqa.main(["--config", json.dumps(config)]) == 2
-    assert "data/instances/toy.parquet is missing; prepare" in capsys.readouterr().err
+    assert "data/instances/toy.parquet is missing" in capsys.readouterr().err
 
 
 def test_a_split_without_open_questions_is_refused() -> None:
