@@ -6,6 +6,7 @@ of workers nor an interruption changes a byte. Underneath is torch's DataLoader.
 
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -33,10 +34,11 @@ def ahead(make: Callable[[int], Made], numbers: Sequence[int], pinned: bool = Fa
     Raises:
         UserError: what `make` raised, or a worker was killed.
     """
-    count = min(workers(), len(numbers))
+    count = min(workers(idle=pinned), len(numbers))
     if not count:
         yield from map(make, numbers)
         return
+    warnings.filterwarnings("ignore", message="This DataLoader will create", module="torch")  # the user's own number
     loader = DataLoader(
         _Numbered(make),
         sampler=numbers,
@@ -63,8 +65,11 @@ def ahead(make: Callable[[int], Made], numbers: Sequence[int], pinned: bool = Fa
         ) from error
 
 
-def workers() -> int:
+def workers(idle: bool = False) -> int:
     """The number of worker processes: ``VLKD_LOADER_WORKERS``, or the CPUs that computing leaves, at least one.
+
+    Args:
+        idle: this process leaves the CPUs alone, since it computes on a GPU.
 
     Raises:
         UserError: the variable is no whole number.
@@ -72,7 +77,7 @@ def workers() -> int:
     text = os.environ.get(VARIABLE, "")
     if not text:
         processes = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
-        return max(1, usable_cpus() // processes - torch.get_num_threads())
+        return max(1, usable_cpus() // processes - (0 if idle else torch.get_num_threads()))
     if not text.isdecimal():
         raise UserError(
             f"{VARIABLE} is {text!r}; write a whole number, 0 to decode in the process that trains "
