@@ -78,8 +78,8 @@ def draw(folder: Path) -> None:
     stream = Stream(TarShards(folder, folder / "index.json"), seed=1, window=WINDOW)
     maker = Maker(tokenizer, 40, Infilling(tokenizer.mask_token_id), 1, torch.device("cpu"))
     batches = StreamedCaptions(stream, teacher, maker, SIZE)
-    for number in range(BATCHES):
-        batches.batch(number)
+    for _ in batches.batches(range(BATCHES)):
+        pass
     for draw in range(len(stream)):
         stream.place(draw)
     status = Path("/proc/self/status").read_text(encoding="utf-8")

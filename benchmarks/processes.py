@@ -95,7 +95,7 @@ def step_time(batch_size: int, steps: int, accelerator: Accelerator) -> tuple[fl
 
     with tempfile.TemporaryDirectory() as folder:
         place = loop.RunContext(Path(folder), Path(folder) / "nan", str(batch_size), "benchmark", tell)
-        loop.train(model, lambda number: batch, recipe, place, 0, accelerator, StopRequest())
+        loop.train(model, lambda numbers: itertools.repeat(batch), recipe, place, 0, accelerator, StopRequest())
     return statistics.median(clock[1:]), statistics.median(b - a for a, b in itertools.pairwise(cpu[1:]))
 
 

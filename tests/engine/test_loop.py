@@ -1,5 +1,6 @@
 import math
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ def batch_of(number: int) -> Batch:
     return Batch(Inputs(one, one, one, images), images[:, 0, 0].float(), one[:, 0], one[:, 0])
 
 
+def batches(numbers: range) -> Iterator[Batch]:
+    return map(batch_of, numbers)
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> tuple[loop.RunContext, list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
@@ -50,7 +55,7 @@ def place(tmp_path: Path) -> tuple[loop.RunContext, list[dict[str, Any]]]:
 
 
 def run(model: nn.Module, place: loop.RunContext, recipe: Recipe, **more: Any) -> None:
-    loop.train(model, batch_of, recipe, place, 1, Accelerator(cpu=True), StopRequest(), **more)
+    loop.train(model, batches, recipe, place, 1, Accelerator(cpu=True), StopRequest(), **more)
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -135,7 +140,7 @@ class LateRequest(StopRequest):
 
 def test_a_signal_between_two_looks_ends_the_run_saved(place: Any) -> None:
     with pytest.raises(Interrupted) as stopped:
-        loop.train(Line(), batch_of, recipe(), place[0], 1, Accelerator(cpu=True), LateRequest())
+        loop.train(Line(), batches, recipe(), place[0], 1, Accelerator(cpu=True), LateRequest())
     assert stopped.value.exit_status == 143
     assert checkpoint.peek(place[0].checkpoints / "last.safetensors")["step"] == 2  # type: ignore[index]
 

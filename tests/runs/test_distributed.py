@@ -284,7 +284,7 @@ def spoiled(steps: int) -> None:
     accelerator = hardware.accelerator({"device": "cpu", "precision": "fp32", "processes": 2})
     line = Line(spoil=5 if distributed.rank() else None)
     place = loop.RunContext(Path("checkpoints"), Path("batch.safetensors"), "key", "toy", loop.no_log)
-    loop.train(line, own_batch, recipe(steps=steps), place, 1, accelerator, StopRequest())
+    loop.train(line, lambda numbers: map(own_batch, numbers), recipe(steps=steps), place, 1, accelerator, StopRequest())
 
 
 def own_batch(number: int) -> Any:

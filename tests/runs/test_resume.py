@@ -6,7 +6,7 @@ import multiprocessing.forkserver
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def attempt(job: dict[str, Any], strike: Strike = NEVER) -> int | None:
 
 def run(job: dict[str, Any], strike: Strike) -> None:
     """In the child: `distill` with a note of every batch in ``computed.txt``."""
-    own_order, own_logits = classify.order, predict.logits
+    own_order, own_batches = classify.order, predict.batches
 
     def note(kind: str, number: int) -> None:
         with Path("computed.txt").open("a") as stream:
@@ -68,12 +68,13 @@ def run(job: dict[str, Any], strike: Strike) -> None:
 
         return batch
 
-    def logits(student: Any, data: Any, index: torch.Tensor, accelerator: Any) -> torch.Tensor:
-        if data.items.ids[0].startswith("test"):
-            note("predicted", int(index[0]))
-        return own_logits(student, data, index, accelerator)
+    def batches(data: Any, parts: Any, accelerator: Any) -> Iterator[Any]:
+        for part, batch in zip(parts, own_batches(data, parts, accelerator), strict=True):
+            if data.items.ids[0].startswith("test"):
+                note("predicted", int(part[0]))
+            yield batch
 
-    classify.order, predict.logits, predict.BATCH = order, logits, 8  # type: ignore[assignment]
+    classify.order, predict.batches, predict.BATCH = order, batches, 8  # type: ignore[assignment]
     sys.exit(distill.main(["--config", json.dumps(job)]))
 
 

@@ -272,16 +272,17 @@ def test_a_run_what_started_from_it_and_a_baseline_are_verified(
 
 def test_interrupted_and_resumed_is_uninterrupted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train(job(variant="whole"))
-    made = vlkd.StoredCaptions.batch
+    made = vlkd.StoredCaptions.batches
 
-    def stopped(self: Any, number: int) -> Any:
-        if number == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return made(self, number)
+    def stopped(self: Any, numbers: range) -> Any:
+        for number, batch in zip(numbers, made(self, numbers), strict=True):
+            if number == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
 
-    monkeypatch.setattr(vlkd.StoredCaptions, "batch", stopped)
+    monkeypatch.setattr(vlkd.StoredCaptions, "batches", stopped)
     assert not train(job(variant="cut"), status=143).model.exists()
-    monkeypatch.setattr(vlkd.StoredCaptions, "batch", made)
+    monkeypatch.setattr(vlkd.StoredCaptions, "batches", made)
     assert train(job(variant="cut")).model.read_bytes() == whole.model.read_bytes()
 
 
@@ -295,12 +296,12 @@ def test_stored_online_and_streamed_pairs_are_embedded_alike(project: Path, capl
     assert "120 pairs, at most stored_pairs 1000000" in caplog.text
     assert "120 pairs, more than stored_pairs 3: CLIP embeds them online" in caplog.text
     for number in (0, 4):
-        one, other = stored.batch(number).tensors(), online.batch(number).tensors()
+        one, other = next(stored.batches([number])).tensors(), next(online.batches([number])).tensors()
         assert set(one) == set(other)
         for name in one:
             torch.testing.assert_close(one[name].float(), other[name].float(), atol=1e-5, rtol=1e-4)
-    assert torch.equal(stored.batch(3).extra["masked"], stored.batch(3).extra["masked"])
-    torch.testing.assert_close(stored.batch(0).extra["v"].norm(dim=1), torch.ones(8))
+    assert torch.equal(next(stored.batches([3])).extra["masked"], next(stored.batches([3])).extra["masked"])
+    torch.testing.assert_close(next(stored.batches([0])).extra["v"].norm(dim=1), torch.ones(8))
 
     # The same corpus as shards, one broken image among them.
     rows = pl.read_parquet(layout.instances("scenes_wide_captions")).filter(pl.col("split") == "train")
@@ -322,8 +323,7 @@ def test_stored_online_and_streamed_pairs_are_embedded_alike(project: Path, capl
     assert "24 pairs are streamed" in caplog.text
     by_text = {text: row for row, text in enumerate(rows["text"])}
     texts = set()
-    for number in range(3):
-        batch = streamed.batch(number)
+    for batch in streamed.batches(range(3)):
         for row, tokens in enumerate(batch.inputs.tokens):
             text = student.tokenizer.decode(tokens, skip_special_tokens=True)
             texts.add(text)
@@ -335,8 +335,8 @@ def test_stored_online_and_streamed_pairs_are_embedded_alike(project: Path, capl
     assert len(texts) > 15
     assert "the image of pair 13 is left out" in caplog.text
     again = vlkd.pairs(sharded, student, settings.model_copy(update={"shuffle_window": 10}), **at)
-    for name, tensor in again.batch(2).tensors().items():  # reached without the batches before
-        assert torch.equal(tensor, streamed.batch(2).tensors()[name]), name
+    for name, tensor in next(again.batches([2])).tensors().items():  # reached without the batches before
+        assert torch.equal(tensor, next(streamed.batches([2])).tensors()[name]), name
 
 
 def test_processes_share_a_streamed_batch_without_overlap(
@@ -353,7 +353,7 @@ def test_processes_share_a_streamed_batch_without_overlap(
         monkeypatch.setattr(caption_batches.distributed, "share", lambda: share)
         settings = objective.checked(conf("method/vlkd"), 10)
         batches = vlkd.pairs(job(dataset=dataset), student, settings, teacher, 1, 8, torch.device("cpu"))
-        batch = batches.batch(1)
+        batch = next(batches.batches([1]))
         return [[t for t in row if t] for row in batch.extra["masked"].tolist()]
 
     whole, first, second = (masked(slice(*part)) for part in ((None,), (0, None, 2), (1, None, 2)))

@@ -1,9 +1,8 @@
 """Instances as tensors: every distinct passage tokenised once, every distinct image decoded once, batches by number."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,12 +15,13 @@ from torch import Tensor
 from vlkd_steps.core import artifacts, scratch
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
-from vlkd_steps.data import passages
+from vlkd_steps.data import loader, passages
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.data.passages import Passage
 from vlkd_steps.data.tokenizer import encode, words_of_tokens
 
-SMALL = 128  # pixels; handing a smaller image to another thread costs more than decoding it
+SMALL = 128  # pixels; a set of smaller images is decoded faster than processes for it are started
+PIECE = 64  # images that a process decodes at a time
 IN_MEMORY = 1 << 30  # bytes of decoded images that one set may hold; larger sets are decoded batch by batch
 
 
@@ -196,16 +196,39 @@ class Batch:
     gold: Tensor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def to(self, device: torch.device) -> Self:
+        """The batch on another device; one in page-locked memory is copied while computing goes on."""
+        return applied(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """The batch in page-locked memory (what a `DataLoader` calls)."""
+        return applied(self, Tensor.pin_memory)
+
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, for inspection."""
         own = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         return own | self.inputs.tensors() | {f"extra.{name}": value for name, value in self.extra.items()}
 
 
+def applied(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A dataclass, or a mapping, of tensors with each of them changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {name: applied(part, change) for name, part in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{part.name: applied(getattr(value, part.name), change) for part in fields(value)})
+    return value
+
+
 class Encoded:
     """`Items` ready for a student: token ids and, if they fit in memory, decoded images.
 
     With a `sight` (`patch_sight.PatchSight`) the student sees its output instead of pixels.
+
+    Attributes:
+        from_files: whether a batch's images are read when it is made, by `loader`'s processes. Batches are then made on
+            the CPU; else everything is on the device that trains, and batches are indexed there.
     """
 
     def __init__(
@@ -225,8 +248,9 @@ class Encoded:
         self.device = torch.device("cpu")
         self.sight = sight
         fits = len(items.image_paths) * 3 * image_size**2 <= in_memory
-        self.images = decode_all(items.image_paths, image_size) if fits and sight is None else None
-        if not fits and sight is None:  # read again every epoch
+        self.from_files = not fits if sight is None else sight.from_files
+        self.images = decode_ahead(items.image_paths, image_size) if fits and sight is None else None
+        if self.from_files and sight is None:  # read again every epoch
             near = scratch.local_copy(items.image_paths)
             self.items = replace(items, image_paths=[near[path] for path in items.image_paths])
 
@@ -241,6 +265,8 @@ class Encoded:
 
     def to(self, device: torch.device) -> Self:
         """Move what is in memory to the device that trains, so that batches are indexed there."""
+        if self.from_files:
+            return self
         self.device = device
         tensors = ("image_rows", "passage_rows", "text_rows", "choice_rows", "label_ids", "label_scores")
         self.items = replace(self.items, **{name: getattr(self.items, name).to(device) for name in tensors})
@@ -249,6 +275,17 @@ class Encoded:
         self.sight = None if self.sight is None else self.sight.to(device)
         self.extra = {name: value.to(device) for name, value in self.extra.items()}
         return self
+
+    def batches(self, make: Callable[[int], Batch], numbers: Sequence[int], device: torch.device) -> Iterator[Batch]:
+        """``make(number)`` for each of `numbers`, on the device that trains; made ahead if images are read for it.
+
+        Args:
+            make: a function of this data set, such as one of `batch`.
+        """
+        if not self.from_files:
+            return map(make, numbers)
+        made = loader.ahead(make, numbers, pinned=device.type == "cuda")
+        return (batch.to(device) for batch in made)
 
     def batch(self, index: Tensor) -> Batch:
         """The items at `index`, int64 [B]."""
@@ -287,23 +324,26 @@ class Encoded:
             return self.images[rows]
         distinct, inverse = rows.unique(return_inverse=True)
         paths = [self.items.image_paths[row] for row in distinct.tolist()]
-        return decode_all(paths, self.image_size).to(self.device)[inverse]
+        return decode_all(paths, self.image_size)[inverse]
 
 
 def decode_all(paths: Sequence[Path], size: int) -> Tensor:
     """Decode images to uint8 [N, 3, size, size], RGB. Another size or shape is resized to the square (choice)."""
     decoded = np.empty((len(paths), size, size, 3), dtype=np.uint8)
-
-    def decode(row: int) -> None:
-        decoded[row] = decode_one(paths[row], size)
-
-    if size < SMALL:
-        for row in range(len(paths)):
-            decode(row)
-    else:
-        with ThreadPoolExecutor(max_workers=4) as pool:  # Pillow decodes outside the interpreter's lock
-            list(pool.map(decode, range(len(paths))))
+    for row, path in enumerate(paths):
+        decoded[row] = decode_one(path, size)
     return torch.from_numpy(decoded).permute(0, 3, 1, 2).contiguous()
+
+
+def decode_ahead(paths: Sequence[Path], size: int) -> Tensor:
+    """As `decode_all`, by `loader`'s processes where the images are large enough to be worth starting them."""
+    if size < SMALL:
+        return decode_all(paths, size)
+    pieces = [paths[start : start + PIECE] for start in range(0, len(paths), PIECE)]
+    decoded = torch.empty(len(paths), 3, size, size, dtype=torch.uint8)
+    for number, piece in enumerate(loader.ahead(lambda number: decode_all(pieces[number], size), range(len(pieces)))):
+        decoded[number * PIECE : number * PIECE + len(piece)] = piece
+    return decoded
 
 
 def decode_one(path: Path, size: int) -> np.ndarray:

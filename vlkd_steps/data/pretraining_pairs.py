@@ -4,7 +4,8 @@ Both have ``batches(leg, seed, size, share)``: the pairs of one *leg* of the tra
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from PIL import Image
 
 from vlkd_steps.core import artifacts
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.data import loader
 
 Batch = tuple[torch.Tensor, list[str]]
 """Images as the model takes them, float32 [B, 3, S, S], and one caption for each."""
@@ -111,10 +113,16 @@ class Instances:
             )
         while True:
             order = generator.permutation(len(self.texts))
-            for start in range(0, len(order) - size + 1, size):
-                chosen = order[start : start + size][share].tolist()
-                images = torch.stack([self._pixels(self.paths[row]) for row in chosen])
-                yield images.contiguous(memory_format=torch.channels_last), [self.texts[row] for row in chosen]
+            starts = range(0, len(order) - size + 1, size)
+            chosen = [order[start : start + size][share].tolist() for start in starts]
+            for rows, images in zip(
+                chosen, loader.ahead(partial(self._images, chosen), range(len(chosen))), strict=True
+            ):
+                yield images, [self.texts[row] for row in rows]
+
+    def _images(self, chosen: Sequence[Sequence[int]], number: int) -> torch.Tensor:
+        images = torch.stack([self._pixels(self.paths[row]) for row in chosen[number]])
+        return images.contiguous(memory_format=torch.channels_last)
 
     def _pixels(self, path: str) -> torch.Tensor:
         with Image.open(path) as image:

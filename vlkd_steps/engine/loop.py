@@ -17,7 +17,7 @@ result.
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class RunContext:
 
 def train(
     model: nn.Module,
-    batch: Callable[[int], Batch],
+    batches: Callable[[range], Iterator[Batch]],
     recipe: Recipe,
     context: RunContext,
     seed: int,
@@ -82,8 +82,8 @@ def train(
 
     Args:
         model: ``model(batch, step)`` returns scalar losses by name; ``task`` is the task's own.
-        batch: this process's rows of the batch of a number, the same at every call; step s takes numbers
-            s * accumulation and following.
+        batches: this process's rows of the batches of some numbers, in their order, on the device that trains; a
+            batch is a function of its number, and step s takes numbers s * accumulation and following.
         evaluate: dev metrics of the current model, of which the first decides which checkpoint is best; called in
             evaluation mode, in every process, and equal in all.
         epoch_steps: steps of one epoch, for the journal.
@@ -102,6 +102,7 @@ def train(
     bare, (model, optimizer) = model, accelerator.prepare(model, optimizer)
     time_left = TimeLeft(recipe.steps, progress["step"])
     model.train()
+    upcoming = batches(range(progress["step"] * recipe.accumulation, recipe.steps * recipe.accumulation))
 
     for step in range(progress["step"], recipe.steps):
         done = step + 1
@@ -116,7 +117,7 @@ def train(
                 number == done * recipe.accumulation - 1
             )  # gradients are averaged over the processes with it only
             with contextlib.nullcontext() if last_one else accelerator.no_sync(model):
-                shown = batch(number)
+                shown = next(upcoming)
                 losses: dict[str, Tensor] = model(shown, step)
                 each = torch.stack(list(losses.values()))
                 averaged = dict(zip(losses, distributed.mean(each.detach()).tolist(), strict=True))

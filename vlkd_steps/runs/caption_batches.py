@@ -5,13 +5,13 @@ processes makes only its own rows.
 
 - `StoredCaptions`: a corpus that `prepare` has written. Its texts are in memory, its embeddings in the feature store
   or, if it is larger than the method's ``stored_pairs``, computed from its image files.
-- `StreamedCaptions`: shards on disk (`datasets.caption_shards`). The images of the next batch are decoded during the
-  current training step.
+- `StreamedCaptions`: shards on disk (`datasets.caption_shards`).
+
+Images are decoded ahead of the training step that needs them (`data.loader`).
 """
 
 import io
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,14 +24,14 @@ from vlkd_steps.core import distributed
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.core.step import log
+from vlkd_steps.data import loader
 from vlkd_steps.data.batches import Batch, Items, order
 from vlkd_steps.data.infilling import Infilling, padded
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.data.tokenizer import encode
-from vlkd_steps.datasets.caption_shards import PairLocation, Stream, read_pair
+from vlkd_steps.datasets.caption_shards import Stream, read_pair
 from vlkd_steps.teachers.features.store import FeatureStore
 
-THREADS = 4  # for decoding images
 TRIES = 20  # following pairs that may replace one whose image is broken
 
 
@@ -81,19 +81,11 @@ class Maker:
             "written": written.expand(len(rows)),
         }
         inputs = Inputs(tokens, mask, torch.zeros_like(tokens))
-        return moved(Batch(inputs, torch.zeros(len(rows), 0), images, texts, extra=extra), self.device)
+        return Batch(inputs, torch.zeros(len(rows), 0), images, texts, extra=extra).to(self.device)
 
 
-def moved(batch: Batch, device: torch.device) -> Batch:
-    """The batch on the device that trains."""
-    own = batch.inputs
-    return Batch(
-        Inputs(own.tokens.to(device), own.mask.to(device), own.types.to(device)),
-        batch.labels.to(device),
-        batch.image_rows.to(device),
-        batch.text_rows.to(device),
-        extra={name: value.to(device) for name, value in batch.extra.items()},
-    )
+Features = Callable[[Callable[[int], Tensor], Sequence[int]], Iterator[tuple[Tensor, Tensor]]]
+"""v and t of the items at ``chosen(number)``, int64 [B], for each of some numbers, in their order."""
 
 
 class StoredCaptions:
@@ -104,9 +96,7 @@ class StoredCaptions:
         size: rows of a whole batch.
     """
 
-    def __init__(
-        self, items: Items, features: Callable[[Tensor], tuple[Tensor, Tensor]], maker: Maker, size: int
-    ) -> None:
+    def __init__(self, items: Items, features: Features, maker: Maker, size: int) -> None:
         self.items, self.features, self.maker, self.size = items, features, maker, size
         self.tokens, _, self.lengths = encode(maker.tokenizer, items.passages, maker.most_tokens)
         self.order = order(len(items), size, maker.seed)
@@ -114,43 +104,52 @@ class StoredCaptions:
     def __len__(self) -> int:
         return len(self.items)
 
-    def batch(self, number: int) -> Batch:
-        own = distributed.share()
-        index = self.order(number)[own]
-        draws = range(number * self.size, (number + 1) * self.size)[own]
-        texts = self.items.text_rows[index]
-        rows = [self.tokens[text, : int(self.lengths[text])].tolist() for text in texts]
-        v, t = self.features(index)
-        return self.maker(rows, draws, v, t, self.items.image_rows[index], texts)
+    def batches(self, numbers: Sequence[int]) -> Iterator[Batch]:
+        """This process's rows of the batches of these numbers, in their order."""
+        for number, (v, t) in zip(numbers, self.features(self._chosen, numbers), strict=True):
+            index = self._chosen(number)
+            draws = range(number * self.size, (number + 1) * self.size)[distributed.share()]
+            texts = self.items.text_rows[index]
+            rows = [self.tokens[text, : int(self.lengths[text])].tolist() for text in texts]
+            yield self.maker(rows, draws, v, t, self.items.image_rows[index], texts)
+
+    def _chosen(self, number: int) -> Tensor:
+        return self.order(number)[distributed.share()]
 
 
-def stored_features(items: Items, store: FeatureStore) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """v and t of items by their index, from tables that hold each distinct image and caption once."""
+def stored_features(items: Items, store: FeatureStore) -> Features:
+    """From tables that hold the embeddings of each distinct image and caption once."""
     v = torch.from_numpy(store.images(items.image_ids))
     t = torch.from_numpy(store.texts(items.texts))
-    return lambda index: (v[items.image_rows[index]], t[items.text_rows[index]])
+
+    def read(chosen: Callable[[int], Tensor], numbers: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        for index in map(chosen, numbers):
+            yield v[items.image_rows[index]], t[items.text_rows[index]]
+
+    return read
 
 
-def made_features(items: Items, clip: Eyes) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """v and t of items by their index, computed by CLIP on demand."""
-    pool = ThreadPoolExecutor(THREADS)
+def made_features(items: Items, clip: Eyes) -> Features:
+    """Computed by CLIP on demand; images are decoded ahead."""
 
-    def make(index: Tensor) -> tuple[Tensor, Tensor]:
-        paths = [items.image_paths[row] for row in items.image_rows[index].tolist()]
-        pixels = list(pool.map(clip.load_image, paths))
-        texts = [items.texts[row] for row in items.text_rows[index].tolist()]
-        return embedded(clip, pixels, texts)
+    def make(chosen: Callable[[int], Tensor], numbers: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        def pixels(number: int) -> Tensor:
+            return torch.stack([clip.load_image(items.image_paths[row]) for row in items.image_rows[chosen(number)]])
+
+        for number, images in zip(numbers, loader.ahead(pixels, numbers), strict=True):
+            texts = [items.texts[row] for row in items.text_rows[chosen(number)].tolist()]
+            yield embedded(clip, images, texts)
 
     return make
 
 
-def embedded(clip: Eyes, pixels: Sequence[Tensor], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """CLIP's embeddings of images and captions, without a gradient."""
-    return torch.from_numpy(clip.embed_images(pixels)), torch.from_numpy(clip.embed_texts(texts)[0])
+def embedded(clip: Eyes, pixels: Tensor, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """CLIP's embeddings of images, float32 [B, 3, S, S], and captions, without a gradient."""
+    return torch.from_numpy(clip.embed_images(list(pixels))), torch.from_numpy(clip.embed_texts(texts)[0])
 
 
 class StreamedCaptions:
-    """The pairs of a sharded corpus, their images decoded one batch ahead.
+    """The pairs of a sharded corpus, decoded ahead.
 
     A pair whose image is broken, as in every web corpus, is logged and replaced by the next readable one.
 
@@ -160,39 +159,39 @@ class StreamedCaptions:
 
     def __init__(self, stream: Stream, clip: Eyes, maker: Maker, size: int) -> None:
         self.stream, self.clip, self.maker, self.size = stream, clip, maker, size
-        self.pool = ThreadPoolExecutor(THREADS)
-        self.begun: dict[int, list[Future[Decoded | None]]] = {}
 
     def __len__(self) -> int:
         return len(self.stream)
 
-    def batch(self, number: int) -> Batch:
-        draws = self._draws(number)
-        futures = self._begin(number)
-        pairs = [future.result() or self._stand_in(draw) for draw, future in zip(draws, futures, strict=True)]
-        self.begun = {number + 1: self._begin(number + 1)}
-        captions = [pair.caption for pair in pairs]
-        v, t = embedded(self.clip, [pair.pixels for pair in pairs], captions)
-        rows = self.maker.tokenizer(captions, truncation=True, max_length=self.maker.most_tokens).input_ids
-        images = torch.tensor([derive(0, "image", pair.key) for pair in pairs])
-        texts = torch.tensor([derive(0, "caption", caption) for caption in captions])
-        return self.maker(rows, draws, v, t, images, texts)
+    def batches(self, numbers: Sequence[int]) -> Iterator[Batch]:
+        """This process's rows of the batches of these numbers, in their order."""
+        for number, read in zip(numbers, loader.ahead(self._read, numbers), strict=True):
+            for message in read.left_out:
+                log.warning(message)
+            v, t = embedded(self.clip, read.pixels, read.captions)
+            rows = self.maker.tokenizer(read.captions, truncation=True, max_length=self.maker.most_tokens).input_ids
+            images = torch.tensor([derive(0, "image", key) for key in read.keys])
+            texts = torch.tensor([derive(0, "caption", caption) for caption in read.captions])
+            yield self.maker(rows, self._draws(number), v, t, images, texts)
 
     def _draws(self, number: int) -> range:
         return range(number * self.size, (number + 1) * self.size)[distributed.share()]
 
-    def _begin(self, number: int) -> "list[Future[Decoded | None]]":
-        """Start decoding a batch's pairs in threads. Their positions are found here: a stream is not thread-safe."""
-        if number not in self.begun:
-            locations = [self.stream.location(draw) for draw in self._draws(number)]
-            self.begun[number] = [self.pool.submit(decoded, location, self.clip) for location in locations]
-        return self.begun[number]
+    def _read(self, number: int) -> "Read":
+        """The pairs of a batch; runs in a process of `loader`, whose log nobody reads."""
+        left_out: list[str] = []
+        pairs = [self._decoded(draw, left_out) for draw in self._draws(number)]
+        keys, captions, pixels = zip(*pairs, strict=True)
+        return Read(list(keys), list(captions), torch.stack(pixels), left_out)
 
-    def _stand_in(self, draw: int) -> "Decoded":
-        for after in range(1, TRIES + 1):
-            found = decoded(self.stream.location(draw + after), self.clip)
-            if found:
-                return found
+    def _decoded(self, draw: int, left_out: list[str]) -> tuple[str, str, Tensor]:
+        for after in range(TRIES + 1):
+            location = self.stream.location(draw + after)
+            pair = read_pair(location)
+            try:
+                return pair.key, pair.caption, self.clip.load_image(io.BytesIO(pair.image))
+            except (OSError, ValueError, Image.DecompressionBombError) as error:
+                left_out.append(f"[corpus] {location.file}: the image of pair {pair.key} is left out: {error}")
         location = self.stream.location(draw)
         raise UserError(
             f"{location.file}: the image of pair {location.key} and of the {TRIES} pairs drawn after it cannot be "
@@ -201,19 +200,11 @@ class StreamedCaptions:
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """A pair as input of CLIP: pixels float32 [3, S, S]."""
+class Read:
+    """The pairs of a batch as inputs of CLIP: pixels float32 [B, 3, S, S], in one tensor since each takes a file
+    descriptor on its way between processes; and what to say of the images that are broken."""
 
-    key: str
-    caption: str
+    keys: list[str]
+    captions: list[str]
     pixels: Tensor
-
-
-def decoded(location: PairLocation, clip: Eyes) -> Decoded | None:
-    """Read and decode a pair; None if its image is broken."""
-    pair = read_pair(location)
-    try:
-        return Decoded(pair.key, pair.caption, clip.load_image(io.BytesIO(pair.image)))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        log.warning(f"[corpus] {location.file}: the image of pair {pair.key} is left out: {error}")
-        return None
+    left_out: list[str]

@@ -16,7 +16,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import token_budget
-from vlkd_steps.data.batches import Encoded, Items, order, read_items
+from vlkd_steps.data.batches import Batch, Encoded, Items, order, read_items
 from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import predict
@@ -106,9 +106,12 @@ def train(
     def evaluate() -> dict[str, float]:
         return {"accuracy": predict.accuracy(model.student, data.evaluation("dev", student), accelerator)}
 
+    def make(number: int) -> Batch:
+        return training_set.batch(numbered(number)[distributed.share()])
+
     loop.train(
         model,
-        lambda number: training_set.batch(numbered(number)[distributed.share()]),
+        lambda numbers: training_set.batches(make, numbers, accelerator.device),
         recipe,
         context,
         seed,

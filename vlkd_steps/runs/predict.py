@@ -1,5 +1,6 @@
 """A trained student's predictions for an evaluation set, in large batches; what is done is saved on a signal."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -11,15 +12,14 @@ from vlkd_steps.core import checksums, distributed, files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.core.step import log
-from vlkd_steps.data.batches import Encoded
+from vlkd_steps.data.batches import Batch, Encoded
 from vlkd_steps.students import heads
 
 BATCH = 256  # rows
 
 
-def logits(student: nn.Module, data: Encoded, index: Tensor, accelerator: Accelerator) -> Tensor:
-    """The student's logits for the items at `index` (`heads.scores`)."""
-    batch = data.batch(index)
+def logits(student: nn.Module, batch: Batch, accelerator: Accelerator) -> Tensor:
+    """The student's logits for a batch (`heads.scores`)."""
     with torch.inference_mode(), accelerator.autocast():
         return student(batch.inputs).logits
 
@@ -31,22 +31,25 @@ def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> flo
     leave-one-out; good enough to follow training, while the results table has the official one.
     """
     total = 0.0
-    for index in by_length(data).split(items_at_once(data))[distributed.share()]:
-        best = heads.scores(logits(student, data, index, accelerator)).argmax(1, keepdim=True)
-        total += data.items.soft_labels(index.to(data.device)).gather(1, best).sum().item()
+    for batch in batches(data, by_length(data).split(items_at_once(data))[distributed.share()], accelerator):
+        best = heads.scores(logits(student, batch, accelerator)).argmax(1, keepdim=True)
+        total += batch.labels.gather(1, best).sum().item()
     return 100 * distributed.total(total) / len(data)
 
 
 def all_scores(student: nn.Module, data: Encoded, accelerator: Accelerator) -> Tensor:
     """The score of every class or choice (`heads.scores`), float32 [N, C] on the CPU, in the order of the items."""
     order = by_length(data)
-    found = [
-        heads.scores(logits(student, data, index, accelerator)).cpu() for index in order.split(items_at_once(data))
-    ]
-    rows = torch.cat(found)
+    every = batches(data, order.split(items_at_once(data)), accelerator)
+    rows = torch.cat([heads.scores(logits(student, batch, accelerator)).cpu() for batch in every])
     ordered = torch.empty_like(rows)
     ordered[order] = rows
     return ordered
+
+
+def batches(data: Encoded, parts: Sequence[Tensor], accelerator: Accelerator) -> Iterator[Batch]:
+    """The items at each of `parts`, int64 [B], on the device that predicts."""
+    return data.batches(lambda number: data.batch(parts[number]), range(len(parts)), accelerator.device)
 
 
 def by_length(data: Encoded) -> Tensor:
@@ -77,10 +80,13 @@ def write_predictions(
     order = by_length(data)
     begin = distributed.decided(lambda: len(found))
     size = items_at_once(data)
-    for index in order[begin:].split(size * distributed.count()):
+    whole = order[begin:].split(size * distributed.count())
+    shares = [index.split(size)[distributed.share()] for index in whole]  # one part of each, or none at the end
+    upcoming = batches(data, [part for parts in shares for part in parts], accelerator)
+    for index, parts in zip(whole, shares, strict=True):
         answers = torch.zeros(size, 2, dtype=torch.float64)
-        for own in index.split(size)[distributed.share()]:  # one, or none at the end
-            found_logits = logits(student, data, own, accelerator)
+        for own in parts:
+            found_logits = logits(student, next(upcoming), accelerator)
             best = heads.scores(found_logits).argmax(1)
             probability = heads.probabilities(found_logits).gather(1, best[:, None])[:, 0]
             answers[: len(own)] = torch.stack([best.double(), probability.double()], dim=1)

@@ -21,7 +21,6 @@ from vlkd_steps.data.batches import Batch
 from vlkd_steps.data.infilling import Infilling, padded
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.runs import pretraining
-from vlkd_steps.runs.caption_batches import moved
 from vlkd_steps.students import bart, saved
 
 OWN = ("stream", "seed")  # of `pretrain:`; the rest is the recipe
@@ -93,10 +92,16 @@ def pretrain(config: Mapping[str, Any]) -> None:
         words = alike(seed, number, recipe.batch_size)
         first = number * recipe.batch_size
         made = text_batch(student.tokenizer, words, noise, seed, first, student.max_tokens)
-        return moved(made, accelerator.device)
+        return made.to(accelerator.device)
 
     curve = pretraining.train(
-        name, files.digest(dict(config)), LanguageModel(student), batch, recipe, seed, accelerator
+        name,
+        files.digest(dict(config)),
+        LanguageModel(student),
+        lambda numbers: map(batch, numbers),
+        recipe,
+        seed,
+        accelerator,
     )
     if curve is not None:
         own = {key.removeprefix("bart."): t for key, t in saved.tensors(student).items() if key.startswith("bart.")}

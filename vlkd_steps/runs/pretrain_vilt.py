@@ -148,7 +148,15 @@ def pretrain(config: Mapping[str, Any]) -> None:
     def batch(number: int) -> Batch:
         return exercises.batch(numbered(number), number // recipe.accumulation)
 
-    curve = pretraining.train(name, key, model, batch, recipe, seed, accelerator)
+    curve = pretraining.train(
+        name,
+        key,
+        model,
+        lambda numbers: data.batches(batch, numbers, accelerator.device),
+        recipe,
+        seed,
+        accelerator,
+    )
     if curve is not None:
         weights = {key: tensor.detach().cpu().contiguous() for key, tensor in student.vilt.state_dict().items()}
         pretraining.write(student.vilt, weights, student.tokenizer, layout.model(name), curve)

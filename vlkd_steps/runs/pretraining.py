@@ -1,7 +1,7 @@
 """A student's pre-training from its first step to its folder: the part common to all students."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def train(
     name: str,
     key: str,
     model: nn.Module,
-    batch: Callable[[int], Batch],
+    batches: Callable[[range], Iterator[Batch]],
     recipe: Recipe,
     seed: int,
     accelerator: Accelerator,
@@ -46,7 +46,7 @@ def train(
         log_event = held.enter_context(Journal(history)).append if distributed.is_main() else loop.no_log
         context = loop.RunContext(work, work / "nan_batch.safetensors", key, f"pretrain {name}", log_event)
         try:
-            loop.train(model, batch, recipe, context, seed, accelerator, stop)
+            loop.train(model, batches, recipe, context, seed, accelerator, stop)
         except Interrupted as interruption:
             distributed.leave()
             raise SystemExit(interruption.exit_status) from interruption

@@ -4,7 +4,7 @@ The encoder reads the prompt with a mask for the answer, the decoder's target is
 VLKD's infilling loss is the fine-tuning loss, and evaluation uses the prompts of training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -18,7 +18,6 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Batch, order
 from vlkd_steps.data.infilling import padded
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.runs.caption_batches import moved
 from vlkd_steps.students.prompts import QUESTION, Prompt
 
 
@@ -58,8 +57,12 @@ class Questions:
         found: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=most).input_ids
         return found
 
-    def batch(self, number: int) -> Batch:
-        """This process's rows, with the fields of `methods.vlkd`'s batches except t, which is not used."""
+    def batches(self, numbers: Sequence[int]) -> Iterator[Batch]:
+        """This process's rows of the batches of these numbers, in their order."""
+        return map(self._batch, numbers)
+
+    def _batch(self, number: int) -> Batch:
+        """With the fields of `methods.vlkd`'s batches except t, which is not used."""
         index = self.order(number)[distributed.share()]
         tokens, mask = padded([self.written[row] for row in index.tolist()], self.pad)
         masked, masked_mask = padded([self.questions[row] for row in index.tolist()], self.pad)
@@ -71,7 +74,7 @@ class Questions:
             "written": written.expand(len(index)),
         }
         inputs = Inputs(tokens, mask, torch.zeros_like(tokens))
-        return moved(Batch(inputs, torch.zeros(len(index), 0), index, index, extra=extra), self.device)
+        return Batch(inputs, torch.zeros(len(index), 0), index, index, extra=extra).to(self.device)
 
 
 def training_rows(dataset: str, task: str, shot: str, seed: int) -> pl.DataFrame:

@@ -82,7 +82,7 @@ def train(
         items = len(corpus)
         loop.train(
             Alignment(student, method),
-            corpus.batch,
+            corpus.batches,
             recipe,
             context,
             seed,

@@ -34,11 +34,13 @@ class PatchSight:
         self.device = torch.device("cpu")
         fits = len(self.image_ids) * first.nbytes <= in_memory
         self.patches = torch.from_numpy(store.patches(self.image_ids)) if fits else None
+        self.from_files = not fits
 
     def to(self, device: torch.device) -> Self:
         """Move what is in memory to the device that trains."""
         self.device, self.locations = device, self.locations.to(device)
-        self.patches = None if self.patches is None else self.patches.to(device)
+        if self.patches is not None:
+            self.patches = self.patches.to(device)
         return self
 
     def batch(self, rows: Tensor) -> dict[str, Regions]:
@@ -48,7 +50,7 @@ class PatchSight:
         else:
             distinct, positions = rows.unique(return_inverse=True)
             read = self.store.patches([self.image_ids[row] for row in distinct.tolist()])
-            features = torch.from_numpy(read).to(self.device)[positions]
+            features = torch.from_numpy(read)[positions]
         locations = self.locations.expand(len(rows), -1, -1)
         mask = torch.ones(features.shape[:2], dtype=torch.int64, device=self.device)
         return {"regions": Regions(features, locations, mask)}

@@ -27,7 +27,8 @@ class RegionSight:
         self.counts = torch.from_numpy(store.counts(self.image_ids))
         self._starts = torch.cat([torch.zeros(1, dtype=torch.int64), self.counts.cumsum(0)])
         self._held: tuple[Tensor, Tensor] | None = None
-        if int(self._starts[-1]) * (store.dim + LOCATION) * 4 <= in_memory:
+        self.from_files = int(self._starts[-1]) * (store.dim + LOCATION) * 4 > in_memory
+        if not self.from_files:
             features, locations = store.regions(self.image_ids)
             self._held = torch.from_numpy(features), torch.from_numpy(locations)
 
@@ -71,5 +72,5 @@ class RegionSight:
         """From the store; an image that occurs twice in the batch is read once."""
         distinct, positions = rows.unique(return_inverse=True)
         read = self.store.padded([self.image_ids[row] for row in distinct.tolist()], most)
-        features, locations = (torch.from_numpy(part).to(self.device) for part in read)
+        features, locations = map(torch.from_numpy, read)
         return features[positions], locations[positions]

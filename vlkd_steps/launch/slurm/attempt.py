@@ -29,7 +29,7 @@ STOPPED = 128  # an exit status above it names a signal
 KILLED_BY = 60.0  # seconds within which Slurm ends the other processes of a training
 
 
-def run(job: str, config: Mapping[str, Any], scratch: str) -> dict[str, Any]:
+def run(job: str, config: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
     """Run ``job`` (``package.module:function``) with its configuration and return how it ended.
 
     Returns:
@@ -37,8 +37,7 @@ def run(job: str, config: Mapping[str, Any], scratch: str) -> dict[str, Any]:
     """
     step.log_to(None)
     logging.captureWarnings(True)
-    if scratch:
-        os.environ["VLKD_SCRATCH"] = scratch
+    os.environ.update(environment)
     if int(os.environ.get("SLURM_NTASKS", "1")) > 1:
         from submitit.helpers import TorchDistributedEnvironment
 

@@ -21,6 +21,7 @@ class Request:
         warning: seconds before the time limit at which Slurm warns the job, which then saves and requeues itself.
         poll: seconds between two queries of the queue.
         scratch: a folder on the node's own disk, may name variables of the node such as ``$SLURM_TMPDIR``.
+        loader_workers: processes that decode images ahead of the one that computes; empty: as many as its CPUs allow.
         detach: "yes" leaves submitted jobs running on Ctrl-C.
     """
 
@@ -41,6 +42,7 @@ class Request:
     warning: int = 90
     poll: int = 10
     scratch: str = ""
+    loader_workers: str = ""
     detach: str = "no"
 
     @classmethod
@@ -78,6 +80,11 @@ class Request:
     @property
     def detached(self) -> bool:
         return self.detach.lower() in ("yes", "true")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a job reads of this on its node, by variable."""
+        return {PREFIX + name.upper(): str(getattr(self, name)) for name in ("scratch", "loader_workers")}
 
     @property
     def processes(self) -> int:

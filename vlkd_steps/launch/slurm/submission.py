@@ -77,7 +77,7 @@ class Submission:
         self.name = f"{self.names}-{uuid.uuid4().hex[:8]}"
         self.save()
         number = len(parts)
-        arguments = [self.work.job] * number, [dict(part.config) for part in parts], [self.request.scratch] * number
+        arguments = [self.work.job] * number, [dict(part.config) for part in parts], [self.request.environment] * number
         made = self._executor().map_array(attempt.run, *arguments)
         for part, job in zip(parts, made, strict=True):
             self.records[part.name].job_id = str(job.job_id)

@@ -1,0 +1,114 @@
+"""Work done ahead by worker processes, such as decoding the images of the batches that come next.
+
+What a worker makes is a function of its number alone, and results come in the order of the numbers: neither the number
+of workers nor an interruption changes a byte. Underneath is torch's DataLoader.
+"""
+
+import os
+import signal
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import SIGNALS
+
+VARIABLE = "VLKD_LOADER_WORKERS"
+DEPTH = 4
+"""Results that each worker may be ahead."""
+Made = TypeVar("Made")
+
+
+def ahead(make: Callable[[int], Made], numbers: Sequence[int], pinned: bool = False) -> Iterator[Made]:
+    """``make(number)`` for each of `numbers`, in order, made by `workers` processes while the caller does other things.
+
+    The processes are forked, so that `make` may be a closure over tables of any size; it must not touch a GPU. They end
+    with the iterator, or within seconds of this process, however it ends.
+
+    Args:
+        pinned: results are tensors in page-locked memory, from which a GPU copies without waiting.
+
+    Raises:
+        UserError: what `make` raised, or a worker was killed.
+    """
+    count = min(workers(idle=pinned), len(numbers))
+    if not count:
+        yield from map(make, numbers)
+        return
+    warnings.filterwarnings("ignore", message="This DataLoader will create", module="torch")  # the user's own number
+    loader = DataLoader(
+        _Numbered(make),
+        sampler=numbers,
+        batch_size=None,
+        num_workers=count,
+        prefetch_factor=DEPTH,
+        worker_init_fn=_ignore_signals,
+        multiprocessing_context="fork",
+        collate_fn=_as_it_is,
+        pin_memory=pinned,
+        generator=torch.Generator(),  # else it draws from the global one
+    )
+    try:
+        for found in loader:
+            if isinstance(found, UserError):
+                raise found
+            yield found
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            f"a process that decodes images was killed ({error}); if memory ran out, lower the resource loader_workers "
+            f"({count} now) under set-resources in the profile, or {VARIABLE}"
+        ) from error
+
+
+def workers(idle: bool = False) -> int:
+    """The number of worker processes: ``VLKD_LOADER_WORKERS``, or the CPUs that computing leaves, at least one.
+
+    Args:
+        idle: this process leaves the CPUs alone, since it computes on a GPU.
+
+    Raises:
+        UserError: the variable is no whole number.
+    """
+    text = os.environ.get(VARIABLE, "")
+    if not text:
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+        return max(1, usable_cpus() // processes - (0 if idle else torch.get_num_threads()))
+    if not text.isdecimal():
+        raise UserError(
+            f"{VARIABLE} is {text!r}; write a whole number, 0 to decode in the process that trains "
+            "(the resource loader_workers under set-resources in profiles/<name>/config.yaml)"
+        )
+    return int(text)
+
+
+def usable_cpus() -> int:
+    """The CPUs that this process may use, fewer than the machine's in a Slurm job or a container."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Numbered(Dataset[Any]):
+    """What `make` returns by its number; its user's mistakes as values, since DataLoader rewrites exceptions."""
+
+    def __init__(self, make: Callable[[int], Any]) -> None:
+        self.make = make
+
+    def __getitem__(self, number: int) -> Any:
+        try:
+            return self.make(number)
+        except UserError as mistake:
+            return mistake
+
+
+def _as_it_is(found: Any) -> Any:
+    return found
+
+
+def _ignore_signals(worker: int) -> None:
+    """A terminal and Slurm signal every process of a job; workers stop when the one that trains has saved."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
