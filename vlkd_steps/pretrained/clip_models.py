@@ -3,6 +3,7 @@
 A model is a name of open_clip's, or ``local-dir:FOLDER`` or ``hf-hub:ORG/NAME``, which carry their configuration.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -152,7 +153,10 @@ def load(built: Any, file: Path, where: str, shown: str) -> None:
     Raises:
         UserError: the file cannot be read, or is of another model.
     """
-    report.tensors(file, where, pickles=False)  # says what is wrong with the file alone
+    try:
+        report.tensors(file, "the file", pickles=False)
+    except UserError as error:
+        raise UserError(f"the teacher {shown} cannot be loaded from {file}: {error}") from error
     try:
         told = open_clip.load_checkpoint(built, str(file), strict=False)
     except Exception as error:  # open_clip, safetensors and torch raise errors of their own
@@ -199,7 +203,10 @@ def _folder(folder: Path | None, config: Mapping[str, Any], preprocessing: Mappi
 
 @contextmanager
 def _mended(model: Model) -> Iterator[None]:
-    """Errors of open_clip about a configuration from outside become a message."""
+    """Errors of open_clip about a configuration from outside become a message; what it says of weights is untrue here,
+    since they are loaded afterwards."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         yield
     except (UserError, OSError):
@@ -210,3 +217,5 @@ def _mended(model: Model) -> Iterator[None]:
         raise UserError(
             f"{model.folder / 'open_clip_config.json'}: open_clip rejects it ({report.brief(error)}); {folders.REMEDY}"
         ) from error
+    finally:
+        logging.disable(before)
