@@ -42,19 +42,20 @@ TOKENIZER = {
 """Keys of tokenizer_config.json and special_tokens_map.json."""
 
 FORBIDDEN = {
-    "auto_map", "custom_pipelines", "custom_generate", "trust_remote_code", "attn_implementation", "quantization_config",
-    "experts_implementation", "name_or_path", "dtype", "torch_dtype", "adapter_kwargs", "use_kernels",
+    "auto_map", "custom_pipelines", "custom_generate", "trust_remote_code", "attn_implementation",
+    "quantization_config", "experts_implementation", "name_or_path", "dtype", "torch_dtype", "use_kernels",
 }  # fmt: skip
 """Keys of a config.json that are not read at any depth, nor are those that begin with an underscore."""
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
-def located(source: str, weights: Collection[str] = (*WEIGHTS, *SHARDED)) -> Path:
+def located(source: str, weights: Collection[str] = (*WEIGHTS, *SHARDED), offline: bool = False) -> Path:
     """A folder, or the copy of a repository of the Hugging Face hub: the files alone that are read here.
 
     Args:
         weights: names (or patterns) of the files of weights that are wanted.
+        offline: take what the hub's cache on this machine has.
 
     Raises:
         OSError: no such folder, and it cannot be fetched.
@@ -68,7 +69,7 @@ def located(source: str, weights: Collection[str] = (*WEIGHTS, *SHARDED)) -> Pat
     configurations = ("config.json", "open_clip_config.json", "tokenizer_config.json", "special_tokens_map.json")
     wanted = [*weights, *LINKED, *configurations, "added_tokens.json"]
     try:
-        return Path(snapshot_download(source, allow_patterns=wanted))
+        return Path(snapshot_download(source, allow_patterns=wanted, local_files_only=offline))
     except Exception as error:  # of the hub, of its HTTP library and of the system
         raise OSError(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__) from error
 

@@ -43,6 +43,11 @@ def known(config: type[PreTrainedConfig], found: Mapping[str, Any], where: objec
     return folders.allowed(found, own.__contains__, where)
 
 
+def stored(config: type[PreTrainedConfig], found: Mapping[str, Any], where: object) -> Any:
+    """The configuration that a run's file describes, of its known keys alone."""
+    return config(**{key: value for key, value in known(config, found, where).items() if key != "model_type"})
+
+
 def model(
     folder: Path,
     where: str,
@@ -80,7 +85,9 @@ def model(
         except Exception as error:  # transformers, safetensors and torch raise errors of their own
             raise UserError(f"{where}: {file} cannot be loaded ({report.brief(error)}); {folders.REMEDY}") from error
     told["unexpected_keys"] = [name for name in told["unexpected_keys"] if not of_a_head(name, made, file)]
-    report.check(made, f"{where}: {file}", told["missing_keys"], told["unexpected_keys"], told["mismatched_keys"], may_be_new)
+    report.check(
+        made, f"{where}: {file}", told["missing_keys"], told["unexpected_keys"], told["mismatched_keys"], may_be_new
+    )
     return made
 
 

@@ -19,20 +19,40 @@ PICKLES = (".pt", ".pth", ".bin")
 
 
 def tensors(path: Path, where: str, pickles: bool = True) -> dict[str, Tensor]:
-    """The tensors of a weights file by name; nothing is unpickled but plain containers of tensors.
+    """The tensors of a weights file by name, of a state dict also where it lies in ``state_dict`` or ``model``.
 
     Args:
-        where: the start of messages, such as ``teacher x: weights``.
-        pickles: whether a state dict that torch wrote may be read.
+        where: the start of messages, such as ``teacher x: weights``; pickles: see `read`.
 
     Raises:
         UserError: no such file, another kind of file, or one that does not hold weights.
+    """
+    held = read(path, where, pickles)
+    for key in ("state_dict", "model"):
+        if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
+            held = held[key]
+    found = dict(held) if isinstance(held, Mapping) else {}
+    if not found or not all(isinstance(value, Tensor) for value in found.values()):
+        kind = "more than tensors" if found else f"a {type(held).__name__} without any"
+        raise UserError(f"{where} {path} cannot be read as tensors by name (it holds {kind}); name another file")
+    return found
+
+
+def read(path: Path, where: str, pickles: bool = True) -> Any:
+    """What a weights file holds; nothing is unpickled but plain containers of tensors.
+
+    Args:
+        where: the start of messages.
+        pickles: whether a state dict that torch wrote may be read.
+
+    Raises:
+        UserError: no such file, another kind of file, or a damaged one.
     """
     if path.suffix != ".safetensors" and not (pickles and path.suffix in PICKLES):
         kinds = "neither .safetensors nor .pth" if pickles else "not a .safetensors file; nothing else is loaded"
         raise UserError(f"{where} {path} are {kinds}; name such a file")
     try:
-        held: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        return load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"{where} {path} are missing; put the file there or correct `weights`") from error
     except UnpicklingError as error:  # its own message advises to unpickle all the same
@@ -41,15 +61,9 @@ def tensors(path: Path, where: str, pickles: bool = True) -> dict[str, Tensor]:
             "not unpickled, since that could run any code; fetch the file again, or save its state_dict alone"
         ) from error
     except Exception as error:  # safetensors, torch, zipfile and pickle raise errors of their own
-        raise UserError(f"{where} {path} cannot be read as tensors by name ({brief(error)}); fetch it again") from error
-    for key in ("state_dict", "model", "model_state"):
-        if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
-            held = held[key]
-    found = dict(held) if isinstance(held, Mapping) else {}
-    if not found or not all(isinstance(value, Tensor) for value in found.values()):
-        kind = "no tensor" if isinstance(held, Mapping) else f"a {type(held).__name__}"
-        raise UserError(f"{where} {path} cannot be read as tensors by name: it holds {kind}; name another file")
-    return found
+        raise UserError(
+            f"{where} {path} cannot be read as tensors by name ({brief(error)}); fetch the file again"
+        ) from error
 
 
 def load(model: nn.Module, found: Mapping[str, Tensor], where: str) -> None:

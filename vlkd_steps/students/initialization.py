@@ -59,11 +59,14 @@ def config_of(model: type[PreTrainedModel]) -> type[PretrainedConfig]:
     return model.config_class
 
 
-def tokenizer(source: str, name: str) -> Any:
+def tokenizer(source: str, name: str, model: PreTrainedModel | None = None) -> Any:
     """A fast tokenizer from a folder or, by name, from the Hugging Face hub or its cache.
 
+    Args:
+        model: whose tokenizer it is to be.
+
     Raises:
-        UserError: it does not exist, or has no fast version.
+        UserError: it does not exist, has no fast version, or has words that the model has no vectors for.
     """
     where = f"student {name}: tokenizer"
     try:
@@ -72,6 +75,9 @@ def tokenizer(source: str, name: str) -> Any:
         raise cannot(where, source, "a tokenizer.json or vocab.txt", error) from error
     if not found.is_fast:
         raise UserError(f"student {name}: tokenizer {source!r} has no fast version, which word boundaries need")
+    if model is not None:
+        vectors: Any = model.get_input_embeddings()
+        hugging_face.check_vocabulary(found, vectors.num_embeddings, f"student {name}: {source}")
     return found
 
 

@@ -151,6 +151,7 @@ def create(model: str, weights: str | None) -> tuple[Any, Any]:
     Raises:
         UserError: see `ClipTeacher`.
     """
+    register()
     own_weights = model.startswith(clip_models.PREFIXES)
     if model.startswith("local-dir:"):
         _check_folder(Path(model.removeprefix("local-dir:")))
