@@ -119,10 +119,19 @@ def check(
             f"{where} holds the weights of another model: this one has no tensor {more[0]}, one of {len(more)} "
             f"such ({count}); {advice}"
         )
-    for name, tensor in sorted(own.items()):
-        if tensor.is_floating_point() and not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
-            raise UserError(f"{where} holds values that are no finite numbers, first in {name}; fetch the file again")
+    check_finite(own, where, "fetch the file again")
     log.info(f"{where}: {count}")
+
+
+def check_finite(held: Mapping[str, Tensor], where: str, remedy: str) -> None:
+    """Weights must be numbers.
+
+    Raises:
+        UserError: a tensor holds NaN or infinity.
+    """
+    for name, tensor in sorted(held.items()):
+        if tensor.is_floating_point() and not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
+            raise UserError(f"{where} holds values that are no finite numbers, first in {name}; {remedy}")
 
 
 def brief(error: BaseException) -> str:

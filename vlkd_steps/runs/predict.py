@@ -18,10 +18,22 @@ BATCH = 256  # rows
 
 
 def logits(student: nn.Module, data: Encoded, index: Tensor, accelerator: Accelerator) -> Tensor:
-    """The student's logits for the items at `index` (`heads.scores`)."""
+    """The student's logits for the items at `index` (`heads.scores`).
+
+    Raises:
+        UserError: one is no finite number.
+    """
     batch = data.batch(index)
     with torch.inference_mode(), accelerator.autocast():
-        return student(batch.inputs).logits
+        found: Tensor = student(batch.inputs).logits
+    finite = torch.isfinite(found).flatten(1).all(1)
+    if not finite.all():
+        first = data.items.ids[int(index[int((~finite).int().argmax())])]
+        raise UserError(
+            f"the student's scores of instance {first} are no finite numbers; its weights, or the features that it "
+            "reads, are damaged, or training diverged: train the run again"
+        )
+    return found
 
 
 def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> float:

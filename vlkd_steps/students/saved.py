@@ -16,10 +16,16 @@ from vlkd_steps.pretrained import report
 
 
 def write(student: nn.Module, description: Mapping[str, Any], path: Path) -> None:
-    """Write the weights and a description (JSON) of the student, atomically."""
+    """Write the weights and a description (JSON) of the student, atomically.
+
+    Raises:
+        UserError: a weight is no finite number.
+    """
+    held = tensors(student)
+    report.check_finite(held, f"the trained weights for {path}", "lower training.learning_rate and train the run again")
     with files.atomic(path) as temporary:
         # One metadata key only: the order in which safetensors writes several changes from run to run.
-        save_file(tensors(student), temporary, metadata={"student": files.canonical(description)})
+        save_file(held, temporary, metadata={"student": files.canonical(description)})
 
 
 def tensors(student: nn.Module) -> dict[str, Tensor]:
