@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -125,23 +126,30 @@ def shards(folder: Path) -> dict[str, Any]:
 
 
 def allowed(found: Mapping[str, Any], known: Callable[[str], bool], where: object) -> dict[str, Any]:
-    """The known keys of a configuration; a line says which others it has."""
-    kept = {key: without_forbidden(value) for key, value in found.items() if known(key) and not forbidden(key)}
-    left = sorted(set(found) - set(kept) - {"architectures", "transformers_version", "dtype", "torch_dtype"})
+    """The known keys of a configuration, without forbidden ones at any depth; a line says which others it has."""
+    left = set(found) - {key for key in found if known(key)}
+    kept = without_forbidden({key: value for key, value in found.items() if known(key)}, left)
+    left -= {"architectures", "transformers_version", "dtype", "torch_dtype"}  # every folder has them
     if left:
-        log.info(f"{where}: not read: {', '.join(left)}")
+        say_once(f"{where}: not read: {', '.join(sorted(left))}")
     return kept
 
 
-def forbidden(key: str) -> bool:
-    return key.startswith("_") or key in FORBIDDEN
+def without_forbidden(value: Any, left: set[str]) -> Any:
+    """The same without forbidden keys, however deep; their names are added to `left`."""
+    if isinstance(value, list):
+        return [without_forbidden(inner, left) for inner in value]
+    if not isinstance(value, Mapping):
+        return value
+    forbidden = {key for key in value if key.startswith("_") or key in FORBIDDEN}
+    left |= forbidden
+    return {key: without_forbidden(inner, left) for key, inner in value.items() if key not in forbidden}
 
 
-def without_forbidden(value: Any) -> Any:
-    """The same without forbidden keys, however deep."""
-    if isinstance(value, Mapping):
-        return {key: without_forbidden(inner) for key, inner in value.items() if not forbidden(str(key))}
-    return [without_forbidden(inner) for inner in value] if isinstance(value, list) else value
+@cache
+def say_once(text: str) -> None:
+    """A folder is read for its model, for its tokenizer and for its identity."""
+    log.info(text)
 
 
 def weights(folder: Path, names: Collection[str] = (*WEIGHTS, SHARDS)) -> Path:
@@ -159,7 +167,7 @@ def weights(folder: Path, names: Collection[str] = (*WEIGHTS, SHARDS)) -> Path:
             "(save_pretrained and open_clip's push_to_hf_hub write them)"
         )
     if pickled:
-        log.info(f"{folder}: not read: {', '.join(pickled)}; the weights are those of {found[0].name}")
+        say_once(f"{folder}: not read: {', '.join(pickled)}; the weights are those of {found[0].name}")
     return found[0]
 
 
