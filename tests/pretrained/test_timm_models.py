@@ -82,7 +82,7 @@ def test_weights_that_timm_knows_are_fetched_as_safetensors_alone(
 
     def fetched(name: str, allow_patterns: list[str], local_files_only: bool) -> str:
         assert name == "timm/resnet10t.c3_in1k"
-        assert [each for each in allow_patterns if "model" in each and "token" not in each][0] == "model.safetensors"
+        assert next(each for each in allow_patterns if "model" in each and "token" not in each) == "model.safetensors"
         assert not [each for each in allow_patterns if each.endswith((".bin", ".pth"))]
         return str(tmp_path)
 

@@ -165,7 +165,7 @@ TEXT = "What is thing number 7?"
 @pytest.mark.parametrize(
     ("where", "states", "named"),
     [
-        ("8.png", False, r"field image of image 'i8' \(pictures/8\.png\)"),
+        ("p8.png", False, r"field image of image 'i8' \(pictures/p8\.png\)"),
         (TEXT, False, r"field text of text 'What is thing number 7\?'"),
         (TEXT, True, r"field state of text 'What is thing number 7\?'"),
         ("thing", False, r"field word of text 'thing'"),
@@ -181,5 +181,5 @@ def test_a_value_that_is_no_number_ends_extraction(rows, where: str, states: boo
 
 
 def test_a_large_value_fits_float32(rows) -> None:
-    store = extract(Spoilt("8.png", 1e6), rows, Path("f"), SETTINGS, "x")
+    store = extract(Spoilt("p8.png", 1e6), rows, Path("f"), SETTINGS, "x")
     assert store.images(["i8"])[0, 2] == 1e6
