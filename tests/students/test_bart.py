@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import BartForConditionalGeneration
 
@@ -193,7 +193,7 @@ def test_an_exported_folder_must_hold_all_weights(student: bart.BartStudent, tmp
     out = tmp_path / "out"
     bart.export(student, out)
     whole = load_file(out / file)
-    first = sorted(whole)[0]
+    first = max(whole)  # final_logits_bias, the least, is no weight and made anew
     save_file({name: tensor for name, tensor in whole.items() if name != first}, out / file, metadata={"format": "pt"})
     with pytest.raises(UserError, match=rf"out/{file} holds the weights of another model: .* is not there"):
         inference.load(out)

@@ -202,7 +202,7 @@ def _text(conf: Mapping[str, Any]) -> TeacherSize | None:
         config = _config(conf["model"])
     if config is None:
         return None
-    model: Any = AutoModel.from_config(config)
+    model: Any = AutoModel.from_config(config, trust_remote_code=False)
     model = (model.get_encoder() if config.is_encoder_decoder else model).eval()
     operations, _ = _counted(model, torch.zeros(1, TEXT_TOKENS, dtype=torch.long))
     return TeacherSize(0.0, operations, _parameters(model), config.hidden_size, config.hidden_size)

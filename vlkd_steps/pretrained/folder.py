@@ -52,7 +52,7 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def located(source: str, weights: Collection[str] = (*WEIGHTS, *SHARDED), offline: bool = False) -> Path:
-    """A folder, or the copy of a repository of the Hugging Face hub: the files alone that are read here.
+    """A folder, or the copy of a repository of the Hugging Face hub (``NAME@REVISION``): the files that are read here.
 
     Args:
         weights: names (or patterns) of the files of weights that are wanted.
@@ -63,14 +63,16 @@ def located(source: str, weights: Collection[str] = (*WEIGHTS, *SHARDED), offlin
     """
     if Path(source).is_dir():
         return Path(source)
-    if not HUB_NAME.fullmatch(source):
+    name, _, revision = source.partition("@")
+    if not HUB_NAME.fullmatch(name):
         raise OSError("there is no such folder, nor can this be a name of the hub")
     from huggingface_hub import snapshot_download
 
     configurations = ("config.json", "open_clip_config.json", "tokenizer_config.json", "special_tokens_map.json")
+    at = {"revision": revision} if revision else {}
     wanted = [*weights, *LINKED, *configurations, "added_tokens.json"]
     try:
-        return Path(snapshot_download(source, allow_patterns=wanted, local_files_only=offline))
+        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=offline, **at))
     except Exception as error:  # of the hub, of its HTTP library and of the system
         raise OSError(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__) from error
 
