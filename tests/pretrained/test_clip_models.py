@@ -101,7 +101,7 @@ def test_a_configuration_that_describes_no_model_is_named(folder: Path, content:
 def test_a_hub_model_is_read_as_a_folder_is(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted: list[str] = []
 
-    def fetched(name: str, allow_patterns: list[str], local_files_only: bool) -> str:
+    def fetched(name: str, allow_patterns: list[str], **_: Any) -> str:
         assert name == "org/model"
         wanted.extend(allow_patterns)
         return str(folder)

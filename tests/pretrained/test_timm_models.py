@@ -80,7 +80,7 @@ def test_weights_that_timm_knows_are_fetched_as_safetensors_alone(
     torch.manual_seed(0)
     save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "model.safetensors")
 
-    def fetched(name: str, allow_patterns: list[str], local_files_only: bool) -> str:
+    def fetched(name: str, allow_patterns: list[str], **_: Any) -> str:
         assert name == "timm/resnet10t.c3_in1k"
         assert next(each for each in allow_patterns if "model" in each and "token" not in each) == "model.safetensors"
         assert not [each for each in allow_patterns if each.endswith((".bin", ".pth"))]

@@ -28,7 +28,15 @@ PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 SHARDS = "model.safetensors.index.json"
 SHARDED = (SHARDS, "model-*-of-*.safetensors")
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
-VOCABULARY = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+VOCABULARY = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
 """A tokenizer needs one of these."""
 LINKED = (*VOCABULARY, "merges.txt")
 
@@ -69,10 +77,9 @@ def located(source: str, weights: Collection[str] = (*WEIGHTS, *SHARDED), offlin
     from huggingface_hub import snapshot_download
 
     configurations = ("config.json", "open_clip_config.json", "tokenizer_config.json", "special_tokens_map.json")
-    at = {"revision": revision} if revision else {}
     wanted = [*weights, *LINKED, *configurations, "added_tokens.json"]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=offline, **at))
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted, local_files_only=offline))
     except Exception as error:  # of the hub, of its HTTP library and of the system
         raise OSError(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__) from error
 
