@@ -6,7 +6,6 @@ get the folder itself, but a temporary one: the weights, as safetensors, and the
 configurations are written again with the keys that are allowed here.
 """
 
-import logging
 import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,10 +16,9 @@ from typing import Any
 
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.step import log
 
 REMEDY = "fetch the folder again, or name another"
-
-log = logging.getLogger("vlkd_steps")
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 """Of weights that are not read."""

@@ -1,6 +1,5 @@
 """What came of a model's weights: how many of its tensors are those of the file. One report for every loader."""
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,8 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vlkd_steps.core.errors import UserError
-
-log = logging.getLogger("vlkd_steps")
+from vlkd_steps.core.step import log
 
 PICKLES = (".pt", ".pth", ".bin")
 """Of state dicts that a configuration names as a file; read by torch's restricted unpickler (``weights_only``)."""
