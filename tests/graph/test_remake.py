@@ -154,7 +154,7 @@ def test_files_that_a_manifest_names(composed: Composition, whole: Remembers) ->
 
 
 def test_a_declared_output_that_was_deleted_is_named_and_one_never_made_is_not(
-    composed: Mapping[str, Any], whole: Remembers
+    composed: Composition, whole: Remembers
 ) -> None:
     everything = made(composed, *phases.PHASES)
     job = everything["distill"][0]

@@ -18,6 +18,7 @@ from vlkd_steps.cli import command
 from vlkd_steps.config import composition
 from vlkd_steps.core import files, layout, step
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation import tables
 from vlkd_steps.evaluation.claims import Claim, adjusted, evaluate
 from vlkd_steps.evaluation.contrasts import Evidence
 
@@ -51,6 +52,7 @@ def summary(experiment: str) -> list[dict[str, str]]:
     path = layout.results(experiment) / "summary.csv"
     if not path.is_file():
         raise UserError(f"{path} does not exist; run: snakemake --cores all --config experiment={experiment}")
+    tables.read(path)  # whether its cells are what they should be
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 

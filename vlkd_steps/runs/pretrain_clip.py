@@ -24,6 +24,7 @@ from vlkd_steps.core.interruption import Interrupted, stop_request
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import pretraining_pairs
 from vlkd_steps.engine import batch_norm, checkpoint
+from vlkd_steps.pretrained import report
 from vlkd_steps.teachers.models import clip, zero_shot
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -143,6 +144,7 @@ def write(folder: Path, model: torch.nn.Module, config: Mapping[str, Any], curve
         name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
         for name, tensor in sorted(model.state_dict().items())
     }
+    report.check_finite(tensors, f"the weights for {folder}", "lower pretrain.learning_rate, or set dtype: float32")
     files.write_json(folder / "curve.json", curve)
     files.write_json(folder / "config.json", dict(config))
     with files.atomic(layout.model_weights(config["name"])) as temporary:

@@ -16,6 +16,8 @@ from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Evaluation, measures, of_run, sets
 from vlkd_steps.core import artifacts, checksums, files, layout, step
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation.gains import check_scores
+from vlkd_steps.evaluation.summary import plausible
 
 
 @step.entry
@@ -33,11 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             predictions = read_predictions(folder, evaluation.name, instances)
             scores = scorer.score(predictions)
             table = instances.select("instance_id", "image_id", score=pl.Series(scores, dtype=pl.Float64))
+            check_scores(table, f"{folder}, set {evaluation.name}")
             with files.atomic(layout.scores(folder, evaluation.name)) as temporary:
                 table.write_parquet(temporary)
             counts = {"n": len(instances), "images": instances["image_id"].n_unique()}
             metrics[seed][evaluation.name] = found = scorer.metrics(scores) | counts
             for compared in task.compared_by:
+                plausible(found[compared.name], compared, f"{folder}: {evaluation.name}.{compared.name}")
                 scored[seed].setdefault(compared.name, []).append(f"{evaluation.name} {found[compared.name]:.1f}")
     for seed, of_sets in metrics.items():
         folder = run_folder(config, seed)

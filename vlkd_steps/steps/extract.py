@@ -65,7 +65,7 @@ def work(config: Mapping[str, Any]) -> int:
     """
 
     from vlkd_steps.core.interruption import Interrupted, stop_request
-    from vlkd_steps.teachers.features import extraction, rows
+    from vlkd_steps.teachers.features import extraction, rows, sanity
     from vlkd_steps.teachers.features.store import TEMPERATURE
     from vlkd_steps.tracking import provenance
 
@@ -82,6 +82,14 @@ def work(config: Mapping[str, Any]) -> int:
         cost: dict[str, Any] = meter.cost()  # of this job, the last one
         told = provenance.collect(threads=teacher.get("threads", 1), **cost)
         files.write_json(layout.provenance(folder), {**told, "round": shared_round, "key": store.key})
+        found = sanity.zero_shot(store, instances)
+        if found is not None:
+            step.log.info(f"[{label(config)}] {found}")
+        if found is not None and not found.above_chance:
+            step.log.warning(
+                f"[{label(config)}] warning: that is not above chance: either these texts say nothing of their images, "
+                "or the teacher's weights are not those of a trained model; look at its `model` and `weights`"
+            )
         step.log.info(f"[{label(config)}] done: {store.manifest['rows']}, key {store.key}")
 
     with stop_request() as stop:

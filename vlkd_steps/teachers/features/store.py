@@ -45,6 +45,9 @@ _KEY_FOLDER = re.compile("[0-9a-f]{16}")
 
 KINDS = ("image", "patch", "text", "word", "state", "count", "region", "location")
 
+SEVERAL = ("state", "region", "location")
+"""Kinds of which an item has as many rows as its ``count`` says."""
+
 EXACT = ("location",)
 """Kinds that are kept as they are, whatever the store's dtype."""
 
@@ -321,13 +324,16 @@ class Writer:
         except (FileNotFoundError, TypeError):
             return None
 
-    def add(self, kind: str, inputs: str, rows: np.ndarray) -> Shard:
-        """Write a shard, rows [N, width], and then the mark that it is complete.
+    def converted(self, kind: str, rows: np.ndarray) -> np.ndarray:
+        """Rows as they are stored: floats in the store's dtype, but for EXACT kinds."""
+        if not np.issubdtype(rows.dtype, np.floating) or kind in EXACT:
+            return rows
+        with np.errstate(over="ignore"):  # `extraction.check_finite` says which value is too large
+            return rows.astype(self.dtype, copy=False)
 
-        Floats become the store's dtype, but for EXACT kinds.
-        """
-        lossy = np.issubdtype(rows.dtype, np.floating) and kind not in EXACT
-        stored = rows.astype(self.dtype) if lossy else rows
+    def add(self, kind: str, inputs: str, rows: np.ndarray) -> Shard:
+        """Write a shard, rows [N, width] as `converted` gives them, and then the mark that it is complete."""
+        stored = self.converted(kind, rows)
         path = self._path(kind, inputs)
         with files.atomic(path) as temporary, temporary.open("wb") as stream:
             np.save(stream, np.ascontiguousarray(stored), allow_pickle=False)
