@@ -25,6 +25,7 @@ from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import sha256, write_json
+from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import dvc_vars
 
 AGAIN = "run: snakemake --cores all"
@@ -207,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_configuration(_composition(experiment), phase)
     if arguments.roots:
         compared = check_bytes(arguments.manifest, arguments.roots)
-        print(f"{compared} files are as {arguments.manifest} says", file=sys.stderr)
+        say(f"{compared} files are as {arguments.manifest} says", file=sys.stderr)
     return 0
 
 

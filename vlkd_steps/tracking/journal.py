@@ -25,6 +25,7 @@ from typing import Any, Self
 import yaml
 
 from vlkd_steps.core import files, layout, locks
+from vlkd_steps.core.redaction import redacted
 
 Event = dict[str, Any]
 
@@ -166,6 +167,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, str):
+        return redacted(value)
     if hasattr(value, "item"):  # a numpy or torch scalar
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -11,6 +11,7 @@ from snakemake.settings.enums import RerunTrigger
 from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.core import environment, layout, locks
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import commit, dvc_vars, failures, phase_manifest, remake, sync
 from vlkd_steps.launch.slurm.request import Request
 
@@ -25,7 +26,7 @@ try:
         dvc_vars.check_stage(C)
 except UserError as mistake:
     # A user's mistake is one message; Snakemake would print a traceback around it.
-    print(f"error: {mistake}", file=sys.stderr)
+    say(f"error: {mistake}", file=sys.stderr)
     sys.exit(2)
 
 # The graph is built without them; a dry run ends with what is missing, a real one ends in `onstart` before any job.
@@ -99,7 +100,7 @@ def keep_dvc_vars_current():
     try:
         dvc_vars.keep_current(C)
     except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+        say(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -119,7 +120,7 @@ def artifacts_of(*names):
             unseen = remake.unseen(EXPERIMENT, made, remembered)
             workflow.dag.forcefiles.update(map(str, unseen))
             for note in remake.notes(list(unseen.values())):
-                print(f"note: made again: {note}", file=sys.stderr)
+                say(f"note: made again: {note}", file=sys.stderr)
         return [*(layout.phase_manifest(EXPERIMENT, phase) for phase in names), *remake.missing(EXPERIMENT, made)]
 
     return targets
@@ -161,25 +162,25 @@ def cannot_run():
 @atexit.register  # no hook of Snakemake's runs after a dry run
 def say_what_is_missing():
     if workflow.dryrun and cannot_run():
-        print(f"note: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
+        say(f"note: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
 
 
 onstart:
     if workflow.dag_settings.allowed_rules:
-        print(
+        say(
             "error: --allowed-rules runs jobs without those that they need; use --until or a target",
             file=sys.stderr,
         )
         sys.exit(2)
     if workflow.touch and os.environ.get(sync.VARIABLE) is None:
-        print(
+        say(
             "error: --touch would call every result current, whatever made it; after `dvc pull` or `dvc checkout` use: "
             "vlkd sync",
             file=sys.stderr,
         )
         sys.exit(2)
     if cannot_run() and not workflow.touch:
-        print(f"error: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
+        say(f"error: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
         sys.exit(2)
     keep_dvc_vars_current()
     # With its default rate limit Snakemake 9.27 looks for jobs again a second after every look, and for every job that
@@ -195,7 +196,7 @@ onstart:
         if holder is not None:
             raise UserError(f"another snakemake ({holder}) runs in this folder; wait for it to end, or stop it")
     except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+        say(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
 
 
