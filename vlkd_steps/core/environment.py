@@ -10,7 +10,7 @@ params.yaml instead: every variable with such a prefix is dropped unless `KEPT` 
 - `of_snakemake`: both of these, for the Snakefile; `shell_prefix` for the rules' shells.
 - `submit_by_own_sbatch`, `find_cluster_in_job`: for Snakemake's executor, here and on a compute node.
 
-Nothing here imports more than the standard library, `project_files` and `terminal`: it runs at the start of every program.
+Nothing here imports more than the standard library, `project_files` and `terminal`: every program starts with it.
 """
 
 import getpass

@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from vlkd_steps.config import composition, jobs, phases
-from vlkd_steps.core import layout, step
+from vlkd_steps.core import inside, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import sha256, write_json
 from vlkd_steps.core.terminal import say
@@ -79,7 +79,8 @@ def named_by(manifest: Path) -> dict[Path, str]:
         content = json.loads(manifest.read_text(encoding="utf-8"))
         of_store = [*content.get("shards", []), *filter(None, [content.get("index")])]
         files = content.get("files") or {part["file"]: part["sha256"] for part in of_store}
-        return {manifest.parent / name: value for name, value in files.items()}
+        where = f"{manifest}: a file"
+        return {inside.path(manifest.parent, name, where, links=True): value for name, value in files.items()}
     return {}
 
 

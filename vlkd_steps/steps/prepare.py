@@ -63,8 +63,8 @@ def named_images(table: pa.Table, source: str, hashes: Mapping[str, str]) -> dic
     for path in pc.unique(table["image_path"]).to_pylist():
         if not path:
             continue
-        relative = Path(path).relative_to(folder).as_posix()
-        if relative not in hashes:
+        relative = path.removeprefix(f"{folder.as_posix()}/")
+        if relative == path or relative not in hashes:
             raise UserError(f"{path} was not part of the download of {source!r}; run the download step again")
         named[relative] = hashes[relative]
     return named

@@ -189,8 +189,7 @@ class MlflowSync:
             for name, value in record.params.items()
             if _key(name) not in known.params
         ]
-        wanted = {_key(name): value[:TAG_LENGTH] for name, value in _run_tags(record).items()}
-        wanted = {name: redacted(value) for name, value in wanted.items()}
+        wanted = {_key(name): redacted(value)[:TAG_LENGTH] for name, value in _run_tags(record).items()}
         tags = [RunTag(name, value) for name, value in wanted.items() if known.tags.get(name) != value]
         for part in _batches(metrics, params, tags):
             client.log_batch(known.run_id, *part)
