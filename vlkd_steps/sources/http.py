@@ -141,7 +141,11 @@ def _fetch_all(source: Mapping[str, Any], items: Sequence[Item], arriving: Path)
         for transfer in transfers:
             transfer.cancel()
         wait(transfers, timeout=HEARD_WITHIN)
-        _record(name, [item for item, each in zip(items, transfers, strict=True) if _succeeded(each)], known, arriving)
+        _record(
+            name,
+            [(item, each.result()) for item, each in zip(items, transfers, strict=True) if _succeeded(each)],
+            known,
+        )
         stop.raise_if_set()
     for transfer in transfers:
         if transfer.done() and not transfer.cancelled():
@@ -198,11 +202,11 @@ def _check_recordable(items: Sequence[Item], source: str) -> None:
         )
 
 
-def _record(source: str, arrived: Sequence[Item], known: dict[str, str], arriving: Path) -> None:
-    new = [item for item in arrived if not item.get("sha256") and redacted(item["url"]) not in known]
-    for item in new:
+def _record(source: str, arrived: Sequence[tuple[Item, Path]], known: dict[str, str]) -> None:
+    new = [each for each in arrived if not each[0].get("sha256") and redacted(each[0]["url"]) not in known]
+    for item, path in new:
         url = redacted(item["url"])
-        known[url] = files.sha256(arriving / item["path"])
+        known[url] = files.sha256(path)
         log.info(
             "[download %s] %s has no published checksum: trusted this once, recorded in %s as sha256 %s",
             source, item["path"], layout.checksums(source), known[url],

