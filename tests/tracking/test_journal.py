@@ -135,3 +135,10 @@ def test_a_journal_linked_into_a_cache_is_copied_before_it_is_written(tmp_path: 
         log.append("start", run_key="a", attempt=1)
     assert cached.read_text() == '{"event":"end","time":1}\n'
     assert [event["event"] for event in journal.read(path)] == ["end", "start"]
+
+
+def test_no_secret_is_written_into_a_journal(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl") as opened:
+        opened.append("start", datasets=[{"source": "https://ada:hunter2@host/a?token=hunter2"}])
+    (event,) = journal.read(tmp_path / "journal.jsonl")
+    assert event["datasets"] == [{"source": "https://host/a?token=***"}]

@@ -16,6 +16,7 @@ LONGEST_OF_ARTIFACT = 200  # characters: what stands before and behind it has to
 SHOWN = 80  # characters of a refused name in a message
 
 _ORDINARY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,99}){0,9}")
+_OF_DVC = re.compile(r".*/files/md5/[0-9a-f]{2}/[0-9a-f]{30}", re.DOTALL)
 
 
 def fault(text: object) -> str:
@@ -70,10 +71,13 @@ def folder(root: Path, text: object, where: str, *, links: bool = False) -> Path
 
 
 def leaves(root: Path, inner: Path) -> bool:
-    """Whether a path below `root` leads out of it by a link."""
+    """Whether a path below `root` leads out of it by a link, other than DVC's own into its cache."""
     below = [inner, *inner.parents]
     below = below[: below.index(root)] if root in below else []
-    return any(map(os.path.islink, below)) and not inner.resolve().is_relative_to(root.resolve())
+    if not any(map(os.path.islink, below)):
+        return False
+    target = inner.resolve()
+    return not (target.is_relative_to(root.resolve()) or _OF_DVC.fullmatch(target.as_posix()))
 
 
 def name(text: object) -> str:

@@ -12,7 +12,8 @@ _USER = re.compile(
     # ada:se@cr/et@host, but not host:80/a@b; then any other user, or token, before the host
     r"(?:[^\s'\"/?#@:]+:(?![0-9]*[/?#])[^\s'\"]*|[^\s'\"/?#]*)@"
 )
-_BARE_USER = re.compile(r"^[^\s:/@]+:(?!//)[^\s'\"]*@")  # ada:secret@host:5000, without a scheme
+_BARE_USER = re.compile(r"^[^\s:/@]+:(?!//)[^\s'\"]*@|(?<![^\s'\"])[^\s:/@'\"]+:(?!//)[^\s'\"]*@(?=[\w.-]+:[0-9])")
+"""ada:secret@host:5000, without a scheme"""
 _WORDS = "token|key|sig|signature|pass|passwd|password|pwd|pw|secret|auth|credentials?|user|username|login|code"
 _WORDS += "|session|sid|ticket|jwt|policy"
 _ENDS = "token|secret|password|signature|credential|accesskey|accesskeyid|apikey"

