@@ -18,6 +18,7 @@ from vlkd_steps.cli import command
 from vlkd_steps.config import composition
 from vlkd_steps.core import files, layout, step
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 from vlkd_steps.evaluation import tables
 from vlkd_steps.evaluation.claims import Claim, adjusted, evaluate
 from vlkd_steps.evaluation.contrasts import Evidence
@@ -40,7 +41,7 @@ def main(
         raise UserError(f"{' '.join(experiments)}: no variants to compare; a claim needs two of them")
     found = adjusted(found)
     text = json.dumps([asdict(claim) for claim in found], indent=2) if as_json else markdown(found)
-    files.write_text(out, text + "\n") if out else print(text, flush=True)
+    files.write_text(out, text + "\n") if out else say(text, flush=True)
 
 
 def summary(experiment: str) -> list[dict[str, str]]:

@@ -21,6 +21,7 @@ from vlkd_steps import tasks
 from vlkd_steps.cli import command
 from vlkd_steps.core import artifacts, layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 from vlkd_steps.tasks import vcr
 
 COLUMNS = ("instance_id", "image_id", "image_path", "text", "choices", "answer_type", "extra")
@@ -38,7 +39,7 @@ def main(
     from vlkd_steps.evaluation import vcr_leaderboard  # numpy and torch only where there is work to do
 
     vcr_leaderboard.write(out, [official(name, split) for name in ids], scores(run, config, rows))
-    print(f"{out}: {len(ids)} annotations of {config['dataset']['name']}, split {split}")
+    say(f"{out}: {len(ids)} annotations of {config['dataset']['name']}, split {split}")
 
 
 def run_config(folder: Path) -> dict[str, Any]:

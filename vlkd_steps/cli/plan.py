@@ -21,6 +21,7 @@ from vlkd_steps.config import composition, jobs
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import step
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import dry_run
 from vlkd_steps.planning import cost, disk
 from vlkd_steps.planning.cost import Throughput
@@ -54,7 +55,7 @@ def main(
 ) -> None:
     step.log_to(None)
     plan = planned(experiment, throughput(gpu, tflops, utilisation), cores)
-    print(json.dumps(plan, indent=2, sort_keys=True) if as_json else page(plan), flush=True)
+    say(json.dumps(plan, indent=2, sort_keys=True) if as_json else page(plan), flush=True)
 
 
 def throughput(gpu: str | None, tflops: float | None, utilisation: float) -> Throughput | None:

@@ -25,6 +25,7 @@ import typer
 from vlkd_steps.cli import command
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 
 PROFILE = "profiles/local"
 LOG = Path("logs/track.log")
@@ -53,7 +54,7 @@ def main(ctx: typer.Context) -> int:
     with tracker(experiment):
         if status := snakemake(options):
             remedy = "the message is above, logs/ has the rest. The same command goes on from here."
-            print(f"The run stopped; {remedy}", file=sys.stderr)
+            say(f"The run stopped; {remedy}", file=sys.stderr)
             return status
         return show(experiment)
 
@@ -75,7 +76,7 @@ def show(experiment: str) -> int:
     """The results table; a run of a part of the graph may not have one."""
     path = layout.results(experiment) / "gains.csv"
     if not path.is_file():
-        print(f"no table: {path} is not made yet", file=sys.stderr)
+        say(f"no table: {path} is not made yet", file=sys.stderr)
         return 0
     from vlkd_steps.cli import table
 
@@ -154,7 +155,7 @@ def tracker(experiment: str) -> Iterator[None]:
         if failed:
             lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()
             reason = lines[-1] if lines else f"run vlkd {' '.join(again)}"
-            print(f"The runs are not in MLflow: {reason}", file=sys.stderr)
+            say(f"The runs are not in MLflow: {reason}", file=sys.stderr)
 
 
 if __name__ == "__main__":

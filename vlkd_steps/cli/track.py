@@ -32,10 +32,11 @@ from vlkd_steps.cli import command
 from vlkd_steps.core import environment, file_system, files, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.locks import exclusive
+from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
 from vlkd_steps.reporting import mlflow_view
 from vlkd_steps.tracking import address, records, schema
-from vlkd_steps.tracking.address import redacted, set_aside
+from vlkd_steps.tracking.address import set_aside
 from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
 from vlkd_steps.tracking.records import Record
 

@@ -20,6 +20,7 @@ from vlkd_steps.core import step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, stop_request
 from vlkd_steps.core.step import log
+from vlkd_steps.core.terminal import say
 
 DIFFERENT = 1
 
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted as interruption:
         log.error("stopped; nothing was compared")
         return interruption.exit_status
-    print(result.text())
+    say(result.text())
     return 0 if result.equal else DIFFERENT
 
 

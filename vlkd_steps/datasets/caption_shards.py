@@ -21,7 +21,7 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from vlkd_steps.core import files, layout, step
+from vlkd_steps.core import files, inside, layout, patterns, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 
@@ -137,11 +137,22 @@ class TsvShards:
                 if not tab:
                     problem = f"{caption[:60]!r} has no tab; write caption<TAB>image"
                     raise UserError(f"{self.path}, line {number + 1}: {problem}")
-                file = self.images / self.image_name.format(name=name, number=number)
+                file = self._image(name, number)
                 if file.is_file():
                     found.append(PairLocation(str(number), file, (0, 0), " ".join(caption.split())))
                 number += 1
             return found, stream.tell(), number - first
+
+    def _image(self, name: str, number: int) -> Path:
+        where = f"{self.path}, line {number + 1}: the image"
+        try:
+            filled = patterns.fill(self.image_name, {"name": name, "number": number})
+        except ValueError as error:
+            raise UserError(
+                f"image_name {self.image_name!r} is no pattern for line {number + 1} of {self.path} ({error}); its "
+                "fields are {name} and {number}"
+            ) from error
+        return inside.path(self.images, filled, where, links=True)
 
 
 def _counted(index: Path, paths: Sequence[Path], count: Callable[[Path], list[int]], key: str = "") -> list[int]:
@@ -269,12 +280,13 @@ def open_shards(dataset: dict[str, object], folder: Path) -> Shards:
         UserError: neither of them.
     """
     index = layout.instances(str(dataset["name"])).with_suffix(".shards.json")
+    where = f"data set {dataset['name']}:"
     if dataset.get("shards"):
-        return TarShards(folder / str(dataset["shards"]), index)
+        return TarShards(inside.folder(folder, dataset["shards"], f"{where} shards"), index)
     if dataset.get("tsv"):
         return TsvShards(
-            folder / str(dataset["tsv"]),
-            folder / str(dataset.get("images", ".")),
+            inside.path(folder, dataset["tsv"], f"{where} tsv", links=True),
+            inside.folder(folder, dataset.get("images", "."), f"{where} images"),
             str(dataset.get("image_name", "{name}")),
             index,
         )

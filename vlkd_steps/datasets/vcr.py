@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from vlkd_steps.core import records
+from vlkd_steps.core import inside, records
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import image_files, instances
 from vlkd_steps.datasets.image_files import ImageFolder
@@ -69,7 +69,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         paths = dataset["files"][split]
         rule = _rule(dataset, split, folder, scores)
         images = image_files.of(dataset, paths, folder)
-        metadata = folder / (paths.get("metadata") or paths.get("images") or ".")
+        metadata = metadata_folder(dataset, paths, folder)
         prefix = f"{split}/" if paths.get("rule") else ""
         rows: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
         for annotation in annotations(folder / paths["annotations"], images, metadata):
@@ -86,6 +86,12 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         columns = {**rows, "soft_labels": pa.array(soft, pa.list_(SOFT_LABEL)), "label": pa.array(labels, pa.int64())}
         tables[split] = instances.table(columns, split)
     return Instances(instances.join(tables), CLASSES)
+
+
+def metadata_folder(dataset: Mapping[str, Any], paths: Mapping[str, Any], folder: Path) -> Path:
+    """What `metadata_fn` is relative to, by an entry of the conf's ``files``."""
+    named = paths.get("metadata") or paths.get("images") or "."
+    return inside.folder(folder, named, f"data set {dataset['name']}: metadata")
 
 
 def pair_id(instance_id: str) -> str:
@@ -185,7 +191,7 @@ class OwnScores:
     def _read(self, split: str) -> Iterator[Annotation]:
         paths = self.dataset["files"][split]
         images = image_files.of(self.dataset, paths, self.folder)
-        metadata = self.folder / (paths.get("metadata") or paths.get("images") or ".")
+        metadata = metadata_folder(self.dataset, paths, self.folder)
         return annotations(self.folder / paths["annotations"], images, metadata)
 
 
@@ -246,7 +252,8 @@ def annotations(path: Path, images: ImageFolder, metadata: Path) -> Iterator[Ann
         image = images.path(record["img_fn"], path, f"{where}.img_fn")
         metadata_fn, objects = record["metadata_fn"], len(record["objects"])
         if metadata_fn not in scenes:
-            scenes[metadata_fn] = _scene(metadata / metadata_fn, path, f"{where}.metadata_fn")
+            named = inside.path(metadata, metadata_fn, f"{path}: {where}.metadata_fn", links=True)
+            scenes[metadata_fn] = _scene(named, path, f"{where}.metadata_fn")
         if len(scenes[metadata_fn].boxes) != objects:
             problem = f"{metadata / metadata_fn} has {len(scenes[metadata_fn].boxes)} boxes for {objects} objects"
             raise records.complaint(path, f"{where}.metadata_fn", problem)

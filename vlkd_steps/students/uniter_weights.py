@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vlkd_steps import tasks
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 from vlkd_steps.pretrained import report
 from vlkd_steps.students.uniter_model import UniterConfig
 
@@ -157,12 +158,12 @@ def convert(source: Path, target: Path) -> None:
 
 def main(argv: Sequence[str]) -> int:
     if len(argv) != 2:
-        print("usage: python -m vlkd_steps.students.uniter_weights CHECKPOINT.pt OUT.safetensors", file=sys.stderr)
+        say("usage: python -m vlkd_steps.students.uniter_weights CHECKPOINT.pt OUT.safetensors", file=sys.stderr)
         return 2
     try:
         convert(Path(argv[0]), Path(argv[1]))
     except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+        say(f"error: {mistake}", file=sys.stderr)
         return 2
     return 0
 

@@ -6,7 +6,6 @@ A type here carries the words of its message: a value that it refuses is answere
 import math
 import re
 from collections.abc import Callable, Hashable, Mapping
-from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import (
@@ -24,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from vlkd_steps.core import components
 from vlkd_steps.core.did_you_mean import nearest
+from vlkd_steps.core.inside import fault
 
 
 class Model(BaseModel):
@@ -114,9 +114,8 @@ def between(low: float, high: float, *, open_low: bool = False, open_high: bool 
 
 def inside(path: str) -> str:
     """A relative path that stays below its folder."""
-    parts = PurePosixPath(path.replace("\\", "/"))
-    if not path or parts.is_absolute() or ".." in parts.parts or ":" in path.split("/")[0] or path.startswith("~"):
-        raise ValueError("leaves the folder")
+    if problem := fault(path):
+        raise ValueError(problem)
     return path
 
 

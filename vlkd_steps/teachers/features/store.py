@@ -31,7 +31,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from vlkd_steps.core import checksums, files, layout, scratch
+from vlkd_steps.core import checksums, files, inside, layout, scratch
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.words import split_words
 
@@ -101,6 +101,7 @@ class FeatureStore:
             )
         store = cls(folder, manifest)
         for shard in [*store.shards, store._index_file]:
+            inside.path(folder, shard.file, f"{path}: a file", links=True)
             store._check_size(shard)
         return store
 

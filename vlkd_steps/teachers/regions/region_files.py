@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vlkd_steps.core import inside
 from vlkd_steps.core.errors import UserError
 
 Arrays = Mapping[str, np.ndarray]
@@ -51,7 +52,7 @@ class NpzFolder:
         self.folder = folder
 
     def get(self, name: str) -> bytes | None:
-        path = self.folder / name
+        path = inside.path(self.folder, name, f"the name of an image's features in {self.folder}", links=True)
         return path.read_bytes() if path.is_file() else None
 
     def decode(self, content: bytes) -> Arrays:

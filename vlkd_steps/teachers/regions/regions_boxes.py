@@ -14,6 +14,7 @@ Boxes keep their order: VCR's tags are their numbers.
 """
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vlkd_steps.core import files
+from vlkd_steps.core import files, inside
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.regions import region_pooling
@@ -91,7 +92,10 @@ class BoxSource:
         return [Regions(self.backbone.pooled(image, boxes), locations(boxes)) for image, boxes in loaded]
 
     def _file(self, ref: ImageRef) -> Path:
-        path = ref.path.parent / named(self.metadata, ref, f"extractor {self.name}: metadata")
+        where = f"extractor {self.name}: metadata"
+        raw = Path(*ref.path.parent.parts[:3])  # data/raw/<source>
+        beside = os.path.relpath(ref.path.parent / named(self.metadata, ref, where), raw)
+        path = inside.path(raw, beside, where, links=True)
         if not path.is_file():
             raise UserError(
                 f"extractor {self.name}: {path}, the boxes of image {ref.image_id!r}, is missing; correct "
