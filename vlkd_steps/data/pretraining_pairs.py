@@ -14,7 +14,7 @@ import polars as pl
 import torch
 from PIL import Image
 
-from vlkd_steps.core import artifacts
+from vlkd_steps.core import artifacts, image_file
 from vlkd_steps.core.errors import UserError
 
 Batch = tuple[torch.Tensor, list[str]]
@@ -117,5 +117,4 @@ class Instances:
                 yield images.contiguous(memory_format=torch.channels_last), [self.texts[row] for row in chosen]
 
     def _pixels(self, path: str) -> torch.Tensor:
-        with Image.open(path) as image:
-            return self.transform(image)
+        return self.transform(image_file.read(Path(path)))

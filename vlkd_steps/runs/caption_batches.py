@@ -9,7 +9,6 @@ processes makes only its own rows.
   current training step.
 """
 
-import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from vlkd_steps.core import distributed
+from vlkd_steps.core import distributed, image_file
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.core.step import log
@@ -39,6 +38,8 @@ class Eyes(Protocol):
     """A frozen CLIP, such as `teachers.clip.ClipTeacher`."""
 
     def load_image(self, path: Any) -> Tensor: ...
+
+    def pixels(self, image: Image.Image) -> Tensor: ...
 
     def embed_images(self, images: Sequence[Tensor]) -> Any: ...
 
@@ -213,7 +214,8 @@ def decoded(location: PairLocation, clip: Eyes) -> Decoded | None:
     """Read and decode a pair; None if its image is broken."""
     pair = read_pair(location)
     try:
-        return Decoded(pair.key, pair.caption, clip.load_image(io.BytesIO(pair.image)))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        log.warning(f"[corpus] {location.file}: the image of pair {pair.key} is left out: {error}")
+        image = image_file.decode(pair.image, f"of pair {pair.key} in {location.file}")
+    except image_file.ImageError as error:
+        log.warning(f"[corpus] left out: {error}")
         return None
+    return Decoded(pair.key, pair.caption, clip.pixels(image))

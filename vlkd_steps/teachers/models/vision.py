@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from vlkd_steps.core import image_file
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
@@ -64,8 +65,7 @@ class VisionTeacher:
 
     def load_image(self, path: Path) -> Tensor:
         """Read one image and transform it as the model expects: float32 [3, S, S]."""
-        with Image.open(path) as image:
-            pixels: Tensor = self._transform(image.convert("RGB"))
+        pixels: Tensor = self._transform(image_file.read(path))
         return pixels
 
     @torch.inference_mode()

@@ -13,7 +13,6 @@ A configuration of kind ``regions_boxes`` names
 Boxes keep their order: VCR's tags are their numbers.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vlkd_steps.core import files
+from vlkd_steps.core import files, image_file
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.regions import region_pooling
@@ -77,10 +76,9 @@ class BoxSource:
     def load(self, ref: ImageRef) -> Loaded:
         """
         Raises:
-            UserError: no metadata, or metadata without boxes.
-            OSError: the image cannot be read.
+            UserError: the image cannot be read, no metadata, or metadata without boxes.
         """
-        image = Image.open(io.BytesIO(ref.path.read_bytes())).convert("RGB")
+        image = image_file.read(ref.path)
         boxes = self._metadata(ref, image) if self.boxes == "metadata" else cells(self.grid)
         boxes = boxes[: self.maximum]
         if self.whole or not len(boxes):
