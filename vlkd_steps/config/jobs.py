@@ -28,7 +28,14 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 MAX_IMAGES = 2000
 WEIGHT_SUFFIXES = (".pt", ".bin", ".safetensors")
 CELL = ("dataset", "student", "variant", "shot")
-STREAMED = ("source", "shards", "tsv", "images", "image_name")  # of a corpus that is streamed in training
+STREAMED = (
+    "source",
+    "shards",
+    "tsv",
+    "images",
+    "image_name",
+    "max_skipped",
+)  # of a corpus that is streamed in training
 
 
 def download(c: Composition, source: str) -> dict[str, Any]:
@@ -37,7 +44,7 @@ def download(c: Composition, source: str) -> dict[str, Any]:
 
 def prepare(c: Composition, dataset: str) -> dict[str, Any]:
     keys = ("name", "task", "source", "image_source", "reader", "files", "image_name", "vocabulary", "labels")
-    more = ("group", "multiple_choice_answer", "resplit", "shards", "tsv", "images")
+    more = ("group", "multiple_choice_answer", "resplit", "shards", "tsv", "images", "max_skipped")
     return {"dataset": _part(c["datasets"][dataset], *keys, *more)}
 
 

@@ -87,9 +87,9 @@ def decode(content: bytes, name: Path | str, near: int | None = None) -> Image.I
         return _rgb(_as_stored(image))
 
 
-def size(content: bytes, name: Path | str) -> tuple[int, int]:
-    """Width and height of an image, of which only the header is decoded; errors as for `decode`."""
-    with _opened(content, name) as image:
+def size(source: bytes | Path, name: Path | str = "") -> tuple[int, int]:
+    """Width and height of an image by its bytes or its file, of which the header alone is read; errors as `decode`."""
+    with _opened(source, name or str(source)) as image:
         turned = image.format == "TIFF" and image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
         return (image.height, image.width) if turned else image.size
 
@@ -103,9 +103,9 @@ def shown_as(content: bytes, name: Path | str) -> str | None:
 
 
 @contextmanager
-def _opened(content: bytes, name: Path | str) -> Iterator[Image.Image]:
+def _opened(source: bytes | Path, name: Path | str) -> Iterator[Image.Image]:
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ImageError(
                     f"the image {name} has {image.width} x {image.height} pixels, more than the {MOST_PIXELS:,} that "

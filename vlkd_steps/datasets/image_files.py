@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import layout
+from vlkd_steps.core import layout, patterns
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.records import complaint
+from vlkd_steps.datasets.tally import Unusable
 
 
 class ImageFolder:
@@ -35,15 +36,19 @@ class ImageFolder:
         """The path of the image `name` that a record in the file `records` names; it may be in a subfolder.
 
         Raises:
-            UserError: there is no such image, it is empty, or its name leaves the folder.
+            Unusable: there is no such image, or it is empty.
+            UserError: its name leaves the folder.
         """
         if self.folder is None:
             return ""
         size = self._size(name, records, where)
         if size is None:
-            raise complaint(records, where, f"the image {self.folder / name} is missing", "add it, or check image_name")
+            problem = f"the image {self.folder / name} is missing"
+            raise Unusable("image is missing", records, where, problem, "add it, or check image_name")
         if size == 0:
-            raise complaint(records, where, f"the image {self.folder / name} is empty", "fetch it again")
+            raise Unusable(
+                "image is empty", records, where, f"the image {self.folder / name} is empty", "fetch it again"
+            )
         return (self.folder / name).as_posix()
 
     def _size(self, name: str, records: Path, where: str) -> int | None:
@@ -54,7 +59,7 @@ class ImageFolder:
                 raise complaint(records, where, f"the image {name!r} is outside the folder of images", "correct it")
             try:
                 self.sizes[subfolder] = _listing(self.folder / subfolder)
-            except OSError:
+            except (OSError, ValueError):  # ValueError: a name with a NUL
                 self.sizes[subfolder] = {}
         return self.sizes[subfolder].get(last)
 
@@ -71,11 +76,12 @@ class ImageFolder:
         """
         folder = self.folder.name if self.folder is not None else ""
         try:
+            patterns.check(pattern, ("image_id", "folder", *columns))
             return [
                 pattern.format(image_id=image_id, folder=folder, **{name: columns[name][n] for name in columns})
                 for n, image_id in enumerate(image_ids)
             ]
-        except (KeyError, IndexError, ValueError) as error:
+        except ValueError as error:
             fields = "".join(f", {{{name}}} is a field of the records" for name in columns)
             raise UserError(
                 f"image_name {pattern!r} is no pattern for image ids such as {image_ids[0]!r} ({error}); write e.g. "

@@ -27,7 +27,7 @@ from vlkd_steps.data.batches import Batch, Items, order
 from vlkd_steps.data.infilling import Infilling, padded
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.data.tokenizer import encode
-from vlkd_steps.datasets.caption_shards import PairLocation, Stream, read_pair
+from vlkd_steps.datasets.caption_shards import MAX_SKIPPED, PairLocation, Stream, read_pair
 from vlkd_steps.teachers.features.store import FeatureStore
 
 THREADS = 4  # for decoding images
@@ -157,12 +157,15 @@ class StreamedCaptions:
 
     Args:
         size: rows of a whole batch.
+        max_skipped: the share of the corpus's pairs that may be broken; above 0 it is at least one pair.
     """
 
-    def __init__(self, stream: Stream, clip: Eyes, maker: Maker, size: int) -> None:
+    def __init__(self, stream: Stream, clip: Eyes, maker: Maker, size: int, max_skipped: float = MAX_SKIPPED) -> None:
         self.stream, self.clip, self.maker, self.size = stream, clip, maker, size
         self.pool = ThreadPoolExecutor(THREADS)
-        self.begun: dict[int, list[Future[Decoded | None]]] = {}
+        self.begun: dict[int, list[Future[Decoded | image_file.ImageError]]] = {}
+        self.max_skipped, self.broken = max_skipped, set[str]()
+        self.most = max(1, max_skipped * len(stream)) if max_skipped else 0
 
     def __len__(self) -> int:
         return len(self.stream)
@@ -170,7 +173,7 @@ class StreamedCaptions:
     def batch(self, number: int) -> Batch:
         draws = self._draws(number)
         futures = self._begin(number)
-        pairs = [future.result() or self._stand_in(draw) for draw, future in zip(draws, futures, strict=True)]
+        pairs = [self._usable(draw, future.result()) for draw, future in zip(draws, futures, strict=True)]
         self.begun = {number + 1: self._begin(number + 1)}
         captions = [pair.caption for pair in pairs]
         v, t = embedded(self.clip, [pair.pixels for pair in pairs], captions)
@@ -182,23 +185,42 @@ class StreamedCaptions:
     def _draws(self, number: int) -> range:
         return range(number * self.size, (number + 1) * self.size)[distributed.share()]
 
-    def _begin(self, number: int) -> "list[Future[Decoded | None]]":
+    def _begin(self, number: int) -> "list[Future[Decoded | image_file.ImageError]]":
         """Start decoding a batch's pairs in threads. Their positions are found here: a stream is not thread-safe."""
         if number not in self.begun:
             locations = [self.stream.location(draw) for draw in self._draws(number)]
             self.begun[number] = [self.pool.submit(decoded, location, self.clip) for location in locations]
         return self.begun[number]
 
-    def _stand_in(self, draw: int) -> "Decoded":
-        for after in range(1, TRIES + 1):
-            found = decoded(self.stream.location(draw + after), self.clip)
-            if found:
+    def _usable(self, draw: int, found: "Decoded | image_file.ImageError") -> "Decoded":
+        """A draw's pair, or the next one whose image is not broken.
+
+        Raises:
+            UserError: more pairs are broken than may be, or too many in a row.
+        """
+        for after in range(TRIES + 1):
+            if after:
+                found = decoded(self.stream.location(draw + after), self.clip)
+            if isinstance(found, Decoded):
                 return found
+            self._leave_out(self.stream.location(draw + after), found)
         location = self.stream.location(draw)
         raise UserError(
             f"{location.file}: the image of pair {location.key} and of the {TRIES} pairs drawn after it cannot be "
             "decoded; the corpus is damaged: fetch its shards again"
         )
+
+    def _leave_out(self, location: PairLocation, error: image_file.ImageError) -> None:
+        if location.key in self.broken:
+            return
+        self.broken.add(location.key)
+        log.warning(f"[corpus] {location.file}: the image of pair {location.key} is left out: {error}")
+        if len(self.broken) > self.most:
+            raise UserError(
+                f"{len(self.broken)} of the corpus's {len(self.stream)} images cannot be decoded, more than "
+                f"max_skipped: {self.max_skipped:g} allows; fetch its files again, or raise max_skipped in the data "
+                f"set's conf. The last: {error}"
+            )
 
 
 @dataclass(frozen=True)
@@ -210,12 +232,11 @@ class Decoded:
     pixels: Tensor
 
 
-def decoded(location: PairLocation, clip: Eyes) -> Decoded | None:
-    """Read and decode a pair; None if its image is broken."""
+def decoded(location: PairLocation, clip: Eyes) -> Decoded | image_file.ImageError:
+    """Read and decode a pair; the error if its image is broken."""
     pair = read_pair(location)
     try:
         image = image_file.decode(pair.image, f"of pair {pair.key} in {location.file}")
     except image_file.ImageError as error:
-        log.warning(f"[corpus] left out: {error}")
-        return None
+        return error
     return Decoded(pair.key, pair.caption, clip.pixels(image))
