@@ -69,7 +69,7 @@ def compare_artifacts() -> int:
     from vlkd_steps.graph import integrity  # pyarrow, for splits
 
     verdict = integrity.verify(composition.read_params(Path("params.yaml")).experiment)
-    print(verdict.text(), flush=True)
+    say(verdict.text(), flush=True)
     return NOT_AS_MADE if verdict.problems else 0
 
 

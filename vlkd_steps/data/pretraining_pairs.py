@@ -15,7 +15,7 @@ import polars as pl
 import torch
 from PIL import Image
 
-from vlkd_steps.core import artifacts
+from vlkd_steps.core import artifacts, image_file
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data import loader
 
@@ -125,5 +125,4 @@ class Instances:
         return images.contiguous(memory_format=torch.channels_last)
 
     def _pixels(self, path: str) -> torch.Tensor:
-        with Image.open(path) as image:
-            return self.transform(image)
+        return self.transform(image_file.read(Path(path)))

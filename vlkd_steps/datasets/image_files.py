@@ -8,6 +8,7 @@ from typing import Any
 from vlkd_steps.core import inside, layout, patterns
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.records import complaint
+from vlkd_steps.datasets.tally import Unusable
 
 
 class ImageFolder:
@@ -36,7 +37,8 @@ class ImageFolder:
         """The path of the image `name` that a record in the file `records` names; it may be in a subfolder.
 
         Raises:
-            UserError: there is no such image, it is empty, or its name leaves the folder.
+            Unusable: there is no such image, or it is empty.
+            UserError: its name leaves the folder.
         """
         if self.folder is None:
             return ""
@@ -44,9 +46,11 @@ class ImageFolder:
             return self.known[name]
         size = self._size(name, records, where)
         if size is None:
-            raise complaint(records, where, f"the image {self.folder / name} is missing", "add it, or check image_name")
+            problem = f"the image {self.folder / name} is missing"
+            raise Unusable("image is missing", records, where, problem, "add it, or check image_name")
         if size == 0:
-            raise complaint(records, where, f"the image {self.folder / name} is empty", "fetch it again")
+            problem = f"the image {self.folder / name} is empty"
+            raise Unusable("image is empty", records, where, problem, "fetch it again")
         self.known[name] = (self.folder / name).as_posix()
         return self.known[name]
 
@@ -81,6 +85,7 @@ class ImageFolder:
         """
         folder = self.folder.name if self.folder is not None else ""
         try:
+            patterns.check(pattern, ("image_id", "folder", *columns))
             return [
                 patterns.fill(
                     pattern, {"image_id": image_id, "folder": folder, **{key: columns[key][n] for key in columns}}

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from vlkd_steps.core import checksums, components, files, inside, layout, step
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.datasets import instances
+from vlkd_steps.datasets import instances, tally
 from vlkd_steps.sources import manifest
 from vlkd_steps.splits import near_images
 
@@ -33,16 +33,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     hashes = manifest.read(dataset["source"])
     for relative in official_files(dataset):
         manifest.check(dataset["source"], relative, hashes)
-    made = module.read(dataset, layout.raw(dataset["source"]))
+    folder = layout.raw(dataset["source"])
+    made = module.read(dataset, folder)
+    for path in sorted(made.read):
+        manifest.check(dataset["source"], path.relative_to(folder).as_posix(), hashes)
     holder = dataset.get("image_source") or dataset["source"]
     of_images = hashes if holder == dataset["source"] else manifest.read(holder)
     named = named_images(made.table, holder, of_images)
     groups = near(made.table, holder, named)
-    instances.write(made.table, layout.instances(name), files.digest(named), groups)
+    instances.write(made.table, layout.instances(name), files.digest(named), groups, made.counts)
     files.write_json(layout.labels(name), made.labels)
     checksums.write(layout.instances_checksums(name), [layout.instances(name), layout.labels(name)])
     counts = sorted((row["values"], row["counts"]) for row in pc.value_counts(made.table["split"]).to_pylist())
     splits = ", ".join(f"{split} {count}" for split, count in counts)
+    for part, counted in sorted(made.counts.items()):
+        step.log.info("[prepare %s] %s: %s", name, part, tally.line(counted))
     step.log.info("[prepare %s] %d instances (%s), %d classes", name, len(made.table), splits, len(made.labels))
     return 0
 

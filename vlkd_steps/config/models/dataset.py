@@ -138,6 +138,8 @@ class Dataset(Model):
     images: Inside | None = None
     cues: dict[str, Label] | None = None
     """Read by nobody: a place for what entries of ``files`` have in common by an anchor of YAML."""
+    max_skipped: Share | None = None
+    """How many records of a split may have no text or no image; default: 0, of corpora in shards 0.01."""
     roles: dict[Name, Role]
     evaluation_sets: Annotated[tuple[Name, ...], Sequence, AfterValidator(unique)]
     sizes: dict[Name, Count] = Field(default_factory=dict)

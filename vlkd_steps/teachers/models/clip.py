@@ -20,7 +20,7 @@ import open_clip
 import torch
 from PIL import Image
 
-from vlkd_steps.core import files
+from vlkd_steps.core import files, image_file
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
@@ -70,8 +70,11 @@ class ClipTeacher:
 
     def load_image(self, path: Path) -> torch.Tensor:
         """Read one image and transform it as the model expects: float32 [3, S, S]."""
-        with Image.open(path) as image:
-            pixels: torch.Tensor = self._transform(image)
+        return self.pixels(image_file.read(path))
+
+    def pixels(self, image: Image.Image) -> torch.Tensor:
+        """An RGB image as the model expects it: float32 [3, S, S]."""
+        pixels: torch.Tensor = self._transform(image)
         return pixels
 
     @torch.inference_mode()

@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vlkd_steps.core import image_file
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
@@ -63,8 +64,7 @@ class VisionTeacher:
 
     def load_image(self, path: Path) -> Tensor:
         """Read one image and transform it as the model expects: float32 [3, S, S]."""
-        with Image.open(path) as image:
-            pixels: Tensor = self._transform(image.convert("RGB"))
+        pixels: Tensor = self._transform(image_file.read(path))
         return pixels
 
     @torch.inference_mode()

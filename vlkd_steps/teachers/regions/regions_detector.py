@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from PIL import Image
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from vlkd_steps.core import files
+from vlkd_steps.core import files, image_file
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.pretrained import report
@@ -61,8 +60,7 @@ class DetectorSource:
         return files.sha256(ref.path)
 
     def load(self, ref: ImageRef) -> Tensor:
-        with Image.open(ref.path) as image:
-            return tensor(image.convert("RGB"))
+        return tensor(image_file.read(ref.path))
 
     @torch.inference_mode()
     def regions(self, loaded: Sequence[Tensor]) -> list[Regions]:
