@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
+from vlkd_steps.core import raw_files
 from vlkd_steps.core.errors import UserError
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -58,17 +59,20 @@ def read(path: Path, near: int | None = None) -> Image.Image:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of an image file, which is read once.
+    """The bytes of an image file, which is read once, and compared with what was downloaded (`raw_files`).
 
     Raises:
         ImageError: it is missing or cannot be read.
+        UserError: it is not the one that was downloaded.
     """
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"the image {path} is missing; run the download of its source again") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
         raise _unreadable(path, error) from error
+    raw_files.check(path, content)
+    return content
 
 
 def decode(content: bytes, name: Path | str, near: int | None = None) -> Image.Image:

@@ -8,15 +8,18 @@ from pathlib import Path
 
 from vlkd_steps.core.inside import name as _part
 
+RAW = Path("data/raw")
+RAW_MANIFEST = "manifest.json"
+
 
 def raw(source: str) -> Path:
     """What `download` wrote for a source (several data sets may share one)."""
-    return Path("data/raw") / _part(source)
+    return RAW / _part(source)
 
 
 def raw_manifest(source: str) -> Path:
     """sha256 of every raw file: written last, so its presence says that the download is whole."""
-    return raw(source) / "manifest.json"
+    return raw(source) / RAW_MANIFEST
 
 
 INCOMING = Path("data/incoming")
