@@ -1,7 +1,9 @@
 """Unpacking a zip from outside: nothing leaves the folder, no links, no more than was agreed."""
 
+import lzma
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -45,8 +47,18 @@ def unpack(archive: Path, folder: Path, limit: int, wanted: Callable[[str], bool
                 with content.open(member) as stream, target.open("wb") as out:
                     shutil.copyfileobj(stream, out, 1 << 20)
             return len(members)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{archive} is not a whole zip file ({error}); fetch it again") from error
+    except OSError as error:
+        if error.errno is None:  # bz2's word for damaged data
+            raise _damaged(archive, error) from error
+        raise UserError(f"{archive} cannot be unpacked into {folder} ({error})") from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise _damaged(archive, error) from error
+    except (ValueError, struct.error, IndexError, OverflowError) as error:  # damaged names, dates and offsets
+        raise _damaged(archive, error) from error
+
+
+def _damaged(archive: Path, error: Exception) -> UserError:
+    return UserError(f"{archive} is not a whole zip file ({error}); fetch it again")
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -1,11 +1,10 @@
 """A trained student as one safetensors file: all its weights, and what is needed to rebuild it."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -31,10 +30,16 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         UserError: the file was not written by a training run.
     """
-    with safe_open(path, framework="pt") as stream:
-        description = json.loads((stream.metadata() or {}).get("student", "null"))
-        if description is None:
-            raise UserError(
-                f"{path} was not written by a training run: it does not describe its student; name a run's file"
-            )
-        return description, {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dictionary)
+    try:
+        with safe_open(path, framework="pt") as stream:
+            described = (stream.metadata() or {}).get("student")
+            weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dictionary)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; train its run") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is no safetensors file, or is damaged ({error}); train its run again") from error
+    if described is None:
+        raise UserError(
+            f"{path} was not written by a training run: it does not describe its student; name a run's file"
+        )
+    return files.parse_json(described, f"{path}: its student", "train its run again"), weights
