@@ -19,6 +19,7 @@ from vlkd_steps.core.errors import UserError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _LARGEST = 2**63 - 1
+_LONGEST_PROBLEM = 600  # characters
 _LONGEST = 1 << 30  # characters of a csv field; a quote that is never closed takes the rest of the file
 _FETCH_AGAIN = "fetch the file again, or repair the record"
 
@@ -28,6 +29,8 @@ KIND_NAMES = {str: "a string", int: "a whole number", list: "a list", dict: "an 
 def complaint(path: Path, where: str, problem: str, advice: str = "") -> UserError:
     """The error for one record, e.g. ``train.json: annotations[17].answers[3].answer: is missing``."""
     location = f"{path}: {where}" if where else str(path)
+    if len(problem) > _LONGEST_PROBLEM:  # it quotes a value of the file
+        problem = f"{problem[: _LONGEST_PROBLEM // 2]} ... {problem[-_LONGEST_PROBLEM // 2 :]}"
     return UserError(f"{location}: {problem}" + (f"; {advice}" if advice else ""))
 
 
