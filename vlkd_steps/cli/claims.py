@@ -5,7 +5,6 @@ with its interval over seeds and images, its verdict, the command and the keys o
 docs/results.md is made by it.
 """
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,7 +15,7 @@ from typer import Argument, Option
 
 from vlkd_steps.cli import command
 from vlkd_steps.config import composition
-from vlkd_steps.core import files, layout, step
+from vlkd_steps.core import files, layout, records, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 from vlkd_steps.evaluation import tables
@@ -54,8 +53,7 @@ def summary(experiment: str) -> list[dict[str, str]]:
     if not path.is_file():
         raise UserError(f"{path} does not exist; run: snakemake --cores all --config experiment={experiment}")
     tables.read(path)  # whether its cells are what they should be
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    return [row for _, row in records.rows(path)]
 
 
 def markdown(claims: Sequence[Claim]) -> str:

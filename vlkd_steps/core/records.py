@@ -19,6 +19,7 @@ from vlkd_steps.core.errors import UserError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _LARGEST = 2**63 - 1
+_LONGEST_PROBLEM = 600  # characters
 _LONGEST = 1 << 30  # characters of a csv field; a quote that is never closed takes the rest of the file
 _FETCH_AGAIN = "fetch the file again, or repair the record"
 
@@ -28,6 +29,8 @@ KIND_NAMES = {str: "a string", int: "a whole number", list: "a list", dict: "an 
 def complaint(path: Path, where: str, problem: str, advice: str = "") -> UserError:
     """The error for one record, e.g. ``train.json: annotations[17].answers[3].answer: is missing``."""
     location = f"{path}: {where}" if where else str(path)
+    if len(problem) > _LONGEST_PROBLEM:  # it quotes a value of the file
+        problem = f"{problem[: _LONGEST_PROBLEM // 2]} ... {problem[-_LONGEST_PROBLEM // 2 :]}"
     return UserError(f"{location}: {problem}" + (f"; {advice}" if advice else ""))
 
 
@@ -154,18 +157,31 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         UserError: not UTF-8, a column that is named twice, or a row with more or fewer cells than the header.
     """
+    found = cells(path)
+    _, header = next(found, (1, []))
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise complaint(path, "line 1", f"names the column {twice[0]!r} twice", "leave one out")
+    for line, row in found:
+        yield line, dict(zip(header, row, strict=True))
+
+
+def cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, cells) for every line of a csv file that is not empty, the header too.
+
+    Raises:
+        UserError: not UTF-8, no csv, or a row with more or fewer cells than the first.
+    """
     csv.field_size_limit(_LONGEST)
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    wanted = 0
     try:
-        header = next(reader, [])
-        if twice := sorted({name for name in header if header.count(name) > 1}):
-            raise complaint(path, "line 1", f"names the column {twice[0]!r} twice", "leave one out")
-        for cells in reader:
-            if len(cells) not in (0, len(header)):  # an empty line is no row
-                problem = f"has {len(cells)} cells, the header has {len(header)}"
+        for row in reader:
+            wanted = wanted or len(row)
+            if len(row) not in (0, wanted):
+                problem = f"has {len(row)} cells, the header has {wanted}"
                 raise complaint(path, f"line {reader.line_num}", problem, "quote cells that hold commas or line ends")
-            if cells:
-                yield reader.line_num, dict(zip(header, cells, strict=True))
+            if row:
+                yield reader.line_num, row
     except csv.Error as error:
         raise complaint(path, f"line {reader.line_num}", f"is no csv ({error})", _FETCH_AGAIN) from error
 

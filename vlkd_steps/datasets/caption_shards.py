@@ -147,7 +147,8 @@ class TsvShards:
             stream.seek(start)
             while number < first + BLOCK and (line := stream.readline()):
                 try:
-                    found.append(self._pair(line, number))
+                    if line.strip():
+                        found.append(self._pair(line, number))
                 except Unusable as error:
                     found.append(error)
                 number += 1

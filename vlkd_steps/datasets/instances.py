@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vlkd_steps.core import files
+from vlkd_steps.core import files, tables
 from vlkd_steps.core.errors import UserError
 
 SOFT_LABEL = pa.struct([("label", pa.int64()), ("score", pa.float64())])
@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
 )
 
 ROW_GROUP = 65_536
+PREPARE = "run the prepare step for this data set"
 _CONTENT, _IMAGES, _NEAR, _COUNTS = b"vlkd.content", b"vlkd.images", b"vlkd.near_images", b"vlkd.counts"
 
 
@@ -134,12 +135,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     Raises:
         UserError: the file is missing, is no parquet file, or lacks one of the columns.
     """
-    try:
-        return pl.DataFrame(pq.read_table(path, columns=None if columns is None else list(columns)))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; run the prepare step for this data set first") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} is no instances file ({error}); delete it and run the prepare step again") from error
+    return tables.read(path, columns, PREPARE, "instances file")
 
 
 def content_hash(path: Path) -> str:
@@ -201,12 +197,7 @@ def _update(parts: dict[str, "hashlib._Hash"], name: str, array: pa.Array) -> No
 
 
 def _metadata(path: Path, key: bytes) -> str:
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; run the prepare step for this data set first") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} is no instances file ({error}); delete it and run the prepare step again") from error
+    metadata = tables.metadata(path, PREPARE, "instances file")
     if key not in metadata:
         raise UserError(f"{path} was not written by the prepare step; delete it and run that step again")
     return metadata[key].decode()

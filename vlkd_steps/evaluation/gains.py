@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
-from vlkd_steps.core import checksums, layout
+from vlkd_steps.core import checksums, layout, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.significance import by_image, holm, pigeonhole_bootstrap, two_way
 from vlkd_steps.tasks import ACCURACY, Task
@@ -49,7 +49,7 @@ class Scores:
             UserError: the run was not evaluated, or on other items than the first one.
         """
         path = evaluated(self.experiment, run, layout.scores(folder(self.experiment, run), self.evaluation_set))
-        table = pl.read_parquet(path)
+        table = tables.read(path)
         check_scores(table, f"{path}")
         table = self.task.compared(table, self.metric) if self.task else table
         if self.first is None:

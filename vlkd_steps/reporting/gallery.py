@@ -15,7 +15,7 @@ import polars as pl
 
 from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Evaluation
-from vlkd_steps.core import artifacts, image_file, layout
+from vlkd_steps.core import artifacts, image_file, layout, tables
 from vlkd_steps.evaluation.gains import Run, Scores, folder
 
 LONGEST_SIDE = 320  # pixels; larger images are made smaller for the page
@@ -111,7 +111,7 @@ def gallery(
         for variant in variants
     }
     instances = pl.DataFrame({"instance_id": scores.ids()}).join(
-        pl.read_parquet(artifacts.instances(evaluation.dataset)), on="instance_id", how="left", maintain_order="left"
+        tables.read(artifacts.instances(evaluation.dataset)), on="instance_id", how="left", maintain_order="left"
     )
     ahead = right[hero].mean(axis=0) - right[reference].mean(axis=0)
     wins, losses = (_spread(instances, sign * ahead, each) for sign in (1, -1))
@@ -169,7 +169,7 @@ def _spread(instances: pl.DataFrame, ahead: np.ndarray, most: int) -> list[int]:
 
 def _answers(experiment: str, run: Run, evaluation_set: str, chosen: pl.DataFrame) -> list[str]:
     path = layout.predictions(folder(experiment, run), evaluation_set)
-    predictions = pl.read_parquet(path, columns=["instance_id", "answer"])
+    predictions = tables.read(path, columns=["instance_id", "answer"])
     return chosen.join(predictions, on="instance_id", how="left", maintain_order="left")["answer"].to_list()
 
 

@@ -43,8 +43,12 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as stream:
             text = (stream.metadata() or {}).get("student", "null")
             held = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dictionary)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({report.brief(error)}); make it again, or name another") from error
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; train its run") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is no safetensors file, or is damaged ({report.brief(error)}); train its run again"
+        ) from error
     if text == "null":
         raise UserError(
             f"{path} was not written by a training run: it does not describe its student; name a run's file"

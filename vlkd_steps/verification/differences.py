@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from vlkd_steps.core import files
+from vlkd_steps.core import files, tables
 from vlkd_steps.tracking import journal
 from vlkd_steps.verification.recorded_run import RecordedRun
 
@@ -94,7 +94,7 @@ def _kind(tensor: Any) -> str:
 
 def _rows(then: Path, now: Path) -> str:
     """Of two tables."""
-    first, second = pl.read_parquet(then), pl.read_parquet(now)
+    first, second = tables.read(then), tables.read(now)
     if first.schema != second.schema or len(first) != len(second):
         return f"was {len(first)} rows of {first.columns}, is {len(second)} rows of {second.columns}"
     differ = [~first[name].eq_missing(second[name]) for name in first.columns]

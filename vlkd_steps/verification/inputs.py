@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pyarrow.parquet as pq
 
 from vlkd_steps.config import extra_evals, jobs, teacher_names
-from vlkd_steps.core import artifacts, files, layout
+from vlkd_steps.core import artifacts, files, layout, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.datasets import instances
@@ -102,7 +101,7 @@ def _present(path: Path, content: Any) -> str | None:
 
 def _ids_hash(split: Path) -> str:
     """As `splits` write it in the manifest of a split."""
-    return artifacts.ids_hash(pl.read_parquet(split, columns=["instance_id"])["instance_id"].to_list())
+    return artifacts.ids_hash(tables.read(split, columns=["instance_id"])["instance_id"].to_list())
 
 
 def _rows_hash(path: Path) -> str:
@@ -201,8 +200,8 @@ def _images(run: RecordedRun) -> Iterator[Input]:
 def _image_paths(dataset: str, split: Path) -> list[Path]:
     if not split.is_file() or not layout.instances(dataset).is_file():
         return []  # named as missing already
-    ids = pl.read_parquet(split, columns=["instance_id"])
-    table = pl.read_parquet(layout.instances(dataset), columns=["instance_id", "image_path"])
+    ids = tables.read(split, columns=["instance_id"])
+    table = tables.read(layout.instances(dataset), columns=["instance_id", "image_path"])
     chosen = ids.join(table, on="instance_id", how="inner", maintain_order="left")["image_path"]
     return [Path(path) for path in chosen.unique(maintain_order=True) if path]
 

@@ -31,7 +31,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from vlkd_steps.core import checksums, files, inside, layout, scratch
+from vlkd_steps.core import arrays, checksums, files, inside, layout, scratch, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.words import split_words
 
@@ -196,7 +196,7 @@ class FeatureStore:
     def _index(self) -> pl.DataFrame:
         path = self._near[self.folder / self._index_file.file]
         self._check(path, self._index_file)
-        return pl.read_parquet(path)
+        return tables.read(path)
 
     @cached_property
     def _rows_by_name(self) -> dict[str, dict[str, int]]:
@@ -258,8 +258,8 @@ class Part:
 
     def __init__(self, path: Path, check: Callable[[], None]) -> None:
         try:
-            self.mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError):  # a damaged header
+            self.mapped = arrays.mapped(path)
+        except ValueError:
             check()
             raise
         self.check = check
