@@ -8,12 +8,7 @@ import pytest
 
 IMAGES = ("core/image_file.py",)
 TABLES = ("core/tables.py",)
-WEIGHTS = (
-    "students/bart.py",
-    "students/uniter_weights.py",
-    "teachers/models/vision.py",
-    "teachers/regions/regions_detector.py",
-)
+WEIGHTS = ("pretrained/report.py",)
 OWN = {
     "JSON inside the project's own tables, runs and processes": (
         "cli/leaderboard.py",
@@ -63,7 +58,7 @@ OWNERS = {
     "read_table": (*TABLES, "verification/inputs.py"),
     "read_schema": TABLES,
     "ParquetFile": TABLES,
-    "read_csv": (*TABLES, "reporting/measured.py", "reporting/table.py"),
+    "read_csv": (*TABLES, "evaluation/tables.py"),
     "read_ndjson": TABLES,
     "scan_parquet": OWN_PARQUET,
     "np.load": ("core/arrays.py",),
@@ -71,7 +66,12 @@ OWNERS = {
     "tarfile.open": ("datasets/caption_shards.py",),
     "load_file": WEIGHTS,
     "torch.load": WEIGHTS,
-    "safe_open": ("engine/checkpoint.py", "students/saved.py", "verification/differences.py"),
+    "safe_open": (
+        "engine/checkpoint.py",
+        "pretrained/hugging_face.py",
+        "students/saved.py",
+        "verification/differences.py",
+    ),
 }
 """A call, by the end of its dotted name, and the modules that may make it: the format's owner, and those that read what
 the project itself has written."""

@@ -211,7 +211,7 @@ def test_a_damaged_or_odd_file_is_a_message_and_weights_that_are_no_numbers_are_
         with pytest.raises(UserError, match=r"model\.safetensors"):
             vilt.load(path)
     path.write_bytes(path.read_bytes()[:20])
-    with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
+    with pytest.raises(UserError, match=r"model\.safetensors is no safetensors file"):
         vilt.load(path)
     path.unlink()
     with torch.no_grad():
