@@ -141,7 +141,7 @@ def phase_manifest(experiment: str, phase: str) -> Path:
 def written(experiment: str) -> list[Path]:
     """The folders that an experiment's steps write into, but for raw data, which `download` replaces whole."""
     shared = ("data/checksums", "data/instances", "data/splits", "features", "jobs", "models")
-    return [*map(Path, shared), runs(experiment), results(experiment), phase_manifest(experiment, "").parent]
+    return [*map(Path, shared), runs(experiment), results(experiment), phase_manifest(experiment, "download").parent]
 
 
 DVC_VARS = Path("dvc_vars.yaml")
