@@ -280,9 +280,13 @@ def task_modules(c: Composition, step: str, dataset: str | None) -> list[str]:
 
 def student_modules(conf: Mapping[str, Any]) -> list[str]:
     """A student's architecture and, if its vocabulary is built in, the module of the words."""
+    return [components.module_name("student", conf["kind"]), *vocabulary_modules(conf)]
+
+
+def vocabulary_modules(conf: Mapping[str, Any]) -> list[str]:
+    """The module of a student's words, if they are built in."""
     words = conf.get("vocabulary") or ""
-    ours = [components.module_name("vocabulary", words)] if words and not words.endswith(".txt") else []
-    return [components.module_name("student", conf["kind"]), *ours]
+    return [components.module_name("vocabulary", words)] if words and not words.endswith(".txt") else []
 
 
 def incoming(c: Composition, source: str) -> list[str]:

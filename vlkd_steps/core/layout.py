@@ -67,6 +67,16 @@ def model_weights(name: str) -> Path:
     return model(name) / "model.safetensors"
 
 
+def model_config(name: str) -> Path:
+    """What a pre-trained model was made of, as a run's config.yaml has it."""
+    return model(name) / "config.yaml"
+
+
+def model_checksums(name: str) -> Path:
+    """The sha256 of all files of a pre-trained model: written last."""
+    return model(name) / "pretrain.sha256"
+
+
 def runs(experiment: str) -> Path:
     """Every run of an experiment; DVC records this folder whole."""
     return Path("runs") / experiment

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vlkd_steps.benchmarks.scenes import texts
 from vlkd_steps.config.models.recipe import Recipe
-from vlkd_steps.core import distributed, files, hardware, layout
+from vlkd_steps.core import distributed, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data.batches import Batch
@@ -22,6 +22,7 @@ from vlkd_steps.data.infilling import Infilling, padded
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.runs import pretraining
 from vlkd_steps.runs.caption_batches import moved
+from vlkd_steps.runs.model_dir import ModelDir
 from vlkd_steps.students import bart, saved
 
 OWN = ("stream", "seed")  # of `pretrain:`; the rest is the recipe
@@ -95,9 +96,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
         made = text_batch(student.tokenizer, words, noise, seed, first, student.max_tokens)
         return moved(made, accelerator.device)
 
-    curve = pretraining.train(
-        name, files.digest(dict(config)), LanguageModel(student), batch, recipe, seed, accelerator
-    )
+    curve = pretraining.train(name, ModelDir.of(config).key, LanguageModel(student), batch, recipe, seed, accelerator)
     if curve is not None:
         own = {key.removeprefix("bart."): t for key, t in saved.tensors(student).items() if key.startswith("bart.")}
         pretraining.write(student.bart, own, student.tokenizer, layout.model(name), curve)

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel
 
-from vlkd_steps.core import components, layout
+from vlkd_steps.core import artifacts, components, layout
 from vlkd_steps.core.errors import UserError
 
 
 def source(conf: Mapping[str, Any]) -> str | None:
     """Where a student's weights come from: the folder that `pretrain` makes, or ``weights`` of its configuration."""
-    return str(layout.model(conf["name"])) if conf.get("pretrained") else conf.get("weights")
+    return str(artifacts.model(layout.model(conf["name"]))) if conf.get("pretrained") else conf.get("weights")
 
 
 def load(source: str, name: str, model: type[PreTrainedModel], title: str) -> Any:
