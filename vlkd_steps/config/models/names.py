@@ -1,10 +1,10 @@
-"""Values that are names of tasks."""
+"""Values that are names of components: tasks, vocabularies."""
 
 from typing import Annotated
 
 from pydantic import AfterValidator, Strict
 
-from vlkd_steps.config.models.base import value_error
+from vlkd_steps.config.models.base import Text, value_error
 from vlkd_steps.core import components
 from vlkd_steps.core.did_you_mean import nearest
 
@@ -15,4 +15,12 @@ def _known(value: str) -> str:
     return value
 
 
+def _words(value: str) -> str:
+    if not value.endswith(".txt") and value not in components.names("vocabulary"):
+        known = nearest(value, components.names("vocabulary"))
+        raise value_error(f"there is no such vocabulary; {known} or a text file of words, such as words.txt")
+    return value
+
+
+Vocabulary = Annotated[Text, AfterValidator(_words)]
 Task = Annotated[str, Strict(), AfterValidator(_known)]

@@ -6,7 +6,7 @@
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import AfterValidator, Field, Strict, model_validator
 
 from vlkd_steps.config.models.base import (
     Count,
@@ -24,9 +24,11 @@ from vlkd_steps.config.models.base import (
     Texts,
     Whole,
     between,
+    problem,
     says,
 )
 from vlkd_steps.config.models.recipe import Device, Warmup
+from vlkd_steps.core import layout
 
 
 def _with_slot(value: str) -> str:
@@ -62,6 +64,17 @@ class ClipPretrain(Model):
     device: Device = "auto"
     dtype: Literal["float16", "float32"]
 
+    @model_validator(mode="after")
+    def _one_kind_of_pairs(self) -> "ClipPretrain":
+        if (self.stream is None) == (self.corpus is None):
+            raise problem("names its pairs by stream: scenes, or by corpus and split; write one of them")
+        needed, other = ("single_object_legs", "split") if self.stream else ("split", "single_object_legs")
+        if getattr(self, needed) is None:
+            raise problem(f"{needed} is missing; write it")
+        if getattr(self, other) is not None:
+            raise problem(f"{other} belongs to {'corpus' if self.stream else 'stream'}; delete it")
+        return self
+
 
 class Teacher(Model):
     """What all kinds have. `threads` and `batch_size` change the last bits, `workers` and `device` no byte."""
@@ -85,6 +98,14 @@ class Clip(Teacher):
     weights: Text | None = None
     template: Template = "{}"
     pretrain: ClipPretrain | None = None
+
+    @model_validator(mode="after")
+    def _reads_what_it_makes(self) -> "Clip":
+        if self.pretrain and self.weights != (made := layout.model_weights(self.name).as_posix()):
+            raise problem(f"weights is {self.weights!r}, and pretrain makes {made}; write that")
+        if self.pretrain and self.pretrain.init == self.name:
+            raise problem(f"pretrain.init is {self.name!r}, the teacher itself; name another")
+        return self
 
 
 class Vision(Teacher):
