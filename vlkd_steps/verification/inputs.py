@@ -1,8 +1,9 @@
 """What a run or a model was trained on: every file that it read, with its recorded hash and the present one.
 
-Recorded are, of a run, in its config.yaml (``made_of``), the ids of its training split, the rows of its instances, the
-shards of its teachers' features and of its regions, its first weights, its own words; in its journal the ids of its
-evaluation sets; of a model, in its config.yaml, the corpus, the first weights and the words; and in what those files name in turn, feature shards and images, by their manifests.
+Recorded are, of a run in its config.yaml (``made_of``), the ids of its training split, the rows of its instances, the
+shards of its teachers' features and of its regions, its first weights, its own words, and in its journal the ids of its
+evaluation sets; of a model in its config.yaml, the corpus, the first weights and the words; and in what those files
+name in turn, feature shards and images, by their manifests.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

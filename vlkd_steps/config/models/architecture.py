@@ -8,15 +8,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from vlkd_steps.config.models.base import Count, Flag, Model, Positive, Share, problem, says
+from vlkd_steps.config.models.base import LARGEST, Count, Flag, Model, Positive, Share, problem, says
 
 Activation = Literal[
     "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_10", "quick_gelu", "relu", "relu2", "relu6", "silu",
     "swish", "mish", "leaky_relu", "sigmoid", "tanh", "linear",
 ]  # fmt: skip
-Unlimited = Annotated[
-    Literal[-1] | Annotated[int, Strict(), Field(gt=0)], says("a whole number above 0, or -1 for all")
-]
+Unlimited = Annotated[int, Strict(), Field(ge=-1, le=LARGEST), says("a whole number, or -1 for no limit")]
 
 
 def whole_heads(model: Model, width: str, heads: str) -> None:

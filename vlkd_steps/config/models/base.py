@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from vlkd_steps.core.did_you_mean import nearest
+
+S = TypeVar("S")
 
 
 class Model(BaseModel):
@@ -82,8 +84,8 @@ def unique(values: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
     return values
 
 
-def some(values: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
-    """Refuse an empty list."""
+def some(values: S) -> S:
+    """Refuse an empty list or mapping."""
     if not values:
         raise value_error("name at least one")
     return values
