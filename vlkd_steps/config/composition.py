@@ -7,7 +7,7 @@ that it fits into a rule's ``params:``.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from vlkd_steps.config import artifacts, conf_files, cross_checks, members, over
 from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.config.models.preset import Params, Preset
 from vlkd_steps.config.validation import validated
-from vlkd_steps.core import components
+from vlkd_steps.core import components, layout
 from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import local
@@ -43,10 +43,11 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     name, where = experiment or params.experiment, params_file.name
     conf = ConfFiles([*_folders(params.conf, where), CONF])
     components.use(params.plugins)
-    one_of(name, conf.options("experiment"), f"{where}: experiment")
+    one_of(name, conf.options("experiment"), "experiment" if experiment else f"{where}: experiment")
 
     preset = read_preset(conf, name)
-    crossed = blocks(preset, params.grid.written() if own else {}, name, where)
+    given_grid = params.grid.written() if own else {}
+    crossed = blocks(preset, given_grid, name, where)
     grid = {key: list({str(v): v for block in crossed for v in block[key]}.values()) for key in crossed[0]}
     sections = [
         (f"{conf.chain('experiment', name)[-1].called}: overrides", preset.get("overrides") or {}),
@@ -55,7 +56,7 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     origin = members.Origin(conf, name, {str(key): called for called, given in sections for key in given})
     for _, given in sections:
         _choose_members(given, preset)
-    composed = _with_groups(origin, grid, preset, where)
+    composed = _with_groups(origin, grid, preset, _giver(origin, preset, given_grid, where))
     composed.pop("grids", None)
     composed.pop("overrides", None)
     composed = {"experiment": name, **composed, "grid": grid, "blocks": crossed}
@@ -157,6 +158,20 @@ def blocks(
     return cut
 
 
+def _giver(
+    origin: members.Origin, preset: Mapping[str, Any], given: Mapping[str, Any], where: str
+) -> Callable[[str, str], str]:
+    """Finds the file and key that put a name into a list of the grid: params.yaml, or the preset."""
+
+    def giver(key: str, name: str) -> str:
+        if key in given:
+            return f"{where}: grid.{key}"
+        blocks = [number for number, block in enumerate(preset.get("grids") or ()) if name in block.get(key, ())]
+        return ": ".join(origin(f"grids.{blocks[0]}.{key}" if blocks else f"grid.{key}"))
+
+    return giver
+
+
 def recipes(composed: Mapping[str, Any]) -> list[dict[str, Any]]:
     """How anything is trained: the runs' recipe, and each model's that is pre-trained."""
     models = [*composed["teachers"].values(), *composed["students"].values()]
@@ -178,12 +193,19 @@ def _choose_members(given: Mapping[str, Any], preset: dict[str, Any]) -> None:
 
 
 def _with_groups(
-    origin: members.Origin, grid: Mapping[str, list[str]], preset: Mapping[str, Any], where: str
+    origin: members.Origin,
+    grid: Mapping[str, list[str]],
+    preset: Mapping[str, Any],
+    giver: Callable[[str, str], str],
 ) -> dict[str, Any]:
-    """Compose the preset with every group member that the grid's cells read, and what those read in turn."""
+    """Compose the preset with every group member that the grid's cells read, and what those read in turn.
+
+    Args:
+        giver: as `_giver` makes it.
+    """
     conf, experiment = origin.conf, origin.experiment
     for variant in grid["variant"]:
-        one_of(variant, preset["variants"], f"{where}: grid.variant")
+        one_of(variant, preset["variants"], giver("variant", variant))
     for name, variant in preset["variants"].items():
         one_of(variant["method"], conf.options("method"), ": ".join(origin(f"variants.{name}.method")))
         if variant["method"] not in components.names("method"):
@@ -191,18 +213,27 @@ def _with_groups(
             problem = f"is {variant['method']!r}, which has a file of settings and no code; {near}, or name its plugin"
             raise origin.mistake(f"variants.{name}.method", problem)
         teacher_names.check(variant.get("teacher"), ": ".join(origin(f"variants.{name}.teacher")))
-    chosen = {name: preset["variants"][name] for name in grid["variant"]}
+        for teacher in teacher_names.names(variant.get("teacher")):
+            one_of(teacher, conf.options("teacher"), ": ".join(origin(f"variants.{name}.teacher")))
+    chosen = [preset["variants"][name] for name in grid["variant"]]
+    teachers = [teacher for variant in chosen for teacher in teacher_names.names(variant.get("teacher"))]
+    methods = {variant["method"] for variant in preset["variants"].values()}
     wanted = {
-        "dataset": set(grid["dataset"]) | artifacts.extra_datasets(preset, grid),
-        "student": set(grid["student"]),
-        "method": {variant["method"] for variant in preset["variants"].values()},
-        "teacher": {teacher for variant in chosen.values() for teacher in teacher_names.names(variant.get("teacher"))},
-        "source": set(),
+        "dataset": {name: giver("dataset", name) for name in grid["dataset"]},
+        "student": {name: giver("student", name) for name in grid["student"]},
+        "method": dict.fromkeys(methods, "variants"),
+        "teacher": dict.fromkeys(teachers, "variants"),
+        "source": {},
     }
+    for trained_on in grid["dataset"]:
+        for name, extra in ((preset.get("extra_evals") or {}).get(trained_on) or {}).items():
+            if extra and extra.get("dataset"):
+                key = f"extra_evals.{trained_on}.{name}.dataset"
+                wanted["dataset"].setdefault(str(extra["dataset"]), ": ".join(origin(key)))
     said: dict[str, dict[str, Any]] = {group: {} for group in wanted}
-    _close(wanted, said, conf, grid, where)
+    _close(wanted, said, origin)
     while True:
-        dropped_in = sorted(wanted["source"] - set(conf.options("source")))  # no conf file: data/incoming/<name>
+        dropped_in = sorted(set(wanted["source"]) - set(conf.options("source")))  # no conf file: data/incoming/<name>
         found = [(group, name) for group in sorted(wanted) for name in sorted(wanted[group])]
         found = [member for member in found if member not in {("source", name) for name in dropped_in}]
         composed = _hydra(
@@ -210,39 +241,55 @@ def _with_groups(
         )
         composed = {f"{group}s": {} for group in wanted} | composed
         before = {group: set(names) for group, names in wanted.items()}
-        _close(wanted, {group: composed[f"{group}s"] for group in wanted}, conf, grid, where)
-        if wanted == before:  # nothing more is named by an interpolation
+        _close(wanted, {group: composed[f"{group}s"] for group in wanted}, origin)
+        if {group: set(names) for group, names in wanted.items()} == before:  # no interpolation names anything more
             composed["sources"] = composed["sources"] | {name: local.incoming(name) for name in dropped_in}
             return composed
 
 
-def _close(
-    wanted: dict[str, set[str]],
-    said: dict[str, dict[str, Any]],
-    conf: ConfFiles,
-    grid: Mapping[str, list[str]],
-    where: str,
-) -> None:
-    """Add what members name in turn, until nothing is added."""
+def _close(wanted: dict[str, dict[str, str]], said: dict[str, dict[str, Any]], origin: members.Origin) -> None:
+    """Add what members name in turn, with the file and key that name it, until nothing is added."""
+    conf = origin.conf
     while True:
         for group in sorted(wanted):
-            for name in sorted(wanted[group] - set(said[group])):
+            for name in sorted(set(wanted[group]) - set(said[group])):
                 if group == "source" and name not in conf.options("source"):
+                    _check_dropped_in(name, conf.options("source"), wanted[group][name])
                     continue
-                one_of(name, conf.options(group), f"{where}: {f'grid.{group}' if group in grid else group}")
+                one_of(name, conf.options(group), wanted[group][name])
                 said[group] = {**said[group], name: conf.merged(group, name)}
         before = sum(map(len, wanted.values()))
-        for dataset in said["dataset"].values():
-            wanted["source"] |= {
-                name for name in artifacts.sources(dataset) if isinstance(name, str) and "${" not in name
-            }
-        for model in [*said["teacher"].values(), *said["student"].values()]:
-            making = model.get("pretrain") if isinstance(model.get("pretrain"), dict) else {}
-            start = [("dataset", making.get("corpus")), ("teacher", making.get("init"))]
-            for group, other in [*start, ("teacher", model.get("regions"))]:
-                wanted[group] |= {other} if isinstance(other, str) and "${" not in other else set()
+        for name, dataset in said["dataset"].items():
+            sources = [("source", f"datasets.{name}.{key}", dataset) for key in ("source", "image_source")]
+            _want(wanted, origin, sources)
+        for models in ("teacher", "student"):
+            for name, model in said[models].items():
+                making = model.get("pretrain") if isinstance(model.get("pretrain"), dict) else {}
+                start = [("dataset", f"{models}s.{name}.pretrain.corpus", making)]
+                start += [("teacher", f"{models}s.{name}.pretrain.init", making)]
+                _want(wanted, origin, [*start, ("teacher", f"{models}s.{name}.regions", model)])
         if sum(map(len, wanted.values())) == before:
             return
+
+
+def _want(
+    wanted: dict[str, dict[str, str]], origin: members.Origin, references: Sequence[tuple[str, str, Mapping[str, Any]]]
+) -> None:
+    """Add the members that sections name: group, dotted key of the reference, and the section that has it."""
+    for group, dotted, section in references:
+        name = section.get(dotted.rpartition(".")[2])
+        if isinstance(name, str) and name and "${" not in name:
+            wanted[group].setdefault(name, ": ".join(origin(dotted)))
+
+
+def _check_dropped_in(name: str, known: Sequence[str], where: str) -> None:
+    """A source without a conf file is a folder of the user's; one that is not there may be a misspelt name."""
+    near = nearest(name, known, "-")
+    if near != "-" and not (layout.INCOMING / name).is_dir():
+        raise UserError(
+            f"{where} names {name!r}, which has neither a file conf/source/{name}.yaml nor a folder "
+            f"{layout.INCOMING / name}; {near}"
+        )
 
 
 def _hydra(conf: ConfFiles, *choices: str) -> dict[str, Any]:

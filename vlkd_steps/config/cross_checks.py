@@ -1,15 +1,16 @@
-"""Checks across sections: a student that a method cannot train, a run without its initial model."""
+"""Checks across sections: a name that means another kind of thing, a student that a method cannot train."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from vlkd_steps import tasks
-from vlkd_steps.config import jobs, members, precedence, teacher_names
+from vlkd_steps.config import extra_evals, jobs, members, precedence, teacher_names
 from vlkd_steps.config.members import Origin
 from vlkd_steps.config.models import kinds
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.recipe import Recipe
-from vlkd_steps.config.validation import validated
+from vlkd_steps.config.validation import shown, validated
+from vlkd_steps.core import components, layout
 from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 
@@ -18,12 +19,17 @@ def check(c: Mapping[str, Any], origin: Origin) -> None:
     """Refuse an experiment that cannot be run.
 
     Raises:
-        UserError: a reference that is not a variant, a student that does not fit the method or the task, an incomplete
-            recipe, a missing teacher, an invalid extra evaluation.
+        UserError: a reference or init that is not a variant, a data set that nothing can be trained or evaluated on, an
+            extractor of regions as a teacher or the reverse, a pre-training that cannot be, a student that does not fit
+            the method or the task, an incomplete recipe, a missing teacher, an invalid extra evaluation.
     """
     for key in ("reference", "highlight"):
         if c.get(key):
             one_of(c[key], c["variants"], f"{origin(key)[0]}: {key}")
+    _check_variants(c, origin)
+    _check_datasets(c, origin)
+    _check_regions(c, origin)
+    _check_pretraining(c, origin)
     _check_extra_evals(c, origin)
     for cell in jobs.cells(c):
         dataset, student, variant, shot = cell
@@ -32,6 +38,83 @@ def check(c: Mapping[str, Any], origin: Origin) -> None:
         layers = precedence.recipe_layers(c, variant, task, student, shot)
         recipe = whole_recipe(c, cell, precedence.merged(layers))
         _check_method(c, cell, task, recipe, origin)
+
+
+def _check_variants(c: Mapping[str, Any], origin: Origin) -> None:
+    """Check that a variant starts from another one, also one that the grid leaves out."""
+    for name, variant in c["variants"].items():
+        where = f"variants.{name}"
+        parts = {f"{where}.by_task.{task}": part for task, part in (variant.get("by_task") or {}).items()}
+        for key, part in {where: variant, **parts}.items():
+            if part and part.get("init"):
+                one_of(part["init"], c["variants"], ": ".join(origin(f"{key}.init")))
+
+
+def _check_datasets(c: Mapping[str, Any], origin: Origin) -> None:
+    """Check that the grid's data sets have something to train on, and something to be evaluated on."""
+    for name in c["grid"]["dataset"]:
+        conf = c["datasets"][name]
+        if "train" not in conf["roles"]:
+            raise origin.mistake(
+                f"datasets.{name}.roles",
+                f"has no train, and the grid trains on {name}; add the role, or take {name} out of the grid; "
+                f"roles are: {', '.join(conf['roles'])}",
+            )
+        if not conf["evaluation_sets"] and not extra_evals.of_dataset(c, name):
+            raise origin.mistake(
+                f"datasets.{name}.evaluation_sets",
+                f"is empty, and there are no extra_evals for {name}, which the grid trains on; name one of its roles: "
+                f"{', '.join(conf['roles'])}",
+            )
+
+
+def _check_regions(c: Mapping[str, Any], origin: Origin) -> None:
+    """Check that teachers are teachers, and extractors of regions extract regions."""
+    named = [(f"variants.{name}.teacher", c["variants"][name].get("teacher"), False) for name in c["grid"]["variant"]]
+    named += [(f"students.{name}.regions", conf.get("regions"), True) for name, conf in c["students"].items()]
+    for key, value, wanted in named:
+        for name in teacher_names.names(value):
+            if _extracts(name, origin) != wanted:
+                kind, what = c["teachers"][name]["kind"], ("a teacher", "an extractor of regions")
+                fitting = sorted(each for each in origin.conf.options("teacher") if _extracts(each, origin) == wanted)
+                raise origin.mistake(
+                    key,
+                    f"names {name!r}, {what[not wanted]} (kind {kind}), not {what[wanted]}; {nearest(name, fitting)}",
+                )
+
+
+def _extracts(teacher: str, origin: Origin) -> bool:
+    """Whether a file of a teacher is that of an extractor of regions."""
+    kind = str(origin.conf.merged("teacher", teacher).get("kind"))
+    return kind in kinds.names("teacher") and ".regions." in components.module_name("teacher", kind)
+
+
+def _check_pretraining(c: Mapping[str, Any], origin: Origin) -> None:
+    """Check that a pre-training has captions to read, a CLIP to start from, and makes the weights that are read."""
+    for group in ("teachers", "students"):
+        for name, conf in c[group].items():
+            making = conf.get("pretrain") or {}
+            if corpus := making.get("corpus"):
+                of = c["datasets"][corpus]
+                if tasks.load(of["task"]).head != "written":
+                    raise origin.mistake(
+                        f"{group}.{name}.pretrain.corpus", f"is {corpus!r}, of task {of['task']}; name one of captions"
+                    )
+                if making.get("split") and making["split"] not in of["files"]:
+                    near = nearest(making["split"], of["files"])
+                    raise origin.mistake(
+                        f"{group}.{name}.pretrain.split", f"is {making['split']!r}; {corpus} has no such files; {near}"
+                    )
+            if (init := making.get("init")) and (kind := c["teachers"][init]["kind"]) != conf["kind"]:
+                raise origin.mistake(
+                    f"{group}.{name}.pretrain.init", f"is {init!r}, of kind {kind}; name one of kind {conf['kind']}"
+                )
+            made = layout.model_weights(name).as_posix()
+            if group == "teachers" and making and conf.get("weights") != made:
+                file = origin.conf.chain("teacher", name)[-1].called
+                raise UserError(
+                    f"{file}: weights is {shown(conf.get('weights'))}, and pretrain makes {made}; write weights: {made}"
+                )
 
 
 def whole_recipe(c: Mapping[str, Any], cell: tuple[str, ...], merged: Mapping[str, Any]) -> Recipe:

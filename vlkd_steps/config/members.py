@@ -137,6 +137,8 @@ def _check_parts(group: str, model: type[Model], conf: Mapping[str, Any], where:
         raise origin.mistake(f"{where}.convert", f"is {conf['convert']!r}; there is no such reader; {near}")
     by = {"teacher": "by_dataset", "student": "by_task"}.get(group)
     for name, part in ((conf.get(by) or {}) if by else {}).items():
+        if group == "teacher":
+            one_of(name, origin.conf.options("dataset"), f"{origin(f'{where}.{by}.{name}')[0]}: {by}")
         if fixed := [key for key in ("name", "kind") if isinstance(part, Mapping) and key in part]:
             raise origin.mistake(f"{where}.{by}.{name}.{fixed[0]}", "cannot differ; delete it")
         whole = {key: value for key, value in conf.items() if key != by} | dict(part)

@@ -1,5 +1,8 @@
-"""Values that are names of components: tasks, vocabularies."""
+"""Values that are names: of tasks, of vocabularies, of open_clip's models."""
 
+import importlib.util
+from functools import cache
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Strict
@@ -22,5 +25,23 @@ def _words(value: str) -> str:
     return value
 
 
+@cache
+def _clips() -> tuple[str, ...]:
+    """The models that open_clip knows, with ours; none where it is not installed. Importing it would import torch."""
+    spec = importlib.util.find_spec("open_clip")
+    folders = [Path(folder) / "model_configs" for folder in (spec.submodule_search_locations or [])] if spec else []
+    ours = components.ROOT / "assets" / "open_clip"
+    return tuple(sorted(path.stem for folder in [*folders, ours] for path in folder.glob("*.json"))) if folders else ()
+
+
+def _clip(value: str) -> str:
+    named_elsewhere = value.startswith(("local-dir:", "hf-hub:"))
+    if _clips() and not named_elsewhere and value.replace("/", "-") not in _clips():
+        advice = nearest(value, _clips(), "open_clip.list_models() names them all")
+        raise value_error(f"open_clip has no such model; {advice}, or write local-dir:FOLDER or hf-hub:NAME")
+    return value
+
+
+ClipModel = Annotated[Text, AfterValidator(_clip)]
 Vocabulary = Annotated[Text, AfterValidator(_words)]
 Task = Annotated[str, Strict(), AfterValidator(_known)]

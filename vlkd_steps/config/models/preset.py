@@ -29,6 +29,14 @@ class Block(Model):
         return self
 
 
+def distinct(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """Refuse a block that is written twice."""
+    for number, block in enumerate(blocks):
+        if block in blocks[:number]:
+            raise problem(f"{number} is the same block as {blocks.index(block)}; write it once")
+    return blocks
+
+
 class GivenGrid(Model):
     """The grid of params.yaml; a list that is left out is the preset's."""
 
@@ -55,8 +63,8 @@ class Params(Model):
     experiment: Name
     grid: GivenGrid = Field(default_factory=GivenGrid)
     overrides: Overrides = Field(default_factory=dict)
-    conf: Annotated[tuple[Text, ...], Sequence] = ()
-    plugins: Annotated[tuple[Text, ...], Sequence] = ()
+    conf: Annotated[tuple[Text, ...], Sequence, AfterValidator(unique)] = ()
+    plugins: Annotated[tuple[Text, ...], Sequence, AfterValidator(unique)] = ()
 
 
 class TeacherPair(Model):
@@ -94,7 +102,7 @@ class Preset(Model):
     """A preset."""
 
     grid: Grid
-    grids: Annotated[tuple[Block, ...], Sequence] | None = None
+    grids: Annotated[tuple[Block, ...], Sequence, AfterValidator(some), AfterValidator(distinct)] | None = None
     reference: Name
     highlight: Name | None = None
     variants: dict[Name, Variant]

@@ -27,8 +27,8 @@ from vlkd_steps.config.models.base import (
     problem,
     says,
 )
+from vlkd_steps.config.models.names import ClipModel
 from vlkd_steps.config.models.recipe import Device, Warmup
-from vlkd_steps.core import layout
 
 
 def _with_slot(value: str) -> str:
@@ -94,15 +94,13 @@ class Teacher(Model):
 
 class Clip(Teacher):
     kind: Literal["clip"]
-    model: Text
+    model: ClipModel
     weights: Text | None = None
     template: Template = "{}"
     pretrain: ClipPretrain | None = None
 
     @model_validator(mode="after")
-    def _reads_what_it_makes(self) -> "Clip":
-        if self.pretrain and self.weights != (made := layout.model_weights(self.name).as_posix()):
-            raise problem(f"weights is {self.weights!r}, and pretrain makes {made}; write that")
+    def _starts_elsewhere(self) -> "Clip":
         if self.pretrain and self.pretrain.init == self.name:
             raise problem(f"pretrain.init is {self.name!r}, the teacher itself; name another")
         return self
