@@ -45,7 +45,9 @@ NOTHING_LOST, UNREACHED = "nothing is lost, the journals have it", 3
 
 @command.single("track", __doc__)
 def main(
-    experiment: Annotated[str | None, Option(help="the folder under runs/ and the name in MLflow")] = None,
+    experiment: Annotated[
+        str | None, Option(help="the folder under runs/ and the name in MLflow", callback=command.experiment)
+    ] = None,
     rebuild: Annotated[bool, Option("--rebuild", help="all experiments, in a new file; the old one is kept")] = False,
     follow: Annotated[bool, Option("--follow", help="keep looking while runs are training")] = False,
     tracking_uri: Annotated[str | None, Option(help="default: MLFLOW_TRACKING_URI, or a local sqlite file")] = None,

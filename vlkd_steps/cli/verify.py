@@ -13,12 +13,11 @@ Prints "equal", or what differs and what has changed since the run was trained. 
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from vlkd_steps.cli import command
 from vlkd_steps.core import step
-from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, stop_request
 from vlkd_steps.core.step import log
 
@@ -36,24 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         with stop_request() as stop:
             from vlkd_steps.verification import repetition  # polars and pyarrow only where there is work to do
 
-            result = repetition.verify(from_project(given.run), given.keep, stop)
+            result = repetition.verify(command.from_project(given.run), given.keep, stop)
     except Interrupted as interruption:
         log.error("stopped; nothing was compared")
         return interruption.exit_status
     print(result.text())
     return 0 if result.equal else DIFFERENT
-
-
-def from_project(path: Path) -> Path:
-    """A folder as it is called from the project's root, which is the current folder.
-
-    Raises:
-        UserError: it lies outside.
-    """
-    relative = Path(os.path.relpath(path))
-    if relative.parts[:1] == ("..",):
-        raise UserError(f"{path} lies outside this folder; call vlkd in the folder of the project that holds it")
-    return relative
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ The rules in `workflow/` and the steps in this package both use this module, so 
 
 from pathlib import Path
 
+NAME = r"[A-Za-z0-9_]{1,100}"
+"""What an experiment, a data set, a model may be called: names are parts of paths."""
+
 
 def raw(source: str) -> Path:
     """What `download` wrote for a source (several data sets may share one)."""

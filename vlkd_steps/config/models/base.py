@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from vlkd_steps.core import layout
 from vlkd_steps.core.did_you_mean import nearest
 
 S = TypeVar("S")
@@ -128,7 +129,6 @@ def plain_text(value: str) -> str:
     return value
 
 
-NAME = r"^[A-Za-z0-9_]{1,100}$"
 NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 LARGEST = 2**63 - 1  # of whole numbers
 Flag = Annotated[bool, Strict(), says("true or false")]
@@ -136,7 +136,9 @@ Printable = AfterValidator(plain_text)
 Text = Annotated[
     str, Strict(), Field(min_length=1), Printable, says("a text without control characters, ${...} and ???")
 ]
-Name = Annotated[str, Strict(), Field(pattern=NAME), says("a name of letters, digits and _, at most 100 of them")]
+Name = Annotated[
+    str, Strict(), Field(pattern=rf"^{layout.NAME}$"), says("a name of letters, digits and _, at most 100 of them")
+]
 Count = Annotated[int, Strict(), Field(gt=0, le=LARGEST), says("a whole number above 0, and below 2**63")]
 Whole = Annotated[int, Strict(), Field(ge=0, le=LARGEST), says("a whole number, 0 or more, and below 2**63")]
 Integer = Annotated[int, Strict(), Field(ge=-LARGEST, le=LARGEST), says("a whole number, below 2**63")]
