@@ -261,6 +261,10 @@ class Dataset(Model):
             raise problem(f"{useless[0]} is not read by reader {self.reader}; delete it")
         if "vocabulary" in reader.keys and self.vocabulary is None:
             raise problem("vocabulary is missing; write how often an answer occurs to be a class, and in which splits")
+        for role in [] if self.resplit else ["train", *self.evaluation_sets]:
+            split = self.roles[role].split if role in self.roles else None
+            if split in self.files and reader.files is Questions and not self.files[split].get("annotations"):
+                raise problem(f"files.{split}.annotations is missing; {role} is {split}, which has to have answers")
         if "shards" in reader.keys and (self.shards is None) == (self.tsv is None):
             raise problem("reader shards reads shards or tsv; write one of them")
         if self.image_name is not None:
