@@ -41,13 +41,14 @@ def check(c: Mapping[str, Any], origin: Origin) -> None:
 
 
 def _check_variants(c: Mapping[str, Any], origin: Origin) -> None:
-    """Check that a variant starts from another one, also one that the grid leaves out."""
+    """Check what every variant names, also one that the grid leaves out: its teacher, the variant it starts from."""
     for name, variant in c["variants"].items():
         where = f"variants.{name}"
         parts = {f"{where}.by_task.{task}": part for task, part in (variant.get("by_task") or {}).items()}
         for key, part in {where: variant, **parts}.items():
             if part and part.get("init"):
                 one_of(part["init"], c["variants"], ": ".join(origin(f"{key}.init")))
+        _check_teacher(c, name, None, origin)
 
 
 def _check_datasets(c: Mapping[str, Any], origin: Origin) -> None:
@@ -148,7 +149,14 @@ def _check_student(c: Mapping[str, Any], dataset: str, student: str, variant: st
 
 def _check_method(c: Mapping[str, Any], cell: tuple[str, ...], task: str, recipe: Recipe, origin: Origin) -> None:
     """Check that a method has the teacher that it needs, and that its settings fit the run's steps."""
-    variant = cell[2]
+    _check_teacher(c, cell[2], task, origin)
+    if message := members.settings_of(c, cell[2], task, origin).mistake(recipe.steps):
+        name = c["variants"][cell[2]]["method"]
+        raise UserError(f"experiment {c['experiment']}, {' '.join(cell)}: method {name}: {message}")
+
+
+def _check_teacher(c: Mapping[str, Any], variant: str, task: str | None, origin: Origin) -> None:
+    """Check that a variant has the teacher that its method needs."""
     chosen = c["variants"][variant]
     method, settings = declaration(chosen["method"]), members.settings_of(c, variant, task, origin)
     teachers = teacher_names.names(chosen.get("teacher"))
@@ -163,8 +171,6 @@ def _check_method(c: Mapping[str, Any], cell: tuple[str, ...], task: str, recipe
             f"names two teachers, and method {chosen['method']} compares images with words, which requires one CLIP "
             "for both; name one teacher, or take method mad with relevance: regression",
         )
-    if message := settings.mistake(recipe.steps):
-        raise UserError(f"experiment {c['experiment']}, {' '.join(cell)}: method {chosen['method']}: {message}")
 
 
 def _check_extra_evals(c: Mapping[str, Any], origin: Origin) -> None:

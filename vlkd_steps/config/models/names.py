@@ -1,4 +1,4 @@
-"""Values that are names: of tasks, of vocabularies, of open_clip's models."""
+"""Values that are names: of tasks, of vocabularies, of models and weights."""
 
 import importlib.util
 from functools import cache
@@ -42,6 +42,15 @@ def _clip(value: str) -> str:
     return value
 
 
+def _weights(value: str) -> str:
+    assets = components.ROOT / "assets"
+    shipped = [f"asset:{path.name}" for path in assets.iterdir() if path.suffix == ".safetensors" or path.is_dir()]
+    if value.startswith("asset:") and value not in shipped:
+        raise value_error(f"this package ships no such weights; {nearest(value, shipped)}")
+    return value
+
+
+Weights = Annotated[Text, AfterValidator(_weights)]
 ClipModel = Annotated[Text, AfterValidator(_clip)]
 Vocabulary = Annotated[Text, AfterValidator(_words)]
 Task = Annotated[str, Strict(), AfterValidator(_known)]

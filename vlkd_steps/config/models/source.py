@@ -40,7 +40,7 @@ class Source(Model):
 
 
 def _pattern(value: str) -> str:
-    if value.startswith("/") or ".." in value.split("/"):
+    if not value or value.startswith("/") or ".." in value.split("/"):
         raise ValueError("leaves the folder")
     return value
 

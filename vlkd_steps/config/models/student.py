@@ -15,7 +15,7 @@ from vlkd_steps.config.models.architecture import (
     VisualBertArchitecture,
 )
 from vlkd_steps.config.models.base import Count, Flag, Integer, Model, Name, Positive, Share, Text, problem
-from vlkd_steps.config.models.names import Task, Vocabulary
+from vlkd_steps.config.models.names import Task, Vocabulary, Weights
 from vlkd_steps.config.models.recipe import PartialRecipe, Recipe
 
 
@@ -54,7 +54,7 @@ class Student(Model):
 
     name: Name
     kind: Text
-    weights: Text | None = None
+    weights: Weights | None = None
     architecture: Any = None
     vocabulary: Vocabulary | None = None
     recipe: dict[Task, PartialRecipe] | None = None

@@ -27,7 +27,7 @@ from vlkd_steps.config.models.base import (
     problem,
     says,
 )
-from vlkd_steps.config.models.names import ClipModel
+from vlkd_steps.config.models.names import ClipModel, Weights
 from vlkd_steps.config.models.recipe import Device, Warmup
 
 
@@ -95,7 +95,7 @@ class Teacher(Model):
 class Clip(Teacher):
     kind: Literal["clip"]
     model: ClipModel
-    weights: Text | None = None
+    weights: Weights | None = None
     template: Template = "{}"
     pretrain: ClipPretrain | None = None
 
@@ -110,7 +110,7 @@ class Vision(Teacher):
     kind: Literal["vision"]
     model: Text
     package: Text | None = None
-    weights: Text | None = None
+    weights: Weights | None = None
     crop: Literal["whole", "centre"] = "whole"
     image_size: Count | None = None
     patches: Flag = False
@@ -133,7 +133,7 @@ class Boxes(Teacher):
     whole_image: Flag = False
     max_regions: Count = 100
     backbone: Annotated[str, Strict(), Field(pattern="^(pixels|timm:.+)$"), says("pixels, or timm:MODEL")] = "pixels"
-    weights: Text | None = None
+    weights: Weights | None = None
     pool: Count | None = None
     layer: Integer = -1
     shorter_side: Count = 600
@@ -142,7 +142,7 @@ class Boxes(Teacher):
 class Detector(Teacher):
     kind: Literal["regions_detector"]
     model: Text
-    weights: Text | None = None
+    weights: Weights | None = None
     classes: Count = 91
     confidence: Share = 0.2
     min_regions: Whole = 10
