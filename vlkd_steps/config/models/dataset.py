@@ -3,14 +3,13 @@
 A reader says by a model here which files an entry of ``files`` names (`FILES`).
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from string import Formatter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from vlkd_steps.config.models import file_pattern
 from vlkd_steps.config.models.base import (
     Count,
     Inside,
@@ -158,23 +157,14 @@ OF_READERS = (
 
 def check_image_name(pattern: str, reader: Reader) -> None:
     """Refuse a pattern that names no image, all images alike, or one outside the folder."""
+    if message := file_pattern.fault(pattern, reader.fields):
+        raise problem(f"image_name is {pattern!r}; {message}")
     try:
-        parts = [(name, spec or "") for _, name, spec, _ in Formatter().parse(pattern) if name is not None]
-        unknown = [name for name, _ in parts if name not in reader.fields]
-        if not unknown:
-            if any(re.search(r"[0-9]{4}|[{}]", spec) for _, spec in parts):
-                raise ValueError("a format of four digits, or with another field in it")
-            inside(pattern.format(**reader.fields))
-    except ValueError as error:
-        raise problem(
-            f"image_name is {pattern!r}, no pattern of files in the folder of images: {error}; write one such as "
-            f"'{{{next(iter(reader.fields))}}}.jpg'"
-        ) from None
-    if unknown:
-        near = nearest(unknown[0], reader.fields)
-        raise problem(f"image_name is {pattern!r}, and records have no field {unknown[0]!r} for it; {near}")
+        inside(pattern.format(**reader.fields))
+    except ValueError:
+        raise problem(f"image_name is {pattern!r}, a path out of the folder of images; write one without ..") from None
     telling = list(reader.fields) if reader.any_field else list(reader.fields)[:1]
-    if not {name for name, _ in parts} & set(telling):
+    if not file_pattern.named(pattern) & set(telling):
         raise problem(f"image_name is {pattern!r}, the same for all images; write {{{telling[0]}}} in it")
 
 

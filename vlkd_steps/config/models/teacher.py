@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
+from vlkd_steps.config.models import file_pattern
 from vlkd_steps.config.models.base import (
     Count,
     Flag,
@@ -26,6 +27,9 @@ from vlkd_steps.config.models.base import (
     between,
     problem,
     says,
+    some,
+    unique,
+    value_error,
 )
 from vlkd_steps.config.models.names import ClipModel, Weights
 from vlkd_steps.config.models.recipe import Device, Warmup
@@ -74,6 +78,20 @@ class ClipPretrain(Model):
         if getattr(self, other) is not None:
             raise problem(f"{other} belongs to {'corpus' if self.stream else 'stream'}; delete it")
         return self
+
+
+OF_IMAGES = {"stem": "COCO_9", "image_id": "9", "folder": "images", "number": 9}
+
+
+def _of_images(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """One or several patterns of `teachers.regions.region_extraction.named`."""
+    for pattern in some((value,) if isinstance(value, str) else value):
+        if message := file_pattern.fault(pattern, OF_IMAGES):
+            raise value_error(message)
+    return value
+
+
+OfImages = Annotated[Text, AfterValidator(_of_images)]
 
 
 class Teacher(Model):
@@ -128,7 +146,7 @@ class TextEncoder(Teacher):
 class Boxes(Teacher):
     kind: Literal["regions_boxes"]
     boxes: Literal["metadata", "grid"]
-    metadata: Text | None = None
+    metadata: OfImages | None = None
     grid: Count = 7
     whole_image: Flag = False
     max_regions: Count = 100
@@ -151,14 +169,15 @@ class Detector(Teacher):
 
 
 Confidence = Annotated[Number, between(-1, 1), says("a number from 0 to 1, or -1 for all regions")]
-Keys = Annotated[Text | Texts, says("a name, or a list of names, such as {stem}.npz")]
+Keys = Annotated[Text | Texts, says("a name, or a list of names, such as {stem}.npz"), AfterValidator(_of_images)]
+FileNames = Annotated[tuple[Text, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
 
 
 class PartOfFiles(Model):
     """Files of features; what is left out is the whole's."""
 
     format: Literal["lmdb", "npz", "tsv"] | None = None
-    files: Texts | None = None
+    files: FileNames | None = None
     key: Keys | None = None
     confidence: Confidence | None = None
     min_regions: Whole | None = None
@@ -172,9 +191,9 @@ class Files(Teacher):
     confidence: Confidence = 0.2
     min_regions: Whole = 10
     max_regions: Count = 100
-    files: Texts | None = None
+    files: FileNames | None = None
     key: Keys | None = None
-    parts: Annotated[tuple[PartOfFiles, ...], Sequence] | None = None
+    parts: Annotated[tuple[PartOfFiles, ...], Sequence, AfterValidator(some)] | None = None
 
 
 KINDS: dict[str, type[Teacher]] = {
