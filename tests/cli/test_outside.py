@@ -36,7 +36,7 @@ def test_a_folder_outside_is_refused(main, more, path: str, tmp_path: Path, monk
     assert f"{path} lies outside this folder" in capsys.readouterr().err
 
 
-def test_a_misspelt_experiment_is_told_the_nearest_finished_one(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_misspelt_experiment_is_answered_with_the_nearest_one(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     Path("results/scenes").mkdir(parents=True)
     Path("results/scenes/gains.csv").touch()
