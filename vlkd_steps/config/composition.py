@@ -53,10 +53,12 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
         (f"{conf.chain('experiment', name)[-1].called}: overrides", preset.get("overrides") or {}),
         (f"{where}: overrides", params.overrides if own else {}),
     ]
-    origin = members.Origin(conf, name, {str(key): called for called, given in sections for key in given})
+    said = {f"grid.{key}": where for key in given_grid}
+    said |= {str(key): called for called, given in sections for key in given}
+    origin = members.Origin(conf, name, said)
     for _, given in sections:
         _choose_members(given, preset)
-    composed = _with_groups(origin, grid, preset, _giver(origin, preset, given_grid, where))
+    composed = _with_groups(origin, grid, preset, _giver(origin, preset))
     composed.pop("grids", None)
     composed.pop("overrides", None)
     composed = {"experiment": name, **composed, "grid": grid, "blocks": crossed}
@@ -158,16 +160,13 @@ def blocks(
     return cut
 
 
-def _giver(
-    origin: members.Origin, preset: Mapping[str, Any], given: Mapping[str, Any], where: str
-) -> Callable[[str, str], str]:
-    """Finds the file and key that put a name into a list of the grid: params.yaml, or the preset."""
+def _giver(origin: members.Origin, preset: Mapping[str, Any]) -> Callable[[str, str], str]:
+    """Finds the file and key that put a name into a list of the grid."""
 
     def giver(key: str, name: str) -> str:
-        if key in given:
-            return f"{where}: grid.{key}"
         blocks = [number for number, block in enumerate(preset.get("grids") or ()) if name in block.get(key, ())]
-        return ": ".join(origin(f"grids.{blocks[0]}.{key}" if blocks else f"grid.{key}"))
+        given = f"grid.{key}" in origin.overridden
+        return ": ".join(origin(f"grids.{blocks[0]}.{key}" if blocks and not given else f"grid.{key}"))
 
     return giver
 

@@ -33,7 +33,7 @@ def check(c: Mapping[str, Any], origin: Origin) -> None:
     _check_extra_evals(c, origin)
     for cell in jobs.cells(c):
         dataset, student, variant, shot = cell
-        _check_student(c, dataset, student, variant)
+        _check_student(c, dataset, student, variant, origin)
         task = c["datasets"][dataset]["task"]
         layers = precedence.recipe_layers(c, variant, task, student, shot)
         recipe = whole_recipe(c, cell, precedence.merged(layers))
@@ -129,7 +129,7 @@ def whole_recipe(c: Mapping[str, Any], cell: tuple[str, ...], merged: Mapping[st
     return validated(Recipe, merged, "training")
 
 
-def _check_student(c: Mapping[str, Any], dataset: str, student: str, variant: str) -> None:
+def _check_student(c: Mapping[str, Any], dataset: str, student: str, variant: str, origin: Origin) -> None:
     """Check that the method can train the student, and that the student can do the task."""
     method = c["variants"][variant]["method"]
     runner = declaration(method).runner
@@ -144,7 +144,8 @@ def _check_student(c: Mapping[str, Any], dataset: str, student: str, variant: st
         message = f"{student} is a classifier, but {dataset} has captions; name a BART, such as bart_scenes"
     else:
         return
-    raise UserError(f"experiment {c['experiment']}, {dataset} {student} {variant}: {message}")
+    file, key = origin("grid.student")
+    raise UserError(f"{file}: {key}: experiment {c['experiment']}, {dataset} {student} {variant}: {message}")
 
 
 def _check_method(c: Mapping[str, Any], cell: tuple[str, ...], task: str, recipe: Recipe, origin: Origin) -> None:

@@ -27,7 +27,8 @@ class Origin:
     """Finds the file that sets a dotted key of the composition.
 
     Attributes:
-        overridden: dotted keys of overrides, and the name in messages of the section that contains each.
+        overridden: dotted keys of overrides and of the grid in params.yaml, and the name in messages of the section
+            that contains each.
     """
 
     conf: ConfFiles
