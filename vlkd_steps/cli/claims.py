@@ -27,7 +27,9 @@ COLUMNS = ["", "claim", "on", "shots", "points [95 %]", "p (Holm)", "relative", 
 
 @command.single("claims", __doc__)
 def main(
-    experiments: Annotated[list[str], Argument(metavar="EXPERIMENT...", help="finished presets")],
+    experiments: Annotated[
+        list[str], Argument(metavar="EXPERIMENT...", help="finished presets", callback=command.experiment)
+    ],
     out: Annotated[Path | None, Option(help="write here instead of to the terminal")] = None,
     as_json: Annotated[bool, Option("--json", help="for programs")] = False,
 ) -> None:

@@ -42,7 +42,9 @@ UTILISATION = 0.3
 
 @command.single("plan", __doc__)
 def main(
-    experiment: Annotated[str | None, Option(help="a preset; default: what params.yaml says")] = None,
+    experiment: Annotated[
+        str | None, Option(help="a preset; default: what params.yaml says", callback=command.experiment)
+    ] = None,
     gpu: Annotated[
         str | None, command.choice(sorted(GPUS), "derive hours for this GPU instead of measured ones")
     ] = None,

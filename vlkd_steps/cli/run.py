@@ -38,6 +38,7 @@ def main(ctx: typer.Context) -> int:
     words = list(ctx.args)
     given = words.pop(0) if words and not words[0].startswith("-") else None
     named = next((word.removeprefix("--config=").partition("=")[2] for word in words if NAMED.match(word)), None)
+    command.experiment(named if given is None else given)
     if given and any(word in ("-C", "--config") or word.startswith("--config=") for word in words):
         raise UserError(f"{given} and --config both say what to run, and snakemake takes one --config; leave one out")
     for name in ("Snakefile", "params.yaml"):

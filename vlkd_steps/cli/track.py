@@ -49,7 +49,9 @@ NOTHING_LOST, UNREACHED = "nothing is lost, the journals have it", 3
 
 @command.single("track", __doc__)
 def main(
-    experiment: Annotated[str | None, Option(help="the folder under runs/ and the name in MLflow")] = None,
+    experiment: Annotated[
+        str | None, Option(help="the folder under runs/ and the name in MLflow", callback=command.experiment)
+    ] = None,
     rebuild: Annotated[bool, Option("--rebuild", help="all experiments, in a new file; the old one is kept")] = False,
     upgrade: Annotated[bool, Option("--upgrade", help="a sqlite file of an older MLflow; a backup is kept")] = False,
     follow: Annotated[bool, Option("--follow", help="keep looking while runs are training")] = False,

@@ -275,9 +275,12 @@ def task_modules(c: Composition, step: str, dataset: str | None) -> list[str]:
 
 def student_modules(conf: Student) -> list[str]:
     """A student's architecture and, if its vocabulary is built in, the module of the words."""
-    words = conf.vocabulary or ""
-    ours = [components.module_name("vocabulary", words)] if words and not words.endswith(".txt") else []
-    return [components.module_name("student", conf.kind), *ours]
+    return [components.module_name("student", conf.kind), *vocabulary_modules(conf.vocabulary)]
+
+
+def vocabulary_modules(words: str | None) -> list[str]:
+    """The module of a student's words, if they are built in."""
+    return [components.module_name("vocabulary", words)] if words and not words.endswith(".txt") else []
 
 
 def incoming(c: Composition, source: str) -> list[str]:

@@ -24,6 +24,23 @@ def labels(dataset: str) -> list[str]:
     return found
 
 
+def model(folder: Path) -> Path:
+    """The folder of a model; of one that `pretrain` made, each file is compared with the list of them.
+
+    Raises:
+        UserError: a file is missing, or was changed after it was made.
+    """
+    listing = folder / layout.model_checksums(folder.name).name
+    for path, sha256 in (checksums.read(listing) if listing.is_file() else {}).items():
+        checksums.check(path, sha256, str(listing), files.REMAKE.replace("{path}", str(listing)))
+    return folder
+
+
+def weights(path: Path) -> Path:
+    """A file of weights; errors as for `model`."""
+    return model(path.parent) / path.name
+
+
 def split_ids(split: Path) -> list[str]:
     """The instance ids of a split, in order.
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from vlkd_steps.core.inside import name as _part
 
+NAME = r"[A-Za-z0-9_]{1,100}"
+"""What an experiment, a data set, a model may be called: names are parts of paths."""
+
 RAW = Path("data/raw")
 RAW_MANIFEST = "manifest.json"
 
@@ -76,6 +79,16 @@ def model(name: str) -> Path:
 
 def model_weights(name: str) -> Path:
     return model(name) / "model.safetensors"
+
+
+def model_config(name: str) -> Path:
+    """What a pre-trained model was made of, as a run's config.yaml has it."""
+    return model(name) / "config.yaml"
+
+
+def model_checksums(name: str) -> Path:
+    """The sha256 of all files of a pre-trained model: written last."""
+    return model(name) / "pretrain.sha256"
 
 
 def runs(experiment: str) -> Path:

@@ -20,7 +20,7 @@ import open_clip
 import torch
 from PIL import Image
 
-from vlkd_steps.core import files, image_file
+from vlkd_steps.core import artifacts, files, image_file
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
@@ -259,7 +259,7 @@ def _weights_file(model: str, weights: str) -> Path | None:
             f"the teacher's weights {weights} are missing; make them (the rule `pretrain`), "
             f"or set `weights` of the teacher to the path of a safetensors file of {model}{known}"
         )
-    return path
+    return artifacts.weights(path)
 
 
 def _image_width(model: Any, transform: Any) -> int:
