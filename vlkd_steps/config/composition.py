@@ -6,6 +6,7 @@ what only sections together can get wrong (`cross_checks`). What comes out is on
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -224,6 +225,11 @@ def _with_groups(
 
 def _check_dropped_in(name: str, known: Sequence[str], where: str) -> None:
     """A source without a conf file is a folder of the user's; one that is not there may be a misspelt name."""
+    if not re.fullmatch(layout.NAME, name):
+        raise UserError(
+            f"{where} is {name!r}; write letters, digits and _: the name of a file in conf/source/, or of a folder in "
+            f"{layout.INCOMING}"
+        )
     near = nearest(name, known, "-")
     if near != "-" and not (layout.INCOMING / name).is_dir():
         raise UserError(

@@ -104,9 +104,9 @@ def of_model(model: Recorded) -> Iterator[Input]:
         yield Input(path, made_of[key], _present(path, files.sha256), f"{by}.{key}")
     making = model.own["pretrain"]
     if making.get("corpus") and (corpus := layout.instances(making["corpus"])).is_file():
-        table = pl.read_parquet(corpus, columns=["split", "image_path"])
+        table = tables.read(corpus, columns=["split", "image_path"])
         if making.get("split"):
-            table = table.filter(pl.col("split") == making["split"])
+            table = table.filter(table["split"] == making["split"])
         yield from _raw(Path(path) for path in table["image_path"].unique(maintain_order=True) if path)
 
 
