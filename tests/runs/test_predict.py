@@ -16,8 +16,10 @@ def test_scores_that_are_no_numbers_name_their_instance(value: float, shape: tup
     found = torch.zeros(shape)
     found[1].view(-1)[-1] = value
     data: Any = SimpleNamespace(
-        batch=lambda index: SimpleNamespace(inputs=None), items=SimpleNamespace(ids=["a", "b", "c", "d"])
+        batch=lambda index: SimpleNamespace(inputs=None),
+        batches=lambda batch, numbers, device: map(batch, numbers),
+        items=SimpleNamespace(ids=["a", "b", "c", "d"]),
     )
     student: Any = lambda inputs: SimpleNamespace(logits=found)  # noqa: E731
     with pytest.raises(UserError, match="the student's scores of instance d are no finite numbers"):
-        predict.logits(student, data, torch.tensor([2, 3, 0]), Accelerator(cpu=True))
+        next(predict.logits(student, data, [torch.tensor([2, 3, 0])], Accelerator(cpu=True)))
