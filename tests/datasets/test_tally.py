@@ -252,11 +252,15 @@ def test_pairs_of_a_shard_that_are_unusable_are_counted(tmp_path: Path, monkeypa
 def test_lines_of_a_tsv_that_are_unusable(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(b"image")
     tsv = tmp_path / "t.tsv"
-    lines = ["a\t1.jpg", "\t1.jpg", "b\t2.jpg", f"c\t{'long' * 200}", "d\tnul\0.jpg"]
+    lines = ["a\t1.jpg", "\t1.jpg", "b\t2.jpg"]
     tsv.write_text("\ufeff" + "\n".join(lines), encoding="utf-8")
     shards = TsvShards(tsv, tmp_path, "{name}", tmp_path / "i.json")
-    assert shards.skipped == {"text is empty": 1, "image is missing": 3}
+    assert shards.skipped == {"text is empty": 1, "image is missing": 1}
     assert [pair.caption for pair in shards.locations(0)] == ["a"]
+    for name, problem in (("long" * 200, "longer than a file's name"), ("nul\0.jpg", "control characters")):
+        tsv.write_text("\n".join([*lines, f"c\t{name}"]), encoding="utf-8")
+        with pytest.raises(UserError, match=rf"t\.tsv, line 4: the image is .*{problem}"):
+            TsvShards(tsv, tmp_path, "{name}", tmp_path / f"{problem[:4]}.json")
     tsv.write_bytes("a\t1.jpg\ncaf\xe9\t1.jpg\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"t\.tsv: line 2: byte 3 is not valid UTF-8 .*save the file as UTF-8"):
         TsvShards(tsv, tmp_path, "{name}", tmp_path / "j.json")
