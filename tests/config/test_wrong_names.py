@@ -7,6 +7,7 @@ import pytest
 import yaml
 from test_wrong_values import DATASET, GRID, PRESET, STUDENT, TEACHER, Project, holds, project  # noqa: F401
 
+from vlkd_steps.config import composition
 from vlkd_steps.config.models.architecture import BartArchitecture, ViltArchitecture, VisualBertArchitecture
 from vlkd_steps.core import components
 
@@ -45,6 +46,14 @@ def test_of_a_data_set(project: Project, text: str, facts: list[str]) -> None:  
     project.params(grid=GRID | {"dataset": ["mine"]})
     project.conf("dataset/mine.yaml", text)
     holds(project.message(), "mine/dataset/mine.yaml: ", *facts)
+
+
+def test_a_data_set_may_have_the_name_of_its_own_folder(project: Project) -> None:  # noqa: F811
+    project.params(grid=GRID | {"dataset": ["mine"]})
+    project.conf("dataset/mine.yaml", DATASET.replace("source: scenes_smoke", "source: mine"))
+    composed = composition.compose(Path("params.yaml"))
+    assert composed.datasets["mine"].source == "mine"
+    assert composed.sources["mine"].written()["path"] == "data/incoming/mine"
 
 
 @pytest.mark.parametrize(

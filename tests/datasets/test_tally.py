@@ -257,6 +257,10 @@ def test_lines_of_a_tsv_that_are_unusable(tmp_path: Path) -> None:
     shards = TsvShards(tsv, tmp_path, "{name}", tmp_path / "i.json")
     assert shards.skipped == {"text is empty": 1, "image is missing": 1}
     assert [pair.caption for pair in shards.locations(0)] == ["a"]
+    for name, problem in (("long" * 200, "longer than a file's name"), ("nul\0.jpg", "control characters")):
+        tsv.write_text("\n".join([*lines, f"c\t{name}"]), encoding="utf-8")
+        with pytest.raises(UserError, match=rf"t\.tsv, line 4: the image is .*{problem}"):
+            TsvShards(tsv, tmp_path, "{name}", tmp_path / f"{problem[:4]}.json")
     tsv.write_bytes("a\t1.jpg\ncaf\xe9\t1.jpg\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"t\.tsv: line 2: byte 3 is not valid UTF-8 .*save the file as UTF-8"):
         TsvShards(tsv, tmp_path, "{name}", tmp_path / "j.json")

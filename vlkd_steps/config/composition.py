@@ -239,7 +239,10 @@ def _check_dropped_in(name: str, known: Sequence[str], where: str) -> None:
 
 
 def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """The members that data sets, teachers and students name: group, name, and the dotted key that names it."""
+    """The members that data sets, teachers and students name: group, name, and the dotted key that names it.
+
+    A source that is no name is left to its data set's model, which refuses it: it may be a folder without a conf file.
+    """
     named = [("datasets", key, "source") for key in ("source", "image_source")]
     for groups in ("teachers", "students"):
         named += [(groups, "pretrain.corpus", "dataset"), (groups, "pretrain.init", "teacher")]
@@ -251,7 +254,7 @@ def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                 value = value.get(part) if isinstance(value, Mapping) else None
             if isinstance(value, str) and "${" in value:
                 value = _selected(tree, f"{groups}.{name}.{dotted}")
-            if isinstance(value, str) and value:
+            if isinstance(value, str) and value and (group != "source" or re.fullmatch(layout.NAME, value)):
                 yield group, value, f"{groups}.{name}.{dotted}"
 
 

@@ -160,10 +160,10 @@ class TsvShards:
         caption, tab, name = text.partition("\t")
         if not tab:
             raise UserError(f"{self.path}, {where}: {caption[:60]!r} has no tab; write caption<TAB>image")
+        file = self._image(name, number)
         try:
-            file = self._image(name, number)
             there = file.is_file()
-        except OSError:  # a name that is too long
+        except OSError:  # in a folder that may not be read
             there = False
         if not there:
             raise Unusable("image is missing", self.path, where, f"there is no image {name[:60]!r}")
