@@ -63,6 +63,10 @@ class TextTeacher:
             "template": self.template,
         }
 
+    def text_lengths(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text in its template has."""
+        return [len(tokens) for tokens in self._tokens(texts)["input_ids"]]
+
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[tuple[list[str], np.ndarray]]]:
         """Texts, each put into the template -> u and the last layer's states, averaged per word.
@@ -71,21 +75,19 @@ class TextTeacher:
             u, float32 [B, D], and for each text its first words and their states, float32 [words, D]: all words of
             ``split_words(text)`` but those at the end that `max_tokens` cut away. The template's words have none.
         """
-        framed = [self.template.replace("{}", text) for text in texts]
-        encoded = self.tokenizer(
-            framed,
-            return_tensors="pt",
-            padding=True,
-            truncation=True,
-            max_length=self.max_tokens,
-            return_offsets_mapping=True,
-        )
+        encoded = self._tokens(texts, return_tensors="pt", padding=True, return_offsets_mapping=True)
         spans = encoded.pop("offset_mapping").tolist()
         states = self.model(**encoded.to(self.device)).last_hidden_state.float()
         mask = encoded["attention_mask"][:, :, None].float()
         pooled = states[:, 0] if self.pooling == "cls" else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-        rows = zip(texts, framed, spans, states.cpu().numpy(), strict=True)
+        rows = zip(texts, self._framed(texts), spans, states.cpu().numpy(), strict=True)
         return pooled.cpu().numpy(), [self._word_states(*row) for row in rows]
+
+    def _tokens(self, texts: Sequence[str], **asked: Any) -> Any:
+        return self.tokenizer(self._framed(texts), truncation=True, max_length=self.max_tokens, **asked)
+
+    def _framed(self, texts: Sequence[str]) -> list[str]:
+        return [self.template.replace("{}", text) for text in texts]
 
     def _word_states(
         self, text: str, frame: str, spans: Sequence[Sequence[int]], states: np.ndarray
