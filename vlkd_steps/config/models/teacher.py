@@ -28,7 +28,7 @@ from vlkd_steps.config.models.base import (
     between,
     says,
 )
-from vlkd_steps.core.devices import Device
+from vlkd_steps.core.devices import Device, Precision
 
 
 def _with_slot(value: str) -> str:
@@ -66,7 +66,7 @@ class ClipPretrain(Model):
 
 
 class Teacher(Learned):
-    """What all kinds have. `threads` and `batch_size` change the last bits, `workers` and `device` no byte."""
+    """What all kinds have. `threads` and `batch_size` change the last bits, `device` alone no byte."""
 
     splits: Literal["used"] | None = None
     dtype: Dtype = "float32"
@@ -79,7 +79,13 @@ class Teacher(Learned):
     """What differs for a data set; checked as part of the whole, `composition`."""
 
 
-class Clip(Teacher):
+class Encoder(Teacher):
+    """One that may compute in less than float32; detected boxes would move by pixels."""
+
+    precision: Precision = "auto"
+
+
+class Clip(Encoder):
     kind: Literal["clip"]
     model: Text
     weights: Text | None = None
@@ -87,7 +93,7 @@ class Clip(Teacher):
     pretrain: ClipPretrain | None = None
 
 
-class Vision(Teacher):
+class Vision(Encoder):
     kind: Literal["vision"]
     model: Text
     package: Text | None = None
@@ -97,7 +103,7 @@ class Vision(Teacher):
     patches: Flag = False
 
 
-class TextEncoder(Teacher):
+class TextEncoder(Encoder):
     kind: Literal["text"]
     model: Text
     package: Text | None = None

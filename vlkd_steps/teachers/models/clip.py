@@ -27,6 +27,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.data import words
 from vlkd_steps.teachers.models import scenes_tower as scenes_tower  # imported for its registration with timm
+from vlkd_steps.teachers.models.computing import Computing
 from vlkd_steps.teachers.models.text_tower import TextTower
 from vlkd_steps.teachers.models.weights import weights_digest
 
@@ -53,9 +54,9 @@ class ClipTeacher:
         self.template: str = config.get("template", "{}")
         if "{}" not in self.template:
             raise UserError(f"the teacher's text template {self.template!r} holds no {{}}; write where the text goes")
-        self.device = torch.device(device)
+        self.computing = Computing(config, device)
         self.model, self._transform = create(config["model"], config.get("weights"))
-        self.model.eval().requires_grad_(False).to(self.device)
+        self.model.eval().requires_grad_(False).to(self.computing.device)
         self.tokenizer = tokenizer(config["model"])
         self.text_tower = TextTower(self.model, self.tokenizer)
         self.dim: int = getattr(self.model.visual, "output_dim", 0) or _image_width(self.model, self._transform)
@@ -68,6 +69,7 @@ class ClipTeacher:
             "transform": repr(self._transform),
             "tokenizer": tokenizer_digest(self.tokenizer),
             "template": self.template,
+            **self.computing.identity,
         }
 
     def load_image(self, path: Path) -> torch.Tensor:
@@ -76,17 +78,16 @@ class ClipTeacher:
             pixels: torch.Tensor = self._transform(image)
         return pixels
 
-    @torch.inference_mode()
     def embed_images(self, images: Sequence[torch.Tensor]) -> np.ndarray:
         """Transformed images, B of [3, S, S] -> v, float32 [B, D]."""
-        batch = torch.stack(list(images)).to(self.device)
-        return self.model.encode_image(batch).float().cpu().numpy()
+        with self.computing():
+            batch = torch.stack(list(images)).to(self.computing.device)
+            return self.model.encode_image(batch).float().cpu().numpy()
 
     def text_lengths(self, texts: Sequence[str]) -> list[int]:
         """How many positions the text tower needs for each text in its template."""
         return self.text_tower.lengths(self.tokenizer(self._framed(texts))).tolist()
 
-    @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[tuple[list[str], np.ndarray]]]:
         """Texts, each put into the template -> u and the last layer's states, averaged per word.
 
@@ -95,7 +96,8 @@ class ClipTeacher:
             ``split_words(text)`` but those at the end that the context length cut away. The template's words have none.
         """
         framed = self._framed(texts)
-        pooled, states = (found.float().cpu().numpy() for found in self.text_tower.encode(self.tokenizer(framed)))
+        with self.computing():
+            pooled, states = (found.float().cpu().numpy() for found in self.text_tower.encode(self.tokenizer(framed)))
         skip = len(words.split_words(self.template.split("{}")[0]))
         return pooled, [
             self._word_states(text, frame, state, skip)

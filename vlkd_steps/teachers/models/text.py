@@ -19,6 +19,7 @@ from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.data import words
+from vlkd_steps.teachers.models.computing import Computing
 from vlkd_steps.teachers.models.weights import resolve, weights_digest
 
 POOLINGS = ("mean", "cls")
@@ -50,9 +51,9 @@ class TextTeacher:
         self.pooling: str = config.get("pooling", "mean")
         if self.pooling not in POOLINGS:
             raise UserError(f"teacher {name}: pooling is {self.pooling!r}; write one of {', '.join(POOLINGS)}")
-        self.device = torch.device(device)
+        self.computing = Computing(config, device)
         self.model, self.tokenizer = create(str(resolve(config.get("package"), config["model"], name)), name)
-        self.model.eval().requires_grad_(False).to(self.device)
+        self.model.eval().requires_grad_(False).to(self.computing.device)
         self.max_tokens: int = config.get("max_tokens") or min(self.tokenizer.model_max_length, LONGEST)
         self.dim: int = self.model.config.hidden_size
         self.identity: dict[str, Any] = {
@@ -61,13 +62,13 @@ class TextTeacher:
             "tokenizer": files.digest([self.tokenizer.backend_tokenizer.to_str(), self.max_tokens]),
             "pooling": self.pooling,
             "template": self.template,
+            **self.computing.identity,
         }
 
     def text_lengths(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text in its template has."""
         return [len(tokens) for tokens in self._tokens(texts)["input_ids"]]
 
-    @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[tuple[list[str], np.ndarray]]]:
         """Texts, each put into the template -> u and the last layer's states, averaged per word.
 
@@ -77,9 +78,10 @@ class TextTeacher:
         """
         encoded = self._tokens(texts, return_tensors="pt", padding=True, return_offsets_mapping=True)
         spans = encoded.pop("offset_mapping").tolist()
-        states = self.model(**encoded.to(self.device)).last_hidden_state.float()
-        mask = encoded["attention_mask"][:, :, None].float()
-        pooled = states[:, 0] if self.pooling == "cls" else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+        with self.computing():
+            states = self.model(**encoded.to(self.computing.device)).last_hidden_state.float()
+            mask = encoded["attention_mask"][:, :, None].float()
+            pooled = states[:, 0] if self.pooling == "cls" else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
         rows = zip(texts, self._framed(texts), spans, states.cpu().numpy(), strict=True)
         return pooled.cpu().numpy(), [self._word_states(*row) for row in rows]
 
