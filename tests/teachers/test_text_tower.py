@@ -133,3 +133,16 @@ def test_extraction_batches_texts_by_length_within_a_shard_and_stores_them_by_st
     extraction.extract(LongestCosts(), rows, tmp_path / "two", settings, "test")
     shards = [sorted(path.read_bytes() for path in (tmp_path / name).rglob("*.npy")) for name in ("one", "two")]
     assert shards[0] == shards[1]
+
+
+def test_bf16_is_close_and_in_the_identity_and_fp32_is_not() -> None:
+    conf = {"model": "vlkd-scenes", "weights": "asset:clip_scenes.safetensors", "device": "cpu"}
+    plain, fp32, bf16 = (clip.load(conf | more) for more in ({}, {"precision": "fp32"}, {"precision": "bf16"}))
+    assert plain.identity == fp32.identity
+    assert bf16.identity == fp32.identity | {"precision": "bf16"}
+    (exact, states), (near, near_states) = (made.embed_texts(["a red star"]) for made in (fp32, bf16))
+    assert near.dtype == near_states[0][1].dtype == np.float32
+    assert 1e-6 < np.abs(near - exact).max() < 0.05 * np.abs(exact).max()
+    image = [torch.zeros(3, 48, 48)]
+    away = np.abs(bf16.embed_images(image) - fp32.embed_images(image)).max()
+    assert 1e-6 < away < 0.05 * np.abs(fp32.embed_images(image)).max()
