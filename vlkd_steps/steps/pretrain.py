@@ -8,7 +8,6 @@ so a copy stays under ``models/<name>/work/``, from which a job that ended witho
 """
 
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,8 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = launch(work)
         if status:
             return status
-    with files.atomic(layout.model_weights(config["name"])) as temporary:
-        shutil.copyfile(kept(config), temporary)
+    files.link(kept(config), layout.model_weights(config["name"]))
     return 0
 
 
@@ -67,8 +65,9 @@ def train(job: Mapping[str, Any]) -> int:
     if os.environ.get("RANK", "0") != "0":
         return 0
     provenance.record(layout.model(config["name"]), started)
-    with files.atomic(Path(job["kept"])) as temporary:
-        shutil.copyfile(layout.model_weights(config["name"]), temporary)
+    files.link(layout.model_weights(config["name"]), Path(job["kept"]))
+    if config["pretrain"].get("keep", "last") == "last":
+        (layout.model(config["name"]) / "work" / "last.safetensors").unlink(missing_ok=True)
     return 0
 
 
