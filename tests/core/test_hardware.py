@@ -6,21 +6,41 @@ from torch import Tensor, nn
 from transformers import ViltConfig, ViltModel
 
 from vlkd_steps.core import hardware
+from vlkd_steps.core.devices import PRECISIONS
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data import tokenizer
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.students.vilt import ViltStudent
 
 
-def test_precision_auto_looks_at_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
-    for native, expected in ((False, "fp32"), (True, "bf16")):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native)
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda native=native, **_: native)
-        assert hardware.resolve_precision("auto", "cpu") == expected
-        assert hardware.resolve_precision("auto", "cuda") == expected
-        assert hardware.resolve_precision("fp32", "cpu") == "fp32"
-    assert hardware.resolve_precision("auto", "mps") == "fp32"
+@pytest.mark.parametrize(
+    ("native", "of_gpu"),
+    [
+        (True, {"auto": "bf16", "fp32": "fp32", "tf32": "tf32", "bf16": "bf16"}),
+        (False, {"auto": "fp32", "fp32": "fp32", "tf32": "fp32", "bf16": "bf16"}),
+    ],
+)
+def test_precision_is_resolved_by_the_hardware(
+    monkeypatch: pytest.MonkeyPatch, native: bool, of_gpu: dict[str, str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: native)
+    for device in ("cpu", "mps"):
+        found = {name: hardware.resolve_precision(name, device) for name in PRECISIONS}
+        assert found == {"auto": "fp32", "fp32": "fp32", "tf32": "fp32", "bf16": "bf16"}
+    assert {name: hardware.resolve_precision(name, "cuda") for name in PRECISIONS} == of_gpu
+
+
+def test_tf32_is_allowed_for_a_block_on_a_gpu_alone() -> None:
+    def allowed() -> tuple[bool, bool]:
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    before = allowed()
+    for choice in (True, False):
+        with hardware.tf32("cuda", choice):
+            assert allowed() == (choice, choice)
+        assert allowed() == before
+        with hardware.tf32("cpu", choice):
+            assert allowed() == before
 
 
 def test_device_auto_takes_the_best_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +55,7 @@ def test_device_auto_takes_the_best_there_is(monkeypatch: pytest.MonkeyPatch) ->
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(UserError, match="device is 'gpu'; choose from: auto, cpu, cuda, mps"):
         hardware.resolve_device("gpu")
-    with pytest.raises(UserError, match="precision is 'fp16'; choose from: auto, fp32, bf16"):
+    with pytest.raises(UserError, match="precision is 'fp16'; choose from: auto, fp32, tf32, bf16"):
         hardware.resolve_precision("fp16", "cuda")
 
 

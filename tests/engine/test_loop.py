@@ -153,6 +153,45 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_batch(place: Any) -
     assert checkpoint.peek(place[0].checkpoints / "last.safetensors")["step"] == 4  # type: ignore[index]
 
 
+def test_nothing_is_read_from_the_device_until_a_window_ends(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    for name in ("tolist", "item", "__float__", "__bool__", "cpu"):
+        own = getattr(torch.Tensor, name)
+
+        def counted(tensor: torch.Tensor, *given: Any, name: str = name, own: Any = own) -> Any:
+            read.append(name)
+            return own(tensor, *given)
+
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    seen = []
+
+    def record(event: str, **fields: Any) -> None:
+        seen.append((fields["step"], list(read)))
+
+    watched = loop.RunContext(place[0].checkpoints, place[0].inspection, "key", "toy", record)
+    run(Line(), watched, recipe(steps=60, checkpoint_every=1000))
+    assert seen == [(25, ["tolist"]), (50, ["tolist"] * 2), (60, ["tolist"] * 3)]
+
+
+def test_curves_are_the_same_wherever_they_are_read(place: Any) -> None:
+    run(Line(), place[0], recipe(steps=60, checkpoint_every=1000))
+    whole = [(e["step"], e["metrics"] | {"step_ms": 0}) for e in place[1]]
+    (place[0].checkpoints / "last.safetensors").unlink()
+    place[1].clear()
+    run(Line(), place[0], recipe(steps=60, checkpoint_every=7))
+    assert [(e["step"], e["metrics"] | {"step_ms": 0}) for e in place[1]] == whole
+    assert len(whole) == 3
+
+
+def test_a_checkpoint_of_another_precision_is_not_taken_up(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(Line(), place[0], recipe(steps=4))
+    assert checkpoint.peek(place[0].checkpoints / "last.safetensors")["key"] == "key"  # type: ignore[index]
+    monkeypatch.setattr(loop.hardware, "precision", lambda accelerator: "bf16")
+    run(Line(), place[0], recipe(steps=4))
+    assert checkpoint.peek(place[0].checkpoints / "last.safetensors")["key"] == "key-bf16"  # type: ignore[index]
+    assert [e["step"] for e in place[1]] == [4, 4]
+
+
 def test_a_checkpoint_of_another_run_is_not_taken_up(place: Any, tmp_path: Path) -> None:
     run(Line(), place[0], recipe(steps=4))
     other = loop.RunContext(place[0].checkpoints, place[0].inspection, "another key", "toy", place[0].log_event)

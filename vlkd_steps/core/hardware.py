@@ -1,7 +1,8 @@
 """What a run computes on: device, precision, threads and processes, from the configuration and the hardware."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -33,6 +34,7 @@ def accelerator(training: Mapping[str, Any]) -> Accelerator:
     if device == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
+        _allow_tf32(precision != "fp32")
     if processes == 1:
         os.environ.pop("LOCAL_RANK", None)  # with it accelerate would open a group of one
     else:
@@ -87,16 +89,37 @@ def resolve_device(name: str) -> str:
 
 
 def resolve_precision(name: str, device: str) -> str:
-    """``auto`` is bf16 where the hardware computes in it; emulated, it is five times slower than fp32."""
+    """``auto`` is bf16 on a GPU that computes in it, fp32 elsewhere; tf32 is fp32 on what does not know it."""
     if name not in PRECISIONS:
         raise UserError(f"training.precision is {name!r}; choose from: {', '.join(PRECISIONS)}")
-    if name != "auto":
+    if name in ("fp32", "bf16"):
         return name
+    ampere = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)  # the first with either
+    return {"auto": "bf16", "tf32": "tf32"}[name] if ampere else "fp32"
+
+
+def precision(accelerator: Accelerator) -> str:
+    """What `accelerator` has resolved ``training.precision`` to."""
+    if accelerator.mixed_precision == "bf16":
+        return "bf16"
+    return "tf32" if accelerator.device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32 else "fp32"
+
+
+@contextlib.contextmanager
+def tf32(device: str, allowed: bool) -> Iterator[None]:
+    """A block in which a GPU may, or may not, round the factors of float32 products to TF32."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device == "cpu":
-        return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
-    return "fp32"
+        _allow_tf32(allowed)
+    try:
+        yield
+    finally:
+        if device == "cuda":
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def _allow_tf32(allowed: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
 
 
 def adapt(student: nn.Module, training: Mapping[str, Any]) -> None:

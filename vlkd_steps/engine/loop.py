@@ -5,7 +5,8 @@ zero. Everything random is keyed by (seed, step): the batch of a step and its dr
 before, so a run that was interrupted ends in the same bytes as one that was not.
 
 On TERM the current step is finished and saved, then `Interrupted` is raised: nothing is computed twice. After kill -9
-the run resumes from the last checkpoint. A loss that is not a number ends the run, with the batch saved for inspection.
+the run resumes from the last checkpoint. A loss that is not a number ends the run when its window is read (`curves`),
+before anything is saved, with the batch made again for inspection.
 
 Several processes run this loop in lockstep, each with its rows of a batch (`core.distributed`). Only the first writes.
 
@@ -28,15 +29,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vlkd_steps.config.models.recipe import Recipe
-from vlkd_steps.core import distributed, files
+from vlkd_steps.core import distributed, files, hardware
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.core.step import log
 from vlkd_steps.data.batches import Batch
 from vlkd_steps.engine import checkpoint
+from vlkd_steps.engine.curves import WINDOW, Curves, NotFinite, Step
 
-WINDOW = 25  # steps whose mean makes one point of a curve
 QUIET = 5.0  # seconds between two progress lines
 
 
@@ -55,7 +56,7 @@ class RunContext:
     Attributes:
         checkpoints: folder of the checkpoints.
         inspection: file for the batch of a loss that is not a number.
-        key: content key, which identifies a checkpoint as this run's own.
+        key: content key, which with the precision identifies a checkpoint as this run's own.
         label: starts every progress line.
         log_event: writes to the journal.
     """
@@ -96,12 +97,19 @@ def train(
     last, best = context.checkpoints / "last.safetensors", context.checkpoints / "best.safetensors"
     model.to(accelerator.device)
     progress: dict[str, Any] = {"step": 0, "best": None, "dev": None, "window": {}}
-    progress |= checkpoint.load(last, context.key, model, optimizer) or {}
+    key = "-".join([context.key, *({hardware.precision(accelerator)} - {"fp32"})])
+    progress |= checkpoint.load(last, key, model, optimizer) or {}
     distributed.check_start(progress["step"], last)
     rank = [distributed.rank()] if distributed.rank() else []  # each process has its own dropout
     bare, (model, optimizer) = model, accelerator.prepare(model, optimizer)
     time_left = TimeLeft(recipe.steps, progress["step"])
     model.train()
+    curves = Curves(progress["window"])
+
+    def read() -> None:
+        if found := curves.read():
+            raise not_finite(found, next(iter(batches(range(found.batch, found.batch + 1)))), context)
+
     upcoming = batches(range(progress["step"] * recipe.accumulation, recipe.steps * recipe.accumulation))
 
     for step in range(progress["step"], recipe.steps):
@@ -111,7 +119,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step) * group["multiplier"]
         torch.manual_seed(derive(seed, "dropout", step, *rank))
-        values: dict[str, float] = {}
+        computed = Step(step)
         for number in range(step * recipe.accumulation, done * recipe.accumulation):
             last_one = (
                 number == done * recipe.accumulation - 1
@@ -120,27 +128,24 @@ def train(
                 shown = next(upcoming)
                 losses: dict[str, Tensor] = model(shown, step)
                 each = torch.stack(list(losses.values()))
-                averaged = dict(zip(losses, distributed.mean(each.detach()).tolist(), strict=True))
-                if not math.isfinite(sum(averaged.values())):
-                    raise not_finite(step, averaged, each, shown, context)
-                if evaluation_due and not values:
-                    values |= gradient_ratio(losses, bare) | observed(bare, shown)
+                own = each.detach()
+                computed.batches.append((number, list(losses), distributed.mean(own), own))
+                if evaluation_due and not computed.values:
+                    computed.values |= gradient_ratio(losses, bare) | observed(bare, shown)
                 accelerator.backward(each.sum() / recipe.accumulation)
-            for name, loss in averaged.items():
-                values[f"loss/{name}"] = values.get(f"loss/{name}", 0.0) + loss / recipe.accumulation
-        values["loss"] = sum(value for name, value in values.items() if name.startswith("loss/"))
-        values["gradient_norm"] = float(accelerator.clip_grad_norm_(model.parameters(), recipe.clip))
+        computed.norm = accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
         optimizer.step()
         optimizer.zero_grad()
-        values["step_ms"] = 1000 * (time.perf_counter() - begun)
+        window_ends = done % WINDOW == 0 or done == recipe.steps
+        curves.add(computed)
+        if window_ends or evaluation_due:
+            read()
+        curves.count("step_ms", 1000 * (time.perf_counter() - begun))  # on a GPU a window's last step waits for all
 
         progress["step"] = done
-        add(progress["window"], values)
-        if done % WINDOW == 0 or done == recipe.steps:
-            means = {name: total / count for name, (total, count) in progress["window"].items()}
-            means["learning_rate"] = recipe.rate(step)
+        if window_ends:
+            means = curves.point() | {"learning_rate": recipe.rate(step)}
             context.log_event("metrics", step=done, epoch=round(done / epoch_steps, 3), metrics=means)
-            progress["window"] = {}
         if evaluation_due and evaluate is not None:
             model.eval()
             metrics = evaluate()
@@ -155,22 +160,18 @@ def train(
         # comes after saving must not end the run before the next save.
         stopping = distributed.agree(stop)
         saving = stopping or done % recipe.checkpoint_every == 0 or done == recipe.steps
+        left = time_left(done) if distributed.is_main() else None
+        if saving or (left and distributed.count() == 1):  # else all processes would have to know of the line
+            read()
         if saving and distributed.is_main():
-            checkpoint.save(last, context.key, bare, optimizer, progress)
-        if distributed.is_main() and (left := time_left(done)):
+            checkpoint.save(last, key, bare, optimizer, progress)
+        if left:
             dev = "" if progress["dev"] is None else f"  dev {progress['dev']:.1f}"
-            log.info(f"[{context.label}] step {done}/{recipe.steps}  loss {values['loss']:.3f}{dev}  left {left}")
+            log.info(f"[{context.label}] step {done}/{recipe.steps}  loss {curves.loss:.3f}{dev}  left {left}")
         if stopping and done < recipe.steps:
             distributed.wait()  # a process that exits early may end the others while one is still saving
             stop.raise_if_set()
     return bare.eval()
-
-
-def add(window: dict[str, Any], values: Mapping[str, float]) -> None:
-    """Add to the sums and counts of a curve's next point, saved, so that a resumed run's curve is equal."""
-    for name, value in values.items():
-        total, count = window.get(name, (0.0, 0))
-        window[name] = (total + value, count + 1)
 
 
 class TimeLeft:
@@ -235,14 +236,12 @@ def observed(model: nn.Module, batch: Batch) -> dict[str, float]:
     return dict(zip(found, means, strict=True))
 
 
-def not_finite(step: int, losses: Mapping[str, float], own: Tensor, batch: Batch, context: RunContext) -> UserError:
+def not_finite(found: NotFinite, batch: Batch, context: RunContext) -> UserError:
     """The error for a loss that is not a number; saves the batch that caused it.
 
-    Args:
-        losses: means over the processes.
-        own: those of this process. The first process with such a loss saves its rows.
+    Of several processes the first whose own loss is not a number saves its rows.
     """
-    if distributed.first(not math.isfinite(own.sum().item())) == distributed.rank():
+    if distributed.first(not math.isfinite(found.own.sum().item())) == distributed.rank():
         with files.atomic(context.inspection) as temporary:
             save_file(
                 {
@@ -252,8 +251,8 @@ def not_finite(step: int, losses: Mapping[str, float], own: Tensor, batch: Batch
                 temporary,
             )
     distributed.wait()
-    values = ", ".join(f"{name} {loss:g}" for name, loss in losses.items())
+    values = ", ".join(f"{name} {loss:g}" for name, loss in found.losses.items())
     return UserError(
-        f"[{context.label}] the loss of step {step + 1} is not a finite number ({values}); its batch is in "
+        f"[{context.label}] the loss of step {found.step + 1} is not a finite number ({values}); its batch is in "
         f"{context.inspection}. Lower training.learning_rate or the method's lambda0, or look for bad features"
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.config import jobs
+from vlkd_steps.config import jobs, precedence
 from vlkd_steps.config.models.base import Learned
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.source import Http, Local, Scenes
@@ -12,7 +12,8 @@ from vlkd_steps.core import layout
 from vlkd_steps.graph.dry_run import Job
 from vlkd_steps.planning import sizes, volumes
 
-BYTES_OF_A_RUN = 24  # a parameter: weights twice (work/ and published), last checkpoint with Adam's moments, best one
+BYTES_OF_A_RUN = {"last": 4, "resumable": 20}
+"""A parameter, by `keep`: the weights; also the last checkpoint with Adam's moments, and the best one."""
 DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4}
 WORDS_OF_A_TEXT = 9  # states are kept a word: choice, about the mean of the official data
 GB = 1e9
@@ -79,11 +80,12 @@ def folders(c: Composition, planned: Sequence[Job], runs_left: Mapping[Cell, int
         elif job.rule == "extract":
             gb, source = features(c, job.wildcards["teacher"], job.wildcards["dataset"])
             _add(found, str(layout.features(job.wildcards["teacher"], job.wildcards["dataset"])), gb, source)
-    for (dataset, student, _, _), number in runs_left.items():
-        size = sizes.student(c.students[student].written())
-        gb = number * BYTES_OF_A_RUN * size.parameters / GB if size else None
-        source = f"at most {BYTES_OF_A_RUN} bytes a parameter and run"
-        _add(found, f"runs/{c.experiment}/{dataset}/{student}", gb, source)
+    for cell, number in runs_left.items():
+        size, keep = sizes.student(c.students[cell.student].written()), precedence.recipe(c, cell).keep
+        each = BYTES_OF_A_RUN[keep] + (4 if c.students[cell.student].writes else 0)  # these are exported as well
+        gb = number * each * size.parameters / GB if size else None
+        source = f"{each} bytes a parameter and finished run (keep: {keep}); one in training has 16 more"
+        _add(found, f"runs/{c.experiment}/{cell.dataset}/{cell.student}", gb, source)
     return found
 
 

@@ -159,19 +159,18 @@ def _clip(conf: Mapping[str, Any]) -> TeacherSize | None:
 
     from vlkd_steps.pretrained import clip_models
     from vlkd_steps.teachers.models import clip
+    from vlkd_steps.teachers.models.text_tower import TextTower
 
     try:
         model: Any = clip_models.build(clip.described(conf["model"]), device="meta")[0].eval()
     except (KeyError, OSError, UserError):  # no such model, or its folder is not here
         return None
-    states: list[Any] = []
-    clip.last_text_layer(model).register_forward_hook(lambda _m, _i, output: states.append(output))
     side = model.visual.image_size
     shape = (side, side) if isinstance(side, int) else side
     image, v = _counted(model.encode_image, torch.zeros(1, 3, *shape))
-    text, _ = _counted(model.encode_text, torch.zeros(1, model.context_length, dtype=torch.long))
-    width = getattr(states[0], "last_hidden_state", states[0]).shape[-1]
-    return TeacherSize(image, text, _parameters(model), v.shape[1], width)
+    tokens = min(TEXT_TOKENS, model.context_length)
+    text, (_, states) = _counted(TextTower(model).of, torch.zeros(1, tokens, dtype=torch.long))
+    return TeacherSize(image, text, _parameters(model), v.shape[1], states.shape[-1])
 
 
 def _vision(conf: Mapping[str, Any]) -> TeacherSize | None:

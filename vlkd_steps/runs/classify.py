@@ -21,7 +21,7 @@ from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import predict
 from vlkd_steps.runs.run_dir import RunDir
-from vlkd_steps.runs.seeds import RunSeed, precision
+from vlkd_steps.runs.seeds import RunSeed
 from vlkd_steps.students.seen_patches import PatchSight, plugged_width
 from vlkd_steps.students.seen_regions import RegionSight
 from vlkd_steps.teachers.features.pair import open_stores
@@ -122,7 +122,9 @@ def train(
     )
     if distributed.is_main():
         architecture(config).save(student, run.model)
-        run.describe(student_parameters=parameters, precision=precision(accelerator), train_items=len(training_set))
+        run.describe(
+            student_parameters=parameters, precision=hardware.precision(accelerator), train_items=len(training_set)
+        )
     distributed.wait()
 
 

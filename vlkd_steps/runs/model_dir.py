@@ -6,7 +6,6 @@ torch.
 """
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,9 +129,8 @@ def listing_of(folder: Path) -> Path:
 
 
 def copy(paths: Iterable[Path], target: Path) -> list[Path]:
-    """Copy files into a folder, each completely or not at all; the copies."""
+    """Give files a second name in a folder (`files.link`); the new names."""
     copies = {target / path.name: path for path in sorted(paths)}
     for new, path in copies.items():
-        with files.atomic(new) as temporary:
-            shutil.copyfile(path, temporary)
+        files.link(path, new)
     return list(copies)

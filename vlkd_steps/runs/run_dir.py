@@ -1,7 +1,8 @@
 """The undeclared ``work/`` folder of a run directory, where results are made, and how they become declared outputs.
 
 Snakemake deletes declared outputs on every rerun, so what must survive is kept here, under a content key: the hash of
-everything that can change a byte of the result. `publish` copies it to the declared paths, at every call.
+everything that can change a byte of the result. `publish` brings it to the declared paths, at every call; weights are
+there by hard links, so that a finished run holds them once.
 Nothing here imports torch: a finished seed takes less than a second.
 """
 
@@ -9,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,7 @@ from vlkd_steps.core.fingerprint import fingerprint
 from vlkd_steps.datasets import instances
 from vlkd_steps.tracking import journal
 
-NO_BYTE = ("device", "checkpoint_every")  # keys of training that cannot change a byte on one type of machine
+NO_BYTE = ("device", "checkpoint_every", "keep")  # keys of training that cannot change a byte on one type of machine
 JOB = ("experiment", "dataset", "student", "variant", "method", "teacher", "shot", "training", "init")
 """The keys of a `distill` job other than its seeds; config.yaml has more."""
 
@@ -175,18 +177,30 @@ class RunDir:
         self.finish(self.model, self.description, *self.exported.glob("*"))
 
     def publish(self) -> None:
-        """Copy the results to the declared paths, completely or not at all."""
-        outputs = {self.model: self.folder / "model.safetensors", self.description: layout.run_config(self.folder)}
+        """Bring the results to the declared paths, completely or not at all, and remove what `keep` does not keep."""
         dataset = self.config["dataset"]
-        outputs |= {self.predictions(name): extra_evals.of_run(self.folder, name, dataset) for name in self.sets}
-        outputs |= {path: self.folder / "exported" / path.name for path in sorted(self.exported.glob("*"))}
+        copied = {self.description: layout.run_config(self.folder)}
+        copied |= {self.predictions(name): extra_evals.of_run(self.folder, name, dataset) for name in self.sets}
+        linked = {self.model: self.folder / "model.safetensors"}
+        linked |= {path: self.folder / "exported" / path.name for path in sorted(self.exported.glob("*"))}
         with self.lock(patience=60):  # a job that has just ended may still hold the lock
-            for source, target in outputs.items():
+            for source, target in copied.items():
                 with files.atomic(target) as temporary:
                     shutil.copyfile(source, temporary)
+            for source, target in linked.items():
+                files.link(source, target)
             listed = self._listed()
-            known = {target: listed[source] for source, target in outputs.items()}
+            known = {target: listed[source] for source, target in (copied | linked).items()}
             checksums.record(layout.run_checksums(self.folder, "distill"), known)
+            if self.config["training"].get("keep", "last") == "last":
+                self._remove_checkpoints()
+
+    def _remove_checkpoints(self) -> None:
+        """Remove this run's own; what another configuration has left here goes on when that is run again."""
+        last = self.checkpoints / "last.safetensors"
+        if (checkpoint_key(last) or "").startswith(self.key):
+            (self.checkpoints / "best.safetensors").unlink(missing_ok=True)
+            last.unlink()
 
     @contextlib.contextmanager
     def lock(self, patience: float | None = None) -> Iterator[None]:
@@ -206,6 +220,17 @@ class RunDir:
                 raise UserError(f"{self.folder} is in use by another process ({holder}); wait until it ends, or end it")
             leftovers.remove(self.folder)
             yield
+
+
+def checkpoint_key(path: Path) -> str | None:
+    """The content key of the run that wrote a checkpoint (`engine.checkpoint`), from its header; None: none to read."""
+    try:
+        with path.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(min(length, path.stat().st_size)))
+        return str(json.loads(header["__metadata__"]["progress"])["key"])
+    except (OSError, struct.error, ValueError, KeyError, TypeError):
+        return None
 
 
 def byte_relevant(own: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def recorded(run: RunDir, accelerator: Accelerator) -> Iterator[Journal]:
     path, meter = layout.journal(run.folder), provenance.Meter()
     used: dict[str, Any] = {
         "device": str(accelerator.device),
-        "precision": precision(accelerator),
+        "precision": hardware.precision(accelerator),
         "threads": torch.get_num_threads(),
     }
     with Journal(path) as journal:
@@ -123,10 +123,6 @@ def facts(run: RunDir, accelerator: Accelerator) -> dict[str, Any]:
     params = {key: config[key] for key in ("student", "method", "teacher", "training") if config.get(key)}
     given = provenance.allocation(str(accelerator.device), torch.get_num_threads())
     return {"tags": tags, "params": params, "datasets": datasets, "allocation": given}
-
-
-def precision(accelerator: Accelerator) -> str:
-    return "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
 
 
 def label(config: Mapping[str, Any]) -> str:

@@ -36,7 +36,7 @@ from vlkd_steps.runs import answering, caption_batches, measures, question_batch
 from vlkd_steps.runs.caption_batches import Maker, StoredCaptions, StreamedCaptions
 from vlkd_steps.runs.question_batches import Questions
 from vlkd_steps.runs.run_dir import RunDir, initial
-from vlkd_steps.runs.seeds import RunSeed, precision
+from vlkd_steps.runs.seeds import RunSeed
 from vlkd_steps.students import bart, generation
 from vlkd_steps.students.prompts import CAPTION, QUESTION, Prompt
 from vlkd_steps.teachers.features.store import FeatureStore
@@ -95,7 +95,7 @@ def train(
         bart.export(student, run.exported)
         bart.save(student, run.model)
         parameters = sum(p.numel() for p in student.parameters())
-        run.describe(student_parameters=parameters, precision=precision(accelerator), train_items=items)
+        run.describe(student_parameters=parameters, precision=hardware.precision(accelerator), train_items=items)
     distributed.wait()
 
 

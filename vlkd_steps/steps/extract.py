@@ -70,6 +70,7 @@ def work(config: Mapping[str, Any]) -> int:
     from vlkd_steps.tracking import provenance
 
     meter = provenance.Meter()
+    computed: dict[str, Any] = {}
     teacher, dataset = config["teacher"], config["dataset"]
     folder = layout.features(teacher["name"], dataset["name"])
     shared_round: Any = config.get("round")
@@ -80,7 +81,7 @@ def work(config: Mapping[str, Any]) -> int:
 
     def record(store: extraction.FeatureStore) -> None:
         cost: dict[str, Any] = meter.cost()  # of this job, the last one
-        told = provenance.collect(threads=teacher.get("threads", 1), **cost)
+        told = provenance.collect(threads=teacher.get("threads", 1), **computed, **cost)
         files.write_json(layout.provenance(folder), {**told, "round": shared_round, "key": store.key})
         found = sanity.zero_shot(store, instances)
         if found is not None:
@@ -97,6 +98,8 @@ def work(config: Mapping[str, Any]) -> int:
             instances = rows.of_teacher(dataset, teacher.get("splits"))
             kind = components.load("teacher", teacher["kind"])
             model = kind.load(teacher)
+            if computing := getattr(model, "computing", None):
+                computed |= {"device": str(computing.device), "precision": computing.precision}
             extraction.extract(
                 model,
                 instances,

@@ -53,6 +53,8 @@ def train(job: Mapping[str, Any]) -> int:
         return 0
     provenance.record(folder, started, **computed_on())
     model_dir.keep(folder, before, Path(job["kept"]))
+    if config["pretrain"].get("keep", "last") == "last":
+        (folder / "work" / "last.safetensors").unlink(missing_ok=True)
     return 0
 
 

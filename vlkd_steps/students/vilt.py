@@ -22,7 +22,7 @@ from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.pretrained import hugging_face
-from vlkd_steps.students import heads, initialization, saved
+from vlkd_steps.students import attention, heads, initialization, saved
 from vlkd_steps.students.output import StudentOutput
 
 TYPES = 4  # question, image, answer, rationale
@@ -52,6 +52,7 @@ class ViltStudent(nn.Module):
         visual_width: int | None = None,
     ) -> None:
         super().__init__()
+        attention.fuse(vilt)
         self.vilt = vilt
         width, std = vilt.config.hidden_size, vilt.config.initializer_range
         self.head = heads.create(task, labels, width, std) if task else nn.Identity()

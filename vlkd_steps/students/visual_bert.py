@@ -21,7 +21,7 @@ from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.pretrained import hugging_face
-from vlkd_steps.students import initialization, saved
+from vlkd_steps.students import attention, initialization, saved
 from vlkd_steps.students.region_student import RegionStudent, named_regions, projection
 
 LOCATION = 7
@@ -49,6 +49,7 @@ class VisualBertStudent(RegionStudent):
     ) -> None:
         config: Any = visual_bert.config
         super().__init__(visual_bert, config.hidden_size, config.initializer_range, tokenizer, task, labels, regions)
+        attention.fuse(visual_bert)
         self.max_tokens = config.max_position_embeddings
         self.types: int = config.type_vocab_size
         self.locations = locations

@@ -6,7 +6,7 @@ fingerprints of training; what its values may be is said in `base`, which is not
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from vlkd_steps.config.models.base import Betas, Count, Every, Flag, FromZero, Model, Positive, Tokens, Warmup
 from vlkd_steps.config.validation import validated
@@ -32,6 +32,7 @@ class PartialRecipe(Model):
     precision: Precision = "auto"
     device: Device = "auto"
     processes: Count = 1
+    keep: Literal["last", "resumable"] = "last"
     gradient_checkpointing: Flag = False
     compile: Flag = False
 
@@ -40,7 +41,9 @@ class Recipe(PartialRecipe):
     """How a run is optimised. `warmup` is a share of `steps`; a step is one update, of `accumulation` batches.
 
     `batch_size` counts the rows of all processes together. `tokens_per_batch` above 0 replaces it: batches are as
-    large as so many tokens allow (`token_budget`), of all processes together as well. From `threads` on: hardware.py.
+    large as so many tokens allow (`token_budget`), of all processes together as well. A finished run keeps its weights
+    (``keep: last``), or also the checkpoint with the optimizer and the best one (``resumable``). From `threads` on, the
+    rest is in hardware.py.
     """
 
     steps: Count

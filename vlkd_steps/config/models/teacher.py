@@ -34,7 +34,7 @@ from vlkd_steps.config.models.base import (
     value_error,
 )
 from vlkd_steps.config.models.names import ClipModel, Weights
-from vlkd_steps.core.devices import Device
+from vlkd_steps.core.devices import Device, Precision
 
 
 def _with_slot(value: str) -> str:
@@ -97,7 +97,7 @@ OfImages = Annotated[Text, AfterValidator(_of_images)]
 
 
 class Teacher(Learned):
-    """What all kinds have. `threads` and `batch_size` change the last bits, `workers` and `device` no byte."""
+    """What all kinds have. `threads` and `batch_size` change the last bits, `device` alone no byte."""
 
     splits: Literal["used"] | None = None
     dtype: Dtype = "float32"
@@ -110,7 +110,13 @@ class Teacher(Learned):
     """What differs for a data set; checked as part of the whole, `composition`."""
 
 
-class Clip(Teacher):
+class Encoder(Teacher):
+    """One that may compute in less than float32; detected boxes would move by pixels."""
+
+    precision: Precision = "auto"
+
+
+class Clip(Encoder):
     kind: Literal["clip"]
     model: ClipModel
     weights: Weights | None = None
@@ -124,7 +130,7 @@ class Clip(Teacher):
         return self
 
 
-class Vision(Teacher):
+class Vision(Encoder):
     kind: Literal["vision"]
     model: Text
     package: Text | None = None
@@ -134,7 +140,7 @@ class Vision(Teacher):
     patches: Flag = False
 
 
-class TextEncoder(Teacher):
+class TextEncoder(Encoder):
     kind: Literal["text"]
     model: Text
     package: Text | None = None

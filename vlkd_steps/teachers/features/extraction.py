@@ -4,10 +4,12 @@ The model is a teacher, whose rows `Embedding` makes, or one with a `Maker` of i
 source of regions (`teachers.regions.region_extraction`).
 
 The order is fixed (images by id, texts and words by string) and batches never cross a shard, so that the bytes do not
-depend on where an extraction was interrupted, on how many threads read images, or on how many workers share the
-work. A **chunk** is what goes into one shard of images, of words, or of texts (whose word states and their counts are
-made with them). Of n workers the k-th makes every n-th chunk from the k-th on, its **slice**; who comes after them has
-no slice, makes what is missing, and writes the manifest.
+depend on where an extraction was interrupted, on how many processes read images, or on how many workers share the
+work. Texts of a shard are embedded by their length, so that a batch holds little padding, and stored by their string.
+
+A **chunk** is what goes into one shard of images, of words, or of texts (whose word states and their counts are made
+with them). Of n workers the k-th makes every n-th chunk from the k-th on, its **slice**; who comes after them has no
+slice, makes what is missing, and writes the manifest.
 """
 
 import time
@@ -43,7 +45,7 @@ class Teacher(Protocol):
 
     One that reads images or texts alone, or gives patches, says so by ``kinds``, of "image", "patch" and "text" (not
     said: image and text), and needs only the methods for those. Patches come with v, by ``embed_patches(images)``:
-    float32 [B, D] and [B, P, W].
+    float32 [B, D] and [B, P, W]. One whose cost grows with the longest text of a batch has ``text_lengths(texts)``.
     """
 
     identity: dict[str, Any]
@@ -98,6 +100,8 @@ def extract(
     maker: type[Maker] = getattr(model, "maker", Embedding)
     shard_size, batch_size = settings.get("shard_size", maker.SHARD), settings.get("batch_size", maker.BATCH)
     rounding = {"batch_size": batch_size, "shard_size": shard_size, "threads": settings.get("threads", 1)}
+    if hasattr(model, "text_lengths"):
+        rounding["texts"] = "by length"
     parts, dtype = {maker.KEY: model.identity, **rounding}, settings.get("dtype", "float32")
     plan = maker.plan(model, instances, shard_size)
     stop = StopRequest() if stop is None else stop
@@ -300,14 +304,18 @@ class Embedding:
         return np.concatenate(rows)
 
     def _embed_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        pooled, states = [], []
-        for batch in pieces(texts, self.batch_size):
+        lengths = self.teacher.text_lengths(texts) if hasattr(self.teacher, "text_lengths") else [0] * len(texts)
+        order = np.argsort(lengths, kind="stable").tolist()
+        pooled, found = [], []
+        for batch in pieces(order, self.batch_size):
             self.stop.raise_if_set()
-            vectors, per_text = self.teacher.embed_texts(batch)
+            vectors, per_text = self.teacher.embed_texts([texts[number] for number in batch])
             pooled.append(vectors)
-            states += [state for _, state in per_text]
+            found += [state for _, state in per_text]
+        back = np.argsort(order)
+        states = [found[number] for number in back]
         counts = np.array([[len(state)] for state in states], dtype=np.int64)
-        return {"text": np.concatenate(pooled), "state": np.concatenate(states), "count": counts}
+        return {"text": np.concatenate(pooled)[back], "state": np.concatenate(states), "count": counts}
 
 
 def check_finite(chunk: Chunk, made: Mapping[str, np.ndarray], rows: Mapping[str, np.ndarray], label: str) -> None:

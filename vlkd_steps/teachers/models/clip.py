@@ -27,6 +27,8 @@ from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.data import words
 from vlkd_steps.pretrained import clip_models, report
 from vlkd_steps.teachers.models import scenes_tower as scenes_tower  # imported for its registration with timm
+from vlkd_steps.teachers.models.computing import Computing
+from vlkd_steps.teachers.models.text_tower import TextTower
 from vlkd_steps.teachers.models.weights import weights_digest
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -52,10 +54,11 @@ class ClipTeacher:
         self.template: str = config.get("template", "{}")
         if "{}" not in self.template:
             raise UserError(f"the teacher's text template {self.template!r} holds no {{}}; write where the text goes")
-        self.device = torch.device(device)
+        self.computing = Computing(config, device)
         self.model, self._transform = create(config["model"], config.get("weights"))
-        self.model.eval().requires_grad_(False).to(self.device)
+        self.model.eval().requires_grad_(False).to(self.computing.device)
         self.tokenizer = tokenizer(config["model"])
+        self.text_tower = TextTower(self.model, self.tokenizer)
         self.dim: int = getattr(self.model.visual, "output_dim", 0) or _image_width(self.model, self._transform)
         self.logit_scale = float(self.model.logit_scale.exp())
         self.temperature = 1 / self.logit_scale
@@ -66,6 +69,7 @@ class ClipTeacher:
             "transform": repr(self._transform),
             "tokenizer": tokenizer_digest(self.tokenizer),
             "template": self.template,
+            **self.computing.identity,
         }
 
     def load_image(self, path: Path) -> torch.Tensor:
@@ -77,13 +81,16 @@ class ClipTeacher:
         pixels: torch.Tensor = self._transform(image)
         return pixels
 
-    @torch.inference_mode()
     def embed_images(self, images: Sequence[torch.Tensor]) -> np.ndarray:
         """Transformed images, B of [3, S, S] -> v, float32 [B, D]."""
-        batch = torch.stack(list(images)).to(self.device)
-        return self.model.encode_image(batch).float().cpu().numpy()
+        with self.computing():
+            batch = torch.stack(list(images)).to(self.computing.device)
+            return self.model.encode_image(batch).float().cpu().numpy()
 
-    @torch.inference_mode()
+    def text_lengths(self, texts: Sequence[str]) -> list[int]:
+        """How many positions the text tower needs for each text in its template."""
+        return self.text_tower.lengths(self.tokenizer(self._framed(texts))).tolist()
+
     def embed_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[tuple[list[str], np.ndarray]]]:
         """Texts, each put into the template -> u and the last layer's states, averaged per word.
 
@@ -91,20 +98,17 @@ class ClipTeacher:
             u, float32 [B, D], and for each text its first words and their states, float32 [words, H]: all words of
             ``split_words(text)`` but those at the end that the context length cut away. The template's words have none.
         """
-        framed = [self.template.replace("{}", text) for text in texts]
-        captured: list[torch.Tensor] = []
-        hook = last_text_layer(self.model).register_forward_hook(lambda _m, _i, output: captured.append(output))
-        try:
-            pooled = self.model.encode_text(self.tokenizer(framed).to(self.device)).float().cpu().numpy()
-        finally:
-            hook.remove()
-        output = captured[0]
-        states = getattr(output, "last_hidden_state", output).float().cpu().numpy()
+        framed = self._framed(texts)
+        with self.computing():
+            pooled, states = (found.float().cpu().numpy() for found in self.text_tower.encode(self.tokenizer(framed)))
         skip = len(words.split_words(self.template.split("{}")[0]))
         return pooled, [
             self._word_states(text, frame, state, skip)
             for text, frame, state in zip(texts, framed, states, strict=True)
         ]
+
+    def _framed(self, texts: Sequence[str]) -> list[str]:
+        return [self.template.replace("{}", text) for text in texts]
 
     def _word_states(self, text: str, frame: str, states: np.ndarray, skip: int) -> tuple[list[str], np.ndarray]:
         """Average the token `states` [L, H] of one text over its words, as far as the model has read them."""
@@ -266,12 +270,3 @@ def _image_width(model: Any, transform: Any) -> int:
     pixels = transform(Image.new("RGB", (8, 8)))
     with torch.inference_mode():
         return int(model.encode_image(pixels[None]).shape[1])
-
-
-def last_text_layer(model: Any) -> torch.nn.Module:
-    """The module whose output is the text tower's last-layer states [B, L, H]."""
-    tower = getattr(model, "text", model)
-    if getattr(tower, "cls_emb", None) is not None:
-        raise UserError("text towers with an appended class token (CoCa) give no word states; choose another teacher")
-    layer: torch.nn.Module = tower.ln_final if hasattr(tower, "ln_final") else tower.transformer
-    return layer

@@ -21,6 +21,7 @@ from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.data import words
 from vlkd_steps.pretrained import hugging_face
 from vlkd_steps.pretrained.folder import located
+from vlkd_steps.teachers.models.computing import Computing
 from vlkd_steps.teachers.models.weights import resolve, weights_digest
 
 POOLINGS = ("mean", "cls")
@@ -52,9 +53,9 @@ class TextTeacher:
         self.pooling: str = config.get("pooling", "mean")
         if self.pooling not in POOLINGS:
             raise UserError(f"teacher {name}: pooling is {self.pooling!r}; write one of {', '.join(POOLINGS)}")
-        self.device = torch.device(device)
+        self.computing = Computing(config, device)
         self.model, self.tokenizer = create(str(resolve(config.get("package"), config["model"], name)), name)
-        self.model.eval().requires_grad_(False).to(self.device)
+        self.model.eval().requires_grad_(False).to(self.computing.device)
         self.max_tokens: int = config.get("max_tokens") or min(self.tokenizer.model_max_length, LONGEST)
         self.dim: int = self.model.config.hidden_size
         self.identity: dict[str, Any] = {
@@ -63,9 +64,13 @@ class TextTeacher:
             "tokenizer": files.digest([self.tokenizer.backend_tokenizer.to_str(), self.max_tokens]),
             "pooling": self.pooling,
             "template": self.template,
+            **self.computing.identity,
         }
 
-    @torch.inference_mode()
+    def text_lengths(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text in its template has."""
+        return [len(tokens) for tokens in self._tokens(texts)["input_ids"]]
+
     def embed_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[tuple[list[str], np.ndarray]]]:
         """Texts, each put into the template -> u and the last layer's states, averaged per word.
 
@@ -73,21 +78,20 @@ class TextTeacher:
             u, float32 [B, D], and for each text its first words and their states, float32 [words, D]: all words of
             ``split_words(text)`` but those at the end that `max_tokens` cut away. The template's words have none.
         """
-        framed = [self.template.replace("{}", text) for text in texts]
-        encoded = self.tokenizer(
-            framed,
-            return_tensors="pt",
-            padding=True,
-            truncation=True,
-            max_length=self.max_tokens,
-            return_offsets_mapping=True,
-        )
+        encoded = self._tokens(texts, return_tensors="pt", padding=True, return_offsets_mapping=True)
         spans = encoded.pop("offset_mapping").tolist()
-        states = self.model(**encoded.to(self.device)).last_hidden_state.float()
-        mask = encoded["attention_mask"][:, :, None].float()
-        pooled = states[:, 0] if self.pooling == "cls" else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-        rows = zip(texts, framed, spans, states.cpu().numpy(), strict=True)
+        with self.computing():
+            states = self.model(**encoded.to(self.computing.device)).last_hidden_state.float()
+            mask = encoded["attention_mask"][:, :, None].float()
+            pooled = states[:, 0] if self.pooling == "cls" else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+        rows = zip(texts, self._framed(texts), spans, states.cpu().numpy(), strict=True)
         return pooled.cpu().numpy(), [self._word_states(*row) for row in rows]
+
+    def _tokens(self, texts: Sequence[str], **asked: Any) -> Any:
+        return self.tokenizer(self._framed(texts), truncation=True, max_length=self.max_tokens, **asked)
+
+    def _framed(self, texts: Sequence[str]) -> list[str]:
+        return [self.template.replace("{}", text) for text in texts]
 
     def _word_states(
         self, text: str, frame: str, spans: Sequence[Sequence[int]], states: np.ndarray

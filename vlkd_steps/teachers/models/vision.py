@@ -26,6 +26,7 @@ from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.pretrained import report, timm_models
+from vlkd_steps.teachers.models.computing import Computing
 from vlkd_steps.teachers.models.weights import resolve, weights_digest
 
 
@@ -46,9 +47,9 @@ class VisionTeacher:
                 without the square feature map that ``patches`` asks for.
         """
         self.name: str = config["name"]
-        self.device = torch.device(device)
+        self.computing = Computing(config, device)
         self.model: Any = create(config)
-        self.model.eval().requires_grad_(False).to(self.device)
+        self.model.eval().requires_grad_(False).to(self.computing.device)
         self._transform = transform(self.model, config)
         self.kinds = ("image", "patch") if config.get("patches") else ("image",)
         blank = self._transform(Image.new("RGB", (8, 8)))
@@ -60,6 +61,7 @@ class VisionTeacher:
             "weights": weights_digest(self.model),
             "transform": repr(self._transform),
             "patches": "patch" in self.kinds,
+            **self.computing.identity,
         }
 
     def load_image(self, path: Path) -> Tensor:
@@ -67,17 +69,17 @@ class VisionTeacher:
         pixels: Tensor = self._transform(image_file.read(path))
         return pixels
 
-    @torch.inference_mode()
     def embed_images(self, images: Sequence[Tensor]) -> np.ndarray:
         """Transformed images, B of [3, S, S] -> pooled features v, float32 [B, D]."""
-        return self.model(torch.stack(list(images)).to(self.device)).float().cpu().numpy()
+        with self.computing():
+            return self.model(torch.stack(list(images)).to(self.computing.device)).float().cpu().numpy()
 
-    @torch.inference_mode()
     def embed_patches(self, images: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
         """As `embed_images`, and the last feature map row by row, float32 [B, P, W] with P a square number."""
-        features = self.model.forward_features(torch.stack(list(images)).to(self.device))
-        pooled = self.model.forward_head(features)
-        return pooled.float().cpu().numpy(), patches(self.model, features, self.name).float().cpu().numpy()
+        with self.computing():
+            features = self.model.forward_features(torch.stack(list(images)).to(self.computing.device))
+            pooled = self.model.forward_head(features)
+            return pooled.float().cpu().numpy(), patches(self.model, features, self.name).float().cpu().numpy()
 
 
 def patches(model: Any, features: Tensor, name: str) -> Tensor:

@@ -1,0 +1,30 @@
+"""Where a frozen model computes, and in which precision."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from vlkd_steps.core import hardware
+
+
+class Computing:
+    """A teacher's device and precision, as its configuration and the hardware have them.
+
+    Attributes:
+        precision: fp32, tf32 or bf16.
+        identity: a part of the teacher's identity; empty for fp32, which all hardware has.
+    """
+
+    def __init__(self, config: Mapping[str, Any], device: str) -> None:
+        self.device = torch.device(device)
+        self.precision = hardware.resolve_precision(config.get("precision", "auto"), self.device.type)
+        self.identity = {} if self.precision == "fp32" else {"precision": self.precision}
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """A block of inference: weights stay float32, products and convolutions are computed as `precision` says."""
+        bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with torch.inference_mode(), bf16, hardware.tf32(self.device.type, self.precision != "fp32"):
+            yield
