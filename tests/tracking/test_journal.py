@@ -177,6 +177,6 @@ def test_a_line_that_is_being_written_is_not_damaged(path: Path) -> None:
 
 def test_no_secret_is_written_into_a_journal(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.jsonl") as opened:
-        opened.append("start", datasets=[{"source": "https://ada:hunter2@host/a?token=hunter2"}])
+        opened.append("start", run_key="a", datasets=[{"source": "https://ada:hunter2@host/a?token=hunter2"}])
     (event,) = journal.read(tmp_path / "journal.jsonl")
     assert event["datasets"] == [{"source": "https://host/a?token=***"}]

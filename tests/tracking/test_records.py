@@ -150,5 +150,5 @@ def test_results_that_are_no_numbers_are_not_tracked_and_named(
     path.write_text(json.dumps(metrics).replace("12345", value))
     (record,) = records.read(folder)
     assert record.results == {}
-    assert f"{path}: test.accuracy is" in caplog.text
-    assert "not a finite number; its results are not tracked" in caplog.text
+    assert str(path) in caplog.text
+    assert "its results are not tracked" in caplog.text

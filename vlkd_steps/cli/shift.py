@@ -95,12 +95,11 @@ def shift_vcr(
 
 def _own_scores(train: Path, annotations: Path, images: Path, metadata: Path) -> dict[str, vcr_masking.Losses]:
     """The losses of a scorer of our own, trained here."""
-    more = {"images": images.resolve(), "metadata": metadata.resolve()}
-    of = {
-        "train": {"annotations": train.resolve(), **more},
-        "annotations": {"annotations": annotations.resolve(), **more},
-    }
-    return vcr.OwnScores({"name": "given", "files": of}, Path("/")).of("annotations")
+    root = Path("/")
+    given = {"annotations": annotations, "images": images, "metadata": metadata}
+    names = {key: path.resolve().relative_to(root).as_posix() for key, path in given.items()}
+    of = {"train": {**names, "annotations": train.resolve().relative_to(root).as_posix()}, "annotations": names}
+    return vcr.OwnScores({"name": "given", "files": of}, root).of("annotations")
 
 
 def _write_scores(out: Path, annotations: Path, losses: Mapping[str, vcr_masking.Losses], train: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlkd_steps.core import files, layout, locks
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.numbers import finite
 from vlkd_steps.core.step import log
 from vlkd_steps.tracking import cost, journal
@@ -165,7 +166,13 @@ def _results(folder: Path, ended: float) -> dict[str, Any]:
 
 def _metrics(path: Path) -> dict[str, Any]:
     """metrics.json; {}, and a warning, if a value of it is no finite number, since none of it can be trusted then."""
-    results = files.known_json(path)
+    if not path.exists():
+        return {}
+    try:
+        results: dict[str, Any] = files.read_json(path)
+    except UserError as error:
+        log.warning(f"{error}; its results are not tracked")
+        return {}
     for name, values in results.items():
         wrong = next((each for each in _leaves(values, name) if not finite(each[1])), None)
         if wrong is not None:
