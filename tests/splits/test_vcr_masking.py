@@ -77,5 +77,5 @@ def test_scores_that_are_no_numbers_are_refused(tmp_path, value):
     path = tmp_path / "scores.jsonl"
     line = '{"annot_id": "val-0", "answer_losses": [[1, 2], [1, %s], [1, 2], [1, 2]], "rationale_losses": [[1]]}'
     path.write_text(line % value + "\n")
-    with pytest.raises(UserError, match=r"scores\.jsonl: line 1"):
+    with pytest.raises(UserError, match=r"scores\.jsonl: line 1.*(not a finite number|no number of JSON|too large)"):
         vcr_masking.read(path)

@@ -30,7 +30,7 @@ def model(folder: Path) -> Path:
     Raises:
         UserError: a file is missing, or was changed after it was made.
     """
-    listing = folder / layout.model_checksums(folder.name).name
+    listing = folder / layout.MODEL_CHECKSUMS
     for path, sha256 in (checksums.read(listing) if listing.is_file() else {}).items():
         checksums.check(path, sha256, str(listing), files.REMAKE.replace("{path}", str(listing)))
     return folder

@@ -86,9 +86,12 @@ def model_config(name: str) -> Path:
     return model(name) / "config.yaml"
 
 
+MODEL_CHECKSUMS = "pretrain.sha256"
+
+
 def model_checksums(name: str) -> Path:
     """The sha256 of all files of a pre-trained model: written last."""
-    return model(name) / "pretrain.sha256"
+    return model(name) / MODEL_CHECKSUMS
 
 
 def runs(experiment: str) -> Path:

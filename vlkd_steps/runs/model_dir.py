@@ -125,7 +125,7 @@ def keep(folder: Path, before: Mapping[Path, int], kept: Path) -> None:
 
 
 def listing_of(folder: Path) -> Path:
-    return folder / layout.model_checksums("any").name
+    return folder / layout.MODEL_CHECKSUMS
 
 
 def copy(paths: Iterable[Path], target: Path) -> list[Path]:
