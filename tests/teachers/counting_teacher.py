@@ -15,7 +15,7 @@ import polars as pl
 from vlkd_steps.data.words import split_words
 
 DIM, WIDTH = 6, 4
-SETTINGS = {"shard_size": 4, "batch_size": 2, "workers": 2}
+SETTINGS = {"shard_size": 4, "batch_size": 2}
 
 
 def row(content: bytes, width: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from vlkd_steps.teachers.regions.region_extraction import Reading, Regions, loca
 from vlkd_steps.teachers.regions.region_store import RegionStore
 
 DIM = 3
-SETTINGS = {"shard_size": 3, "batch_size": 2, "workers": 2, "dtype": "float16"}
+SETTINGS = {"shard_size": 3, "batch_size": 2, "dtype": "float16"}
 
 
 class Counting:

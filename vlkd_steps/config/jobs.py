@@ -77,9 +77,23 @@ def extract(c: Composition, teacher: str, dataset: str) -> dict[str, Any]:
     conf, chosen = c.datasets[dataset], c.teachers[teacher]
     roles = {name: role.written() for name, role in conf.roles.items() if chosen.splits == "used" or name == "train"}
     return {
-        "teacher": _without(chosen, "pretrain", "workers", "by_dataset") | chosen.by_dataset.get(dataset, {}),
+        "teacher": _without(chosen, "pretrain", "workers", "by_dataset")
+        | {key: value for key, value in chosen.by_dataset.get(dataset, {}).items() if key != "workers"},
         "dataset": {"name": conf.name, "task": conf.task, "roles": roles},
     }
+
+
+def readers(c: Composition, teacher: str, dataset: str) -> str:
+    """The resource ``loader_workers`` of a job in which a teacher reads images, by the teacher's ``workers``."""
+    chosen = c.teachers[teacher]
+    return str(chosen.by_dataset.get(dataset, {}).get("workers", chosen.workers) or "")
+
+
+def readers_of_a_run(c: Composition, cell: Cell) -> str:
+    """As `readers`, of a run in which a teacher reads images; empty where features are read."""
+    chosen = c.variants[cell.variant]
+    reads = isinstance(chosen.teacher, str) and declaration(chosen.method).runner != "classify"
+    return readers(c, str(chosen.teacher), cell.dataset) if reads else ""
 
 
 def distill(c: Composition, cell: Cell) -> dict[str, Any]:

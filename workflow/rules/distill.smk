@@ -22,7 +22,7 @@ rule distill:
     conda:
         "../envs/vlkd.yaml"
     resources:
-        **RESOURCES,
+        **RESOURCES | {"loader_workers": lambda wc: jobs.readers_of_a_run(C, Cell(**wc))},
     params:
         config=lambda wc: jobs.argument(jobs.distill(C, Cell(**wc))),
         code=lambda wc: jobs.code(C, "distill", dataset=wc.dataset, variant=wc.variant, student=wc.student),

@@ -32,7 +32,7 @@ rule extract:
     conda:
         "../envs/vlkd.yaml"
     resources:
-        **RESOURCES,
+        **RESOURCES | {"loader_workers": lambda wc: jobs.readers(C, wc.teacher, wc.dataset)},
     params:
         config=lambda wc: jobs.argument(jobs.extract(C, wc.teacher, wc.dataset)),
         code=lambda wc: jobs.code(C, "extract", teacher=wc.teacher),

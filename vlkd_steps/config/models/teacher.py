@@ -104,7 +104,8 @@ class Teacher(Learned):
     batch_size: Count = 64
     shard_size: Count = 4096
     threads: Count = 1
-    workers: Count = 2
+    workers: Count | None = None
+    """Read by `jobs.readers`."""
     device: Device = "auto"
     by_dataset: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     """What differs for a data set; checked as part of the whole, `composition`."""

@@ -22,10 +22,12 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
+import torch
 
 from vlkd_steps.core import files, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
+from vlkd_steps.data import loader
 from vlkd_steps.data.words import split_words
 from vlkd_steps.teachers.features.store import SEVERAL, FeatureStore, Shard, Writer, sweep
 
@@ -82,7 +84,7 @@ def extract(
         instances: columns ``image_id, image_path, text``.
         folder: where the store goes.
         settings: ``dtype`` (float32, float16), ``batch_size``, ``shard_size``, ``threads`` (torch's, part of the
-            key), ``workers`` (threads that read images, not part of it).
+            key).
         label: the start of progress lines.
         shared_round: the name of a round that this process shares with others (`Marks`); none: one of its own.
         part: make this slice alone, and no manifest.
@@ -109,7 +111,7 @@ def extract(
     marks = Marks(folder, shared_round or uuid.uuid4().hex, files.digest([writer.key, plan.names]))
     mine = range(len(plan.chunks))[part[0] :: part[1]] if part else range(len(plan.chunks))
     progress = Progress(label, sum(len(plan.chunks[number].items) for number in mine))
-    with ThreadPoolExecutor(settings.get("workers", 2)) as pool:
+    with ThreadPoolExecutor(max(1, loader.workers(idle=torch.cuda.is_available()))) as pool:  # they read images
         try:
             making = maker(model, pool, batch_size, stop)
             shards = [made(making, writer, marks, plan.chunks, number, progress) for number in mine]
