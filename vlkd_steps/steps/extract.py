@@ -65,8 +65,8 @@ def work(config: Mapping[str, Any]) -> int:
     """
 
     from vlkd_steps.core.interruption import Interrupted, stop_request
-    from vlkd_steps.teachers.features import extraction, rows, sanity
-    from vlkd_steps.teachers.features.store import TEMPERATURE
+    from vlkd_steps.teachers.features import rows, sanity
+    from vlkd_steps.teachers.features.store import TEMPERATURE, FeatureStore
     from vlkd_steps.tracking import provenance
 
     meter = provenance.Meter()
@@ -79,7 +79,9 @@ def work(config: Mapping[str, Any]) -> int:
         step.log.info(f"[{label(config)}] nothing left to do for this worker")
         return 0
 
-    def record(store: extraction.FeatureStore) -> None:
+    from vlkd_steps.teachers.features import extraction  # torch
+
+    def record(store: FeatureStore) -> None:
         cost: dict[str, Any] = meter.cost()  # of this job, the last one
         told = provenance.collect(threads=teacher.get("threads", 1), **computed, **cost)
         files.write_json(layout.provenance(folder), {**told, "round": shared_round, "key": store.key})
