@@ -65,18 +65,19 @@ def read(path: Path, where: str, pickles: bool = True) -> Any:
 
 
 def load(model: nn.Module, found: Mapping[str, Tensor], where: str) -> None:
-    """Load all tensors of a model, under its own names.
+    """Load all tensors of a model, under its own names, and log how many came from the file; errors as for `check`."""
+    log.info(f"{where}: {fill(model, found, where)}")
 
-    Raises:
-        UserError: see `check`.
-    """
+
+def fill(model: nn.Module, found: Mapping[str, Tensor], where: str) -> str:
+    """As `load`, without a word: the number of tensors, for whoever wants to say it."""
     own = model.state_dict()
     wrong = [(name, found[name].shape, own[name].shape) for name in own if name in found]
     wrong = [each for each in wrong if each[1] != each[2]]
     fitting = {name: tensor for name, tensor in found.items() if name in own and tensor.shape == own[name].shape}
     if len(fitting) == len(own):
         model.load_state_dict(fitting)
-    check(model, where, set(own) - set(found), set(found) - set(own), wrong)
+    return matched(model, where, set(own) - set(found), set(found) - set(own), wrong)
 
 
 def check(
@@ -87,7 +88,19 @@ def check(
     wrong: Iterable[tuple[str, Any, Any]] = (),
     may_be_new: Callable[[str], bool] = lambda _: False,
 ) -> None:
-    """Say how many of a model's tensors came from the file `where`, which must be all of them.
+    """Log how many of a model's tensors came from the file `where`; arguments and errors as for `matched`."""
+    log.info(f"{where}: {matched(model, where, missing, unexpected, wrong, may_be_new)}")
+
+
+def matched(
+    model: nn.Module,
+    where: str,
+    missing: Iterable[str] = (),
+    unexpected: Iterable[str] = (),
+    wrong: Iterable[tuple[str, Any, Any]] = (),
+    may_be_new: Callable[[str], bool] = lambda _: False,
+) -> str:
+    """How many of a model's tensors came from the file `where`, which must be all of them.
 
     Args:
         where: the model and its file, the start of messages.
@@ -118,7 +131,7 @@ def check(
             f"such ({count}); {advice}"
         )
     check_finite(own, where, "fetch the file again")
-    log.info(f"{where}: {count}")
+    return count
 
 
 def check_finite(held: Mapping[str, Tensor], where: str, remedy: str) -> None:

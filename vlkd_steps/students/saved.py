@@ -81,4 +81,4 @@ def restore(student: nn.Module, held: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         UserError: they are of another student (`report.check`).
     """
-    report.load(student, held, str(path))
+    report.fill(student, held, str(path))
