@@ -65,7 +65,7 @@ def work(config: Mapping[str, Any]) -> int:
     """
 
     from vlkd_steps.core.interruption import Interrupted, stop_request
-    from vlkd_steps.teachers.features import extraction, rows
+    from vlkd_steps.teachers.features import rows
     from vlkd_steps.teachers.features.store import TEMPERATURE
     from vlkd_steps.tracking import provenance
 
@@ -78,6 +78,8 @@ def work(config: Mapping[str, Any]) -> int:
     if rounds.finished(folder, shared_round) or (part and rounds.slice_done(folder, shared_round, part[0])):
         step.log.info(f"[{label(config)}] nothing left to do for this worker")
         return 0
+
+    from vlkd_steps.teachers.features import extraction  # imports torch
 
     def record(store: extraction.FeatureStore) -> None:
         cost: dict[str, Any] = meter.cost()  # of this job, the last one

@@ -136,7 +136,6 @@ class Dataset(Model):
     shards: Inside | None = None
     tsv: Inside | None = None
     images: Inside | None = None
-    """Read by nobody: a place for what entries of ``files`` have in common by an anchor of YAML."""
     roles: dict[Name, Role]
     evaluation_sets: Annotated[tuple[Name, ...], Sequence, AfterValidator(unique)]
     sizes: dict[Name, Count] = Field(default_factory=dict)
