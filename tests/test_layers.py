@@ -5,7 +5,7 @@ from pathlib import Path
 
 LAYERS = (
     "core",
-    "metrics benchmarks",
+    "metrics benchmarks pretrained",
     "sources tasks",
     "config splits",
     "datasets",

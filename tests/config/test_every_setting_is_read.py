@@ -63,6 +63,7 @@ def test_code_reads_every_key_that_a_model_allows(read: set[str]) -> None:
         f"{model.__name__}.{field.alias or name}"
         for model in models()
         if model.__module__.startswith("vlkd_steps.")
+        and not model.__name__.endswith("Architecture")  # given whole to the library that builds the model
         for name, field in model.model_fields.items()
         if not {name, field.alias or name} & read
     }

@@ -117,3 +117,12 @@ def test_another_users_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.
 def test_a_home_that_nobody_knows_is_one_message() -> None:
     with pytest.raises(UserError, match="write the whole path"):
         file_system.expanded("~no_such_user_here/x")
+
+
+def test_a_link_where_a_private_folder_is_to_be_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLKD_LOCAL", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir(mode=0o755)
+    file_system.user_folder().symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"is a link to .*elsewhere, so nothing is written there"):
+        queue.Queue(1)
+    assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o755

@@ -104,5 +104,5 @@ def test_images_of_any_kind_become_rgb_of_one_size(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match="cannot be read"):
         decode_one(tmp_path / "broken.png", 16)
-    with pytest.raises(UserError, match="is missing; the raw data are incomplete"):
+    with pytest.raises(UserError, match="is missing; run the download"):
         decode_one(tmp_path / "none.png", 16)

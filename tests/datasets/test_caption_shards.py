@@ -145,3 +145,20 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         TsvShards(tsv, tmp_path, "{name}", tmp_path / "i.json")
     with pytest.raises(UserError, match=r"write `shards` .* or `tsv`; it has neither"):
         caption_shards.open_shards({"name": "x"}, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../secret.jpg", "a/../../secret.jpg", "", "x" * 300, "..\\x", "a\0"])
+def test_a_line_names_no_file_outside_the_folder_of_images(tmp_path: Path, name: str) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "secret.jpg").touch()
+    (tmp_path / "images" / "1.jpg").touch()
+    (tmp_path / "pairs.tsv").write_text(f"a cat\t1.jpg\na dog\t{name}\n")
+    with pytest.raises(UserError, match=r"pairs\.tsv, line 2: the image is .*name a file below"):
+        TsvShards(tmp_path / "pairs.tsv", tmp_path / "images", "{name}", tmp_path / "index.json")
+
+
+@pytest.mark.parametrize("key", ["shards", "tsv", "images"])
+def test_a_corpus_lies_in_its_source(tmp_path: Path, key: str) -> None:
+    conf: dict[str, object] = {"name": "web", "tsv": "pairs.tsv", key: "../../other"}
+    with pytest.raises(UserError, match=rf"data set web: {key} is '\.\./\.\./other', which would leave the folder"):
+        caption_shards.open_shards(conf, tmp_path)

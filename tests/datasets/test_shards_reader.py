@@ -1,5 +1,6 @@
 """Corpora in shards as the graph sees them: rows are shards, and what is in them decides the identity."""
 
+import io
 import json
 import tarfile
 from pathlib import Path
@@ -30,8 +31,10 @@ def corpus(shards: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(shards):
         with tarfile.open(folder / f"{number:05}.tar", "w") as tar:
-            member = tarfile.TarInfo(f"{number}.txt")
-            tar.addfile(member)
+            for name in (f"{number}.jpg", f"{number}.txt"):
+                member = tarfile.TarInfo(name)
+                member.size = 3
+                tar.addfile(member, io.BytesIO(b"cat"))
     manifest.write(folder, "web")
 
 

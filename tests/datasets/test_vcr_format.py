@@ -99,3 +99,11 @@ def test_the_scenes_are_written_in_the_official_format(tmp_path):
         path = tmp_path / "vcr" / f"{split}.jsonl"
         number = vcr.validate(path, tmp_path / "images", tmp_path / "vcr" / "metadata")
         assert number == len(path.read_text().splitlines()) > 0
+
+
+@pytest.mark.parametrize("name", ["../../secret.json", "/etc/passwd", "", ".", "a\0.json", "x" * 300, "..\\x"])
+@pytest.mark.parametrize("key", ["metadata_fn", "img_fn"])
+def test_a_record_names_no_file_outside_its_folder(folder, item, key, name):
+    write_json(folder.parent / "secret.json", {"boxes": [], "segms": []})
+    with pytest.raises(UserError, match=rf"train\.jsonl: line 1\.{key}"):
+        validate(folder, [item | {key: name}])

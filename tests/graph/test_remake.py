@@ -154,13 +154,13 @@ def test_files_that_a_manifest_names(composed: Composition, whole: Remembers) ->
 
 
 def test_a_declared_output_that_was_deleted_is_named_and_one_never_made_is_not(
-    composed: Mapping[str, Any], whole: Remembers
+    composed: Composition, whole: Remembers
 ) -> None:
     everything = made(composed, *phases.PHASES)
     job = everything["distill"][0]
     job.outputs[0].unlink()
-    manifest = layout.phase_manifest(composed["experiment"], "distill")
+    manifest = layout.phase_manifest(composed.experiment, "distill")
     named = [f"{job.outputs[0]} is missing, though {manifest} names it"]
-    assert list(remake.deleted(composed["experiment"], everything)) == named
+    assert list(remake.deleted(composed.experiment, everything)) == named
     more = phases.Job((Path("runs/never/made"),), "", "")
-    assert list(remake.deleted(composed["experiment"], {"distill": [job, more]})) == named
+    assert list(remake.deleted(composed.experiment, {"distill": [job, more]})) == named

@@ -63,3 +63,22 @@ def test_100_real_images_with_java(shared_data: Path) -> None:
         "METEOR": 25.87, "ROUGE-L": 48.56, "CIDEr": 103.06,
     }  # fmt: skip
     assert score(REFERENCES, CANDIDATES).metrics["METEOR"] == before
+
+
+def test_java_writes_decimal_points_in_every_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Duser.language=de")
+    with captioning.english_java():
+        given = os.environ["JAVA_TOOL_OPTIONS"].split()
+        assert given[0] == "-Duser.language=de"
+        assert given[1:] == list(captioning.JAVA_OPTIONS)
+    assert os.environ["JAVA_TOOL_OPTIONS"] == "-Duser.language=de"
+
+
+@needs_java
+@pytest.mark.exhaustive
+def test_meteor_under_a_locale_with_decimal_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = score(REFERENCES, CANDIDATES).metrics["METEOR"]
+    captioning._running_meteor.cache_clear()
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Duser.language=de -Duser.country=DE -Duser.language.format=de")
+    assert score(REFERENCES, CANDIDATES).metrics["METEOR"] == expected
+    captioning._running_meteor.cache_clear()

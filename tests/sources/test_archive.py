@@ -1,4 +1,6 @@
+import contextlib
 import stat
+import warnings
 import zipfile
 
 import pytest
@@ -62,3 +64,53 @@ def test_a_cut_or_damaged_zip_is_refused(tmp_path):
 def test_a_full_disk_is_known_beforehand(tmp_path):
     with pytest.raises(UserError, match=r"needs .* GiB more, .* GiB are free; free some space"):
         archive.check_space(tmp_path, 1 << 60)
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (["a", "b", "a"], "is there twice"), (["a/b", "a/./b"], "is there twice"), (["a", "a/b"], "lies in 'a'"),
+        (["a/b/c", "a/b"], "lies in 'a/b'"), (["x" * 300], "longer than"), (["a/" * 3000 + "b"], "longer than"),
+        (["a\x1bb"], "control characters"), (["~/x"], "would leave"),
+    ],
+)  # fmt: skip
+def test_no_name_twice_nested_or_impossible(tmp_path, names, problem):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as out, warnings.catch_warnings(action="ignore"):
+        for name in ["good.txt", *names]:
+            out.writestr(name, "1")
+    with pytest.raises(UserError, match=f"{problem}.*; this archive cannot be trusted"):
+        archive.unpack(tmp_path / "a.zip", tmp_path / "out", MIB)
+    assert not (tmp_path / "out").exists()
+
+
+def test_more_members_than_agreed_are_refused(tmp_path):
+    content = make(tmp_path / "a.zip", {f"{n}": "" for n in range(11)})
+    with pytest.raises(UserError, match=r"has 11 members, more than the 10 allowed for it; .*limit_files"):
+        archive.unpack(content, tmp_path / "out", MIB, most=10)
+    assert archive.unpack(content, tmp_path / "out", MIB) == 11
+
+
+def test_a_zip_bomb_is_refused_whatever_was_agreed(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "SMALL", MIB)
+    content = make(tmp_path / "a.zip", {"zeros": bytes(2 * MIB)})
+    with pytest.raises(UserError, match="more than 200 times its own size"):
+        archive.unpack(content, tmp_path / "out", 1 << 40)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_zips_cannot_write_one_file(tmp_path):
+    content = make(tmp_path / "a.zip", {"x/a.json": "1"})
+    archive.unpack(content, tmp_path / "out", MIB)
+    with pytest.raises(UserError, match=r"'x/a\.json' is in .*out already, from another file of this source"):
+        archive.unpack(content, tmp_path / "out", MIB)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_bytes_of_every_compression_are_one_message(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as out:
+        out.writestr("x", "".join(map(str, range(3000))))
+    whole = (tmp_path / "a.zip").read_bytes()
+    for at in range(0, len(whole), 97):
+        (tmp_path / "a.zip").write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        with contextlib.suppress(UserError):
+            archive.unpack(tmp_path / "a.zip", tmp_path / f"out{at}", MIB)

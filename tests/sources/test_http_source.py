@@ -1,17 +1,25 @@
 """Against a real server on this machine that breaks off, resumes, changes the file."""
 
+import gzip
 import hashlib
 import http.server
 import io
 import json
+import os
+import signal
 import threading
+import time
 import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 import requests
 
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import Interrupted
 from vlkd_steps.sources import http as http_source
 
 CONTENT = bytes(range(256)) * 2000
@@ -32,6 +40,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.content, self.etag, self.breaks, self.ranges = CONTENT, '"one"', 0, True
         self.requested: list[str | None] = []
         self.mishaps: list[int | str] = []
+        self.answer: Callable[[Handler], None] | None = None  # instead of all this
         self.files: dict[str, bytes] = {}  # further ones, by path
         self.at_once, self.most_at_once, self.lock = 0, 0, threading.Lock()
         self.over = threading.Event()
@@ -42,6 +51,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
         server.requested.append(self.headers.get("Range"))
+        if server.answer is not None:
+            server.answer(self)
+            return
         mishap = server.mishaps.pop(0) if server.mishaps else None
         if isinstance(mishap, int):
             self.send_response(mishap)
@@ -218,7 +230,7 @@ def test_a_cut_that_the_server_does_not_show_is_seen_by_the_size(server, tmp_pat
     server.mishaps = ["cut"]
     assert fetch(server, tmp_path / "raw", sha256=None, bytes=len(CONTENT)).read_bytes() == CONTENT
     server.mishaps = []
-    with pytest.raises(UserError, match=f"{len(CONTENT)} bytes arrived, the source's conf says 7"):
+    with pytest.raises(UserError, match=f"{len(CONTENT)} bytes or more are sent, the source's conf says 7"):
         fetch(server, tmp_path / "again", sha256=None, bytes=7, retries=0)
 
 
@@ -278,3 +290,157 @@ def test_files_that_a_list_names_are_fetched_after_it(server, tmp_path):
     layout.checksums("web").unlink()
     with pytest.raises(UserError, match=r"images\[0\]\.file_name: '\.\./evil' is no plain file name"):
         http_source.fetch(source, tmp_path / "raw")
+
+
+def sends(*pieces, pause=0.0, **headers):
+    """An answer with these pieces of a body, again and again where the last one is an Ellipsis."""
+
+    def answer(handler):
+        handler.send_response(int(headers.get("status", 200)))
+        for name, value in headers.items():
+            if name != "status":
+                handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        number = 0
+        try:
+            while not handler.server.over.wait(pause):
+                piece = pieces[min(number, len(pieces) - 1)]
+                handler.wfile.write(pieces[-2] if piece is ... else piece)
+                number += 1
+                if number == len(pieces) and pieces[-1] is not ...:
+                    return
+        except OSError:  # the client has seen enough
+            return
+
+    return answer
+
+
+def test_an_endless_body_ends_at_the_size_that_the_conf_says(server, tmp_path):
+    server.answer = sends(b"x" * 1000, ...)
+    with pytest.raises(UserError, match=r"or more are sent, the source's conf says 5000\); correct its conf"):
+        fetch(server, tmp_path / "raw", bytes=5000)
+    assert len(server.requested) == 1
+    assert [path.stat().st_size for path in (tmp_path / "data/raw/.downloads").rglob("*.part")] == []
+
+
+def test_without_a_size_the_limit_of_the_source_holds(server, tmp_path):
+    server.answer = sends(b"x" * 1000, ...)
+    source = {"name": "web", "files": [{"url": server.url, "path": "file.bin"}], "limit_gib": 5000 / 2**30}
+    with pytest.raises(UserError, match="limit_gib allows 5000"):
+        http_source.fetch(source, tmp_path)
+
+
+def test_a_body_that_is_announced_too_long_is_not_read(server, tmp_path):
+    server.answer = sends(b"x", Content_Length="9" * 18)
+    with pytest.raises(UserError, match=r"9{18} bytes or more are sent"):
+        fetch(server, tmp_path / "raw", bytes=5000)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "br", "deflate", "identity, gzip"])
+def test_bytes_that_are_not_the_files_own_are_refused(server, tmp_path, encoding):
+    server.answer = sends(gzip.compress(CONTENT), Content_Encoding=encoding)
+    with pytest.raises(UserError, match=f"sends it as '{encoding}', although the file itself was requested"):
+        fetch(server, tmp_path / "raw", sha256=None)
+    assert len(server.requested) == 1
+    assert not layout.checksums("web").exists()
+
+
+@pytest.mark.parametrize("status", ["204", "304"])
+def test_an_answer_without_a_file_is_none(server, tmp_path, status):
+    server.answer = sends(b"", status=status)
+    with pytest.raises(UserError, match=f"answers {status} instead of sending it"):
+        fetch(server, tmp_path / "raw", sha256=None)
+
+
+@pytest.mark.parametrize("length", ["\u00b2", "-1", "nonsense", "1e3"])
+def test_a_length_that_is_none_is_not_believed(server, tmp_path, length):
+    server.answer = sends(CONTENT, Content_Length=length)
+    assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("pause", [0.02, 60])
+def test_a_stop_signal_is_heard_whatever_the_server_does(server, tmp_path, number, pause, monkeypatch):
+    monkeypatch.setattr(http_source, "HEARD_WITHIN", 0.05)
+    server.answer = sends(b"x", ..., pause=pause)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), number))
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(Interrupted) as stopped:
+        fetch(server, tmp_path / "raw")
+    assert stopped.value.exit_status == 128 + number
+    assert time.monotonic() - began < 1.5
+    arrived = [path.stat().st_size for path in (tmp_path / "data/raw/.downloads").rglob("*.part")]
+    assert arrived if pause == 60 else arrived[0] > 3
+
+
+@pytest.mark.parametrize(
+    ("requested", "least", "most"),
+    [
+        ("\u00b2", 1, 1), ("-1", 1, 1), ("soon", 1, 1), ("9" * 5000, 60, 60), ("1e9", 1, 1), ("nan", 1, 1),
+        ("  7 ", 7, 7),
+        (format_datetime(datetime.now(UTC) + timedelta(days=9), usegmt=True), 60, 60),
+        (format_datetime(datetime.now(UTC) - timedelta(days=9), usegmt=True), 0, 0),
+        ("Mon, 99 Foo 9999 99:99:99 GMT", 1, 1), ("Wed, 21 Oct 0000 07:28:00 GMT", 0, 1),
+    ],
+)  # fmt: skip
+def test_nonsense_in_retry_after_is_bounded(monkeypatch, requested, least, most):
+    monkeypatch.setattr(http_source, "BACKOFF", 1.0)
+    response = requests.Response()
+    response.headers["Retry-After"] = requested
+    assert least <= http_source._pause(requests.HTTPError(response=response), 0) <= most
+    assert http_source._pause(None, 5000) == 60
+
+
+@pytest.mark.parametrize("names", [["a.jpg", "a.jpg"], ["list.json"], ["a\0b"], ["x" * 300], [""], ["a/b"], ["\\a"]])
+def test_a_list_cannot_name_a_file_twice_or_elsewhere(server, tmp_path, names):
+    url = server.url.removesuffix("/file.bin")
+    images = [{"coco_url": f"{url}/list.json", "file_name": name} for name in names]
+    server.files["/list.json"] = json.dumps({"images": images}).encode()
+    listed = {"in": "list.json", "key": "images", "url": "coco_url", "name": "file_name", "folder": "."}
+    source = {"name": "web", "files": [{"url": f"{url}/list.json", "path": "list.json"}], "listed": listed}
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(UserError, match=r"images\[\d\]\.file_name: .*(no plain file name|already names another file)"):
+        http_source.fetch(source, tmp_path / "raw")
+
+
+def test_no_token_is_recorded_or_shown(server, tmp_path, caplog):
+    conf = {"url": f"{server.url}?token=hunter2&id=1", "path": "file.bin"}
+    (tmp_path / "raw").mkdir()
+    source = {"name": "web", "files": [conf], "parallel": 1}
+    http_source.fetch(source, tmp_path / "raw")
+    recorded = json.loads(layout.checksums("web").read_text())
+    assert recorded == {f"{server.url}?token=***&id=1": SHA}
+    server.content = b"other"
+    with pytest.raises(UserError, match=r"is not the file that is expected") as changed:  # by another token, too
+        http_source.fetch({**source, "files": [{**conf, "url": f"{server.url}?token=x&id=1", "retries": 0}]}, tmp_path)
+    server.mishaps = [404]
+    with pytest.raises(UserError, match=r"404") as missing:
+        http_source.fetch({**source, "files": [{**conf, "retries": 0}]}, tmp_path)
+    assert "hunter2" not in f"{changed.value} {missing.value} {caplog.text}"
+    twice = [conf, {"url": f"{server.url}?token=another&id=1", "path": "b.bin"}]
+    with pytest.raises(UserError, match="several files have the address"):
+        http_source.fetch({**source, "files": twice}, tmp_path)
+
+
+def test_a_record_of_an_older_version_is_still_held(server, tmp_path):
+    url = f"{server.url}?token=hunter2"
+    layout.checksums("web").parent.mkdir(parents=True)
+    layout.checksums("web").write_text(json.dumps({url: "0" * 64}))
+    with pytest.raises(UserError, match=r"is not the file that is expected, sha256 0+;"):
+        http_source.fetch({"name": "web", "files": [{"url": url, "path": "a", "retries": 0}]}, tmp_path)
+    layout.checksums("web").write_text(json.dumps({url: 3}))
+    with pytest.raises(UserError, match=r"the entry of .*token=\*\*\* is no sha256"):
+        http_source.fetch({"name": "web", "files": [{"url": url, "path": "a"}]}, tmp_path)
+
+
+def test_a_file_does_not_replace_a_member_of_a_zip(server, tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as out:
+        out.writestr("a.json", "one")
+    server.files = {"/a.zip": buffer.getvalue(), "/a.json": b"two"}
+    url = server.url.removesuffix("/file.bin")
+    items = [{"url": f"{url}/a.json", "path": "a.json"}, {"url": f"{url}/a.zip", "path": "a.zip", "unpack": True}]
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(UserError, match=r"'a\.json' is also the name of a file in one of its zips"):
+        http_source.fetch({"name": "web", "files": items}, tmp_path / "raw")

@@ -86,3 +86,32 @@ def test_data_behind_a_sign_up_says_where_it_is_had(tmp_path, monkeypatch):
     (tmp_path / "data/incoming/vcr/b.zip").touch()
     local.fetch(source, tmp_path / "raw")
     assert len(list((tmp_path / "raw").iterdir())) == 2
+
+
+@pytest.mark.parametrize("pattern", ["../../secret/*", "/etc/*", "", "**.json", "..\\*", "a\0", "x/../../*"])
+def test_a_pattern_stays_in_the_folder(mine, tmp_path, pattern):
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "x").touch()
+    for more in ({"files": [pattern]}, {"expect": {pattern: 1}}):
+        with pytest.raises(UserError, match="source 'mine': the pattern"):
+            local.fetch(conf(mine, **more), tmp_path / "raw")
+
+
+@pytest.mark.parametrize("transfer", ["copy", "hardlink", "symlink"])
+def test_a_link_out_of_the_folder_is_followed_only_if_the_conf_says_so(mine, tmp_path, transfer):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "2.jpg").write_text("two")
+    (mine / "more").symlink_to(tmp_path / "disk")
+    source = conf(mine, files=["more/*"], transfer=transfer)
+    with pytest.raises(UserError, match=r"2\.jpg is, or lies behind, a link that leads out of .*write `links: true`"):
+        local.fetch(source, tmp_path / "raw")
+    assert not (tmp_path / "raw").exists()
+    local.fetch(source | {"links": True}, tmp_path / "raw")
+    assert (tmp_path / "raw" / "more" / "2.jpg").read_text() == "two"
+
+
+def test_a_file_does_not_replace_a_member_of_a_zip(mine, tmp_path):
+    with zipfile.ZipFile(mine / "a.zip", "w") as out:
+        out.writestr("q.json", "other")
+    with pytest.raises(UserError, match=r"q\.json is also in one of its zips"):
+        local.fetch(conf(mine, unpack=["a.zip"]), tmp_path / "raw")

@@ -87,7 +87,7 @@ def test_no_near_pair_is_missed(seed):
 
 def test_a_file_that_is_no_image_is_named(tmp_path):
     (tmp_path / "a.jpg").write_text("no")
-    with pytest.raises(UserError, match=r"a\.jpg is no image that can be read .*fetch it again, or leave it out"):
+    with pytest.raises(UserError, match=r"a\.jpg cannot be read .*replace the file"):
         groups(tmp_path)
 
 

@@ -70,3 +70,12 @@ def test_scores_that_do_not_fit_are_refused(tmp_path, change, message):
 def test_an_unknown_rule(tmp_path):
     with pytest.raises(UserError, match="VCR has no masking rule 'top_2'; there are adv_top_1, keep_top_1"):
         Masking("top_2", scores(tmp_path))
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999", "1" * 400])
+def test_scores_that_are_no_numbers_are_refused(tmp_path, value):
+    path = tmp_path / "scores.jsonl"
+    line = '{"annot_id": "val-0", "answer_losses": [[1, 2], [1, %s], [1, 2], [1, 2]], "rationale_losses": [[1]]}'
+    path.write_text(line % value + "\n")
+    with pytest.raises(UserError, match=r"scores\.jsonl: line 1.*(not a finite number|no number of JSON|too large)"):
+        vcr_masking.read(path)

@@ -66,3 +66,37 @@ def test_data_steps_import_nothing_heavy(root):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../other", "/tmp/x", "a/b", ".hidden", "a\\b", "x" * 300, None, 3])
+def test_a_source_writes_nowhere_but_in_its_folder(project, capsys, name):
+    run(local.incoming("pets"))
+    before = sorted(path.as_posix() for path in project.rglob("*"))
+    assert run(local.incoming("pets") | {"name": name}) == 2
+    assert "error: source.name is" in capsys.readouterr().err
+    assert sorted(path.as_posix() for path in project.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([{"url": "http://h/a", "path": "../../../f"}], "source.files.0.path is '../../../f'"),
+        ([{"url": "http://h/a", "path": "f", "retries": -1}], "source.files.0.retries is -1"),
+        ([{"url": "http://h/a", "path": "f"}, {"url": "http://h/b", "path": "f"}], "'f' appears twice"),
+        ([{"url": "http://h/a", "path": "manifest.json"}], "source.files.0.path is 'manifest.json'"),
+        ([{"url": "http://ada:hunter2@h/a", "path": "f"}], "source.files.0.url is 'http://h/a'"),
+        ([{"url": "http://ada:hunter2@h/a", "path": "f"}, 3], "source.files.1 is 3"),
+    ],
+)
+def test_a_web_source_that_cannot_be_is_refused_before_a_request(project, capsys, files, message):
+    assert run({"name": "web", "kind": "http", "files": files}) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert "hunter2" not in err
+
+
+def test_a_file_of_the_users_is_not_taken_for_the_list_of_checksums(project, capsys):
+    (layout.INCOMING / "pets" / "manifest.json").write_text("{}")
+    assert run(local.incoming("pets")) == 2
+    assert "source 'pets' has a file manifest.json" in capsys.readouterr().err
+    assert not layout.raw("pets").exists()

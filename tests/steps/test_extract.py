@@ -63,7 +63,11 @@ def test_extracts_the_training_rows_with_the_real_model(config) -> None:
     assert words == ["what", "color", "is", "the", "2", "star"]
     assert states.shape == (6, 96)
     np.testing.assert_allclose(store.words(["star"]), teacher.embed_texts(["star"])[0], atol=1e-5)
-    assert "[extract tiny toy] done" in Path("logs/extract.log").read_text()
+    log = Path("logs/extract.log").read_text()
+    assert "[extract tiny toy] done" in log
+    assert "[extract tiny toy] zero-shot: an image is nearer to its own text than to another image's in " in log
+    assert "(chance: 50.0 %, 2 items)" in log
+    assert "warning: that is not above chance" in log  # random weights
 
 
 def test_the_teachers_own_splits_win(config) -> None:

@@ -20,7 +20,7 @@ def blocks(root, tmp_path, monkeypatch):
     records = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.S)]
     confs = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.S)]
     monkeypatch.chdir(tmp_path)
-    return records, {(conf["name"], "kind" in conf): conf for conf in confs}
+    return records, {(conf["name"], "kind" in conf): conf for conf in confs if "name" in conf}
 
 
 def steps(source, dataset, shot):

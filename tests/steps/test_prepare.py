@@ -115,3 +115,20 @@ def test_a_damaged_manifest_is_explained(conf, capsys, content, fault):
     assert f"{path} " in message
     assert fault in message
     assert f"download source 'mine': snakemake --cores 1 -f {path}" in message
+
+
+@pytest.mark.parametrize("path", ["../other/x.json", "/etc/passwd", "a\0", "..\\x"])
+@pytest.mark.parametrize("role", ["questions", "annotations", "images", "metadata", "anything"])
+def test_no_path_of_the_conf_leaves_the_raw_folder(conf, capsys, role, path):
+    conf["files"]["train"][role] = path
+    assert run(conf) == 2
+    assert f"data set mine: files.train.{role} is {path!r}, which" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../mine", "", ".", "a/b"])
+@pytest.mark.parametrize("key", ["name", "source", "image_source"])
+def test_no_name_of_the_conf_is_a_path(conf, capsys, key, name):
+    if key == "image_source" and not name:
+        return
+    assert run(conf | {key: name}) == 2
+    assert f"{name!r} cannot name a file or folder of this project" in capsys.readouterr().err

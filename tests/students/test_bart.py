@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import BartForConditionalGeneration
 
@@ -186,3 +186,20 @@ def test_mistakes_are_named(student: bart.BartStudent, v: torch.Tensor, tmp_path
         bart.build({"name": "x", "weights": str(tmp_path / "vilt")}, D, 0)
     with pytest.raises(UserError, match="holds no pre-trained weights; make them: snakemake models/x"):
         bart.build({"name": "x", "pretrained": True}, D, 0)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "projections.safetensors"])
+def test_an_exported_folder_must_hold_all_weights(student: bart.BartStudent, tmp_path: Path, file: str) -> None:
+    out = tmp_path / "out"
+    bart.export(student, out)
+    whole = load_file(out / file)
+    first = max(whole)  # final_logits_bias, the least, is no weight and made anew
+    save_file({name: tensor for name, tensor in whole.items() if name != first}, out / file, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=rf"out/{file} holds the weights of another model: .* is not there"):
+        inference.load(out)
+    save_file({**whole, first: torch.full_like(whole[first], torch.nan)}, out / file, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=rf"out/{file} holds values that are no finite numbers"):
+        inference.load(out)
+    save_file({f"x.{name}": tensor for name, tensor in whole.items()}, out / file, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=rf"out/{file} holds the weights of another model"):
+        inference.load(out)

@@ -205,3 +205,18 @@ def test_parts_that_do_not_fit_are_named(conf: dict[str, Any], tmp_path: Path) -
         uniter.build(conf | {"tokenizer": str(tmp_path / "nowhere")}, "vqa", ["a"], seed=0)
     with pytest.raises(UserError, match="head is 'own'; write new or official"):
         uniter.build(conf | {"head": "own"}, "vqa", ["a"], seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("uniter.pooler.dense.bias", torch.full((16,), torch.nan), r"no finite numbers, first in uniter\.pooler"),
+        ("uniter.encoder.extra.weight", torch.zeros(2), r"no tensor uniter\.encoder\.extra\.weight"),
+    ],
+)
+def test_weights_that_are_no_numbers_or_of_more_than_the_model(
+    conf: dict[str, Any], name: str, value: Tensor, message: str
+) -> None:
+    torch.save(official(conf, **{name: value}), conf["weights"])
+    with pytest.raises(UserError, match=message):
+        uniter.build(conf, "vqa", ["a"], seed=0)

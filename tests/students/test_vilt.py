@@ -168,3 +168,85 @@ def test_spread_separates_the_vectors_of_words_rows_and_columns(conf: dict[str, 
     # The sum of a row's and a column's vector: the step from column 0 to 1 is the same in every row.
     torch.testing.assert_close(places[0, 1] - places[0, 0], places[2, 1] - places[2, 0])
     assert places.std().item() == pytest.approx(2 * 2**0.5, rel=0.4)
+
+
+def spoilt(path: Path, change: Any) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(path, "pt") as stream:
+        metadata = stream.metadata()
+    save_file(change(load_file(path)), path, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda held: {f"x.{name}": tensor for name, tensor in held.items()}, r"is not there \(0 of \d+ tensors came"),
+        (lambda held: {**held, "x": torch.zeros(1)}, "this one has no tensor x"),
+        (lambda held: {**held, "head.3.bias": torch.zeros(9)}, r"head\.3\.bias has shape \[9\], not \[3\]"),
+        (
+            lambda held: {**held, "head.3.bias": torch.full((3,), torch.nan)},
+            r"no finite numbers, first in head\.3\.bias",
+        ),
+    ],
+)
+def test_a_runs_weights_are_all_its_own(student: vilt.ViltStudent, tmp_path: Path, change: Any, message: str) -> None:
+    path = tmp_path / "model.safetensors"
+    vilt.save(student, path)
+    spoilt(path, change)
+    with pytest.raises(UserError, match=message) as error:
+        vilt.load(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_damaged_or_odd_file_is_a_message_and_weights_that_are_no_numbers_are_not_written(
+    student: vilt.ViltStudent, tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "model.safetensors"
+    for student_of in ("[]", "{", '{"architecture": {}}', '{"architecture": {"hidden_size": "x"}, "tokenizer": "{}"}'):
+        save_file({"a": torch.zeros(1)}, path, metadata={"student": student_of})
+        with pytest.raises(UserError, match=r"model\.safetensors"):
+            vilt.load(path)
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(UserError, match=r"model\.safetensors is no safetensors file"):
+        vilt.load(path)
+    path.unlink()
+    with torch.no_grad():
+        student.head[3].bias[0] = torch.inf  # type: ignore[index]
+    with pytest.raises(UserError, match=r"no finite numbers, first in head\.3\.bias; lower training\.learning_rate"):
+        vilt.save(student, path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["names", "missing", "width", "cut", "tokenizer", "pickle"])
+def test_pre_trained_weights_are_the_files(student: vilt.ViltStudent, tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "out"
+    vilt.save(student, tmp_path / "model.safetensors")
+    vilt.export(tmp_path, out)
+    file = out / "model.safetensors"
+    if kind == "names":
+        spoilt(file, lambda held: {f"x.{name}": tensor for name, tensor in held.items()})
+    elif kind == "missing":
+        spoilt(file, lambda held: {name: t for name, t in held.items() if name != "pooler.dense.bias"})
+    elif kind == "width":
+        spoilt(file, lambda held: {**held, "pooler.dense.bias": torch.zeros(3)})
+    elif kind == "cut":
+        file.write_bytes(file.read_bytes()[:-8])
+    elif kind == "tokenizer":
+        (out / "tokenizer.json").unlink()
+    else:
+        torch.save(load_file(file), out / "pytorch_model.bin")
+        file.unlink()
+    messages = {
+        "names": r"is not there \(0 of \d+ tensors",
+        "missing": r"pooler\.dense\.bias is not there \(\d+ of \d+ tensors",
+        "width": r"pooler\.dense\.bias has shape \[3\], not \[16\]",
+        "cut": r"out/model\.safetensors cannot be loaded",
+        "tokenizer": "out holds no tokenizer",
+        "pickle": "head.safetensors|pytorch_model.bin is not read",
+    }
+    with pytest.raises(UserError, match=messages[kind]):
+        vilt.build({"name": "v", "weights": str(out)}, "vqa", ["no", "yes", "red"], seed=9)

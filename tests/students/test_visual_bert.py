@@ -1,8 +1,10 @@
+import json
 from typing import Any
 
 import pytest
 import torch
 import toy_regions
+from safetensors.torch import load_file, save_file
 from transformers import VisualBertModel
 
 from vlkd_steps.core.errors import UserError
@@ -105,3 +107,27 @@ def test_mistakes_are_named(conf: dict[str, Any], changes: dict[str, Any], messa
     with pytest.raises(UserError) as error:
         visual_bert.build(conf | changes, "vqa", ["a"], seed=0)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["names", "no tokenizer", "a smaller tokenizer"])
+def test_a_folder_that_gives_a_random_model_is_refused(
+    student: visual_bert.VisualBertStudent, tmp_path: Any, kind: str
+) -> None:
+    visual_bert.save(student, tmp_path / "model.safetensors")
+    visual_bert.export(tmp_path, tmp_path / "out")
+    file, message = tmp_path / "out/model.safetensors", r"out/model\.safetensors .* is not there \(0 of \d+ tensors"
+    if kind == "names":
+        save_file({f"x.{n}": t for n, t in load_file(file).items()}, file, metadata={"format": "pt"})
+    elif kind == "no tokenizer":
+        (tmp_path / "out/tokenizer.json").unlink()
+        message = "out holds no tokenizer"
+    else:
+        whole = load_file(file)
+        words = "embeddings.word_embeddings.weight"
+        save_file({**whole, words: whole[words][:9].clone()}, file, metadata={"format": "pt"})
+        config = json.loads((tmp_path / "out/config.json").read_text())
+        (tmp_path / "out/config.json").write_text(json.dumps(config | {"vocab_size": 9}))
+        message = "numbers tokens up to .* and the model has vectors for 9"
+    conf = {"name": "v", "regions": "boxes_toy", "weights": str(tmp_path / "out"), "locations": True}
+    with pytest.raises(UserError, match=message):
+        visual_bert.build(conf, "vqa", ["a", "b"], seed=5)

@@ -140,3 +140,52 @@ def test_one_id_for_two_images_is_refused(rows) -> None:
     twice = rows.with_columns(pl.lit("same").alias("image_id"))
     with pytest.raises(UserError, match=r"image id 'same' names two images, pictures/p0.png and pictures/p1.png"):
         extract(CountingTeacher(), twice, Path("features"), SETTINGS, "test")
+
+
+class Spoilt(CountingTeacher):
+    """Gives `value` in one place: `where` is an image's file or a text."""
+
+    def __init__(self, where: str, value: float, states: bool = False) -> None:
+        super().__init__()
+        self.where, self.value, self.states = where, value, states
+
+    def embed_images(self, images):
+        found = super().embed_images(images)
+        for number, (name, _) in enumerate(images):
+            if name == self.where:
+                found[number, 2] = self.value
+        return found
+
+    def embed_texts(self, texts):
+        found, per_text = super().embed_texts(texts)
+        if self.where in texts:
+            at = list(texts).index(self.where)
+            (per_text[at][1] if self.states else found)[at if not self.states else -1, 1] = self.value
+        return found, per_text
+
+
+TEXT = "What is thing number 7?"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e6])
+@pytest.mark.parametrize(
+    ("where", "states", "named"),
+    [
+        ("p8.png", False, r"field image of image 'i8' \(pictures/p8\.png\)"),
+        (TEXT, False, r"field text of text 'What is thing number 7\?'"),
+        (TEXT, True, r"field state of text 'What is thing number 7\?'"),
+        ("thing", False, r"field word of text 'thing'"),
+    ],
+)
+def test_a_value_that_is_no_number_ends_extraction(rows, where: str, states: bool, named: str, value: float) -> None:
+    why = "holds 1e\\+06, and float16 ends at 6.55e\\+04; set the teacher's `dtype`" if value == 1e6 else "no finite"
+    with pytest.raises(UserError, match=f"extract tiny toy: {named} .*{why}"):
+        extract(Spoilt(where, value, states), rows, Path("f"), {**SETTINGS, "dtype": "float16"}, "extract tiny toy")
+    assert not Path("f/manifest.json").exists()
+    for path in Path("f").rglob("*.npy"):  # shards that were finished before
+        assert np.isfinite(np.load(path)).all()
+
+
+def test_a_large_value_fits_float32(rows) -> None:
+    store = extract(Spoilt("p8.png", 1e6), rows, Path("f"), SETTINGS, "x")
+    assert store.images(["i8"])[0, 2] == 1e6

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from vlkd_steps.checks import tracking
 from vlkd_steps.cli import track, ui
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.redaction import redacted
 from vlkd_steps.tracking import address
 
 # What is refused, and what the message has to name.
@@ -112,4 +114,17 @@ def test_blanks_around_an_address_are_none_of_it(monkeypatch: pytest.MonkeyPatch
     ],
 )  # fmt: skip
 def test_no_user_and_no_password_is_shown(text: str, shown: str) -> None:
-    assert address.redacted(text) == shown
+    assert redacted(text) == shown
+
+
+@pytest.mark.parametrize("variable", [True, False])
+def test_a_password_reaches_mlflow_by_its_variables_alone(variable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, "before")
+    uri = "http://ada:se%40cr%2Fet@host:5000/mlflow"
+    if variable:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert address.tracking_uri(None if variable else uri) == "http://host:5000/mlflow"
+    assert os.environ["MLFLOW_TRACKING_USERNAME"] == "ada"
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "se@cr/et"
+    assert os.environ["MLFLOW_TRACKING_URI"] == "http://host:5000/mlflow"

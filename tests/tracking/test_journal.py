@@ -173,3 +173,12 @@ def test_a_line_that_is_being_written_is_not_damaged(path: Path) -> None:
             stream.write(b'{"event":"end","ti')
         assert journal.damaged(path) == 0
     assert journal.damaged(path) == 1  # its writer is gone
+
+
+def test_no_secret_is_written_into_a_journal(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl") as opened:
+        opened.append(
+            "start", run_key="a", attempt=1, datasets=[{"source": "https://ada:hunter2@host/a?token=hunter2"}]
+        )
+    (event,) = journal.read(tmp_path / "journal.jsonl")
+    assert event["datasets"] == [{"source": "https://host/a?token=***"}]

@@ -137,3 +137,18 @@ def test_the_digest_follows_the_content(make_run: MakeRun) -> None:
     assert records.read(folder)[0].digest() == before
     files.write_json(layout.metrics(folder), {"test": {"accuracy": 1.0}})
     assert records.read(folder)[0].digest() != before
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", '"high"'])
+def test_results_that_are_no_numbers_are_not_tracked_and_named(
+    make_run: MakeRun, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
+    folder = make_run(variant="finetune")
+    path = layout.metrics(folder)
+    metrics = json.loads(path.read_text())
+    metrics["test"]["accuracy"] = 12345
+    path.write_text(json.dumps(metrics).replace("12345", value))
+    (record,) = records.read(folder)
+    assert record.results == {}
+    assert str(path) in caplog.text
+    assert "its results are not tracked" in caplog.text

@@ -154,9 +154,6 @@ def test_what_is_no_finished_run_is_refused(
 
     assert "there is no run runs/toys/nothing" in refused("runs/toys/nothing")
     assert "lies outside this folder" in refused("/")
-    layout.model("vilt_toy").mkdir(parents=True)
-    layout.model_weights("vilt_toy").touch()
-    assert "models/vilt_toy is a model that `pretrain` made" in refused("models/vilt_toy")
     assert "name a folder that is not there yet, outside the project" in _keep(run, Path("data"), capsys)
     (run / "predictions/test.parquet").rename("moved")
     assert f"{run} is not finished: predictions/test.parquet is missing" in refused(run)

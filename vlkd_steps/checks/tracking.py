@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from vlkd_steps.checks.check_result import CheckResult, fail, ok, warn
 from vlkd_steps.core import file_system, files
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.redaction import redacted
 from vlkd_steps.tracking import address, schema
 
 LATER = "nothing is lost, `vlkd track` catches up from the journals"
@@ -89,7 +90,7 @@ def server(uri: str, seconds: float) -> CheckResult:
             return warn("address", f"{where} answers 403, as MLflow does for host names it does not allow", remedy)
         return warn("address", f"{where} answers {error.code}", f"check the address; {LATER}")
     except (OSError, ValueError) as error:
-        return warn("address", f"{where} does not answer ({address.redacted(str(error))})", f"start it; {LATER}")
+        return warn("address", f"{where} does not answer ({redacted(str(error))})", f"start it; {LATER}")
 
 
 def _answer(where: str, wanted: str, got: str, body: str) -> CheckResult:
@@ -98,7 +99,7 @@ def _answer(where: str, wanted: str, got: str, body: str) -> CheckResult:
         return ok("address", f"{where} answers")
     title = re.search(r"<title[^>]*>\s*([^<]*?)\s*<", body, flags=re.IGNORECASE)
     answer = f"the page {title[1][:80]!r}" if title else f"{body[:60]!r}"
-    sent = f" and redirects to {address.redacted(got)}" if got != wanted else ""
+    sent = f" and redirects to {redacted(got)}" if got != wanted else ""
     remedy = f"if that is a login, give an address (or MLFLOW_TRACKING_TOKEN) that gets past it; {LATER}"
     return warn("address", f"{where} answers with {answer}{sent}, not as MLflow does", remedy)
 

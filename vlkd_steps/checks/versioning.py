@@ -10,6 +10,7 @@ from typing import Any
 from vlkd_steps.checks.check_result import CheckResult, fail, ok, warn
 from vlkd_steps.core import file_system, files, layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.redaction import redacted
 
 # The folders of dvc.yaml's outputs.
 ABOVE_RECORDED = (
@@ -72,7 +73,8 @@ def remote(config: Any) -> CheckResult:
     names = sorted(config["remote"])
     default = config["core"].get("remote")
     if default and default in names:
-        return ok("remote", f"{default} ({_without_password(str(config['remote'][default].get('url', '')))})")
+        url = str(config["remote"][default].get("url", ""))
+        return ok("remote", f"{default} ({redacted(url if '://' in url else os.path.normpath(url))})")
     if default:
         return fail(
             "remote", f"core.remote names {default!r}, which is not configured", f"dvc remote add {default} URL"
@@ -119,8 +121,3 @@ def _reflinks(folder: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _without_password(url: str) -> str:
-    scheme, found, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if found else os.path.normpath(url)

@@ -5,7 +5,6 @@ with its interval over seeds and images, its verdict, the command and the keys o
 docs/results.md is made by it.
 """
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,8 +15,10 @@ from typer import Argument, Option
 
 from vlkd_steps.cli import command
 from vlkd_steps.config import composition
-from vlkd_steps.core import files, layout, step
+from vlkd_steps.core import files, layout, records, step
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
+from vlkd_steps.evaluation import tables
 from vlkd_steps.evaluation.claims import Claim, adjusted, evaluate
 from vlkd_steps.evaluation.contrasts import Evidence
 
@@ -26,7 +27,9 @@ COLUMNS = ["", "claim", "on", "shots", "points [95 %]", "p (Holm)", "relative", 
 
 @command.single("claims", __doc__)
 def main(
-    experiments: Annotated[list[str], Argument(metavar="EXPERIMENT...", help="finished presets")],
+    experiments: Annotated[
+        list[str], Argument(metavar="EXPERIMENT...", help="finished presets", callback=command.experiment)
+    ],
     out: Annotated[Path | None, Option(help="write here instead of to the terminal")] = None,
     as_json: Annotated[bool, Option("--json", help="for programs")] = False,
 ) -> None:
@@ -39,7 +42,7 @@ def main(
         raise UserError(f"{' '.join(experiments)}: no variants to compare; a claim needs two of them")
     found = adjusted(found)
     text = json.dumps([asdict(claim) for claim in found], indent=2) if as_json else markdown(found)
-    files.write_text(out, text + "\n") if out else print(text, flush=True)
+    files.write_text(out, text + "\n") if out else say(text, flush=True)
 
 
 def summary(experiment: str) -> list[dict[str, str]]:
@@ -51,8 +54,8 @@ def summary(experiment: str) -> list[dict[str, str]]:
     path = layout.results(experiment) / "summary.csv"
     if not path.is_file():
         raise UserError(f"{path} does not exist; run: snakemake --cores all --config experiment={experiment}")
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    tables.read(path)  # whether its cells are what they should be
+    return [row for _, row in records.rows(path)]
 
 
 def markdown(claims: Sequence[Claim]) -> str:

@@ -12,15 +12,17 @@ own usage errors. Neither a help page nor an error is drawn in boxes, so that bo
 
 import functools
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
-from vlkd_steps.core import step
+from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
 
 INSTALL = "install all that the pipeline needs: pip install 'vlkd-steps[pipeline]', or in a clone: make install"
@@ -127,6 +129,30 @@ def choice(names: Iterable[str], help: str) -> Any:
     return typer.Option(
         metavar="NAME", help=f"{help}: {', '.join(known)}", callback=checked, autocompletion=lambda: known
     )
+
+
+def experiment(value: str | list[str] | None) -> Any:
+    """Refuse what is no name, such as a path out of the project: the callback of options that name an experiment.
+
+    Raises:
+        typer.BadParameter: which one, and what a name is.
+    """
+    for name in [value] if isinstance(value, str) else value or []:
+        if not re.fullmatch(layout.NAME, name):
+            raise typer.BadParameter(f"{name!r} is no name of an experiment; write letters, digits and _, at most 100")
+    return value
+
+
+def from_project(path: Path) -> Path:
+    """A folder as it is called from the project's root, which is the current folder.
+
+    Raises:
+        UserError: it lies outside.
+    """
+    relative = Path(os.path.relpath(path))
+    if relative.parts[:1] == ("..",):
+        raise UserError(f"{path} lies outside this folder; call vlkd in the folder of the project that holds it")
+    return relative
 
 
 class Several(TyperCommand):

@@ -23,6 +23,7 @@ from vlkd_steps.cli import command
 from vlkd_steps.config import composition
 from vlkd_steps.core import environment, step
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 
 PROFILE = "profiles/local"
 NOT_AS_MADE = 1
@@ -57,9 +58,9 @@ def main(
     with ThreadPoolExecutor(len(sections)) as pool:
         results = dict(zip(sections, pool.map(lambda check: check(), sections.values()), strict=True))
     for title, findings in results.items():
-        print(title, *(finding.line() for finding in findings), sep="\n")
+        say(title, *(finding.line() for finding in findings), sep="\n")
     levels = [finding.level for findings in results.values() for finding in findings]
-    print(f"{levels.count('ok')} ok, {levels.count('warn')} to look at, {levels.count('fail')} failed", flush=True)
+    say(f"{levels.count('ok')} ok, {levels.count('warn')} to look at, {levels.count('fail')} failed", flush=True)
     return 2 if "fail" in levels else 0
 
 
@@ -68,7 +69,7 @@ def compare_artifacts() -> int:
     from vlkd_steps.graph import integrity  # pyarrow, for splits
 
     verdict = integrity.verify(composition.read_params(Path("params.yaml")).experiment)
-    print(verdict.text(), flush=True)
+    say(verdict.text(), flush=True)
     return NOT_AS_MADE if verdict.problems else 0
 
 

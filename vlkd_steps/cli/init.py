@@ -21,6 +21,7 @@ from vlkd_steps.cli import command
 from vlkd_steps.config import composition
 from vlkd_steps.core import files, layout, project_files
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import dvc_vars, installed_code
 
 PARAMS = """\
@@ -62,7 +63,7 @@ def main(
         raise UserError(f"{path} cannot be written ({error.strerror}); name another folder") from error
     if problem:
         raise UserError(f"{folder} is a project now, but its bytes are not versioned: {problem}")
-    print(f"{folder} is a project now; go on: cd {folder} && vlkd run")
+    say(f"{folder} is a project now; go on: cd {folder} && vlkd run")
 
 
 def write(folder: Path) -> None:

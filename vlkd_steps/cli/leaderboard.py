@@ -21,6 +21,7 @@ from vlkd_steps import tasks
 from vlkd_steps.cli import command
 from vlkd_steps.core import artifacts, layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 from vlkd_steps.tasks import vcr
 
 COLUMNS = ("instance_id", "image_id", "image_path", "text", "choices", "answer_type", "extra")
@@ -32,13 +33,14 @@ def main(
     out: Annotated[Path, Option(help="the CSV")],
     split: Annotated[str, Option(help="a file group of the run's data set")] = "test",
 ) -> None:
+    run = command.from_project(run)
     config = run_config(run)
     rows = questions(config["dataset"]["name"], split)
     ids = rows["instance_id"].to_list()[::5]
     from vlkd_steps.evaluation import vcr_leaderboard  # numpy and torch only where there is work to do
 
     vcr_leaderboard.write(out, [official(name, split) for name in ids], scores(run, config, rows))
-    print(f"{out}: {len(ids)} annotations of {config['dataset']['name']}, split {split}")
+    say(f"{out}: {len(ids)} annotations of {config['dataset']['name']}, split {split}")
 
 
 def run_config(folder: Path) -> dict[str, Any]:

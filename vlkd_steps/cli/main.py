@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from vlkd_steps.cli import command
+from vlkd_steps.core.terminal import say
 
 PACKAGE = Path(__file__).absolute().parents[1]
 COMMANDS = {
@@ -57,7 +58,7 @@ def show_version(wanted: bool) -> None:
     if wanted:
         from vlkd_steps.graph import installed_code
 
-        print(f"vlkd-steps {installed_code.version()}, code in {PACKAGE}")
+        say(f"vlkd-steps {installed_code.version()}, code in {PACKAGE}")
         raise typer.Exit
 
 

@@ -21,6 +21,7 @@ from vlkd_steps.config import composition, jobs
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import step
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import dry_run
 from vlkd_steps.planning import cost, disk
 from vlkd_steps.planning.cost import Throughput
@@ -41,7 +42,9 @@ UTILISATION = 0.3
 
 @command.single("plan", __doc__)
 def main(
-    experiment: Annotated[str | None, Option(help="a preset; default: what params.yaml says")] = None,
+    experiment: Annotated[
+        str | None, Option(help="a preset; default: what params.yaml says", callback=command.experiment)
+    ] = None,
     gpu: Annotated[
         str | None, command.choice(sorted(GPUS), "derive hours for this GPU instead of measured ones")
     ] = None,
@@ -54,7 +57,7 @@ def main(
 ) -> None:
     step.log_to(None)
     plan = planned(experiment, throughput(gpu, tflops, utilisation), cores)
-    print(json.dumps(plan, indent=2, sort_keys=True) if as_json else page(plan), flush=True)
+    say(json.dumps(plan, indent=2, sort_keys=True) if as_json else page(plan), flush=True)
 
 
 def throughput(gpu: str | None, tflops: float | None, utilisation: float) -> Throughput | None:

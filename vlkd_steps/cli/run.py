@@ -25,6 +25,7 @@ import typer
 from vlkd_steps.cli import command
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 
 PROFILE = "profiles/local"
 LOG = Path("logs/track.log")
@@ -37,6 +38,7 @@ def main(ctx: typer.Context) -> int:
     words = list(ctx.args)
     given = words.pop(0) if words and not words[0].startswith("-") else None
     named = next((word.removeprefix("--config=").partition("=")[2] for word in words if NAMED.match(word)), None)
+    command.experiment(named if given is None else given)
     if given and any(word in ("-C", "--config") or word.startswith("--config=") for word in words):
         raise UserError(f"{given} and --config both say what to run, and snakemake takes one --config; leave one out")
     for name in ("Snakefile", "params.yaml"):
@@ -53,7 +55,7 @@ def main(ctx: typer.Context) -> int:
     with tracker(experiment):
         if status := snakemake(options):
             remedy = "the message is above, logs/ has the rest. The same command goes on from here."
-            print(f"The run stopped; {remedy}", file=sys.stderr)
+            say(f"The run stopped; {remedy}", file=sys.stderr)
             return status
         return show(experiment)
 
@@ -75,7 +77,7 @@ def show(experiment: str) -> int:
     """The results table; a run of a part of the graph may not have one."""
     path = layout.results(experiment) / "gains.csv"
     if not path.is_file():
-        print(f"no table: {path} is not made yet", file=sys.stderr)
+        say(f"no table: {path} is not made yet", file=sys.stderr)
         return 0
     from vlkd_steps.cli import table
 
@@ -154,7 +156,7 @@ def tracker(experiment: str) -> Iterator[None]:
         if failed:
             lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()
             reason = lines[-1] if lines else f"run vlkd {' '.join(again)}"
-            print(f"The runs are not in MLflow: {reason}", file=sys.stderr)
+            say(f"The runs are not in MLflow: {reason}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typer import Option
 from vlkd_steps.cli import command
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 
 Out = Annotated[Path | None, Option(metavar="m.json", help="write the metrics here")]
 
@@ -103,9 +104,9 @@ def report(
     Raises:
         UserError: `out` cannot be written.
     """
-    print(table(name, task.rows(metrics)))
+    say(table(name, task.rows(metrics)))
     for line in task.notes(metrics):
-        print(line)
+        say(line)
     if out is None:
         return
     hashes = {key: files.sha256(path) for key, path in inputs.items() if path}
@@ -113,7 +114,7 @@ def report(
         files.write_json(out, {"task": name, **metrics, "inputs": hashes})
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written ({error.strerror})") from error
-    print(f"written to {out}")
+    say(f"written to {out}")
 
 
 def check(inputs: Mapping[str, Path | None], out: Path | None) -> None:

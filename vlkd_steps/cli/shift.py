@@ -95,12 +95,17 @@ def shift_vcr(
 
 def _own_scores(train: Path, annotations: Path, images: Path, metadata: Path) -> dict[str, vcr_masking.Losses]:
     """The losses of a scorer of our own, trained here."""
-    more = {"images": images.resolve(), "metadata": metadata.resolve()}
+    more = {"images": _below_root(images), "metadata": _below_root(metadata)}
     of = {
-        "train": {"annotations": train.resolve(), **more},
-        "annotations": {"annotations": annotations.resolve(), **more},
+        "train": {"annotations": _below_root(train), **more},
+        "annotations": {"annotations": _below_root(annotations), **more},
     }
     return vcr.OwnScores({"name": "given", "files": of}, Path("/")).of("annotations")
+
+
+def _below_root(path: Path) -> str:
+    """A path of the command line as a data set names it, below the file system's root."""
+    return path.resolve().relative_to("/").as_posix()
 
 
 def _write_scores(out: Path, annotations: Path, losses: Mapping[str, vcr_masking.Losses], train: Path) -> None:

@@ -17,6 +17,7 @@ from typer import Option
 
 from vlkd_steps.cli import command
 from vlkd_steps.core import layout
+from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.reporting.findings import main_rows, main_set
 from vlkd_steps.reporting.table import (
@@ -38,10 +39,13 @@ SHOT_COLUMN = 23  # "* +11.7 [10.7, 12.8]" and the frame
 
 @command.single("table", __doc__)
 def main(
-    experiment: Annotated[str, Option(help="its name, as params.yaml has it")],
+    experiment: Annotated[str, Option(help="its name, as params.yaml has it", callback=command.experiment)],
     evaluation_set: Annotated[str | None, Option("--set", help="the evaluation set; default: test")] = None,
 ) -> None:
     results = layout.results(experiment)
+    finished = [path.parent.name for path in results.parent.glob("*/gains.csv")]
+    if experiment not in finished and (near := nearest(experiment, finished, " ").strip()):
+        raise UserError(f"--experiment {experiment}: {results / 'gains.csv'} does not exist; {near}")
     rows = read(results / "gains.csv")
     on = evaluation_set or main_set(rows)
     if on not in values(rows, "evaluation_set"):

@@ -32,10 +32,11 @@ from vlkd_steps.cli import command
 from vlkd_steps.core import environment, file_system, files, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.locks import exclusive
+from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
 from vlkd_steps.reporting import mlflow_view
 from vlkd_steps.tracking import address, records, schema
-from vlkd_steps.tracking.address import redacted, set_aside
+from vlkd_steps.tracking.address import set_aside
 from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
 from vlkd_steps.tracking.records import Record
 
@@ -48,7 +49,9 @@ NOTHING_LOST, UNREACHED = "nothing is lost, the journals have it", 3
 
 @command.single("track", __doc__)
 def main(
-    experiment: Annotated[str | None, Option(help="the folder under runs/ and the name in MLflow")] = None,
+    experiment: Annotated[
+        str | None, Option(help="the folder under runs/ and the name in MLflow", callback=command.experiment)
+    ] = None,
     rebuild: Annotated[bool, Option("--rebuild", help="all experiments, in a new file; the old one is kept")] = False,
     upgrade: Annotated[bool, Option("--upgrade", help="a sqlite file of an older MLflow; a backup is kept")] = False,
     follow: Annotated[bool, Option("--follow", help="keep looking while runs are training")] = False,

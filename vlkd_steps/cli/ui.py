@@ -22,10 +22,11 @@ from typer import Option
 from vlkd_steps.cli import command, track
 from vlkd_steps.core import environment, layout, step
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
+from vlkd_steps.core.terminal import say
 from vlkd_steps.reporting import mlflow_view
 from vlkd_steps.tracking import address, mlflow_sync, records
-from vlkd_steps.tracking.address import redacted
 from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
 
 HOST = "127.0.0.1"  # the page has no password: for this machine only
@@ -51,7 +52,7 @@ def main(
             return 0
         with contextlib.suppress(KeyboardInterrupt), served(uri, free_port(port)) as (page, server):
             print_links(page, uri, experiments)
-            print("Ctrl-C ends it.", flush=True)
+            say("Ctrl-C ends it.", flush=True)
             return server.wait()
     except Outage as outage:
         remedy = "start the server, or unset MLFLOW_TRACKING_URI to use the local file"
@@ -68,12 +69,12 @@ def print_links(page: str, uri: str, experiments: Sequence[str]) -> None:
     for experiment in experiments:
         sync = MlflowSync(uri, experiment)
         sync.connect()
-        print(f"\n{experiment}\n  all runs: {mlflow_view.experiment_link(page, sync.experiment_id)}")
+        say(f"\n{experiment}\n  all runs: {mlflow_view.experiment_link(page, sync.experiment_id)}")
         found = [record for folder in layout.run_folders(experiment) for record in records.read(folder)]
         for dataset, student in mlflow_view.subjects(found):
             link = mlflow_view.compare_link(page, sync.experiment_id, dataset, student)
-            print(f"  gains on {dataset}, {student}: {link}")
-    print(flush=True)
+            say(f"  gains on {dataset}, {student}: {link}")
+    say(flush=True)
 
 
 def free_port(wanted: int) -> int:

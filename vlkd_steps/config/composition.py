@@ -6,6 +6,7 @@ what only sections together can get wrong (`cross_checks`). What comes out is on
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.config.models.preset import GivenGrid, Grid, Params, Preset
 from vlkd_steps.config.validation import validated
-from vlkd_steps.core import components
+from vlkd_steps.core import components, layout
 from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import local
@@ -38,11 +39,12 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     name, where = experiment or params.experiment, params_file.name
     conf = ConfFiles([*_folders(params.conf, where), CONF])
     components.use(params.plugins)
-    one_of(name, conf.options("experiment"), f"{where}: experiment")
+    one_of(name, conf.options("experiment"), "experiment" if experiment else f"{where}: experiment")
 
     raw = _resolved(conf, name)
     preset = validated(Preset, raw, locate=lambda key: (conf.locate("experiment", name, key), key))
-    crossed = blocks(preset, params.grid if own else GivenGrid(), name, where)
+    given_grid = params.grid if own else GivenGrid()
+    crossed = blocks(preset, given_grid, name, where)
     grid = {
         key: tuple({str(v): v for block in crossed for v in getattr(block, key)}.values()) for key in Grid.model_fields
     }
@@ -50,10 +52,12 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
         (f"{conf.chain('experiment', name)[-1].called}: overrides", preset.overrides or {}),
         (f"{where}: overrides", params.overrides if own else {}),
     ]
-    origin = members.Origin(conf, name, {str(key): called for called, given in sections for key in given})
+    said = {f"grid.{key}": where for key in given_grid.model_fields_set}
+    said |= {str(key): called for called, given in sections for key in given}
+    origin = members.Origin(conf, name, said)
     for _, given in sections:
         _choose_members(given, raw)
-    composed = _with_groups(origin, grid, validated(Preset, raw, "", origin), raw, where)
+    composed = _with_groups(origin, grid, validated(Preset, raw, "", origin), raw)
     composed = {"experiment": name, **composed, "grid": grid}
     learned = [*composed["teachers"].values(), *composed["students"].values()]
     for recipe in (composed["training"], *(model["pretrain"] for model in learned if model.get("pretrain"))):
@@ -155,6 +159,12 @@ def blocks(preset: Preset, given: GivenGrid, experiment: str, where: str) -> lis
     return cut
 
 
+def _listed(origin: members.Origin, preset: Preset, key: str, name: str) -> str:
+    """The dotted key of the list of the grid, or of its first block, that has a name."""
+    in_blocks = [n for n, block in enumerate(preset.grids or ()) if name in (getattr(block, key) or ())]
+    return f"grids.{in_blocks[0]}.{key}" if in_blocks and f"grid.{key}" not in origin.overridden else f"grid.{key}"
+
+
 def options(group: str) -> list[str]:
     """The names that the package offers of a group, sorted."""
     return ConfFiles([CONF]).options(group)
@@ -170,40 +180,69 @@ def _choose_members(given: Mapping[str, Any], preset: dict[str, Any]) -> None:
 
 
 def _with_groups(
-    origin: members.Origin, grid: Mapping[str, Sequence[Any]], preset: Preset, raw: Mapping[str, Any], where: str
+    origin: members.Origin, grid: Mapping[str, Sequence[Any]], preset: Preset, raw: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Compose the preset with every group member that the grid's cells read, and what those read in turn."""
     conf = origin.conf
     for variant in grid["variant"]:
-        one_of(variant, preset.variants, f"{where}: grid.variant")
+        one_of(variant, preset.variants, origin.said(_listed(origin, preset, "variant", variant)))
     for name, chosen in preset.variants.items():
-        one_of(chosen.method, conf.options("method"), ": ".join(origin(f"variants.{name}.method")))
+        one_of(chosen.method, conf.options("method"), origin.said(f"variants.{name}.method"))
         if chosen.method not in components.names("method"):
             near = nearest(chosen.method, components.names("method"))
             problem = f"is {chosen.method!r}, which has a file of settings and no code; {near}, or name its plugin"
             raise origin.mistake(f"variants.{name}.method", problem)
-    wanted = {("dataset", name) for name in {*grid["dataset"], *preset.extra_datasets(grid["dataset"])}}
-    wanted |= {("student", name) for name in grid["student"]}
-    wanted |= {("method", chosen.method) for chosen in preset.variants.values()}
-    wanted |= {("teacher", name) for variant in grid["variant"] for name in preset.variants[variant].teachers}
+        for teacher in chosen.teachers:
+            one_of(teacher, conf.options("teacher"), origin.said(f"variants.{name}.teacher"))
+    wanted = {("dataset", name): key for name, key in preset.extra_datasets(grid["dataset"]).items()}
+    wanted |= {
+        (group, name): _listed(origin, preset, group, name) for group in ("dataset", "student") for name in grid[group]
+    }
+    wanted |= {("method", chosen.method): f"variants.{name}.method" for name, chosen in preset.variants.items()}
+    wanted |= {
+        ("teacher", name): f"variants.{variant}.teacher"
+        for variant in grid["variant"]
+        for name in preset.variants[variant].teachers
+    }
     tree: dict[str, Any] = {**raw, **{f"{group}s": {} for group in members.GROUPS}}
     dropped_in = {}
     while wanted:
-        for group, name in sorted(wanted):
+        for (group, name), key in sorted(wanted.items()):
             if group == "source" and name not in conf.options("source"):  # no conf file: data/incoming/<name>
+                _check_dropped_in(name, conf.options("source"), origin.said(key))
                 tree["sources"][name] = dropped_in[name] = local.incoming(name)
                 continue
-            one_of(name, conf.options(group), f"{where}: {f'grid.{group}' if group in grid else group}")
+            one_of(name, conf.options(group), origin.said(key))
             tree[f"{group}s"][name] = conf.merged(group, name)
-        wanted = {(group, name) for group, name in _named(tree) if name not in tree[f"{group}s"]}
+        wanted = {(group, name): key for group, name, key in _named(tree) if name not in tree[f"{group}s"]}
     found = [(group, name) for group in sorted(members.GROUPS) for name in sorted(tree[f"{group}s"])]
-    chosen_members = [f"+{group}@{group}s.{name}={name}" for group, name in found if name not in dropped_in]
+    chosen_members = [
+        f"+{group}@{group}s.{name}={name}" for group, name in found if group != "source" or name not in dropped_in
+    ]
     composed = {f"{group}s": {} for group in members.GROUPS} | _hydra(conf, origin.experiment, chosen_members)
     return composed | {"sources": composed["sources"] | dropped_in}
 
 
-def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The members that data sets, teachers and students name."""
+def _check_dropped_in(name: str, known: Sequence[str], where: str) -> None:
+    """A source without a conf file is a folder of the user's; one that is not there may be a misspelt name."""
+    if not re.fullmatch(layout.NAME, name):
+        raise UserError(
+            f"{where} is {name!r}; write letters, digits and _: the name of a file in conf/source/, or of a folder in "
+            f"{layout.INCOMING}"
+        )
+    near = nearest(name, known, "-")
+    if near != "-" and not (layout.INCOMING / name).is_dir():
+        raise UserError(
+            f"{where} names {name!r}, which has neither a file conf/source/{name}.yaml nor a folder "
+            f"{layout.INCOMING / name}; {near}"
+        )
+
+
+def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """The members that data sets, teachers and students name: group, name, and the dotted key that names it.
+
+    A source that is no name is left to its data set's model, which refuses it: it may be a folder without a conf file.
+    """
     named = [("datasets", key, "source") for key in ("source", "image_source")]
     for groups in ("teachers", "students"):
         named += [(groups, "pretrain.corpus", "dataset"), (groups, "pretrain.init", "teacher")]
@@ -215,8 +254,8 @@ def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 value = value.get(part) if isinstance(value, Mapping) else None
             if isinstance(value, str) and "${" in value:
                 value = _selected(tree, f"{groups}.{name}.{dotted}")
-            if isinstance(value, str):
-                yield group, value
+            if isinstance(value, str) and value and (group != "source" or re.fullmatch(layout.NAME, value)):
+                yield group, value, f"{groups}.{name}.{dotted}"
 
 
 def _selected(tree: Mapping[str, Any], dotted: str) -> Any:

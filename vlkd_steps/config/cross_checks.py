@@ -1,12 +1,17 @@
-"""Checks across sections: a student that a method cannot train, a run without its initial model."""
+"""Checks across sections: a name that means another kind of thing, a student that a method cannot train."""
 
 from vlkd_steps import tasks
 from vlkd_steps.config import precedence
 from vlkd_steps.config.members import Origin
 from vlkd_steps.config.models import kinds
+from vlkd_steps.config.models.base import Learned
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.extra_evals import ItemsOfASet, Retrieval
 from vlkd_steps.config.models.method import declaration
+from vlkd_steps.config.models.preset import Variant
+from vlkd_steps.config.models.teacher import Teacher
+from vlkd_steps.config.validation import shown
+from vlkd_steps.core import components, layout
 from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 
@@ -15,19 +20,95 @@ def check(c: Composition, origin: Origin) -> None:
     """Refuse an experiment that cannot be run.
 
     Raises:
-        UserError: a reference that is not a variant, a student that does not fit the method or the task, an incomplete
-            recipe, a missing teacher, an invalid extra evaluation.
+        UserError: a reference or init that is not a variant, a data set that nothing can be trained or evaluated on, an
+            extractor of regions as a teacher or the reverse, a pre-training that cannot be, a student that does not fit
+            the method or the task, an incomplete recipe, a missing teacher, an invalid extra evaluation.
     """
     for key, name in (("reference", c.preset.reference), ("highlight", c.preset.highlight)):
         if name:
             one_of(name, c.variants, f"{origin(key)[0]}: {key}")
+    for name, variant in c.variants.items():
+        _check_variant(c, name, variant, origin)
+    _check_datasets(c, origin)
+    _check_regions(c, origin)
+    for group, learned in (("teachers", c.teachers), ("students", c.students)):
+        for name, conf in learned.items():
+            if conf.pretraining:
+                _check_pretraining(c, f"{group}.{name}", conf, origin)
     _check_extra_evals(c, origin)
     for cell in c.cells:
-        _check_student(c, cell)
+        _check_student(c, cell, origin)
         _check_method(c, cell, origin)
 
 
-def _check_student(c: Composition, cell: Cell) -> None:
+def _check_variant(c: Composition, name: str, variant: Variant, origin: Origin) -> None:
+    """Check what a variant names, also one that the grid leaves out: its teacher, the variant it starts from."""
+    where = f"variants.{name}"
+    parts = {f"{where}.by_task.{task}": part for task, part in (variant.by_task or {}).items()}
+    for key, part in {where: variant, **parts}.items():
+        if part and part.init:
+            one_of(part.init, c.variants, origin.said(f"{key}.init"))
+    _check_teacher(c, name, None, origin)
+
+
+def _check_datasets(c: Composition, origin: Origin) -> None:
+    """Check that the grid's data sets have something to train on, and something to be evaluated on."""
+    for name in c.grid.dataset:
+        conf = c.datasets[name]
+        if "train" not in conf.roles:
+            raise origin.mistake(
+                f"datasets.{name}.roles",
+                f"has no train, and the grid trains on {name}; add the role, or take {name} out of the grid; "
+                f"roles are: {', '.join(conf.roles)}",
+            )
+        if not conf.evaluation_sets and not c.extra_evals.get(name):
+            raise origin.mistake(
+                f"datasets.{name}.evaluation_sets",
+                f"is empty, and there are no extra_evals for {name}, which the grid trains on; name one of its roles: "
+                f"{', '.join(conf.roles)}",
+            )
+
+
+def _check_regions(c: Composition, origin: Origin) -> None:
+    """Check that teachers are teachers, and extractors of regions extract regions."""
+    named = [(f"variants.{name}.teacher", each, False) for name in c.grid.variant for each in c.variants[name].teachers]
+    named += [(f"students.{name}.regions", conf.regions, True) for name, conf in c.students.items() if conf.regions]
+    for key, name, wanted in named:
+        if _extracts(name, origin) != wanted:
+            what = ("a teacher", "an extractor of regions")
+            fitting = sorted(each for each in origin.conf.options("teacher") if _extracts(each, origin) == wanted)
+            raise origin.mistake(
+                key,
+                f"names {name!r}, {what[not wanted]} (kind {c.teachers[name].kind}), not {what[wanted]}; "
+                f"{nearest(name, fitting)}",
+            )
+
+
+def _extracts(teacher: str, origin: Origin) -> bool:
+    """Whether a file of a teacher is that of an extractor of regions."""
+    kind = str(origin.conf.merged("teacher", teacher).get("kind"))
+    return kind in kinds.names("teacher") and ".regions." in components.module_name("teacher", kind)
+
+
+def _check_pretraining(c: Composition, where: str, conf: Learned, origin: Origin) -> None:
+    """Check that a pre-training has captions to read, a CLIP to start from, and makes the weights that are read."""
+    making = conf.pretraining
+    if corpus := making.get("corpus"):
+        of, split = c.datasets[corpus], making.get("split")
+        if tasks.load(of.task).head != "written":
+            raise origin.mistake(f"{where}.pretrain.corpus", f"is {corpus!r}, of task {of.task}; name one of captions")
+        if split and split not in of.files:
+            near = nearest(split, of.files)
+            raise origin.mistake(f"{where}.pretrain.split", f"is {split!r}; {corpus} has no such files; {near}")
+    if (init := making.get("init")) and (kind := c.teachers[init].kind) != conf.kind:
+        raise origin.mistake(f"{where}.pretrain.init", f"is {init!r}, of kind {kind}; name one of kind {conf.kind}")
+    made, weights = layout.model_weights(conf.name).as_posix(), getattr(conf, "weights", None)
+    if isinstance(conf, Teacher) and weights != made:
+        file = origin.conf.chain("teacher", conf.name)[-1].called
+        raise UserError(f"{file}: weights is {shown(weights)}, and pretrain makes {made}; write weights: {made}")
+
+
+def _check_student(c: Composition, cell: Cell, origin: Origin) -> None:
     """Check that the method can train the student, and that the student can do the task."""
     method, student = c.variants[cell.variant].method, cell.student
     runner = declaration(method).runner
@@ -42,15 +123,23 @@ def _check_student(c: Composition, cell: Cell) -> None:
         message = f"{student} is a classifier, but {cell.dataset} has captions; name a BART, such as bart_scenes"
     else:
         return
-    raise UserError(f"experiment {c.experiment}, {cell.dataset} {student} {cell.variant}: {message}")
+    where = origin.said("grid.student")
+    raise UserError(f"{where}: experiment {c.experiment}, {cell.dataset} {student} {cell.variant}: {message}")
 
 
 def _check_method(c: Composition, cell: Cell, origin: Origin) -> None:
     """Check that a run's recipe is whole, that its method has the teacher it needs and fits the recipe's steps."""
-    recipe = precedence.recipe(c, cell)
-    chosen, where = c.variants[cell.variant], f"variants.{cell.variant}"
-    settings = precedence.settings(c, cell.variant, c.datasets[cell.dataset].task, origin)
-    method = declaration(chosen.method)
+    recipe, task = precedence.recipe(c, cell), c.datasets[cell.dataset].task
+    _check_teacher(c, cell.variant, task, origin)
+    if message := precedence.settings(c, cell.variant, task, origin).mistake(recipe.steps):
+        method = c.variants[cell.variant].method
+        raise UserError(f"experiment {c.experiment}, {' '.join(cell)}: method {method}: {message}")
+
+
+def _check_teacher(c: Composition, variant: str, task: str | None, origin: Origin) -> None:
+    """Check that a variant has the teacher that its method needs."""
+    chosen, where = c.variants[variant], f"variants.{variant}"
+    method, settings = declaration(chosen.method), precedence.settings(c, variant, task, origin)
     if not chosen.teachers and method.needs_teacher(settings):
         raise UserError(f"{origin(where)[0]}: {where}.teacher is missing; method {chosen.method} needs one: name it")
     if len(chosen.teachers) > 1 and method.one_space(settings):
@@ -59,8 +148,6 @@ def _check_method(c: Composition, cell: Cell, origin: Origin) -> None:
             f"names two teachers, and method {chosen.method} compares images with words, which requires one CLIP "
             "for both; name one teacher, or take method mad with relevance: regression",
         )
-    if message := settings.mistake(recipe.steps):
-        raise UserError(f"experiment {c.experiment}, {' '.join(cell)}: method {chosen.method}: {message}")
 
 
 def _check_extra_evals(c: Composition, origin: Origin) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlkd_steps.core import artifacts, components, files, layout
+from vlkd_steps.core import artifacts, components, files, layout, tables
 from vlkd_steps.core.fingerprint import fingerprint
 from vlkd_steps.core.seeds import position
 
@@ -42,7 +42,7 @@ class Evaluation:
         rows = pl.DataFrame({"instance_id": artifacts.split_ids(layout.eval_split(self.dataset, self.evaluation_set))})
         if not self.how.get("images"):
             return rows
-        table = pl.read_parquet(artifacts.instances(self.dataset), columns=["instance_id", "image_id"])
+        table = tables.read(artifacts.instances(self.dataset), columns=["instance_id", "image_id"])
         rows = rows.join(table, on="instance_id", how="left", maintain_order="left")
         chosen = sorted(rows["image_id"].unique().to_list(), key=lambda image: position(image, "asked"))
         return rows.filter(pl.col("image_id").is_in(chosen[: self.how["images"]])).select("instance_id")

@@ -31,7 +31,14 @@ ARGUMENT_LIMIT = 100_000  # characters; Linux allows 128 KiB for the whole of a 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 MAX_IMAGES = 2000
 WEIGHT_SUFFIXES = (".pt", ".bin", ".safetensors")
-STREAMED = ("source", "shards", "tsv", "images", "image_name")  # of a corpus that is streamed in training
+STREAMED = (
+    "source",
+    "shards",
+    "tsv",
+    "images",
+    "image_name",
+    "max_skipped",
+)  # of a corpus that is streamed in training
 
 
 def download(c: Composition, source: str) -> dict[str, Any]:
@@ -40,8 +47,14 @@ def download(c: Composition, source: str) -> dict[str, Any]:
 
 def prepare(c: Composition, dataset: str) -> dict[str, Any]:
     keys = ("name", "task", "source", "image_source", "reader", "files", "image_name", "vocabulary", "labels")
-    more = ("group", "multiple_choice_answer", "resplit", "shards", "tsv", "images")
+    more = ("group", "multiple_choice_answer", "resplit", "shards", "tsv", "images", "max_skipped")
     return {"dataset": _part(c.datasets[dataset], *keys, *more)}
+
+
+def sources_of(c: Composition, dataset: str) -> list[str]:
+    """The sources that a data set is read from: its records', and its images' where they are shared."""
+    conf = c.datasets[dataset]
+    return sorted({conf.source, conf.image_source or conf.source})
 
 
 def split_train(c: Composition, dataset: str, shot: str) -> dict[str, Any]:
@@ -276,9 +289,12 @@ def task_modules(c: Composition, step: str, dataset: str | None) -> list[str]:
 
 def student_modules(conf: Student) -> list[str]:
     """A student's architecture and, if its vocabulary is built in, the module of the words."""
-    words = conf.vocabulary or ""
-    ours = [components.module_name("vocabulary", words)] if words and not words.endswith(".txt") else []
-    return [components.module_name("student", conf.kind), *ours]
+    return [components.module_name("student", conf.kind), *vocabulary_modules(conf.vocabulary)]
+
+
+def vocabulary_modules(words: str | None) -> list[str]:
+    """The module of a student's words, if they are built in."""
+    return [components.module_name("vocabulary", words)] if words and not words.endswith(".txt") else []
 
 
 def incoming(c: Composition, source: str) -> list[str]:

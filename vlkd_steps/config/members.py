@@ -28,7 +28,8 @@ class Origin:
     """Finds the file that sets a dotted key of the composition.
 
     Attributes:
-        overridden: dotted keys of overrides, and the name in messages of the section that contains each.
+        overridden: dotted keys of overrides and of the grid in params.yaml, and the name in messages of the section
+            that contains each.
     """
 
     conf: ConfFiles
@@ -48,6 +49,10 @@ class Origin:
                 return dotted, key  # data/incoming/<name>, or nothing
             return self.conf.locate(group, name, key), key
         return self.conf.locate("experiment", self.experiment, dotted), dotted
+
+    def said(self, dotted: str) -> str:
+        """File and key in one, as messages begin."""
+        return ": ".join(self(dotted))
 
     def mistake(self, dotted: str, message: str) -> UserError:
         file, key = self(dotted)
@@ -147,6 +152,8 @@ def _check_parts(group: str, model: type[Model], conf: Mapping[str, Any], where:
         origin.one_of(f"{where}.convert", conf["convert"], components.names("reader"), "reader")
     by = {"teacher": "by_dataset", "student": "by_task"}.get(group)
     for name, part in ((conf.get(by) or {}) if by else {}).items():
+        if group == "teacher":
+            one_of(name, origin.conf.options("dataset"), f"{origin(f'{where}.{by}.{name}')[0]}: {by}")
         if fixed := [key for key in ("name", "kind") if isinstance(part, Mapping) and key in part]:
             raise origin.mistake(f"{where}.{by}.{name}.{fixed[0]}", "cannot differ; delete it")
         whole = {key: value for key, value in conf.items() if key != by} | dict(part)

@@ -58,12 +58,10 @@ def tree(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def left_out(dotted: str, composed: Mapping[str, Any], datasets: Sequence[str]) -> bool:
-    """Is it about a variant, or one of the `datasets` that there are, which the user's grid leaves out?"""
+    """Is it about one of the `datasets` that there are, which the user's grid leaves out?"""
     group, _, rest = dotted.partition(".")
     name = rest.partition(".")[0]
-    if group == "datasets":
-        return name in datasets and name not in composed["datasets"]
-    return group == "variants" and name in composed["variants"] and name not in composed["grid"]["variant"]
+    return group == "datasets" and name in datasets and name not in composed["datasets"]
 
 
 def _dotted(tree: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -93,7 +93,8 @@ def _split(c: Composition) -> Iterator[Job]:
 def _pretrain(c: Composition) -> Iterator[Job]:
     for model in c.artifacts.model:
         code = [jobs.code(c, "pretrain", model=model), jobs.starting_weights(c, model)]
-        yield _job([layout.model_weights(model)], jobs.pretrain(c, model), *code)
+        outputs = [layout.model_weights(model), layout.model_config(model), layout.model_checksums(model)]
+        yield _job(outputs, jobs.pretrain(c, model), *code)
 
 
 def _extract(c: Composition) -> Iterator[Job]:

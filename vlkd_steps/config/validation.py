@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.redaction import redacted
 
 M = TypeVar("M", bound=BaseModel)
 Locate = Callable[[str], tuple[str, str]]
@@ -90,7 +91,7 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     try:
-        text = repr(plain(value))
+        text = redacted(repr(plain(value)))  # before it is cut
     except ValueError:  # Python writes no whole number of more than 4300 digits
         text = "a number of too many digits"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

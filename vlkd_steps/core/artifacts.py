@@ -24,24 +24,35 @@ def labels(dataset: str) -> list[str]:
     return found
 
 
+def model(folder: Path) -> Path:
+    """The folder of a model; of one that `pretrain` made, each file is compared with the list of them.
+
+    Raises:
+        UserError: a file is missing, or was changed after it was made.
+    """
+    listing = folder / layout.MODEL_CHECKSUMS
+    for path, sha256 in (checksums.read(listing) if listing.is_file() else {}).items():
+        checksums.check(path, sha256, str(listing), files.REMAKE.replace("{path}", str(listing)))
+    return folder
+
+
+def weights(path: Path) -> Path:
+    """A file of weights; errors as for `model`."""
+    return model(path.parent) / path.name
+
+
 def split_ids(split: Path) -> list[str]:
     """The instance ids of a split, in order.
 
     Raises:
         UserError: the split or its manifest is missing or damaged, or the manifest is that of another split.
     """
-    import pyarrow as pa  # here, so that commands which read no split start fast
-    import pyarrow.parquet as pq
+    from vlkd_steps.core import tables  # here, so that commands which read no split start fast
 
     remedy = files.REMAKE.replace("{path}", str(split))
     manifest = layout.split_manifest(split)
     recorded = files.read_json(manifest)
-    try:
-        ids: list[str] = pq.read_table(split, columns=["instance_id"])["instance_id"].to_pylist()
-    except FileNotFoundError:
-        raise UserError(f"{split} is missing; {remedy}") from None
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise UserError(f"{split} is no split file ({error}); delete it and {remedy}") from error
+    ids: list[str] = tables.read(split, ["instance_id"], what="split file")["instance_id"].to_list()
     if ids_hash(ids) != recorded.get("sha256"):
         raise UserError(
             f"{split} is damaged, or was changed after it was made: its ids are not those that {manifest} describes; "

@@ -7,7 +7,7 @@ paths relative to the list's folder. A reader hashes a file once per process (1.
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from vlkd_steps.core import files
+from vlkd_steps.core import files, inside
 from vlkd_steps.core.errors import UserError
 
 _Identity = tuple[int, int, int, int, int]
@@ -44,7 +44,7 @@ def read(listing: Path, remedy: str = files.REMAKE) -> dict[Path, str]:
         sha256, separator, name = line.partition("  ")
         if not separator or len(sha256) != 64 or not name:
             raise UserError(f"{listing}, line {number}: is not `<sha256>  <path>`; {remedy}")
-        found[listing.parent / name] = sha256
+        found[inside.path(listing.parent, name, f"{listing}, line {number}: the path", links=True)] = sha256
     return found
 
 

@@ -40,6 +40,7 @@ PATTERNS = {
 ROOT = Path(__file__).resolve().parent.parent
 
 VARIABLE = "VLKD_PLUGINS"
+_NAMED = "params.yaml: plugins"
 
 
 def use(plugins: Sequence[str]) -> None:
@@ -48,13 +49,19 @@ def use(plugins: Sequence[str]) -> None:
     A plugin may be in the current folder, the project's root.
 
     Raises:
-        UserError: one of them cannot be found.
+        UserError: one of them cannot be found, or has no component.
     """
     for plugin in plugins:
         if not _folders(plugin):
             raise UserError(
-                f"params.yaml: plugins names {plugin!r}, and Python finds no such package; install it, or put its "
-                "folder beside params.yaml"
+                f"{_NAMED} names {plugin!r}, and Python finds no such package; install it, or put its folder beside "
+                "params.yaml"
+            )
+        if plugin == PACKAGE or not any(_names_in(plugin, kind) for kind in PATTERNS):
+            modules = ", ".join(pattern.format("NAME") for patterns in PATTERNS.values() for pattern in patterns)
+            raise UserError(
+                f"{_NAMED} names {plugin!r}, a package that brings no component; delete it, or add one of the modules "
+                f"{modules} to it"
             )
     if tuple(plugins) != used():
         os.environ[VARIABLE] = ",".join(plugins)  # fingerprints cover the plugins' code
@@ -105,7 +112,7 @@ def imported(module: str) -> ModuleType:
         if f"{module}.".startswith(f"{PACKAGE}."):
             raise
         told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"plugin module {module} cannot be imported ({told}); correct it") from error
+        raise UserError(f"{_of_plugin(module)} cannot be imported ({told}); correct it") from error
 
 
 def load_value(module: str, name: str) -> Any:
@@ -116,8 +123,14 @@ def load_value(module: str, name: str) -> Any:
     """
     found = imported(module)
     if not hasattr(found, name):
-        raise UserError(f"plugin module {module} defines no {name}; write {name} = ... in it")
+        raise UserError(f"{_of_plugin(module)} defines no {name}; write {name} = ... in it")
     return getattr(found, name)
+
+
+def _of_plugin(module: str) -> str:
+    """A module in messages, with the file that names its plugin unless an installed package brings it."""
+    named = any(f"{module}.".startswith(f"{plugin}.") for plugin in used())
+    return f"{f'{_NAMED}: ' if named else ''}plugin module {module}"
 
 
 def has_module(module: str) -> bool:
@@ -157,13 +170,19 @@ def code_of(kind: str, name: str) -> list[str]:
 def names(kind: str) -> tuple[str, ...]:
     """The names of all components of this kind, sorted."""
     found = {point.name for point in _entry_points(kind)}
-    for package in (PACKAGE, *used()):
-        for pattern in PATTERNS[kind]:
-            before, _, after = f"{pattern}.py".replace(".", "/").removesuffix("/py").partition("{}")
-            for folder in _folders(package):
-                paths = (path.relative_to(folder).as_posix() for path in folder.glob(f"{before}*{after}.py"))
-                found |= {path.removeprefix(before).removesuffix(f"{after}.py") for path in paths}
+    found |= {name for package in (PACKAGE, *used()) for name in _names_in(package, kind)}
     return tuple(sorted(name for name in found if name.isidentifier() and not name.startswith("_")))
+
+
+def _names_in(package: str, kind: str) -> set[str]:
+    """The names of a package's modules of this kind."""
+    found = set()
+    for pattern in PATTERNS[kind]:
+        before, _, after = f"{pattern}.py".replace(".", "/").removesuffix("/py").partition("{}")
+        for folder in _folders(package):
+            paths = (path.relative_to(folder).as_posix() for path in folder.glob(f"{before}*{after}.py"))
+            found |= {path.removeprefix(before).removesuffix(f"{after}.py") for path in paths}
+    return found
 
 
 def brought(kind: str) -> list[str]:

@@ -10,7 +10,7 @@ params.yaml instead: every variable with such a prefix is dropped unless `KEPT` 
 - `of_snakemake`: both of these, for the Snakefile; `shell_prefix` for the rules' shells.
 - `submit_by_own_sbatch`, `find_cluster_in_job`: for Snakemake's executor, here and on a compute node.
 
-Nothing here imports more than the standard library and `project_files`: it runs at the start of every program.
+Nothing here imports more than the standard library, `project_files` and `terminal`: every program starts with it.
 """
 
 import getpass
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps.core import project_files
+from vlkd_steps.core.terminal import say
 
 PROJECT = Path(__file__).absolute().parents[2]
 """The folder that holds this package: a clone's root, or site-packages. Not resolved: a compute node may
@@ -133,7 +134,7 @@ def of_snakemake(workflow: Any) -> str:
             leave_job()
             submit_by_own_sbatch()
         if ignored and (submits or any("launcher" in rule for rule in settings.overwrite_resources.values())):
-            print(f"note: {ignored}", file=sys.stderr)
+            say(f"note: {ignored}", file=sys.stderr)
     elif workflow.remote_exec:
         find_cluster_in_job()
     return shell_prefix(own_python=not workflow.deployment_settings.deployment_method)

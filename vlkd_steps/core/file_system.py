@@ -7,6 +7,7 @@ sqlite needs locks and shared memory maps, which network file systems often do n
 import os
 import pwd
 import re
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,19 +94,27 @@ def make_private(folder: Path) -> None:
         UserError: it cannot be made, or another user owns it or may write to it.
     """
     for each in (folder.parent, folder):
-        try:
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"{each} cannot be made ({error.strerror}); name a folder on this machine's own disk by {NODE_LOCAL}"
-            ) from error
-        for owner in {each.lstat().st_uid, each.stat().st_uid} - {os.getuid()}:  # of a link, too
-            raise UserError(
-                f"{each} belongs to another user (uid {owner}), so nothing is written there; name a "
-                f"folder of yours on this machine's own disk by {NODE_LOCAL}"
-            )
-        if each.stat().st_mode & 0o077:
-            each.chmod(0o700)
+        make_own(each)
+
+
+def make_own(folder: Path) -> None:
+    """Make a folder at a path that other users know and may have taken first; close it to them.
+
+    Raises:
+        UserError: it cannot be made, another user owns it, or it is a link.
+    """
+    remedy = f"name a folder of yours on this machine's own disk by {NODE_LOCAL}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made ({error.strerror}); {remedy}") from error
+    if found.st_uid != os.getuid():
+        raise UserError(f"{folder} belongs to another user (uid {found.st_uid}), so nothing is written there; {remedy}")
+    if stat.S_ISLNK(found.st_mode):
+        raise UserError(f"{folder} is a link to {folder.resolve()}, so nothing is written there; {remedy}")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
 
 
 def user_name() -> str:

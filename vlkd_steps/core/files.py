@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vlkd_steps.core import json_text
 from vlkd_steps.core.errors import UserError
 
 
@@ -92,7 +93,7 @@ def read_json(path: Path, remedy: str = REMAKE, kind: type = dict) -> Any:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {remedy}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8, or a name with a NUL
         raise UserError(f"{path} cannot be read ({error}); {remedy}") from error
     return parse_json(text, str(path), remedy, kind)
 
@@ -100,7 +101,7 @@ def read_json(path: Path, remedy: str = REMAKE, kind: type = dict) -> Any:
 def parse_json(text: str, where: str, remedy: str, kind: type = dict) -> Any:
     """The JSON value of a text; `where` names it in messages; errors as for `read_json`."""
     try:
-        value = json.loads(text)
+        value = json_text.loads(text)
     except ValueError as error:
         position = f"line {error.lineno}, column {error.colno}: " if isinstance(error, json.JSONDecodeError) else ""
         raise UserError(f"{where} is not JSON ({position}{getattr(error, 'msg', error)}); {remedy}") from error

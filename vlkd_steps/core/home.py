@@ -10,7 +10,8 @@ import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from vlkd_steps.core import files
+from vlkd_steps.core import file_system, files
+from vlkd_steps.core.errors import UserError
 
 
 def provide(environment: MutableMapping[str, str] = os.environ) -> None:
@@ -47,9 +48,9 @@ def private(environment: MutableMapping[str, str] = os.environ) -> Path | None:
     try:
         base = Path(os.path.expandvars(environment.get("VLKD_LOCAL") or tempfile.gettempdir()))
         folder = base / f"vlkd-home-{os.getuid()}"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-    except OSError:
+        if folder.exists() and folder.lstat().st_mode & 0o022:  # others may have put files there
+            return None
+        file_system.make_own(folder)
+    except (OSError, UserError):
         return None
-    mine = found.st_uid == os.getuid() and not found.st_mode & 0o022 and folder.is_dir() and not folder.is_symlink()
-    return folder if mine else None
+    return folder

@@ -1,19 +1,28 @@
 """The paths of all artifacts, relative to the project's root.
 
-The rules in `workflow/` and the steps in this package both use this module, so they cannot disagree.
+The rules in `workflow/` and the steps in this package both use this module, so they cannot disagree. Every name is
+checked here (`inside.name`): whatever a configuration calls itself, its files stay in their folder.
 """
 
 from pathlib import Path
 
+from vlkd_steps.core.inside import name as _part
+
+NAME = r"[A-Za-z0-9_]{1,100}"
+"""What an experiment, a data set, a model may be called: names are parts of paths."""
+
+RAW = Path("data/raw")
+RAW_MANIFEST = "manifest.json"
+
 
 def raw(source: str) -> Path:
     """What `download` wrote for a source (several data sets may share one)."""
-    return Path("data/raw") / source
+    return RAW / _part(source)
 
 
 def raw_manifest(source: str) -> Path:
     """sha256 of every raw file: written last, so its presence says that the download is whole."""
-    return Path("data/raw") / source / "manifest.json"
+    return raw(source) / RAW_MANIFEST
 
 
 INCOMING = Path("data/incoming")
@@ -21,29 +30,29 @@ INCOMING = Path("data/incoming")
 
 def checksums(source: str) -> Path:
     """sha256 by address of the files without a published checksum, as their first download recorded them."""
-    return Path("data/checksums") / f"{source}.json"
+    return Path("data/checksums") / f"{_part(source)}.json"
 
 
 def instances(dataset: str) -> Path:
-    return Path("data/instances") / f"{dataset}.parquet"
+    return Path("data/instances") / f"{_part(dataset)}.parquet"
 
 
 def labels(dataset: str) -> Path:
     """The classes in order, a JSON list of strings (VQA: the answer vocabulary)."""
-    return Path("data/instances") / f"{dataset}.labels.json"
+    return Path("data/instances") / f"{_part(dataset)}.labels.json"
 
 
 def instances_checksums(dataset: str) -> Path:
     """The sha256 of the two files above: written last, so its presence says that they are whole."""
-    return Path("data/instances") / f"{dataset}.sha256"
+    return Path("data/instances") / f"{_part(dataset)}.sha256"
 
 
 def train_split(dataset: str, shot: str | int, seed: int) -> Path:
-    return Path("data/splits") / dataset / f"train-{shot}-s{seed}.parquet"
+    return Path("data/splits") / _part(dataset) / _part(f"train-{shot}-s{seed}.parquet")
 
 
 def eval_split(dataset: str, evaluation_set: str) -> Path:
-    return Path("data/splits") / dataset / f"eval-{evaluation_set}.parquet"
+    return Path("data/splits") / _part(dataset) / _part(f"eval-{evaluation_set}.parquet")
 
 
 def split_manifest(split: Path) -> Path:
@@ -51,7 +60,7 @@ def split_manifest(split: Path) -> Path:
 
 
 def features(teacher: str, dataset: str) -> Path:
-    return Path("features") / teacher / dataset
+    return Path("features") / _part(teacher) / _part(dataset)
 
 
 def features_manifest(teacher: str, dataset: str) -> Path:
@@ -65,20 +74,33 @@ def extraction_round(features_folder: Path, name: str) -> Path:
 
 def model(name: str) -> Path:
     """A folder of pre-trained weights that `pretrain` made (teacher or student)."""
-    return Path("models") / name
+    return Path("models") / _part(name)
 
 
 def model_weights(name: str) -> Path:
     return model(name) / "model.safetensors"
 
 
+def model_config(name: str) -> Path:
+    """What a pre-trained model was made of, as a run's config.yaml has it."""
+    return model(name) / "config.yaml"
+
+
+MODEL_CHECKSUMS = "pretrain.sha256"
+
+
+def model_checksums(name: str) -> Path:
+    """The sha256 of all files of a pre-trained model: written last."""
+    return model(name) / MODEL_CHECKSUMS
+
+
 def runs(experiment: str) -> Path:
     """Every run of an experiment; DVC records this folder whole."""
-    return Path("runs") / experiment
+    return Path("runs") / _part(experiment)
 
 
 def run(experiment: str, dataset: str, student: str, variant: str, shot: str | int, seed: int) -> Path:
-    return runs(experiment) / dataset / student / variant / str(shot) / f"s{seed}"
+    return runs(experiment).joinpath(*map(_part, (dataset, student, variant, str(shot), f"s{seed}")))
 
 
 def journal(run_folder: Path) -> Path:
@@ -101,17 +123,17 @@ def run_folders(experiment: str) -> list[Path]:
 
 
 def predictions(run_folder: Path, evaluation_set: str) -> Path:
-    return run_folder / "predictions" / f"{evaluation_set}.parquet"
+    return run_folder / "predictions" / _part(f"{evaluation_set}.parquet")
 
 
 def scores(run_folder: Path, evaluation_set: str) -> Path:
     """The official metric of every single instance, from which intervals are computed."""
-    return run_folder / "scores" / f"{evaluation_set}.parquet"
+    return run_folder / "scores" / _part(f"{evaluation_set}.parquet")
 
 
 def run_checksums(run_folder: Path, step: str) -> Path:
     """The sha256 of what `distill`, or `evaluate`, left of a run: written last."""
-    return run_folder / f"{step}.sha256"
+    return run_folder / f"{_part(step)}.sha256"
 
 
 def metrics(run_folder: Path) -> Path:
@@ -119,23 +141,23 @@ def metrics(run_folder: Path) -> Path:
 
 
 def results(experiment: str) -> Path:
-    return Path("results") / experiment
+    return Path("results") / _part(experiment)
 
 
 def headline(experiment: str, dataset: str) -> Path:
     """A data set's result in a few numbers, as `dvc metrics show` prints them."""
-    return results(experiment) / "metrics" / f"{dataset}.json"
+    return results(experiment) / "metrics" / f"{_part(dataset)}.json"
 
 
 def phase_manifest(experiment: str, phase: str) -> Path:
     """What a phase made for an experiment, by hash: the next phase depends on it in `dvc.yaml`."""
-    return Path("manifests") / experiment / f"{phase}.json"
+    return Path("manifests") / _part(experiment) / f"{_part(phase)}.json"
 
 
 def written(experiment: str) -> list[Path]:
     """The folders that an experiment's steps write into, but for raw data, which `download` replaces whole."""
     shared = ("data/checksums", "data/instances", "data/splits", "features", "jobs", "models")
-    return [*map(Path, shared), runs(experiment), results(experiment), phase_manifest(experiment, "").parent]
+    return [*map(Path, shared), runs(experiment), results(experiment), phase_manifest(experiment, "download").parent]
 
 
 DVC_VARS = Path("dvc_vars.yaml")
@@ -144,4 +166,4 @@ DVC_VARS = Path("dvc_vars.yaml")
 
 def submission(step: str, *names: str) -> Path:
     """What was submitted to a cluster for an array of jobs, their ids and their logs."""
-    return Path("jobs") / step / "-".join(names)
+    return Path("jobs") / _part(step) / "-".join(map(_part, names))

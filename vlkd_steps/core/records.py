@@ -1,10 +1,12 @@
-"""Official JSON and JSON-lines files read record by record; every error names file, record and field.
+"""Official JSON, JSON-lines and csv files read record by record; every error names file, record and field.
 
 Records are parsed one at a time from the file's text, so that the 214,354 annotations of VQA v2's val
 (two million answer records) never exist as Python objects at once.
 """
 
+import csv
 import gzip
+import io
 import json
 import re
 import zlib
@@ -12,10 +14,13 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+from vlkd_steps.core import json_text
 from vlkd_steps.core.errors import UserError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder()
+_LARGEST = 2**63 - 1
+_LONGEST_PROBLEM = 600  # characters
+_LONGEST = 1 << 30  # characters of a csv field; a quote that is never closed takes the rest of the file
 _FETCH_AGAIN = "fetch the file again, or repair the record"
 
 KIND_NAMES = {str: "a string", int: "a whole number", list: "a list", dict: "an object"}
@@ -24,6 +29,8 @@ KIND_NAMES = {str: "a string", int: "a whole number", list: "a list", dict: "an 
 def complaint(path: Path, where: str, problem: str, advice: str = "") -> UserError:
     """The error for one record, e.g. ``train.json: annotations[17].answers[3].answer: is missing``."""
     location = f"{path}: {where}" if where else str(path)
+    if len(problem) > _LONGEST_PROBLEM:  # it quotes a value of the file
+        problem = f"{problem[: _LONGEST_PROBLEM // 2]} ... {problem[-_LONGEST_PROBLEM // 2 :]}"
     return UserError(f"{location}: {problem}" + (f"; {advice}" if advice else ""))
 
 
@@ -39,14 +46,27 @@ def read_text(path: Path) -> str:
             data = gzip.decompress(data)
     except FileNotFoundError as error:
         raise complaint(path, "", "there is no such file", "check `files` in the data set's conf") from error
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: a name with a NUL
         raise complaint(path, "", f"cannot be read ({error})", "fetch the file again") from error
+    return decoded(data, path, "")
+
+
+def decoded(data: bytes, path: Path, where: str, first: bool = True) -> str:
+    """UTF-8 bytes of a file as text.
+
+    Args:
+        where: the record, for messages; empty: the line is counted.
+        first: whether they are the file's first, before which there may be a byte order mark.
+
+    Raises:
+        UserError: they are not UTF-8, with the byte's offset.
+    """
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig" if first else "utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         problem = f"byte {error.start} is not valid UTF-8 ({error.reason})"
-        raise complaint(path, f"line {line}", problem, "save the file as UTF-8") from error
+        raise complaint(path, where or f"line {line}", problem, "save the file as UTF-8") from error
 
 
 def document(path: Path) -> Any:
@@ -111,14 +131,59 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            problem = f"is not JSON (column {error.colno}: {error.msg})"
-            raise complaint(path, f"line {number}", problem, _FETCH_AGAIN) from error
-        if not isinstance(record, dict):
-            raise complaint(path, f"line {number}", f"must be an object, not {json.dumps(record)[:60]}")
-        yield number, record
+        yield number, parsed(line, path, f"line {number}")
+
+
+def parsed(text: str, path: Path, where: str) -> dict[str, Any]:
+    """The JSON object of one record.
+
+    Raises:
+        UserError: it is not JSON, or another value.
+    """
+    try:
+        record = json_text.loads(text)
+    except ValueError as error:
+        column = f"column {error.colno}: " if isinstance(error, json.JSONDecodeError) else ""
+        problem = f"is not JSON ({column}{getattr(error, 'msg', error)})"
+        raise complaint(path, where, problem, _FETCH_AGAIN) from error
+    if not isinstance(record, dict):
+        raise complaint(path, where, f"must be an object, not {shown(record)}")
+    return record
+
+
+def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, record) for every row of a csv file with a header; a record's values are strings.
+
+    Raises:
+        UserError: not UTF-8, a column that is named twice, or a row with more or fewer cells than the header.
+    """
+    found = cells(path)
+    _, header = next(found, (1, []))
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise complaint(path, "line 1", f"names the column {twice[0]!r} twice", "leave one out")
+    for line, row in found:
+        yield line, dict(zip(header, row, strict=True))
+
+
+def cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, cells) for every line of a csv file that is not empty, the header too.
+
+    Raises:
+        UserError: not UTF-8, no csv, or a row with more or fewer cells than the first.
+    """
+    csv.field_size_limit(_LONGEST)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    wanted = 0
+    try:
+        for row in reader:
+            wanted = wanted or len(row)
+            if len(row) not in (0, wanted):
+                problem = f"has {len(row)} cells, the header has {wanted}"
+                raise complaint(path, f"line {reader.line_num}", problem, "quote cells that hold commas or line ends")
+            if row:
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise complaint(path, f"line {reader.line_num}", f"is no csv ({error})", _FETCH_AGAIN) from error
 
 
 def field(record: dict[str, Any], name: str, kind: type, path: Path, where: str) -> Any:
@@ -130,10 +195,20 @@ def field(record: dict[str, Any], name: str, kind: type, path: Path, where: str)
     key = f"{where}.{name}" if where else name
     if name not in record:
         raise complaint(path, key, "is missing", "see docs/own_data.md for the format")
-    value = record[name]
+    value: Any = record[name]
     if type(value) is not kind:
-        raise complaint(path, key, f"must be {KIND_NAMES[kind]}, not {json.dumps(value)[:60]}")
+        raise complaint(path, key, f"must be {KIND_NAMES[kind]}, not {shown(value)}")
+    if type(value) is int and abs(value) > _LARGEST:
+        raise complaint(path, key, "must be a whole number of at most 63 bits", _FETCH_AGAIN)
     return value
+
+
+def shown(value: Any) -> str:
+    """The beginning of a JSON value, for a message."""
+    try:
+        return json.dumps(value)[:60]
+    except RecursionError:
+        return "something nested too deeply"
 
 
 def _skip(text: str, position: int) -> int:
@@ -144,9 +219,11 @@ def _skip(text: str, position: int) -> int:
 
 def _value(text: str, position: int, path: Path, where: str) -> tuple[Any, int]:
     try:
-        return _DECODER.raw_decode(text, position)
+        return json_text.at(text, position)
     except json.JSONDecodeError as error:
         raise _not_json(text, error.pos, path, where, error.msg) from error
+    except ValueError as error:
+        raise _not_json(text, position, path, where, str(error)) from error
 
 
 def _items(text: str, position: int, path: Path, key: str) -> Generator[dict[str, Any], None, int]:
@@ -156,7 +233,7 @@ def _items(text: str, position: int, path: Path, key: str) -> Generator[dict[str
     while not text.startswith("]", position):
         record, position = _value(text, position, path, f"{key}[{number}]")
         if type(record) is not dict:
-            raise complaint(path, f"{key}[{number}]", f"must be an object, not {json.dumps(record)[:60]}")
+            raise complaint(path, f"{key}[{number}]", f"must be an object, not {shown(record)}")
         yield record
         position = _skip(text, position)
         if text.startswith(",", position):

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from vlkd_steps.core import files, home
+from vlkd_steps.core import files, home, terminal
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import Interrupted
+from vlkd_steps.core.terminal import say
 
 log = logging.getLogger("vlkd_steps")
 
@@ -19,7 +21,7 @@ class Terminal(logging.Handler):
     """Writes to the current ``sys.stderr``, so that redirecting it (in tests too) loses no message."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        say(self.format(record), file=sys.stderr, flush=True)
 
 
 class Main(Protocol):
@@ -29,16 +31,23 @@ class Main(Protocol):
 
 
 def entry(main: Main) -> Main:
-    """Turn a `UserError` into one message on stderr (and in the log) and the return value 2; provide a usable HOME."""
+    """Turn a `UserError` into one message on stderr (and in the log) and the return value 2; provide a usable HOME.
+
+    A stop signal (`Interrupted`) becomes a line and the status that a shell reports.
+    """
 
     @functools.wraps(main)
     def guarded(argv: Sequence[str] | None = None) -> int:
         home.provide()
+        sys.excepthook = terminal.show_traceback
         try:
             return main(argv)
         except UserError as mistake:
-            log.error("error: %s", mistake) if log.handlers else print(f"error: {mistake}", file=sys.stderr)
+            log.error("error: %s", mistake) if log.handlers else say(f"error: {mistake}", file=sys.stderr)
             return 2
+        except Interrupted as interruption:
+            log.info("%s", interruption)
+            return interruption.exit_status
         except Exception:
             if log.handlers:
                 log.error(traceback.format_exc())  # the log file keeps what the terminal scrolls away
@@ -79,7 +88,7 @@ def log_to(path: Path | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(terminal.Formatter("%(message)s"))
         log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -9,10 +9,10 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from vlkd_steps.core import artifacts, scratch
+from vlkd_steps.core import artifacts, image_file, scratch
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import loader, passages
@@ -352,15 +352,8 @@ def decode_one(path: Path, size: int) -> np.ndarray:
     Raises:
         UserError: the file is missing or is no image.
     """
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (size, size))  # a JPEG is decoded near the size that is needed
-            rgb = image.convert("RGB")
-        return np.asarray(rgb if rgb.size == (size, size) else rgb.resize((size, size), Image.Resampling.BICUBIC))
-    except FileNotFoundError as error:
-        raise UserError(f"image {path} is missing; the raw data are incomplete: run their download again") from error
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"image {path} cannot be read ({error}); replace the file or run its download again") from error
+    rgb = image_file.read(path, near=size)
+    return np.asarray(rgb if rgb.size == (size, size) else rgb.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def order(items: int, batch_size: int, seed: int) -> Callable[[int], Tensor]:

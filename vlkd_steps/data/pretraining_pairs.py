@@ -15,7 +15,7 @@ import polars as pl
 import torch
 from PIL import Image
 
-from vlkd_steps.core import artifacts
+from vlkd_steps.core import artifacts, image_file, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data import loader
 
@@ -95,7 +95,7 @@ class Instances:
     """The texts and images of a prepared data set, in a new order every epoch."""
 
     def __init__(self, path: Path, split: str, transform: Callable[[Image.Image], torch.Tensor]) -> None:
-        rows = pl.read_parquet(path, columns=["instance_id", "split", "image_path", "text"])
+        rows = tables.read(path, columns=["instance_id", "split", "image_path", "text"])
         rows = rows.filter(pl.col("split") == split).sort("instance_id")
         if rows.is_empty():
             raise UserError(
@@ -125,5 +125,4 @@ class Instances:
         return images.contiguous(memory_format=torch.channels_last)
 
     def _pixels(self, path: str) -> torch.Tensor:
-        with Image.open(path) as image:
-            return self.transform(image)
+        return self.transform(image_file.read(Path(path)))

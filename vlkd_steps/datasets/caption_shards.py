@@ -4,48 +4,50 @@ A corpus is a list of **shards** whose numbers of pairs are known. The order in 
 (seed, draw) alone: each epoch has its own order of shards, and pairs are shuffled within windows of W consecutive
 ones. So any draw can be computed without the earlier ones, a resumed run continues at the exact pair, and processes
 that take different rows of a batch never read each other's pairs. Memory holds the shards' counts and the locations
-of one window's pairs, nothing that grows with the corpus; images are read when their pair is drawn.
+and captions of one window's pairs, nothing that grows with the corpus; images are read when their pair is drawn.
 
 A tar shard is as webdataset and img2dataset write it: members of one stem are adjacent, an image (.jpg, .png, .webp)
 and a caption (.txt, or the field ``caption`` of .json). A tsv has lines ``caption<TAB>name of the image``, or, as
 CC3M's own, ``caption<TAB>url`` with images named by the line's number.
+
+A pair without an image or a caption is left out and counted; `open_shards` refuses a corpus with too many of them.
 """
 
 import functools
-import io
-import json
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
-from vlkd_steps.core import files, layout, step
+from vlkd_steps.core import files, inside, layout, patterns, records, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
+from vlkd_steps.datasets.tally import Tally, Unusable, sentence
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 BLOCK = 10_000  # lines of a tsv that count as a shard
-INDEX_VERSION = 1
+INDEX_VERSION = 2
+MAX_SKIPPED = 0.01
+"""The share of pairs that may be unusable, where ``max_skipped`` of the data set's conf says nothing."""
 
 
 @dataclass(frozen=True)
 class PairLocation:
-    """Where a pair's bytes are stored.
+    """Where a pair's image is stored, and its caption.
 
     Attributes:
         key: its name within the corpus.
-        file: the file of its image, and of its caption where that has a length.
+        file: the file of its image.
         image: offset and length of the image in `file`; a length of 0: the whole file.
-        caption: offset and length of the caption in `file`, or the caption itself.
     """
 
     key: str
     file: Path
     image: tuple[int, int]
-    caption: tuple[int, int] | str
-    is_json: bool = False
+    caption: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,10 @@ class Shards(Protocol):
     def counts(self) -> Sequence[int]:
         """Pairs in each shard."""
 
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Pairs that are unusable, by reason."""
+
     def locations(self, shard: int) -> list[PairLocation]:
         """The pairs of a shard, in its own order."""
 
@@ -76,17 +82,21 @@ class TarShards:
         index: the file that caches the shards' counts; a shard of another size is counted again.
 
     Raises:
-        UserError: there is no shard, or one that is no tar file.
+        UserError: there is no shard, no pair, or a shard that is no whole tar file.
     """
 
     def __init__(self, folder: Path, index: Path) -> None:
         self.paths = sorted(folder.glob("*.tar"))
         if not self.paths:
             raise UserError(f"{folder} holds no *.tar shard; put the corpus there, or correct `shards` of the data set")
-        self.counts: Sequence[int] = _counted(index, self.paths, lambda path: [sum(1 for _ in _pairs_in_tar(path))])
+        blocks, self.skipped = _counted(index, self.paths, lambda path: _count(_pairs_in_tar(path)))
+        self.counts: Sequence[int] = [pairs for (pairs,) in blocks]
+        if not sum(self.counts):
+            why = ", ".join(f"{number} {reason}" for reason, number in self.skipped.items()) or "its shards are empty"
+            raise UserError(f"{folder} holds no pair of an image and a caption ({why}); put the corpus there")
 
     def locations(self, shard: int) -> list[PairLocation]:
-        return list(_pairs_in_tar(self.paths[shard]))
+        return [pair for pair in _pairs_in_tar(self.paths[shard]) if isinstance(pair, PairLocation)]
 
 
 class TsvShards:
@@ -100,71 +110,120 @@ class TsvShards:
         index: see `TarShards`.
 
     Raises:
-        UserError: a line without a tab; no line whose image exists.
+        UserError: a line that is not UTF-8 or has no tab; no line whose image exists.
     """
 
     def __init__(self, path: Path, images: Path, image_name: str, index: Path) -> None:
         self.path, self.images, self.image_name = path, images, image_name
         if not path.is_file():
             raise UserError(f"{path} is missing; put the corpus there, or correct `tsv` of the data set")
-        # Three numbers a block: its offset and first line, and the pairs in it.
-        flat = _counted(index, [path], lambda _: self._scan(), files.digest([str(images), image_name]))
-        self.starts, self.lines = flat[0::3], flat[1::3]
-        self.counts: Sequence[int] = flat[2::3]
+        key = files.digest([str(images), image_name])
+        self.blocks, self.skipped = _counted(index, [path], lambda _: self._scan(), key)
+        self.counts: Sequence[int] = [pairs for _, _, pairs in self.blocks]
         if not sum(self.counts):
             raise UserError(f"{path}: none of its images is in {images} under the name {image_name!r}; correct one")
 
     def locations(self, shard: int) -> list[PairLocation]:
-        return self._block(self.starts[shard], self.lines[shard])[0]
+        start, first, _ = self.blocks[shard]
+        return [pair for pair in self._block(start, first)[0] if isinstance(pair, PairLocation)]
 
-    def _scan(self) -> list[int]:
-        found, start, line = [], 0, 0
+    def _scan(self) -> "Counts":
+        """The offset, first line and pairs of every block."""
+        found, skipped, start, line = [], Counter[str](), 0, 0
         size = self.path.stat().st_size
         while start < size:
-            locations, end, lines = self._block(start, line)
-            found += [start, line, len(locations)]
+            pairs, end, lines = self._block(start, line)
+            ((usable,),), lost = _count(pairs)
+            found.append([start, line, usable])
+            skipped += Counter(lost)
             start, line = end, line + lines
-        return found
+        return found, dict(skipped)
 
-    def _block(self, start: int, first: int) -> tuple[list[PairLocation], int, int]:
-        """The pairs of a block whose images exist, where the next block starts, and how many lines it has."""
-        found: list[PairLocation] = []
+    def _block(self, start: int, first: int) -> tuple[list[PairLocation | Unusable], int, int]:
+        """The pairs of a block, where the next block starts, and how many lines it has."""
+        found: list[PairLocation | Unusable] = []
         number = first
         with self.path.open("rb") as stream:
             stream.seek(start)
             while number < first + BLOCK and (line := stream.readline()):
-                caption, tab, name = line.decode("utf-8").rstrip("\r\n").partition("\t")
-                if not tab:
-                    problem = f"{caption[:60]!r} has no tab; write caption<TAB>image"
-                    raise UserError(f"{self.path}, line {number + 1}: {problem}")
-                file = self.images / self.image_name.format(name=name, number=number)
-                if file.is_file():
-                    found.append(PairLocation(str(number), file, (0, 0), " ".join(caption.split())))
+                try:
+                    if line.strip():
+                        found.append(self._pair(line, number))
+                except Unusable as error:
+                    found.append(error)
                 number += 1
             return found, stream.tell(), number - first
 
+    def _pair(self, line: bytes, number: int) -> PairLocation:
+        where = f"line {number + 1}"
+        text = records.decoded(line, self.path, where, first=number == 0).rstrip("\r\n")
+        caption, tab, name = text.partition("\t")
+        if not tab:
+            raise UserError(f"{self.path}, {where}: {caption[:60]!r} has no tab; write caption<TAB>image")
+        file = self._image(name, number)
+        try:
+            there = file.is_file()
+        except OSError:  # in a folder that may not be read
+            there = False
+        if not there:
+            raise Unusable("image is missing", self.path, where, f"there is no image {name[:60]!r}")
+        return PairLocation(str(number), file, (0, 0), sentence({"caption": caption}, "caption", self.path, where))
 
-def _counted(index: Path, paths: Sequence[Path], count: Callable[[Path], list[int]], key: str = "") -> list[int]:
-    """The numbers that `count` finds for each file, kept in `index` under the files' names and sizes."""
+    def _image(self, name: str, number: int) -> Path:
+        where = f"{self.path}, line {number + 1}: the image"
+        try:
+            filled = patterns.fill(self.image_name, {"name": name, "number": number})
+        except ValueError as error:
+            raise UserError(
+                f"image_name {self.image_name!r} is no pattern for line {number + 1} of {self.path} ({error}); its "
+                "fields are {name} and {number}"
+            ) from error
+        return inside.path(self.images, filled, where, links=True)
+
+
+Counts = tuple[list[list[int]], dict[str, int]]
+"""Numbers of each block of a file, the last its pairs; and how many pairs are unusable, by reason."""
+
+
+def _count(pairs: Iterator[PairLocation | Unusable] | list[PairLocation | Unusable]) -> Counts:
+    usable, skipped = 0, Counter[str]()
+    for pair in pairs:
+        if isinstance(pair, Unusable):
+            skipped[pair.reason] += 1
+        else:
+            usable += 1
+    return [[usable]], dict(skipped)
+
+
+def _counted(index: Path, paths: Sequence[Path], count: Callable[[Path], Counts], key: str = "") -> Counts:
+    """What `count` finds in all files together, kept for each in `index` under its name and size."""
     sizes = {path.name: path.stat().st_size for path in paths}
-    known: dict[str, list[int]] = {}
+    known: dict[str, Counts] = {}
     kept = files.known_json(index)
     if (kept.get("version"), kept.get("key")) == (INDEX_VERSION, key):
-        known = {name: numbers for name, (size, numbers) in kept["files"].items() if sizes.get(name) == size}
+        known = {name: found for name, (size, *found) in kept["files"].items() if sizes.get(name) == size}
     if set(known) != set(sizes):
         step.log.info(f"[corpus] counting the pairs of {len(sizes) - len(known)} files below {paths[0].parent}")
         known |= {path.name: count(path) for path in paths if path.name not in known}
-        kept = {"version": INDEX_VERSION, "key": key, "files": {n: [sizes[n], known[n]] for n in sorted(known)}}
+        kept = {"version": INDEX_VERSION, "key": key, "files": {n: [sizes[n], *known[n]] for n in sorted(known)}}
         files.write_json(index, kept)
-    return [number for path in paths for number in known[path.name]]
+    skipped = Counter[str]()
+    for path in paths:
+        skipped += Counter(known[path.name][1])
+    return [block for path in paths for block in known[path.name][0]], dict(skipped)
 
 
-def _pairs_in_tar(path: Path) -> Iterator[PairLocation]:
-    """The whole pairs of a shard; reads headers alone."""
+def _pairs_in_tar(path: Path) -> Iterator[PairLocation | Unusable]:
+    """The pairs of a shard, unusable ones as their errors; reads headers and captions alone.
+
+    Raises:
+        UserError: the file is no whole tar file, or members of one pair are not adjacent.
+    """
     try:
         with tarfile.open(path, "r:") as tar:
+            seen: set[str] = set()
             stem = ""
-            members: dict[str, tuple[int, int]] = {}
+            members: dict[str, tarfile.TarInfo] = {}
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # else it keeps every header read
                 if not member.isfile():
@@ -172,19 +231,64 @@ def _pairs_in_tar(path: Path) -> Iterator[PairLocation]:
                 folder, slash, name = member.name.rpartition("/")
                 first, _, extension = name.partition(".")  # as webdataset: the key ends at the name's first dot
                 if folder + slash + first != stem:
-                    yield from _whole(path, stem, members)
+                    if members:
+                        yield _pair(path, tar, stem, members)
                     stem, members = folder + slash + first, {}
-                members[f".{extension.lower()}"] = (member.offset_data, member.size)
-            yield from _whole(path, stem, members)
-    except tarfile.TarError as error:
+                    if stem in seen:
+                        problem = f"the members of {stem!r} are not adjacent, so its pair would be torn apart"
+                        raise records.complaint(path, "", problem, "sort the shard's members by name")
+                    seen.add(stem)
+                if members.setdefault(f".{extension.lower()}", member) is not member:
+                    raise records.complaint(path, "", f"holds {member.name!r} twice", "write the shard again")
+            if members:
+                yield _pair(path, tar, stem, members)
+            _check_end(path, tar.offset)
+    except (tarfile.TarError, OSError, ValueError) as error:
         raise UserError(f"{path} is no whole tar file ({error}); fetch it again, or remove it") from error
 
 
-def _whole(path: Path, stem: str, members: dict[str, tuple[int, int]]) -> Iterator[PairLocation]:
+def _check_end(path: Path, offset: int) -> None:
+    """A whole tar ends with blocks of zeros, where `tarfile` stops; it also stops where a header is damaged or cut.
+
+    Raises:
+        tarfile.ReadError: it does not.
+    """
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        rest = stream.read(1 << 20)
+        while rest.count(0) == len(rest) > 0:
+            if not (more := stream.read(1 << 20)):
+                return
+            rest = more
+    after = "is cut off" if not rest else "has a damaged header, or is several tar files in one"
+    raise tarfile.ReadError(f"it {after} at byte {offset}: only its pairs before that could be read")
+
+
+def _pair(
+    path: Path, tar: tarfile.TarFile, stem: str, members: Mapping[str, tarfile.TarInfo]
+) -> PairLocation | Unusable:
+    def unusable(reason: str, problem: str) -> Unusable:
+        return Unusable(reason, path, f"pair {stem}", problem)
+
     image = next((members[suffix] for suffix in IMAGES if suffix in members), None)
     caption = members.get(".txt") or members.get(".json")
-    if image and caption:
-        yield PairLocation(stem, path, image, caption, is_json=".txt" not in members)
+    if image is None:
+        return unusable("image is missing", "has no image")
+    if not image.size:
+        return unusable("image is empty", "its image is empty")
+    if caption is None:
+        return unusable("text is missing", "has no caption")
+    stream = tar.extractfile(caption)
+    content = stream.read() if stream else b""
+    try:
+        where = f"pair {stem}"
+        text = records.decoded(content, path, where)
+        record = {"caption": text} if caption.name.lower().endswith(".txt") else records.parsed(text, path, where)
+        return PairLocation(stem, path, (image.offset_data, image.size), sentence(record, "caption", path, where))
+    except Unusable as error:
+        return error
+    except UserError as error:
+        return unusable("text cannot be read", str(error).removeprefix(f"{path}: pair {stem}: "))
 
 
 class Stream:
@@ -237,44 +341,46 @@ def read_pair(location: PairLocation) -> Pair:
     """Read a pair's bytes.
 
     Raises:
-        UserError: its file is gone, or its caption does not match the format.
+        UserError: its file is gone.
     """
+    offset, length = location.image
     try:
         with location.file.open("rb") as stream:
-            image = _bytes(stream, *location.image) if location.image[1] else stream.read()
-            raw = (
-                location.caption
-                if isinstance(location.caption, str)
-                else _bytes(stream, *location.caption).decode("utf-8")
-            )
-        text = json.loads(raw)["caption"] if location.is_json else raw
+            stream.seek(offset)
+            return Pair(location.key, stream.read(length or -1), location.caption)
     except OSError as error:
         raise UserError(f"{location.file}, pair {location.key}: {error.strerror}; fetch the file again") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{location.file}, pair {location.key}: its caption cannot be read ({error!r}); fetch it again"
-        ) from error
-    return Pair(location.key, image, " ".join(str(text).split()))
 
 
-def _bytes(stream: io.BufferedReader, offset: int, length: int) -> bytes:
-    stream.seek(offset)
-    return stream.read(length)
-
-
-def open_shards(dataset: dict[str, object], folder: Path) -> Shards:
+def open_shards(dataset: Mapping[str, Any], folder: Path) -> Shards:
     """The corpus of a data set's conf: ``shards`` (a folder of tar files) or ``tsv``, ``images`` and ``image_name``.
 
     Raises:
-        UserError: neither of them.
+        UserError: neither of them, or more unusable pairs than ``max_skipped`` allows.
     """
+    shards = opened(dataset, folder)
+    counted(dataset, shards).close()
+    return shards
+
+
+def counted(dataset: Mapping[str, Any], shards: Shards) -> Tally:
+    """The pairs of a corpus, counted."""
+    tally = Tally.of(dataset, "train", MAX_SKIPPED)
+    tally.skipped = Counter(shards.skipped)
+    tally.read = sum(shards.counts) + tally.skipped.total()
+    return tally
+
+
+def opened(dataset: Mapping[str, Any], folder: Path) -> Shards:
+    """The corpus, whatever it lacks."""
     index = layout.instances(str(dataset["name"])).with_suffix(".shards.json")
+    where = f"data set {dataset['name']}:"
     if dataset.get("shards"):
-        return TarShards(folder / str(dataset["shards"]), index)
+        return TarShards(inside.folder(folder, dataset["shards"], f"{where} shards"), index)
     if dataset.get("tsv"):
         return TsvShards(
-            folder / str(dataset["tsv"]),
-            folder / str(dataset.get("images", ".")),
+            inside.path(folder, dataset["tsv"], f"{where} tsv", links=True),
+            inside.folder(folder, dataset.get("images", "."), f"{where} images"),
             str(dataset.get("image_name", "{name}")),
             index,
         )

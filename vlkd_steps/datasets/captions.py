@@ -12,6 +12,7 @@ from vlkd_steps.core import records
 from vlkd_steps.datasets import image_files, instances
 from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import Instances
+from vlkd_steps.datasets.tally import Tally, sentence
 
 
 def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
@@ -25,18 +26,23 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
     Raises:
         UserError: a file that is not in the official format, with file, record and field.
     """
-    tables = {}
+    tables, counts = {}, {}
     for split in sorted(dataset["files"]):
         paths = dataset["files"][split]
         images = image_files.of(dataset, paths, folder)
-        tables[split] = instances.table(_columns(folder / paths["captions"], images, dataset.get("group")), split)
-    return Instances(instances.join(tables), [])
+        tally = Tally.of(dataset, split)
+        tables[split] = instances.table(
+            _columns(folder / paths["captions"], images, dataset.get("group"), tally), split
+        )
+        counts[split] = tally.close()
+    return Instances(instances.join(tables), [], counts)
 
 
-def _columns(path: Path, images: ImageFolder, group: str | None) -> dict[str, Any]:
+def _columns(path: Path, images: ImageFolder, group: str | None, tally: Tally) -> dict[str, Any]:
     file_names, groups = _file_names(path, group)
     paths = {}
     number_of: dict[int, int] = {}
+    ids: list[str] = []
     image_ids: list[int] = []
     texts: list[str] = []
     for number, record in enumerate(records.array(path, "annotations")):
@@ -48,18 +54,18 @@ def _columns(path: Path, images: ImageFolder, group: str | None) -> dict[str, An
         image_id = records.field(record, "image_id", int, path, where)
         if image_id not in file_names:
             raise records.complaint(path, f"{where}.image_id", f"{image_id} is not among `images`")
-        text = " ".join(records.field(record, "caption", str, path, where).split())
-        if not text:
-            raise records.complaint(path, f"{where}.caption", "is empty")
-        if image_id not in paths:
-            field, name = file_names[image_id]
-            paths[image_id] = images.path(name, path, field)
-        image_ids.append(image_id)
-        texts.append(text)
+        with tally.record():
+            text = sentence(record, "caption", path, where)
+            if image_id not in paths:
+                field, name = file_names[image_id]
+                paths[image_id] = images.path(name, path, field)
+            ids.append(str(caption_id))
+            image_ids.append(image_id)
+            texts.append(text)
     if not texts:
         raise records.complaint(path, "annotations", "is empty", "check `files` in the data set's conf")
     return {
-        "instance_id": [str(caption_id) for caption_id in number_of],
+        "instance_id": ids,
         "image_id": [str(image_id) for image_id in image_ids],
         "image_path": [paths[image_id] for image_id in image_ids],
         "text": texts,

@@ -103,8 +103,11 @@ def caption(questions: Iterable[Question]) -> str:
 def _read(path: Path, offset: int) -> dict[int, list[Question]]:
     """Questions by image id, in the file's order."""
     questions: dict[int, list[Question]] = {}
-    for number, record in enumerate(records.document(path)):
-        if [type(value) for value in record] != [str, str, int]:
+    content = records.document(path)
+    if type(content) is not list:
+        raise records.complaint(path, "", "must be a list of questions")
+    for number, record in enumerate(content):
+        if type(record) is not list or [type(value) for value in record] != [str, str, int]:
             raise records.complaint(path, f"[{number}]", "must be [question, answer, image number]")
         questions.setdefault(record[2] + offset, []).append(Question(*record))
     return questions

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import layout
+from vlkd_steps.core import inside, layout, patterns
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.records import complaint
+from vlkd_steps.datasets.tally import Unusable
 
 
 class ImageFolder:
@@ -20,6 +21,7 @@ class ImageFolder:
             UserError: the folder does not exist.
         """
         self.folder = folder
+        self.known: dict[str, str] = {}  # paths by name: many records share an image
         self.sizes: dict[str, dict[str, int]] = {}  # by subfolder, listed when the first record names it
         if folder is None:
             return
@@ -35,25 +37,37 @@ class ImageFolder:
         """The path of the image `name` that a record in the file `records` names; it may be in a subfolder.
 
         Raises:
-            UserError: there is no such image, it is empty, or its name leaves the folder.
+            Unusable: there is no such image, or it is empty.
+            UserError: its name leaves the folder.
         """
         if self.folder is None:
             return ""
+        if name in self.known:
+            return self.known[name]
         size = self._size(name, records, where)
         if size is None:
-            raise complaint(records, where, f"the image {self.folder / name} is missing", "add it, or check image_name")
+            problem = f"the image {self.folder / name} is missing"
+            raise Unusable("image is missing", records, where, problem, "add it, or check image_name")
         if size == 0:
-            raise complaint(records, where, f"the image {self.folder / name} is empty", "fetch it again")
-        return (self.folder / name).as_posix()
+            problem = f"the image {self.folder / name} is empty"
+            raise Unusable("image is empty", records, where, problem, "fetch it again")
+        self.known[name] = (self.folder / name).as_posix()
+        return self.known[name]
 
     def _size(self, name: str, records: Path, where: str) -> int | None:
         assert self.folder is not None
+        if problem := inside.fault(name):
+            raise complaint(
+                records,
+                where,
+                f"the image {name[: inside.SHOWN]!r} is outside the folder of images, or cannot be in it: it {problem}",
+                "correct it",
+            )
         subfolder, _, last = name.rpartition("/")
         if subfolder not in self.sizes:
-            if name.startswith("/") or ".." in name.split("/"):
-                raise complaint(records, where, f"the image {name!r} is outside the folder of images", "correct it")
+            inner = inside.folder(self.folder, subfolder, f"{records}: {where}")
             try:
-                self.sizes[subfolder] = _listing(self.folder / subfolder)
+                self.sizes[subfolder] = _listing(inner)
             except OSError:
                 self.sizes[subfolder] = {}
         return self.sizes[subfolder].get(last)
@@ -71,11 +85,14 @@ class ImageFolder:
         """
         folder = self.folder.name if self.folder is not None else ""
         try:
+            patterns.check(pattern, ("image_id", "folder", *columns))
             return [
-                pattern.format(image_id=image_id, folder=folder, **{name: columns[name][n] for name in columns})
+                patterns.fill(
+                    pattern, {"image_id": image_id, "folder": folder, **{key: columns[key][n] for key in columns}}
+                )
                 for n, image_id in enumerate(image_ids)
             ]
-        except (KeyError, IndexError, ValueError) as error:
+        except ValueError as error:
             fields = "".join(f", {{{name}}} is a field of the records" for name in columns)
             raise UserError(
                 f"image_name {pattern!r} is no pattern for image ids such as {image_ids[0]!r} ({error}); write e.g. "
@@ -89,7 +106,8 @@ def of(dataset: Mapping[str, Any], paths: Mapping[str, Any], folder: Path) -> Im
     They are in the source's raw folder, or in that of ``image_source`` where several data sets share images.
     """
     root = layout.raw(dataset["image_source"]) if dataset.get("image_source") else folder
-    return ImageFolder(root / paths["images"] if paths.get("images") else None)
+    where = f"data set {dataset.get('name')}: images"
+    return ImageFolder(inside.folder(root, paths["images"], where) if paths.get("images") else None)
 
 
 def _listing(folder: Path) -> dict[str, int]:

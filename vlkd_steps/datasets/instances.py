@@ -6,16 +6,17 @@ metadata, so that a step gets it without reading 658 k rows.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vlkd_steps.core import files
+from vlkd_steps.core import files, tables
 from vlkd_steps.core.errors import UserError
 
 SOFT_LABEL = pa.struct([("label", pa.int64()), ("score", pa.float64())])
@@ -37,30 +38,44 @@ SCHEMA = pa.schema(
 )
 
 ROW_GROUP = 65_536
-_CONTENT, _IMAGES, _NEAR = b"vlkd.content", b"vlkd.images", b"vlkd.near_images"
+PREPARE = "run the prepare step for this data set"
+_CONTENT, _IMAGES, _NEAR, _COUNTS = b"vlkd.content", b"vlkd.images", b"vlkd.near_images", b"vlkd.counts"
 
 
 @dataclass(frozen=True)
 class Instances:
-    """What a reader returns: the rows, and the classes that `label` counts in (empty: no classes)."""
+    """What a reader returns.
+
+    Attributes:
+        table: the rows.
+        labels: the classes that `label` counts in (empty: no classes).
+        counts: what `Tally.close` gives, by split.
+        read: files of the raw folder that were read beside those that ``files`` of the conf names.
+    """
 
     table: pa.Table
     labels: list[str]
+    counts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    read: frozenset[Path] = frozenset()
 
 
-def table(columns: dict[str, Sequence[object] | pa.Array], split: str) -> pa.Table:
-    """Rows of one split from columns, sorted by instance id; columns left out are empty (label: null)."""
+def table(columns: dict[str, Sequence[object] | pa.Array], split: str, without: Set[int] = frozenset()) -> pa.Table:
+    """Rows of one split from columns, sorted by instance id; columns left out are empty (label: null).
+
+    Args:
+        without: the numbers of rows that are left out.
+    """
     rows = len(columns["instance_id"])
     empty: dict[str, object] = {"label": None, "choices": [], "soft_labels": [], "split": split}
     arrays = []
-    for field in SCHEMA:
-        column = columns.get(field.name)
+    for each in SCHEMA:
+        column = columns.get(each.name)
         if column is None:
-            arrays.append(pa.array([empty.get(field.name, "")] * rows, field.type))
+            arrays.append(pa.array([empty.get(each.name, "")] * rows, each.type))
         else:
-            arrays.append(column if isinstance(column, pa.Array) else pa.array(column, field.type))
+            arrays.append(column if isinstance(column, pa.Array) else pa.array(column, each.type))
     ids = columns["instance_id"]
-    order = sorted(range(rows), key=lambda row: str(ids[row]))
+    order = sorted(set(range(rows)) - without, key=lambda row: str(ids[row]))
     return pa.Table.from_arrays(arrays, schema=SCHEMA).take(pa.array(order, pa.int64()))
 
 
@@ -82,7 +97,13 @@ def join(tables: dict[str, pa.Table]) -> pa.Table:
     return pa.concat_tables([tables[split] for split in sorted(tables)])
 
 
-def write(instances: pa.Table, path: Path, images_hash: str, near_images: Mapping[str, int] | None = None) -> None:
+def write(
+    instances: pa.Table,
+    path: Path,
+    images_hash: str,
+    near_images: Mapping[str, int] | None = None,
+    counts: Mapping[str, Any] | None = None,
+) -> None:
     """Write the table as parquet: equal rows are equal bytes (with one version of pyarrow).
 
     Args:
@@ -90,11 +111,13 @@ def write(instances: pa.Table, path: Path, images_hash: str, near_images: Mappin
         path: the file.
         images_hash: identifies the pixels.
         near_images: group by image id, for images that are nearly the same (`splits.near_images`).
+        counts: the records that were read, left out and skipped, by split (`tally`).
     """
     metadata = {
         _CONTENT: table_hash(instances).encode(),
         _IMAGES: images_hash.encode(),
         _NEAR: files.canonical(dict(near_images or {})).encode(),
+        _COUNTS: files.canonical(dict(counts or {})).encode(),
     }
     with (
         files.atomic(path) as temporary,
@@ -112,12 +135,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     Raises:
         UserError: the file is missing, is no parquet file, or lacks one of the columns.
     """
-    try:
-        return pl.DataFrame(pq.read_table(path, columns=None if columns is None else list(columns)))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; run the prepare step for this data set first") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} is no instances file ({error}); delete it and run the prepare step again") from error
+    return tables.read(path, columns, PREPARE, "instances file")
 
 
 def content_hash(path: Path) -> str:
@@ -133,6 +151,11 @@ def images_hash(path: Path) -> str:
 def near_images(path: Path) -> dict[str, int]:
     """Group by image id, for images that are nearly the same as another one of the data set."""
     return dict(json.loads(_metadata(path, _NEAR)))
+
+
+def counts(path: Path) -> dict[str, dict[str, Any]]:
+    """By split how many records were read, and how many left out and skipped by reason."""
+    return dict(json.loads(_metadata(path, _COUNTS)))
 
 
 def table_hash(instances: pa.Table) -> str:
@@ -165,8 +188,8 @@ def _update(parts: dict[str, "hashlib._Hash"], name: str, array: pa.Array) -> No
         feed("lengths", array.value_lengths().to_numpy(zero_copy_only=False).astype("<i8").tobytes())
         _update(parts, f"{name}[]", array.flatten())
     elif pa.types.is_struct(array.type):
-        for field in array.type:
-            _update(parts, f"{name}.{field.name}", array.field(field.name))
+        for child in array.type:
+            _update(parts, f"{name}.{child.name}", array.field(child.name))
     else:
         feed("valid", array.is_valid().to_numpy(zero_copy_only=False).tobytes())
         kind = "<i8" if pa.types.is_integer(array.type) else "<f8"
@@ -174,12 +197,7 @@ def _update(parts: dict[str, "hashlib._Hash"], name: str, array: pa.Array) -> No
 
 
 def _metadata(path: Path, key: bytes) -> str:
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; run the prepare step for this data set first") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} is no instances file ({error}); delete it and run the prepare step again") from error
+    metadata = tables.metadata(path, PREPARE, "instances file")
     if key not in metadata:
         raise UserError(f"{path} was not written by the prepare step; delete it and run that step again")
     return metadata[key].decode()

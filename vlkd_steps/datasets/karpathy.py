@@ -12,6 +12,9 @@ from vlkd_steps.core import records
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import image_files, instances
 from vlkd_steps.datasets.instances import Instances
+from vlkd_steps.datasets.tally import Tally, sentence
+
+SPLITS = ("train", "restval", "val", "test")
 
 
 def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
@@ -23,9 +26,11 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         folder: the source's raw folder.
 
     Raises:
-        UserError: a file that is not in this format, with file, record and field, or a split that is empty.
+        UserError: a file that is not in this format, with file, record and field, a split that is neither Karpathy's
+            nor one of ``parts``, or one that is empty.
     """
-    tables = {}
+    tables, counts = {}, {}
+    known = {*SPLITS, *(part for paths in dataset["files"].values() for part in paths["parts"])}
     read_files: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for split in sorted(dataset["files"]):
         paths = dataset["files"][split]
@@ -34,25 +39,36 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
             read_files[name] = [(f"images[{n}]", record) for n, record in enumerate(records.array(path, "images"))]
         images = image_files.of(dataset, paths, folder)
         columns: dict[str, list[str]] = {key: [] for key in ("instance_id", "image_id", "image_path", "text", "extra")}
+        tally = Tally.of(dataset, split)
+        sentence_of: dict[str, str] = {}
         for where, record in read_files[name]:
-            if records.field(record, "split", str, path, where) not in paths["parts"]:
+            part = records.field(record, "split", str, path, where)
+            if part not in known:
+                problem = f"is {part!r}, not one of {', '.join(sorted(known))}"
+                raise records.complaint(path, f"{where}.split", problem, "correct it, or add it to `parts` in the conf")
+            if part not in paths["parts"]:
                 continue
             file_name = records.field(record, "filename", str, path, where)
             file_path = f"{record['filepath']}/{file_name}" if record.get("filepath") else file_name
             image_id = str(records.field(record, "cocoid" if "cocoid" in record else "imgid", int, path, where))
-            image_path = images.path(file_path, path, f"{where}.filename")
-            for number, sentence in enumerate(records.field(record, "sentences", list, path, where)):
+            for number, given in enumerate(records.field(record, "sentences", list, path, where)):
                 item = f"{where}.sentences[{number}]"
-                text = " ".join(records.field(sentence, "raw", str, path, item).split())
-                if not text:
-                    raise records.complaint(path, f"{item}.raw", "is empty")
-                sentence_id = str(records.field(sentence, "sentid", int, path, item))
-                for key, value in zip(columns, (sentence_id, image_id, image_path, text, "{}"), strict=True):
-                    columns[key].append(value)
+                if type(given) is not dict:
+                    raise records.complaint(path, item, "must be an object with raw and sentid")
+                sentence_id = str(records.field(given, "sentid", int, path, item))
+                if sentence_of.setdefault(sentence_id, item) != item:
+                    problem = f"{sentence_id} already appears in {sentence_of[sentence_id]}"
+                    raise records.complaint(path, f"{item}.sentid", problem, "ids must be unique")
+                with tally.record():
+                    text = sentence(given, "raw", path, item)
+                    image_path = images.path(file_path, path, f"{where}.filename")
+                    for key, value in zip(columns, (sentence_id, image_id, image_path, text, "{}"), strict=True):
+                        columns[key].append(value)
         if not columns["instance_id"]:
             raise UserError(
                 f"data set {dataset['name']}: {path} has no captions of {', '.join(paths['parts'])}; "
                 f"correct files.{split}.parts"
             )
         tables[split] = instances.table(dict(columns), split)
-    return Instances(instances.join(tables), [])
+        counts[split] = tally.close()
+    return Instances(instances.join(tables), [], counts)

@@ -1,7 +1,7 @@
 """Corpora in shards (`caption_shards`), such as CC3M: their instances are the shards, not the pairs in them.
 
-So the graph treats such a corpus like any data set, with split and identity, and nothing
-in it grows with the pairs. A run streams the pairs from the shards and embeds their images itself.
+So the graph treats such a corpus like any data set, with split and identity, and nothing in it grows with the pairs,
+which are counted once. A run streams them from the shards and embeds their images itself.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.datasets import instances
+from vlkd_steps.datasets import caption_shards, instances
 from vlkd_steps.datasets.instances import Instances
 from vlkd_steps.sources import manifest
 
@@ -26,7 +26,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         folder: the source's raw folder.
 
     Raises:
-        UserError: there is no shard.
+        UserError: there is no shard, one that is damaged, or more unusable pairs than ``max_skipped`` allows.
     """
     hashes = manifest.read(dataset["source"])
     if dataset.get("tsv"):
@@ -46,4 +46,5 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         "image_id": sorted(named),
         "extra": [files.canonical({"sha256": named[name]}) for name in sorted(named)],
     }
-    return Instances(instances.table(columns, SPLIT), [])
+    counts = caption_shards.counted(dataset, caption_shards.opened(dataset, folder)).close()
+    return Instances(instances.table(columns, SPLIT), [], {SPLIT: counts})

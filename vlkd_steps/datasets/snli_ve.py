@@ -5,9 +5,7 @@ The hypothesis is `sentence2`; `sentence1` is the caption that the image replace
 The image key is `Flickr30K_ID`, in older files `Flikr30kID`; both are read.
 """
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,10 @@ import pyarrow as pa
 from vlkd_steps import tasks
 from vlkd_steps.core import records
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.step import log
 from vlkd_steps.datasets import image_files, instances
 from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import SOFT_LABEL, Instances
+from vlkd_steps.datasets.tally import Tally, sentence
 from vlkd_steps.splits import hypothesis_only, planted_bias
 from vlkd_steps.splits.statements import Statements
 from vlkd_steps.tasks import entailment
@@ -48,16 +46,17 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
     Raises:
         UserError: a file that is not in the official format, with file, line and field.
     """
-    tables = {}
+    tables, counts = {}, {}
     files = dataset["files"]
     votes: dict[str, list[int]] = {}
     labels = classes(dataset)
     for split in sorted(files):
         paths = files[split]
-        columns = _columns(folder / paths["pairs"], image_files.of(dataset, paths, folder), dataset, labels)
+        tally = Tally.of(dataset, split)
+        columns = _columns(folder / paths["pairs"], image_files.of(dataset, paths, folder), dataset, labels, tally)
         if paths.get("relabelled"):
-            columns = _relabelled(columns, folder / paths["relabelled"], labels)
-        rule = paths.get("rule")
+            columns = _relabelled(columns, folder / paths["relabelled"], labels, tally)
+        rule, read = paths.get("rule"), len(columns["instance_id"])
         if rule in hypothesis_only.RULES:
             name = paths["pairs"]
             if name not in votes:
@@ -69,10 +68,13 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         elif rule not in (None, "given"):
             known = ", ".join([*hypothesis_only.RULES, "biased", "given"])
             raise UserError(f"data set {dataset['name']}: files.{split}.rule is {rule!r}; there are {known}")
+        if others := read - len(columns["instance_id"]):
+            tally.left_out[f"not chosen by rule {rule}"] += others
         if rule or paths.get("relabelled"):
             columns["instance_id"] = [f"{split}/{pair_id}" for pair_id in columns["instance_id"]]
         tables[split] = instances.table(columns, split)
-    return Instances(instances.join(tables), labels)
+        counts[split] = tally.close()
+    return Instances(instances.join(tables), labels, counts)
 
 
 def classes(dataset: Mapping[str, Any]) -> list[str]:
@@ -96,7 +98,7 @@ def statements(path: Path, labels: Sequence[str] = tuple(LABELS)) -> tuple[list[
     Raises:
         UserError: a file that is not in the official format, with file, line and field.
     """
-    columns = _columns(path, ImageFolder(None), {}, labels)
+    columns = _columns(path, ImageFolder(None), {}, labels, Tally(str(path)))
     return columns["instance_id"], _statements(columns)
 
 
@@ -125,66 +127,69 @@ def _take(columns: Mapping[str, Any], kept: Sequence[bool]) -> dict[str, Any]:
     return {name: of(values) for name, values in columns.items()}
 
 
-def _relabelled(columns: dict[str, Any], path: Path, labels: Sequence[str]) -> dict[str, Any]:
+def _relabelled(columns: dict[str, Any], path: Path, labels: Sequence[str], tally: Tally) -> dict[str, Any]:
     """The pairs that a file of corrected labels names, with these labels; a pair that it names must exist."""
     label_of: dict[str, str] = {}
-    rows = csv_rows(path) if path.suffix == ".csv" else records.lines(path)
+    line_of: dict[str, int] = {}
+    rows = records.rows(path) if path.suffix == ".csv" else records.lines(path)
     for number, record in rows:
         where = f"line {number}"
         gold = records.field(record, "gold_label", str, path, where)
         if gold not in labels:
             raise records.complaint(path, f"{where}.gold_label", f"is {gold!r}, not one of {', '.join(labels)}")
-        label_of[records.field(record, "pairID", str, path, where)] = gold
+        pair_id = records.field(record, "pairID", str, path, where)
+        line_of.setdefault(pair_id, number)
+        if label_of.setdefault(pair_id, gold) != gold:
+            problem = f"{pair_id} is {gold} here and {label_of[pair_id]} in line {line_of[pair_id]}"
+            raise records.complaint(path, f"{where}.gold_label", problem, "leave one of them out")
+    if not label_of:
+        raise records.complaint(path, "", "relabels no pair", "fetch it again, or take `relabelled` out of the conf")
     if unknown := sorted(set(label_of) - set(columns["instance_id"])):
         problem = f"{len(unknown)} pairs are not among those it relabels, {unknown[0]!r} first"
         raise records.complaint(path, "", problem, "use the files of one release")
     taken = _take(columns, [pair_id in label_of for pair_id in columns["instance_id"]])
+    if others := len(columns["instance_id"]) - len(label_of):
+        tally.left_out["not relabelled"] += others
     return taken | _label_columns([label_of[pair_id] for pair_id in taken["instance_id"]], labels)
 
 
-def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, record) of a csv file with a header line."""
-    reader = csv.DictReader(io.StringIO(records.read_text(path), newline=""))
-    for record in reader:
-        yield reader.line_num, {str(key): value for key, value in record.items() if value is not None}
-
-
-def _columns(path: Path, images: ImageFolder, dataset: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+def _columns(
+    path: Path, images: ImageFolder, dataset: Mapping[str, Any], labels: Sequence[str], tally: Tally
+) -> dict[str, Any]:
     line_of: dict[str, int] = {}
+    ids: list[str] = []
     image_ids: list[str] = []
     image_paths: list[str] = []
     texts: list[str] = []
     golds: list[str] = []
-    undecided = 0
     for number, record in records.lines(path):
         where = f"line {number}"
         pair_id = records.field(record, "pairID", str, path, where)
         gold = records.field(record, "gold_label", str, path, where)
         if gold == NO_CONSENSUS:
-            undecided += 1
+            tally.read += 1
+            tally.left_out["without consensus (gold_label '-')"] += 1
             continue
         if gold not in labels:
             raise records.complaint(path, f"{where}.gold_label", f"is {gold!r}, not one of {', '.join(labels)}")
         if line_of.setdefault(pair_id, number) != number:
             problem = f"{pair_id} already appears in line {line_of[pair_id]}"
             raise records.complaint(path, f"{where}.pairID", problem, "ids must be unique")
-        text = " ".join(records.field(record, "sentence2", str, path, where).split())
-        if not text:
-            raise records.complaint(path, f"{where}.sentence2", "is empty")
         key = IMAGE_KEYS[1] if IMAGE_KEYS[1] in record else IMAGE_KEYS[0]
         image_id = records.field(record, key, str, path, where).removesuffix(".jpg")
-        if images.folder is not None:
-            (name,) = images.names(dataset["image_name"], [image_id])
-            image_paths.append(images.path(name, path, f"{where}.{key}"))
-        image_ids.append(image_id)
-        texts.append(text)
-        golds.append(gold)
+        with tally.record():
+            text = sentence(record, "sentence2", path, where)
+            if images.folder is not None:
+                (name,) = images.names(dataset["image_name"], [image_id])
+                image_paths.append(images.path(name, path, f"{where}.{key}"))
+            ids.append(pair_id)
+            image_ids.append(image_id)
+            texts.append(text)
+            golds.append(gold)
     if not golds:
         raise records.complaint(path, "", "holds no labelled pair", "check `files` in the data set's conf")
-    if undecided:
-        log.info("%s: %d pairs without consensus (gold_label '-') left out", path, undecided)
     return {
-        "instance_id": list(line_of),
+        "instance_id": ids,
         "image_id": image_ids,
         "image_path": image_paths or None,
         "text": texts,

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from vlkd_steps.core import records
+from vlkd_steps.core import boxes, image_file, inside, records
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import image_files, instances
 from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import SOFT_LABEL, Instances
+from vlkd_steps.datasets.tally import Tally
 from vlkd_steps.splits import vcr_masking, vcr_rules, vcr_scorer
 
 CHOICES = 4
@@ -63,17 +64,22 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
     Raises:
         UserError: a file that is not in the official format, with file, line and field.
     """
-    tables = {}
+    tables, counts = {}, {}
+    read: set[Path] = set()
     scores = OwnScores(dataset, folder)
     for split in sorted(dataset["files"]):
         paths = dataset["files"][split]
         rule = _rule(dataset, split, folder, scores)
         images = image_files.of(dataset, paths, folder)
-        metadata = folder / (paths.get("metadata") or paths.get("images") or ".")
+        metadata = metadata_folder(dataset, paths, folder)
         prefix = f"{split}/" if paths.get("rule") else ""
         rows: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-        for annotation in annotations(folder / paths["annotations"], images, metadata):
-            if (changed := rule(annotation.record)) is not None:
+        tally = Tally.of(dataset, split)
+        for annotation in annotations(folder / paths["annotations"], images, metadata, tally):
+            read.add(metadata / annotation.record["metadata_fn"])
+            if (changed := rule(annotation.record)) is None:
+                tally.left_out[f"not under rule {paths['rule']}"] += 1
+            else:
                 for row in _rows(annotation._replace(record=changed), prefix):
                     for name, value in zip(_COLUMNS, row, strict=True):
                         rows[name].append(value)
@@ -85,7 +91,14 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         soft = [[] if label is None else [{"label": label, "score": 1.0}] for label in labels]
         columns = {**rows, "soft_labels": pa.array(soft, pa.list_(SOFT_LABEL)), "label": pa.array(labels, pa.int64())}
         tables[split] = instances.table(columns, split)
-    return Instances(instances.join(tables), CLASSES)
+        counts[split] = tally.close()
+    return Instances(instances.join(tables), CLASSES, counts, frozenset(read))
+
+
+def metadata_folder(dataset: Mapping[str, Any], paths: Mapping[str, Any], folder: Path) -> Path:
+    """What `metadata_fn` is relative to, by an entry of the conf's ``files``."""
+    named = paths.get("metadata") or paths.get("images") or "."
+    return inside.folder(folder, named, f"data set {dataset['name']}: metadata")
 
 
 def pair_id(instance_id: str) -> str:
@@ -185,7 +198,7 @@ class OwnScores:
     def _read(self, split: str) -> Iterator[Annotation]:
         paths = self.dataset["files"][split]
         images = image_files.of(self.dataset, paths, self.folder)
-        metadata = self.folder / (paths.get("metadata") or paths.get("images") or ".")
+        metadata = metadata_folder(self.dataset, paths, self.folder)
         return annotations(self.folder / paths["annotations"], images, metadata)
 
 
@@ -234,23 +247,32 @@ def validate(path: Path, images: Path, metadata: Path | None = None) -> int:
     return sum(1 for _ in annotations(path, ImageFolder(images), metadata or images))
 
 
-def annotations(path: Path, images: ImageFolder, metadata: Path) -> Iterator[Annotation]:
+def annotations(path: Path, images: ImageFolder, metadata: Path, tally: Tally | None = None) -> Iterator[Annotation]:
     """Yield the annotations of a VCR jsonl file, checked; masked references (`vcr_masking.MASKED`) become [MASK].
+
+    An annotation whose image is missing is refused, or skipped by `tally`.
 
     Raises:
         UserError: the first record that is not in the official format, with file, line and field.
     """
-    scenes: dict[str, Scene] = {}
+    scenes: dict[tuple[str, str], Scene] = {}
+    tally = tally or Tally()
     for number, record in labelled(path):
         where = f"line {number}"
-        image = images.path(record["img_fn"], path, f"{where}.img_fn")
+        image = None
+        with tally.record():
+            image = images.path(record["img_fn"], path, f"{where}.img_fn")
+        if image is None:
+            continue
         metadata_fn, objects = record["metadata_fn"], len(record["objects"])
-        if metadata_fn not in scenes:
-            scenes[metadata_fn] = _scene(metadata / metadata_fn, path, f"{where}.metadata_fn")
-        if len(scenes[metadata_fn].boxes) != objects:
-            problem = f"{metadata / metadata_fn} has {len(scenes[metadata_fn].boxes)} boxes for {objects} objects"
+        if (metadata_fn, image) not in scenes:
+            named = inside.path(metadata, metadata_fn, f"{path}: {where}.metadata_fn", links=True)
+            scenes[metadata_fn, image] = _scene(named, image, path, f"{where}.metadata_fn")
+        scene = scenes[metadata_fn, image]
+        if len(scene.boxes) != objects:
+            problem = f"{metadata / metadata_fn} has {len(scene.boxes)} boxes for {objects} objects"
             raise records.complaint(path, f"{where}.metadata_fn", problem)
-        yield Annotation(record, scenes[metadata_fn], image)
+        yield Annotation(record, scene, image)
 
 
 def labelled(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -299,7 +321,7 @@ def _check_text(record: Mapping[Any, Any], name: str | int, objects: int, path: 
     field = f"{where}.{name}" if isinstance(name, str) else f"{where}[{name}]"
     tokens = record.get(name)
     if type(tokens) is not list or not tokens:
-        raise records.complaint(path, field, f"must be a list of tokens, not {json.dumps(tokens)[:60]}")
+        raise records.complaint(path, field, f"must be a list of tokens, not {records.shown(tokens)}")
     for position, token in enumerate(tokens):
         if type(token) is str:
             continue
@@ -307,11 +329,9 @@ def _check_text(record: Mapping[Any, Any], name: str | int, objects: int, path: 
             raise records.complaint(path, f"{field}[{position}]", "must be a word or a list of object numbers")
         for index in token:
             # A choice may hold masked references; a question never does.
-            if (
-                type(index) is not int
-                or not 0 <= (index % vcr_masking.MASKED if type(name) is int else index) < objects
-            ):
-                problem = f"refers to object {json.dumps(index)[:20]}, but there are {objects} objects"
+            masked = type(name) is int and type(index) is int and index >= vcr_masking.MASKED
+            if type(index) is not int or not 0 <= (index - vcr_masking.MASKED if masked else index) < objects:
+                problem = f"refers to object {records.shown(index)[:20]}, but there are {objects} objects"
                 raise records.complaint(path, f"{field}[{position}]", problem)
 
 
@@ -322,21 +342,29 @@ def _check_labels(record: dict[str, Any], path: Path, where: str) -> None:
             raise records.complaint(path, f"{where}.{name}", f"is {label}, not one of 0 to {CHOICES - 1}")
 
 
-def _scene(metadata: Path, path: Path, where: str) -> Scene:
-    if not metadata.is_file():
+def _scene(metadata: Path, image: str, path: Path, where: str) -> Scene:
+    try:
+        there = metadata.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a NUL
+        there = False
+    if not there:
         raise records.complaint(path, where, f"the metadata {metadata} is missing")
     content = records.document(metadata)
     if type(content) is not dict:
         raise records.complaint(metadata, "", "must be a JSON object")
-    boxes = records.field(content, "boxes", list, metadata, "")
+    found = boxes.read(content, metadata, _size(image))
+    for number, box in enumerate(found.boxes):
+        if len(box) != 5:
+            raise records.complaint(metadata, f"boxes[{number}]", boxes.FORM)
     segments = records.field(content, "segms", list, metadata, "")
-    for number, box in enumerate(boxes):
-        if type(box) is not list or len(box) != 5 or not all(type(value) in (int, float) for value in box):
-            raise records.complaint(metadata, f"boxes[{number}]", "must be five numbers: x1, y1, x2, y2, score")
-        if not (box[0] < box[2] and box[1] < box[3]):
-            raise records.complaint(metadata, f"boxes[{number}]", f"{box[:4]} is empty: x1 < x2 and y1 < y2 are needed")
-    if len(segments) != len(boxes):
-        raise records.complaint(metadata, "segms", f"has {len(segments)} entries for {len(boxes)} boxes")
-    size = [content.get(name) for name in ("width", "height")]
-    width, height = (value if type(value) is int else None for value in size)
-    return Scene(boxes, width, height)
+    if len(segments) != len(found.boxes):
+        raise records.complaint(metadata, "segms", f"has {len(segments)} entries for {len(found.boxes)} boxes")
+    return Scene(*found)
+
+
+def _size(image: str) -> tuple[int, int] | None:
+    """An image's size; None where it is unknown: one that cannot be decoded is refused by those who need its pixels."""
+    try:
+        return image_file.size(Path(image)) if image else None
+    except image_file.ImageError:
+        return None

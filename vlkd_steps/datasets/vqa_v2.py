@@ -21,6 +21,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import image_files, instances, vocabulary
 from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import Instances
+from vlkd_steps.datasets.tally import Tally, Unusable, sentence
 from vlkd_steps.metrics.vqa import ANSWERS
 from vlkd_steps.splits import changing_priors
 
@@ -36,6 +37,7 @@ class Questions:
     image_ids: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     coco_splits: list[str] = field(default_factory=list)  # VQA-CP: the COCO split that the image is of
+    unusable: set[int] = field(default_factory=set)  # rows without a text or an image, which are skipped
 
 
 @dataclass
@@ -72,13 +74,17 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
     codes = AnswerCodes()
     tables: dict[str, dict[str, Any]] = {}
     annotated: dict[str, Annotations] = {}
+    tallies = {split: Tally.of(dataset, split) for split in sorted(dataset["files"])}
+    skipped: dict[str, set[int]] = {}
     for split in sorted(dataset["files"]):
         paths = dataset["files"][split]
-        questions = read_questions(folder / paths["questions"])
+        questions = read_questions(folder / paths["questions"], tallies[split])
         if paths.get("annotations"):
             path = folder / paths["annotations"]
             annotated[split] = read_annotations(path, questions, codes, dataset.get("multiple_choice_answer"))
-        tables[split] = _columns(questions, annotated.get(split), image_files.of(dataset, paths, folder), dataset)
+        images = image_files.of(dataset, paths, folder)
+        tables[split] = _columns(questions, annotated.get(split), images, dataset, tallies[split])
+        skipped[split] = questions.unusable
 
     parts = _split_again(dataset, tables, annotated)
     labels = _vocabulary(dataset, annotated, parts)
@@ -89,25 +95,28 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         tables[split] |= {"split": parts[split]} if parts else {}
     # pop: a split's Python strings go as soon as they are arrow's, which halves the peak at VQA v2's size
     return Instances(
-        instances.join({split: instances.table(tables.pop(split), split) for split in sorted(tables)}), labels
+        instances.join({split: instances.table(tables.pop(split), split, skipped[split]) for split in sorted(tables)}),
+        labels,
+        {split: tally.close() for split, tally in tallies.items()},
     )
 
 
-def read_questions(path: Path) -> Questions:
-    """Read ``{questions: [{question_id, image_id, question}]}``.
+def read_questions(path: Path, tally: Tally | None = None) -> Questions:
+    """Read ``{questions: [{question_id, image_id, question}]}``; an empty question is refused, or skipped by `tally`.
 
     Raises:
         UserError: a missing or wrong field, an empty question, a repeated id.
     """
-    questions = Questions(path)
+    questions, tally = Questions(path), tally or Tally()
     for number, record in enumerate(records.array(path, "questions")):
         where = f"questions[{number}]"
         questions.ids.append(records.field(record, "question_id", int, path, where))
         questions.image_ids.append(records.field(record, "image_id", int, path, where))
-        text = " ".join(records.field(record, "question", str, path, where).split())
-        if not text:
-            raise records.complaint(path, f"{where}.question", "is empty")
-        questions.texts.append(text)
+        questions.texts.append("")
+        with tally.record():
+            questions.unusable.add(number)
+            questions.texts[-1] = sentence(record, "question", path, where)
+            questions.unusable.remove(number)
         if "coco_split" in record:
             questions.coco_splits.append(records.field(record, "coco_split", str, path, where))
     if not questions.ids:
@@ -212,7 +221,7 @@ def _explain(
     for number, answer in enumerate(given):
         entry = f"{where}.answers[{number}]"
         if type(answer) is not dict:
-            raise records.complaint(path, entry, f"must be an object, not {json.dumps(answer)[:60]}")
+            raise records.complaint(path, entry, f"must be an object, not {records.shown(answer)}")
         records.field(answer, "answer", str, path, entry)
     if len(given) != ANSWERS:
         problem = f"has {len(given)} answers, the official metric is defined over {ANSWERS}"
@@ -234,7 +243,11 @@ def _refuse_repeats(ids: list[int], path: Path, key: str) -> None:
 
 
 def _columns(
-    questions: Questions, annotations: Annotations | None, images: ImageFolder, dataset: Mapping[str, Any]
+    questions: Questions,
+    annotations: Annotations | None,
+    images: ImageFolder,
+    dataset: Mapping[str, Any],
+    tally: Tally,
 ) -> dict[str, Any]:
     """The columns of one split that do not depend on the vocabulary."""
     columns: dict[str, Any] = {
@@ -245,9 +258,14 @@ def _columns(
     if images.folder is not None:
         named = {"coco_split": questions.coco_splits} if len(questions.coco_splits) == len(questions.ids) else {}
         names = images.names(dataset["image_name"], questions.image_ids, **named)
-        columns["image_path"] = [
-            images.path(name, questions.path, f"questions[{number}].image_id") for number, name in enumerate(names)
-        ]
+        columns["image_path"] = [""] * len(names)
+        for number, name in enumerate(names):
+            try:
+                columns["image_path"][number] = images.path(name, questions.path, f"questions[{number}].image_id")
+            except Unusable as error:
+                if number not in questions.unusable:
+                    tally.skip(error)
+                questions.unusable.add(number)
     if annotations is None:
         columns["extra"] = ["{}"] * len(questions.ids)
     else:

@@ -1,6 +1,5 @@
 """The papers' claims, tested on an experiment's runs: each held, not held or not decided, with its interval."""
 
-import json
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +8,7 @@ from typing import Any
 
 from vlkd_steps import tasks
 from vlkd_steps.config.models.dataset import Dataset
+from vlkd_steps.core import json_text
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.contrasts import Contrast, Evidence, mean_gain, slope
 from vlkd_steps.evaluation.gains import folder
@@ -248,10 +248,12 @@ def tensors(path: Path) -> dict[str, list[int]]:
     try:
         with path.open("rb") as stream:
             (size,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(size))
-    except (struct.error, ValueError) as error:
+            if size > path.stat().st_size:
+                raise ValueError("its header is longer than the file")
+            header = json_text.loads(stream.read(size).decode("utf-8"))
+            return {name: tensor["shape"] for name, tensor in sorted(header.items()) if name != "__metadata__"}
+    except (struct.error, ValueError, AttributeError, TypeError, KeyError) as error:
         raise UserError(f"{path} is no safetensors file ({error}); train the run again") from error
-    return {name: tensor["shape"] for name, tensor in sorted(header.items()) if name != "__metadata__"}
 
 
 def _judged(contrast: Contrast | None, judge: Callable[[float, float], str]) -> str:

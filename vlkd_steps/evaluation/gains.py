@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
-from vlkd_steps.core import checksums, layout
+from vlkd_steps.core import checksums, layout, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.significance import by_image, holm, pigeonhole_bootstrap, two_way
 from vlkd_steps.tasks import ACCURACY, Task
@@ -49,7 +49,8 @@ class Scores:
             UserError: the run was not evaluated, or on other items than the first one.
         """
         path = evaluated(self.experiment, run, layout.scores(folder(self.experiment, run), self.evaluation_set))
-        table = pl.read_parquet(path)
+        table = tables.read(path)
+        check_scores(table, f"{path}")
         table = self.task.compared(table, self.metric) if self.task else table
         if self.first is None:
             self.first = (path, table.select("instance_id", "image_id"))
@@ -78,6 +79,24 @@ class Scores:
                 "evaluate both on the same split (run snakemake --forcerun evaluate)"
             )
         return ids.select("instance_id").join(table, on="instance_id", how="left", maintain_order="left")
+
+
+def check_scores(table: pl.DataFrame, where: str) -> None:
+    """A score is a finite number, 0 or more.
+
+    Args:
+        table: ``instance_id, score``; where: the start of the message.
+
+    Raises:
+        UserError: one is not.
+    """
+    wrong = ~(table["score"].is_finite() & (table["score"] >= 0)).fill_null(value=False)
+    if wrong.any():
+        row = wrong.arg_true()[0]
+        raise UserError(
+            f"{where}: the score of instance {table['instance_id'][row]} is {table['score'][row]}, not a number, 0 or "
+            "more; run snakemake --forcerun evaluate"
+        )
 
 
 def folder(experiment: str, run: Run) -> Path:

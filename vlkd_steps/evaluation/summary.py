@@ -10,8 +10,11 @@ from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.numbers import finite
 from vlkd_steps.evaluation.gains import Row, Run, evaluated, folder
 from vlkd_steps.tracking import journal
+
+AGAIN = "run snakemake --forcerun evaluate"
 
 
 def summary(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -41,32 +44,32 @@ def summary(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str
         for measure in extra_evals.measures(conf[run["dataset"]]):
             found = metrics.get(measure, {})
             for metric, number in numbers({key: value for key, value in found.items() if key != "n"}):
-                if not math.isfinite(number):
-                    raise UserError(f"{path}: {measure}.{metric} is {number}, not a finite number")
+                if not finite(number):
+                    raise UserError(f"{path}: {measure}.{metric} is {str(number)[:40]}, not a finite number; {AGAIN}")
                 value = {"evaluation_set": measure, "metric": metric, "value": number}
                 rows.append(row | value | {"n": found["n"], "run_key": key})
     return rows
 
 
-def numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers of a measure, with the names of the keys above them joined by a space."""
+def numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a measure, with the names of the keys above them joined by a space."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from numbers(value, f"{prefix}{key} ")
-        elif isinstance(value, int | float):
-            yield prefix + key, float(value)
+        else:
+            yield prefix + key, float(value) if finite(value) else value
 
 
-def plausible(value: Any, metric: tasks.Metric, where: str) -> float:
+def plausible(value: Any, metric: tasks.Metric, where: str, remedy: str = AGAIN) -> float:
     """A metric's value, if it can be one.
 
     Raises:
         UserError: no number, not finite, below 0, or a percentage above 100.
     """
     most = 100.0 if metric.percentage else math.inf
-    if type(value) not in (int, float) or not math.isfinite(value) or not 0 <= value <= most:
+    if not finite(value) or not 0 <= value <= most:
         allowed = "a number from 0 to 100" if metric.percentage else "a number, 0 or more"
-        raise UserError(f"{where} is {value!r}, not {allowed}; run snakemake --forcerun evaluate")
+        raise UserError(f"{where} is {str(value)[:40]}, not {allowed}; {remedy}")
     return float(value)
 
 

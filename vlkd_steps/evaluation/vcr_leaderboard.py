@@ -55,17 +55,12 @@ def read(path: Path) -> tuple[list[str], Scores]:
     Raises:
         UserError: a column is missing, unknown or duplicated, an id is duplicated, or a cell is no finite number.
     """
-    lines = csv.reader(io.StringIO(records.read_text(path), newline=""))
-    header = next(lines, [])
+    lines = records.cells(path)
+    _, header = next(lines, (1, []))
     places = _places(path, header)
     where: dict[str, int] = {}
     scores: list[list[float]] = []
-    for row in lines:
-        line = lines.line_num
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise records.complaint(path, f"line {line}", f"has {len(row)} cells, the header has {len(header)}")
+    for line, row in lines:
         annot_id = row[places[0]]
         if where.setdefault(annot_id, line) != line:
             problem = f"{annot_id} stands already in line {where[annot_id]}"

@@ -18,6 +18,7 @@ from vlkd_steps.config import composition, phases
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import dry_run, dvc_command, dvc_vars, installed_code, phase_manifest
 
 # A user's data first: their .dvc files lie in data/incoming, which the download stage depends on as a whole.
@@ -36,7 +37,7 @@ def after_run(experiment: str, partial: Sequence[str]) -> None:
         partial: the options that left out a part.
     """
     if partial:
-        print(f"note: not recorded in DVC, since {', '.join(partial)} made this a run of a part", file=sys.stderr)
+        say(f"note: not recorded in DVC, since {', '.join(partial)} made this a run of a part", file=sys.stderr)
         return
     subprocess.run([sys.executable, "-m", "vlkd_steps.graph.commit", "--experiment", experiment], check=False)
 
@@ -84,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check(c)
         dvc_vars.keep_current(c)
         if others := left_over(c):
-            print(
+            say(
                 f"note: DVC records {layout.runs(c.experiment)} whole, with {len(others)} runs that the grid does "
                 f"not name, such as {others[0]}; delete them if they should not be there",
                 file=sys.stderr,

@@ -23,6 +23,7 @@ from vlkd_steps.config.phases import PHASES
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import write_text
+from vlkd_steps.core.terminal import say
 
 DVC_LOCK = Path("dvc.lock")
 HEADER = """\
@@ -58,7 +59,7 @@ def keep_current(c: Composition) -> None:
         UserError: it cannot be written.
     """
     if _write(c):
-        print(f"note: {layout.DVC_VARS} is now that of params.yaml; commit it with params.yaml", file=sys.stderr)
+        say(f"note: {layout.DVC_VARS} is now that of params.yaml; commit it with params.yaml", file=sys.stderr)
 
 
 def check_stage(c: Composition) -> None:

@@ -7,6 +7,7 @@ import threading
 
 from snakemake.logging import logger
 
+from vlkd_steps.core.terminal import say
 from vlkd_steps.launch.slurm import waiting
 from vlkd_steps.launch.slurm.queue import Queue, Seen
 
@@ -36,7 +37,7 @@ class ExecutorWaits(logging.Handler):
         queue, ended = Queue(INTERVAL), threading.Event()
         while not ended.wait(INTERVAL):
             for line in self.news(queue.look() or {}):
-                print(line, file=sys.stderr, flush=True)
+                say(line, file=sys.stderr, flush=True)
 
     def news(self, seen: dict[str, Seen]) -> list[str]:
         """A line for each of the run's jobs of whose wait something new is to be said."""

@@ -10,6 +10,9 @@ from typing import Any
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from vlkd_steps.core.redaction import redacted
+from vlkd_steps.core.terminal import say
+
 TAIL = 8  # lines of a rule's log
 OF_EXECUTOR = 25  # lines of its executor's, which ends with some of its own
 LENGTH = 300  # characters of a message: an executor's holds its whole command
@@ -36,10 +39,10 @@ class Failures(logging.Handler):
     def report(self) -> None:
         """Print each failed job's rule, number, log and the log's last lines, and what to do."""
         for _, job in sorted(self.jobs.items()):
-            print("\n".join(described(job, self.started)), file=sys.stderr)
+            say("\n".join(described(job, self.started)), file=sys.stderr)
         if self.jobs:
             what = "1 job failed" if len(self.jobs) == 1 else f"{len(self.jobs)} jobs failed"
-            print(
+            say(
                 f"{what}. Correct what is named above (`vlkd doctor` says what does not work here); "
                 "then the same command goes on from here: what is finished is not made again.",
                 file=sys.stderr,
@@ -58,7 +61,7 @@ def described(job: dict[str, Any], started: float) -> list[str]:
     if job["output"]:
         lines.append(f"  output: {job['output'][0]}")
     if job["rule_msg"]:
-        message = " ".join(str(job["rule_msg"]).split())
+        message = " ".join(redacted(str(job["rule_msg"])).split())
         lines.append(f"  message: {message[:LENGTH]}{' ...' if len(message) > LENGTH else ''}")
     own, *of_executor = job["log"] or [""]
     end = tail(Path(own), started, TAIL)

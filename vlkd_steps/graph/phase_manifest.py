@@ -23,9 +23,10 @@ import yaml
 
 from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.config.models.composition import Composition
-from vlkd_steps.core import layout, step
+from vlkd_steps.core import inside, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import read_json, sha256, write_json
+from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import dvc_vars
 
 AGAIN = "run: snakemake --cores all"
@@ -87,7 +88,8 @@ def named_by(manifest: Path) -> dict[Path, str]:
         content = json.loads(manifest.read_text(encoding="utf-8"))
         of_store = [*content.get("shards", []), *filter(None, [content.get("index")])]
         files = content.get("files") or {part["file"]: part["sha256"] for part in of_store}
-        return {manifest.parent / name: value for name, value in files.items()}
+        where = f"{manifest}: a file"
+        return {inside.path(manifest.parent, name, where, links=True): value for name, value in files.items()}
     return {}
 
 
@@ -216,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_configuration(_composition(experiment), phase)
     if arguments.roots:
         compared = check_bytes(arguments.manifest, arguments.roots)
-        print(f"{compared} files are as {arguments.manifest} says", file=sys.stderr)
+        say(f"{compared} files are as {arguments.manifest} says", file=sys.stderr)
     return 0
 
 

@@ -20,6 +20,7 @@ from vlkd_steps.config import composition
 from vlkd_steps.config.phases import PHASES
 from vlkd_steps.core import environment, layout, step
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import dvc_command, dvc_vars, installed_code, phase_manifest
 
 VARIABLE = "VLKD_SYNC"
@@ -122,10 +123,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         phase_manifest.check_files(layout.phase_manifest(c.experiment, phase))
     if clean:
         record(clean)
-        print(f"in agreement: {', '.join(clean)}")
+        say(f"in agreement: {', '.join(clean)}")
     if stopped_at:
         raise UserError(f"phase {stopped_at} is not what dvc.lock says: {explain(status, stopped_at)}")
-    print("snakemake, dvc repro and make demo have nothing to do")
+    say("snakemake, dvc repro and make demo have nothing to do")
     return 0
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from vlkd_steps.config.models.base import Flag, FromZero, Positive, Sequence, Whole, unique
+from vlkd_steps.config.models.base import Flag, FromZero, Positive, Sequence, Whole, some, unique
 from vlkd_steps.config.models.method import Settings
 
 Distance = Literal["l1", "mse", "cosine"]
@@ -14,7 +14,7 @@ Target = Literal["image", "joint", "tokens", "text", "patches"]
 class TargetedSettings(Settings):
     """What each means: conf/method/clip_td.yaml and mad.yaml."""
 
-    targets: Annotated[tuple[Target, ...], Sequence, AfterValidator(unique)]
+    targets: Annotated[tuple[Target, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
     distance: Distance
     lambda0: FromZero
     lambda_schedule: Literal["linear", "constant", "cosine"]

@@ -12,9 +12,10 @@ import contextlib
 import functools
 import importlib.util
 import io
+import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,13 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.metrics import ptb_tokenizer
 
 PACKAGE = "pycocoevalcap"
+JAVA_OPTIONS = (
+    "-Duser.language=en",
+    "-Duser.country=US",
+    "-Duser.language.format=en",
+    "-Duser.country.format=US",
+    "-Dfile.encoding=UTF-8",
+)
 CORENLP = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 
 Texts = dict[Any, list[str]]
@@ -197,12 +205,27 @@ def _meteor(folder: Path, references: Texts, candidates: Texts) -> dict[str, flo
     return {"METEOR": value}
 
 
+@contextlib.contextmanager
+def english_java() -> Iterator[None]:
+    """A java started in this block writes decimal points and reads UTF-8, whatever the locale: METEOR's parts speak to
+    each other and to Python in numbers, and die of decimal commas."""
+    given = os.environ.get("JAVA_TOOL_OPTIONS")
+    os.environ["JAVA_TOOL_OPTIONS"] = " ".join(filter(None, (given, *JAVA_OPTIONS)))  # the last of equal options counts
+    try:
+        yield
+    finally:
+        del os.environ["JAVA_TOOL_OPTIONS"]
+        if given is not None:
+            os.environ["JAVA_TOOL_OPTIONS"] = given
+
+
 @functools.cache
 def _running_meteor() -> Any:
     """One java for all sets of a process: its table of paraphrases takes longer to read than a set to score."""
     from pycocoevalcap.meteor.meteor import Meteor
 
-    meteor = Meteor()
+    with english_java():
+        meteor = Meteor()
     atexit.register(_end, meteor)
     return meteor
 
@@ -246,7 +269,8 @@ def _spice(folder: Path, references: Texts, candidates: Texts) -> dict[str, floa
 
     _require_java()
     try:
-        return {"SPICE": Spice().compute_score(references, candidates)[0]}
+        with english_java():
+            return {"SPICE": Spice().compute_score(references, candidates)[0]}
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise Unavailable(f"java did not run it ({type(error).__name__}: {error}); it takes 8 GB of memory") from error
 

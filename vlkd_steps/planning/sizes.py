@@ -155,16 +155,15 @@ def _teacher(conf: str) -> TeacherSize | None:
 
 
 def _clip(conf: Mapping[str, Any]) -> TeacherSize | None:
-    import open_clip
     import torch
 
+    from vlkd_steps.pretrained import clip_models
     from vlkd_steps.teachers.models import clip
     from vlkd_steps.teachers.models.text_tower import TextTower
 
-    clip.register()
     try:
-        model: Any = open_clip.create_model(conf["model"], load_weights=False, device="meta").eval()
-    except (RuntimeError, FileNotFoundError):  # no such model, or its folder is not here
+        model: Any = clip_models.build(clip.described(conf["model"]), device="meta")[0].eval()
+    except (KeyError, OSError, UserError):  # no such model, or its folder is not here
         return None
     side = model.visual.image_size
     shape = (side, side) if isinstance(side, int) else side
@@ -178,11 +177,12 @@ def _vision(conf: Mapping[str, Any]) -> TeacherSize | None:
     import timm
     import torch
 
+    from vlkd_steps.pretrained import timm_models
     from vlkd_steps.teachers.models import vision
 
     if not timm.is_model(str(conf["model"]).partition(".")[0]):
         return None
-    model = vision.body(timm.create_model(conf["model"], pretrained=False), conf).eval()
+    model = vision.body(timm_models.unweighted(conf["model"]), conf).eval()
     side = conf.get("image_size") or timm.data.resolve_data_config({}, model=model)["input_size"][-1]
     operations, features = _counted(model.forward_features, torch.zeros(1, 3, side, side))
     grid = vision.patches(model, features, conf["name"]).numel() if conf.get("patches") else 0
@@ -201,7 +201,7 @@ def _text(conf: Mapping[str, Any]) -> TeacherSize | None:
         config = _config(conf["model"])
     if config is None:
         return None
-    model: Any = AutoModel.from_config(config)
+    model: Any = AutoModel.from_config(config, trust_remote_code=False)
     model = (model.get_encoder() if config.is_encoder_decoder else model).eval()
     operations, _ = _counted(model, torch.zeros(1, TEXT_TOKENS, dtype=torch.long))
     return TeacherSize(0.0, operations, _parameters(model), config.hidden_size, config.hidden_size)
@@ -216,11 +216,14 @@ def _config(source: str) -> Any:
     """A model's configuration: as published, from its folder or from the hub's cache here; None where it is in none."""
     from transformers import AutoConfig
 
+    from vlkd_steps.pretrained import hugging_face
+    from vlkd_steps.pretrained.folder import located
+
     if source in PUBLISHED:
         return AutoConfig.for_model(**PUBLISHED[source])
     try:
-        return AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError):
+        return hugging_face.config(located(source, offline=True), source)
+    except (OSError, UserError):
         return None
 
 

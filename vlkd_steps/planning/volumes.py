@@ -101,6 +101,6 @@ def questions(shot: str, dataset: Dataset, volume: Volume) -> int:
     if shot == "full":
         return volume.train
     if shot.endswith("pct"):
-        size = dataset.sizes.get("train", volume.train)
+        size = dataset.sizes.train or volume.train
         return round(size * float(shot.removesuffix("pct")) / 100)
     return int(shot)

@@ -12,18 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from PIL import Image, UnidentifiedImageError
 
 from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Evaluation
-from vlkd_steps.core import artifacts, layout
+from vlkd_steps.core import artifacts, image_file, layout, tables
 from vlkd_steps.evaluation.gains import Run, Scores, folder
 
 LONGEST_SIDE = 320  # pixels; larger images are made smaller for the page
 SMALL_SIDE = 96  # images up to this size are drawn with their pixels enlarged
 RIGHT = 0.5  # a VQA score from which an answer counts as right: three of ten annotators give 0.9, two give 0.6
 AHEAD = 0.5  # by which share of the seeds one must be right more often than the other
-TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp"}
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def gallery(
         for variant in variants
     }
     instances = pl.DataFrame({"instance_id": scores.ids()}).join(
-        pl.read_parquet(artifacts.instances(evaluation.dataset)), on="instance_id", how="left", maintain_order="left"
+        tables.read(artifacts.instances(evaluation.dataset)), on="instance_id", how="left", maintain_order="left"
     )
     ahead = right[hero].mean(axis=0) - right[reference].mean(axis=0)
     wins, losses = (_spread(instances, sign * ahead, each) for sign in (1, -1))
@@ -171,7 +169,7 @@ def _spread(instances: pl.DataFrame, ahead: np.ndarray, most: int) -> list[int]:
 
 def _answers(experiment: str, run: Run, evaluation_set: str, chosen: pl.DataFrame) -> list[str]:
     path = layout.predictions(folder(experiment, run), evaluation_set)
-    predictions = pl.read_parquet(path, columns=["instance_id", "answer"])
+    predictions = tables.read(path, columns=["instance_id", "answer"])
     return chosen.join(predictions, on="instance_id", how="left", maintain_order="left")["answer"].to_list()
 
 
@@ -210,17 +208,16 @@ class Picture:
 def picture(path: str) -> Picture | None:
     """An image as a data URI, at most 320 pixels long; None where the file is not here or is no image."""
     try:
-        content = Path(path).read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
-            kind, (width, height) = TYPES.get(image.format or ""), image.size
-            if kind is None or max(width, height) > LONGEST_SIDE:
-                smaller = image.convert("RGB")
-                smaller.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-                stream = io.BytesIO()
-                smaller.save(stream, format="JPEG", quality=82)
-                content, kind = stream.getvalue(), "image/jpeg"
-                width, height = smaller.size
-    except (OSError, UnidentifiedImageError):
+        content = image_file.read_bytes(Path(path))
+        image = image_file.decode(content, path)
+    except image_file.ImageError:
         return None
+    kind = image_file.shown_as(content, path)
+    if kind is None or max(image.size) > LONGEST_SIDE:
+        image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+        stream = io.BytesIO()
+        image.save(stream, format="JPEG", quality=82)
+        content, kind = stream.getvalue(), "image/jpeg"
+    width, height = image.size
     uri = f"data:{kind};base64,{base64.b64encode(content).decode()}"
     return Picture(uri, width, height, max(width, height) <= SMALL_SIDE)

@@ -10,6 +10,7 @@ import polars as pl
 
 from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
+from vlkd_steps.evaluation.tables import read
 from vlkd_steps.tasks import ACCURACY, Metric
 
 Table = dict[str, Any]
@@ -24,7 +25,7 @@ def tables(summary: Path, datasets: Sequence[Mapping[str, Any]]) -> list[Table]:
     """
     if not datasets:
         return []
-    found = pl.read_csv(summary, schema_overrides={"shot": pl.String, "seed": pl.String})
+    found = read(summary)
     tables = []
     for dataset in datasets:
         mine = found.filter(pl.col("dataset") == dataset["name"])

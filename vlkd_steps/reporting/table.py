@@ -4,28 +4,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from vlkd_steps import tasks
 from vlkd_steps.config.models.method import declaration
-from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation import tables
 from vlkd_steps.tasks import ACCURACY
 
 Row = dict[str, Any]
-TEXT = ("dataset", "student", "variant", "method", "teacher", "shot", "evaluation_set", "seeds", "run_key")
-NUMBERS = ("mean", "sd", "reference_mean", "gain", "gain_low", "gain_high", "p", "p_holm")
 
 
 def read(path: Path) -> list[Row]:
     """The rows in file order; empty cells are None.
 
     Raises:
-        UserError: the file is not there.
+        UserError: see `tables.read`.
     """
-    if not path.exists():
-        raise UserError(f"{path} does not exist; it is made by the step `compare`: run snakemake {path}")
-    types = dict.fromkeys(TEXT, pl.String) | dict.fromkeys(NUMBERS, pl.Float64)
-    rows = pl.read_csv(path, schema_overrides=types).to_dicts()
+    rows = tables.read(path).to_dicts()
     shown = titles()
     for row in rows:  # a task of several metrics is shown as so many data sets
         if row.get("metric", ACCURACY) != ACCURACY:

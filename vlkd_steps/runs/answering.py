@@ -12,7 +12,7 @@ import polars as pl
 from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
 from vlkd_steps.config.extra_evals import Evaluation
-from vlkd_steps.core import artifacts, files
+from vlkd_steps.core import artifacts, files, tables
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.runs.run_dir import RunDir
 
@@ -75,5 +75,5 @@ def write(answerer: Answerer, evaluation: Evaluation, run: RunDir) -> None:
 
 def rows_of(evaluation: Evaluation) -> pl.DataFrame:
     """The set's rows, in its order."""
-    table = pl.read_parquet(artifacts.instances(evaluation.dataset), columns=COLUMNS)
+    table = tables.read(artifacts.instances(evaluation.dataset), columns=COLUMNS)
     return evaluation.ids().join(table, on="instance_id", how="left", maintain_order="left")

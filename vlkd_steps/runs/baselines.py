@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Evaluation
-from vlkd_steps.core import artifacts, distributed, files, layout
+from vlkd_steps.core import artifacts, distributed, files, layout, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.methods import objective
@@ -154,7 +154,7 @@ def captions(config: Mapping[str, Any]) -> list[str]:
         )
     split = layout.train_split(dataset["name"], config["shot"], config["seed"])
     ids = pl.DataFrame({"instance_id": artifacts.split_ids(split)})
-    table = pl.read_parquet(artifacts.instances(dataset["name"]), columns=["instance_id", "text"])
+    table = tables.read(artifacts.instances(dataset["name"]), columns=["instance_id", "text"])
     return ids.join(table, on="instance_id", how="left", maintain_order="left")["text"].to_list()
 
 

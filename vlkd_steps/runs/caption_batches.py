@@ -10,7 +10,6 @@ processes makes only its own rows.
 Images are decoded ahead of the training step that needs them (`data.loader`).
 """
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from vlkd_steps.core import distributed
+from vlkd_steps.core import distributed, image_file
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.core.step import log
@@ -29,7 +28,7 @@ from vlkd_steps.data.batches import Batch, Items, order
 from vlkd_steps.data.infilling import Infilling, padded
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.data.tokenizer import encode
-from vlkd_steps.datasets.caption_shards import Stream, read_pair
+from vlkd_steps.datasets.caption_shards import MAX_SKIPPED, PairLocation, Stream, read_pair
 from vlkd_steps.teachers.features.store import FeatureStore
 
 TRIES = 20  # following pairs that may replace one whose image is broken
@@ -39,6 +38,8 @@ class Eyes(Protocol):
     """A frozen CLIP, such as `teachers.clip.ClipTeacher`."""
 
     def load_image(self, path: Any) -> Tensor: ...
+
+    def pixels(self, image: Image.Image) -> Tensor: ...
 
     def embed_images(self, images: Sequence[Tensor]) -> Any: ...
 
@@ -155,10 +156,13 @@ class StreamedCaptions:
 
     Args:
         size: rows of a whole batch.
+        max_skipped: the share of the corpus's pairs that may be broken; above 0 it is at least one pair.
     """
 
-    def __init__(self, stream: Stream, clip: Eyes, maker: Maker, size: int) -> None:
+    def __init__(self, stream: Stream, clip: Eyes, maker: Maker, size: int, max_skipped: float = MAX_SKIPPED) -> None:
         self.stream, self.clip, self.maker, self.size = stream, clip, maker, size
+        self.max_skipped, self.broken = max_skipped, set[str]()
+        self.most = max(1, max_skipped * len(stream)) if max_skipped else 0
 
     def __len__(self) -> int:
         return len(self.stream)
@@ -166,8 +170,8 @@ class StreamedCaptions:
     def batches(self, numbers: Sequence[int]) -> Iterator[Batch]:
         """This process's rows of the batches of these numbers, in their order."""
         for number, read in zip(numbers, loader.ahead(self._read, numbers), strict=True):
-            for message in read.left_out:
-                log.warning(message)
+            for location, error in read.left_out:
+                self._leave_out(location, error)
             v, t = embedded(self.clip, read.pixels, read.captions)
             rows = self.maker.tokenizer(read.captions, truncation=True, max_length=self.maker.most_tokens).input_ids
             images = torch.tensor([derive(0, "image", key) for key in read.keys])
@@ -179,24 +183,40 @@ class StreamedCaptions:
 
     def _read(self, number: int) -> "Read":
         """The pairs of a batch; runs in a process of `loader`, whose log nobody reads."""
-        left_out: list[str] = []
+        left_out: list[tuple[PairLocation, image_file.ImageError]] = []
         pairs = [self._decoded(draw, left_out) for draw in self._draws(number)]
         keys, captions, pixels = zip(*pairs, strict=True)
         return Read(list(keys), list(captions), torch.stack(pixels), left_out)
 
-    def _decoded(self, draw: int, left_out: list[str]) -> tuple[str, str, Tensor]:
+    def _decoded(
+        self, draw: int, left_out: list[tuple[PairLocation, image_file.ImageError]]
+    ) -> tuple[str, str, Tensor]:
+        """A draw's pair, or the next one whose image is not broken."""
         for after in range(TRIES + 1):
             location = self.stream.location(draw + after)
             pair = read_pair(location)
             try:
-                return pair.key, pair.caption, self.clip.load_image(io.BytesIO(pair.image))
-            except (OSError, ValueError, Image.DecompressionBombError) as error:
-                left_out.append(f"[corpus] {location.file}: the image of pair {pair.key} is left out: {error}")
+                image = image_file.decode(pair.image, f"of pair {pair.key} in {location.file}")
+                return pair.key, pair.caption, self.clip.pixels(image)
+            except image_file.ImageError as error:
+                left_out.append((location, error))
         location = self.stream.location(draw)
         raise UserError(
             f"{location.file}: the image of pair {location.key} and of the {TRIES} pairs drawn after it cannot be "
             "decoded; the corpus is damaged: fetch its shards again"
         )
+
+    def _leave_out(self, location: PairLocation, error: image_file.ImageError) -> None:
+        if location.key in self.broken:
+            return
+        self.broken.add(location.key)
+        log.warning(f"[corpus] {location.file}: the image of pair {location.key} is left out: {error}")
+        if len(self.broken) > self.most:
+            raise UserError(
+                f"{len(self.broken)} of the corpus's {len(self.stream)} images cannot be decoded, more than "
+                f"max_skipped: {self.max_skipped:g} allows; fetch its files again, or raise max_skipped in the data "
+                f"set's conf. The last: {error}"
+            )
 
 
 @dataclass(frozen=True)
@@ -207,4 +227,4 @@ class Read:
     keys: list[str]
     captions: list[str]
     pixels: Tensor
-    left_out: list[str]
+    left_out: list[tuple[PairLocation, image_file.ImageError]]

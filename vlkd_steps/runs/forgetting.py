@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
 from vlkd_steps.benchmarks.scenes import texts
+from vlkd_steps.core import tables
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.core.step import log
 from vlkd_steps.data.infilling import Infilling, padded
@@ -42,11 +42,6 @@ Measure = Callable[[BartStudent, Mapping[str, Any], int], dict[str, Any]]
 
 GLUE = {"sst2": ("sentence",), "mrpc": ("sentence1", "sentence2"), "rte": ("sentence1", "sentence2")}
 """Task -> the columns that hold its texts; ``label`` is the class."""
-READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    ".parquet": pl.read_parquet,
-    ".jsonl": pl.read_ndjson,
-    ".csv": pl.read_csv,
-}
 PROBED, SUMMARISED = 4000, 500  # examples at most, without `size`
 DOCUMENT, SUMMARY = 400, 60  # words read, tokens generated
 
@@ -146,11 +141,11 @@ def xsum(student: BartStudent, evaluation: Mapping[str, Any], seed: int) -> dict
 
 def read(folder: Path, split: str, size: int) -> list[dict[str, Any]]:
     """The first `size` rows of a split; none if its file is missing, which is logged."""
-    path = next((path for suffix in READERS for path in sorted(folder.glob(f"{split}*{suffix}"))), None)
+    path = next((path for suffix in tables.KINDS for path in sorted(folder.glob(f"{split}*{suffix}"))), None)
     if path is None:
         log.info(f"[forgetting] {folder} has no {split}.parquet, .jsonl or .csv: left out")
         return []
-    return READERS[path.suffix](path).head(size).to_dicts()
+    return tables.read(path, remedy="fetch it again").head(size).to_dicts()
 
 
 BENCHMARKS: dict[str, Measure] = {"glue": glue, "xsum": xsum}

@@ -18,10 +18,25 @@ from vlkd_steps.students import heads
 BATCH = 256  # rows
 
 
-def logits(student: nn.Module, batch: Batch, accelerator: Accelerator) -> Tensor:
-    """The student's logits for a batch (`heads.scores`)."""
-    with torch.inference_mode(), accelerator.autocast():
-        return student(batch.inputs).logits
+def logits(
+    student: nn.Module, data: Encoded, parts: Sequence[Tensor], accelerator: Accelerator
+) -> Iterator[tuple[Batch, Tensor]]:
+    """The batch of the items at each of `parts`, int64 [B], and the student's logits for it (`heads.scores`).
+
+    Raises:
+        UserError: one is no finite number.
+    """
+    for index, batch in zip(parts, batches(data, parts, accelerator), strict=True):
+        with torch.inference_mode(), accelerator.autocast():
+            found: Tensor = student(batch.inputs).logits
+        finite = torch.isfinite(found).flatten(1).all(1)
+        if not finite.all():
+            first = data.items.ids[int(index[int((~finite).int().argmax())])]
+            raise UserError(
+                f"the student's scores of instance {first} are no finite numbers; its weights, or the features that it "
+                "reads, are damaged, or training diverged: train the run again"
+            )
+        yield batch, found
 
 
 def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> float:
@@ -31,8 +46,9 @@ def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> flo
     leave-one-out; good enough to follow training, while the results table has the official one.
     """
     total = 0.0
-    for batch in batches(data, by_length(data).split(items_at_once(data))[distributed.share()], accelerator):
-        best = heads.scores(logits(student, batch, accelerator)).argmax(1, keepdim=True)
+    parts = by_length(data).split(items_at_once(data))[distributed.share()]
+    for batch, found in logits(student, data, parts, accelerator):
+        best = heads.scores(found).argmax(1, keepdim=True)
         total += batch.labels.gather(1, best).sum().item()
     return 100 * distributed.total(total) / len(data)
 
@@ -40,8 +56,8 @@ def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> flo
 def all_scores(student: nn.Module, data: Encoded, accelerator: Accelerator) -> Tensor:
     """The score of every class or choice (`heads.scores`), float32 [N, C] on the CPU, in the order of the items."""
     order = by_length(data)
-    every = batches(data, order.split(items_at_once(data)), accelerator)
-    rows = torch.cat([heads.scores(logits(student, batch, accelerator)).cpu() for batch in every])
+    every = logits(student, data, order.split(items_at_once(data)), accelerator)
+    rows = torch.cat([heads.scores(found).cpu() for _, found in every])
     ordered = torch.empty_like(rows)
     ordered[order] = rows
     return ordered
@@ -82,11 +98,11 @@ def write_predictions(
     size = items_at_once(data)
     whole = order[begin:].split(size * distributed.count())
     shares = [index.split(size)[distributed.share()] for index in whole]  # one part of each, or none at the end
-    upcoming = batches(data, [part for parts in shares for part in parts], accelerator)
+    upcoming = logits(student, data, [part for parts in shares for part in parts], accelerator)
     for index, parts in zip(whole, shares, strict=True):
         answers = torch.zeros(size, 2, dtype=torch.float64)
         for own in parts:
-            found_logits = logits(student, next(upcoming), accelerator)
+            _, found_logits = next(upcoming)
             best = heads.scores(found_logits).argmax(1)
             probability = heads.probabilities(found_logits).gather(1, best[:, None])[:, 0]
             answers[: len(own)] = torch.stack([best.double(), probability.double()], dim=1)

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from vlkd_steps.benchmarks.scenes import texts
 from vlkd_steps.config.models.recipe import Recipe
-from vlkd_steps.core import distributed, files, hardware, layout
+from vlkd_steps.core import distributed, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data.batches import Batch
 from vlkd_steps.data.infilling import Infilling, padded
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.runs import pretraining
+from vlkd_steps.runs.model_dir import ModelDir
 from vlkd_steps.students import bart, saved
 
 OWN = ("stream", "seed")  # of `pretrain:`; the rest is the recipe
@@ -96,7 +97,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
 
     curve = pretraining.train(
         name,
-        files.digest(dict(config)),
+        ModelDir.of(config).key,
         LanguageModel(student),
         lambda numbers: map(batch, numbers),
         recipe,

@@ -24,6 +24,9 @@ from vlkd_steps.core.interruption import Interrupted, stop_request
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import pretraining_pairs
 from vlkd_steps.engine import batch_norm, checkpoint
+from vlkd_steps.pretrained import report
+from vlkd_steps.runs import model_dir
+from vlkd_steps.runs.model_dir import ModelDir
 from vlkd_steps.teachers.models import clip, zero_shot
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -61,9 +64,10 @@ def pretrain(config: Mapping[str, Any]) -> None:
     recipe = config["pretrain"]
     accelerator = hardware.accelerator({**recipe, "precision": "fp32"})
     device = accelerator.device
+    start = str(model_dir.initial(recipe["init"])) if recipe.get("init") else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe["seed"], "initial weights"))
-        model, transform = clip.create(config["model"], initial_weights(recipe.get("init")))
+        model, transform = clip.create(config["model"], start)
     batch_norm.share(model)
     model.to(device, memory_format=torch.channels_last).train()
     tokenizer, pairs = clip.tokenizer(config["model"]), pretraining_pairs.open_corpus(recipe, transform)
@@ -71,7 +75,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
         parameter_groups(model, recipe["weight_decay"]), lr=recipe["learning_rate"], betas=(0.9, 0.98), eps=1e-6
     )
     folder, leg_length, steps = layout.model(config["name"]), recipe["checkpoint_every"], recipe["steps"]
-    kept, key = folder / "work" / "last.safetensors", files.digest(dict(config))
+    kept, key = folder / "work" / "last.safetensors", ModelDir.of(config).key
     state = checkpoint.load(kept, key, model, optimizer) or {"done": 0, "curve": []}
     distributed.check_start(state["done"], kept)
     contrast = accelerator.prepare(Contrast(model))
@@ -112,14 +116,6 @@ def pretrain(config: Mapping[str, Any]) -> None:
     distributed.leave()
 
 
-def initial_weights(init: str | None) -> str | None:
-    """The weights of the teacher `init`: shipped with this package, or made by a pretrain step."""
-    if init is None:
-        return None
-    shipped = f"asset:{init}.safetensors"
-    return shipped if clip.asset(shipped).is_file() else str(layout.model_weights(init))
-
-
 def learning_rate(done: int, recipe: Mapping[str, Any]) -> float:
     """Linear warm-up over ``warmup`` of the steps, then half a cosine down to zero."""
     warm = max(1, round(recipe["warmup"] * recipe["steps"]))
@@ -137,14 +133,14 @@ def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[s
 
 
 def write(folder: Path, model: torch.nn.Module, config: Mapping[str, Any], curve: list[dict[str, float]]) -> None:
-    """Write curve and configuration, then the weights: their presence marks the folder as complete."""
+    """Write the curve, then the weights: their presence marks the folder as complete."""
     dtype = DTYPES[config["pretrain"]["dtype"]]
     tensors = {
         name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
         for name, tensor in sorted(model.state_dict().items())
     }
+    report.check_finite(tensors, f"the weights for {folder}", "lower pretrain.learning_rate, or set dtype: float32")
     files.write_json(folder / "curve.json", curve)
-    files.write_json(folder / "config.json", dict(config))
     with files.atomic(layout.model_weights(config["name"])) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})  # two entries would be written in a random order
 

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vlkd_steps.config.models.recipe import Recipe
-from vlkd_steps.core import artifacts, distributed, files, hardware, layout
+from vlkd_steps.core import artifacts, distributed, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data.batches import Batch, Encoded, order, read_items
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.runs import pretraining
+from vlkd_steps.runs.model_dir import ModelDir
 from vlkd_steps.students import vilt
 
 OWN = ("corpus", "split", "seed", "mask_rate", "mismatched")  # of `pretrain:`; the rest is the recipe
@@ -129,8 +130,6 @@ def pretrain(config: Mapping[str, Any]) -> None:
     recipe = Recipe.of({key: value for key, value in settings.items() if key not in OWN})
     accelerator = hardware.accelerator(settings)
     corpus = artifacts.instances(settings["corpus"])
-    if not corpus.is_file():
-        raise UserError(f"student {name}: pretrain.corpus: {corpus} is missing; make it: snakemake --cores 1 {corpus}")
     items = read_items(corpus, None, [], only=settings.get("split"))
     if not len(items):
         raise UserError(f"student {name}: pretrain.split: {corpus} has no file group {settings.get('split')!r}")
@@ -143,14 +142,13 @@ def pretrain(config: Mapping[str, Any]) -> None:
         model = MaskedLanguageAndMatching(student)
     exercises = Exercises(data, settings["mask_rate"], settings["mismatched"], seed)
     numbered = order(len(data), recipe.batch_size, seed)
-    key = files.digest([config, files.sha256(corpus)])
 
     def batch(number: int) -> Batch:
         return exercises.batch(numbered(number), number // recipe.accumulation)
 
     curve = pretraining.train(
         name,
-        key,
+        ModelDir.of(config).key,
         model,
         lambda numbers: data.batches(batch, numbers, accelerator.device),
         recipe,

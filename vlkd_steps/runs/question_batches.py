@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vlkd_steps import tasks
-from vlkd_steps.core import artifacts, distributed, layout
+from vlkd_steps.core import artifacts, distributed, layout, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Batch, order
 from vlkd_steps.data.infilling import padded
@@ -90,6 +90,6 @@ def training_rows(dataset: str, task: str, shot: str, seed: int) -> pl.DataFrame
             f"{' or '.join(tasks.in_words())}"
         )
     ids = pl.DataFrame({"instance_id": artifacts.split_ids(layout.train_split(dataset, shot, seed))})
-    rows = ids.join(pl.read_parquet(artifacts.instances(dataset)), on="instance_id", how="left", maintain_order="left")
+    rows = ids.join(tables.read(artifacts.instances(dataset)), on="instance_id", how="left", maintain_order="left")
     answers = [asks_for.gold(row) for row in rows.iter_rows(named=True)]
     return rows.select("image_id", "text", answer=pl.Series(answers, dtype=pl.String))

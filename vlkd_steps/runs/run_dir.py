@@ -18,9 +18,9 @@ from typing import Any, Self
 
 import yaml
 
-from vlkd_steps.config import extra_evals, teacher_names
+from vlkd_steps.config import extra_evals, jobs, teacher_names
 from vlkd_steps.config.models.method import declaration
-from vlkd_steps.core import checksums, components, files, layout, leftovers, locks
+from vlkd_steps.core import artifacts, checksums, components, files, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
 from vlkd_steps.datasets import instances
@@ -69,9 +69,8 @@ class RunDir:
             *components.code_of("method", method["name"]),
             declaration(method["name"]).run_module,
             components.module_name("task", dataset["task"]),
+            *jobs.vocabulary_modules(words),
         ]
-        if words and not words.endswith(".txt"):
-            modules.append(components.module_name("vocabulary", words))
         try:
             code = fingerprint(*modules)
         except ModuleNotFoundError as error:
@@ -301,4 +300,4 @@ def initial_weights(path: Path) -> str:
     """sha256 of the weights that a student starts from."""
     if not path.is_file():
         raise UserError(f"{path} is missing: the student was not pre-trained; make it: snakemake --cores 1 {path}")
-    return files.sha256(path)
+    return checksums.of(artifacts.weights(path))

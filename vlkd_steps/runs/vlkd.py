@@ -27,7 +27,7 @@ from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.core.step import log
 from vlkd_steps.data.batches import read_items
 from vlkd_steps.data.infilling import Infilling
-from vlkd_steps.datasets.caption_shards import Stream, open_shards
+from vlkd_steps.datasets.caption_shards import MAX_SKIPPED, Stream, open_shards
 from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
 from vlkd_steps.methods.vlkd import Vlkd
@@ -164,9 +164,9 @@ def pairs(
         )
     prefix = f"[vlkd {dataset['name']} s{seed}]"
     if dataset.get("shards") or dataset.get("tsv"):
-        stream = Stream(open_shards(dict(dataset), layout.raw(dataset["source"])), seed, settings.shuffle_window)
+        stream = Stream(open_shards(dataset, layout.raw(dataset["source"])), seed, settings.shuffle_window)
         log.info(f"{prefix} {len(stream)} pairs are streamed; CLIP embeds them online")
-        return StreamedCaptions(stream, teacher, maker, size)
+        return StreamedCaptions(stream, teacher, maker, size, dataset.get("max_skipped", MAX_SKIPPED))
     items = read_items(
         artifacts.instances(dataset["name"]), layout.train_split(dataset["name"], config["shot"], seed), []
     )

@@ -4,14 +4,12 @@ A score over some of the items, or over other items, is invalid: whatever is mis
 type is counted and named by its first example.
 """
 
-import gzip
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from vlkd_steps.core import records
-from vlkd_steps.core.errors import UserError
 
 FORMAT = "see docs/score.md for the format"
 
@@ -107,9 +105,4 @@ def shown(value: Any) -> str:
 
 def top_level(path: Path) -> str:
     """What a JSON file holds, by its first character: "a list", "an object" or "a single value"."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            start = stream.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
-    except (OSError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-    return {b"[": "a list", b"{": "an object"}.get(start[:1], "a single value")
+    return {"[": "a list", "{": "an object"}.get(records.read_text(path).lstrip()[:1], "a single value")

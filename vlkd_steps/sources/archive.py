@@ -1,52 +1,69 @@
-"""Unpacking a zip from outside: nothing leaves the folder, no links, no more than was agreed."""
+"""Unpacking a zip from outside: nothing leaves the folder, no links, nothing twice, no more than was agreed."""
 
+import lzma
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
+from vlkd_steps.core import inside
 from vlkd_steps.core.errors import UserError
 
 GIB = 1 << 30
+FILES = 50_000
+"""The most members of a zip whose source does not say `limit_files`."""
+RATIO = 200
+"""The most bytes for each of the zip's own: JSON takes 10 to 30, a zip bomb a thousand or more."""
+SMALL = 64 << 20
+"""Bytes that any zip may unpack to: a small one may hold an empty image or array."""
+
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError,
+    ValueError, OSError,
+)  # fmt: skip
+"""What reading a damaged, cut or encrypted zip raises."""
 
 
-def unpack(archive: Path, folder: Path, limit: int, wanted: Callable[[str], bool] = lambda name: True) -> int:
+def unpack(
+    archive: Path, folder: Path, limit: int, wanted: Callable[[str], bool] = lambda name: True, most: int = FILES
+) -> int:
     """Unpack the members of a zip that `wanted` names into `folder`; returns the number of files.
 
     Every member is checked before the first byte is written.
 
     Args:
         limit: the most bytes that the unpacked files may have together.
+        most: the most members, folders too.
 
     Raises:
-        UserError: not a whole zip file, a member whose path leaves the folder, a link or another special
-            file, more bytes than `limit`, or no space left for them.
+        UserError: not a whole zip file; a member that leaves the folder, is a link or another special file, or
+            is there twice, or already in `folder`; more members or bytes than allowed, or no space left for them.
     """
     try:
-        with zipfile.ZipFile(archive) as content:
-            members = [member for member in content.infolist() if not member.is_dir()]
-            for member in members:
-                _check_member(member, archive)
-            members = [member for member in members if wanted(member.filename)]
-            total = sum(member.file_size for member in members)
-            if total > limit:
+        content = zipfile.ZipFile(archive)
+    except DAMAGED as error:
+        raise _damaged(archive, error) from error
+    with content:
+        members = _checked(content.infolist(), archive, most)
+        members = [member for member in members if wanted(member.filename)]
+        _check_size(sum(member.file_size for member in members), archive, limit)
+        folder.mkdir(parents=True, exist_ok=True)
+        check_space(folder, sum(member.file_size for member in members))
+        for member in members:
+            target = inside.path(folder, member.filename, f"{archive}: a member")
+            if target.exists():
                 raise UserError(
-                    f"{archive} unpacks to {total / GIB:.2f} GiB, more than the {limit / GIB:.2f} GiB allowed for it; "
-                    "if that is right, raise `limit_gib` in the source's conf"
+                    f"{archive}: the member {member.filename!r} is in {folder} already, from another file of this "
+                    "source; give each zip a folder of its own by its `path`"
                 )
-            folder.mkdir(parents=True, exist_ok=True)
-            check_space(folder, total)
-            for member in members:
-                target = folder.joinpath(*PurePosixPath(member.filename).parts)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                # zipfile reads no more than file_size of a member and checks its CRC: the limit holds
-                with content.open(member) as stream, target.open("wb") as out:
-                    shutil.copyfileobj(stream, out, 1 << 20)
-            return len(members)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{archive} is not a whole zip file ({error}); fetch it again") from error
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as out:
+                for piece in _bytes_of(content, member, archive):
+                    out.write(piece)
+        return len(members)
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -63,12 +80,58 @@ def check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _check_member(member: zipfile.ZipInfo, archive: Path) -> None:
-    name = member.filename
-    path = PurePosixPath(name)
-    # A backslash or a drive letter is a path on Windows only, and no honest archive needs one.
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
-        raise UserError(f"{archive}: the member {name!r} would leave the folder; this archive cannot be trusted")
-    kind = stat.S_IFMT(member.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG):
-        raise UserError(f"{archive}: the member {name!r} is a link or a special file; this archive cannot be trusted")
+def _checked(members: Sequence[zipfile.ZipInfo], archive: Path, most: int) -> list[zipfile.ZipInfo]:
+    """The members that are files."""
+    if len(members) > most:
+        raise UserError(
+            f"{archive} has {len(members)} members, more than the {most} allowed for it; if that is right, raise "
+            "`limit_files` in the source's conf"
+        )
+    files = [member for member in members if not member.is_dir()]
+    names: set[str] = set()
+    for member in files:
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        problem = inside.fault(member.filename)
+        if not problem and kind not in (0, stat.S_IFREG):
+            problem = "is a link or a special file"
+        same = "/".join(part for part in member.filename.split("/") if part not in ("", "."))
+        if not problem and (same in names or not same):
+            problem = "is there twice" if same else "is no file"
+        if problem:
+            raise _untrusted(archive, member.filename, problem)
+        names.add(same)
+    for name in sorted(names):
+        if above := next((name[:at] for at, letter in enumerate(name) if letter == "/" and name[:at] in names), None):
+            raise _untrusted(archive, name, f"lies in {above!r}, which is a file")
+    return files
+
+
+def _check_size(total: int, archive: Path, limit: int) -> None:
+    if total > limit:
+        raise UserError(
+            f"{archive} unpacks to {total / GIB:.2f} GiB, more than the {limit / GIB:.2f} GiB allowed for it; "
+            "if that is right, raise `limit_gib` in the source's conf"
+        )
+    if total > max(SMALL, RATIO * archive.stat().st_size):
+        raise UserError(
+            f"{archive} unpacks to {total / GIB:.2f} GiB, more than {RATIO} times its own size, as a zip bomb does; "
+            "if you trust it, unpack it yourself and use the files by a source of kind local"
+        )
+
+
+def _bytes_of(content: zipfile.ZipFile, member: zipfile.ZipInfo, archive: Path) -> Iterator[bytes]:
+    """A member's bytes: zipfile reads no more of them than were counted, and checks their CRC."""
+    try:
+        with content.open(member) as stream:
+            while piece := stream.read(1 << 20):
+                yield piece
+    except DAMAGED as error:
+        raise _damaged(archive, error) from error
+
+
+def _damaged(archive: Path, error: Exception) -> UserError:
+    return UserError(f"{archive} is not a whole zip file ({error}); fetch it again")
+
+
+def _untrusted(archive: Path, name: str, problem: str) -> UserError:
+    return UserError(f"{archive}: the member {name[: inside.SHOWN]!r} {problem}; this archive cannot be trusted")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import files, inside, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.step import log
 from vlkd_steps.sources import archive
@@ -18,7 +18,7 @@ from vlkd_steps.sources import archive
 
 def incoming(name: str) -> dict[str, Any]:
     """The conf of a source that has no conf file: everything in the folder ``data/incoming/<name>``."""
-    return {"name": name, "kind": "local", "path": (layout.INCOMING / name).as_posix()}
+    return {"name": name, "kind": "local", "path": (layout.INCOMING / inside.name(name)).as_posix()}
 
 
 def chosen(source: Mapping[str, Any]) -> list[Path]:
@@ -35,21 +35,43 @@ def chosen(source: Mapping[str, Any]) -> list[Path]:
         )
     found: set[Path] = set()
     for pattern in source.get("files", ["**/*"]):
-        matches = {path for path in root.glob(pattern) if path.is_file() and not path.name.startswith(".")}
+        matches = {path for path in matching(source, root, pattern) if not path.name.startswith(".")}
         if not matches:
             raise UserError(
                 f"source {source['name']!r}: no file matches {pattern!r} in {root}; add it, or fix `files`"
                 f"{_obtain(source)}"
             )
         found |= matches
+    if leaving := [path for path in sorted(found) if not source.get("links") and inside.leaves(root, path)]:
+        raise UserError(
+            f"source {source['name']!r}: {leaving[0]} is, or lies behind, a link that leads out of {root}, to "
+            f"{leaving[0].resolve()}; if you made it, write `links: true` in conf/source/{source['name']}.yaml"
+        )
     return sorted(found)
+
+
+def matching(source: Mapping[str, Any], folder: Path, pattern: str) -> list[Path]:
+    """The files below `folder` that a pattern names, in any order.
+
+    Raises:
+        UserError: it is no pattern, or one that leaves the folder.
+    """
+    problem = inside.fault(pattern)
+    try:
+        found = [] if problem else [path for path in folder.glob(pattern) if path.is_file()]
+    except (ValueError, NotImplementedError) as error:
+        problem = f"is no pattern ({error})"
+    if problem:
+        raise UserError(f"source {source['name']!r}: the pattern {pattern!r} {problem}; write one such as images/*.jpg")
+    return found
 
 
 def fetch(source: Mapping[str, Any], folder: Path) -> None:
     """Copy the chosen files into `folder` under the same relative paths; zips named by ``unpack`` are unpacked.
 
     ``transfer`` is ``copy`` (default), ``hardlink`` or ``symlink``; ``sha256`` {relative path: hex} is checked, and
-    ``expect`` {pattern: number}: how many files at least there must be in the end.
+    ``expect`` {pattern: number}: how many files at least there must be in the end. A link that leads out of ``path``
+    is followed only with ``links: true``: an unpacked archive may hold one to any file of this machine.
 
     Raises:
         UserError: a file is missing, differs from its sha256, or cannot be transferred, or there are too few.
@@ -68,12 +90,17 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     for name in to_unpack:
         if name not in names:
             raise UserError(f"source {source['name']!r}: unpack names {name!r}, which is not among its files in {root}")
-        archive.unpack(names[name], folder, int(source.get("limit_gib", 64) * archive.GIB))
+        limit = int(source.get("limit_gib", 64) * archive.GIB)
+        archive.unpack(names[name], folder, limit, most=source.get("limit_files", archive.FILES))
     for name, path in names.items():
         if name not in to_unpack:
+            if to_unpack and (folder / name).exists():
+                raise UserError(
+                    f"source {source['name']!r}: {name} is also in one of its zips; leave one out by `files`"
+                )
             _transfer(path, folder / name, transfer)
     for pattern, number in sorted(source.get("expect", {}).items()):
-        if (found := sum(1 for _ in folder.glob(pattern))) < number:
+        if (found := len(matching(source, folder, pattern))) < number:
             raise UserError(
                 f"source {source['name']!r}: {found} files match {pattern!r}, there must be {number}; the content of "
                 f"{root} is not the whole release{_obtain(source)}"

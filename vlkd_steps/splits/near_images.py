@@ -15,8 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vlkd_steps.core.errors import UserError
-
 BITS = 6
 COLOUR = 12  # of 255
 STRUCTURE = 8
@@ -56,14 +54,11 @@ def fingerprint(path: Path) -> tuple[int, np.ndarray]:
     """
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (128, 128))  # JPEG only: decodes at a fraction of the size
-            small = image.convert("RGB")
-            grey = np.asarray(small.convert("L").resize((9, 8), Image.Resampling.BOX), np.int16)
-            thumbnail = np.asarray(small.resize((8, 8), Image.Resampling.BOX)).ravel()
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"{path} is no image that can be read ({error}); fetch it again, or leave it out") from error
+    from vlkd_steps.core import image_file
+
+    small = image_file.read(path, near=128)
+    grey = np.asarray(small.convert("L").resize((9, 8), Image.Resampling.BOX), np.int16)
+    thumbnail = np.asarray(small.resize((8, 8), Image.Resampling.BOX)).ravel()
     return int.from_bytes(np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes(), "big"), thumbnail
 
 

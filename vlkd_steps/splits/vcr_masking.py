@@ -17,6 +17,7 @@ import numpy as np
 
 from vlkd_steps.core import records
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.numbers import finite
 
 MASK = "[MASK]"
 MASKED = 10_000
@@ -153,4 +154,9 @@ def _losses(record: dict[str, Any], kind: str, path: Path, where: str) -> list[l
         for of_choice in losses
     ):
         raise records.complaint(path, f"{where}.{name}", f"must be {CHOICES} lists of numbers, one number per token")
+    for number, of_choice in enumerate(losses):
+        for place, loss in enumerate(of_choice):
+            if not finite(loss):
+                place_of = f"{where}.{name}[{number}][{place}]"
+                raise records.complaint(path, place_of, f"is {str(loss)[:40]}, not a finite number", "score it again")
     return losses

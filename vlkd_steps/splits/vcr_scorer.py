@@ -12,6 +12,7 @@ choices is the token's loss.
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -172,14 +173,14 @@ def looks(boxes: Sequence[Sequence[float]], image: str, size: tuple[int | None, 
         image: a path; empty: positions only, no colours.
         size: width and height of the original, if the metadata has them.
     """
-    from PIL import Image
+    from vlkd_steps.core import image_file
 
     pixels, width, height = None, size[0], size[1]
     if image:
-        with Image.open(image) as opened:
-            width, height = width or opened.width, height or opened.height
-            opened.draft("RGB", (128, 128))  # a JPEG is decoded small
-            pixels = np.asarray(opened.convert("RGB"))
+        content = image_file.read_bytes(Path(image))
+        own = image_file.size(content, image)
+        width, height = width or own[0], height or own[1]
+        pixels = np.asarray(image_file.decode(content, image, near=128))
     width = width or max((int(box[2]) for box in boxes), default=1)
     height = height or max((int(box[3]) for box in boxes), default=1)
     found = []

@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from vlkd_steps.config.models import kinds
+from vlkd_steps.config.validation import validated
 from vlkd_steps.core import components, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import manifest
@@ -16,17 +18,23 @@ from vlkd_steps.sources import manifest
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
     source = step.configuration(argv, __doc__)["source"]
-    name, kind = source["name"], source["kind"]
+    name, kind = source.get("name"), source.get("kind")
     try:
-        module = components.load("source", kind)
+        module = components.load("source", str(kind))
     except UserError as error:
         raise UserError(f"source {name!r}, kind: {error}") from error
+    validated(kinds.model("source", str(kind)), source, "source")
     raw = layout.raw(name)
     staging = raw.with_name(f".{name}.staging")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
         module.fetch(source, staging)
+        if (staging / "manifest.json").exists():
+            raise UserError(
+                f"source {name!r} has a file manifest.json, where the list of its checksums is written; rename that "
+                "file, or leave it out by `files`"
+            )
         hashes = manifest.write(staging, name)
         replace(raw, staging)
     finally:

@@ -14,8 +14,10 @@ import polars as pl
 
 from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Evaluation, measures, of_run, sets
-from vlkd_steps.core import artifacts, checksums, files, layout, step
+from vlkd_steps.core import artifacts, checksums, files, layout, step, tables
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation.gains import check_scores
+from vlkd_steps.evaluation.summary import plausible
 
 
 @step.entry
@@ -33,11 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             predictions = read_predictions(folder, evaluation.name, instances)
             scores = scorer.score(predictions)
             table = instances.select("instance_id", "image_id", score=pl.Series(scores, dtype=pl.Float64))
+            check_scores(table, f"{folder}, set {evaluation.name}")
             with files.atomic(layout.scores(folder, evaluation.name)) as temporary:
                 table.write_parquet(temporary)
             counts = {"n": len(instances), "images": instances["image_id"].n_unique()}
             metrics[seed][evaluation.name] = found = scorer.metrics(scores) | counts
             for compared in task.compared_by:
+                plausible(found[compared.name], compared, f"{folder}: {evaluation.name}.{compared.name}")
                 scored[seed].setdefault(compared.name, []).append(f"{evaluation.name} {found[compared.name]:.1f}")
     for seed, of_sets in metrics.items():
         folder = run_folder(config, seed)
@@ -79,7 +83,7 @@ def evaluation_instances(evaluation: Evaluation) -> pl.DataFrame:
         raise UserError(f"{split} is empty: accuracy over no items is not defined; check the data set's roles")
     columns = ["instance_id", "image_id", "text", "label", "answer_type", "group", "extra"]
     instances = ids.join(
-        pl.read_parquet(artifacts.instances(evaluation.dataset), columns=columns),
+        tables.read(artifacts.instances(evaluation.dataset), columns=columns),
         on="instance_id",
         how="left",
         maintain_order="left",
@@ -100,7 +104,7 @@ def read_predictions(folder: Path, evaluation_set: str, instances: pl.DataFrame)
         UserError: the file is missing or damaged, or does not hold exactly one row for every instance.
     """
     path = checksums.verified(layout.predictions(folder, evaluation_set), layout.run_checksums(folder, "distill"))
-    predictions = pl.read_parquet(path, columns=["instance_id", "prediction", "answer"])
+    predictions = tables.read(path, columns=["instance_id", "prediction", "answer"])
     wanted, found = instances["instance_id"], predictions["instance_id"]
     twice = found.filter(found.is_duplicated())
     missing = wanted.filter(~wanted.is_in(found.implode()))

@@ -65,8 +65,8 @@ def work(config: Mapping[str, Any]) -> int:
     """
 
     from vlkd_steps.core.interruption import Interrupted, stop_request
-    from vlkd_steps.teachers.features import rows
-    from vlkd_steps.teachers.features.store import TEMPERATURE
+    from vlkd_steps.teachers.features import rows, sanity
+    from vlkd_steps.teachers.features.store import TEMPERATURE, FeatureStore
     from vlkd_steps.tracking import provenance
 
     meter = provenance.Meter()
@@ -79,12 +79,20 @@ def work(config: Mapping[str, Any]) -> int:
         step.log.info(f"[{label(config)}] nothing left to do for this worker")
         return 0
 
-    from vlkd_steps.teachers.features import extraction  # imports torch
+    from vlkd_steps.teachers.features import extraction  # torch
 
-    def record(store: extraction.FeatureStore) -> None:
+    def record(store: FeatureStore) -> None:
         cost: dict[str, Any] = meter.cost()  # of this job, the last one
         told = provenance.collect(threads=teacher.get("threads", 1), **computed, **cost)
         files.write_json(layout.provenance(folder), {**told, "round": shared_round, "key": store.key})
+        found = sanity.zero_shot(store, instances)
+        if found is not None:
+            step.log.info(f"[{label(config)}] {found}")
+        if found is not None and not found.above_chance:
+            step.log.warning(
+                f"[{label(config)}] warning: that is not above chance: either these texts say nothing of their images, "
+                "or the teacher's weights are not those of a trained model; look at its `model` and `weights`"
+            )
         step.log.info(f"[{label(config)}] done: {store.manifest['rows']}, key {store.key}")
 
     with stop_request() as stop:

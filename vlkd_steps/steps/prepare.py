@@ -10,13 +10,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vlkd_steps.core import checksums, components, files, layout, step
+from vlkd_steps.core import checksums, components, files, inside, layout, step
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.datasets import instances
+from vlkd_steps.datasets import instances, tally
 from vlkd_steps.sources import manifest
 from vlkd_steps.splits import near_images
 
-NO_FILES = ("images", "metadata", "rule", "share", "cues", "parts")
+NO_PATHS = ("rule", "share", "cues", "parts")
+NO_FILES = ("images", "metadata", *NO_PATHS)
 """What an entry of a conf's `files` may say beside the files of records: folders, and how a split is made of them."""
 
 
@@ -28,21 +29,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         module = components.load("reader", reader)
     except UserError as error:
         raise UserError(f"data set {name!r}: {error}") from error
+    check_paths(dataset)
     hashes = manifest.read(dataset["source"])
     for relative in official_files(dataset):
         manifest.check(dataset["source"], relative, hashes)
-    made = module.read(dataset, layout.raw(dataset["source"]))
+    folder = layout.raw(dataset["source"])
+    made = module.read(dataset, folder)
+    for path in sorted(made.read):
+        manifest.check(dataset["source"], path.relative_to(folder).as_posix(), hashes)
     holder = dataset.get("image_source") or dataset["source"]
     of_images = hashes if holder == dataset["source"] else manifest.read(holder)
     named = named_images(made.table, holder, of_images)
     groups = near(made.table, holder, named)
-    instances.write(made.table, layout.instances(name), files.digest(named), groups)
+    instances.write(made.table, layout.instances(name), files.digest(named), groups, made.counts)
     files.write_json(layout.labels(name), made.labels)
     checksums.write(layout.instances_checksums(name), [layout.instances(name), layout.labels(name)])
     counts = sorted((row["values"], row["counts"]) for row in pc.value_counts(made.table["split"]).to_pylist())
     splits = ", ".join(f"{split} {count}" for split, count in counts)
+    for part, counted in sorted(made.counts.items()):
+        step.log.info("[prepare %s] %s: %s", name, part, tally.line(counted))
     step.log.info("[prepare %s] %d instances (%s), %d classes", name, len(made.table), splits, len(made.labels))
     return 0
+
+
+def check_paths(dataset: Mapping[str, Any]) -> None:
+    """Refuse a conf whose files or folders are not in a raw folder, whatever its reader would do with them.
+
+    Raises:
+        UserError: a path that leaves it.
+    """
+    named = {f"files.{split}.{role}": path for split, paths in dataset["files"].items() for role, path in paths.items()}
+    named |= {key: dataset.get(key) for key in ("shards", "tsv", "images")}
+    of_images = dataset.get("image_source") or dataset["source"]
+    for key, path in named.items():
+        role = key.rpartition(".")[2]
+        if path and role not in NO_PATHS:
+            root = layout.raw(of_images if role == "images" else dataset["source"])
+            inside.folder(root, path, f"data set {dataset['name']}: {key}", links=True)
 
 
 def official_files(dataset: Mapping[str, Any]) -> list[str]:
@@ -63,8 +86,8 @@ def named_images(table: pa.Table, source: str, hashes: Mapping[str, str]) -> dic
     for path in pc.unique(table["image_path"]).to_pylist():
         if not path:
             continue
-        relative = Path(path).relative_to(folder).as_posix()
-        if relative not in hashes:
+        relative = path.removeprefix(f"{folder.as_posix()}/")
+        if relative == path or relative not in hashes:
             raise UserError(f"{path} was not part of the download of {source!r}; run the download step again")
         named[relative] = hashes[relative]
     return named

@@ -3,8 +3,8 @@
     python -m vlkd_steps.steps.pretrain --config '{"model": {"name": "clip_scenes", "kind": "clip", ...}}'
 
 The kind names the module that does it: ``vlkd_steps/runs/pretrain_<kind>.py``, with one function
-``pretrain(config)`` that writes ``models/<name>/model.safetensors`` last. Snakemake deletes that file on every rerun,
-so a copy stays under ``models/<name>/work/``, from which a job that ended without a submitter is picked up.
+``pretrain(config)`` that writes ``models/<name>/``. A copy of all that it writes stays under ``models/<name>/work/``
+(`runs.model_dir`), from which a job that ended without a submitter is picked up.
 """
 
 import os
@@ -13,62 +13,59 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import artifacts, components, files, layout, step
-from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.fingerprint import fingerprint
+from vlkd_steps.core import components, layout, leftovers, step
 from vlkd_steps.launch.work import Part, Work, launch
+from vlkd_steps.runs import model_dir
+from vlkd_steps.runs.model_dir import ModelDir
 from vlkd_steps.tracking import provenance
 
 
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
     config = step.configuration(argv, __doc__)["model"]
-    job = {"model": config, "kept": str(kept(config))}
-    if not kept(config).is_file():
+    model = ModelDir.of(config)
+    job = {"model": config, "kept": str(model.kept)}
+    if not model.finished():
         name = config["name"]
         work = Work(
             job="vlkd_steps.steps.pretrain:train",
             label=f"pretrain {name}",
             folder=layout.submission("pretrain", name),
             config=job,
-            parts=[Part("model", job, kept(config).stem, kept(config).is_file)],
+            parts=[Part("model", job, model.key[:16], model.finished)],
             processes=config["pretrain"].get("processes", 1),
         )
         status = launch(work)
         if status:
             return status
-    files.link(kept(config), layout.model_weights(config["name"]))
+    model.publish()
     return 0
-
-
-def kept(config: Mapping[str, Any]) -> Path:
-    """The copy of the weights, under a key of all that they depend on: configuration, code, corpus, first weights.
-
-    Raises:
-        UserError: nothing pre-trains models of this kind.
-    """
-    try:
-        code = fingerprint(components.module_name("pretraining", config["kind"]))
-    except UserError as error:
-        raise UserError(f"model {config['name']}: {error}; correct the kind in its conf file") from None
-    making = config["pretrain"]
-    read = [artifacts.instances(making["corpus"])] if making.get("corpus") else []
-    read += [layout.model_weights(making["init"])] if making.get("init") else []
-    key = files.digest([dict(config), code, [files.sha256(path) for path in read if path.is_file()]])
-    return layout.model(config["name"]) / "work" / f"{key[:16]}.safetensors"
 
 
 def train(job: Mapping[str, Any]) -> int:
     """The job: imports torch, so it runs only where something is to be trained."""
     started, config = time.monotonic(), job["model"]
+    folder = layout.model(config["name"])
+    leftovers.remove(folder)
+    before = model_dir.times(folder)
     components.load("pretraining", config["kind"]).pretrain(config)
     if os.environ.get("RANK", "0") != "0":
         return 0
-    provenance.record(layout.model(config["name"]), started)
-    files.link(layout.model_weights(config["name"]), Path(job["kept"]))
+    provenance.record(folder, started, **computed_on())
+    model_dir.keep(folder, before, Path(job["kept"]))
     if config["pretrain"].get("keep", "last") == "last":
-        (layout.model(config["name"]) / "work" / "last.safetensors").unlink(missing_ok=True)
+        (folder / "work" / "last.safetensors").unlink(missing_ok=True)
     return 0
+
+
+def computed_on() -> dict[str, Any]:
+    """Device, precision and threads of the training that has just ended in this process."""
+    import torch
+    from accelerate.state import AcceleratorState
+
+    state = AcceleratorState()
+    precision = {"no": "fp32"}.get(state.mixed_precision, state.mixed_precision)
+    return {"device": str(state.device), "precision": precision, "threads": torch.get_num_threads()}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,6 +24,7 @@ from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
+from vlkd_steps.pretrained import hugging_face, report
 from vlkd_steps.students import initialization, saved
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -181,10 +182,8 @@ def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
 
 def load_weights(source: str, name: str) -> tuple[BartForConditionalGeneration, Any]:
     """A pre-trained BART and its tokenizer."""
-    transformers_logging.disable_progress_bar()
-    return initialization.load(source, name, BartForConditionalGeneration, "BART"), initialization.tokenizer(
-        source, name
-    )
+    bart = initialization.load(source, name, BartForConditionalGeneration, "BART")
+    return bart, initialization.tokenizer(source, name, bart)
 
 
 def save(student: BartStudent, path: Path) -> None:
@@ -204,15 +203,14 @@ def load(path: Path) -> BartStudent:
     description, found = saved.read(path)
     if "clip_width" not in description:
         raise UserError(f"{path} does not describe a BART of a training run; name such a run's file")
-    config = BartConfig(**{k: v for k, v in description["architecture"].items() if k != "model_type"})
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(description["tokenizer"]), **description["special"]
-    )
-    with torch.random.fork_rng(devices=[]):
+    with saved.rebuilding(path):
+        config = hugging_face.stored(BartConfig, description["architecture"], path)
+        special = {name: token for name, token in description["special"].items() if name in SPECIAL}
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(description["tokenizer"]), **special)
         student = BartStudent(
             BartForConditionalGeneration(config), tokenizer, description["clip_width"], description["clip"]
         )
-    student.load_state_dict(found)
+    saved.restore(student, found, path)
     return student.eval()
 
 
@@ -237,10 +235,11 @@ def load_folder(folder: Path) -> BartStudent:
     Raises:
         UserError: a folder that `export` did not write.
     """
-    description = files.read_json(folder / "vlkd.json", "name a folder that bart.export has written")
+    path, maps = folder / "vlkd.json", folder / "projections.safetensors"
+    description = files.read_json(path, "name a folder that bart.export has written")
     bart, tokenizer = load_weights(str(folder), folder.name)
-    with torch.random.fork_rng(devices=[]):
+    with saved.rebuilding(path):
         student = BartStudent(bart, tokenizer, description["clip_width"], description["clip"])
-    maps = load_file(folder / "projections.safetensors")
-    student.load_state_dict({**student.state_dict(), **maps})
+    body = {name: tensor for name, tensor in student.state_dict().items() if not name.startswith(PROJECTIONS)}
+    saved.restore(student, {**body, **report.tensors(maps, "the weights")}, maps)
     return student.eval()

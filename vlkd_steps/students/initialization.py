@@ -9,15 +9,17 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
-from vlkd_steps.core import components, layout
+from vlkd_steps.core import artifacts, components, files, layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.pretrained import folder as pretrained
+from vlkd_steps.pretrained import hugging_face
 
 
 def source(conf: Mapping[str, Any]) -> str | None:
     """Where a student's weights come from: the folder that `pretrain` makes, or ``weights`` of its configuration."""
-    return str(layout.model(conf["name"])) if conf.get("pretrained") else conf.get("weights")
+    return str(artifacts.model(layout.model(conf["name"]))) if conf.get("pretrained") else conf.get("weights")
 
 
 def load(source: str, name: str, model: type[PreTrainedModel], title: str) -> Any:
@@ -39,17 +41,17 @@ def load(source: str, name: str, model: type[PreTrainedModel], title: str) -> An
         raise UserError(
             f"student {name}: weights: {source} is a folder without config.json; give one that save_pretrained wrote"
         )
-    config = config_of(model)
+    where, config = f"student {name}: weights", config_of(model)
     try:
-        kind = config.get_config_dict(source)[0].get("model_type")
-        if kind != config.model_type:
-            raise UserError(
-                f"student {name}: weights: {source} is a {kind or 'model of unknown kind'}, not a {title}; "
-                "choose another"
-            )
-        return model.from_pretrained(source, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        raise cannot(f"student {name}: weights", source, "config.json and model.safetensors", error) from error
+        found = pretrained.located(source)
+        if not (found / "config.json").is_file():
+            raise OSError(f"{found / 'config.json'} is missing")
+    except OSError as error:
+        raise cannot(where, source, "config.json and model.safetensors", error) from error
+    kind = files.read_json(found / "config.json", pretrained.REMEDY).get("model_type")
+    if kind != config.model_type:
+        raise UserError(f"{where}: {source} is a {kind or 'model of unknown kind'}, not a {title}; choose another")
+    return hugging_face.model(found, where, model)
 
 
 def config_of(model: type[PreTrainedModel]) -> type[PretrainedConfig]:
@@ -57,18 +59,25 @@ def config_of(model: type[PreTrainedModel]) -> type[PretrainedConfig]:
     return model.config_class
 
 
-def tokenizer(source: str, name: str) -> Any:
+def tokenizer(source: str, name: str, model: PreTrainedModel | None = None) -> Any:
     """A fast tokenizer from a folder or, by name, from the Hugging Face hub or its cache.
 
+    Args:
+        model: whose tokenizer it is to be.
+
     Raises:
-        UserError: it does not exist, or has no fast version.
+        UserError: it does not exist, has no fast version, or has words that the model has no vectors for.
     """
+    where = f"student {name}: tokenizer"
     try:
-        found = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        raise cannot(f"student {name}: tokenizer", source, "a tokenizer.json or vocab.txt", error) from error
+        found = hugging_face.tokenizer(pretrained.located(source), where)
+    except OSError as error:
+        raise cannot(where, source, "a tokenizer.json or vocab.txt", error) from error
     if not found.is_fast:
         raise UserError(f"student {name}: tokenizer {source!r} has no fast version, which word boundaries need")
+    if model is not None:
+        vectors: Any = model.get_input_embeddings()
+        hugging_face.check_vocabulary(found, vectors.num_embeddings, f"student {name}: {source}")
     return found
 
 

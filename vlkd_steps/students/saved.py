@@ -1,23 +1,31 @@
 """A trained student as one safetensors file: all its weights, and what is needed to rebuild it."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.pretrained import report
 
 
 def write(student: nn.Module, description: Mapping[str, Any], path: Path) -> None:
-    """Write the weights and a description (JSON) of the student, atomically."""
+    """Write the weights and a description (JSON) of the student, atomically.
+
+    Raises:
+        UserError: a weight is no finite number.
+    """
+    held = tensors(student)
+    report.check_finite(held, f"the trained weights for {path}", "lower training.learning_rate and train the run again")
     with files.atomic(path) as temporary:
         # One metadata key only: the order in which safetensors writes several changes from run to run.
-        save_file(tensors(student), temporary, metadata={"student": files.canonical(description)})
+        save_file(held, temporary, metadata={"student": files.canonical(description)})
 
 
 def tensors(student: nn.Module) -> dict[str, Tensor]:
@@ -29,12 +37,48 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The description and the weights that `write` has written.
 
     Raises:
-        UserError: the file was not written by a training run.
+        UserError: the file is damaged, or was not written by a training run.
     """
-    with safe_open(path, framework="pt") as stream:
-        description = json.loads((stream.metadata() or {}).get("student", "null"))
-        if description is None:
-            raise UserError(
-                f"{path} was not written by a training run: it does not describe its student; name a run's file"
-            )
-        return description, {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dictionary)
+    try:
+        with safe_open(path, framework="pt") as stream:
+            text = (stream.metadata() or {}).get("student", "null")
+            held = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dictionary)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; train its run") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is no safetensors file, or is damaged ({report.brief(error)}); train its run again"
+        ) from error
+    if text == "null":
+        raise UserError(
+            f"{path} was not written by a training run: it does not describe its student; name a run's file"
+        )
+    return files.parse_json(text, f"the description in {path}", "name a run's file"), held
+
+
+@contextmanager
+def rebuilding(path: Path) -> Iterator[None]:
+    """Within it the student of a file is built from its description; the global random state is left alone.
+
+    Raises:
+        UserError: the description lacks something, or the library rejects it.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    except UserError:
+        raise
+    except Exception as error:  # transformers, tokenizers and torch raise errors of their own
+        raise UserError(
+            f"{path} does not describe a student of this kind ({type(error).__name__}: {report.brief(error)}); "
+            "name a run's file"
+        ) from error
+
+
+def restore(student: nn.Module, held: Mapping[str, Tensor], path: Path) -> None:
+    """Give the student the weights of a file, all of them.
+
+    Raises:
+        UserError: they are of another student (`report.check`).
+    """
+    report.load(student, held, str(path))

@@ -144,7 +144,7 @@ def save(student: UniterStudent, path: Path) -> None:
 def load(path: Path) -> UniterStudent:
     """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
     description, tensors = saved.read(path)
-    with torch.random.fork_rng(devices=[]):
+    with saved.rebuilding(path):
         uniter = UniterModel(UniterConfig.of(description["architecture"]))
         student = UniterStudent(
             uniter,
@@ -153,7 +153,7 @@ def load(path: Path) -> UniterStudent:
             description["labels"],
             description["regions"],
         )
-    student.load_state_dict(tensors)
+    saved.restore(student, tensors, path)
     return student.eval()
 
 

@@ -8,18 +8,18 @@ A ``.pt`` file is read with torch's restricted unpickler, which builds tensors a
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import AddedToken
 from torch import Tensor, nn
 
 from vlkd_steps import tasks
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
+from vlkd_steps.pretrained import report
 from vlkd_steps.students.uniter_model import UniterConfig
 
 VCR_TYPES = 4
@@ -53,18 +53,7 @@ def read(path: Path) -> dict[str, Tensor]:
             f"the weights {path} are missing; fetch an official file (see docs/students.md) and put it there, or set "
             "the student's `weights` to its path (.pt or .safetensors)"
         )
-    if path.suffix not in (".pt", ".pth", ".bin", ".safetensors"):
-        raise UserError(f"the weights {path} are neither a .pt nor a .safetensors file; give an official checkpoint")
-    try:
-        found: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except UnpicklingError as error:  # its own message advises to unpickle all the same
-        raise UserError(
-            f"the weights {path} are damaged or hold more than tensors, which are not unpickled, since that could run "
-            "any code; fetch the file again, or save its state_dict alone"
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"the weights {path} cannot be read ({reason}); fetch the file again") from error
+    found = report.read(path, "the weights")
     if isinstance(found, Mapping) and isinstance(found.get("model_state"), Mapping):
         found = found["model_state"]
     tensors = {}
@@ -145,6 +134,9 @@ def load_into(student: nn.Module, tensors: Mapping[str, Tensor], task: str, head
             raise UserError(f"{where}: {source} {shape}; {advice}")
         chosen[name] = found
     student.load_state_dict(chosen, strict=False)
+    new = set(own) - set(chosen)  # the head
+    more = [name for name in tensors if name.startswith("uniter.") and name not in own]
+    report.check(student, where, new, more, may_be_new=new.__contains__)
 
 
 def official_names(student: nn.Module, task: str) -> dict[str, Tensor]:
@@ -166,12 +158,12 @@ def convert(source: Path, target: Path) -> None:
 
 def main(argv: Sequence[str]) -> int:
     if len(argv) != 2:
-        print("usage: python -m vlkd_steps.students.uniter_weights CHECKPOINT.pt OUT.safetensors", file=sys.stderr)
+        say("usage: python -m vlkd_steps.students.uniter_weights CHECKPOINT.pt OUT.safetensors", file=sys.stderr)
         return 2
     try:
         convert(Path(argv[0]), Path(argv[1]))
     except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+        say(f"error: {mistake}", file=sys.stderr)
         return 2
     return 0
 

@@ -21,6 +21,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.inputs import Inputs
+from vlkd_steps.pretrained import hugging_face
 from vlkd_steps.students import attention, heads, initialization, saved
 from vlkd_steps.students.output import StudentOutput
 
@@ -153,7 +154,7 @@ def build(conf: Mapping[str, Any], task: str | None, labels: Sequence[str], seed
         torch.manual_seed(derive(seed, "student"))
         if source:
             vilt = initialization.load(source, conf["name"], ViltModel, "ViLT")
-            tokenizer = initialization.tokenizer(source, conf["name"])
+            tokenizer = initialization.tokenizer(source, conf["name"], vilt)
         else:
             vilt, tokenizer = from_scratch(conf)
         _check_image_size(conf, vilt.config)
@@ -227,17 +228,16 @@ def save(student: ViltStudent, path: Path) -> None:
 def load(path: Path) -> ViltStudent:
     """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
     description, tensors = saved.read(path)
-    architecture = {key: value for key, value in description["architecture"].items() if key != "model_type"}
-    with torch.random.fork_rng(devices=[]):
+    with saved.rebuilding(path):
         student = ViltStudent(
-            ViltModel(ViltConfig(**architecture)),
+            ViltModel(hugging_face.stored(ViltConfig, description["architecture"], path)),
             text.from_json(description["tokenizer"]),
             description["task"],
             description["labels"],
             description["image_size"],
             description.get("visual_width"),
         )
-    student.load_state_dict(tensors)
+    saved.restore(student, tensors, path)
     return student.eval()
 
 

@@ -20,6 +20,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.inputs import Inputs
+from vlkd_steps.pretrained import hugging_face
 from vlkd_steps.students import attention, initialization, saved
 from vlkd_steps.students.region_student import RegionStudent, named_regions, projection
 
@@ -92,7 +93,7 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
         torch.manual_seed(derive(seed, "student"))
         if conf.get("weights"):
             model = load_weights(conf["weights"], conf["name"])
-            tokenizer = initialization.tokenizer(conf.get("tokenizer") or conf["weights"], conf["name"])
+            tokenizer = initialization.tokenizer(conf.get("tokenizer") or conf["weights"], conf["name"], model)
         else:
             model, tokenizer = from_scratch(conf, task)
         student = VisualBertStudent(model, tokenizer, task, labels, regions, bool(conf.get("locations")))
@@ -145,17 +146,16 @@ def save(student: VisualBertStudent, path: Path) -> None:
 def load(path: Path) -> VisualBertStudent:
     """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
     description, tensors = saved.read(path)
-    architecture = {key: value for key, value in description["architecture"].items() if key != "model_type"}
-    with torch.random.fork_rng(devices=[]):
+    with saved.rebuilding(path):
         student = VisualBertStudent(
-            VisualBertModel(VisualBertConfig(**architecture)),
+            VisualBertModel(hugging_face.stored(VisualBertConfig, description["architecture"], path)),
             text.from_json(description["tokenizer"]),
             description["task"],
             description["labels"],
             description["regions"],
             description["locations"],
         )
-    student.load_state_dict(tensors)
+    saved.restore(student, tensors, path)
     return student.eval()
 
 

@@ -9,11 +9,12 @@ import importlib
 import os
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from vlkd_steps.core import file_system, files
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
 
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -34,12 +35,14 @@ def given(argument: str | None = None) -> str | None:
 def tracking_uri(argument: str | None = None) -> str:
     """The address that is `given`, or that of `default_uri`, whose folder is made where it is needed.
 
+    A user and password in a server's address reach MLflow by its environment variables: it prints and raises addresses.
+
     Raises:
         UserError: MLflow cannot take it; or no node-local folder of this project can be made.
     """
     if (uri := given(argument)) is not None:
         check_uri(uri)
-        return uri
+        return _without_credentials(uri)
     project = Path.cwd()
     uri = default_uri(project)
     if (path := database(uri)) is not None and uri != DEFAULT_URI:
@@ -50,6 +53,19 @@ def tracking_uri(argument: str | None = None) -> str:
             why_not_here(project), path,
         )  # fmt: skip
     return uri
+
+
+def _without_credentials(uri: str) -> str:
+    parts = urlsplit(uri)
+    user, at, host = parts.netloc.rpartition("@")
+    if parts.scheme.lower() not in SERVERS or not at:
+        return uri
+    name, _, password = user.partition(":")
+    clean = urlunsplit(parts._replace(netloc=host))
+    os.environ |= {"MLFLOW_TRACKING_USERNAME": unquote(name), "MLFLOW_TRACKING_PASSWORD": unquote(password)}
+    if "MLFLOW_TRACKING_URI" in os.environ:
+        os.environ["MLFLOW_TRACKING_URI"] = clean
+    return clean
 
 
 def default_uri(project: Path) -> str:
@@ -70,13 +86,6 @@ def why_not_here(project: Path) -> str | None:
 def database(uri: str) -> Path | None:
     """The file behind a sqlite address; None for any other address."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
-def redacted(text: str) -> str:
-    """An address, or a message that quotes some, without the users and passwords in them."""
-    text = re.sub(r"(?i)\b(?!sqlite:)([a-z][a-z0-9+.-]*://)[^\s'\"]*@", r"\1", text)
-    text = re.sub(r"(?i)([?&](?:password|passwd|pwd|user|sslpassword|token)=)[^&\s'\"]*", r"\1***", text)
-    return re.sub(r"^[^\s:/@]+:(?!//)[^\s'\"]*@", "", text)  # ada:secret@host:5000, without a scheme
 
 
 _FOLDERS = "MLflow does not write to folders any more", "write sqlite:///FILE.db or http://HOST:PORT"

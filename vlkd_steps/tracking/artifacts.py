@@ -74,7 +74,9 @@ def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size:
     """
     import polars as pl
 
-    predictions = pl.read_parquet(layout.predictions(run_folder, evaluation_set))
+    from vlkd_steps.core import tables
+
+    predictions = tables.read(layout.predictions(run_folder, evaluation_set))
     order = predictions["instance_id"].map_elements(_rank, return_dtype=pl.String)
     sample = predictions.with_columns(order.alias("rank")).sort("rank").head(size).drop("rank")
     chosen = sample["instance_id"].to_list()
@@ -89,7 +91,7 @@ def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size:
                 "item": f"{row['text']} [{gold}] {row['instance_id']}", "gold": gold, "image_path": row["image_path"]
             }  # fmt: skip
     if layout.scores(run_folder, evaluation_set).is_file():
-        scores = pl.read_parquet(layout.scores(run_folder, evaluation_set), columns=["instance_id", "score"])
+        scores = tables.read(layout.scores(run_folder, evaluation_set), columns=["instance_id", "score"])
         for identity, score in scores.filter(pl.col("instance_id").is_in(chosen)).iter_rows():
             items[identity]["score"] = round(score, 4)
     columns = ["item", "answer", "gold", "score", "probability", "image_path"]

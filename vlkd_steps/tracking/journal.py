@@ -25,6 +25,7 @@ from typing import Any, Self
 import yaml
 
 from vlkd_steps.core import files, layout, locks
+from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
 
 Event = dict[str, Any]
@@ -203,6 +204,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, str):
+        return redacted(value)
     if hasattr(value, "item"):  # a numpy or torch scalar
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

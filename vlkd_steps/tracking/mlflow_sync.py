@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
 from vlkd_steps.tracking import artifacts, cost, relocation, schema
-from vlkd_steps.tracking.address import database, redacted
+from vlkd_steps.tracking.address import database
 from vlkd_steps.tracking.records import Point, Record
 
 if TYPE_CHECKING:
@@ -197,11 +198,11 @@ class MlflowSync:
         new = [point for point in _cleaned(record.points) if not _same(known.sent.get(point[:2]), point.value)]
         metrics = [Metric(point.name, point.value, point.time, point.step) for point in new]
         params = [
-            Param(_key(name), value[:PARAM_LENGTH])
+            Param(_key(name), redacted(value)[:PARAM_LENGTH])
             for name, value in record.params.items()
             if _key(name) not in known.params
         ]
-        wanted = {_key(name): value[:TAG_LENGTH] for name, value in _run_tags(record).items()}
+        wanted = {_key(name): redacted(value)[:TAG_LENGTH] for name, value in _run_tags(record).items()}
         tags = [RunTag(name, value) for name, value in wanted.items() if known.tags.get(name) != value]
         for part in _batches(metrics, params, tags):
             client.log_batch(known.run_id, *part)

@@ -68,11 +68,15 @@ class Meter:
         return {name: round(value, 3) for name, value in used.items() if value is not None}
 
 
-def record(folder: Path, started: float) -> None:
-    """Write ``provenance.json`` beside a step's outputs, with the cost since `started` (``time.monotonic()``)."""
+def record(folder: Path, started: float, **used: Any) -> None:
+    """Write ``provenance.json`` beside a step's outputs, with the cost since `started` (``time.monotonic()``).
+
+    Args:
+        used: further values that `collect` takes: device, precision, threads.
+    """
     seconds = round(time.monotonic() - started, 3)
     files.write_json(
-        layout.provenance(folder), collect(seconds=seconds, peak_mib=peak_mib(), gpu_peak_mib=gpu_peak_mib())
+        layout.provenance(folder), collect(seconds=seconds, peak_mib=peak_mib(), gpu_peak_mib=gpu_peak_mib(), **used)
     )
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlkd_steps.core import files, layout, locks
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.numbers import finite
+from vlkd_steps.core.step import log
 from vlkd_steps.tracking import cost, journal
 from vlkd_steps.tracking.journal import Event
 
@@ -126,7 +129,7 @@ def reference_results(folder: Path, tags: Mapping[str, str], reference: str) -> 
     seed, shot, variant = folder, folder.parent, folder.parent.parent
     if variant.name == reference or tags.get("variant") == reference:
         return {}
-    return files.known_json(layout.metrics(variant.parent / reference / shot.name / seed.name))
+    return _metrics(layout.metrics(variant.parent / reference / shot.name / seed.name))
 
 
 def _course(events: list[Event]) -> Iterator[Point]:
@@ -152,13 +155,42 @@ def _results(folder: Path, ended: float) -> dict[str, Any]:
     (Trained again under the same key, a run has the same predictions, and nothing evaluates them a second time.)
     """
     path = layout.metrics(folder)
-    results = files.known_json(path)
+    results = _metrics(path)
     if not results:
         return {}
     written = path.stat().st_mtime
     predictions = [layout.predictions(folder, name) for name in results]
     newest = max((path.stat().st_mtime for path in predictions if path.exists()), default=math.inf)
     return results if written >= ended - CLOCK_SLACK or written >= newest else {}
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    """metrics.json; {}, and a warning, if a value of it is no finite number, since none of it can be trusted then."""
+    if not path.exists():
+        return {}
+    try:
+        results: dict[str, Any] = files.read_json(path, "run snakemake --forcerun evaluate")
+    except UserError as error:
+        log.warning(f"{error}; its results are not tracked")
+        return {}
+    for name, values in results.items():
+        wrong = next((each for each in _leaves(values, name) if not finite(each[1])), None)
+        if wrong is not None:
+            log.warning(
+                f"{path}: {wrong[0]} is {str(wrong[1])[:40]}, not a finite number; its results are not tracked: "
+                "run snakemake --forcerun evaluate"
+            )
+            return {}
+    return results
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """The values of a set, each with its dotted name."""
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, inner in value.items():
+        yield from _leaves(inner, f"{name}.{key}")
 
 
 def _gains(results: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, float]:

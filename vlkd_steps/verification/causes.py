@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlkd_steps.core import files, layout
-from vlkd_steps.graph import phase_manifest
 from vlkd_steps.verification.differences import flat
-from vlkd_steps.verification.recorded_run import RecordedRun
+from vlkd_steps.verification.recorded import Recorded
 
 NO_BYTE = frozenset({"dvc", "hydra-core", "mlflow", "snakemake", "submitit", "vlkd-steps"})
 """Packages of the provenance that change no byte of a run."""
@@ -32,7 +31,7 @@ class Cause:
         return f"{self.what}: was {_shown(self.then)}, is {_shown(self.now)}"
 
 
-def of_configuration(run: RecordedRun) -> Iterator[Cause]:
+def of_configuration(run: Recorded) -> Iterator[Cause]:
     """The recipe: what the journal says that the run was trained by against what its config.yaml says now."""
     params = run.start.get("params") or {}
     then, now = flat(params), flat({key: run.own[key] for key in params if key in run.own})
@@ -47,7 +46,7 @@ def of_configuration(run: RecordedRun) -> Iterator[Cause]:
         )
 
 
-def of_code(run: RecordedRun, code: str, git: Mapping[str, Any]) -> Iterator[Cause]:
+def of_code(run: Recorded, code: str, git: Mapping[str, Any]) -> Iterator[Cause]:
     """The fingerprint of all code that trains the run."""
     then = run.described["made_of"]["code"]
     if then != code:
@@ -66,18 +65,13 @@ def of_environment(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
     yield from _each(then, now, {"python": "version of Python"})
 
 
-def of_files(run: RecordedRun) -> Iterator[Cause]:
-    """Outputs of the run that are no longer what its job left, by the experiment's manifest of the phase."""
-    manifest = layout.phase_manifest(run.own["experiment"], "distill")
-    entries = phase_manifest.read(manifest)
-    config = layout.run_config(run.folder)
-    if config not in entries or entries[config].sha256 != files.sha256(config):
-        return  # of another run in this folder
+def of_files(run: Recorded) -> Iterator[Cause]:
+    """Outputs that are no longer what the job left."""
+    record, listed = run.listed()
     for name in run.outputs():
         path = run.folder / name
-        if path in entries and entries[path].sha256 != (present := files.sha256(path)):
-            yield Cause(f"{path}, changed after it was made (sha256 by {manifest})", entries[path].sha256[:16],
-                        present[:16])  # fmt: skip
+        if path in listed and listed[path] != (present := files.sha256(path)):
+            yield Cause(f"{path}, changed after it was made (sha256 by {record})", listed[path][:16], present[:16])
 
 
 def _each(then: Mapping[str, Any], now: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Cause]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from vlkd_steps.core import files
+from vlkd_steps.core import files, tables
 from vlkd_steps.tracking import journal
-from vlkd_steps.verification.recorded_run import RecordedRun
+from vlkd_steps.verification.recorded import Recorded
 
 TIMES = frozenset({"step_ms"})  # metrics of a journal that no repetition has equal
 
@@ -44,13 +44,13 @@ def parting(then: Mapping[str, Mapping[int, float]], now: Mapping[str, Mapping[i
     return None
 
 
-def compared_points(run: RecordedRun) -> int:
+def compared_points(run: Recorded) -> int:
     """How many values of the journal are compared."""
     return sum(len(points) for name, points in journal.curves(run.events).items() if name not in TIMES)
 
 
-def of_outputs(run: RecordedRun, again: Path) -> Iterator[str]:
-    """A line about each output that has other bytes, in the order of `RecordedRun.outputs`.
+def of_outputs(run: Recorded, again: Path) -> Iterator[str]:
+    """A line about each output that has other bytes, in the order of `Recorded.outputs`.
 
     Args:
         again: the run folder of the repetition.
@@ -94,7 +94,7 @@ def _kind(tensor: Any) -> str:
 
 def _rows(then: Path, now: Path) -> str:
     """Of two tables."""
-    first, second = pl.read_parquet(then), pl.read_parquet(now)
+    first, second = tables.read(then), tables.read(now)
     if first.schema != second.schema or len(first) != len(second):
         return f"was {len(first)} rows of {first.columns}, is {len(second)} rows of {second.columns}"
     differ = [~first[name].eq_missing(second[name]) for name in first.columns]

@@ -1,8 +1,9 @@
-"""What a run was trained and evaluated on: every file that it read, with its recorded hash and the present one.
+"""What a run or a model was trained on: every file that it read, with its recorded hash and the present one.
 
-Recorded are, in the run's config.yaml (``made_of``), the ids of its training split, the rows of its instances, the
-shards of its teachers' features and of its regions, its first weights, its own words; in its journal the ids of its
-evaluation sets; and in what those files name in turn, feature shards and images, by their manifests.
+Recorded are, of a run in its config.yaml (``made_of``), the ids of its training split, the rows of its instances, the
+shards of its teachers' features and of its regions, its first weights, its own words, and in its journal the ids of its
+evaluation sets; of a model in its config.yaml, the corpus, the first weights and the words; and in what those files
+name in turn, feature shards and images, by their manifests.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pyarrow.parquet as pq
 
 from vlkd_steps.config import extra_evals, jobs, teacher_names
-from vlkd_steps.core import artifacts, files, layout
+from vlkd_steps.core import artifacts, files, layout, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.datasets import instances
 from vlkd_steps.graph import phase_manifest
-from vlkd_steps.runs import run_dir
+from vlkd_steps.runs import model_dir, run_dir
+from vlkd_steps.verification.recorded import Recorded
 from vlkd_steps.verification.recorded_run import RecordedRun
 
 SHOWN = 5  # inputs named in a message
@@ -50,15 +51,15 @@ class Input:
         return f"{self.path}: recorded {str(self.recorded)[:16]} ({self.record}), present {self.present[:16]}"
 
 
-def check(run: RecordedRun, stop: StopRequest) -> list[Input]:
-    """The inputs of a run, if all of them exist with the recorded hashes.
+def check(run: Recorded, stop: StopRequest) -> list[Input]:
+    """The inputs of a run or model, if all of them exist with the recorded hashes.
 
     Raises:
         UserError: the files that are missing or differ, both hashes, and what to do.
         Interrupted: a signal came.
     """
     found = []
-    for each in of_run(run):
+    for each in of_run(run) if isinstance(run, RecordedRun) else of_model(run):
         stop.raise_if_set()
         found.append(each)
     wrong = [each for each in found if not each.agrees]
@@ -70,8 +71,8 @@ def check(run: RecordedRun, stop: StopRequest) -> list[Input]:
             f"{run.folder} cannot be verified: it was trained on other files than there are now\n"
             + "\n".join(lines)
             + "\nbring them back (dvc pull, or dvc checkout"
-            + (f"; the run is of git commit {commit}" if commit else "")
-            + "), or train the run on what there is now: snakemake --cores all"
+            + (f"; the {run.called} is of git commit {commit}" if commit else "")
+            + f"), or train the {run.called} on what there is now: snakemake --cores all"
         )
     return found
 
@@ -96,13 +97,26 @@ def of_run(run: RecordedRun) -> Iterator[Input]:
     yield from _images(run)
 
 
+def of_model(model: Recorded) -> Iterator[Input]:
+    """Every file that the pre-training read: corpus with its images, first weights, words."""
+    made_of, by = model.described["made_of"], f"{layout.run_config(model.folder)}, made_of"
+    for key, path in model_dir.inputs(model.own).items():
+        yield Input(path, made_of[key], _present(path, files.sha256), f"{by}.{key}")
+    making = model.own["pretrain"]
+    if making.get("corpus") and (corpus := layout.instances(making["corpus"])).is_file():
+        table = tables.read(corpus, columns=["split", "image_path"])
+        if making.get("split"):
+            table = table.filter(table["split"] == making["split"])
+        yield from _raw(Path(path) for path in table["image_path"].unique(maintain_order=True) if path)
+
+
 def _present(path: Path, content: Any) -> str | None:
     return content(path) if path.is_file() else None
 
 
 def _ids_hash(split: Path) -> str:
     """As `splits` write it in the manifest of a split."""
-    return artifacts.ids_hash(pl.read_parquet(split, columns=["instance_id"])["instance_id"].to_list())
+    return artifacts.ids_hash(tables.read(split, columns=["instance_id"])["instance_id"].to_list())
 
 
 def _rows_hash(path: Path) -> str:
@@ -201,8 +215,8 @@ def _images(run: RecordedRun) -> Iterator[Input]:
 def _image_paths(dataset: str, split: Path) -> list[Path]:
     if not split.is_file() or not layout.instances(dataset).is_file():
         return []  # named as missing already
-    ids = pl.read_parquet(split, columns=["instance_id"])
-    table = pl.read_parquet(layout.instances(dataset), columns=["instance_id", "image_path"])
+    ids = tables.read(split, columns=["instance_id"])
+    table = tables.read(layout.instances(dataset), columns=["instance_id", "image_path"])
     chosen = ids.join(table, on="instance_id", how="inner", maintain_order="left")["image_path"]
     return [Path(path) for path in chosen.unique(maintain_order=True) if path]
 

@@ -2,34 +2,23 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from vlkd_steps.config import extra_evals
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.graph import phase_manifest
 from vlkd_steps.runs.run_dir import byte_relevant, job_of
 from vlkd_steps.tracking import journal
+from vlkd_steps.verification import recorded
+from vlkd_steps.verification.recorded import Recorded, Step
 
 
-@dataclass(frozen=True)
-class RecordedRun:
-    """One seed's run.
+class RecordedRun(Recorded):
+    """One seed's run."""
 
-    Attributes:
-        folder: the run folder, from the project's root.
-        described: what its config.yaml holds.
-        provenance: what its provenance.json holds; empty where there is none.
-        events: of its journal those of this run; empty where there is no journal.
-    """
-
-    folder: Path
-    described: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-    events: list[journal.Event]
+    called = "run"
 
     @property
     def job(self) -> dict[str, Any]:
@@ -40,12 +29,6 @@ class RecordedRun:
     def own(self) -> dict[str, Any]:
         """The job with ``seed`` instead of ``seeds``, as `runs.run_dir.RunDir` has it."""
         return {key: value for key, value in self.job.items() if key != "seeds"} | {"seed": self.described["seed"]}
-
-    @property
-    def start(self) -> Mapping[str, Any]:
-        """The last ``start`` of its journal: parameters, digests of the evaluation sets."""
-        starts = [event for event in self.events if event["event"] == "start"]
-        return starts[-1] if starts else {}
 
     def outputs(self) -> list[Path]:
         """All outputs of training and scoring, relative to the run directory: model, predictions, scores, metrics."""
@@ -65,9 +48,28 @@ class RecordedRun:
         yield from (extra_evals.of_run(Path(), name, dataset) for name in names)
 
     def edited(self) -> bool:
-        """Whether config.yaml was changed after training: its content key no longer matches."""
         made_of = {"config": byte_relevant(self.own), **self.described["made_of"]}
         return files.digest(json.loads(files.canonical(made_of))) != self.described["content_key"]
+
+    def listed(self) -> tuple[Path, Mapping[Path, str]]:
+        """Of the experiment's manifest; nothing where that is of another run in this folder."""
+        manifest, config = layout.phase_manifest(self.own["experiment"], "distill"), layout.run_config(self.folder)
+        entries = phase_manifest.read(manifest)
+        if config not in entries or entries[config].sha256 != files.sha256(config):
+            return manifest, {}
+        return manifest, {path: entry.sha256 for path, entry in entries.items()}
+
+    def steps(self) -> Iterator[Step]:
+        job = {**self.job, "training": self.on_its_device(self.job["training"])}
+        yield "distill", job
+        if layout.metrics(self.folder).is_file():
+            keys = ("experiment", "dataset", "variant", "shot", "seeds")
+            yield "evaluate", {key: job[key] for key in keys} | {"student": job["student"]["name"]}
+
+    def links(self) -> list[Path]:
+        """The run that it starts from."""
+        job = self.job
+        return [layout.run(job["experiment"], **job["init"], seed=self.own["seed"])] if job.get("init") else []
 
 
 def read(folder: Path) -> RecordedRun:
@@ -86,17 +88,9 @@ def read(folder: Path) -> RecordedRun:
             f"{folder} holds the run {named}, says its config.yaml; call it by that name, in the project's folder"
         )
     path = layout.journal(folder)
-    run = RecordedRun(
-        folder,
-        described,
-        _json(layout.provenance(folder)),
-        journal.by_run(journal.read(path)).get(described["run_key"], []),
-    )
-    if missing := [name for name in run.outputs() if not (folder / name).is_file()]:
-        raise UserError(
-            f"{folder} is not finished: {', '.join(map(str, missing[:3]))} is missing; finish the run (snakemake "
-            "--cores all), or fetch its files (dvc pull)"
-        )
+    events = journal.by_run(journal.read(path)).get(described["run_key"], [])
+    run = RecordedRun(folder, described, recorded.provenance(folder), events)
+    recorded.check_whole(run, "snakemake --cores all")
     return run
 
 
@@ -105,34 +99,14 @@ def _described(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise UserError(
             f"there is no run {folder}; name the folder of one seed, "
-            "runs/EXPERIMENT/DATASET/STUDENT/VARIANT/SHOT/sSEED, or fetch the runs: dvc pull"
-        )
-    if (folder / "model.safetensors").is_file() and folder.parent == layout.model(folder.name).parent:
-        raise UserError(
-            f"{folder} is a model that `pretrain` made: only runs are verified; name one that starts from it"
+            "runs/EXPERIMENT/DATASET/STUDENT/VARIANT/SHOT/sSEED, or a model, models/NAME, or fetch them: dvc pull"
         )
     if not path.is_file():
         if seeds := sorted(each.parent for each in folder.rglob("config.yaml") if _is_seed(each.parent)):
             raise UserError(f"{folder} holds {len(seeds)} runs; name the folder of one seed, such as {seeds[0]}")
         raise UserError(f"{folder} is no finished run: it has no config.yaml; finish it first: snakemake --cores all")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return {**content, "made_of": dict(content["made_of"])}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{path} cannot be read ({' '.join(str(error).split())}); bring it back: dvc checkout"
-        ) from None
+    return recorded.description(folder)
 
 
 def _is_seed(folder: Path) -> bool:
     return folder.name[:1] == "s" and folder.name[1:].isdigit()
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); bring it back: dvc checkout") from error
-    return found

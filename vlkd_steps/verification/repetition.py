@@ -13,11 +13,11 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.core.step import log
 from vlkd_steps.tracking import journal, provenance
-from vlkd_steps.verification import causes, differences, inputs, recorded_run
+from vlkd_steps.verification import causes, differences, inputs, recorded_model, recorded_run
 from vlkd_steps.verification.causes import Cause
 from vlkd_steps.verification.differences import Parting
 from vlkd_steps.verification.inputs import Input
-from vlkd_steps.verification.recorded_run import RecordedRun
+from vlkd_steps.verification.recorded import Recorded
 from vlkd_steps.verification.scratch_project import link, run_step, scratch_project
 
 
@@ -33,7 +33,7 @@ class Result:
         unrecorded: inputs of which nothing records a hash.
     """
 
-    run: RecordedRun
+    run: Recorded
     parting: Parting | None
     outputs: Sequence[str]
     changes: Sequence[Cause]
@@ -71,7 +71,7 @@ class Result:
     def _remarks(self) -> list[str]:
         """What could not be compared."""
         lines = []
-        if not self.run.events:
+        if not self.run.events and self.run.called == "run":
             lines.append(f"not compared: losses; {layout.journal(self.run.folder)} has no events of this run")
         if not self.run.provenance:
             lines.append(
@@ -94,10 +94,10 @@ def verify(folder: Path, keep: Path | None, stop: StopRequest) -> Result:
         UserError: there is nothing to verify, or the training did not end well.
         Interrupted: a signal came.
     """
-    run = recorded_run.read(folder)
+    run: Recorded = (recorded_model if recorded_model.is_model(folder) else recorded_run).read(folder)
     read = inputs.check(run, stop)
     seconds = run.provenance.get("seconds")
-    with scratch_project(Path.cwd(), keep) as scratch:
+    with scratch_project(Path.cwd(), folder.parts[0], keep) as scratch:
         log.info(
             f"{len(read)} inputs of {folder} are those recorded; it is trained again in {scratch}"
             + (f" (it took {seconds:.0f} s)" if seconds else "")
@@ -113,46 +113,33 @@ def verify(folder: Path, keep: Path | None, stop: StopRequest) -> Result:
         )
 
 
-def repeat(run: RecordedRun, scratch: Path, stop: StopRequest) -> Path:
-    """Train and score the run in a scratch project; the run folder there.
+def repeat(run: Recorded, scratch: Path, stop: StopRequest) -> Path:
+    """Make the run or model again in a scratch project; its folder there.
 
     Raises:
         UserError: a step did not end well.
         Interrupted: a signal came.
     """
-    job = run.job
-    if job.get("init"):
-        start = layout.run(job["experiment"], **job["init"], seed=run.own["seed"])
-        link(Path.cwd(), scratch, start)
-    # ``auto`` would choose a GPU for a run that was trained without one.
-    if device := (run.provenance.get("device") or "").partition(":")[0]:
-        job["training"] = {**job["training"], "device": device}
-    _step(run, scratch, "distill", job, stop)
-    if layout.metrics(run.folder).is_file():
-        keys = ("experiment", "dataset", "variant", "shot", "seeds")
-        scored = {key: job[key] for key in keys} | {"student": job["student"]["name"]}
-        _step(run, scratch, "evaluate", scored, stop)
+    for path in run.links():
+        link(Path.cwd(), scratch, path)
+    for name, config in run.steps():
+        if status := run_step(scratch, name, config, stop):
+            stop.raise_if_set()
+            raise UserError(
+                f"{run.folder} cannot be verified: step {name} ended with status {status}, for the reason above "
+                f"(the {run.called} was trained on {run.provenance.get('device') or 'a device that is not recorded'})"
+            )
     return scratch / run.folder
 
 
-def _step(run: RecordedRun, scratch: Path, name: str, config: dict[str, Any], stop: StopRequest) -> None:
-    status = run_step(scratch, name, config, stop)
-    if status:
-        stop.raise_if_set()
-        raise UserError(
-            f"{run.folder} cannot be verified: step {name} ended with status {status}, for the reason above "
-            f"(the run was trained on {run.provenance.get('device') or 'a device that is not recorded'})"
-        )
-
-
-def parting(run: RecordedRun, again: Path) -> Parting | None:
+def parting(run: Recorded, again: Path) -> Parting | None:
     """Where the losses part; None as well where the run's journal says nothing."""
     if not run.events:
         return None
     return differences.parting(journal.curves(run.events), journal.curves(journal.read(layout.journal(again))))
 
 
-def changes_since(run: RecordedRun, again: Path, now: dict[str, Any]) -> list[Cause]:
+def changes_since(run: Recorded, again: Path, now: dict[str, Any]) -> list[Cause]:
     """What has changed since the run was trained, the likeliest cause first."""
     described = yaml.safe_load(layout.run_config(again).read_text(encoding="utf-8"))
     return [

@@ -26,10 +26,11 @@ PATIENCE = 30.0  # seconds that a training may take to end after TERM
 
 
 @contextlib.contextmanager
-def scratch_project(project: Path, keep: Path | None = None) -> Iterator[Path]:
+def scratch_project(project: Path, own: str, keep: Path | None = None) -> Iterator[Path]:
     """Make the folder, and remove it at the end of the block, however that ends.
 
     Args:
+        own: a further folder that it has for itself, in which it is written: ``runs`` or ``models``.
         keep: make it here instead of below the system's temporary folder (TMPDIR), and keep it.
 
     Raises:
@@ -39,7 +40,7 @@ def scratch_project(project: Path, keep: Path | None = None) -> Iterator[Path]:
     try:
         folder = _new(project, keep)
         for path in sorted(project.iterdir()):
-            if path.name not in OWN and not path.name.startswith("."):
+            if path.name not in (*OWN, own) and not path.name.startswith("."):
                 (folder / path.name).symlink_to(path.absolute())
         yield folder
     finally:

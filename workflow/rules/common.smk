@@ -12,6 +12,7 @@ from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import environment, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import commit, dvc_vars, executor_waits, failures, phase_manifest, remake, sync
 from vlkd_steps.launch.slurm.request import Request
 
@@ -26,7 +27,7 @@ try:
         dvc_vars.check_stage(C)
 except UserError as mistake:
     # A user's mistake is one message; Snakemake would print a traceback around it.
-    print(f"error: {mistake}", file=sys.stderr)
+    say(f"error: {mistake}", file=sys.stderr)
     sys.exit(2)
 
 # The graph is built without them; a dry run ends with what is missing, a real one ends in `onstart` before any job.
@@ -101,7 +102,7 @@ def keep_dvc_vars_current():
     try:
         dvc_vars.keep_current(C)
     except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+        say(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -121,7 +122,7 @@ def artifacts_of(*names):
             unseen = remake.unseen(EXPERIMENT, made, remembered)
             workflow.dag.forcefiles.update(map(str, unseen))
             for note in remake.notes([*remake.deleted(EXPERIMENT, made), *unseen.values()]):
-                print(f"note: made again: {note}", file=sys.stderr)
+                say(f"note: made again: {note}", file=sys.stderr)
         return [*(layout.phase_manifest(EXPERIMENT, phase) for phase in names), *remake.missing(EXPERIMENT, made)]
 
     return targets
@@ -163,25 +164,25 @@ def cannot_run():
 @atexit.register  # no hook of Snakemake's runs after a dry run
 def say_what_is_missing():
     if workflow.dryrun and cannot_run():
-        print(f"note: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
+        say(f"note: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
 
 
 onstart:
     if workflow.dag_settings.allowed_rules:
-        print(
+        say(
             "error: --allowed-rules runs jobs without those that they need; use --until or a target",
             file=sys.stderr,
         )
         sys.exit(2)
     if workflow.touch and os.environ.get(sync.VARIABLE) is None:
-        print(
+        say(
             "error: --touch would call every result current, whatever made it; after `dvc pull` or `dvc checkout` use: "
             "vlkd sync",
             file=sys.stderr,
         )
         sys.exit(2)
     if cannot_run() and not workflow.touch:
-        print(f"error: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
+        say(f"error: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
         sys.exit(2)
     keep_dvc_vars_current()
     # With its default rate limit Snakemake 9.27 looks for jobs again a second after every look, and for every job that
@@ -199,7 +200,7 @@ onstart:
         for folder in layout.written(EXPERIMENT):
             leftovers.remove(folder)
     except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+        say(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
     WAITS.watch()
 

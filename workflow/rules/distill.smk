@@ -3,9 +3,7 @@ rule distill:
         instances=layout.instances("{dataset}"),
         labels=layout.labels("{dataset}"),
         train=lambda wc: [layout.train_split(wc.dataset, wc.shot, seed) for seed in SEEDS],
-        held_out=lambda wc: [
-            layout.eval_split(wc.dataset, name) for name in C.datasets[wc.dataset].evaluation_sets
-        ],
+        held_out=lambda wc: [layout.eval_split(wc.dataset, name) for name in C.datasets[wc.dataset].evaluation_sets],
         extra_evals=lambda wc: jobs.extra_eval_files(C, wc.dataset),
         features=lambda wc: jobs.features_of(C, wc.variant, wc.dataset),
         regions=lambda wc: jobs.regions_of(C, wc.student, wc.dataset),

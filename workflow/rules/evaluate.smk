@@ -2,9 +2,7 @@ rule evaluate:
     input:
         instances=layout.instances("{dataset}"),
         labels=layout.labels("{dataset}"),
-        held_out=lambda wc: [
-            layout.eval_split(wc.dataset, name) for name in C.datasets[wc.dataset].evaluation_sets
-        ],
+        held_out=lambda wc: [layout.eval_split(wc.dataset, name) for name in C.datasets[wc.dataset].evaluation_sets],
         extra_evals=lambda wc: jobs.extra_eval_files(C, wc.dataset),
         predictions=run_outputs(*([f"predictions/{name}.parquet" for name in COMMON_SETS] or ["config.yaml"])),
     output:

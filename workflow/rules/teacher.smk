@@ -3,6 +3,8 @@ rule pretrain:
         lambda wc: jobs.pretrain_inputs(C, wc.model),
     output:
         layout.model_weights("{model}"),
+        layout.model_config("{model}"),
+        layout.model_checksums("{model}"),
     log:
         "logs/pretrain/{model}.log",
     retries: 0  # a launched step tries again itself, and knows when not to

@@ -20,7 +20,8 @@ from sklearn.pipeline import make_pipeline
 
 from vlkd_steps.benchmarks.scenes import drawing, world
 from vlkd_steps.benchmarks.scenes.write import Split, blocks, splits
-from vlkd_steps.core import records
+from vlkd_steps.core import image_file, records
+from vlkd_steps.core.terminal import say
 
 Labels = Sequence[str]
 
@@ -42,7 +43,7 @@ def pixels(folder: Path, split: Split) -> np.ndarray:
     paths = [folder / "images" / split.name / f"{split.file_stem(i)}.png" for i in range(split.images)]
     width = drawing.WIDTH // 4
     return np.stack(
-        [np.asarray(Image.open(path).resize((width, width), Image.Resampling.BOX)).ravel() for path in paths]
+        [np.asarray(image_file.read(path).resize((width, width), Image.Resampling.BOX)).ravel() for path in paths]
     )
 
 
@@ -112,7 +113,7 @@ def main(arguments: Sequence[str]) -> int:
     """Measure a folder written with the default sizes and print one line a classifier."""
     train, _, test, *_ = splits({})
     for name, accuracy in measure(Path(arguments[0]), train, test, int(arguments[1])).items():
-        print(f"{accuracy:6.1f}  {name}")
+        say(f"{accuracy:6.1f}  {name}")
     return 0
 
 

@@ -6,8 +6,7 @@ A type here carries the words of its message: a value that it refuses is answere
 import math
 import re
 from collections.abc import Callable, Hashable, Mapping
-from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -22,8 +21,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from vlkd_steps.core import components
+from vlkd_steps.core import components, layout
 from vlkd_steps.core.did_you_mean import nearest
+from vlkd_steps.core.inside import fault
+
+S = TypeVar("S")
 
 
 class Model(BaseModel):
@@ -83,8 +85,8 @@ def unique(values: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
     return values
 
 
-def some(values: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
-    """Refuse an empty list."""
+def some(values: S) -> S:
+    """Refuse an empty list or mapping."""
     if not values:
         raise value_error("name at least one")
     return values
@@ -114,9 +116,8 @@ def between(low: float, high: float, *, open_low: bool = False, open_high: bool 
 
 def inside(path: str) -> str:
     """A relative path that stays below its folder."""
-    parts = PurePosixPath(path.replace("\\", "/"))
-    if not path or parts.is_absolute() or ".." in parts.parts or ":" in path.split("/")[0] or path.startswith("~"):
-        raise ValueError("leaves the folder")
+    if problem := fault(path):
+        raise ValueError(problem)
     return path
 
 
@@ -134,7 +135,6 @@ def known_task(value: str) -> str:
     return value
 
 
-NAME = r"^[A-Za-z0-9_]{1,100}$"
 NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 LARGEST = 2**63 - 1  # of whole numbers
 Flag = Annotated[bool, Strict(), says("true or false")]
@@ -142,7 +142,9 @@ Printable = AfterValidator(plain_text)
 Text = Annotated[
     str, Strict(), Field(min_length=1), Printable, says("a text without control characters, ${...} and ???")
 ]
-Name = Annotated[str, Strict(), Field(pattern=NAME), says("a name of letters, digits and _, at most 100 of them")]
+Name = Annotated[
+    str, Strict(), Field(pattern=rf"^{layout.NAME}$"), says("a name of letters, digits and _, at most 100 of them")
+]
 Count = Annotated[int, Strict(), Field(gt=0, le=LARGEST), says("a whole number above 0, and below 2**63")]
 Whole = Annotated[int, Strict(), Field(ge=0, le=LARGEST), says("a whole number, 0 or more, and below 2**63")]
 Integer = Annotated[int, Strict(), Field(ge=-LARGEST, le=LARGEST), says("a whole number, below 2**63")]

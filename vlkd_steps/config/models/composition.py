@@ -105,7 +105,7 @@ class Composition:
         learned: list[Learned] = [self.teachers[name] for name in teachers]
         learned += [self.students[name] for name in grid.student]
         corpora = {model.pretraining["corpus"] for model in learned if model.pretraining.get("corpus")}
-        others = (corpora | self.preset.extra_datasets(grid.dataset)) - set(grid.dataset)
+        others = (corpora | set(self.preset.extra_datasets(grid.dataset))) - set(grid.dataset)
         regions = {name for name in (self.students[student].regions for student in grid.student) if name}
         datasets = [*grid.dataset, *sorted(others)]
         return Artifacts(

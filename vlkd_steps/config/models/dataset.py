@@ -3,20 +3,25 @@
 A reader says by a model here which files an entry of ``files`` names (`FILES`).
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from vlkd_steps.config.models import file_pattern
 from vlkd_steps.config.models.base import (
     Count,
     Inside,
     Model,
     Name,
+    Names,
     Part,
     Sequence,
     Share,
     Task,
     Text,
+    inside,
     problem,
     some,
     unique,
@@ -42,8 +47,16 @@ class Pairs(Model):
     images: Inside | None = None
     relabelled: Inside | None = None
     rule: Literal["hypothesis_hard", "hypothesis_easy", "biased", "given"] | None = None
-    cues: dict[str, Label] | None = None
+    cues: Annotated[dict[Text, Label], AfterValidator(some)] | None = None
     share: Share | None = None
+
+    @model_validator(mode="after")
+    def _biased_by_cues(self) -> "Pairs":
+        if self.rule == "biased" and self.cues is None:
+            raise problem("cues is missing; rule biased needs words with their labels")
+        if self.rule != "biased" and (useless := self.model_fields_set & {"cues", "share"}):
+            raise problem(f"{min(useless)} is read only with rule: biased; delete it")
+        return self
 
 
 class Annotations(Model):
@@ -54,6 +67,12 @@ class Annotations(Model):
     metadata: Inside | None = None
     rule: Literal["singular", "plural", "adv_top_1", "keep_top_1", "keep_top_3", "keep_top_5", "given"] | None = None
     scores: Inside | None = None
+
+    @model_validator(mode="after")
+    def _scored_to_mask(self) -> "Annotations":
+        if self.scores and not (self.rule or "").endswith(("_1", "_3", "_5")):
+            raise problem("scores is read only with a rule adv_top_1 or keep_top_...; delete it")
+        return self
 
 
 class Captions(Model):
@@ -85,23 +104,75 @@ class Shards(Model):
     images: Inside | None = None
 
 
-FILES: dict[str, type[Model]] = {
-    "vqa_v2": Questions,
-    "snli_ve": Pairs,
-    "vcr": Annotations,
-    "captions": Captions,
-    "karpathy": Karpathy,
-    "flickr30k": Flickr30k,
-    "shards": Shards,
+@dataclass(frozen=True)
+class Reader:
+    """What a reader of this package takes of a data set's conf.
+
+    Attributes:
+        files: the model of an entry of ``files``.
+        task: the one of this package that its rows are for.
+        keys: those of the keys that not all readers read.
+        fields: what ``image_name`` may name, each with an example; the first of them, or one of them where `any_field`,
+            tells images apart.
+    """
+
+    files: type[Model]
+    task: str
+    keys: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    any_field: bool = False
+
+
+READERS = {
+    "vqa_v2": Reader(
+        Questions,
+        "vqa",
+        ("image_name", "vocabulary", "multiple_choice_answer", "resplit"),
+        {"image_id": 9, "folder": "train2014", "coco_split": "train2014"},
+    ),
+    "snli_ve": Reader(Pairs, "entailment", ("image_name",), {"image_id": "9", "folder": "images"}),
+    "vcr": Reader(Annotations, "vcr"),
+    "captions": Reader(Captions, "captioning", ("group",)),
+    "karpathy": Reader(Karpathy, "captioning"),
+    "flickr30k": Reader(Flickr30k, "captioning"),
+    "shards": Reader(
+        Shards, "captioning", ("image_name", "shards", "tsv", "images"), {"name": "9.jpg", "number": 9}, any_field=True
+    ),
 }
-"""Reader -> an entry of its ``files``. A reader of a plugin may name any."""
+"""By name. A reader of a plugin may take any."""
+FILES = {name: reader.files for name, reader in READERS.items()}
+OF_READERS = (
+    "image_name",
+    "vocabulary",
+    "labels",
+    "group",
+    "multiple_choice_answer",
+    "resplit",
+    "shards",
+    "tsv",
+    "images",
+)
+"""Keys of a data set that only some readers read; ``labels`` only readers of plugins."""
+
+
+def check_image_name(pattern: str, reader: Reader) -> None:
+    """Refuse a pattern that names no image, all images alike, or one outside the folder."""
+    if message := file_pattern.fault(pattern, reader.fields):
+        raise problem(f"image_name is {pattern!r}; {message}")
+    try:
+        inside(pattern.format(**reader.fields))
+    except ValueError:
+        raise problem(f"image_name is {pattern!r}, a path out of the folder of images; write one without ..") from None
+    telling = list(reader.fields) if reader.any_field else list(reader.fields)[:1]
+    if not file_pattern.named(pattern) & set(telling):
+        raise problem(f"image_name is {pattern!r}, the same for all images; write {{{telling[0]}}} in it")
 
 
 class Vocabulary(Model):
     """Which answers are classes."""
 
     minimum: Count
-    splits: Annotated[tuple[Name, ...], Sequence, AfterValidator(some)]
+    splits: Names
 
 
 class Resplit(Model):
@@ -118,6 +189,12 @@ class Role(Model):
     share: Part | None = None
 
 
+class Sizes(Model):
+    """How many items an official set has, where other numbers are read."""
+
+    train: Count | None = None
+
+
 class Dataset(Model):
     """One task's data."""
 
@@ -126,20 +203,22 @@ class Dataset(Model):
     source: Name
     image_source: Name | None = None
     reader: Name
-    files: dict[Name, dict[str, Any]]
+    files: Annotated[dict[Name, dict[str, Any]], AfterValidator(some)]
     image_name: Text | None = None
     vocabulary: Vocabulary | None = None
-    labels: Annotated[tuple[Text, ...], Sequence] | None = None
+    labels: Annotated[tuple[Text, ...], Sequence, AfterValidator(some), AfterValidator(unique)] | None = None
     group: Text | None = None
     multiple_choice_answer: Literal["majority"] | None = None
     resplit: Resplit | None = None
     shards: Inside | None = None
     tsv: Inside | None = None
     images: Inside | None = None
-    roles: dict[Name, Role]
+    max_skipped: Share | None = None
+    """How many records of a split may have no text or no image; default: 0, of corpora in shards 0.01."""
+    roles: Annotated[dict[Name, Role], AfterValidator(some)]
     evaluation_sets: Annotated[tuple[Name, ...], Sequence, AfterValidator(unique)]
-    sizes: dict[Name, Count] = Field(default_factory=dict)
-    allow_leaks: Annotated[tuple[Leaks, ...], Sequence] = ()
+    sizes: Sizes = Field(default_factory=Sizes)
+    allow_leaks: Annotated[tuple[Leaks, ...], Sequence, AfterValidator(unique)] = ()
 
     @property
     def sources(self) -> list[str]:
@@ -161,10 +240,34 @@ class Dataset(Model):
         for name in self.evaluation_sets:
             if name not in self.roles:
                 raise problem(f"evaluation_sets names {name!r}, which is no role; {nearest(name, self.roles)}")
-        if self.reader == "vqa_v2" and self.vocabulary is None:
-            raise problem("vocabulary is missing; write how often an answer occurs to be a class, and in which splits")
+        if self.reader in READERS:
+            self._fits(READERS[self.reader])
         if self.vocabulary:
             for split in self.vocabulary.splits:
                 if split not in splits:
                     raise problem(f"vocabulary.splits names {split!r}; {nearest(split, splits)}")
         return self
+
+    def _fits(self, reader: Reader) -> None:
+        """Refuse another task, and keys that the reader lacks or does not read."""
+        tasks = {each.task for each in READERS.values()}
+        if self.task in tasks and self.task != reader.task:
+            fitting = ", ".join(name for name, each in READERS.items() if each.task == self.task)
+            raise problem(
+                f"reader is {self.reader!r}, which reads data of task {reader.task}, and task is {self.task!r}; write "
+                f"task: {reader.task}, or one of the readers {fitting}"
+            )
+        if useless := [key for key in OF_READERS if getattr(self, key) is not None and key not in reader.keys]:
+            raise problem(f"{useless[0]} is not read by reader {self.reader}; delete it")
+        if "vocabulary" in reader.keys and self.vocabulary is None:
+            raise problem("vocabulary is missing; write how often an answer occurs to be a class, and in which splits")
+        for role in [] if self.resplit else ["train", *self.evaluation_sets]:
+            split = self.roles[role].split if role in self.roles else None
+            if split in self.files and reader.files is Questions and not self.files[split].get("annotations"):
+                raise problem(f"files.{split}.annotations is missing; {role} is {split}, which has to have answers")
+        if "shards" in reader.keys and (self.shards is None) == (self.tsv is None):
+            raise problem("reader shards reads shards or tsv; write one of them")
+        if self.image_name is not None:
+            check_image_name(self.image_name, reader)
+        elif self.reader in ("vqa_v2", "snli_ve") and any(paths.get("images") for paths in self.files.values()):
+            raise problem("image_name is missing; write how an image's file is named, such as '{image_id}.jpg'")

@@ -43,6 +43,14 @@ class Block(Model):
         return self
 
 
+def distinct(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """Refuse a block that is written twice."""
+    for number, block in enumerate(blocks):
+        if block in blocks[:number]:
+            raise problem(f"{number} is the same block as {blocks.index(block)}; write it once")
+    return blocks
+
+
 class GivenGrid(Model):
     """The grid of params.yaml; a list that is left out is the preset's."""
 
@@ -69,8 +77,8 @@ class Params(Model):
     experiment: Name
     grid: GivenGrid = Field(default_factory=GivenGrid)
     overrides: Overrides = Field(default_factory=dict)
-    conf: Annotated[tuple[Text, ...], Sequence] = ()
-    plugins: Annotated[tuple[Text, ...], Sequence] = ()
+    conf: Annotated[tuple[Text, ...], Sequence, AfterValidator(unique)] = ()
+    plugins: Annotated[tuple[Text, ...], Sequence, AfterValidator(unique)] = ()
 
 
 class TeacherPair(Model):
@@ -136,7 +144,7 @@ class Preset(Model):
     """A preset."""
 
     grid: Grid
-    grids: Annotated[tuple[Block, ...], Sequence] | None = None
+    grids: Annotated[tuple[Block, ...], Sequence, AfterValidator(some), AfterValidator(distinct)] | None = None
     reference: Name
     highlight: Name | None = None
     variants: dict[Name, Variant]
@@ -144,7 +152,11 @@ class Preset(Model):
     extra_evals: dict[Name, dict[Name, dict[str, Any] | None] | None] | None = None
     overrides: Overrides | None = None
 
-    def extra_datasets(self, datasets: Iterable[str]) -> set[str]:
-        """The data sets of the extra evaluations of runs on `datasets`."""
-        extra = [(self.extra_evals or {}).get(name) or {} for name in datasets]
-        return {str(conf["dataset"]) for of_one in extra for conf in of_one.values() if conf and conf.get("dataset")}
+    def extra_datasets(self, datasets: Iterable[str]) -> dict[str, str]:
+        """The data sets of the extra evaluations of runs on `datasets`, with the dotted key that names each."""
+        extra = {
+            f"extra_evals.{name}.{key}.dataset": (conf or {}).get("dataset")
+            for name in datasets
+            for key, conf in ((self.extra_evals or {}).get(name) or {}).items()
+        }
+        return {str(dataset): key for key, dataset in extra.items() if dataset}

@@ -24,6 +24,7 @@ from vlkd_steps.config.models.base import (
     Sha256,
     Text,
     Whole,
+    inside,
     problem,
     says,
     some,
@@ -39,13 +40,7 @@ class Source(Model):
     about_gb: Positive | None = None
 
 
-def _pattern(value: str) -> str:
-    if value.startswith("/") or ".." in value.split("/"):
-        raise ValueError("leaves the folder")
-    return value
-
-
-Pattern = Annotated[str, Strict(), AfterValidator(_pattern), says("a pattern below `path`, such as images/*.jpg")]
+Pattern = Annotated[str, Strict(), AfterValidator(inside), says("a pattern below `path`, such as images/*.jpg")]
 Folder = Annotated[str, Strict(), Field(min_length=1), Printable, says("a folder, from the project's root or absolute")]
 
 
@@ -57,7 +52,9 @@ class Local(Source):
     files: Annotated[tuple[Pattern, ...], Sequence, AfterValidator(some)] = ("**/*",)
     transfer: Literal["copy", "hardlink", "symlink"] = "copy"
     unpack: Paths = ()
+    links: Flag = False
     limit_gib: Positive = 64
+    limit_files: Count = 50_000
     obtain: Text | None = None
     expect: dict[Pattern, Count] = Field(default_factory=dict)
     sha256: dict[Inside, Sha256] = Field(default_factory=dict)
@@ -70,8 +67,8 @@ def _url(value: str) -> str:
 
 
 def _file(value: str) -> str:
-    if value in ("", ".") or PurePosixPath(value).as_posix() != value:
-        raise ValueError("no path of a file, or one of several ways to write it")
+    if value in ("", ".", "manifest.json") or PurePosixPath(value).as_posix() != value:
+        raise ValueError("no path of a file, one of several ways to write it, or that of the list of checksums")
     return value
 
 
@@ -79,7 +76,9 @@ class File(Model):
     """A file of the web. ``sha256: null``: trusted on first use."""
 
     url: Annotated[str, Strict(), AfterValidator(_url), says("an address that begins with https:// or http://")]
-    path: Annotated[Inside, AfterValidator(_file), says("a relative path without . and .., of a file")]
+    path: Annotated[
+        Inside, AfterValidator(_file), says("a relative path without . and .., of a file, and not manifest.json")
+    ]
     sha256: Sha256 | None = None
     bytes: Whole | None = None
     unpack: Flag = False
@@ -104,6 +103,7 @@ class Http(Source):
     listed: Listed | None = None
     parallel: Count = 4
     limit_gib: Positive = 64
+    limit_files: Count = 50_000
 
     @model_validator(mode="after")
     def _each_its_own(self) -> "Http":

@@ -1,15 +1,34 @@
 """Students, conf/student/*.yaml: one model for each kind.
 
 ``weights`` and ``tokenizer`` are read only: a name of the Hugging Face hub, ``asset:NAME`` or a path, which may be
-anywhere. Keys of ``architecture`` are those of the kind's configuration class, which is checked when it is built.
+anywhere. The keys of ``architecture`` are those of `architecture`; a student of a plugin may have any.
 """
 
 from typing import Any, ClassVar, Literal
 
-from vlkd_steps.config.models.base import Count, Flag, Integer, Learned, Model, Name, Positive, Share, Task, Text
-from vlkd_steps.config.models.recipe import PartialRecipe, Recipe
+from pydantic import model_validator
 
-Architecture = dict[Text, str | int | float | bool | list[Any] | dict[str, Any] | None]
+from vlkd_steps.config.models.architecture import (
+    BartArchitecture,
+    UniterArchitecture,
+    ViltArchitecture,
+    VisualBertArchitecture,
+)
+from vlkd_steps.config.models.base import (
+    Count,
+    Flag,
+    Integer,
+    Learned,
+    Model,
+    Name,
+    Positive,
+    Share,
+    Task,
+    Text,
+    problem,
+)
+from vlkd_steps.config.models.names import Vocabulary, Weights
+from vlkd_steps.config.models.recipe import PartialRecipe, Recipe
 
 
 class Spread(Model):
@@ -45,9 +64,9 @@ class Student(Learned):
     writes: ClassVar[bool] = False
     """Whether it answers in words of its own instead of classes."""
 
-    weights: Text | None = None
-    architecture: Architecture | None = None
-    vocabulary: Text | None = None
+    weights: Weights | None = None
+    architecture: Any = None
+    vocabulary: Vocabulary | None = None
     recipe: dict[Task, PartialRecipe] | None = None
     by_task: dict[Task, dict[str, Any]] | None = None
     """What differs for a task; checked as part of the whole, `composition`."""
@@ -55,33 +74,49 @@ class Student(Learned):
     pretrain: Any = None
 
 
-class Vilt(Student):
+class Ours(Student):
+    """A student of this package: from weights, or from scratch."""
+
+    @model_validator(mode="after")
+    def _begins_somewhere(self) -> "Ours":
+        if self.weights is None and self.vocabulary is None:
+            raise problem("has neither weights nor vocabulary; name weights, or the words of a student from scratch")
+        if self.weights is not None and self.pretrain is not None:
+            raise problem("has weights and pretrain, which makes them; delete one of them")
+        return self
+
+
+class Vilt(Ours):
     kind: Literal["vilt"]
+    architecture: ViltArchitecture | None = None
     image_size: Count | None = None
     spread: SpreadWithPositions | None = None
     pretrain: ViltPretrain | None = None
 
 
-class Uniter(Student):
+class Uniter(Ours):
     kind: Literal["uniter"]
+    architecture: UniterArchitecture | None = None
     regions: Name
     tokenizer: Text | None = None
     head: Literal["new", "official"] = "new"
     spread: Spread | None = None
 
 
-class VisualBert(Student):
+class VisualBert(Ours):
     kind: Literal["visual_bert"]
+    architecture: VisualBertArchitecture | None = None
     regions: Name
     tokenizer: Text | None = None
     locations: Flag = False
     spread: SpreadWithPositions | None = None
 
 
-class Bart(Student):
+class Bart(Ours):
     writes: ClassVar[bool] = True
 
     kind: Literal["bart"]
+    architecture: BartArchitecture | None = None
     pretrain: BartPretrain | None = None
 
 

@@ -6,8 +6,9 @@
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import AfterValidator, Field, Strict, model_validator
 
+from vlkd_steps.config.models import file_pattern
 from vlkd_steps.config.models.base import (
     Count,
     Flag,
@@ -26,8 +27,13 @@ from vlkd_steps.config.models.base import (
     Warmup,
     Whole,
     between,
+    problem,
     says,
+    some,
+    unique,
+    value_error,
 )
+from vlkd_steps.config.models.names import ClipModel, Weights
 from vlkd_steps.core.devices import Device, Precision
 
 
@@ -64,6 +70,31 @@ class ClipPretrain(Model):
     device: Device = "auto"
     dtype: Literal["float16", "float32"]
 
+    @model_validator(mode="after")
+    def _one_kind_of_pairs(self) -> "ClipPretrain":
+        if (self.stream is None) == (self.corpus is None):
+            raise problem("names its pairs by stream: scenes, or by corpus and split; write one of them")
+        needed, other = ("single_object_legs", "split") if self.stream else ("split", "single_object_legs")
+        if getattr(self, needed) is None:
+            raise problem(f"{needed} is missing; write it")
+        if getattr(self, other) is not None:
+            raise problem(f"{other} belongs to {'corpus' if self.stream else 'stream'}; delete it")
+        return self
+
+
+OF_IMAGES = {"stem": "COCO_9", "image_id": "9", "folder": "images", "number": 9}
+
+
+def _of_images(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """One or several patterns of `teachers.regions.region_extraction.named`."""
+    for pattern in some((value,) if isinstance(value, str) else value):
+        if message := file_pattern.fault(pattern, OF_IMAGES):
+            raise value_error(message)
+    return value
+
+
+OfImages = Annotated[Text, AfterValidator(_of_images)]
+
 
 class Teacher(Learned):
     """What all kinds have. `threads` and `batch_size` change the last bits, `device` alone no byte."""
@@ -88,17 +119,23 @@ class Encoder(Teacher):
 
 class Clip(Encoder):
     kind: Literal["clip"]
-    model: Text
-    weights: Text | None = None
+    model: ClipModel
+    weights: Weights | None = None
     template: Template = "{}"
     pretrain: ClipPretrain | None = None
+
+    @model_validator(mode="after")
+    def _starts_elsewhere(self) -> "Clip":
+        if self.pretrain and self.pretrain.init == self.name:
+            raise problem(f"pretrain.init is {self.name!r}, the teacher itself; name another")
+        return self
 
 
 class Vision(Encoder):
     kind: Literal["vision"]
     model: Text
     package: Text | None = None
-    weights: Text | None = None
+    weights: Weights | None = None
     crop: Literal["whole", "centre"] = "whole"
     image_size: Count | None = None
     patches: Flag = False
@@ -116,12 +153,12 @@ class TextEncoder(Encoder):
 class Boxes(Teacher):
     kind: Literal["regions_boxes"]
     boxes: Literal["metadata", "grid"]
-    metadata: Text | None = None
+    metadata: OfImages | None = None
     grid: Count = 7
     whole_image: Flag = False
     max_regions: Count = 100
     backbone: Annotated[str, Strict(), Field(pattern="^(pixels|timm:.+)$"), says("pixels, or timm:MODEL")] = "pixels"
-    weights: Text | None = None
+    weights: Weights | None = None
     pool: Count | None = None
     layer: Integer = -1
     shorter_side: Count = 600
@@ -130,7 +167,7 @@ class Boxes(Teacher):
 class Detector(Teacher):
     kind: Literal["regions_detector"]
     model: Text
-    weights: Text | None = None
+    weights: Weights | None = None
     classes: Count = 91
     confidence: Share = 0.2
     min_regions: Whole = 10
@@ -139,14 +176,15 @@ class Detector(Teacher):
 
 
 Confidence = Annotated[Number, between(-1, 1), says("a number from 0 to 1, or -1 for all regions")]
-Keys = Annotated[Text | Texts, says("a name, or a list of names, such as {stem}.npz")]
+Keys = Annotated[Text | Texts, says("a name, or a list of names, such as {stem}.npz"), AfterValidator(_of_images)]
+FileNames = Annotated[tuple[Text, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
 
 
 class PartOfFiles(Model):
     """Files of features; what is left out is the whole's."""
 
     format: Literal["lmdb", "npz", "tsv"] | None = None
-    files: Texts | None = None
+    files: FileNames | None = None
     key: Keys | None = None
     confidence: Confidence | None = None
     min_regions: Whole | None = None
@@ -160,9 +198,9 @@ class Files(Teacher):
     confidence: Confidence = 0.2
     min_regions: Whole = 10
     max_regions: Count = 100
-    files: Texts | None = None
+    files: FileNames | None = None
     key: Keys | None = None
-    parts: Annotated[tuple[PartOfFiles, ...], Sequence] | None = None
+    parts: Annotated[tuple[PartOfFiles, ...], Sequence, AfterValidator(some)] | None = None
 
 
 KINDS: dict[str, type[Teacher]] = {

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
 from vlkd_steps.launch.slurm import queue
 
 PATIENCE = 30.0  # seconds in which the queue must show a new job; a job waits 60 for the pickle that is named by its id
@@ -71,7 +72,7 @@ def main(options: Sequence[str]) -> int:
     printed = done.stdout.rstrip("\n")
     if done.returncode == 0 and "--parsable" in options and not re.fullmatch(r"\d+(;\S+)?", printed):
         printed = among(re.findall(r"\d+", printed), name) or printed
-    print(printed, flush=True)
+    say(printed, flush=True)
     return done.returncode
 
 

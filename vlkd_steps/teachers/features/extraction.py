@@ -29,7 +29,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.data import loader
 from vlkd_steps.data.words import split_words
-from vlkd_steps.teachers.features.store import FeatureStore, Shard, Writer, sweep
+from vlkd_steps.teachers.features.store import SEVERAL, FeatureStore, Shard, Writer, sweep
 
 Slice = tuple[int, int]
 """Which worker this is, from 0, and of how many."""
@@ -141,7 +141,9 @@ def made(
         inputs = maker.inputs(chunk)
         shards = [writer.found(kind, inputs) for kind in chunk.kinds]
         if not all(shards):
-            rows = maker.rows(chunk)
+            computed = maker.rows(chunk)
+            rows = {kind: writer.converted(kind, computed[kind]) for kind in chunk.kinds}
+            check_finite(chunk, computed, rows, progress.label)
             shards = [writer.add(kind, inputs, rows[kind]) for kind in chunk.kinds]
         marks.mark(number, inputs)
         progress.add(len(chunk.items))
@@ -316,6 +318,32 @@ class Embedding:
         states = [found[number] for number in back]
         counts = np.array([[len(state)] for state in states], dtype=np.int64)
         return {"text": np.concatenate(pooled)[back], "state": np.concatenate(states), "count": counts}
+
+
+def check_finite(chunk: Chunk, made: Mapping[str, np.ndarray], rows: Mapping[str, np.ndarray], label: str) -> None:
+    """Every value that is about to be written must be a finite number.
+
+    Args:
+        made: rows of each of the chunk's kinds as the model gives them; rows: in the store's dtype.
+        label: the start of the message; it names the teacher.
+
+    Raises:
+        UserError: the first one that is not.
+    """
+    for kind, values in rows.items():
+        wrong = ~np.isfinite(values).reshape(len(values), -1).all(1) if len(values) else np.zeros(0, bool)
+        if not wrong.any():
+            continue
+        row = int(wrong.argmax())
+        per_item = [1] * len(chunk.items) if kind not in SEVERAL else made["count"][:, 0]
+        item = chunk.items[int(np.searchsorted(np.cumsum(per_item), row, side="right"))]
+        of = f"image {item.image_id!r} ({item.path})" if isinstance(item, ImageRef) else f"text {item!r}"
+        if np.isfinite(made[kind][row]).all():
+            most, limit = np.abs(made[kind][row]).max(), np.finfo(values.dtype).max
+            why = f"holds {most:.4g}, and {values.dtype} ends at {limit:.4g}; set the teacher's `dtype` to float32"
+        else:
+            why = "holds values that are no finite numbers; its weights, or what it reads, are damaged: replace them"
+        raise UserError(f"{label}: field {kind} of {of} {why}")
 
 
 class Progress:

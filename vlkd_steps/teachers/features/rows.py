@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from vlkd_steps.core import artifacts
+from vlkd_steps.core import artifacts, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data import passages
 
@@ -26,7 +26,7 @@ def of_teacher(dataset: Mapping[str, Any], splits: Sequence[str] | None) -> pl.D
     if passages.has_choices(rows):  # only then what else they hold matters, which is most of the file
         rows = table.collect()
     if rows.is_empty():
-        there = ", ".join(sorted(pl.read_parquet(path, columns=["split"])["split"].unique().to_list()))
+        there = ", ".join(sorted(tables.read(path, columns=["split"])["split"].unique().to_list()))
         raise UserError(f"{path} has no rows of split {', '.join(splits)}, only {there}; set the teacher's `splits`")
     seen = passages.teacher_texts(rows).select("image_id", "image_path", "text")
     return seen.filter((pl.col("image_path") != "") | (pl.col("text") != ""))  # of a corpus in shards nothing is stored

@@ -31,7 +31,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from vlkd_steps.core import checksums, files, layout, scratch
+from vlkd_steps.core import arrays, checksums, files, inside, layout, scratch, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.words import split_words
 
@@ -44,6 +44,9 @@ TEMPERATURE = 0.01
 _KEY_FOLDER = re.compile("[0-9a-f]{16}")
 
 KINDS = ("image", "patch", "text", "word", "state", "count", "region", "location")
+
+SEVERAL = ("state", "region", "location")
+"""Kinds of which an item has as many rows as its ``count`` says."""
 
 EXACT = ("location",)
 """Kinds that are kept as they are, whatever the store's dtype."""
@@ -98,6 +101,7 @@ class FeatureStore:
             )
         store = cls(folder, manifest)
         for shard in [*store.shards, store._index_file]:
+            inside.path(folder, shard.file, f"{path}: a file", links=True)
             store._check_size(shard)
         return store
 
@@ -192,7 +196,7 @@ class FeatureStore:
     def _index(self) -> pl.DataFrame:
         path = self._near[self.folder / self._index_file.file]
         self._check(path, self._index_file)
-        return pl.read_parquet(path)
+        return tables.read(path)
 
     @cached_property
     def _rows_by_name(self) -> dict[str, dict[str, int]]:
@@ -254,8 +258,8 @@ class Part:
 
     def __init__(self, path: Path, check: Callable[[], None]) -> None:
         try:
-            self.mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError):  # a damaged header
+            self.mapped = arrays.mapped(path)
+        except ValueError:
             check()
             raise
         self.check = check
@@ -321,13 +325,16 @@ class Writer:
         except (FileNotFoundError, TypeError):
             return None
 
-    def add(self, kind: str, inputs: str, rows: np.ndarray) -> Shard:
-        """Write a shard, rows [N, width], and then the mark that it is complete.
+    def converted(self, kind: str, rows: np.ndarray) -> np.ndarray:
+        """Rows as they are stored: floats in the store's dtype, but for EXACT kinds."""
+        if not np.issubdtype(rows.dtype, np.floating) or kind in EXACT:
+            return rows
+        with np.errstate(over="ignore"):  # `extraction.check_finite` says which value is too large
+            return rows.astype(self.dtype, copy=False)
 
-        Floats become the store's dtype, but for EXACT kinds.
-        """
-        lossy = np.issubdtype(rows.dtype, np.floating) and kind not in EXACT
-        stored = rows.astype(self.dtype) if lossy else rows
+    def add(self, kind: str, inputs: str, rows: np.ndarray) -> Shard:
+        """Write a shard, rows [N, width] as `converted` gives them, and then the mark that it is complete."""
+        stored = self.converted(kind, rows)
         path = self._path(kind, inputs)
         with files.atomic(path) as temporary, temporary.open("wb") as stream:
             np.save(stream, np.ascontiguousarray(stored), allow_pickle=False)

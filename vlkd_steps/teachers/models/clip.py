@@ -19,13 +19,13 @@ import numpy as np
 import open_clip
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 
-from vlkd_steps.core import files
+from vlkd_steps.core import artifacts, files, image_file
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.data import words
+from vlkd_steps.pretrained import clip_models, report
 from vlkd_steps.teachers.models import scenes_tower as scenes_tower  # imported for its registration with timm
 from vlkd_steps.teachers.models.computing import Computing
 from vlkd_steps.teachers.models.text_tower import TextTower
@@ -74,8 +74,11 @@ class ClipTeacher:
 
     def load_image(self, path: Path) -> torch.Tensor:
         """Read one image and transform it as the model expects: float32 [3, S, S]."""
-        with Image.open(path) as image:
-            pixels: torch.Tensor = self._transform(image)
+        return self.pixels(image_file.read(path))
+
+    def pixels(self, image: Image.Image) -> torch.Tensor:
+        """An RGB image as the model expects it: float32 [3, S, S]."""
+        pixels: torch.Tensor = self._transform(image)
         return pixels
 
     def embed_images(self, images: Sequence[torch.Tensor]) -> np.ndarray:
@@ -129,7 +132,7 @@ def load(config: Mapping[str, Any]) -> ClipTeacher:
 
 def architecture(model: str) -> str:
     """A hash of a model's shape as open_clip knows it by name: the same weights may fit others (heads, pooling)."""
-    config = open_clip.get_model_config(model) or {}
+    config = described(model).config
     config.get("text_cfg", {}).pop("hf_tokenizer_name", None)  # a path of this machine; the tokenizer has its own hash
     return files.digest(config)
 
@@ -156,35 +159,44 @@ def create(model: str, weights: str | None) -> tuple[Any, Any]:
         UserError: see `ClipTeacher`.
     """
     register()
-    own_weights = model.startswith(("local-dir:", "hf-hub:"))
+    own_weights = model.startswith(clip_models.PREFIXES)
     if model.startswith("local-dir:"):
         _check_folder(Path(model.removeprefix("local-dir:")))
     elif not own_weights:
         _check_name(model)
     file = _weights_file(model, weights) if weights and not own_weights else None
+    preprocessing: dict[str, Any] = {}
     try:
-        built, _, transform = open_clip.create_model_and_transforms(
-            model, pretrained=str(file) if file else weights, require_pretrained=weights is not None or own_weights
-        )
-    except (FileNotFoundError, ValueError, SafetensorError, KeyError) as error:
-        raise UserError(f"the teacher {model} cannot be loaded from {weights or model}: {error}") from error
-    except (RuntimeError, AssertionError) as error:  # open_clip asserts some shapes, torch checks the others
-        reason = " ".join(str(error).split())
-        if isinstance(error, AssertionError) or "Error(s) in loading state_dict" in reason:
-            raise UserError(
-                f"{weights or model} holds the weights of another model than {model}: {reason[:300]}"
-            ) from error
+        found = described(model)
+        if own_weights:
+            file = clip_models.weights_of(found)
+        elif weights and not file:
+            file, preprocessing = clip_models.tagged(found, weights)
+        built, transform = clip_models.build(found, **preprocessing)
+    except OSError as error:
         raise UserError(
-            f"the weights {weights or model} of {model} cannot be fetched ({reason[:300]}); connect this machine to "
-            f"the hub, or copy the safetensors file here by hand and set the teacher's `weights` to its path"
+            f"the weights {weights or model} of {model} cannot be fetched ({report.brief(error)}); connect this "
+            f"machine to the hub, or copy the safetensors file here by hand and set the teacher's `weights` to its path"
         ) from error
+    if file:
+        clip_models.load(built, file, "the teacher's weights", model)
     return built, transform
 
 
 def tokenizer(model: str) -> Any:
     """The open_clip tokenizer of `model`: texts -> int64 [B, context length]."""
+    try:
+        return clip_models.tokenizer(described(model))
+    except OSError as error:
+        raise UserError(
+            f"the tokenizer of {model} cannot be fetched ({report.brief(error)}); connect this machine to the hub"
+        ) from error
+
+
+def described(model: str) -> clip_models.Model:
+    """The configuration of `model`, be it open_clip's, this package's or of a folder."""
     register()
-    return open_clip.get_tokenizer(model)
+    return clip_models.described(model)
 
 
 def asset(reference: str) -> Path:
@@ -228,12 +240,11 @@ def _check_name(model: str) -> None:
 
 
 def _check_folder(folder: Path) -> None:
-    for pattern in ("open_clip_config.json", "*.safetensors"):
-        if not any(folder.glob(pattern)):
-            raise UserError(
-                f"the teacher's folder {folder} holds no {pattern}; it needs open_clip_config.json and weights as "
-                f"safetensors (nothing is unpickled), as open_clip's `push_to_hf_hub` writes them"
-            )
+    if not (folder / "open_clip_config.json").is_file():
+        raise UserError(
+            f"the teacher's folder {folder} holds no open_clip_config.json; it needs that and weights as "
+            f"safetensors (nothing is unpickled), as open_clip's `push_to_hf_hub` writes them"
+        )
 
 
 def _weights_file(model: str, weights: str) -> Path | None:
@@ -252,7 +263,7 @@ def _weights_file(model: str, weights: str) -> Path | None:
             f"the teacher's weights {weights} are missing; make them (the rule `pretrain`), "
             f"or set `weights` of the teacher to the path of a safetensors file of {model}{known}"
         )
-    return path
+    return artifacts.weights(path)
 
 
 def _image_width(model: Any, transform: Any) -> int:

@@ -19,6 +19,8 @@ from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.data import words
+from vlkd_steps.pretrained import hugging_face
+from vlkd_steps.pretrained.folder import located
 from vlkd_steps.teachers.models.computing import Computing
 from vlkd_steps.teachers.models.weights import resolve, weights_digest
 
@@ -113,21 +115,23 @@ def load(config: Mapping[str, Any]) -> TextTeacher:
 
 def create(source: str, name: str) -> tuple[Any, Any]:
     """The encoder (of an encoder-decoder model, its encoder) and the fast tokenizer of `source`."""
-    from transformers import AutoModel, AutoTokenizer
-
+    where = f"teacher {name}"
     try:
-        model = AutoModel.from_pretrained(source, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError, KeyError) as error:
-        first = str(error).strip().splitlines()[0]
+        folder = located(source)
+        if not (folder / "config.json").is_file():
+            raise OSError(f"{folder / 'config.json'} is missing")
+    except OSError as error:
         raise UserError(
-            f"teacher {name}: {source!r} cannot be loaded ({first}). It is no folder with config.json, "
+            f"{where}: {source!r} cannot be loaded ({error}). It is no folder with config.json, "
             "model.safetensors and a tokenizer, and it could not be fetched from the Hugging Face hub; "
             "without network, put such a folder below models/ and set `model` to its path"
         ) from error
+    tokenizer = hugging_face.tokenizer(folder, where)
+    model = hugging_face.model(folder, where, may_be_new=lambda tensor: tensor.startswith("pooler."))  # not used here
     if not tokenizer.is_fast or tokenizer.pad_token is None:
         raise UserError(
             f"teacher {name}: the tokenizer of {source} gives no token offsets, or cannot pad; choose an "
             "encoder with a fast tokenizer (BERT, RoBERTa, MiniLM, ...)"
         )
+    hugging_face.check_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, f"{where}: {source}")
     return (model.get_encoder() if model.config.is_encoder_decoder else model), tokenizer

@@ -19,13 +19,13 @@ import numpy as np
 import timm
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from vlkd_steps.core import image_file
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
+from vlkd_steps.pretrained import report, timm_models
 from vlkd_steps.teachers.models.computing import Computing
 from vlkd_steps.teachers.models.weights import resolve, weights_digest
 
@@ -66,8 +66,7 @@ class VisionTeacher:
 
     def load_image(self, path: Path) -> Tensor:
         """Read one image and transform it as the model expects: float32 [3, S, S]."""
-        with Image.open(path) as image:
-            pixels: Tensor = self._transform(image.convert("RGB"))
+        pixels: Tensor = self._transform(image_file.read(path))
         return pixels
 
     def embed_images(self, images: Sequence[Tensor]) -> np.ndarray:
@@ -118,17 +117,18 @@ def create(config: Mapping[str, Any]) -> Any:
     if ":" not in model and not timm.is_model(model.split(".")[0]):
         hint = nearest(model, timm.list_models(), "timm.list_models() names them all")
         raise UserError(f"teacher {name}: model {model!r} is unknown to timm; {hint}")
-    built: Any
-    try:
-        built = timm.create_model(model, pretrained=weights is None)
-    except Exception as error:  # the hub's errors are of many libraries
-        raise UserError(
-            f"teacher {name}: the weights of {model} cannot be fetched ({' '.join(str(error).split())[:300]}); connect "
-            "this machine to the hub, or copy a file of them here and set `weights` to its path"
-        ) from error
-    if weights is not None:
-        path = resolve(config.get("package"), weights, name)
-        built.load_state_dict(fitting(read(path, name), built, f"teacher {name}: {path}"))
+    if weights is None:
+        try:
+            return body(timm_models.pretrained(model, f"teacher {name}"), config)
+        except OSError as error:
+            raise UserError(
+                f"teacher {name}: the weights of {model} cannot be fetched ({report.brief(error)}); connect this "
+                "machine to the hub, or copy a file of them here and set `weights` to its path"
+            ) from error
+    built: Any = timm_models.unweighted(model)
+    path = resolve(config.get("package"), weights, name)
+    where = f"teacher {name}: {path}"
+    report.load(built, fitting(report.tensors(path, f"teacher {name}: weights"), built, where), where)
     return body(built, config)
 
 
@@ -151,34 +151,6 @@ def transform(model: Any, config: Mapping[str, Any]) -> Any:
     if crop == "whole":
         data |= {"crop_pct": 1.0, "crop_mode": "squash"}
     return timm.data.create_transform(**data)
-
-
-def read(path: Path, name: str) -> dict[str, Tensor]:
-    """The tensors of a weights file by name; nothing is unpickled but plain containers of tensors.
-
-    Raises:
-        UserError: no such file, another kind of file, or one that does not hold weights.
-    """
-    if path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
-        raise UserError(f"teacher {name}: weights {path} are neither .safetensors nor .pth; name such a file")
-    try:
-        held = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(
-            f"teacher {name}: weights {path} are missing; put the file there or correct `weights`"
-        ) from error
-    except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, TypeError) as error:
-        held, why = None, str(error).splitlines()[0]
-    except Exception as error:  # pickle.UnpicklingError: it would have to run code
-        held, why = None, str(error).splitlines()[0]
-    else:
-        why = f"it holds a {type(held).__name__}"
-        for key in ("state_dict", "model"):
-            if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
-                held = held[key]
-    if not isinstance(held, Mapping) or not held or not all(isinstance(value, Tensor) for value in held.values()):
-        raise UserError(f"teacher {name}: weights {path} cannot be read as tensors by name ({why}); name another file")
-    return dict(held)
 
 
 def fitting(held: Mapping[str, Tensor], model: Any, where: str) -> dict[str, Tensor]:

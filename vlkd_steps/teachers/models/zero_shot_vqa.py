@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from vlkd_steps.core import artifacts, step
+from vlkd_steps.core import artifacts, step, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.models import clip
 
@@ -25,7 +25,7 @@ PROMPTS = ("a {}", "a {} shape", "something {}", "a picture of a {}")
 def main(argv: Sequence[str] | None = None) -> int:
     config = step.configuration(argv, __doc__)
     path = artifacts.instances(config["dataset"]["name"])
-    rows = pl.read_parquet(path, columns=["split", "image_path", "group", "answer_type", "label"])
+    rows = tables.read(path, columns=["split", "image_path", "group", "answer_type", "label"])
     rows = rows.filter((pl.col("answer_type") == "other") & pl.col("label").is_not_null())
     labels = artifacts.labels(config["dataset"]["name"])
     result = accuracy(clip.load(config["teacher"]), rows, labels, config["split"])

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 import polars as pl
 
+from vlkd_steps.core import patterns
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.teachers.features.extraction import Chunk, ImageRef, Plan, distinct_images, hashed, pieces, read
@@ -127,8 +128,8 @@ def named(pattern: str, ref: ImageRef, where: str) -> str:
     if digits:
         fields["number"] = int(digits)
     try:
-        return pattern.format(**fields)
-    except (KeyError, ValueError, IndexError) as error:
+        return patterns.fill(pattern, fields)
+    except ValueError as error:
         raise UserError(
             f"{where} {pattern!r} cannot name image {ref.image_id!r} ({ref.path}): {error}; its fields are "
             "{image_id}, {stem}, {folder} and, where the file's name ends in digits, {number}"

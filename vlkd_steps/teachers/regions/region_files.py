@@ -12,10 +12,6 @@ Nothing is unpickled: arrays of objects are refused.
 
 import base64
 import binascii
-import io
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vlkd_steps.core import arrays, inside
 from vlkd_steps.core.errors import UserError
 
 Arrays = Mapping[str, np.ndarray]
@@ -51,7 +48,7 @@ class NpzFolder:
         self.folder = folder
 
     def get(self, name: str) -> bytes | None:
-        path = self.folder / name
+        path = inside.path(self.folder, name, f"the name of an image's features in {self.folder}", links=True)
         return path.read_bytes() if path.is_file() else None
 
     def decode(self, content: bytes) -> Arrays:
@@ -118,11 +115,7 @@ class Tsv:
 
 
 def from_npz(content: bytes) -> Arrays:
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            return {name: stored[name] for name in ("features", "norm_bb", "conf") if name in stored.files}
-    except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, struct.error) as error:
-        raise ValueError(f"no whole npz: {error}") from error
+    return arrays.from_npz(content, ("features", "norm_bb", "conf"))
 
 
 def from_msgpack(content: bytes) -> Arrays:

@@ -20,6 +20,7 @@ from torchvision.ops import roi_align
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
+from vlkd_steps.pretrained import report, timm_models
 from vlkd_steps.teachers.models.weights import weights_digest
 
 POOL = {"pixels": 8, "timm": 7}
@@ -78,17 +79,16 @@ class Timm:
                 f"extractor {config['name']}: backbone {self.name} needs weights: a safetensors or .pth file, or "
                 "pretrained for those that timm fetches"
             )
-        overlay = None if weights == "pretrained" else {"file": str(weights)}
-        if overlay and not Path(str(weights)).is_file():
+        if weights != "pretrained" and not Path(str(weights)).is_file():
             raise UserError(f"extractor {config['name']}: the weights {weights} are missing; put the file there")
-        model: Any
+        where = f"extractor {config['name']}"
         try:
-            model = timm.create_model(self.name, pretrained=True, features_only=True, pretrained_cfg_overlay=overlay)
-        except Exception as error:  # timm, torch, safetensors and the hub raise errors of their own
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"extractor {config['name']}: {self.name} cannot be loaded from {weights} ({reason})"
-            ) from error
+            if weights == "pretrained":
+                model = timm_models.pretrained(self.name, where, features_only=True)
+            else:
+                model = timm_models.from_file(self.name, Path(str(weights)), where, features_only=True)
+        except (UserError, OSError) as error:
+            raise UserError(f"{where}: {self.name} cannot be loaded from {weights} ({report.brief(error)})") from error
         self.model = model.eval().requires_grad_(False).to(self.device)
         defaults = model.pretrained_cfg
         self.mean, self.std = (torch.tensor(defaults[key]).view(3, 1, 1) for key in ("mean", "std"))

@@ -13,7 +13,7 @@ A configuration of kind ``regions_boxes`` names
 Boxes keep their order: VCR's tags are their numbers.
 """
 
-import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vlkd_steps.core import files
+from vlkd_steps.core import boxes, files, image_file, inside
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.regions import region_pooling
@@ -77,21 +77,23 @@ class BoxSource:
     def load(self, ref: ImageRef) -> Loaded:
         """
         Raises:
-            UserError: no metadata, or metadata without boxes.
-            OSError: the image cannot be read.
+            UserError: the image cannot be read, no metadata, or metadata without boxes.
         """
-        image = Image.open(io.BytesIO(ref.path.read_bytes())).convert("RGB")
-        boxes = self._metadata(ref, image) if self.boxes == "metadata" else cells(self.grid)
-        boxes = boxes[: self.maximum]
-        if self.whole or not len(boxes):
-            boxes = np.concatenate([boxes, WHOLE])
-        return Loaded(image, boxes)
+        image = image_file.read(ref.path)
+        found = self._metadata(ref, image) if self.boxes == "metadata" else cells(self.grid)
+        found = found[: self.maximum]
+        if self.whole or not len(found):
+            found = np.concatenate([found, WHOLE])
+        return Loaded(image, found)
 
     def regions(self, loaded: Sequence[Loaded]) -> list[Regions]:
         return [Regions(self.backbone.pooled(image, boxes), locations(boxes)) for image, boxes in loaded]
 
     def _file(self, ref: ImageRef) -> Path:
-        path = ref.path.parent / named(self.metadata, ref, f"extractor {self.name}: metadata")
+        where = f"extractor {self.name}: metadata"
+        raw = Path(*ref.path.parent.parts[:3])  # data/raw/<source>
+        beside = os.path.relpath(ref.path.parent / named(self.metadata, ref, where), raw)
+        path = inside.path(raw, beside, where, links=True)
         if not path.is_file():
             raise UserError(
                 f"extractor {self.name}: {path}, the boxes of image {ref.image_id!r}, is missing; correct "
@@ -103,18 +105,10 @@ class BoxSource:
         """The boxes of a metadata file, relative to the image; the score behind each is dropped."""
         path = self._file(ref)
         content = files.read_json(path, f"correct the file, or extractor {self.name}'s `metadata`")
-        try:
-            rows = [row[:4] for row in content["boxes"]]
-            boxes = np.array(rows, np.float32).reshape(-1, 4)
-            size = (content.get("width") or image.width, content.get("height") or image.height)
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"extractor {self.name}: {path} has no boxes [[x1, y1, x2, y2, ...], ...] ({error}); correct the file"
-            ) from error
-        boxes = (boxes / np.array([*size, *size], np.float32)).clip(0, 1)
-        if not (boxes[:, :2] <= boxes[:, 2:]).all():
-            raise UserError(f"extractor {self.name}: {path} has a box whose x2 or y2 is below x1 or y1; correct it")
-        return boxes
+        found = boxes.read(content, path, image.size)
+        size = (found.width or image.width, found.height or image.height)
+        rows = np.array([row[:4] for row in found.boxes], np.float32).reshape(-1, 4)
+        return (rows / np.array([*size, *size], np.float32)).clip(0, 1)
 
 
 def cells(side: int) -> np.ndarray:

@@ -19,14 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from vlkd_steps.core import files
+from vlkd_steps.core import files, image_file
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
+from vlkd_steps.pretrained import report
 from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.models.weights import weights_digest
 from vlkd_steps.teachers.regions.region_extraction import Reading, Regions, locations
@@ -61,8 +60,7 @@ class DetectorSource:
         return files.sha256(ref.path)
 
     def load(self, ref: ImageRef) -> Tensor:
-        with Image.open(ref.path) as image:
-            return tensor(image.convert("RGB"))
+        return tensor(image_file.read(ref.path))
 
     @torch.inference_mode()
     def regions(self, loaded: Sequence[Tensor]) -> list[Regions]:
@@ -115,10 +113,9 @@ def create(config: Mapping[str, Any]) -> torch.nn.Module:
         built = torchvision.models.get_model(
             model, weights=None, weights_backbone=None, num_classes=int(config.get("classes", 91))
         )
-        stored = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        built.load_state_dict(stored)
+        report.load(built, report.tensors(path, "the weights"), f"extractor {name}: {path}")
         return built
-    except Exception as error:  # torch, pickle, safetensors and urllib raise errors of their own
+    except Exception as error:  # torch and urllib raise errors of their own
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"extractor {name}: {model} cannot be loaded from {weights} ({reason})") from error
 

@@ -1,0 +1,46 @@
+"""Names of experiments and folders of runs on the command line stay within the project."""
+
+from pathlib import Path
+
+import pytest
+
+from vlkd_steps.cli import claims, leaderboard, plan, run, table, track, verify
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc", "a/b", ".", "", "x" * 101, "x\n"])
+@pytest.mark.parametrize(
+    ("main", "before", "after"),
+    [
+        (table.main, ["--experiment"], []),
+        (track.main, ["--experiment"], []),
+        (plan.main, ["--experiment"], []),
+        (claims.main, [], []),
+        (run.main, [], ["-n"]),
+    ],
+)
+def test_what_is_no_name_of_an_experiment_is_refused(
+    main, before, after, name: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*before, name, *after]) == 2
+    said = capsys.readouterr().err
+    assert f"{name!r} is no name of an experiment; write letters, digits and _" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc", "models/../../x"])
+@pytest.mark.parametrize(("main", "more"), [(verify.main, []), (leaderboard.main, ["--out", "x.csv"])])
+def test_a_folder_outside_is_refused(main, more, path: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([path, *more]) == 2
+    assert f"{path} lies outside this folder" in capsys.readouterr().err
+
+
+def test_a_misspelt_experiment_is_answered_with_the_nearest_one(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("results/scenes").mkdir(parents=True)
+    Path("results/scenes/gains.csv").touch()
+    assert table.main(["--experiment", "scenez"]) == 2
+    assert "--experiment scenez: results/scenez/gains.csv does not exist; did you mean 'scenes'?" in (
+        capsys.readouterr().err
+    )

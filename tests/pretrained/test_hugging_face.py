@@ -1,0 +1,189 @@
+import json
+import logging
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import models
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.pretrained import folder as folders
+from vlkd_steps.pretrained import hugging_face
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return models.bert(tmp_path / "bert")
+
+
+def load(folder: Path) -> Any:
+    return hugging_face.model(folder, "teacher x", may_be_new=lambda name: name.startswith("pooler."))
+
+
+def test_a_whole_folder_loads_and_says_how_many_tensors_came(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "vlkd_steps"):
+        made = load(folder)
+    number = len(made.state_dict())
+    assert f"teacher x: {folder}/model.safetensors: {number} of {number} tensors came from the file" in caplog.text
+
+
+def test_code_of_a_folder_is_not_run_and_its_keys_are_not_read(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked whether to run code"))
+    models.armed(folder, tmp_path / "mark")
+    hidden = {"_attn_implementation": "evil/kernels", "attn_implementation": "evil/kernels", "name_or_path": "/etc"}
+    models.changed(folder / "config.json", lambda config: config.update(hidden))
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "evil/base"}))
+    with caplog.at_level(logging.INFO, "vlkd_steps"):
+        made = load(folder)
+        hugging_face.tokenizer(folder, "teacher x")
+    assert type(made).__name__ == "BertModel"
+    assert not (tmp_path / "mark").exists()
+    left = "_attn_implementation, attn_implementation, auto_map, name_or_path, trust_remote_code"
+    assert f"{folder}/config.json: not read: {left}" in caplog.text
+
+
+def test_a_kind_that_only_the_folders_code_knows_is_refused(folder: Path, tmp_path: Path) -> None:
+    models.armed(folder, tmp_path / "mark")
+    models.changed(folder / "config.json", lambda config: config.update(model_type="evil"))
+    with pytest.raises(UserError, match=r"config\.json: model_type is 'evil', which transformers does not have"):
+        load(folder)
+    with pytest.raises(UserError, match="model_type is 'evil'"):
+        hugging_face.tokenizer(folder, "x")
+    assert not (tmp_path / "mark").exists()
+
+
+class Evil:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.mark,))
+
+
+@pytest.mark.parametrize("suffix", folders.PICKLED)
+def test_pickles_are_named_and_not_read(folder: Path, tmp_path: Path, suffix: str) -> None:
+    pickled = folder / f"pytorch_model{suffix}"
+    pickled.write_bytes(pickle.dumps(Evil(tmp_path / "mark")))
+    load(folder)  # the safetensors beside it
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=rf"holds no \*\.safetensors, and {pickled.name} is not read"):
+        load(folder)
+    save_file({"dummy": torch.zeros(1)}, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"embeddings\.LayerNorm\.bias is not there \(0 of \d+ tensors came"):
+        load(folder)
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "../other.safetensors", "/etc/x.safetensors", 3])
+def test_an_index_names_safetensors_of_its_folder_alone(folder: Path, name: Any) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / folders.SHARDS).write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(UserError, match=r"weight_map\.a: .* is no safetensors file"):
+        load(folder)
+
+
+def test_weights_in_several_files(folder: Path) -> None:
+    whole = load(folder)
+    whole.save_pretrained(folder / "parts", max_shard_size="1KB")
+    assert not (folder / "parts/model.safetensors").exists()
+    again = load(folder / "parts")
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in whole.state_dict().items())
+
+
+WRONG: list[tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = [
+    (
+        lambda held: {f"other.{name}": tensor for name, tensor in held.items()},
+        r"embeddings\.LayerNorm\.bias is not there \(0 of 23 tensors came from the file\)",
+    ),
+    (
+        lambda held: {name: tensor for name, tensor in held.items() if "word_embeddings" not in name},
+        r"embeddings\.word_embeddings\.weight is not there \(22 of 23 tensors",
+    ),
+    (
+        lambda held: {**held, "encoder.layer.1.output.dense.bias": torch.zeros(8)},
+        r"this one has no tensor encoder\.layer\.1\.output\.dense\.bias",
+    ),
+    (
+        lambda held: {**held, "embeddings.LayerNorm.bias": torch.zeros(4)},
+        r"embeddings\.LayerNorm\.bias has shape \[4\], not \[8\]",
+    ),
+    (
+        lambda held: {**held, "embeddings.LayerNorm.bias": torch.full((8,), torch.nan)},
+        r"values that are no finite numbers, first in embeddings\.LayerNorm\.bias",
+    ),
+    (
+        lambda held: {**held, "encoder.layer.0.output.dense.bias": torch.full((8,), -torch.inf)},
+        r"first in encoder\.layer\.0\.output\.dense\.bias",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_weights_that_were_not_loaded_are_named(folder: Path, change: Any, message: str) -> None:
+    models.reweighted(folder / "model.safetensors", change)
+    with pytest.raises(UserError, match=message) as error:
+        load(folder)
+    assert f"{folder}/model.safetensors" in str(error.value)
+
+
+def test_what_may_be_new_and_heads_may_be_missing_and_more(folder: Path) -> None:
+    def with_heads(held: dict[str, Any]) -> dict[str, Any]:
+        kept = {f"bert.{name}": tensor for name, tensor in held.items() if not name.startswith("pooler.")}
+        return {**kept, "cls.predictions.bias": torch.zeros(3), "my_head.weight": torch.zeros(3)}
+
+    models.reweighted(folder / "model.safetensors", with_heads)
+    load(folder)
+    with pytest.raises(UserError, match=r"pooler\.dense\.bias is not there \(21 of 23"):
+        hugging_face.model(folder, "student x")
+
+
+@pytest.mark.parametrize("size", [0, 7, 300, -8])
+def test_cut_files_are_named(folder: Path, size: int) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(UserError, match=r"model\.safetensors cannot be loaded"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "change", [{"hidden_size": "wide"}, {"hidden_size": -1}, {"num_attention_heads": 0}, {"hidden_act": "evil"}]
+)
+def test_a_configuration_that_transformers_rejects_is_a_message(folder: Path, change: dict[str, Any]) -> None:
+    models.changed(folder / "config.json", lambda config: config.update(change))
+    with pytest.raises(UserError, match=r"cannot be loaded"):
+        load(folder)
+
+
+def test_a_folder_without_a_tokenizer_gives_none(folder: Path) -> None:
+    whole = hugging_face.tokenizer(folder, "teacher x")
+    assert len(whole) == len(models.WORDS)
+    with pytest.raises(UserError, match="tokenizer numbers tokens up to 14 and the model has vectors for 9"):
+        hugging_face.check_vocabulary(whole, 9, "x")
+    (folder / "vocab.txt").write_text("")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"special tokens and no word|cannot be loaded"):
+        hugging_face.tokenizer(folder, "teacher x")
+    (folder / "vocab.txt").unlink()
+    with pytest.raises(UserError, match=r"holds no tokenizer \(none of tokenizer\.json, vocab\.txt"):
+        hugging_face.tokenizer(folder, "teacher x")
+
+
+def test_a_damaged_tokenizer_is_a_message(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text('{"model": 3}')
+    with pytest.raises(UserError, match=r"the tokenizer of .* cannot be loaded"):
+        hugging_face.tokenizer(folder, "teacher x")
+
+
+def test_nothing_is_left_behind(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t"))
+    before = sorted(path.name for path in folder.iterdir())
+    load(folder)
+    assert not list((tmp_path / "t").iterdir())
+    assert sorted(path.name for path in folder.iterdir()) == before

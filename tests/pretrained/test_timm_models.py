@@ -1,0 +1,90 @@
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.pretrained import timm_models
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model as timm's `save_for_hf` writes it."""
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_vit", num_classes=3).state_dict(), tmp_path / "model.safetensors")
+    config = {
+        "architecture": "test_vit", "num_classes": 3, "model_args": {"num_classes": 3},
+        "pretrained_cfg": {"num_classes": 3, "input_size": [3, 160, 160], "mean": [0.5, 0.5, 0.5]},
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    return tmp_path
+
+
+def load(folder: Path, **more: Any) -> Any:
+    return timm_models.pretrained(f"local-dir:{folder}", "teacher x", **more)
+
+
+def test_a_folder_is_read_with_its_allowed_keys(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    (folder / "evil.pth").write_bytes(pickle.dumps(3))
+    config["pretrained_cfg"] |= {"file": str(folder / "evil.pth"), "url": "http://evil/x.pth", "custom_load": True}
+    config["pretrained_cfg"] |= {"hf_hub_id": "evil/x", "source": "hf-hub"}
+    config["model_args"] |= {"checkpoint_path": str(folder / "evil.pth"), "cache_dir": "/x", "pretrained": False}
+    path.write_text(json.dumps(config))
+    made = load(folder)
+    assert torch.equal(made.state_dict()["head.weight"], load_file(folder / "model.safetensors")["head.weight"])
+    assert made.pretrained_cfg["mean"] == [0.5, 0.5, 0.5]
+    assert "state_dict" not in made.pretrained_cfg
+
+
+@pytest.mark.parametrize("features_only", [False, True])
+def test_features_come_from_the_file(tmp_path: Path, features_only: bool) -> None:
+    """timm loads a model of feature maps without a look at what is missing."""
+    torch.manual_seed(0)
+    held = timm.create_model("test_resnet").state_dict()
+    save_file({f"other.{name}": tensor for name, tensor in held.items()}, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=r"test_resnet cannot be loaded from .*w\.safetensors .*conv1"):
+        timm_models.from_file("test_resnet", tmp_path / "w.safetensors", "x", features_only)
+    save_file(held, tmp_path / "w.safetensors")
+    made = timm_models.from_file("test_resnet", tmp_path / "w.safetensors", "x", features_only)
+    assert torch.equal(made.state_dict()["conv1.0.weight"], held["conv1.0.weight"])
+
+
+def test_what_is_wrong_with_a_folder_is_named(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    whole = load_file(weights)
+    save_file({**whole, "norm.bias": torch.full_like(whole["norm.bias"], torch.nan)}, weights)
+    with pytest.raises(UserError, match=r"no finite numbers, first in norm\.bias"):
+        load(folder)
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
+        load(folder)
+    weights.unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"holds no \*\.safetensors, and pytorch_model\.bin is not read"):
+        load(folder)
+    (folder / "config.json").write_text('{"architecture": "evil"}')
+    with pytest.raises(UserError, match="architecture is 'evil', which timm does not have"):
+        load(folder)
+
+
+def test_weights_that_timm_knows_are_fetched_as_safetensors_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "model.safetensors")
+
+    def fetched(name: str, allow_patterns: list[str], **_: Any) -> str:
+        assert name == "timm/resnet10t.c3_in1k"
+        assert next(each for each in allow_patterns if "model" in each and "token" not in each) == "model.safetensors"
+        assert not [each for each in allow_patterns if each.endswith((".bin", ".pth"))]
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
+    assert timm_models.pretrained("resnet10t", "x").num_classes == 1000

@@ -1,0 +1,49 @@
+"""Values that are names: of vocabularies, of models and weights."""
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from vlkd_steps.config.models.base import Text, value_error
+from vlkd_steps.core import components
+from vlkd_steps.core.did_you_mean import nearest
+
+
+def _words(value: str) -> str:
+    if not value.endswith(".txt") and value not in components.names("vocabulary"):
+        known = nearest(value, components.names("vocabulary"))
+        raise value_error(f"there is no such vocabulary; {known} or a text file of words, such as words.txt")
+    return value
+
+
+@cache
+def _clips() -> tuple[str, ...]:
+    """The models that open_clip knows, with ours; none where it is not installed. Importing it would import torch."""
+    spec = importlib.util.find_spec("open_clip")
+    folders = [Path(folder) / "model_configs" for folder in (spec.submodule_search_locations or [])] if spec else []
+    ours = components.ROOT / "assets" / "open_clip"
+    return tuple(sorted(path.stem for folder in [*folders, ours] for path in folder.glob("*.json"))) if folders else ()
+
+
+def _clip(value: str) -> str:
+    named_elsewhere = value.startswith(("local-dir:", "hf-hub:"))
+    if _clips() and not named_elsewhere and value.replace("/", "-") not in _clips():
+        advice = nearest(value, _clips(), "open_clip.list_models() names them all")
+        raise value_error(f"open_clip has no such model; {advice}, or write local-dir:FOLDER or hf-hub:NAME")
+    return value
+
+
+def _weights(value: str) -> str:
+    assets = components.ROOT / "assets"
+    shipped = [f"asset:{path.name}" for path in assets.iterdir() if path.suffix == ".safetensors" or path.is_dir()]
+    if value.startswith("asset:") and value not in shipped:
+        raise value_error(f"this package ships no such weights; {nearest(value, shipped)}")
+    return value
+
+
+Weights = Annotated[Text, AfterValidator(_weights)]
+ClipModel = Annotated[Text, AfterValidator(_clip)]
+Vocabulary = Annotated[Text, AfterValidator(_words)]

@@ -1,0 +1,52 @@
+"""Raw files as they were downloaded: each is compared with its source's manifest when a process reads it first."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from vlkd_steps.core import files, layout
+from vlkd_steps.core.errors import UserError
+
+_Identity = tuple[int, int, int]
+_compared: dict[str, _Identity] = {}
+_manifests: dict[str, tuple[_Identity, Mapping[str, str]]] = {}
+
+
+def check(path: Path, content: bytes) -> None:
+    """Compare the bytes of a file below ``data/raw/``; of any other file, and of a source without manifest, nothing.
+
+    Raises:
+        UserError: the file is not the one that was downloaded.
+    """
+    folder = Path(*path.parts[: len(layout.RAW.parts) + 1])
+    manifest = folder / layout.RAW_MANIFEST
+    if not path.is_relative_to(layout.RAW) or not manifest.is_file():
+        return
+    name, identity = os.path.abspath(path), _identity(path)  # noqa: PTH100  # links are not followed
+    if _compared.get(name) == identity:
+        return
+    again = f"download it again: snakemake --cores 1 -f {manifest}"
+    recorded = _hashes(manifest).get(path.relative_to(folder).as_posix())
+    if recorded is None:
+        raise UserError(f"{path} is not among the files that {manifest} lists; {again}")
+    if hashlib.sha256(content).hexdigest() != recorded:
+        raise UserError(
+            f"{path} is damaged, or was changed after it was downloaded: its sha256 differs from that in {manifest}; "
+            f"{again}"
+        )
+    _compared[name] = identity
+
+
+def _hashes(manifest: Path) -> Mapping[str, str]:
+    """sha256 by path of a source's files, kept as long as the manifest stays the same."""
+    name, identity = os.path.abspath(manifest), _identity(manifest)  # noqa: PTH100
+    known = _manifests.get(name)
+    if known is None or known[0] != identity:
+        known = _manifests[name] = (identity, files.read_json(manifest).get("files", {}))
+    return known[1]
+
+
+def _identity(path: Path) -> _Identity:
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

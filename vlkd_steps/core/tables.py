@@ -1,0 +1,66 @@
+"""Parquet files, and tables of the user's own in jsonl or csv, read by one function: a damaged file is named.
+
+Rust code behind polars panics on some damaged files with an exception that is no `Exception`, so it is not asked to
+open a parquet file: pyarrow is. Both are imported on first use, since many commands need neither.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+KINDS = (".parquet", ".jsonl", ".csv")
+"""The file names that `read` knows by their ends; any other is read as parquet."""
+
+
+def read(
+    path: Path, columns: Sequence[str] | None = None, remedy: str = files.REMAKE, what: str = ""
+) -> "pl.DataFrame":
+    """A table, or some of its columns.
+
+    Args:
+        remedy: what to do about a missing or damaged file; ``{path}`` is replaced by its path.
+        what: the file must be, for messages; left out: a parquet, jsonl or csv file.
+
+    Raises:
+        UserError: the file is missing, damaged, or lacks one of the columns.
+    """
+    import polars as pl
+    import pyarrow.parquet as pq
+
+    def parquet() -> pl.DataFrame:
+        return pl.DataFrame(pq.read_table(path, columns=None if columns is None else list(columns)))
+
+    readers = {".jsonl": lambda: pl.read_ndjson(path), ".csv": lambda: pl.read_csv(path)}
+    kind = path.suffix if path.suffix in readers else ".parquet"
+    found: pl.DataFrame = _guarded(readers.get(kind, parquet), path, remedy, what or f"{kind[1:]} file")
+    if missing := [name for name in columns or () if name not in found.columns]:
+        raise UserError(f"{path} has no column {missing[0]!r}; {remedy.replace('{path}', str(path))}")
+    return found.select(columns) if columns is not None else found
+
+
+def metadata(path: Path, remedy: str = files.REMAKE, what: str = "parquet file") -> Mapping[bytes, bytes]:
+    """What a parquet file says about itself; errors as for `read`."""
+    import pyarrow.parquet as pq
+
+    found: Mapping[bytes, bytes] = _guarded(lambda: pq.read_schema(path).metadata or {}, path, remedy, what)
+    return found
+
+
+def _guarded(opened: Callable[[], Any], path: Path, remedy: str, what: str) -> Any:
+    import polars as pl
+    import pyarrow as pa
+
+    remedy = remedy.replace("{path}", str(path))
+    try:
+        return opened()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; {remedy}") from None
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, OverflowError, MemoryError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is no {what}, or is damaged ({why}); delete it and {remedy}") from error

@@ -1,0 +1,110 @@
+"""How many records a reader has read, and which it left out and why: no record vanishes without a count.
+
+A record that is right but not wanted (other ids, no consensus) is *left out*. One whose text or image is not there is
+*unusable*: it is skipped where the data set's ``max_skipped`` allows it, a share of the records of a split (default 0,
+of corpora in shards 1 %), and an error otherwise. What contradicts the format or itself is an error in any case.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.core import records
+from vlkd_steps.core.errors import UserError
+
+
+class Unusable(UserError):
+    """A record without its text or image; `reason` in a few words, under which such records are counted."""
+
+    def __init__(self, reason: str, path: Path, where: str, problem: str, advice: str = "") -> None:
+        super().__init__(str(records.complaint(path, where, problem, advice)))
+        self.reason = reason
+
+
+@dataclass
+class Tally:
+    """The records of one split.
+
+    Attributes:
+        where: data set and split, for messages.
+        most: the share of the records that may be skipped.
+    """
+
+    where: str = ""
+    most: float = 0
+    read: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    first: Unusable | None = None
+
+    @classmethod
+    def of(cls, dataset: Mapping[str, Any], split: str, most: float = 0) -> "Tally":
+        """The tally of a split of a data set's conf; `most` where that has no ``max_skipped``."""
+        return cls(f"data set {dataset.get('name')}, split {split}", dataset.get("max_skipped", most))
+
+    @contextmanager
+    def record(self) -> Iterator[None]:
+        """One record, read in this block; if it is `Unusable`, the rest of the block is not run."""
+        self.read += 1
+        try:
+            yield
+        except Unusable as error:
+            self.skip(error)
+
+    def skip(self, error: Unusable) -> None:
+        """Count a record that is unusable.
+
+        Raises:
+            Unusable: `error`, where none may be skipped.
+        """
+        if not self.most:
+            raise error
+        self.skipped[error.reason] += 1
+        self.first = self.first or error
+
+    def close(self) -> dict[str, Any]:
+        """The counts, as JSON.
+
+        Raises:
+            UserError: more records were skipped than may be.
+        """
+        lost = self.skipped.total()
+        if lost > self.most * self.read:
+            raise UserError(
+                f"{self.where}: {lost} of {self.read} records cannot be used ({reasons(self.skipped)}), more than "
+                f"max_skipped: {self.most:g} allows; repair the data, or raise max_skipped in the data set's conf"
+                + (f". The first: {self.first}" if self.first else "")
+            )
+        return {"read": self.read, "left_out": dict(self.left_out), "skipped": dict(self.skipped)}
+
+
+def sentence(record: dict[str, Any], name: str, path: Path, where: str) -> str:
+    """A record's text with single spaces.
+
+    Raises:
+        Unusable: it is null or empty.
+        UserError: it is missing or no string.
+    """
+    key = f"{where}.{name}" if where else name
+    if name in record and record[name] is None:
+        raise Unusable("text is null", path, key, "must be a string, not null")
+    text = " ".join(records.field(record, name, str, path, where).split())
+    if not text:
+        raise Unusable("text is empty", path, key, "is empty")
+    return text
+
+
+def line(counts: Mapping[str, Any]) -> str:
+    """What `Tally.close` gives, for the log: ``120 read, 3 skipped (2 text is empty, 1 image is missing)``."""
+    parts = [f"{counts['read']} read"]
+    for key, words in (("left_out", "left out"), ("skipped", "skipped")):
+        if counts[key]:
+            parts.append(f"{sum(counts[key].values())} {words} ({reasons(counts[key])})")
+    return ", ".join(parts)
+
+
+def reasons(counted: Mapping[str, int]) -> str:
+    return ", ".join(f"{counted[reason]} {reason}" for reason in sorted(counted))

@@ -1,0 +1,49 @@
+"""`summary.csv` and `gains.csv` read back, their numbers checked: whoever reads one of them reads it here."""
+
+from pathlib import Path
+
+import polars as pl
+
+from vlkd_steps import tasks
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation.summary import plausible
+from vlkd_steps.tasks import ACCURACY
+
+TEXT = (
+    "dataset", "student", "variant", "method", "teacher", "shot", "seed", "seeds", "evaluation_set", "metric",
+    "run_key",
+)  # fmt: skip
+COUNTS = ("n", "images")
+MEASURED = ("value", "mean", "reference_mean")
+"""Columns that hold a value of the row's metric; the other numbers are differences, deviations and p values."""
+
+
+def read(path: Path) -> pl.DataFrame:
+    """A table in file order: numbers are float64, counts int64, empty cells null.
+
+    Raises:
+        UserError: it is missing or damaged, or a cell is no finite number or no value of its metric.
+    """
+    again = f"make it again: snakemake --cores 1 -f {path}"
+    if not path.exists():
+        raise UserError(f"{path} does not exist; it is made by the step `compare`: run snakemake {path}")
+    try:
+        cells = pl.read_csv(path, infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); {again}") from error
+    numbers = [column for column in cells.columns if column not in TEXT]
+    found = cells.with_columns(
+        pl.col(column).cast(pl.Int64 if column in COUNTS else pl.Float64, strict=False) for column in numbers
+    )
+    for column in numbers:
+        wrong = cells[column].is_not_null() & ~found[column].is_finite().fill_null(value=False)
+        if wrong.any():
+            row = wrong.arg_true()[0]
+            raise UserError(f"{path}, row {row + 2}: {column} is {cells[column][row][:40]!r}, not a number; {again}")
+    known = tasks.metrics()
+    for column in set(MEASURED) & set(numbers):
+        names = found["metric"] if "metric" in found.columns else [ACCURACY] * len(found)
+        for row, (name, value) in enumerate(zip(names, found[column], strict=True), 2):
+            if name in known and value is not None:
+                plausible(value, known[name], f"{path}, row {row}: {column}", again)
+    return found
