@@ -213,7 +213,6 @@ class Dataset(Model):
     shards: Inside | None = None
     tsv: Inside | None = None
     images: Inside | None = None
-    """Read by nobody: a place for what entries of ``files`` have in common by an anchor of YAML."""
     max_skipped: Share | None = None
     """How many records of a split may have no text or no image; default: 0, of corpora in shards 0.01."""
     roles: Annotated[dict[Name, Role], AfterValidator(some)]
