@@ -5,7 +5,8 @@ VENV := .venv
 # One test worker more than cores: those of tests/slurm mostly wait. They take the files in the order of tests/conftest.py.
 TEST := python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder
 # This project's programs, whatever the user's shell says (vlkd_steps/core/environment.py does the rest).
-RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" PYTHONPATH="$(CURDIR)" PYTHONSAFEPATH=
+# Whatever the folder's name, and what is run receives make's own signals.
+RUN := exec env PATH="$$PWD/$(VENV)/bin:$$PATH" PYTHONPATH="$$PWD" PYTHONSAFEPATH=
 
 .PHONY: demo test test-all test-fast ui install check docs clean-venv
 

@@ -6,8 +6,9 @@
     vlkd run -n                           only say what would run
 
 EXPERIMENT, if it is given, is the first word; everything else goes to snakemake as it is (snakemake --help). Without
---profile and SNAKEMAKE_PROFILE the profile is profiles/local. Ctrl-C and TERM reach snakemake, and the exit status is
-snakemake's. The same command goes on where the last one stopped.
+--profile and SNAKEMAKE_PROFILE the profile is profiles/local. On Ctrl-C, TERM or a closed terminal the running steps
+save and end; a second signal ends them at once. The exit status is snakemake's. The same command goes on where the
+last one stopped.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import typer
@@ -29,6 +30,8 @@ from vlkd_steps.core.terminal import say
 
 PROFILE = "profiles/local"
 LOG = Path("logs/track.log")
+SNAKEMAKE = "import signal; signal.signal(2, signal.SIG_DFL); from snakemake.cli import main; main()"
+"""`snakemake`, which Ctrl-C ends without a traceback also while it loads."""
 NAMED = re.compile(r"(--config=)?experiment=")
 LAST_LOOK = 120.0  # seconds that MLflow may take to be brought up to date after the run
 
@@ -52,12 +55,15 @@ def main(ctx: typer.Context) -> int:
     if any(re.fullmatch(r"-[npqkFr]*n[npqkFr]*|--dry-?run", word) for word in words):
         return snakemake(options)
     experiment = given or named or experiment_of(Path("params.yaml"))
-    with tracker(experiment):
+    with contextlib.suppress(KeyboardInterrupt), tracker(experiment) as tracking:
         if status := snakemake(options):
+            if status > 128:  # at once
+                tracking.kill()
             remedy = "the message is above, logs/ has the rest. The same command goes on from here."
             say(f"The run stopped; {remedy}", file=sys.stderr)
             return status
         return show(experiment)
+    return 128 + signal.SIGINT
 
 
 def profile(options: Sequence[str]) -> list[str]:
@@ -88,34 +94,32 @@ def snakemake(options: Sequence[str]) -> int:
     """Run snakemake to its end and return its exit status, or as a shell does 128 and the signal that ended it.
 
     It is the leader of a process group of its own, so that it receives each signal once: whoever ends this process or
-    its group, by Ctrl-C, kill or closing the terminal, reaches snakemake through here.
+    its group, by Ctrl-C, kill or closing the terminal, reaches snakemake through here, which ends its jobs
+    (`graph.stopping`).
     """
     started: list[subprocess.Popen[bytes]] = []
 
-    def to_all(number: int, frame: object) -> None:
+    def forward(number: int, frame: object) -> None:
         if not started:
             raise KeyboardInterrupt
+        if number not in (signal.SIGTSTP, signal.SIGCONT):
+            started[0].send_signal(number)
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started[0].pid, number)
         if number == signal.SIGTSTP:
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    def to_snakemake(number: int, frame: object) -> None:  # which lets the running jobs end
-        for process in started:
-            process.send_signal(number)
-
-    forwarded = (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT)
-    handlers: dict[signal.Signals, object] = {signal.SIGTERM: to_snakemake, **dict.fromkeys(forwarded, to_all)}
-    with handled(handlers):
-        started.append(
-            subprocess.Popen([sys.executable, "-m", "snakemake", *options], stdin=subprocess.DEVNULL, process_group=0)
-        )
+    forwarded = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT)
+    with handled(dict.fromkeys(forwarded, forward)):
+        command = [sys.executable, "-c", SNAKEMAKE, *options]
+        started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0))
         status = started[0].wait()
     return status if status >= 0 else 128 - status
 
 
 @contextlib.contextmanager
-def handled(handlers: dict[signal.Signals, object]) -> Iterator[None]:
+def handled(handlers: Mapping[signal.Signals, object]) -> Iterator[None]:
     """Handle these signals during the block, but for those that this process is to ignore (nohup)."""
     before = {number: signal.getsignal(number) for number in handlers}
     try:
@@ -129,7 +133,7 @@ def handled(handlers: dict[signal.Signals, object]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def tracker(experiment: str) -> Iterator[None]:
+def tracker(experiment: str) -> Iterator["subprocess.Popen[bytes]"]:
     """`vlkd track --follow` beside the block, in a session of its own: Ctrl-C is not to end it before the last record.
 
     TERM ends it after one more look at all runs. Where it fails the block's result stands, and one line says why.
@@ -145,16 +149,16 @@ def tracker(experiment: str) -> Iterator[None]:
             start_new_session=True,
         )
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:
             failed = process.wait(LAST_LOOK)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
             process.kill()
             failed = process.wait()
         if failed:
-            lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines() if failed > 0 else []
             reason = lines[-1] if lines else f"run vlkd {' '.join(again)}"
             say(f"The runs are not in MLflow: {reason}", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""TERM, Ctrl-C and Slurm's warning: finish the current step, save it, stop. Nothing is computed twice."""
+"""TERM, Ctrl-C, a closed terminal, Slurm's warning: finish the step at hand, save, stop. Nothing is computed twice."""
 
 import contextlib
 import signal
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 """USR2 is what submitit has Slurm send before a time limit (``--signal=USR2@seconds``)."""
 
 
@@ -36,6 +36,11 @@ class StopRequest:
             raise Interrupted(self.signal_number)
 
 
+def ignored(number: signal.Signals) -> bool:
+    """Whether this process is to ignore a signal: HUP under nohup, INT in the background of a script."""
+    return signal.getsignal(number) is signal.SIG_IGN
+
+
 _outer: StopRequest | None = None
 
 
@@ -55,7 +60,8 @@ def stop_request() -> Iterator[StopRequest]:
     def note(number: int, frame: FrameType | None) -> None:
         request.signal_number = number
 
-    previous = {number: signal.signal(number, note) for number in SIGNALS}
+    heard = [number for number in SIGNALS if not (number == signal.SIGHUP and ignored(number))]
+    previous = {number: signal.signal(number, note) for number in heard}
     try:
         yield request
     finally:

@@ -1,8 +1,10 @@
 """What all steps share: reading ``--config``, logging to the rule's log file, reporting user errors."""
 
 import argparse
+import contextlib
 import functools
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -21,7 +23,8 @@ class Terminal(logging.Handler):
     """Writes to the current ``sys.stderr``, so that redirecting it (in tests too) loses no message."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(self.format(record), file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a terminal that was closed: what is computed is still to be saved
+            say(self.format(record), file=sys.stderr, flush=True)
 
 
 class Main(Protocol):
@@ -47,6 +50,9 @@ def entry(main: Main) -> Main:
             return 2
         except Interrupted as interruption:
             log.info("%s", interruption)
+            return interruption.exit_status
+        except KeyboardInterrupt:  # a step that keeps no part of its work
+            log.info("%s", interruption := Interrupted(signal.SIGINT))
             return interruption.exit_status
         except Exception:
             if log.handlers:

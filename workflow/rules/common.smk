@@ -13,11 +13,14 @@ from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import environment, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
-from vlkd_steps.graph import commit, dvc_vars, executor_waits, failures, phase_manifest, remake, sync
+from vlkd_steps.graph import commit, dvc_vars, executor_waits, failures, phase_manifest, remake, stopping, sync
 from vlkd_steps.launch.slurm.request import Request
 
 # The profile decides what is started and where, not the user's shell; a rule's `python` is the one that runs snakemake.
 shell.prefix(environment.of_snakemake(workflow))
+
+if workflow.is_main_process:
+    stopping.at_once()
 
 try:
     jobs.check_arguments(config)
@@ -203,6 +206,7 @@ onstart:
         say(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
     WAITS.watch()
+    stopping.in_order(workflow.scheduler)
 
 
 onsuccess:

@@ -1,0 +1,85 @@
+"""A stop signal (Ctrl-C, TERM, a closed terminal) ends a run in order: running steps save and end. A second: at once.
+
+Snakemake's own ways do not serve: on Ctrl-C it may end in a traceback ("Cannot close a running event loop"), on TERM it
+waits for its jobs, however long they take, and on HUP it dies and leaves them.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import psutil
+from snakemake.logging import logger
+
+from vlkd_steps.core.interruption import ignored
+from vlkd_steps.core.terminal import say
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FIRST = "stopping: running steps save and end; the same command goes on from there (a second signal ends them at once)"
+POLL = 1.0  # seconds between two looks for jobs of a cluster that are to be cancelled
+
+
+def at_once() -> None:
+    """Until `in_order`, when nothing is running yet, a signal just ends this process."""
+    _handle(signal.SIG_DFL)
+
+
+def in_order(scheduler: Any) -> None:
+    """From now on a signal ends the scheduler's jobs, and then the run."""
+    stop = _Stop(scheduler)
+    _handle(stop)
+    logger.addFilter(stop.wanted)
+
+
+class _Stop:
+    """Handles the signals of one run."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self.scheduler = scheduler
+        self.requested = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            for process in _processes(recursive=True):
+                process.kill()
+            os._exit(128 + number)
+        self.requested = True
+        # Not in this thread, which may hold the scheduler's lock.
+        threading.Thread(target=self._end, daemon=True).start()
+
+    def _end(self) -> None:
+        try:
+            say(FIRST, file=sys.stderr, flush=True)
+        except OSError:  # the terminal is gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        with self.scheduler._lock:
+            self.scheduler._user_kill = "stopped"  # "graceful" would have Snakemake repeat a line of its own
+        self.scheduler._open_jobs.release()
+        for process in _processes():
+            process.terminate()
+        executor, cancelled = self.scheduler._executor, []
+        while True:  # also what is submitted just now
+            if new := [job for job in getattr(executor, "active_jobs", ()) if job not in cancelled]:
+                executor.cancel_jobs(new)
+                cancelled += new
+            time.sleep(POLL)
+
+    def wanted(self, record: logging.LogRecord) -> bool:
+        """Whether a record of Snakemake's is no mere consequence of the stop: a step that ends is no failure then."""
+        return not self.requested or record.levelno < logging.ERROR
+
+
+def _processes(recursive: bool = False) -> list[Any]:
+    return psutil.Process().children(recursive=recursive)
+
+
+def _handle(handler: Any) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            if not ignored(number):
+                signal.signal(number, handler)
