@@ -68,6 +68,8 @@ IMPORTED = (
     "vlkd_steps.reporting.experiment",
     "vlkd_steps.runs.classify",
     "vlkd_steps.runs.seeds",
+    *(f"vlkd_steps.steps.{name}" for name in phases.PHASES if name not in STEPS),
+    *(f"vlkd_steps.steps.{name}" for names in STEPS.values() for name in names),
     "vlkd_steps.students.vilt",
     "vlkd_steps.tasks.vqa",
     "vlkd_steps.teachers.features.extraction",
@@ -75,6 +77,8 @@ IMPORTED = (
 )
 TIMED = re.compile(r"journal\.jsonl|provenance\.json|timings\.csv|report\.html|lock|logs/.*|manifests/.*/compare\.json")
 """Files that hold times, or hashes of such files."""
+UNCOMPARED = re.compile(rf"{TIMED.pattern}|checkpoints/.*")
+"""Neither these nor checkpoints, which a run that has ended reads no more, are compared."""
 STRIKES = ("kill -9 at a write", "TERM at a write", "a write fails (no space)")
 DAMAGES = ("a flipped bit", "a cut file", "an emptied file", "a deleted file", "a file of other data")
 FAULTS = (*STRIKES, *DAMAGES)
@@ -172,7 +176,7 @@ def table(trials: Sequence[Trial]) -> str:
 
 def make(scratch: Path) -> Undisturbed:
     """Run the graph twice, with other scenes the second time, and keep the project before each job."""
-    made = {}
+    kept = {}
     for name, seed in (("own", 1), ("other", 2)):
         project = scratch / name / "0"
         project.mkdir(parents=True)
@@ -188,8 +192,8 @@ def make(scratch: Path) -> Undisturbed:
             if status:
                 raise SystemExit(f"{job.name} ended with status {status} without any fault:\n{text}")
             writes.append(count)
-        made[name] = graph, writes
-    own, writes = made["own"]
+        kept[name] = graph, writes
+    own, writes = kept["own"]
     return Undisturbed(scratch / "own", own, writes, scratch / "other" / str(len(own)))
 
 
@@ -197,11 +201,11 @@ def graph_of(c: composition.Composition) -> list[Job]:
     """The graph's jobs, in an order in which they can run; phase manifests included."""
     found = []
     for phase in phases.PHASES:
-        made = phases.of_phase(c, phase)
-        for each, step in zip(made, itertools.cycle(STEPS.get(phase, (phase,))), strict=False):
+        of_phase = phases.of_phase(c, phase)
+        for each, step in zip(of_phase, itertools.cycle(STEPS.get(phase, (phase,))), strict=False):
             module = f"vlkd_steps.steps.{step}"
             found.append(Job(step, module, ("--config", each.config), tuple(map(str, each.outputs))))
-        written = jobs.argument(phase_manifest.config(c.experiment, phase, made))
+        written = jobs.argument(phase_manifest.config(c.experiment, phase, of_phase))
         manifest = (str(layout.phase_manifest(c.experiment, phase)),)
         found.append(
             Job(f"manifest_{phase}", "vlkd_steps.graph.phase_manifest", ("write", "--config", written), manifest)
@@ -286,7 +290,8 @@ def watch(strike: Strike | None) -> None:
 
 def happen(fault: str, written: Any) -> None:
     if fault == STRIKES[2]:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(getattr(written, "path", written)))
+        name = getattr(written, "path", None) or getattr(written, "name", None) or written
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(name))
     if fault == STRIKES[0]:
         if isinstance(written, Journal):  # in the middle of a line
             with written.path.open("ab") as stream:
@@ -383,6 +388,12 @@ def judged(undisturbed: Undisturbed, project: Path, found: Trial, start: int, da
     if bad in BAD:
         return bad
     outcome = bad or outcome
+    missing = [number for number, job in enumerate(undisturbed.jobs) if not made(project, job)]
+    if missing:  # what Snakemake makes by itself
+        bad = go_on(undisturbed.jobs, project, found, missing[0], damaged)
+        if bad in BAD:
+            return bad
+        outcome = bad or outcome
     expected = contents(undisturbed.before(len(undisturbed.jobs)))
     differing = different(expected, contents(project))
     if differing and set(differing) <= {damaged, *manifests()}:
@@ -405,6 +416,10 @@ def judged(undisturbed: Undisturbed, project: Path, found: Trial, start: int, da
             found.notes.append(f"{folder.relative_to(project)} has not ended")
             return "not ended"
     return outcome
+
+
+def made(project: Path, job: Job) -> bool:
+    return all((project / output).is_file() for output in job.outputs)
 
 
 def manifests() -> list[str]:
@@ -475,12 +490,13 @@ def names(project: Path) -> set[str]:
 
 
 def contents(project: Path) -> dict[str, str]:
-    """The sha256 of every file by name; "" of files that hold times."""
-    return {name: "" if TIMED.search(name) else files.sha256(project / name) for name in sorted(names(project))}
+    """The sha256 of every file by name; "" of files that are not compared."""
+    return {name: "" if UNCOMPARED.search(name) else files.sha256(project / name) for name in sorted(names(project))}
 
 
 def different(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    return sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    differing = (name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    return sorted(name for name in differing if "/checkpoints/" not in name)
 
 
 if __name__ == "__main__":

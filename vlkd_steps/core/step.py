@@ -1,8 +1,11 @@
 """What all steps share: reading ``--config``, logging to the rule's log file, reporting user errors."""
 
 import argparse
+import errno
 import functools
 import logging
+import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -48,13 +51,27 @@ def entry(main: Main) -> Main:
         except Interrupted as interruption:
             log.info("%s", interruption)
             return interruption.exit_status
-        except Exception:
+        except Exception as error:
+            if full := disk_full(error):
+                log.error("error: %s", full) if log.handlers else say(f"error: {full}", file=sys.stderr)
+                return 2
             if log.handlers:
                 log.error(traceback.format_exc())  # the log file keeps what the terminal scrolls away
                 return 1
             raise
 
     return guarded
+
+
+FULL = {number: os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)}
+_FULL = re.compile("|".join([*FULL.values(), *(rf"os error {number}\b" for number in FULL)]))
+
+
+def disk_full(error: BaseException) -> str | None:
+    """The message for a write that failed for want of space, whichever library wrote; None for any other error."""
+    if getattr(error, "errno", None) in FULL or _FULL.search(str(error)):
+        return f"{error}; make room on that disk, then start the same command again: it goes on from what is finished"
+    return None
 
 
 def configuration(argv: Sequence[str] | None, description: str | None) -> dict[str, Any]:
