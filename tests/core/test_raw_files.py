@@ -6,6 +6,8 @@ from PIL import Image
 
 from vlkd_steps.core import image_file, layout, scratch
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.datasets.image_files import ImageFolder
+from vlkd_steps.datasets.tally import Unusable
 from vlkd_steps.sources import manifest
 
 IMAGE = layout.raw("toy") / "images" / "1.png"
@@ -56,3 +58,18 @@ def test_the_downloaded_one_is_read_and_copied(project: Path) -> None:
 def test_files_elsewhere_are_not_compared(project: Path) -> None:
     Image.new("RGB", (4, 4), "green").save("mine.png")
     assert image_file.read(Path("mine.png")).getpixel((0, 0)) == (0, 128, 0)
+
+
+def test_a_downloaded_image_that_is_gone_is_damage_and_no_gap_in_the_data(project: Path) -> None:
+    again = f"download it again: snakemake --cores 1 -f {layout.raw_manifest('toy')}"
+    folder = ImageFolder(IMAGE.parent)
+    IMAGE.write_bytes(b"")
+    with pytest.raises(UserError, match=f"{IMAGE} is damaged.*{again}"):
+        ImageFolder(IMAGE.parent).path(IMAGE.name, Path("records.json"), "1")
+    IMAGE.unlink()
+    for read in (image_file.read, lambda path: ImageFolder(path.parent).path(path.name, Path("records.json"), "1")):
+        with pytest.raises(UserError) as raised:
+            read(IMAGE)
+        assert str(raised.value) == f"{IMAGE} is missing, although {layout.raw_manifest('toy')} lists it; {again}"
+    with pytest.raises(Unusable, match="is missing; add it"):
+        folder.path("2.png", Path("records.json"), "1")

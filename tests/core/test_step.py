@@ -1,3 +1,4 @@
+import errno
 import json
 from pathlib import Path
 
@@ -29,6 +30,26 @@ def test_a_bug_keeps_its_traceback_also_in_the_log(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     assert mistaken(["--config", json.dumps({"fail": "bug"}), "--log", str(log)]) == 1
     assert "ZeroDivisionError: a bug" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "runs/x"),
+        OSError(errno.EDQUOT, "Disk quota exceeded", "runs/x"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),  # as safetensors says it
+    ],
+)
+def test_a_full_disk_is_one_message(error: Exception, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @step.entry
+    def writing(argv=None) -> int:
+        step.configuration(argv, "A step.")
+        raise error
+
+    assert writing(["--config", "{}"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {error}; make room on that disk, then start the same command again: it goes on from what is finished\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,19 @@ def test_one_flipped_bit_or_a_deleted_file(
     assert deep(capsys)[1][:-1] == lines[:-1]
 
 
+def test_the_copy_of_a_store_s_manifest(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = layout.features_manifest("clip", "toy")
+    copy = SHARD.with_name(manifest.name)
+    files.write_json(manifest, files.read_json(manifest) | {"key": "0123456789abcdef" * 4})
+    phase_manifest.write({"manifest": "manifests/mine/extract.json", "files": {str(manifest): "job"}, "folders": {}})
+    copy.write_bytes(manifest.read_bytes())
+    assert deep(capsys)[0] == 0
+    copy.write_bytes(manifest.read_bytes().replace(b"sha256", b"sha257"))
+    status, lines = deep(capsys)
+    assert status == 1
+    assert lines[0].startswith(f"damaged   {copy}: ")
+
+
 def test_made_again_since_is_no_damage(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files.write_text(layout.labels("toy"), "other bytes")
     checksums.write(layout.instances_checksums("toy"), [layout.instances("toy"), layout.labels("toy")])

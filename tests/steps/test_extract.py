@@ -100,6 +100,9 @@ def test_slices_and_the_last_job_make_one_store(config) -> None:
     store.verify()
     assert len(store.shards) == 4 + 3 * 4 + 9
     assert sorted(path.name for path in folder.iterdir()) == [store.key[:16], "manifest.json", "provenance.json"]
+    copy = folder / store.key[:16] / "manifest.json"
+    copy.write_bytes(copy.read_bytes().replace(b"shards", b"Shards"))
+    assert not rounds.finished(folder, "r")  # so that a damaged copy is not published, but made again
 
 
 def test_a_late_worker_of_a_finished_round_loads_no_teacher(config, root) -> None:

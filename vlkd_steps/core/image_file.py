@@ -63,11 +63,12 @@ def read_bytes(path: Path) -> bytes:
 
     Raises:
         ImageError: it is missing or cannot be read.
-        UserError: it is not the one that was downloaded.
+        UserError: it is not the one that was downloaded, or is gone since.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
+        raw_files.check_missing(path)
         raise ImageError(f"the image {path} is missing; run the download of its source again") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
         raise _unreadable(path, error) from error

@@ -151,13 +151,17 @@ def headline(experiment: str, dataset: str) -> Path:
 
 def phase_manifest(experiment: str, phase: str) -> Path:
     """What a phase made for an experiment, by hash: the next phase depends on it in `dvc.yaml`."""
-    return Path("manifests") / _part(experiment) / f"{_part(phase)}.json"
+    return phase_manifests(experiment) / f"{_part(phase)}.json"
+
+
+def phase_manifests(experiment: str) -> Path:
+    return Path("manifests") / _part(experiment)
 
 
 def written(experiment: str) -> list[Path]:
     """The folders that an experiment's steps write into, but for raw data, which `download` replaces whole."""
     shared = ("data/checksums", "data/instances", "data/splits", "features", "jobs", "models")
-    return [*map(Path, shared), runs(experiment), results(experiment), phase_manifest(experiment, "download").parent]
+    return [*map(Path, shared), runs(experiment), results(experiment), phase_manifests(experiment)]
 
 
 DVC_VARS = Path("dvc_vars.yaml")

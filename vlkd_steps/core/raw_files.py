@@ -13,29 +13,48 @@ _compared: dict[str, _Identity] = {}
 _manifests: dict[str, tuple[_Identity, Mapping[str, str]]] = {}
 
 
+def check_missing(path: Path) -> None:
+    """Refuse that a file which is not there was downloaded: that is no gap in the data, to be counted, but damage.
+
+    Raises:
+        UserError: its source's manifest lists it.
+    """
+    manifest = _manifest(path)
+    if manifest is not None and path.relative_to(manifest.parent).as_posix() in _hashes(manifest):
+        raise UserError(f"{path} is missing, although {manifest} lists it; {_again(manifest)}")
+
+
 def check(path: Path, content: bytes) -> None:
     """Compare the bytes of a file below ``data/raw/``; of any other file, and of a source without manifest, nothing.
 
     Raises:
         UserError: the file is not the one that was downloaded.
     """
-    folder = Path(*path.parts[: len(layout.RAW.parts) + 1])
-    manifest = folder / layout.RAW_MANIFEST
-    if not path.is_relative_to(layout.RAW) or not manifest.is_file():
+    manifest = _manifest(path)
+    if manifest is None:
         return
     name, identity = os.path.abspath(path), _identity(path)  # noqa: PTH100  # links are not followed
     if _compared.get(name) == identity:
         return
-    again = f"download it again: snakemake --cores 1 -f {manifest}"
-    recorded = _hashes(manifest).get(path.relative_to(folder).as_posix())
+    recorded = _hashes(manifest).get(path.relative_to(manifest.parent).as_posix())
     if recorded is None:
-        raise UserError(f"{path} is not among the files that {manifest} lists; {again}")
+        raise UserError(f"{path} is not among the files that {manifest} lists; {_again(manifest)}")
     if hashlib.sha256(content).hexdigest() != recorded:
         raise UserError(
             f"{path} is damaged, or was changed after it was downloaded: its sha256 differs from that in {manifest}; "
-            f"{again}"
+            f"{_again(manifest)}"
         )
     _compared[name] = identity
+
+
+def _manifest(path: Path) -> Path | None:
+    """The manifest of the source that a file below ``data/raw/`` is of; None of any other file."""
+    manifest = Path(*path.parts[: len(layout.RAW.parts) + 1]) / layout.RAW_MANIFEST
+    return manifest if path.is_relative_to(layout.RAW) and manifest.is_file() else None
+
+
+def _again(manifest: Path) -> str:
+    return f"download it again: snakemake --cores 1 -f {manifest}"
 
 
 def _hashes(manifest: Path) -> Mapping[str, str]:

@@ -2,8 +2,11 @@
 
 import argparse
 import contextlib
+import errno
 import functools
 import logging
+import os
+import re
 import signal
 import sys
 import traceback
@@ -54,13 +57,27 @@ def entry(main: Main) -> Main:
         except KeyboardInterrupt:  # a step that keeps no part of its work
             log.info("%s", interruption := Interrupted(signal.SIGINT))
             return interruption.exit_status
-        except Exception:
+        except Exception as error:
+            if full := disk_full(error):
+                log.error("error: %s", full) if log.handlers else say(f"error: {full}", file=sys.stderr)
+                return 2
             if log.handlers:
                 log.error(traceback.format_exc())  # the log file keeps what the terminal scrolls away
                 return 1
             raise
 
     return guarded
+
+
+FULL = {number: os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)}
+_FULL = re.compile("|".join([*FULL.values(), *(rf"os error {number}\b" for number in FULL)]))
+
+
+def disk_full(error: BaseException) -> str | None:
+    """The message for a write that failed for want of space, whichever library wrote; None for any other error."""
+    if getattr(error, "errno", None) in FULL or _FULL.search(str(error)):
+        return f"{error}; make room on that disk, then start the same command again: it goes on from what is finished"
+    return None
 
 
 def configuration(argv: Sequence[str] | None, description: str | None) -> dict[str, Any]:

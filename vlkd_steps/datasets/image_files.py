@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import inside, layout, patterns
+from vlkd_steps.core import inside, layout, patterns, raw_files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.records import complaint
 from vlkd_steps.datasets.tally import Unusable
@@ -38,7 +38,7 @@ class ImageFolder:
 
         Raises:
             Unusable: there is no such image, or it is empty.
-            UserError: its name leaves the folder.
+            UserError: its name leaves the folder, or it was there when its source was downloaded.
         """
         if self.folder is None:
             return ""
@@ -46,9 +46,11 @@ class ImageFolder:
             return self.known[name]
         size = self._size(name, records, where)
         if size is None:
+            raw_files.check_missing(self.folder / name)
             problem = f"the image {self.folder / name} is missing"
             raise Unusable("image is missing", records, where, problem, "add it, or check image_name")
         if size == 0:
+            raw_files.check(self.folder / name, b"")
             problem = f"the image {self.folder / name} is empty"
             raise Unusable("image is empty", records, where, problem, "fetch it again")
         self.known[name] = (self.folder / name).as_posix()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import components, files, layout
+from vlkd_steps.core import checksums, components, files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
 
@@ -53,8 +53,10 @@ def job_key(config: Mapping[str, Any]) -> str:
 def finished(folder: Path, shared_round: str | None) -> bool:
     """Whether the store in `folder` was finished in this round."""
     made = files.known_json(layout.provenance(folder))
-    alike = shared_round is not None and made.get("round") == shared_round
-    return alike and (folder / made["key"][:16] / "manifest.json").is_file()
+    if shared_round is None or made.get("round") != shared_round:
+        return False
+    copy = folder / made.get("key", "")[:16] / "manifest.json"
+    return copy.is_file() and checksums.of(copy) == made.get("manifest")
 
 
 def slice_done(folder: Path, shared_round: str, number: int) -> bool:
