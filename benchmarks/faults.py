@@ -3,8 +3,8 @@
     PYTHONPATH=. python benchmarks/faults.py [--trials 200] [--seed 1] [--workers 2] [--only TRIAL]
 
 The project is scenes_smoke with few scenes, one data set and two variants, made once without faults. A trial continues
-a copy of it as it was before, or after, a step. Either the step is struck at one of its writes (a rename, a flush to the
-disk, a line of the journal): by kill -9, by TERM, or by a full disk. Or a file that some step has left is damaged, its
+a copy of it as it was before, or after, a step. Either the step is struck at one of its writes (a rename, a flush to
+the disk, a line of the journal): by kill -9, by TERM, or by a full disk. Or a file that some step has left is damaged, its
 modification time kept; half of these trials kill the step first and damage what it has left by then. Then the same
 command is run again, and the rest of the graph. What a step's message, or `vlkd doctor --deep` at the end, says is to be
 done about a file is done, and nothing else.

@@ -55,8 +55,9 @@ def entry(main: Main) -> Main:
             log.info("%s", interruption)
             return interruption.exit_status
         except KeyboardInterrupt:  # a step that keeps no part of its work
-            log.info("%s", interruption := Interrupted(signal.SIGINT))
-            return interruption.exit_status
+            stopped = Interrupted(signal.SIGINT)
+            log.info("%s", stopped)
+            return stopped.exit_status
         except Exception as error:
             if full := disk_full(error):
                 log.error("error: %s", full) if log.handlers else say(f"error: {full}", file=sys.stderr)
