@@ -383,6 +383,7 @@ def test_a_stop_signal_is_heard_whatever_the_server_does(server, tmp_path, numbe
         (format_datetime(datetime.now(UTC) - timedelta(days=9), usegmt=True), 0, 0),
         ("Mon, 99 Foo 9999 99:99:99 GMT", 1, 1), ("Wed, 21 Oct 0000 07:28:00 GMT", 0, 1),
     ],
+    ids=range(11),  # two of them hold the time, and all workers must find the same tests
 )  # fmt: skip
 def test_nonsense_in_retry_after_is_bounded(monkeypatch, requested, least, most):
     monkeypatch.setattr(http_source, "BACKOFF", 1.0)

@@ -84,10 +84,15 @@ def remote(config: Any) -> CheckResult:
     return warn("remote", "none: dvc push and pull have no remote", "dvc remote add --default NAME URL")
 
 
+def link_types(config: Any) -> list[str]:
+    """How DVC may put files of its cache into the work tree, the preferred way first."""
+    kinds = config["cache"].get("type") or ["reflink", "copy"]
+    return kinds.split(",") if isinstance(kinds, str) else list(kinds)
+
+
 def cache(config: Any, root: Path) -> CheckResult:
     """The first of the configured link types that works between cache and work tree."""
-    kinds = config["cache"].get("type") or ["reflink", "copy"]
-    kinds = kinds.split(",") if isinstance(kinds, str) else list(kinds)
+    kinds = link_types(config)
     folder = file_system.expanded(config["cache"].get("dir") or root / ".dvc" / "cache")
     folder = folder if folder.is_absolute() else root / ".dvc" / folder
     there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vlkd_steps.checks import versioning
 from vlkd_steps.config import composition, phases
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core import layout, step
@@ -66,11 +67,17 @@ def left_over(c: Composition) -> list[Path]:
 def record() -> None:
     """``dvc commit``: every byte that the graph made goes into DVC's cache, and `dvc.lock` says so.
 
+    Where its cache is not linked into the work tree DVC would still replace every file with a second name, such as a
+    run's weights (`files.link`), by a copy of itself.
+
     Raises:
         UserError: DVC refuses, with its words.
     """
+    from dvc.config import Config
+
+    linked = {"hardlink", "symlink"} & set(versioning.link_types(Config(".dvc")))
     for command in COMMANDS:
-        dvc_command.run(*command)
+        dvc_command.run(*command, *([] if linked else ["--no-relink"]))
 
 
 @step.entry
