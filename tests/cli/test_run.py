@@ -1,6 +1,7 @@
 """``vlkd run`` around a real snakemake: its options, its exit status, and the signals that reach it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,16 @@ import pytest
 import yaml
 
 from vlkd_steps.cli import run
+from vlkd_steps.graph import stopping
 
 SNAKEFILE = """
+from vlkd_steps.graph import stopping
+
+stopping.at_once()
+
+onstart:
+    stopping.in_order(workflow.scheduler)
+
 rule all:
     default_target: True
     input: "made.txt"
@@ -26,7 +35,7 @@ import pathlib, signal, sys, time
 def heard(number, frame):
     with open("heard", "a") as stream:
         stream.write(signal.Signals(number).name + chr(10))
-    if number == signal.SIGINT:
+    if number == signal.SIGTERM and not pathlib.Path("deaf").exists():
         sys.exit(3)
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, heard)
@@ -119,24 +128,39 @@ def test_a_failure_keeps_snakemakes_status_and_says_how_to_go_on(root: Path, pro
     assert said.splitlines()[-1].startswith("The run stopped;")
 
 
-@pytest.mark.parametrize("to_group", [False, True])
-def test_ctrl_c_reaches_the_job_once_and_leaves_no_process(root: Path, project: Path, to_group: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "kill"),
+    [
+        ("SIGINT", os.killpg),
+        pytest.param("SIGINT", os.kill, marks=pytest.mark.exhaustive),
+        ("SIGTERM", os.kill),
+        pytest.param("SIGHUP", os.killpg, marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_signal_ends_the_job_in_order_and_one_line_says_so(root: Path, project: Path, name: str, kill) -> None:
     process = started(root)
-    (os.killpg if to_group else os.kill)(process.pid, signal.SIGINT)
+    kill(process.pid, getattr(signal, name))
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 1, said
-    assert Path("heard").read_text().split() == ["SIGINT"]
-    assert "Traceback" not in said
+    assert Path("heard").read_text().split() == ["SIGTERM"]  # once
+    assert said.count(stopping.FIRST) == 1
+    assert not re.search("Traceback|Error|failed", said), said
     assert survivors(project) == []
 
 
-def test_term_lets_the_running_job_end(root: Path, project: Path) -> None:
+def test_a_second_signal_ends_all_at_once(root: Path, project: Path) -> None:
+    Path("deaf").touch()
     process = started(root)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    until = time.monotonic() + 60
+    while not Path("heard").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[0]
-    assert Path("made.txt").read_text() == "params", said
-    assert process.returncode == 1, said
-    assert not Path("heard").exists()
+    assert process.returncode == 128 + signal.SIGINT, said
+    assert not Path("made.txt").exists()
+    assert "Traceback" not in said
     assert survivors(project) == []
 
 

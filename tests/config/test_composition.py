@@ -99,8 +99,12 @@ def test_another_experiment_leaves_the_grid_of_params_aside(params) -> None:
             "overrides has unknown key 'training.stepz'; did you mean 'training.steps'?",
         ),
         ({"overrides": {"variants.clip_td.lambda": 3}}, "did you mean 'variants.clip_td.lambda0'?"),
-        ({"overrides": {"training": {"steps": 3}}}, "would replace all of training; set its keys one by one, such as"),
-        ({"overrides": {"training": {"steps": 3}}}, "training.steps: ..."),
+        ({"overrides": {"training": 3}}, "would replace all of training; set its keys one by one, such as training."),
+        ({"overrides": {"training": {"stepz": 3}}}, "unknown key 'training.stepz'; did you mean 'training.steps'?"),
+        (
+            {"overrides": {"training.steps": 8, "training": {"steps": 9}}},
+            "params.yaml: overrides sets training.steps twice, to 9 and 8; keep one of them",
+        ),
         ({"overrides": {"variants.clip_td": 3}}, "would replace all of variants.clip_td; set its keys one by one"),
         (
             {"overrides": {"training.device": "gpu"}},
@@ -119,6 +123,39 @@ def test_a_mistake_is_named_with_the_nearest_valid_key(params, changes: dict, me
     with pytest.raises(UserError) as mistake:
         composition.compose(params(**changes))
     assert message in str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    ("dotted", "nested"),
+    [
+        ({"variants.clip_td.lambda0": 3}, {"variants": {"clip_td": {"lambda0": 3}, "finetune": {}}}),
+        (
+            {"variants.clip_td.lambda0": 3, "training.steps": 8},
+            {"variants": {"clip_td.lambda0": 3}, "training.steps": 8},
+        ),
+        ({"variants.clip_td.by_task.vqa.lambda0": 3}, {"variants.clip_td": {"by_task": {"vqa": {"lambda0": 3}}}}),
+        ({"variants.mad.teacher.text": "clip_scenes"}, {"variants": {"mad": {"teacher": {"text": "clip_scenes"}}}}),
+        (
+            {"datasets.scenes_smoke_vqa.roles.dev.share": 0.5},
+            {"datasets.scenes_smoke_vqa.roles": {"dev": {"share": 0.5}}},
+        ),
+    ],
+)
+def test_nested_overrides_are_dotted_ones(params, dotted: dict, nested: dict) -> None:
+    none, plain, same = (composition.compose(params(overrides=given)) for given in ({}, dotted, nested))
+    assert sections_of(same) == sections_of(plain) != sections_of(none)
+    assert list(jobs.runs(same)) == list(jobs.runs(plain))
+
+
+def test_the_value_preset_leaves_the_presets(params) -> None:
+    given = {"training": {"steps": "preset"}, "variants.clip_td.lambda0": "preset"}
+    none, same = (composition.compose(params(overrides=overrides)) for overrides in ({}, given))
+    assert sections_of(same) == sections_of(none)
+    assert list(jobs.runs(same)) == list(jobs.runs(none))
+
+
+def sections_of(c: Composition) -> tuple[Any, ...]:
+    return c.training, c.variants, c.datasets
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def holds(message: str, *facts: str) -> None:
         ({"overrides": {"training.steps": None}}, ["overrides: training.steps is null"]),
         ({"overrides": {"training.device": "gpu"}}, ["overrides: training.device is 'gpu'", "auto, cpu, cuda, mps"]),
         ({"overrides": {"training.warmup": 2}}, ["overrides: training.warmup is 2", "from 0 to 1"]),
-        ({"overrides": {"training": {"steps": 3}}}, ["overrides", "replace all of training", "training.steps"]),
+        ({"overrides": {"training": 3}}, ["overrides", "replace all of training", "training.steps"]),
         ({"overrides": {"variants.clip_td": 3}}, ["overrides", "replace all of variants.clip_td"]),
         ({"overrides": {"variants.clip_td.lambda": 3}}, ["did you mean 'variants.clip_td.lambda0'"]),
         (

@@ -9,7 +9,10 @@ import pytest
 from vlkd_steps.core.interruption import Interrupted, stop_request
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR2, 140)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGUSR2, 140)],
+)
 def test_a_signal_is_noted_and_shown_in_the_exit_status(number: signal.Signals, status: int) -> None:
     before = signal.getsignal(number)
     with stop_request() as stop:
@@ -21,6 +24,17 @@ def test_a_signal_is_noted_and_shown_in_the_exit_status(number: signal.Signals, 
             stop.raise_if_set()
     assert error.value.exit_status == status
     assert signal.getsignal(number) == before
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_request() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_block_within_a_block_knows_what_came_before_it() -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import json
 from pathlib import Path
@@ -13,6 +14,8 @@ def mistaken(argv=None) -> int:
     config = step.configuration(argv, "A step.")
     if config["fail"] == "user":
         raise UserError("the file x.json, line 3: no comma; add one")
+    if config["fail"] == "interrupt":
+        raise KeyboardInterrupt
     if config["fail"] == "bug":
         raise ZeroDivisionError("a bug")
     return 0
@@ -30,6 +33,22 @@ def test_a_bug_keeps_its_traceback_also_in_the_log(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     assert mistaken(["--config", json.dumps({"fail": "bug"}), "--log", str(log)]) == 1
     assert "ZeroDivisionError: a bug" in log.read_text()
+
+
+def test_ctrl_c_is_one_line_and_the_status_of_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    assert mistaken(["--config", json.dumps({"fail": "interrupt"})]) == 130
+    assert capsys.readouterr().err == "stopped by SIGINT; the next start goes on from here\n"
+
+
+def test_a_closed_terminal_ends_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w", buffering=1) as gone:
+        monkeypatch.setattr("sys.stderr", gone)
+        step.log_to(tmp_path / "a.log")
+        step.log.info("step 1")
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            gone.close()
+    assert (tmp_path / "a.log").read_text() == "step 1\n"
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,16 @@ from filelock import FileLock
 from own_data import start
 from pipeline_project import Project, checkout
 
+NAME = "it's a žproj ect"
+"""A folder's name that every command line has to quote."""
+
 
 def made_once(name: str, factory: pytest.TempPathFactory, make: Callable[[Path], None]) -> Project:
     """The project that the first test process makes and the others wait for. Work on a copy."""
     own = factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
-    making, made = folder / "making", folder / "project"
+    made = folder / NAME
+    making = made.with_suffix(".unfinished")
     folder.mkdir(exist_ok=True)
     with FileLock(folder / "lock"):
         if not made.is_dir():

@@ -11,8 +11,9 @@ from pipeline_project import checkout, finished
 
 
 def test_the_graph_runs_this_projects_steps(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another vlkd_steps on PYTHONPATH, no current folder on Python's path, and a project whose name needs quoting."""
+    """Another vlkd_steps on PYTHONPATH, no current folder on Python's path, a name that needs quoting, and no git."""
     project = start(checkout(root, tmp_path / "made")).copy(tmp_path / 'it\'s my "$HOME" project')
+    shutil.rmtree(project.folder / ".git")
     monkeypatch.setenv("PYTHONPATH", str(foreign(tmp_path / "lib")))
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
     monkeypatch.setenv("SBATCH_ACCOUNT", "secret")

@@ -13,8 +13,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
 from own_data import PARAMS, start
 from pipeline_project import Project, checkout
+from shared_projects import NAME, made_once
 from shared_projects import finished_project as finished_project
-from shared_projects import made_once
 
 
 @pytest.fixture(scope="session")
@@ -61,4 +61,4 @@ def prepared(cluster: dict[str, str], root: Path, tmp_path_factory: pytest.TempP
 
 @pytest.fixture
 def project(prepared: Project, tmp_path: Path) -> Project:
-    return prepared.copy(tmp_path / "project")
+    return prepared.copy(tmp_path / NAME)

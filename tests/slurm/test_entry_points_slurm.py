@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from own_data import PARAMS, hashes, start
 from pipeline_project import Project, checkout, finished
+from shared_projects import NAME
 from waiting import places, submitted
 
 
@@ -13,7 +14,7 @@ from waiting import places, submitted
 def test_dvc_repro_on_the_cluster(
     cluster: dict[str, str], root: Path, tmp_path: Path, finished_project: Project
 ) -> None:
-    there = start(checkout(root, tmp_path / "there"))
+    there = start(checkout(root, tmp_path / NAME))
     dev = (there.folder / "profiles/slurm_dev/config.yaml").read_text()
     (there.folder / "profiles/slurm/config.yaml").write_text(dev)
 
@@ -38,7 +39,7 @@ def test_the_readmes_command_on_the_dev_cluster(
     cluster: dict[str, str], root: Path, tmp_path: Path, finished_project: Project
 ) -> None:
     """The committed profile: its partitions, GPUs, memory and limits are those that the cluster has."""
-    there = start(checkout(root, tmp_path / "there"))
+    there = start(checkout(root, tmp_path / NAME))
     output = there.run("snakemake", "--profile", "slurm")
     assert hashes(there) == hashes(finished_project)
     assert re.search(r"has been submitted with SLURM jobid \d+ \(log: \S+rule_prepare", output)
@@ -47,7 +48,7 @@ def test_the_readmes_command_on_the_dev_cluster(
 
 
 def test_the_committed_profile_needs_no_cluster_to_be_read(root: Path, tmp_path: Path) -> None:
-    project = checkout(root, tmp_path / "project")
+    project = checkout(root, tmp_path / NAME)
     output = project.run("snakemake", "-n", "--profile", "slurm")
     assert "distill" in output
     assert (project.folder / "slurm").is_symlink()

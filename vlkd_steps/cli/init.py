@@ -32,7 +32,9 @@ experiment: scenes_smoke      # a preset: the whole graph in a minute, its numbe
 grid:                         # every combination is one run; a list left out is the preset's, {} its whole grid
   dataset: [scenes_smoke_vqa, scenes_smoke_ve]
 
-overrides: {}                 # dotted keys of the composed configuration, e.g. training.steps: 300
+overrides:                    # keys of the composed configuration, nested or dotted; `preset` changes nothing
+  training: {steps: preset, batch_size: preset}
+  variants: {clip_td: {lambda0: preset}}
 """
 CODE_STAGE = f"""\
 stages:

@@ -48,12 +48,13 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     grid = {
         key: tuple({str(v): v for block in crossed for v in getattr(block, key)}.values()) for key in Grid.model_fields
     }
-    sections = [
-        (f"{conf.chain('experiment', name)[-1].called}: overrides", preset.overrides or {}),
-        (f"{where}: overrides", params.overrides if own else {}),
-    ]
+    written = {
+        f"{conf.chain('experiment', name)[-1].called}: overrides": preset.overrides or {},
+        f"{where}: overrides": params.overrides if own else {},
+    }
+    sections = [(called, overrides.by_key(given, called)) for called, given in written.items()]
     said = {f"grid.{key}": where for key in given_grid.model_fields_set}
-    said |= {str(key): called for called, given in sections for key in given}
+    said |= {key: called for called, given in sections for key in given}
     origin = members.Origin(conf, name, said)
     for _, given in sections:
         _choose_members(given, raw)
@@ -68,16 +69,16 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
 
     applied = [
         {
-            str(key): value
+            key: value
             for key, value in given.items()
-            if number or not overrides.left_out(str(key), composed, conf.options("dataset"))
+            if number or not overrides.left_out(key, composed, conf.options("dataset"))
         }
         for number, (_, given) in enumerate(sections)
     ]
     may = members.optional(composed)
     for (called, _), given in zip(sections, applied, strict=True):
         for key, value in given.items():
-            overrides.override(composed, key, value, called, may)
+            overrides.override(composed, key.split("."), value, called, may)
     c = members.checked({**composed, "overrides": list(map(overrides.tree, applied))}, origin, params, crossed)
     cross_checks.check(c, origin)
     return c
@@ -173,10 +174,12 @@ def options(group: str) -> list[str]:
 def _choose_members(given: Mapping[str, Any], preset: dict[str, Any]) -> None:
     """Another teacher or method of a variant has to be composed as well."""
     for key, value in given.items():
-        group, _, rest = str(key).partition(".")
+        group, _, rest = key.partition(".")
         variant, _, setting = rest.partition(".")
         if group == "variants" and setting in ("teacher", "method") and variant in preset["variants"]:
-            preset["variants"] = {**preset["variants"], variant: {**preset["variants"][variant], setting: value}}
+            chosen = preset["variants"][variant]
+            setting_value = overrides.merged(chosen.get(setting), value)
+            preset["variants"] = {**preset["variants"], variant: {**chosen, setting: setting_value}}
 
 
 def _with_groups(

@@ -1,6 +1,11 @@
-"""Overrides: dotted keys of the composed configuration, a preset's and last the user's, that set one value each."""
+"""Overrides: keys of the composed configuration, a preset's and last the user's, that set one value each.
 
-from collections.abc import Mapping, Sequence
+``training.steps: 300`` and ``training: {steps: 300}`` are the same; DVC's ``-S overrides.training.steps=300`` writes
+the latter. A mapping sets the keys in it, the others stay. The value ``preset`` leaves the preset's: so a key stands in
+params.yaml, where ``-S`` finds it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vlkd_steps.core.did_you_mean import nearest
@@ -8,18 +13,60 @@ from vlkd_steps.core.errors import UserError
 
 NAMED = ("datasets", "sources", "students", "teachers", "methods", "variants")  # groups of named members
 FIXED = ("grid", "experiment", "artifacts", "overrides", "blocks")  # not to be overridden
+UNSET = "preset"
 
 
-def override(composed: dict[str, Any], dotted: str, value: Any, where: str, optional: Mapping[str, Any]) -> None:
-    """Set one dotted key that exists, or that may be said although no file says it.
+def by_key(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Overrides by the dotted key of a section's or a member's key, however they are nested; without those `UNSET`.
+
+    Raises:
+        UserError: a key is set twice.
+    """
+    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    for parts, value in _values(given):
+        dotted = ".".join(parts)
+        if dotted in values:
+            raise UserError(f"{where} sets {dotted} twice, to {values[dotted]!r} and {value!r}; keep one of them")
+        values[dotted] = value
+        if value == UNSET:
+            continue
+        depth = _depth(parts)
+        node, key = found, ".".join(parts[:depth])
+        for part in parts[depth:]:
+            node = node.setdefault(key, {})
+            key = part
+        node[key] = value
+    return found
+
+
+def _depth(parts: Sequence[str]) -> int:
+    """How many parts of a dotted key name a section's or a member's key."""
+    return 3 if parts[0] in NAMED else 2
+
+
+def _values(given: Any, parts: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every single value with its key's parts; an empty mapping is one where it may be a key's value."""
+    if not isinstance(given, Mapping) or (not given and parts and len(parts) >= _depth(parts)):
+        yield parts, given
+        return
+    for key, value in given.items():
+        yield from _values(value, (*parts, *str(key).split(".")))
+
+
+def override(
+    composed: dict[str, Any], parts: Sequence[str], value: Any, where: str, optional: Mapping[str, Any]
+) -> None:
+    """Set one key that exists, or that may be said although no file says it.
 
     Args:
+        parts: the key.
         optional: by dotted key of a member, the keys that it may have.
 
     Raises:
         UserError: no such key, or one that holds a whole group or member, whose other keys would be lost.
     """
-    parts = dotted.split(".")
+    dotted = ".".join(parts)
     node: Any = composed
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1
@@ -30,14 +77,22 @@ def override(composed: dict[str, Any], dotted: str, value: Any, where: str, opti
         if not last:
             node = node[_key(node, part)]
     key = _key(node, parts[-1])
-    if len(parts) <= (2 if parts[0] in NAMED else 1) and isinstance(node[key], dict):
-        inner = next(iter(value if isinstance(value, dict) and value else node[key]))
+    if len(parts) < _depth(parts) and isinstance(node[key], dict):
+        inner = next(iter(node[key]))
         raise UserError(
             f"{where}: {dotted} would replace all of {dotted}; set its keys one by one, such as {dotted}.{inner}: ..."
         )
     if len(parts) == 3 and parts[0] in NAMED and parts[2] == "name":
         raise UserError(f"{where}: {dotted} cannot be set: a name is its file's; write a file of another name")
-    node[key] = value
+    node[key] = merged(node.get(key), value)
+
+
+def merged(before: Any, value: Any) -> Any:
+    """A mapping's keys set in another one; any other value as it is."""
+    if not (isinstance(value, Mapping) and value and isinstance(before, Mapping)):
+        return value
+    keys = {_key(before, str(key)): one for key, one in value.items()}
+    return {**before, **{key: merged(before.get(key), one) for key, one in keys.items()}}
 
 
 def _key(node: Mapping[Any, Any], part: str) -> Any:
@@ -46,7 +101,7 @@ def _key(node: Mapping[Any, Any], part: str) -> Any:
 
 
 def tree(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as a tree: what `precedence` reads like the composition itself."""
+    """Overrides `by_key` as a tree: what `precedence` reads like the composition itself."""
     found: dict[str, Any] = {}
     for dotted, value in overrides.items():
         *above, last = dotted.split(".")
