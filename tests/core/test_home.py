@@ -16,16 +16,30 @@ def test_a_home_directory_that_can_be_written_to_is_left_alone(tmp_path: Path) -
     assert not (tmp_path / "local").exists()
 
 
-def test_matplotlib_gets_a_folder_where_home_is_not_there(tmp_path: Path) -> None:
+def test_a_home_directory_that_is_not_there_is_replaced(tmp_path: Path) -> None:
     environment = {"HOME": "/nonexistent", "VLKD_LOCAL": str(tmp_path)}
     home.provide(environment)
-    assert environment["HOME"] == "/nonexistent"
-    folder = Path(environment["MPLCONFIGDIR"]).parent
+    folder = Path(environment["HOME"])
     assert folder.parent == tmp_path
     assert folder.stat().st_mode & 0o777 == 0o700
+    assert environment["MPLCONFIGDIR"] == str(folder / "matplotlib")
     chosen = {"HOME": "/nonexistent", "MPLCONFIGDIR": "/mine", "VLKD_LOCAL": str(tmp_path)}
     home.provide(chosen)
     assert chosen["MPLCONFIGDIR"] == "/mine"
+
+
+def test_a_read_only_home_directory_is_read_and_caches_go_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    monkeypatch.setattr("vlkd_steps.core.files.writable", lambda path: path != theirs)
+    environment = {"HOME": str(theirs), "VLKD_LOCAL": str(tmp_path)}
+    home.provide(environment)
+    folder = tmp_path / f"vlkd-home-{os.getuid()}"
+    assert environment["HOME"] == str(theirs)
+    assert environment["HF_HOME"] == str(theirs / ".cache/huggingface")
+    assert environment["XDG_CACHE_HOME"] == str(folder / "cache")
 
 
 def test_a_folder_that_others_may_write_to_is_not_taken(tmp_path: Path) -> None:

@@ -66,10 +66,14 @@ def disk(project: Path) -> CheckResult:
 
 
 def home() -> CheckResult:
-    """Snakemake and DVC end with a traceback where they have no home directory for their caches and settings."""
+    """Snakemake and DVC, started by themselves, end with a traceback where they have no home directory to write to."""
     remedy = "name a folder of yours: export HOME=/path"
-    if home_folder.known() == home_folder.private():  # given to this process by us
-        return fail("home", f"HOME is not set, and user {file_system.user_name()} has no entry that names one", remedy)
+    own = home_folder.private()  # may have been given to this process by us
+    if own is not None and home_folder.known() == own:
+        found = f"neither HOME nor the entry of user {file_system.user_name()} names a folder that is there"
+        return fail("home", found, remedy)
+    if own is not None and os.environ.get("XDG_CACHE_HOME") == str(own / "cache"):
+        return fail("home", f"nothing can be written to {home_folder.known()}", remedy)
     try:
         settings = file_system.expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     except UserError as mistake:

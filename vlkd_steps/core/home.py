@@ -1,8 +1,9 @@
-"""A home directory for libraries that need one, where the user has none or it is not writable.
+"""A home directory for programs that need one, where the user has none or it is not writable.
 
-In containers and on some clusters the user id has no name, so without HOME no home directory is known: MLflow cannot
-even be imported, other libraries make a folder named ``~``. matplotlib keeps its font cache in the home directory, and
-prints long warnings if it cannot. Both get a private folder below VLKD_LOCAL or the system's temporary folder.
+In containers and on some clusters the user id has no name, or a home directory that does not exist: MLflow cannot even
+be imported then, Snakemake ends in a traceback, other libraries make a folder named ``~``. They get a private folder
+below VLKD_LOCAL or the system's temporary folder. Of a home directory that is there, but read-only, everything is
+still read; what is written (Snakemake's and matplotlib's caches) goes to that folder.
 """
 
 import os
@@ -15,19 +16,23 @@ from vlkd_steps.core.errors import UserError
 
 
 def provide(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set HOME if there is no home directory, and MPLCONFIGDIR if it is not writable.
+    """Set HOME if there is no home directory, or where caches go if it is not writable.
 
     If no private folder can be made either, nothing is changed.
     """
     home = known(environment)
-    writable = home is not None and files.writable(home)
-    if writable or (home is not None and "MPLCONFIGDIR" in environment):
+    if home is not None and files.writable(home):
         return
     folder = private(environment)
     if folder is None:
         return
-    if home is None:
+    if home is None or not home.is_dir():
         environment["HOME"] = str(folder)
+    else:
+        cache = environment.get("XDG_CACHE_HOME", home / ".cache")
+        environment.setdefault("HF_HOME", f"{cache}/huggingface")  # models that the user has put there
+        environment.setdefault("TORCH_HOME", f"{cache}/torch")
+        environment.setdefault("XDG_CACHE_HOME", str(folder / "cache"))
     environment.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
 
 
