@@ -107,9 +107,7 @@ def test_the_copy_of_a_store_s_manifest(project: Path, capsys: pytest.CaptureFix
     manifest = layout.features_manifest("clip", "toy")
     copy = SHARD.with_name(manifest.name)
     files.write_json(manifest, files.read_json(manifest) | {"key": "0123456789abcdef" * 4})
-    phase_manifest.write(
-        {"manifest": "manifests/mine/extract.json", "files": {str(manifest): "job"}, "folders": {}}
-    )
+    phase_manifest.write({"manifest": "manifests/mine/extract.json", "files": {str(manifest): "job"}, "folders": {}})
     copy.write_bytes(manifest.read_bytes())
     assert deep(capsys)[0] == 0
     copy.write_bytes(manifest.read_bytes().replace(b"sha256", b"sha257"))

@@ -23,7 +23,7 @@ row by row. The index names the rows of ``image``, ``text`` and ``word``. Region
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -313,8 +313,11 @@ class Writer:
 
     def found(self, kind: str, inputs: str) -> Shard | None:
         """The shard of `kind` made from `inputs` (a hash), if it is there and complete."""
-        shard = self.described(kind, inputs)
-        return shard if shard and files.sha256(self._path(kind, inputs)) == shard.sha256 else None
+        shard, path = self.described(kind, inputs), self._path(kind, inputs)
+        if shard is None or files.sha256(path) != shard.sha256:
+            return None
+        named = replace(shard, file=self._name(path), kind=kind, rows=len(arrays.mapped(path)))
+        return shard if shard == named else None  # else its mark is damaged, and would damage the manifest
 
     def described(self, kind: str, inputs: str) -> Shard | None:
         """As `found`, but by its size alone: enough for a shard that another writer has just made or checked."""
@@ -378,9 +381,11 @@ class Writer:
     def _path(self, kind: str, inputs: str) -> Path:
         return self.folder / self.key[:16] / f"{kind}-{inputs[:16]}.npy"
 
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
     def _describe(self, path: Path, kind: str, rows: int) -> Shard:
-        name = path.relative_to(self.folder).as_posix()
-        return Shard(name, kind, rows, path.stat().st_size, files.sha256(path))
+        return Shard(self._name(path), kind, rows, path.stat().st_size, files.sha256(path))
 
 
 def sweep(folder: Path, key: str) -> None:
