@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vlkd_steps.core import files, leftovers
+from vlkd_steps.core import files, layout, leftovers
 
 KILLED = """
 import os, signal, sys
@@ -27,6 +27,12 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path, root: Path
     assert left != target
     assert leftovers.remove(tmp_path) == 1
     assert list(target.parent.iterdir()) == []
+
+
+def test_an_experiment_writes_below_these_folders() -> None:
+    written = layout.written("scenes")
+    for path in (layout.phase_manifest("scenes", "split"), layout.instances("toy"), layout.results("scenes") / "x"):
+        assert any(path.is_relative_to(folder) for folder in written), path
 
 
 def test_what_a_process_is_writing_stays(tmp_path: Path) -> None:
