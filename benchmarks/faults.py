@@ -327,7 +327,7 @@ def inject(undisturbed: Undisturbed, project: Path, found: Trial, choice: random
     start = choice.choice([n for n, job in enumerate(graph) if job.name.partition("_")[0] == step])
     job = graph[start]
     striking = found.fault in STRIKES
-    interrupted = striking or choice.random() < 0.5
+    interrupted = striking or (start > 0 and choice.random() < 0.5)  # a killed download leaves nothing
     shutil.copytree(undisturbed.before(start if interrupted else start + 1), project)
     before = names(project)
     found.where = f"{'at' if interrupted else 'after'} {job.name} (job {start})"
@@ -345,7 +345,7 @@ def inject(undisturbed: Undisturbed, project: Path, found: Trial, choice: random
     by_kind = collections.defaultdict(list)
     for name in fresh or files_there:
         by_kind[kind(name)].append(name)
-    chosen = choice.choice(by_kind[choice.choice(sorted(by_kind))]) if by_kind else "params.yaml"
+    chosen = choice.choice(by_kind[choice.choice(sorted(by_kind))])
     damage(project / chosen, found.fault, undisturbed.other, chosen, choice)
     found.where += f": {chosen}"
     again = interrupted or choice.random() < 0.3
