@@ -1,6 +1,6 @@
 """Injects faults into a small project and says what came of each: equal bytes, a message, or something wrong.
 
-    PYTHONPATH=. python benchmarks/faults.py [--trials 200] [--seed 1] [--workers 2] [--only TRIAL]
+    PYTHONPATH=. python benchmarks/faults.py [--trials 200] [--seed 1] [--workers 2] [--only TRIAL ...]
 
 The project is scenes_smoke with few scenes, one data set and two variants, made once without faults. A trial continues
 a copy of it as it was before, or after, a step. Either the step is struck at one of its writes (a rename, a flush to
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", type=int, help="the number of one trial, to see what it does")
+    parser.add_argument("--only", type=int, nargs="+", help="numbers of trials, to see what they do")
     arguments = parser.parse_args(argv)
     for name in IMPORTED:
         importlib.import_module(name)
@@ -137,14 +137,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
         undisturbed = make(Path(scratch))
         print(f"{len(undisturbed.jobs)} jobs, {sum(undisturbed.writes)} writes, {time.monotonic() - started:.0f} s")
-        numbers = range(arguments.trials) if arguments.only is None else [arguments.only]
+        numbers = arguments.only or range(arguments.trials)
         one = functools.partial(trial, undisturbed, arguments.seed)
-        if arguments.only is None:
-            fork = multiprocessing.get_context("fork")
-            with ProcessPoolExecutor(arguments.workers, mp_context=fork) as pool:
-                trials = [shown(each) for each in pool.map(one, numbers)]
-        else:
-            trials = [shown(one(number)) for number in numbers]
+        fork = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(arguments.workers, mp_context=fork) as pool:
+            trials = [shown(each) for each in pool.map(one, numbers)]
     print(f"\n{table(trials)}\n\n{len(trials)} trials, seed {arguments.seed}, {time.monotonic() - started:.0f} s")
     wrong = [each for each in trials if each.outcome not in GOOD]
     for each in wrong:

@@ -19,8 +19,9 @@ with files.atomic(Path(sys.argv[1])) as temporary:
 """
 
 
-def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path, root: Path) -> None:
-    target = tmp_path / "scores" / "test.parquet"
+@pytest.mark.parametrize("name", ["test.parquet", "train-40-s1.parquet"])
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path, root: Path, name: str) -> None:
+    target = tmp_path / "splits" / name
     process = subprocess.run([sys.executable, "-c", KILLED, str(target)], env={"PYTHONPATH": str(root)}, check=False)
     assert process.returncode == -signal.SIGKILL
     [left] = target.parent.iterdir()

@@ -82,6 +82,13 @@ def test_verify_finds_a_single_changed_byte(folder: Path, pattern: str) -> None:
         store.verify()
 
 
+def test_a_manifest_other_than_its_copy_is_named(folder: Path) -> None:
+    manifest = folder / "manifest.json"
+    files.write_json(manifest, files.read_json(manifest) | {"temperature": 0.5})  # no checksum within covers it
+    with pytest.raises(UserError, match=f"^{manifest} or .* is damaged.*: snakemake --cores 1 -f {manifest}$"):
+        FeatureStore.open(folder)
+
+
 @pytest.mark.parametrize(("key", "value"), [("rows", 1), ("kind", "word"), ("file", "other.npy"), ("bytes", 1)])
 def test_a_shard_whose_mark_is_damaged_is_made_again(tmp_path: Path, key: str, value: object) -> None:
     writer = Writer(tmp_path, {}, "float32")

@@ -89,10 +89,16 @@ class FeatureStore:
             key: the content key that the caller expects; None takes whatever is there.
 
         Raises:
-            UserError: no finished store, another key, or a file that is missing or has another size.
+            UserError: no finished store, another key, a damaged manifest, or a file that is missing or of another size.
         """
         path = folder / "manifest.json"
         manifest = files.read_json(path, "extract the features: snakemake --cores 1 -f {path}")
+        copy = folder / str(manifest["key"])[:16] / path.name
+        if copy.is_file() and checksums.of(copy) != checksums.of(path):
+            raise UserError(
+                f"{path} or {copy} is damaged: they differ, and one is a copy of the other; "
+                f"extract again: snakemake --cores 1 -f {path}"
+            )
         if key is not None and manifest["key"] != key:
             raise UserError(
                 f"the features in {folder} are stale: they have key {manifest['key']}, wanted is {key} (another "
