@@ -76,7 +76,9 @@ IMPORTED = (
     "vlkd_steps.teachers.features.extraction",
     "vlkd_steps.teachers.models.clip",
 )
-TIMED = re.compile(r"journal\.jsonl|provenance\.json|timings\.csv|report\.html|lock|logs/.*|manifests/.*/compare\.json")
+TIMED = re.compile(
+    r"journal\.jsonl|provenance\.json|timings\.csv|report\.(html|sha256)|lock|logs/.*|manifests/.*/compare\.json"
+)
 """Files that hold times, or hashes of such files, are not compared."""
 UNCOMPARED = re.compile(rf"{TIMED.pattern}|checkpoints/.*|features/.*-[0-9a-f]{{16}}\.json")
 """Nor what only a step that goes on reads: checkpoints, and the marks of finished shards."""

@@ -45,7 +45,7 @@ def test_what_a_process_is_writing_stays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("hours", "removed"), [(1, 0), (25, 1)])
 def test_a_file_of_another_machine_is_removed_after_a_day(tmp_path: Path, hours: int, removed: int) -> None:
-    path = tmp_path / ".tmp-node-7-1-x.a.json"
+    path = tmp_path / ".tmp-node-7-1-abcd_123.a.json"
     path.touch()
     os.utime(path, (time.time() - 3600 * hours,) * 2)
     assert leftovers.remove(tmp_path) == removed
