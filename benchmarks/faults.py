@@ -1,17 +1,18 @@
 """Injects faults into a small project and says what came of each: equal bytes, a message, or something wrong.
 
-    PYTHONPATH=. python benchmarks/faults.py [--trials 200] [--seed 1] [--workers 2] [--only TRIAL]
+    PYTHONPATH=. python benchmarks/faults.py [--trials 200] [--seed 1] [--workers 2] [--only TRIAL ...]
 
 The project is scenes_smoke with few scenes, one data set and two variants, made once without faults. A trial continues
 a copy of it as it was before, or after, a step. Either the step is struck at one of its writes (a rename, a flush to
-the disk, a line of the journal): by kill -9, by TERM, or by a full disk. Or a file that some step has left is damaged, its
-modification time kept; half of these trials kill the step first and damage what it has left by then. Then the same
-command is run again, and the rest of the graph. What a step's message, or `vlkd doctor --deep` at the end, says is to be
-done about a file is done, and nothing else.
+the disk, a line of the journal): by kill -9, by TERM, or by a full disk. Or a file that some step has left is damaged,
+its modification time kept; half of these trials kill the step first and damage what it has left by then. Then the same
+command is run again, and the rest of the graph. What a step's message, or `vlkd doctor --deep` at the end, says is to
+be done about a file is done, and nothing else.
 
 Steps are run as Snakemake runs them (a job's declared outputs are deleted before it), in processes forked from one that
 has imported what they need. In the end all files are compared with those of the undisturbed project, but for what holds
-times: journals, provenance, logs, timings, the page. The outcomes:
+times: journals, provenance, logs, timings, the page. A trial ends early where every file is as it was at that point of
+the undisturbed project. The outcomes:
 
 same         equal bytes, without anybody doing anything
 message      a step ended with status 2 and one message that names the file; equal bytes after its remedy
@@ -75,10 +76,12 @@ IMPORTED = (
     "vlkd_steps.teachers.features.extraction",
     "vlkd_steps.teachers.models.clip",
 )
-TIMED = re.compile(r"journal\.jsonl|provenance\.json|timings\.csv|report\.html|lock|logs/.*|manifests/.*/compare\.json")
-"""Files that hold times, or hashes of such files."""
-UNCOMPARED = re.compile(rf"{TIMED.pattern}|checkpoints/.*")
-"""Neither these nor checkpoints, which a run that has ended reads no more, are compared."""
+TIMED = re.compile(
+    r"journal\.jsonl|provenance\.json|timings\.csv|report\.(html|sha256)|lock|logs/.*|manifests/.*/compare\.json"
+)
+"""Files that hold times, or hashes of such files, are not compared."""
+UNCOMPARED = re.compile(rf"{TIMED.pattern}|checkpoints/.*|features/.*-[0-9a-f]{{16}}\.json")
+"""Nor what only a step that goes on reads: checkpoints, and the marks of finished shards."""
 STRIKES = ("kill -9 at a write", "TERM at a write", "a write fails (no space)")
 DAMAGES = ("a flipped bit", "a cut file", "an emptied file", "a deleted file", "a file of other data")
 FAULTS = (*STRIKES, *DAMAGES)
@@ -119,6 +122,7 @@ class Trial:
     fault: str
     where: str = ""
     outcome: str = ""
+    restored: bool = False  # every file is as it was without the fault, so what follows is too
     notes: list[str] = field(default_factory=list)
 
 
@@ -127,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", type=int, help="the number of one trial, to see what it does")
+    parser.add_argument("--only", type=int, nargs="+", help="numbers of trials, to see what they do")
     arguments = parser.parse_args(argv)
     for name in IMPORTED:
         importlib.import_module(name)
@@ -135,14 +139,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
         undisturbed = make(Path(scratch))
         print(f"{len(undisturbed.jobs)} jobs, {sum(undisturbed.writes)} writes, {time.monotonic() - started:.0f} s")
-        numbers = range(arguments.trials) if arguments.only is None else [arguments.only]
+        numbers = arguments.only or range(arguments.trials)
         one = functools.partial(trial, undisturbed, arguments.seed)
-        if arguments.only is None:
-            fork = multiprocessing.get_context("fork")
-            with ProcessPoolExecutor(arguments.workers, mp_context=fork) as pool:
-                trials = [shown(each) for each in pool.map(one, numbers)]
-        else:
-            trials = [shown(one(number)) for number in numbers]
+        fork = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(arguments.workers, mp_context=fork) as pool:
+            trials = [shown(each) for each in pool.map(one, numbers)]
     print(f"\n{table(trials)}\n\n{len(trials)} trials, seed {arguments.seed}, {time.monotonic() - started:.0f} s")
     wrong = [each for each in trials if each.outcome not in GOOD]
     for each in wrong:
@@ -325,7 +326,7 @@ def inject(undisturbed: Undisturbed, project: Path, found: Trial, choice: random
     start = choice.choice([n for n, job in enumerate(graph) if job.name.partition("_")[0] == step])
     job = graph[start]
     striking = found.fault in STRIKES
-    interrupted = striking or choice.random() < 0.5
+    interrupted = striking or (start > 0 and choice.random() < 0.5)  # a killed download leaves nothing
     shutil.copytree(undisturbed.before(start if interrupted else start + 1), project)
     before = names(project)
     found.where = f"{'at' if interrupted else 'after'} {job.name} (job {start})"
@@ -343,7 +344,7 @@ def inject(undisturbed: Undisturbed, project: Path, found: Trial, choice: random
     by_kind = collections.defaultdict(list)
     for name in fresh or files_there:
         by_kind[kind(name)].append(name)
-    chosen = choice.choice(by_kind[choice.choice(sorted(by_kind))]) if by_kind else "params.yaml"
+    chosen = choice.choice(by_kind[choice.choice(sorted(by_kind))])
     damage(project / chosen, found.fault, undisturbed.other, chosen, choice)
     found.where += f": {chosen}"
     again = interrupted or choice.random() < 0.3
@@ -373,8 +374,10 @@ def damage(path: Path, fault: str, other: Path, name: str, choice: random.Random
     elif fault == "an emptied file":
         content = b""
     elif fault == "a file of other data":
-        alike = sorted(each for each in names(other) if kind(each) == kind(name))
-        content = (other / (name if name in alike else choice.choice(alike))).read_bytes() if alike else b"other\n"
+        there = sorted(each for each in names(other) if kind(each) == kind(name))
+        content = (other / (name if name in there else choice.choice(there))).read_bytes() if there else b""
+    if content == path.read_bytes():  # it was empty, or both projects have the same
+        content += b"\n"
     path.write_bytes(content)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
@@ -384,16 +387,20 @@ def judged(undisturbed: Undisturbed, project: Path, found: Trial, start: int, da
     if found.outcome:
         return found.outcome
     outcome = "same"
-    bad = go_on(undisturbed.jobs, project, found, start, damaged)
+    bad = go_on(undisturbed, project, found, start, damaged)
     if bad in BAD:
         return bad
     outcome = bad or outcome
+    if found.restored:
+        return outcome
     missing = [number for number, job in enumerate(undisturbed.jobs) if not made(project, job)]
     if missing:  # what Snakemake makes by itself
-        bad = go_on(undisturbed.jobs, project, found, missing[0], damaged)
+        bad = go_on(undisturbed, project, found, missing[0], damaged)
         if bad in BAD:
             return bad
         outcome = bad or outcome
+        if found.restored:
+            return outcome
     expected = contents(undisturbed.before(len(undisturbed.jobs)))
     differing = different(expected, contents(project))
     if differing and set(differing) <= {damaged, *manifests()}:
@@ -402,9 +409,9 @@ def judged(undisturbed: Undisturbed, project: Path, found: Trial, start: int, da
         if not targets:
             return "WRONG"
         first = min(producer(undisturbed.jobs, each) for each in targets)
-        bad = go_on(undisturbed.jobs, project, found, first, damaged)
-        if bad in BAD:
-            return bad
+        bad = go_on(undisturbed, project, found, first, damaged)
+        if bad in BAD or found.restored:
+            return bad if bad in BAD else "doctor"
         outcome, differing = "doctor", different(expected, contents(project))
     if differing:
         found.notes.append(f"differing: {', '.join(differing)}")
@@ -418,6 +425,14 @@ def judged(undisturbed: Undisturbed, project: Path, found: Trial, start: int, da
     return outcome
 
 
+def alike(undisturbed: Path, project: Path) -> bool:
+    """Whether all files are the same, in name and bytes; of those with times only the journals are compared."""
+    if different(contents(undisturbed), contents(project)):
+        return False
+    journals = (path.relative_to(project) for path in project.glob("runs/*/*/*/*/*/s*/journal.jsonl"))
+    return all((undisturbed / path).read_bytes() == (project / path).read_bytes() for path in journals)
+
+
 def made(project: Path, job: Job) -> bool:
     return all((project / output).is_file() for output in job.outputs)
 
@@ -426,9 +441,12 @@ def manifests() -> list[str]:
     return [str(layout.phase_manifest(EXPERIMENT, phase)) for phase in phases.PHASES]
 
 
-def go_on(graph: Sequence[Job], project: Path, found: Trial, start: int, damaged: str | None) -> str | None:
-    """Run the jobs from `start` on, with the remedies that messages name; "message", or one of `BAD`."""
-    outcome, number, remedies = None, start, 0
+def go_on(undisturbed: Undisturbed, project: Path, found: Trial, start: int, damaged: str | None) -> str | None:
+    """Run the jobs from `start` on, with the remedies that messages name; "message", or one of `BAD`.
+
+    It ends early where the project has become the undisturbed one, its journals included.
+    """
+    graph, outcome, number, remedies = undisturbed.jobs, None, start, 0
     os.chdir(project)
     for folder in layout.written(EXPERIMENT):  # what starting snakemake does
         leftovers.remove(folder)
@@ -436,6 +454,9 @@ def go_on(graph: Sequence[Job], project: Path, found: Trial, start: int, damaged
         status, text, _ = run(project, graph[number])
         if not status:
             number += 1
+            if alike(undisturbed.before(number), project):
+                found.restored = True
+                return outcome
             continue
         found.notes.append(f"{graph[number].name} ends with status {status}\n{text}")
         messages = re.findall(r"^error: (.*)$", text, re.MULTILINE)
@@ -496,7 +517,7 @@ def contents(project: Path) -> dict[str, str]:
 
 def different(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     differing = (name for name in {*expected, *found} if expected.get(name) != found.get(name))
-    return sorted(name for name in differing if "/checkpoints/" not in name)
+    return sorted(name for name in differing if name in found or not UNCOMPARED.search(name))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vlkd_steps.core import files, leftovers
+from vlkd_steps.core import files, layout, leftovers
 
 KILLED = """
 import os, signal, sys
@@ -19,14 +19,21 @@ with files.atomic(Path(sys.argv[1])) as temporary:
 """
 
 
-def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path, root: Path) -> None:
-    target = tmp_path / "scores" / "test.parquet"
+@pytest.mark.parametrize("name", ["test.parquet", "train-40-s1.parquet"])
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path, root: Path, name: str) -> None:
+    target = tmp_path / "splits" / name
     process = subprocess.run([sys.executable, "-c", KILLED, str(target)], env={"PYTHONPATH": str(root)}, check=False)
     assert process.returncode == -signal.SIGKILL
     [left] = target.parent.iterdir()
     assert left != target
     assert leftovers.remove(tmp_path) == 1
     assert list(target.parent.iterdir()) == []
+
+
+def test_an_experiment_writes_below_these_folders() -> None:
+    written = layout.written("scenes")
+    for path in (layout.phase_manifest("scenes", "split"), layout.instances("toy"), layout.results("scenes") / "x"):
+        assert any(path.is_relative_to(folder) for folder in written), path
 
 
 def test_what_a_process_is_writing_stays(tmp_path: Path) -> None:
@@ -38,7 +45,7 @@ def test_what_a_process_is_writing_stays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("hours", "removed"), [(1, 0), (25, 1)])
 def test_a_file_of_another_machine_is_removed_after_a_day(tmp_path: Path, hours: int, removed: int) -> None:
-    path = tmp_path / ".tmp-node-7-1-x.a.json"
+    path = tmp_path / ".tmp-node-7-1-abcd_123.a.json"
     path.touch()
     os.utime(path, (time.time() - 3600 * hours,) * 2)
     assert leftovers.remove(tmp_path) == removed

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from vlkd_steps.core import checksums
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation import tables
 from vlkd_steps.evaluation.gains import check_scores
@@ -64,6 +65,15 @@ def test_the_pages_measures_are_checked_too(tmp_path: Path) -> None:
 def test_a_metric_must_be_plausible(value: Any) -> None:
     with pytest.raises(UserError, match=r"m\.json: test\.accuracy is .*, not a number from 0 to 100"):
         plausible(value, Metric(ACCURACY), "m.json: test.accuracy")
+
+
+def test_a_table_other_than_the_listed_one_is_named(tmp_path: Path) -> None:
+    path = gains(tmp_path)
+    checksums.write(path.with_name("compare.sha256"), [path])
+    assert tables.read(path)["mean"].to_list() == [50.0]
+    gains(tmp_path, mean="58.0")
+    with pytest.raises(UserError, match=r"gains\.csv is damaged, or was changed after it was made"):
+        tables.read(path)
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), -1.0, None])

@@ -47,7 +47,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     for phase, made in phases.items():
         manifest = str(layout.phase_manifest("mine", phase))
-        phase_manifest.write({"manifest": manifest, "files": dict.fromkeys(map(str, made), "job"), "folders": {}})
+        jobs = {str(path): "scored" if path.stem == "evaluate" else "made" for path in made}
+        phase_manifest.write({"manifest": manifest, "files": jobs, "folders": {}})
     (RUN / "journal.jsonl").write_text('{"event":"start","time":1,"run_key":"a"}\n{"event":"end","time":2}\n')
     return tmp_path
 

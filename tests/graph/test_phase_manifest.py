@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 import yaml
+from sealed import seal
 
 from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.config.models.composition import Composition
-from vlkd_steps.core import layout
+from vlkd_steps.core import checksums, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.files import sha256, write_json
+from vlkd_steps.core.files import sha256, write_json, write_text
 from vlkd_steps.datasets import instances
 from vlkd_steps.graph import phase_manifest
 from vlkd_steps.runs.run_dir import RunDir
@@ -98,6 +99,27 @@ def test_it_is_not_written_over_what_is_missing(project: Composition) -> None:
     assert not Path(settings["manifest"]).exists()
 
 
+@pytest.mark.parametrize("damaged", ["toy.sha256", "toy.parquet"])
+def test_what_is_not_as_its_list_says_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table, listing = layout.instances("toy"), layout.instances_checksums("toy")
+    write_text(table, "rows")
+    checksums.write(listing, [table])
+    job = {
+        "manifest": "manifests/x/prepare.json",
+        "files": dict.fromkeys(map(str, (table, listing)), "a"),
+        "folders": {},
+    }
+    phase_manifest.write(job)
+    Path(job["manifest"]).unlink()
+    (table.parent / damaged).write_text("")
+    with pytest.raises(UserError, match=damaged):
+        phase_manifest.write(job)
+    assert not Path(job["manifest"]).exists()
+
+
 def test_a_run_of_another_configuration(project: Composition, monkeypatch: pytest.MonkeyPatch) -> None:
     """A phase manifest can be right and the run in the folder another one: its config.yaml names the content key."""
     for dataset, name in [*jobs.train_splits(project), *jobs.held_out(project)]:
@@ -114,6 +136,7 @@ def test_a_run_of_another_configuration(project: Composition, monkeypatch: pytes
             path.write_text("")
     for run in runs:
         (run.folder / "config.yaml").write_text(yaml.safe_dump({"content_key": run.key}))
+    seal()
     config = phase_manifest.config("scenes_smoke", "distill", phases.of_phase(project, "distill"))
     assert phase_manifest.main(["write", "--config", json.dumps(config)]) == 0
     phase_manifest.check_configuration(project, "distill")

@@ -8,7 +8,7 @@ import pytest
 
 from vlkd_steps.config import composition, phases
 from vlkd_steps.config.models.composition import Composition
-from vlkd_steps.core import layout
+from vlkd_steps.core import checksums, layout
 from vlkd_steps.core.files import write_json
 from vlkd_steps.graph import phase_manifest, remake
 
@@ -30,6 +30,9 @@ def whole(composed: Composition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             for path in (*job.outputs, *job.beside):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(f"{path}")
+            for listing in (path for path in job.outputs if path.suffix == ".sha256"):
+                below = (path for path in (*job.outputs, *job.beside) if path.is_relative_to(listing.parent))
+                checksums.write(listing, [path for path in below if path.suffix != ".sha256"])
             remembers |= {path: memory(path) for path in job.outputs}
         phase_manifest.write(config(composed, phase))
         path = layout.phase_manifest(composed.experiment, phase)

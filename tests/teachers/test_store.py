@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from counting_teacher import SETTINGS, CountingTeacher
 
+from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.features.extraction import extract
-from vlkd_steps.teachers.features.store import FeatureStore, Part, Table
+from vlkd_steps.teachers.features.store import FeatureStore, Part, Table, Writer
 
 
 @pytest.fixture
@@ -79,6 +80,23 @@ def test_verify_finds_a_single_changed_byte(folder: Path, pattern: str) -> None:
     store = FeatureStore.open(folder)
     with pytest.raises(UserError, match=f"{path.name} is damaged: its checksum differs"):
         store.verify()
+
+
+def test_a_manifest_other_than_its_copy_is_named(folder: Path) -> None:
+    manifest = folder / "manifest.json"
+    files.write_json(manifest, files.read_json(manifest) | {"temperature": 0.5})  # no checksum within covers it
+    with pytest.raises(UserError, match=f"^{manifest} or .* is damaged.*: snakemake --cores 1 -f {manifest}$"):
+        FeatureStore.open(folder)
+
+
+@pytest.mark.parametrize(("key", "value"), [("rows", 1), ("kind", "word"), ("file", "other.npy"), ("bytes", 1)])
+def test_a_shard_whose_mark_is_damaged_is_made_again(tmp_path: Path, key: str, value: object) -> None:
+    writer = Writer(tmp_path, {}, "float32")
+    shard = writer.add("image", "a" * 64, np.ones((3, 2), np.float32))
+    assert writer.found("image", "a" * 64) == shard
+    mark = (tmp_path / shard.file).with_suffix(".json")
+    files.write_json(mark, files.read_json(mark) | {key: value})
+    assert writer.found("image", "a" * 64) is None
 
 
 def test_the_manifest_lists_sums_that_anyone_can_check(folder: Path) -> None:

@@ -148,9 +148,11 @@ def _compare(c: Composition) -> Iterator[Job]:
     results = layout.results(c.experiment)
     tables = [results / name for name in ("summary.csv", "gains.csv")]
     headlines = [layout.headline(c.experiment, name) for name in c.grid.dataset]
-    yield _job([*tables, *headlines], jobs.compare(c), jobs.code(c, "compare"))
+    listing = layout.results_checksums(c.experiment, "compare")
+    yield _job([*tables, *headlines, listing], jobs.compare(c), jobs.code(c, "compare"))
     plots = ("learning_curves.svg", "gains.svg", "loss_curves.svg", "learning_curves.csv")
     page = [results / "report.html", *(results / "plots" / name for name in plots), results / "timings.csv"]
+    page.append(layout.results_checksums(c.experiment, "report"))
     yield _job(page, jobs.report(c), jobs.code(c, "report"), jobs.page_templates())
 
 

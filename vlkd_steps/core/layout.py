@@ -144,6 +144,11 @@ def results(experiment: str) -> Path:
     return Path("results") / _part(experiment)
 
 
+def results_checksums(experiment: str, step: str) -> Path:
+    """The sha256 of what `compare`, or `report`, wrote: written last."""
+    return results(experiment) / f"{_part(step)}.sha256"
+
+
 def headline(experiment: str, dataset: str) -> Path:
     """A data set's result in a few numbers, as `dvc metrics show` prints them."""
     return results(experiment) / "metrics" / f"{_part(dataset)}.json"

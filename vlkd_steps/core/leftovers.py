@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_NAME = re.compile(r"\.tmp-(?P<host>.+)-(?P<pid>[0-9]+)-[^-]+?\..*")
+_NAME = re.compile(r"\.tmp-(?P<host>.+?)-(?P<pid>[0-9]+)-[a-z0-9_]{8}\..*")
 FOREIGN_AGE = 24 * 3600
 """Seconds after which a file of another machine, whose processes cannot be seen from here, counts as left behind."""
 

@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
 )
 
 ROW_GROUP = 65_536
-PREPARE = "run the prepare step for this data set"
+PREPARE = "run the prepare step for this data set: snakemake --cores 1 -f {path}"
 _CONTENT, _IMAGES, _NEAR, _COUNTS = b"vlkd.content", b"vlkd.images", b"vlkd.near_images", b"vlkd.counts"
 
 

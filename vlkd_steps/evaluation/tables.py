@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from vlkd_steps import tasks
+from vlkd_steps.core import checksums
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.summary import plausible
 from vlkd_steps.tasks import ACCURACY
@@ -22,11 +23,15 @@ def read(path: Path) -> pl.DataFrame:
     """A table in file order: numbers are float64, counts int64, empty cells null.
 
     Raises:
-        UserError: it is missing or damaged, or a cell is no finite number or no value of its metric.
+        UserError: it is missing or damaged (by `compare.sha256`, where that lies beside it), or a cell is no finite
+            number or no value of its metric.
     """
     again = f"make it again: snakemake --cores 1 -f {path}"
     if not path.exists():
         raise UserError(f"{path} does not exist; it is made by the step `compare`: run snakemake {path}")
+    listing = path.with_name("compare.sha256")
+    if listing.exists():
+        checksums.verified(path, listing)
     try:
         cells = pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:

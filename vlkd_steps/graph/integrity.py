@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlkd_steps.core import artifacts, checksums, files, layout
+from vlkd_steps.core import artifacts, checksums, files, inside, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.graph import phase_manifest
 from vlkd_steps.tracking import journal
@@ -146,7 +146,8 @@ def _entries(source: Path) -> dict[Path, str]:
     if not (named := phase_manifest.named_by(source)):
         raise UserError("it names no files")
     if source.parts[0] == "features":  # the copy that is kept beside the shards
-        named[source.parent / files.known_json(source).get("key", "")[:16] / source.name] = checksums.of(source)
+        key = inside.name(files.known_json(source).get("key"))
+        named[source.parent / key[:16] / source.name] = checksums.of(source)
     return named
 
 

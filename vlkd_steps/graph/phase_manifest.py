@@ -23,7 +23,7 @@ import yaml
 
 from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.config.models.composition import Composition
-from vlkd_steps.core import inside, layout, step
+from vlkd_steps.core import checksums, inside, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import read_json, sha256, write_json
 from vlkd_steps.core.terminal import say
@@ -53,7 +53,7 @@ def write(job: Mapping[str, Any]) -> None:
     """Write the phase manifest that `config` describes, atomically.
 
     Raises:
-        UserError: a file is not there.
+        UserError: a file is not there, or is not as the list of sha256 says that its job has left beside it.
     """
     made_by = {Path(name): value for name, value in job["files"].items()}
     for folder, value in job["folders"].items():
@@ -61,7 +61,11 @@ def write(job: Mapping[str, Any]) -> None:
     for path in sorted(made_by):
         if not path.is_file():
             raise UserError(f"{path} is missing, although its job has ended; {AGAIN}")
-    entries = {str(path): asdict(Entry(sha256(path), made_by[path])) for path in sorted(made_by)}
+    for listing in (Path(name) for name in job["files"] if name.endswith(".sha256")):
+        for path in (path for path in map(Path, job["files"]) if path.is_relative_to(listing.parent)):
+            if made_by[path] == made_by[listing] and path.suffix != ".sha256":
+                checksums.verified(path, listing)
+    entries = {str(path): asdict(Entry(checksums.of(path), made_by[path])) for path in sorted(made_by)}
     write_json(Path(job["manifest"]), {"files": entries})
 
 

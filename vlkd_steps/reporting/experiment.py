@@ -6,7 +6,7 @@ from typing import Any
 
 from vlkd_steps.config import extra_evals
 from vlkd_steps.config.extra_evals import Evaluation
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import checksums, files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation import summary
 from vlkd_steps.evaluation.gains import Run
@@ -80,6 +80,8 @@ def report(
         provenance=[cost.provenance(place) for place in cost.run_folders(experiment, runs)],
     )
     files.write_text(results / "report.html", html)
+    made = [results / "report.html", results / "timings.csv", *sorted(plots.glob("[!.]*"))]
+    checksums.write(layout.results_checksums(experiment, "report"), made)
     return results / "report.html"
 
 

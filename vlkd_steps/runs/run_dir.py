@@ -256,7 +256,7 @@ def split_manifest(split: Path, dataset: str) -> dict[str, Any]:
     found: dict[str, Any] = files.read_json(path)
     if found.get("source") != instances.content_hash(source):
         raise UserError(
-            f"{split} was cut from other instances than those in {source}; cut it again: snakemake -f {split}"
+            f"{path}: {split} was cut from other instances than those in {source}; cut it again: snakemake -f {split}"
         )
     return found
 

@@ -12,7 +12,7 @@ seed), are empty cells. Never imports torch.
 
 from collections.abc import Sequence
 
-from vlkd_steps.core import files, layout, step
+from vlkd_steps.core import checksums, files, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.gains import gains
 from vlkd_steps.evaluation.summary import summary, table
@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         old.unlink()  # of a data set that the grid no longer has
     for path, found in headlines.items():
         files.write_json(path, found)
+    listing = layout.results_checksums(experiment, "compare")
+    checksums.write(listing, [results / "summary.csv", results / "gains.csv", *headlines])
 
     compared = [row for row in rows if row["gain"] is not None]
     sure = sum(row["gain_low"] is not None and (row["gain_low"] > 0 or row["gain_high"] < 0) for row in compared)

@@ -5,6 +5,7 @@ rule compare:
         report(RESULTS / "summary.csv", caption="../report/summary.rst", category="Results"),
         report(RESULTS / "gains.csv", caption="../report/gains.rst", category="Results"),
         [layout.headline(EXPERIMENT, name) for name in DATASETS],
+        layout.results_checksums(EXPERIMENT, "compare"),
     log:
         f"logs/compare/{EXPERIMENT}.log",
     conda:
@@ -27,6 +28,7 @@ rule report:
         RESULTS / "plots/loss_curves.svg",
         RESULTS / "plots/learning_curves.csv",
         RESULTS / "timings.csv",
+        layout.results_checksums(EXPERIMENT, "report"),
     log:
         f"logs/report/{EXPERIMENT}.log",
     conda:

@@ -23,7 +23,7 @@ row by row. The index names the rows of ``image``, ``text`` and ``word``. Region
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -89,10 +89,16 @@ class FeatureStore:
             key: the content key that the caller expects; None takes whatever is there.
 
         Raises:
-            UserError: no finished store, another key, or a file that is missing or has another size.
+            UserError: no finished store, another key, a damaged manifest, or a file that is missing or of another size.
         """
         path = folder / "manifest.json"
         manifest = files.read_json(path, "extract the features: snakemake --cores 1 -f {path}")
+        copy = folder / str(manifest["key"])[:16] / path.name
+        if copy.is_file() and checksums.of(copy) != checksums.of(path):
+            raise UserError(
+                f"{path} or {copy} is damaged: they differ, and one is a copy of the other; "
+                f"extract again: snakemake --cores 1 -f {path}"
+            )
         if key is not None and manifest["key"] != key:
             raise UserError(
                 f"the features in {folder} are stale: they have key {manifest['key']}, wanted is {key} (another "
@@ -313,8 +319,11 @@ class Writer:
 
     def found(self, kind: str, inputs: str) -> Shard | None:
         """The shard of `kind` made from `inputs` (a hash), if it is there and complete."""
-        shard = self.described(kind, inputs)
-        return shard if shard and files.sha256(self._path(kind, inputs)) == shard.sha256 else None
+        shard, path = self.described(kind, inputs), self._path(kind, inputs)
+        if shard is None or files.sha256(path) != shard.sha256:
+            return None
+        named = replace(shard, file=self._name(path), kind=kind, rows=len(arrays.mapped(path)))
+        return shard if shard == named else None  # else its mark is damaged, and would damage the manifest
 
     def described(self, kind: str, inputs: str) -> Shard | None:
         """As `found`, but by its size alone: enough for a shard that another writer has just made or checked."""
@@ -378,9 +387,11 @@ class Writer:
     def _path(self, kind: str, inputs: str) -> Path:
         return self.folder / self.key[:16] / f"{kind}-{inputs[:16]}.npy"
 
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
     def _describe(self, path: Path, kind: str, rows: int) -> Shard:
-        name = path.relative_to(self.folder).as_posix()
-        return Shard(name, kind, rows, path.stat().st_size, files.sha256(path))
+        return Shard(self._name(path), kind, rows, path.stat().st_size, files.sha256(path))
 
 
 def sweep(folder: Path, key: str) -> None:
