@@ -145,9 +145,9 @@ def _entries(source: Path) -> dict[Path, str]:
         return {path: entry.sha256 for path, entry in phase_manifest.entries(source).items()}
     if not (named := phase_manifest.named_by(source)):
         raise UserError("it names no files")
-    if source.parts[0] == "features":  # the copy that is kept beside the shards
-        key = inside.name(files.known_json(source).get("key"))
-        named[source.parent / key[:16] / source.name] = checksums.of(source)
+    key = files.known_json(source).get("key")
+    if source.parts[0] == "features" and key:  # the copy that is kept beside the shards
+        named[source.parent / inside.name(key)[:16] / source.name] = checksums.of(source)
     return named
 
 
