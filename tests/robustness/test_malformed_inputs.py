@@ -33,7 +33,7 @@ from vlkd_steps.splits import vcr_masking
 from vlkd_steps.teachers.regions import region_files
 
 SEED = 20_261
-CASES = 12  # of each mutation of a data file
+CASES = 6  # of each mutation of a data file
 Mutation = Callable[[bytes, random.Random], bytes]
 
 # Surfaces: name -> (the file's content, its name, how it is read)

@@ -23,7 +23,7 @@ def test_dvc_repro_on_the_cluster(
     assert hashes(there) == hashes(finished_project)
     runs = len(PARAMS["grid"]["variant"])
     assert finished(output)["distill"] == runs
-    assert len(submitted(there) - before) == runs + 2  # and two workers of the one extraction
+    assert len(submitted(there) - before) == runs + 3  # and two workers of the one extraction, and what ends it
     # CPU rules went through Snakemake's own executor; dvc and the launched steps' own processes stayed here.
     assert re.search(r"has been submitted with SLURM jobid \d+ \(log: \S+rule_prepare", output)
     assert not re.search(r"submitted with SLURM jobid \d+ \(log: \S+rule_(distill|extract|download)", output)

@@ -45,6 +45,7 @@ def refused(capsys: pytest.CaptureFixture[str], path: Path | str = FOLDER) -> st
     return capsys.readouterr().err
 
 
+@pytest.mark.exhaustive
 def test_a_model_that_repeats_itself_is_equal_and_a_changed_one_is_not(
     config: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
