@@ -24,10 +24,10 @@ def test_s_finds_the_keys_of_params_yaml_and_the_project_takes_what_it_writes(
     params = tmp_path / "params.yaml"
     shutil.copy(root / "params.yaml", params)
     before = composition.compose(params)
-    apply_overrides(params, [f"{LAMBDA}=3", "overrides.training.steps=50", "grid.seed=[1]"])
+    apply_overrides(params, [f"{LAMBDA}=3", "overrides.training.steps=500", "grid.seed=[1]"])
     apply_overrides(params, ["+overrides.variants.clip_td.temperature=2"])
     after = composition.compose(params)
-    assert (before.training.steps, after.training.steps) == (600, 50)
+    assert (before.training.steps, after.training.steps) == (600, 500)
     assert after.preset.variants["clip_td"].lambda0 == 3
     assert after.preset.variants["clip_td"].temperature == 2
     assert after.grid.seed == (1,)
