@@ -52,8 +52,9 @@ def entry(main: Main) -> Main:
             log.info("%s", interruption)
             return interruption.exit_status
         except KeyboardInterrupt:  # a step that keeps no part of its work
-            log.info("%s", interruption := Interrupted(signal.SIGINT))
-            return interruption.exit_status
+            stopped = Interrupted(signal.SIGINT)
+            log.info("%s", stopped)
+            return stopped.exit_status
         except Exception:
             if log.handlers:
                 log.error(traceback.format_exc())  # the log file keeps what the terminal scrolls away
