@@ -1,4 +1,6 @@
 import os
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -126,3 +128,20 @@ def test_a_link_where_a_private_folder_is_to_be_is_refused(tmp_path: Path, monke
     with pytest.raises(UserError, match=r"is a link to .*elsewhere, so nothing is written there"):
         queue.Queue(1)
     assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_full_folder_for_temporary_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    file_system.check_temporary()
+    assert list(tmp_path.iterdir()) == []
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        with pytest.raises(UserError, match=f"temporary files, {tmp_path}, cannot hold 1 MiB .* export TMPDIR"):
+            file_system.check_temporary()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    file_system.check_temporary()

@@ -30,6 +30,9 @@ NETWORK_FUSE = NETWORK | {
     "rclone", "s3fs", "seaweedfs", "sshfs",
 }  # fmt: skip
 
+TEMPORARY = 1 << 20
+"""Bytes that the folder for temporary files has to hold."""
+
 
 @dataclass(frozen=True)
 class FileSystem:
@@ -142,3 +145,22 @@ def expanded(path: str | Path) -> Path:
 def _unescaped(text: str) -> str:
     """mountinfo writes blanks, tabs, line ends and backslashes as three octal digits."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+
+
+def check_temporary() -> None:
+    """Programs that we start (Snakemake's solver among them) write into the folder that TMPDIR names.
+
+    Raises:
+        UserError: nothing can be written there. One that is not there is not used by anybody.
+    """
+    folder = Path(os.environ.get("TMPDIR") or "/tmp")
+    if not folder.is_dir():
+        return
+    try:
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            stream.write(bytes(TEMPORARY))
+    except OSError as error:
+        raise UserError(
+            f"the folder for temporary files, {folder}, cannot hold {TEMPORARY >> 20} MiB ({error.strerror}); free "
+            "some space there, or name another folder: export TMPDIR=/path"
+        ) from error

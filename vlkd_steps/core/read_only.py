@@ -25,7 +25,8 @@ def judge_by_folder_and_owner(job_class: Any, error: type[Exception]) -> None:
 
     async def check_protected_output(job: Any) -> None:
         touching = job.dag.workflow.touch
-        outputs = [Path(name) for name in job.output if os.path.lexists(name)]
+        written = job.output if touching else [*job.output, *(getattr(job, "log", None) or ())]
+        outputs = [Path(name) for name in written if os.path.lexists(name) or not touching]
         if refused := [path for path in outputs if not (touchable(path) if touching else removable(path))]:
             raise error(touch_message(refused) if touching else remove_message(refused))
 
@@ -37,7 +38,8 @@ def judge_by_folder_and_owner(job_class: Any, error: type[Exception]) -> None:
 
 
 def removable(path: Path) -> bool:
-    return files.writable(path.parent)
+    """Whether this user may make a file, or make it again: the folder decides, or that in which it is to be made."""
+    return files.writable(next(folder for folder in path.absolute().parents if folder.exists()))
 
 
 def touchable(path: Path) -> bool:

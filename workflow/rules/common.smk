@@ -10,7 +10,7 @@ from snakemake.settings.enums import RerunTrigger
 
 from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.config.models.composition import Cell
-from vlkd_steps.core import environment, layout, leftovers, locks
+from vlkd_steps.core import environment, file_system, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import commit, dvc_vars, executor_waits, failures, phase_manifest, remake, stopping, sync
@@ -27,6 +27,7 @@ try:
     C = composition.compose(experiment=config.get("experiment"))
     jobs.check_initial(C)
     if workflow.is_main_process:
+        file_system.check_temporary()
         dvc_vars.check_stage(C)
 except UserError as mistake:
     # A user's mistake is one message; Snakemake would print a traceback around it.
