@@ -58,14 +58,10 @@ def entry(main: Main) -> Main:
             stopped = Interrupted(signal.SIGINT)
             log.info("%s", stopped)
             return stopped.exit_status
-<<<<<<< HEAD
         except Exception as error:
             if full := disk_full(error):
                 log.error("error: %s", full) if log.handlers else say(f"error: {full}", file=sys.stderr)
                 return 2
-=======
-        except Exception:
->>>>>>> everyday
             if log.handlers:
                 log.error(traceback.format_exc())  # the log file keeps what the terminal scrolls away
                 return 1
