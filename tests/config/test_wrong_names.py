@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_wrong_values import DATASET, GRID, PRESET, STUDENT, TEACHER, Project, holds, project  # noqa: F401
+from user_files import DATASET, GRID, PRESET, STUDENT, TEACHER, Project, holds
 
 from vlkd_steps.config import composition
 from vlkd_steps.config.models.architecture import BartArchitecture, ViltArchitecture, VisualBertArchitecture
@@ -42,13 +42,13 @@ def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
         (DATASET + "allow_leaks: [shared_images, shared_images]\n", ["allow_leaks", "twice"]),
     ],
 )
-def test_of_a_data_set(project: Project, text: str, facts: list[str]) -> None:  # noqa: F811
+def test_of_a_data_set(project: Project, text: str, facts: list[str]) -> None:
     project.params(grid=GRID | {"dataset": ["mine"]})
     project.conf("dataset/mine.yaml", text)
     holds(project.message(), "mine/dataset/mine.yaml: ", *facts)
 
 
-def test_a_data_set_may_have_the_name_of_its_own_folder(project: Project) -> None:  # noqa: F811
+def test_a_data_set_may_have_the_name_of_its_own_folder(project: Project) -> None:
     project.params(grid=GRID | {"dataset": ["mine"]})
     project.conf("dataset/mine.yaml", DATASET.replace("source: scenes_smoke", "source: mine"))
     composed = composition.compose(Path("params.yaml"))
@@ -81,7 +81,7 @@ def test_a_data_set_may_have_the_name_of_its_own_folder(project: Project) -> Non
         ("teacher", TEACHER + "by_dataset: {scenes_smoke_vqq: {}}\n", ["by_dataset", "'scenes_smoke_vqa'"]),
     ],
 )
-def test_of_a_model(project: Project, group: str, text: str, facts: list[str]) -> None:  # noqa: F811
+def test_of_a_model(project: Project, group: str, text: str, facts: list[str]) -> None:
     text = text.replace("weights: models/mine/model.safetensors\nweights:", "weights:")
     project.params(
         grid=GRID | ({"student": ["mine"]} if group == "student" else {}),
@@ -108,7 +108,7 @@ def test_of_a_model(project: Project, group: str, text: str, facts: list[str]) -
         ),
     ],
 )
-def test_of_a_preset(project: Project, more: dict[str, Any], facts: list[str]) -> None:  # noqa: F811
+def test_of_a_preset(project: Project, more: dict[str, Any], facts: list[str]) -> None:
     project.params(experiment="mine", grid={})
     project.conf("experiment/mine.yaml", PRESET + yaml.safe_dump(more))
     holds(project.message(), "mine/experiment/mine.yaml: ", *facts)
@@ -125,7 +125,7 @@ def test_of_a_preset(project: Project, more: dict[str, Any], facts: list[str]) -
     ],
 )
 def test_of_a_plugin(
-    project: Project,  # noqa: F811
+    project: Project,
     monkeypatch: pytest.MonkeyPatch,
     plugins: list[str],
     facts: list[str],

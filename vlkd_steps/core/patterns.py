@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from string import Formatter
 from typing import Any
 
+from vlkd_steps.core.did_you_mean import nearest
+
 _WIDTH = re.compile(r"(.?[<>^])?(0?[0-9]{1,2})?d?")
 
 
@@ -22,7 +24,7 @@ def fields(pattern: str) -> Iterator[str]:
             continue
         if not name.isidentifier() or conversion or not _WIDTH.fullmatch(spec or ""):
             written = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
-            raise ValueError(f"{{{written}}} is not a field such as {{name}} or {{name:012d}}")
+            raise ValueError(f"{written!r} is not a field such as {{name}} or, with a width, {{name:012d}}")
         yield name
 
 
@@ -34,7 +36,7 @@ def check(pattern: str, known: Iterable[str]) -> None:
     """
     for name in fields(pattern):
         if name not in known:
-            raise ValueError(f"there is no field {{{name}}}; there are {', '.join(f'{{{each}}}' for each in known)}")
+            raise ValueError(f"there is no field {{{name}}}; {nearest(name, known)}")
 
 
 def fill(pattern: str, values: Mapping[str, Any]) -> str:

@@ -31,20 +31,34 @@ def check(path: Path, content: bytes) -> None:
         UserError: the file is not the one that was downloaded.
     """
     manifest = _manifest(path)
-    if manifest is None:
-        return
-    name, identity = os.path.abspath(path), _identity(path)  # noqa: PTH100  # links are not followed
-    if _compared.get(name) == identity:
-        return
+    name = os.path.abspath(path)  # noqa: PTH100  # links are not followed
+    if manifest is not None and _compared.get(name) != _identity(path):
+        _compare(path, manifest, hashlib.sha256(content).hexdigest())
+
+
+def sha256(path: Path) -> str:
+    """sha256 (hex) of a file, compared as by `check`, which then need not hash it again.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        UserError: the file is not the one that was downloaded.
+    """
+    found = files.sha256(path)
+    if (manifest := _manifest(path)) is not None:
+        _compare(path, manifest, found)
+    return found
+
+
+def _compare(path: Path, manifest: Path, found: str) -> None:
     recorded = _hashes(manifest).get(path.relative_to(manifest.parent).as_posix())
     if recorded is None:
         raise UserError(f"{path} is not among the files that {manifest} lists; {_again(manifest)}")
-    if hashlib.sha256(content).hexdigest() != recorded:
+    if found != recorded:
         raise UserError(
             f"{path} is damaged, or was changed after it was downloaded: its sha256 differs from that in {manifest}; "
             f"{_again(manifest)}"
         )
-    _compared[name] = identity
+    _compared[os.path.abspath(path)] = _identity(path)  # noqa: PTH100
 
 
 def _manifest(path: Path) -> Path | None:

@@ -89,9 +89,7 @@ class ImageFolder:
         try:
             patterns.check(pattern, ("image_id", "folder", *columns))
             return [
-                patterns.fill(
-                    pattern, {"image_id": image_id, "folder": folder, **{key: columns[key][n] for key in columns}}
-                )
+                pattern.format(image_id=image_id, folder=folder, **{key: columns[key][n] for key in columns})
                 for n, image_id in enumerate(image_ids)
             ]
         except ValueError as error:

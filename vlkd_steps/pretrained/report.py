@@ -80,16 +80,9 @@ def fill(model: nn.Module, found: Mapping[str, Tensor], where: str) -> str:
     return matched(model, where, set(own) - set(found), set(found) - set(own), wrong)
 
 
-def check(
-    model: nn.Module,
-    where: str,
-    missing: Iterable[str] = (),
-    unexpected: Iterable[str] = (),
-    wrong: Iterable[tuple[str, Any, Any]] = (),
-    may_be_new: Callable[[str], bool] = lambda _: False,
-) -> None:
+def check(model: nn.Module, where: str, *differences: Any, **more: Any) -> None:
     """Log how many of a model's tensors came from the file `where`; arguments and errors as for `matched`."""
-    log.info(f"{where}: {matched(model, where, missing, unexpected, wrong, may_be_new)}")
+    log.info(f"{where}: {matched(model, where, *differences, **more)}")
 
 
 def matched(

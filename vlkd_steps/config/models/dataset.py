@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from vlkd_steps.config.models import file_pattern
 from vlkd_steps.config.models.base import (
     Count,
     Inside,
@@ -26,6 +25,7 @@ from vlkd_steps.config.models.base import (
     some,
     unique,
 )
+from vlkd_steps.core import patterns
 from vlkd_steps.core.did_you_mean import nearest
 
 Leaks = Literal["shared_images", "near_duplicate_images"]
@@ -157,14 +157,17 @@ OF_READERS = (
 
 def check_image_name(pattern: str, reader: Reader) -> None:
     """Refuse a pattern that names no image, all images alike, or one outside the folder."""
-    if message := file_pattern.fault(pattern, reader.fields):
-        raise problem(f"image_name is {pattern!r}; {message}")
     try:
-        inside(pattern.format(**reader.fields))
+        example = patterns.fill(pattern, reader.fields)
+    except ValueError as error:
+        like = f"{{{next(iter(reader.fields))}}}.jpg"
+        raise problem(f"image_name is {pattern!r}, no pattern: {error}; write one such as {like!r}") from None
+    try:
+        inside(example)
     except ValueError:
         raise problem(f"image_name is {pattern!r}, a path out of the folder of images; write one without ..") from None
     telling = list(reader.fields) if reader.any_field else list(reader.fields)[:1]
-    if not file_pattern.named(pattern) & set(telling):
+    if not set(patterns.fields(pattern)) & set(telling):
         raise problem(f"image_name is {pattern!r}, the same for all images; write {{{telling[0]}}} in it")
 
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
-from vlkd_steps.config.models import file_pattern
 from vlkd_steps.config.models.base import (
     Count,
     Flag,
@@ -34,6 +33,7 @@ from vlkd_steps.config.models.base import (
     value_error,
 )
 from vlkd_steps.config.models.names import ClipModel, Weights
+from vlkd_steps.core import patterns
 from vlkd_steps.core.devices import Device, Precision
 
 
@@ -88,8 +88,10 @@ OF_IMAGES = {"stem": "COCO_9", "image_id": "9", "folder": "images", "number": 9}
 def _of_images(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
     """One or several patterns of `teachers.regions.region_extraction.named`."""
     for pattern in some((value,) if isinstance(value, str) else value):
-        if message := file_pattern.fault(pattern, OF_IMAGES):
-            raise value_error(message)
+        try:
+            patterns.fill(pattern, OF_IMAGES)
+        except ValueError as error:
+            raise value_error(f"it is no pattern: {error}") from None
     return value
 
 

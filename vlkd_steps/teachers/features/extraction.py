@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from vlkd_steps.core import files, layout, step
+from vlkd_steps.core import files, layout, raw_files, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.data import loader
@@ -275,7 +275,7 @@ class Embedding:
         """A hash of all that the chunk's rows are made from: images by their bytes, texts as they are."""
         if chunk.kinds[0] != "image":
             return files.digest(list(chunk.items))
-        return hashed(chunk.items, lambda image: files.sha256(image.path), self.pool, self.stop)
+        return hashed(chunk.items, lambda image: raw_files.sha256(image.path), self.pool, self.stop)
 
     def rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
         """Rows of each of the chunk's kinds."""

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vlkd_steps.core import boxes, files, image_file, inside
+from vlkd_steps.core import boxes, files, image_file, inside, raw_files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.regions import region_pooling
@@ -69,7 +69,7 @@ class BoxSource:
         }
 
     def inputs(self, ref: ImageRef) -> str:
-        found = [files.sha256(ref.path)]
+        found = [raw_files.sha256(ref.path)]
         if self.boxes == "metadata":
             found.append(files.sha256(self._file(ref)))
         return files.digest(found)

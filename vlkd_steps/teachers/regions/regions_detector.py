@@ -22,7 +22,7 @@ import torchvision
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from vlkd_steps.core import files, image_file
+from vlkd_steps.core import image_file, raw_files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.pretrained import report
@@ -57,7 +57,7 @@ class DetectorSource:
         }
 
     def inputs(self, ref: ImageRef) -> str:
-        return files.sha256(ref.path)
+        return raw_files.sha256(ref.path)
 
     def load(self, ref: ImageRef) -> Tensor:
         return tensor(image_file.read(ref.path))
