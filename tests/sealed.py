@@ -23,11 +23,19 @@ def seal() -> None:
 
 def _seal_split(path: Path) -> None:
     ids = pl.read_parquet(path, columns=["instance_id"])["instance_id"].to_list()
+    files.write_json(
+        layout.split_manifest(path), {"sha256": artifacts.ids_hash(ids), "n": len(ids), **cut_from(path.parent.name)}
+    )
+
+
+def cut_from(dataset: str) -> dict[str, str | None]:
+    """What a split's manifest records of its instances."""
+    path = layout.instances(dataset)
     try:
-        source = instances.content_hash(layout.instances(path.parent.name))
+        source = instances.content_hash(path)
     except (UserError, OSError):
         source = None  # instances that `prepare` did not write
-    files.write_json(layout.split_manifest(path), {"sha256": artifacts.ids_hash(ids), "n": len(ids), "source": source})
+    return {"source": source, "instances": checksums.of(path) if path.exists() else None}
 
 
 def _seal_run(folder: Path) -> None:

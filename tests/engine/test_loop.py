@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from line_model import Line, batch_of, recipe
 from safetensors.torch import load_file
 from torch import nn
 
@@ -14,30 +15,7 @@ from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.data.batches import Batch
-from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.engine import checkpoint, loop
-
-
-class Line(nn.Module):
-    """Predicts labels from the first pixel; `spoil` makes the loss of one step infinite."""
-
-    def __init__(self, spoil: int | None = None) -> None:
-        super().__init__()
-        self.layer, self.norm, self.spoil = nn.Linear(1, 1), nn.LayerNorm(1), spoil
-        nn.init.zeros_(self.layer.weight)
-        nn.init.zeros_(self.layer.bias)
-
-    def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
-        x = batch.inputs.images[:, :1, 0, 0].float()
-        error = (self.layer(x) - batch.labels).square().mean()
-        return {"task": error / 0.0 if step == self.spoil else error, "pull": 0.5 * self.layer.bias.square().sum()}
-
-
-def batch_of(number: int) -> Batch:
-    """Pixels number + 1 and number + 2, each its own label."""
-    images = torch.tensor([number + 1, number + 2], dtype=torch.uint8)[:, None, None, None].expand(2, 3, 1, 1)
-    one = torch.ones(2, 1, dtype=torch.int64)
-    return Batch(Inputs(one, one, one, images), images[:, 0, 0].float(), one[:, 0], one[:, 0])
 
 
 def batches(numbers: range) -> Iterator[Batch]:
@@ -56,11 +34,6 @@ def place(tmp_path: Path) -> tuple[loop.RunContext, list[dict[str, Any]]]:
 
 def run(model: nn.Module, place: loop.RunContext, recipe: Recipe, **more: Any) -> None:
     loop.train(model, batches, recipe, place, 1, Accelerator(cpu=True), StopRequest(), **more)
-
-
-def recipe(**changes: Any) -> Recipe:
-    settings: dict[str, Any] = {"steps": 8, "batch_size": 2, "learning_rate": 0.1, "checkpoint_every": 4}
-    return Recipe.of(settings | changes)
 
 
 def test_the_rate_warms_up_and_decays_to_zero() -> None:

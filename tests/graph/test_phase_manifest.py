@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
-from sealed import seal
+from sealed import cut_from, seal
 
 from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.config.models.composition import Composition
@@ -124,8 +124,8 @@ def test_a_run_of_another_configuration(project: Composition, monkeypatch: pytes
     """A phase manifest can be right and the run in the folder another one: its config.yaml names the content key."""
     for dataset, name in [*jobs.train_splits(project), *jobs.held_out(project)]:
         for split in (f"train-{name}-s{seed}" for seed in project.grid.seed):
-            write_json(Path(f"data/splits/{dataset}/{split}.json"), {"sha256": split, "source": _source(dataset)})
-        write_json(Path(f"data/splits/{dataset}/eval-{name}.json"), {"sha256": name, "source": _source(dataset)})
+            write_json(Path(f"data/splits/{dataset}/{split}.json"), {"sha256": split, **_cut_from(dataset)})
+        write_json(Path(f"data/splits/{dataset}/eval-{name}.json"), {"sha256": name, **_cut_from(dataset)})
     for teacher in project.artifacts.teacher:
         for dataset in project.grid.dataset:
             write_json(Path(f"features/{teacher}/{dataset}/manifest.json"), {"key": "k", "shards": []})
@@ -145,10 +145,11 @@ def test_a_run_of_another_configuration(project: Composition, monkeypatch: pytes
         phase_manifest.check_configuration(project, "distill")
 
 
-def _source(dataset: str) -> str:
-    """The content hash of an empty table of instances, written for a data set."""
+def _cut_from(dataset: str) -> dict[str, str | None]:
+    """What a split's manifest records of an empty table of instances, written for a data set."""
     instances.write(instances.SCHEMA.empty_table(), layout.instances(dataset), "no images")
-    return instances.content_hash(layout.instances(dataset))
+    checksums.write(layout.instances_checksums(dataset), [layout.instances(dataset)])
+    return cut_from(dataset)
 
 
 def _distill(c: Composition) -> list[dict[str, Any]]:

@@ -6,20 +6,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
 import yaml
+from sealed import cut_from
 from toy_project import write_instances, write_split
 
 from vlkd_steps.core import files, layout
-from vlkd_steps.data.words import split_words
-from vlkd_steps.datasets import instances
 from vlkd_steps.runs.run_dir import RunDir, job_of
 from vlkd_steps.steps import distill
 from vlkd_steps.students import vilt
-from vlkd_steps.teachers.features.store import Writer
 from vlkd_steps.tracking import journal
 
 
@@ -38,30 +35,6 @@ def outputs(job: dict[str, Any], seed: int = 1) -> dict[str, bytes]:
 
 def events(job: dict[str, Any], seed: int = 1) -> list[str]:
     return [event["event"] for event in journal.read(layout.journal(folder(job, seed)))]
-
-
-@pytest.fixture
-def teacher(project: Path) -> None:
-    """Random features of width 8 for every image, text and word of the toy data set."""
-    frame = pl.read_parquet(layout.instances("toy"))
-    texts = frame["text"].unique(maintain_order=True).to_list()
-    words = sorted({word for text in texts for word in split_words(text)})
-    names = {"image": frame["image_id"].to_list(), "text": texts, "word": words}
-    writer = Writer(layout.features("clip_toy", "toy"), {"weights": "of the toy"}, "float32")
-    generator = np.random.default_rng(0)
-    for kind, rows in names.items():
-        writer.add(kind, files.digest(kind), generator.normal(size=(len(rows), 8)))
-    counts = np.array([[len(split_words(text))] for text in texts], np.int64)
-    writer.add("state", files.digest("state"), generator.normal(size=(int(counts.sum()), 6)))
-    writer.add("count", files.digest("count"), counts)
-    rows = [(kind, name, row) for kind, found in names.items() for row, name in enumerate(found)]
-    writer.finish(pl.DataFrame(rows, schema=["kind", "name", "row"], orient="row"), dim=8, teacher="clip_toy")
-
-
-@pytest.fixture
-def clip_td(job: dict[str, Any], root: Path) -> dict[str, Any]:
-    method = yaml.safe_load((root / "vlkd_steps/conf/method/clip_td.yaml").read_text()) | {"adaptive_steps": 4}
-    return job | {"variant": "clip_td", "method": method, "teacher": {"name": "clip_toy", "kind": "clip"}}
 
 
 def test_a_run_leaves_what_it_declares(project: Path, job: dict[str, Any]) -> None:
@@ -201,9 +174,8 @@ def test_a_damaged_result_is_made_again(project: Path, job: dict[str, Any], name
 
 def test_the_key_follows_split_features_and_words(project: Path, teacher: None, clip_td: dict[str, Any]) -> None:
     keys = [RunDir.of(clip_td, 1).key]
-    source = instances.content_hash(layout.instances("toy"))
     for path, change in (
-        (layout.split_manifest(layout.train_split("toy", "30", 1)), {"sha256": "x", "source": source}),
+        (layout.split_manifest(layout.train_split("toy", "30", 1)), {"sha256": "x", **cut_from("toy")}),
         (layout.features_manifest("clip_toy", "toy"), {"key": "x", "shards": []}),
         (layout.features_manifest("clip_toy", "toy"), {"key": "x", "shards": [{"sha256": "z"}]}),
     ):

@@ -15,12 +15,10 @@ from typing import Any
 
 import pytest
 import torch
+from line_model import Line, batch_of, recipe
 from safetensors.torch import load_file, save_file
-from test_distill import clip_td, teacher  # noqa: F401 (fixtures)
-from test_loop import Line, batch_of, recipe
-from test_pretrain_clip import RECIPE
-from test_pretrain_vilt import model  # noqa: F401 (a fixture)
 from torch import nn
+from toy_pretraining import CLIP_RECIPE
 
 from vlkd_steps.core import distributed, hardware, layout
 from vlkd_steps.core.errors import UserError
@@ -129,7 +127,7 @@ def trained(job: dict[str, Any]) -> RunDir:
 @pytest.mark.parametrize(("method", "accumulation"), [("finetune", 2), ("clip_td", 1)])
 def test_two_processes_train_as_one_does(
     job: dict[str, Any],
-    clip_td: dict[str, Any],  # noqa: F811
+    clip_td: dict[str, Any],
     method: str,
     accumulation: int,
 ) -> None:
@@ -166,7 +164,7 @@ def curve(weights: Path) -> Any:
     return json.loads((weights.parent / "curve.json").read_text())
 
 
-def test_a_vilt_is_pretrained_by_two_as_by_one(model: dict[str, Any]) -> None:  # noqa: F811
+def test_a_vilt_is_pretrained_by_two_as_by_one(model: dict[str, Any]) -> None:
     model["architecture"] |= {"hidden_dropout_prob": 0.0}
     model["pretrain"] |= {"accumulation": 2}
     changes: list[dict[str, Any]] = [{}, {"processes": 2}, {"learning_rate": 1e-30}]
@@ -182,7 +180,7 @@ def test_a_vilt_is_pretrained_by_two_as_by_one(model: dict[str, Any]) -> None:  
     [({"stream": "scenes"}, 0.05), ({"stream": None, "corpus": "toy", "split": "train"}, ROUNDING)],
 )
 def test_a_clip_is_pretrained_by_two_as_by_one(project: Path, corpus: dict[str, Any], tolerance: float) -> None:
-    recipe = RECIPE | {"steps": 3, "single_object_legs": 9, "evaluate_every": 9, "dtype": "float32"} | corpus
+    recipe = CLIP_RECIPE | {"steps": 3, "single_object_legs": 9, "evaluate_every": 9, "dtype": "float32"} | corpus
     config = {"name": "clip_toy", "kind": "clip", "model": "vlkd-scenes", "pretrain": recipe}
     changes: list[dict[str, Any]] = [{}, {"processes": 2}, {"learning_rate": 1e-30}]
     one, two, start = (pretrained(pretrain_clip.pretrain, config, **change) for change in changes)

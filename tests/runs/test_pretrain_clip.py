@@ -9,27 +9,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from sealed import seal
+from toy_pretraining import CLIP_RECIPE
 
 from vlkd_steps.core import layout
 from vlkd_steps.runs import pretrain_clip
 from vlkd_steps.steps import pretrain
 from vlkd_steps.teachers.models import clip
-
-RECIPE = {
-    "stream": "scenes",
-    "single_object_legs": 1,
-    "seed": 5,
-    "steps": 5,
-    "batch_size": 8,
-    "learning_rate": 1e-3,
-    "warmup": 0.2,
-    "weight_decay": 0.05,
-    "checkpoint_every": 2,
-    "evaluate_every": 5,
-    "threads": 1,
-    "device": "cpu",
-    "dtype": "float16",
-}
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +25,7 @@ def quick(tmp_path, monkeypatch) -> None:
 
 
 def train(name: str, **changes) -> int:
-    config = {"model": {"name": name, "kind": "clip", "model": "vlkd-scenes", "pretrain": {**RECIPE, **changes}}}
+    config = {"model": {"name": name, "kind": "clip", "model": "vlkd-scenes", "pretrain": {**CLIP_RECIPE, **changes}}}
     return pretrain.main(["--config", json.dumps(config)])
 
 

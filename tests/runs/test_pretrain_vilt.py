@@ -1,11 +1,8 @@
 import json
-from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 import torch
-from sealed import seal
 from transformers import ViltModel
 
 from vlkd_steps.core import layout
@@ -13,23 +10,6 @@ from vlkd_steps.data.batches import Encoded, read_items
 from vlkd_steps.runs.pretrain_vilt import IGNORED, Exercises, MaskedLanguageAndMatching
 from vlkd_steps.steps import pretrain
 from vlkd_steps.students import vilt
-
-
-@pytest.fixture
-def model(project: Path, job: dict[str, Any]) -> dict[str, Any]:
-    """Configuration of a `pretrain` job on captions that name the colour of each toy image."""
-    frame = pl.read_parquet(layout.instances("toy"))
-    colors = pl.Series(["blue", "green", "grey", "red"])
-    captions = frame.with_columns(
-        text="a " + colors.gather(frame["label"]) + " thing in here",
-        label=pl.lit(None, pl.Int64),
-        soft_labels=pl.lit([], frame.schema["soft_labels"]),
-    )
-    captions.write_parquet(layout.instances("toy_captions"))
-    seal()
-    settings = {"corpus": "toy_captions", "split": "train", "seed": 0, "mask_rate": 0.3, "mismatched": 0.5}
-    recipe = {"steps": 8, "batch_size": 16, "learning_rate": 0.01, "precision": "fp32", "device": "cpu"}
-    return job["student"] | {"pretrain": settings | recipe}
 
 
 def run(model: dict[str, Any]) -> int:

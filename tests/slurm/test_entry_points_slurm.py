@@ -25,8 +25,8 @@ def test_dvc_repro_on_the_cluster(
     assert finished(output)["distill"] == runs
     assert len(submitted(there) - before) == runs + 3  # and two workers of the one extraction, and what ends it
     # CPU rules went through Snakemake's own executor; dvc and the launched steps' own processes stayed here.
-    assert re.search(r"has been submitted with SLURM jobid \d+ \(log: \S+rule_prepare", output)
-    assert not re.search(r"submitted with SLURM jobid \d+ \(log: \S+rule_(distill|extract|download)", output)
+    assert re.search(r"has been submitted with SLURM jobid \d+ \(log: .+/rule_prepare", output)
+    assert not re.search(r"submitted with SLURM jobid \d+ \(log: .+/rule_(distill|extract|download)", output)
     # Every entry point has nothing to do afterwards, with either profile.
     assert "up to date" in there.dvc("status")
     for profile in ("slurm", "profiles/local"):
@@ -42,7 +42,7 @@ def test_the_readmes_command_on_the_dev_cluster(
     there = start(checkout(root, tmp_path / NAME))
     output = there.run("snakemake", "--profile", "slurm")
     assert hashes(there) == hashes(finished_project)
-    assert re.search(r"has been submitted with SLURM jobid \d+ \(log: \S+rule_prepare", output)
+    assert re.search(r"has been submitted with SLURM jobid \d+ \(log: .+/rule_prepare", output)
     used = {(name.startswith("vlkd-"), partition) for partition, name in places(there).values()}
     assert used == {(True, "gpu"), (False, "cpu")}
 

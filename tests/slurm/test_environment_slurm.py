@@ -6,20 +6,13 @@ from pathlib import Path
 
 import pytest
 from pipeline_project import Project, finished
-from waiting import Submitter, configuration, jobs, places, wrapper
+from waiting import CHATTY, Submitter, configuration, jobs, places, wrapper
 
 SHELL = {
     "SBATCH_PARTITION": "urgent", "SBATCH_JOB_NAME": "x", "SBATCH_ACCOUNT": "secret", "SBATCH_EXPORT": "NONE",
     "SQUEUE_PARTITION": "urgent", "SQUEUE_STATES": "PENDING", "SCANCEL_STATE": "PENDING", "SLURM_JOB_ID": "7",
     "SLURM_NTASKS": "4", "SLURM_HINT": "nomultithread",
 }  # fmt: skip
-CHATTY = """
-echo "Welcome, job 99 is your quota"
-echo 17
-"$REAL" "$@"; status=$?
-echo "12 of 100 jobs used"
-exit $status
-"""
 
 
 def test_a_launched_step(project: Project) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from pipeline_project import Project
-from test_environment_slurm import CHATTY
-from waiting import Submitter, configuration, jobs, places, state, submitted, wrapper
+from waiting import CHATTY, Submitter, configuration, jobs, places, state, submitted, wrapper
 
 from vlkd_steps.cli import doctor
 

@@ -29,7 +29,7 @@ def test_the_seeds_go_as_one_array_and_are_published(project: Project) -> None:
     for part in ("s1", "s2"):  # one line per change, with id, state, partition and time
         line = rf" finetune 20 {part}\] job \d+_\d RUNNING  partition normal on \S+, 0:\d\d of 5:00"
         assert len(re.findall(line, submitter.said)) == 1, submitter.said
-    assert {path.suffix for path in (project.folder / "jobs").rglob("*") if path.is_file()} <= {".out", ".err"}
+    assert {path.suffix for path in (project.folder / "jobs").rglob("*") if path.is_file()} <= {".out", ".err", ".lock"}
 
 
 @pytest.mark.parametrize(("detach", "afterwards"), [("no", "CANCELLED"), ("yes", "RUNNING")])

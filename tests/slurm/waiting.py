@@ -13,6 +13,14 @@ from typing import Any
 from pipeline_project import Project
 
 PLACE = {"launcher": "slurm", "slurm_partition": "normal", "runtime": 5, "warning": 30, "mem_mb": 500, "poll": 1}
+CHATTY = """
+echo "Welcome, job 99 is your quota"
+echo 17
+"$REAL" "$@"; status=$?
+echo "12 of 100 jobs used"
+exit $status
+"""
+"""An sbatch as sites have them: it says things before and after the real one, `$REAL`."""
 
 
 class Submitter:

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from sealed import seal
 
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import checksums, files, layout
 from vlkd_steps.datasets import instances
 from vlkd_steps.steps import split
 
@@ -121,6 +121,7 @@ def test_the_manifest_says_what_was_cut_from_what(table):
         },
         "sha256": manifest["sha256"],
         "source": instances.content_hash(layout.instances("mine")),
+        "instances": checksums.of(layout.instances("mine")),
         "generator_version": 1,
         "leaks": {
             "shared_images": {"dev": 0, "test": 0},

@@ -48,19 +48,28 @@ def read(listing: Path, remedy: str = files.REMAKE) -> dict[Path, str]:
     return found
 
 
+def recorded(path: Path, listing: Path, remedy: str = files.REMAKE) -> str:
+    """The sha256 that `listing` has of `path`.
+
+    Raises:
+        UserError: the file is missing or not listed.
+    """
+    remedy = remedy.replace("{path}", str(path))
+    if not path.exists():
+        raise UserError(f"{path} is missing; {remedy}")
+    listed = read(listing, remedy)
+    if path not in listed:
+        raise UserError(f"{listing} does not list {path}; {remedy}")
+    return listed[path]
+
+
 def verified(path: Path, listing: Path, remedy: str = files.REMAKE) -> Path:
     """`path`, if its bytes are those that `listing` has.
 
     Raises:
         UserError: it is missing, not listed, or has other bytes.
     """
-    remedy = remedy.replace("{path}", str(path))
-    if not path.exists():
-        raise UserError(f"{path} is missing; {remedy}")
-    recorded = read(listing, remedy)
-    if path not in recorded:
-        raise UserError(f"{listing} does not list {path}; {remedy}")
-    check(path, recorded[path], str(listing), remedy)
+    check(path, recorded(path, listing, remedy), str(listing), remedy)
     return path
 
 

@@ -23,7 +23,6 @@ from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import artifacts, checksums, components, files, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
-from vlkd_steps.datasets import instances
 from vlkd_steps.tracking import journal
 
 NO_BYTE = ("device", "checkpoint_every", "keep")  # keys of training that cannot change a byte on one type of machine
@@ -247,14 +246,14 @@ def job_of(described: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def split_manifest(split: Path, dataset: str) -> dict[str, Any]:
-    """A split's manifest: sha256 of its ids, its source's hash, counts.
+    """A split's manifest: sha256 of its ids, hashes of what it was cut from, counts.
 
     Raises:
         UserError: it cannot be read, or the split was cut from other instances than there are now.
     """
     path, source = layout.split_manifest(split), layout.instances(dataset)
     found: dict[str, Any] = files.read_json(path)
-    if found.get("source") != instances.content_hash(source):
+    if found.get("instances") != checksums.recorded(source, layout.instances_checksums(dataset)):
         raise UserError(
             f"{path}: {split} was cut from other instances than those in {source}; cut it again: snakemake -f {split}"
         )

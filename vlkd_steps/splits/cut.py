@@ -26,12 +26,14 @@ class Source:
         roles: the rows of every role.
         near: the group of every image that is nearly the same as another one.
         content: sha256 of the instances' content.
+        sha256: sha256 of the instances' file.
     """
 
     dataset: Mapping[str, Any]
     roles: Mapping[str, pl.DataFrame]
     near: Mapping[str, int]
     content: str
+    sha256: str
 
 
 def training(source: Source, shots: Sequence[str], seeds: Sequence[int]) -> None:
@@ -116,6 +118,7 @@ def write(path: Path, ids: pl.Series, rows: pl.DataFrame, source: Source, facts:
         "images": rows["image_id"].n_unique(),
         "labels": count_labels(rows, dataset["name"]),
         "source": source.content,
+        "instances": source.sha256,
         "generator_version": low_shot.VERSION,
     }
     files.write_json(layout.split_manifest(path), manifest)

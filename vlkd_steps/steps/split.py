@@ -6,7 +6,7 @@ were cut from, and what they share with the other roles.
 
 from collections.abc import Sequence
 
-from vlkd_steps.core import artifacts, step
+from vlkd_steps.core import artifacts, checksums, step
 from vlkd_steps.datasets import instances
 from vlkd_steps.splits import cut, domain_shift
 
@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = config["dataset"]
     path = artifacts.instances(dataset["name"])
     roles = domain_shift.assign(instances.read(path, cut.COLUMNS), dataset)
-    source = cut.Source(dataset, roles, instances.near_images(path), instances.content_hash(path))
+    source = cut.Source(dataset, roles, instances.near_images(path), instances.content_hash(path), checksums.of(path))
     if config["role"] == "train":
         cut.training(source, [str(shot) for shot in config["shots"]], config["seeds"])
     else:
