@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": ("cli.verify", "Train a finished run again and compare every byte."),
     "score": ("cli.score", "Score anyone's files by the official metrics."),
     "shift": ("cli.shift", "Make domain-shifted sets of anyone's files."),
+    "bench": ("cli.bench", "Measure this machine's accelerator."),
     "leaderboard": ("cli.leaderboard", "Write the CSV that VCR's leaderboard takes."),
 }
 
