@@ -40,8 +40,8 @@ def test_the_run_book_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ("arguments", "message"),
     [
         (["--device", "cpu"], "add --tiny"),
-        (["--device", "gpu"], "--device is 'gpu'"),
-        (["--tiny", "--device", "cpu", "--precision", "fp8"], "--precision is 'fp8'"),
+        (["--device", "gpu"], "--device names 'gpu'"),
+        (["--tiny", "--device", "cpu", "--precision", "fp8"], "--precision names 'fp8'"),
         (["--tiny", "--device", "cpu", "--out", "nowhere/gpu.json"], "there is no folder nowhere"),
     ],
 )
