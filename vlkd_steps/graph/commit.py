@@ -83,9 +83,7 @@ def record() -> None:
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--experiment", help="do nothing if params.yaml names another one, since DVC versions only that"
-    )
+    parser.add_argument("--experiment", help="do nothing if params.yaml names another one, which DVC versions")
     arguments = parser.parse_args(argv)
     try:
         c = composition.compose()

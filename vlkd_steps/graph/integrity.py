@@ -51,9 +51,7 @@ class Verdict:
             lines += [f"{each.kind:<8}  {each.path}: {each.why}" for each in self.problems if each.target == target]
             lines.append(f"          make it again: {self.commands[target]}")
         if self.problems:
-            lines.append(
-                "Then make what depends on it: vlkd run. Files in DVC's cache can be restored instead: dvc checkout"
-            )
+            lines.append("Then make what depends on it: vlkd run. Or restore files from DVC's cache: dvc checkout")
         counts = Counter(problem.kind for problem in self.problems)
         summed = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
         lines.append(f"{self.files} files ({self.bytes / 1e6:.1f} MB) compared in {self.seconds:.1f} s: {summed}")

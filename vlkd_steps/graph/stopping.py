@@ -71,7 +71,7 @@ class _Stop:
             time.sleep(POLL)
 
     def wanted(self, record: logging.LogRecord) -> bool:
-        """Whether to log a record of Snakemake: after a stop, its errors only report steps that were ended on purpose."""
+        """Whether to log a record of Snakemake; after a stop, its errors only report steps that were stopped."""
         return not self.requested or record.levelno < logging.ERROR
 
 
