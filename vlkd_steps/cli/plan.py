@@ -50,9 +50,9 @@ def main(
     ] = None,
     tflops: Annotated[float | None, Option(help="derive hours for a device that sustains this many teraFLOP/s")] = None,
     utilisation: Annotated[float, Option(help="of --gpu's peak that training reaches")] = UTILISATION,
-    cores: Annotated[
-        int, Option(help="jobs at once, to estimate the elapsed time", show_default="all of this machine")
-    ] = (os.cpu_count() or 1),
+    cores: Annotated[int, Option(help="jobs at once, for the elapsed time", show_default="all of this machine")] = (
+        os.cpu_count() or 1
+    ),
     as_json: Annotated[bool, Option("--json", help="the plan for programs")] = False,
 ) -> None:
     step.log_to(None)
