@@ -1,7 +1,7 @@
 """Print an experiment's results: ``vlkd table --experiment scenes``.
 
-One table per data set, on its test set (where it has none, on the first that its runs were asked): accuracy as mean +-
-sd over seeds and, under it, the gain over the reference with its 95 % interval; a star marks intervals that exclude 0.
+One table per data set, on its test set (without one, on the first evaluation set of its runs): accuracy as mean +- sd
+over seeds and, below it, the gain over the reference with its 95 % interval; a star marks intervals that exclude 0.
 The numbers are those of `gains.csv`.
 """
 

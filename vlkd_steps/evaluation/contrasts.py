@@ -98,7 +98,7 @@ def slope(variants: Mapping[str, str], references: Mapping[str, str]) -> list[Te
     """How the gain changes when the training questions are ten times as many: least squares over log10 n.
 
     Args:
-        variants, references: the variant of the method and that of its reference at each shot (a number).
+        variants, references: the method's variant and its reference's variant at each shot (a number).
     """
     places = [math.log10(float(shot)) for shot in variants]
     middle = sum(places) / len(places)

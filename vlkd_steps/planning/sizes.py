@@ -214,7 +214,7 @@ def _text(conf: Mapping[str, Any]) -> TeacherSize | None:
 
 
 def _of_classes() -> str:
-    """A task whose head is that of classes: all have the same."""
+    """A task with a classification head; all such tasks have the same one."""
     return next(name for name in components.names("task") if tasks.load(name).head == "classes")
 
 

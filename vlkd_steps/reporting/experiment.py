@@ -34,7 +34,7 @@ def report(
     """Write all files of the report and return the page.
 
     Args:
-        highlight: the variant that the page is about; none: that of the first finding.
+        highlight: the variant that the page is about; none: the one of the first finding.
 
     Raises:
         UserError: there are no runs, or they were not compared.

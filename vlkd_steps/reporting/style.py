@@ -35,7 +35,7 @@ OTHERS = [
 
 
 def styles(variants: Sequence[str], reference: str) -> dict[str, Style]:
-    """The style of every variant: that of its method where it has one, else the next free one."""
+    """The style of every variant: its method's, if there is one, else the next free style."""
     free = [style for name, style in KNOWN.items() if name not in variants]
     queue = iter([*OTHERS, *free] * (1 + len(variants) // len(OTHERS)))
     return {

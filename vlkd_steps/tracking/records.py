@@ -89,8 +89,8 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
     first, latest = starts[0], starts[-1]
     end = events[-1] if events[-1]["event"] == "end" else None
     finished = [event["time"] for event in events if event["event"] == "end" and event.get("status") == "FINISHED"]
-    told = {**first.get("tags", {}), **latest.get("tags", {})}
-    tags = {name: str(value) for name, value in told.items() if value is not None}
+    journalled = {**first.get("tags", {}), **latest.get("tags", {})}
+    tags = {name: str(value) for name, value in journalled.items() if value is not None}
     tags |= {"run_key": run_key, "attempts": str(len(starts)), "superseded": "no" if current else "yes"}
     points = {(point.name, point.step): point for point in _course(events)}
     spent = cost.of(events)
