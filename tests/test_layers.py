@@ -19,6 +19,7 @@ LAYERS = (
     "checks reporting scoring",
     "graph",
     "planning verification",
+    "inference",
     "steps",
     "cli",
 )

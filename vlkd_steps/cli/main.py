@@ -26,6 +26,7 @@ COMMANDS = {
     "ui": ("cli.ui", "Open MLflow over this project's runs."),
     "track": ("cli.track", "Bring MLflow up to date with the runs' journals."),
     "sync": ("graph.sync", "Make Snakemake agree with DVC after dvc pull or checkout."),
+    "ask": ("cli.ask", "Ask a finished run about an image."),
     "verify": ("cli.verify", "Train a finished run again and compare every byte."),
     "score": ("cli.score", "Score anyone's files by the official metrics."),
     "shift": ("cli.shift", "Make domain-shifted sets of anyone's files."),
