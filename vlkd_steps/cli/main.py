@@ -27,6 +27,7 @@ COMMANDS = {
     "track": ("cli.track", "Bring MLflow up to date with the runs' journals."),
     "sync": ("graph.sync", "Make Snakemake agree with DVC after dvc pull or checkout."),
     "ask": ("cli.ask", "Ask a finished run about an image."),
+    "export": ("cli.export", "Write a finished run's student as others load it."),
     "verify": ("cli.verify", "Train a finished run again and compare every byte."),
     "score": ("cli.score", "Score anyone's files by the official metrics."),
     "shift": ("cli.shift", "Make domain-shifted sets of anyone's files."),

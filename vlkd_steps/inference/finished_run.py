@@ -58,7 +58,10 @@ class FinishedRun:
 
     Attributes:
         folder: from the project's root; described: its config.yaml.
+        student: in evaluation mode.
     """
+
+    student: Any
 
     def __init__(self, folder: Path, described: dict[str, Any]) -> None:
         self.folder, self.described = folder, described
@@ -101,7 +104,7 @@ class Classifying(FinishedRun):
         super().__init__(folder, described)
         threads = described["training"].get("threads", 1)
         self.accelerator = hardware.accelerator({"device": "cpu", "precision": "fp32", "threads": threads})
-        self.student: Any = classify.architecture(described).load(self.weights)
+        self.student = classify.architecture(described).load(self.weights)
         self.keeps_teacher = declaration(described["method"]["name"]).keeps_teacher
         self.own_images = not self.keeps_teacher and getattr(self.student, "sees", "pixels") == "pixels"
 
@@ -129,7 +132,7 @@ class Classifying(FinishedRun):
         student = self.student
         if self.own_images:
             items = from_frame(row(asked, str(asked.image)), student.labels)
-            sight = _Pixels(asked.image, student.image_size)
+            sight = Pixels(asked.image, student.image_size)
             return Encoded(items, student.tokenizer, student.max_tokens, student.image_size, sight=sight)
         data = classify.DataSet(self.dataset, self.accelerator.device, classify.plugged(self.described))
         return data.encode(from_frame(row(asked, self._image_id(asked.image)), student.labels), student)
@@ -151,7 +154,7 @@ class Classifying(FinishedRun):
         return str(found["image_id"][0])
 
 
-class _Pixels:
+class Pixels:
     """One image file, decoded as in evaluation, in the place of a data set's images (`Encoded`)."""
 
     from_files = False
