@@ -28,6 +28,7 @@ COMMANDS = {
     "sync": ("graph.sync", "Make Snakemake agree with DVC after dvc pull or checkout."),
     "ask": ("cli.ask", "Ask a finished run about an image."),
     "export": ("cli.export", "Write a finished run's student as others load it."),
+    "demo": ("cli.demo", "Ask one or two finished runs on a local page."),
     "verify": ("cli.verify", "Train a finished run again and compare every byte."),
     "score": ("cli.score", "Score anyone's files by the official metrics."),
     "shift": ("cli.shift", "Make domain-shifted sets of anyone's files."),

@@ -59,9 +59,11 @@ class FinishedRun:
     Attributes:
         folder: from the project's root; described: its config.yaml.
         student: in evaluation mode.
+        own_images: whether any image file will do; else those of the data set alone, whose features are stored.
     """
 
     student: Any
+    own_images = True
 
     def __init__(self, folder: Path, described: dict[str, Any]) -> None:
         self.folder, self.described = folder, described
