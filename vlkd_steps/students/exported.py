@@ -34,6 +34,14 @@ def write_rest(student: nn.Module, encoder: str, out: Path) -> None:
         save_file(rest, temporary)
 
 
+def write_tokenizer(student: Any, out: Path) -> None:
+    """Write the student's tokenizer, by the class that transformers 4 and 5 both have."""
+    student.tokenizer.model_max_length = student.max_tokens
+    student.tokenizer.save_pretrained(out)
+    path = out / "tokenizer_config.json"
+    files.write_json(path, files.read_json(path) | {"tokenizer_class": "PreTrainedTokenizerFast"})
+
+
 def describe(kind: str, weights: Path, out: Path) -> None:
     """Write how the student of a run's file is built."""
     files.write_json(out / DESCRIPTION, {"kind": kind, **saved.read(weights)[0]})

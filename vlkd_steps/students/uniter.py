@@ -24,7 +24,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.students import initialization, saved, uniter_weights
+from vlkd_steps.students import exported, initialization, saved, uniter_weights
 from vlkd_steps.students.region_student import RegionStudent, named_regions, projection
 from vlkd_steps.students.uniter_model import UniterConfig, UniterModel
 
@@ -166,4 +166,4 @@ def export(student: UniterStudent, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with files.atomic(out / "model.safetensors") as temporary:
         save_file(uniter_weights.official_names(student, student.task), temporary)
-    student.tokenizer.save_pretrained(out)
+    exported.write_tokenizer(student, out)

@@ -269,8 +269,7 @@ def export(student: ViltStudent, out: Path) -> None:
 
     What the class has no place for is in ``head.safetensors`` (`exported`).
     """
-    student.tokenizer.model_max_length = student.max_tokens
-    student.tokenizer.save_pretrained(out)
+    exported.write_tokenizer(student, out)
     if student.visual_width is None:
         files.write_json(out / "preprocessor_config.json", _preprocessor(student.image_size))
     if isinstance(student.head, heads.ViltHead) and student.visual_width is None:

@@ -166,5 +166,5 @@ def rebuilt(description: Mapping[str, Any], tensors: Mapping[str, Tensor], path:
 def export(student: VisualBertStudent, out: Path) -> None:
     """Write a folder for ``VisualBertModel.from_pretrained(out)``; the head is in ``head.safetensors`` (`exported`)."""
     student.visual_bert.save_pretrained(out)
-    student.tokenizer.save_pretrained(out)
+    exported.write_tokenizer(student, out)
     exported.write_rest(student, "visual_bert.", out)
