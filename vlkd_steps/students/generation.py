@@ -129,7 +129,7 @@ def probabilities(
     many = len(answers)
     logits = student.write(memory.expand(many, -1, -1), mask.expand(many, -1), target)
     likely = logits.float().log_softmax(-1).gather(2, target[:, :, None])[:, :, 0] * there
-    found: list[float] = likely[:, len(prefix) :].sum(1).exp().tolist()
+    found: list[float] = likely[:, len(prefix) :].sum(1).double().exp().tolist()
     return found
 
 
