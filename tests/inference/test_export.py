@@ -1,6 +1,7 @@
 """An exported folder answers as its run did, by transformers alone where its class has the head; it appears whole."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,32 @@ def test_only_an_export_of_the_same_run_is_replaced(
     before = sorted(path.name for path in tmp_path.iterdir())
     assert export.main([str(run), "--out", str(tmp_path / "new")]) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_file_for_onnx_gives_the_evaluations_answer(run: Path, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    out = tmp_path / "out"
+    assert export.main([str(run), "--out", str(out), "--onnx"]) == 0
+    session = onnxruntime.InferenceSession(str(out / "model.onnx"))
+    student = finished_run.load(run).student
+    row = pl.read_parquet(layout.predictions(run, "test")).join(
+        pl.read_parquet(layout.instances("toy")), on="instance_id"
+    ).row(0, named=True)  # fmt: skip
+    text = student.tokenizer(row["text"], padding="max_length", max_length=student.max_tokens, return_tensors="np")
+    pixels = finished_run.Pixels(Path(row["image_path"]), student.image_size).image.numpy()
+    tokens, mask = text["input_ids"], text["attention_mask"]
+    (logits,) = session.run(None, {"tokens": tokens, "mask": mask, "types": 0 * mask, "images": pixels})
+    assert student.labels[int(logits[0].argmax())] == row["answer"]
+    assert float(torch.from_numpy(logits).sigmoid().max()) == pytest.approx(row["probability"], abs=1e-4)
+
+
+def test_without_the_extra_onnx_nothing_is_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert export.main([str(run), "--out", str(tmp_path / "out"), "--onnx"]) == 2
+    assert "--onnx needs onnxruntime: pip install 'vlkd-steps[onnx]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 class TestWithTheOtherHead:

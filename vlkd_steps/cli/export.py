@@ -1,6 +1,6 @@
 """Export a finished run as a folder that others can load, with a model card.
 
-    vlkd export RUN --out FOLDER
+    vlkd export RUN --out FOLDER [--onnx]
 
 RUN is the folder of one seed, runs/EXPERIMENT/DATASET/STUDENT/VARIANT/SHOT/sSEED. A ViLT with the head of its authors
 (student.head: vilt) becomes transformers' ViltForQuestionAnswering, other ViLTs ViltModel and a VisualBERT
@@ -24,11 +24,12 @@ from vlkd_steps.core.terminal import say
 def main(
     run: Annotated[Path, Argument(help="the folder of a finished run")],
     out: Annotated[Path, Option(help="the folder to write")],
+    onnx: Annotated[bool, Option("--onnx", help="with model.onnx, of a student that sees pixels")] = False,
 ) -> None:
     step.log_to(None)
     from vlkd_steps.inference import export, finished_run  # torch only where there is work to do
 
-    export.export(finished_run.load(command.from_project(run)), out)
+    export.export(finished_run.load(command.from_project(run)), out, onnx)
     say(f"{out}: see its README.md")
 
 

@@ -13,7 +13,7 @@ from transformers import logging as transformers_logging
 
 from vlkd_steps.core import components, files
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.inference import model_card
+from vlkd_steps.inference import model_card, onnx_model
 from vlkd_steps.inference.finished_run import FinishedRun
 from vlkd_steps.students import exported
 
@@ -21,8 +21,11 @@ RECORD = "vlkd_export.json"
 """Of which run the folder is, and which files were written."""
 
 
-def export(run: FinishedRun, out: Path) -> None:
+def export(run: FinishedRun, out: Path, onnx: bool = False) -> None:
     """Write the folder `out`.
+
+    Args:
+        onnx: with ``model.onnx`` (`onnx_model`).
 
     Raises:
         UserError: `out` is something else, or a student of a plugin has no function ``export``.
@@ -36,6 +39,8 @@ def export(run: FinishedRun, out: Path) -> None:
         transformers_logging.disable_progress_bar()
         module.export(run.student, made)
         exported.describe(kind, run.weights, made)
+        if onnx:
+            onnx_model.write(run, made)
         files.write_text(made / "README.md", model_card.card(run, made))
         names = sorted(path.name for path in made.iterdir())
         keys = {key: run.described[key] for key in ("run_key", "content_key")}
