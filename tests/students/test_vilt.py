@@ -8,7 +8,7 @@ from transformers import BertConfig, ViltModel
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.students import vilt
+from vlkd_steps.students import exported, vilt
 
 
 def test_two_forwards_give_equal_tokens_and_leave_the_random_state_alone(
@@ -248,3 +248,20 @@ def test_pre_trained_weights_are_the_files(student: vilt.ViltStudent, tmp_path: 
     }
     with pytest.raises(UserError, match=messages[kind]):
         vilt.build({"name": "v", "weights": str(out)}, "vqa", ["no", "yes", "red"], seed=9)
+
+
+def test_the_authors_head_is_for_classes(conf: dict[str, Any], tmp_path: Path) -> None:
+    student = vilt.build(conf | {"head": "vilt"}, "vqa", ["no", "yes"], seed=1)
+    assert [type(layer).__name__ for layer in student.head.children()] == ["Linear", "LayerNorm", "GELU", "Linear"]
+    vilt.save(student, tmp_path / "model.safetensors")
+    assert vilt.load(tmp_path / "model.safetensors").head_kind == "vilt"
+    with pytest.raises(UserError, match=r"student\.head is vilt, a classifier, and task vcr has choices; write uniter"):
+        vilt.build(conf | {"head": "vilt"}, "vcr", ["0", "1", "2", "3"], seed=1)
+
+
+def test_a_folder_that_was_not_exported_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"student\.json is missing; name a folder that vlkd export has written"):
+        exported.load(tmp_path)
+    (tmp_path / "student.json").write_text('{"kind": "os"}')
+    with pytest.raises(UserError, match="kind is 'os', not one of bart, uniter, vilt, visual_bert"):
+        exported.load(tmp_path)

@@ -63,7 +63,7 @@ def _examples(student: Any, head: str) -> list[tuple[Tensor, ...]]:
     """Random items with texts of different lengths."""
     rows, most, side = len(student.labels) if head == "choices" else 1, student.max_tokens, student.image_size
     draw = torch.Generator().manual_seed(0)
-    found = []
+    found: list[tuple[Tensor, ...]] = []
     for length in (most, 3, most // 2):
         tokens = torch.randint(0, len(student.tokenizer), (rows, most), generator=draw)
         mask = (torch.arange(most) < length).long().expand(rows, -1).contiguous()
