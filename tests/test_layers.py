@@ -19,7 +19,7 @@ LAYERS = (
     "checks reporting scoring",
     "graph",
     "planning verification",
-    "gpu_bench",
+    "gpu_bench inference",
     "steps",
     "cli",
 )
