@@ -22,6 +22,7 @@ COMMANDS = {
     "plan": ("cli.plan", "What an experiment would take: jobs, data, disk, hours."),
     "doctor": ("cli.doctor", "What works here, and what to do about the rest."),
     "table": ("cli.table", "Print the results of an experiment."),
+    "tune": ("cli.tune", "Choose the best values of a sweep by dev."),
     "claims": ("cli.claims", "Say which of the papers' claims held."),
     "ui": ("cli.ui", "Open MLflow over this project's runs."),
     "track": ("cli.track", "Bring MLflow up to date with the runs' journals."),

@@ -72,7 +72,7 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     for _, given in sections:
         _choose_members(given, raw)
     composed = _with_groups(origin, grid, validated(Preset, raw, "", origin), raw)
-    composed = {"experiment": name, **composed, **{key: raw[key] for key in swept.said}, "grid": grid}
+    composed = {"experiment": name, **composed, **{key: raw[key] for key in swept.renamed}, "grid": grid}
     learned = [*composed["teachers"].values(), *composed["students"].values()]
     for recipe in (composed["training"], *(model["pretrain"] for model in learned if model.get("pretrain"))):
         if isinstance(recipe, dict):

@@ -145,7 +145,7 @@ def _check_sweeps(c: Composition, origin: Origin) -> None:
         members = {each: member for each, member in c.members.items() if member.variant == name}
         places = dict.fromkeys(cell._replace(variant=name) for cell in c.cells if cell.variant in members)
         first = next(iter(members.values()))
-        for key, (path, at) in zip(first.swept, first.written.items(), strict=True):
+        for key, path in zip(first.swept, first.written, strict=True):
             others = {other: value for other, value in first.swept.items() if other != key}
             alike = [each for each, member in members.items() if others.items() <= member.swept.items()]
             values = [members[each].swept[key] for each in alike]

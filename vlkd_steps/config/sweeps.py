@@ -3,8 +3,9 @@
 They are expanded here, in the preset as its files say it and in the overrides, before either is validated: from then on
 a member is a variant like any other. A list that names the swept variant names all of its members.
 
-A preset's sweep replaces what earlier files say of its keys, and what its own file says more narrowly (``by_task``)
-still wins; one that is an override is set as overrides are, after all that the preset says (`precedence`).
+``sweep: null`` ends one that an earlier file began. A preset's sweep replaces what earlier files say of its keys, and
+what its own file says more narrowly (``by_task``) still wins. One that is an override is set as overrides are, after
+all that the preset says (`precedence`).
 """
 
 import itertools
@@ -59,6 +60,7 @@ class Sweeps:
         of: by swept variant, the names of its members.
         members: by name.
         overridden: the swept variants that only overrides sweep.
+        changed: whether any of its files has a sweep.
         raw: the preset with the members in place of the variants.
         sections: the overrides, likewise.
     """
@@ -68,11 +70,12 @@ class Sweeps:
     of: dict[str, list[str]] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
     overridden: set[str] = field(default_factory=set)
+    changed: bool = False
 
     @property
-    def said(self) -> list[str]:
-        """The keys of the preset that name variants, where any is swept."""
-        return [key for key in ("variants", "grids", "reference", "highlight") if key in self.raw and self.members]
+    def renamed(self) -> list[str]:
+        """The keys of the preset that differ from what its files say."""
+        return [key for key in ("variants", "grids", "reference", "highlight") if self.changed and key in self.raw]
 
     def named(self, name: Any, where: str) -> list[str]:
         """The variants that a name of a list means: all members of a swept one, those that a label fits, or itself.
@@ -134,8 +137,13 @@ def expanded(
     found.raw["variants"] = {}
     for name, variant in variants.items():
         keys = _keys(str(name), variant, sections, said)
+        found.changed |= bool(keys) or (isinstance(variant, Mapping) and "sweep" in variant)
         if not keys:
-            found.raw["variants"][name] = variant
+            plain = isinstance(variant, Mapping) and "sweep" in variant
+            found.raw["variants"][name] = _without(variant, ["sweep"]) if plain else variant
+            for _, given in found.sections:
+                if given.get(f"variants.{name}.sweep", name) is None:
+                    del given[f"variants.{name}.sweep"]
             continue
         _check_set_once(str(name), keys, sections, chain, said)
         others = [str(other) for other in variants if other != name]
@@ -153,6 +161,9 @@ def _keys(name: str, variant: Any, sections: Sequence[Section], said: Callable[[
     found: dict[Path, Key] = {}
     allowed = _allowed(name, variant, sections) if given else {}
     for section, where, spec in given:
+        if spec is None:  # ends a sweep that an earlier file began
+            found.clear()
+            continue
         if not isinstance(spec, Mapping) or not spec:
             raise UserError(f"{where} is {shown(spec)}; write a mapping of keys to lists, such as {{lambda0: [1, 3]}}")
         seen: dict[Path, str] = {}
@@ -188,8 +199,8 @@ def _allowed(name: str, variant: Any, sections: Sequence[Section]) -> dict[str, 
     method = variant.get("method") if isinstance(variant, Mapping) else None
     for _, given in sections:
         method = given.get(f"variants.{name}.method", method)
-    known = isinstance(method, str) and method in components.names("method")
-    settings = [key for key in declaration(method).settings.model_fields if key != "name"] if known else []
+    known = str(method) in components.names("method")
+    settings = [key for key in declaration(str(method)).settings.model_fields if key != "name"] if known else []
     own: dict[str, Path] = {key: ("training", key) for key in PartialRecipe.model_fields}
     own |= {f"training.{key}": path for key, path in own.items()} | {key: (key,) for key in settings}
     parts = {
@@ -351,7 +362,7 @@ def _rename_one(found: Sweeps, key: str, said: Callable[[str], str]) -> None:
 
 
 def _started(found: Sweeps, variant: Any, name: str, where: str) -> Any:
-    """A variant with the one that it starts from by ``init``: a member that starts from its own variant, from itself."""
+    """A variant with the one that it starts from by ``init``; of a member, its own variant means itself."""
     if not isinstance(variant, Mapping):
         return variant
     changed = dict(variant)
