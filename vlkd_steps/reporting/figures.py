@@ -82,10 +82,10 @@ def learning_curves(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
                 if column == 0:
                     for each, label in zip(axes, ("accuracy, %", "gain, points"), strict=False):
                         each.set_ylabel(label)
-        _margins(figure, top=0.85 if several else 0.15)
+        margins(figure, top=0.85 if several else 0.15)
         if several:
             _legend(figure, figure.axes[0])
-        return _svg(figure)
+        return svg(figure)
 
 
 def gains(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
@@ -105,8 +105,8 @@ def gains(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
             _forest(axes, sorted(mine, key=lambda row: values(mine, "shot").index(row["shot"])), styles)
         if not panels:
             grid[0, 0].text(0, 0.5, "no variant could be compared with the reference")
-        _margins(figure, left=1.3, top=0.4)
-        return _svg(figure)
+        margins(figure, left=1.3, top=0.4)
+        return svg(figure)
 
 
 def training_curves(
@@ -139,32 +139,32 @@ def training_curves(
             axes.set_xlabel("step")
         if not panels:
             grid[0, 0].text(0, 0.5, "the runs left no journal")
-        _margins(figure, top=0.85 if several else 0.15)
+        margins(figure, top=0.85 if several else 0.15)
         if several:
             _legend(figure, grid[0, 0])
-        return _svg(figure)
+        return svg(figure)
 
 
-def inline(svg: str, styles: Mapping[str, Style], prefix: str) -> str:
+def inline(drawn: str, styles: Mapping[str, Style], prefix: str) -> str:
     """A figure for the page: theme colours by CSS variables, the page's font, and unique ids.
 
     Args:
-        svg: what a figure function returned.
+        drawn: what a figure function returned.
         styles: those it was drawn with.
         prefix: distinguishes the ids of this figure from those of the others on the page.
     """
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, count=1, flags=re.DOTALL)
-    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    text = drawn[drawn.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
     variables = {INK: "--ink", SOFT: "--soft", RULE: "--rule", PAPER: "--card"}
     variables |= {style.light: f"--v-{variant}" for variant, style in styles.items()}
     for colour, variable in variables.items():
-        svg = svg.replace(colour, f"var({variable})")
-    svg = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px; font-family: inherit", svg)
-    svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)
-    svg = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', svg)
-    return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+        text = text.replace(colour, f"var({variable})")
+    text = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px; font-family: inherit", text)
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
+    text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
+    return text.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
 
 
 def _parts(rows: Sequence[Row], *columns: str) -> dict[tuple[str, ...], list[Row]]:
@@ -203,7 +203,7 @@ def _accuracy(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> N
             axes.vlines(x, low, high, color=style.light, alpha=0.5)
         axes.plot(
             x, means, color=style.light, linestyle=style.dash, marker=style.marker,
-            markeredgecolor=PAPER, markeredgewidth=0.8, label=variant,
+            markeredgecolor=PAPER, markeredgewidth=0.8, label=style.label,
         )  # fmt: skip
     axes.grid(axis="y")
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
@@ -242,7 +242,7 @@ def _forest(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> Non
             [row["gain"]], [place], color=style.light, marker=style.marker,
             markerfacecolor=style.light if sure(row) else PAPER, markeredgecolor=style.light,
         )  # fmt: skip
-    axes.set_yticks(range(len(rows)), [f"{row['variant']} {row['shot']}" for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{styles[row['variant']].label} {row['shot']}" for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
@@ -259,14 +259,14 @@ def _training(axes: Axes, curves: Mapping[str, Curve], styles: Mapping[str, Styl
         every = 1 if len(steps) < 12 else [len(steps) - 1]  # few points would not be seen as a line
         axes.plot(
             steps, means, color=style.light, linewidth=1.4, marker=style.marker, markevery=every,
-            markeredgecolor=PAPER, markeredgewidth=0.8, label=variant,
+            markeredgecolor=PAPER, markeredgewidth=0.8, label=style.label,
         )  # fmt: skip
     axes.grid(axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
-def _margins(figure: Figure, top: float, left: float = 0.62) -> None:
+def margins(figure: Figure, top: float, left: float = 0.62) -> None:
     """Fixed margins in inches: matplotlib's automatic layouts cost more time than the drawing."""
     width, height = figure.get_size_inches()
     figure.subplots_adjust(left=left / width, right=1 - 0.12 / width, bottom=0.5 / height, top=1 - top / height)
@@ -277,7 +277,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
     figure.legend(handles, labels, loc="upper left", ncols=max(1, len(labels)), handlelength=2.6)
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()
