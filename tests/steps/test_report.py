@@ -14,7 +14,7 @@ from sealed import seal
 
 from vlkd_steps.cli import table
 from vlkd_steps.core import layout
-from vlkd_steps.reporting import sweep_figures
+from vlkd_steps.reporting import figures, style, sweep_figures
 from vlkd_steps.reporting.experiment import CURVES
 from vlkd_steps.reporting.table import interval, points, read, spread
 from vlkd_steps.steps import compare, evaluate, report
@@ -456,6 +456,21 @@ def test_members_are_called_by_their_values_and_the_best_on_dev_leads(
             on_dev[row["label"]] = on_dev.get(row["label"], 0) + float(row["mean"])
     told = re.findall(r"(?:<h1>|<b>)(clip_td\[[^]]*\])", page[: page.index("<main>")])
     assert told == [max(on_dev, key=lambda label: on_dev[label])]
+
+
+def test_long_names_are_not_cut_in_the_files_beside_the_page() -> None:
+    names = [f"v{number}" for number in range(12)]
+    labels = {name: f"clip_td[lambda0={name}, learning_rate=0.001]" for name in names}
+    rows = [
+        {"dataset": "d", "student": "s", "evaluation_set": on, "variant": name, "shot": shot, "mean": 50.0, "sd": 1.0,
+         "gain": 1.0, "gain_low": 0.5, "gain_high": 1.5}
+        for on in ("dev", "test") for name in names for shot in ("100", "300")
+    ]  # fmt: skip
+    drawn = figures.learning_curves(rows, style.styles(names, "v0", labels))
+    width = float(re.search(r'<svg [^>]*width="([0-9.]+)pt"', drawn).group(1))
+    places = [float(x) for x in re.findall(r'<text style="[^"]*" x="([0-9.]+)"[^>]*>clip_td\[', drawn)]
+    assert len(places) == len(names)
+    assert max(places) + 5.6 * max(map(len, labels.values())) < width
 
 
 def test_values_are_spaced_by_their_ratio_where_they_span_much() -> None:

@@ -20,6 +20,7 @@ from vlkd_steps.reporting.table import Row, name, sure, values
 
 INK, SOFT, RULE, PAPER = "#1b2027", "#636b78", "#d9dde3", "#ffffff"
 SINGLE = 2.8  # width in inches of a single panel: its text stays readable in a narrow column
+LETTER = 0.078  # inches, of a name's letters on average
 SETTINGS: Any = {
     # Not the user's matplotlibrc: equal numbers are equal bytes on every machine.
     **{key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")},
@@ -82,9 +83,7 @@ def learning_curves(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
                 if column == 0:
                     for each, label in zip(axes, ("accuracy, %", "gain, points"), strict=False):
                         each.set_ylabel(label)
-        margins(figure, top=0.85 if several else 0.15)
-        if several:
-            _legend(figure, figure.axes[0])
+        margins(figure, top=0.85 + _legend(figure, figure.axes[0]) if several else 0.15)
         return svg(figure)
 
 
@@ -105,7 +104,10 @@ def gains(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
             _forest(axes, sorted(mine, key=lambda row: values(mine, "shot").index(row["shot"])), styles)
         if not panels:
             grid[0, 0].text(0, 0.5, "no variant could be compared with the reference")
-        margins(figure, left=1.3, top=0.4)
+        longest_name = max((len(f"{styles[row['variant']].label} {row['shot']}") for row in rows), default=0)
+        left = max(1.3, 0.2 + LETTER * longest_name)
+        figure.set_figwidth(figure.get_figwidth() + left - 1.3)
+        margins(figure, left=left, top=0.4)
         return svg(figure)
 
 
@@ -139,9 +141,7 @@ def training_curves(
             axes.set_xlabel("step")
         if not panels:
             grid[0, 0].text(0, 0.5, "the runs left no journal")
-        margins(figure, top=0.85 if several else 0.15)
-        if several:
-            _legend(figure, grid[0, 0])
+        margins(figure, top=0.85 + _legend(figure, grid[0, 0]) if several else 0.15)
         return svg(figure)
 
 
@@ -272,9 +272,16 @@ def margins(figure: Figure, top: float, left: float = 0.62) -> None:
     figure.subplots_adjust(left=left / width, right=1 - 0.12 / width, bottom=0.5 / height, top=1 - top / height)
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def _legend(figure: Figure, axes: Axes) -> float:
+    """A legend across the top; where it takes several lines the figure grows, by as many inches as are returned."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper left", ncols=max(1, len(labels)), handlelength=2.6)
+    width, height = figure.get_size_inches()
+    fitting = int(width / (0.6 + LETTER * max(map(len, labels), default=0)))
+    columns = max(1, min(len(labels), fitting))
+    more = 0.19 * (math.ceil(len(labels) / columns) - 1)
+    figure.set_size_inches(width, height + more)
+    figure.legend(handles, labels, loc="upper left", ncols=columns, handlelength=2.6)
+    return more
 
 
 def svg(figure: Figure) -> str:
