@@ -22,6 +22,7 @@ COMMANDS = {
     "plan": ("cli.plan", "Estimate what an experiment takes: jobs, data, disk, hours."),
     "doctor": ("cli.doctor", "Check this machine and project, with a remedy for each fault."),
     "table": ("cli.table", "Print the results of an experiment."),
+    "tune": ("cli.tune", "Choose the best values of a sweep by dev."),
     "claims": ("cli.claims", "Report which of the papers' claims held."),
     "ui": ("cli.ui", "Open MLflow over this project's runs."),
     "track": ("cli.track", "Bring MLflow up to date with the runs' journals."),

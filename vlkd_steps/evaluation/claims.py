@@ -148,7 +148,7 @@ class _Place:
             return
         terms = mean_gain(variant, reference, shots)
         found = self.evidence.contrast(self.dataset, self.student, evaluation_set, terms)
-        text = f"{variant} > {reference}, {how}"
+        text = f"{self.evidence.label(variant)} > {self.evidence.label(reference)}, {how}"
         yield self._claim(number, text, evaluation_set, shots, found, _above(found), papers, relative=True)
 
     def slopes(self, variants: Sequence[str]) -> Iterator[Claim]:

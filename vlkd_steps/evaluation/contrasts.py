@@ -64,6 +64,10 @@ class Evidence:
         mine = (row for row in self.rows if all(row[key] == value for key, value in wanted.items()))
         return list(dict.fromkeys(row[column] for row in mine))
 
+    def label(self, variant: str) -> str:
+        """A variant's name for people."""
+        return next((row.get("label") or variant for row in self.rows if row["variant"] == variant), variant)
+
     def contrast(self, dataset: str, student: str, evaluation_set: str, terms: Sequence[Term]) -> Contrast | None:
         """The combination over the seeds that all its runs have; None where they have none in common.
 

@@ -66,7 +66,11 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
                 continue
             shown = f"{titles()[metric]} accuracy" if several else "accuracy"
             lines += [f"{dataset}, {student}: test {shown} in per cent, in brackets the gain over {reference}", ""]
-            lines += ["| shot | " + " | ".join(variants) + " |", "|---" * (len(variants) + 1) + "|"]
+            called = {record.tags.get("variant", ""): record.tags.get("label") for record in chosen}
+            lines += [
+                "| shot | " + " | ".join(called[each] or each for each in variants) + " |",
+                "|---" * (len(variants) + 1) + "|",
+            ]
             for shot in shots:
                 cells = [_cell(means.get((variant, shot)), gains.get((variant, shot))) for variant in variants]
                 lines.append(f"| {shot} | " + " | ".join(cells) + " |")
@@ -132,6 +136,7 @@ def _gain_view(
         "accuracy": [_over_shots(name) for name in measured],
         "training": [_curve(name) for name in ("dev/accuracy", "train/loss") if name in names],
     }
+    labelled, allocated = ["label"] * any("label" in each.tags for each in records), _allocation_tags(records)
     folded = sorted({name.rpartition("/")[0] or NO_SECTION for name in names})
     return {
         "searchFilter": f"tags.dataset = '{dataset}' and tags.student = '{student}' and tags.superseded = 'no'",
@@ -141,7 +146,7 @@ def _gain_view(
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"tags.`{name}`" for name in ("variant", "shot", "seed", *_allocation_tags(records))]
+        "selectedColumns": [f"tags.`{name}`" for name in ("variant", *labelled, "shot", "seed", *allocated)]
         + [f"metrics.`{name}`" for name in [*gains, *measured, *(name for name in COSTS if name in names)]],
         "runsHiddenMode": "SHOW_ALL",
         "runsExpanded": {},

@@ -218,7 +218,7 @@ def _flat_metrics(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple
 
 def _params(first: Event, latest: Event, tags: Mapping[str, str]) -> dict[str, str]:
     """The first attempt's parameters, and what later ones added: a run's parameters do not change."""
-    names = ("shot", "seed", "variant")  # charts take their axes from parameters, never from tags
+    names = ("shot", "seed", "variant", "label")  # charts take their axes from parameters, never from tags
     chosen = {name: tags[name] for name in names if name in tags}
     return {**chosen, **dict(_flat_params(latest.get("params", {}))), **dict(_flat_params(first.get("params", {})))}
 
@@ -235,7 +235,12 @@ def _flat_params(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[
 def _name(tags: Mapping[str, str]) -> str:
     """For example ``clip_td 300 s10 scenes_vqa``: what distinguishes runs first, since lists cut long names."""
     seed = f"s{tags['seed']}" if "seed" in tags else ""
-    parts = [tags.get("variant") or tags.get("method"), tags.get("shot"), seed, tags.get("dataset")]
+    parts = [
+        tags.get("label") or tags.get("variant") or tags.get("method"),
+        tags.get("shot"),
+        seed,
+        tags.get("dataset"),
+    ]
     return " ".join(part for part in parts if part) or tags["run_key"]
 
 
