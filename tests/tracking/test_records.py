@@ -142,10 +142,10 @@ def test_a_member_of_a_sweep_is_called_by_its_values(make_run: MakeRun) -> None:
 
 def test_the_digest_follows_the_content(make_run: MakeRun) -> None:
     folder = make_run()
-    before = records.read(folder)[0].digest()
-    assert records.read(folder)[0].digest() == before
+    before = records.read(folder)[0].digest
+    assert records.read(folder)[0].digest == before
     files.write_json(layout.metrics(folder), {"test": {"accuracy": 1.0}})
-    assert records.read(folder)[0].digest() != before
+    assert records.read(folder)[0].digest != before
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", '"high"'])

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,15 +23,16 @@ COSTS = ("cost/gpu_hours", "cost/core_hours", "cost/cpu_efficiency")
 NO_SECTION = "Model metrics"  # where MLflow's page puts names without a slash
 
 
-def coloured(records: Sequence[Record], reference: str) -> list[Record]:
-    """The records with the colour that their variant has in the report; MLflow's charts take it from a tag."""
-    variants = styles(sorted({record.tags.get("variant", "") for record in records}), reference)
-    return [
-        dataclasses.replace(
-            record, tags={**record.tags, "mlflow.runColor": variants[record.tags.get("variant", "")].light}
-        )
-        for record in records
-    ]
+def colours(records: Iterable[Record], reference: str) -> dict[str, str]:
+    """The colour of each variant, as in the report."""
+    variants = sorted({record.tags.get("variant", "") for record in records})
+    return {variant: style.light for variant, style in styles(variants, reference).items()}
+
+
+def coloured(record: Record, colour_of: Mapping[str, str]) -> Record:
+    """The record with its variant's colour; MLflow's charts take it from a tag."""
+    colour = colour_of[record.tags.get("variant", "")]
+    return dataclasses.replace(record, tags={**record.tags, "mlflow.runColor": colour})
 
 
 def experiment_tags(experiment: str, records: Sequence[Record], reference: str) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """A run directory read into what a tracker shows of it. Plain data, independent of MLflow."""
 
+import dataclasses
+import functools
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -54,9 +56,11 @@ class Record:
     results: dict[str, dict[str, float]] = field(default_factory=dict)
     sources: dict[Path, str] = field(default_factory=dict)
 
+    @functools.cached_property
     def digest(self) -> str:
         """Equal for equal content: a tracker that has seen it needs not look again."""
-        content = {name: value for name, value in vars(self).items() if name not in ("points", "sources", "folder")}
+        names = [each.name for each in dataclasses.fields(self) if each.name not in ("points", "sources", "folder")]
+        content = {name: getattr(self, name) for name in names}
         points = [[name, step, repr(value), time] for name, step, value, time in self.points]  # repr: NaN is no JSON
         sources = sorted((str(path), sha) for path, sha in self.sources.items())
         return files.digest([content, points, sources, str(self.folder)])[:16]
