@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,14 @@ def row(content: bytes, width: int) -> np.ndarray:
 
 
 class CountingTeacher:
-    """Kills its process by SIGKILL at the call number `die_at` of a method that embeds."""
+    """Kills its process by SIGKILL at the call number `die_at` of a method that embeds; each call takes `seconds`."""
 
     dim = DIM
 
-    def __init__(self, weights: str = "w1", die_at: int = 0) -> None:
+    def __init__(self, weights: str = "w1", die_at: int = 0, seconds: float = 0) -> None:
         self.identity: dict[str, Any] = {"weights": weights}
         self.embedded: list[Any] = []
-        self.die_at, self.calls = die_at, 0
+        self.die_at, self.seconds, self.calls = die_at, seconds, 0
 
     def load_image(self, path: Path) -> tuple[str, bytes]:
         content = path.read_bytes()
@@ -52,6 +53,9 @@ class CountingTeacher:
         self.calls += 1
         if self.calls == self.die_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.seconds:
+            Path("embedding").touch()
+            time.sleep(self.seconds)
         self.embedded += names
 
 
@@ -66,10 +70,16 @@ def instances(folder: Path) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["image_id", "image_path", "text"], orient="row")
 
 
-if __name__ == "__main__":  # python counting_teacher.py '{"pictures": ..., "store": ..., "die_at": ...}'
+if (
+    __name__ == "__main__"
+):  # python counting_teacher.py '{"pictures": ..., "store": ..., "die_at": ..., "seconds": ...}'
+    from vlkd_steps.core.interruption import Interrupted, stop_request
     from vlkd_steps.teachers.features.extraction import extract
 
     job = json.loads(sys.argv[1])
-    extract(
-        CountingTeacher(die_at=job["die_at"]), instances(Path(job["pictures"])), Path(job["store"]), SETTINGS, "test"
-    )
+    teacher = CountingTeacher(die_at=job.get("die_at", 0), seconds=job.get("seconds", 0))
+    with stop_request() as stop:
+        try:
+            extract(teacher, instances(Path(job["pictures"])), Path(job["store"]), SETTINGS, "test", stop=stop)
+        except Interrupted as interrupted:
+            sys.exit(interrupted.exit_status)

@@ -1,7 +1,11 @@
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import counting_teacher
@@ -11,7 +15,7 @@ import pytest
 from counting_teacher import SETTINGS, CountingTeacher, row
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.teachers.features import extraction
+from vlkd_steps.data import loader
 from vlkd_steps.teachers.features.extraction import extract
 from vlkd_steps.teachers.features.store import FeatureStore
 
@@ -49,7 +53,7 @@ def test_killed_and_resumed_equals_uninterrupted(rows, root, die_at: int) -> Non
     extract(whole, rows, Path("whole"), SETTINGS, "test")
     job = json.dumps({"pictures": "pictures", "store": "killed", "die_at": die_at})
     command = [sys.executable, counting_teacher.__file__, job]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
+    environment = {**os.environ, "PYTHONPATH": str(root), loader.VARIABLE: "0"}  # no other process keeps the pipe open
     ended = subprocess.run(command, check=False, capture_output=True, env=environment)
     assert ended.returncode == -9, ended.stderr.decode()
     assert not Path("killed/manifest.json").exists()
@@ -72,16 +76,78 @@ def test_whole_shards_are_not_made_again_and_damaged_ones_are(rows) -> None:
     assert contents(Path("features")) == before
 
 
-def test_more_reading_threads_change_no_byte(rows, monkeypatch) -> None:
-    threads = []
-    pool = extraction.ThreadPoolExecutor
-    monkeypatch.setattr(extraction, "ThreadPoolExecutor", lambda number: (threads.append(number), pool(number))[1])
-    monkeypatch.setenv("VLKD_LOADER_WORKERS", "0")
-    extract(CountingTeacher(), rows, Path("one"), SETTINGS, "test")
-    monkeypatch.setenv("VLKD_LOADER_WORKERS", "7")
-    extract(CountingTeacher(), rows.reverse(), Path("many"), SETTINGS, "test")
-    assert threads == [1, 7]
-    assert contents(Path("one")) == contents(Path("many"))
+@pytest.fixture(scope="module")
+def read_in_this_process(tmp_path_factory) -> dict[str, bytes]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("one"))
+        patch.setenv(loader.VARIABLE, "0")
+        extract(CountingTeacher(), counting_teacher.instances(Path("pictures")), Path("features"), SETTINGS, "test")
+        return contents(Path("features"))
+
+
+@pytest.mark.parametrize("count", ["1", "4"])
+def test_processes_that_read_images_change_no_byte(rows, monkeypatch, read_in_this_process, count: str) -> None:
+    monkeypatch.setenv(loader.VARIABLE, count)
+    readers = []
+
+    class Noting(CountingTeacher):
+        def load_image(self, path):
+            return (*super().load_image(path), os.getpid())
+
+        def embed_images(self, images):
+            readers.extend(pid for _, _, pid in images)
+            return super().embed_images([image[:2] for image in images])
+
+    extract(Noting(), rows.reverse(), Path("features"), SETTINGS, "test")
+    assert contents(Path("features")) == read_in_this_process
+    assert len(readers) == 9
+    assert os.getpid() not in readers
+    assert len(set(readers)) == int(count)
+
+
+def test_nothing_is_read_where_every_chunk_is_there(rows, monkeypatch) -> None:
+    extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")
+    monkeypatch.setattr(CountingTeacher, "load_image", None)
+    monkeypatch.setattr(loader, "DataLoader", None)
+    extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")
+
+
+@pytest.fixture
+def slow(rows, root) -> Iterator["subprocess.Popen[bytes]"]:
+    """An extraction with two processes that read images, at the first batch; its own group, as in a terminal."""
+    job = json.dumps({"pictures": "pictures", "store": "slow", "seconds": 0.3})
+    environment = {**os.environ, "PYTHONPATH": str(root), loader.VARIABLE: "2"}
+    process = subprocess.Popen(
+        [sys.executable, counting_teacher.__file__, job], env=environment, start_new_session=True
+    )
+    until = time.monotonic() + 60
+    while not Path("embedding").is_file() and time.monotonic() < until:
+        time.sleep(0.02)
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def alive(group: int) -> list[int]:
+    """The processes of a group that have not ended."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, of_group = stat.read_text().rpartition(")")[2].split()[:3]
+            found += [int(stat.parent.name)] if int(of_group) == group and state != "Z" else []
+    return found
+
+
+@pytest.mark.parametrize("strike", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_leaves_no_process_and_no_manifest(slow, strike: signal.Signals) -> None:
+    assert len(alive(slow.pid)) == 3
+    os.kill(slow.pid, strike)
+    assert slow.wait(30) == (128 + strike if strike == signal.SIGTERM else -strike)
+    until = time.monotonic() + 20
+    while alive(slow.pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert alive(slow.pid) == []
+    assert not Path("slow/manifest.json").exists()
 
 
 def test_a_changed_image_is_embedded_again(rows) -> None:
@@ -129,7 +195,9 @@ def test_a_missing_image_is_reported(rows) -> None:
         extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")
 
 
-def test_an_unreadable_image_is_reported(rows) -> None:
+@pytest.mark.parametrize("count", ["0", "2"])
+def test_an_unreadable_image_is_reported(rows, monkeypatch, count: str) -> None:
+    monkeypatch.setenv(loader.VARIABLE, count)
     Path("pictures/p4.png").write_bytes(b"broken")
     with pytest.raises(UserError, match=r"pictures/p4.png \(image id 'i4'\) cannot be read: not a picture; replace"):
         extract(CountingTeacher(), rows, Path("features"), SETTINGS, "test")

@@ -7,7 +7,8 @@ of workers nor an interruption changes a byte. Underneath is torch's DataLoader.
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import torch
@@ -19,29 +20,33 @@ from vlkd_steps.core.interruption import SIGNALS
 VARIABLE = "VLKD_LOADER_WORKERS"
 DEPTH = 4
 """Results that each worker may be ahead."""
+Number = TypeVar("Number")
 Made = TypeVar("Made")
 
 
-def ahead(make: Callable[[int], Made], numbers: Sequence[int], pinned: bool = False) -> Iterator[Made]:
+def ahead(make: Callable[[Number], Made], numbers: Iterable[Number], pinned: bool = False) -> Generator[Made]:
     """``make(number)`` for each of `numbers`, in order, made by `workers` processes while the caller does other things.
 
     The processes are forked, so that `make` may be a closure over tables of any size; it must not touch a GPU. They end
     with the iterator, or within seconds of this process, however it ends.
 
     Args:
+        numbers: or whatever says what to make; taken one by one, as the workers come to need them.
         pinned: results are tensors in page-locked memory, from which a GPU copies without waiting.
 
     Raises:
         UserError: what `make` raised, or a worker was killed.
     """
-    count = min(workers(idle=pinned), len(numbers))
+    rest = iter(numbers)
+    first = list(islice(rest, workers(idle=pinned)))
+    count, wanted = len(first), chain(first, rest)
     if not count:
-        yield from map(make, numbers)
+        yield from map(make, wanted)
         return
     warnings.filterwarnings("ignore", message="This DataLoader will create", module="torch")  # the user's own number
     loader = DataLoader(
         _Numbered(make),
-        sampler=numbers,
+        sampler=wanted,
         batch_size=None,
         num_workers=count,
         prefetch_factor=DEPTH,
@@ -80,7 +85,7 @@ def workers(idle: bool = False) -> int:
         return max(1, usable_cpus() // processes - (0 if idle else torch.get_num_threads()))
     if not text.isdecimal():
         raise UserError(
-            f"{VARIABLE} is {text!r}; write a whole number, 0 to decode in the process that trains "
+            f"{VARIABLE} is {text!r}; write a whole number, 0 to decode in the process that computes "
             "(the resource loader_workers under set-resources in profiles/<name>/config.yaml)"
         )
     return int(text)
@@ -94,10 +99,10 @@ def usable_cpus() -> int:
 class _Numbered(Dataset[Any]):
     """What `make` returns by its number; its user's mistakes as values, since DataLoader rewrites exceptions."""
 
-    def __init__(self, make: Callable[[int], Any]) -> None:
+    def __init__(self, make: Callable[[Any], Any]) -> None:
         self.make = make
 
-    def __getitem__(self, number: int) -> Any:
+    def __getitem__(self, number: Any) -> Any:
         try:
             return self.make(number)
         except UserError as mistake:
@@ -109,6 +114,6 @@ def _as_it_is(found: Any) -> Any:
 
 
 def _ignore_signals(worker: int) -> None:
-    """A terminal and Slurm signal every process of a job; workers stop when the one that trains has saved."""
+    """A terminal and Slurm signal every process of a job; workers stop when the one that computes has saved."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -14,9 +14,12 @@ slice, makes what is missing, and writes the manifest.
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -42,6 +45,10 @@ class ImageRef(NamedTuple):
     path: Path
 
 
+Batch = tuple[int, Sequence[ImageRef]]
+"""Images of one chunk, and its number."""
+
+
 class Teacher(Protocol):
     """A frozen model of images and texts, such as `clip.ClipTeacher`.
 
@@ -54,7 +61,7 @@ class Teacher(Protocol):
     dim: int
 
     def load_image(self, path: Path) -> Any:
-        """Read and transform one image; called from several threads."""
+        """Read and transform one image; called in the processes of `data.loader`."""
 
     def embed_images(self, images: Sequence[Any]) -> np.ndarray:
         """v, float32 [B, D]."""
@@ -111,43 +118,87 @@ def extract(
     marks = Marks(folder, shared_round or uuid.uuid4().hex, files.digest([writer.key, plan.names]))
     mine = range(len(plan.chunks))[part[0] :: part[1]] if part else range(len(plan.chunks))
     progress = Progress(label, sum(len(plan.chunks[number].items) for number in mine))
-    with ThreadPoolExecutor(max(1, loader.workers(idle=torch.cuda.is_available()))) as pool:  # they read images
-        try:
-            making = maker(model, pool, batch_size, stop)
-            shards = [made(making, writer, marks, plan.chunks, number, progress) for number in mine]
-        finally:
-            pool.shutdown(cancel_futures=True)
+    shards = Making(maker(model, batch_size, stop), writer, marks, plan.chunks, progress).all(mine)
     if part:
         return None
-    writer.shards = [shard for of_chunk in shards for shard in of_chunk]
+    writer.shards = [shard for number in mine for shard in shards[number]]
     store = maker.STORE(folder, writer.finish(plan.index(), model.dim, **facts))
     on_finish(store)
     sweep(folder, writer.key)
     return store
 
 
-def made(
-    maker: "Maker", writer: Writer, marks: "Marks", chunks: Sequence["Chunk"], number: int, progress: "Progress"
-) -> list[Shard]:
-    """The shards of a chunk: as this round has left them, found whole, or made now.
+@dataclass
+class Making:
+    """Chunks become shards: as this round has left them, found whole, or made now.
 
-    Raises:
-        Interrupted: a stop was requested; finished chunks are kept.
+    Images are read ahead by `data.loader`, over the ends of chunks; which chunks are missing shows as it comes to them.
     """
-    maker.stop.raise_if_set()
-    chunk, inputs = chunks[number], marks.inputs(number)
-    shards = [writer.described(kind, inputs) if inputs else None for kind in chunk.kinds]
-    if not all(shards):
-        inputs = maker.inputs(chunk)
-        shards = [writer.found(kind, inputs) for kind in chunk.kinds]
-        if not all(shards):
-            computed = maker.rows(chunk)
-            rows = {kind: writer.converted(kind, computed[kind]) for kind in chunk.kinds}
-            check_finite(chunk, computed, rows, progress.label)
-            shards = [writer.add(kind, inputs, rows[kind]) for kind in chunk.kinds]
-        marks.mark(number, inputs)
-        progress.add(len(chunk.items))
-    return [shard for shard in shards if shard]
+
+    maker: "Maker"
+    writer: Writer
+    marks: "Marks"
+    chunks: Sequence["Chunk"]
+    progress: "Progress"
+    shards: dict[int, list[Shard]] = field(default_factory=dict)
+
+    def all(self, mine: Sequence[int]) -> dict[int, list[Shard]]:
+        """The shards of the chunks of these numbers.
+
+        Raises:
+            UserError: an image that cannot be read, or a value that cannot be stored.
+            Interrupted: a stop was requested; finished chunks are kept.
+        """
+        images = [number for number in mine if self.chunks[number].of_images]
+        with closing(loader.ahead(self._load, self._missing(images), torch.cuda.is_available())) as loaded:
+            for number, batches in groupby(loaded, itemgetter(0)):
+                contents: list[str] = []
+                computed = self.maker.image_rows(self.chunks[number], self._loaded(batches, contents))
+                self._make(number, inputs_of(self.chunks[number].items, contents), computed)
+        for number in mine:
+            if not self.chunks[number].of_images and not self._is_there(number):
+                chunk = self.chunks[number]
+                self._make(number, self.maker.inputs(chunk), self.maker.text_rows(chunk))
+        return self.shards
+
+    def _missing(self, numbers: Sequence[int]) -> Iterator[Batch]:
+        for number in numbers:
+            if not self._is_there(number):
+                yield from ((number, batch) for batch in pieces(self.chunks[number].items, self.maker.batch_size))
+
+    def _load(self, batch: Batch) -> tuple[int, list[str], Any]:
+        """The chunk, the hashes of the images' contents, and what the maker reads; in a process of `data.loader`."""
+        number, images = batch
+        return number, [read(self.maker.content, image) for image in images], self.maker.load(images)
+
+    def _loaded(self, batches: Iterable[tuple[int, list[str], Any]], contents: list[str]) -> Iterator[Any]:
+        """What was read of each batch; the hashes go into `contents`."""
+        for _, hashes, images in batches:
+            self.maker.stop.raise_if_set()
+            contents += hashes
+            yield images
+
+    def _is_there(self, number: int) -> bool:
+        self.maker.stop.raise_if_set()
+        chunk, inputs = self.chunks[number], self.marks.inputs(number)
+        if inputs and all(described := [self.writer.described(kind, inputs) for kind in chunk.kinds]):
+            self.shards[number] = [shard for shard in described if shard]
+        elif all(map(self.writer.holds, chunk.kinds)):
+            inputs = self.maker.inputs(chunk)
+            if all(found := [self.writer.found(kind, inputs) for kind in chunk.kinds]):
+                self._done(number, inputs, [shard for shard in found if shard])
+        return number in self.shards
+
+    def _make(self, number: int, inputs: str, computed: Mapping[str, np.ndarray]) -> None:
+        chunk = self.chunks[number]
+        rows = {kind: self.writer.converted(kind, computed[kind]) for kind in chunk.kinds}
+        check_finite(chunk, computed, rows, self.progress.label)
+        self._done(number, inputs, [self.writer.add(kind, inputs, rows[kind]) for kind in chunk.kinds])
+
+    def _done(self, number: int, inputs: str, shards: list[Shard]) -> None:
+        self.marks.mark(number, inputs)
+        self.progress.add(len(self.chunks[number].items))
+        self.shards[number] = shards
 
 
 class Marks:
@@ -182,6 +233,10 @@ class Chunk:
 
     kinds: tuple[str, ...]
     items: Sequence[Any]
+
+    @property
+    def of_images(self) -> bool:
+        return bool(self.items) and isinstance(self.items[0], ImageRef)
 
 
 @dataclass(frozen=True)
@@ -238,9 +293,10 @@ class Maker(Protocol):
     SHARD: ClassVar[int]
     BATCH: ClassVar[int]
     STORE: ClassVar[type[FeatureStore]]
+    batch_size: int
     stop: StopRequest
 
-    def __init__(self, model: Any, pool: ThreadPoolExecutor, batch_size: int, stop: StopRequest) -> None: ...
+    def __init__(self, model: Any, batch_size: int, stop: StopRequest) -> None: ...
 
     @staticmethod
     def plan(model: Any, instances: pl.DataFrame, shard_size: int) -> Plan:
@@ -249,8 +305,17 @@ class Maker(Protocol):
     def inputs(self, chunk: Chunk) -> str:
         """A hash of all that the chunk's rows are made from."""
 
-    def rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
-        """Rows of each of the chunk's kinds."""
+    def content(self, image: ImageRef) -> str:
+        """A hash of all that the rows of one image are made from; called in the processes of `data.loader`."""
+
+    def load(self, images: Sequence[ImageRef]) -> Any:
+        """Read a batch of images; called in the processes of `data.loader`."""
+
+    def image_rows(self, chunk: Chunk, loaded: Iterable[Any]) -> dict[str, np.ndarray]:
+        """Rows of each of the kinds of a chunk of images, of which `load` gave batch after batch."""
+
+    def text_rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
+        """Rows of each of the kinds of a chunk of texts."""
 
 
 @dataclass
@@ -258,7 +323,6 @@ class Embedding:
     """A teacher at work on whole chunks."""
 
     teacher: Teacher
-    pool: ThreadPoolExecutor
     batch_size: int
     stop: StopRequest
 
@@ -273,37 +337,27 @@ class Embedding:
 
     def inputs(self, chunk: Chunk) -> str:
         """A hash of all that the chunk's rows are made from: images by their bytes, texts as they are."""
-        if chunk.kinds[0] != "image":
-            return files.digest(list(chunk.items))
-        return hashed(chunk.items, lambda image: raw_files.sha256(image.path), self.pool, self.stop)
+        return hashed(chunk.items, self.content, self.stop) if chunk.of_images else files.digest(list(chunk.items))
 
-    def rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
-        """Rows of each of the chunk's kinds."""
+    def content(self, image: ImageRef) -> str:
+        return raw_files.sha256(image.path)
+
+    def load(self, images: Sequence[ImageRef]) -> Any:
+        """The images as one tensor, where they are tensors: it takes one file descriptor between processes."""
+        loaded = [read(lambda image: self.teacher.load_image(image.path), image) for image in images]
+        return torch.stack(loaded) if isinstance(loaded[0], torch.Tensor) else loaded
+
+    def image_rows(self, chunk: Chunk, loaded: Iterable[Any]) -> dict[str, np.ndarray]:
+        """v of each image and, of a teacher that has them, its patches."""
         if chunk.kinds == ("image",):
-            return {"image": self._embed_images(chunk.items, self.teacher.embed_images)}
-        if chunk.kinds == ("image", "patch"):
-            both: list[np.ndarray] = []
+            return {"image": np.concatenate([self.teacher.embed_images(images) for images in loaded])}
+        both = [self.teacher.embed_patches(images) for images in loaded]  # type: ignore[attr-defined]  # it has that
+        return {kind: np.concatenate(rows) for kind, rows in zip(chunk.kinds, zip(*both, strict=True), strict=True)}
 
-            def embed(images: Sequence[Any]) -> np.ndarray:
-                pooled, patches = self.teacher.embed_patches(images)  # type: ignore[attr-defined]  # such a teacher has it
-                both.append(patches)
-                return pooled
-
-            return {"image": self._embed_images(chunk.items, embed), "patch": np.concatenate(both)}
+    def text_rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
+        """u, word states and their counts; of words, u alone."""
         embedded = self._embed_texts(chunk.items)
         return {"word": embedded["text"]} if chunk.kinds == ("word",) else embedded
-
-    def _embed_images(self, images: Sequence[ImageRef], embed: Callable[[Sequence[Any]], np.ndarray]) -> np.ndarray:
-        """Embed batch after batch; while one is embedded, the next is read."""
-        rows: list[np.ndarray] = []
-        reading: list[Future[Any]] = []
-        for batch in [*pieces(images, self.batch_size), []]:
-            self.stop.raise_if_set()
-            ready = [future.result() for future in reading]
-            reading = [self.pool.submit(read, lambda item: self.teacher.load_image(item.path), item) for item in batch]
-            if ready:
-                rows.append(embed(ready))
-        return np.concatenate(rows)
 
     def _embed_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         lengths = self.teacher.text_lengths(texts) if hasattr(self.teacher, "text_lengths") else [0] * len(texts)
@@ -376,14 +430,18 @@ def distinct_images(instances: pl.DataFrame) -> list[ImageRef]:
     return [ImageRef(name, Path(path)) for name, path in found.iter_rows()]
 
 
-def hashed(
-    images: Sequence[ImageRef], content: Callable[[ImageRef], str], pool: ThreadPoolExecutor, stop: StopRequest
-) -> str:
-    """A hash of the ids of some images and of their contents, hashes that `content` gives."""
+def hashed(images: Sequence[ImageRef], content: Callable[[ImageRef], str], stop: StopRequest) -> str:
+    """`inputs_of` some images, of whose contents `content` gives the hashes."""
     contents = []
-    for found in pool.map(lambda image: read(content, image), images):
-        stop.raise_if_set()
-        contents.append(found)
+    with ThreadPoolExecutor(max(1, loader.workers())) as pool:  # ends before `data.loader` forks
+        for found in pool.map(lambda image: read(content, image), images):
+            stop.raise_if_set()
+            contents.append(found)
+    return inputs_of(images, contents)
+
+
+def inputs_of(images: Sequence[ImageRef], contents: Sequence[str]) -> str:
+    """A hash of the ids of some images and of their contents' hashes."""
     return files.digest([[image.image_id, found] for image, found in zip(images, contents, strict=True)])
 
 

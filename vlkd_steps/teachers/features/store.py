@@ -330,6 +330,10 @@ class Writer:
         self.dtype = np.dtype(dtype)
         self.shards: list[Shard] = []
 
+    def holds(self, kind: str) -> bool:
+        """Whether there is any shard of `kind`, so that it pays to hash what one could have been made from."""
+        return any((self.folder / self.key[:16]).glob(f"{kind}-*.npy"))
+
     def found(self, kind: str, inputs: str) -> Shard | None:
         """The shard of `kind` made from `inputs` (a hash), if it is there and complete."""
         shard, path = self.described(kind, inputs), self._path(kind, inputs)

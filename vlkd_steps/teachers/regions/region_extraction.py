@@ -5,8 +5,7 @@ Three kinds of sources are teachers in the graph: `regions_files` (features that
 looks at its regions at evaluation too.
 """
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -41,10 +40,10 @@ class Source(Protocol):
     dim: int
 
     def inputs(self, ref: ImageRef) -> str:
-        """A hash of all that the image's regions are made from; called from several threads."""
+        """A hash of all that the image's regions are made from; called in the processes of `data.loader`."""
 
     def load(self, ref: ImageRef) -> Any:
-        """Read what one image's regions are made from; called from several threads."""
+        """Read what one image's regions are made from; called in the processes of `data.loader`."""
 
     def regions(self, loaded: Sequence[Any]) -> list[Regions]:
         """The regions of some images."""
@@ -55,7 +54,6 @@ class Reading:
     """A source at work on whole chunks."""
 
     source: Source
-    pool: ThreadPoolExecutor
     batch_size: int
     stop: StopRequest
 
@@ -71,21 +69,26 @@ class Reading:
         return Plan(images, [], [], chunks)
 
     def inputs(self, chunk: Chunk) -> str:
-        return hashed(chunk.items, self.source.inputs, self.pool, self.stop)
+        return hashed(chunk.items, self.content, self.stop)
 
-    def rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
-        """Read and embed batch after batch."""
-        found: list[Regions] = []
-        for batch in pieces(chunk.items, self.batch_size):
-            self.stop.raise_if_set()
-            loaded = list(self.pool.map(lambda image: read(self.source.load, image), batch))
-            for image, regions in zip(batch, self.source.regions(loaded), strict=True):
-                found.append(checked(regions, self.source.dim, image))
+    def content(self, image: ImageRef) -> str:
+        return self.source.inputs(image)
+
+    def load(self, images: Sequence[ImageRef]) -> list[Any]:
+        return [read(self.source.load, image) for image in images]
+
+    def image_rows(self, chunk: Chunk, loaded: Iterable[Any]) -> dict[str, np.ndarray]:
+        """Regions of all images, one image's after another's."""
+        made = (regions for batch in loaded for regions in self.source.regions(batch))
+        found = [checked(regions, self.source.dim, image) for image, regions in zip(chunk.items, made, strict=True)]
         return {
             "region": np.concatenate([regions.features for regions in found]),
             "location": np.concatenate([regions.locations for regions in found]),
             "count": np.array([[len(regions.features)] for regions in found], dtype=np.int64),
         }
+
+    def text_rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
+        raise AssertionError("a plan of regions holds images alone")
 
 
 def checked(regions: Regions, dim: int, ref: ImageRef) -> Regions:
