@@ -189,6 +189,7 @@ def test_a_highlight_of_the_preset_that_an_override_sweeps_is_none(composed: Cal
         ({"lambda0": 3}, ["variants.clip_td.sweep.lambda0 is 3", "such as [3, ...]"]),
         ({"lambda0": [1, 3, 1.0]}, ["variants.clip_td.sweep.lambda0 is [1, 3, 1.0]", "1 appears twice"]),
         ({"lamda0": [1, 3]}, ["variants.clip_td.sweep.lamda0 is [1, 3]", "did you mean 'lambda0'"]),
+        ({"zzz": [1, 3]}, ["sweep.zzz is [1, 3]", "lambda0", "learning_rate"]),
         ({"training.learning_rat": [1, 3]}, ["sweep.training.learning_rat", "did you mean 'training.learning_rate'"]),
         ({"by_task.vqaa.lambda0": [1, 3]}, ["sweep.by_task.vqaa.lambda0", "did you mean 'by_task.vqa.lambda0'"]),
         ({"learning_rate": [1], "training.learning_rate": [2]}, ["one key twice", "training.learning_rate"]),
@@ -216,6 +217,7 @@ def test_a_wrong_sweep_in_params(project: Project, sweep: Any, facts: list[str])
         ("{sweep: {training: {learning_rate: [1, fast]}}}", ["sweep.training.learning_rate is 'fast'"]),
         ("{lambda0: 3, sweep: {lambda0: [1, 3]}}", ["variants.clip_td.lambda0 is 3", "sweep.lambda0", "delete one"]),
         ("{sweep: {lambda0: [1, 3]}, by_task: {vqa: {lambda0: 2}}}", ["sweep.lambda0 is [1, 3]", "no run", "by_task"]),
+        ("{sweep: {lambda0: [1, 3], [a]: 3}}", ["not valid YAML"]),
         ("{lambda0: [1, 3]}", ["variants.clip_td.lambda0 is [1, 3]", "variants.clip_td.sweep: {lambda0: [1, 3]}"]),
         ("{training: {learning_rate: [1, 3]}}", ["sweep: {training.learning_rate: [1, 3]}"]),
     ],
@@ -226,6 +228,34 @@ def test_a_wrong_sweep_in_a_preset(project: Project, text: str, facts: list[str]
     message = project.message()
     holds(message, "mine/experiment/mine.yaml", *facts)
     assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ("reference: [finetune]\n", ["reference is ['finetune']"]),
+        ("grid: {variant: [[clip_td]]}\n", ["grid.variant.0 is ['clip_td']"]),
+        ("grid: {variant: clip_td}\n", ["grid.variant is 'clip_td'", "list"]),
+        ("grids: [3]\n", ["grids.0 is 3"]),
+        ("variants: {clip_td: 3}\n", ["variants.clip_td is 3"]),
+        (
+            "variants: {after: {method: finetune, init: clip_td}}\n",
+            ["variants.after.init is 'clip_td'", "'clip_td[lam"],
+        ),
+        ("variants: {clip_td: {training: 3, sweep: {learning_rate: [1]}}}\n", ["variants.clip_td.training is 3"]),
+        ("variants: {clip_td: {training: 3}}\n", ["variants.clip_td.training is 3"]),
+        ("variants: {clip_td: {method: clip_dt}}\n", ["variants.clip_td.method", "'clip_dt'", "'clip_td'"]),
+        ("variants: {clip_td: {method: [a]}}\n", ["variants.clip_td.method is ['a']"]),
+        ("variants: {clip_td: {by_task: 3}}\n", ["variants.clip_td.by_task is 3"]),
+    ],
+)
+def test_what_is_wrong_beside_a_sweep(project: Project, text: str, facts: list[str]) -> None:
+    project.conf(
+        "experiment/first.yaml", PRESET + "highlight: finetune\nvariants: {clip_td: {sweep: {lambda0: [1]}}}\n"
+    )
+    project.conf("experiment/mine.yaml", "# @package _global_\ndefaults: [first, _self_]\n" + text)
+    project.params(experiment="mine", grid={})
+    holds(project.message(), "mine/experiment/mine.yaml", *facts)
 
 
 @pytest.mark.parametrize(

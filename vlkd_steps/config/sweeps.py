@@ -83,10 +83,10 @@ class Sweeps:
         Raises:
             UserError: a label that fits none.
         """
-        if name in self.of:
-            return self.of[name]
-        if not isinstance(name, str) or "[" not in name:
-            return [name]
+        if not isinstance(name, str):
+            return [name]  # left to validation
+        if name in self.of or "[" not in name:
+            return self.of.get(name, [name])
         fitting = [each for each, of in self.members.items() if name in member_names.labels(of.variant, of.swept)]
         if not fitting:
             known = [each for of in self.members.values() for each in member_names.labels(of.variant, of.swept)]
@@ -101,6 +101,8 @@ class Sweeps:
             UserError: it means several, or is a label that fits none.
         """
         found = self.named(name, where)
+        if not isinstance(name, str):
+            return name
         if len(found) > 1 or name in self.of:
             labels = [repr(self.members[each].label) for each in found]
             more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
@@ -136,7 +138,7 @@ def expanded(
         return found
     found.raw["variants"] = {}
     for name, variant in variants.items():
-        keys = _keys(str(name), variant, sections, said)
+        keys = _keys(str(name), variant, sections, said) if isinstance(variant, Mapping) else []
         found.changed |= bool(keys) or (isinstance(variant, Mapping) and "sweep" in variant)
         if not keys:
             plain = isinstance(variant, Mapping) and "sweep" in variant
@@ -148,18 +150,19 @@ def expanded(
         _check_set_once(str(name), keys, sections, chain, said)
         others = [str(other) for other in variants if other != name]
         _expand(found, str(name), _emptied(variant, str(name), keys, chain), keys, others)
-    if found.members or "[" in str([raw.get(key) for key in ("grid", "grids", "reference", "highlight")]):
-        _rename(found, said)
+    _rename(found, said)
     return found
 
 
-def _keys(name: str, variant: Any, sections: Sequence[Section], said: Callable[[str], str]) -> list[Key]:
+def _keys(name: str, variant: Mapping[str, Any], sections: Sequence[Section], said: Callable[[str], str]) -> list[Key]:
     """The keys of a variant's sweep; a section's values replace those before it."""
     at = f"variants.{name}.sweep"
-    given = [(-1, said(at), variant["sweep"])] if isinstance(variant, Mapping) and "sweep" in variant else []
+    given = [(-1, said(at), variant["sweep"])] if "sweep" in variant else []
     given += [(n, f"{called}: {at}", values[at]) for n, (called, values) in enumerate(sections) if at in values]
     found: dict[Path, Key] = {}
-    allowed = _allowed(name, variant, sections) if given else {}
+    method = _method(name, variant, sections)
+    has_method = method in components.names("method")
+    allowed = _allowed(method if has_method else "") if given else {}
     for section, where, spec in given:
         if spec is None:  # ends a sweep that an earlier file began
             found.clear()
@@ -168,12 +171,13 @@ def _keys(name: str, variant: Any, sections: Sequence[Section], said: Callable[[
             raise UserError(f"{where} is {shown(spec)}; write a mapping of keys to lists, such as {{lambda0: [1, 3]}}")
         seen: dict[Path, str] = {}
         for dotted, values in _leaves(spec):
-            if dotted not in allowed:
+            if dotted not in allowed and has_method:
+                plain = nearest(dotted, [key for key in allowed if "." not in key])
                 raise UserError(
                     f"{where}.{dotted} is {shown(values)}; variants.{name} has no such setting, and a recipe no such "
-                    f"key; {nearest(dotted, allowed)}"
+                    f"key; {nearest(dotted, allowed, plain)}"
                 )
-            path = allowed[dotted]
+            path = allowed.get(dotted) or tuple(dotted.split("."))  # of an unknown method, which is refused later
             if path in seen:
                 raise UserError(f"{where} names one key twice, as {seen[path]} and {dotted}; keep one of them")
             seen[path] = dotted
@@ -194,13 +198,17 @@ def _leaves(spec: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def _allowed(name: str, variant: Any, sections: Sequence[Section]) -> dict[str, Path]:
-    """By how it may be written, the path of every key that can be swept."""
-    method = variant.get("method") if isinstance(variant, Mapping) else None
+def _method(name: str, variant: Mapping[str, Any], sections: Sequence[Section]) -> str:
+    """The method of a variant; a text that is none where it cannot be one."""
+    method = variant.get("method")
     for _, given in sections:
         method = given.get(f"variants.{name}.method", method)
-    known = str(method) in components.names("method")
-    settings = [key for key in declaration(str(method)).settings.model_fields if key != "name"] if known else []
+    return str(method)
+
+
+def _allowed(method: str) -> dict[str, Path]:
+    """By how it may be written, the path of every key that can be swept."""
+    settings = [key for key in declaration(method).settings.model_fields if key != "name"] if method else []
     own: dict[str, Path] = {key: ("training", key) for key in PartialRecipe.model_fields}
     own |= {f"training.{key}": path for key, path in own.items()} | {key: (key,) for key in settings}
     parts = {
@@ -270,9 +278,10 @@ def _last(chain: Sequence[Mapping[str, Any]], path: Path) -> int:
 def _emptied(variant: Any, name: str, keys: Sequence[Key], chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A variant without its sweep, and without what earlier files than the sweep's say of its keys."""
     found = {key: value for key, value in variant.items() if key != "sweep"}
+    parts = found["by_task"] if isinstance(found.get("by_task"), Mapping) else {}
     for key in (each for each in keys if each.section < 0):
         swept = _last(chain, tuple(key.at.split(".")))
-        narrower = [("by_task", task, *key.path) for task in variant.get("by_task") or {} if key.path[0] != "by_task"]
+        narrower = [("by_task", task, *key.path) for task in parts if key.path[0] != "by_task"]
         for path in [key.path, *narrower]:
             if _last(chain, ("variants", name, *path)) < swept:
                 found = _without(found, path)
@@ -299,7 +308,8 @@ def _expand(found: Sweeps, name: str, variant: dict[str, Any], keys: Sequence[Ke
         written = {".".join(key.path): key.at for key in keys}
         found.members[member] = Member(name, values, written, member_names.label(name, values))
         own = _nested({key.path: value for key, value in chosen.items() if key.section < 0})
-        found.raw["variants"][member] = merge(variant, own)
+        wrong = {part: variant[part] for part in own if part in ("training", "by_task") and _no_mapping(variant, part)}
+        found.raw["variants"][member] = merge(variant, own) | wrong
     for number, (called, given) in enumerate(found.sections):
         prefix = f"variants.{name}."
         of_all = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
@@ -309,6 +319,11 @@ def _expand(found: Sweeps, name: str, variant: dict[str, Any], keys: Sequence[Ke
             own = _nested({key.path: value for key, value in chosen.items() if key.section == number})
             kept |= {f"variants.{member}.{key}": value for key, value in merge(of_all, own).items()}
         found.sections[number] = called, kept
+
+
+def _no_mapping(variant: Mapping[str, Any], part: str) -> bool:
+    """Whether a part holds what validation has to refuse."""
+    return variant.get(part) is not None and not isinstance(variant[part], Mapping)
 
 
 def _nested(values: Mapping[Path, Any]) -> dict[str, Any]:
@@ -355,7 +370,7 @@ def _rename_one(found: Sweeps, key: str, said: Callable[[str], str]) -> None:
     where, last = [(where, tree) for where, tree in given if tree.get(key) is not None or tree is found.raw][-1]
     if last.get(key) is None:
         return
-    if key == "highlight" and last is found.raw and last[key] in found.overridden:
+    if key == "highlight" and last is found.raw and str(last[key]) in found.overridden:
         last[key] = None
         return
     last[key] = found.raw[key] = found.one(last[key], where)

@@ -216,8 +216,9 @@ def _gain(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> None:
     width = max(places.values()) - min(places.values()) or 1.0
     variants = values(rows, "variant")
     axes.axhline(0, color=SOFT, linewidth=1)
+    beside = width * min(0.05, 0.2 / max(1, len(variants) - 1))  # many stay within the axes
     for number, variant in enumerate(variants):
-        style, aside = styles[variant], 0.05 * width * (number - (len(variants) - 1) / 2)
+        style, aside = styles[variant], beside * (number - (len(variants) - 1) / 2)
         mine = sorted((row for row in rows if row["variant"] == variant), key=lambda row: places[row["shot"]])
         x = [places[row["shot"]] + aside for row in mine]
         axes.plot(x, [row["gain"] for row in mine], color=style.light, linewidth=0.8, alpha=0.45)
