@@ -18,9 +18,6 @@ from vlkd_steps.evaluation import tables
 from vlkd_steps.inference.finished_run import FinishedRun
 from vlkd_steps.reporting import table
 
-PIPELINE = {"vqa": "visual-question-answering", "captioning": "image-to-text"}
-"""The hub's names of tasks."""
-
 WITH_HEAD = "ViltForQuestionAnswering"
 TRANSFORMERS = """```python
 from PIL import Image
@@ -76,7 +73,7 @@ def card(run: FinishedRun, folder: Path) -> str:
 def _header(run: FinishedRun, name: str) -> dict[str, Any]:
     described = run.described
     teacher = described.get("teacher")
-    kind = PIPELINE.get(run.task_name)
+    kind = run.task.hub_name
     results = [
         {
             "task": {"type": kind or run.task_name},

@@ -29,7 +29,6 @@ TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 SHOWN = 24  # items of the data set to choose from
 LARGEST = 64 << 20  # bytes of a request; an image of 48 MB in base64
 ASSETS = {"/demo.css": "text/css", "/demo.js": "text/javascript"}
-LABELS = {"entailment": "The hypothesis", "captioning": "A question (empty: a caption is written)"}
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'"
 
 
@@ -72,7 +71,7 @@ class Page:
             own_images=all(run.own_images for run in self.runs),
             evaluation_set=self.evaluation_set,
             items=self.items,
-            question=LABELS.get(first.task_name, "The question"),
+            question=first.task.asked_for,
         )
 
     def image(self, number: int) -> tuple[bytes, str]:

@@ -80,6 +80,8 @@ class Task:
         tokens: of a row's text with one choice, about the mean of the official data; `vlkd plan` counts with it.
         stated_gains: CLIP-TD's largest gain over the student alone as its abstract states it, in per cent, by
             ``low-shot``, ``shift`` and ``full``.
+        hub_name: the Hugging Face hub's name of the task; empty: it has none.
+        asked_for: what a text given to `vlkd demo` is called.
     """
 
     head: ClassVar[Head]
@@ -91,6 +93,8 @@ class Task:
     choices: ClassVar[int] = 1
     tokens: ClassVar[int] = 14
     stated_gains: ClassVar[Mapping[str, float]] = {}
+    hub_name = ""
+    asked_for = "The question"
 
     def scorer(self, instances: "pl.DataFrame") -> Scorer:
         """The metric over an evaluation set.

@@ -14,6 +14,8 @@ class Captioning(Task):
     metric = "captioning"
     compared_by = (Metric("CIDEr", percentage=False),)  # gains are of CIDEr-D by image (`Scorer.score`)
     tokens = 14
+    hub_name = "image-to-text"
+    asked_for = "A question (empty: a caption is written)"
 
     def question(self, row: Mapping[str, Any]) -> str:
         return "describe the picture"

@@ -19,6 +19,7 @@ class QuestionAnswering(Task):
     in_words = True
     metric = "vqa"
     tokens = 10
+    hub_name = "visual-question-answering"
     stated_gains: ClassVar[Mapping[str, float]] = {"low-shot": 9.0, "full": 1.3}
 
     def strata(self, items: "pl.DataFrame") -> "pl.Series":
