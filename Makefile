@@ -2,10 +2,10 @@
 PYTHON ?= python3
 EXPERIMENT ?=
 VENV := .venv
-# One test worker more than cores: those of tests/slurm mostly wait. They take the files in the order of tests/conftest.py.
+# One test worker more than cores, since the tests of tests/slurm mostly wait. Files run in the order of tests/conftest.py.
 TEST := python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder
-# This project's programs, whatever the user's shell says (vlkd_steps/core/environment.py does the rest).
-# Whatever the folder's name, and what is run receives make's own signals.
+# Runs this project's programs in a controlled environment (vlkd_steps/core/environment.py does the rest). It works with
+# any folder name, and make's signals reach the program directly.
 RUN := exec env PATH="$$PWD/$(VENV)/bin:$$PATH" PYTHONPATH="$$PWD" PYTHONSAFEPATH=
 
 .PHONY: demo test test-all test-fast ui install check docs clean-venv
@@ -25,12 +25,12 @@ test-all: install $(VENV)/test.lock ## with the tests marked exhaustive
 test-fast: install $(VENV)/test.lock  ## without the tests marked slow
 	@$(RUN) $(TEST) -m "not slow and not exhaustive"
 
-check: install $(VENV)/test.lock    ## style and types
+check: install $(VENV)/test.lock    ## style, types, the workflow, the layers
 	@$(RUN) sh -ec 'ruff check . && ruff format --check . && mypy vlkd_steps && snakefmt --check Snakefile workflow && snakemake --lint && python -m pytest -q tests/test_layers.py'
 
 install: $(VENV)/bin/vlkd
 
-# This package itself, editable: `vlkd` is in the environment, and the code is that of this folder.
+# Installs this package as editable: the environment has the command `vlkd`, which runs the code of this folder.
 $(VENV)/bin/vlkd: pyproject.toml $(VENV)/requirements.lock
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

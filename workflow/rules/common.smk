@@ -16,7 +16,7 @@ from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import commit, dvc_vars, executor_waits, failures, phase_manifest, remake, stopping, sync
 from vlkd_steps.launch.slurm.request import Request
 
-# The profile decides what is started and where, not the user's shell; a rule's `python` is the one that runs snakemake.
+# The profile, not the user's shell, decides what runs where; a rule's `python` is the one that runs snakemake.
 shell.prefix(environment.of_snakemake(workflow))
 
 if workflow.is_main_process:
@@ -134,7 +134,7 @@ def artifacts_of(*names):
 
 
 def run_outputs(*names):
-    """Outputs of one rule instance in the run folders of all its seeds."""
+    """Outputs of one rule instance in the run directories of all its seeds."""
     folder = f"runs/{EXPERIMENT}/{{dataset}}/{{student}}/{{variant}}/{{shot}}"
     return [f"{folder}/s{seed}/{name}" for seed in SEEDS for name in names]
 
@@ -190,9 +190,9 @@ onstart:
         say(f"error: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
         sys.exit(2)
     keep_dvc_vars_current()
-    # With its default rate limit Snakemake 9.27 looks for jobs again a second after every look, and for every job that
-    # has ended once more a second, while any wait: a hundred jobs later that keeps half a core busy. Another limit is
-    # the user's, and stays.
+    # With its default rate limit, Snakemake 9.27 looks for ready jobs every second, and once more per second for every
+    # job that has ended, while any job waits: after a hundred jobs that keeps half a core busy. Any other limit was set
+    # by the user and is kept.
     limit = workflow.scheduling_settings.max_jobs_per_timespan
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
