@@ -119,11 +119,15 @@ class Encoder(Teacher):
     precision: Precision = "auto"
 
 
+Transform = Literal["exact", "fast"]
+
+
 class Clip(Encoder):
     kind: Literal["clip"]
     model: ClipModel
     weights: Weights | None = None
     template: Template = "{}"
+    transform: Transform = "exact"
     pretrain: ClipPretrain | None = None
 
     @model_validator(mode="after")
@@ -139,6 +143,7 @@ class Vision(Encoder):
     package: Text | None = None
     weights: Weights | None = None
     crop: Literal["whole", "centre"] = "whole"
+    transform: Transform = "exact"
     image_size: Count | None = None
     patches: Flag = False
 
