@@ -19,15 +19,14 @@ import yaml
 from torch import Tensor
 
 from vlkd_steps.config.models.recipe import Recipe
-from vlkd_steps.data.batches import Batch, IndexedTensor
+from vlkd_steps.data.batches import Batch
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.engine import loop
+from vlkd_steps.gpu_bench.distillation import ITEMS, features
 from vlkd_steps.methods import objective
 from vlkd_steps.students import vilt
 
 CONF = Path("vlkd_steps/conf")
-TEACHER_WIDTH = 512
-ITEMS = 1000
 BASE = {"image_size": 384, "max_position_embeddings": 40}  # the rest of ViltConfig's defaults is ViLT-B/32
 
 
@@ -76,22 +75,6 @@ def compare(conf: dict[str, Any], batch_size: int, text_tokens: int, classes: in
             seconds.append(time.process_time() - begun)
     finetune, distill = (1000 * statistics.median(seconds[3:]) for seconds in times)
     return finetune, distill
-
-
-def features(text_tokens: int) -> dict[str, IndexedTensor | Tensor]:
-    """What `ClipTD.prepare` leaves: v, u, three targets, two selected words an item, weights."""
-    rows = torch.arange(ITEMS)
-    table = torch.randn(ITEMS, TEACHER_WIDTH)
-    positions = torch.randint(1, text_tokens, (ITEMS, 2))
-    return {
-        "v": IndexedTensor(table, rows),
-        "u": IndexedTensor(table, rows),
-        "image": IndexedTensor(table, rows),
-        "joint": table,
-        "positions": positions,
-        "tokens": IndexedTensor(table, torch.randint(ITEMS, (ITEMS, 2))),
-        "weight": torch.ones(ITEMS),
-    }
 
 
 def draw(index: Tensor, images: Tensor, text_tokens: int, classes: int, extra: dict[str, Any]) -> Batch:

@@ -17,15 +17,14 @@ from typing import Any
 
 import torch
 import yaml
-from torch import nn
 from torch.nn import functional
 from transformers import BartConfig, BartForConditionalGeneration
 
 from vlkd_steps.benchmarks.scenes import texts
 from vlkd_steps.config.models.recipe import Recipe
-from vlkd_steps.data.batches import Batch
 from vlkd_steps.data.infilling import Infilling
 from vlkd_steps.engine import loop
+from vlkd_steps.gpu_bench.alignment import TwicePass
 from vlkd_steps.methods import objective
 from vlkd_steps.methods.vlkd.objective import Alignment
 from vlkd_steps.runs.caption_batches import Maker
@@ -34,22 +33,6 @@ from vlkd_steps.students import bart, initialization
 CONF = Path("vlkd_steps/conf")
 CLIP_WIDTH = 512
 PAIRS = 2000
-
-
-class TwicePass(nn.Module):
-    """BART's infilling whose encoder also reads the clean text, for nothing but its cost."""
-
-    def __init__(self, student: bart.BartStudent) -> None:
-        super().__init__()
-        self.student = student
-
-    def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
-        masked, mask = batch.extra["masked"], batch.extra["masked_mask"]
-        clean = self.student.encode(batch.inputs.tokens, batch.inputs.mask)
-        logits = self.student.write(self.student.encode(masked, mask), mask, batch.inputs.tokens)
-        # The last token's state, so that the gradient goes through the whole pass as VLKD's does.
-        loss = bart.infilling_loss(logits, batch.inputs.tokens, batch.inputs.mask)
-        return {"infilling": loss, "clean": 1e-6 * clean[:, -1].square().mean()}
 
 
 def main() -> None:

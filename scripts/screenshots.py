@@ -1,4 +1,4 @@
-"""Pictures for the README: the MLflow compare view and the report, from the runs that are here.
+"""Screenshots for the README: the MLflow compare view and the report, from this project's runs.
 
     python -m venv /tmp/pw && /tmp/pw/bin/pip install playwright && apt-get install chromium
     .venv/bin/vlkd ui        (in another terminal; copy the "gains on" link that it prints)

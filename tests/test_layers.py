@@ -19,6 +19,7 @@ LAYERS = (
     "checks reporting scoring",
     "graph",
     "planning verification",
+    "gpu_bench inference",
     "steps",
     "cli",
 )

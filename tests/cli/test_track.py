@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,6 +101,98 @@ def test_the_second_time_nothing_changes(
     monkeypatch.setattr(mlflow_sync.MlflowSync, "_send", refuse)
     assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
     assert everything(uri, tracked(uri)) == first
+
+
+def test_with_nothing_new_no_run_is_read_and_mlflow_is_not_imported(
+    make_run: MakeRun, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run()
+    make_run(variant="finetune", end=None)
+    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    first = capsys.readouterr().err
+    monkeypatch.setattr(track.records, "read", lambda *_: pytest.fail("a run was read"))
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # its import would raise
+    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert capsys.readouterr().err == first
+    assert first.endswith(": 2 runs up to date\n")
+
+
+@pytest.mark.parametrize("lost", ["the file", "artifacts", "the digest", "the name"])
+def test_what_was_lost_in_mlflow_is_written_again_though_nothing_here_changed(
+    make_run: MakeRun, uri: str, tracked: Tracked, tmp_path: Path, lost: str
+) -> None:
+    make_run()
+    make_run(variant="finetune")
+    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    first = everything(uri, tracked(uri))
+    run_id = tracked(uri)[CLIP_TD].info.run_id
+    if lost == "the file":
+        (tmp_path / "mlflow.db").unlink()
+    elif lost == "artifacts":
+        shutil.rmtree(tmp_path / "mlartifacts" / "scenes" / run_id)
+    elif lost == "the digest":
+        client(uri).delete_tag(run_id, mlflow_sync.SYNCED)
+    else:
+        (experiment,) = client(uri).search_experiments(filter_string="name = 'scenes'")
+        client(uri).rename_experiment(experiment.experiment_id, "mine")
+    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert everything(uri, tracked(uri)) == first
+
+
+def test_a_run_deleted_after_the_last_look_is_still_said_to_be(
+    make_run: MakeRun, uri: str, tracked: Tracked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run()
+    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    client(uri).delete_run(tracked(uri)[CLIP_TD].info.run_id)
+    for _ in range(2):
+        track.main(["--experiment", "scenes", "--tracking-uri", uri])
+        assert capsys.readouterr().err.endswith(f"left alone, because they were deleted in MLflow: {CLIP_TD}\n")
+
+
+def test_a_warning_of_a_run_is_repeated(make_run: MakeRun, uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    files.write_text(layout.metrics(make_run()), '{"test": {"accuracy": "high"}}')
+    for _ in range(2):
+        track.main(["--experiment", "scenes", "--tracking-uri", uri])
+        assert "test.accuracy is high, not a finite number" in capsys.readouterr().err
+
+
+def test_between_two_looks_at_everything_only_training_runs_are_looked_at(
+    make_run: MakeRun, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_run(variant="finetune")
+    training = make_run(end=None)
+    looked: list[Path] = []
+    stamp = track.seen.stamp
+    monkeypatch.setattr(track.seen, "stamp", lambda path, reference: looked.append(path) or stamp(path, reference))
+    follower, pace = track.Follower("scenes", uri, "finetune"), track.Pace()
+    with Journal(layout.journal(training)) as journal:
+        assert follower.look(pace) == 2
+        monkeypatch.setattr(track.Pace, "due", False)
+        looked.clear()
+        journal.append("metrics", step=1_000, metrics={"loss": 0.5})
+        assert follower.look(pace) == 1
+        assert looked == [training]
+    assert follower.look(pace) == 1  # its end without a word
+    assert follower.look(pace) == 0
+    layout.journal(folder).write_text(layout.journal(folder).read_text() + "\n")
+    looked.clear()
+    follower.look()
+    assert set(looked) == {folder, training}
+
+
+def test_all_folders_are_looked_at_as_often_as_a_share_of_a_core_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace = track.Pace()
+    assert pace.due
+    spent = iter([1.0, 1.5])
+    monkeypatch.setattr(track.time, "process_time", lambda: next(spent))
+    monkeypatch.setattr(track.time, "monotonic", lambda: 100.0)
+    with pace.spending():
+        pass
+    monkeypatch.setattr(track.time, "monotonic", lambda: 100.0 + 0.4 / track.SHARE)
+    assert not pace.due
+    monkeypatch.setattr(track.time, "monotonic", lambda: 100.0 + 0.6 / track.SHARE)
+    assert pace.due
 
 
 def test_what_is_not_written_is_named_with_its_reason(

@@ -1,4 +1,5 @@
 import gzip
+import json
 
 import pytest
 
@@ -102,3 +103,49 @@ def test_field_types(tmp_path):
         records.field({"n": True}, "n", int, path, "questions[0]")
     with pytest.raises(UserError, match=r"questions\[0\]\.m: is missing"):
         records.field({"n": 1}, "m", int, path, "questions[0]")
+
+
+def many(*changed: tuple[int, str]) -> list[str]:
+    """Texts of 300 records, each with records of the same first key inside; some of them others."""
+    made = [f'{{"a": {n}, "of": [{{"a": "x, {{"}}, {{"a": "\\u00e9 \\"}}, {{\\"a\\": "}}]}}' for n in range(300)]
+    for number, text in changed:
+        made[number] = text
+    return made
+
+
+@pytest.mark.parametrize("block", [50, 400, 1 << 20])
+@pytest.mark.parametrize("comma", [", ", ",", "\n ,\t"])
+def test_records_parsed_many_at_once_are_those_parsed_one_by_one(tmp_path, monkeypatch, block, comma):
+    path = tmp_path / "x.json"
+    texts = many((7, '{"b": 1}'), (8, "{}"), (9, '{ "a" : "\\ud83d\\ude00"}'), (299, '{"a": 1e5}'))
+    path.write_text(f'{{"items": [{comma.join(texts)}], "more": 1}}')
+    monkeypatch.setattr(records, "_BLOCK", block)
+    assert list(records.array(path, "items")) == [json.loads(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ('{"a": 1,}', r"items\[200\]: is not JSON \(line 201, column 9: "),
+        ('{"a": 1} {"a": 2}', r"items\[200\]: is not JSON \(line 201, column 10: expected a comma"),
+        ('{"a": NaN}', r"items\[200\]: is not JSON \(.*NaN is no number"),
+        ('{"a": 1e999}', r"items\[200\]: is not JSON \(.*too large"),
+        ('{"a": "\\ud800"}', r"items\[200\]: is not JSON \(.*half of a surrogate pair"),
+        ('{"a": [}, {"a": 1}', r"items\[200\]: is not JSON"),
+        ("[]", r"items\[200\]: must be an object, not \[\]"),
+    ],
+)
+def test_what_is_wrong_among_many_records_is_named_as_alone(tmp_path, bad, message):
+    path = tmp_path / "x.json"
+    path.write_text('{"items": [' + ",\n".join(many((200, bad))) + "]}")
+    read = records.array(path, "items")
+    with pytest.raises(UserError, match=message):
+        list(read)
+
+
+def test_a_number_of_more_than_64_bits_is_no_whole_number_among_many_records_either(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(f'{{"items": [{",".join(many((5, json.dumps({"a": 2**64}))))}]}}')
+    found = list(records.array(path, "items"))[5]
+    with pytest.raises(UserError, match="a: must be a whole number"):
+        records.field(found, "a", int, path, "")

@@ -1,11 +1,14 @@
 import contextlib
 import errno
 import json
+import os
+import signal
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from vlkd_steps.core import step
+from vlkd_steps.core import files, step
 from vlkd_steps.core.errors import UserError
 
 
@@ -38,6 +41,25 @@ def test_a_bug_keeps_its_traceback_also_in_the_log(tmp_path: Path) -> None:
 def test_ctrl_c_is_one_line_and_the_status_of_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
     assert mistaken(["--config", json.dumps({"fail": "interrupt"})]) == 130
     assert capsys.readouterr().err == "stopped by SIGINT; the next start goes on from here\n"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_stopped_step_removes_its_temporary_files(number: signal.Signals, status: int, tmp_path: Path) -> None:
+    outer = signal.signal(number, signal.SIG_DFL)  # whatever the tests were started under, such as nohup
+    try:
+
+        @step.entry
+        def stopped(argv=None) -> int:
+            with tempfile.TemporaryDirectory(dir=tmp_path), files.atomic(tmp_path / "a") as temporary:
+                temporary.write_text("half")
+                os.kill(os.getpid(), number)
+            return 0
+
+        assert stopped([]) == status
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, outer)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_closed_terminal_ends_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

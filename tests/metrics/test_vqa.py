@@ -1,6 +1,7 @@
 """The official VQA evaluator's quirks, one by one. Expected values worked out by hand from its code."""
 
 import json
+import random
 
 import polars as pl
 import pytest
@@ -158,3 +159,17 @@ def test_scorer_prints_percentages_by_type() -> None:
 def test_scorer_names_the_instance_without_answers() -> None:
     with pytest.raises(UserError, match="instance q1 has no annotator answers"):
         vqa.Scorer(instances({"answers": records("red")}, {"answers": []}))
+
+
+def test_columns_give_what_single_questions_give() -> None:
+    generator = random.Random(3)
+    forms = ["two", "2", "Two.", " 2", "the two", "2,000", "no", "No", "isnt", "isn't", "a-b", "a b", "yes\n", ""]
+    given = [generator.choices(generator.sample(forms, generator.choice([1, 2, 4])), k=10) for _ in range(500)]
+    predicted = [generator.choice([*answers, *forms, "another"]) for answers in given]
+    texts = sorted({*predicted, *(answer for answers in given for answer in answers)})
+    references = [texts.index(answer) for answers in given for answer in answers]
+    found = vqa.soft_accuracies(texts, references, [texts.index(answer) for answer in predicted])
+    records = [[{"answer_id": n, "answer": answer} for n, answer in enumerate(answers)] for answers in given]
+    expected = [soft_accuracy(answer, each) for answer, each in zip(predicted, records, strict=True)]
+    assert found.to_list() == expected
+    assert len(set(expected)) > 5

@@ -139,7 +139,7 @@ def test_commit_and_sync_write_an_outdated_list(project: Project) -> None:
     lists = text(project, "dvc_vars.yaml")
     for module in ("commit", "sync"):
         outdated(project)
-        assert "dvc_vars.yaml is now that of params.yaml" in project.run("python", "-m", f"vlkd_steps.graph.{module}")
+        assert "updated dvc_vars.yaml to match params.yaml" in project.run("python", "-m", f"vlkd_steps.graph.{module}")
         assert text(project, "dvc_vars.yaml") == lists
         assert recorded(project) == stages("mine")
     nothing_to_do(project)

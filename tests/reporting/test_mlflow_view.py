@@ -33,3 +33,12 @@ def test_the_description_has_a_table_for_each_metric() -> None:
     assert "vcr, vilt: test Q→AR accuracy in per cent, in brackets the gain over finetune" in lines
     assert lines.count("| 300 | 40.0 | 40.0 (+2.5) |") == 1
     assert not any("test accuracy" in line for line in lines)
+
+
+def test_members_of_a_sweep_are_called_by_their_values() -> None:
+    member = record("clip_td_lambda0_3", 1)
+    member.tags["label"] = "clip_td[lambda0=3]"
+    lines = mlflow_view.description("x", [record("finetune", 1), member], "finetune").splitlines()
+    assert "| shot | finetune | clip_td[lambda0=3] |" in lines
+    view = mlflow_view.gain_view("vcr", "vilt", [record("finetune", 1), member], "finetune")
+    assert view["selectedColumns"][:2] == ["tags.`variant`", "tags.`label`"]

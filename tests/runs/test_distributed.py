@@ -124,15 +124,15 @@ def trained(job: dict[str, Any]) -> RunDir:
 
 
 @pytest.mark.usefixtures("project", "teacher")
-@pytest.mark.parametrize(("method", "accumulation"), [("finetune", 2), ("clip_td", 1)])
-def test_two_processes_train_as_one_does(
-    job: dict[str, Any],
-    clip_td: dict[str, Any],
-    method: str,
-    accumulation: int,
+@pytest.mark.parametrize(
+    ("method", "accumulation", "processes"),
+    [("finetune", 2, 2), ("clip_td", 1, 2), pytest.param("clip_td", 2, 4, marks=pytest.mark.exhaustive)],
+)
+def test_several_processes_train_as_one_does(
+    job: dict[str, Any], clip_td: dict[str, Any], method: str, accumulation: int, processes: int
 ) -> None:
     job = steady(clip_td if method == "clip_td" else job, accumulation=accumulation)
-    jobs = [job | {"training": job["training"] | {"processes": count}} for count in (1, 2)]
+    jobs = [job | {"training": job["training"] | {"processes": count}} for count in (1, processes)]
     jobs.append(steady(jobs[0], learning_rate=1e-30))
     one, two, start = map(trained, jobs)
     assert 0 < distance(one.model, two.model, start.model) < ROUNDING

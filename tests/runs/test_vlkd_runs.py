@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import yaml
 from vlkd_steps.cli import verify
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.inference import export, finished_run
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import caption_batches, forgetting, pretrain_bart, seeds, vlkd
 from vlkd_steps.runs.run_dir import RunDir
@@ -165,6 +167,33 @@ def test_a_run_answers_what_it_never_trained_on_and_leaves_clip_alone(
     assert again.key == place.key
     assert again.model.read_bytes() == before
     assert len(pl.read_parquet(again.predictions("again"))) == 4
+
+
+def test_a_finished_run_is_asked_and_exported(project: Path, tmp_path: Path) -> None:
+    questions = {"name": "scenes_vqa", "task": "vqa", "evaluation_sets": ["dev"]}
+    tuned = train(job(dataset=questions, shot="8", experiment="asked", method={"ttdm": 0, "itcl": 0}))
+    tuned.publish()
+    run = finished_run.load(tuned.folder)
+    table = pl.read_parquet(layout.instances("scenes_vqa"))
+    rows = pl.read_parquet(tuned.predictions("dev")).join(table, "instance_id", maintain_order="left")
+    for row in rows.head(4).iter_rows(named=True):
+        asked = finished_run.Asked(Path(row["image_path"]), row["text"])
+        (answer,) = run.answers(asked)
+        assert answer.text == row["answer"]
+        assert 0 < answer.probability < 1
+        chosen = run.answers(replace(asked, choices=("red", "2", answer.text)))
+        assert {found.text for found in chosen} == {"red", "2", answer.text}
+        assert chosen == sorted(chosen, key=lambda found: -found.probability)
+    export.export(run, tmp_path / "out")
+    model = inference.load(tmp_path / "out")
+    assert model.answer(rows["image_path"].to_list(), rows["text"].to_list()) == rows["answer"].to_list()
+    assert "from vlkd_steps.students import inference" in (tmp_path / "out/README.md").read_text()
+    with pytest.raises(UserError, match="the question is empty"):
+        run.answers(finished_run.Asked(Path(rows["image_path"][0])))
+    captions = train(job(experiment="asked", training={"steps": 2}))
+    captions.publish()
+    described = finished_run.load(captions.folder).answers(finished_run.Asked(Path(rows["image_path"][0])))
+    assert len(described) == 1
 
 
 def test_fine_tuning_starts_from_an_aligned_model_or_from_bart_as_it_was(project: Path) -> None:

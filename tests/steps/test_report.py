@@ -14,6 +14,7 @@ from sealed import seal
 
 from vlkd_steps.cli import table
 from vlkd_steps.core import layout
+from vlkd_steps.reporting import figures, style, sweep_figures
 from vlkd_steps.reporting.experiment import CURVES
 from vlkd_steps.reporting.table import interval, points, read, spread
 from vlkd_steps.steps import compare, evaluate, report
@@ -397,3 +398,84 @@ def test_overlap_of_evaluation_sets_with_training_is_shown_beside_the_results(co
     section = html[html.index('<section id="shared">') :]
     section = section[: section.index("</section>")]
     assert re.findall(r'<td class="n">(\d+)</td>', section) == ["8", "3", "41", "70", "5", "6"]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[str, str]]]:
+    """The page and gains.csv of an experiment with two sweeps, one of two keys, on dev and test."""
+    sweeps = {
+        "clip_td": {"clip_td_1_p": (1, 1e-3), "clip_td_1_q": (1, 4e-3), "clip_td_3_p": (3, 1e-3)},
+        "naive_kd": {"naive_kd_1": (1,), "naive_kd_10": (10,)},
+    }
+    members = {
+        name: {"variant": variant, "label": f"{variant}{list(values)}",
+               "values": dict(zip(("lambda0", "learning_rate"), values, strict=False))}
+        for variant, of_variant in sweeps.items() for name, values in of_variant.items()
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("swept"))
+        variants = ("finetune", *members)
+        config = synthetic_results.configuration(variants, ("100", "300"), (1, 2), ("scenes_vqa",), ("dev", "test"))
+        for each in config["runs"]:
+            member = members.get(each["variant"])
+            each |= {"method": member["variant"] if member else "finetune"}
+            each |= {"label": member["label"] if member else each["variant"]}
+        synthetic_results.write(config, images=30, questions=2, steps=20)
+        for each in synthetic_results.evaluations(config):
+            assert evaluate.main(["--config", json.dumps(each)]) == 0
+        assert compare.main(["--config", json.dumps(config)]) == 0
+        page = run(config | {"swept": members})
+        with (RESULTS / "gains.csv").open(newline="") as stream:
+            return page, list(csv.DictReader(stream))
+
+
+def test_what_was_swept_is_drawn_and_listed(swept: tuple[str, list[dict[str, str]]]) -> None:
+    page, rows = swept
+    section = page[page.index('<section id="swept">') : page.index('<section id="gallery">')]
+    figures = re.findall(r'aria-label="((?:dev|test)[ ,][^"]*)"', section)
+    assert len(figures) == 2 * 2 + 2  # a map for each set and shot; a curve for each set
+    assert figures[0].startswith("dev, ")
+    mean = {(row["variant"], row["evaluation_set"], row["shot"]): float(row["mean"]) for row in rows}
+    assert f"{mean['clip_td_3_p', 'dev', '100']:.1f} with lambda0 3 and learning_rate 0.001" in figures[0]
+    assert f"at 300: {mean['naive_kd_1', 'test', '300']:.1f} with 1, " in figures[-1]
+    cells = re.findall(r'<tr><th scope="row" class="n">1</th><th scope="row" class="n">0.004</th>(.*?)</tr>', section)
+    assert len(re.findall("<td", cells[0])) == 4
+    assert f"{mean['clip_td_1_q', 'test', '300']:.1f} ±" in cells[0]
+
+
+def test_members_are_called_by_their_values_and_the_best_on_dev_leads(
+    swept: tuple[str, list[dict[str, str]]],
+) -> None:
+    page, rows = swept
+    assert {row["label"] for row in rows if row["variant"] == "clip_td_1_q"} == {"clip_td[1, 0.004]"}
+    assert "<code>clip_td[1, 0.004]</code>" in page
+    assert "<code>clip_td_1_q</code>" not in page
+    on_dev: dict[str, float] = {}
+    for row in rows:
+        if row["evaluation_set"] == "dev" and row["method"] == "clip_td":
+            on_dev[row["label"]] = on_dev.get(row["label"], 0) + float(row["mean"])
+    told = re.findall(r"(?:<h1>|<b>)(clip_td\[[^]]*\])", page[: page.index("<main>")])
+    assert told == [max(on_dev, key=lambda label: on_dev[label])]
+
+
+def test_long_names_are_not_cut_in_the_files_beside_the_page() -> None:
+    names = [f"v{number}" for number in range(12)]
+    labels = {name: f"clip_td[lambda0={name}, learning_rate=0.001]" for name in names}
+    rows = [
+        {"dataset": "d", "student": "s", "evaluation_set": on, "variant": name, "shot": shot, "mean": 50.0, "sd": 1.0,
+         "gain": 1.0, "gain_low": 0.5, "gain_high": 1.5}
+        for on in ("dev", "test") for name in names for shot in ("100", "300")
+    ]  # fmt: skip
+    drawn = figures.learning_curves(rows, style.styles(names, "v0", labels))
+    width = float(re.search(r'<svg [^>]*width="([0-9.]+)pt"', drawn).group(1))
+    places = [float(x) for x in re.findall(r'<text style="[^"]*" x="([0-9.]+)"[^>]*>clip_td\[', drawn)]
+    assert len(places) == len(names)
+    assert max(places) + 5.6 * max(map(len, labels.values())) < width
+
+
+def test_values_are_spaced_by_their_ratio_where_they_span_much() -> None:
+    assert sweep_figures.is_log([1e-3, 2e-3, 4e-3])
+    assert sweep_figures.is_log([1, 3, 10])
+    assert not sweep_figures.is_log([1, 2, 3])
+    assert not sweep_figures.is_log([0, 1, 10])
+    assert not sweep_figures.is_log(["l1", "mse"])

@@ -8,7 +8,7 @@ from torch.nn import functional
 from transformers import BartForConditionalGeneration
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.students import bart, generation, inference
+from vlkd_steps.students import bart, exported, generation, inference
 from vlkd_steps.students.prompts import SENSITIVITY, Prompt
 
 WORDS = ["question", "answer", "what", "color", "is", "the", "star", "red", "blue", "dark", "a", "picture", "of"]
@@ -102,6 +102,8 @@ def test_run_file_and_exported_folder_answer_alike(student: bart.BartStudent, v:
     bart.save(student, tmp_path / "b" / "model.safetensors")
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
     bart.export(student, tmp_path / "out")
+    exported.describe("bart", tmp_path / "a" / "model.safetensors", tmp_path / "out")
+    assert exported.load(tmp_path / "out").clip_width == student.clip_width
     questions = ["what is the star", "what color is the star", "what", "is", "the star is", "a"]
     expected = inference.VisualBart(student).answer(v, questions)
     assert any(expected)

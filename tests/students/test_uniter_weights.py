@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data import tokenizer as text
-from vlkd_steps.students import uniter, uniter_weights
+from vlkd_steps.students import exported, uniter, uniter_weights
 from vlkd_steps.students.uniter_model import UniterConfig, UniterModel
 
 LAYER = [
@@ -159,8 +159,11 @@ def test_a_checkpoint_is_converted_once(
 
 def test_a_run_is_exported_under_official_names(conf: dict[str, Any], tmp_path: Path) -> None:
     built = uniter.build(conf["scratch"], "entailment", ["contradiction", "entailment", "neutral"], seed=7)
+    uniter.export(built, tmp_path / "out")
     uniter.save(built, tmp_path / "model.safetensors")
-    uniter.export(tmp_path, tmp_path / "out")
+    exported.describe("uniter", tmp_path / "model.safetensors", tmp_path / "out")
+    again = exported.load(tmp_path / "out").state_dict()
+    assert all(torch.equal(again[name], value) for name, value in built.state_dict().items())
     names = set(load_file(tmp_path / "out/model.safetensors"))
     assert {"vqa_output.0.weight", "vqa_output.3.bias", "uniter.encoder.layer.1.output.dense.weight"} <= names
     assert not any(name.startswith("head.") for name in names)

@@ -8,7 +8,7 @@ from transformers import BertConfig, ViltModel
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.students import vilt
+from vlkd_steps.students import exported, vilt
 
 
 def test_two_forwards_give_equal_tokens_and_leave_the_random_state_alone(
@@ -111,12 +111,11 @@ def test_saved_and_loaded_is_the_same_student(student: vilt.ViltStudent, inputs:
 def test_export_loads_by_from_pretrained_and_starts_another_student(
     student: vilt.ViltStudent, inputs: Inputs, tmp_path: Path
 ) -> None:
-    vilt.save(student, tmp_path / "run" / "model.safetensors")
-    vilt.export(tmp_path / "run", tmp_path / "out")
+    vilt.export(student, tmp_path / "out")
     theirs = ViltModel.from_pretrained(tmp_path / "out")
     assert all(torch.equal(value, student.vilt.state_dict()[name]) for name, value in theirs.state_dict().items())
     assert torch.equal(
-        load_file(tmp_path / "out" / "head.safetensors")["3.weight"], student.state_dict()["head.3.weight"]
+        load_file(tmp_path / "out" / "head.safetensors")["head.3.weight"], student.state_dict()["head.3.weight"]
     )
     again = vilt.build({"name": "v", "weights": str(tmp_path / "out")}, "vqa", ["no", "yes", "red"], seed=9).eval()
     assert torch.equal(again(inputs).cls, student(inputs).cls)
@@ -224,8 +223,7 @@ def test_a_damaged_or_odd_file_is_a_message_and_weights_that_are_no_numbers_are_
 @pytest.mark.parametrize("kind", ["names", "missing", "width", "cut", "tokenizer", "pickle"])
 def test_pre_trained_weights_are_the_files(student: vilt.ViltStudent, tmp_path: Path, kind: str) -> None:
     out = tmp_path / "out"
-    vilt.save(student, tmp_path / "model.safetensors")
-    vilt.export(tmp_path, out)
+    vilt.export(student, out)
     file = out / "model.safetensors"
     if kind == "names":
         spoilt(file, lambda held: {f"x.{name}": tensor for name, tensor in held.items()})
@@ -250,3 +248,20 @@ def test_pre_trained_weights_are_the_files(student: vilt.ViltStudent, tmp_path: 
     }
     with pytest.raises(UserError, match=messages[kind]):
         vilt.build({"name": "v", "weights": str(out)}, "vqa", ["no", "yes", "red"], seed=9)
+
+
+def test_the_authors_head_is_for_classes(conf: dict[str, Any], tmp_path: Path) -> None:
+    student = vilt.build(conf | {"head": "vilt"}, "vqa", ["no", "yes"], seed=1)
+    assert [type(layer).__name__ for layer in student.head.children()] == ["Linear", "LayerNorm", "GELU", "Linear"]
+    vilt.save(student, tmp_path / "model.safetensors")
+    assert vilt.load(tmp_path / "model.safetensors").head_kind == "vilt"
+    with pytest.raises(UserError, match=r"student\.head is vilt, a classifier, and task vcr has choices; write uniter"):
+        vilt.build(conf | {"head": "vilt"}, "vcr", ["0", "1", "2", "3"], seed=1)
+
+
+def test_a_folder_that_was_not_exported_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"student\.json is missing; name a folder that vlkd export has written"):
+        exported.load(tmp_path)
+    (tmp_path / "student.json").write_text('{"kind": "os"}')
+    with pytest.raises(UserError, match="kind is 'os', not one of bart, uniter, vilt, visual_bert"):
+        exported.load(tmp_path)

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import VisualBertModel
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.students import visual_bert
+from vlkd_steps.students import exported, visual_bert
 
 
 @pytest.fixture
@@ -74,10 +74,12 @@ def test_kept_exported_and_loaded_again(student: visual_bert.VisualBertStudent, 
     again = visual_bert.load(tmp_path / "model.safetensors")
     assert torch.equal(again(shown).logits, student(shown).logits)
     assert (again.regions, again.locations, again.region_width) == ("boxes_toy", True, toy_regions.DIM)
-    visual_bert.export(tmp_path, tmp_path / "out")
+    visual_bert.export(student, tmp_path / "out")
     assert torch.equal(
         VisualBertModel.from_pretrained(tmp_path / "out").pooler.dense.weight, student.visual_bert.pooler.dense.weight
     )
+    exported.describe("visual_bert", tmp_path / "model.safetensors", tmp_path / "out")
+    assert torch.equal(exported.load(tmp_path / "out")(shown).logits, student(shown).logits)
     conf = {"name": "v", "regions": "boxes_toy", "weights": str(tmp_path / "out"), "locations": True}
     taken = visual_bert.build(conf, "vqa", ["a", "b"], seed=5).eval()
     torch.testing.assert_close(taken(shown).pooled, student(shown).pooled)
@@ -113,8 +115,7 @@ def test_mistakes_are_named(conf: dict[str, Any], changes: dict[str, Any], messa
 def test_a_folder_that_gives_a_random_model_is_refused(
     student: visual_bert.VisualBertStudent, tmp_path: Any, kind: str
 ) -> None:
-    visual_bert.save(student, tmp_path / "model.safetensors")
-    visual_bert.export(tmp_path, tmp_path / "out")
+    visual_bert.export(student, tmp_path / "out")
     file, message = tmp_path / "out/model.safetensors", r"out/model\.safetensors .* is not there \(0 of \d+ tensors"
     if kind == "names":
         save_file({f"x.{n}": t for n, t in load_file(file).items()}, file, metadata={"format": "pt"})

@@ -88,7 +88,7 @@ def test_every_image_once_and_every_region_unchanged(rows: pl.DataFrame) -> None
     np.testing.assert_array_equal(places, np.concatenate([regions.locations for regions in wanted]))  # exact: float32
     assert places.dtype == np.float32
     assert [part.shape for part in store.regions([])] == [(0, DIM), (0, 7)]
-    assert isinstance(store._tables["region"].parts[0].rows, np.memmap)
+    assert isinstance(store._tables["region"].parts[0].rows.base, np.memmap)
 
 
 @pytest.mark.parametrize("die_at", [1, 3, 6])

@@ -135,3 +135,17 @@ def test_rows_are_read_from_the_nodes_disk(folder: Path, tmp_path: Path, monkeyp
     np.testing.assert_array_equal(store.images(["i1", "i7"]), expected)
     assert all(Path(part.mapped.filename).is_relative_to(tmp_path / "node") for part in store._tables["image"].parts)
     assert store.word_states("What is thing number 5?")[0] == ["what", "is", "thing"]
+
+
+def test_rows_come_in_the_order_asked_for_across_shards_and_none_beyond_the_table(tmp_path: Path) -> None:
+    parts = []
+    for number, values in enumerate(([0, 1], [], [2, 3, 4])):
+        np.save(tmp_path / f"{number}.npy", np.array(values, np.float32).reshape(-1, 1))
+        parts.append(Part(tmp_path / f"{number}.npy", lambda: None))
+    table = Table(parts)
+    assert table[np.array([4, 0, 2, 4, 1])].ravel().tolist() == [4, 0, 2, 4, 1]
+    assert table[1:4].ravel().tolist() == [1, 2, 3]
+    assert table[np.zeros(0, np.int64)].shape == (0, 1)
+    for beyond in ([5], [0, -1]):
+        with pytest.raises(IndexError):
+            table[np.array(beyond)]

@@ -131,12 +131,21 @@ def test_training_again_under_the_same_key_keeps_the_results(make_run: MakeRun) 
     assert "test/accuracy" in values(records.read(folder)[0])
 
 
+def test_a_member_of_a_sweep_is_called_by_its_values(make_run: MakeRun) -> None:
+    label = "clip_td[lambda0=3, learning_rate=0.001]"
+    folder = make_run(variant="clip_td", allocation={"sweep": "clip_td", "label": label})
+    (record,) = records.read(folder)
+    assert record.name == f"{label} 300 s10 scenes_vqa"
+    assert record.params["label"] == label  # charts take their axes from parameters
+    assert record.tags["sweep"] == "clip_td"
+
+
 def test_the_digest_follows_the_content(make_run: MakeRun) -> None:
     folder = make_run()
-    before = records.read(folder)[0].digest()
-    assert records.read(folder)[0].digest() == before
+    before = records.read(folder)[0].digest
+    assert records.read(folder)[0].digest == before
     files.write_json(layout.metrics(folder), {"test": {"accuracy": 1.0}})
-    assert records.read(folder)[0].digest() != before
+    assert records.read(folder)[0].digest != before
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", '"high"'])

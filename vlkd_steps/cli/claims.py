@@ -1,8 +1,8 @@
-"""Say which of the papers' claims held in finished experiments: vlkd claims scenes_protocol ...
+"""Report which of the papers' claims held in finished experiments: vlkd claims scenes_protocol ...
 
-Reads ``results/<experiment>/summary.csv`` and every run's ``scores/``; writes a table in Markdown (or JSON), each row
-with its interval over seeds and images, its verdict, the command and the keys of the runs behind it. The table of
-docs/results.md is made by it.
+Reads ``results/<experiment>/summary.csv`` and every run's ``scores/``; writes a table in Markdown (or JSON). Each row
+has its interval over seeds and images, its verdict, the command that makes the results, and the keys of the runs. It
+makes the table in docs/results.md.
 """
 
 import json
@@ -54,7 +54,7 @@ def summary(experiment: str) -> list[dict[str, str]]:
     path = layout.results(experiment) / "summary.csv"
     if not path.is_file():
         raise UserError(f"{path} does not exist; run: snakemake --cores all --config experiment={experiment}")
-    tables.read(path)  # whether its cells are what they should be
+    tables.read(path)  # checks the cells' types and values
     return [row for _, row in records.rows(path)]
 
 
@@ -87,7 +87,7 @@ def markdown(claims: Sequence[Claim]) -> str:
 
 
 def origin(experiment: str) -> str:
-    """What makes an experiment's results."""
+    """The command that makes an experiment's results."""
     return f"make demo EXPERIMENT={experiment}"
 
 

@@ -1,12 +1,12 @@
-"""What works here, in a few seconds and without a change: vlkd doctor [--profile slurm]
+"""Check this machine and project in a few seconds, changing nothing: vlkd doctor [--profile slurm]
 
-Every line is a check: ok, warn (it works, but look at it) or fail (the profile cannot work like this), what was found,
-and what to do. Exit status: 0, or 2 where something fails that the profile needs.
+Each line is one check: ok, warn (works, but look at it) or fail (the profile cannot work), with the finding and the
+remedy. Exit status: 0, or 2 if a check fails that the profile needs.
 
     vlkd doctor --deep      compare every artifact of the project with its recorded sha256 instead
 
-names what is missing, damaged or outdated, of every experiment that was run here, and the command that makes it again.
-Exit status: 0 all is as it was made, 1 something is not.
+lists missing, damaged or outdated artifacts of every experiment that was run here, each with the command that makes it
+again. Exit status: 0 if all artifacts match, 1 if not.
 """
 
 import os
@@ -27,7 +27,7 @@ from vlkd_steps.core.terminal import say
 
 PROFILE = "profiles/local"
 NOT_AS_MADE = 1
-SECONDS = 1.2  # a controller that answers does so in milliseconds; a dead one would be waited for
+SECONDS = 1.2  # a working controller answers in milliseconds; do not wait long for one that is down
 
 
 @command.single("doctor", __doc__)
@@ -65,7 +65,7 @@ def main(
 
 
 def compare_artifacts() -> int:
-    """Print what is not as it was made, and return whether there is such a thing."""
+    """Print the artifacts that differ from their record, and return the exit status."""
     from vlkd_steps.graph import integrity  # pyarrow, for splits
 
     verdict = integrity.verify(composition.read_params(Path("params.yaml")).experiment)

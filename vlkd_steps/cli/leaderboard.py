@@ -1,11 +1,11 @@
-"""Write the CSV that VCR's leaderboard takes, with a trained student's scores of all choices.
+"""Write the CSV for VCR's leaderboard, with a trained student's scores of all choices.
 
     vlkd leaderboard runs/paper_vcr/vcr/uniter_base/clip_td/full/s10 --split test --out leaderboard.csv
 
-The rationales are scored after each of the four answers, whichever the student chose, as the official file wants them.
-The split is a file group of the run's data set, with labels or without; `vlkd score vcr` scores the CSV
-of one with labels. A student that sees regions, or through a teacher, needs the split's features (`splits` of the
-extractor).
+Rationales are scored given each of the four answers, not only the one that the student chose, as the official format
+requires. The split is a file group of the run's data set, with or without labels; `vlkd score vcr` scores the CSV of a
+split with labels. A student that reads region features, or a teacher's features, needs them for the split (`splits` of
+the extractor).
 """
 
 import json
@@ -83,19 +83,19 @@ def questions(dataset: str, split: str) -> pl.DataFrame:
 
 
 def _five(answer: dict[str, Any], rationale: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    told = json.loads(answer["extra"])
-    yield {name: answer[name] for name in COLUMNS} | {"extra": json.dumps(told)}
-    for given in told["choices"]:
-        yield {name: rationale[name] for name in COLUMNS} | {"extra": json.dumps({**told, "answer": given})}
+    extra = json.loads(answer["extra"])
+    yield {name: answer[name] for name in COLUMNS} | {"extra": json.dumps(extra)}
+    for given in extra["choices"]:
+        yield {name: rationale[name] for name in COLUMNS} | {"extra": json.dumps({**extra, "answer": given})}
 
 
 def official(instance_id: str, split: str) -> str:
-    """The `annot_id` of an instance, without what a shifted set puts before it."""
+    """The `annot_id` of an instance, without the prefix of a shifted set."""
     return instance_id.rpartition(":")[0].removeprefix(f"{split}/")
 
 
-def scores(folder: Path, config: dict[str, Any], asked: pl.DataFrame) -> Any:
-    """The student's scores of every choice, float64 [N, 5, 4], of N annotations."""
+def scores(folder: Path, config: dict[str, Any], rows: pl.DataFrame) -> Any:
+    """The student's scores of every choice for N annotations, float64 [N, 5, 4]."""
     from vlkd_steps.core import hardware
     from vlkd_steps.data.batches import from_frame
     from vlkd_steps.runs import classify, predict
@@ -103,7 +103,7 @@ def scores(folder: Path, config: dict[str, Any], asked: pl.DataFrame) -> Any:
     accelerator = hardware.accelerator(config["training"])
     student = classify.architecture(config).load(folder / "model.safetensors").to(accelerator.device)
     data = classify.DataSet(config["dataset"]["name"], accelerator.device, classify.plugged(config))
-    encoded = data.encode(from_frame(asked, data.labels), student).to(accelerator.device)
+    encoded = data.encode(from_frame(rows, data.labels), student).to(accelerator.device)
     return predict.all_scores(student, encoded, accelerator).double().numpy().reshape(-1, 5, len(data.labels))
 
 

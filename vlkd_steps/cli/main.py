@@ -1,6 +1,6 @@
-"""The command ``vlkd``; ``vlkd COMMAND --help`` says what a subcommand does.
+"""The command ``vlkd``; ``vlkd COMMAND --help`` describes a subcommand.
 
-A subcommand's module is imported only when it is called, so that ``vlkd --help`` and completion answer at once.
+A subcommand's module is imported only when it is called, so that ``vlkd --help`` and completion are fast.
 """
 
 import importlib
@@ -19,22 +19,27 @@ PACKAGE = Path(__file__).absolute().parents[1]
 COMMANDS = {
     "init": ("cli.init", "Make a project in a new folder."),
     "run": ("cli.run", "Run the graph and print the results."),
-    "plan": ("cli.plan", "What an experiment would take: jobs, data, disk, hours."),
-    "doctor": ("cli.doctor", "What works here, and what to do about the rest."),
+    "plan": ("cli.plan", "Estimate what an experiment takes: jobs, data, disk, hours."),
+    "doctor": ("cli.doctor", "Check this machine and project, with a remedy for each fault."),
     "table": ("cli.table", "Print the results of an experiment."),
-    "claims": ("cli.claims", "Say which of the papers' claims held."),
+    "tune": ("cli.tune", "Choose the best values of a sweep by dev."),
+    "claims": ("cli.claims", "Report which of the papers' claims held."),
     "ui": ("cli.ui", "Open MLflow over this project's runs."),
     "track": ("cli.track", "Bring MLflow up to date with the runs' journals."),
     "sync": ("graph.sync", "Make Snakemake agree with DVC after dvc pull or checkout."),
+    "ask": ("cli.ask", "Ask a finished run about an image."),
+    "export": ("cli.export", "Write a finished run's student as others load it."),
+    "demo": ("cli.demo", "Ask one or two finished runs on a local page."),
     "verify": ("cli.verify", "Train a finished run again and compare every byte."),
-    "score": ("cli.score", "Score anyone's files by the official metrics."),
-    "shift": ("cli.shift", "Make domain-shifted sets of anyone's files."),
-    "leaderboard": ("cli.leaderboard", "Write the CSV that VCR's leaderboard takes."),
+    "score": ("cli.score", "Score any model's prediction files with the official metrics."),
+    "shift": ("cli.shift", "Make domain-shifted sets from files in the official formats."),
+    "leaderboard": ("cli.leaderboard", "Write the CSV for VCR's leaderboard."),
+    "bench": ("cli.bench", "Measure this machine's accelerator."),
 }
 
 
 class Lazy(TyperCommand):
-    """Stands for a subcommand until it is called: its name and its one line of help."""
+    """A placeholder for a subcommand until it is called, with its name and one line of help."""
 
     def __init__(self, name: str, module: str, help: str) -> None:
         super().__init__(name, help=help, rich_markup_mode=None)

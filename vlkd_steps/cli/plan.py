@@ -1,12 +1,12 @@
-r"""What an experiment would take, before anything runs: jobs, data to fetch or to put in place, disk, hours.
+r"""Estimate what an experiment takes before it runs: jobs, data to download or provide, disk, hours.
 
     vlkd plan
     vlkd plan --experiment paper_vcr --gpu a100
     vlkd plan --experiment scenes_protocol --json
 
-The jobs are those that Snakemake's own dry run names, so what is done is not counted. Hours are measured here, from
-past runs; or derived from the models' configurations and a device that you name (--gpu, --tflops); or not known. Every
-number says which. See docs/protocol.md.
+The jobs are those of Snakemake's own dry run, so finished jobs are not counted. Hours are measured in past runs on this
+machine, or derived from the models' configurations and a device that you name (--gpu, --tflops), or not known; each
+number is marked accordingly. See docs/protocol.md.
 """
 
 import json
@@ -43,14 +43,14 @@ UTILISATION = 0.3
 @command.single("plan", __doc__)
 def main(
     experiment: Annotated[
-        str | None, Option(help="a preset; default: what params.yaml says", callback=command.experiment)
+        str | None, Option(help="a preset; default: the one in params.yaml", callback=command.experiment)
     ] = None,
     gpu: Annotated[
         str | None, command.choice(sorted(GPUS), "derive hours for this GPU instead of measured ones")
     ] = None,
     tflops: Annotated[float | None, Option(help="derive hours for a device that sustains this many teraFLOP/s")] = None,
     utilisation: Annotated[float, Option(help="of --gpu's peak that training reaches")] = UTILISATION,
-    cores: Annotated[int, Option(help="jobs at once, for the time it takes", show_default="all of this machine")] = (
+    cores: Annotated[int, Option(help="jobs at once, for the elapsed time", show_default="all of this machine")] = (
         os.cpu_count() or 1
     ),
     as_json: Annotated[bool, Option("--json", help="the plan for programs")] = False,
@@ -61,10 +61,10 @@ def main(
 
 
 def throughput(gpu: str | None, tflops: float | None, utilisation: float) -> Throughput | None:
-    """The device that the user names; None: what was measured here is used.
+    """The device that the user names; None: use times measured on this machine.
 
     Raises:
-        UserError: numbers that no device has.
+        UserError: impossible numbers.
     """
     if gpu and tflops:
         raise UserError("--gpu and --tflops both say how fast the device is; give one of them")

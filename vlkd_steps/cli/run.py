@@ -3,11 +3,11 @@
     vlkd run                              the experiment of params.yaml, on this machine
     vlkd run scenes_smoke                 a preset
     vlkd run scenes_smoke --profile slurm
-    vlkd run -n                           only say what would run
+    vlkd run -n                           only list what would run
 
-EXPERIMENT, if it is given, is the first word; everything else goes to snakemake as it is (snakemake --help). Without
+EXPERIMENT, if given, is the first argument; all others are passed on to snakemake (snakemake --help). Without
 --profile and SNAKEMAKE_PROFILE the profile is profiles/local. On Ctrl-C, TERM or a closed terminal the running steps
-save and end; a second signal ends them at once. The exit status is snakemake's. The same command goes on where the
+save and end; a second signal ends them at once. The exit status is snakemake's. The same command continues where the
 last one stopped.
 """
 
@@ -31,7 +31,7 @@ from vlkd_steps.core.terminal import say
 PROFILE = "profiles/local"
 LOG = Path("logs/track.log")
 SNAKEMAKE = "import signal; signal.signal(2, signal.SIG_DFL); from snakemake.cli import main; main()"
-"""`snakemake`, which Ctrl-C ends without a traceback also while it loads."""
+"""`snakemake`, started so that Ctrl-C ends it without a traceback even while it loads."""
 NAMED = re.compile(r"(--config=)?experiment=")
 LAST_LOOK = 120.0  # seconds that MLflow may take to be brought up to date after the run
 
@@ -59,7 +59,7 @@ def main(ctx: typer.Context) -> int:
         if status := snakemake(options):
             if status > 128:  # at once
                 tracking.kill()
-            remedy = "the message is above, logs/ has the rest. The same command goes on from here."
+            remedy = "the message is above, logs/ has the rest. The same command continues from here."
             say(f"The run stopped; {remedy}", file=sys.stderr)
             return status
         return show(experiment)
@@ -73,7 +73,7 @@ def profile(options: Sequence[str]) -> list[str]:
 
 
 def experiment_of(params: Path) -> str:
-    """The name in params.yaml; whether it is a preset is said by snakemake."""
+    """The name in params.yaml; snakemake checks that it is a preset."""
     from vlkd_steps.config import composition
 
     return composition.read_params(params).experiment
@@ -91,11 +91,10 @@ def show(experiment: str) -> int:
 
 
 def snakemake(options: Sequence[str]) -> int:
-    """Run snakemake to its end and return its exit status, or as a shell does 128 and the signal that ended it.
+    """Run snakemake and return its exit status or, as a shell does, 128 plus the signal that ended it.
 
-    It is the leader of a process group of its own, so that it receives each signal once: whoever ends this process or
-    its group, by Ctrl-C, kill or closing the terminal, reaches snakemake through here, which ends its jobs
-    (`graph.stopping`).
+    It leads a process group of its own, so that it receives each signal once: a signal to this process or its group
+    (Ctrl-C, kill, a closed terminal) is forwarded to snakemake, which ends its jobs (`graph.stopping`).
     """
     started: list[subprocess.Popen[bytes]] = []
 
@@ -136,7 +135,7 @@ def handled(handlers: Mapping[signal.Signals, object]) -> Iterator[None]:
 def tracker(experiment: str) -> Iterator["subprocess.Popen[bytes]"]:
     """`vlkd track --follow` beside the block, in a session of its own: Ctrl-C is not to end it before the last record.
 
-    TERM ends it after one more look at all runs. Where it fails the block's result stands, and one line says why.
+    TERM ends it after one more look at all runs. If it fails, one line gives the reason and the run still counts.
     """
     again = ["track", "--experiment", experiment]
     LOG.parent.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
 """Print an experiment's results: ``vlkd table --experiment scenes``.
 
-One table per data set, on its test set (where it has none, on the first that its runs were asked): accuracy as mean +-
-sd over seeds and, under it, the gain over the reference with its 95 % interval; a star marks intervals that exclude 0.
+One table per data set, on its test set (without one, on the first evaluation set of its runs): accuracy as mean +- sd
+over seeds and, below it, the gain over the reference with its 95 % interval; a star marks intervals that exclude 0.
 The numbers are those of `gains.csv`.
 """
 
@@ -24,6 +24,7 @@ from vlkd_steps.reporting.table import (
     Row,
     interval,
     keeping_teacher,
+    labels,
     name,
     no_percentages,
     points,
@@ -51,9 +52,9 @@ def main(
     if on not in values(rows, "evaluation_set"):
         known = ", ".join(values(rows, "evaluation_set"))
         raise UserError(f"--set {on}: {results / 'gains.csv'} has no such evaluation set; it has {known}")
-    console = Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False, soft_wrap=False, markup=False)
     if console.width < NARROWEST:
-        console = Console(highlight=False, width=NARROWEST)
+        console = Console(highlight=False, width=NARROWEST, markup=False)
     shown = [row for row in rows if row["evaluation_set"] == on] if evaluation_set else main_rows(rows)
     for table in tables(shown, console.width):
         console.print()
@@ -64,7 +65,7 @@ def main(
         console.print(f"{metric} is times 100 and no percentage")
     console.print("* the interval excludes 0")
     for variant in keeping_teacher(rows):
-        console.print(f"{variant} keeps its teacher at inference; no other method adds anything there")
+        console.print(f"{labels(rows)[variant]} keeps its teacher at inference; no other method adds anything there")
     others = [name(other) for other in values(rows, "evaluation_set") if other not in values(shown, "evaluation_set")]
     if others:
         console.print(f"other evaluation sets, in the report: {', '.join(others)}")
@@ -76,7 +77,7 @@ def main(
 def tables(rows: Sequence[Row], width: int) -> list[Table]:
     """For each data set and student a table, method x shot; shots that do not fit go on in further tables."""
     found = []
-    fitting = max(1, (width - max(len(row["variant"]) for row in rows)) // SHOT_COLUMN)
+    fitting = max(1, (width - max(map(len, labels(rows).values()))) // SHOT_COLUMN)
     for dataset, student in dict.fromkeys((row["dataset"], row["student"]) for row in rows):
         mine = [row for row in rows if (row["dataset"], row["student"]) == (dataset, student)]
         shots = values(mine, "shot")
@@ -100,8 +101,9 @@ def _table(title: str, rows: Sequence[Row], shots: Sequence[str]) -> Table:
     for shot in shots:
         table.add_column(shot, justify="right", no_wrap=True)
     places = {(row["variant"], row["shot"]): row for row in rows}
+    called = labels(rows)
     for variant in values(rows, "variant"):
-        table.add_row(variant, *(_cell(places.get((variant, shot))) for shot in shots))
+        table.add_row(Text(called[variant]), *(_cell(places.get((variant, shot))) for shot in shots))
     return table
 
 

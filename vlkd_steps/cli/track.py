@@ -15,6 +15,7 @@ again.
 
 import contextlib
 import hashlib
+import logging
 import os
 import select
 import signal
@@ -22,25 +23,26 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
 from typer import BadParameter, Option
 
 from vlkd_steps.cli import command
-from vlkd_steps.core import environment, file_system, files, layout, step
+from vlkd_steps.core import environment, file_system, files, layout, locks, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.locks import exclusive
 from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
 from vlkd_steps.reporting import mlflow_view
-from vlkd_steps.tracking import address, records, schema
+from vlkd_steps.tracking import address, records, schema, seen
 from vlkd_steps.tracking.address import set_aside
 from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
 from vlkd_steps.tracking.records import Record
 
-INTERVAL = 2.0  # seconds between two looks at the journals
+INTERVAL = 2.0  # seconds between two looks at the runs that train
+SHARE = 0.008  # of a core, for looking at all run folders while runs train
 LONGEST_PAUSE = 20.0  # seconds between two tries, of up to ten, to reach a silent server
 SHOWN = 5  # names of what is not written
 LOCKS = Path(".vlkd")
@@ -109,8 +111,9 @@ def catch_up(experiment: str, uri: str, reference: str = "finetune") -> None:
             _say_busy(holder, experiment, uri)
             return
         follower = Follower(experiment, uri, reference)
-        follower.look()
-        follower.report()
+        if not follower.up_to_date():
+            follower.look()
+            follower.report()
 
 
 def build_again(uri: str, reference: str = "finetune") -> int:
@@ -178,11 +181,11 @@ def keep_up(experiment: str, uri: str, reference: str, stop: "Stop") -> int:
             _say_busy(holder, experiment, uri)
             return 0
         follower = Follower(experiment, uri, reference)
-        silent, pause = False, INTERVAL
+        silent, pause, pace = False, INTERVAL, Pace()
         while True:
             last = stop.requested
             try:
-                follower.look()
+                follower.look(None if last else pace)
                 if silent:
                     log.info("MLflow answers again and has caught up")
                 silent, pause = False, INTERVAL
@@ -201,45 +204,112 @@ def keep_up(experiment: str, uri: str, reference: str, stop: "Stop") -> int:
     return 0
 
 
+class Pace:
+    """When to look at all run folders: as often as SHARE of a core allows, the time for what is new not counted."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() >= self._next
+
+    @contextlib.contextmanager
+    def spending(self) -> Iterator[None]:
+        begun = time.process_time()
+        yield
+        self._next = time.monotonic() + (time.process_time() - begun) / SHARE
+
+
 class Follower:
     """Reads the run folders that changed since the last look and hands them to MLflow."""
 
     def __init__(self, experiment: str, uri: str, reference: str) -> None:
         self.experiment, self.uri, self.reference = experiment, uri, reference
         self.sync = MlflowSync(uri, experiment)
+        self._memory = _lock(uri, experiment).with_suffix(".json")
         self._records: dict[Path, list[Record]] = {}
-        self._sent: list[Record] = []
-        self._seen: dict[Path, tuple[tuple[int, int] | None, ...]] = {}
+        self._stamps: dict[Path, str] = {}
+        self._colours: dict[str, str] = {}
+        self._warned = Warned()
+        self._behind = True
 
-    def look(self) -> int:
+    def up_to_date(self) -> bool:
+        """Whether MLflow has all that is here, said in the log; found without reading a run.
+
+        Raises:
+            Outage, UserError: as `look`.
+        """
+        sent = seen.unchanged(self._memory, self.reference, layout.run_folders(self.experiment))
+        if not sent:
+            return False
+        held = self.sync.held()
+        if not all(held.get(run_key, "") in (None, each.digest) for run_key, each in sent.items()):
+            return False
+        self._say(len(sent), [each.name for run_key, each in sent.items() if held[run_key] is None])
+        return True
+
+    def look(self, pace: Pace | None = None) -> int:
         """Read, send, and return how many runs needed something.
+
+        Args:
+            pace: where it is not due, look only at the runs that are training.
 
         Raises:
             Outage: MLflow cannot be reached; its text says what it lacks.
         """
         try:
-            return self._look()
+            return self._look(pace)
         except Outage as outage:
             raise Outage(f"{outage}; {self.unwritten()}") from outage
 
-    def _look(self) -> int:
-        for folder in layout.run_folders(self.experiment):
-            signature = self._signature(folder)
-            known = self._records.get(folder, [])
-            if self._seen.get(folder) != signature or any(record.status == "RUNNING" for record in known):
-                self._records[folder] = records.read(folder, self.reference)
-                self._seen[folder] = signature
+    def _look(self, pace: Pace | None) -> int:
+        self._behind |= self._read(self._changed(pace))
+        if not self._behind:
+            return 0
         current = self.records()
-        self._sent = mlflow_view.coloured(current, self.reference)
         if not current:
             return 0
         if not self.sync.experiment_id:  # two trackers of two experiments must not both create the schema
             with exclusive(_lock(self.uri, ""), wait=None):
                 self.sync.connect()
-        changed = self.sync.sync(self._sent)
-        if changed:
-            self.sync.describe(mlflow_view.experiment_tags(self.experiment, current, self.reference))
+        changed = self.sync.sync(current)
+        self.sync.describe(mlflow_view.experiment_tags(self.experiment, current, self.reference))
+        self._behind = False
         return changed
+
+    def _changed(self, pace: Pace | None) -> dict[Path, str]:
+        """The folders to read, with their stamps."""
+        if pace is None:
+            return self._compared(layout.run_folders(self.experiment))
+        if not pace.due:
+            return self._compared(folder for folder in self._records if self._training(folder))
+        with pace.spending():
+            return self._compared(layout.run_folders(self.experiment))
+
+    def _compared(self, folders: Iterable[Path]) -> dict[Path, str]:
+        changed = {}
+        for folder in folders:
+            stamp = seen.stamp(folder, self.reference)
+            ended = self._training(folder) and locks.is_open(layout.journal(folder)) is False  # which leaves no trace
+            if ended or self._stamps.get(folder) != stamp:
+                changed[folder] = stamp
+        return changed
+
+    def _training(self, folder: Path) -> bool:
+        return any(record.status == "RUNNING" for record in self._records[folder]) if folder in self._records else False
+
+    def _read(self, changed: Mapping[Path, str]) -> bool:
+        """Read these folders; whether there were any."""
+        for folder, stamp in changed.items():
+            with self._warned.while_reading(folder):
+                found = records.read(folder, self.reference)
+            self._records[folder], self._stamps[folder] = found, stamp
+        colours = mlflow_view.colours(self.records(), self.reference) if changed else self._colours
+        for folder in changed if colours == self._colours else self._records:
+            self._records[folder] = [mlflow_view.coloured(record, colours) for record in self._records[folder]]
+        self._colours = colours
+        return bool(changed)
 
     def records(self) -> list[Record]:
         """What was read, in the order of the run folders."""
@@ -247,7 +317,7 @@ class Follower:
 
     def unwritten(self) -> str:
         """What MLflow lacks, in a clause."""
-        names = self.sync.unwritten(self._sent)
+        names = self.sync.unwritten(self.records())
         names += [
             f"{folder} (nothing in its journal can be read)" for folder, found in self._records.items() if not found
         ]
@@ -255,21 +325,42 @@ class Follower:
         return f"not written, or not to the end: {', '.join(names[:SHOWN])}{more}" if names else "all runs are written"
 
     def report(self) -> None:
-        """Say what MLflow holds now, and what it does not."""
+        """Say what MLflow holds now, and what it does not; where that is all, remember it."""
         current = self.records()
-        unwritten = len(self.sync.unwritten(self._sent))
-        log.info("MLflow experiment %s at %s: %d runs up to date",
-                 self.experiment, redacted(self.uri), len(current) - unwritten)  # fmt: skip
+        unwritten = len(self.sync.unwritten(current))
+        self._say(len(current) - unwritten, self.sync.deleted(current))
         if unwritten or not all(self._records.values()):
             log.warning(self.unwritten())
-        if deleted := self.sync.deleted(current):
+        elif not self._warned.folders and not any(map(self._training, self._records)):
+            killed = {record.folder for record in current if record.status == "KILLED"}
+            sent = {record.run_key: seen.Sent(record.name, record.digest) for record in current}
+            seen.write(self._memory, self.reference, self._stamps, killed, sent)
+
+    def _say(self, written: int, deleted: list[str]) -> None:
+        log.info("MLflow experiment %s at %s: %d runs up to date", self.experiment, redacted(self.uri), written)
+        if deleted:
             log.info("left alone, because they were deleted in MLflow: %s", ", ".join(deleted))
 
-    def _signature(self, folder: Path) -> tuple[tuple[int, int] | None, ...]:
-        seed, shot, variant = folder, folder.parent, folder.parent.parent
-        reference = variant.parent / self.reference / shot.name / seed.name
-        watched = [layout.journal(folder), layout.run_config(folder), layout.metrics(folder), layout.metrics(reference)]
-        return tuple(map(_stamp, watched))
+
+class Warned(logging.Handler):
+    """The run folders whose reading logged a warning: the next tracker reads them again, and repeats it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.folders: set[Path] = set()
+        self._folder = Path()
+
+    @contextlib.contextmanager
+    def while_reading(self, folder: Path) -> Iterator[None]:
+        self._folder = folder
+        log.addHandler(self)
+        try:
+            yield
+        finally:
+            log.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.folders.add(self._folder)
 
 
 class Stop:
@@ -324,14 +415,6 @@ def _locks() -> Path:
 
 def _say_busy(holder: str, experiment: str, uri: str) -> None:
     log.info("another tracker (%s) writes experiment %s to %s already", holder, experiment, redacted(uri))
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
 
 
 def _lives(pid: int) -> bool:

@@ -129,7 +129,7 @@ def wait_until_healthy(page: str, server: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + STARTUP
     while time.monotonic() < until:
         if server.poll() is not None:
-            raise UserError(f"the MLflow server ended with status {server.returncode}; its last words stand above")
+            raise UserError(f"the MLflow server ended with status {server.returncode}; its last messages are above")
         with (
             contextlib.suppress(urllib.error.URLError, OSError),
             urllib.request.urlopen(f"{page}/health", timeout=2),

@@ -8,11 +8,12 @@ what only sections together can get wrong (`cross_checks`). What comes out is on
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vlkd_steps.config import conf_files, cross_checks, members, overrides
+from vlkd_steps.config import conf_files, cross_checks, members, overrides, sweeps
 from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.config.models.preset import GivenGrid, Grid, Params, Preset
@@ -42,24 +43,36 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     one_of(name, conf.options("experiment"), "experiment" if experiment else f"{where}: experiment")
 
     raw = _resolved(conf, name)
-    preset = validated(Preset, raw, locate=lambda key: (conf.locate("experiment", name, key), key))
+    files = conf.chain("experiment", name)
+    given_first, given_last = raw.get("overrides"), params.overrides if own else {}
+    written = {
+        f"{files[-1].called}: overrides": given_first if isinstance(given_first, Mapping) else {},
+        f"{where}: overrides": given_last,
+    }
+    swept = sweeps.expanded(
+        raw,
+        [(called, overrides.by_key(given, called)) for called, given in written.items()],
+        [file.content for file in files],
+        lambda key: f"{conf.locate('experiment', name, key)}: {key}",
+    )
+    raw, sections = swept.raw, swept.sections
+    origin = members.Origin(conf, name, {}, swept.members)
+    preset = validated(Preset, raw, "", origin)
     given_grid = params.grid if own else GivenGrid()
+    if given_grid.variant:
+        named = swept.several(given_grid.variant, f"{where}: grid.variant")
+        given_grid = given_grid.model_copy(update={"variant": tuple(dict.fromkeys(named))})
     crossed = blocks(preset, given_grid, name, where)
     grid = {
         key: tuple({str(v): v for block in crossed for v in getattr(block, key)}.values()) for key in Grid.model_fields
     }
-    written = {
-        f"{conf.chain('experiment', name)[-1].called}: overrides": preset.overrides or {},
-        f"{where}: overrides": params.overrides if own else {},
-    }
-    sections = [(called, overrides.by_key(given, called)) for called, given in written.items()]
     said = {f"grid.{key}": where for key in given_grid.model_fields_set}
     said |= {key: called for called, given in sections for key in given}
-    origin = members.Origin(conf, name, said)
+    origin = members.Origin(conf, name, said, swept.members)
     for _, given in sections:
         _choose_members(given, raw)
     composed = _with_groups(origin, grid, validated(Preset, raw, "", origin), raw)
-    composed = {"experiment": name, **composed, "grid": grid}
+    composed = {"experiment": name, **composed, **{key: raw[key] for key in swept.renamed}, "grid": grid}
     learned = [*composed["teachers"].values(), *composed["students"].values()]
     for recipe in (composed["training"], *(model["pretrain"] for model in learned if model.get("pretrain"))):
         if isinstance(recipe, dict):
@@ -80,6 +93,7 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
         for key, value in given.items():
             overrides.override(composed, key.split("."), value, called, may)
     c = members.checked({**composed, "overrides": list(map(overrides.tree, applied))}, origin, params, crossed)
+    c = replace(c, members=swept.members)
     cross_checks.check(c, origin)
     return c
 
@@ -319,5 +333,5 @@ def _search_path() -> Any:
 def _unresolved(conf: ConfFiles, experiment: str, error: Any) -> UserError:
     """The file and key of a value that cannot be resolved."""
     dotted, message = str(error.full_key or ""), str(error.msg or error).splitlines()[0]
-    file, key = members.Origin(conf, experiment, {})(dotted)
+    file, key = members.Origin(conf, experiment, {}, {})(dotted)
     return UserError(f"{file}: {key}: {message}")

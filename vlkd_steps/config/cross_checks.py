@@ -1,5 +1,7 @@
 """Checks across sections: a name that means another kind of thing, a student that a method cannot train."""
 
+from collections.abc import Sequence
+
 from vlkd_steps import tasks
 from vlkd_steps.config import precedence
 from vlkd_steps.config.members import Origin
@@ -36,6 +38,7 @@ def check(c: Composition, origin: Origin) -> None:
             if conf.pretraining:
                 _check_pretraining(c, f"{group}.{name}", conf, origin)
     _check_extra_evals(c, origin)
+    _check_sweeps(c, origin)
     for cell in c.cells:
         _check_student(c, cell, origin)
         _check_method(c, cell, origin)
@@ -134,6 +137,36 @@ def _check_method(c: Composition, cell: Cell, origin: Origin) -> None:
     if message := precedence.settings(c, cell.variant, task, origin).mistake(recipe.steps):
         method = c.variants[cell.variant].method
         raise UserError(f"experiment {c.experiment}, {' '.join(cell)}: method {method}: {message}")
+
+
+def _check_sweeps(c: Composition, origin: Origin) -> None:
+    """Check that every swept key has its values in some run of the grid, and is not set for all of them elsewhere."""
+    for name in dict.fromkeys(member.variant for member in c.members.values()):
+        members = {each: member for each, member in c.members.items() if member.variant == name}
+        places = dict.fromkeys(cell._replace(variant=name) for cell in c.cells if cell.variant in members)
+        first = next(iter(members.values()))
+        for key, path in zip(first.swept, first.written, strict=True):
+            others = {other: value for other, value in first.swept.items() if other != key}
+            alike = [each for each, member in members.items() if others.items() <= member.swept.items()]
+            values = [members[each].swept[key] for each in alike]
+            if places and not any(_has_all(c, place, alike, path.split(".")) for place in places):
+                told = "these are the values of no run: something said more narrowly (by_task, overrides) sets the key"
+                raise UserError(
+                    f"{origin.said(f'variants.{alike[0]}.{path}')} is {shown(values)}; {told}, or the grid "
+                    f"has no such task; sweep the key there, as by_task.<task>.{key}, or delete the other"
+                )
+
+
+def _has_all(c: Composition, place: Cell, members: Sequence[str], path: Sequence[str]) -> bool:
+    """Whether a key differs in the runs of all members."""
+    task, key = c.datasets[place.dataset].task, path[-1]
+    if path[0] == "by_task" and path[1] != task:
+        return False
+    if "training" in path:
+        found = [getattr(precedence.recipe(c, place._replace(variant=each)), key) for each in members]
+    else:
+        found = [getattr(precedence.settings(c, each, task), key) for each in members]
+    return len(set(map(repr, found))) == len(members)
 
 
 def _check_teacher(c: Composition, variant: str, task: str | None, origin: Origin) -> None:

@@ -107,6 +107,7 @@ def distill(c: Composition, cell: Cell) -> dict[str, Any]:
         | {"pretrained": bool(of_student.pretraining)}
         | ({"shipped": shipped} if shipped else {}),
         "variant": cell.variant,
+        **_swept(c, cell.variant),
         "method": precedence.settings(c, cell.variant, conf.task).written(),
         "teacher": teacher(c, cell.variant),
         "shot": cell.shot,
@@ -114,6 +115,14 @@ def distill(c: Composition, cell: Cell) -> dict[str, Any]:
         "training": precedence.recipe(c, cell).written(),
         **({"init": started_from._asdict()} if started_from else {}),
     }
+
+
+def _swept(c: Composition, variant: str) -> dict[str, Any]:
+    """Of a variant that a sweep made, what it is called and what it is tracked with; it changes no result."""
+    if variant not in c.members:
+        return {}
+    member = c.members[variant]
+    return {"swept": {"variant": member.variant, "label": member.label, "values": dict(member.swept)}}
 
 
 def evaluated_dataset(c: Composition, dataset: str) -> dict[str, Any]:
@@ -218,8 +227,10 @@ def compare(c: Composition) -> dict[str, Any]:
 
 
 def report(c: Composition) -> dict[str, Any]:
-    """As `compare`, and the highlighted variant."""
-    return compare(c) | ({"highlight": c.preset.highlight} if c.preset.highlight in c.grid.variant else {})
+    """As `compare`, the highlighted variant, and what was swept."""
+    swept = {name: _swept(c, name)["swept"] for name in c.grid.variant if name in c.members}
+    highlighted = {"highlight": c.preset.highlight} if c.preset.highlight in c.grid.variant else {}
+    return compare(c) | highlighted | ({"swept": swept} if swept else {})
 
 
 def page_templates() -> str:
@@ -241,6 +252,7 @@ def runs(c: Composition) -> list[dict[str, Any]]:
             "method": c.variants[cell.variant].method,
             "seed": seed,
         }
+        | ({"label": c.label(cell.variant)} if c.members else {})
         | _part(c.students[cell.student], "regions")
         for cell in c.cells
         for seed in c.grid.seed

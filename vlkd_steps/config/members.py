@@ -8,7 +8,7 @@ from vlkd_steps.config import precedence
 from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.config.models import kinds
 from vlkd_steps.config.models.base import Model
-from vlkd_steps.config.models.composition import Composition
+from vlkd_steps.config.models.composition import Composition, Member
 from vlkd_steps.config.models.dataset import Dataset
 from vlkd_steps.config.models.extra_evals import MEASURES, ItemsOfASet
 from vlkd_steps.config.models.method import declaration
@@ -20,7 +20,7 @@ from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 
 GROUPS = ("dataset", "source", "teacher", "student", "method")
-PRESET = ("grid", "reference", "highlight", "variants", "training", "extra_evals")
+PRESET = ("grid", "grids", "reference", "highlight", "variants", "training", "extra_evals")
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,21 @@ class Origin:
     Attributes:
         overridden: dotted keys of overrides and of the grid in params.yaml, and the name in messages of the section
             that contains each.
+        swept: the variants that sweeps made, which are written as one.
     """
 
     conf: ConfFiles
     experiment: str
     overridden: Mapping[str, str]
+    swept: Mapping[str, Member]
 
     def __call__(self, dotted: str) -> tuple[str, str]:
         """The file, and the key as written there."""
         for key, called in reversed(list(self.overridden.items())):
             if f"{dotted}.".startswith(f"{key}.") or (f"{key}.".startswith(f"{dotted}.") and dotted):
-                return called, max(key, dotted, key=len) if f"{dotted}.".startswith(f"{key}.") else dotted
+                at = max(key, dotted, key=len) if f"{dotted}.".startswith(f"{key}.") else dotted
+                return called, self._written(at)
+        dotted = self._written(dotted)
         groups, _, rest = dotted.partition(".")
         group = groups.removesuffix("s")
         if group in GROUPS and rest:
@@ -49,6 +53,18 @@ class Origin:
                 return dotted, key  # data/incoming/<name>, or nothing
             return self.conf.locate(group, name, key), key
         return self.conf.locate("experiment", self.experiment, dotted), dotted
+
+    def _written(self, dotted: str) -> str:
+        """The key of the swept variant, or of its sweep, that a key of a member comes from."""
+        group, _, rest = dotted.partition(".")
+        name, _, key = rest.partition(".")
+        if group != "variants" or name not in self.swept:
+            return dotted
+        member = self.swept[name]
+        for path, at in member.written.items():
+            if f"{key}.".startswith(f"{path}."):
+                return at + key.removeprefix(path)
+        return f"variants.{member.variant}.{key}".removesuffix(".")
 
     def said(self, dotted: str) -> str:
         """File and key in one, as messages begin."""
@@ -77,7 +93,7 @@ def optional(raw: Mapping[str, Any]) -> dict[str, Any]:
                 found[f"{group}s.{name}"] = kinds.model(group, conf["kind"]).model_fields
     for name, variant in raw["variants"].items():
         if variant["method"] in raw["methods"]:
-            found[f"variants.{name}"] = raw["methods"][variant["method"]]
+            found[f"variants.{name}"] = [*raw["methods"][variant["method"]], *precedence.OF_A_VARIANT]
         if isinstance(variant.get("training"), Mapping):
             found[f"variants.{name}.training"] = recipe
     return found

@@ -70,7 +70,16 @@ def line(error: ErrorDetails, where: str, locate: Locate | None) -> str:
         return f"{before}{key} is missing; write it"
     if kind == "problem":
         return f"{before}{key + ': ' if key else ''}{context['message']}"
-    return f"{before}{key or 'the top level'} is {shown(error['input'])}; {advice(error)}"
+    return f"{before}{key or 'the top level'} is {shown(error['input'])}; {advice(error)}{_sweep(key, error)}"
+
+
+def _sweep(key: str, error: ErrorDetails) -> str:
+    """How to try several values of a variant's key, for a list where one value belongs."""
+    groups, _, rest = key.partition(".")
+    variant, _, setting = rest.partition(".")
+    if groups != "variants" or not setting or setting.startswith("sweep.") or not isinstance(error["input"], list):
+        return ""
+    return f"; to try several values: variants.{variant}.sweep: {{{setting}: {shown(error['input'])}}}"
 
 
 def advice(error: ErrorDetails) -> str:

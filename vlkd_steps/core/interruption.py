@@ -1,6 +1,7 @@
 """TERM, Ctrl-C, a closed terminal, Slurm's warning: finish the step at hand, save, stop. Nothing is computed twice."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -39,6 +40,33 @@ class StopRequest:
 def ignored(number: signal.Signals) -> bool:
     """Whether this process is to ignore a signal: HUP under nohup, INT in the background of a script."""
     return signal.getsignal(number) is signal.SIG_IGN
+
+
+@contextlib.contextmanager
+def as_ctrl_c() -> Iterator[None]:
+    """Within the block TERM and a closed terminal end this process as Ctrl-C does, so that it removes temporary files.
+
+    They raise KeyboardInterrupt with the signal's number. `stop_request` comes before it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    own = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != own:  # a forked worker: it has nothing to remove
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise KeyboardInterrupt(number)
+
+    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in heard:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
 
 
 _outer: StopRequest | None = None

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from vlkd_steps.core import files, home, terminal
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.interruption import Interrupted
+from vlkd_steps.core.interruption import Interrupted, as_ctrl_c
 from vlkd_steps.core.terminal import say
 
 log = logging.getLogger("vlkd_steps")
@@ -47,15 +47,16 @@ def entry(main: Main) -> Main:
         home.provide()
         sys.excepthook = terminal.show_traceback
         try:
-            return main(argv)
+            with as_ctrl_c():
+                return main(argv)
         except UserError as mistake:
             log.error("error: %s", mistake) if log.handlers else say(f"error: {mistake}", file=sys.stderr)
             return 2
         except Interrupted as interruption:
             log.info("%s", interruption)
             return interruption.exit_status
-        except KeyboardInterrupt:  # a step that keeps no part of its work
-            stopped = Interrupted(signal.SIGINT)
+        except KeyboardInterrupt as interrupt:  # a step that keeps no part of its work
+            stopped = Interrupted(interrupt.args[0] if interrupt.args else signal.SIGINT)
             log.info("%s", stopped)
             return stopped.exit_status
         except Exception as error:

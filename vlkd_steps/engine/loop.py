@@ -101,7 +101,10 @@ def train(
     progress |= checkpoint.load(last, key, model, optimizer) or {}
     distributed.check_start(progress["step"], last)
     rank = [distributed.rank()] if distributed.rank() else []  # each process has its own dropout
-    bare, (model, optimizer) = model, accelerator.prepare(model, optimizer)
+    # The optimizer and the backward pass are torch's own: accelerate's wrappers scale losses of fp16, which is no
+    # precision here, and look for packages at every step.
+    bare, model = model, accelerator.prepare(model)
+    parameters = list(model.parameters())
     time_left = TimeLeft(recipe.steps, progress["step"])
     model.train()
     curves = Curves(progress["window"])
@@ -118,7 +121,7 @@ def train(
         begun = time.perf_counter()
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step) * group["multiplier"]
-        torch.manual_seed(derive(seed, "dropout", step, *rank))
+        seed_dropout(derive(seed, "dropout", step, *rank), accelerator.device)
         computed = Step(step)
         for number in range(step * recipe.accumulation, done * recipe.accumulation):
             last_one = (
@@ -132,8 +135,8 @@ def train(
                 computed.batches.append((number, list(losses), distributed.mean(own), own))
                 if evaluation_due and not computed.values:
                     computed.values |= gradient_ratio(losses, bare) | observed(bare, shown)
-                accelerator.backward(each.sum() / recipe.accumulation)
-        computed.norm = accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
+                (each.sum() / recipe.accumulation).backward()
+        computed.norm = nn.utils.clip_grad_norm_(parameters, recipe.clip)
         optimizer.step()
         optimizer.zero_grad()
         window_ends = done % WINDOW == 0 or done == recipe.steps
@@ -172,6 +175,16 @@ def train(
             distributed.wait()  # a process that exits early may end the others while one is still saving
             stop.raise_if_set()
     return bare.eval()
+
+
+def seed_dropout(number: int, device: torch.device) -> None:
+    """Seed the generators that a model on `device` draws from.
+
+    `torch.manual_seed` seeds the CPU's alike, but takes 0.4 ms where CUDA is not used: it keeps a traceback for later.
+    """
+    torch.default_generator.manual_seed(number)
+    if device.type in ("cuda", "mps"):
+        getattr(torch, device.type).manual_seed(number)
 
 
 class TimeLeft:

@@ -148,7 +148,7 @@ class _Place:
             return
         terms = mean_gain(variant, reference, shots)
         found = self.evidence.contrast(self.dataset, self.student, evaluation_set, terms)
-        text = f"{variant} > {reference}, {how}"
+        text = f"{self.evidence.label(variant)} > {self.evidence.label(reference)}, {how}"
         yield self._claim(number, text, evaluation_set, shots, found, _above(found), papers, relative=True)
 
     def slopes(self, variants: Sequence[str]) -> Iterator[Claim]:
@@ -180,7 +180,7 @@ class _Place:
     def nothing_added(self) -> Iterator[Claim]:
         """The trained students of a method have the tensors of finetune's, name by name and shape by shape.
 
-        One claim for all methods of which it holds, and one for each of which it does not.
+        One claim for all methods for which it holds, and one for each method for which it does not.
         """
         held, pairs = [], 0
         of_held: set[str] = set()

@@ -64,6 +64,10 @@ class Evidence:
         mine = (row for row in self.rows if all(row[key] == value for key, value in wanted.items()))
         return list(dict.fromkeys(row[column] for row in mine))
 
+    def label(self, variant: str) -> str:
+        """A variant's name for people."""
+        return next((row.get("label") or variant for row in self.rows if row["variant"] == variant), variant)
+
     def contrast(self, dataset: str, student: str, evaluation_set: str, terms: Sequence[Term]) -> Contrast | None:
         """The combination over the seeds that all its runs have; None where they have none in common.
 
@@ -98,7 +102,7 @@ def slope(variants: Mapping[str, str], references: Mapping[str, str]) -> list[Te
     """How the gain changes when the training questions are ten times as many: least squares over log10 n.
 
     Args:
-        variants, references: the variant of the method and that of its reference at each shot (a number).
+        variants, references: the method's variant and its reference's variant at each shot (a number).
     """
     places = [math.log10(float(shot)) for shot in variants]
     middle = sum(places) / len(places)

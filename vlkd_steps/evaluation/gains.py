@@ -113,6 +113,11 @@ def evaluated(experiment: str, run: Run, path: Path) -> Path:
     return checksums.verified(path, listing, f"evaluate run {name(run)} again: snakemake --cores 1 -f {{path}}")
 
 
+def labelled(run: Run) -> Row:
+    """The column with a variant's name for people, in an experiment with a sweep."""
+    return {"label": run["label"]} if "label" in run else {}
+
+
 def name(run: Run) -> str:
     return f"{run['dataset']} {run['student']} {run['variant']} {run['shot']} s{run['seed']}"
 
@@ -168,6 +173,7 @@ def _on_one_set(scores: Scores, runs: Sequence[Run], reference: str) -> list[Row
             "method": run["method"],
             "teacher": run["teacher"],
             "shot": condition.shot,
+            **labelled(run),
             "evaluation_set": scores.evaluation_set,
             "metric": scores.metric,
             "seeds": " ".join(map(str, seeds)),

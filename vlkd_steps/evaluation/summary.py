@@ -11,7 +11,7 @@ from vlkd_steps.config import extra_evals
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.numbers import finite
-from vlkd_steps.evaluation.gains import Row, Run, evaluated, folder
+from vlkd_steps.evaluation.gains import Row, Run, evaluated, folder, labelled
 from vlkd_steps.tracking import journal
 
 AGAIN = "run snakemake --forcerun evaluate"
@@ -29,7 +29,7 @@ def summary(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str
         path = layout.metrics(folder(experiment, run))
         metrics, key = files.read_json(evaluated(experiment, run, path)), journal.owner(folder(experiment, run))
         described = ("dataset", "student", "teacher", "method", "variant", "shot", "seed")
-        row = {column: run[column] for column in described}
+        row = {column: run[column] for column in described} | labelled(run)
         for evaluation in extra_evals.sets(conf[run["dataset"]]):
             if evaluation.name not in metrics:
                 raise UserError(

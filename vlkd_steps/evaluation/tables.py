@@ -12,7 +12,7 @@ from vlkd_steps.tasks import ACCURACY
 
 TEXT = (
     "dataset", "student", "variant", "method", "teacher", "shot", "seed", "seeds", "evaluation_set", "metric",
-    "run_key",
+    "run_key", "label",
 )  # fmt: skip
 COUNTS = ("n", "images")
 MEASURED = ("value", "mean", "reference_mean")

@@ -1,11 +1,11 @@
-"""Record the results in DVC, if they are those of params.yaml: python -m vlkd_steps.graph.commit
+"""Record the results in DVC, if they match params.yaml: python -m vlkd_steps.graph.commit
 
-The Snakefile calls this after each run of the whole graph. `dvc commit` itself records whatever is in the folders;
-this checks first
+The Snakefile calls this after each run of the whole graph. `dvc commit` itself records any files that are in the
+folders, so this module first checks that
 
-- Snakemake, by a dry run with none of the options of the call before, whether every artifact is current;
-- the phase manifests, whether every file is as its job left it, made by the configuration and code as they are now;
-- each run's config.yaml, whether the run is that of the configuration, data and code as they are now.
+- every artifact is current, by a dry run of Snakemake without the options of the preceding call;
+- every file is as its job left it and was made by the current configuration and code, by the phase manifests;
+- every run belongs to the current configuration, data and code, by its config.yaml.
 """
 
 import argparse
@@ -28,13 +28,13 @@ REPEAT = "then: python -m vlkd_steps.graph.commit"
 
 
 def after_run(experiment: str, partial: Sequence[str]) -> None:
-    """Record a run that has ended well, unless options left out a part of the graph; says why where it does not.
+    """Record a successful run, unless options left out a part of the graph; prints the reason if it is not recorded.
 
-    In a process of its own: params.yaml and the code may have changed since this one read them. A refusal does not
-    undo the run.
+    Uses a separate process, since params.yaml and the code may have changed after this one read them. The run counts
+    as successful even if it cannot be recorded.
 
     Args:
-        experiment: what has run.
+        experiment: the experiment that has run.
         partial: the options that left out a part.
     """
     if partial:
@@ -44,7 +44,7 @@ def after_run(experiment: str, partial: Sequence[str]) -> None:
 
 
 def check(c: Composition) -> None:
-    """Refuse results that are not those of the composition.
+    """Refuse results that do not match the composition.
 
     Raises:
         UserError: what is out of date, missing, changed, or of another configuration.
@@ -65,13 +65,13 @@ def left_over(c: Composition) -> list[Path]:
 
 
 def record() -> None:
-    """``dvc commit``: every byte that the graph made goes into DVC's cache, and `dvc.lock` says so.
+    """``dvc commit``: put every output of the graph into DVC's cache and record it in `dvc.lock`.
 
-    Where its cache is not linked into the work tree DVC would still replace every file with a second name, such as a
-    run's weights (`files.link`), by a copy of itself.
+    If the cache is not linked into the work tree, ``--no-relink`` keeps DVC from replacing each hard-linked file, such
+    as a run's weights (`files.link`), by a copy.
 
     Raises:
-        UserError: DVC refuses, with its words.
+        UserError: DVC fails; with its message.
     """
     from dvc.config import Config
 
@@ -83,7 +83,7 @@ def record() -> None:
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiment", help="do nothing where params.yaml names another one: DVC versions only that")
+    parser.add_argument("--experiment", help="do nothing if params.yaml names another one, which DVC versions")
     arguments = parser.parse_args(argv)
     try:
         c = composition.compose()

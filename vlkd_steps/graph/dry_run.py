@@ -1,4 +1,4 @@
-"""What Snakemake would run: its own dry run, read job by job, so that what is done already is not counted."""
+"""The jobs that Snakemake would run, parsed from its own dry run, so that finished jobs are not counted."""
 
 import os
 import re
@@ -17,7 +17,7 @@ RULES = [rule for phase in PHASES.values() for rule in phase.rules]
 
 @dataclass(frozen=True)
 class Job:
-    """One job of the graph: its rule and what stands for the wildcards."""
+    """One job of the graph: its rule and the values of its wildcards."""
 
     rule: str
     wildcards: dict[str, str]
@@ -27,19 +27,19 @@ def dry_run(experiment: str | None = None) -> list[Job]:
     """The jobs that ``snakemake -n`` names, without manifests and targets, from download to report.
 
     Args:
-        experiment: as ``--config experiment=``; None: what params.yaml says.
+        experiment: as in ``--config experiment=``; None: the one in params.yaml.
 
     Raises:
-        UserError: Snakemake refuses, with its words.
+        UserError: Snakemake fails; with its message.
     """
     return parse(_dry_run(experiment))
 
 
 def pending() -> Counter[str]:
-    """How many jobs of each rule ``snakemake -n`` names, manifests and targets included; none where all is current.
+    """How many jobs of each rule ``snakemake -n`` names, with manifests and targets; empty if all is current.
 
     Raises:
-        UserError: Snakemake refuses, with its words.
+        UserError: Snakemake fails; with its message.
     """
     table = re.search(r"^Job stats:\n.*?\n-+.*?\n(.*?)\ntotal", _dry_run(None), re.S | re.M)
     rows = [line.split() for line in table[1].splitlines()] if table else []
@@ -62,7 +62,7 @@ def _dry_run(experiment: str | None) -> str:
 
 
 def parse(output: str) -> list[Job]:
-    """The jobs in a dry run's output; its own order differs from call to call."""
+    """The jobs in a dry run's output, sorted, since Snakemake's order differs from call to call."""
     found: dict[tuple[str, tuple[tuple[str, str], ...]], Job] = {}
     for block in re.split(r"^(?=(?:local)?rule \w+:$)", output, flags=re.M)[1:]:
         rule = block.partition("rule ")[2].partition(":")[0]

@@ -1,4 +1,4 @@
-"""DVC as a program: its answer or, where it fails, its own words and what the doctor says to do about it."""
+"""Run DVC as a program: its output or, if it fails, its error message with the remedies of `vlkd doctor`."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def run(*arguments: str) -> str:
 
 
 def _words(done: subprocess.CompletedProcess[str]) -> str:
-    """What it says for itself: its lines that name an error, else its last ones."""
+    """The error lines of its output, or its last lines if there are none."""
     lines = [line.strip() for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR")]
-    return "; ".join(errors or lines[-5:]) or "it said nothing"
+    return "; ".join(errors or lines[-5:]) or "it printed nothing"

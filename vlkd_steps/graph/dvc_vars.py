@@ -1,12 +1,12 @@
-"""dvc_vars.yaml: what the stages of dvc.yaml are repeated for, derived from the experiment of params.yaml.
+"""dvc_vars.yaml: the names over which dvc.yaml repeats its stages, derived from the experiment in params.yaml.
 
     python -m vlkd_steps.graph.dvc_vars      # write it now: to commit it before anything runs, or after a merge
 
-DVC reads dvc.yaml, and with it this file, before it runs anything, and a fresh clone has to be able to `dvc pull`
-without running our code: so the file is committed, beside params.yaml and dvc.lock. Nobody edits it. Whatever runs for
-the experiment of params.yaml keeps it current: snakemake (not its dry run), `graph.commit` and `sync` write it, and a
-stage of `dvc repro` that finds it outdated writes it and stops, since DVC has read the old one already. As dvc.yaml
-names it among the parameters of every phase, that stage does run.
+DVC reads dvc.yaml, and with it this file, before it runs anything, and a fresh clone must be able to `dvc pull`
+without running our code. So the file is committed, beside params.yaml and dvc.lock. It is not edited by hand. Every
+command that runs the experiment in params.yaml keeps it current: snakemake (not its dry run), `graph.commit` and `sync`
+write it. A stage of `dvc repro` that finds it outdated writes it and stops, since DVC has already read the old one.
+That stage does run, as dvc.yaml lists this file among the parameters of every phase.
 """
 
 import argparse
@@ -53,29 +53,29 @@ def instances(c: Composition) -> list[str]:
 
 
 def keep_current(c: Composition) -> None:
-    """Write the file where it is not that of the composition, and say so.
+    """Write the file, with a note, if it does not match the composition.
 
     Raises:
         UserError: it cannot be written.
     """
     if _write(c):
-        say(f"note: {layout.DVC_VARS} is now that of params.yaml; commit it with params.yaml", file=sys.stderr)
+        say(f"note: updated {layout.DVC_VARS} to match params.yaml; commit it with params.yaml", file=sys.stderr)
 
 
 def check_stage(c: Composition) -> None:
-    """What a stage of `dvc repro` does first; does nothing elsewhere.
+    """Check the file at the start of a stage of `dvc repro`; does nothing elsewhere.
 
     Raises:
-        UserError: DVC has read another file than that of the composition, which is there now.
+        UserError: DVC has read an outdated file; it is updated now.
     """
     if "DVC_STAGE" in os.environ and _write(c):
         raise UserError(
-            f"{layout.DVC_VARS} was not that of params.yaml when DVC read it, and is now; repeat the command: dvc repro"
+            f"{layout.DVC_VARS} did not match params.yaml when DVC read it; it does now; repeat the command: dvc repro"
         )
 
 
 def is_current(c: Composition) -> bool:
-    """Whether the file is that of the composition."""
+    """Whether the file matches the composition."""
     try:
         return layout.DVC_VARS.read_text(encoding="utf-8") == text(c)
     except (OSError, UnicodeDecodeError):
@@ -83,7 +83,7 @@ def is_current(c: Composition) -> bool:
 
 
 def _write(c: Composition) -> bool:
-    """Write the file if it is not current; DVC versions the experiment of params.yaml only, so no other one does."""
+    """Write the file if it is outdated and the experiment is that of params.yaml, the only one that DVC versions."""
     if c.experiment != composition.read_params(Path("params.yaml")).experiment or is_current(c):
         return False
     try:
@@ -91,14 +91,14 @@ def _write(c: Composition) -> bool:
         _forget_others(c)
     except OSError as error:
         raise UserError(
-            f"{error.filename} cannot be written ({error.strerror}), and DVC has to read there what params.yaml needs "
-            "now; let this user write into the project's folder"
+            f"{error.filename} cannot be written ({error.strerror}), but must be updated for DVC to match params.yaml; "
+            "let this user write into the project's folder"
         ) from error
     return True
 
 
 def _forget_others(c: Composition) -> None:
-    """Drop from dvc.lock what DVC would keep there for ever: the bytes of names that the experiment no longer needs."""
+    """Drop from dvc.lock the names that the experiment no longer needs; DVC itself never removes them."""
     if not DVC_LOCK.is_file():
         return
     from dvc.utils.serialize import ParseError, dumps_yaml, parse_yaml

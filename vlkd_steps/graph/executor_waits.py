@@ -1,4 +1,4 @@
-"""What the jobs of Snakemake's own Slurm executor wait for: it says nothing of them between submission and end."""
+"""Report why jobs of Snakemake's own Slurm executor wait; it logs nothing between their submission and their end."""
 
 import logging
 import re
@@ -15,7 +15,7 @@ INTERVAL = 10.0  # seconds between two looks at the queue, which submitters shar
 
 
 class ExecutorWaits(logging.Handler):
-    """Learns the name of this run's jobs from Snakemake's log; `watch` then says what they wait for."""
+    """Reads the name of this run's jobs from Snakemake's log; `watch` then reports why they wait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class ExecutorWaits(logging.Handler):
             self.name_of_jobs = found[1]
 
     def watch(self) -> None:
-        """Look at the queue until this process ends, if the executor is that of Slurm."""
+        """Poll the queue until this process ends, if Snakemake uses its Slurm executor."""
         if self.name_of_jobs:
             threading.Thread(target=self._watch, daemon=True).start()
 
@@ -40,7 +40,7 @@ class ExecutorWaits(logging.Handler):
                 say(line, file=sys.stderr, flush=True)
 
     def news(self, seen: dict[str, Seen]) -> list[str]:
-        """A line for each of the run's jobs of whose wait something new is to be said."""
+        """One line for each of the run's jobs whose reason for waiting has changed."""
         lines = []
         for job in seen.values():
             if job.name != self.name_of_jobs or job.ended or job.state in ("RUNNING", "COMPLETING", "CONFIGURING"):

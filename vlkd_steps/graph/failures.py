@@ -1,4 +1,4 @@
-"""Which jobs of a Snakemake run failed, and where to look: what is printed last, whatever a profile's `quiet` hides."""
+"""Report the failed jobs of a Snakemake run and their logs, at its end and even if a profile's `quiet` hides them."""
 
 import logging
 import sys
@@ -17,11 +17,11 @@ TAIL = 8  # lines of a rule's log
 OF_EXECUTOR = 25  # lines of its executor's, which ends with some of its own
 LENGTH = 300  # characters of a message: an executor's holds its whole command
 KILLED = "(nothing: the process was killed, or ran out of memory or time, before it could write a message)"
-NOTHING = "(nothing of this run: the process did not start, or could not read what it was given)"
+NOTHING = "(nothing of this run: the process did not start, or could not read its configuration)"
 
 
 class Failures(logging.Handler):
-    """Listens to Snakemake's log from now on."""
+    """Collects failed jobs from Snakemake's log."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,8 +43,8 @@ class Failures(logging.Handler):
         if self.jobs:
             what = "1 job failed" if len(self.jobs) == 1 else f"{len(self.jobs)} jobs failed"
             say(
-                f"{what}. Correct what is named above (`vlkd doctor` says what does not work here); "
-                "then the same command goes on from here: what is finished is not made again.",
+                f"{what}. Correct the errors above (`vlkd doctor` checks this machine); "
+                "then repeat the command: it continues from here and does not repeat finished jobs.",
                 file=sys.stderr,
                 flush=True,
             )
@@ -54,7 +54,7 @@ def described(job: dict[str, Any], started: float) -> list[str]:
     """A failed job in a few lines: its rule and number, first output, Slurm's id, message, logs and their ends.
 
     Args:
-        started: when the run started (``time.time()``): an older log is that of another run.
+        started: when the run started (``time.time()``): an older log belongs to another run.
     """
     outside = job["aux"].get("external_jobid")
     lines = [f"failed: rule {job['rule_name']}, job {job['jobid']}" + (f", Slurm job {outside}" if outside else "")]
@@ -66,7 +66,7 @@ def described(job: dict[str, Any], started: float) -> list[str]:
     own, *of_executor = job["log"] or [""]
     end = tail(Path(own), started, TAIL)
     lines += [f"  log: {own}", *(f"    {line}" for line in end)]
-    for name in of_executor:  # it repeats what the rule's log says
+    for name in of_executor:  # shown only if the rule's log is empty, since it repeats that log
         more = tail(Path(name), started, OF_EXECUTOR) if end == [NOTHING] else []
         lines += [f"  log: {name}", *(f"    {line}" for line in more)]
     return lines

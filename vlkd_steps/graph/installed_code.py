@@ -2,7 +2,7 @@
 
 In a clone dvc.yaml depends on the folder `vlkd_steps`. A project of `vlkd init` has none: there a first stage of
 dvc.yaml, which DVC always runs, calls ``python -m vlkd_steps.graph.installed_code``, and the phases depend on the file.
-`keep_current` does the same before DVC is to record or to judge what is here. The file belongs into git.
+`keep_current` updates the file before DVC records or compares results. Commit the file to git.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).absolute().parents[1]
 
 
 def text() -> str:
-    """The content for the package that runs."""
+    """The file's content for the installed package."""
     total = hashlib.sha256()
     for path in sorted(path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc"):
         total.update(f"{path.relative_to(PACKAGE).as_posix()} {files.sha256(path)}\n".encode())
@@ -31,7 +31,7 @@ def version() -> str:
 
 
 def keep_current() -> None:
-    """Write the file again where it is not that of this package; a clone has none."""
+    """Write the file again if it does not match this package; a clone has no such file."""
     if FILE.is_file() and FILE.read_text(encoding="utf-8") != (now := text()):
         files.write_text(FILE, now)
 

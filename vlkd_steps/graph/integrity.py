@@ -1,8 +1,8 @@
 """Whether every artifact of a project still has the bytes that it was made with: vlkd doctor --deep
 
-Whatever was recorded of a file is compared with it: the lists of sha256 beside instances, models and runs, the
-manifests of raw folders, splits and feature stores, and the phase manifests of every experiment. So a file that was
-deleted by hand is noticed too, since something still names it. Nothing is changed.
+Each file is compared with every record of it: the lists of sha256 beside instances, models and runs, the manifests of
+raw folders, splits and feature stores, and the phase manifests of every experiment. A file that was deleted by hand is
+noticed too, since a list or manifest still names it. Nothing is changed.
 """
 
 import os
@@ -26,7 +26,7 @@ KINDS = ("missing", "damaged", "outdated")
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """What is wrong with one file (`KINDS`), and the file by whose making it is mended."""
+    """What is wrong with one file (`KINDS`), and the target that Snakemake has to make to repair it."""
 
     target: Path
     path: Path
@@ -51,7 +51,7 @@ class Verdict:
             lines += [f"{each.kind:<8}  {each.path}: {each.why}" for each in self.problems if each.target == target]
             lines.append(f"          make it again: {self.commands[target]}")
         if self.problems:
-            lines.append("Then make what depends on it: vlkd run. What DVC has it brings back: dvc checkout")
+            lines.append("Then make what depends on it: vlkd run. Or restore files from DVC's cache: dvc checkout")
         counts = Counter(problem.kind for problem in self.problems)
         summed = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
         lines.append(f"{self.files} files ({self.bytes / 1e6:.1f} MB) compared in {self.seconds:.1f} s: {summed}")
@@ -59,10 +59,13 @@ class Verdict:
 
 
 def verify(experiment: str) -> Verdict:
-    """Compare every file of the current folder's project; `experiment`: that of params.yaml, which is run by default.
+    """Compare every file of the project in the current folder.
+
+    Args:
+        experiment: the one in params.yaml, which commands run by default.
 
     Raises:
-        UserError: nothing here was ever made.
+        UserError: the project has no artifacts yet.
     """
     started = time.monotonic()
     said, problems = _said()
@@ -95,7 +98,7 @@ Recorded = dict[Path, dict[Path, str]]
 
 
 def _said() -> tuple[Recorded, list[Problem]]:
-    """For each list and manifest the files that it names; and those that cannot be read."""
+    """The files that each list and manifest names, and a problem for each list or manifest that cannot be read."""
     said, problems = {}, []
     for source in _sources():
         try:
@@ -106,10 +109,10 @@ def _said() -> tuple[Recorded, list[Problem]]:
 
 
 def _recorded(said: Recorded, found: Found) -> Recorded:
-    """What is said of each file.
+    """The sha256 that each list and manifest has for each file.
 
-    A list with whose files nothing is wrong is whole, even where a phase manifest names another one. A list with other
-    bytes than its phase manifest names, and than its files have, is itself the damaged one, and counts for nothing.
+    A list that agrees with all its files is intact, even if a phase manifest has another sha256 for it. A list that
+    agrees neither with its files nor with its phase manifest is itself damaged, and its entries are ignored.
     """
     recorded: Recorded = {path: {} for path in found}
     for source, entries in said.items():
@@ -133,7 +136,7 @@ def _sources() -> Iterator[Path]:
 
 
 def _entries(source: Path) -> dict[Path, str]:
-    """What a list or manifest says of files.
+    """The sha256 of each file that a list or manifest names.
 
     Raises:
         UserError: it cannot be read.
@@ -159,7 +162,7 @@ def _sha256(path: Path) -> str | OSError:
 
 
 def _judge(path: Path, found: str | OSError, sources: dict[Path, str]) -> Problem | None:
-    """A file's problem; a phase manifest may be older than what a step, or another experiment, has left."""
+    """A file's problem, if any; a phase manifest may be older than the output of a step or of another experiment."""
     differing = [source for source, sha256 in sources.items() if sha256 != found]
     if not differing:
         return None
@@ -173,7 +176,7 @@ def _judge(path: Path, found: str | OSError, sources: dict[Path, str]) -> Proble
 
 
 def _of_split(split: Path, known: set[Path]) -> Iterator[Problem]:
-    """A split whose ids are not those of its own manifest."""
+    """A problem for a split whose ids do not match its own manifest."""
     if not known & {split, layout.split_manifest(split)}:
         try:
             artifacts.split_ids(split)
@@ -182,7 +185,7 @@ def _of_split(split: Path, known: set[Path]) -> Iterator[Problem]:
 
 
 def _target(path: Path) -> Path:
-    """The declared output whose making mends a file."""
+    """The declared output that has to be made to repair a file."""
     top, *rest = path.parts
     if path.parts[:2] == ("data", "raw"):
         return layout.raw_manifest(rest[1])

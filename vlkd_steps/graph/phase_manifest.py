@@ -1,12 +1,12 @@
-"""Phase manifests: what a phase of the graph made for an experiment, file by file: its sha256, and what made it.
+"""Phase manifests: for every file that a phase made for an experiment, its sha256 and what made it.
 
     python -m vlkd_steps.graph.phase_manifest check manifests/scenes/prepare.json data/instances/scenes_vqa.parquet
 
 `dvc.yaml` has two kinds of stages. A phase's stage runs Snakemake and its output is the manifest; the next phase's
-stage depends on the manifest, not on shared folders, so another experiment's data in the same folders dirties nothing.
-A second, short stage per data set, model or feature store versions the bytes. Both check first that the bytes are those
-of the manifest, and that the manifest is that of the configuration and code as they are now: neither bytes changed by
-hand nor those of another configuration are recorded as this one's.
+stage depends on the manifest, not on shared folders, so another experiment in the same folders makes no stage outdated.
+A second, short stage per data set, model or feature store versions the bytes. Both first check that the bytes match the
+manifest and that the manifest matches the current configuration and code, so that DVC never records bytes that were
+changed by hand or made by another configuration.
 """
 
 import argparse
@@ -34,14 +34,14 @@ AGAIN = "run: snakemake --cores all"
 
 @dataclass(frozen=True)
 class Entry:
-    """A file as its job left it; `made_by` as `phases.Job` has it."""
+    """A file as its job left it; `made_by` is that of `phases.Job`."""
 
     sha256: str
     made_by: str
 
 
 def config(experiment: str, phase: str, made: Sequence[phases.Job]) -> dict[str, Any]:
-    """What the job that writes a phase's manifest is given: every file and folder, and what makes it."""
+    """The configuration of the job that writes a phase's manifest: every file and folder, with its `made_by`."""
     return {
         "manifest": str(layout.phase_manifest(experiment, phase)),
         "files": {str(path): job.made_by for job in made for path in (*job.outputs, *job.beside)},
@@ -53,7 +53,7 @@ def write(job: Mapping[str, Any]) -> None:
     """Write the phase manifest that `config` describes, atomically.
 
     Raises:
-        UserError: a file is not there, or is not as the list of sha256 says that its job has left beside it.
+        UserError: a file is missing, or differs from the list of sha256 that its job wrote beside it.
     """
     made_by = {Path(name): value for name, value in job["files"].items()}
     for folder, value in job["folders"].items():
@@ -70,7 +70,7 @@ def write(job: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[Path, Entry]:
-    """A phase manifest's entries by file; none where it is missing, damaged or of an older version of this package."""
+    """A phase manifest's entries by file; empty if it is missing, damaged or of an older version of this package."""
     try:
         return entries(path)
     except UserError:
@@ -78,7 +78,7 @@ def read(path: Path) -> dict[Path, Entry]:
 
 
 def entries(path: Path) -> dict[Path, Entry]:
-    """As `read`; raises UserError where it is missing, damaged or of an older version of this package."""
+    """As `read`, but raises UserError if it is missing, damaged or of an older version of this package."""
     content = read_json(path)
     try:
         return {Path(name): Entry(**entry) for name, entry in content["files"].items()}
@@ -87,7 +87,7 @@ def entries(path: Path) -> dict[Path, Entry]:
 
 
 def named_by(manifest: Path) -> dict[Path, str]:
-    """The files that a source's or a feature store's manifest names, with their sha256; none where it names none."""
+    """The files that a source's or a feature store's manifest names, with their sha256; empty if it names none."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         content = json.loads(manifest.read_text(encoding="utf-8"))
         of_store = [*content.get("shards", []), *filter(None, [content.get("index")])]
@@ -98,7 +98,7 @@ def named_by(manifest: Path) -> dict[Path, str]:
 
 
 def check_configuration(c: Composition, phase: str) -> None:
-    """Compare what a phase's manifest says of its files, and the runs of themselves, with the composition.
+    """Compare a phase's manifest, and the config.yaml of each run, with the composition.
 
     Raises:
         UserError: a file was made by another configuration or other code, or the phase manifest does not name it.
@@ -119,7 +119,7 @@ def check_configuration(c: Composition, phase: str) -> None:
 
 
 def _check_runs(c: Composition) -> None:
-    """Every run's config.yaml names the content key that the composition gives it now."""
+    """Raise UserError unless every run's config.yaml has the content key that the composition gives it now."""
     from vlkd_steps.runs.run_dir import RunDir
 
     for cell in c.cells:
@@ -133,13 +133,13 @@ def _check_runs(c: Composition) -> None:
                 raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); {AGAIN}") from error
             if not isinstance(content, dict) or content.get("content_key") != run.key:
                 raise UserError(
-                    f"{path} is not what params.yaml, the data and the code say now: it describes a run of another "
-                    f"configuration; {AGAIN}"
+                    f"{path} does not match params.yaml, the data and the code as they are now: it describes a run of "
+                    f"another configuration; {AGAIN}"
                 )
 
 
 def check_bytes(manifest: Path, roots: Sequence[Path]) -> int:
-    """Compare what lies at or below `roots` with the phase manifest and with the manifests found there.
+    """Compare the files at or below `roots` with the phase manifest and with the manifests found there.
 
     Returns:
         The number of files compared.
@@ -179,16 +179,16 @@ def compare(path: Path, expected: str, manifest: Path) -> None:
 
 
 def missing(manifest: Path) -> Iterator[Path]:
-    """The files that a manifest names and that are not there; lists folders, since each stat costs on a network."""
+    """The missing files that a manifest names; lists folders, since a stat per file is slow on a network."""
     there = {Path(folder) / name for folder, _, names in os.walk(manifest.parent) for name in names}
     return (path for path in named_by(manifest) if path not in there)
 
 
 def _composition(experiment: str) -> Composition:
-    """The experiment; in a stage of dvc.yaml that of params.yaml, and no other one, as DVC has read it.
+    """The experiment's composition; in a stage of dvc.yaml it must be the experiment of params.yaml.
 
     Raises:
-        UserError: params.yaml, or what dvc.yaml takes from it, has changed since DVC read it.
+        UserError: in a stage, params.yaml or dvc_vars.yaml has changed since DVC read it.
     """
     c = composition.compose(experiment=experiment)
     if "DVC_STAGE" in os.environ:

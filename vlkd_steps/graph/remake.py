@@ -1,9 +1,13 @@
-"""What has to be made again although Snakemake cannot see it.
+"""Outputs that must be made again although Snakemake takes them for current.
 
-Snakemake compares file times, and what it remembers of jobs in `.snakemake/`. It does not see a file that no rule
-declares; it takes a result for current where its memory is gone (deleted, or left behind by a copy), and where a file
-was changed, or put in the place of the one that it remembers (by hand, by `dvc checkout` of another commit), it makes
-what depends on that file and not the file itself. Phase manifests travel with the results and say.
+Snakemake compares file times and its records of jobs in `.snakemake/`. Three cases escape it:
+
+- a file that no rule declares is missing;
+- its records are gone (deleted, or not copied with the project): it takes any result for current;
+- an output was changed or replaced (by hand, by `dvc checkout` of another commit): it reruns only the jobs that
+  depend on that file, not the job that makes it.
+
+Phase manifests are stored with the results, so they show these cases.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +29,7 @@ Made = Mapping[str, Sequence[Job]]
 
 
 def unseen(experiment: str, made: Made, remember: Remember) -> dict[Path, str]:
-    """Outputs whose jobs must run, each with the reason; phase manifests that say nothing among them."""
+    """Outputs whose jobs must run, each with the reason; includes phase manifests that cannot be read."""
     found: dict[Path, str] = {}
     for phase, jobs in made.items():
         path = layout.phase_manifest(experiment, phase)
@@ -55,13 +59,13 @@ def notes(reasons: Sequence[str]) -> list[str]:
 
 
 def missing(experiment: str, made: Made) -> list[Path]:
-    """Declared outputs that are not there, of the phases that have been whole before: those with a manifest."""
+    """Missing declared outputs of the phases that were complete before, which are those with a manifest."""
     whole = [jobs for phase, jobs in made.items() if layout.phase_manifest(experiment, phase).is_file()]
     return [path for jobs in whole for job in jobs for path in job.outputs if not path.is_file()]
 
 
 def deleted(experiment: str, made: Made) -> Iterator[str]:
-    """Those of the `missing` outputs that have been there: their phase's manifest still names them."""
+    """A reason for each `missing` output that existed before: its phase's manifest still names it."""
     manifests = {phase: layout.phase_manifest(experiment, phase) for phase in made}
     named = {phase: phase_manifest.read(path) for phase, path in manifests.items()}
     for phase, jobs in made.items():
@@ -70,7 +74,7 @@ def deleted(experiment: str, made: Made) -> Iterator[str]:
 
 
 def _gone(job: Job, left: Sequence[Path]) -> Iterator[Path]:
-    """Files that a job left, that no rule declares, and that are not there."""
+    """Missing files of a job that no rule declares."""
     yield from (path for path in left if not path.is_file())
     for path in job.outputs:
         if path.name == "manifest.json":
@@ -80,11 +84,11 @@ def _gone(job: Job, left: Sequence[Path]) -> Iterator[Path]:
 def _distrust(
     job: Job, entries: Mapping[Path, phase_manifest.Entry], written: float, remember: Remember
 ) -> Iterator[str]:
-    """Why outputs of a job are not what its configuration and code make, where Snakemake takes them for that.
+    """Why outputs of a job cannot be trusted to come from its configuration and code, though Snakemake trusts them.
 
     Args:
-        written: when the phase manifest was; 0 where nobody knows. Hashing everything at each start would take
-            minutes, so what is older than its manifest is taken for what the manifest describes.
+        written: when the phase manifest was written; 0 if unknown. Hashing every file at each start would take
+            minutes, so a file older than its manifest is assumed to be the one that the manifest describes.
     """
     for path in job.outputs:
         entry = entries.get(path)
@@ -92,16 +96,16 @@ def _distrust(
         if vouched and path.stat().st_mtime <= written:
             continue
         if _remembered(path, remember):
-            continue  # as its job left it; Snakemake itself sees whether that was with the params of now
+            continue  # as its job left it; Snakemake itself compares that job's params with the current ones
         if vouched and entry is not None and entry.sha256 == sha256(path):
             continue  # touched, or brought by DVC
         if remember(path) is None:
-            yield f"nothing here says by which configuration {path} was made"
+            yield f"no record says by which configuration {path} was made"
         else:
             yield f"{path} was changed or replaced after it was made"
 
 
 def _remembered(path: Path, remember: Remember) -> bool:
-    """Whether a file is the one that its job left."""
+    """Whether a file still has the modification time that Snakemake recorded when its job ended."""
     ended = remember(path)
     return ended is not None and abs(ended - path.stat().st_mtime) < SAME_TIME

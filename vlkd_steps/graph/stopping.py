@@ -1,7 +1,8 @@
-"""A stop signal (Ctrl-C, TERM, a closed terminal) ends a run in order: running steps save and end. A second: at once.
+"""Orderly end of a run on a stop signal (Ctrl-C, TERM, a closed terminal): running steps save and end.
 
-Snakemake's own ways do not serve: on Ctrl-C it may end in a traceback ("Cannot close a running event loop"), on TERM it
-waits for its jobs, however long they take, and on HUP it dies and leaves them.
+A second signal ends them at once. Snakemake's own handling is not enough: on Ctrl-C it may end in a traceback ("Cannot
+close a running event loop"), on TERM it waits for its jobs however long they take, and on HUP it dies and leaves them
+running.
 """
 
 import logging
@@ -25,12 +26,12 @@ POLL = 1.0  # seconds between two looks for jobs of a cluster that are to be can
 
 
 def at_once() -> None:
-    """Until `in_order`, when nothing is running yet, a signal just ends this process."""
+    """Let a signal simply end this process, until `in_order` is called: nothing is running yet."""
     _handle(signal.SIG_DFL)
 
 
 def in_order(scheduler: Any) -> None:
-    """From now on a signal ends the scheduler's jobs, and then the run."""
+    """From now on, let a signal end the scheduler's jobs and then the run."""
     stop = _Stop(scheduler)
     _handle(stop)
     logger.addFilter(stop.wanted)
@@ -70,7 +71,7 @@ class _Stop:
             time.sleep(POLL)
 
     def wanted(self, record: logging.LogRecord) -> bool:
-        """Whether a record of Snakemake's is no mere consequence of the stop: a step that ends is no failure then."""
+        """Whether to log a record of Snakemake; after a stop, its errors only report steps that were stopped."""
         return not self.requested or record.levelno < logging.ERROR
 
 

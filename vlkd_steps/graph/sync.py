@@ -1,10 +1,10 @@
 """Make Snakemake agree with DVC after `dvc pull` or `dvc checkout`: vlkd sync
 
 DVC restores bytes, but neither Snakemake's records nor the files' times, so an up-to-date graph looks
-out of date. For every phase that `dvc status` calls clean, and whose phase manifest is that of the
-configuration and code as they are now, this touches the outputs and records them as made
-(`snakemake --touch --forceall`). It stops at the first phase that is not, says why, and records
-nothing behind it: what is stale stays stale.
+out of date. For every phase that `dvc status` calls clean, and whose phase manifest matches the current
+configuration and code, this command touches the outputs and records them as made
+(`snakemake --touch --forceall`). It stops at the first phase that does not match, prints the reason, and
+records no later phase, so stale results stay stale.
 """
 
 import argparse
@@ -24,14 +24,14 @@ from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import dvc_command, dvc_vars, installed_code, phase_manifest
 
 VARIABLE = "VLKD_SYNC"
-"""Set for the `snakemake --touch` that is called here, which the Snakefile refuses otherwise."""
+"""Set for the call of `snakemake --touch` below; without it the Snakefile refuses ``--touch``."""
 
 
 def clean_phases(status: Mapping[str, Any]) -> tuple[list[str], str | None]:
     """Split the phases at the first one that `dvc status --json` names.
 
     Returns:
-        The clean phases before it, and it (None where all are clean).
+        The clean phases before it, and that phase (None if all are clean).
     """
     dirty = {stage.split("@")[0] for stage in status}
     clean: list[str] = []
@@ -46,17 +46,17 @@ def explain(status: Mapping[str, Any], phase: str) -> str:
     """Why a phase is not clean, and what to do about it."""
     own = {stage: entries for stage, entries in status.items() if stage.split("@")[0] in (phase, *PHASES[phase].bytes)}
     outs, deps = _changes(own, "changed outs"), _changes(own, "changed deps")
-    # Of what neither the folder nor its cache has DVC says the latter alone.
+    # DVC reports a file that is in neither the folder nor its cache only as "not in cache".
     absent = sorted(name for name, change in outs.items() if change in ("deleted", "not in cache"))
     if gone := [name for name in absent if not Path(name).exists()]:
         return f"{_some(gone)} missing; run: dvc pull (or dvc checkout, where DVC's cache has it), then sync again"
     if deps:
-        return f"{_named(deps)}: what lies here was made before that; run: snakemake --cores all"
+        return f"{_named(deps)}: the outputs here were made before that change; run: snakemake --cores all"
     if absent:
-        remedy = "run: dvc pull, or put what is here into it: python -m vlkd_steps.graph.commit; then sync again"
+        remedy = "run: dvc pull, or record the files here: python -m vlkd_steps.graph.commit; then sync again"
         return f"{_some(absent)} here, but not in DVC's cache; {remedy}"
     if outs:
-        remedy = "run: dvc checkout, then sync again; or, to have made again what was changed: snakemake --cores all"
+        remedy = "run: dvc checkout, then sync again; or, to make the changed files again: snakemake --cores all"
         return f"{_named(outs)}; {remedy}"
     return "it was never recorded, or its command changed; run: snakemake --cores all"
 
@@ -80,7 +80,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _flat(deps: Mapping[str, Any]) -> dict[str, str]:
-    """Changed parameters stand one level deeper than changed files."""
+    """Flatten the entries: changed parameters are nested one level deeper than changed files."""
     flat: dict[str, str] = {}
     for name, change in deps.items():
         if isinstance(change, Mapping):
@@ -91,7 +91,7 @@ def _flat(deps: Mapping[str, Any]) -> dict[str, str]:
 
 
 def dvc_status() -> dict[str, Any]:
-    """What `dvc status` says; raises UserError where DVC itself cannot answer."""
+    """The output of ``dvc status --json``; raises UserError if DVC fails."""
     return json.loads(dvc_command.run("status", "--json"))
 
 
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.parse_args(argv)
     environment.use_own()
     if not Path("dvc.lock").is_file():
-        raise UserError("dvc.lock is missing, so nothing says what these files are; run: snakemake --cores all")
+        raise UserError("dvc.lock is missing, so there is no record of these files; run: snakemake --cores all")
     c = composition.compose()
     dvc_vars.keep_current(c)
     installed_code.keep_current()

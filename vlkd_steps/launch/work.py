@@ -111,7 +111,7 @@ def several_processes(work: Work) -> int:
 
 
 def own_package() -> dict[str, str]:
-    """This process's environment, by which other processes find the same package, whatever is on their path."""
+    """This process's environment, changed so that other processes find the same package regardless of their path."""
     # By name, as below: which variables are dropped elsewhere changes no byte.
     changed: dict[str, str] = importlib.import_module("vlkd_steps.core.environment").own_package(os.environ)
     return changed

@@ -10,12 +10,12 @@ Example:
 """
 
 import functools
+import itertools
 import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -56,6 +56,8 @@ def _without_one_apostrophe(word: str) -> list[str]:
 CONTRACTIONS = {spelling: word for word in _CONTRACTED.split() for spelling in _without_one_apostrophe(word)}
 CONTRACTIONS["somebody'd"] = "somebodyd"  # the official entry is reversed
 
+_CHANGED = frozenset({*NUMBERS, *ARTICLES, *CONTRACTIONS})
+
 
 def process_punctuation(answer: str) -> str:
     """Delete or space out punctuation, then drop full stops that no digit follows.
@@ -70,13 +72,16 @@ def process_punctuation(answer: str) -> str:
         for mark in set(marks):
             delete = delete_all or f"{mark} " in answer or f" {mark}" in answer
             text = text.replace(mark, "" if delete else " ")
-    return _FULL_STOP.sub("", text, count=_MOST_FULL_STOPS)
+    return _FULL_STOP.sub("", text, count=_MOST_FULL_STOPS) if "." in text else text
 
 
 def process_digit_article(answer: str) -> str:
     """Lower-case, write numbers up to ten as digits ("none" is 0), drop articles, restore apostrophes."""
-    words = (NUMBERS.get(word, word) for word in answer.lower().split())
-    return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
+    words = answer.lower().split()
+    if not _CHANGED.isdisjoint(words):
+        words = [NUMBERS.get(word, word) for word in words]
+        words = [CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES]
+    return " ".join(words)
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -91,16 +96,17 @@ def strip(answer: str) -> str:
     return answer.replace("\n", " ").replace("\t", " ").strip()
 
 
-@dataclass(frozen=True)
-class References:
-    """What each answer to one question is worth; any answer that is not listed is worth 0.
+class References(NamedTuple):
+    """What each answer to one question is worth; any answer that no annotator gave is worth 0.
 
     Attributes:
-        scores: accuracy in [0, 1] of every answer that some annotator gave.
+        answers: the annotators', normalised as this question demands.
+        alike: how many records equal each one, itself included; None where no two are equal.
         unanimous: all annotators wrote the same, so that nothing is normalised, in the prediction either.
     """
 
-    scores: Mapping[str, float]
+    answers: Sequence[str]
+    alike: Sequence[int] | None
     unanimous: bool
 
     @classmethod
@@ -115,22 +121,25 @@ class References:
         """
         if not records:
             raise ValueError("a question without answer records has no accuracy")
-        stripped = [strip(record["answer"]) for record in records]
-        unanimous = len(set(stripped)) == 1
-        answers = stripped if unanimous else [preprocess(answer) for answer in stripped]
-        alike = _alike(answers, records)
-        scores = {
-            answer: _leave_one_out(
-                tuple([gone if other == answer else 0 for other, gone in zip(answers, alike, strict=True)])
-            )
-            for answer in set(answers)
-        }
-        return cls(scores, unanimous)
+        given = [record["answer"] for record in records]
+        forms = {answer: strip(answer) for answer in set(given)}
+        unanimous = len(set(forms.values())) == 1
+        if not unanimous:
+            forms = {answer: preprocess(text) for answer, text in forms.items()}
+        answers = [forms[answer] for answer in given]
+        return cls(answers, _alike(answers, records), unanimous)
 
     def score(self, prediction: str) -> float:
         """Soft accuracy in [0, 1] of a predicted answer, not rounded."""
         text = strip(prediction)
-        return self.scores.get(text if self.unanimous else preprocess(text), 0.0)
+        if not self.unanimous:
+            text = preprocess(text)
+        if text not in self.answers:
+            return 0.0
+        if self.alike is None:
+            return _leave_one_out(tuple([answer == text for answer in self.answers]))
+        gone = zip(self.answers, self.alike, strict=True)
+        return _leave_one_out(tuple([times if answer == text else 0 for answer, times in gone]))
 
 
 @functools.lru_cache(maxsize=1 << 12)  # ten distinct records have 1,024 such tuples
@@ -144,10 +153,10 @@ def _leave_one_out(gone: tuple[int, ...]) -> float:
     return sum(min(1.0, (count - each) / 3) for each in gone) / len(gone)
 
 
-def _alike(answers: Sequence[str], records: Sequence[Mapping[str, Any]]) -> Sequence[int]:
-    """How many records equal each one, itself included, once their answers are normalised."""
+def _alike(answers: Sequence[str], records: Sequence[Mapping[str, Any]]) -> Sequence[int] | None:
+    """How many records equal each one, itself included, once their answers are normalised; None: all differ."""
     if len({record.get("answer_id") for record in records}) == len(records):
-        return [1] * len(records)  # as it nearly always is
+        return None  # as it nearly always is
     rest = [tuple(sorted((key, repr(value)) for key, value in r.items() if key != "answer")) for r in records]
     keys = list(zip(answers, rest, strict=True))
     times = Counter(keys)
@@ -160,6 +169,36 @@ def soft_accuracy(prediction: str, records: Sequence[Mapping[str, Any]]) -> floa
     The official evaluator prints 100 times the mean over questions, rounded to two decimals.
     """
     return References.of(records).score(prediction)
+
+
+def soft_accuracies(texts: Sequence[str], references: Sequence[int], predicted: Sequence[int]) -> pl.Series:
+    """`soft_accuracy` of many questions, equal to the last bit, for records of which no two are equal.
+
+    Args:
+        texts: every answer that somebody gave, once.
+        references: which of them the ten records of the first question hold, then those of the second, ..., [10 N].
+        predicted: which of them is predicted, [N].
+
+    Returns:
+        float64 [N].
+    """
+    stripped = list(map(strip.__wrapped__, texts))  # each once: nothing to remember
+    forms = [_numbered(stripped), _numbered(list(map(preprocess.__wrapped__, stripped)))]
+    place = pl.int_range(len(references), eager=True)
+    question, record = place // ANSWERS, place % ANSWERS
+    given, answered = pl.Series(references), pl.Series(predicted).gather(question)
+    as_given, normalised = (form.gather(given) == form.gather(answered) for form in forms)
+    unanimous = forms[0].gather(given).reshape((-1, ANSWERS)).arr.n_unique() == 1
+    hits = as_given.zip_with(unanimous.gather(question), normalised)
+    bits = pl.Series([1 << number for number in reversed(range(ANSWERS))]).gather(record)
+    worth = pl.Series([_leave_one_out(hit) for hit in itertools.product((0, 1), repeat=ANSWERS)])
+    return worth.gather((hits.cast(pl.Int64) * bits).reshape((-1, ANSWERS)).arr.sum())
+
+
+def _numbered(texts: Sequence[str]) -> pl.Series:
+    """A number for each text, the same for equal ones."""
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    return pl.Series([numbers[text] for text in texts])
 
 
 class Scorer:

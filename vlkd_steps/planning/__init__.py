@@ -1,1 +1,1 @@
-"""What an experiment would take, before it runs: for `vlkd plan`."""
+"""Estimates of what an experiment takes before it runs, for `vlkd plan`."""

@@ -98,7 +98,7 @@ def _distill(c: Composition, cell: Cell, seen: Sequence[past.Past], given: Throu
         return
     recipe, method = precedence.recipe(c, cell), c.variants[variant].method
     operations = operations_of_run(c, cell, recipe)
-    place = row("distill", f"{dataset} {student} {variant}")
+    place = row("distill", f"{dataset} {student} {c.label(variant)}")
     pasts, alike = past.like(seen, student=student, dataset=dataset, variant=variant, method=method)
     if given is None and pasts:
         step_rows = recipe.batch_size * recipe.accumulation

@@ -15,13 +15,13 @@ def page(plan: Mapping[str, Any]) -> str:
     """The plan as text of at most `WIDTH` columns."""
     console = Console(file=io.StringIO(), width=WIDTH, highlight=False, color_system=None)
     runs, totals = plan["runs"], plan["totals"]
-    told = ", ".join(f"{rule} {count}" for rule, count in plan["jobs"].items()) or "nothing: all is done"
+    counts = ", ".join(f"{rule} {count}" for rule, count in plan["jobs"].items()) or "nothing: all is done"
     console.print(f"{plan['experiment']}: {runs['to_train']} of {runs['of_the_experiment']} runs to train")
-    console.print(f"jobs      {told}")
+    console.print(f"jobs      {counts}")
     for entry in plan["sources"]:
         console.print(f"data      {_source(entry)}")
-    for told in plan["put_in_place"]:
-        console.print(f"data      MISSING. {told}")
+    for message in plan["put_in_place"]:
+        console.print(f"data      MISSING. {message}")
     for entry in plan["weights"]:
         console.print(f"weights   {entry['model']} ({entry['weights']}): {gigabytes(entry['gb'])} ({entry['from']})")
     if plan["disk"]:

@@ -8,7 +8,7 @@ transformers, timm and open_clip: some seconds.
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -98,34 +98,40 @@ def _student(conf: str, tokens: int) -> StudentSize | None:
 def _student_module(conf: str) -> Any:
     with _meta():
         try:
-            return _built(json.loads(conf))
+            return unweighted(json.loads(conf))
         except UserError:  # a file of it is not here yet
             return None
 
 
-def _built(conf: Mapping[str, Any]) -> Any:
-    """The student as its own module builds it, and where that would load weights, one like it; None: not known."""
+def unweighted(conf: Mapping[str, Any], task: str | None = None, labels: Sequence[str] = LABELS) -> Any:
+    """The student that a configuration describes, with random weights where it names a file or a hub; None: not known.
+
+    Without a tokenizer where that comes with the weights.
+
+    Args:
+        task: whose head it has; None: one of classes.
+    """
     from transformers import BartForConditionalGeneration, ViltModel, VisualBertModel
 
     from vlkd_steps.students import bart, uniter, uniter_model, vilt, visual_bert
 
-    kind, weights = conf["kind"], str(conf.get("weights") or "")
+    kind, weights, task = conf["kind"], str(conf.get("weights") or ""), task or _of_classes()
     if not weights:
         build = components.load("student", kind).build
-        return build(conf, CLIP_WIDTH, 0) if kind == "bart" else build(conf, _of_classes(), LABELS, 0)
+        return build(conf, CLIP_WIDTH, 0) if kind == "bart" else build(conf, task, labels, 0)
     name = weights.rpartition("/")[2].partition(".")[0]
     if kind == "uniter" and name in PUBLISHED_UNITERS:
         keys = {**PUBLISHED_UNITERS[name], **(conf.get("architecture") or {})}
         encoder = uniter_model.UniterModel(uniter_model.UniterConfig.of(keys))
-        return uniter.UniterStudent(encoder, None, _of_classes(), LABELS, "")
+        return uniter.UniterStudent(encoder, None, task, labels, "")
     config = _config(weights.replace("asset:", f"{bart.ASSETS}/"))
     if config is None or config.model_type != kind:
         return None
     if kind == "vilt":
-        return vilt.ViltStudent(ViltModel(config), None, _of_classes(), LABELS, conf.get("image_size"))
+        return vilt.ViltStudent(ViltModel(config), None, task, labels, conf.get("image_size"))
     if kind == "visual_bert":
         located = bool(conf.get("locations"))
-        return visual_bert.VisualBertStudent(VisualBertModel(config), None, _of_classes(), LABELS, "", located)
+        return visual_bert.VisualBertStudent(VisualBertModel(config), None, task, labels, "", located)
     return bart.BartStudent(BartForConditionalGeneration(config), None, CLIP_WIDTH) if kind == "bart" else None
 
 
@@ -208,7 +214,7 @@ def _text(conf: Mapping[str, Any]) -> TeacherSize | None:
 
 
 def _of_classes() -> str:
-    """A task whose head is that of classes: all have the same."""
+    """A task with a classification head; all such tasks have the same one."""
     return next(name for name in components.names("task") if tasks.load(name).head == "classes")
 
 

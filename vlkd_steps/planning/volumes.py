@@ -42,7 +42,7 @@ class Volume:
     def shown(self, teacher: Teacher) -> int:
         """Images that a teacher sees: of the training items, with ``splits: used`` of the evaluation sets too.
 
-        Of those sets each item counts as a picture of its own, so that this is the most it can be.
+        Each item of those sets counts as an image of its own, so this is an upper bound.
         """
         return self.images + (sum(self.sets.values()) if teacher.splits == "used" else 0)
 

@@ -10,7 +10,7 @@ from vlkd_steps.core import checksums, files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation import summary
 from vlkd_steps.evaluation.gains import Run
-from vlkd_steps.reporting import figures, page, teaching
+from vlkd_steps.reporting import figures, page, swept, teaching
 from vlkd_steps.reporting import table as results_table
 from vlkd_steps.reporting import timings as cost
 from vlkd_steps.reporting.findings import findings, main_set
@@ -30,11 +30,13 @@ def report(
     datasets: Sequence[Mapping[str, Any]],
     reference: str,
     highlight: str | None = None,
+    members: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write all files of the report and return the page.
 
     Args:
-        highlight: the variant that the page is about; none: that of the first finding.
+        highlight: the variant that the page is about; none: the one of the first finding.
+        members: ``variant, label, values`` of the variants that sweeps made.
 
     Raises:
         UserError: there are no runs, or they were not compared.
@@ -43,8 +45,9 @@ def report(
         raise UserError(f"experiment {experiment} has no runs to report on; its grid in params.yaml is empty")
     results = layout.results(experiment)
     rows = results_table.read(results / "gains.csv")
-    look = styles(results_table.values(rows, "variant"), reference)
-    found = findings(rows, reference)
+    look = styles(results_table.values(rows, "variant"), reference, results_table.labels(rows))
+    told = {*results_table.values(rows, "variant")} - {*(members or {})} | swept.chosen(rows, members or {})
+    found = [finding for finding in findings(rows, reference) if finding.variant in {*told, highlight}]
     hero = highlight or (found[0].variant if found else reference)
 
     seen = logged(experiment, runs)
@@ -77,6 +80,7 @@ def report(
         galleries=[each for each in galleries if each is not None],
         shared=with_training(datasets),
         measured=tables(results / "summary.csv", [dataset for dataset in datasets if dataset.get("extra_evals")]),
+        swept=swept.tables(rows, members or {}, look),
         provenance=[cost.provenance(place) for place in cost.run_folders(experiment, runs)],
     )
     files.write_text(results / "report.html", html)

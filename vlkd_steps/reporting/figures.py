@@ -20,6 +20,7 @@ from vlkd_steps.reporting.table import Row, name, sure, values
 
 INK, SOFT, RULE, PAPER = "#1b2027", "#636b78", "#d9dde3", "#ffffff"
 SINGLE = 2.8  # width in inches of a single panel: its text stays readable in a narrow column
+LETTER = 0.078  # inches, of a name's letters on average
 SETTINGS: Any = {
     # Not the user's matplotlibrc: equal numbers are equal bytes on every machine.
     **{key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")},
@@ -82,10 +83,8 @@ def learning_curves(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
                 if column == 0:
                     for each, label in zip(axes, ("accuracy, %", "gain, points"), strict=False):
                         each.set_ylabel(label)
-        _margins(figure, top=0.85 if several else 0.15)
-        if several:
-            _legend(figure, figure.axes[0])
-        return _svg(figure)
+        margins(figure, top=0.85 + _legend(figure, figure.axes[0]) if several else 0.15)
+        return svg(figure)
 
 
 def gains(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
@@ -105,8 +104,11 @@ def gains(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
             _forest(axes, sorted(mine, key=lambda row: values(mine, "shot").index(row["shot"])), styles)
         if not panels:
             grid[0, 0].text(0, 0.5, "no variant could be compared with the reference")
-        _margins(figure, left=1.3, top=0.4)
-        return _svg(figure)
+        longest_name = max((len(f"{styles[row['variant']].label} {row['shot']}") for row in rows), default=0)
+        left = max(1.3, 0.2 + LETTER * longest_name)
+        figure.set_figwidth(figure.get_figwidth() + left - 1.3)
+        margins(figure, left=left, top=0.4)
+        return svg(figure)
 
 
 def training_curves(
@@ -139,32 +141,30 @@ def training_curves(
             axes.set_xlabel("step")
         if not panels:
             grid[0, 0].text(0, 0.5, "the runs left no journal")
-        _margins(figure, top=0.85 if several else 0.15)
-        if several:
-            _legend(figure, grid[0, 0])
-        return _svg(figure)
+        margins(figure, top=0.85 + _legend(figure, grid[0, 0]) if several else 0.15)
+        return svg(figure)
 
 
-def inline(svg: str, styles: Mapping[str, Style], prefix: str) -> str:
+def inline(drawn: str, styles: Mapping[str, Style], prefix: str) -> str:
     """A figure for the page: theme colours by CSS variables, the page's font, and unique ids.
 
     Args:
-        svg: what a figure function returned.
+        drawn: what a figure function returned.
         styles: those it was drawn with.
         prefix: distinguishes the ids of this figure from those of the others on the page.
     """
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, count=1, flags=re.DOTALL)
-    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    text = drawn[drawn.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
     variables = {INK: "--ink", SOFT: "--soft", RULE: "--rule", PAPER: "--card"}
     variables |= {style.light: f"--v-{variant}" for variant, style in styles.items()}
     for colour, variable in variables.items():
-        svg = svg.replace(colour, f"var({variable})")
-    svg = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px; font-family: inherit", svg)
-    svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)
-    svg = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', svg)
-    return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+        text = text.replace(colour, f"var({variable})")
+    text = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px; font-family: inherit", text)
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
+    text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
+    return text.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
 
 
 def _parts(rows: Sequence[Row], *columns: str) -> dict[tuple[str, ...], list[Row]]:
@@ -203,7 +203,7 @@ def _accuracy(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> N
             axes.vlines(x, low, high, color=style.light, alpha=0.5)
         axes.plot(
             x, means, color=style.light, linestyle=style.dash, marker=style.marker,
-            markeredgecolor=PAPER, markeredgewidth=0.8, label=variant,
+            markeredgecolor=PAPER, markeredgewidth=0.8, label=style.label,
         )  # fmt: skip
     axes.grid(axis="y")
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
@@ -216,8 +216,9 @@ def _gain(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> None:
     width = max(places.values()) - min(places.values()) or 1.0
     variants = values(rows, "variant")
     axes.axhline(0, color=SOFT, linewidth=1)
+    beside = width * min(0.05, 0.2 / max(1, len(variants) - 1))  # many stay within the axes
     for number, variant in enumerate(variants):
-        style, aside = styles[variant], 0.05 * width * (number - (len(variants) - 1) / 2)
+        style, aside = styles[variant], beside * (number - (len(variants) - 1) / 2)
         mine = sorted((row for row in rows if row["variant"] == variant), key=lambda row: places[row["shot"]])
         x = [places[row["shot"]] + aside for row in mine]
         axes.plot(x, [row["gain"] for row in mine], color=style.light, linewidth=0.8, alpha=0.45)
@@ -242,7 +243,7 @@ def _forest(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> Non
             [row["gain"]], [place], color=style.light, marker=style.marker,
             markerfacecolor=style.light if sure(row) else PAPER, markeredgecolor=style.light,
         )  # fmt: skip
-    axes.set_yticks(range(len(rows)), [f"{row['variant']} {row['shot']}" for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{styles[row['variant']].label} {row['shot']}" for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
@@ -259,25 +260,32 @@ def _training(axes: Axes, curves: Mapping[str, Curve], styles: Mapping[str, Styl
         every = 1 if len(steps) < 12 else [len(steps) - 1]  # few points would not be seen as a line
         axes.plot(
             steps, means, color=style.light, linewidth=1.4, marker=style.marker, markevery=every,
-            markeredgecolor=PAPER, markeredgewidth=0.8, label=variant,
+            markeredgecolor=PAPER, markeredgewidth=0.8, label=style.label,
         )  # fmt: skip
     axes.grid(axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
-def _margins(figure: Figure, top: float, left: float = 0.62) -> None:
+def margins(figure: Figure, top: float, left: float = 0.62) -> None:
     """Fixed margins in inches: matplotlib's automatic layouts cost more time than the drawing."""
     width, height = figure.get_size_inches()
     figure.subplots_adjust(left=left / width, right=1 - 0.12 / width, bottom=0.5 / height, top=1 - top / height)
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def _legend(figure: Figure, axes: Axes) -> float:
+    """A legend across the top; where it takes several lines the figure grows, by as many inches as are returned."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper left", ncols=max(1, len(labels)), handlelength=2.6)
+    width, height = figure.get_size_inches()
+    fitting = int(width / (0.6 + LETTER * max(map(len, labels), default=0)))
+    columns = max(1, min(len(labels), fitting))
+    more = 0.19 * (math.ceil(len(labels) / columns) - 1)
+    figure.set_size_inches(width, height + more)
+    figure.legend(handles, labels, loc="upper left", ncols=columns, handlelength=2.6)
+    return more
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlkd_steps.reporting.table import Row, interval, name, no_percentages, points, sure, values
+from vlkd_steps.reporting.table import Row, interval, labels, name, no_percentages, points, sure, values
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,17 @@ def main_rows(rows: Sequence[Row]) -> list[Row]:
 def findings(rows: Sequence[Row], reference: str) -> list[Finding]:
     """One finding for each compared variant, the largest mean gain first."""
     left_out = no_percentages(rows)
+    called = labels(rows)
     rows = [row for row in main_rows(rows) if row["gain"] is not None and row.get("metric") not in left_out]
     found = [
-        _finding([row for row in rows if row["variant"] == variant], reference) for variant in values(rows, "variant")
+        _finding([row for row in rows if row["variant"] == variant], called[variant], called.get(reference, reference))
+        for variant in values(rows, "variant")
     ]
     return sorted(found, key=lambda finding: (-finding.mean_gain, finding.variant))
 
 
-def _finding(rows: Sequence[Row], reference: str) -> Finding:
-    variant, on = rows[0]["variant"], " and ".join(name(each) for each in values(rows, "evaluation_set"))
+def _finding(rows: Sequence[Row], variant: str, reference: str) -> Finding:
+    on = " and ".join(name(each) for each in values(rows, "evaluation_set"))
     better = sum(sure(row) > 0 for row in rows)
     worse = sum(sure(row) < 0 for row in rows)
     low, high = min(row["gain"] for row in rows), max(row["gain"] for row in rows)
@@ -65,4 +67,4 @@ def _finding(rows: Sequence[Row], reference: str) -> Finding:
         + f"Largest: {points(best['gain'])} {interval(best)} "
         f"on {best['dataset']} at {best['shot']} training questions."
     )
-    return Finding(variant, title, detail, sum(row["gain"] for row in rows) / len(rows))
+    return Finding(rows[0]["variant"], title, detail, sum(row["gain"] for row in rows) / len(rows))

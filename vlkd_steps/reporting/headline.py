@@ -36,4 +36,4 @@ def headline(rows: Sequence[Row], dataset: str, reference: str) -> dict[str, Any
         "high": best["gain_high"],
     }
     found = {key: round(number, 2) for key, number in numbers.items() if number is not None}
-    return {"method": best["variant"], "shot": str(best["shot"]), **found}
+    return {"method": best.get("label", best["variant"]), "shot": str(best["shot"]), **found}

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,15 +23,16 @@ COSTS = ("cost/gpu_hours", "cost/core_hours", "cost/cpu_efficiency")
 NO_SECTION = "Model metrics"  # where MLflow's page puts names without a slash
 
 
-def coloured(records: Sequence[Record], reference: str) -> list[Record]:
-    """The records with the colour that their variant has in the report; MLflow's charts take it from a tag."""
-    variants = styles(sorted({record.tags.get("variant", "") for record in records}), reference)
-    return [
-        dataclasses.replace(
-            record, tags={**record.tags, "mlflow.runColor": variants[record.tags.get("variant", "")].light}
-        )
-        for record in records
-    ]
+def colours(records: Iterable[Record], reference: str) -> dict[str, str]:
+    """The colour of each variant, as in the report."""
+    variants = sorted({record.tags.get("variant", "") for record in records})
+    return {variant: style.light for variant, style in styles(variants, reference).items()}
+
+
+def coloured(record: Record, colour_of: Mapping[str, str]) -> Record:
+    """The record with its variant's colour; MLflow's charts take it from a tag."""
+    colour = colour_of[record.tags.get("variant", "")]
+    return dataclasses.replace(record, tags={**record.tags, "mlflow.runColor": colour})
 
 
 def experiment_tags(experiment: str, records: Sequence[Record], reference: str) -> dict[str, str]:
@@ -66,7 +67,11 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
                 continue
             shown = f"{titles()[metric]} accuracy" if several else "accuracy"
             lines += [f"{dataset}, {student}: test {shown} in per cent, in brackets the gain over {reference}", ""]
-            lines += ["| shot | " + " | ".join(variants) + " |", "|---" * (len(variants) + 1) + "|"]
+            called = {record.tags.get("variant", ""): record.tags.get("label") for record in chosen}
+            lines += [
+                "| shot | " + " | ".join(called[each] or each for each in variants) + " |",
+                "|---" * (len(variants) + 1) + "|",
+            ]
             for shot in shots:
                 cells = [_cell(means.get((variant, shot)), gains.get((variant, shot))) for variant in variants]
                 lines.append(f"| {shot} | " + " | ".join(cells) + " |")
@@ -132,6 +137,7 @@ def _gain_view(
         "accuracy": [_over_shots(name) for name in measured],
         "training": [_curve(name) for name in ("dev/accuracy", "train/loss") if name in names],
     }
+    labelled, allocated = ["label"] * any("label" in each.tags for each in records), _allocation_tags(records)
     folded = sorted({name.rpartition("/")[0] or NO_SECTION for name in names})
     return {
         "searchFilter": f"tags.dataset = '{dataset}' and tags.student = '{student}' and tags.superseded = 'no'",
@@ -141,7 +147,7 @@ def _gain_view(
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"tags.`{name}`" for name in ("variant", "shot", "seed", *_allocation_tags(records))]
+        "selectedColumns": [f"tags.`{name}`" for name in ("variant", *labelled, "shot", "seed", *allocated)]
         + [f"metrics.`{name}`" for name in [*gains, *measured, *(name for name in COSTS if name in names)]],
         "runsHiddenMode": "SHOW_ALL",
         "runsExpanded": {},

@@ -16,6 +16,7 @@ from vlkd_steps.reporting.findings import Finding, main_set
 from vlkd_steps.reporting.gallery import Gallery, picture
 from vlkd_steps.reporting.measured import Table
 from vlkd_steps.reporting.style import Style
+from vlkd_steps.reporting.swept import Swept
 from vlkd_steps.reporting.table import Row
 from vlkd_steps.reporting.training import LABELS, Panels
 from vlkd_steps.tracking import provenance as here
@@ -39,6 +40,7 @@ def render(
     galleries: Sequence[Gallery],
     shared: Sequence[Row],
     measured: Sequence[Table],
+    swept: Sequence[Swept],
     provenance: Sequence[Mapping[str, Any] | None],
 ) -> str:
     """The whole page as one string that refers to nothing outside itself."""
@@ -55,6 +57,7 @@ def render(
         "share": lambda share: "" if share is None else f"{100 * share:.0f} %",
         "p_value": p_value,
     }
+    environment.filters["label"] = lambda variant: styles[variant].label if variant in styles else variant
     environment.tests |= {"above": lambda row: results.sure(row) > 0, "below": lambda row: results.sure(row) < 0}
     totals = cost.totals(timings)
     return environment.get_template("report.html.j2").render(
@@ -76,6 +79,7 @@ def render(
         galleries=galleries,
         shared=shared,
         measured=measured,
+        swept=swept,
         picture=picture,
         facts=facts(rows, timings, provenance),
         rows=rows,
@@ -90,7 +94,7 @@ def facts(
     rows: Sequence[Row], timings: Sequence[Row], provenance: Sequence[Mapping[str, Any] | None]
 ) -> dict[str, str]:
     """What made the results, label -> value; what is not known is left out."""
-    known = [each for each in provenance if each]
+    known, called = [each for each in provenance if each], results.labels(rows)
     commits = sorted({(p.get("git") or {}).get("commit") or "" for p in known} - {""})
     packages = ("torch", "transformers", "open_clip_torch")
     versions = {f"{name} {v[name]}" for p in known for v in [p.get("versions") or {}] for name in packages if name in v}
@@ -98,7 +102,7 @@ def facts(
     found = {
         "students": ", ".join(results.values(rows, "student")),
         "teachers": ", ".join(name for name in results.values(rows, "teacher") if name),
-        "need their teacher at inference": ", ".join(results.keeping_teacher(rows)),
+        "need their teacher at inference": ", ".join(called[name] for name in results.keeping_teacher(rows)),
         "trained at commit": ", ".join(commit[:10] for commit in commits)
         + (" (with changes not committed)" if any((p.get("git") or {}).get("dirty") for p in known) else ""),
         "training time": duration(trained["seconds"]) if trained["seconds"] else "",
@@ -213,7 +217,7 @@ def describe(rows: Sequence[Row], shots: Sequence[str]) -> str:
     for variant in results.values(rows, "variant"):
         mine = sorted((row for row in rows if row["variant"] == variant), key=lambda row: shots.index(row["shot"]))
         values = ", ".join(f"{results.spread(row)} at {row['shot']}" for row in mine)
-        lines.append(f"{variant}: {values}")
+        lines.append(f"{mine[0].get('label') or variant}: {values}")
     return "Accuracy in percent over training questions. " + "; ".join(lines) + "."
 
 
@@ -232,7 +236,9 @@ def _training(training: Mapping[str, Panels], styles: Mapping[str, Style]) -> li
                         f"t-{kind}-{dataset}-{shot}".replace(" ", "-"),
                     ),
                     "alt": f"{LABELS[kind]} at the last step: "
-                    + "; ".join(f"{variant} {_last(curve):.3g}" for variant, curve in curves.items() if curve),
+                    + "; ".join(
+                        f"{styles[variant].label} {_last(curve):.3g}" for variant, curve in curves.items() if curve
+                    ),
                 }
                 for (place, shot), curves in panels.items()
                 if place == dataset

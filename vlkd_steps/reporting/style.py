@@ -4,8 +4,8 @@ The colours can be distinguished with every common kind of colour blindness (aft
 dash distinguish the lines in grey print too. Each has a counterpart for dark pages.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,7 @@ class Style:
     dark: str
     marker: str
     dash: str
+    label: str = ""
 
 
 REFERENCE = Style("#5f6773", "#a3abb8", "o", "--")
@@ -34,11 +35,17 @@ OTHERS = [
 ]
 
 
-def styles(variants: Sequence[str], reference: str) -> dict[str, Style]:
-    """The style of every variant: that of its method where it has one, else the next free one."""
+def styles(variants: Sequence[str], reference: str, labels: Mapping[str, str] | None = None) -> dict[str, Style]:
+    """The style of every variant: its method's, if there is one, else the next free style.
+
+    Args:
+        labels: what variants are called, where not by their name.
+    """
+    named = labels or {}
     free = [style for name, style in KNOWN.items() if name not in variants]
     queue = iter([*OTHERS, *free] * (1 + len(variants) // len(OTHERS)))
-    return {
+    found = {
         variant: REFERENCE if variant == reference else KNOWN[variant] if variant in KNOWN else next(queue)
         for variant in variants
     }
+    return {variant: replace(style, label=named.get(variant, variant)) for variant, style in found.items()}

@@ -50,6 +50,11 @@ def values(rows: Sequence[Row], column: str) -> list[Any]:
     return list(dict.fromkeys(row[column] for row in rows))
 
 
+def labels(rows: Sequence[Row]) -> dict[str, str]:
+    """What variants are called in tables: members of a sweep by their values, the others by their names."""
+    return {row["variant"]: row.get("label") or row["variant"] for row in rows}
+
+
 def keeping_teacher(rows: Sequence[Row]) -> list[str]:
     """The variants whose student needs its teacher at inference."""
     return values([row for row in rows if declaration(row["method"]).keeps_teacher], "variant")

@@ -26,7 +26,7 @@ from vlkd_steps.core.fingerprint import fingerprint
 from vlkd_steps.tracking import journal
 
 NO_BYTE = ("device", "checkpoint_every", "keep")  # keys of training that cannot change a byte on one type of machine
-JOB = ("experiment", "dataset", "student", "variant", "method", "teacher", "shot", "training", "init")
+JOB = ("experiment", "dataset", "student", "variant", "swept", "method", "teacher", "shot", "training", "init")
 """The keys of a `distill` job other than its seeds; config.yaml has more."""
 
 
@@ -234,7 +234,7 @@ def checkpoint_key(path: Path) -> str | None:
 
 def byte_relevant(own: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a run's configuration that can change a trained byte: not the machine, nor the evaluation sets."""
-    relevant = {key: own[key] for key in own if key not in ("experiment", "variant", "dataset", "init")}
+    relevant = {key: own[key] for key in own if key not in ("experiment", "variant", "swept", "dataset", "init")}
     dataset = {key: value for key, value in own["dataset"].items() if key not in ("evaluation_sets", "extra_evals")}
     training = {key: value for key, value in own["training"].items() if key not in NO_BYTE}
     return relevant | {"dataset": dataset, "training": training}

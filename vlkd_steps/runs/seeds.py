@@ -110,6 +110,7 @@ def facts(run: RunDir, accelerator: Accelerator) -> dict[str, Any]:
         "teacher": config["teacher"]["name"] if config.get("teacher") else None,
         "method": config["method"]["name"],
         "variant": config["variant"],
+        **({"sweep": config["swept"]["variant"], "label": config["swept"]["label"]} if "swept" in config else {}),
         "shot": str(config["shot"]),
         "seed": config["seed"],
         "git_commit": provenance.git()["commit"],
@@ -127,5 +128,6 @@ def facts(run: RunDir, accelerator: Accelerator) -> dict[str, Any]:
 
 def label(config: Mapping[str, Any]) -> str:
     """A run's name in progress lines."""
-    names = config["dataset"]["name"], config["student"]["name"], config["variant"], config["shot"]
+    variant = config.get("swept", {}).get("label", config["variant"])
+    names = config["dataset"]["name"], config["student"]["name"], variant, config["shot"]
     return f"distill {' '.join(map(str, names))} s{config['seed']}"

@@ -1,10 +1,11 @@
 """``score vqa``: the VQA soft accuracy of an official results list, overall, per question type and per answer type.
 
-The annotations are read record by record and scored on the way, so that the two million answers of VQA v2's val are
-never all in memory as Python objects.
+The annotations are read record by record, and of the two million answers of VQA v2's val only the texts are kept.
+Those that differ are normalised, and whole columns compared.
 """
 
-from collections import Counter
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import polars as pl
 
 from vlkd_steps.core import records
 from vlkd_steps.metrics.percentages import by, percent
-from vlkd_steps.metrics.vqa import ANSWERS, References
+from vlkd_steps.metrics.vqa import ANSWERS, soft_accuracies, soft_accuracy
 from vlkd_steps.scoring import results as result_lists
 from vlkd_steps.scoring.results import FORMAT, Faults, shown
 
@@ -66,7 +67,10 @@ def accuracies(path: Path, answers: Mapping[int, str], results_path: Path) -> pl
     Raises:
         UserError: an annotation is not in the official format or duplicated, or the answers do not fit.
     """
-    scores: dict[int, float | None] = {}
+    ids: dict[int, int] = {}  # with its place
+    numbers: defaultdict[str, int] = defaultdict(itertools.count().__next__)  # of the texts that differ
+    references: list[int] = []
+    alike: dict[int, list[dict[str, Any]]] = {}  # of a few: records that may equal one another
     question_types: list[str] = []
     answer_types: list[str] = []
     twice = Faults()
@@ -76,34 +80,37 @@ def accuracies(path: Path, answers: Mapping[int, str], results_path: Path) -> pl
             question_id, question_type = record["question_id"], record["question_type"]
             answer_type, given = record["answer_type"], record["answers"]
             texts = [answer["answer"] for answer in given]
-            sound = (
-                len(texts) == ANSWERS
-                and set(map(type, (*texts, question_type, answer_type))) == {str}
-                and type(question_id) is int
-            )
+            "".join((question_type, answer_type, *texts))  # TypeError: not all of them are strings
+            sound = len(texts) == ANSWERS and type(question_id) is int
         except (KeyError, TypeError):
             sound = False
         if not sound:
             _explain(record, path, f"annotations[{number}]")
-        if question_id in scores:
+        if question_id in ids:
             twice.add(shown(question_id))
             continue
-        answer = answers.get(question_id)
-        scores[question_id] = None if answer is None else References.of(given).score(answer)
+        if len({answer.get("answer_id") for answer in given}) < ANSWERS:
+            alike[question_id] = given
+        ids[question_id] = len(ids)
+        references += [numbers[text] for text in texts]
         question_types.append(question_type)
         answer_types.append(answer_type)
-    if not scores:
+    if not ids:
         raise records.complaint(path, "annotations", "is empty", FORMAT)
     if twice:
         problem = f"{twice.count:,} questions are annotated a second time; first: {twice.first}"
         raise records.complaint(path, "", problem, "ids must be unique")
-    result_lists.match(results_path, answers, scores, "questions", path)
+    result_lists.match(results_path, answers, ids, "questions", path)
+    predicted = [numbers[answers[question]] for question in ids]
+    scores = soft_accuracies(list(numbers), references, predicted)
+    for question, given in alike.items():
+        scores[ids[question]] = soft_accuracy(answers[question], given)
     return pl.DataFrame(
         {
-            "question_id": pl.Series(list(scores), dtype=pl.Int64),
+            "question_id": pl.Series(list(ids), dtype=pl.Int64),
             "question_type": question_types,
             "answer_type": answer_types,
-            "score": pl.Series(list(scores.values()), dtype=pl.Float64),
+            "score": scores,
         }
     )
 

@@ -351,8 +351,10 @@ class Resuming:
     def _check_length(self, length: int, part: Path) -> None:
         if length > self.limit:
             part.unlink(missing_ok=True)
-            told = f"the source's conf says {self.size}" if self.size is not None else f"limit_gib allows {self.limit}"
-            raise Refused(f"{length} bytes or more are sent, {told}")
+            expected = (
+                f"the source's conf says {self.size}" if self.size is not None else f"limit_gib allows {self.limit}"
+            )
+            raise Refused(f"{length} bytes or more are sent, {expected}")
 
     def _receive(self, response: requests.Response, part: Path, done: int, expected: int | None) -> int:
         """Append what arrives; how many bytes there are then."""

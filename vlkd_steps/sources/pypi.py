@@ -29,8 +29,8 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
         convert = components.load("reader", source["convert"]).convert
     except (UserError, AttributeError) as error:
         raise UserError(f"source {source['name']}: convert is {source['convert']!r}: {error}") from error
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{source['name']}.", dir=folder.parent) as temporary:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary:  # what a killed process leaves goes with it
         work = Path(temporary)
         wheel = download(source, work / "wheel")
         limit = int(source["limit_gib"] * archive.GIB)

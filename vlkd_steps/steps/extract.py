@@ -83,9 +83,9 @@ def work(config: Mapping[str, Any]) -> int:
 
     def record(store: FeatureStore) -> None:
         cost: dict[str, Any] = meter.cost()  # of this job, the last one
-        told = provenance.collect(threads=teacher.get("threads", 1), **computed, **cost)
+        collected = provenance.collect(threads=teacher.get("threads", 1), **computed, **cost)
         made = {"key": store.key, "manifest": files.sha256(layout.features_manifest(teacher["name"], dataset["name"]))}
-        files.write_json(layout.provenance(folder), {**told, "round": shared_round, **made})
+        files.write_json(layout.provenance(folder), {**collected, "round": shared_round, **made})
         found = sanity.zero_shot(store, instances)
         if found is not None:
             step.log.info(f"[{label(config)}] {found}")

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check_paths(dataset: Mapping[str, Any]) -> None:
-    """Refuse a conf whose files or folders are not in a raw folder, whatever its reader would do with them.
+    """Refuse a conf whose files or folders are not in a raw folder, before its reader uses them.
 
     Raises:
         UserError: a path that leaves it.

@@ -21,8 +21,9 @@ from vlkd_steps.reporting import experiment
 def main(argv: Sequence[str] | None = None) -> int:
     config = step.configuration(argv, __doc__)
     page = experiment.report(
-        config["experiment"], config["runs"], config["datasets"], config["reference"], config.get("highlight")
-    )
+        config["experiment"], config["runs"], config["datasets"], config["reference"], config.get("highlight"),
+        config.get("swept"),
+    )  # fmt: skip
     step.log.info("[report %s] %s (%.1f MB)", config["experiment"], page, page.stat().st_size / 1e6)
     return 0
 

@@ -112,6 +112,28 @@ def answer_length(positions: int, prefix: int, least: int, most: int) -> int:
 
 
 @torch.inference_mode()
+def probabilities(
+    student: BartStudent, v: Tensor | None, prompt: Prompt, question: str, answers: Sequence[str]
+) -> list[float]:
+    """The probability of each of some answers to one question, with its end, given the prompt; arguments as `write`."""
+    tokenizer, config, device = student.tokenizer, student.config, student.to_clip.weight.device
+    source = [prompt.text(tokenizer.mask_token, question)]
+    tokens = torch.tensor(tokenizer(source, truncation=True, max_length=student.max_tokens).input_ids, device=device)
+    mask = torch.ones_like(tokens)
+    memory = student.encode(tokens, mask)
+    if v is not None:
+        memory, mask = student.see(v.to(device), memory, mask)
+    prefix = tokenizer(prompt.prefix(question)).input_ids[:-1]
+    written = [[*prefix, *answer_ids(tokenizer, answer), config.eos_token_id] for answer in answers]
+    target, there = (part.to(device) for part in padded(written, tokenizer.pad_token_id))
+    many = len(answers)
+    logits = student.write(memory.expand(many, -1, -1), mask.expand(many, -1), target)
+    likely = logits.float().log_softmax(-1).gather(2, target[:, :, None])[:, :, 0] * there
+    found: list[float] = likely[:, len(prefix) :].sum(1).double().exp().tolist()
+    return found
+
+
+@torch.inference_mode()
 def _write_alike(
     student: BartStudent,
     sources: Sequence[Sequence[int]],

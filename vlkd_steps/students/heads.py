@@ -1,6 +1,7 @@
 """Heads and losses by the kind of head that a task declares: a classifier, or two logits for each choice.
 
-They are those of ChenRocks/UNITER: `model/vqa.py` and `model/ve.py` classify an item, `model/vcr.py` scores choices.
+They are those of ChenRocks/UNITER: `model/vqa.py` and `model/ve.py` classify an item, `model/vcr.py` scores choices. A
+ViLT may have its authors' classifier instead.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,18 @@ class ClassifierHead(nn.Sequential):
             nn.LayerNorm(2 * width, eps=1e-12),
             nn.Linear(2 * width, classes),
         )
+        start(self, std)
+
+
+class ViltHead(nn.Sequential):
+    """Linear(H, 2H) - LayerNorm - GELU - Linear(2H, C) on the pooled output: [B, H] -> [B, C].
+
+    That of dandelin/ViLT (``vqa_classifier``) and of transformers' `ViltForQuestionAnswering`; it starts as
+    `ClassifierHead`.
+    """
+
+    def __init__(self, width: int, classes: int, std: float = 0.02) -> None:
+        super().__init__(nn.Linear(width, 2 * width), nn.LayerNorm(2 * width), nn.GELU(), nn.Linear(2 * width, classes))
         start(self, std)
 
 

@@ -24,7 +24,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.students import initialization, saved, uniter_weights
+from vlkd_steps.students import exported, initialization, saved, uniter_weights
 from vlkd_steps.students.region_student import RegionStudent, named_regions, projection
 from vlkd_steps.students.uniter_model import UniterConfig, UniterModel
 
@@ -143,7 +143,11 @@ def save(student: UniterStudent, path: Path) -> None:
 
 def load(path: Path) -> UniterStudent:
     """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
-    description, tensors = saved.read(path)
+    return rebuilt(*saved.read(path), path)
+
+
+def rebuilt(description: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> UniterStudent:
+    """The student of what `save` wrote to a file."""
     with saved.rebuilding(path):
         uniter = UniterModel(UniterConfig.of(description["architecture"]))
         student = UniterStudent(
@@ -157,14 +161,9 @@ def load(path: Path) -> UniterStudent:
     return student.eval()
 
 
-def export(run_folder: Path, out: Path) -> None:
-    """Export a run to a file that the official code loads by its own names (``uniter.*``, ``vqa_output.*``).
-
-    The head's classes are stored in ``labels.json`` in the same folder.
-    """
-    student = load(run_folder / "model.safetensors")
+def export(student: UniterStudent, out: Path) -> None:
+    """Write a folder with a file that the official code loads by its own names (``uniter.*``, ``vqa_output.*``)."""
     out.mkdir(parents=True, exist_ok=True)
     with files.atomic(out / "model.safetensors") as temporary:
         save_file(uniter_weights.official_names(student, student.task), temporary)
-    student.tokenizer.save_pretrained(out)
-    files.write_json(out / "labels.json", student.labels)
+    exported.write_tokenizer(student, out)

@@ -5,15 +5,16 @@ token features differ from call to call and the state is consumed. Here the patc
 weights, row by row, and everything after that is transformers' code.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import ViltConfig, ViltModel
+from transformers import ViltConfig, ViltForQuestionAnswering, ViltModel
 
 from vlkd_steps import tasks
 from vlkd_steps.core import files
@@ -22,7 +23,7 @@ from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.pretrained import hugging_face
-from vlkd_steps.students import attention, heads, initialization, saved
+from vlkd_steps.students import attention, exported, heads, initialization, saved
 from vlkd_steps.students.output import StudentOutput
 
 TYPES = 4  # question, image, answer, rationale
@@ -40,6 +41,7 @@ class ViltStudent(nn.Module):
             as in transformers.
         visual_width: width of a plugged-in teacher's patches, which the student then reads as `regions`, on a square
             grid, instead of pixels (method plug_in).
+        head: ``uniter`` as all students have it (`heads`), or ``vilt``, the authors' classifier.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class ViltStudent(nn.Module):
         labels: Sequence[str],
         image_size: int | None = None,
         visual_width: int | None = None,
+        head: str = "uniter",
     ) -> None:
         super().__init__()
         attention.fuse(vilt)
         self.vilt = vilt
         width, std = vilt.config.hidden_size, vilt.config.initializer_range
-        self.head = heads.create(task, labels, width, std) if task else nn.Identity()
+        self.head_kind = head
+        self.head = _head(head, task, labels, width, std)
         self.tokenizer = tokenizer
         self.task = task
         self.labels = list(labels)
@@ -136,12 +140,23 @@ class ViltStudent(nn.Module):
         return torch.cat([positions[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
 
 
+def _head(kind: str, task: str | None, labels: Sequence[str], width: int, std: float) -> nn.Module:
+    if task is None:
+        return nn.Identity()
+    if kind == "uniter":
+        return heads.create(task, labels, width, std)
+    if tasks.load(task).head != "classes":
+        raise UserError(f"student.head is vilt, a classifier, and task {task} has choices; write uniter")
+    return heads.ViltHead(width, len(labels), std)
+
+
 def build(conf: Mapping[str, Any], task: str | None, labels: Sequence[str], seed: int) -> ViltStudent:
     """A student from its configuration (`conf/student/*.yaml`), with pre-trained weights if it names any.
 
     Args:
         conf: ``weights`` (a folder or a Hugging Face name) or, from scratch, ``architecture`` and ``vocabulary``;
-            ``pretrained: true`` takes the folder that `pretrain` made for ``name``; ``visual_width`` as `ViltStudent`.
+            ``pretrained: true`` takes the folder that `pretrain` made for ``name``; ``visual_width`` and ``head`` as
+            `ViltStudent`.
         task: the task whose head it gets; None: no head.
         labels: the classes (or choices) in index order.
         seed: new weights are drawn from ``derive(seed, "student")``, so all methods of a seed start from the same ones.
@@ -160,7 +175,8 @@ def build(conf: Mapping[str, Any], task: str | None, labels: Sequence[str], seed
         _check_image_size(conf, vilt.config)
         if task and tasks.load(task).head == "choices":
             add_types(vilt)
-        return ViltStudent(vilt, tokenizer, task, labels, conf.get("image_size"), conf.get("visual_width"))
+        size, width, head = conf.get("image_size"), conf.get("visual_width"), conf.get("head", "uniter")
+        return ViltStudent(vilt, tokenizer, task, labels, size, width, head)
 
 
 def from_scratch(conf: Mapping[str, Any]) -> tuple[ViltModel, Any]:
@@ -222,12 +238,18 @@ def save(student: ViltStudent, path: Path) -> None:
         "labels": student.labels,
         "image_size": student.image_size,
     } | ({} if student.visual_width is None else {"visual_width": student.visual_width})
+    if student.head_kind != "uniter":
+        description["head"] = student.head_kind
     saved.write(student, description, path)
 
 
 def load(path: Path) -> ViltStudent:
     """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
-    description, tensors = saved.read(path)
+    return rebuilt(*saved.read(path), path)
+
+
+def rebuilt(description: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> ViltStudent:
+    """The student of what `save` wrote to a file."""
     with saved.rebuilding(path):
         student = ViltStudent(
             ViltModel(hugging_face.stored(ViltConfig, description["architecture"], path)),
@@ -236,19 +258,43 @@ def load(path: Path) -> ViltStudent:
             description["labels"],
             description["image_size"],
             description.get("visual_width"),
+            description.get("head", "uniter"),
         )
     saved.restore(student, tensors, path)
     return student.eval()
 
 
-def export(run_folder: Path, out: Path) -> None:
-    """Export a run to a folder for ``ViltModel.from_pretrained(out)``.
+def export(student: ViltStudent, out: Path) -> None:
+    """Write a folder for transformers: for `ViltForQuestionAnswering` with ViLT's own head, else for `ViltModel`.
 
-    The head is stored there in ``head.safetensors``, its classes in ``labels.json``.
+    What the class has no place for is in ``head.safetensors`` (`exported`).
     """
-    student = load(run_folder / "model.safetensors")
-    student.vilt.save_pretrained(out)
-    student.tokenizer.save_pretrained(out)
-    with files.atomic(out / "head.safetensors") as temporary:
-        save_file(student.head.state_dict(), temporary)
-    files.write_json(out / "labels.json", student.labels)
+    exported.write_tokenizer(student, out)
+    if student.visual_width is None:
+        files.write_json(out / "preprocessor_config.json", _preprocessor(student.image_size))
+    if isinstance(student.head, heads.ViltHead) and student.visual_width is None:
+        _with_its_head(student).save_pretrained(out)
+    else:
+        student.vilt.save_pretrained(out)
+        exported.write_rest(student, "vilt.", out)
+
+
+def _with_its_head(student: ViltStudent) -> ViltForQuestionAnswering:
+    numbered = dict(enumerate(student.labels))
+    names = {"id2label": numbered, "label2id": {label: number for number, label in numbered.items()}}
+    # Without a limit: of more patches than the limit transformers would draw some at random.
+    config = ViltConfig(**{**student.vilt.config.to_diff_dict(), **names, "max_image_length": -1})
+    with torch.random.fork_rng(devices=[]):
+        theirs = ViltForQuestionAnswering(config)
+    held = saved.tensors(student).items()
+    theirs.load_state_dict({re.sub("^head", "classifier", name): tensor for name, tensor in held})
+    return theirs
+
+
+def _preprocessor(side: int) -> dict[str, Any]:
+    """What makes of an image what `data.batches.decode_one` and `ViltStudent.embed_images` make of it."""
+    half = [0.5, 0.5, 0.5]
+    resized = {"do_resize": True, "size": {"height": side, "width": side}, "resample": Image.Resampling.BICUBIC.value}
+    scaled = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
+    names = {"image_processor_type": "ViTImageProcessor", "processor_class": "ViltProcessor"}  # ViLT's keeps the shape
+    return {**names, **resized, **scaled, "image_mean": half, "image_std": half}

@@ -21,7 +21,7 @@ from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.pretrained import hugging_face
-from vlkd_steps.students import attention, initialization, saved
+from vlkd_steps.students import attention, exported, initialization, saved
 from vlkd_steps.students.region_student import RegionStudent, named_regions, projection
 
 LOCATION = 7
@@ -145,7 +145,11 @@ def save(student: VisualBertStudent, path: Path) -> None:
 
 def load(path: Path) -> VisualBertStudent:
     """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
-    description, tensors = saved.read(path)
+    return rebuilt(*saved.read(path), path)
+
+
+def rebuilt(description: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> VisualBertStudent:
+    """The student of what `save` wrote to a file."""
     with saved.rebuilding(path):
         student = VisualBertStudent(
             VisualBertModel(hugging_face.stored(VisualBertConfig, description["architecture"], path)),
@@ -159,8 +163,8 @@ def load(path: Path) -> VisualBertStudent:
     return student.eval()
 
 
-def export(run_folder: Path, out: Path) -> None:
-    """Export a run to a folder for ``VisualBertModel.from_pretrained(out)``; the head stays in the run's own file."""
-    student = load(run_folder / "model.safetensors")
+def export(student: VisualBertStudent, out: Path) -> None:
+    """Write a folder for ``VisualBertModel.from_pretrained(out)``; the head is in ``head.safetensors`` (`exported`)."""
     student.visual_bert.save_pretrained(out)
-    student.tokenizer.save_pretrained(out)
+    exported.write_tokenizer(student, out)
+    exported.write_rest(student, "visual_bert.", out)

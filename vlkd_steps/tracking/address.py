@@ -33,7 +33,7 @@ def given(argument: str | None = None) -> str | None:
 
 
 def tracking_uri(argument: str | None = None) -> str:
-    """The address that is `given`, or that of `default_uri`, whose folder is made where it is needed.
+    """The address `given`, or the one of `default_uri`, whose folder is made if needed.
 
     A user and password in a server's address reach MLflow by its environment variables: it prints and raises addresses.
 

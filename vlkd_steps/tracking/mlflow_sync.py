@@ -26,7 +26,7 @@ from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
-from vlkd_steps.tracking import artifacts, cost, relocation, schema
+from vlkd_steps.tracking import artifacts, cost, relocation, schema, sqlite_runs
 from vlkd_steps.tracking.address import database
 from vlkd_steps.tracking.records import Point, Record
 
@@ -119,6 +119,29 @@ class MlflowSync:
                     self._known[run_key] = known
             self._client, self.experiment_id = client, found.experiment_id
 
+    def held(self) -> dict[str, str | None]:
+        """By run key the digest of what MLflow was sent; None of a run that was deleted there.
+
+        A sqlite file is read without MLflow; {} where it cannot be, as `connect` will find.
+
+        Raises:
+            Outage, UserError: as `connect`.
+        """
+        if (path := database(self.uri)) is None:
+            self.connect()
+            return {key: None if run.deleted else run.tags.get(SYNCED, "") for key, run in self._known.items()}
+        with contextlib.suppress(sqlite3.Error, OSError):
+            self._prepare_file()
+        found: dict[str, str | None] = {}
+        for (run_key, synced, sent), deleted, folder in sqlite_runs.tags(
+            path, self.experiment, ("run_key", SYNCED, ARTIFACTS)
+        ):
+            if run_key is None or (deleted and run_key in found):
+                continue  # a run that lives hides a deleted one
+            gone = sent is not None and folder is not None and not folder.is_dir()
+            found[run_key] = None if deleted else "" if gone else synced or ""
+        return found
+
     def describe(self, tags: Mapping[str, str]) -> None:
         """Set tags of the experiment (its description, its views) where they differ."""
         with self._session() as client:
@@ -139,7 +162,7 @@ class MlflowSync:
 
             for record in records:
                 known = self._known.get(record.run_key)
-                digest = record.digest()
+                digest = record.digest
                 if known is not None and (known.deleted or known.tags.get(SYNCED) == digest):
                     continue
                 self._left_out.pop(record.run_key, None)
@@ -159,7 +182,7 @@ class MlflowSync:
             known = self._known.get(record.run_key)
             if reason := self._left_out.get(record.run_key):
                 names.append(f"{record.name} ({reason})")
-            elif known is None or not (known.deleted or known.tags.get(SYNCED) == record.digest()):
+            elif known is None or not (known.deleted or known.tags.get(SYNCED) == record.digest):
                 names.append(record.name)
         return names
 

@@ -1,5 +1,7 @@
 """A run directory read into what a tracker shows of it. Plain data, independent of MLflow."""
 
+import dataclasses
+import functools
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -54,9 +56,11 @@ class Record:
     results: dict[str, dict[str, float]] = field(default_factory=dict)
     sources: dict[Path, str] = field(default_factory=dict)
 
+    @functools.cached_property
     def digest(self) -> str:
         """Equal for equal content: a tracker that has seen it needs not look again."""
-        content = {name: value for name, value in vars(self).items() if name not in ("points", "sources", "folder")}
+        names = [each.name for each in dataclasses.fields(self) if each.name not in ("points", "sources", "folder")]
+        content = {name: getattr(self, name) for name in names}
         points = [[name, step, repr(value), time] for name, step, value, time in self.points]  # repr: NaN is no JSON
         sources = sorted((str(path), sha) for path, sha in self.sources.items())
         return files.digest([content, points, sources, str(self.folder)])[:16]
@@ -89,8 +93,8 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
     first, latest = starts[0], starts[-1]
     end = events[-1] if events[-1]["event"] == "end" else None
     finished = [event["time"] for event in events if event["event"] == "end" and event.get("status") == "FINISHED"]
-    told = {**first.get("tags", {}), **latest.get("tags", {})}
-    tags = {name: str(value) for name, value in told.items() if value is not None}
+    journalled = {**first.get("tags", {}), **latest.get("tags", {})}
+    tags = {name: str(value) for name, value in journalled.items() if value is not None}
     tags |= {"run_key": run_key, "attempts": str(len(starts)), "superseded": "no" if current else "yes"}
     points = {(point.name, point.step): point for point in _course(events)}
     spent = cost.of(events)
@@ -218,7 +222,7 @@ def _flat_metrics(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple
 
 def _params(first: Event, latest: Event, tags: Mapping[str, str]) -> dict[str, str]:
     """The first attempt's parameters, and what later ones added: a run's parameters do not change."""
-    names = ("shot", "seed", "variant")  # charts take their axes from parameters, never from tags
+    names = ("shot", "seed", "variant", "label")  # charts take their axes from parameters, never from tags
     chosen = {name: tags[name] for name in names if name in tags}
     return {**chosen, **dict(_flat_params(latest.get("params", {}))), **dict(_flat_params(first.get("params", {})))}
 
@@ -235,7 +239,12 @@ def _flat_params(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[
 def _name(tags: Mapping[str, str]) -> str:
     """For example ``clip_td 300 s10 scenes_vqa``: what distinguishes runs first, since lists cut long names."""
     seed = f"s{tags['seed']}" if "seed" in tags else ""
-    parts = [tags.get("variant") or tags.get("method"), tags.get("shot"), seed, tags.get("dataset")]
+    parts = [
+        tags.get("label") or tags.get("variant") or tags.get("method"),
+        tags.get("shot"),
+        seed,
+        tags.get("dataset"),
+    ]
     return " ".join(part for part in parts if part) or tags["run_key"]
 
 

@@ -30,7 +30,7 @@ class Result:
         parting: where its losses and those of the repetition part.
         outputs: a line for each output with other bytes.
         changes: what has changed since the run was trained, the likeliest cause first.
-        unrecorded: inputs of which nothing records a hash.
+        unrecorded: inputs without a recorded hash.
     """
 
     run: Recorded
@@ -79,7 +79,7 @@ class Result:
             )
         if self.unrecorded:
             paths = [each.path for each in self.unrecorded]
-            lines.append(f"not compared: {len(paths)} inputs of which no hash is recorded: {_some(paths)}")
+            lines.append(f"not compared: {len(paths)} inputs without a recorded hash: {_some(paths)}")
         return lines
 
 

@@ -83,7 +83,7 @@ def manifest_step():
 
 
 def launched_step(name):
-    """The command of a step whose work may run elsewhere; where reaches it by the environment (`slurm/request.py`)."""
+    """The command of a step whose work may run on a cluster; its resources are passed as environment variables."""
     place = " ".join(f"VLKD_{key.upper()}={{resources.{key}:q}}" for key in RESOURCES)
     return f"exec env {place} python -m vlkd_steps.steps.{name} --config {{params.config:q}} --log {{log:q}}"
 
@@ -100,7 +100,7 @@ def remembered(path):
 
 
 def keep_dvc_vars_current():
-    """Have dvc.yaml read what this experiment needs, in a real run."""
+    """Update dvc_vars.yaml for this experiment, in a real run only."""
     if workflow.executor_plugin is None or workflow.dryrun or workflow.touch:
         return
     try:
@@ -113,9 +113,10 @@ def keep_dvc_vars_current():
 def artifacts_of(*names):
     """The input of a target: the phase manifests of these phases, and every artifact of theirs that is missing.
 
-    Snakemake makes a missing file only where a target, or a job that runs, asks for it: a job that failed has lost its
-    outputs, and the results of before would pass for those of now. Snakemake calls this while it builds the graph,
-    which is the moment to have it run the jobs too whose results it takes for current and that are not (`remake`).
+    Snakemake makes a missing file only if a target, or a job that runs, needs it. Since a failed job's outputs are
+    deleted, later results could then be taken for current although they are old, so missing outputs are named here.
+    Snakemake calls this function while it builds the graph, when jobs can still be forced whose results it wrongly
+    takes for current (`remake`).
     """
 
     made = {phase: MADE[phase] for phase in names}
@@ -139,7 +140,7 @@ def run_outputs(*names):
 
 
 def options_of_a_part():
-    """Options of this call that leave out, or take for made, a part of the graph: what has run is not a whole run."""
+    """Options of this call that skip a part of the graph or take it for made, so that the run is not complete."""
     chosen = workflow.dag_settings
     given = {
         "--until": chosen.until,
@@ -156,7 +157,7 @@ def options_of_a_part():
 
 
 def cannot_run():
-    """Would this call read what the user has to put in place and has not?"""
+    """Whether this call would read data that the user has to provide and has not."""
     needed = workflow.dag.needrun_jobs(exclude_finished=False) if workflow.dag else []
     return any(
         " ".join(job.wildcards_dict.get(key, "") for key in READS[job.rule.name]) in MISSING[job.rule.name]

@@ -6,7 +6,7 @@ is given (`vlkd_steps.config.jobs`), made of what was written (`Model.written`).
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -27,6 +27,23 @@ class Cell(NamedTuple):
     student: str
     variant: str
     shot: str
+
+
+@dataclass(frozen=True)
+class Member:
+    """What a variant is that a sweep made.
+
+    Attributes:
+        variant: the swept variant.
+        swept: its own value of each key that was swept.
+        written: by dotted key of a variant, the dotted key of the sweep that sets it.
+        label: its name for people.
+    """
+
+    variant: str
+    swept: Mapping[str, Any]
+    written: Mapping[str, str]
+    label: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +75,7 @@ class Composition:
         methods: the settings of their files, without what variants change.
         extra_evals: by the data set that runs train on, and by name.
         overrides: the preset's and those of params.yaml, each as a tree of keys: what `precedence` reads last.
+        members: the variants that sweeps made (`sweeps`).
     """
 
     experiment: str
@@ -72,6 +90,11 @@ class Composition:
     methods: Mapping[str, Settings]
     extra_evals: Mapping[str, Mapping[str, ExtraEval]]
     overrides: Sequence[Mapping[str, Any]] = ()
+    members: Mapping[str, Member] = field(default_factory=dict)
+
+    def label(self, variant: str) -> str:
+        """A variant's name for people: a member of a sweep has one that says its values."""
+        return self.members[variant].label if variant in self.members else variant
 
     @property
     def variants(self) -> Mapping[str, Variant]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
 from vlkd_steps.config.models.base import (
     PERCENTAGE,
@@ -21,7 +21,15 @@ from vlkd_steps.config.models.base import (
     unique,
 )
 from vlkd_steps.config.models.recipe import PartialRecipe
+from vlkd_steps.core import layout
 
+VariantName = Annotated[
+    str,
+    Strict(),
+    Field(pattern=rf"^{layout.NAME}(\[.+\])?$"),
+    says("a name of letters, digits and _, at most 100 of them, or a member of a sweep, such as clip_td[lambda0=3]"),
+]
+VariantNames = Annotated[tuple[VariantName, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
 Shots = Annotated[tuple[Shot, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
 Seeds = Annotated[tuple[Seed, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
 Overrides = dict[str, Any]
@@ -56,7 +64,7 @@ class GivenGrid(Model):
 
     dataset: Names = ()
     student: Names = ()
-    variant: Names = ()
+    variant: VariantNames = ()
     shot: Shots = ()
     seed: Seeds = ()
 

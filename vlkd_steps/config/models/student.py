@@ -90,6 +90,7 @@ class Vilt(Ours):
     kind: Literal["vilt"]
     architecture: ViltArchitecture | None = None
     image_size: Count | None = None
+    head: Literal["uniter", "vilt"] = "uniter"
     spread: SpreadWithPositions | None = None
     pretrain: ViltPretrain | None = None
 

@@ -4,7 +4,7 @@
 - `submission`: a work's folder under ``jobs/``: what was submitted, under which ids; submitting and finding it again.
 - `sbatch`, `executor`: submitting, and which job came of it.
 - `queue`: the states of jobs, one query for all submitters; cancelling, and whether it succeeded.
-- `waiting`: what is said of jobs that wait.
+- `waiting`: messages about jobs that wait.
 - `attempt`: what runs on the node; TERM and time limits end it after saving.
 - `launcher`: waits, logs, retries, cancels.
 

@@ -1,4 +1,4 @@
-"""What is said of jobs that wait in the queue: why, since when, and what starts them where waiting alone does not.
+"""Messages about jobs that wait in the queue: why, since when, and what starts them if waiting alone does not.
 
 Nothing limits the wait. A line is due when a job's state changes, when a reason appears that somebody has to remove
 (a held job, a drained node), after ten minutes, and every hour.

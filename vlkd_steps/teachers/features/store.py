@@ -122,9 +122,7 @@ class FeatureStore:
             UserError: the teacher stores no patches.
         """
         assert self.patch_shape
-        return np.asarray(
-            self._tables["patch"][np.array([self._find("image", name) for name in image_ids])], np.float32
-        )
+        return np.asarray(self._tables["patch"][self._numbers("image", image_ids)], np.float32)
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
         """u of each text, float32 [N, D]."""
@@ -181,8 +179,16 @@ class FeatureStore:
             self._check(self.folder / shard.file, shard)
 
     def _rows(self, kind: str, names: Sequence[str]) -> np.ndarray:
-        rows = np.array([self._find(kind, name) for name in names], dtype=np.int64)
+        rows = self._numbers(kind, names)
         return np.asarray(self._tables[kind][rows], np.float32) if len(rows) else np.zeros((0, self.dim), np.float32)
+
+    def _numbers(self, kind: str, names: Sequence[str]) -> np.ndarray:
+        """The row of each name, int64 [N]."""
+        known = self._rows_by_name[kind]
+        try:
+            return np.array([known[name] for name in names], dtype=np.int64)
+        except KeyError as error:
+            return np.array([self._find(kind, error.args[0])])  # which says what is missing
 
     def _find(self, kind: str, name: str) -> int:
         try:
@@ -273,7 +279,7 @@ class Part:
     @cached_property
     def rows(self) -> np.ndarray:
         self.check()
-        return self.mapped
+        return self.mapped.view(np.ndarray)  # whose slices are made in half the time of a memmap's
 
 
 class Table:
@@ -291,11 +297,18 @@ class Table:
         """Rows by an index array or a slice, copied; a row may have several dimensions."""
         if isinstance(rows, slice):
             rows = np.arange(rows.start, rows.stop)
-        part = np.searchsorted(self.starts, rows, side="right") - 1
-        result = np.empty((len(rows), *self.parts[0].mapped.shape[1:]), self.parts[0].mapped.dtype)
-        for number in np.unique(part):
-            here = part == number
-            result[here] = self.parts[number].rows[rows[here] - self.starts[number]]
+        order = np.argsort(rows, kind="stable")
+        wanted = np.asarray(rows)[order]
+        if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < self.starts[-1]:
+            raise IndexError(f"rows {wanted[0]} to {wanted[-1]} of a table of {self.starts[-1]}")
+        found = np.empty((len(wanted), *self.parts[0].mapped.shape[1:]), self.parts[0].mapped.dtype)
+        bounds = np.searchsorted(wanted, self.starts)
+        for number in np.flatnonzero(np.diff(bounds)).tolist():
+            here = slice(bounds[number], bounds[number + 1])
+            # "clip" writes into `out` without a copy; every row was checked to be there.
+            self.parts[number].rows.take(wanted[here] - self.starts[number], axis=0, out=found[here], mode="clip")
+        result = np.empty_like(found)
+        result[order] = found
         return result
 
 

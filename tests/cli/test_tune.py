@@ -1,0 +1,169 @@
+"""`vlkd tune` on made-up values of dev."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from vlkd_steps.cli import tune
+from vlkd_steps.config import composition, precedence
+from vlkd_steps.config.models.composition import Composition
+from vlkd_steps.core import files, layout
+from vlkd_steps.evaluation import summary, tables, tuning
+
+SWEEP = {"variants.clip_td.sweep": {"lambda0": [1, 3, 10], "learning_rate": [1e-3, 4e-3]}}
+GRID = {"dataset": ["scenes_vqa", "scenes_ve"], "variant": ["finetune", "clip_td"], "shot": [100], "seed": [0, 1]}
+BEST = {"vqa": (3, 4e-3), "entailment": (10, 1e-3)}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Composition]:
+    """params.yaml of an experiment with a sweep, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "250")
+    (tmp_path / "conf").mkdir()
+
+    def made(**changes: Any) -> Composition:
+        params = {"experiment": "scenes", "grid": GRID, "overrides": SWEEP, "conf": ["conf"]} | changes
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        return composition.compose()
+
+    return made
+
+
+def finished(c: Composition, value: Callable[[str, dict[str, Any]], float]) -> None:
+    """Write `summary.csv` with these values: value(task, swept) on dev, and better ones of other members on test."""
+    rows = []
+    for cell in c.cells:
+        for seed in c.grid.seed:
+            member, task = c.members.get(cell.variant), c.datasets[cell.dataset].task
+            on_dev = value(task, dict(member.swept) if member else {})
+            described = {"dataset": cell.dataset, "student": cell.student, "variant": cell.variant, "shot": cell.shot}
+            described |= {"seed": seed, "metric": "accuracy", "run_key": f"{cell.dataset}-{cell.variant[-3:]}-{seed}"}
+            rows.append(described | {"evaluation_set": "dev", "value": on_dev + seed})
+            rows.append(described | {"evaluation_set": "test", "value": 90.0 - on_dev})
+    files.write_text(layout.results(c.experiment) / "summary.csv", summary.table(rows))
+
+
+def known(task: str, swept: dict[str, Any]) -> float:
+    lambda0, rate = BEST[task]
+    return 50.0 - abs(swept.get("lambda0", 0) - lambda0) - 1000 * abs(swept.get("learning_rate", 0) - rate)
+
+
+def test_the_best_by_dev_of_each_task(project: Callable[..., Composition], capsys: pytest.CaptureFixture[str]) -> None:
+    finished(project(), known)
+    assert tune.main(["scenes"]) == 0
+    vqa, entailment = [line for line in capsys.readouterr().out.splitlines() if "clip_td" in line]
+    assert [each.strip() for each in vqa.split("|")] == [
+        "vqa", "vilt_scenes", "100", "clip_td", "lambda0=3, learning_rate=0.004", "accuracy", "50.50", "0 1",
+        "lambda0=1, learning_rate=0.004: 48.50", "learning_rate is the largest that was tried",
+    ]  # fmt: skip
+    assert "lambda0=10, learning_rate=0.001" in entailment
+    assert "lambda0 is the largest that was tried; learning_rate is the least that was tried" in entailment
+
+
+def test_the_preset_that_is_written_composes(project: Callable[..., Composition]) -> None:
+    finished(project(), known)
+    assert tune.main(["scenes", "--write"]) == 0
+    text = Path("conf/experiment/scenes_tuned.yaml").read_text()
+    assert "accuracy on dev 50.50, mean of 2 runs: scenes_vqa-004-0 scenes_vqa-004-1" in text
+    assert "second: clip_td[lambda0=1, learning_rate=0.004] with 48.50" in text
+    c = composition.compose(experiment="scenes_tuned")
+    assert not c.members
+    for cell in c.cells:
+        if cell.variant == "clip_td":
+            task = c.datasets[cell.dataset].task
+            rate = precedence.recipe(c, cell).learning_rate
+            assert (precedence.settings(c, "clip_td", task).written()["lambda0"], rate) == BEST[task]
+
+
+def test_the_preset_of_a_preset_with_sweeps_and_blocks(project: Callable[..., Composition]) -> None:
+    text = """# @package _global_
+defaults: [scenes, _self_]
+grids:
+  - {dataset: [scenes_vqa], variant: [finetune]}
+  - {dataset: [scenes_ve], variant: ["clip_td[lambda0=3]", finetune]}
+reference: "finetune[learning_rate=0.002]"
+highlight: "clip_td[lambda0=3]"
+variants:
+  finetune: {sweep: {learning_rate: [0.001, 0.002]}}
+  clip_td: {sweep: {lambda0: [1, 3], by_task.vqa.learning_rate: [0.001]}}
+"""
+    Path("conf/experiment").mkdir()
+    Path("conf/experiment/mine.yaml").write_text(text.replace(", by_task.vqa.learning_rate: [0.001]", ""))
+    c = project(experiment="mine", grid={}, overrides={})
+    finished(c, lambda task, swept: 1000 * swept.get("learning_rate", 0) + swept.get("lambda0", 0))
+    assert tune.main(["mine", "--write", "conf/experiment/chosen.yaml"]) == 0
+    chosen = composition.compose(experiment="chosen")
+    assert (chosen.preset.reference, chosen.preset.highlight) == ("finetune", "clip_td")
+    assert [block.variant for block in chosen.blocks] == [("finetune",), ("clip_td", "finetune")]
+    assert {precedence.recipe(chosen, x).learning_rate for x in chosen.cells if x.variant == "finetune"} == {0.002}
+    assert precedence.settings(chosen, "clip_td", "entailment").written()["lambda0"] == 3
+
+
+def test_of_several_students_or_shots_the_mean_is_written(project: Callable[..., Composition]) -> None:
+    c = project(grid=GRID | {"shot": [100, 300]})
+    finished(c, known)
+    rows = summary_rows(c)
+    assert len(tuning.choices(c, rows)) == 4
+    assert [(each.group, len(each.trials[0].run_keys)) for each in tuning.choices(c, rows, tuning.by_task)] == [
+        (("vqa", "clip_td"), 4),
+        (("entailment", "clip_td"), 4),
+    ]
+
+
+def test_equal_members_come_in_the_order_of_the_sweep(project: Callable[..., Composition]) -> None:
+    c = project()
+    finished(c, lambda task, swept: 40.0)
+    labels = [c.label(trial.member) for trial in tuning.choices(c, summary_rows(c))[0].trials]
+    assert labels[:2] == ["clip_td[lambda0=1, learning_rate=0.001]", "clip_td[lambda0=1, learning_rate=0.004]"]
+
+
+def summary_rows(c: Composition) -> list[dict[str, Any]]:
+    return tables.read(layout.results(c.experiment) / "summary.csv").to_dicts()
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "facts"),
+    [
+        ({"overrides": {}}, [], ["experiment scenes sweeps nothing", "variants.clip_td.sweep"]),
+        (
+            {"overrides": SWEEP | {f"datasets.{name}.evaluation_sets": ["test"] for name in GRID["dataset"]}},
+            [],
+            ["no run is evaluated on dev", "scenes_vqa, scenes_ve", "evaluation_sets"],
+        ),
+        ({"grid": GRID | {"seed": [0, 1, 2]}}, [], ["12 of 36 runs", "lambda0=1, learning_rate=0.001] 100 s2"]),
+        ({"conf": []}, ["--write"], ["params.yaml: conf", "--write FILE"]),
+        ({}, ["--write", "conf/there.yaml"], ["conf/there.yaml exists"]),
+        ({}, ["--write", "conf/scenes.yaml"], ["conf/scenes.yaml cannot be the preset"]),
+        ({}, ["conf/x.yaml"], ["conf/x.yaml", "without --write"]),
+    ],
+)
+def test_mistakes(
+    project: Callable[..., Composition],
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    arguments: list[str],
+    facts: list[str],
+) -> None:
+    finished(project(), known)
+    project(**changes)
+    Path("conf/there.yaml").touch()
+    before = sorted(Path().rglob("*"))
+    assert tune.main(["scenes", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert len(error.strip().splitlines()) == 1
+    for fact in facts:
+        assert fact in error
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_no_results(project: Callable[..., Composition], capsys: pytest.CaptureFixture[str]) -> None:
+    project()
+    assert tune.main(["scenes"]) == 2
+    assert (
+        "results/scenes/summary.csv does not exist; run the experiment first: vlkd run scenes"
+        in capsys.readouterr().err
+    )

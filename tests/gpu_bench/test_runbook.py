@@ -1,0 +1,79 @@
+"""The whole run-book on small models; what it says of a GPU has to be seen on one."""
+
+import json
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from vlkd_steps.cli import bench
+from vlkd_steps.data.batches import Batch
+from vlkd_steps.gpu_bench import cases, distillation
+from vlkd_steps.planning import sizes
+
+
+@pytest.mark.slow
+def test_the_run_book_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "gpu.json"
+    assert bench.main(["gpu", "--tiny", "--device", "cpu", "--seconds", "0.02", "--out", str(out)]) == 0
+    found = json.loads(out.read_text())
+    names = [line["name"] for line in found["lines"]]
+    assert names == [
+        "CLIP of scenes, images", "CLIP of scenes, texts", "ViLT of scenes, finetune", "ViLT of scenes, clip_td",
+        "UNITER of scenes, finetune", "UNITER of scenes, clip_td", "BART of scenes",
+    ]  # fmt: skip
+    for line in found["lines"]:
+        assert line["items_per_second"] > 0
+        assert 0 < line["share"] < 1.5
+        assert line["bare"] > 0
+        assert line["waiting"] is None or 0 <= line["waiting"] <= 1
+    resumed, determinism, together = found["checks"]
+    assert (resumed["found"], resumed["good"]) == ("equal in every bit", True)
+    assert "x the time" in determinism["found"]
+    assert "x those of one" in together["found"]
+    assert (found["tiny"], found["skipped"]) == (True, [])
+    assert "| ViLT of scenes, clip_td | 16 |" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "cpu"], "add --tiny"),
+        (["--device", "gpu"], "--device names 'gpu'"),
+        (["--tiny", "--device", "cpu", "--precision", "fp8"], "--precision names 'fp8'"),
+        (["--tiny", "--device", "cpu", "--out", "nowhere/gpu.json"], "there is no folder nowhere"),
+    ],
+)
+def test_wrong_arguments(arguments: list[str], message: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert bench.main(["gpu", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("case", cases.FULL.students, ids=lambda case: case.name)
+def test_paper_size_students_are_those_of_conf(case: cases.Student) -> None:
+    """They are built without memory; batches are filled to the budget of the recipe."""
+    with sizes._meta():
+        student = sizes.unweighted(cases.conf("student", case.conf), cases.task_with(case.head), ["x"] * case.labels)
+    assert isinstance(student, nn.Module)
+    width = {"vilt_b32": 768, "uniter_base": 768, "uniter_large": 1024}[case.conf]
+    assert student.width == width
+    rows = case.items * case.choices
+    assert case.batch or rows * (case.text + case.regions) <= case.tokens < (rows + case.choices) * 96
+
+
+def test_a_batch_is_a_function_of_its_number() -> None:
+    case = cases.TINY.students[1]
+    student = distillation.built(case)
+    make = distillation.batches(case, student, distillation.features(case.text))
+    first, again, other = make(3), make(3), make(4)
+
+    def equal(a: Batch, b: Batch) -> bool:
+        return all(bool((x == y).all()) for x, y in zip(a.tensors().values(), b.tensors().values(), strict=True))
+
+    assert equal(first, again)
+    assert not equal(first, other)
+    assert len(first.inputs.tokens) == case.items * case.choices
+    assert len(first.labels) == case.items

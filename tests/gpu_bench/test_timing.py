@@ -1,0 +1,57 @@
+import itertools
+import time
+
+import pytest
+import torch
+
+from vlkd_steps.gpu_bench import card, timing
+from vlkd_steps.gpu_bench.results import Line, table
+
+CPU = torch.device("cpu")
+
+
+def test_the_clock_tells_waiting_from_computing() -> None:
+    def batches():
+        for number in itertools.count():
+            time.sleep(0.01)
+            yield number
+
+    clock, taken = timing.Clock(0.3, CPU), []
+
+    def loop() -> None:
+        for batch in clock(batches()):
+            taken.append(batch)
+            time.sleep(0.02)
+
+    with pytest.raises(timing.Enough):
+        loop()
+    assert taken == list(range(timing.WARM + clock.steps))
+    assert 0.3 <= clock.took < 1.0
+    assert clock.waited / clock.took == pytest.approx(1 / 3, abs=0.15)
+
+
+def test_operations_of_a_matrix_product_and_its_gradient() -> None:
+    left, right = torch.randn(4, 5, requires_grad=True), torch.randn(5, 6, requires_grad=True)
+    assert timing.operations(lambda: (left @ right).sum().backward()) == 3 * 2 * 4 * 5 * 6
+
+
+@pytest.mark.parametrize(("memory", "found"), [(64, 64), (63, 32), (7, 0), (10**6, 512)])
+def test_the_largest_batch_is_the_last_that_fits(memory: int, found: int) -> None:
+    def step(size: int) -> None:
+        if size > memory:
+            raise torch.OutOfMemoryError
+
+    assert timing.largest(step, 8, 512) == found
+
+
+def test_a_steps_rate_its_share_of_the_peak_and_its_peer() -> None:
+    line = Line("a", items=64, seconds=0.5, share=0.4, bare=0.4, waiting=0.05, memory=3 * 2**30, largest=128)
+    assert line.described()["items_per_second"] == 128
+    cells = table([line]).splitlines()[-1].strip("| ").split(" | ")
+    assert cells == ["a", "64", "128", "500.0", "40.0 %", "5.0 %", "1.250", "3.0 GiB", "128"]
+
+
+def test_the_peak_of_what_has_no_data_sheet_is_measured() -> None:
+    found = card.of(CPU, "fp32")
+    assert (found.source, found.memory) == ("measured", None)
+    assert found.peak > 1e8

@@ -1,0 +1,40 @@
+"""Measure this machine: ``vlkd bench gpu --out results.json``.
+
+Extraction, fine-tuning, CLIP-TD and VLKD with the papers' models, random weights and generated data: items a second,
+the share of the card's peak (MFU), the share of time in which training waits for data, memory, the largest batch that
+fits, and a bare PyTorch loop beside each. Then whether a run resumes to the same bits, bf16 against fp32, the cost of
+deterministic algorithms, and two processes on one card. About 8 minutes on one GPU.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from vlkd_steps.cli import command
+from vlkd_steps.core import step
+from vlkd_steps.core.devices import DEVICES, PRECISIONS
+from vlkd_steps.core.did_you_mean import one_of
+from vlkd_steps.core.errors import UserError
+
+
+def gpu(
+    out: Annotated[Path, Option(help="where to write the results, as JSON")] = Path("gpu.json"),
+    device: Annotated[str, Option(help="auto, cuda, mps or cpu")] = "auto",
+    precision: Annotated[str, Option(help="auto, bf16, tf32 or fp32")] = "auto",
+    tiny: Annotated[bool, Option("--tiny", help="small models: on a CPU, in a minute")] = False,
+    seconds: Annotated[float, Option(min=0.01, help="that each timing takes")] = 5.0,
+) -> int:
+    """The papers' models on this machine's accelerator."""
+    from vlkd_steps.gpu_bench import runbook
+
+    step.log_to(None)
+    one_of(device, DEVICES, "--device")
+    one_of(precision, PRECISIONS, "--precision")
+    if not out.parent.is_dir() or out.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.parent}; create it, or name a file in another one")
+    found = runbook.run(runbook.settings(device, precision, tiny, seconds), out)
+    return 1 if any(check.good is False for check in found) else 0
+
+
+main = command.group("bench", __doc__, {"gpu": gpu})

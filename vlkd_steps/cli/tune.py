@@ -1,0 +1,105 @@
+r"""Choose the best values of an experiment's sweeps by dev, and write them into a preset.
+
+    vlkd run scenes_tune && vlkd tune scenes_tune
+    vlkd tune scenes_tune --write
+    vlkd tune scenes_tune --write conf/experiment/chosen.yaml
+
+For every task, student, shot and swept variant: the member with the highest mean on dev, over seeds and over data sets
+of the task. --write makes FILE or, without one, <experiment>_tuned.yaml in the first folder that params.yaml names as
+conf. A preset says values by task, so that there the mean over students and shots decides. Test sets are not read.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from typer import Argument, Option
+
+from vlkd_steps.cli import command
+from vlkd_steps.config import composition, member_names
+from vlkd_steps.config.models.composition import Composition
+from vlkd_steps.core import files, layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
+from vlkd_steps.evaluation import tables, tuned_preset, tuning
+from vlkd_steps.evaluation.tuning import Choice, Trial
+
+PARAMS = Path("params.yaml")
+
+
+@command.single("tune", __doc__)
+def main(
+    experiment: Annotated[str, Argument(help="an experiment with a sweep, finished", callback=command.experiment)],
+    file: Annotated[Path | None, Argument(help="the preset that --write makes", show_default=False)] = None,
+    write: Annotated[bool, Option("--write", help="write the chosen values into a preset")] = False,
+    metric: Annotated[str | None, Option(help="of tasks with several metrics; default: the main one")] = None,
+) -> None:
+    step.log_to(None)
+    if file and not write:
+        raise UserError(f"{file} is named without --write; write: vlkd tune {experiment} --write {file}")
+    c = composition.compose(PARAMS, experiment)
+    tuning.on_dev(c)
+    path = layout.results(experiment) / "summary.csv"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; run the experiment first: vlkd run {experiment}")
+    rows = tables.read(path).to_dicts()
+    found = tuning.choices(c, rows, metric=metric)
+    target = destination(c, file) if write else None
+    show(c, found)
+    if target:
+        files.write_text(target, tuned_preset.text(c, tuning.choices(c, rows, tuning.by_task, metric)))
+        say(f"wrote {target}: vlkd run {target.stem}")
+
+
+def destination(c: Composition, file: Path | None) -> Path:
+    """Where the preset is written.
+
+    Raises:
+        UserError: params.yaml names no folder for it, the file is there, or its name cannot be a preset's.
+    """
+    if file is None and not c.params.conf:
+        raise UserError(
+            f"{PARAMS}: conf names no folder for presets of yours; add conf: [conf] and make the folder, or name the "
+            f"file: vlkd tune {c.experiment} --write FILE"
+        )
+    found = file or Path(c.params.conf[0]) / "experiment" / f"{c.experiment}_tuned.yaml"
+    name = command.experiment(found.stem)
+    if found.suffix != ".yaml" or name == c.experiment:
+        raise UserError(f"{found} cannot be the preset; name another file that ends in .yaml")
+    if found.exists():
+        raise UserError(f"{found} exists; delete it, or name another file: --write FILE")
+    return found
+
+
+def show(c: Composition, choices: list[Choice]) -> None:
+    """Print a line for every choice, and what is left out."""
+    table = Table(box=box.ASCII2, show_edge=False, pad_edge=False)
+    for name in ("task", "student", "shot", "variant", "best", "metric"):
+        table.add_column(name, overflow="fold")
+    for name in ("dev", "seeds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("second", overflow="fold")
+    table.add_column("note", overflow="fold")
+    for choice in choices:
+        best, *others = choice.trials
+        second = f"{_values(c, others[0])}: {others[0].mean:.2f}" if others else ""
+        seeds = " ".join(map(str, best.seeds))
+        mean = f"{best.mean:.2f}"
+        note = "; ".join(tuning.edges(c, choice))
+        table.add_row(*choice.group, _values(c, best), choice.metric, mean, seeds, second, note)
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    left_out = dict.fromkeys(cell.dataset for cell in c.cells if cell.variant in c.members)
+    left_out = {name: None for name in left_out if tuning.DEV not in c.datasets[name].evaluation_sets}
+    if left_out:
+        say(f"left out, not evaluated on dev: {', '.join(left_out)}")
+
+
+def _values(c: Composition, trial: Trial) -> str:
+    return ", ".join(f"{key}={member_names.text(value)}" for key, value in c.members[trial.member].swept.items())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,81 @@
+"""The preset that `vlkd tune --write` writes: the swept one with its chosen values by task, and without its sweeps."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import yaml
+
+from vlkd_steps.config import precedence
+from vlkd_steps.config.models.composition import Composition
+from vlkd_steps.config.models.preset import Block, Grid
+from vlkd_steps.evaluation.tuning import Choice
+
+
+def text(c: Composition, choices: Sequence[Choice]) -> str:
+    """The file. Its comments name the runs behind each value.
+
+    Args:
+        choices: by task and swept variant (`tuning.by_task`).
+    """
+    lines = [
+        "# @package _global_",
+        f"# The best values by dev of the sweeps of {c.experiment} (vlkd tune {c.experiment}); all trials:",
+        f"# results/{c.experiment}/summary.csv. Grid and evaluation sets are those of {c.experiment}: say here what",
+        "# differs, and take seeds that no trial used.",
+        f"defaults: [{c.experiment}, _self_]",
+        "",
+        f"grid: {_flow({'variant': _variants(c, c.preset.grid)})}",
+    ]
+    if c.preset.grids:
+        lines += ["grids:", *(f"  - {_flow(_block(c, block))}" for block in c.preset.grids)]
+    for key in ("reference", "highlight"):
+        if (name := getattr(c.preset, key)) in c.members:
+            lines.append(f"{key}: {c.members[name].variant}")
+    lines += ["", "variants:"]
+    for variant in dict.fromkeys(choice.group[-1] for choice in choices):
+        lines += [f"  {variant}:", "    sweep: null", "    by_task:"]
+        for choice in (each for each in choices if each.group[-1] == variant):
+            lines += _task(c, choice)
+    return "\n".join(lines) + "\n"
+
+
+def _task(c: Composition, choice: Choice) -> Iterator[str]:
+    best, *others = choice.trials
+    runs = f"mean of {len(best.run_keys)} runs: {' '.join(best.run_keys)}"
+    yield f"      # {choice.metric} on dev {best.mean:.2f}, {runs}"
+    if others:
+        yield f"      # second: {c.label(others[0].member)} with {others[0].mean:.2f}"
+    yield f"      {choice.group[0]}: {_flow(_values(c, best.member, choice.group[0]))}"
+
+
+def _values(c: Composition, member: str, task: str) -> dict[str, Any]:
+    """What the runs of a member had of each swept key, as `by_task` says it."""
+    cell = next(each for each in c.cells if each.variant == member and c.datasets[each.dataset].task == task)
+    found: dict[str, Any] = {}
+    for path in c.members[member].written:
+        first, *rest = path.split(".")
+        if first == "by_task":
+            if rest[0] != task:
+                continue
+            rest = rest[1:]
+        else:
+            rest = [first, *rest]
+        if rest[0] == "training":
+            found.setdefault("training", {})[rest[1]] = precedence.recipe(c, cell).written()[rest[1]]
+        else:
+            found[rest[0]] = precedence.settings(c, member, task).written()[rest[0]]
+    return found
+
+
+def _block(c: Composition, block: Block) -> dict[str, Any]:
+    return block.written() | ({"variant": _variants(c, block)} if block.variant else {})
+
+
+def _variants(c: Composition, block: Block | Grid) -> list[str]:
+    """The variants of a list, members as the one that they are of."""
+    return list(dict.fromkeys(c.members[name].variant if name in c.members else name for name in block.variant or ()))
+
+
+def _flow(value: Any) -> str:
+    """One line of YAML."""
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()

@@ -1,0 +1,119 @@
+"""How long a step takes, what it computes, what it holds, and how long it waits for its batch."""
+
+import contextlib
+import gc
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+WARM = 3
+"""Steps before the clock starts: the first ones allocate memory and choose kernels."""
+LEAST = 3
+"""Steps that are timed, however long they take."""
+Made = TypeVar("Made")
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def repeated(step: Callable[[], object], seconds: float, device: torch.device) -> float:
+    """The mean seconds of a step, over about `seconds`."""
+    for _ in range(WARM):
+        step()
+    wait(device)
+    begun, count = time.perf_counter(), 0
+    while count < LEAST or time.perf_counter() - begun < seconds:
+        step()
+        count += 1
+        if count % 10 == 0 or count < LEAST:
+            wait(device)  # else a GPU's queue takes in many more steps than the time allows
+    wait(device)
+    return (time.perf_counter() - begun) / count
+
+
+def operations(step: Callable[[], object]) -> float:
+    """Floating-point operations of a step; a multiplication with an addition counts as two."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return float(counter.get_total_flops())
+
+
+class Enough(Exception):
+    """The clock has run out; raised out of the loop that is measured, which then saves nothing."""
+
+
+@dataclass
+class Clock:
+    """Times the steps of a loop by the batches that it takes.
+
+    Attributes:
+        steps: that were timed; took: their seconds; waited: seconds of these in which the loop had to wait for a batch.
+    """
+
+    seconds: float
+    device: torch.device
+    steps: int = 0
+    took: float = 0.0
+    waited: float = 0.0
+
+    def __call__(self, batches: Iterable[Made]) -> Iterator[Made]:
+        """The batches, until the time is over.
+
+        Raises:
+            Enough: the time is over.
+        """
+        begun, upcoming, count = 0.0, iter(batches), 0
+        while True:
+            if count == WARM:
+                wait(self.device)
+                begun, self.waited = time.perf_counter(), 0.0
+            asked = time.perf_counter()
+            if count >= WARM + LEAST and asked - begun > self.seconds:
+                wait(self.device)
+                self.steps, self.took = count - WARM, time.perf_counter() - begun
+                raise Enough
+            batch = next(upcoming)
+            self.waited += time.perf_counter() - asked
+            yield batch
+            count += 1
+            if count % 10 == 0:
+                wait(self.device)
+
+
+def forget() -> None:
+    """Free what is no longer used, and start the measurement of memory anew."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that tensors have held on a GPU since `forget`; on a CPU, the most that this process has had."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def largest(step: Callable[[int], Any], first: int, most: int) -> int:
+    """The largest of first, 2 first, 4 first, ... <= `most` for which ``step(size)`` fits into the memory; 0: none."""
+    fits, size = 0, first
+    while size <= most:
+        forget()
+        try:
+            step(size)
+        except torch.OutOfMemoryError:
+            break
+        fits, size = size, 2 * size
+    with contextlib.suppress(torch.OutOfMemoryError):
+        forget()
+    return fits

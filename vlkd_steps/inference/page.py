@@ -1,0 +1,221 @@
+"""A local page on which one or two finished runs are asked: Python's own HTTP server, on the loopback address alone.
+
+It answers only to requests that name this address, and takes questions only as JSON, so that no other page in the same
+browser can ask. All text reaches the page escaped, and nothing is loaded from elsewhere.
+"""
+
+import base64
+import binascii
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import jinja2
+import polars as pl
+
+from vlkd_steps.core import artifacts, files, image_file, layout, tables
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.step import log
+from vlkd_steps.data import passages
+from vlkd_steps.inference.finished_run import Asked, FinishedRun
+
+HOST = "127.0.0.1"  # the page has no password: for this machine only
+TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+SHOWN = 24  # items of the data set to choose from
+LARGEST = 64 << 20  # bytes of a request; an image of 48 MB in base64
+ASSETS = {"/demo.css": "text/css", "/demo.js": "text/javascript"}
+LABELS = {"entailment": "The hypothesis", "captioning": "A question (empty: a caption is written)"}
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'"
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item of an evaluation set: what may be asked, what the list shows of it, the right answer."""
+
+    asked: Asked
+    shown: str
+    gold: str
+
+
+class Page:
+    """What the server serves.
+
+    Raises:
+        UserError: runs of different tasks.
+    """
+
+    def __init__(self, runs: Sequence[FinishedRun]) -> None:
+        first, *others = self.runs = list(runs)
+        for other in others:
+            if other.task_name != first.task_name:
+                raise UserError(
+                    f"{first.folder} is a run on {first.task_name} and {other.folder} on {other.task_name}; name two "
+                    "of one task"
+                )
+        sets = first.described["dataset"]["evaluation_sets"]
+        self.evaluation_set = "test" if "test" in sets else sets[0]
+        self.items = items_of(first, self.evaluation_set)
+        self._one_at_a_time = threading.Lock()
+
+    def html(self) -> str:
+        environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
+        first = self.runs[0]
+        return environment.get_template("demo.html.j2").render(
+            runs=[{"folder": run.folder, "title": title(run)} for run in self.runs],
+            dataset=first.dataset,
+            head=first.task.head,
+            own_images=all(run.own_images for run in self.runs),
+            evaluation_set=self.evaluation_set,
+            items=self.items,
+            question=LABELS.get(first.task_name, "The question"),
+        )
+
+    def image(self, number: int) -> tuple[bytes, str]:
+        """An item's image and its media type, as a browser shows what the students see."""
+        path = self.items[number].asked.image
+        content = image_file.read_bytes(path)
+        return content, image_file.shown_as(content, path) or "application/octet-stream"
+
+    def answers(self, asked: dict[str, Any]) -> list[list[dict[str, Any]]]:
+        """Each run's best answers to ``{question, image (base64) or item (its number), choices?, answer?}``.
+
+        Raises:
+            UserError: what is wrong with the request, or with what is asked (`FinishedRun.answers`).
+        """
+        texts, choices = [asked.get(key, "") for key in ("question", "answer")], asked.get("choices", [])
+        number, content = asked.get("item"), asked.get("image")
+        if not isinstance(choices, list) or not all(isinstance(text, str) for text in [*texts, *choices]):
+            raise UserError("question and answer must be texts, and choices a list of texts")
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "upload"
+            if isinstance(content, str):
+                path.write_bytes(decoded(content))
+            elif isinstance(number, int) and 0 <= number < len(self.items):
+                path = self.items[number].asked.image
+            else:
+                raise UserError("there is no image; choose one")
+            one = Asked(path, texts[0], tuple(choices), texts[1])
+            with self._one_at_a_time:
+                return [[asdict(answer) for answer in run.answers(one)] for run in self.runs]
+
+
+def decoded(content: str) -> bytes:
+    try:
+        return base64.b64decode(content, validate=True)
+    except binascii.Error as error:
+        raise UserError(f"the image is not in base64 ({error})") from error
+
+
+def title(run: FinishedRun) -> str:
+    described = run.described
+    return f"{described['student']['name']}, {described['variant']}, {described['shot']}, seed {described['seed']}"
+
+
+def items_of(run: FinishedRun, evaluation_set: str) -> list[Item]:
+    """The first items of an evaluation set, each of another image; none, with a warning, where they are not here."""
+    try:
+        ids = artifacts.split_ids(layout.eval_split(run.dataset, evaluation_set))
+        table = tables.read(artifacts.instances(run.dataset))
+    except UserError as missing:
+        log.warning(f"the page has no items of {run.dataset} to choose from: {missing}")
+        return []
+    rows = pl.DataFrame({"instance_id": ids}).join(table, on="instance_id", maintain_order="left")
+    rows = rows.unique("image_id", keep="first", maintain_order=True).head(SHOWN)
+    read = [first for first, *_ in passages.of(rows)]
+    return [_item(run, row, passage) for row, passage in zip(rows.iter_rows(named=True), read, strict=True)]
+
+
+def _item(run: FinishedRun, row: dict[str, Any], passage: passages.Passage) -> Item:
+    """An item of a row; of VCR, `passage` is that of its first choice, after the answer where that is given."""
+    question = "" if run.task.head == "written" else passage[0][0]
+    answer = passage[1][0] if len(passage) > 2 else ""
+    asked = Asked(Path(row["image_path"]), question, tuple(row["choices"]), answer)
+    return Item(asked, run.task.question(row), run.task.gold(row))
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    server: "Server"
+
+    def do_GET(self) -> None:
+        if not self._is_ours():
+            return
+        page = self.server.page
+        number = self.path.removeprefix("/image/")
+        if self.path == "/":
+            self._send(page.html().encode(), "text/html; charset=utf-8")
+        elif self.path in ASSETS:
+            self._send((TEMPLATES / self.path[1:]).read_bytes(), f"{ASSETS[self.path]}; charset=utf-8")
+        elif number != self.path and number.isdecimal() and int(number) < len(page.items):
+            self._send(*page.image(int(number)))
+        else:
+            self.send_error(HTTPStatus.NOT_FOUND)
+
+    def do_POST(self) -> None:
+        if not self._is_ours():
+            return
+        length = self.headers.get("Content-Length", "")
+        if self.path != "/ask" or self.headers.get_content_type() != "application/json":
+            self.send_error(HTTPStatus.NOT_FOUND)
+        elif not length.isdecimal() or int(length) > LARGEST:
+            self.close_connection = True
+            self._send_json({"error": f"the image is larger than {LARGEST * 3 // 4 >> 20} MB; take a smaller one"})
+        else:
+            self._send_json(self._answered(self.rfile.read(int(length))))
+
+    def _answered(self, body: bytes) -> dict[str, Any]:
+        try:
+            asked = files.parse_json(body.decode("utf-8", "replace"), "the request", "ask by the page")
+            return {"answers": self.server.page.answers(asked)}
+        except UserError as mistake:
+            return {"error": str(mistake)}
+
+    def _is_ours(self) -> bool:
+        """Whether the request names this server: a page elsewhere may have its own name point to this address."""
+        port = self.server.server_address[1]
+        if self.headers.get("Host") in (f"{HOST}:{port}", f"localhost:{port}"):
+            return True
+        self.send_error(HTTPStatus.FORBIDDEN)
+        return False
+
+    def _send_json(self, value: dict[str, Any]) -> None:
+        self._send(files.canonical(value).encode(), "application/json")
+
+    def _send(self, content: bytes, kind: str) -> None:
+        self.send_response(HTTPStatus.OK)
+        headers = {"Content-Type": kind, "Content-Length": str(len(content)), "Cache-Control": "no-store"}
+        headers |= {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests are not logged."""
+
+
+class Server(ThreadingHTTPServer):
+    """The page on a port of this machine; 0 is any free one.
+
+    Raises:
+        UserError: the port is taken.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, page: Page, port: int) -> None:
+        self.page = page
+        try:
+            super().__init__((HOST, port), Handler)
+        except OSError as error:
+            raise UserError(f"--port {port}: {error.strerror}; choose another, or 0 for any free one") from error
+
+    @property
+    def address(self) -> str:
+        return f"http://{HOST}:{self.server_address[1]}"
