@@ -17,16 +17,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageCms
 
 from vlkd_steps.core import raw_files
 from vlkd_steps.core.errors import UserError
-
-if TYPE_CHECKING:
-    from torch import Tensor  # reports and splits read images without torch
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow reads others too, some by other programs (PostScript by Ghostscript)."""
@@ -94,19 +90,6 @@ def decode(content: bytes, name: Path | str, near: int | None = None) -> Image.I
         if near is not None:
             image.draft("RGB", (near, near))
         return _rgb(_as_stored(image))
-
-
-def pixels(content: bytes, name: Path | str) -> "Tensor":
-    """As `decode`, uint8 [3, H, W]; a JPEG of RGB or grey by torchvision's libjpeg-turbo, which gives equal numbers."""
-    import torch
-    from torchvision.io import ImageReadMode, decode_jpeg
-
-    with _opened(content, name) as image:
-        ordinary = image.format == "JPEG" and image.mode in ("L", "RGB")
-        if not ordinary:
-            return torch.from_numpy(np.array(_rgb(_as_stored(image)))).permute(2, 0, 1)
-        found: Tensor = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
-        return found
 
 
 def size(source: bytes | Path, name: Path | str = "") -> tuple[int, int]:

@@ -36,10 +36,9 @@ TRIES = 20  # following pairs that may replace one whose image is broken
 class Eyes(Protocol):
     """A frozen CLIP, such as `teachers.clip.ClipTeacher`."""
 
-    pixels: Any
-    """``pixels.of(content, name)``: as `load_image` of a file's bytes."""
-
     def load_image(self, path: Any) -> Tensor: ...
+
+    def decode_image(self, content: bytes, name: str) -> Tensor: ...
 
     def embed_images(self, images: Tensor) -> Any: ...
 
@@ -196,7 +195,7 @@ class StreamedCaptions:
             location = self.stream.location(draw + after)
             pair = read_pair(location)
             try:
-                image = self.clip.pixels.of(pair.image, f"of pair {pair.key} in {location.file}")
+                image = self.clip.decode_image(pair.image, f"of pair {pair.key} in {location.file}")
                 return pair.key, pair.caption, image
             except image_file.ImageError as error:
                 left_out.append((location, error))

@@ -47,6 +47,7 @@ Template = Annotated[
     str, Strict(), Printable, AfterValidator(_with_slot), says('a text with {} in it, such as "a photo of {}"')
 ]
 Dtype = Literal["float16", "bfloat16", "float32"]
+Transform = Literal["exact", "fast"]
 
 
 class ClipPretrain(Model):
@@ -117,9 +118,6 @@ class Encoder(Teacher):
     """One that may compute in less than float32; detected boxes would move by pixels."""
 
     precision: Precision = "auto"
-
-
-Transform = Literal["exact", "fast"]
 
 
 class Clip(Encoder):

@@ -78,6 +78,10 @@ class ClipTeacher:
         """Read one image, and give it the shape that the model expects: uint8 [3, S, S]."""
         return self.pixels.read(path)
 
+    def decode_image(self, content: bytes, name: str) -> torch.Tensor:
+        """As `load_image` of a file with these bytes; `name` is for messages."""
+        return self.pixels.of(content, name)
+
     def embed_images(self, images: Sequence[torch.Tensor] | torch.Tensor) -> np.ndarray:
         """B images of `load_image` -> v, float32 [B, D]."""
         with self.computing():
