@@ -64,7 +64,8 @@ class DetectorSource:
 
     @torch.inference_mode()
     def regions(self, loaded: Sequence[Tensor]) -> list[Regions]:
-        return [self._found(image.to(self.device).float() / 255) for image in loaded]  # sizes differ: one by one
+        white = torch.tensor(255.0, device=self.device)  # a GPU multiplies by the reciprocal of a number
+        return [self._found(image.to(self.device).float() / white) for image in loaded]  # sizes differ: one by one
 
     def _found(self, image: Tensor) -> Regions:
         images, _ = self.model.transform([image])
