@@ -38,7 +38,7 @@ class Eyes(Protocol):
 
     def load_image(self, path: Any) -> Tensor: ...
 
-    def decode_image(self, content: bytes, name: str) -> Tensor: ...
+    def pixels_of(self, content: bytes, name: str) -> Tensor: ...
 
     def embed_images(self, images: Tensor) -> Any: ...
 
@@ -195,7 +195,7 @@ class StreamedCaptions:
             location = self.stream.location(draw + after)
             pair = read_pair(location)
             try:
-                image = self.clip.decode_image(pair.image, f"of pair {pair.key} in {location.file}")
+                image = self.clip.pixels_of(pair.image, f"of pair {pair.key} in {location.file}")
                 return pair.key, pair.caption, image
             except image_file.ImageError as error:
                 left_out.append((location, error))

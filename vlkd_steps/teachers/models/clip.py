@@ -78,7 +78,7 @@ class ClipTeacher:
         """Read one image, and give it the shape that the model expects: uint8 [3, S, S]."""
         return self.pixels.read(path)
 
-    def decode_image(self, content: bytes, name: str) -> torch.Tensor:
+    def pixels_of(self, content: bytes, name: str) -> torch.Tensor:
         """As `load_image` of a file with these bytes; `name` is for messages."""
         return self.pixels.of(content, name)
 
