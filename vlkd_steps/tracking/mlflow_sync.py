@@ -271,6 +271,8 @@ class MlflowSync:
             client.log_inputs(known.run_id, inputs)
 
     def _send_artifacts(self, client: "MlflowClient", record: Record, known: "_Known") -> None:
+        from mlflow.entities import RunTag
+
         if not record.sources:
             return
         digest = files.digest(sorted((str(path), sha) for path, sha in record.sources.items()))[:16]
@@ -286,8 +288,9 @@ class MlflowSync:
                 return
             client.log_artifacts(known.run_id, folder)
         listed = json.dumps([{"path": name, "type": "table"} for name in tables])
-        client.set_tag(known.run_id, "mlflow.loggedArtifacts", listed)  # lets the UI compare the tables of runs
-        client.set_tag(known.run_id, ARTIFACTS, digest)
+        # The former lets the UI compare the tables of runs.
+        tags = [RunTag("mlflow.loggedArtifacts", listed), RunTag(ARTIFACTS, digest)]
+        client.log_batch(known.run_id, tags=tags)
         known.tags[ARTIFACTS] = digest
 
     def _artifact_location(self) -> str | None:
