@@ -38,7 +38,7 @@ def everything(uri: str, runs: dict[str, Any]) -> Any:
     return {
         name: (
             run.info.status, run.info.start_time, run.info.end_time, run.data.params,
-            {tag: value for tag, value in run.data.tags.items() if tag != "mlflow.runId"},
+            {tag: value for tag, value in run.data.tags.items() if tag not in ("mlflow.runId", mlflow_sync.PARENT)},
             {metric: history(uri, run, metric) for metric in run.data.metrics},
             sorted((item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs),
             sorted(item.path for item in client(uri).list_artifacts(run.info.run_id)),
