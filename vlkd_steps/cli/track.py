@@ -283,7 +283,7 @@ class Follower:
         self.sync.sync(self._means)
         self.sync.supersede(self._means)
         changed = self.sync.sync(current)
-        self.sync.describe(mlflow_view.experiment_tags(self.experiment, current, self.reference))
+        self.sync.describe(mlflow_view.experiment_tags(self.experiment, current, self._means, self.reference))
         self._behind = False
         return changed
 
