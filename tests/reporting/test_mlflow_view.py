@@ -64,10 +64,23 @@ def test_the_view_of_parents_has_the_swept_values_against_the_gain() -> None:
     assert not any(each["type"] == "PARALLEL" for each in unswept["compareRunCharts"])
 
 
-def test_the_list_has_accuracy_gain_and_what_was_swept_and_is_sorted_by_gain() -> None:
-    view = mlflow_view.list_view([mean("finetune", {}), mean("a", {"lambda0": "1"})])
+def test_the_tables_have_accuracy_gain_and_what_was_swept_and_parents_are_sorted_by_gain() -> None:
+    chosen = [mean("finetune", {}), mean("a", {"lambda0": "1"})]
+    view = mlflow_view.means_table(chosen)
     names = [column.partition(".")[2].strip("`") for column in view["selectedColumns"]]
-    assert names == ["test/accuracy", "gain/test/accuracy", "variant", "dataset", "shot", "seed", "sweep.lambda0"]
+    interval = ["low/gain/test/accuracy", "high/gain/test/accuracy", "seeds"]
+    described = ["variant", "dataset", "student", "shot"]
+    assert names == ["test/accuracy", "gain/test/accuracy", *interval, *described, "sweep.lambda0"]
     assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`gain/test/accuracy`", False)
-    of_several = mlflow_view.list_view([record("clip_td", 1)])
+    nested = mlflow_view.nested_table(chosen)
+    names = [column.partition(".")[2].strip("`") for column in nested["selectedColumns"]]
+    assert names == ["test/accuracy", "gain/test/accuracy", *described, "seed", "sweep.lambda0"]
+    assert nested["orderByKey"] == "attributes.start_time"
+    of_several = mlflow_view.means_table([record("clip_td", 1)])
     assert of_several["orderByKey"] == "metrics.`gain/test/q_a`"
+
+
+def test_the_view_of_single_runs_shows_no_parents() -> None:
+    view = mlflow_view.gain_view("vcr", "vilt", [record("finetune", 1), record("clip_td", 1)], "finetune")
+    assert view["searchFilter"].endswith("params.seed LIKE '%'")
+    assert view["orderByKey"] == "metrics.`gain/test/q_a`"

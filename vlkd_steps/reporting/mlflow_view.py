@@ -1,8 +1,8 @@
 """How an experiment presents itself in MLflow's web page: its description, colours, and views made for its gains.
 
-The page keeps views that users share by link in tags of the experiment (seen in MLflow 3.17). We write one of the
-runs' table, and two of charts per data set and student, in which each method has one colour and gains come first: of
-the parents, which have the means over seeds, and of the single runs. They open by their links.
+The page keeps views that users share by link in tags of the experiment (seen in MLflow 3.17). We write two of the table
+(parents alone, runs below their parents), and two of charts per data set and student, in which each method has one
+colour and gains come first: of the parents, which have the means over seeds, and of the single runs.
 A page that does not support the tag shows its default view.
 """
 
@@ -11,6 +11,7 @@ import json
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,7 +20,7 @@ from vlkd_steps.reporting.table import titles
 from vlkd_steps.tracking.records import MEAN_OVER, Record
 
 VIEW = "mlflow.sharedViewState."
-LIST = "runs"
+MEANS, NESTED = "means", "runs"  # the keys of the tables
 LEADING = "gain/test/"  # begins the metrics by which runs are sorted
 LONGEST_TAG = 20_000  # characters that MLflow takes as the value of an experiment's tag
 COSTS = ("cost/gpu_hours", "cost/core_hours", "cost/cpu_efficiency")
@@ -54,7 +55,8 @@ def experiment_tags(
     for dataset, student in subjects(current):
         tags[VIEW + view_key(dataset, student)] = json.dumps(gain_view(dataset, student, current, reference))
         tags[VIEW + means_key(dataset, student)] = json.dumps(means_view(dataset, student, means))
-    tags[VIEW + LIST] = json.dumps(list_view(current))
+    tags[VIEW + MEANS] = json.dumps(means_table([each for each in means if each.tags["superseded"] == "no"]))
+    tags[VIEW + NESTED] = json.dumps(nested_table(current))
     return tags
 
 
@@ -125,9 +127,9 @@ def experiment_link(address: str, experiment_id: str) -> str:
     return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
 
 
-def list_link(address: str, experiment_id: str) -> str:
-    """The link that opens the table of runs with our columns, sorted by gain."""
-    return f"{experiment_link(address, experiment_id)}&viewStateShareKey={LIST}"
+def table_link(address: str, experiment_id: str, key: str) -> str:
+    """The link that opens a table with our columns: `MEANS` or `NESTED`."""
+    return f"{experiment_link(address, experiment_id)}&viewStateShareKey={key}"
 
 
 def gain_view(dataset: str, student: str, records: Sequence[Record], reference: str) -> dict[str, Any]:
@@ -164,6 +166,7 @@ def _gain_view(
         names=names,
         columns=[f"tags.`{name}`" for name in ("variant", *labelled, "shot", "seed", *allocated)]
         + [f"metrics.`{name}`" for name in [*gains, *measured, *(name for name in COSTS if name in names)]],
+        sorted_by=_leading(names) or ["test/accuracy"],  # sorted by time, MLflow would put them below their parents
     )
 
 
@@ -178,30 +181,39 @@ def means_view(dataset: str, student: str, means: Sequence[Record]) -> dict[str,
         "gain, mean over seeds": [_over_shots(name) for name in gains] + [_bars(name) for name in gains],
         "mean over seeds": [_over_shots(name) for name in measured],
     }
-    spread = [f"{bound}/{name}" for name in gains for bound in ("low", "high")]
+    table = means_table(chosen)
     return _view(
         filtered=f"{_of(dataset, student)} and tags.{MEAN_OVER} = 'seeds'",
         sections=sections,
         names=names,
-        columns=[f"metrics.`{name}`" for name in [*measured, *gains, *spread, "seeds"]]
-        + [f"params.`{name}`" for name in ("variant", "shot", *swept)],
+        columns=table["selectedColumns"],
         sorted_by=gains,
     )
 
 
-def list_view(records: Sequence[Record]) -> dict[str, Any]:
-    """The state of MLflow's table: parents with their runs below, the largest gain first."""
-    gains = _leading({point.name for record in records for point in record.points})
-    metrics = [name for each in gains for name in (each.removeprefix("gain/"), each)] or ["test/accuracy"]
+def means_table(means: Sequence[Record]) -> dict[str, Any]:
+    """The state of MLflow's table for the parents, the largest gain first."""
+    gains = _leading({point.name for each in means for point in each.points})
+    spread = [f"{bound}/{name}" for name in gains for bound in ("low", "high")]
     return _view(
-        filtered="tags.superseded = 'no'",
-        sections={},
-        names=(),
-        columns=[f"metrics.`{name}`" for name in metrics]
-        + ["params.`variant`", "tags.`dataset`"]
-        + [f"params.`{name}`" for name in ("shot", "seed", *_swept(records))],
+        filtered=f"tags.superseded = 'no' and tags.{MEAN_OVER} = 'seeds'",
+        columns=_columns(means, gains, [*spread, "seeds"], ()),
         sorted_by=gains,
     )
+
+
+def nested_table(records: Sequence[Record]) -> dict[str, Any]:
+    """The state of MLflow's table for all runs, each below its parent: MLflow does that only in order of time."""
+    gains = _leading({point.name for record in records for point in record.points})
+    return _view(filtered="tags.superseded = 'no'", columns=_columns(records, gains, (), ("seed",)))
+
+
+def _columns(records: Sequence[Record], gains: Sequence[str], more: Sequence[str], params: Sequence[str]) -> list[str]:
+    """Accuracy, gain, what a run is, and what was swept, in the form of the page."""
+    measured = [name.removeprefix("gain/") for name in gains] or ["test/accuracy"]
+    described = ["params.`variant`", "tags.`dataset`", "tags.`student`"]
+    described += [f"params.`{name}`" for name in ("shot", *params, *_swept(records))]
+    return [f"metrics.`{name}`" for name in (*measured, *gains, *more)] + described
 
 
 def _of(dataset: str, student: str) -> str:
@@ -221,9 +233,9 @@ def _swept(records: Sequence[Record]) -> list[str]:
 
 def _view(
     filtered: str,
-    sections: Mapping[str, Sequence[Mapping[str, Any]]],
-    names: Collection[str],
     columns: Sequence[str],
+    sections: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType({}),
+    names: Collection[str] = (),
     sorted_by: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The state of MLflow's page.

@@ -96,17 +96,17 @@ def _numbers(values: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, float
     """Mean, standard deviation, and of what is no gain its t interval over the seeds."""
     for name, found in values.items():
         mean = statistics.fmean(found)
-        yield name, round(mean, 6)
+        yield name, round(mean, 4)
         if len(found) < 2:
             continue
         sd = statistics.stdev(found)
-        yield f"sd/{name}", round(sd, 6)
+        yield f"sd/{name}", round(sd, 4)
         if not name.startswith("gain/") and sd:
             from scipy import special
 
             half = float(special.stdtrit(len(found) - 1, 0.975)) * sd / math.sqrt(len(found))
-            yield f"low/{name}", round(mean - half, 6)
-            yield f"high/{name}", round(mean + half, 6)
+            yield f"low/{name}", round(mean - half, 4)
+            yield f"high/{name}", round(mean + half, 4)
 
 
 def _by_set(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
