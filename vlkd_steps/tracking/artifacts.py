@@ -1,4 +1,4 @@
-"""What a tracked run carries as files: its configuration, its curves, a sample of its predictions."""
+"""What a tracked run carries as files: configuration, curves, a sample of its predictions, its student by reference."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from vlkd_steps.core import files, layout
+from vlkd_steps.tracking import student_model
 from vlkd_steps.tracking.records import Record
 
 CURVES = "curves.png"
@@ -21,6 +22,7 @@ def write(record: Record, folder: Path) -> list[str]:
     for source in (layout.run_config(record.folder), layout.provenance(record.folder)):
         if source.is_file():
             shutil.copyfile(source, folder / source.name)
+    student_model.write(record, folder)
     draw_curves(record, folder / CURVES)
     tables = []
     for evaluation_set in _sampled_sets(record):

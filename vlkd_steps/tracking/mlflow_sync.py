@@ -27,7 +27,7 @@ from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
-from vlkd_steps.tracking import artifacts, cost, relocation, schema, sqlite_runs
+from vlkd_steps.tracking import artifacts, cost, relocation, schema, sqlite_runs, student_model
 from vlkd_steps.tracking.address import database
 from vlkd_steps.tracking.records import MEAN_OVER, Point, Record
 
@@ -297,7 +297,8 @@ class MlflowSync:
     def _send_artifacts(self, client: "MlflowClient", record: Record, known: "_Known") -> None:
         if not record.sources:
             return
-        digest = files.digest(sorted((str(path), sha) for path, sha in record.sources.items()))[:16]
+        made_of = sorted((str(path), sha) for path, sha in record.sources.items())
+        digest = files.digest([made_of, student_model.has(record)])[:16]
         if known.tags.get(ARTIFACTS) == digest:
             return
         with tempfile.TemporaryDirectory() as folder:
