@@ -1,4 +1,4 @@
-"""What a tracked run carries as files: its configuration, its curves, a sample of its predictions."""
+"""What a tracked run carries as files: configuration, curves, a sample of its predictions, its student by reference."""
 
 import functools
 import hashlib
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from vlkd_steps.core import files, layout
+from vlkd_steps.tracking import student_model
 from vlkd_steps.tracking.records import Record
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def write(record: Record, folder: Path) -> list[str]:
     for source in (layout.run_config(record.folder), layout.provenance(record.folder)):
         if source.is_file():
             shutil.copyfile(source, folder / source.name)
+    student_model.write(record, folder, first_item(record.tags.get("dataset", "")))
     draw_curves(record, folder / CURVES)
     tables = []
     for evaluation_set in _sampled_sets(record):
@@ -128,6 +130,18 @@ def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size:
 def rounded(probability: float | None) -> float | None:
     """A written answer has none."""
     return None if probability is None else round(probability, 4)
+
+
+def first_item(dataset: str) -> student_model.Example:
+    """A data set's first item; where its instances are not here, one that shows the form."""
+    import polars as pl
+
+    path = layout.instances(dataset)
+    rows = pl.scan_parquet(path).head(1).collect().to_dicts() if path.is_file() else []
+    return next(
+        (student_model.Example(row["image_path"], row["text"], tuple(row.get("choices") or ())) for row in rows),
+        student_model.Example(),
+    )
 
 
 def evaluated_dataset(run_folder: Path, evaluation_set: str) -> str | None:
