@@ -14,6 +14,8 @@ class Captioning(Task):
     metric = "captioning"
     compared_by = (Metric("CIDEr", percentage=False),)  # gains are of CIDEr-D by image (`Scorer.score`)
     tokens = 14
+    right_from = 0.5
+    right = "the caption's CIDEr-D over the image's references is 0.5 or more (of 10)"
 
     def question(self, row: Mapping[str, Any]) -> str:
         return "describe the picture"
