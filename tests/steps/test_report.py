@@ -16,7 +16,7 @@ from vlkd_steps.cli import table
 from vlkd_steps.core import layout
 from vlkd_steps.reporting import figures, style, sweep_figures
 from vlkd_steps.reporting.experiment import CURVES
-from vlkd_steps.reporting.table import interval, points, read, spread
+from vlkd_steps.reporting.table import interval, points, read, spread, training
 from vlkd_steps.steps import compare, evaluate, report
 
 RESULTS = Path("results/scenes")
@@ -120,10 +120,28 @@ def test_the_numbers_on_the_page_are_those_of_gains_csv(html: str) -> None:
 
 def test_the_page_shows_what_the_teacher_did(html: str) -> None:
     rows = [[cell.strip() for cell in row] for row in Page(html).rows]
-    assert ["method", "questions", "gradient ratio", "distance, image"] in rows
+    assert ["method", "shot", "gradient ratio", "distance, image"] in rows
     [values] = {tuple(row[1:]) for row in rows if len(row) == 4 and row[0].endswith("clip_td") and row[1] == "300"}
     assert values == ("300", "0.5 → 0.25", "0.5 → 0.4")
     assert 'href="#teaching"' in html
+
+
+def test_a_shot_counts_what_the_task_calls_its_items(html: str) -> None:
+    assert '<span class="wide">hypotheses</span>' in html
+    assert '<span class="wide">questions</span>' in html
+    assert "test, 300 training hypotheses</span>" in html
+    assert "test, 300 training questions</span>" in html
+    plot = (RESULTS / "plots/learning_curves.svg").read_text()
+    assert ">training hypotheses<" in plot
+    assert ">training questions<" in plot
+
+
+@pytest.mark.parametrize(
+    ("shot", "expected"),
+    [("300", "300 training captions"), ("10pct", "10 % of the training captions"), ("full", "all training captions")],
+)
+def test_a_shot_in_words(shot: str, expected: str) -> None:
+    assert training(shot, "captions") == expected
 
 
 def test_a_gain_says_whether_its_interval_excludes_0(html: str) -> None:
@@ -370,7 +388,15 @@ def test_without_compare_it_says_what_to_run(config: dict, capsys: pytest.Captur
 def test_shots_that_are_no_numbers_keep_the_grids_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vlkd_steps.reporting import figures, style
 
-    row = {"dataset": "d", "student": "s", "evaluation_set": "test", "variant": "finetune", "sd": 1.0, "gain": None}
+    row = {
+        "dataset": "d",
+        "student": "s",
+        "evaluation_set": "test",
+        "variant": "finetune",
+        "sd": 1.0,
+        "gain": None,
+        "unit": "questions",
+    }
     rows = [{**row, "shot": shot, "mean": mean} for shot, mean in (("300", 40.0), ("10pct", 50.0), ("full", 60.0))]
     svg = figures.learning_curves(rows, style.styles(["finetune"], "finetune"))
     assert re.findall(r">(300|10pct|full)<", svg) == ["300", "10pct", "full"]
@@ -492,7 +518,7 @@ def test_long_names_are_not_cut_in_the_files_beside_the_page() -> None:
     labels = {name: f"clip_td[lambda0={name}, learning_rate=0.001]" for name in names}
     rows = [
         {"dataset": "d", "student": "s", "evaluation_set": on, "variant": name, "shot": shot, "mean": 50.0, "sd": 1.0,
-         "gain": 1.0, "gain_low": 0.5, "gain_high": 1.5}
+         "gain": 1.0, "gain_low": 0.5, "gain_high": 1.5, "unit": "questions"}
         for on in ("dev", "test") for name in names for shot in ("100", "300")
     ]  # fmt: skip
     drawn = figures.learning_curves(rows, style.styles(names, "v0", labels))

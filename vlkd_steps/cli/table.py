@@ -61,6 +61,7 @@ def main(
         console.print(table)
     console.print()
     console.print("accuracy in %, mean +- sd over seeds; below: gain in points [95 % interval over seeds and images]")
+    console.print("a shot is the number of training items: questions, hypotheses, annotations or captions")
     for metric in sorted(no_percentages(shown)):
         console.print(f"{metric} is times 100 and no percentage")
     console.print("* the interval excludes 0")
@@ -97,7 +98,7 @@ def _table(title: str, rows: Sequence[Row], shots: Sequence[str]) -> Table:
         pad_edge=False,
         show_lines=True,
     )
-    table.add_column("questions", no_wrap=True)
+    table.add_column("shot", no_wrap=True)
     for shot in shots:
         table.add_column(shot, justify="right", no_wrap=True)
     places = {(row["variant"], row["shot"]): row for row in rows}

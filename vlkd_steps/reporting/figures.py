@@ -79,7 +79,7 @@ def learning_curves(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
                     axes[0].set_title(f"{dataset}: {name(evaluation_set)}")
                 if len(axes) > 1:
                     _gain(axes[1], mine, styles)
-                axes[-1].set_xlabel("training questions")
+                axes[-1].set_xlabel(f"training {mine[0]['unit']}")
                 if column == 0:
                     for each, label in zip(axes, ("accuracy, %", "gain, points"), strict=False):
                         each.set_ylabel(label)
@@ -134,7 +134,7 @@ def training_curves(
             for column, shot in enumerate(shots):
                 axes = grid[line, column]
                 if several:
-                    axes.set_title(f"{dataset}: {shot} questions")
+                    axes.set_title(f"{dataset}: shot {shot}")
                 _training(axes, panels.get((dataset, shot), {}), styles)
             grid[line, 0].set_ylabel(label)
         for axes in grid[-1]:

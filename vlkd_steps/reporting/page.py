@@ -57,6 +57,8 @@ def render(
         "share": lambda share: "" if share is None else f"{100 * share:.0f} %",
         "p_value": p_value,
     }
+    units = {row["dataset"]: row["unit"] for row in rows}
+    environment.filters["trained"] = lambda shot, place: results.training(shot, units.get(place.split()[0], "items"))
     environment.filters["label"] = lambda variant: styles[variant].label if variant in styles else variant
     environment.tests |= {"above": lambda row: results.sure(row) > 0, "below": lambda row: results.sure(row) < 0}
     totals = cost.totals(timings)
@@ -204,6 +206,7 @@ def _dataset(name: str, rows: Sequence[Row], styles: Mapping[str, Style]) -> dic
             )
     return {
         "name": name,
+        "unit": mine[0]["unit"],
         "panels": panels,
         "shots": shots,
         "several_students": len(results.values(mine, "student")) > 1,
@@ -218,7 +221,7 @@ def describe(rows: Sequence[Row], shots: Sequence[str]) -> str:
         mine = sorted((row for row in rows if row["variant"] == variant), key=lambda row: shots.index(row["shot"]))
         values = ", ".join(f"{results.spread(row)} at {row['shot']}" for row in mine)
         lines.append(f"{mine[0].get('label') or variant}: {values}")
-    return "Accuracy in percent over training questions. " + "; ".join(lines) + "."
+    return f"Accuracy in percent over training {rows[0]['unit']}. " + "; ".join(lines) + "."
 
 
 def _training(training: Mapping[str, Panels], styles: Mapping[str, Style]) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """`gains.csv` and `summary.csv` read back: reports take every number from there and compute none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,21 @@ from vlkd_steps.tasks import ACCURACY
 Row = dict[str, Any]
 
 
-def read(path: Path) -> list[Row]:
-    """The rows in file order; empty cells are None.
+def read(path: Path, task_of: Mapping[str, str] | None = None) -> list[Row]:
+    """The rows in file order; empty cells are None. `unit` is what a shot of the row's data set counts.
+
+    Args:
+        task_of: the task of each data set; without it a shot counts items.
 
     Raises:
         UserError: see `tables.read`.
     """
     rows = tables.read(path).to_dicts()
     shown = titles()
-    for row in rows:  # a task of several metrics is shown as so many data sets
+    for row in rows:
+        task = (task_of or {}).get(row["dataset"])
+        row["unit"] = tasks.load(task).unit if task else "items"
+        # a task of several metrics is shown as so many data sets
         if row.get("metric", ACCURACY) != ACCURACY:
             row["dataset"] = f"{row['dataset']} {shown.get(row['metric'], row['metric'])}"
     return rows
@@ -48,6 +54,12 @@ def sure(row: Row) -> int:
 def values(rows: Sequence[Row], column: str) -> list[Any]:
     """The distinct values of a column in order of first appearance (the order of the grid in params.yaml)."""
     return list(dict.fromkeys(row[column] for row in rows))
+
+
+def training(shot: str, unit: str) -> str:
+    """A shot in words: ``300 training questions``, ``10 % of the training questions``, ``all training questions``."""
+    amount = f"{shot.removesuffix('pct')} % of the" if shot.endswith("pct") else "all" if shot == "full" else shot
+    return f"{amount} training {unit}"
 
 
 def labels(rows: Sequence[Row]) -> dict[str, str]:

@@ -78,6 +78,7 @@ class Task:
         rows: how many rows an item has.
         choices: how many texts a row chooses among; 1 where it does not.
         tokens: of a row's text with one choice, about the mean of the official data; `vlkd plan` counts with it.
+        unit: what a shot counts, as the field calls it.
         right_from: the score of a row from which the report's gallery counts an answer as right.
         right: what that means, in words.
         stated_gains: CLIP-TD's largest gain over the student alone as its abstract states it, in per cent, by
@@ -92,6 +93,7 @@ class Task:
     rows: ClassVar[int] = 1
     choices: ClassVar[int] = 1
     tokens: ClassVar[int] = 14
+    unit: ClassVar[str] = "questions"
     right_from: ClassVar[float] = 1.0
     right: ClassVar[str] = "the answer is the annotated one"
     stated_gains: ClassVar[Mapping[str, float]] = {}

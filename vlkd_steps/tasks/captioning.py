@@ -14,6 +14,7 @@ class Captioning(Task):
     metric = "captioning"
     compared_by = (Metric("CIDEr", percentage=False),)  # gains are of CIDEr-D by image (`Scorer.score`)
     tokens = 14
+    unit = "captions"
     right_from = 0.5
     right = "the caption's CIDEr-D over the image's references is 0.5 or more (of 10)"
 

@@ -16,6 +16,7 @@ class Entailment(Task):
     metric = "accuracy"
     labels = ("contradiction", "entailment", "neutral")
     tokens = 14
+    unit = "hypotheses"
     right = "the class is the gold label"
     stated_gains: ClassVar[Mapping[str, float]] = {"low-shot": 6.6, "full": 3.0}
 
