@@ -4,6 +4,7 @@ import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +17,7 @@ from vlkd_steps.cli import table
 from vlkd_steps.core import layout
 from vlkd_steps.reporting import figures, style, sweep_figures
 from vlkd_steps.reporting.experiment import CURVES
-from vlkd_steps.reporting.table import interval, points, read, spread, training
+from vlkd_steps.reporting.table import by_seed, interval, points, read, spread, training
 from vlkd_steps.steps import compare, evaluate, report
 
 RESULTS = Path("results/scenes")
@@ -113,7 +114,11 @@ def test_the_numbers_on_the_page_are_those_of_gains_csv(html: str) -> None:
         [cell.lstrip("●■◆ ") for cell in row[-7:-3]] for row in page.rows if len(row) in (7, 8) and "±" in "".join(row)
     ]
     rows = read(RESULTS / "gains.csv")
-    expected = [[row["variant"], spread(row), points(row["gain"]), interval(row)] for row in rows]
+    few = {True: " wide: 3 seeds", False: ""}
+    expected = [
+        [row["variant"], spread(row), points(row["gain"]), interval(row) + few[row["gain_low"] is not None]]
+        for row in rows
+    ]
     assert len(expected) == 36
     assert sorted(shown) == sorted(expected)
 
@@ -142,6 +147,33 @@ def test_a_shot_counts_what_the_task_calls_its_items(html: str) -> None:
 )
 def test_a_shot_in_words(shot: str, expected: str) -> None:
     assert training(shot, "captions") == expected
+
+
+def test_three_seeds_are_dots_and_four_are_not(tmp_path: Path) -> None:
+    summary = {"dataset": "d", "student": "s", "variant": "a", "shot": 100, "evaluation_set": "test"}
+    row = {**summary, "shot": "100", "metric": "accuracy", "mean": 50.0, "sd": 1.0, "gain": None, "unit": "questions"}
+    counts = {}
+    for seeds in (3, 4):
+        runs = [{**summary, "seed": seed, "metric": "accuracy", "value": 50.0 + seed, "n": 9} for seed in range(seeds)]
+        pl.DataFrame(runs).write_csv(tmp_path / "summary.csv")
+        [drawn] = by_seed([row], tmp_path / "summary.csv")
+        counts[seeds] = len(drawn["of_seeds"])
+        marks = figures.learning_curves([drawn], style.styles(["a"], "a")).count("<use ")
+        counts[seeds, "marks"] = marks - figures.learning_curves([row], style.styles(["a"], "a")).count("<use ")
+    assert counts == {3: 3, (3, "marks"): 3, 4: 0, (4, "marks"): 0}
+
+
+def test_with_one_shot_no_mark_hides_another() -> None:
+    row = {"dataset": "d", "student": "s", "evaluation_set": "test", "shot": "100", "mean": 50.0, "sd": 1.0,
+           "gain": 0.0, "gain_low": -1.0, "gain_high": 1.0, "unit": "questions"}  # fmt: skip
+    names = [f"v{number}" for number in range(10)]
+    drawn = figures.learning_curves([{**row, "variant": name} for name in names], style.styles(names, "v0"))
+    accuracy, gain = drawn.split('id="axes_2"')
+    for part in (accuracy, gain):
+        marks = re.findall(r'<use xlink:href="#\w+" x="([0-9.]+)" y="[0-9.]+" style="fill: (?!#636b78)', part)
+        places = sorted(float(x) for x in marks if float(x))  # at 0: the band, which has no width
+        assert len(places) == len(names)
+        assert min(high - low for low, high in pairwise(places)) > 5.5  # points, the width of a mark
 
 
 def test_a_gain_says_whether_its_interval_excludes_0(html: str) -> None:

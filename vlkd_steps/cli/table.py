@@ -22,6 +22,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.reporting.findings import main_rows, main_set
 from vlkd_steps.reporting.table import (
     Row,
+    few_seeds,
     interval,
     keeping_teacher,
     labels,
@@ -65,6 +66,9 @@ def main(
     for metric in sorted(no_percentages(shown)):
         console.print(f"{metric} is times 100 and no percentage")
     console.print("* the interval excludes 0")
+    few = sorted({few_seeds(row) for row in shown} - {""})
+    if few:
+        console.print(f"intervals of {' and of '.join(few)} are wide for that reason")
     for variant in keeping_teacher(rows):
         console.print(f"{labels(rows)[variant]} keeps its teacher at inference; no other method adds anything there")
     others = [name(other) for other in values(rows, "evaluation_set") if other not in values(shown, "evaluation_set")]

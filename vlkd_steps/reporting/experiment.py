@@ -45,6 +45,7 @@ def report(
         raise UserError(f"experiment {experiment} has no runs to report on; its grid in params.yaml is empty")
     results = layout.results(experiment)
     rows = results_table.read(results / "gains.csv", {dataset["name"]: dataset["task"] for dataset in datasets})
+    rows = results_table.by_seed(rows, results / "summary.csv")
     look = styles(results_table.values(rows, "variant"), reference, results_table.labels(rows))
     told = {*results_table.values(rows, "variant")} - {*(members or {})} | swept.chosen(rows, members or {})
     found = [finding for finding in findings(rows, reference) if finding.variant in {*told, highlight}]

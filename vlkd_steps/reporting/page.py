@@ -51,6 +51,7 @@ def render(
     environment.filters |= {
         "points": results.points,
         "interval": results.interval,
+        "few_seeds": results.few_seeds,
         "spread": results.spread,
         "readable": results.name,
         "duration": duration,

@@ -10,6 +10,7 @@ from vlkd_steps.evaluation import tables
 from vlkd_steps.tasks import ACCURACY
 
 Row = dict[str, Any]
+FEW = 3  # seeds up to which t quantiles, and so intervals, are wide: 4.3 with three seeds, 12.7 with two
 
 
 def read(path: Path, task_of: Mapping[str, str] | None = None) -> list[Row]:
@@ -42,6 +43,26 @@ def no_percentages(rows: Sequence[Row]) -> list[str]:
     known = tasks.metrics()
     found = dict.fromkeys(row.get("metric", ACCURACY) for row in rows)
     return [name for name in found if name in known and not known[name].percentage]
+
+
+def few_seeds(row: Row) -> str:
+    """``3 seeds`` where a row has an interval of so few seeds that it is wide for that reason; else nothing."""
+    number = len(row["seeds"].split())
+    return f"{number} seeds" if row["gain_low"] is not None and number <= FEW else ""
+
+
+def by_seed(rows: Sequence[Row], summary: Path) -> list[Row]:
+    """The rows with `of_seeds`, the result of each seed in percent, where they are few; else it is empty.
+
+    Args:
+        summary: `summary.csv` of the experiment.
+    """
+    keys = ("student", "variant", "shot", "evaluation_set", "metric")
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for run in tables.read(summary).iter_rows(named=True):
+        found.setdefault((run["dataset"], *(str(run[key]) for key in keys)), []).append(run["value"])
+    of_seeds = [found.get((row["dataset"].split()[0], *(row[key] for key in keys)), []) for row in rows]
+    return [{**row, "of_seeds": each if len(each) <= FEW else []} for row, each in zip(rows, of_seeds, strict=True)]
 
 
 def sure(row: Row) -> int:
