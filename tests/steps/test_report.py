@@ -102,7 +102,9 @@ class Page(HTMLParser):
 def test_the_page_is_whole_and_needs_nothing_else(html: str) -> None:
     page = Page(html)
     assert page.addresses
-    assert all(address.startswith(("#", "data:image/")) for address in page.addresses)
+    folders = [address for address in page.addresses if not address.startswith(("#", "data:image/"))]
+    assert len(folders) == 36
+    assert all((RESULTS / address).is_dir() for address in folders)  # the runs'
     assert len(page.ids) == len(set(page.ids))
     anchors = [address[1:] for address in page.addresses if address.startswith("#")]
     assert set(anchors) <= set(page.ids)
@@ -174,6 +176,29 @@ def test_with_one_shot_no_mark_hides_another() -> None:
         places = sorted(float(x) for x in marks if float(x))  # at 0: the band, which has no width
         assert len(places) == len(names)
         assert min(high - low for low, high in pairwise(places)) > 5.5  # points, the width of a mark
+
+
+def test_without_dev_the_page_says_what_is_left_out(config: dict) -> None:
+    assert "no role <code>dev</code>" not in (RESULTS / "report.html").read_text()
+    config["datasets"][0]["evaluation_sets"].remove("dev")
+    for journal in Path("runs/scenes/scenes_vqa").rglob("journal.jsonl"):
+        lines = journal.read_text().splitlines(keepends=True)
+        journal.write_text("".join(line for line in lines if '"set":"dev"' not in line.replace(" ", "")))
+    assert compare.main(["--config", json.dumps(config)]) == 0
+    [note] = re.findall(r'<p class="note missing">(.*?)</p>', run(config))
+    assert note.startswith("<code>scenes_vqa</code> has no role <code>dev</code>, so the page has no accuracy on dev")
+
+
+def test_the_page_says_how_to_reproduce_and_to_cite(config: dict, root: Path) -> None:
+    shutil.copy(root / "CITATION.cff", ".")
+    shutil.copy(root / "requirements.lock", ".")
+    html = run(config)
+    section = html[html.index('<section id="reproduce">') :]
+    section = section[: section.index("</section>")]
+    commands = re.search(r"<code>(git.*?)</code>", section, flags=re.DOTALL)[1].splitlines()
+    commit = "git checkout 0123456789abcdef0123456789abcdef01234567"
+    assert commands == [commit, "pip install -r requirements.lock", "vlkd run scenes"]
+    assert re.findall(r"arXiv:[0-9.]+\d", section) == ["arXiv:2201.05729", "arXiv:2204.10496", "arXiv:2203.06386"]
 
 
 def test_a_gain_says_whether_its_interval_excludes_0(html: str) -> None:
