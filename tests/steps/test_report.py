@@ -19,6 +19,7 @@ from vlkd_steps.reporting import figures, style, sweep_figures
 from vlkd_steps.reporting.experiment import CURVES
 from vlkd_steps.reporting.table import by_seed, interval, points, read, spread, training
 from vlkd_steps.steps import compare, evaluate, report
+from vlkd_steps.tracking import journal
 
 RESULTS = Path("results/scenes")
 FIGURES = ["learning_curves.svg", "gains.svg", "loss_curves.svg"]
@@ -181,9 +182,9 @@ def test_with_one_shot_no_mark_hides_another() -> None:
 def test_without_dev_the_page_says_what_is_left_out(config: dict) -> None:
     assert "no role <code>dev</code>" not in (RESULTS / "report.html").read_text()
     config["datasets"][0]["evaluation_sets"].remove("dev")
-    for journal in Path("runs/scenes/scenes_vqa").rglob("journal.jsonl"):
-        lines = journal.read_text().splitlines(keepends=True)
-        journal.write_text("".join(line for line in lines if '"set":"dev"' not in line.replace(" ", "")))
+    for path in Path("runs/scenes/scenes_vqa").rglob("journal.jsonl"):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if '"set":"dev"' not in line.replace(" ", "")))
     assert compare.main(["--config", json.dumps(config)]) == 0
     [note] = re.findall(r'<p class="note missing">(.*?)</p>', run(config))
     assert note.startswith("<code>scenes_vqa</code> has no role <code>dev</code>, so the page has no accuracy on dev")
@@ -199,6 +200,19 @@ def test_the_page_says_how_to_reproduce_and_to_cite(config: dict, root: Path) ->
     commit = "git checkout 0123456789abcdef0123456789abcdef01234567"
     assert commands == [commit, "pip install -r requirements.lock", "vlkd run scenes"]
     assert re.findall(r"arXiv:[0-9.]+\d", section) == ["arXiv:2201.05729", "arXiv:2204.10496", "arXiv:2203.06386"]
+
+
+def test_every_journal_is_read_once_and_figures_on_the_page_are_short(
+    config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    read_journal = journal.read
+    monkeypatch.setattr(journal, "read", lambda path: seen.append(path) or read_journal(path))
+    html = run(config)
+    assert len(seen) == len(set(seen)) == len(config["runs"])
+    drawn = re.findall("<svg.*?</svg>", html, flags=re.DOTALL)
+    assert drawn
+    assert not any(re.search(r"\d\.\d{4}|<g id=", each) for each in drawn)
 
 
 def test_a_gain_says_whether_its_interval_excludes_0(html: str) -> None:

@@ -51,9 +51,9 @@ def report(
     found = [finding for finding in findings(rows, reference) if finding.variant in {*told, highlight}]
     hero = highlight or (found[0].variant if found else reference)
 
-    seen = logged(experiment, runs)
+    seen, costs = logged(experiment, runs)
     training = curves(seen)
-    spent = cost.timings(experiment, runs)
+    spent = cost.timings(experiment, runs, costs)
     plots = results / "plots"
     files.write_text(plots / "learning_curves.svg", figures.learning_curves(rows, look))
     files.write_text(plots / "gains.svg", figures.gains(rows, look))

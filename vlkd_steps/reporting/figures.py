@@ -163,6 +163,8 @@ def inline(drawn: str, styles: Mapping[str, Style], prefix: str) -> str:
     for colour, variable in variables.items():
         text = text.replace(colour, f"var({variable})")
     text = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px; font-family: inherit", text)
+    text = re.sub(r'<g id="[^"]+"', "<g", text)  # nothing refers to a group
+    text = re.sub(r"-?\d+\.\d{4,}", lambda number: f"{float(number[0]):.1f}", text)  # of a point, 1/72 inch
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
