@@ -480,6 +480,7 @@ def test_every_variant_has_a_look_of_its_own() -> None:
     looks = styles(variants, "finetune")
     assert len(set(looks.values())) == len(variants)
     assert looks["clip_td"] == styles(["clip_td", "finetune"], "finetune")["clip_td"]
+    assert styles(variants[::-1], "finetune") == looks
 
 
 def test_terminal_table_holds_the_numbers_and_where_to_look(
