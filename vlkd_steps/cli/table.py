@@ -22,6 +22,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.reporting.findings import main_rows, main_set
 from vlkd_steps.reporting.table import (
     Row,
+    few_seeds,
     interval,
     keeping_teacher,
     labels,
@@ -61,9 +62,13 @@ def main(
         console.print(table)
     console.print()
     console.print("accuracy in %, mean +- sd over seeds; below: gain in points [95 % interval over seeds and images]")
+    console.print("a shot is the number of training items: questions, hypotheses, annotations or captions")
     for metric in sorted(no_percentages(shown)):
         console.print(f"{metric} is times 100 and no percentage")
     console.print("* the interval excludes 0")
+    few = sorted({few_seeds(row) for row in shown} - {""})
+    if few:
+        console.print(f"intervals of {' and of '.join(few)} are wide for that reason")
     for variant in keeping_teacher(rows):
         console.print(f"{labels(rows)[variant]} keeps its teacher at inference; no other method adds anything there")
     others = [name(other) for other in values(rows, "evaluation_set") if other not in values(shown, "evaluation_set")]
@@ -97,7 +102,7 @@ def _table(title: str, rows: Sequence[Row], shots: Sequence[str]) -> Table:
         pad_edge=False,
         show_lines=True,
     )
-    table.add_column("questions", no_wrap=True)
+    table.add_column("shot", no_wrap=True)
     for shot in shots:
         table.add_column(shot, justify="right", no_wrap=True)
     places = {(row["variant"], row["shot"]): row for row in rows}

@@ -28,9 +28,11 @@ NO_SECTION = "Model metrics"  # where MLflow's page puts names without a slash
 
 
 def colours(records: Iterable[Record], reference: str) -> dict[str, str]:
-    """The colour of each variant, as in the report."""
-    variants = sorted({record.tags.get("variant", "") for record in records})
-    return {variant: style.light for variant, style in styles(variants, reference).items()}
+    """The colour of each variant, as in the report, which knows no variant of which all runs are superseded."""
+    all_of = {(record.tags.get("variant", ""), record.tags.get("superseded")) for record in records}
+    variants, current = {variant for variant, _ in all_of}, {variant for variant, old in all_of if old == "no"}
+    looks = styles([*variants], reference) | styles([*current], reference)
+    return {variant: style.light for variant, style in looks.items()}
 
 
 def coloured(record: Record, colour_of: Mapping[str, str]) -> Record:
