@@ -44,15 +44,17 @@ def main(
     experiment: Annotated[str, Option(help="its name, as params.yaml has it", callback=command.experiment)],
     evaluation_set: Annotated[str | None, Option("--set", help="the evaluation set; default: test")] = None,
 ) -> None:
-    results = layout.results(experiment)
-    finished = [path.parent.name for path in results.parent.glob("*/gains.csv")]
+    path = layout.results(experiment) / "gains.csv"
+    finished = [each.parent.name for each in path.parent.parent.glob("*/gains.csv")]
     if experiment not in finished and (near := nearest(experiment, finished, " ").strip()):
-        raise UserError(f"--experiment {experiment}: {results / 'gains.csv'} does not exist; {near}")
-    rows = read(results / "gains.csv")
+        raise UserError(f"--experiment {experiment}: {path} does not exist; {near}")
+    rows = read(path)
+    if not rows:
+        raise UserError(f"{path} has no rows; make it again: snakemake --cores 1 -f {path}")
     on = evaluation_set or main_set(rows)
     if on not in values(rows, "evaluation_set"):
         known = ", ".join(values(rows, "evaluation_set"))
-        raise UserError(f"--set {on}: {results / 'gains.csv'} has no such evaluation set; it has {known}")
+        raise UserError(f"--set {on}: {path} has no such evaluation set; it has {known}")
     console = Console(highlight=False, soft_wrap=False, markup=False)
     if console.width < NARROWEST:
         console = Console(highlight=False, width=NARROWEST, markup=False)
@@ -75,7 +77,7 @@ def main(
     if others:
         console.print(f"other evaluation sets, in the report: {', '.join(others)}")
     console.print()
-    console.print(f"look at   {results / 'report.html'}", soft_wrap=True)
+    console.print(f"look at   {path.with_name('report.html')}", soft_wrap=True)
     console.print("curves    vlkd ui   (MLflow: every run, its curves and parameters)")
 
 
