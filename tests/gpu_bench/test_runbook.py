@@ -43,6 +43,7 @@ def test_the_run_book_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["--device", "gpu"], "--device names 'gpu'"),
         (["--tiny", "--device", "cpu", "--precision", "fp8"], "--precision names 'fp8'"),
         (["--tiny", "--device", "cpu", "--out", "nowhere/gpu.json"], "there is no folder nowhere"),
+        (["--tiny", "--device", "cpu", "--out", "."], "--out . is a folder"),
     ],
 )
 def test_wrong_arguments(arguments: list[str], message: str, tmp_path: Path, monkeypatch, capsys) -> None:

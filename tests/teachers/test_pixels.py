@@ -120,3 +120,8 @@ def test_features_of_a_teacher_are_those_of_its_own_transform(tmp_path: Path) ->
     fast = clip.ClipTeacher(conf | {"transform": "fast"})
     assert fast.identity == teacher.identity | {"transform": f"fast {transform!r}"}
     assert np.abs(fast.embed_images([fast.load_image(path)]) - v).max() < 0.02 * np.abs(v).max()
+
+
+def test_an_image_too_thin_to_be_resized_is_named() -> None:
+    with pytest.raises(image_file.ImageError, match=r"the image thin\.jpg of 200 x 1 cannot be resized"):
+        pixels(LONGEST).of(encoded(photo((200, 1))), "thin.jpg")

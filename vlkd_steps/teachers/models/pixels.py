@@ -55,9 +55,14 @@ class Pixels:
         """The bytes of an image file as uint8 [3, S, S]; never on a GPU, so that any process may do it.
 
         Raises:
-            ImageError: as `image_file.decode`.
+            ImageError: as `image_file.decode`, or an image that is too thin for the model's transform.
         """
-        return self._shaped(image_file.decode(content, name))
+        image = image_file.decode(content, name)
+        try:
+            return self._shaped(image)
+        except ValueError as error:  # by Pillow, of an image so thin that a side would have no pixel left
+            width, height = image.size
+            raise image_file.ImageError(f"the image {name} of {width} x {height} cannot be resized: {error}") from error
 
     def read(self, path: Path) -> Tensor:
         """An image file, as `of`."""
