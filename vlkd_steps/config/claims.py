@@ -10,6 +10,7 @@ from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.config.models.preset import Grid
 from vlkd_steps.config.validation import shown, validated
 from vlkd_steps.core.did_you_mean import nearest
+from vlkd_steps.core.errors import UserError
 
 GROUP = "claims"
 
@@ -25,16 +26,26 @@ def checked(c: Composition, origin: Origin, blocks: Sequence[Grid]) -> dict[str,
         UserError: an invalid value; a list, variant, data set, student, set or shot that does not exist; runs that the
             grid does not have; a primary claim with several rows for one task.
     """
+    own = origin.conf.chain("experiment", origin.experiment)[-1].called
     found = {}
     for name, given in (c.preset.claims or {}).items():
-        if given is not None:
-            where = f"claims.{name}"
-            claim = validated(Claim, _extended(given, where, origin), where, origin)
-            found[name] = _named(c, claim)
-            _check_names(c, found[name], where, origin, blocks)
-            _check_runs(found[name], where, origin, blocks)
-            _check_primary(c, found[name], where, origin, blocks)
+        where = f"claims.{name}"
+        try:
+            if given is not None:
+                found[name] = _checked(c, given, where, origin, blocks)
+        except UserError as error:
+            if origin(where)[0] == own:
+                raise
+            raise UserError(f"{error}; or leave this claim out of {own}: claims: {{{name}: null}}") from None
     return found
+
+
+def _checked(c: Composition, given: Mapping[str, Any], where: str, origin: Origin, blocks: Sequence[Grid]) -> Claim:
+    claim = _named(c, validated(Claim, _extended(given, where, origin), where, origin))
+    _check_names(c, claim, where, origin, blocks)
+    _check_runs(claim, where, origin, blocks)
+    _check_primary(c, claim, where, origin, blocks)
+    return claim
 
 
 def _extended(given: Mapping[str, Any], where: str, origin: Origin) -> Mapping[str, Any]:
@@ -116,11 +127,9 @@ def _check_primary(c: Composition, claim: Claim, where: str, origin: Origin, blo
     tasks = [c.datasets[name].task for name in claim.dataset if name in c.datasets]
     twice = next((task for task in tasks if tasks.count(task) > 1), None)
     if len(students) > 1 or twice:
-        what = (
-            f"several students ({', '.join(students)})" if len(students) > 1 else f"several data sets of task {twice}"
-        )
+        several = f"several data sets of task {twice}" if twice else f"several students ({', '.join(students)})"
         raise origin.mistake(
             where,
-            f"is primary and names {what}; a primary claim has one row for each task: name one, or write "
+            f"is primary and names {several}; a primary claim has one row for each task: name one, or write "
             "level: secondary",
         )

@@ -38,7 +38,7 @@ class Gain:
     Attributes:
         p: two-sided, of no difference.
         of_seeds: the difference of each seed.
-        grouped: whether the seeds fall into groups (`in_groups`), so that p is exact and the interval only a description.
+        grouped: whether the seeds fall into groups (`in_groups`), so that p is not that of t.
         error, image_error: the standard errors over seeds and images, and over images alone.
     """
 

@@ -3,7 +3,7 @@
 What is claimed, and at which level, is written down before anything is run; `vlkd claims` only reads it.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
