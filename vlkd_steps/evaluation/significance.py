@@ -120,7 +120,7 @@ def two_way(differences: Array, items: Array, level: float = LEVEL) -> Gain:
 
 def in_groups(of_seeds: Array) -> bool:
     """Whether seeds fall into groups, or differ so much that few of them say little: then t does not describe them."""
-    return float(np.std(of_seeds, ddof=1)) > SD_OF_GROUPS or several_groups(of_seeds)
+    return float(np.std(of_seeds, ddof=1)) > SD_OF_GROUPS or several_groups(of_seeds.round(9))
 
 
 def p_value(found: Gain, null: float = 0.0, side: Side = "either") -> float | None:
