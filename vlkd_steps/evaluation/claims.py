@@ -11,7 +11,7 @@ from vlkd_steps.core import json_text
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.contrasts import Evidence, Term, mean_gain, slope
 from vlkd_steps.evaluation.gains import folder
-from vlkd_steps.evaluation.significance import Gain, p_value
+from vlkd_steps.evaluation.significance import Gain, Side, p_value
 from vlkd_steps.evaluation.verdicts import CONTRADICTED, HELD, NOT_DECIDED, Tested, verdicts
 
 
@@ -130,7 +130,7 @@ def _tested(evidence: Evidence, claim: Claim, row: Row) -> Row:
         return replace(row, reason="the runs have no seed in common")
     found, null = contrast.found, -claim.margin if claim.direction == "above" else claim.margin
     if claim.margin:
-        other = "below" if claim.direction == "above" else "above"
+        other: Side = "below" if claim.direction == "above" else "above"
         p, against = p_value(found, null, claim.direction), p_value(found, null, other)
     else:
         p = against = found.p
