@@ -39,7 +39,7 @@ class Gain:
         p: two-sided, of no difference.
         of_seeds: the difference of each seed.
         grouped: whether the seeds fall into groups (`in_groups`), so that p is not that of t.
-        error, image_error: the standard errors over seeds and images, and over images alone.
+        error: the standard error over seeds and images.
     """
 
     gain: float
@@ -50,8 +50,6 @@ class Gain:
     of_seeds: tuple[float, ...] = ()
     grouped: bool = False
     error: float | None = None
-    image_error: float = 0.0
-    images: int = 0
 
 
 def by_image(scores: Array, image_ids: Sequence[str]) -> tuple[Array, Array]:
@@ -92,7 +90,7 @@ def two_way(differences: Array, items: Array, level: float = LEVEL) -> Gain:
     per_seed = differences @ shares
     gain, of_seeds = float(per_seed.mean()), tuple(map(float, per_seed))
     if seeds < 2 or images < 2:
-        return Gain(gain, of_seeds=of_seeds, images=images)
+        return Gain(gain, of_seeds=of_seeds)
 
     scale = shares * images
     per_image = differences.mean(axis=0)
@@ -102,7 +100,7 @@ def two_way(differences: Array, items: Array, level: float = LEVEL) -> Gain:
     residual_part = np.sum((scale * residual) ** 2) / ((seeds - 1) * (images - 1)) / (seeds * images)
     variance = max(seed_part + image_part - residual_part, seed_part, image_part)
     if variance < 1e-18:  # rounding error of differences that are all equal
-        return Gain(gain, of_seeds=of_seeds, images=images)
+        return Gain(gain, of_seeds=of_seeds)
 
     # Satterthwaite: the squared variance over the sum of the squared parts, each divided by its own freedom.
     freedom = variance**2 / (
@@ -111,10 +109,7 @@ def two_way(differences: Array, items: Array, level: float = LEVEL) -> Gain:
     freedom = min(float(freedom), seeds - 1.0)
     error = float(np.sqrt(variance))
     half = float(special.stdtrit(freedom, (1 + level) / 2)) * error  # scipy.stats takes a second to import
-    found = Gain(
-        gain, gain - half, gain + half, None, freedom, of_seeds, in_groups(per_seed), error, float(np.sqrt(image_part)),
-        images,
-    )  # fmt: skip
+    found = Gain(gain, gain - half, gain + half, None, freedom, of_seeds, in_groups(per_seed), error)
     return replace(found, p=p_value(found))
 
 
@@ -126,8 +121,8 @@ def in_groups(of_seeds: Array) -> bool:
 def p_value(found: Gain, null: float = 0.0, side: Side = "either") -> float | None:
     """The p value of a gain against a null hypothesis of one's own; None where there is no interval.
 
-    Where the seeds fall into groups it is the larger of two: that of an exact sign-flip test over the seeds, which
-    takes the images as given, and that of t over the images, which takes the seeds as given.
+    Where the seeds fall into groups, that of an exact sign-flip test over the seeds replaces that of t, unless it is
+    the smaller one: it takes the images as given, which shift the gains of all seeds alike.
 
     Args:
         null: the gain in points under the null hypothesis.
@@ -135,11 +130,8 @@ def p_value(found: Gain, null: float = 0.0, side: Side = "either") -> float | No
     """
     if found.error is None or found.freedom is None:
         return None
-    if not found.grouped:
-        return _p_of_t(found.gain - null, found.error, found.freedom, side)
-    exact = sign_flip(np.array(found.of_seeds) - null, side)
-    of_images = _p_of_t(found.gain - null, found.image_error, found.images - 1, side) if found.image_error else 0.0
-    return max(exact, of_images)
+    of_t = _p_of_t(found.gain - null, found.error, found.freedom, side)
+    return max(of_t, sign_flip(np.array(found.of_seeds) - null, side)) if found.grouped else of_t
 
 
 def _p_of_t(difference: float, error: float, freedom: float, side: Side) -> float:
