@@ -1,4 +1,4 @@
-"""How often the intervals hold the truth, in a simulation with both sources of chance (docs/papers.md, "Intervals")."""
+"""How often intervals hold the truth, in a simulation with both sources of chance."""
 
 import numpy as np
 import pytest

@@ -1,10 +1,11 @@
-"""Is a gain real? Intervals over two sources of chance at once: seeds and test images (docs/papers.md, "Intervals").
+"""Is a gain real? Intervals over two sources of chance at once: seeds and test images (docs/papers.md, "Intervals and
+verdicts").
 
 A method is compared with its reference on D[s, g]: the difference of accuracy in percentage points for seed s and
 *image* g, where both were trained on the same subset, from the same initialisation, in the same batch order. Questions
 about one image are correlated, so the image is the unit; it is weighted by its number of items, and the mean is
 the difference that the table shows. Intervals over items alone, or over seeds alone, are too narrow: in simulation they
-cover 66-92 % and 73-95 %, these 93-96 % (tests/evaluation/test_significance_coverage.py).
+cover 66-92 % and 73-95 %, these 97.5 % or more of Gaussian seeds (tests/evaluation/test_verdict_rates.py).
 """
 
 from collections.abc import Sequence
