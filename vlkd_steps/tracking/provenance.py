@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import environment, files, layout
 
 PACKAGES = (
     "accelerate",
@@ -45,6 +45,12 @@ SLURM = (
     "SLURM_NTASKS", "SLURM_CPUS_PER_TASK", "SLURM_JOB_CPUS_PER_NODE", "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU",
     "SLURM_MEM_PER_GPU", "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS", "SLURMD_NODENAME",
 )  # fmt: skip
+
+KERNELS = (
+    "OPENBLAS_*", "MKL_*", "BLIS_*", "ATEN_CPU_CAPABILITY", "DNNL_*", "ONEDNN_*", "NPY_*_CPU_FEATURES",
+    "GLIBC_TUNABLES", "CUBLAS_*", "CUDNN_*", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)  # fmt: skip
+"""Variables by which numerical libraries choose other kernels, and so other last bits; threads are recorded apart."""
 
 
 class Meter:
@@ -105,6 +111,7 @@ def collect(
         "versions": versions(),
         "lock_sha256": files.sha256(LOCK_FILE) if LOCK_FILE.is_file() else None,
         "host": host(),
+        "kernels": kernels(os.environ),
         "device": device,
         "precision": precision,
         "threads": threads,
@@ -180,6 +187,12 @@ def tags(device: str | None = None) -> dict[str, str]:
         "gpu": _gpu(device),
     }
     return {name: value for name, value in known.items() if value}
+
+
+def kernels(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those environment variables by which numerical libraries choose their kernels."""
+    found = [name for name in sorted(variables) if environment.belongs(name, KERNELS)]
+    return {name: variables[name] for name in found if not name.endswith("_NUM_THREADS")}
 
 
 @functools.cache

@@ -55,10 +55,15 @@ def of_code(run: Recorded, code: str, git: Mapping[str, Any]) -> Iterator[Cause]
 
 
 def of_environment(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Cause]:
-    """Device, machine type, threads, library versions: two provenances (`tracking.provenance.collect`)."""
+    """Device, machine type, threads, kernels, library versions: two provenances (`tracking.provenance.collect`)."""
     yield from _each(then, now, {"device": "device", "precision": "precision", "threads": "thread count"})
     yield from _each(then.get("allocation") or {}, now.get("allocation") or {}, {"processes": "processes"})
     yield from _each(then.get("host") or {}, now.get("host") or {}, MACHINE)
+    if (variables := then.get("kernels")) is not None:
+        current = now.get("kernels") or {}
+        for name in sorted(variables | current):
+            if variables.get(name) != current.get(name):
+                yield Cause(f"environment variable {name}", variables.get(name), current.get(name))
     versions = then.get("versions") or {}
     names = {name: f"version of {name}" for name in ("torch", *sorted(versions)) if name not in NO_BYTE}
     yield from _each(versions, now.get("versions") or {}, names)
@@ -90,4 +95,4 @@ def _revision(code: str, git: Mapping[str, Any]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return "not there" if value is None else str(value)
+    return "not set" if value is None else str(value)
