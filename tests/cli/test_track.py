@@ -74,7 +74,6 @@ def test_a_run_arrives_whole(
     assert contexts == {"training", "evaluation"}
     artifacts = Path(client(uri).download_artifacts(run.info.run_id, "", str(tmp_path)))
     assert (artifacts / "config.yaml").read_text() == layout.run_config(folder).read_text()
-    assert (artifacts / "curves.png").read_bytes().startswith(b"\x89PNG")
     table = json.loads((artifacts / "predictions" / "test.json").read_text())
     assert table["columns"][:3] == ["item", "answer", "gold"]
     assert len({row[0] for row in table["data"]}) == 50
@@ -213,7 +212,7 @@ def test_what_is_not_written_is_named_with_its_reason(
         send(self, client, record, *others)
 
     monkeypatch.setattr(mlflow_sync.MlflowSync, "_send", refuse)
-    monkeypatch.setattr(mlflow_sync.artifacts, "draw_curves", lambda *_: 1 / 0)
+    monkeypatch.setattr(mlflow_sync.artifacts, "prediction_sample", lambda *_: 1 / 0)
     for _ in range(2):  # the second tracker tries again
         assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
         *_, summed, last = said = capsys.readouterr().err.splitlines()

@@ -257,7 +257,7 @@ class MlflowSync:
         known.params |= {param.key for param in params}
         known.tags |= wanted
         self._send_datasets(client, record, known)
-        self._send_artifacts(client, record, known)
+        done = self._send_artifacts(client, record, known)
         if record.status == "RUNNING":
             if known.status != "RUNNING":
                 client.update_run(known.run_id, status="RUNNING")
@@ -265,8 +265,10 @@ class MlflowSync:
             client.set_terminated(known.run_id, status=record.status, end_time=record.ended)
         known.status, known.ended = record.status, record.ended
         if record.run_key not in self._left_out:  # or the next tracker would not try again
-            client.set_tag(known.run_id, SYNCED, digest)
-        known.tags[SYNCED] = digest
+            done[SYNCED] = digest
+        if done:
+            client.log_batch(known.run_id, tags=[RunTag(name, value) for name, value in done.items()])
+        known.tags |= done | {SYNCED: digest}
 
     def _refused(self, client: "MlflowClient", record: Record, digest: str, error: Exception) -> None:
         """A run deleted while we watched is left alone from now on; any other refusal is logged once."""
@@ -294,15 +296,14 @@ class MlflowSync:
         if inputs:
             client.log_inputs(known.run_id, inputs)
 
-    def _send_artifacts(self, client: "MlflowClient", record: Record, known: "_Known") -> None:
-        from mlflow.entities import RunTag
-
+    def _send_artifacts(self, client: "MlflowClient", record: Record, known: "_Known") -> dict[str, str]:
+        """Log a finished run's files where they are new; returns the tags to set once all of the run is there."""
         if not record.sources:
-            return
+            return {}
         made_of = sorted((str(path), sha) for path, sha in record.sources.items())
         digest = files.digest([made_of, student_model.has(record)])[:16]
         if known.tags.get(ARTIFACTS) == digest:
-            return
+            return {}
         with tempfile.TemporaryDirectory() as folder:
             try:
                 tables = artifacts.write(record, Path(folder))
@@ -310,13 +311,13 @@ class MlflowSync:
                 reason = f"{type(error).__name__}: {error}"
                 self._left_out[record.run_key] = f"its artifacts: {reason}"
                 log.warning("no artifacts of %s: %s", record.name, reason)
-                return
+                return {}
             client.log_artifacts(known.run_id, folder)
         listed = json.dumps([{"path": name, "type": "table"} for name in tables])
-        # The former lets the UI compare the tables of runs.
-        tags = [RunTag("mlflow.loggedArtifacts", listed), RunTag(ARTIFACTS, digest)]
-        client.log_batch(known.run_id, tags=tags)
-        known.tags[ARTIFACTS] = digest
+        return {
+            "mlflow.loggedArtifacts": listed,
+            ARTIFACTS: digest,
+        }  # the former lets the UI compare the tables of runs
 
     def _artifact_location(self) -> str | None:
         """Beside a sqlite file; None leaves it to a server."""
