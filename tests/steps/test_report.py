@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import synthetic_costs
 import synthetic_results
+from in_browser import opened, reached_by_tab, violations
 from sealed import seal
 
 from vlkd_steps.cli import table
@@ -606,3 +607,17 @@ def test_values_are_spaced_by_their_ratio_where_they_span_much() -> None:
     assert not sweep_figures.is_log([1, 2, 3])
     assert not sweep_figures.is_log([0, 1, 10])
     assert not sweep_figures.is_log(["l1", "mse"])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_read_the_page(
+    finished: tuple[Path, dict], swept: tuple[str, list], scheme: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "swept.html"
+    other.write_text(swept[0], encoding="utf-8")
+    for path in (finished[0] / RESULTS / "report.html", other):
+        with opened(path.as_uri(), scheme) as page:
+            assert page.locator("img:not([alt]), svg:not([aria-label]):not([aria-hidden])").count() == 0
+            assert violations(page) == []
+            links = [link.inner_text() for link in page.locator("nav a").all()]
+            assert reached_by_tab(page, len(links)) == [f"a {text}" for text in links]
