@@ -196,6 +196,8 @@ def test_the_page_says_how_to_reproduce_and_to_cite(config: dict, root: Path) ->
     shutil.copy(root / "requirements.lock", ".")
     html = run(config)
     section = html[html.index('<section id="reproduce">') :]
+    assert "in the experiment <code>scenes</code>" in section
+    assert 'tags.run_key = "KEY"' in section
     section = section[: section.index("</section>")]
     commands = re.search(r"<code>(git.*?)</code>", section, flags=re.DOTALL)[1].splitlines()
     commit = "git checkout 0123456789abcdef0123456789abcdef01234567"
