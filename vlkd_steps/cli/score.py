@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
+import orjson
 from typer import Option
 
 from vlkd_steps.cli import command
@@ -20,6 +21,7 @@ from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 
+WRITTEN = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
 Out = Annotated[Path | None, Option(metavar="m.json", help="write the metrics here")]
 
 
@@ -111,7 +113,8 @@ def report(
         return
     hashes = {key: files.sha256(path) for key, path in inputs.items() if path}
     try:
-        files.write_json(out, {"task": name, **metrics, "inputs": hashes})
+        content = orjson.dumps({"task": name, **metrics, "inputs": hashes}, option=WRITTEN)
+        files.write_text(out, content.decode())
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written ({error.strerror})") from error
     say(f"written to {out}")

@@ -65,7 +65,7 @@ class Sources:
         if self._new:
             newest = list(self._known.items())[-MOST:]
             with contextlib.suppress(OSError):
-                files.write_text(self._path, json.dumps(dict(newest)))
+                files.write_text(self._path, json.dumps(dict(newest), indent=0))  # lines: `grep -r` prints them
             self._new = False
 
 
