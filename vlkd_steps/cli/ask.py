@@ -27,14 +27,14 @@ def main(
     image: Annotated[Path, Option(help="an image file")],
     question: Annotated[str, Argument(help="the question, or the hypothesis; none for a caption")] = "",
     choices: Annotated[list[str] | None, Option(help="the texts to choose from")] = None,
-    answer: Annotated[str, Option(help="of VCR, the answer whose rationale is asked")] = "",
+    answer: Annotated[str, Option(help="of VCR, the answer whose rationale is wanted")] = "",
     best: Annotated[int, Option(min=1, help="how many answers are shown")] = 5,
 ) -> None:
     step.log_to(None)
-    from vlkd_steps.inference import finished_run  # torch only where there is work to do
+    from vlkd_steps.deployment import finished_run  # torch only where there is work to do
 
-    asked = finished_run.Asked(image, question, tuple(choices or ()), answer)
-    for found in finished_run.load(command.from_project(run)).answers(asked, best):
+    query = finished_run.Query(image, question, tuple(choices or ()), answer)
+    for found in finished_run.load(command.from_project(run)).answers(query, best):
         say(f"{found.probability:6.1%}  {found.text}")
 
 

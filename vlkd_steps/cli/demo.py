@@ -27,7 +27,7 @@ def main(
 ) -> None:
     step.log_to(None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends it as Ctrl-C does
-    from vlkd_steps.inference import finished_run, page  # torch only where there is work to do
+    from vlkd_steps.deployment import finished_run, page  # torch only where there is work to do
 
     folders = [command.from_project(folder) for folder in (run, other) if folder is not None]
     shown = page.Page([finished_run.load(folder) for folder in folders])

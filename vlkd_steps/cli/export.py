@@ -27,7 +27,7 @@ def main(
     onnx: Annotated[bool, Option("--onnx", help="with model.onnx, of a student that sees pixels")] = False,
 ) -> None:
     step.log_to(None)
-    from vlkd_steps.inference import export, finished_run  # torch only where there is work to do
+    from vlkd_steps.deployment import export, finished_run  # torch only where there is work to do
 
     export.export(finished_run.load(command.from_project(run)), out, onnx)
     say(f"{out}: see its README.md")

@@ -1,6 +1,6 @@
 """A finished run's student as an MLflow model, by reference: the weights stay in the run's folder.
 
-`vlkd_steps.inference.mlflow_student` loads it. Its signature is the same for all tasks; the example is the data set's
+`vlkd_steps.deployment.mlflow_student` loads it. Its signature is the same for all tasks; the example is the data set's
 first item. Never imports torch.
 """
 
@@ -17,7 +17,7 @@ from vlkd_steps.core import files
 from vlkd_steps.tracking.records import Record
 
 NAME = "student"
-LOADER = "vlkd_steps.inference.mlflow_student"
+LOADER = "vlkd_steps.deployment.mlflow_student"
 REFERENCE = "run.json"
 
 

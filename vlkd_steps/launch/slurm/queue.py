@@ -65,12 +65,12 @@ class Queue:
             known = files.known_json(self.answer)
             rows = known.get("rows")
             if known.get("at", 0.0) < moment:
-                at, rows = time.time(), ask()
+                at, rows = time.time(), listed()
                 files.write_text(self.answer, files.canonical({"at": at, "rows": rows}))
         return None if rows is None else {row[0]: Seen(*row) for row in rows}
 
 
-def ask() -> list[list[str]] | None:
+def listed() -> list[list[str]] | None:
     """All jobs of this user, ended ones of the last minutes included; None where squeue fails."""
     command = ["squeue", "--me", "--array", "--noheader", "--states=all", f"--format={FORMAT}"]
     done = _done(*command)

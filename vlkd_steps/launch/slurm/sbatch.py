@@ -80,7 +80,7 @@ def among(numbers: Sequence[str], name: str) -> str:
     """The latest job of this name whose id is one of the numbers; empty where the queue shows none."""
     limit = time.monotonic() + PATIENCE
     while True:
-        rows = queue.ask() or []
+        rows = queue.listed() or []
         found = [row.job_id.partition("_")[0] for row in (queue.Seen(*each) for each in rows) if row.name == name]
         if ids := set(found) & set(numbers):
             return max(ids, key=int)

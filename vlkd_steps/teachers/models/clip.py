@@ -89,7 +89,7 @@ class ClipTeacher:
 
     def text_lengths(self, texts: Sequence[str]) -> list[int]:
         """How many positions the text tower needs for each text in its template."""
-        return self.text_tower.lengths(self.tokenizer(self._framed(texts))).tolist()
+        return self.text_tower.lengths(self.tokenizer(self.in_template(texts))).tolist()
 
     def embed_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[tuple[list[str], np.ndarray]]]:
         """Texts, each put into the template -> u and the last layer's states, averaged per word.
@@ -98,7 +98,7 @@ class ClipTeacher:
             u, float32 [B, D], and for each text its first words and their states, float32 [words, H]: all words of
             ``split_words(text)`` but those at the end that the context length cut away. The template's words have none.
         """
-        framed = self._framed(texts)
+        framed = self.in_template(texts)
         with self.computing():
             pooled, states = (found.float().cpu().numpy() for found in self.text_tower.encode(self.tokenizer(framed)))
         skip = len(words.split_words(self.template.split("{}")[0]))
@@ -107,7 +107,8 @@ class ClipTeacher:
             for text, frame, state in zip(texts, framed, states, strict=True)
         ]
 
-    def _framed(self, texts: Sequence[str]) -> list[str]:
+    def in_template(self, texts: Sequence[str]) -> list[str]:
+        """Each text in the teacher's template."""
         return [self.template.replace("{}", text) for text in texts]
 
     def _word_states(self, text: str, frame: str, states: np.ndarray, skip: int) -> tuple[list[str], np.ndarray]:

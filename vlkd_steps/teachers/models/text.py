@@ -84,13 +84,14 @@ class TextTeacher:
             states = self.model(**encoded.to(self.computing.device)).last_hidden_state.float()
             mask = encoded["attention_mask"][:, :, None].float()
             pooled = states[:, 0] if self.pooling == "cls" else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-        rows = zip(texts, self._framed(texts), spans, states.cpu().numpy(), strict=True)
+        rows = zip(texts, self.in_template(texts), spans, states.cpu().numpy(), strict=True)
         return pooled.cpu().numpy(), [self._word_states(*row) for row in rows]
 
-    def _tokens(self, texts: Sequence[str], **asked: Any) -> Any:
-        return self.tokenizer(self._framed(texts), truncation=True, max_length=self.max_tokens, **asked)
+    def _tokens(self, texts: Sequence[str], **options: Any) -> Any:
+        return self.tokenizer(self.in_template(texts), truncation=True, max_length=self.max_tokens, **options)
 
-    def _framed(self, texts: Sequence[str]) -> list[str]:
+    def in_template(self, texts: Sequence[str]) -> list[str]:
+        """Each text in the teacher's template."""
         return [self.template.replace("{}", text) for text in texts]
 
     def _word_states(

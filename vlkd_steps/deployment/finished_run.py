@@ -31,14 +31,14 @@ MOST_TOKENS = {True: 40, False: 20}
 
 
 @dataclass(frozen=True)
-class Asked:
+class Query:
     """One item.
 
     Attributes:
         image: its file.
         text: the question or hypothesis; empty where a caption is wanted.
         choices: those of VCR, or the answers that a writing student may choose from; empty: none.
-        answer: of VCR, the answer whose rationale is asked; empty: the answer itself is.
+        answer: of VCR, the answer whose rationale is wanted; empty: the answer itself is wanted.
     """
 
     image: Path
@@ -75,27 +75,27 @@ class FinishedRun:
     def weights(self) -> Path:
         return self.folder / "model.safetensors"
 
-    def answers(self, asked: Asked, best: int = 5) -> list[Answer]:
+    def answers(self, query: Query, best: int = 5) -> list[Answer]:
         """The best answers, the most probable first.
 
         Raises:
             UserError: an image that cannot be read, an empty question, choices that are missing or too many.
         """
-        self._check(asked)
-        return self._answers(asked)[:best]
+        self._check(query)
+        return self._answers(query)[:best]
 
-    def _check(self, asked: Asked) -> None:
-        if not asked.image.is_file():
-            raise UserError(f"the image {asked.image} does not exist; name an image file")
-        image_file.read(asked.image)
-        if any(not choice.strip() for choice in asked.choices):
+    def _check(self, query: Query) -> None:
+        if not query.image.is_file():
+            raise UserError(f"the image {query.image} does not exist; name an image file")
+        image_file.read(query.image)
+        if any(not choice.strip() for choice in query.choices):
             raise UserError("one of the choices is empty; give a text for each")
-        if asked.answer and self.task.head != "choices":
+        if query.answer and self.task.head != "choices":
             raise UserError(f"{self.folder} is a run on {self.task_name}, which gives no rationale; leave --answer out")
-        if not asked.text.strip() and (asked.text or self.task.head != "written"):
+        if not query.text.strip() and (query.text or self.task.head != "written"):
             raise UserError(f"the question is empty; {self.folder} is a run on {self.task_name} and needs one")
 
-    def _answers(self, asked: Asked) -> list[Answer]:
+    def _answers(self, query: Query) -> list[Answer]:
         raise NotImplementedError
 
 
@@ -110,34 +110,34 @@ class Classifying(FinishedRun):
         self.keeps_teacher = declaration(described["method"]["name"]).keeps_teacher
         self.own_images = not self.keeps_teacher and getattr(self.student, "sees", "pixels") == "pixels"
 
-    def _check(self, asked: Asked) -> None:
-        super()._check(asked)
+    def _check(self, query: Query) -> None:
+        super()._check(query)
         which = f"{self.folder} is a run on {self.task_name}"
-        if self.task.head != "choices" and asked.choices:
+        if self.task.head != "choices" and query.choices:
             raise UserError(f"{which}, whose answers are its own classes; leave --choices out")
         wanted = len(self.student.labels)
-        if self.task.head == "choices" and len(asked.choices) != wanted:
+        if self.task.head == "choices" and len(query.choices) != wanted:
             raise UserError(
-                f"{which}, which takes {wanted} choices, not {len(asked.choices)}: --choices and {wanted} texts"
+                f"{which}, which takes {wanted} choices, not {len(query.choices)}: --choices and {wanted} texts"
             )
 
-    def _answers(self, asked: Asked) -> list[Answer]:
-        data = self._encoded(asked)
+    def _answers(self, query: Query) -> list[Answer]:
+        data = self._encoded(query)
         (_, logits), *_ = predict.logits(self.student, data, [torch.zeros(1, dtype=torch.int64)], self.accelerator)
         order = heads.scores(logits)[0].argsort(descending=True, stable=True).tolist()
         probable = heads.probabilities(logits)[0].tolist()
-        texts = asked.choices or self.student.labels
+        texts = query.choices or self.student.labels
         return [Answer(texts[index], probable[index]) for index in order]
 
-    def _encoded(self, asked: Asked) -> Encoded:
+    def _encoded(self, query: Query) -> Encoded:
         """The item as the student reads it in evaluation."""
         student = self.student
         if self.own_images:
-            items = from_frame(row(asked, str(asked.image)), student.labels)
-            sight = Pixels(asked.image, student.image_size)
+            items = from_frame(row(query, str(query.image)), student.labels)
+            sight = Pixels(query.image, student.image_size)
             return Encoded(items, student.tokenizer, student.max_tokens, student.image_size, sight=sight)
         data = classify.DataSet(self.dataset, self.accelerator.device, classify.plugged(self.described))
-        return data.encode(from_frame(row(asked, self._image_id(asked.image)), student.labels), student)
+        return data.encode(from_frame(row(query, self._image_id(query.image)), student.labels), student)
 
     def _image_id(self, image: Path) -> str:
         """The id of an image of the run's data set, whose features are stored.
@@ -168,18 +168,18 @@ class Pixels:
         return {"images": self.image.expand(len(rows), -1, -1, -1)}
 
 
-def row(asked: Asked, image_id: str) -> pl.DataFrame:
+def row(query: Query, image_id: str) -> pl.DataFrame:
     """The item as a row of instances without labels."""
-    extra: dict[str, list[str]] = {"question": asked.text.split(), "answer": asked.answer.split(), "objects": []}
+    extra: dict[str, list[str]] = {"question": query.text.split(), "answer": query.answer.split(), "objects": []}
     values = {
-        "instance_id": "asked",
+        "instance_id": "query",
         "image_id": image_id,
-        "image_path": str(asked.image),
-        "text": asked.text,
-        "choices": list(asked.choices),
+        "image_path": str(query.image),
+        "text": query.text,
+        "choices": list(query.choices),
         "label": None,
         "soft_labels": [],
-        "answer_type": "rationale" if asked.answer else "answer",
+        "answer_type": "rationale" if query.answer else "answer",
         "extra": json.dumps(extra),
     }
     scores = pl.List(pl.Struct({"label": pl.Int64, "score": pl.Float64}))
@@ -199,14 +199,14 @@ class Writing(FinishedRun):
         learned = objective.create(described["method"], 1).learns
         self.eyes = inference.VisualBart(self.student) if learned else None  # plain BART sees no image
 
-    def _answers(self, asked: Asked) -> list[Answer]:
-        captions = not asked.text
-        v = self.eyes.see([asked.image]) if self.eyes else None
-        prompt, question = Prompt.of(CAPTION if captions else QUESTION), [asked.text]
-        texts: Sequence[str] = asked.choices
+    def _answers(self, query: Query) -> list[Answer]:
+        captions = not query.text
+        v = self.eyes.see([query.image]) if self.eyes else None
+        prompt, question = Prompt.of(CAPTION if captions else QUESTION), [query.text]
+        texts: Sequence[str] = query.choices
         if not texts:
             texts = generation.write(self.student, v, prompt, question, most_tokens=MOST_TOKENS[captions])
-        probable = generation.probabilities(self.student, v, prompt, asked.text, texts)
+        probable = generation.probabilities(self.student, v, prompt, query.text, texts)
         found = [Answer(text, value) for text, value in zip(texts, probable, strict=True)]
         return sorted(found, key=lambda answer: -answer.probability)
 

@@ -13,8 +13,8 @@ import yaml
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.inference import finished_run
-from vlkd_steps.inference.finished_run import Asked
+from vlkd_steps.deployment import finished_run
+from vlkd_steps.deployment.finished_run import Query
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ class Student:
 
         Args:
             model_input: ``image``, a file, absolute or from the project's root; ``text``, the question or hypothesis;
-                ``choices``, the texts to choose from; ``answer``, of VCR, whose rationale is asked.
+                ``choices``, the texts to choose from; ``answer``, of VCR, whose rationale is wanted.
 
         Raises:
             UserError: as `FinishedRun.answers`.
@@ -47,14 +47,14 @@ class Student:
         import pandas as pd
 
         with _IN_PROJECT, contextlib.chdir(self.project):
-            best = [self.run.answers(_asked(row), best=1)[0] for row in model_input.to_dict("records")]
+            best = [self.run.answers(_query(row), best=1)[0] for row in model_input.to_dict("records")]
         found = {"answer": [each.text for each in best], "probability": [each.probability for each in best]}
         return pd.DataFrame(found, index=model_input.index)
 
 
-def _asked(row: dict[Any, Any]) -> Asked:
+def _query(row: dict[Any, Any]) -> Query:
     text, answer, choices = (row.get(name) for name in ("text", "answer", "choices"))
-    return Asked(
+    return Query(
         Path(row["image"]),
         text if isinstance(text, str) else "",
         () if choices is None or isinstance(choices, float) else tuple(choices),  # a cell that is missing is NaN

@@ -15,7 +15,7 @@ from transformers import AutoModelForVisualQuestionAnswering, AutoProcessor, Vil
 
 from vlkd_steps.cli import export
 from vlkd_steps.core import checksums, files, layout
-from vlkd_steps.inference import finished_run, model_card
+from vlkd_steps.deployment import finished_run, model_card
 from vlkd_steps.students import exported
 
 
@@ -28,11 +28,11 @@ def job(job: dict[str, Any]) -> dict[str, Any]:
 def test_transformers_answers_as_evaluation_did(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert export.main([str(run), "--out", str(out)]) == 0
-    model, told = AutoModelForVisualQuestionAnswering.from_pretrained(out, output_loading_info=True)
-    assert not any(told[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    model, loaded = AutoModelForVisualQuestionAnswering.from_pretrained(out, output_loading_info=True)
+    assert not any(loaded[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     processor = AutoProcessor.from_pretrained(out)
     rows = pl.read_parquet(layout.instances("toy"))
-    asked = 0
+    compared = 0
     for name in ("dev", "test"):
         predictions = pl.read_parquet(layout.predictions(run, name)).join(rows, on="instance_id", how="left")
         for row in predictions.iter_rows(named=True):
@@ -41,8 +41,8 @@ def test_transformers_answers_as_evaluation_did(run: Path, tmp_path: Path) -> No
                 probable = model(**shown).logits.sigmoid()[0]
             assert model.config.id2label[int(probable.argmax())] == row["answer"]
             assert float(probable.max()) == pytest.approx(row["probability"], abs=1e-5)
-            asked += 1
-    assert asked == 54
+            compared += 1
+    assert compared == 54
 
 
 def test_images_of_another_size_are_resized_as_in_evaluation(run: Path, tmp_path: Path) -> None:
@@ -82,12 +82,12 @@ def test_the_card_has_the_runs_facts(run: Path, tmp_path: Path) -> None:
     score(run)
     assert export.main([str(run), "--out", str(out)]) == 0
     _, header, body = (out / "README.md").read_text().split("---\n", 2)
-    told, recorded = yaml.safe_load(header), yaml.safe_load((run / "config.yaml").read_text())
-    assert told["license"] == "unknown"
-    assert told["library_name"] == "transformers"
-    assert told["vlkd_steps"]["run_key"] == recorded["run_key"]
-    assert told["vlkd_steps"] | {"dataset": "toy", "method": "finetune", "teacher": None} == told["vlkd_steps"]
-    (result,) = told["model-index"][0]["results"]
+    card, recorded = yaml.safe_load(header), yaml.safe_load((run / "config.yaml").read_text())
+    assert card["license"] == "unknown"
+    assert card["library_name"] == "transformers"
+    assert card["vlkd_steps"]["run_key"] == recorded["run_key"]
+    assert card["vlkd_steps"] | {"dataset": "toy", "method": "finetune", "teacher": None} == card["vlkd_steps"]
+    (result,) = card["model-index"][0]["results"]
     assert result["dataset"]["name"] == "toy, dev"
     assert result["metrics"] == [{"type": "accuracy", "value": 12.5, "name": "accuracy, seed 1"}]
     assert "| dev | accuracy | 12.50 |" in body

@@ -14,8 +14,8 @@ import yaml
 from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
 from vlkd_steps.core import checksums, files, layout
+from vlkd_steps.deployment.finished_run import FinishedRun
 from vlkd_steps.evaluation import tables
-from vlkd_steps.inference.finished_run import FinishedRun
 from vlkd_steps.reporting import table
 
 WITH_HEAD = "ViltForQuestionAnswering"

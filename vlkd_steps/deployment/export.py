@@ -13,8 +13,8 @@ from transformers import logging as transformers_logging
 
 from vlkd_steps.core import components, files
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.inference import model_card, onnx_model
-from vlkd_steps.inference.finished_run import FinishedRun
+from vlkd_steps.deployment import model_card, onnx_model
+from vlkd_steps.deployment.finished_run import FinishedRun
 from vlkd_steps.students import exported
 
 RECORD = "vlkd_export.json"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.inference.finished_run import Classifying, FinishedRun
+from vlkd_steps.deployment.finished_run import Classifying, FinishedRun
 
 FILE = "model.onnx"
 NEAR = 1e-4  # the largest difference between a logit of onnxruntime and torch's
