@@ -117,7 +117,7 @@ def test_another_users_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_home_that_nobody_knows_is_one_message() -> None:
-    with pytest.raises(UserError, match="write the whole path"):
+    with pytest.raises(UserError, match="write the full path"):
         file_system.expanded("~no_such_user_here/x")
 
 

@@ -291,7 +291,7 @@ def test_a_run_what_started_from_it_and_a_baseline_are_verified(
         assert verify.main([str(folder)]) == 0
         printed = capfd.readouterr().out
         assert f"equal: {folder}" in printed
-        assert f"{len(outputs)} files have the same bytes" in printed
+        assert f"{len(outputs)} files have equal bytes" in printed
         assert "changed since" not in printed
         assert "not compared" not in printed
     (aligned.folder / "model.safetensors").write_bytes(tuned.model.read_bytes())

@@ -35,7 +35,7 @@ REFUSED = {
     "sqlite://mlflow.db": "sqlite:///mlflow.db",
     "sqlite:///:memory:": "memory",
     "sqlite:///nowhere/mlflow.db": "mkdir -p nowhere",
-    "sqlite:///~/mlflow.db": "whole path",
+    "sqlite:///~/mlflow.db": "full path",
     "sqlite:///mlflow.db?mode=ro": "sqlite:///mlflow.db,",
     "sqlite:///folder": "sqlite:///folder/mlflow.db",
     "mlflow.db": "sqlite:///mlflow.db",

@@ -163,7 +163,7 @@ def test_damaged_lines_are_left_out_counted_and_said_once(
     assert journal.damaged(path) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(f"{path}: 2 of its lines cannot be read")
-    assert "the first of them line 2" in said
+    assert "the first is line 2" in said
 
 
 def test_a_line_that_is_being_written_is_not_damaged(path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_model_that_repeats_itself_is_equal_and_a_changed_one_is_not(
     assert verify.main([str(FOLDER)]) == 0
     printed = capfd.readouterr().out
     assert printed.startswith(f"equal: {FOLDER}\n")
-    assert "files have the same bytes: config.json, curve.json, model.safetensors" in printed
+    assert "files have equal bytes: config.json, curve.json, model.safetensors" in printed
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
 
 
@@ -86,7 +86,7 @@ def test_another_corpus_is_named_before_anything_is_trained(
 ) -> None:
     write_instances("captions", pl.read_parquet(layout.instances("captions"))[1:])
     said = refused(capsys)
-    assert f"{FOLDER} cannot be verified: it was trained on other files" in said
+    assert f"{FOLDER} cannot be verified: its inputs have changed" in said
     assert "data/instances/captions.parquet: recorded" in said
     assert "made_of.pretrain.corpus" in said
     image = next(Path("data/raw/toy").glob("train*.png"))

@@ -232,4 +232,4 @@ def load(folder: Path) -> FinishedRun:
     return RUNNERS[runner](folder, described)
 
 
-_AGAIN = "make it again (snakemake --cores all), or bring it back (dvc checkout)"
+_AGAIN = "make it again (snakemake --cores all), or restore it (dvc checkout)"

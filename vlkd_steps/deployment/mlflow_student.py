@@ -76,7 +76,7 @@ def _load_pyfunc(data_path: str) -> Student:
             return Student(project, folder)
     raise UserError(
         f"the run {key} is not in {projects[1] / folder}, nor in {folder} from here; go to the project that has it, or "
-        "bring it back: dvc pull"
+        "restore it: dvc pull"
     )
 
 

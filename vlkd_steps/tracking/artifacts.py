@@ -1,4 +1,4 @@
-"""What a tracked run carries as files: configuration, curves, a sample of its predictions, its student by reference."""
+"""The files of a tracked run: configuration, curves, a sample of its predictions, its student by reference."""
 
 import functools
 import hashlib
@@ -64,7 +64,7 @@ def draw_curves(record: Record, path: Path) -> None:
 
 @functools.cache
 def _figure() -> "Figure":
-    """Two empty axes side by side, used again for every run: to make them anew is half of drawing."""
+    """Two empty axes side by side, reused for every run: making them takes half the time of drawing."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -80,19 +80,19 @@ def _figure() -> "Figure":
 
 
 def _empty(axes: "Axes") -> None:
-    """Take away the last run's curves; `Axes.clear` would make title, ticks and grid anew, which is slow."""
+    """Remove the last run's curves; `Axes.clear` would also rebuild title, ticks and grid, which is slow."""
     for artist in [*axes.lines, *filter(None, [axes.get_legend()])]:
         artist.remove()
     axes.set_prop_cycle(None)
     axes.relim()
-    axes.set(xlim=(0, 1), ylim=(0, 1))  # where no curve follows
+    axes.set(xlim=(0, 1), ylim=(0, 1))  # for axes without a curve
 
 
 def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size: int = SAMPLE_SIZE) -> dict[str, Any]:
-    """A table, in the form that MLflow shows, of `size` predictions: the same instances in every run.
+    """A table of `size` predictions in MLflow's format: the same instances in every run.
 
-    MLflow's page compares runs by the first column and shows the second one side by side, so these are the question
-    with its gold answer, and the run's answer.
+    MLflow's page joins runs by the first column and shows the second side by side, so these are the question with its
+    gold answer, and the run's answer.
 
     Returns:
         ``{"columns": ["item", "answer", ...], "data": [[...], ...]}``.
@@ -128,12 +128,12 @@ def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size:
 
 
 def rounded(probability: float | None) -> float | None:
-    """A written answer has none."""
+    """None for a generated answer, which has no probability."""
     return None if probability is None else round(probability, 4)
 
 
 def first_item(dataset: str) -> student_model.Example:
-    """A data set's first item; where its instances are not here, one that shows the form."""
+    """A data set's first item; if its instances are not here, one that shows the format."""
     import polars as pl
 
     path = layout.instances(dataset)
@@ -153,7 +153,7 @@ def evaluated_dataset(run_folder: Path, evaluation_set: str) -> str | None:
 
 
 def _sampled_sets(record: Record) -> list[str]:
-    """The test set, or the first set there is."""
+    """The test set, or else the first one."""
     sets = sorted(path.stem for path in record.sources if path.parent.name == "predictions")
     return ["test"] if "test" in sets else sets[:1]
 
