@@ -21,5 +21,5 @@ def test_scores_that_are_no_numbers_name_their_instance(value: float, shape: tup
         items=SimpleNamespace(ids=["a", "b", "c", "d"]),
     )
     student: Any = lambda inputs: SimpleNamespace(logits=found)  # noqa: E731
-    with pytest.raises(UserError, match="the student's scores of instance d are no finite numbers"):
+    with pytest.raises(UserError, match="the student's scores of instance d are not finite numbers"):
         next(predict.logits(student, data, [torch.tensor([2, 3, 0])], Accelerator(cpu=True)))

@@ -150,7 +150,7 @@ def test_damaged_lines_of_a_tsv_are_named(line: bytes, message: str) -> None:
         (conf("lmdb", "broken"), "the LMDB broken cannot be opened"),
         (conf("npz", "there"), f"there are no features '{NAME}' for image '7'"),
         (conf("npz", "there", key="{nummer}"), "its fields are {image_id}, {stem}, {folder}"),
-        (conf("npz", "there", dim=0), "does not say how wide its features are; set dim"),
+        (conf("npz", "there", dim=0), "does not state the width of its features; set dim"),
         (conf("npz"), "names no files and key for this data set"),
     ],
 )

@@ -114,7 +114,7 @@ def test_what_is_no_finished_model_is_refused(made: dict[str, Any], capsys: pyte
     (FOLDER / "model.safetensors").unlink()
     assert "models/vilt_toy is not finished: model.safetensors is missing" in refused(capsys)
     FOLDER.rename("models/other")
-    assert "models/other holds the model vilt_toy" in refused(capsys, "models/other")
+    assert "models/other has the model vilt_toy" in refused(capsys, "models/other")
     Path("models/other/config.yaml").unlink()
     assert "it has no config.yaml; make it: snakemake --cores all models/other/config.yaml" in (
         refused(capsys, "models/other")

@@ -159,7 +159,7 @@ def test_what_is_no_finished_run_is_refused(
     assert f"{run} is not finished: predictions/test.parquet is missing" in refused(run)
     Path("moved").rename(run / "predictions/test.parquet")
     run.rename("copy")
-    assert f"copy holds the run {run}" in refused("copy")
+    assert f"copy has the run {run}" in refused("copy")
     Path("copy/config.yaml").write_text("not: [closed")
     assert "copy/config.yaml cannot be read" in refused("copy")
     Path("copy/config.yaml").unlink()

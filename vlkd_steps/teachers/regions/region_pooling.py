@@ -2,9 +2,9 @@
 
 A configuration's ``backbone`` is ``pixels`` (choice: for images so small that their pixels are features, such as
 scenes: a box is resampled to ``pool`` x ``pool`` RGB values in [-1, 1]) or ``timm:NAME`` with ``weights`` (a
-safetensors or .pth file, or ``pretrained`` for those that timm fetches). Of a timm model's feature maps the last is
-taken (``layer``: another), and a box is averaged over ``pool`` x ``pool`` cells, as bottom-up attention
-averages its last block.
+safetensors or .pth file, or ``pretrained`` for those that timm fetches). The last of the model's feature maps is used
+(``layer``: another), and a box is averaged over ``pool`` x ``pool`` cells, as bottom-up attention averages its last
+block.
 """
 
 from collections.abc import Mapping
@@ -27,14 +27,14 @@ POOL = {"pixels": 8, "timm": 7}
 """Sides of the pooled grid (defaults)."""
 
 SHORTER_SIDE = 600
-"""Pixels of the shorter side that timm models see (default; bottom-up attention's)."""
+"""Pixels of the shorter side for timm models (default; bottom-up attention's)."""
 
 
 class Backbone(Protocol):
     """Features of boxes.
 
     Attributes:
-        identity: what they depend on beside the image (JSON).
+        identity: what they depend on besides the image (JSON).
         dim: their width D.
     """
 
