@@ -246,8 +246,9 @@ TEXT = "What is thing number 7?"
     ],
 )
 def test_a_value_that_is_no_number_ends_extraction(rows, where: str, states: bool, named: str, value: float) -> None:
-    why = "has 1e\\+06, and the largest float16 is 6.55e\\+04; set the teacher's `dtype`" if value == 1e6 else "not
-    finite" with pytest.raises(UserError, match=f"extract tiny toy: {named} .*{why}"):
+    large = "has 1e\\+06, and the largest float16 is 6.55e\\+04; set the teacher's `dtype`"
+    why = large if value == 1e6 else "not finite"
+    with pytest.raises(UserError, match=f"extract tiny toy: {named} .*{why}"):
         extract(Spoilt(where, value, states), rows, Path("f"), {**SETTINGS, "dtype": "float16"}, "extract tiny toy")
     assert not Path("f/manifest.json").exists()
     for path in Path("f").rglob("*.npy"):  # shards that were finished before

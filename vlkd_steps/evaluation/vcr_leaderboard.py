@@ -32,7 +32,7 @@ def write(path: Path, annot_ids: Sequence[str], scores: Scores) -> None:
         scores: [N, 5, 4], the answers and then the rationales after each of the four answers; higher is better.
 
     Raises:
-        ValueError: another shape, or a score that is not a finite number.
+        ValueError: another shape, or a score that is no finite number.
     """
     if scores.shape != (len(annot_ids), len(GROUPS), CHOICES):
         raise ValueError(f"scores are {scores.shape}, not ({len(annot_ids)}, {len(GROUPS)}, {CHOICES})")
@@ -53,7 +53,7 @@ def read(path: Path) -> tuple[list[str], Scores]:
         N ids in the file's order, and scores [N, 5, 4].
 
     Raises:
-        UserError: a column is missing, unknown or duplicated, an id is duplicated, or a cell is not a finite number.
+        UserError: a column is missing, unknown or duplicated, an id is duplicated, or a cell is no finite number.
     """
     lines = records.cells(path)
     _, header = next(lines, (1, []))
@@ -93,7 +93,7 @@ def _places(path: Path, header: Sequence[str]) -> list[int]:
 
 
 def _complain(path: Path, line: int, row: Sequence[str], places: Sequence[int]) -> None:
-    """Report the cell that is not a finite number; finite cells whose sum is not finite are fine."""
+    """Report the cell that is no finite number; finite cells whose sum is not finite are fine."""
     for column, at in zip(COLUMNS, places[1:], strict=True):
         try:
             finite = math.isfinite(float(row[at]))

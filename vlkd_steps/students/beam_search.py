@@ -79,9 +79,7 @@ def search(
         written = texts[going].gather(1, chosen[:, :, None].expand(-1, -1, length))
         kept = slots[going].expand(-1, beams).gather(1, beam).flatten()
         known.self_attention_cache.batch_select_indices(kept)
-        if length == 1 or len(going) < len(
-            alive
-        ):  # otherwise only beams of a row, which share its memory, are reordered
+        if length == 1 or len(going) < len(alive):  # else only beams of a row, with one memory, are reordered
             known.cross_attention_cache.batch_select_indices(kept)
             mask = mask[kept]
             memory = memory[:1].expand(len(kept), -1, -1)  # its values are cached: only the shape matters

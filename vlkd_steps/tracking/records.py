@@ -176,7 +176,7 @@ def _results(folder: Path, ended: float) -> dict[str, Any]:
 
 
 def _metrics(path: Path) -> dict[str, Any]:
-    """metrics.json; {}, and a warning, if a value of it is not a finite number, since none of it can be trusted then."""
+    """metrics.json; {}, and a warning, if one of its values is not a finite number: then none can be trusted."""
     if not path.exists():
         return {}
     try:

@@ -203,7 +203,7 @@ class Making:
 
 
 class Marks:
-    """The chunks that one **round** of extraction has made or checked: a small file for each, until the store is finished.
+    """The chunks that one **round** of extraction has made or checked: a small file each, until the store is finished.
 
     Workers of one round skip marked chunks without reading an image; another round checks them again, because images
     may have changed.

@@ -29,5 +29,4 @@ def of_teacher(dataset: Mapping[str, Any], splits: Sequence[str] | None) -> pl.D
         there = ", ".join(sorted(tables.read(path, columns=["split"])["split"].unique().to_list()))
         raise UserError(f"{path} has no rows of split {', '.join(splits)}, only {there}; set the teacher's `splits`")
     seen = passages.teacher_texts(rows).select("image_id", "image_path", "text")
-    return seen.filter((pl.col("image_path") != "") | (pl.col("text") != ""))  # nothing is stored for a corpus in
-    shards
+    return seen.filter((pl.col("image_path") != "") | (pl.col("text") != ""))  # a corpus in shards stores nothing

@@ -128,7 +128,7 @@ class ClipTeacher:
 
 
 def load(config: Mapping[str, Any]) -> ClipTeacher:
-    """The teacher that a configuration of kind ``clip`` describes, on its ``device`` (default: the best available)."""
+    """The teacher of a configuration of kind ``clip``, on its ``device`` (default: the best available)."""
     torch.set_num_threads(config.get("threads", 1))
     return ClipTeacher(config, resolve_device(config.get("device", "auto")))
 

@@ -1,5 +1,5 @@
-"""Image transforms of frozen encoders: resized and cropped in 8 bits by the process that reads the file, normalised on the
-model's device.
+"""Image transforms of frozen encoders: resized and cropped in 8 bits by the process that reads the file, normalised on
+the model's device.
 
 ``transform`` of a teacher's configuration says how images are resized:
 

@@ -111,7 +111,7 @@ class TextTeacher:
 
 
 def load(config: Mapping[str, Any]) -> TextTeacher:
-    """The teacher that a configuration of kind ``text`` describes, on its ``device`` (default: the best available)."""
+    """The teacher of a configuration of kind ``text``, on its ``device`` (default: the best available)."""
     torch.set_num_threads(config.get("threads", 1))
     return TextTeacher(config, resolve_device(config.get("device", "auto")))
 

@@ -105,7 +105,7 @@ def patches(model: Any, features: Tensor, name: str) -> Tensor:
 
 
 def load(config: Mapping[str, Any]) -> VisionTeacher:
-    """The teacher that a configuration of kind ``vision`` describes, on its ``device`` (default: the best available)."""
+    """The teacher of a configuration of kind ``vision``, on its ``device`` (default: the best available)."""
     torch.set_num_threads(config.get("threads", 1))
     return VisionTeacher(config, resolve_device(config.get("device", "auto")))
 

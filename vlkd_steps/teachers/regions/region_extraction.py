@@ -1,4 +1,4 @@
-"""Extraction from a source of regions and a data set's images to a region store, by `features.extraction` with `Reading`.
+"""Extraction of a data set's regions from a source to a region store, by `features.extraction` with `Reading`.
 
 Three kinds of sources are teachers in the graph: `regions_files` (features extracted by others), `regions_boxes`
 (boxes from the data, or a grid) and `regions_detector`. Their configurations say ``splits: used``: a student

@@ -65,8 +65,7 @@ class DetectorSource:
     @torch.inference_mode()
     def regions(self, loaded: Sequence[Tensor]) -> list[Regions]:
         white = torch.tensor(255.0, device=self.device)  # for a plain number, a GPU multiplies by the reciprocal
-        return [self._found(image.to(self.device).float() / white) for image in loaded]  # one by one, since sizes
-        differ
+        return [self._found(image.to(self.device).float() / white) for image in loaded]  # sizes differ: one by one
 
     def _found(self, image: Tensor) -> Regions:
         images, _ = self.model.transform([image])
