@@ -112,7 +112,7 @@ def test_snli_ve_planted_bias(tmp_path, capsys):
     assert run(*common, "--cues", *cues) == 0
     assert len(lines(tmp_path / "biased.jsonl")) == 24
     assert run(*common, "--cues", "tall=yes") == 2
-    assert "--cues: 'tall=yes' is no WORD=LABEL with a label of contradiction" in capsys.readouterr().err
+    assert "--cues: 'tall=yes' is not WORD=LABEL with a label of contradiction" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_only_an_export_of_the_same_run_is_replaced(
     assert {path.name: path.read_bytes() for path in out.iterdir()} == first
     (out / "notes.txt").write_text("mine")
     assert export.main(call) == 2
-    assert "holds notes.txt, which vlkd export did not write" in capsys.readouterr().err
+    assert "contains notes.txt, which vlkd export did not write" in capsys.readouterr().err
     (out / "notes.txt").unlink()
     record = json.loads((out / "vlkd_export.json").read_text())
     (out / "vlkd_export.json").write_text(json.dumps(record | {"run": "runs/other"}))

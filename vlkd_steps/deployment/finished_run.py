@@ -1,7 +1,7 @@
-"""A finished run as a model that answers one item: what `vlkd ask` and `vlkd demo` share.
+"""A finished run as a model that answers one item at a time, for `vlkd ask` and `vlkd demo`.
 
-It computes on the CPU in float32, with the weights whose checksum the run recorded. An answer is that of the run's
-predictions where those were computed so too; elsewhere the last bits differ.
+It computes on the CPU in float32, with the weights whose checksum the run recorded. Answers equal the run's
+predictions if those were computed in the same way; otherwise the last bits differ.
 """
 
 import json
@@ -27,7 +27,7 @@ from vlkd_steps.students.prompts import CAPTION, QUESTION, Prompt
 from vlkd_steps.verification import recorded_run
 
 MOST_TOKENS = {True: 40, False: 20}
-"""Of a caption, of an answer, as in evaluation (`runs.vlkd`)."""
+"""Tokens of a caption (True) and of an answer, as in evaluation (`runs.vlkd`)."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Query:
 
     Attributes:
         image: its file.
-        text: the question or hypothesis; empty where a caption is wanted.
-        choices: those of VCR, or the answers that a writing student may choose from; empty: none.
-        answer: of VCR, the answer whose rationale is wanted; empty: the answer itself is wanted.
+        text: the question or hypothesis; empty for a caption.
+        choices: those of VCR, or the answers that a generating student may choose from; empty: none.
+        answer: for VCR, the answer whose rationale is wanted; empty: the answer itself is wanted.
     """
 
     image: Path
@@ -54,12 +54,12 @@ class Answer:
 
 
 class FinishedRun:
-    """A trained student with what its run recorded.
+    """A trained student with the configuration of its run.
 
     Attributes:
         folder: from the project's root; described: its config.yaml.
         student: in evaluation mode.
-        own_images: whether any image file will do; else those of the data set alone, whose features are stored.
+        own_images: whether it takes any image file; otherwise only images of the data set, whose features are stored.
     """
 
     student: Any
@@ -79,7 +79,7 @@ class FinishedRun:
         """The best answers, the most probable first.
 
         Raises:
-            UserError: an image that cannot be read, an empty question, choices that are missing or too many.
+            UserError: the image cannot be read, the question is empty, or the number of choices is wrong.
         """
         self._check(query)
         return self._answers(query)[:best]
@@ -143,21 +143,21 @@ class Classifying(FinishedRun):
         """The id of an image of the run's data set, whose features are stored.
 
         Raises:
-            UserError: another image.
+            UserError: it is another image.
         """
         table = tables.read(artifacts.instances(self.dataset), columns=["image_id", "image_path"])
         found = table.filter(pl.col("image_path") == os.path.relpath(image))
         if found.is_empty():
             what = "its teacher's features" if self.keeps_teacher else f"the regions of {self.student.regions}"
             raise UserError(
-                f"{self.folder}: its student sees an image by {what}, which were extracted of the images of "
-                f"{self.dataset} alone, and {image} is none of them; name one, such as {table['image_path'][0]}"
+                f"{self.folder}: its student reads {what}, which were extracted only for the images of "
+                f"{self.dataset}, and {image} is none of them; name one, such as {table['image_path'][0]}"
             )
         return str(found["image_id"][0])
 
 
 class Pixels:
-    """One image file, decoded as in evaluation, in the place of a data set's images (`Encoded`)."""
+    """One image file, decoded as in evaluation, instead of a data set's images (`Encoded`)."""
 
     from_files = False
 
@@ -188,7 +188,7 @@ def row(query: Query, image_id: str) -> pl.DataFrame:
 
 
 class Writing(FinishedRun):
-    """A BART, which writes its answer or, without a question, a caption; of `choices` it gives each one's probability.
+    """A BART, which generates an answer or, without a question, a caption; for `choices` it computes probabilities.
 
     One that was trained on captions answers questions as well.
     """
@@ -215,13 +215,13 @@ RUNNERS = {"classify": Classifying, "vlkd": Writing}
 
 
 def load(folder: Path) -> FinishedRun:
-    """The model of a finished run.
+    """Load the model of a finished run.
 
     Args:
-        folder: of one seed, from the project's root.
+        folder: that of one seed, from the project's root.
 
     Raises:
-        UserError: no run, an unfinished or damaged one, or one that trained nothing.
+        UserError: there is no such run, or it is unfinished, damaged or trains nothing.
     """
     run = recorded_run.read(folder)
     described = dict(run.described)

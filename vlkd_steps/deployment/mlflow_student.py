@@ -19,14 +19,14 @@ from vlkd_steps.deployment.finished_run import Query
 if TYPE_CHECKING:
     import pandas as pd
 
-_IN_PROJECT = threading.Lock()  # the current directory is one for all threads
+_IN_PROJECT = threading.Lock()  # all threads share the current directory
 
 
 class Student:
-    """Answers one row at a time.
+    """MLflow's model: a finished run that answers one row at a time.
 
     Args:
-        project: its root; folder: of the run, from there.
+        project: its root; folder: that of the run, relative to it.
     """
 
     def __init__(self, project: Path, folder: Path) -> None:
@@ -39,7 +39,7 @@ class Student:
 
         Args:
             model_input: ``image``, a file, absolute or from the project's root; ``text``, the question or hypothesis;
-                ``choices``, the texts to choose from; ``answer``, of VCR, whose rationale is wanted.
+                ``choices``, the texts to choose from; ``answer``, for VCR, the answer whose rationale is wanted.
 
         Raises:
             UserError: as `FinishedRun.answers`.
@@ -57,7 +57,7 @@ def _query(row: dict[Any, Any]) -> Query:
     return Query(
         Path(row["image"]),
         text if isinstance(text, str) else "",
-        () if choices is None or isinstance(choices, float) else tuple(choices),  # a cell that is missing is NaN
+        () if choices is None or isinstance(choices, float) else tuple(choices),  # a missing cell is NaN
         answer if isinstance(answer, str) else "",
     )
 
@@ -66,7 +66,7 @@ def _load_pyfunc(data_path: str) -> Student:
     """MLflow's entry point.
 
     Raises:
-        UserError: the run's folder is not here, or holds another run now.
+        UserError: the run's folder is not here, or has another run now.
     """
     reference = files.read_json(Path(data_path), "log the run again: vlkd track")
     folder, key = Path(reference["run"]), reference["run_key"]

@@ -1,7 +1,7 @@
 """A local page that queries one or two finished runs: Python's own HTTP server, on the loopback address only.
 
 It answers only to requests that name this address, and takes questions only as JSON, so that no other page in the same
-browser can ask. All text reaches the page escaped, and nothing is loaded from elsewhere.
+browser can query it. All text on the page is escaped, and nothing is loaded from elsewhere.
 """
 
 import base64
@@ -34,7 +34,7 @@ POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self
 
 @dataclass(frozen=True)
 class Item:
-    """An item of an evaluation set: the query, what the list shows of it, the right answer."""
+    """An item of an evaluation set: the query, its text in the list, the right answer."""
 
     query: Query
     shown: str
@@ -42,10 +42,10 @@ class Item:
 
 
 class Page:
-    """What the server serves.
+    """The content of the page.
 
     Raises:
-        UserError: runs of different tasks.
+        UserError: the runs have different tasks.
     """
 
     def __init__(self, runs: Sequence[FinishedRun]) -> None:
@@ -75,7 +75,7 @@ class Page:
         )
 
     def image(self, number: int) -> tuple[bytes, str]:
-        """An item's image and its media type, as a browser shows what the students see."""
+        """An item's image and its media type, for the browser."""
         path = self.items[number].query.image
         content = image_file.read_bytes(path)
         return content, image_file.shown_as(content, path) or "application/octet-stream"
@@ -84,7 +84,7 @@ class Page:
         """Each run's best answers to ``{question, image (base64) or item (its number), choices?, answer?}``.
 
         Raises:
-            UserError: what is wrong with the request or its query (`FinishedRun.answers`).
+            UserError: the request or its query is invalid (`FinishedRun.answers`).
         """
         texts, choices = [request.get(key, "") for key in ("question", "answer")], request.get("choices", [])
         number, content = request.get("item"), request.get("image")
@@ -116,7 +116,7 @@ def title(run: FinishedRun) -> str:
 
 
 def items_of(run: FinishedRun, evaluation_set: str) -> list[Item]:
-    """The first items of an evaluation set, each of another image; none, with a warning, where they are not here."""
+    """The first items of an evaluation set, each with another image; none, with a warning, if they are not here."""
     try:
         ids = artifacts.split_ids(layout.eval_split(run.dataset, evaluation_set))
         table = tables.read(artifacts.instances(run.dataset))
@@ -130,7 +130,7 @@ def items_of(run: FinishedRun, evaluation_set: str) -> list[Item]:
 
 
 def _item(run: FinishedRun, row: dict[str, Any], passage: passages.Passage) -> Item:
-    """An item of a row; of VCR, `passage` is that of its first choice, after the answer where that is given."""
+    """An item from a row; for VCR, `passage` is that of its first choice, with the answer if it is given."""
     question = "" if run.task.head == "written" else passage[0][0]
     answer = passage[1][0] if len(passage) > 2 else ""
     query = Query(Path(row["image_path"]), question, tuple(row["choices"]), answer)
@@ -176,7 +176,7 @@ class Handler(BaseHTTPRequestHandler):
             return {"error": str(mistake)}
 
     def _is_ours(self) -> bool:
-        """Whether the request names this server: a page elsewhere may have its own name point to this address."""
+        """Whether the request names this server: another site's name may resolve to this address."""
         port = self.server.server_address[1]
         if self.headers.get("Host") in (f"{HOST}:{port}", f"localhost:{port}"):
             return True
@@ -200,7 +200,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """The page on a port of this machine; 0 is any free one.
+    """Serves the page on a port of this machine; 0 is any free one.
 
     Raises:
         UserError: the port is taken.

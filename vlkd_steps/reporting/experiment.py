@@ -35,8 +35,8 @@ def report(
     """Write all files of the report and return the page.
 
     Args:
-        highlight: the variant that the page is about; none: the one of the first finding.
-        members: ``variant, label, values`` of the variants that sweeps made.
+        highlight: the variant that the page highlights; None: that of the first finding.
+        members: ``variant, label, values`` of the members of sweeps.
 
     Raises:
         UserError: there are no runs, or they were not compared.
@@ -91,7 +91,7 @@ def report(
 
 
 def looked_at(dataset: Mapping[str, Any], main: str) -> list[Evaluation]:
-    """The sets whose items the page shows: the main one, or of extra evaluations the first of each task."""
+    """The sets whose items the page shows: the main one, or the first extra evaluation of each task."""
     evaluations = extra_evals.sets(dataset)
     own = [evaluation for evaluation in evaluations if evaluation.name == main]
     return own or list({evaluation.task: evaluation for evaluation in reversed(evaluations) if evaluation.how}.values())

@@ -1,4 +1,4 @@
-"""What the page shows of extra evaluations beside accuracies: measures, and the effect of a question's wording."""
+"""The page's tables of extra evaluations other than accuracies: measures, and the effect of a question's wording."""
 
 import re
 import statistics
@@ -45,7 +45,7 @@ def _measure(dataset: str, name: str, rows: pl.DataFrame) -> list[Table]:
 
 
 def _by_number(name: str) -> list[Any]:
-    """R@5 comes before R@10."""
+    """Sorts R@5 before R@10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
@@ -83,7 +83,7 @@ def _means(rows: pl.DataFrame, column: str) -> dict[str, dict[str, float]]:
 
 
 def _cells(means: Mapping[str, Mapping[str, float]], columns: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """A loss of a nat or two needs more decimals than a percentage."""
+    """Cells with more decimals for losses, of a nat or two, than for percentages."""
     return [
         (variant, [_text(values[column], column) if column in values else "" for column in columns])
         for variant, values in means.items()
