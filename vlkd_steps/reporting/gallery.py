@@ -215,14 +215,14 @@ def boxes(extra: str, text: str) -> list[Box]:
 
 
 @dataclass(frozen=True)
-class Picture:
+class InlineImage:
     uri: str
     width: int
     height: int
     pixelated: bool
 
 
-def picture(path: str) -> Picture | None:
+def inline_image(path: str) -> InlineImage | None:
     """An image as a data URI, at most 320 pixels long; None if the file is missing or is no image."""
     try:
         content = image_file.read_bytes(Path(path))
@@ -237,4 +237,4 @@ def picture(path: str) -> Picture | None:
         content, kind = stream.getvalue(), "image/jpeg"
     width, height = image.size
     uri = f"data:{kind};base64,{base64.b64encode(content).decode()}"
-    return Picture(uri, width, height, max(width, height) <= SMALL_SIDE)
+    return InlineImage(uri, width, height, max(width, height) <= SMALL_SIDE)

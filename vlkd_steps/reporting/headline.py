@@ -20,8 +20,8 @@ def headline(rows: Sequence[Row], dataset: str, reference: str) -> dict[str, Any
 
     Returns:
         ``method, shot, best, base, gain, low, high``: means over seeds and, in points, the gain and its 95 % interval,
-        to two decimals. `best` is the highest mean of all variants but the reference, `base` the reference's; for a task
-        with several metrics, those of the first one. Missing values are left out.
+        to two decimals. `best` is the highest mean of all variants but the reference, `base` the reference's; for a
+        task with several metrics, those of the first one. Missing values are left out.
     """
     rows = [row for row in main_rows(rows) if row["dataset"] == dataset]
     rows = [row for row in rows if row["shot"] == rows[-1]["shot"] and row["metric"] == rows[0]["metric"]]

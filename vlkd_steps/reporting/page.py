@@ -14,7 +14,7 @@ from vlkd_steps.reporting import table as results
 from vlkd_steps.reporting import timings as cost
 from vlkd_steps.reporting.citation import citations
 from vlkd_steps.reporting.findings import Finding, main_set
-from vlkd_steps.reporting.gallery import Gallery, picture
+from vlkd_steps.reporting.gallery import Gallery, inline_image
 from vlkd_steps.reporting.measured import Table
 from vlkd_steps.reporting.style import Style
 from vlkd_steps.reporting.swept import Swept
@@ -84,7 +84,7 @@ def render(
         shared=shared,
         measured=measured,
         swept=swept,
-        picture=picture,
+        inline_image=inline_image,
         facts=facts(rows, timings, provenance),
         rows=rows,
         without_dev=_without_dev(rows, training),

@@ -41,7 +41,7 @@ class Backbone(Protocol):
     identity: dict[str, Any]
     dim: int
 
-    def pooled(self, picture: Image.Image, boxes: np.ndarray) -> np.ndarray:
+    def pooled(self, image: Image.Image, boxes: np.ndarray) -> np.ndarray:
         """An RGB image and relative boxes [R, 4] -> float32 [R, D]."""
 
 
@@ -53,9 +53,9 @@ class Pixels:
         self.dim = 3 * self.pool**2
         self.identity: dict[str, Any] = {"backbone": "pixels", "pool": self.pool}
 
-    def pooled(self, picture: Image.Image, boxes: np.ndarray) -> np.ndarray:
-        image = tensor(picture) * 2 - 1
-        return roi(image[None], boxes, self.pool).flatten(1).numpy()
+    def pooled(self, image: Image.Image, boxes: np.ndarray) -> np.ndarray:
+        pixels = tensor(image) * 2 - 1
+        return roi(pixels[None], boxes, self.pool).flatten(1).numpy()
 
 
 class Timm:
@@ -102,17 +102,17 @@ class Timm:
         }
 
     @torch.inference_mode()
-    def pooled(self, picture: Image.Image, boxes: np.ndarray) -> np.ndarray:
-        scale = self.side / min(picture.size)
-        size = (round(picture.height * scale), round(picture.width * scale))
-        image = functional.interpolate(tensor(picture)[None], size, mode="bilinear", antialias=True)
-        maps = self.model(((image[0] - self.mean) / self.std)[None].to(self.device))
+    def pooled(self, image: Image.Image, boxes: np.ndarray) -> np.ndarray:
+        scale = self.side / min(image.size)
+        size = (round(image.height * scale), round(image.width * scale))
+        pixels = functional.interpolate(tensor(image)[None], size, mode="bilinear", antialias=True)
+        maps = self.model(((pixels[0] - self.mean) / self.std)[None].to(self.device))
         return roi(maps[self.layer].float(), boxes, self.pool).mean((2, 3)).cpu().numpy()
 
 
-def tensor(picture: Image.Image) -> Tensor:
+def tensor(image: Image.Image) -> Tensor:
     """An RGB image as float32 [3, H, W] in [0, 1]."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
 
 def roi(maps: Tensor, boxes: np.ndarray, pool: int) -> Tensor:
