@@ -47,7 +47,7 @@ def test_away_from_the_project_it_says_so(tmp_path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--gpu", "a100", "--tflops", "3"], "--gpu and --tflops both say how fast the device is"),
+        (["--gpu", "a100", "--tflops", "3"], "--gpu and --tflops both give the device's speed"),
         (["--gpu", "a100", "--utilisation", "30"], "--utilisation is 30; give a share of the peak, such as 0.3"),
         (["--tflops", "-1"], "--tflops is -1; give what the device sustains"),
         (["--experiment", "paper_vqq"], "did you mean 'paper_vqa'?"),

@@ -69,8 +69,8 @@ def test_a_full_disk_is_known_beforehand(tmp_path):
 @pytest.mark.parametrize(
     ("names", "problem"),
     [
-        (["a", "b", "a"], "occurs twice"), (["a/b", "a/./b"], "occurs twice"), (["a", "a/b"], "lies in 'a'"),
-        (["a/b/c", "a/b"], "lies in 'a/b'"), (["x" * 300], "longer than"), (["a/" * 3000 + "b"], "longer than"),
+        (["a", "b", "a"], "occurs twice"), (["a/b", "a/./b"], "occurs twice"), (["a", "a/b"], "is inside 'a'"),
+        (["a/b/c", "a/b"], "is inside 'a/b'"), (["x" * 300], "longer than"), (["a/" * 3000 + "b"], "longer than"),
         (["a\x1bb"], "control characters"), (["~/x"], "would leave"),
     ],
 )  # fmt: skip

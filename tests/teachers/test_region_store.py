@@ -115,7 +115,9 @@ def test_only_a_changed_image_is_extracted_again(rows: pl.DataFrame) -> None:
 
 
 def test_what_cannot_be_stored_is_named(rows: pl.DataFrame) -> None:
-    with pytest.raises(UserError, match=r"the regions of image 'i0' .* have shape \[1, 4\]; wanted .* width dim: 3"):
+    with pytest.raises(
+        UserError, match=r"the regions of image 'i0' .* have shape \[1, 4\], not \[at least one, dim: 3"
+    ):
         extract(Counting(width=4), rows, Path("regions"), SETTINGS, "test")
     Path("pictures/5.txt").unlink()
     with pytest.raises(UserError, match=r"the image pictures/5.txt \(image id 'i5'\) is missing"):

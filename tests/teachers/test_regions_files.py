@@ -146,7 +146,7 @@ def test_damaged_lines_of_a_tsv_are_named(line: bytes, message: str) -> None:
         (conf("hdf5", "butd"), "format is 'hdf5'; there are npz, lmdb, tsv"),
         (conf("npz", "nowhere"), "the folder of region features nowhere is missing"),
         (conf("tsv", "nowhere.tsv"), "the file of region features nowhere.tsv is missing"),
-        (conf("lmdb", "there"), "the LMDB folder there holds no data.mdb"),
+        (conf("lmdb", "there"), "the LMDB folder there has no data.mdb"),
         (conf("lmdb", "broken"), "the LMDB broken cannot be opened"),
         (conf("npz", "there"), f"there are no features '{NAME}' for image '7'"),
         (conf("npz", "there", key="{nummer}"), "its fields are {image_id}, {stem}, {folder}"),

@@ -120,4 +120,4 @@ def test_what_is_no_finished_model_is_refused(made: dict[str, Any], capsys: pyte
         refused(capsys, "models/other")
     )
     layout.model("official").mkdir()
-    assert "models/official is no finished model of `pretrain`" in refused(capsys, "models/official")
+    assert "models/official is not a finished model of `pretrain`" in refused(capsys, "models/official")

@@ -153,7 +153,7 @@ def test_what_is_no_finished_run_is_refused(
         return capsys.readouterr().err
 
     assert "there is no run runs/toys/nothing" in refused("runs/toys/nothing")
-    assert "lies outside this folder" in refused("/")
+    assert "is outside this folder" in refused("/")
     assert "name a folder that does not exist yet, outside the project" in _keep(run, Path("data"), capsys)
     (run / "predictions/test.parquet").rename("moved")
     assert f"{run} is not finished: predictions/test.parquet is missing" in refused(run)
@@ -163,7 +163,7 @@ def test_what_is_no_finished_run_is_refused(
     Path("copy/config.yaml").write_text("not: [closed")
     assert "copy/config.yaml cannot be read" in refused("copy")
     Path("copy/config.yaml").unlink()
-    assert "copy is no finished run" in refused("copy")
+    assert "copy is not a finished run" in refused("copy")
 
 
 def _keep(run: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:

@@ -1,10 +1,10 @@
-"""Ask one or two finished runs on a local page, side by side.
+"""Query one or two finished runs on a local page, side by side.
 
     vlkd demo RUN [RUN2] [--port 7860]
 
-RUN is the folder of one seed, runs/EXPERIMENT/DATASET/STUDENT/VARIANT/SHOT/sSEED. The page takes an image of yours, or
-an item of the first run's test set, and shows each run's best answers with their probabilities. It is served on
-127.0.0.1. Ends with Ctrl-C.
+RUN is the folder of one seed, runs/EXPERIMENT/DATASET/STUDENT/VARIANT/SHOT/sSEED. The page takes an image that you
+upload, or an item of the first run's test set, and shows each run's best answers with their probabilities. It is served
+on 127.0.0.1 until Ctrl-C.
 """
 
 import contextlib

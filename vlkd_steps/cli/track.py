@@ -7,8 +7,8 @@
                                                every experiment that has runs here
     vlkd track --upgrade                       back up a file of an older MLflow, and upgrade it
 
-Writes to --tracking-uri, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db (a file on this machine's own disk where the
-project lies on a shared file system or cannot be written to: VLKD_LOCAL names the folder). Exit status:
+Writes to --tracking-uri, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db (a file on this machine's own disk if the
+project is on a shared file system or cannot be written to: VLKD_LOCAL names the folder). Exit status:
 0 done (or another tracker is running), 2 a mistake to correct, 3 MLflow did not answer: nothing is lost, run it again.
 """
 

@@ -1,4 +1,4 @@
-"""Extraction of CLIP's features from images and texts in memory, as they are given to the teacher."""
+"""Extraction of CLIP's features from images and texts in memory."""
 
 from collections.abc import Callable, Iterator
 

@@ -72,7 +72,7 @@ def _finding(rows: Sequence[Row], variant: str, reference: str) -> Finding:
     best = max(rows, key=lambda row: row["gain"])
     held = sum(row["p_holm"] is not None and row["p_holm"] < 0.05 for row in rows)
     detail = (
-        f"On {on} the 95 % interval lies above 0 in {better} of {len(rows)} comparisons"
+        f"On {on} the 95 % interval is above 0 in {better} of {len(rows)} comparisons"
         + (f" and below 0 in {worse}" if worse else "")
         + (f"; p < 0.05 after Holm's correction over the whole table in {held}. " if better or worse else ". ")
         + f"Largest: {points(best['gain'])} {interval(best)} "

@@ -102,7 +102,7 @@ def _checked(members: Sequence[zipfile.ZipInfo], archive: Path, most: int) -> li
         names.add(same)
     for name in sorted(names):
         if above := next((name[:at] for at, letter in enumerate(name) if letter == "/" and name[:at] in names), None):
-            raise _untrusted(archive, name, f"lies in {above!r}, which is a file")
+            raise _untrusted(archive, name, f"is inside {above!r}, which is a file")
     return files
 
 

@@ -40,7 +40,7 @@ class RegionStudent(nn.Module):
         self.regions = regions
 
     encoder_name: str
-    """The attribute that holds the encoder."""
+    """The attribute of the encoder."""
 
     def encode(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """The input of the first layer and the output of the last, [N, T + R, H] each, and the pooled state, [N, H]."""

@@ -59,7 +59,7 @@ def read(folder: Path) -> RecordedModel:
     for path in (layout.model_config(folder.name), layout.model_checksums(folder.name)):
         if not path.is_file():
             raise UserError(
-                f"{folder} is no finished model of `pretrain`: it has no {path.name}; make it: "
+                f"{folder} is not a finished model of `pretrain`: it has no {path.name}; make it: "
                 f"snakemake --cores all {path}"
             )
     found = RecordedModel(folder, recorded.description(folder), recorded.provenance(folder), [])

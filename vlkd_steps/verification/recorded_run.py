@@ -104,7 +104,9 @@ def _described(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         if seeds := sorted(each.parent for each in folder.rglob("config.yaml") if _is_seed(each.parent)):
             raise UserError(f"{folder} has {len(seeds)} runs; name the folder of one seed, such as {seeds[0]}")
-        raise UserError(f"{folder} is no finished run: it has no config.yaml; finish it first: snakemake --cores all")
+        raise UserError(
+            f"{folder} is not a finished run: it has no config.yaml; finish it first: snakemake --cores all"
+        )
     return recorded.description(folder)
 
 

@@ -65,7 +65,7 @@ class Lmdb:
             raise UserError("reading LMDB needs the package lmdb; install it: pip install lmdb msgpack") from error
         if not (folder / "data.mdb").is_file():
             raise UserError(
-                f"the LMDB folder {folder} holds no data.mdb; name the folder with it, such as "
+                f"the LMDB folder {folder} has no data.mdb; name the folder with it, such as "
                 "img_db/coco_train2014/feat_th0.2_max100_min10"
             )
         try:
