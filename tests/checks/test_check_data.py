@@ -41,7 +41,7 @@ def test_a_mistake_in_params_is_reported_as_by_snakemake(check) -> None:
     assert "did you mean 'scenes'" in found["experiment"].found
 
 
-def test_a_download_that_is_whole_and_one_that_lost_files(check) -> None:
+def test_a_download_that_is_complete_and_one_that_lost_files(check) -> None:
     for name in ("a.json", "b.png"):
         files.write_text(layout.raw("scenes") / name, name)
     files.write_json(layout.raw_manifest("scenes"), {"source": "scenes", "files": {"a.json": "0", "b.png": "1"}})

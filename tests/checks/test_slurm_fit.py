@@ -89,7 +89,7 @@ def test_no_answer_is_no_verdict() -> None:
     assert (found.level, found.remedy.split()[1]) == ("fail", "runtime")
 
 
-def test_a_slow_answer_while_the_reason_is_looked_for_accuses_nothing() -> None:
+def test_a_slow_answer_while_the_reason_is_looked_for_blames_nothing() -> None:
     first = [Answer(1, "", "allocation failure: Requested node configuration is not available")]
     [found] = judged(lambda _: first.pop() if first else Answer(None, "", ""), mem_mb=99)
     assert found.level == "fail"

@@ -48,7 +48,7 @@ def everything(uri: str, runs: dict[str, Any]) -> Any:
     }  # fmt: skip
 
 
-def test_a_run_arrives_whole(
+def test_a_run_arrives_complete(
     make_run: MakeRun, make_instances: Callable[[str], None], uri: str, tracked: Tracked, tmp_path: Path
 ) -> None:
     make_instances("scenes_vqa")
@@ -140,7 +140,7 @@ def test_what_was_lost_in_mlflow_is_written_again_though_nothing_here_changed(
     assert everything(uri, tracked(uri)) == first
 
 
-def test_a_run_deleted_after_the_last_look_is_still_said_to_be(
+def test_a_run_deleted_after_the_last_look_is_still_reported(
     make_run: MakeRun, uri: str, tracked: Tracked, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run()
@@ -290,7 +290,7 @@ def test_what_a_user_deleted_stays_deleted(
     assert CLIP_TD in capsys.readouterr().err
 
 
-def test_a_run_deleted_while_we_watch_is_let_go(make_run: MakeRun, uri: str, tracked: Tracked) -> None:
+def test_a_run_deleted_during_tracking_is_skipped(make_run: MakeRun, uri: str, tracked: Tracked) -> None:
     folder = make_run(end=None)
     make_run(variant="finetune", end=None)
     sync = ExperimentSync("scenes", uri, "finetune")
@@ -363,7 +363,7 @@ def test_on_a_shared_file_system_the_database_is_on_this_machine(
     assert address.tracking_uri() == address.DEFAULT_URI
 
 
-def test_a_broken_file_of_one_run_leaves_the_others_alone(
+def test_a_broken_file_of_one_run_does_not_affect_the_others(
     make_run: MakeRun, uri: str, tracked: Tracked, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = make_run()
@@ -388,7 +388,7 @@ def test_names_and_values_beyond_mlflows_limits_are_cut(make_run: MakeRun, uri: 
     assert len(long.data.tags["t"]) == 8000
 
 
-def test_a_second_tracker_says_so_and_ends_well(
+def test_a_second_tracker_is_logged_and_ends_with_success(
     make_run: MakeRun, uri: str, tracked: Tracked, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run()
@@ -477,7 +477,7 @@ def test_trackers_of_two_experiments_on_a_new_database_do_not_meet(
 
 
 @pytest.mark.usefixtures("subprocess_environment")
-def test_it_stays_light_and_sends_nothing_home(make_run: MakeRun, uri: str, tmp_path: Path) -> None:
+def test_it_stays_light_and_sends_no_telemetry(make_run: MakeRun, uri: str, tmp_path: Path) -> None:
     (make_run() / "model.safetensors").touch()
     code = f"""
 import sys

@@ -84,7 +84,7 @@ def test_in_a_read_only_folder_the_file_is_on_this_machine(
 
 
 @pytest.mark.parametrize("kept", ["mlflow.db", "mlartifacts", "lock"])
-def test_what_another_user_left_is_named(make_run: MakeRun, uri: str, tmp_path: Path, kept: str) -> None:
+def test_files_of_another_user_are_named(make_run: MakeRun, uri: str, tmp_path: Path, kept: str) -> None:
     make_run()
     lock = tracker_lock.path(address.DEFAULT_URI, "scenes")
     lock.parent.mkdir()

@@ -38,7 +38,7 @@ def test_jobs_are_read_with_their_wildcards_and_without_manifests() -> None:
     assert dry_run.parse("Nothing to be done.\n") == []
 
 
-def test_away_from_the_project_it_says_so(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_the_project_is_reported(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"Snakefile is not in .*; run this from the project's root"):
         dry_run.dry_run()

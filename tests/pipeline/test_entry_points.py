@@ -189,7 +189,7 @@ def test_another_experiment_leaves_this_one_clean(project: Project) -> None:
 
 
 @pytest.mark.exhaustive
-def test_the_demo_ends_well_where_mlflow_cannot_be_written_and_says_so(project: Project) -> None:
+def test_the_demo_ends_well_where_mlflow_cannot_be_written_and_reports_it(project: Project) -> None:
     database = project.folder / "mlflow.db"
     database.write_bytes(b"not a database at all" * 100)
     said = project.run("python", "-m", "vlkd_steps", "run").splitlines()

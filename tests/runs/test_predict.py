@@ -11,7 +11,7 @@ from vlkd_steps.runs import predict
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("shape", [(3, 4), (3, 4, 2)])
-def test_scores_that_are_no_numbers_name_their_instance(value: float, shape: tuple[int, ...]) -> None:
+def test_scores_that_are_not_numbers_name_their_instance(value: float, shape: tuple[int, ...]) -> None:
     """Their argmax is an answer like any other."""
     found = torch.zeros(shape)
     found[1].view(-1)[-1] = value

@@ -135,7 +135,7 @@ def test_a_file_is_fetched_and_checked(server, tmp_path):
     assert not layout.checksums("web").exists()
 
 
-def test_a_broken_transfer_goes_on_where_it_stopped(server, tmp_path):
+def test_a_broken_transfer_resumes_where_it_stopped(server, tmp_path):
     server.breaks = 2
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
     starts = [int(requested.strip("bytes=-")) for requested in server.requested[1:]]
@@ -157,7 +157,7 @@ def test_a_server_without_ranges_begins_again(server, tmp_path):
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
 
 
-def test_an_interrupted_download_is_taken_up_by_the_next_call(server, tmp_path):
+def test_an_interrupted_download_is_resumed_by_the_next_call(server, tmp_path):
     server.breaks = 1
     with pytest.raises(UserError, match="cannot be downloaded"):
         fetch(server, tmp_path / "raw", retries=0)
@@ -199,7 +199,7 @@ def test_no_server_and_no_space(server, tmp_path):
         fetch(server, tmp_path / "raw", bytes=1 << 60)
 
 
-def test_a_stalled_transfer_is_cut_and_goes_on(server, tmp_path, monkeypatch):
+def test_a_stalled_transfer_is_cut_and_continues(server, tmp_path, monkeypatch):
     monkeypatch.setattr(http_source, "TIMEOUT", (1, 0.2))
     server.mishaps = ["stall"]
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT

@@ -71,7 +71,7 @@ def test_mistakes_are_explained(mine, tmp_path):
         local.fetch(conf(mine, transfer="move"), tmp_path / "raw")
 
 
-def test_data_behind_a_sign_up_says_where_it_is_had(tmp_path, monkeypatch):
+def test_data_behind_a_sign_up_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = {"name": "vcr", "kind": "local", "path": "data/incoming/vcr", "files": ["*.zip"]}
     source |= {"obtain": "Ask its owners.", "expect": {"*.zip": 2}}
@@ -98,7 +98,7 @@ def test_a_pattern_stays_in_the_folder(mine, tmp_path, pattern):
 
 
 @pytest.mark.parametrize("transfer", ["copy", "hardlink", "symlink"])
-def test_a_link_out_of_the_folder_is_followed_only_if_the_conf_says_so(mine, tmp_path, transfer):
+def test_a_link_out_of_the_folder_is_followed_only_if_the_conf_allows_it(mine, tmp_path, transfer):
     (tmp_path / "disk").mkdir()
     (tmp_path / "disk" / "2.jpg").write_text("two")
     (mine / "more").symlink_to(tmp_path / "disk")

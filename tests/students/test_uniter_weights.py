@@ -217,7 +217,7 @@ def test_parts_that_do_not_fit_are_named(conf: dict[str, Any], tmp_path: Path) -
         ("uniter.encoder.extra.weight", torch.zeros(2), r"no tensor uniter\.encoder\.extra\.weight"),
     ],
 )
-def test_weights_that_are_no_numbers_or_of_more_than_the_model(
+def test_weights_that_are_not_numbers_or_of_more_than_the_model(
     conf: dict[str, Any], name: str, value: Tensor, message: str
 ) -> None:
     torch.save(official(conf, **{name: value}), conf["weights"])

@@ -147,7 +147,7 @@ def test_mistakes_in_the_configuration_are_named(
             vilt.build(conf | change, "vqa", ["a"], seed=1)
 
 
-def test_a_foreign_file_is_no_run(tmp_path: Path) -> None:
+def test_a_foreign_file_is_not_a_run(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
@@ -199,7 +199,7 @@ def test_a_runs_weights_are_all_its_own(student: vilt.ViltStudent, tmp_path: Pat
     assert str(path) in str(error.value)
 
 
-def test_a_damaged_or_odd_file_is_a_message_and_weights_that_are_no_numbers_are_not_written(
+def test_a_damaged_or_odd_file_is_a_message_and_weights_that_are_not_numbers_are_not_written(
     student: vilt.ViltStudent, tmp_path: Path
 ) -> None:
     from safetensors.torch import save_file

@@ -245,7 +245,7 @@ TEXT = "What is thing number 7?"
         ("thing", False, r"field word of text 'thing'"),
     ],
 )
-def test_a_value_that_is_no_number_ends_extraction(rows, where: str, states: bool, named: str, value: float) -> None:
+def test_a_value_that_is_not_a_number_ends_extraction(rows, where: str, states: bool, named: str, value: float) -> None:
     large = "has 1e\\+06, and the largest float16 is 6.55e\\+04; set the teacher's `dtype`"
     why = large if value == 1e6 else "not finite"
     with pytest.raises(UserError, match=f"extract tiny toy: {named} .*{why}"):

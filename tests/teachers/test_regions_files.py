@@ -74,7 +74,7 @@ def test_the_bottom_up_tsv_in_several_parts() -> None:
     np.testing.assert_allclose(regions.locations, places, atol=1e-6)
 
 
-def test_parts_follow_one_another_and_the_first_key_that_is_there_is_taken() -> None:
+def test_parts_follow_one_another_and_the_first_key_that_exists_is_used() -> None:
     given, detected = features(0, regions=3, sure=0), features(1)
     write_lmdb(Path("gt"), {"gt_val_7.npz": packed(given)})
     write_lmdb(Path("det"), {NAME: packed(detected)})
