@@ -118,7 +118,7 @@ def test_snli_ve_planted_bias(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("vcr", "--rule", "plural", "--annotations", "val.jsonl", "--out", "o.jsonl"), "nothing in val.jsonl falls"),
+        (("vcr", "--rule", "plural", "--annotations", "val.jsonl", "--out", "o.jsonl"), "nothing in val.jsonl matches"),
         (("vcr", "--rule", "plural", "--annotations", "val.jsonl", "--out", "val.jsonl"), "--out would overwrite"),
         (
             ("vcr", "--rule", "plural", "--annotations", "no.jsonl", "--out", "o.jsonl"),

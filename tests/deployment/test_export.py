@@ -109,7 +109,7 @@ def test_the_card_has_intervals_over_seeds_of_these_weights_alone(run: Path, tmp
         )
         text = model_card.card(finished_run.load(run), tmp_path)
         assert ("| dev | accuracy | 1 2 | 12.5 ± 1.2 | +2.5 [1.0, 4.0] |" in text) is expected
-        assert ("of other weights" in text) is not expected
+        assert ("from other weights" in text) is not expected
 
 
 def test_only_an_export_of_the_same_run_is_replaced(

@@ -68,7 +68,7 @@ def test_an_edited_recipe_is_a_cause_of_other_bytes(config: dict[str, Any], capf
     assert verify.main([str(FOLDER)]) == 1
     printed = capfd.readouterr().out
     assert "model.safetensors: " in printed
-    assert f"likely cause: content key of {path}, which was changed after the training" in printed
+    assert f"likely cause: content key of {path}, which was changed after training" in printed
 
 
 def test_config_yaml_says_what_it_was_made_of_and_the_list_has_every_file(made: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ class Answer:
         return lines[-1] if lines else "no output"
 
 
-def ask(command: Sequence[str], seconds: float) -> Answer:
+def run(command: Sequence[str], seconds: float) -> Answer:
     """Run a command, for at most `seconds`."""
     try:
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=seconds, check=False)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vlkd_steps.checks.check_result import CheckResult, fail, ok, warn
-from vlkd_steps.checks.command import ask
+from vlkd_steps.checks.command import run
 from vlkd_steps.core import file_system
 from vlkd_steps.core import home as home_folder
 from vlkd_steps.core.errors import UserError
@@ -89,7 +89,7 @@ def nvidia(seconds: float) -> tuple[list[CheckResult], tuple[int, int] | None]:
     if shutil.which("nvidia-smi") is None:
         return [ok("gpus", "no nvidia-smi on PATH, so no NVIDIA GPU")], None
     with ThreadPoolExecutor(2) as pool:
-        listed, shown = pool.map(lambda command: ask(command, seconds), (QUERY, ["nvidia-smi"]))
+        listed, shown = pool.map(lambda command: run(command, seconds), (QUERY, ["nvidia-smi"]))
     rows = [[cell.strip() for cell in line.split(",")] for line in listed.out.splitlines() if line.count(",") == 3]
     if listed.status != 0 or not rows:
         return [warn("gpus", f"nvidia-smi shows none: {listed.words}", "check the driver")], None

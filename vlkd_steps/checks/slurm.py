@@ -15,7 +15,7 @@ from pathlib import Path
 from vlkd_steps.checks import cluster
 from vlkd_steps.checks.check_result import CheckResult, fail, ok, warn
 from vlkd_steps.checks.cluster import Partition
-from vlkd_steps.checks.command import Answer, ask
+from vlkd_steps.checks.command import Answer, run
 from vlkd_steps.checks.profile import Profile, options
 from vlkd_steps.checks.slurm_fit import judge
 from vlkd_steps.core import file_system
@@ -45,7 +45,7 @@ def check(profile: Profile, seconds: float) -> list[CheckResult]:
     commands = [cluster.SINFO, cluster.PARTITIONS, cluster.CONFIGURATION]
     commands.append([*cluster.ACCOUNTS, f"user={file_system.user_name()}"])
     with ThreadPoolExecutor(len(commands)) as pool:
-        nodes, partitions, configuration, accounts = pool.map(lambda each: ask(each, seconds), commands)
+        nodes, partitions, configuration, accounts = pool.map(lambda each: run(each, seconds), commands)
     for answer, command in ((nodes, cluster.SINFO), (partitions, cluster.PARTITIONS)):
         if answer.status != 0:
             return [fail("controller", f"{command[0]} did not answer in {seconds:g} s ({answer.words})", AGAIN)]
@@ -54,7 +54,7 @@ def check(profile: Profile, seconds: float) -> list[CheckResult]:
 
     @cache
     def test(request: Request) -> Answer:
-        return ask(["sbatch", "--test-only", *options(request), "--output=/dev/null", "--wrap=true"], seconds)
+        return run(["sbatch", "--test-only", *options(request), "--output=/dev/null", "--wrap=true"], seconds)
 
     version = settings.get("SLURM_VERSION", "of unknown version")
     found = [ok("controller", f"cluster {settings.get('ClusterName', 'without a name')}, Slurm {version}")]
@@ -71,7 +71,7 @@ def controller(seconds: float) -> CheckResult | None:
     named = os.environ.get("SLURM_CONF")
     if named and not Path(named).is_file():
         return fail("controller", f"SLURM_CONF names {named}, which does not exist", "correct it, or unset SLURM_CONF")
-    answer = ask(["scontrol", "ping"], seconds)
+    answer = run(["scontrol", "ping"], seconds)
     if "is UP" in answer.out:
         return None
     if "is DOWN" in answer.out:

@@ -69,8 +69,8 @@ def check_target(run: FinishedRun, out: Path) -> None:
 def whole(out: Path) -> Iterator[Path]:
     """A temporary folder beside `out` that replaces it if the block ends without an error."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=files.temporary_prefix(), dir=out.parent) as kept:
-        made, before = Path(kept) / "made", Path(kept) / "before"
+    with tempfile.TemporaryDirectory(prefix=files.temporary_prefix(), dir=out.parent) as scratch:
+        made, before = Path(scratch) / "made", Path(scratch) / "before"
         made.mkdir()
         yield made
         if out.exists():

@@ -76,13 +76,13 @@ class Clock:
             if count == WARM:
                 wait(self.device)
                 begun, self.waited = time.perf_counter(), 0.0
-            asked = time.perf_counter()
-            if count >= WARM + LEAST and asked - begun > self.seconds:
+            requested = time.perf_counter()
+            if count >= WARM + LEAST and requested - begun > self.seconds:
                 wait(self.device)
                 self.steps, self.took = count - WARM, time.perf_counter() - begun
                 raise Enough
             batch = next(upcoming)
-            self.waited += time.perf_counter() - asked
+            self.waited += time.perf_counter() - requested
             yield batch
             count += 1
             if count % 10 == 0:

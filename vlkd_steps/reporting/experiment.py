@@ -47,8 +47,8 @@ def report(
     rows = results_table.read(results / "gains.csv", {dataset["name"]: dataset["task"] for dataset in datasets})
     rows = results_table.by_seed(rows, results / "summary.csv")
     look = styles(results_table.values(rows, "variant"), reference, results_table.labels(rows))
-    told = {*results_table.values(rows, "variant")} - {*(members or {})} | swept.chosen(rows, members or {})
-    found = [finding for finding in findings(rows, reference) if finding.variant in {*told, highlight}]
+    compared = {*results_table.values(rows, "variant")} - {*(members or {})} | swept.chosen(rows, members or {})
+    found = [finding for finding in findings(rows, reference) if finding.variant in {*compared, highlight}]
     hero = highlight or (found[0].variant if found else reference)
 
     seen, costs = logged(experiment, runs)

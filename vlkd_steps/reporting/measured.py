@@ -52,10 +52,10 @@ def _by_number(name: str) -> list[Any]:
 def _wordings(dataset: Mapping[str, Any], rows: pl.DataFrame) -> list[Table]:
     """The accuracies of one set of questions under several wordings, and their mean and spread."""
     groups: dict[tuple[Any, ...], dict[str, str]] = {}
-    for ask in extra_evals.sets(dataset):
-        if ask.how.get("prompt") and Metric(ACCURACY) in tasks.load(ask.task).compared_by:
-            same = (ask.dataset, ask.evaluation_set, ask.how.get("images"))
-            groups.setdefault(same, {})[ask.name] = ask.how["prompt"]
+    for evaluation in extra_evals.sets(dataset):
+        if evaluation.how.get("prompt") and Metric(ACCURACY) in tasks.load(evaluation.task).compared_by:
+            same = (evaluation.dataset, evaluation.evaluation_set, evaluation.how.get("images"))
+            groups.setdefault(same, {})[evaluation.name] = evaluation.how["prompt"]
     found = []
     for (_, of_set, _), prompts in groups.items():
         part = rows.filter(pl.col("evaluation_set").is_in(list(prompts)) & (pl.col("metric") == ACCURACY))

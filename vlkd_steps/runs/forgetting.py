@@ -134,8 +134,8 @@ def xsum(student: BartStudent, evaluation: Mapping[str, Any], seed: int) -> dict
     words = min(DOCUMENT, (student.max_tokens - SUMMARY) // 3)
     documents = [" ".join(str(row["document"]).split()[:words]) for row in rows]
     written = generation.write(student, None, Prompt.of("{q} " + MASK), documents, most_tokens=SUMMARY)
-    told = {place: [" ".join(str(row["summary"]).split())] for place, row in enumerate(rows)}
-    value, _ = Rouge().compute_score(told, {place: [text] for place, text in enumerate(written)})
+    references = {place: [" ".join(str(row["summary"]).split())] for place, row in enumerate(rows)}
+    value, _ = Rouge().compute_score(references, {place: [text] for place, text in enumerate(written)})
     return {"ROUGE-L": round(100 * float(value), 2), "n": len(rows)}
 
 

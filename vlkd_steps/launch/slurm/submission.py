@@ -51,9 +51,9 @@ class Submission:
         self.records: dict[str, Record] = {}
         self.array: list[str] = []
         with contextlib.suppress(KeyError, TypeError):
-            kept = files.known_json(self.file)
-            self.records = {name: Record(**record) for name, record in kept["parts"].items()}
-            self.array, self.name = kept["array"], kept["name"]
+            recorded = files.known_json(self.file)
+            self.records = {name: Record(**record) for name, record in recorded["parts"].items()}
+            self.array, self.name = recorded["array"], recorded["name"]
 
     def save(self) -> None:
         parts = {name: asdict(record) for name, record in self.records.items()}

@@ -17,16 +17,16 @@ from vlkd_steps.core.fingerprint import fingerprint
 
 def begin(submission: Path, key: str) -> str:
     """A new name, or that of a round whose submitter was killed: its workers may still run, or be done."""
-    kept = submission / f"round-{key[:16]}"
-    if not kept.is_file():
-        files.write_text(kept, uuid.uuid4().hex)
-    return kept.read_text(encoding="utf-8")
+    path = submission / f"round-{key[:16]}"
+    if not path.is_file():
+        files.write_text(path, uuid.uuid4().hex)
+    return path.read_text(encoding="utf-8")
 
 
 def end(submission: Path) -> None:
     """Forget the round, so that the next one checks every image again."""
-    for kept in submission.glob("round-*"):
-        kept.unlink(missing_ok=True)
+    for path in submission.glob("round-*"):
+        path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # it has files of the cluster's launcher
         submission.rmdir()
         submission.parent.rmdir()
