@@ -21,7 +21,7 @@ def test_a_held_job_is_named_with_what_starts_it(project: Project) -> None:
     assert f"job {job_id} PENDING (JobHeldUser)  partition normal; it is held" in submitter.said
     subprocess.run(["scontrol", "release", job_id], check=True)
     assert submitter.ends() == 0, submitter.said
-    assert "left the result" not in submitter.said
+    assert "wrote the result" not in submitter.said
     assert state(job_id) == "COMPLETED"
 
 
