@@ -104,7 +104,7 @@ def test_without_a_server_it_ends_soon_and_says_that_nothing_is_lost(
     assert status == 3
     assert time.monotonic() - started < 30
     said = capsys.readouterr().err
-    assert "; not written, or not to the end: clip_td 300 s10 scenes_vqa; nothing is lost" in said
+    assert "; not written, or incomplete: clip_td 300 s10 scenes_vqa; nothing is lost" in said
 
 
 @pytest.mark.parametrize("redirects", [False, True])

@@ -79,15 +79,15 @@ def test_the_same_command_finds_every_job_again(project: Project, finished_proje
     known = jobs(project)
     first = output.read_text()
     until(lambda: states().count("COMPLETED") >= 2, "a job ends while nobody waits", output)
-    going_on = {part: job_id for part, job_id in known.items() if state(job_id) != "COMPLETED"}
-    assert going_on
+    active = {part: job_id for part, job_id in known.items() if state(job_id) != "COMPLETED"}
+    assert active
 
     again = start(project, output)
     for job_id in waits:
         subprocess.run(["scontrol", "release", job_id], check=True)
     assert again.wait(300) == 0, output.read_text()
     said = output.read_text()[len(first) :]
-    for part, job_id in going_on.items():
+    for part, job_id in active.items():
         assert f"{part.split()[-1]}] found again: job {job_id}" in said
     assert "submitted  partition" not in said  # nothing was submitted a second time
     assert len(submitted(project) - before) == RUNS

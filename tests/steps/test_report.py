@@ -232,7 +232,7 @@ def test_the_headline_is_about_test_and_counts_what_is_sure(html: str) -> None:
     gains = [row["gain"] for row in rows]
     assert f"{points(min(gains))} to {points(max(gains))} points" in re.search(r"<h1>(.*?)</h1>", html)[1]
     sure = sum(row["gain_low"] > 0 for row in rows)
-    assert f"On test the 95 % interval lies above 0 in {sure} of 4 comparisons" in html
+    assert f"On test the 95 % interval is above 0 in {sure} of 4 comparisons" in html
 
 
 def test_plots_are_the_same_bytes_and_hold_no_date(config: dict) -> None:
@@ -296,7 +296,7 @@ def test_what_a_cluster_took_is_in_the_table_and_on_the_page(config: dict) -> No
     assert sum(float(row[8]) for row in by_variant) == pytest.approx(hours, abs=3e-4)
 
 
-def test_a_run_trained_anew_is_not_charged_for_the_one_before(config: dict) -> None:
+def test_a_run_trained_again_is_not_charged_for_the_one_before(config: dict) -> None:
     synthetic_costs.on_cluster()
     folder = layout.run_folders("scenes")[1]
     path = layout.journal(folder)
@@ -459,7 +459,7 @@ def test_without_compare_it_says_what_to_run(config: dict, capsys: pytest.Captur
     assert "results/scenes/gains.csv does not exist; it is made by the step `compare`" in capsys.readouterr().err
 
 
-def test_shots_that_are_no_numbers_keep_the_grids_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shots_that_are_not_numbers_keep_the_grids_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vlkd_steps.reporting import figures, style
 
     row = {
@@ -476,7 +476,7 @@ def test_shots_that_are_no_numbers_keep_the_grids_order(tmp_path: Path, monkeypa
     assert re.findall(r">(300|10pct|full)<", svg) == ["300", "10pct", "full"]
 
 
-def test_every_variant_has_a_look_of_its_own() -> None:
+def test_every_variant_has_its_own_style() -> None:
     from vlkd_steps.reporting.style import styles
 
     variants = ["finetune", "naive_kd", "clip_td", "clip_td_core", "mad", "a", "b", "c", "d", "e"]

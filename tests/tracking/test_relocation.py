@@ -85,7 +85,7 @@ def test_a_copy_writes_its_artifacts_into_its_own_folder(
     assert changed.info.run_id in {uuid for (uuid,) in rows(original, "SELECT run_uuid FROM runs")}  # no new run
 
 
-def test_a_moved_project_goes_on(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_moved_project_continues(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moved = tmp_path / "moved"
     original.rename(moved)
     monkeypatch.chdir(moved)
@@ -138,7 +138,7 @@ def test_the_same_folder_by_another_name_is_no_other_folder(original: Path, tmp_
     assert (original / "mlflow.db").read_bytes() == before
 
 
-def test_a_file_without_tables_or_none_at_all_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_without_tables_or_none_at_all_is_unchanged(tmp_path: Path) -> None:
     assert relocation.relocate(tmp_path / "mlflow.db") == []
     assert not (tmp_path / "mlflow.db").exists()
     (tmp_path / "mlflow.db").touch()

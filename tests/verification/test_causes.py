@@ -44,7 +44,7 @@ def test_other_code_is_named_by_fingerprint_and_commit(run: Path) -> None:
     assert list(causes.of_code(found, now, {"commit": "b" * 40})) == []
     found = replace(found, provenance={"git": {"commit": "a" * 40, "dirty": True}})
     (cause,) = causes.of_code(found, "0123456789abcdef", {"commit": None})
-    assert (cause.then, cause.now) == (f"{now} ({'a' * 12} with changes of its own)", "0123456789abcdef")
+    assert (cause.then, cause.now) == (f"{now} ({'a' * 12} with uncommitted changes)", "0123456789abcdef")
 
 
 def test_an_edited_configuration_is_seen_by_its_content_key_alone(run: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a tracked run carries as files: configuration, a sample of its predictions, its student by reference."""
+"""The files of a tracked run: configuration, a sample of its predictions, its student by reference."""
 
 import hashlib
 import json
@@ -34,10 +34,10 @@ def write(record: Record, folder: Path) -> list[str]:
 
 
 def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size: int = SAMPLE_SIZE) -> dict[str, Any]:
-    """A table, in the form that MLflow shows, of `size` predictions: the same instances in every run.
+    """A table of `size` predictions in MLflow's format: the same instances in every run.
 
-    MLflow's page compares runs by the first column and shows the second one side by side, so these are the question
-    with its gold answer, and the run's answer.
+    MLflow's page joins runs by the first column and shows the second side by side, so these are the question with its
+    gold answer, and the run's answer.
 
     Returns:
         ``{"columns": ["item", "answer", ...], "data": [[...], ...]}``.
@@ -73,12 +73,12 @@ def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size:
 
 
 def rounded(probability: float | None) -> float | None:
-    """A written answer has none."""
+    """None for a generated answer, which has no probability."""
     return None if probability is None else round(probability, 4)
 
 
 def first_item(dataset: str) -> student_model.Example:
-    """A data set's first item; where its instances are not here, one that shows the form."""
+    """A data set's first item; if its instances are not here, one that shows the format."""
     import polars as pl
 
     path = layout.instances(dataset)
@@ -98,7 +98,7 @@ def evaluated_dataset(run_folder: Path, evaluation_set: str) -> str | None:
 
 
 def _sampled_sets(record: Record) -> list[str]:
-    """The test set, or the first set there is."""
+    """The test set, or else the first one."""
     sets = sorted(path.stem for path in record.sources if path.parent.name == "predictions")
     return ["test"] if "test" in sets else sets[:1]
 
