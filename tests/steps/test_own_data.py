@@ -3,6 +3,7 @@
 import json
 import re
 
+import hf_files
 import pytest
 import yaml
 from official_files import write_images, write_json, write_lines
@@ -104,6 +105,17 @@ def test_captions(blocks):
     write_images(folder / "images", [f"{n}.jpg" for n in numbers])
     table = steps(local.incoming("album"), confs["album", False], "5")
     assert table["text"].to_list() == ["A cat."] * 40
+
+
+def test_parquet_files_of_hugging_face(blocks):
+    _, confs = blocks
+    for name, numbers in (("train-00000-of-00002", range(20)), ("train-00001-of-00002", range(20, 40)),
+                          ("validation-00000-of-00001", range(50, 60))):  # fmt: skip
+        columns = {"image": [hf_files.image(n) for n in numbers], "sentence": ["What bird?"] * len(numbers)}
+        hf_files.write(layout.INCOMING / f"birds/data/{name}.parquet", columns | {"answer": ["duck"] * len(numbers)})
+    table = steps(confs["birds", True], confs["birds", False], "5")
+    assert table["text"].to_list() == ["What bird?"] * 50
+    assert table["label"].to_list() == [0] * 50
 
 
 def test_the_message_about_leaks(blocks, root, capsys):

@@ -17,8 +17,8 @@ from vlkd_steps.sources import manifest
 from vlkd_steps.splits import near_images
 
 NO_PATHS = ("rule", "share", "cues", "parts")
-NO_FILES = ("images", "metadata", *NO_PATHS)
-"""What an entry of a conf's `files` may say beside the files of records: folders, and how a split is made of them."""
+NO_FILES = ("images", "metadata", "parquet", *NO_PATHS)
+"""What an entry of a conf's `files` may say beside files of records: folders, patterns, and how a split is made."""
 
 
 @step.entry
