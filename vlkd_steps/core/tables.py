@@ -61,6 +61,13 @@ def schema(path: Path, remedy: str = files.REMAKE) -> "pa.Schema":
     return found
 
 
+def rows_of(path: Path, remedy: str = files.REMAKE) -> int:
+    """How many rows a parquet file has, by its footer; errors as for `read`."""
+    import pyarrow.parquet as pq
+
+    return int(_guarded(lambda: pq.ParquetFile(path).metadata.num_rows, path, remedy, "parquet file"))
+
+
 def batches(
     path: Path, columns: Sequence[str] | None = None, rows: int = 256, remedy: str = files.REMAKE
 ) -> Iterator["pa.RecordBatch"]:

@@ -70,7 +70,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
             with tally.record():
                 text, identity = row.text("question"), row.identity("question_id", split)
                 image_id, image_path = images.of(row, identity)
-                answers = _answers(row)
+                answers = ten_answers(row)
                 for name, value in zip(columns, (identity, image_id, image_path, text), strict=True):
                     columns[name].append(value)
                 given.append(answers)
@@ -88,7 +88,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
     return Instances(instances.join(made), labels, counts, frozenset(read_files))
 
 
-def _answers(row: Row) -> list[str] | None:
+def ten_answers(row: Row) -> list[str] | None:
     """The ten answers; None where there are none.
 
     Raises:
