@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from vlkd_steps.core import distributed
 from vlkd_steps.core.step import log
-from vlkd_steps.data.words import split_words
+from vlkd_steps.data.words import content_words
 
 SHORT = 2  # letters; such words are a piece each, known or not
 MOST = 0.5  # of the words may be unknown
@@ -14,7 +14,7 @@ EXAMPLES = 5
 
 
 class Fit(NamedTuple):
-    """The share of words, counted as often as they occur, that a tokenizer does not know, and the commonest of them."""
+    """The share of content words, as often as they occur, that a tokenizer does not know, and the commonest of them."""
 
     unknown: float
     examples: list[str]
@@ -22,7 +22,7 @@ class Fit(NamedTuple):
 
 def fit(tokenizer: Any, texts: Iterable[str]) -> Fit:
     """A word is unknown if it has as many pieces as letters, or an unknown one among them."""
-    counted = Counter(word for text in texts for word in split_words(text) if len(word) > SHORT and word.isalpha())
+    counted = Counter(word for text in texts for word in content_words(text) if len(word) > SHORT and word.isalpha())
     if not counted:
         return Fit(0.0, [])
     words = sorted(counted)
@@ -41,7 +41,7 @@ def warn(tokenizer: Any, texts: Iterable[str], student: str, label: str) -> None
     found = fit(tokenizer, texts)
     if found.unknown > MOST and distributed.is_main():
         log.warning(
-            f"[{label}] warning: {100 * found.unknown:.0f} % of the words in its training texts are not in the "
+            f"[{label}] warning: {100 * found.unknown:.0f} % of the content words in its training texts are not in the "
             f"tokenizer of student {student} ({', '.join(found.examples)}, ...), which spells them letter by letter; "
             "name a student that knows them, or give this one a `vocabulary` (docs/own_data.md, Which student and "
             "teacher)"
