@@ -60,11 +60,12 @@ def main(
     table, parquet = shown.frame(read.table), made.dataset["reader"] in draft.PARQUET
     told = [] if parquet else roles.checked(made.dataset, table)
     write(targets, made)
+    train = table.filter(split=made.dataset["roles"]["train"]["split"])
     say(f"read {'the first rows: ' if parquet else ''}{shown.totals(table, read.labels)}")
     for label, lines in (("", told), ("left out: ", made.left_out), ("could not tell: ", made.notes)):
         for line in lines:
             say(f"{label}{line}")
-    say(f"\n{shown.text(shown.items(shown.chosen(table, ITEMS), task, read.labels))}")
+    say(f"\n{shown.text(shown.items(shown.chosen(train, ITEMS), task, read.labels))}")
     if not configured:
         say(f"Add this line to {PARAMS}, so that the files are found: conf: [{conf}]")
     say(f"Look at more: vlkd show {name} --html {name}.html. Correct the files; docs/own_data.md says how to run it.")

@@ -15,6 +15,8 @@ from vlkd_steps.core.errors import UserError
 GIB = 1 << 30
 FILES = 50_000
 """The most members of a zip whose source does not say `limit_files`."""
+TABLE = ".parquet"
+"""How the name of a file ends that `parquet_images` unpacks, and not this module."""
 RATIO = 200
 """The most bytes for each of the zip's own: JSON takes 10 to 30, a zip bomb a thousand or more."""
 SMALL = 64 << 20

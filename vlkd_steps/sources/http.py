@@ -25,7 +25,7 @@ from vlkd_steps.core import files, inside, interruption, layout, records
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
-from vlkd_steps.sources import archive, parquet_images
+from vlkd_steps.sources import archive
 
 PARALLEL = 4
 RETRIES = 5
@@ -76,7 +76,9 @@ def _put(item: Item, source: Mapping[str, Any], arriving: Path, folder: Path) ->
     """Move what has arrived to its place in `folder`, or unpack it there."""
     where = f"source {source['name']!r}: path"
     arrived, target = inside.path(arriving, item["path"], where), inside.path(folder, item["path"], where)
-    if item.get("unpack") and item["path"].endswith(parquet_images.SUFFIX):
+    if item.get("unpack") and item["path"].endswith(archive.TABLE):
+        from vlkd_steps.sources import parquet_images  # pyarrow, as in `local`
+
         parquet_images.unpack(arrived, folder, item["path"], _limit(source))
         return
     if item.get("unpack"):

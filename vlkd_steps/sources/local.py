@@ -13,7 +13,7 @@ from typing import Any
 from vlkd_steps.core import files, inside, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.step import log
-from vlkd_steps.sources import archive, parquet_images
+from vlkd_steps.sources import archive
 
 
 def incoming(name: str) -> dict[str, Any]:
@@ -90,7 +90,9 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     to_unpack = [name for pattern in source.get("unpack", []) for name in _named(source, pattern, names)]
     limit = int(source.get("limit_gib", 64) * archive.GIB)
     for name in to_unpack:
-        if name.endswith(parquet_images.SUFFIX):
+        if name.endswith(archive.TABLE):
+            from vlkd_steps.sources import parquet_images  # pyarrow, which a submitter does not load
+
             parquet_images.unpack(names[name], folder, name, limit)
         else:
             archive.unpack(names[name], folder, limit, most=source.get("limit_files", archive.FILES))

@@ -15,7 +15,6 @@ from vlkd_steps.core import image_file, inside, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import archive
 
-SUFFIX = ".parquet"
 IMAGES = "images"
 DIGITS = 32  # of a sha256 in a file's name
 ROWS = 64
