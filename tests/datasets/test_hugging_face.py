@@ -1,6 +1,7 @@
 """Parquet files with images inside, from the file that a user has to the instances."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,19 @@ def test_images_that_the_download_did_not_unpack_are_named() -> None:
     hf_files.write(Path("raw/data/train-0.parquet"), QUESTION)
     with pytest.raises(UserError, match=r"column 'image' holds images as bytes; write `unpack: .* conf/source/mine"):
         hf_questions.read(conf("hf_questions"), Path("raw"))
+
+
+def test_ids_that_mean_two_images_are_named_and_can_be_left_out() -> None:
+    hf_files.write(Path("in/data/val-0.parquet"), {"image": images(9), "caption": ["A cow."], "image_id": [0]})
+    files = {split: {"parquet": f"data/{split}-*.parquet"} for split in ("train", "val")}
+    columns = {"image": images(1), "caption": ["A cat."], "image_id": [0]}
+    with pytest.raises(
+        UserError, match=r"the image id 0 means raw/images/.* in split train, and raw/images/.* in split val"
+    ):
+        read("hf_captions", columns, files=files)
+    shutil.rmtree("raw")
+    made = read("hf_captions", columns, files=files, columns={"image_id": None})
+    assert len(set(made.table["image_id"].to_pylist())) == 2
 
 
 def test_a_label_without_a_name_is_refused() -> None:

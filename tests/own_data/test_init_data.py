@@ -93,7 +93,7 @@ def test_pairs_with_images_in_data_incoming_need_no_source_file(project: Path) -
     assert len(prepared("street")) == 30
 
 
-def test_vcr(project: Path, mine: Path) -> None:
+def test_vcr(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
     for split, numbers in (("train", range(12)), ("val", range(12, 16))):
         ids = [{"annot_id": f"{split}-{n}", "img_id": f"{split}-{n}"} for n in numbers]
         write_lines(mine / f"{split}.jsonl", [vcr_annotation(n, **each) for n, each in zip(numbers, ids, strict=True)])
@@ -102,6 +102,7 @@ def test_vcr(project: Path, mine: Path) -> None:
         content = {"boxes": [[0, 0, 4, 4, 1.0], [1, 1, 5, 5, 1.0]], "segms": [[], []], "width": 8, "height": 8}
         write_json(mine / "vcr1images" / "film" / f"{n + 1}.json", content)
     assert call("kitchen", "vcr", mine) == 0
+    assert "left out" not in capsys.readouterr().out  # metadata beside images are no records
     assert written("kitchen")["files"]["train"] == {"annotations": "train.jsonl", "images": "vcr1images"}
     assert len(prepared("kitchen")) == 32
 

@@ -30,6 +30,7 @@ PARAMS = Path("params.yaml")
 CLONE = Path("vlkd_steps/conf")
 OWN = Path("conf")
 ITEMS = 3
+MOST = 12  # lines of a kind
 
 
 @command.single("init-data", __doc__)
@@ -63,8 +64,10 @@ def main(
     train = table.filter(split=made.dataset["roles"]["train"]["split"])
     say(f"read {'the first rows: ' if parquet else ''}{shown.totals(table, read.labels)}")
     for label, lines in (("", told), ("left out: ", made.left_out), ("could not tell: ", made.notes)):
-        for line in lines:
+        for line in lines[:MOST]:
             say(f"{label}{line}")
+        if len(lines) > MOST:
+            say(f"{label}{len(lines) - MOST} more")
     say(f"\n{shown.text(shown.items(shown.chosen(train, ITEMS), task, read.labels))}")
     if not configured:
         say(f"Add this line to {PARAMS}, so that the files are found: conf: [{conf}]")

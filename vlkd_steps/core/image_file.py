@@ -103,7 +103,7 @@ def suffix(content: bytes, name: Path | str) -> str:
     """How the name of a file with these bytes ends, such as ``.jpg``; errors as `decode`, of its header alone."""
     with _opened(content, name) as image:
         kind = (image.format or "").lower()
-        return {"jpeg": ".jpg", "jpeg2000": ".jp2"}.get(kind, f".{kind}")
+        return {"jpeg": ".jpg", "mpo": ".jpg", "jpeg2000": ".jp2"}.get(kind, f".{kind}")
 
 
 def shown_as(content: bytes, name: Path | str) -> str | None:

@@ -95,16 +95,22 @@ def look(folder: Path, task: str) -> tuple[list[Found], list[Unknown], dict[str,
     found: list[Found] = []
     unknown: list[Unknown] = []
     images: dict[str, list[str]] = {}
-    for path in sorted(folder.rglob("*")):
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    stems = {path.with_suffix("") for path in paths if path.suffix.lower() in IMAGES}
+    for path in paths:
         relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts) or not path.is_file():
+        if any(part.startswith(".") for part in relative.parts):
             continue
         kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
         if kind.lower() in IMAGES:
             images.setdefault(relative.parent.as_posix(), []).append(path.name)
+        elif path.with_suffix("") in stems:  # what is told of one image, such as VCR's boxes
+            continue
         elif kind in RECORDS:
             what = _recognised(path, relative.as_posix(), kind, task)
             (found if isinstance(what, Found) else unknown).append(what)  # type: ignore[arg-type]
+        elif path.suffix == ".tar":
+            unknown.append(Unknown(relative.as_posix(), "a tar; for a corpus in shards see conf/dataset/cc3m.yaml"))
         elif path.suffix == ".zip":
             unknown.append(Unknown(relative.as_posix(), "a zip; unpack it, or name it by `unpack` of the source"))
     return _joined(found), unknown, images

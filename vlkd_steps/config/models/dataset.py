@@ -263,7 +263,7 @@ class Dataset(Model):
     shards: Inside | None = None
     tsv: Inside | None = None
     images: Inside | None = None
-    columns: dict[Name, Text] | None = None
+    columns: dict[Name, Text | None] | None = None
     max_skipped: Share | None = None
     """How many records of a split may have no text or no image; default: 0, of corpora in shards 0.01."""
     roles: Annotated[dict[Name, Role], AfterValidator(some)]
