@@ -18,7 +18,7 @@ LAYERS = (
     "runs evaluation",
     "checks reporting scoring",
     "graph",
-    "planning verification",
+    "planning verification own_data",
     "gpu_bench deployment",
     "steps",
     "cli",

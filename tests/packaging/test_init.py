@@ -11,6 +11,7 @@ import yaml
 from packaging_environment import environment, install, virtual_environment
 
 from vlkd_steps.cli import init
+from vlkd_steps.config import composition
 from vlkd_steps.graph import installed_code
 
 
@@ -79,6 +80,9 @@ def test_every_file_of_a_project_is_written(tmp_path: Path) -> None:
     for stage in phases:
         assert file in stage["deps"]
         assert "vlkd_steps" not in stage["deps"]
+        assert "conf" in stage["deps"]
+    assert composition.read_params(folder / "params.yaml").conf == ("conf",)
+    assert (folder / "conf/README.md").is_file()
     assert not (folder / ".git").exists()
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import hf_files
 import pytest
 import requests
 
@@ -189,6 +190,14 @@ def test_zips_are_unpacked_in_place(server, tmp_path):
     server.content = buffer.getvalue()
     fetch(server, tmp_path / "raw", path="train.zip", sha256=None, unpack=True)
     assert [path.as_posix() for path in (tmp_path / "raw").rglob("*.*")] == [f"{tmp_path}/raw/train/1.txt"]
+
+
+def test_images_inside_a_parquet_file_become_files(server, tmp_path):
+    server.content = hf_files.write(tmp_path / "x.parquet", {"image": [hf_files.image(1)]}).read_bytes()
+    fetch(server, tmp_path / "raw", path="data/train.parquet", sha256=None, unpack=True)
+    (image,) = (tmp_path / "raw").glob("images/*/*.png")
+    assert image.read_bytes() == hf_files.png(1)
+    assert (tmp_path / "raw/data/train.parquet").is_file()
 
 
 def test_no_server_and_no_space(server, tmp_path):

@@ -28,6 +28,7 @@ PARAMS = """\
 # The one file to edit. `snakemake -n` shows what a change would run; a wrong key is reported before anything runs.
 
 experiment: scenes_smoke      # a preset: the whole graph in a minute, with meaningless numbers; continue with scenes
+conf: [conf]                  # presets and data sets of your own: conf/experiment/mine.yaml, conf/dataset/pets.yaml
 
 grid:                         # every combination is one run; a missing list is the preset's, {} its whole grid
   dataset: [scenes_smoke_vqa, scenes_smoke_ve]
@@ -35,6 +36,12 @@ grid:                         # every combination is one run; a missing list is 
 overrides:                    # keys of the composed configuration, nested or dotted; `preset` changes nothing
   training: {steps: preset, batch_size: preset}
   variants: {clip_td: {lambda0: preset}}
+"""
+CONF = """\
+# Files of your own
+
+`dataset/NAME.yaml` and `source/NAME.yaml` (`vlkd init-data` writes them), `experiment/NAME.yaml` (a preset), and files
+in `student/`, `teacher/`, `method/`. A file here replaces the package's of the same name, and may extend it.
 """
 CODE_STAGE = f"""\
 stages:
@@ -78,6 +85,7 @@ def write(folder: Path) -> None:
         else:
             shutil.copy2(source, target)
     (folder / "slurm").symlink_to("profiles/slurm")
+    files.write_text(folder / "conf" / "README.md", CONF)
     files.write_text(folder / "params.yaml", PARAMS)
     files.write_text(folder / layout.DVC_VARS, dvc_vars.text(composition.compose(folder / "params.yaml")))
     files.write_text(folder / "dvc.yaml", dvc_yaml((folder / "dvc.yaml").read_text(encoding="utf-8")))
@@ -86,7 +94,9 @@ def write(folder: Path) -> None:
 
 def dvc_yaml(of_clone: str) -> str:
     """dvc.yaml with the installed package instead of a clone's folder."""
-    return of_clone.replace("stages:\n", CODE_STAGE, 1).replace("- vlkd_steps\n", f"- {installed_code.FILE}\n")
+    return of_clone.replace("stages:\n", CODE_STAGE, 1).replace(
+        "- vlkd_steps\n", f"- {installed_code.FILE}\n      - conf\n"
+    )
 
 
 def version(folder: Path) -> str:

@@ -18,6 +18,8 @@ from vlkd_steps.core.terminal import say
 PACKAGE = Path(__file__).absolute().parents[1]
 COMMANDS = {
     "init": ("cli.init", "Make a project in a new folder."),
+    "init-data": ("cli.init_data", "Describe data of your own in a data-set file."),
+    "show": ("cli.show", "Show items of a data set as the pipeline sees them."),
     "run": ("cli.run", "Run the graph and print the results."),
     "plan": ("cli.plan", "Estimate what an experiment takes: jobs, data, disk, hours."),
     "doctor": ("cli.doctor", "Check this machine and project, with a remedy for each fault."),

@@ -19,7 +19,7 @@ from vlkd_steps.data import token_budget
 from vlkd_steps.data.batches import Batch, Encoded, Items, order, read_items
 from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
-from vlkd_steps.runs import predict
+from vlkd_steps.runs import predict, vocabulary_fit
 from vlkd_steps.runs.run_dir import RunDir
 from vlkd_steps.runs.seeds import RunSeed
 from vlkd_steps.students.seen_patches import PatchSight, plugged_width
@@ -97,6 +97,8 @@ def train(
     hardware.adapt(student, config["training"])
     parameters = sum(p.numel() for p in student.parameters())
     training_set = data.training(config, student)
+    texts = (segment for passage in training_set.items.passages for segment, _ in passage)
+    vocabulary_fit.warn(student.tokenizer, texts, config["student"]["name"], context.label)
     model = distillation(config, student, training_set, recipe, seed)
     training_set.to(accelerator.device)
     by_tokens = token_budget.of(training_set, recipe.tokens_per_batch, seed) if recipe.tokens_per_batch else None

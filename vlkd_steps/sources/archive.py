@@ -15,6 +15,8 @@ from vlkd_steps.core.errors import UserError
 GIB = 1 << 30
 FILES = 50_000
 """Members that a zip may have if its source sets no `limit_files`."""
+TABLE = ".parquet"
+"""The suffix of files that `parquet_images` unpacks instead of this module."""
 RATIO = 200
 """Bytes that each byte of the zip may unpack to: JSON has 10 to 30, a zip bomb a thousand or more."""
 SMALL = 64 << 20

@@ -76,6 +76,11 @@ def _put(item: Item, source: Mapping[str, Any], arriving: Path, folder: Path) ->
     """Move a downloaded file to its path in `folder`, or unpack it there."""
     where = f"source {source['name']!r}: path"
     arrived, target = inside.path(arriving, item["path"], where), inside.path(folder, item["path"], where)
+    if item.get("unpack") and item["path"].endswith(archive.TABLE):
+        from vlkd_steps.sources import parquet_images  # pyarrow, as in `local`
+
+        parquet_images.unpack(arrived, folder, item["path"], _limit(source))
+        return
     if item.get("unpack"):
         archive.unpack(arrived, target.parent, _limit(source), most=source.get("limit_files", archive.FILES))
         return

@@ -66,7 +66,8 @@ def matching(source: Mapping[str, Any], folder: Path, pattern: str) -> list[Path
 
 
 def fetch(source: Mapping[str, Any], folder: Path) -> None:
-    """Copy the chosen files into `folder` under the same relative paths; zips named by ``unpack`` are unpacked.
+    """Copy the chosen files into `folder` under the same relative paths; those named by ``unpack`` are unpacked: zips,
+    and parquet files with images inside.
 
     ``transfer`` is ``copy`` (default), ``hardlink`` or ``symlink``; ``sha256`` {relative path: hex} is checked, and
     ``expect`` {pattern: number} states how many files there must be at least. A link out of ``path`` is followed only
@@ -85,12 +86,15 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if transfer == "copy":
         archive.check_space(folder, sum(path.stat().st_size for path in paths))
-    to_unpack = source.get("unpack", [])
+    to_unpack = [name for pattern in source.get("unpack", []) for name in _named(source, pattern, names)]
+    limit = int(source.get("limit_gib", 64) * archive.GIB)
     for name in to_unpack:
-        if name not in names:
-            raise UserError(f"source {source['name']!r}: unpack names {name!r}, which is not among its files in {root}")
-        limit = int(source.get("limit_gib", 64) * archive.GIB)
-        archive.unpack(names[name], folder, limit, most=source.get("limit_files", archive.FILES))
+        if name.endswith(archive.TABLE):
+            from vlkd_steps.sources import parquet_images  # pyarrow, which a submitter does not load
+
+            parquet_images.unpack(names[name], folder, name, limit)
+        else:
+            archive.unpack(names[name], folder, limit, most=source.get("limit_files", archive.FILES))
     for name, path in names.items():
         if name not in to_unpack:
             if to_unpack and (folder / name).exists():
@@ -105,6 +109,16 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
                 f"{root} is not the complete release{_obtain(source)}"
             )
     log.info("[download %s] %d files from %s (%s)", source["name"], len(paths), root, transfer)
+
+
+def _named(source: Mapping[str, Any], pattern: str, names: Mapping[str, Path]) -> list[str]:
+    """The names among `names` that ``unpack`` means by a name or a pattern, sorted."""
+    root = Path(source["path"])
+    found = {path.relative_to(root).as_posix() for path in matching(source, root, pattern)}
+    found = {pattern} if pattern in names else found & names.keys()
+    if not found:
+        raise UserError(f"source {source['name']!r}: unpack names {pattern!r}, which is not among its files in {root}")
+    return sorted(found)
 
 
 def _obtain(source: Mapping[str, Any]) -> str:

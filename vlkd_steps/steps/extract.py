@@ -91,8 +91,9 @@ def work(config: Mapping[str, Any]) -> int:
             step.log.info(f"[{label(config)}] {found}")
         if found is not None and not found.above_chance:
             step.log.warning(
-                f"[{label(config)}] warning: that is not above chance: either these texts say nothing of their images, "
-                "or the teacher's weights are not those of a trained model; check its `model` and `weights`"
+                f"[{label(config)}] warning: that is not above chance: these texts say nothing of their images, the "
+                "teacher was trained on other images (clip_scenes on drawings), or its weights are not those of a "
+                "trained model; check its `model` and `weights` (docs/own_data.md, Which student and teacher)"
             )
         step.log.info(f"[{label(config)}] done: {store.manifest['rows']}, key {store.key}")
 

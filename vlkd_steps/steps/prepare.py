@@ -17,8 +17,8 @@ from vlkd_steps.sources import manifest
 from vlkd_steps.splits import near_images
 
 NO_PATHS = ("rule", "share", "cues", "parts")
-NO_FILES = ("images", "metadata", *NO_PATHS)
-"""Keys of an entry in a conf's `files` that are not files of records: folders, and how they form a split."""
+NO_FILES = ("images", "metadata", "parquet", *NO_PATHS)
+"""Keys of an entry in a conf's `files` that are not files of records: folders, patterns, and how they form a split."""
 
 
 @step.entry
