@@ -201,7 +201,7 @@ def joined(tables: Mapping[str, pa.Table]) -> pa.Table:
         if other != path:
             raise UserError(
                 f"the image id {image_id} means {other} in split {where}, and {path} in split {split}; leave that "
-                "column out by `columns: {image_id: null}` in the data set's conf: an image is then known by its content"
+                "column out by `columns: {image_id: null}` in the conf: an image is then known by its content"
             )
     return made
 
