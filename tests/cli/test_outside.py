@@ -24,7 +24,7 @@ def test_what_is_no_name_of_an_experiment_is_refused(
     monkeypatch.chdir(tmp_path)
     assert main([*before, name, *after]) == 2
     said = capsys.readouterr().err
-    assert f"{name!r} is not a name of an experiment; write letters, digits and _" in said
+    assert f"{name!r} is not a valid name; write letters, digits and _" in said
     assert list(tmp_path.iterdir()) == []
 
 

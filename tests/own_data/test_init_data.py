@@ -195,7 +195,7 @@ def test_data_that_cannot_be_read_are_described_all_the_same(
     ("arguments", "message"),
     [
         (["pets", "--task", "vqa", "--from", "nowhere"], "--from: nowhere is no folder"),
-        (["../pets", "--task", "vqa", "--from", "."], "is no name"),
+        (["../pets", "--task", "vqa", "--from", "."], "is not a valid name"),
         (["pets", "--task", "vqq", "--from", "."], "'vqq' is not one of captioning, entailment, vcr, vqa"),
     ],
 )

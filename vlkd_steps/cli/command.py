@@ -139,9 +139,7 @@ def experiment(value: str | list[str] | None) -> Any:
     """
     for name in [value] if isinstance(value, str) else value or []:
         if not re.fullmatch(layout.NAME, name):
-            raise typer.BadParameter(
-                f"{name!r} is not a name of an experiment; write letters, digits and _, at most 100"
-            )
+            raise typer.BadParameter(f"{name!r} is not a valid name; write letters, digits and _, at most 100")
     return value
 
 

@@ -4,9 +4,8 @@ The split is guessed from the name: ``train``, ``val``, ``dev`` or ``test`` in i
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -194,12 +193,3 @@ def _joined(found: list[Found]) -> list[Found]:
             pattern, Found(pattern, each.reader, each.key, each.split, each.fields, each.first, each.columns)
         )
     return list(made.values())
-
-
-def first_records(folder: Path, found: Found, number: int) -> Iterator[dict[str, Any]]:
-    """The first records of a file in JSON or JSON lines."""
-    path = folder / found.path
-    if found.key == "pairs" or found.reader == "vcr":
-        return islice((record for _, record in records.lines(path)), number)
-    name = "annotations" if found.key != "questions" else "questions"
-    return islice(records.array(path, name), number)
