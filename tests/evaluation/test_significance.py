@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vlkd_steps.evaluation.significance import by_image, holm, pigeonhole_bootstrap, two_way
+from vlkd_steps.evaluation.significance import (
+    Gain,
+    benjamini_hochberg,
+    by_image,
+    holm,
+    p_value,
+    pigeonhole_bootstrap,
+    sign_flip,
+    two_way,
+)
 
 
 def test_two_way_by_hand() -> None:
@@ -20,6 +29,56 @@ def test_two_way_by_hand() -> None:
     half = stats.t.ppf(0.975, 0.9)
     assert (found.low, found.high) == pytest.approx((3 - half, 3 + half))
     assert found.p == pytest.approx(2 * stats.t.sf(3.0, 0.9))
+
+
+def test_freedom_is_at_most_that_of_the_seeds() -> None:
+    """Three seeds that happen to agree: Satterthwaite's freedom would be that of the 400 images."""
+    images = np.random.default_rng(4).normal(1.0, 10.0, size=400)
+    found = two_way(np.stack([images, images + 0.01, images - 0.01]), np.ones(400))
+    assert found.freedom == 2.0
+    assert found.low is not None
+    half = stats.t.ppf(0.975, 2) * images.std(ddof=1) / 20
+    assert found.gain - found.low == pytest.approx(half, rel=1e-3)
+
+
+def test_a_p_value_tests_the_null_hypothesis_that_it_is_given() -> None:
+    found = Gain(-1.0, freedom=4.0, error=0.5, of_seeds=(-1.0,) * 5)
+    assert p_value(found, -2.0, "above") == pytest.approx(stats.t.sf(2.0, 4))
+    assert p_value(found, -2.0, "below") == pytest.approx(stats.t.cdf(2.0, 4))
+    assert p_value(found) == pytest.approx(2 * stats.t.sf(2.0, 4))
+    assert p_value(Gain(1.0)) is None
+
+
+def test_seeds_in_groups_are_tested_by_signs_where_t_is_less_strict() -> None:
+    seeds = np.array([0.0, 0.5, 20.0, 21.0, 1.0, 19.0, 0.2, 22.0, 18.0, 0.7])
+    images = np.random.default_rng(6).normal(0.0, 10.0, size=50)
+    images -= images.mean()
+    found = two_way(seeds[:, None] + images[None, :], np.ones(50))
+    assert found.grouped
+    assert found.error is not None
+    of_t = 2 * stats.t.sf(found.gain / found.error, 9)
+    assert found.p == pytest.approx(max(of_t, 4 / 2**10))  # of 2^10 ways of signs: all nine gains, with the zero
+    assert p_value(found, 5.0, "above") == max(
+        sign_flip(seeds - 5, "above"), stats.t.sf((found.gain - 5) / found.error, 9)
+    )
+
+
+def test_sign_flip_on_darwins_maize() -> None:
+    """Fisher, The Design of Experiments, 21: 863 of 32,768 ways of signs have a sum as large, 1,726 as far from 0."""
+    differences = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48], dtype=float)
+    assert sign_flip(differences, "above") == pytest.approx(863 / 2**15)
+    assert sign_flip(differences) == pytest.approx(1726 / 2**15)
+
+
+def test_benjamini_hochberg_on_their_own_example() -> None:
+    """Benjamini and Hochberg 1995, section 3.2: four of fifteen are rejected at 5 %, where Bonferroni rejects three."""
+    p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590,
+         1.0]  # fmt: skip
+    adjusted = benjamini_hochberg([None, *p])
+    assert adjusted[0] is None
+    assert [value < 0.05 for value in adjusted[1:] if value is not None] == [True] * 4 + [False] * 11
+    assert adjusted[4] == pytest.approx(0.0095 * 15 / 4)
+    assert benjamini_hochberg([None]) == [None]
 
 
 def test_variance_is_at_least_the_images_part() -> None:

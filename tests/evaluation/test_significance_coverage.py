@@ -1,10 +1,10 @@
-"""How often the intervals hold the truth, in a simulation with both sources of chance (docs/papers.md, "Intervals")."""
+"""How often intervals hold the truth, in a simulation with both sources of chance."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from vlkd_steps.evaluation.significance import holm, pigeonhole_bootstrap, two_way
+from vlkd_steps.evaluation.significance import pigeonhole_bootstrap, two_way
 
 TRIALS = 2000
 
@@ -21,7 +21,7 @@ def simulate(generator: np.random.Generator, seeds: int, images: int, seed_sd: f
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize(("seed_sd", "image_sd"), [(2.0, 20.0), (0.5, 40.0), (0.0, 20.0)])
-def test_coverage_is_close_to_95_percent(seeds: int, seed_sd: float, image_sd: float) -> None:
+def test_coverage_is_95_percent_or_more(seeds: int, seed_sd: float, image_sd: float) -> None:
     generator = np.random.default_rng([seeds, int(10 * seed_sd), int(image_sd)])
     held = 0
     for _ in range(TRIALS):
@@ -30,7 +30,7 @@ def test_coverage_is_close_to_95_percent(seeds: int, seed_sd: float, image_sd: f
         assert found.low is not None
         assert found.high is not None
         held += found.low <= 0 <= found.high
-    assert 0.925 <= held / TRIALS <= 0.985
+    assert held / TRIALS >= 0.94
 
 
 @pytest.mark.slow
@@ -77,16 +77,3 @@ def test_the_bootstrap_of_three_seeds_is_too_narrow_where_seeds_matter_most() ->
         assert found.high is not None
         held += found.low <= 0 <= found.high
     assert held / 400 >= 0.925
-
-
-@pytest.mark.slow
-def test_a_table_without_gains_rarely_shows_one_after_holm() -> None:
-    """Twelve rows of true gain 0: unadjusted, a third of the tables or more has a p below 0.05; adjusted, one in 20."""
-    generator = np.random.default_rng(5)
-    tables, plain, adjusted = 400, 0, 0
-    for _ in range(tables):
-        p = [two_way(simulate(generator, 3, 100, 1.0, 20.0), np.ones(100)).p for _ in range(12)]
-        plain += any(each is not None and each < 0.05 for each in p)
-        adjusted += any(each is not None and each < 0.05 for each in holm(p))
-    assert plain / tables > 0.25
-    assert adjusted / tables <= 0.08

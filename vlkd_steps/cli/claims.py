@@ -1,8 +1,8 @@
-"""Report which of the papers' claims held in finished experiments: vlkd claims scenes_protocol ...
+"""Test the claims of presets on their finished runs: vlkd claims scenes_protocol scenes_full ...
 
-Reads ``results/<experiment>/summary.csv`` and every run's ``scores/``; writes a table in Markdown (or JSON). Each row
-has its interval over seeds and images, its verdict, the command that makes the results, and the keys of the runs. The
-table in docs/results.md is its output.
+Reads each preset's ``claims``, its ``results/<experiment>/summary.csv`` and every run's ``scores/``. Without a name,
+all experiments with claims and results. Prints tables in Markdown; --write makes a page of them, with the tables of
+accuracy, and a CSV file beside it with the keys of the runs.
 """
 
 import json
@@ -19,30 +19,59 @@ from vlkd_steps.core import files, layout, records, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 from vlkd_steps.evaluation import tables
-from vlkd_steps.evaluation.claims import Claim, adjusted, evaluate
+from vlkd_steps.evaluation.claims import Row, evaluate, judged
 from vlkd_steps.evaluation.contrasts import Evidence
-
-COLUMNS = ["", "claim", "on", "shots", "points [95 %]", "p (Holm)", "relative", "papers", "verdict", "from", "runs"]
+from vlkd_steps.reporting import claims_page, table
 
 
 @command.single("claims", __doc__)
 def main(
     experiments: Annotated[
-        list[str], Argument(metavar="EXPERIMENT...", help="finished presets", callback=command.experiment)
-    ],
-    out: Annotated[Path | None, Option(help="write here instead of to the terminal")] = None,
-    as_json: Annotated[bool, Option("--json", help="write JSON")] = False,
+        list[str] | None, Argument(metavar="[EXPERIMENT...]", help="finished presets", callback=command.experiment)
+    ] = None,
+    write: Annotated[Path | None, Option(help="write a page, such as docs/results.md")] = None,
+    as_json: Annotated[bool, Option("--json", help="for programs")] = False,
 ) -> None:
     step.log_to(None)
-    found: list[Claim] = []
-    for experiment in experiments:
-        datasets = composition.compose(experiment=experiment).datasets
-        found += evaluate(Evidence(experiment, summary(experiment)), datasets)
+    names = list(dict.fromkeys(experiments or with_claims()))
+    rows = tested(names)
+    if write:
+        _write(write, names, rows)
+    if as_json:
+        say(json.dumps([asdict(row) for row in rows], indent=2), flush=True)
+    elif not write:
+        say("\n".join([*claims_page.overview(rows), "", "## Details", "", *claims_page.details(rows)]), flush=True)
+
+
+def with_claims() -> list[str]:
+    """The experiments that have claims and results, sorted.
+
+    Raises:
+        UserError: there is none, or a folder of results is of no preset.
+    """
+    finished = sorted(path.parent.name for path in layout.results("x").parent.glob("*/summary.csv"))
+    found = [name for name in finished if composition.compose(experiment=name).claims]
     if not found:
-        raise UserError(f"{' '.join(experiments)}: no variants to compare; a claim needs two of them")
-    found = adjusted(found)
-    text = json.dumps([asdict(claim) for claim in found], indent=2) if as_json else markdown(found)
-    files.write_text(out, text + "\n") if out else say(text, flush=True)
+        raise UserError(
+            f"no experiment with claims has results ({', '.join(finished) or 'nothing'} in results/); run one: "
+            "snakemake --cores all --config experiment=scenes_claims"
+        )
+    return found
+
+
+def tested(experiments: Sequence[str]) -> list[Row]:
+    """The rows of all claims of these experiments, with their verdicts.
+
+    Raises:
+        UserError: an experiment without claims, or without results.
+    """
+    rows: list[Row] = []
+    for name in experiments:
+        composed = composition.compose(experiment=name)
+        if not composed.claims:
+            raise UserError(f"experiment {name} has no claims; write some in its preset (docs/protocol.md), or run one")
+        rows += evaluate(Evidence(name, summary(name)), composed.claims, composed.datasets)
+    return judged(rows)
 
 
 def summary(experiment: str) -> list[dict[str, str]]:
@@ -58,49 +87,21 @@ def summary(experiment: str) -> list[dict[str, str]]:
     return [row for _, row in records.rows(path)]
 
 
-def markdown(claims: Sequence[Claim]) -> str:
-    """The claims as a table, followed by the keys of the runs in its last column."""
-    keys: dict[tuple[str, ...], str] = {}
-    lines = [_line(COLUMNS), _line(["---"] * len(COLUMNS))]
-    for claim in claims:
-        name = keys.setdefault(claim.run_keys, f"R{len(keys) + 1}") if claim.run_keys else ""
-        lines.append(
-            _line(
-                [
-                    f"{claim.number}",
-                    claim.text,
-                    claim.where,
-                    " ".join(claim.shots),
-                    _points(claim),
-                    "" if claim.p_holm is None else f"{claim.p_holm:.2g}",
-                    "" if claim.relative is None else f"{claim.relative:+.1f} %",
-                    "" if claim.papers is None else f"+{claim.papers:g} %",
-                    f"**{claim.verdict}**" if claim.verdict == "held" else claim.verdict,
-                    f"`{origin(claim.experiment)}`" if claim.experiment else "",
-                    f"{name} ({len(claim.run_keys)})" if name else "",
-                ]
-            )
-        )
-    lines += ["", "Keys of the runs (`run_key` of `summary.csv`, MLflow and each run's config.yaml):", ""]
-    lines += [f"- {name}: {' '.join(of_runs)}" for of_runs, name in keys.items()]
-    return "\n".join(lines)
+def _write(path: Path, experiments: Sequence[str], rows: Sequence[Row]) -> None:
+    """The page, and beside it the keys of the runs.
 
-
-def origin(experiment: str) -> str:
-    """The command that makes an experiment's results."""
-    return f"make demo EXPERIMENT={experiment}"
-
-
-def _points(claim: Claim) -> str:
-    if claim.found is None:
-        return ""
-    if claim.found.low is None or claim.found.high is None:
-        return f"{claim.found.gain:+.1f}"
-    return f"{claim.found.gain:+.1f} [{claim.found.low:.1f}, {claim.found.high:.1f}]"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    Raises:
+        UserError: a file of this name that this command did not make.
+    """
+    if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(claims_page.MARK):
+        raise UserError(f"{path} was not made by vlkd claims; move it away, or write to another file")
+    results = {name: table.read(layout.results(name) / "gains.csv") for name in experiments}
+    keys = path.with_suffix(".runs.csv")
+    made_by = f"vlkd claims {' '.join(experiments)} --write {path.as_posix()}"
+    text = claims_page.page(rows, made_by, results, keys.name)
+    files.write_text(keys, claims_page.run_keys(rows))
+    files.write_text(path, text)
+    say(f"{path}: {len(rows)} rows; {keys}: the keys of their runs")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ COMMANDS = {
     "doctor": ("cli.doctor", "Check this machine and project, with a remedy for each fault."),
     "table": ("cli.table", "Print the results of an experiment."),
     "tune": ("cli.tune", "Choose the best values of a sweep by dev."),
-    "claims": ("cli.claims", "Report which of the papers' claims held."),
+    "claims": ("cli.claims", "Test the claims of presets on their runs."),
     "ui": ("cli.ui", "Open MLflow over this project's runs."),
     "track": ("cli.track", "Bring MLflow up to date with the runs' journals."),
     "sync": ("graph.sync", "Make Snakemake agree with DVC after dvc pull or checkout."),

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vlkd_steps.config import conf_files, cross_checks, members, overrides, sweeps
+from vlkd_steps.config import claims, conf_files, cross_checks, members, overrides, sweeps
 from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.config.models.dataset import Dataset
@@ -96,7 +96,8 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     c = members.checked({**composed, "overrides": list(map(overrides.tree, applied))}, origin, params, crossed)
     c = replace(c, members=swept.members)
     cross_checks.check(c, origin)
-    return c
+    whole = blocks(preset, GivenGrid(), name, where)
+    return replace(c, claims=claims.checked(c, origin, whole))
 
 
 def dataset(name: str, params_file: Path = Path("params.yaml")) -> Dataset:

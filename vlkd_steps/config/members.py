@@ -20,7 +20,7 @@ from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 
 GROUPS = ("dataset", "source", "teacher", "student", "method")
-PRESET = ("grid", "grids", "reference", "highlight", "variants", "training", "extra_evals")
+PRESET = ("grid", "grids", "reference", "highlight", "variants", "training", "extra_evals", "claims")
 
 
 @dataclass(frozen=True)

@@ -1,242 +1,180 @@
-"""The papers' claims, tested on an experiment's runs: each held, not held or not decided, with its interval."""
+"""A preset's claims, tested on its runs: a row for each data set, student and evaluation set that a claim names."""
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from vlkd_steps import tasks
+from vlkd_steps.config.models.claim import Claim
 from vlkd_steps.config.models.dataset import Dataset
 from vlkd_steps.core import json_text
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.evaluation.contrasts import Contrast, Evidence, mean_gain, slope
+from vlkd_steps.evaluation.contrasts import Evidence, Term, mean_gain, slope
 from vlkd_steps.evaluation.gains import folder
-from vlkd_steps.evaluation.significance import Gain, holm
-
-MARGIN = 2.0  # points that a method may lose at full data and still be called no loss
-SEEDS_FOR_NO_LOSS = 10
-ORDINARY = ("dev", "test", "hypothesis_easy")  # no shifts; the last is what hypothesis_hard leaves of test
-STUDENT_ALONE = ("naive_kd", "clip_td", "mad")  # methods that leave the student as it is
-
-TEXTS = {
-    1: "clip_td > finetune, low-shot",
-    2: "the gain of clip_td falls with n",
-    3: "clip_td > naive_kd, low-shot",
-    4: "clip_td > finetune, under shift",
-    5: "no loss at full data",
-    6: "nothing added at inference",
-    7: "mad > finetune, low-shot",
-    8: "mad > plug_in, low-shot",
-    9: "what each component adds",
-}
+from vlkd_steps.evaluation.significance import Gain, Side, p_value
+from vlkd_steps.evaluation.verdicts import CONTRADICTED, HELD, NOT_DECIDED, Tested, verdicts
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One claim on one data set.
+class Row:
+    """One claim on one data set, student and evaluation set.
 
     Attributes:
-        number: its key in `TEXTS`.
-        text: what is claimed.
-        where: data set, student and evaluation set.
-        shots: training questions that it is a mean (or a slope) over.
+        claim: its name in the preset.
+        contrast: what is compared, whatever the claim is called: a primary row has one of its own.
         found: points with their interval; None where the claim is not about points, or nothing was run.
         relative: the gain in per cent of what it is a gain over.
-        papers: the same from the papers' abstract, where it is stated.
-        verdict: ``held``, ``not held: ...`` or ``not decided: ...``.
+        stated: the same from the paper.
+        p: against the row's own null hypothesis.
+        p_adjusted: after the correction over the rows of its level.
+        verdict: one of `verdicts.WORDS`.
+        reason: why there is no verdict, where the runs are the reason.
     """
 
-    number: int
+    claim: str
+    level: str
     text: str
     experiment: str
-    where: str
-    shots: tuple[str, ...]
-    verdict: str
-    found: Gain | None = None
-    relative: float | None = None
-    papers: float | None = None
-    seeds: tuple[int, ...] = ()
-    p_holm: float | None = None
-    run_keys: tuple[str, ...] = field(default=())
-
-
-def evaluate(evidence: Evidence, datasets: Mapping[str, Dataset]) -> list[Claim]:
-    """Every claim that the experiment has runs for, with Holm's adjustment over all that have a p value.
-
-    Args:
-        datasets: configurations by name, for task and roles.
-    """
-    found: list[Claim] = []
-    for dataset in evidence.values("dataset"):
-        for student in evidence.values("student", dataset=dataset):
-            found += _of_student(evidence, datasets[dataset], student)
-    return found
-
-
-def adjusted(claims: Sequence[Claim]) -> list[Claim]:
-    """The claims in order of their numbers, with Holm's adjustment over the whole table; none is left out silently."""
-    there = {claim.number for claim in claims}
-    absent = [Claim(n, text, "", "", (), "not decided: not run") for n, text in TEXTS.items() if n not in there]
-    ordered = sorted([*claims, *absent], key=lambda claim: claim.number)
-    values = holm([claim.found.p if claim.found else None for claim in ordered])
-    return [replace(claim, p_holm=value) for claim, value in zip(ordered, values, strict=True)]
-
-
-def _of_student(evidence: Evidence, conf: Dataset, student: str) -> Iterator[Claim]:
-    """The claims on one data set and student."""
-    dataset = conf.name
-    here = _Place(evidence, dataset, student, conf.task)
-    variants = evidence.values("variant", dataset=dataset, student=student)
-    sets = evidence.values("evaluation_set", dataset=dataset, student=student)
-    if is_shift(conf):
-        yield from here.better(4, "clip_td", "finetune", "test", f"under shift ({dataset})", "shift")
-    else:
-        yield from here.better(1, "clip_td", "finetune", "test", "low-shot", "low-shot")
-        yield from here.slopes(variants)
-        yield from here.better(3, "clip_td", "naive_kd", "test", "low-shot")
-        for name in sets:
-            if name not in ORDINARY:
-                yield from here.better(4, "clip_td", "finetune", name, f"under shift ({name})", "shift")
-        for variant in ("clip_td", "mad"):
-            yield from here.no_loss(variant)
-        yield from here.better(7, "mad", "finetune", "test", "low-shot")
-        yield from here.better(8, "mad", "plug_in", "test", "low-shot; plug_in keeps its teacher at inference")
-        changed = [v for v in variants if v not in ("clip_td", "clip_td_core") and not v.endswith("_fixed")]
-        for variant in changed:
-            if here.describes(variant) == here.describes("clip_td"):
-                yield from here.better(9, "clip_td", variant, "test", "what the component adds")
-    yield from here.nothing_added()
-
-
-def is_shift(conf: Dataset) -> bool:
-    """A data set whose training and test set differ by design."""
-    return bool(conf.resplit) or "rule" in (conf.files.get("train") or {}) or "_cp" in conf.name
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A data set and a student of an experiment."""
-
-    evidence: Evidence
     dataset: str
     student: str
-    task: str
+    evaluation_set: str
+    shots: tuple[str, ...]
+    contrast: tuple[str, ...]
+    found: Gain | None = None
+    relative: float | None = None
+    stated: float | None = None
+    seeds: tuple[int, ...] = ()
+    p: float | None = None
+    p_against: float | None = None
+    towards: bool = True
+    p_adjusted: float | None = None
+    verdict: str = ""
+    reason: str = ""
+    note: str = ""
+    run_keys: tuple[str, ...] = ()
 
-    def describes(self, variant: str) -> list[list[Any]]:
-        """Method and teacher of a variant."""
-        place = {"dataset": self.dataset, "student": self.student, "variant": variant}
-        return [self.evidence.values(column, **place) for column in ("method", "teacher")]
 
-    def shots(self, *variants: str) -> tuple[str, ...]:
-        """The shots, not full, that all these variants have."""
-        return tuple(shot for shot in self.all_shots(*variants) if shot != "full")
+def evaluate(evidence: Evidence, claims: Mapping[str, Claim], datasets: Mapping[str, Dataset]) -> list[Row]:
+    """The rows of an experiment's claims, still without verdicts (`judged`).
 
-    def all_shots(self, *variants: str) -> tuple[str, ...]:
-        of = [
-            self.evidence.values("shot", dataset=self.dataset, student=self.student, variant=variant)
-            for variant in variants
-        ]
-        return tuple(shot for shot in of[0] if all(shot in each for each in of))
+    Args:
+        datasets: configurations by name; of a data set that params.yaml leaves out there is none, and no run.
+    """
+    return [
+        _tensors(evidence, claim, row) if claim.test == "same_tensors" else _tested(evidence, claim, row)
+        for name, claim in claims.items()
+        for row in _rows(evidence, name, claim, datasets)
+    ]
 
-    def better(
-        self, number: int, variant: str, reference: str, evaluation_set: str, how: str, papers: str = ""
-    ) -> Iterator[Claim]:
-        """`variant` has more than `reference`, the mean over the low shots."""
-        shots = self.shots(variant, reference)
-        if not shots:
-            return
-        terms = mean_gain(variant, reference, shots)
-        found = self.evidence.contrast(self.dataset, self.student, evaluation_set, terms)
-        text = f"{self.evidence.label(variant)} > {self.evidence.label(reference)}, {how}"
-        yield self._claim(number, text, evaluation_set, shots, found, _above(found), papers, relative=True)
 
-    def slopes(self, variants: Sequence[str]) -> Iterator[Claim]:
-        """The gain of clip_td falls with log n: with the preset's steps, and with fixed ones where there are any."""
-        shots = [shot for shot in self.shots("clip_td", "finetune") if shot.isdigit()]
-        if len(shots) < 3:
-            return
-        for fixed in (False, True):
-            pair = []
-            for name in ("clip_td", "finetune"):
-                other = self.all_shots(f"{name}_fixed") if fixed and f"{name}_fixed" in variants else ()
-                pair.append({shot: f"{name}_fixed" if shot in other else name for shot in shots})
-            if fixed and not any(name.endswith("_fixed") for name in pair[0].values()):
-                return
-            found = self.evidence.contrast(self.dataset, self.student, "test", slope(pair[0], pair[1]))
-            steps = "the same steps at every n" if fixed else "steps as the preset has them"
-            text = f"the gain of clip_td falls with n ({steps}); points for ten times the data"
-            yield self._claim(2, text, "test", tuple(shots), found, _below(found))
+def judged(rows: Sequence[Row]) -> list[Row]:
+    """The rows with their verdicts, primary ones first, corrected over all of them.
 
-    def no_loss(self, variant: str) -> Iterator[Claim]:
-        """At full data `variant` loses less than the margin; this takes ten seeds to decide."""
-        if "full" not in self.all_shots(variant, "finetune"):
-            return
-        found = self.evidence.contrast(self.dataset, self.student, "test", mean_gain(variant, "finetune", ["full"]))
-        text = f"{variant} loses nothing at full data (margin {MARGIN:g} points)"
-        paper = "full" if variant == "clip_td" else ""
-        yield self._claim(5, text, "test", ("full",), found, _no_loss(found), paper, relative=True)
+    Raises:
+        UserError: two primary rows are about the same contrast, as those of two experiments with the same runs.
+    """
+    seen: dict[tuple[str, ...], Row] = {}
+    for row in rows:
+        if row.level == "primary" and (other := seen.setdefault(row.contrast, row)) is not row:
+            raise UserError(
+                f"{other.experiment} and {row.experiment} both have the primary claim {row.text} on {row.dataset} "
+                f"{row.evaluation_set} ({other.claim}, {row.claim}); name one of the experiments, or make one claim "
+                "secondary"
+            )
+    open_rows = [row for row in rows if not row.verdict]
+    tests = [
+        Tested(row.level == "primary", None if row.reason else row.p, row.p_against, row.towards) for row in open_rows
+    ]
+    words = iter(verdicts(tests))
+    found = []
+    for row in rows:
+        if not row.verdict:
+            word, p = next(words)
+            row = replace(row, verdict=word, p_adjusted=p)
+        found.append(row)
+    return sorted(found, key=lambda row: row.level != "primary")
 
-    def nothing_added(self) -> Iterator[Claim]:
-        """The trained students of a method have the tensors of finetune's, name by name and shape by shape.
 
-        One claim for all methods for which it holds, and one for each method for which it does not.
-        """
-        held, pairs = [], 0
-        of_held: set[str] = set()
-        for variant in STUDENT_ALONE:
-            compared, keys, different = self._compared(variant)
-            if different:
-                verdict = f"not held: {different} has other tensors"
-                claim = self._claim(6, f"{variant}: {TEXTS[6]}", "", (), None, verdict)
-                yield replace(claim, run_keys=tuple(sorted(keys)))
-            elif compared:
-                held.append(variant)
-                pairs += compared
-                of_held |= keys
-        if held:
-            text = f"{', '.join(held)}: {TEXTS[6]}, equal names and shapes of tensors in {pairs} pairs of runs"
-            yield replace(self._claim(6, text, "", (), None, "held"), run_keys=tuple(sorted(of_held)))
+def _rows(evidence: Evidence, name: str, claim: Claim, datasets: Mapping[str, Dataset]) -> Iterator[Row]:
+    text = claim.text or f"{evidence.label(claim.variant)} > {evidence.label(claim.reference)}"
+    sets = claim.set if claim.test != "same_tensors" else ("",)
+    for dataset in claim.dataset:
+        stated = (claim.stated or {}).get(datasets[dataset].task) if dataset in datasets else None
+        for student in claim.student or evidence.values("student", dataset=dataset) or ("",):
+            for evaluation_set in sets:
+                contrast = (
+                    claim.test, claim.direction, f"{claim.margin:g}", claim.variant, claim.reference,
+                    *(f"{shot}: {pair.variant} {pair.reference}" for shot, pair in claim.by_shot.items()),
+                    dataset, student, evaluation_set,
+                )  # fmt: skip
+                yield Row(
+                    name, claim.level, text, evidence.experiment, dataset, student, evaluation_set, claim.shots,
+                    contrast, stated=stated, note=claim.note or "",
+                )  # fmt: skip
 
-    def _compared(self, variant: str) -> tuple[int, set[str], str]:
-        """Pairs of runs of `variant` and finetune, their keys, and the first student with other tensors or ""."""
-        compared, different = 0, ""
-        keys: set[str] = set()
-        for shot in self.all_shots(variant, "finetune"):
-            place = {"dataset": self.dataset, "student": self.student, "shot": shot}
-            for seed in self.evidence.values("seed", **place, variant=variant):
-                paths = [self._weights(name, shot, seed) for name in (variant, "finetune")]
-                if all(path.is_file() for path in paths):
-                    compared += 1
-                    for name in (variant, "finetune"):
-                        keys.update(self.evidence.values("run_key", **place, seed=seed, variant=name))
-                    own, plain = map(tensors, paths)
-                    different = different or ("" if own == plain else str(paths[0]))
-        return compared, keys, different
 
-    def _weights(self, variant: str, shot: str, seed: int) -> Path:
-        run = {"dataset": self.dataset, "student": self.student, "variant": variant, "shot": shot, "seed": seed}
-        return folder(self.evidence.experiment, run) / "model.safetensors"
+def _terms(claim: Claim) -> list[Term]:
+    pairs = {shot: claim.pair(shot) for shot in claim.shots}
+    ours = {shot: pair.variant for shot, pair in pairs.items()}
+    references = {shot: pair.reference for shot, pair in pairs.items()}
+    return slope(ours, references) if claim.test == "slope" else mean_gain(ours, references)
 
-    def _claim(
-        self,
-        number: int,
-        text: str,
-        evaluation_set: str,
-        shots: tuple[str, ...],
-        found: Contrast | None,
-        verdict: str,
-        papers: str = "",
-        relative: bool = False,
-    ) -> Claim:
-        where = " ".join(filter(None, (self.dataset, self.student, evaluation_set)))
-        claim = Claim(number, text, self.evidence.experiment, where, shots, verdict)
-        if found is None:
-            return claim
-        share = 100 * found.found.gain / found.base if relative and found.base else None
-        paper = tasks.load(self.task).stated_gains.get(papers)
-        keys, seeds = tuple(found.run_keys), tuple(found.seeds)
-        return replace(claim, found=found.found, relative=share, papers=paper, seeds=seeds, run_keys=keys)
+
+def _tested(evidence: Evidence, claim: Claim, row: Row) -> Row:
+    """A row with its gain or slope, and the p value of its own null hypothesis."""
+    terms = _terms(claim)
+    if reason := evidence.lacking(row.dataset, row.student, row.evaluation_set, terms):
+        return replace(row, reason=reason)
+    contrast = evidence.contrast(row.dataset, row.student, row.evaluation_set, terms)
+    if contrast is None:
+        return replace(row, reason="the runs have no seed in common")
+    found, null = contrast.found, -claim.margin if claim.direction == "above" else claim.margin
+    if claim.margin:
+        other: Side = "below" if claim.direction == "above" else "above"
+        p, against = p_value(found, null, claim.direction), p_value(found, null, other)
+    else:
+        p = against = found.p
+    towards = claim.direction == "either" or (found.gain > null if claim.direction == "above" else found.gain < null)
+    reason = ""
+    if len(contrast.seeds) < claim.seeds:
+        reason = f"{len(contrast.seeds)} seeds of the {claim.seeds} that a verdict takes"
+    elif p is None:
+        reason = "no interval, since the differences do not vary"
+    relative = 100 * found.gain / contrast.base if claim.test == "gain" and contrast.base else None
+    return replace(
+        row, found=found, relative=relative, seeds=tuple(contrast.seeds), p=p, p_against=against, towards=towards,
+        reason=reason, run_keys=tuple(contrast.run_keys),
+    )  # fmt: skip
+
+
+def _tensors(evidence: Evidence, claim: Claim, row: Row) -> Row:
+    """A row whose trained students were compared tensor by tensor: a fact, so there is no p value."""
+    compared, different = 0, ""
+    keys: set[str] = set()
+    seeds: set[int] = set()
+    for shot in claim.shots:
+        pair = claim.pair(shot)
+        place = {"dataset": row.dataset, "student": row.student, "shot": shot}
+        for seed in evidence.values("seed", **place, variant=pair.variant):
+            variants = (pair.variant, pair.reference)
+            paths = [_weights(evidence, place | {"variant": name, "seed": seed}) for name in variants]
+            if all(path.is_file() for path in paths):
+                compared += 1
+                seeds.add(seed)
+                for name in variants:
+                    keys.update(evidence.values("run_key", **place, seed=seed, variant=name))
+                own, plain = map(tensors, paths)
+                different = different or ("" if own == plain else str(paths[0]))
+    row = replace(row, run_keys=tuple(sorted(keys)), seeds=tuple(sorted(seeds)))
+    if different:
+        return replace(row, verdict=CONTRADICTED, reason=f"{different} has other tensors")
+    if not compared:
+        return replace(row, verdict=NOT_DECIDED, reason="there are no weights of both")
+    return replace(row, verdict=HELD, reason=f"equal names and shapes in {compared} pairs of runs")
+
+
+def _weights(evidence: Evidence, run: Mapping[str, str | int]) -> Path:
+    return folder(evidence.experiment, run) / "model.safetensors"
 
 
 def tensors(path: Path) -> dict[str, list[int]]:
@@ -254,42 +192,3 @@ def tensors(path: Path) -> dict[str, list[int]]:
             return {name: tensor["shape"] for name, tensor in sorted(header.items()) if name != "__metadata__"}
     except (struct.error, ValueError, AttributeError, TypeError, KeyError) as error:
         raise UserError(f"{path} is no safetensors file ({error}); train the run again") from error
-
-
-def _judged(contrast: Contrast | None, judge: Callable[[float, float], str]) -> str:
-    """The verdict of `judge` on the interval, where there is one."""
-    if contrast is None:
-        return "not decided: the runs have no seed in common"
-    low, high = contrast.found.low, contrast.found.high
-    if low is None or high is None:
-        return "not decided: no interval (it takes two seeds or more, and differences that vary)"
-    return judge(low, high)
-
-
-def _above(contrast: Contrast | None) -> str:
-    def judge(low: float, high: float) -> str:
-        if low > 0:
-            return "held"
-        return "not held: the interval lies below 0" if high < 0 else "not decided: the interval holds 0"
-
-    return _judged(contrast, judge)
-
-
-def _below(contrast: Contrast | None) -> str:
-    def judge(low: float, high: float) -> str:
-        if high < 0:
-            return "held"
-        return "not held: the interval lies above 0" if low > 0 else "not decided: the interval holds 0"
-
-    return _judged(contrast, judge)
-
-
-def _no_loss(contrast: Contrast | None) -> str:
-    def judge(low: float, high: float) -> str:
-        if high < -MARGIN:
-            return f"not held: the whole interval lies below -{MARGIN:g}"
-        if contrast and len(contrast.seeds) < SEEDS_FOR_NO_LOSS:
-            return f"not decided: {len(contrast.seeds)} seeds of the {SEEDS_FOR_NO_LOSS} that it takes"
-        return "held" if low > -MARGIN else f"not decided: the interval reaches below -{MARGIN:g}"
-
-    return _judged(contrast, judge)

@@ -68,6 +68,14 @@ class Evidence:
         """A variant's name for people."""
         return next((row.get("label") or variant for row in self.rows if row["variant"] == variant), variant)
 
+    def lacking(self, dataset: str, student: str, evaluation_set: str, terms: Sequence[Term]) -> str:
+        """Which runs of a combination there are none of, in words; empty where there are all."""
+        place = {"dataset": dataset, "student": student, "evaluation_set": evaluation_set}
+        for term in terms:
+            if not any(_is(row, place | {"variant": term.variant, "shot": term.shot}) for row in self.rows):
+                return f"no runs of {self.label(term.variant)} at {term.shot}"
+        return ""
+
     def contrast(self, dataset: str, student: str, evaluation_set: str, terms: Sequence[Term]) -> Contrast | None:
         """The combination over the seeds that all its runs have; None where they have none in common.
 
@@ -92,10 +100,14 @@ class Evidence:
         return Contrast(two_way(differences, items), seeds, n, len(items), float(np.mean(base)), keys)
 
 
-def mean_gain(variant: str, reference: str, shots: Sequence[str]) -> list[Term]:
-    """`variant` minus `reference`, the mean over shots."""
-    share = 1 / len(shots)
-    return [Term(share, variant, shot) for shot in shots] + [Term(-share, reference, shot) for shot in shots]
+def mean_gain(variants: Mapping[str, str], references: Mapping[str, str]) -> list[Term]:
+    """The method's variant minus its reference's at each shot, the mean over shots."""
+    share = 1 / len(variants)
+    return [
+        Term(sign * share, name, shot)
+        for sign, names in ((1, variants), (-1, references))
+        for shot, name in names.items()
+    ]
 
 
 def slope(variants: Mapping[str, str], references: Mapping[str, str]) -> list[Term]:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vlkd_steps.config.models.claim import SEEDS
+from vlkd_steps.evaluation.verdicts import WORDS, Tested, verdicts
 from vlkd_steps.reporting.table import (
     Row,
     few_seeds,
@@ -48,14 +50,25 @@ def findings(rows: Sequence[Row], reference: str) -> list[Finding]:
     left_out = no_percentages(rows)
     called = labels(rows)
     rows = [row for row in main_rows(rows) if row["gain"] is not None and row.get("metric") not in left_out]
-    found = [
-        _finding([row for row in rows if row["variant"] == variant], called[variant], called.get(reference, reference))
-        for variant in values(rows, "variant")
-    ]
+    words = _judged(rows)
+    found = []
+    for variant in values(rows, "variant"):
+        mine = [(row, word) for row, word in zip(rows, words, strict=True) if row["variant"] == variant]
+        of_variant = [row for row, _ in mine], [word for _, word in mine]
+        found.append(_finding(*of_variant, called[variant], called.get(reference, reference)))
     return sorted(found, key=lambda finding: (-finding.mean_gain, finding.variant))
 
 
-def _finding(rows: Sequence[Row], variant: str, reference: str) -> Finding:
+def _judged(rows: Sequence[Row]) -> list[str]:
+    """The verdict on each gain as if it were claimed: as secondary claims, corrected over all of them."""
+    tests = []
+    for row in rows:
+        p = row["p"] if len(row["seeds"].split()) >= SEEDS else None
+        tests.append(Tested(False, p, p, row["gain"] > 0))
+    return [word for word, _ in verdicts(tests)]
+
+
+def _finding(rows: Sequence[Row], words: Sequence[str], variant: str, reference: str) -> Finding:
     on = " and ".join(name(each) for each in values(rows, "evaluation_set"))
     better = sum(sure(row) > 0 for row in rows)
     worse = sum(sure(row) < 0 for row in rows)
@@ -68,14 +81,15 @@ def _finding(rows: Sequence[Row], variant: str, reference: str) -> Finding:
     elif worse > better:
         title = f"{variant} loses against {reference}: {between}"
     else:
-        title = f"{variant} and {reference}: no sure difference ({between})"
+        title = f"{variant} and {reference}: not decided ({between})"
+    enough = any(len(row["seeds"].split()) >= SEEDS for row in rows)
+    counted = ", ".join(f"{words.count(word)} {word}" for word in WORDS if word in words)
+    judged = counted if enough else f"a verdict takes {SEEDS} seeds"
     best = max(rows, key=lambda row: row["gain"])
-    held = sum(row["p_holm"] is not None and row["p_holm"] < 0.05 for row in rows)
     detail = (
         f"On {on} the 95 % interval is above 0 in {better} of {len(rows)} comparisons"
         + (f" and below 0 in {worse}" if worse else "")
-        + (f"; p < 0.05 after Holm's correction over the whole table in {held}. " if better or worse else ". ")
-        + f"Largest: {points(best['gain'])} {interval(best)} "
+        + f"; {judged}. Largest: {points(best['gain'])} {interval(best)} "
         f"on {best['dataset']} at {training(best['shot'], best['unit'])}."
         + (f" Intervals of {few_seeds(best)} are wide for that reason." if few_seeds(best) else "")
     )

@@ -81,8 +81,6 @@ class Task:
         unit: what a shot counts, as the field calls it.
         right_from: the score of a row from which the report's gallery counts an answer as right.
         right: what that means, in words.
-        stated_gains: CLIP-TD's largest gain over the student alone as its abstract states it, in per cent, by
-            ``low-shot``, ``shift`` and ``full``.
         hub_name: the Hugging Face hub's name of the task; empty: it has none.
         input_label: the label of the input field in `vlkd demo`.
     """
@@ -98,7 +96,6 @@ class Task:
     unit: ClassVar[str] = "questions"
     right_from: ClassVar[float] = 1.0
     right: ClassVar[str] = "the answer is the annotated one"
-    stated_gains: ClassVar[Mapping[str, float]] = {}
     hub_name = ""
     input_label = "The question"
 

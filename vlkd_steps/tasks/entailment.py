@@ -1,7 +1,7 @@
 """Visual entailment (SNLI-VE): does the image entail a sentence, contradict it, or neither?"""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from vlkd_steps.tasks import Task
 
@@ -19,7 +19,6 @@ class Entailment(Task):
     input_label = "The hypothesis"
     unit = "hypotheses"
     right = "the class is the gold label"
-    stated_gains: ClassVar[Mapping[str, float]] = {"low-shot": 6.6, "full": 3.0}
 
     def strata(self, items: "pl.DataFrame") -> "pl.Series":
         return items["group"]

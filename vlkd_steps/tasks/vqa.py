@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from vlkd_steps.tasks import Task
 
@@ -23,7 +23,6 @@ class QuestionAnswering(Task):
     hub_name = "visual-question-answering"
     right_from = 0.6  # what two of ten annotators give; one gives 0.3
     right = "at least two of the ten annotators gave the answer, a VQA score of 0.6 or more"
-    stated_gains: ClassVar[Mapping[str, float]] = {"low-shot": 9.0, "full": 1.3}
 
     def strata(self, items: "pl.DataFrame") -> "pl.Series":
         """Answer type x the ten commonest question types."""

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from vlkd_steps.config.models.base import Learned
+from vlkd_steps.config.models.claim import Claim
 from vlkd_steps.config.models.dataset import Dataset
 from vlkd_steps.config.models.extra_evals import ExtraEval
 from vlkd_steps.config.models.method import Settings
@@ -74,6 +75,7 @@ class Composition:
         datasets, sources, teachers, students: those that the grid names, and what they name in turn.
         methods: the settings of their files, without what variants change.
         extra_evals: by the data set that runs train on, and by name.
+        claims: by name, what the runs are tested for.
         overrides: the preset's and those of params.yaml, each as a tree of keys: what `precedence` reads last.
         members: the variants that sweeps made (`sweeps`).
     """
@@ -89,6 +91,7 @@ class Composition:
     students: Mapping[str, Student]
     methods: Mapping[str, Settings]
     extra_evals: Mapping[str, Mapping[str, ExtraEval]]
+    claims: Mapping[str, Claim] = field(default_factory=dict)
     overrides: Sequence[Mapping[str, Any]] = ()
     members: Mapping[str, Member] = field(default_factory=dict)
 

@@ -158,6 +158,7 @@ class Preset(Model):
     variants: dict[Name, Variant]
     training: Training
     extra_evals: dict[Name, dict[Name, dict[str, Any] | None] | None] | None = None
+    claims: dict[Name, dict[str, Any] | None] | None = None
     overrides: Overrides | None = None
 
     def extra_datasets(self, datasets: Iterable[str]) -> dict[str, str]:

@@ -1,0 +1,23 @@
+from typing import Any
+
+from vlkd_steps.reporting.findings import findings
+
+
+def row(shot: str, gain: float, p: float, seeds: str = "1 2 3 4 5") -> dict[str, Any]:
+    return {
+        "dataset": "scenes_vqa", "student": "vilt", "variant": "clip_td", "shot": shot, "evaluation_set": "test",
+        "metric": "accuracy", "gain": gain, "gain_low": gain - 1, "gain_high": gain + 1, "p": p, "p_holm": p,
+        "seeds": seeds, "unit": "questions",
+    }  # fmt: skip
+
+
+def test_gains_are_judged_like_secondary_claims() -> None:
+    rows = [row("100", -4.0, 0.001), row("300", 5.0, 0.004), row("1000", 1.5, 0.049), row("3000", 0.2, 0.6)]
+    [found] = findings(rows, "finetune")
+    assert "1 supported, 1 nominal, 1 not decided, 1 contradicted." in found.detail
+
+
+def test_three_seeds_decide_nothing() -> None:
+    [found] = findings([row("100", 4.0, 0.001, "1 2 3")], "finetune")
+    assert "a verdict takes 5 seeds." in found.detail
+    assert "supported" not in found.detail

@@ -1,0 +1,135 @@
+"""A preset's ``claims``: completed from the lists that they extend, validated, and checked against what is crossed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vlkd_steps.config import conf_files, extra_evals, member_names
+from vlkd_steps.config.members import Origin
+from vlkd_steps.config.models.claim import Claim, ClaimList, Pair
+from vlkd_steps.config.models.composition import Composition
+from vlkd_steps.config.models.preset import Grid
+from vlkd_steps.config.validation import shown, validated
+from vlkd_steps.core.did_you_mean import nearest
+from vlkd_steps.core.errors import UserError
+
+GROUP = "claims"
+
+
+def checked(c: Composition, origin: Origin, blocks: Sequence[Grid]) -> dict[str, Claim]:
+    """The claims of a composed preset, by name; one that is null is none.
+
+    Args:
+        blocks: all that the preset crosses, also where params.yaml takes a part of it: a claim about runs that are
+            left out is not tested, and no mistake.
+
+    Raises:
+        UserError: an invalid value; a list, variant, data set, student, set or shot that does not exist; runs that the
+            grid does not have; a primary claim with several rows for one task.
+    """
+    own = origin.conf.chain("experiment", origin.experiment)[-1].called
+    found = {}
+    for name, given in (c.preset.claims or {}).items():
+        where = f"claims.{name}"
+        try:
+            if given is not None:
+                found[name] = _checked(c, given, where, origin, blocks)
+        except UserError as error:
+            if origin(where)[0] == own:
+                raise
+            raise UserError(f"{error}; or leave this claim out of {own}: claims: {{{name}: null}}") from None
+    return found
+
+
+def _checked(c: Composition, given: Mapping[str, Any], where: str, origin: Origin, blocks: Sequence[Grid]) -> Claim:
+    claim = _named(c, validated(Claim, _extended(given, where, origin), where, origin))
+    _check_names(c, claim, where, origin, blocks)
+    _check_runs(claim, where, origin, blocks)
+    _check_primary(c, claim, where, origin, blocks)
+    return claim
+
+
+def _extended(given: Mapping[str, Any], where: str, origin: Origin) -> Mapping[str, Any]:
+    """A claim with what the claim that it extends says."""
+    if "extends" not in given:
+        return given
+    list_name, _, claim = str(given["extends"]).partition(".")
+    if list_name not in origin.conf.options(GROUP):
+        near = nearest(list_name, origin.conf.options(GROUP))
+        raise origin.mistake(f"{where}.extends", f"is {shown(given['extends'])}; there is no such list; {near}")
+    called = origin.conf.chain(GROUP, list_name)[-1].called
+    listed = origin.conf.merged(GROUP, list_name)
+    validated(ClaimList, listed, "", lambda key: (called, key))
+    if claim not in listed["claims"]:
+        near = nearest(claim, listed["claims"])
+        raise origin.mistake(f"{where}.extends", f"is {shown(given['extends'])}; {called} has no such claim; {near}")
+    return conf_files.merge(listed["claims"][claim], given)
+
+
+def _named(c: Composition, claim: Claim) -> Claim:
+    """The claim with the names of variants for labels of a sweep's members."""
+    labels = {
+        label: name for name, member in c.members.items() for label in member_names.labels(member.variant, member.swept)
+    }
+
+    def renamed(pair: Pair) -> dict[str, str]:
+        return {
+            "variant": labels.get(pair.variant, pair.variant),
+            "reference": labels.get(pair.reference, pair.reference),
+        }
+
+    by_shot = {shot: Pair(**renamed(pair)) for shot, pair in claim.by_shot.items()}
+    own = renamed(Pair(variant=claim.variant, reference=claim.reference))
+    return claim.model_copy(update={**own, "by_shot": by_shot})
+
+
+def _check_names(c: Composition, claim: Claim, where: str, origin: Origin, blocks: Sequence[Grid]) -> None:
+    for key in ("variant", "reference"):
+        origin.one_of(f"{where}.{key}", getattr(claim, key), list(c.variants), "variant")
+        for shot, pair in claim.by_shot.items():
+            origin.one_of(f"{where}.by_shot.{shot}.{key}", getattr(pair, key), list(c.variants), "variant")
+    for key, what in (("dataset", "data set in the grid"), ("student", "student in the grid"), ("shot", "shot in it")):
+        there = list(dict.fromkeys(str(value) for block in blocks for value in getattr(block, key)))
+        for value in getattr(claim, key) or ():
+            origin.one_of(f"{where}.{key}", str(value), there, what)
+    for dataset in claim.dataset if claim.test != "same_tensors" else ():
+        if dataset in c.datasets:
+            of = c.datasets[dataset]
+            extra = {name: conf.written() for name, conf in c.extra_evals.get(dataset, {}).items()}
+            asked = {"name": dataset, "task": of.task, "evaluation_sets": of.evaluation_sets, "extra_evals": extra}
+            sets = [each.name for each in extra_evals.sets(asked)]
+            for name in claim.set:
+                origin.one_of(f"{where}.set", name, sets, f"evaluation set of {dataset}")
+
+
+def _check_runs(claim: Claim, where: str, origin: Origin, blocks: Sequence[Grid]) -> None:
+    """Check that the grid has the runs that the claim compares."""
+    for dataset in claim.dataset:
+        for shot in claim.shots:
+            for variant in claim.pair(shot).model_dump().values():
+                wanted = {"dataset": dataset, "variant": variant, "shot": shot}
+                students = [block.student for block in blocks if all(
+                    value in map(str, getattr(block, key)) for key, value in wanted.items()
+                )]  # fmt: skip
+                there = {student for names in students for student in names}
+                if not there or set(claim.student or ()) - there:
+                    raise origin.mistake(
+                        where,
+                        f"compares {variant} on {dataset} at {shot}, which the grid does not run; add it there, or "
+                        "take it out of the claim",
+                    )
+
+
+def _check_primary(c: Composition, claim: Claim, where: str, origin: Origin, blocks: Sequence[Grid]) -> None:
+    """Check that a primary claim has one row for each task."""
+    if claim.level != "primary" or claim.test == "same_tensors":
+        return
+    students = claim.student or tuple(dict.fromkeys(name for block in blocks for name in block.student))
+    tasks = [c.datasets[name].task for name in claim.dataset if name in c.datasets]
+    twice = next((task for task in tasks if tasks.count(task) > 1), None)
+    if len(students) > 1 or twice:
+        several = f"several data sets of task {twice}" if twice else f"several students ({', '.join(students)})"
+        raise origin.mistake(
+            where,
+            f"is primary and names {several}; a primary claim has one row for each task: name one, or write "
+            "level: secondary",
+        )
