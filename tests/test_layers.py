@@ -18,8 +18,8 @@ LAYERS = (
     "runs evaluation",
     "checks reporting scoring",
     "graph",
-    "planning verification",
-    "gpu_bench inference",
+    "planning verification own_data",
+    "gpu_bench deployment",
     "steps",
     "cli",
 )

@@ -14,7 +14,7 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS = [*(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY")), *PAGES]
 
 FOLDERS = ("vlkd_steps/", "docs/", "tests/", "workflow/", "profiles/", "benchmarks/")
-MADE_BY_THE_READER = re.compile(r"my_method|my_task|my_data|pets|street|kitchen|album")
+MADE_BY_THE_READER = re.compile(r"my_method|my_task|my_data|pets|street|kitchen|album|birds")
 """Names of the examples that a reader is shown how to add."""
 
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.M | re.S)

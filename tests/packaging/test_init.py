@@ -11,6 +11,7 @@ import yaml
 from packaging_environment import environment, install, virtual_environment
 
 from vlkd_steps.cli import init
+from vlkd_steps.config import composition
 from vlkd_steps.graph import installed_code
 
 
@@ -79,10 +80,13 @@ def test_every_file_of_a_project_is_written(tmp_path: Path) -> None:
     for stage in phases:
         assert file in stage["deps"]
         assert "vlkd_steps" not in stage["deps"]
+        assert "conf" in stage["deps"]
+    assert composition.read_params(folder / "params.yaml").conf == ("conf",)
+    assert (folder / "conf/README.md").is_file()
     assert not (folder / ".git").exists()
 
 
-def test_a_folder_with_files_is_refused_and_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_folder_with_files_is_refused_and_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     assert init.main([str(tmp_path)]) == 2
     assert "thesis.tex" in capsys.readouterr().err

@@ -33,3 +33,15 @@ def test_text_and_marks_can_be_read_in_either_theme(root: Path, theme: str) -> N
     for back in ("paper", "card"):
         found |= {(getattr(look, theme), back): contrast(getattr(look, theme), colours[back]) for look in LOOKS}
     assert {pair: round(ratio, 2) for pair, ratio in found.items() if ratio < 4.5} == {}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_of_items_can_be_read_in_either_theme(root: Path, theme: str) -> None:
+    css = (root / "vlkd_steps/templates/show.html.j2").read_text().split("@media (prefers-color-scheme: dark)")
+    colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", css[theme == "dark"].partition("* {")[0]))
+    pairs = [
+        *((text, back) for text in ("ink", "soft") for back in ("paper", "card")),
+        ("right", "back"),
+        ("ink", "rule"),
+    ]
+    assert {pair for pair in pairs if contrast(colours[pair[0]], colours[pair[1]]) < 4.5} == set()

@@ -3,6 +3,7 @@
 import json
 import re
 
+import hf_files
 import pytest
 import yaml
 from official_files import write_images, write_json, write_lines
@@ -106,6 +107,33 @@ def test_captions(blocks):
     assert table["text"].to_list() == ["A cat."] * 40
 
 
+def birds(numbers_of, answers):
+    for name, numbers in numbers_of.items():
+        columns = {"image": [hf_files.image(n) for n in numbers], "sentence": ["What bird?"] * len(numbers)}
+        columns["answer"] = [answers] * len(numbers)
+        hf_files.write(layout.INCOMING / f"birds/data/{name}.parquet", columns)
+
+
+def test_parquet_files_of_hugging_face(blocks):
+    _, confs = blocks
+    numbers = {"train-00000-of-00002": range(20), "train-00001-of-00002": range(20, 40)}
+    birds(numbers | {"validation-00000-of-00001": range(50, 60)}, "duck")
+    table = steps(confs["birds", True], confs["birds", False], "5")
+    assert table["text"].to_list() == ["What bird?"] * 50
+    assert table["label"].to_list() == [0] * 50
+
+
+def test_the_message_about_a_row(blocks, root, capsys):
+    _, confs = blocks
+    shown = re.search(r"^error: data/raw/birds.*$", (root / "docs" / "own_data.md").read_text(), re.M)
+    birds({"train-00000-of-00002": range(20)}, ["a", "b", "c"])
+    download.main(["--config", json.dumps({"source": confs["birds", True]})])
+    dataset = confs["birds", False] | {"files": {"train": {"parquet": "data/train-*.parquet"}}}
+    assert prepare.main(["--config", json.dumps({"dataset": dataset})]) == 2
+    assert shown is not None
+    assert shown[0].replace("row 17", "row 0") in capsys.readouterr().err
+
+
 def test_the_message_about_leaks(blocks, root, capsys):
     records, confs = blocks
     shown = re.search(r"^error: data set pets: eval-test leaks.*$", (root / "docs" / "own_data.md").read_text(), re.M)
@@ -143,7 +171,7 @@ def test_data_stored_elsewhere(blocks, tmp_path, monkeypatch):
 
 def test_the_message_that_the_document_shows(blocks, root, capsys):
     records, confs = blocks
-    shown = re.search(r"```\n(error: .*?)\n```", (root / "docs" / "own_data.md").read_text(), re.S)
+    shown = re.search(r"^(error: data/raw/pets.*)$", (root / "docs" / "own_data.md").read_text(), re.M)
     folder = layout.INCOMING / "pets"
     pets(folder, records[0], records[1])
     content = json.loads((folder / "annotations.json").read_text())

@@ -11,6 +11,7 @@ OTHER_MEANINGS = {
     "config/models/dataset.py": "readers of official formats, and the labels of SNLI-VE's files",
     "cli/score.py": "the official formats that are scored",
     "cli/shift.py": "the official formats that are shifted",
+    "own_data": "readers of official formats",
     "planning/volumes.py": "data sets, by their names",
     "runs/forgetting.py": "a probe of what a student can do with text",
 }

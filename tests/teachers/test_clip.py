@@ -161,8 +161,8 @@ def test_identity_changes_with_weights_and_template_and_not_with_the_path(
             "weights asset:nothing.safetensors are missing",
         ),
         ({"model": "vlkd-scenes", "weights": "models/x.pt"}, "not a .safetensors file; nothing else is loaded"),
-        ({"model": "vlkd-scenes", "template": "a photo"}, r"template 'a photo' holds no \{\}"),
-        ({"model": "local-dir:nowhere"}, "folder nowhere holds no open_clip_config.json"),
+        ({"model": "vlkd-scenes", "template": "a photo"}, r"template 'a photo' has no \{\}"),
+        ({"model": "local-dir:nowhere"}, "folder nowhere has no open_clip_config.json"),
     ],
 )
 def test_mistakes_in_the_configuration(config: dict[str, str], message: str) -> None:

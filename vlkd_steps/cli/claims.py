@@ -78,7 +78,7 @@ def summary(experiment: str) -> list[dict[str, str]]:
     """The rows of an experiment's `summary.csv`.
 
     Raises:
-        UserError: the experiment was not run to its end.
+        UserError: the experiment is not finished.
     """
     path = layout.results(experiment) / "summary.csv"
     if not path.is_file():

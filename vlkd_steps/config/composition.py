@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from vlkd_steps.config import claims, conf_files, cross_checks, members, overrides, sweeps
 from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.config.models.composition import Composition
+from vlkd_steps.config.models.dataset import Dataset
 from vlkd_steps.config.models.preset import GivenGrid, Grid, Params, Preset
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core import components, layout
@@ -38,7 +39,7 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     params = read_params(params_file)
     own = experiment in (None, params.experiment)
     name, where = experiment or params.experiment, params_file.name
-    conf = ConfFiles([*_folders(params.conf, where), CONF])
+    conf = ConfFiles([*_folders(params.conf, params_file), CONF])
     components.use(params.plugins)
     one_of(name, conf.options("experiment"), "experiment" if experiment else f"{where}: experiment")
 
@@ -99,6 +100,21 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     return replace(c, claims=claims.checked(c, origin, whole))
 
 
+def dataset(name: str, params_file: Path = Path("params.yaml")) -> Dataset:
+    """One data set by itself, as its files say it, without overrides.
+
+    Raises:
+        UserError: there is no such data set, or a key or value of its is not valid.
+    """
+    params = read_params(params_file)
+    conf = ConfFiles([*_folders(params.conf, params_file), CONF])
+    components.use(params.plugins)
+    one_of(name, conf.options("dataset"), "the command line")
+    found = members.member("dataset", name, conf.merged("dataset", name), members.Origin(conf, "", {}, {}))
+    assert isinstance(found, Dataset)
+    return found
+
+
 def read_params(path: Path) -> Params:
     """Read params.yaml.
 
@@ -134,14 +150,15 @@ def _resolved(conf: ConfFiles, name: str) -> dict[str, Any]:
         raise _unresolved(conf, name, error) from None
 
 
-def _folders(given: Sequence[str], where: str) -> list[Path]:
-    """The folders of ``conf``."""
+def _folders(given: Sequence[str], params_file: Path) -> list[Path]:
+    """The folders of ``conf``, relative to that of params.yaml."""
+    root, where = params_file.parent, params_file.name
     for folder in given:
-        if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises for a name too long
+        if not os.path.isdir(root / folder):  # noqa: PTH112  # Path.is_dir raises for a name too long
             raise UserError(f"{where}: conf names {folder!r}, which is no folder here; create it, or correct the path")
-        if os.path.lexists(Path(folder, "config.yaml")):
+        if os.path.lexists(root / folder / "config.yaml"):
             raise UserError(f"{where}: conf names {folder!r}, which holds config.yaml, the name of the root; rename it")
-    return [Path(folder).resolve() for folder in given]
+    return [(root / folder).resolve() for folder in given]
 
 
 def blocks(preset: Preset, given: GivenGrid, experiment: str, where: str) -> list[Grid]:

@@ -47,7 +47,7 @@ def download(c: Composition, source: str) -> dict[str, Any]:
 
 def prepare(c: Composition, dataset: str) -> dict[str, Any]:
     keys = ("name", "task", "source", "image_source", "reader", "files", "image_name", "vocabulary", "labels")
-    more = ("group", "multiple_choice_answer", "resplit", "shards", "tsv", "images", "max_skipped")
+    more = ("group", "multiple_choice_answer", "resplit", "shards", "tsv", "images", "max_skipped", "columns")
     return {"dataset": _part(c.datasets[dataset], *keys, *more)}
 
 

@@ -99,6 +99,13 @@ def size(source: bytes | Path, name: Path | str = "") -> tuple[int, int]:
         return (image.height, image.width) if turned else image.size
 
 
+def suffix(content: bytes, name: Path | str) -> str:
+    """How the name of a file with these bytes ends, such as ``.jpg``; errors as `decode`, of its header alone."""
+    with _opened(content, name) as image:
+        kind = (image.format or "").lower()
+        return {"jpeg": ".jpg", "mpo": ".jpg", "jpeg2000": ".jp2"}.get(kind, f".{kind}")
+
+
 def shown_as(content: bytes, name: Path | str) -> str | None:
     """The media type under which a browser shows a file's bytes as `decode` reads them; None: there is none."""
     with _opened(content, name) as image:

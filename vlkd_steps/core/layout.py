@@ -47,6 +47,11 @@ def instances_checksums(dataset: str) -> Path:
     return Path("data/instances") / f"{_part(dataset)}.sha256"
 
 
+def sample(dataset: str) -> Path:
+    """What `vlkd init-data` prepared of a user's data to show them: a few instances, their classes and images."""
+    return Path("data/samples") / _part(dataset)
+
+
 def train_split(dataset: str, shot: str | int, seed: int) -> Path:
     return Path("data/splits") / _part(dataset) / _part(f"train-{shot}-s{seed}.parquet")
 

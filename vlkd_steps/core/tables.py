@@ -4,7 +4,7 @@ Rust code behind polars panics on some damaged files with an exception that is n
 open a parquet file: pyarrow is. Both are imported on first use, since many commands need neither.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from vlkd_steps.core.errors import UserError
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
 KINDS = (".parquet", ".jsonl", ".csv")
 """The file names that `read` knows by their ends; any other is read as parquet."""
@@ -50,6 +51,39 @@ def metadata(path: Path, remedy: str = files.REMAKE, what: str = "parquet file")
 
     found: Mapping[bytes, bytes] = _guarded(lambda: pq.read_schema(path).metadata or {}, path, remedy, what)
     return found
+
+
+def schema(path: Path, remedy: str = files.REMAKE) -> "pa.Schema":
+    """The columns of a parquet file and their types; errors as for `read`."""
+    import pyarrow.parquet as pq
+
+    found: pa.Schema = _guarded(lambda: pq.read_schema(path), path, remedy, "parquet file")
+    return found
+
+
+def rows_of(path: Path, remedy: str = files.REMAKE) -> int:
+    """How many rows a parquet file has, by its footer; errors as for `read`."""
+    import pyarrow.parquet as pq
+
+    return int(_guarded(lambda: pq.ParquetFile(path).metadata.num_rows, path, remedy, "parquet file"))
+
+
+def batches(
+    path: Path, columns: Sequence[str] | None = None, rows: int = 256, remedy: str = files.REMAKE
+) -> Iterator["pa.RecordBatch"]:
+    """The rows of a parquet file, or some of its columns, `rows` at a time: no row group is ever whole in memory.
+
+    Columns that the file lacks are left out; errors as for `read`.
+    """
+    import pyarrow.parquet as pq
+
+    def opened() -> Iterator["pa.RecordBatch"]:
+        file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+        return iter(file.iter_batches(rows, columns=None if columns is None else list(columns), use_threads=False))
+
+    found = _guarded(opened, path, remedy, "parquet file")
+    while (batch := _guarded(lambda: next(found, None), path, remedy, "parquet file")) is not None:
+        yield batch
 
 
 def _guarded(opened: Callable[[], Any], path: Path, remedy: str, what: str) -> Any:

@@ -150,7 +150,7 @@ def _relabelled(columns: dict[str, Any], path: Path, labels: Sequence[str], tall
     taken = _take(columns, [pair_id in label_of for pair_id in columns["instance_id"]])
     if others := len(columns["instance_id"]) - len(label_of):
         tally.left_out["not relabelled"] += others
-    return taken | _label_columns([label_of[pair_id] for pair_id in taken["instance_id"]], labels)
+    return taken | label_columns([label_of[pair_id] for pair_id in taken["instance_id"]], labels)
 
 
 def _columns(
@@ -194,11 +194,11 @@ def _columns(
         "image_path": image_paths or None,
         "text": texts,
         "extra": ["{}"] * len(golds),
-        **_label_columns(golds, labels),
+        **label_columns(golds, labels),
     }
 
 
-def _label_columns(golds: list[str], labels: Sequence[str]) -> dict[str, Any]:
+def label_columns(golds: list[str], labels: Sequence[str]) -> dict[str, Any]:
     numbers = [labels.index(gold) for gold in golds]
     return {
         "label": numbers,

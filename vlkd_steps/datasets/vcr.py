@@ -73,24 +73,19 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         images = image_files.of(dataset, paths, folder)
         metadata = metadata_folder(dataset, paths, folder)
         prefix = f"{split}/" if paths.get("rule") else ""
-        rows: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        made: list[tuple[Any, ...]] = []
         tally = Tally.of(dataset, split)
         for annotation in annotations(folder / paths["annotations"], images, metadata, tally):
             read.add(metadata / annotation.record["metadata_fn"])
             if (changed := rule(annotation.record)) is None:
                 tally.left_out[f"not under rule {paths['rule']}"] += 1
             else:
-                for row in _rows(annotation._replace(record=changed), prefix):
-                    for name, value in zip(_COLUMNS, row, strict=True):
-                        rows[name].append(value)
-        if not rows["instance_id"]:
+                made += rows(annotation._replace(record=changed), prefix)
+        if not made:
             raise records.complaint(
                 folder / paths["annotations"], "", f"no annotation falls under rule {paths['rule']}"
             )
-        labels = rows["label"]
-        soft = [[] if label is None else [{"label": label, "score": 1.0}] for label in labels]
-        columns = {**rows, "soft_labels": pa.array(soft, pa.list_(SOFT_LABEL)), "label": pa.array(labels, pa.int64())}
-        tables[split] = instances.table(columns, split)
+        tables[split] = instances.table(columns_of(made), split)
         counts[split] = tally.close()
     return Instances(instances.join(tables), CLASSES, counts, frozenset(read))
 
@@ -120,7 +115,15 @@ def spell(tokens: Sequence[str | list[int]], objects: Sequence[str]) -> str:
 _COLUMNS = ("instance_id", "image_id", "image_path", "text", "choices", "label", "answer_type", "extra")
 
 
-def _rows(annotation: Annotation, prefix: str) -> Iterator[tuple[Any, ...]]:
+def columns_of(made: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    """Tuples of `_COLUMNS` as columns, with soft labels."""
+    columns: dict[str, Any] = {name: [row[number] for row in made] for number, name in enumerate(_COLUMNS)}
+    soft = [[] if label is None else [{"label": label, "score": 1.0}] for label in columns["label"]]
+    more = {"soft_labels": pa.array(soft, pa.list_(SOFT_LABEL)), "label": pa.array(columns["label"], pa.int64())}
+    return columns | more
+
+
+def rows(annotation: Annotation, prefix: str) -> Iterator[tuple[Any, ...]]:
     """The instances of one annotation, as tuples of `_COLUMNS`."""
     record, scene, image = annotation
     objects = record["objects"]

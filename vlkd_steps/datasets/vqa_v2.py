@@ -87,7 +87,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         skipped[split] = questions.unusable
 
     parts = _split_again(dataset, tables, annotated)
-    labels = _vocabulary(dataset, annotated, parts)
+    labels = classes(dataset, annotated, parts)
     raw_answers = list(codes)
     for split, annotations in annotated.items():
         targets = vocabulary.soft_targets(annotations.codes, raw_answers, labels)
@@ -309,7 +309,7 @@ def _split_again(
     return {split: [next(assigned) for _ in annotated[split].answers] for split in order}
 
 
-def _vocabulary(
+def classes(
     dataset: Mapping[str, Any], annotated: Mapping[str, Annotations], parts: Mapping[str, Sequence[str]]
 ) -> list[str]:
     """The classes, from the splits that the conf names (after a re-split: the new ones).

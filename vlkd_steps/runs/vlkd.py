@@ -1,6 +1,6 @@
 """VLKD runs from their seeds to their answers, with a BART, a frozen CLIP and a caption corpus.
 
-It differs from `classify`: the training items are image-caption pairs, CLIP's embeddings are the student's image input,
+Unlike in `classify`, the training items are image-caption pairs, CLIP's embeddings are the student's image input,
 and answers are generated text, also on data sets that were not trained on. On a data set of questions the same
 objective fine-tunes the student (`question_batches`), from ``init``, an aligned model, or from plain BART. A method
 without any loss trains nothing: plain BART, without images.
@@ -32,7 +32,7 @@ from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
 from vlkd_steps.methods.vlkd import Vlkd
 from vlkd_steps.methods.vlkd.objective import Alignment
-from vlkd_steps.runs import answering, caption_batches, measures, question_batches
+from vlkd_steps.runs import answering, caption_batches, measures, question_batches, vocabulary_fit
 from vlkd_steps.runs.caption_batches import Maker, StoredCaptions, StreamedCaptions
 from vlkd_steps.runs.question_batches import Questions
 from vlkd_steps.runs.run_dir import RunDir, initial
@@ -135,6 +135,8 @@ def items_of(
             f"variant {config['variant']}: ttdm and itcl compare captions, and {dataset['name']} has questions; set "
             f"both to 0 for this task (variants.<name>.by_task.{dataset['task']})"
         )
+    label = f"vlkd {dataset['name']} s{seed}"
+    vocabulary_fit.warn(student.tokenizer, rows["text"].to_list(), config["student"]["name"], label)
     store = FeatureStore.open(layout.features(config["teacher"]["name"], dataset["name"]))
     v = torch.from_numpy(store.images(rows["image_id"].to_list()))
     return Questions(rows, v, student.tokenizer, student.max_tokens, size, seed, device)
@@ -170,6 +172,8 @@ def pairs(
     items = read_items(
         artifacts.instances(dataset["name"]), layout.train_split(dataset["name"], config["shot"], seed), []
     )
+    texts = (segment for passage in items.passages for segment, _ in passage)
+    vocabulary_fit.warn(student.tokenizer, texts, config["student"]["name"], prefix.strip("[]"))
     if len(items) <= settings.stored_pairs:
         log.info(f"{prefix} {len(items)} pairs, at most stored_pairs {settings.stored_pairs}: features from the store")
         store = FeatureStore.open(layout.features(config["teacher"]["name"], dataset["name"]))
@@ -179,7 +183,7 @@ def pairs(
 
 
 class Eyes:
-    """CLIP's normalised embeddings of image files; each is computed once."""
+    """CLIP's normalised embeddings of image files, each computed once."""
 
     def __init__(self, teacher: clip.ClipTeacher) -> None:
         self.teacher = teacher

@@ -82,7 +82,7 @@ class Task:
         right_from: the score of a row from which the report's gallery counts an answer as right.
         right: what that means, in words.
         hub_name: the Hugging Face hub's name of the task; empty: it has none.
-        asked_for: what a text given to `vlkd demo` is called.
+        input_label: the label of the input field in `vlkd demo`.
     """
 
     head: ClassVar[Head]
@@ -97,7 +97,7 @@ class Task:
     right_from: ClassVar[float] = 1.0
     right: ClassVar[str] = "the answer is the annotated one"
     hub_name = ""
-    asked_for = "The question"
+    input_label = "The question"
 
     def scorer(self, instances: "pl.DataFrame") -> Scorer:
         """The metric over an evaluation set.

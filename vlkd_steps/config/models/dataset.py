@@ -104,6 +104,13 @@ class Shards(Model):
     images: Inside | None = None
 
 
+class Parquet(Model):
+    """Readers hf_*: a pattern of files."""
+
+    parquet: Inside
+    images: Inside | None = None
+
+
 @dataclass(frozen=True)
 class Reader:
     """What a reader of this package takes of a data set's conf.
@@ -114,6 +121,7 @@ class Reader:
         keys: those of the keys that not all readers read.
         fields: what ``image_name`` may name, each with an example; the first of them, or one of them where `any_field`,
             tells images apart.
+        columns: what ``columns`` may name.
     """
 
     files: type[Model]
@@ -121,6 +129,7 @@ class Reader:
     keys: tuple[str, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
     any_field: bool = False
+    columns: tuple[str, ...] = ()
 
 
 READERS = {
@@ -138,6 +147,43 @@ READERS = {
     "shards": Reader(
         Shards, "captioning", ("image_name", "shards", "tsv", "images"), {"name": "9.jpg", "number": 9}, any_field=True
     ),
+    "hf_questions": Reader(
+        Parquet,
+        "vqa",
+        ("vocabulary", "columns"),
+        columns=(
+            "image",
+            "question",
+            "answers",
+            "question_id",
+            "image_id",
+            "question_type",
+            "answer_type",
+            "multiple_choice_answer",
+        ),
+    ),
+    "hf_statements": Reader(
+        Parquet,
+        "entailment",
+        ("labels", "columns"),
+        columns=("image", "hypothesis", "label", "pair_id", "image_id"),
+    ),
+    "hf_choices": Reader(
+        Parquet,
+        "vcr",
+        ("columns",),
+        columns=(
+            "image",
+            "question",
+            "answer_choices",
+            "answer_label",
+            "rationale_choices",
+            "rationale_label",
+            "annot_id",
+            "image_id",
+        ),
+    ),
+    "hf_captions": Reader(Parquet, "captioning", ("columns",), columns=("image", "caption", "image_id")),
 }
 """By name. A reader of a plugin may take any."""
 FILES = {name: reader.files for name, reader in READERS.items()}
@@ -151,8 +197,9 @@ OF_READERS = (
     "shards",
     "tsv",
     "images",
+    "columns",
 )
-"""Keys of a data set that only some readers read; ``labels`` only readers of plugins."""
+"""Keys of a data set that only some readers read."""
 
 
 def check_image_name(pattern: str, reader: Reader) -> None:
@@ -216,6 +263,7 @@ class Dataset(Model):
     shards: Inside | None = None
     tsv: Inside | None = None
     images: Inside | None = None
+    columns: dict[Name, Text | None] | None = None
     max_skipped: Share | None = None
     """How many records of a split may have no text or no image; default: 0, of corpora in shards 0.01."""
     roles: Annotated[dict[Name, Role], AfterValidator(some)]
@@ -262,6 +310,9 @@ class Dataset(Model):
             )
         if useless := [key for key in OF_READERS if getattr(self, key) is not None and key not in reader.keys]:
             raise problem(f"{useless[0]} is not read by reader {self.reader}; delete it")
+        for column in self.columns or ():
+            if column not in reader.columns:
+                raise problem(f"columns names {column!r}; {nearest(column, reader.columns)}")
         if "vocabulary" in reader.keys and self.vocabulary is None:
             raise problem("vocabulary is missing; write how often an answer occurs to be a class, and in which splits")
         for role in [] if self.resplit else ["train", *self.evaluation_sets]:

@@ -1,0 +1,236 @@
+"""``vlkd init-data`` on folders in every format: what it writes is what the steps then read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import hf_files
+import pytest
+import yaml
+from official_files import annotation, pair, question, vcr_annotation, write_images, write_json, write_lines
+
+from vlkd_steps.cli import init_data
+from vlkd_steps.config import composition
+from vlkd_steps.core import layout
+from vlkd_steps.datasets import instances
+from vlkd_steps.sources import local
+from vlkd_steps.steps import download, prepare
+
+COLOURS = ["red", "green", "blue"]
+
+
+def call(name: str, task: str, folder: Path, *more: str) -> int:
+    return init_data.main([name, "--task", task, "--from", str(folder), *more])
+
+
+def written(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(Path(f"conf/dataset/{name}.yaml").read_text())
+    return found
+
+
+def prepared(name: str) -> Any:
+    """The instances, by the steps, from the files that were written."""
+    path = Path(f"conf/source/{name}.yaml")
+    source = yaml.safe_load(path.read_text()) if path.is_file() else local.incoming(name)
+    assert composition.dataset(name).written() == written(name)
+    assert download.main(["--config", json.dumps({"source": source})]) == 0
+    assert prepare.main(["--config", json.dumps({"dataset": written(name)})]) == 0
+    return instances.read(layout.instances(name))
+
+
+def vqa(folder: Path, subset: str, numbers: range, annotated: bool = True) -> None:
+    head = "OpenEnded_mscoco"
+    write_json(folder / f"v2_{head}_{subset}_questions.json", {"questions": [question(n * 1000, n) for n in numbers]})
+    if annotated:
+        answers = [annotation(n * 1000, n, [COLOURS[n % 3]]) for n in numbers]
+        write_json(folder / f"v2_mscoco_{subset}_annotations.json", {"annotations": answers})
+    write_images(folder / "images" / subset, [f"COCO_{subset}_{n:012d}.png" for n in numbers])
+
+
+def test_official_vqa_files(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    vqa(mine, "val2014", range(41, 51))
+    vqa(mine, "test2015", range(51, 53), annotated=False)
+    write_json(mine / "captions.json", {"images": [], "annotations": [{"id": 1, "image_id": 1, "caption": "A cat."}]})
+    (mine / "notes.csv").write_text("a,b\n1,2\n")
+    assert call("pets", "vqa", mine) == 0
+    conf = written("pets")
+    assert conf["files"]["train"] == {
+        "questions": "v2_OpenEnded_mscoco_train2014_questions.json",
+        "annotations": "v2_mscoco_train2014_annotations.json",
+        "images": "images/train2014",
+    }
+    assert conf["files"]["test"]["annotations"] is None
+    assert conf["image_name"] == "COCO_{folder}_{image_id:012d}.png"
+    assert conf["vocabulary"] == {"minimum": 9, "splits": ["train"]}
+    assert conf["roles"] == {
+        "train": {"split": "train"}, "dev": {"split": "train", "share": 0.1}, "test": {"split": "val"},
+    }  # fmt: skip
+    said = capsys.readouterr().out
+    assert "read 52 instances (test 2, train 40, val 10), 52 images, 3 classes" in said
+    assert "could not tell: which file has the answers to v2_OpenEnded_mscoco_test2015_questions.json" in said
+    assert "left out: captions.json: the format of reader captions, of task captioning" in said
+    assert "left out: notes.csv: csv, which no reader takes; its columns: a,b" in said
+    assert said.count("  annotated  ") == 3
+    assert len(prepared("pets")) == 52
+    assert not list(layout.raw("pets").glob("notes*"))
+
+
+def test_pairs_with_images_in_data_incoming_need_no_source_file(project: Path) -> None:
+    folder = layout.INCOMING / "street"
+    for split, numbers in (
+        ("snli_ve_train", range(20)),
+        ("snli_ve_dev", range(20, 25)),
+        ("snli_ve_test", range(25, 30)),
+    ):
+        write_lines(folder / f"{split}.jsonl", [pair(f"{n}-0", f"{n}.jpg", "neutral", f"Text {n}.") for n in numbers])
+        write_images(folder / "pictures", [f"{n}.jpg" for n in numbers])
+    assert call("street", "entailment", folder) == 0
+    assert not Path("conf/source").exists()
+    conf = written("street")
+    assert (conf["image_name"], conf["files"]["dev"]["images"]) == ("{image_id}.jpg", "pictures")
+    assert conf["roles"] == {role: {"split": role} for role in ("train", "dev", "test")}
+    assert len(prepared("street")) == 30
+
+
+def test_vcr(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
+    for split, numbers in (("train", range(12)), ("val", range(12, 16))):
+        ids = [{"annot_id": f"{split}-{n}", "img_id": f"{split}-{n}"} for n in numbers]
+        write_lines(mine / f"{split}.jsonl", [vcr_annotation(n, **each) for n, each in zip(numbers, ids, strict=True)])
+    write_images(mine / "vcr1images" / "film", [f"{n + 1}.png" for n in range(16)])
+    for n in range(16):
+        content = {"boxes": [[0, 0, 4, 4, 1.0], [1, 1, 5, 5, 1.0]], "segms": [[], []], "width": 8, "height": 8}
+        write_json(mine / "vcr1images" / "film" / f"{n + 1}.json", content)
+    assert call("kitchen", "vcr", mine) == 0
+    assert "left out" not in capsys.readouterr().out  # metadata beside images are no records
+    assert written("kitchen")["files"]["train"] == {"annotations": "train.jsonl", "images": "vcr1images"}
+    assert len(prepared("kitchen")) == 32
+
+
+def test_karpathy_and_flickr30k(project: Path, mine: Path, tmp_path: Path) -> None:
+    parts = ["train"] * 10 + ["restval"] * 2 + ["val"] * 2 + ["test"] * 2
+    records = [
+        {
+            "filename": f"{n}.jpg",
+            "filepath": "val2014",
+            "imgid": n,
+            "split": part,
+            "sentences": [{"raw": "A.", "sentid": n}],
+        }
+        for n, part in enumerate(parts)
+    ]
+    write_json(mine / "dataset_coco.json", {"images": records})
+    write_images(mine / "photos" / "val2014", [f"{n}.jpg" for n in range(16)])
+    assert call("album", "captioning", mine) == 0
+    expected = {"captions": "dataset_coco.json", "parts": ["train", "restval"], "images": "photos"}
+    assert written("album")["files"]["train"] == expected
+
+    other = tmp_path / "flickr"
+    write_images(other / "images", [f"{n}.jpg" for n in range(12)])
+    (other / "results.token").write_text("".join(f"{n}.jpg#0\tA dog {n}.\n" for n in range(12)))
+    for split, numbers in (("train", range(8)), ("val", range(8, 10)), ("test", range(10, 12))):
+        (other / f"{split}.txt").write_text("".join(f"{n}\n" for n in numbers))
+    assert call("flickr", "captioning", other) == 0
+    assert written("flickr")["files"]["val"] == {"captions": "results.token", "ids": "val.txt", "images": "images"}
+    assert len(prepared("flickr")) == 12
+
+
+def test_parquet_files(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
+    for name, numbers in (("train-00000-of-00002", range(150)), ("train-00001-of-00002", range(150, 180)),
+                          ("validation-00000-of-00001", range(180, 190))):  # fmt: skip
+        columns = {"picture": None, "sentence": [f"What is {n}?" for n in numbers], "label": ["cat"] * len(numbers)}
+        hf_files.write(mine / f"data/{name}.parquet", {"image": [hf_files.image(n) for n in numbers], **columns} | {
+            "picture": [str(n) for n in numbers]})  # fmt: skip
+    assert call("birds", "vqa", mine) == 0
+    conf = written("birds")
+    assert conf["files"] == {
+        "train": {"parquet": "data/train-*.parquet"},
+        "val": {"parquet": "data/validation-00000-of-00001.parquet"},
+    } or conf["files"]["val"] == {"parquet": "data/validation-*.parquet"}
+    assert conf["columns"] == {"question": "sentence", "answers": "label"}
+    assert conf["vocabulary"]["minimum"] == 9
+    assert "read the first rows: 60 instances" in capsys.readouterr().out  # 50 of train, all 10 of val
+    assert len(list(layout.sample("birds").glob("images/*/*"))) == 60
+    assert len(prepared("birds")) == 190
+
+
+def test_few_images_take_larger_shares(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
+    write_json(mine / "c.json", {
+        "images": [{"id": n, "file_name": f"{n}.jpg"} for n in range(6)],
+        "annotations": [{"id": n, "image_id": n, "caption": "A cat."} for n in range(6)],
+    })  # fmt: skip
+    write_images(mine, [f"{n}.jpg" for n in range(6)])
+    assert call("album", "captioning", mine) == 0
+    assert written("album")["files"]["all"] == {"captions": "c.json", "images": "."}
+    assert written("album")["roles"]["test"] == {"split": "all", "share": 0.3}
+    assert "the shares of dev and test are 0.3, as the data are few" in capsys.readouterr().out
+
+
+def test_what_stands_there_is_not_overwritten(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    target = Path("conf/dataset/pets.yaml")
+    target.parent.mkdir()
+    target.write_text("name: pets")
+    assert call("pets", "vqa", mine) == 2
+    assert f"{target} exists; name another data set, or replace it: --overwrite" in capsys.readouterr().err
+    assert target.read_text() == "name: pets"
+    assert not Path("conf/source").exists()
+    assert call("pets", "vqa", mine, "--overwrite") == 0
+    assert written("pets")["reader"] == "vqa_v2"
+
+
+def test_data_that_cannot_be_read_are_described_all_the_same(
+    project: Path, mine: Path, capsys: pytest.CaptureFixture
+) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    (mine / "images/train2014/COCO_train2014_000000000007.png").unlink()
+    assert call("pets", "vqa", mine) == 2
+    error = capsys.readouterr().err
+    assert "COCO_train2014_000000000007.png is missing" in error
+    assert "conf/dataset/pets.yaml" in error
+    assert "there are files for 39 of 40" in Path("conf/dataset/pets.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pets", "--task", "vqa", "--from", "nowhere"], "--from: nowhere is no folder"),
+        (["../pets", "--task", "vqa", "--from", "."], "is not a valid name"),
+        (["pets", "--task", "vqq", "--from", "."], "'vqq' is not one of captioning, entailment, vcr, vqa"),
+    ],
+)
+def test_wrong_arguments(project: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+    assert init_data.main(arguments) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_folder_without_a_known_format_says_what_there_is(
+    project: Path, mine: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_lines(mine / "qa.jsonl", [{"picture": "1.jpg", "q": "What?", "a": "cat"}])
+    hf_files.write(mine / "x.parquet", {"image": [hf_files.image(1)], "n": [1]})
+    write_images(mine, ["1.jpg"])
+    assert call("pets", "vqa", mine) == 2
+    error = capsys.readouterr().err
+    assert "qa.jsonl: records with a, picture, q" in error
+    assert "x.parquet: Parquet without a column for question, answers" in error
+    assert "1 images" in error
+    assert "readers vqa_v2, hf_questions" in error
+    assert not Path("conf/dataset").exists()
+
+
+def test_without_conf_in_params_the_line_to_add_is_said(
+    project: Path, mine: Path, capsys: pytest.CaptureFixture
+) -> None:
+    Path("params.yaml").write_text("{experiment: scenes_smoke, grid: {}, overrides: {}}")
+    vqa(mine, "train2014", range(1, 41))
+    assert call("pets", "vqa", mine) == 0
+    assert "Add this line to params.yaml, so that the files are found: conf: [conf]" in capsys.readouterr().out
+
+
+def test_real_files(project: Path, shared_data: Path, capsys: pytest.CaptureFixture) -> None:
+    assert call("photos", "vqa", shared_data / "coco_mini_open") == 0
+    assert "read 22 instances (train 22), 18 images" in capsys.readouterr().out
+    assert call("photo_captions", "captioning", shared_data / "coco_mini_open") == 0
+    assert written("photo_captions")["roles"]["test"] == {"split": "val"}
+    assert "read 555 instances" in capsys.readouterr().out

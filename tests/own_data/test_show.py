@@ -1,0 +1,53 @@
+"""``vlkd show``: items of the sample or of the prepared data, as text and as a page."""
+
+import re
+from pathlib import Path
+
+import pytest
+from official_files import annotation, question, write_images, write_json
+
+from vlkd_steps.cli import init_data, show
+
+
+@pytest.fixture
+def pets(project: Path, mine: Path) -> Path:
+    numbers = range(1, 41)
+    write_json(mine / "train_q.json", {"questions": [question(n, n, f"<b>What</b> is {n}?") for n in numbers]})
+    write_json(mine / "train_a.json", {"annotations": [annotation(n, n, ["cat", "dog"]) for n in numbers]})
+    write_images(mine / "images", [f"{n}.png" for n in numbers])
+    assert init_data.main(["pets", "--task", "vqa", "--from", str(mine)]) == 0
+    return mine
+
+
+def test_items_of_the_sample_as_text(pets: Path, capsys: pytest.CaptureFixture) -> None:
+    capsys.readouterr()
+    assert show.main(["pets", "--set", "test", "--items", "2"]) == 0
+    said = capsys.readouterr().out
+    assert re.match(r"role test of a sample of pets: \d+ instances \(train \d+\), \d+ images, 1 classes\n", said)
+    assert said.count("  question   <b>What</b> is ") == 2
+    assert "  annotated  cat 5, dog 5" in said
+    assert "  learned    cat (1)" in said
+    assert "images/" in said
+
+
+def test_a_page_is_complete_in_itself(pets: Path) -> None:
+    assert show.main(["pets", "--html", "pets.html", "--items", "4"]) == 0
+    page = Path("pets.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 4
+    assert len(re.findall(r'alt="Image \d+ of split train"', page)) == 4
+    assert "&lt;b&gt;What&lt;/b&gt;" in page
+    assert "<b>What" not in page
+    assert not re.search(r"https?://|<script|<link rel=\"stylesheet", page)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pets", "--set", "val"], "pets has no role 'val'; its roles are: train, dev, test"),
+        (["petz"], "did you mean 'pets'?"),
+        (["scenes_vqa"], "scenes_vqa is not prepared, and there is no sample of it; run: snakemake"),
+    ],
+)
+def test_mistakes(pets: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+    assert show.main(arguments) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,96 @@
+"""Describe data of your own: look at the files in a folder, write the data-set file, and show three items.
+
+    vlkd init-data pets --task vqa --from ../photos/pets
+    vlkd init-data pets --task vqa --from data/incoming/pets --overwrite
+
+The files may be in any format that a reader knows: VQA v2, SNLI-VE, VCR, COCO, Karpathy, Flickr30k, or Parquet of
+Hugging Face's datasets. They are recognised by what they hold. NAME.yaml is written to dataset/ in the first folder
+that params.yaml names under conf, in a clone to vlkd_steps/conf/, else to conf/; source/NAME.yaml beside it unless the
+files are in data/incoming/NAME. Comments in them say what was guessed. What could not be told is listed. A sample of
+100 items goes to data/samples/NAME; vlkd show NAME shows more of it. Your files are not changed.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from vlkd_steps.cli import command
+from vlkd_steps.config import composition
+from vlkd_steps.core import components, files, layout, step
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
+
+if TYPE_CHECKING:
+    from vlkd_steps.own_data import draft
+
+PARAMS = Path("params.yaml")
+CLONE = Path("vlkd_steps/conf")
+OWN = Path("conf")
+ITEMS = 3
+MOST = 12  # lines of a kind
+
+
+@command.single("init-data", __doc__)
+def main(
+    name: Annotated[str, Argument(help="what the data set is called", callback=command.experiment)],
+    task: Annotated[str, command.choice(components.names("task"), "what is asked")],
+    folder: Annotated[Path, Option("--from", help="the folder that holds the files", metavar="FOLDER")],
+    overwrite: Annotated[bool, Option("--overwrite", help="replace files of that name")] = False,
+) -> None:
+    step.log_to(None)
+    from vlkd_steps.own_data import draft, roles, sample, shown
+
+    conf, configured = destination()
+    incoming = folder.resolve() == (layout.INCOMING / name).resolve()
+    path = (layout.INCOMING / name).as_posix() if incoming else os.path.normpath(folder)
+    made = draft.draft(name, task, folder, path, incoming)
+    targets = [conf / group / f"{name}.yaml" for group in ("dataset", "source")][: 2 if made.source else 1]
+    for target in targets:
+        if target.exists() and not overwrite:
+            raise UserError(f"{target} exists; name another data set, or replace it: --overwrite")
+    try:
+        read = sample.prepare(made.dataset, Path(path))
+    except UserError as error:
+        write(targets, made)
+        raise UserError(
+            f"{error} ({', '.join(map(str, targets))}: written; correct what is wrong there, or the data)"
+        ) from error
+    table, parquet = shown.frame(read.table), made.dataset["reader"] in draft.PARQUET
+    told = [] if parquet else roles.checked(made.dataset, table)
+    write(targets, made)
+    train = table.filter(split=made.dataset["roles"]["train"]["split"])
+    say(f"read {'the first rows: ' if parquet else ''}{shown.totals(table, read.labels)}")
+    for label, lines in (("", told), ("left out: ", made.left_out), ("could not tell: ", made.notes)):
+        for line in lines[:MOST]:
+            say(f"{label}{line}")
+        if len(lines) > MOST:
+            say(f"{label}{len(lines) - MOST} more")
+    say(f"\n{shown.text(shown.items(shown.chosen(train, ITEMS), task, read.labels))}")
+    if not configured:
+        say(f"Add this line to {PARAMS}, so that the files are found: conf: [{conf}]")
+    say(f"Look at more: vlkd show {name} --html {name}.html. Correct the files; docs/own_data.md says how to run it.")
+
+
+def write(targets: Sequence[Path], made: "draft.Draft") -> None:
+    for target, text in zip(targets, (made.text(), made.source_text()), strict=False):
+        files.write_text(target, text)
+        say(f"wrote {target}")
+
+
+def destination() -> tuple[Path, bool]:
+    """The folder of configuration files of the user's own, and whether it is searched.
+
+    Raises:
+        UserError: params.yaml is missing or wrong.
+    """
+    given = composition.read_params(PARAMS).conf
+    if given:
+        return Path(given[0]), True
+    return (CLONE, True) if CLONE.is_dir() else (OWN, False)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,65 @@
+"""Show items of a data set as the pipeline sees them: images, questions, answers, and what a student learns of them.
+
+    vlkd show pets
+    vlkd show pets --set test --items 12 --html pets.html
+
+The items are those that `prepare` has written or, before it has run, those of the sample that `vlkd init-data` made.
+--html writes one page with the images inside, beside the text. Items are evenly spaced over the data set or the set.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from vlkd_steps.cli import command
+from vlkd_steps.config import composition
+from vlkd_steps.core import artifacts, files, layout, step, tables
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.terminal import say
+
+ITEMS = 3
+ITEMS_OF_A_PAGE = 24
+
+
+@command.single("show", __doc__)
+def main(
+    name: Annotated[str, Argument(help="a data set", callback=command.experiment)],
+    role: Annotated[
+        str | None, Option("--set", help="a role of it, such as train; default: all", metavar="NAME")
+    ] = None,
+    items: Annotated[
+        int | None, Option(min=1, help=f"how many; default: {ITEMS}, of a page {ITEMS_OF_A_PAGE}", show_default=False)
+    ] = None,
+    html: Annotated[Path | None, Option(help="write a page with the images here", metavar="FILE")] = None,
+) -> None:
+    step.log_to(None)
+    from vlkd_steps.own_data import shown
+
+    dataset = composition.dataset(name)
+    prepared = layout.instances(name).is_file()
+    sample = layout.sample(name)
+    if not prepared and not (sample / "instances.parquet").is_file():
+        raise UserError(
+            f"{name} is not prepared, and there is no sample of it; run: snakemake --cores 1 -- "
+            f"{layout.instances(name)}, or for a data set of your own: vlkd init-data {name}"
+        )
+    if dataset.streamed:
+        raise UserError(f"{name} is a corpus in shards, whose pairs are read in training; it has no items to show")
+    path = artifacts.instances(name) if prepared else sample / "instances.parquet"
+    labels = artifacts.labels(name) if prepared else files.read_json(sample / "labels.json", kind=list)
+    written = dataset.written()
+    table = shown.of_role(tables.read(path), written, role, sampled=not prepared)
+    rows = shown.chosen(table, items or (ITEMS_OF_A_PAGE if html else ITEMS))
+    found = shown.items(rows, dataset.task, labels)
+    what = f"{'role ' + role if role else 'all'} of {'' if prepared else 'a sample of '}{name}"
+    about = f"{what}: {shown.totals(table, labels)}"
+    if html:
+        files.write_text(html, shown.page(name, f"{about}. Shown: {len(found)}, evenly spaced.", found, rows))
+        say(f"{about}\nwrote {html}")
+    else:
+        say(f"{about}\n\n{shown.text(found)}", end="")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

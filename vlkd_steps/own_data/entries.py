@@ -1,0 +1,225 @@
+"""From recognised files to the entries of a conf's ``files``: which belong together, where their images are."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.core import records, tables
+from vlkd_steps.datasets import snli_ve
+from vlkd_steps.own_data import image_names
+from vlkd_steps.own_data.found import ALL, Found, split_of
+from vlkd_steps.own_data.image_names import Fit
+
+Images = Mapping[str, Sequence[str]]
+KARPATHY = {"train": ["train", "restval"], "val": ["val"], "test": ["test"]}
+
+
+@dataclass
+class Entry:
+    """One split.
+
+    Attributes:
+        paths: the entry.
+        kind: what its name means: train, val, dev, test or all.
+        labelled: whether it has answers.
+        about: in a few words, for a comment.
+    """
+
+    split: str
+    paths: dict[str, Any]
+    kind: str
+    labelled: bool = True
+    about: str = ""
+
+
+@dataclass
+class Entries:
+    """All of them.
+
+    Attributes:
+        more: further keys of the conf, such as ``image_name``, with a comment.
+        notes: what could not be told.
+    """
+
+    entries: list[Entry]
+    more: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def of(folder: Path, reader: str, found: Sequence[Found], images: Images) -> Entries:
+    """The entries of one reader's files."""
+    if reader.startswith("hf_"):
+        return _parquet(folder, found)
+    makers = {"vqa_v2": _questions, "snli_ve": _pairs, "karpathy": _karpathy, "flickr30k": _flickr30k}
+    return makers.get(reader, _named)(folder, found, images)
+
+
+def _questions(folder: Path, found: Sequence[Found], images: Images) -> Entries:
+    made = Entries([])
+    annotations = {each.path: each for each in found if each.key == "annotations"}
+    fits = []
+    for each in (one for one in found if one.key == "questions"):
+        asked = list(records.array(folder / each.path, "questions"))
+        ids = {record.get("question_id") for record in asked}
+        own = next((path for path, other in annotations.items() if other.first.get("question_id") in ids), None)
+        if own is None:
+            made.notes.append(f"which file has the answers to {each.path}: none begins with one of its question_id")
+        elif "multiple_choice_answer" not in annotations.pop(own).fields:
+            made.more["multiple_choice_answer"] = ("majority", "the annotations do not name their commonest answer")
+        fit = image_names.by_id(dict.fromkeys(_image_ids(asked)), images)
+        fits.append(fit)
+        paths = {"questions": each.path, "annotations": own, "images": fit.folder if fit else None}
+        made.entries.append(Entry("", paths, each.split, own is not None, f"{len(asked)} questions"))
+    made.notes += [f"what {path} annotates: its questions are in no other file" for path in annotations]
+    return _with_pattern(_named_apart(made), fits)
+
+
+def _image_ids(asked: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+    """Those that are whole numbers; what is wrong with others the reader says."""
+    for record in asked:
+        if type(found := record.get("image_id")) is int:
+            yield found
+
+
+def _pairs(folder: Path, found: Sequence[Found], images: Images) -> Entries:
+    made, fits = Entries([]), []
+    for each in found:
+        pairs = [record for _, record in records.lines(folder / each.path)]
+        keys = [key for key in snli_ve.IMAGE_KEYS if key in each.first]
+        ids = {str(record.get(keys[0])).removesuffix(".jpg"): None for record in pairs} if keys else {}
+        if not keys:
+            made.notes.append(
+                f"{each.path}: which image a pair shows; a record has none of {', '.join(snli_ve.IMAGE_KEYS)}"
+            )
+        fits.append(image_names.by_id(ids, images) if keys else None)
+        paths = {"pairs": each.path, "images": fits[-1].folder if fits[-1] else None}
+        made.entries.append(Entry("", paths, each.split, True, f"{len(pairs)} pairs"))
+    return _with_pattern(_named_apart(made), fits)
+
+
+def _named(folder: Path, found: Sequence[Found], images: Images) -> Entries:
+    """Of records that name their images: captions and VCR."""
+    made = Entries([])
+    for each in found:
+        path = folder / each.path
+        if each.key == "captions":
+            names = [str(record.get("file_name")) for record in records.array(path, "images")]
+            number, word = sum(1 for _ in records.array(path, "annotations")), "captions"
+        else:
+            names = [str(record.get("img_fn")) for _, record in records.lines(path)]
+            number, word = len(names), "annotations"
+        fit = image_names.by_name(dict.fromkeys(names), images)
+        labelled = each.key == "captions" or "answer_label" in each.fields
+        paths = {each.key: each.path, "images": fit.folder if fit else None}
+        made.entries.append(Entry("", paths, each.split, labelled, f"{number} {word}{_images(fit)}"))
+        _note_missing(made, each.path, fit)
+    return _named_apart(made)
+
+
+def _karpathy(folder: Path, found: Sequence[Found], images: Images) -> Entries:
+    made = Entries([])
+    (first, *others) = found
+    made.notes += [f"{other.path}: one file in Karpathy's format at a time" for other in others]
+    names: dict[str, list[str]] = {}
+    for record in records.array(folder / first.path, "images"):
+        place = f"{record['filepath']}/" if record.get("filepath") else ""
+        names.setdefault(str(record.get("split")), []).append(f"{place}{record.get('filename')}")
+    for split, parts in KARPATHY.items():
+        if there := [part for part in parts if part in names]:
+            fit = image_names.by_name([name for part in there for name in names[part]], images)
+            paths = {"captions": first.path, "parts": there, "images": fit.folder if fit else None}
+            made.entries.append(Entry(split, paths, split, True, f"{sum(len(names[p]) for p in there)} images"))
+            _note_missing(made, f"{first.path}, {split}", fit)
+    return made
+
+
+def _flickr30k(folder: Path, found: Sequence[Found], images: Images) -> Entries:
+    made = Entries([])
+    first = found[0]
+    lines = records.read_text(folder / first.path).split("\n")
+    fit = image_names.by_name({line.partition("#")[0]: None for line in lines if "#" in line}, images)
+    _note_missing(made, first.path, fit)
+    lists = [
+        path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.txt")) if split_of(path.stem) != ALL
+    ]
+    for ids in (path for path in lists if re.match(r"[0-9]+(\.jpg)?\s", records.read_text(folder / path)[:40])):
+        paths = {"captions": first.path, "ids": ids, "images": fit.folder if fit else None}
+        made.entries.append(Entry(split_of(ids), paths, split_of(ids), True, f"the images that {ids} lists"))
+    if not made.entries:
+        paths = {"captions": first.path, "images": fit.folder if fit else None}
+        made.entries.append(Entry(ALL, paths, ALL, True, f"{len(lines)} lines; no list of image ids for each split"))
+    return _named_apart(made)
+
+
+def _parquet(folder: Path, found: Sequence[Found]) -> Entries:
+    made = Entries([])
+    columns: dict[str, str] = {}
+    for each in found:
+        files = sorted(folder.glob(each.path))
+        number, labelled = sum(_rows(files)), True
+        if "answers" in each.columns:
+            batch = next(tables.batches(files[0], [each.columns["answers"]], 1, "fetch it again"), None)
+            labelled = batch is not None and bool(batch.num_rows) and batch.column(0)[0].as_py() not in (None, [])
+        elif each.reader == "hf_questions":
+            labelled = False
+        made.entries.append(Entry("", {"parquet": each.path}, each.split, labelled, f"{number} rows"))
+        columns = columns or {column: name for column, name in each.columns.items() if name != column}
+        different = {c: n for c, n in each.columns.items() if n != c}
+        if different != columns and set(different.items()) - set(columns.items()):
+            made.notes.append(f"{each.path}: its columns are called otherwise than those of {found[0].path}")
+    if columns:
+        made.more["columns"] = (columns, "what the reader takes: how the files call it; guessed from names and types")
+    return _named_apart(made)
+
+
+def _rows(files: Sequence[Path]) -> Iterator[int]:
+    for path in files:
+        yield tables.rows_of(path, "fetch it again")
+
+
+def _with_pattern(made: Entries, fits: Sequence[Fit | None]) -> Entries:
+    """The pattern that fits the most images, and what it leaves out."""
+    patterns: Counter[str] = Counter()
+    for fit in fits:
+        if fit:
+            patterns[fit.pattern] += fit.fits
+    for entry, fit in zip(made.entries, fits, strict=True):
+        entry.about += _images(fit)
+        _note_missing(made, next(iter(entry.paths.values())), fit)
+    if patterns:
+        pattern = patterns.most_common(1)[0][0]
+        told = [f"{fit.fits} of {fit.of}" for fit in fits if fit and fit.pattern == pattern]
+        made.more["image_name"] = (pattern, f"the name of an image by its id; there are files for {', '.join(told)}")
+        for entry, fit in zip(made.entries, fits, strict=True):
+            if fit and fit.pattern != pattern:
+                made.notes.append(f"one pattern for all images: those of {entry.split} are called {fit.pattern}")
+    return made
+
+
+def _images(fit: Fit | None) -> str:
+    return f" on {fit.of} images" if fit else ", no images found"
+
+
+def _note_missing(made: Entries, path: str, fit: Fit | None) -> None:
+    if fit is None:
+        made.notes.append(f"where the images of {path} are: no image here has the name or number of one that it names")
+    elif fit.fits < fit.of:
+        made.notes.append(
+            f"where {fit.of - fit.fits} of the {fit.of} images of {path} are; add them, or allow by `max_skipped` that "
+            "such records are left out"
+        )
+
+
+def _named_apart(made: Entries) -> Entries:
+    """Names for the splits: what they are guessed to be, numbered where several are."""
+    counted: Counter[str] = Counter()
+    for entry in made.entries:
+        counted[entry.kind] += 1
+        entry.split = entry.kind if counted[entry.kind] == 1 else f"{entry.kind}_{counted[entry.kind]}"
+        if counted[entry.kind] > 1:
+            path = next(iter(entry.paths.values()))
+            made.notes.append(f"what {path} is for: another file is {entry.kind} too; it is called {entry.split}")
+    return made

@@ -1,0 +1,195 @@
+"""Which files of a folder are in a format that a reader knows: recognised by what they hold, not by their names.
+
+The split is guessed from the name: ``train``, ``val``, ``dev`` or ``test`` in it, or in a folder on the way.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlkd_steps.config.models.dataset import READERS
+from vlkd_steps.core import components, records, tables
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.datasets.hugging_face import Column
+from vlkd_steps.sources.parquet_images import described, is_image
+
+RECORDS = (".json", ".jsonl", ".csv", ".tsv", ".token", ".parquet")
+IMAGES = (".avif", ".bmp", ".gif", ".jpg", ".jpeg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp")
+ALL = "all"
+"""The split of a file whose name says nothing."""
+
+JSON_LISTS: Mapping[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
+    "questions": (("vqa_v2", "questions", ("question_id", "image_id", "question")),),
+    "annotations": (
+        ("vqa_v2", "annotations", ("question_id", "image_id", "answers")),
+        ("captions", "captions", ("id", "image_id", "caption")),
+    ),
+    "images": (("karpathy", "captions", ("filename", "split", "sentences")),),
+}
+"""By the list of a JSON file: the reader, the key of an entry of `files`, and the fields of its records."""
+JSON_LINES = (
+    ("snli_ve", "pairs", ("pairID", "gold_label", "sentence2")),
+    ("vcr", "annotations", ("annot_id", "img_fn", "metadata_fn", "answer_choices", "rationale_choices")),
+)
+SPLIT = re.compile(r"(?<![a-z])(train|val|dev|test)(?:ing|idation|elopment)?(?![a-z])")
+SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}(?=\.parquet$)")
+SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "image": ("img", "picture", "jpg", "png", "file_name", "image_path"),
+    "question": ("query", "sentence", "text", "prompt"),
+    "answers": ("answer", "label", "labels", "multiple_choice_answer", "direct_answers"),
+    "hypothesis": ("sentence2", "statement", "sentence", "text", "caption", "claim"),
+    "label": ("gold_label", "labels", "answer", "class"),
+    "caption": ("captions", "text", "sentence", "sentences", "sentences_raw", "raw"),
+    "answer_choices": ("choices", "options", "answers"),
+    "answer_label": ("label", "correct", "correct_choice_idx"),
+    "rationale_choices": ("rationales",),
+}
+"""What the columns that a reader takes are often called."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file, or of Parquet all files of a split.
+
+    Attributes:
+        path: relative to the folder; of Parquet a pattern.
+        key: of an entry of a conf's ``files``.
+        split: as guessed.
+        fields: of its first record.
+        first: its first record; of Parquet nothing.
+        columns: of Parquet: what the reader takes, and how it is called here.
+    """
+
+    path: str
+    reader: str
+    key: str
+    split: str
+    fields: tuple[str, ...]
+    first: Mapping[str, Any]
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A file that no reader of the task takes, and what it holds."""
+
+    path: str
+    holds: str
+
+
+def look(folder: Path, task: str) -> tuple[list[Found], list[Unknown], dict[str, list[str]]]:
+    """What is in a folder for a task.
+
+    Returns:
+        The files that its readers know, those that they do not, and by subfolder (``.``: the folder itself) the names
+        of the images in it; all sorted.
+
+    Raises:
+        UserError: the folder does not exist, or a file of records is damaged.
+    """
+    if not folder.is_dir():
+        raise UserError(f"--from: {folder} is no folder; name the one that holds your files")
+    found: list[Found] = []
+    unknown: list[Unknown] = []
+    images: dict[str, list[str]] = {}
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    stems = {path.with_suffix("") for path in paths if path.suffix.lower() in IMAGES}
+    for path in paths:
+        relative = path.relative_to(folder)
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+        if kind.lower() in IMAGES:
+            images.setdefault(relative.parent.as_posix(), []).append(path.name)
+        elif path.with_suffix("") in stems:  # what is told of one image, such as VCR's boxes
+            continue
+        elif kind in RECORDS:
+            what = _recognised(path, relative.as_posix(), kind, task)
+            (found if isinstance(what, Found) else unknown).append(what)  # type: ignore[arg-type]
+        elif path.suffix == ".tar":
+            unknown.append(Unknown(relative.as_posix(), "a tar; for a corpus in shards see conf/dataset/cc3m.yaml"))
+        elif path.suffix == ".zip":
+            unknown.append(Unknown(relative.as_posix(), "a zip; unpack it, or name it by `unpack` of the source"))
+    return _joined(found), unknown, images
+
+
+def split_of(path: str) -> str:
+    """The split that a path names, its last word first; `ALL` where it names none."""
+    for part in reversed(path.lower().split("/")):
+        if words := SPLIT.findall(part):
+            return str(words[-1])
+    return ALL
+
+
+def _recognised(path: Path, relative: str, kind: str, task: str) -> Found | Unknown:
+    if kind == ".parquet":
+        return _parquet(path, relative, task)
+    if kind == ".json":
+        first, match = _of_json(path)
+    elif kind == ".jsonl":
+        first = next((record for _, record in records.lines(path)), {})
+        match = next(((reader, key) for reader, key, fields in JSON_LINES if set(fields) <= set(first)), None)
+    elif kind == ".csv" and "#" not in (lines := records.read_text(path)[:200]).partition("\t")[0]:
+        return Unknown(
+            relative, f"csv, which no reader takes; its columns: {lines.splitlines()[0] if lines else 'none'}"
+        )
+    else:
+        line = records.read_text(path).partition("\n")[0]
+        first, match = {}, ("flickr30k", "captions") if re.match(r"\S+#[0-9]+\t", line) else None
+    fields = tuple(sorted(first))
+    if match is None:
+        return Unknown(relative, f"records with {', '.join(fields)}" if fields else "no records that a reader knows")
+    if READERS[match[0]].task != task:
+        return Unknown(relative, f"the format of reader {match[0]}, of task {READERS[match[0]].task}")
+    return Found(relative, *match, split_of(relative), fields, first, {})
+
+
+def _of_json(path: Path) -> tuple[dict[str, Any], tuple[str, str] | None]:
+    """The first record of a JSON file's list, and the reader and key that it is for; a list without a name is tried."""
+    seen: dict[str, Any] = {}
+    for name, formats in JSON_LISTS.items():
+        try:
+            first = next(records.array(path, name), {})
+        except UserError:
+            records.document(path)  # no JSON: that is the message
+            continue
+        seen = seen or first
+        for reader, key, fields in formats:
+            if set(fields) <= set(first):
+                return first, (reader, key)
+    return seen, None
+
+
+def _parquet(path: Path, relative: str, task: str) -> Found | Unknown:
+    schema = tables.schema(path, "fetch it again")
+    for reader in (name for name, each in READERS.items() if each.task == task and each.columns):
+        wanted: Mapping[str, Column] = components.load("reader", reader).COLUMNS
+        columns: dict[str, str] = {}
+        for column, kind in wanted.items():
+            names = [name for name in (column, *SYNONYMS.get(column, ())) if name in schema.names]
+            if column == "image":
+                names += [field.name for field in schema if is_image(field.type)]
+            fitting = [name for name in names if kind.fits(schema.field(name).type) and name not in columns.values()]
+            if fitting:
+                columns[column] = fitting[0]
+        missing = [column for column, kind in wanted.items() if column not in columns and not kind.optional]
+        if reader == "hf_questions" and "answers" not in columns and split_of(relative) != "test":
+            missing.append("answers")
+        if missing:
+            return Unknown(relative, f"Parquet without a column for {', '.join(missing)}; it has {described(schema)}")
+        fields = tuple(schema.names)
+        return Found(relative, reader, "parquet", split_of(relative), fields, {}, columns)
+    return Unknown(relative, f"Parquet, which no reader of task {task} takes")
+
+
+def _joined(found: list[Found]) -> list[Found]:
+    """The shards of a split in Parquet as one pattern."""
+    made: dict[str, Found] = {}
+    for each in found:
+        pattern = SHARD.sub("-*", each.path)
+        made.setdefault(
+            pattern, Found(pattern, each.reader, each.key, each.split, each.fields, each.first, each.columns)
+        )
+    return list(made.values())

@@ -1,0 +1,73 @@
+"""Where the images of records are, and by which pattern an image's id gives its name: tried on the files there are."""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from vlkd_steps.core import patterns
+
+TRIED = 20
+NAME = re.compile(r"(.*?)([0-9]+)(\.[A-Za-z0-9]+)")
+
+
+class Fit(NamedTuple):
+    """The folder and the pattern that fit the most of `of` ids, and how many."""
+
+    folder: str
+    pattern: str
+    fits: int
+    of: int
+
+
+def by_id(ids: Collection[int | str], images: Mapping[str, Sequence[str]]) -> Fit | None:
+    """The best fit; None where no image has the number, or the name, of an id.
+
+    Args:
+        ids: distinct.
+        images: the names of images by folder.
+    """
+    found: Fit | None = None
+    for folder, names in images.items():
+        for pattern in _candidates(list(ids)[:TRIED], folder, names):
+            last = PurePosixPath(folder).name
+            filled = (patterns.fill(pattern, {"image_id": image_id, "folder": last}) for image_id in ids)
+            fit = Fit(folder, pattern, len(set(filled) & set(names)), len(ids))
+            found = fit if found is None or fit.fits > found.fits else found
+    return found
+
+
+def _candidates(ids: Sequence[int | str], folder: str, names: Sequence[str]) -> list[str]:
+    """Patterns by which some ids give names of this folder, the commonest first."""
+    by_number: dict[int, str] = {}
+    by_stem: dict[str, str] = {}
+    for name in names:
+        by_stem.setdefault(PurePosixPath(name).stem, name)
+        if match := NAME.fullmatch(name):
+            by_number.setdefault(int(match[2]), name)
+    found: Counter[str] = Counter()
+    for image_id in ids:
+        name = by_number.get(image_id, "") if isinstance(image_id, int) else by_stem.get(image_id, "")
+        if not name:
+            continue
+        if isinstance(image_id, str):
+            found["{image_id}" + PurePosixPath(name).suffix] += 1
+        elif match := NAME.fullmatch(name):
+            width = f":0{len(match[2])}d" if match[2] != str(image_id) else ""
+            before = match[1].replace("{", "{{").replace("}", "}}")
+            before = before.replace(PurePosixPath(folder).name, "{folder}") if folder != "." else before
+            found[f"{before}{{image_id{width}}}{match[3]}"] += 1
+    return [pattern for pattern, _ in found.most_common(3)]
+
+
+def by_name(names: Collection[str], images: Mapping[str, Sequence[str]]) -> Fit | None:
+    """The folder that the most of some names, which may have subfolders, are relative to; None where none is there."""
+    there = {name if folder == "." else f"{folder}/{name}" for folder, inside in images.items() for name in inside}
+    bases: Counter[str] = Counter()
+    for name in list(names)[:TRIED]:
+        bases.update(path.removesuffix(name).rstrip("/") or "." for path in there if f"/{path}".endswith(f"/{name}"))
+    fits = [
+        Fit(base, "", sum((n if base == "." else f"{base}/{n}") in there for n in names), len(names)) for base in bases
+    ]
+    return max(fits, key=lambda fit: (fit.fits, fit.folder), default=None)

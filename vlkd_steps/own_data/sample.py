@@ -1,0 +1,52 @@
+"""A small part of a user's data, prepared: what `vlkd show` shows before anything was downloaded.
+
+Files in the official formats are read whole, with all their checks, and some of the instances kept. Of Parquet files
+with images inside, the first rows are unpacked.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vlkd_steps.core import components, files, layout
+from vlkd_steps.datasets import instances
+from vlkd_steps.datasets.instances import Instances
+from vlkd_steps.sources import parquet_images
+
+ITEMS = 100
+LIMIT = 4 << 30  # bytes of unpacked images
+
+
+def prepare(dataset: Mapping[str, Any], folder: Path, items: int = ITEMS) -> Instances:
+    """Read a data set's files where they are, and write some of its instances to ``data/samples/<name>``.
+
+    Returns:
+        What was read: all of it, or of Parquet files their first rows.
+
+    Raises:
+        UserError: a file that is not in its format, as in `prepare`.
+    """
+    target = layout.sample(dataset["name"])
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    parquet = all("parquet" in paths for paths in dataset["files"].values())
+    if parquet:
+        _unpack(dataset, folder, target, items)
+    made: Instances = components.load("reader", dataset["reader"]).read(dataset, target if parquet else folder)
+    places = np.unique(np.linspace(0, len(made.table) - 1, min(items, len(made.table))).round().astype(int))
+    instances.write(made.table.take(pa.array(places)), target / "instances.parquet", "", counts=made.counts)
+    files.write_json(target / "labels.json", made.labels)
+    return made
+
+
+def _unpack(dataset: Mapping[str, Any], folder: Path, target: Path, items: int) -> None:
+    each = -(-items // len(dataset["files"]))
+    for paths in dataset["files"].values():
+        left = each
+        for path in sorted(folder.glob(paths["parquet"])):
+            if left > 0:
+                left -= parquet_images.unpack(path, target, path.relative_to(folder).as_posix(), LIMIT, left)

@@ -1,0 +1,48 @@
+"""Whether a student's tokenizer knows the words that it is to be trained on: a tiny one knows its benchmark's alone."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from vlkd_steps.core import distributed
+from vlkd_steps.core.step import log
+from vlkd_steps.data.words import content_words
+
+SHORT = 2  # letters; such words are a piece each, known or not
+MOST = 0.5  # of the words may be unknown
+EXAMPLES = 5
+
+
+class Fit(NamedTuple):
+    """The share of content words, as often as they occur, that a tokenizer does not know, and the commonest of them."""
+
+    unknown: float
+    examples: list[str]
+
+
+def fit(tokenizer: Any, texts: Iterable[str]) -> Fit:
+    """A word is unknown if it has as many pieces as letters, or an unknown one among them."""
+    counted = Counter(word for text in texts for word in content_words(text) if len(word) > SHORT and word.isalpha())
+    if not counted:
+        return Fit(0.0, [])
+    words = sorted(counted)
+    pieces = tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
+    unknown = {
+        word: counted[word]
+        for word, ids in zip(words, pieces, strict=True)
+        if len(ids) >= len(word) or tokenizer.unk_token_id in ids
+    }
+    commonest = sorted(unknown, key=lambda word: (-unknown[word], word))
+    return Fit(sum(unknown.values()) / counted.total(), commonest[:EXAMPLES])
+
+
+def warn(tokenizer: Any, texts: Iterable[str], student: str, label: str) -> None:
+    """Log a warning where most words are unknown."""
+    found = fit(tokenizer, texts)
+    if found.unknown > MOST and distributed.is_main():
+        log.warning(
+            f"[{label}] warning: {100 * found.unknown:.0f} % of the content words in its training texts are not in the "
+            f"tokenizer of student {student} ({', '.join(found.examples)}, ...), which spells them letter by letter; "
+            "name a student that knows them, or give this one a `vocabulary` (docs/own_data.md, Which student and "
+            "teacher)"
+        )
