@@ -49,7 +49,7 @@ def _task(c: Composition, choice: Choice) -> Iterator[str]:
 
 
 def _values(c: Composition, member: str, task: str) -> dict[str, Any]:
-    """The values of the swept keys in the runs of a member, in the form of `by_task`."""
+    """What the runs of a member had of each swept key, as `by_task` says it."""
     cell = next(each for each in c.cells if each.variant == member and c.datasets[each.dataset].task == task)
     found: dict[str, Any] = {}
     for path in c.members[member].written:
@@ -72,7 +72,7 @@ def _block(c: Composition, block: Block) -> dict[str, Any]:
 
 
 def _variants(c: Composition, block: Block | Grid) -> list[str]:
-    """The variants of a list, with the swept variant in place of its members."""
+    """The variants of a list, members as the one that they are of."""
     return list(dict.fromkeys(c.members[name].variant if name in c.members else name for name in block.variant or ()))
 
 

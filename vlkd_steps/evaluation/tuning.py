@@ -43,7 +43,7 @@ def by_place(c: Composition, cell: Cell) -> Group:
 
 
 def by_task(c: Composition, cell: Cell) -> Group:
-    """Task and swept variant: for each of these a preset can have a value."""
+    """Task and swept variant: for each of these a preset can say a value."""
     return c.datasets[cell.dataset].task, c.members[cell.variant].variant
 
 
@@ -87,7 +87,7 @@ def choices(
 
 
 def measure(task: str, metric: str | None) -> str:
-    """The metric that trials are ranked by: the given one if the task has it, else its main one."""
+    """The metric that decides: the one that is asked for where the task has it, else its main one."""
     names = [each.name for each in metrics(task)]
     return metric if metric in names else names[0]
 
