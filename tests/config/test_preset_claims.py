@@ -54,6 +54,15 @@ def test_a_claim_extends_one_of_a_list(project: Project) -> None:
         low.level = "primary"
 
 
+def test_a_set_may_be_an_extra_evaluation(project: Project) -> None:
+    project.params(experiment="scenes_vlkd", grid={})
+    claims = composition.compose(Path("params.yaml")).claims
+    assert claims["zero_shot"].set == ("vqa",)
+    override = {"claims.zero_shot.set": ["retrieval"]}  # a measure, which has no items
+    project.params(experiment="scenes_vlkd", grid={}, overrides=override)
+    holds(project.message(), "claims.zero_shot.set is 'retrieval'", "no such evaluation set of scenes_wide_captions")
+
+
 def test_a_part_of_the_grid_leaves_claims_valid(project: Project) -> None:
     written(project, {"mine": OWN | {"shot": [40, 100]}})
     project.params(experiment="mine", grid={"shot": [40], "variant": ["finetune"]})

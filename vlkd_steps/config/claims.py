@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlkd_steps.config import conf_files, extra_evals, member_names
+from vlkd_steps.config import conf_files, member_names
 from vlkd_steps.config.members import Origin
 from vlkd_steps.config.models.claim import Claim, ClaimList, Pair
 from vlkd_steps.config.models.composition import Composition
+from vlkd_steps.config.models.extra_evals import ItemsOfASet
 from vlkd_steps.config.models.preset import Grid
 from vlkd_steps.config.validation import shown, validated
 from vlkd_steps.core.did_you_mean import nearest
@@ -93,10 +94,9 @@ def _check_names(c: Composition, claim: Claim, where: str, origin: Origin, block
             origin.one_of(f"{where}.{key}", str(value), there, what)
     for dataset in claim.dataset if claim.test != "same_tensors" else ():
         if dataset in c.datasets:
-            of = c.datasets[dataset]
-            extra = {name: conf.written() for name, conf in c.extra_evals.get(dataset, {}).items()}
-            asked = {"name": dataset, "task": of.task, "evaluation_sets": of.evaluation_sets, "extra_evals": extra}
-            sets = [each.name for each in extra_evals.sets(asked)]
+            extra = c.extra_evals.get(dataset, {}).items()
+            sets = [name for name, conf in extra if isinstance(conf, ItemsOfASet)]
+            sets = [*c.datasets[dataset].evaluation_sets, *sets]
             for name in claim.set:
                 origin.one_of(f"{where}.set", name, sets, f"evaluation set of {dataset}")
 
