@@ -159,6 +159,7 @@ class TsvShards:
     def _pair(self, line: bytes, number: int) -> PairLocation:
         where = f"line {number + 1}"
         text = records.decoded(line, self.path, where, first=number == 0).rstrip("\r\n")
+        records.check_line_end(text, self.path, where)
         caption, tab, name = text.partition("\t")
         if not tab:
             raise UserError(f"{self.path}, {where}: {caption[:60]!r} has no tab; write caption<TAB>image")
