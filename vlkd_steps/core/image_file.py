@@ -135,7 +135,8 @@ def _unreadable(name: Path | str, error: Exception) -> ImageError:
 def _as_stored(image: Image.Image) -> Image.Image:
     """The decoded image; Pillow applies the orientation of a TIFF when it decodes it, which is undone."""
     turned = image.getexif().get(_ORIENTATION, 1) if image.format == "TIFF" else 1
-    coded = str(image.tile[0][3]) if image.format == "PNG" and image.tile else ""
+    tiles = getattr(image, "tile", ())
+    coded = str(tiles[0][3]) if image.format == "PNG" and tiles else ""
     image.load()
     if "transparency" in image.info and coded in _STEPS:
         image.info["transparency"] *= _STEPS[coded]
