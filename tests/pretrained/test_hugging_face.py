@@ -187,3 +187,23 @@ def test_nothing_is_left_behind(folder: Path, tmp_path: Path, monkeypatch: pytes
     load(folder)
     assert not list((tmp_path / "t").iterdir())
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokenizer_config.json", '{"model_max_length": "x"}', "cannot be loaded"),
+        ("tokenizer_config.json", '{"model_max_length": -1}', "cannot be loaded .model_max_length is -1"),
+        ("tokenizer_config.json", '{"do_lower_case": "false"}', "do_lower_case is 'false', not true or false"),
+        ("vocab.txt", "[PAD]\ncat\n", "Missing .UNK. token from the vocabulary"),
+    ],
+)
+def test_a_tokenizer_that_fails_at_its_first_text_is_refused(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\n")
+    assert hugging_face.tokenizer(tmp_path, "x").tokenize("cat") == ["cat"]
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        hugging_face.tokenizer(tmp_path, "x")

@@ -121,6 +121,9 @@ def tokenizer(folder: Path, where: str) -> Any:
     with folders.cleaned(folder, **given) as clean, quiet():
         try:
             found = AutoTokenizer.from_pretrained(clean, trust_remote_code=False, local_files_only=True)
+            if found.model_max_length < 1:
+                raise ValueError(f"model_max_length is {found.model_max_length}")
+            found("an image \uffff")  # a vocabulary without its token for unknown words fails here alone
         except Exception as error:  # transformers and tokenizers raise errors of their own
             raise UserError(
                 f"{where}: the tokenizer of {folder} cannot be loaded ({report.brief(error)}); {folders.REMEDY}"
