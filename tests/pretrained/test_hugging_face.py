@@ -132,6 +132,18 @@ def test_weights_that_were_not_loaded_are_named(folder: Path, change: Any, messa
     assert f"{folder}/model.safetensors" in str(error.value)
 
 
+def test_quantised_weights_are_refused(folder: Path) -> None:
+    """A loader casts them: nearly all become zeros, and every tensor came from the file."""
+    name = "embeddings.word_embeddings.weight"
+
+    def quantised(held: dict[str, Any]) -> dict[str, Any]:
+        return {key: tensor.to(torch.int8) if key.endswith(name) else tensor for key, tensor in held.items()}
+
+    models.reweighted(folder / "model.safetensors", quantised)
+    with pytest.raises(UserError, match=rf"holds \S*{name} not as floating-point numbers"):
+        load(folder)
+
+
 def test_what_may_be_new_and_heads_may_be_missing_and_more(folder: Path) -> None:
     def with_heads(held: dict[str, Any]) -> dict[str, Any]:
         kept = {f"bert.{name}": tensor for name, tensor in held.items() if not name.startswith("pooler.")}

@@ -157,7 +157,7 @@ def load(built: Any, file: Path, where: str, shown: str) -> None:
         UserError: the file cannot be read, or is of another model.
     """
     try:
-        report.tensors(file, "the file", pickles=False)
+        held = report.tensors(file, "the file", pickles=False)
     except UserError as error:
         raise UserError(f"the teacher {shown} cannot be loaded from {file}: {error}") from error
     try:
@@ -166,6 +166,7 @@ def load(built: Any, file: Path, where: str, shown: str) -> None:
         raise UserError(
             f"{where} {file} holds the weights of another model than {shown}: {report.brief(error)}"
         ) from error
+    report.check_stored(built.state_dict(), report.not_floating(held), f"{where} {file} of {shown}")
     report.check(built, f"{where} {file} of {shown}", told.missing_keys, told.unexpected_keys)
 
 

@@ -84,6 +84,7 @@ def model(
             )
         except Exception as error:  # transformers, safetensors and torch raise errors of their own
             raise UserError(f"{where}: {file} cannot be loaded ({report.brief(error)}); {folders.REMEDY}") from error
+    report.check_stored(made.state_dict(), not_floating(file), f"{where}: {file}")
     told["unexpected_keys"] = [name for name in told["unexpected_keys"] if not of_a_head(name, made, file)]
     report.check(
         made, f"{where}: {file}", told["missing_keys"], told["unexpected_keys"], told["mismatched_keys"], may_be_new
@@ -100,6 +101,18 @@ def of_a_head(name: str, encoder: PreTrainedModel, file: Path) -> bool:
     if hasattr(encoder, prefix):  # no encoder alone: its own head is wanted
         return False
     return name.startswith(HEADS) or (not name.startswith(f"{prefix}.") and any_begins(file, f"{prefix}."))
+
+
+def not_floating(file: Path) -> list[str]:
+    """The names of the weights' tensors that hold other than floating-point numbers, by the files' headers."""
+    parts = [file]
+    if file.suffix != ".safetensors":  # an index
+        parts = [file.parent / name for name in sorted({*folders.shards(file.parent)["weight_map"].values()})]
+    found: list[str] = []
+    for part in parts:
+        with safe_open(part, framework="pt") as stream:
+            found += [name for name in stream.keys() if "F" not in stream.get_slice(name).get_dtype()]  # noqa: SIM118
+    return found
 
 
 def any_begins(file: Path, prefix: str) -> bool:

@@ -97,6 +97,7 @@ def from_file(
         raise
     except Exception as error:  # timm and torch raise errors of their own
         raise UserError(f"{where}: {name} cannot be loaded from {file} ({report.brief(error)})") from error
+    report.check_stored(made.state_dict(), report.not_floating(held), f"{where}: {file}")
     report.check(made, f"{where}: {file}")
     return made
 
