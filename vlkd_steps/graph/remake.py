@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vlkd_steps.config.phases import Job
 from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import sha256
 from vlkd_steps.graph import phase_manifest
 
@@ -56,6 +57,23 @@ def notes(reasons: Sequence[str]) -> list[str]:
     """The reasons in a few lines, however many there are."""
     more = len(reasons) - SHOWN
     return [*reasons[:SHOWN], *([f"and the results of {more} more jobs, for such reasons"] if more > 0 else [])]
+
+
+def check_links(made: Made) -> None:
+    """Refuse to start with outputs that are links to nothing, as DVC leaves them when its cache was cleaned.
+
+    Snakemake ends at them in an error of its own. They are not removed: their files may be brought back.
+
+    Raises:
+        UserError: there are some.
+    """
+    paths = (path for jobs in made.values() for job in jobs for path in job.outputs)
+    if broken := [path for path in paths if path.is_symlink() and not path.exists()]:
+        more = f", and {len(broken) - 1} more outputs are such links" if len(broken) > 1 else ""
+        raise UserError(
+            f"{broken[0]} is a link to a file that is gone{more}; bring the files back with `dvc checkout`, or delete "
+            f"the links to have them made again: find {broken[0].parent} -xtype l -delete"
+        )
 
 
 def missing(experiment: str, made: Made) -> list[Path]:
