@@ -44,7 +44,7 @@ from vlkd_steps.tracking.records import Record
 INTERVAL = 2.0  # seconds between two looks at the runs that train
 SHARE = 0.008  # of a core, for looking at all run folders while runs train
 LONGEST_PAUSE = 20.0  # seconds between two tries, of up to ten, to reach a silent server
-SHOWN = 5  # names of what is not written
+SHOWN = 3  # names of what is not written, each with its reason
 LOCKS = Path(".vlkd")
 NOTHING_LOST, UNREACHED = "nothing is lost, the journals have it", 3
 
