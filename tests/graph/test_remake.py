@@ -168,6 +168,9 @@ def test_a_declared_output_that_was_deleted_is_named_and_one_never_made_is_not(
     assert list(remake.deleted(composed.experiment, everything)) == named
     more = phases.Job((Path("runs/never/made"),), "", "")
     assert list(remake.deleted(composed.experiment, {"distill": [job, more]})) == named
+    job.outputs[1].unlink()
+    named = [f"{job.outputs[0]} and 1 more of its job's outputs are missing, though {manifest} names them"]
+    assert list(remake.deleted(composed.experiment, everything)) == named
 
 
 def test_links_to_files_that_are_gone_are_named(composed: Composition, whole: Remembers) -> None:

@@ -83,12 +83,17 @@ def missing(experiment: str, made: Made) -> list[Path]:
 
 
 def deleted(experiment: str, made: Made) -> Iterator[str]:
-    """A reason for each `missing` output that existed before: its phase's manifest still names it."""
+    """A reason for each job with a `missing` output that existed before: its phase's manifest still names it."""
     manifests = {phase: layout.phase_manifest(experiment, phase) for phase in made}
     named = {phase: phase_manifest.read(path) for phase, path in manifests.items()}
     for phase, jobs in made.items():
-        gone = [path for job in jobs for path in job.outputs if path in named[phase] and not path.is_file()]
-        yield from (f"{path} is missing, though {manifests[phase]} names it" for path in gone)
+        for job in jobs:
+            gone = [path for path in job.outputs if path in named[phase] and not path.is_file()]
+            if len(gone) > 1:
+                others = f"{len(gone) - 1} more of its job's outputs"
+                yield f"{gone[0]} and {others} are missing, though {manifests[phase]} names them"
+            elif gone:
+                yield f"{gone[0]} is missing, though {manifests[phase]} names it"
 
 
 def _gone(job: Job, left: Sequence[Path]) -> Iterator[Path]:
