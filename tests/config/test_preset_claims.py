@@ -11,7 +11,6 @@ from user_files import Project, holds
 from vlkd_steps.config import composition
 
 LIST = """
-name: ours
 claims:
   more: {variant: clip_td, reference: finetune, level: primary, stated: {vqa: 9}}
 """

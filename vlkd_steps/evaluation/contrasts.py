@@ -51,7 +51,7 @@ class Evidence:
 
     Args:
         experiment: its name.
-        summary: rows of `summary.csv`: dataset, student, variant, shot, seed, evaluation_set, run_key.
+        summary: rows of `summary.csv`, with the columns dataset, student, variant, shot, seed, evaluation_set, run_key.
     """
 
     def __init__(self, experiment: str, summary: Sequence[Row]) -> None:

@@ -131,17 +131,17 @@ def gains(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str, 
 
     Args:
         runs: dataset, student, teacher, method, variant, shot, seed of every training run.
-        datasets: ``name, task, evaluation_sets`` of each, and its runs' extra evaluations (`asked`).
+        datasets: ``name, task, evaluation_sets`` of each, and its runs' extra evaluations (`config.extra_evals`).
         reference: the variant that the others are compared with.
     """
     rows: list[Row] = []
     conf = {dataset["name"]: dataset for dataset in datasets}
     for name in dict.fromkeys(run["dataset"] for run in runs):
         mine = [run for run in runs if run["dataset"] == name]
-        for ask in extra_evals.sets(conf[name]):
-            task = tasks.load(ask.task)
+        for evaluation in extra_evals.sets(conf[name]):
+            task = tasks.load(evaluation.task)
             for metric in task.compared_by:
-                scores = Scores(experiment, ask.name, task, metric.name)
+                scores = Scores(experiment, evaluation.name, task, metric.name)
                 rows += _on_one_set(scores, mine, reference)
     for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = adjusted

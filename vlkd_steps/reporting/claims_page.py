@@ -66,7 +66,11 @@ def details(rows: Sequence[Row]) -> list[str]:
     """All claims with all that is known of them, and their notes."""
     lines = _table(LONG, map(_long, rows))
     if any(row.found and row.found.grouped for row in rows):
-        lines += ["", "Where seeds fall into groups, their gains are listed instead of an interval, and p is exact."]
+        lines += [
+            "",
+            "Where seeds fall into groups, their gains are listed instead of an interval, and "
+            "an exact sign-flip test replaces t.",
+        ]
     notes = dict.fromkeys(f"- {row.text}: {row.note}" for row in rows if row.note)
     return [*lines, *([""] if notes else []), *notes]
 
@@ -111,7 +115,7 @@ def _short(row: Row) -> list[str]:
 
 def _long(row: Row) -> list[str]:
     where = " ".join(filter(None, (row.dataset, row.student, row.evaluation_set)))
-    relative = "" if row.relative is None else f"{row.relative:+.1f} %"
+    relative = "" if row.relative is None else f"{points(row.relative)} %"
     stated = "" if row.stated is None else f"{row.stated:+g} %"
     numbers = [_points(row), relative, stated, _p(row.p), _p(row.p_adjusted)]
     return [

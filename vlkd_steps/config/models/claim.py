@@ -61,7 +61,6 @@ class ListedClaim(Model):
 class ClaimList(Model):
     """A file of claims."""
 
-    name: Name
     claims: Annotated[dict[Name, ListedClaim], AfterValidator(some)]
 
 
