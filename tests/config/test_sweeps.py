@@ -132,7 +132,13 @@ def test_null_ends_a_sweep(project: Project, composed: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "trials"),
-    [("scenes_tune", 60), ("scenes_tune_full", 18), ("scenes_tune_students", 72), ("scenes_tune_vcr", 15)],
+    [
+        ("scenes_tune", 60),
+        ("scenes_tune_methods", 48),
+        ("scenes_tune_full", 18),
+        ("scenes_tune_students", 72),
+        ("scenes_tune_vcr", 15),
+    ],
 )
 def test_the_trials_that_ship(project: Project, composed: Any, name: str, trials: int) -> None:
     c = composed(experiment=name, grid={})
