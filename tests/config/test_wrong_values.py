@@ -176,6 +176,7 @@ def test_params_as_a_file(project: Project, text: bytes, facts: list[str]) -> No
         ("teacher", TEACHER.replace("kind: clip", "kind: clipp"), ["kind is 'clipp'", "did you mean 'clip'"]),
         ("teacher", TEACHER.replace("float32", "float23"), ["dtype is 'float23'", "did you mean 'float32'"]),
         ("teacher", TEACHER + "template: a photo\n", ["template is 'a photo'", "{}"]),
+        ("teacher", TEACHER + "word_template: a photo\n", ["word_template is 'a photo'", "{}"]),
         ("teacher", TEACHER + "thread: 2\n", ["'thread'", "did you mean 'threads'"]),
         ("teacher", TEACHER + "batch_size: 1e2\n", ["batch_size is 100.0", "whole number"]),
         ("teacher", TEACHER + "by_dataset: {scenes_smoke_vqa: {dtyp: 3}}\n", ["'dtyp'", "by_dataset.scenes_smoke_vqa"]),

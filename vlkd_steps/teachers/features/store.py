@@ -11,7 +11,7 @@
   also while the workers that are to finish the store run on.
 
 The **content key** is a hash of all that the features depend on beside those inputs: the teacher's weights, transform
-and text template, the dtype, and the version of this code. The same key and inputs give the same bytes.
+and templates, the dtype, and the version of this code. The same key and inputs give the same bytes.
 
 Kinds of rows: ``image`` v, ``text`` u, ``word`` one vector per distinct word, ``state`` the last text layer's states
 averaged per word, text after text, and ``count`` how many of them each text has. A teacher of images alone has only
@@ -102,7 +102,7 @@ class FeatureStore:
         if key is not None and manifest["key"] != key:
             raise UserError(
                 f"the features in {folder} are stale: they have key {manifest['key']}, wanted is {key} (another "
-                f"teacher, transform, text template, dtype or code version); extract again: "
+                f"teacher, transform, template, dtype or code version); extract again: "
                 f"snakemake --forcerun extract {path}"
             )
         store = cls(folder, manifest)
@@ -129,7 +129,7 @@ class FeatureStore:
         return self._rows("text", texts)
 
     def words(self, words: Sequence[str]) -> np.ndarray:
-        """The vector of each word (lower-cased, in the teacher's text template), float32 [N, D]."""
+        """The vector of each word (lower-cased, in the teacher's word template), float32 [N, D]."""
         return self._rows("word", [word.lower() for word in words])
 
     def word_states(self, text: str) -> tuple[list[str], np.ndarray]:
