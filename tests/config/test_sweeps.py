@@ -149,6 +149,19 @@ def test_the_trials_that_ship(project: Project, composed: Any, name: str, trials
         assert jobs.distill(c, cell)["training"]["learning_rate"] == rate
 
 
+def test_the_trials_of_the_token_term(project: Project, composed: Any) -> None:
+    c = composed(experiment="scenes_tune_tokens", grid={})
+    keys = ("token_target", "token_layer", "selection", "relevance")
+    found = {tuple(jobs.distill(c, cell)["method"][key] for key in keys) for cell in c.cells}
+    assert len(c.cells) == 24
+    assert found == {
+        (target, layer, selection, "centred")
+        for target in ("text", "image", "fused")
+        for layer in ("embedding", "last")
+        for selection in ("relevance", "random")
+    }
+
+
 def test_grids_and_init_name_members(project: Project, composed: Any) -> None:
     text = """# @package _global_
 defaults: [scenes_smoke, _self_]
