@@ -76,7 +76,7 @@ def test_the_preset_that_is_written_composes(project: Callable[..., Composition]
         if cell.variant == "clip_td":
             task = c.datasets[cell.dataset].task
             rate = precedence.recipe(c, cell).learning_rate
-            assert (precedence.settings(c, "clip_td", task).written()["lambda0"], rate) == BEST[task]
+            assert (precedence.settings(c, "clip_td", task, "40").written()["lambda0"], rate) == BEST[task]
 
 
 def test_the_preset_of_a_preset_with_sweeps_and_blocks(project: Callable[..., Composition]) -> None:
@@ -100,7 +100,7 @@ variants:
     assert (chosen.preset.reference, chosen.preset.highlight) == ("finetune", "clip_td")
     assert [block.variant for block in chosen.blocks] == [("finetune",), ("clip_td", "finetune")]
     assert {precedence.recipe(chosen, x).learning_rate for x in chosen.cells if x.variant == "finetune"} == {0.002}
-    assert precedence.settings(chosen, "clip_td", "entailment").written()["lambda0"] == 3
+    assert precedence.settings(chosen, "clip_td", "entailment", "40").written()["lambda0"] == 3
 
 
 def test_of_several_students_or_shots_the_mean_is_written(project: Callable[..., Composition]) -> None:

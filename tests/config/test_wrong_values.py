@@ -212,6 +212,13 @@ def test_in_a_file_of_the_users(project: Project, group: str, text: str | bytes,
         (PRESET + "variants: {new: {teacher: clip_scenes}}\n", ["variants.new.method is missing"]),
         (PRESET + "variants: {clip_td: {lamda0: 3}}\n", ["variants.clip_td", "'lamda0'", "did you mean 'lambda0'"]),
         (PRESET + "variants: {clip_td: {lambda0: big}}\n", ["variants.clip_td.lambda0 is 'big'", "0 or more"]),
+        (PRESET + "variants: {clip_td: {by_shot: {ten: {lambda0: 1}}}}\n", ["variants.clip_td.by_shot", "ten", "1pct"]),
+        (PRESET + "variants: {clip_td: {by_shot: {40: {x: 1}}}}\n", ["variants.clip_td.by_shot.40", "'x'"]),
+        (
+            PRESET + "variants: {clip_td: {by_task: {vqa: {by_shot: {40: {lambda0: s}}}}}}\n",
+            ["variants.clip_td.by_task.vqa.by_shot.40.lambda0 is 's'", "a number, 0 or more"],
+        ),
+        (PRESET + "variants: {clip_td: {by_shot: {40: {init: clip_td}}}}\n", ["by_shot.40", "unknown key 'init'"]),
         (PRESET + "variants: {clip_td: {by_task: {vqa2: {}}}}\n", ["by_task", "'vqa2'", "did you mean 'vqa'"]),
         (PRESET + "variants: {clip_td: {by_task: {vqa: {x: 1}}}}\n", ["variants.clip_td.by_task.vqa", "'x'"]),
         (

@@ -63,7 +63,7 @@ def _values(c: Composition, member: str, task: str) -> dict[str, Any]:
         if rest[0] == "training":
             found.setdefault("training", {})[rest[1]] = precedence.recipe(c, cell).written()[rest[1]]
         else:
-            found[rest[0]] = precedence.settings(c, member, task).written()[rest[0]]
+            found[rest[0]] = precedence.settings(c, member, task, cell.shot).written()[rest[0]]
     return found
 
 
