@@ -178,6 +178,15 @@ def test_a_head_that_does_not_fit_the_task_is_named(params) -> None:
         composition.compose(params(grid=grid, overrides={"students.vilt_scenes.head": "vilt"}))
 
 
+def test_an_adversary_is_for_students_that_take_shifts(params) -> None:
+    changes = {"training.adversarial": {"of": ["text"], "steps": 3, "rate": 1e-3, "kl_weight": 1.5}}
+    with pytest.raises(UserError, match=r"vilt_scenes .*training.adversarial is for UNITER and VILLA"):
+        composition.compose(params(overrides=changes))
+    composed = composition.compose(params(overrides=changes, grid={**PARAMS["grid"], "student": ["uniter_scenes"]}))
+    job = jobs.distill(composed, composed.cells[0])
+    assert job["training"]["adversarial"] == changes["training.adversarial"]
+
+
 def test_broken_yaml_and_a_missing_file(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     with pytest.raises(UserError, match="is missing; run from the project's root"):

@@ -138,6 +138,12 @@ def _check_student(c: Composition, cell: Cell, origin: Origin) -> None:
 def _check_method(c: Composition, cell: Cell, origin: Origin) -> None:
     """Check that a run's recipe is whole, that its method has the teacher it needs and fits the recipe's steps."""
     recipe, task = precedence.recipe(c, cell), c.datasets[cell.dataset].task
+    kind = kinds.model("student", c.students[cell.student].kind)
+    if recipe.adversarial and not getattr(kind, "takes_shifts", False):
+        raise UserError(
+            f"experiment {c.experiment}, {' '.join(cell)}: training.adversarial is for UNITER and VILLA, which "
+            f"{cell.student} is not; delete it, or name one of them in grid.student"
+        )
     _check_teacher(c, cell.variant, task, cell.shot, origin)
     if message := precedence.settings(c, cell.variant, task, cell.shot, origin).mistake(recipe.steps):
         method = c.variants[cell.variant].method
