@@ -19,7 +19,7 @@ LAYERS = (
     "checks reporting scoring",
     "graph",
     "planning verification",
-    "gpu_bench inference",
+    "gpu_bench deployment",
     "steps",
     "cli",
 )

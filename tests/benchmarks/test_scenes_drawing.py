@@ -60,7 +60,7 @@ def test_every_object_contrasts_with_its_ground(pictures, style):
     assert np.quantile(contrast, 0.01) > 60
 
 
-def test_the_cover_has_a_look_of_its_own(pictures):
+def test_the_cover_has_its_own_style(pictures):
     scenes, images = pictures
     for image, cover, things in zip(images, scenes.cover, scenes.things(), strict=True):
         stripes = cell(image, cover)

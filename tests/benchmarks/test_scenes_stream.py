@@ -6,7 +6,7 @@ from vlkd_steps.benchmarks.scenes import captions, stream, vocabulary, world
 from vlkd_steps.data.words import split_words
 
 
-def test_a_stream_resumed_at_a_batch_goes_on_as_if_never_stopped():
+def test_a_stream_resumed_at_a_batch_continues_as_if_never_stopped():
     whole = list(islice(stream.batches(7, 24), 4))
     resumed = list(islice(stream.batches(7, 24, start=2), 2))
     for (images, texts), (again, same) in zip(whole[2:], resumed, strict=True):

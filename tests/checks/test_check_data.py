@@ -29,7 +29,7 @@ def params(experiment: str, grid: str = GRID) -> str:
 def test_a_fresh_project_says_what_the_next_run_makes(check) -> None:
     found = check(params("scenes"))
     assert found["experiment"].found == "scenes: 54 runs, composes"
-    assert found["scenes (source)"].found == "not drawn yet; the next run draws it, nothing is downloaded"
+    assert found["scenes (source)"].found == "not generated yet; the next run generates it, nothing is downloaded"
     assert found["scenes_vqa"].found == "not prepared yet; the next run makes it from scenes"
     assert {finding.level for finding in found.values()} == {"ok"}
 
@@ -41,7 +41,7 @@ def test_a_mistake_in_params_is_reported_as_by_snakemake(check) -> None:
     assert "did you mean 'scenes'" in found["experiment"].found
 
 
-def test_a_download_that_is_whole_and_one_that_lost_files(check) -> None:
+def test_a_download_that_is_complete_and_one_that_lost_files(check) -> None:
     for name in ("a.json", "b.png"):
         files.write_text(layout.raw("scenes") / name, name)
     files.write_json(layout.raw_manifest("scenes"), {"source": "scenes", "files": {"a.json": "0", "b.png": "1"}})
@@ -58,7 +58,7 @@ def test_prepared_data_and_their_splits(check) -> None:
     files.write_text(layout.labels("scenes_vqa"), json.dumps([]))
     files.write_text(layout.train_split("scenes_vqa", 100, 10), "")
     found = check(params("scenes", "{dataset: [scenes_vqa], shot: [100], seed: [10, 11]}"))["scenes_vqa"]
-    assert found.found == "prepared, 1 of 6 splits cut; the next run cuts the others"
+    assert found.found == "prepared, 1 of 6 splits made; the next run makes the others"
 
 
 def test_data_that_need_a_sign_up_say_where_to_put_them(check) -> None:
@@ -82,4 +82,4 @@ def test_what_comes_from_the_web_or_a_package(check) -> None:
     assert "downloads 2 files from images.cocodataset.org, resuming after 0.00 GiB" in coming["coco_2014 (source)"]
     assert "downloads 4 files from s3.amazonaws.com" in coming["vqa_v2 (source)"]
     found = check(params("easy_vqa", "{dataset: [easy_vqa], variant: [finetune]}"))["easy_vqa (source)"]
-    assert found.found == "not downloaded yet; the next run gets easy-vqa 1.0 by pip"
+    assert found.found == "not downloaded yet; the next run downloads easy-vqa 1.0 by pip"

@@ -15,7 +15,7 @@ def test_equal_missing_and_other_versions_are_distinguished(tmp_path: Path) -> N
         missing.line()
         == "  fail  missing          no-such-package; install the packages of the lock file: make install"
     )
-    assert (gpu.level, gpu.found) == ("warn", "nvidia-no-such: no CUDA then")
+    assert (gpu.level, gpu.found) == ("warn", "nvidia-no-such: no CUDA without them")
     assert other.level == "warn"
     assert f"numpy {importlib.metadata.version('numpy')} (lock: 0.0.1)" in other.found
 

@@ -142,5 +142,5 @@ def test_no_such_profile(requested) -> None:
         profile.read("mien")
     with pytest.raises(UserError, match="not valid YAML"):
         requested("cores: [\n")
-    with pytest.raises(UserError, match="holds no keys"):
+    with pytest.raises(UserError, match="has no keys"):
         requested("- cores\n")

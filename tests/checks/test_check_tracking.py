@@ -96,7 +96,7 @@ def test_a_server(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in found.line()
 
 
-def test_a_folder_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_not_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "mlruns")
     assert tracking.check(1)[0].level == "fail"
 

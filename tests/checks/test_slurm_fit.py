@@ -83,14 +83,14 @@ def test_no_default_partition() -> None:
 def test_no_answer_is_no_verdict() -> None:
     [found] = judged(lambda _: Answer(None, "", ""))
     assert found.level == "warn"
-    assert "gave no answer" in found.found
+    assert "did not answer" in found.found
     assert "--wait" in found.remedy
     [found] = judged(lambda _: Answer(None, "", ""), slurm_partition="gpu", runtime=7200)
     assert (found.level, found.remedy.split()[1]) == ("fail", "runtime")
 
 
-def test_a_slow_answer_while_the_reason_is_looked_for_accuses_nothing() -> None:
+def test_a_slow_answer_while_the_reason_is_looked_for_blames_nothing() -> None:
     first = [Answer(1, "", "allocation failure: Requested node configuration is not available")]
     [found] = judged(lambda _: first.pop() if first else Answer(None, "", ""), mem_mb=99)
     assert found.level == "fail"
-    assert "all of it together" in found.found
+    assert "this combination" in found.found

@@ -107,4 +107,4 @@ def test_a_controller_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: 
 def test_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
     (found,) = slurm.check(SLURM, 1)
-    assert found.found == f"SLURM_CONF names {tmp_path}/slurm.conf, which is not there"
+    assert found.found == f"SLURM_CONF names {tmp_path}/slurm.conf, which does not exist"

@@ -24,7 +24,7 @@ def test_what_is_no_name_of_an_experiment_is_refused(
     monkeypatch.chdir(tmp_path)
     assert main([*before, name, *after]) == 2
     said = capsys.readouterr().err
-    assert f"{name!r} is no name of an experiment; write letters, digits and _" in said
+    assert f"{name!r} is not a name of an experiment; write letters, digits and _" in said
     assert list(tmp_path.iterdir()) == []
 
 
@@ -33,7 +33,7 @@ def test_what_is_no_name_of_an_experiment_is_refused(
 def test_a_folder_outside_is_refused(main, more, path: str, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     assert main([path, *more]) == 2
-    assert f"{path} lies outside this folder" in capsys.readouterr().err
+    assert f"{path} is outside this folder" in capsys.readouterr().err
 
 
 def test_a_misspelt_experiment_is_answered_with_the_nearest_one(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -120,7 +120,7 @@ def test_a_dry_run_runs_nothing_beside_it(root: Path, project: Path, options: li
     assert not Path("made.txt").exists()
 
 
-def test_a_failure_keeps_snakemakes_status_and_says_how_to_go_on(root: Path, project: Path) -> None:
+def test_a_failure_keeps_snakemakes_status_and_says_how_to_continue(root: Path, project: Path) -> None:
     Path("work.py").write_text("raise SystemExit(7)")
     process = start(root)
     said = process.communicate()[0]
@@ -137,7 +137,7 @@ def test_a_failure_keeps_snakemakes_status_and_says_how_to_go_on(root: Path, pro
         pytest.param("SIGHUP", os.killpg, marks=pytest.mark.exhaustive),
     ],
 )
-def test_a_signal_ends_the_job_in_order_and_one_line_says_so(root: Path, project: Path, name: str, kill) -> None:
+def test_a_signal_ends_the_job_in_order_and_is_one_line(root: Path, project: Path, name: str, kill) -> None:
     process = started(root)
     kill(process.pid, getattr(signal, name))
     said = process.communicate(timeout=60)[0]

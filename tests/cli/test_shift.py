@@ -112,13 +112,13 @@ def test_snli_ve_planted_bias(tmp_path, capsys):
     assert run(*common, "--cues", *cues) == 0
     assert len(lines(tmp_path / "biased.jsonl")) == 24
     assert run(*common, "--cues", "tall=yes") == 2
-    assert "--cues: 'tall=yes' is no WORD=LABEL with a label of contradiction" in capsys.readouterr().err
+    assert "--cues: 'tall=yes' is not WORD=LABEL with a label of contradiction" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("vcr", "--rule", "plural", "--annotations", "val.jsonl", "--out", "o.jsonl"), "nothing in val.jsonl falls"),
+        (("vcr", "--rule", "plural", "--annotations", "val.jsonl", "--out", "o.jsonl"), "nothing in val.jsonl matches"),
         (("vcr", "--rule", "plural", "--annotations", "val.jsonl", "--out", "val.jsonl"), "--out would overwrite"),
         (
             ("vcr", "--rule", "plural", "--annotations", "no.jsonl", "--out", "o.jsonl"),

@@ -15,7 +15,8 @@ import pytest
 from vlkd_steps.cli import track
 from vlkd_steps.core import file_system, files, layout
 from vlkd_steps.core.locks import exclusive
-from vlkd_steps.tracking import address, mlflow_sync
+from vlkd_steps.reporting.experiment_sync import ExperimentSync
+from vlkd_steps.tracking import address, mlflow_sync, polling, records, seen, tracker_lock
 from vlkd_steps.tracking.journal import Journal
 
 MakeRun = Callable[..., Path]
@@ -47,7 +48,7 @@ def everything(uri: str, runs: dict[str, Any]) -> Any:
     }  # fmt: skip
 
 
-def test_a_run_arrives_whole(
+def test_a_run_arrives_complete(
     make_run: MakeRun, make_instances: Callable[[str], None], uri: str, tracked: Tracked, tmp_path: Path
 ) -> None:
     make_instances("scenes_vqa")
@@ -74,7 +75,6 @@ def test_a_run_arrives_whole(
     assert contexts == {"training", "evaluation"}
     artifacts = Path(client(uri).download_artifacts(run.info.run_id, "", str(tmp_path)))
     assert (artifacts / "config.yaml").read_text() == layout.run_config(folder).read_text()
-    assert (artifacts / "curves.png").read_bytes().startswith(b"\x89PNG")
     table = json.loads((artifacts / "predictions" / "test.json").read_text())
     assert table["columns"][:3] == ["item", "answer", "gold"]
     assert len({row[0] for row in table["data"]}) == 50
@@ -110,7 +110,7 @@ def test_with_nothing_new_no_run_is_read_and_mlflow_is_not_imported(
     make_run(variant="finetune", end=None)
     track.main(["--experiment", "scenes", "--tracking-uri", uri])
     first = capsys.readouterr().err
-    monkeypatch.setattr(track.records, "read", lambda *_: pytest.fail("a run was read"))
+    monkeypatch.setattr(records, "read", lambda *_: pytest.fail("a run was read"))
     monkeypatch.setitem(sys.modules, "mlflow", None)  # its import would raise
     assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
     assert capsys.readouterr().err == first
@@ -139,7 +139,7 @@ def test_what_was_lost_in_mlflow_is_written_again_though_nothing_here_changed(
     assert everything(uri, tracked(uri)) == first
 
 
-def test_a_run_deleted_after_the_last_look_is_still_said_to_be(
+def test_a_run_deleted_after_the_last_look_is_still_reported(
     make_run: MakeRun, uri: str, tracked: Tracked, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run()
@@ -147,7 +147,7 @@ def test_a_run_deleted_after_the_last_look_is_still_said_to_be(
     client(uri).delete_run(tracked(uri)[CLIP_TD].info.run_id)
     for _ in range(2):
         track.main(["--experiment", "scenes", "--tracking-uri", uri])
-        assert capsys.readouterr().err.endswith(f"left alone, because they were deleted in MLflow: {CLIP_TD}\n")
+        assert capsys.readouterr().err.endswith(f"skipped, because they were deleted in MLflow: {CLIP_TD}\n")
 
 
 def test_a_warning_of_a_run_is_repeated(make_run: MakeRun, uri: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,36 +163,22 @@ def test_between_two_looks_at_everything_only_training_runs_are_looked_at(
     folder = make_run(variant="finetune")
     training = make_run(end=None)
     looked: list[Path] = []
-    stamp = track.seen.stamp
-    monkeypatch.setattr(track.seen, "stamp", lambda path, reference: looked.append(path) or stamp(path, reference))
-    follower, pace = track.Follower("scenes", uri, "finetune"), track.Pace()
+    stamp = seen.stamp
+    monkeypatch.setattr(seen, "stamp", lambda path, reference: looked.append(path) or stamp(path, reference))
+    sync, pace = ExperimentSync("scenes", uri, "finetune"), polling.Pace()
     with Journal(layout.journal(training)) as journal:
-        assert follower.look(pace) == 2
-        monkeypatch.setattr(track.Pace, "due", False)
+        assert sync.update(pace) == 2
+        monkeypatch.setattr(polling.Pace, "due", False)
         looked.clear()
         journal.append("metrics", step=1_000, metrics={"loss": 0.5})
-        assert follower.look(pace) == 1
+        assert sync.update(pace) == 1
         assert looked == [training]
-    assert follower.look(pace) == 1  # its end without a word
-    assert follower.look(pace) == 0
+    assert sync.update(pace) == 1  # killed, so no end is logged
+    assert sync.update(pace) == 0
     layout.journal(folder).write_text(layout.journal(folder).read_text() + "\n")
     looked.clear()
-    follower.look()
+    sync.update()
     assert set(looked) == {folder, training}
-
-
-def test_all_folders_are_looked_at_as_often_as_a_share_of_a_core_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    pace = track.Pace()
-    assert pace.due
-    spent = iter([1.0, 1.5])
-    monkeypatch.setattr(track.time, "process_time", lambda: next(spent))
-    monkeypatch.setattr(track.time, "monotonic", lambda: 100.0)
-    with pace.spending():
-        pass
-    monkeypatch.setattr(track.time, "monotonic", lambda: 100.0 + 0.4 / track.SHARE)
-    assert not pace.due
-    monkeypatch.setattr(track.time, "monotonic", lambda: 100.0 + 0.6 / track.SHARE)
-    assert pace.due
 
 
 def test_what_is_not_written_is_named_with_its_reason(
@@ -213,16 +199,16 @@ def test_what_is_not_written_is_named_with_its_reason(
         send(self, client, record, *others)
 
     monkeypatch.setattr(mlflow_sync.MlflowSync, "_send", refuse)
-    monkeypatch.setattr(mlflow_sync.artifacts, "draw_curves", lambda *_: 1 / 0)
+    monkeypatch.setattr(mlflow_sync.artifacts, "prediction_sample", lambda *_: 1 / 0)
     for _ in range(2):  # the second tracker tries again
         assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
         *_, summed, last = said = capsys.readouterr().err.splitlines()
     assert any(line.startswith("no artifacts of ") for line in said)
     assert summed.endswith(": 0 runs up to date")
     assert last == (
-        f"not written, or not to the end: {CLIP_TD} (its artifacts: ZeroDivisionError: division by zero), "
+        f"not written, or incomplete: {CLIP_TD} (its artifacts: ZeroDivisionError: division by zero), "
         "finetune 300 s10 scenes_vqa (refused by MLflow: too many tags), "
-        f"{broken} (nothing in its journal can be read)"
+        f"{broken} (no line of its journal can be read)"
     )
 
 
@@ -303,16 +289,16 @@ def test_what_a_user_deleted_stays_deleted(
     assert CLIP_TD in capsys.readouterr().err
 
 
-def test_a_run_deleted_while_we_watch_is_let_go(make_run: MakeRun, uri: str, tracked: Tracked) -> None:
+def test_a_run_deleted_during_tracking_is_skipped(make_run: MakeRun, uri: str, tracked: Tracked) -> None:
     folder = make_run(end=None)
     make_run(variant="finetune", end=None)
-    follower = track.Follower("scenes", uri, "finetune")
-    follower.look()
+    sync = ExperimentSync("scenes", uri, "finetune")
+    sync.update()
     client(uri).delete_run(tracked(uri)[CLIP_TD].info.run_id)
     for place in (folder, make_run(variant="finetune")):
         with Journal(layout.journal(place)) as journal:
             journal.append("end", status="FINISHED", seconds=1)
-    follower.look()
+    sync.update()
     (name, run), *others = tracked(uri).items()
     assert (name, run.info.status, others) == ("finetune 300 s10 scenes_vqa", "FINISHED", [])
 
@@ -376,7 +362,7 @@ def test_on_a_shared_file_system_the_database_is_on_this_machine(
     assert address.tracking_uri() == address.DEFAULT_URI
 
 
-def test_a_broken_file_of_one_run_leaves_the_others_alone(
+def test_a_broken_file_of_one_run_does_not_affect_the_others(
     make_run: MakeRun, uri: str, tracked: Tracked, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = make_run()
@@ -401,11 +387,11 @@ def test_names_and_values_beyond_mlflows_limits_are_cut(make_run: MakeRun, uri: 
     assert len(long.data.tags["t"]) == 8000
 
 
-def test_a_second_tracker_says_so_and_ends_well(
+def test_a_second_tracker_is_logged_and_ends_with_success(
     make_run: MakeRun, uri: str, tracked: Tracked, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run()
-    with exclusive(track._lock(uri, "scenes")) as holder:
+    with exclusive(tracker_lock.path(uri, "scenes")) as holder:
         assert holder is None
         assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
         assert track.main(["--experiment", "scenes", "--tracking-uri", uri, "--follow"]) == 0
@@ -490,7 +476,7 @@ def test_trackers_of_two_experiments_on_a_new_database_do_not_meet(
 
 
 @pytest.mark.usefixtures("subprocess_environment")
-def test_it_stays_light_and_sends_nothing_home(make_run: MakeRun, uri: str, tmp_path: Path) -> None:
+def test_it_stays_light_and_sends_no_telemetry(make_run: MakeRun, uri: str, tmp_path: Path) -> None:
     (make_run() / "model.safetensors").touch()
     code = f"""
 import sys

@@ -11,8 +11,8 @@ from typing import Any
 import ordinary_user
 import pytest
 
-from vlkd_steps.cli import track
 from vlkd_steps.core import file_system
+from vlkd_steps.tracking import address, tracker_lock
 
 MakeRun = Callable[..., Path]
 Tracked = Callable[..., dict[str, Any]]
@@ -84,9 +84,9 @@ def test_in_a_read_only_folder_the_file_is_on_this_machine(
 
 
 @pytest.mark.parametrize("kept", ["mlflow.db", "mlartifacts", "lock"])
-def test_what_another_user_left_is_named(make_run: MakeRun, uri: str, tmp_path: Path, kept: str) -> None:
+def test_files_of_another_user_are_named(make_run: MakeRun, uri: str, tmp_path: Path, kept: str) -> None:
     make_run()
-    lock = track._lock(track.address.DEFAULT_URI, "scenes")
+    lock = tracker_lock.path(address.DEFAULT_URI, "scenes")
     lock.parent.mkdir()
     lock.touch()
     (tmp_path / "mlartifacts").mkdir()

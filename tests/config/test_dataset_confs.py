@@ -44,7 +44,7 @@ def test_a_conf_is_sound(confs, name):
         importlib.import_module(f"vlkd_steps.sources.{confs['sources'][source]['kind']}")
 
 
-def test_data_behind_a_sign_up_is_never_fetched_and_says_where_it_is_had(confs):
+def test_data_behind_a_sign_up_is_never_fetched_and_says_how_to_get_it(confs):
     for name in ("vcr", "flickr30k", "flickr30k_captions", "snli_ve"):
         source = confs["sources"][name]
         assert source["kind"] == "local"

@@ -78,7 +78,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def forget() -> None:
     components.forget()
-    for cached in (fingerprint.fingerprint, fingerprint._tree, fingerprint._imports, fingerprint._tree_hash):
+    for cached in (fingerprint.fingerprint, fingerprint._syntax, fingerprint._imports):
         cached.cache_clear()
     fingerprint._folder_of.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] in ("toy_plugin", "toy_installed")]:

@@ -197,7 +197,7 @@ variants:
     assert c.variants["after"].init == "clip_td_lambda0_3"
 
 
-def test_jobs_are_told_labels_only_where_something_is_swept(composed: Callable[..., Composition]) -> None:
+def test_jobs_get_labels_only_where_something_is_swept(composed: Callable[..., Composition]) -> None:
     plain, c = composed(), composed(overrides=SWEEP)
     assert "label" not in jobs.runs(plain)[0]
     assert "swept" not in jobs.report(plain)

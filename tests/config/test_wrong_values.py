@@ -280,7 +280,7 @@ def test_a_setting_of_a_method_is_named_in_the_methods_file(project: Project) ->
     holds(project.message(), "mine/method/clip_td.yaml: keyness is 'yak'", "did you mean 'yake'")
 
 
-def test_all_that_is_wrong_with_a_file_is_said_at_once(project: Project) -> None:
+def test_all_that_is_wrong_with_a_file_is_reported_at_once(project: Project) -> None:
     project.params(grid={**GRID, "seed": ["a"], "shot": ["b"]}, overrides=[])
     assert len(project.message().splitlines()) == 3
 

@@ -53,7 +53,7 @@ def test_json_that_is_unusual_but_right() -> None:
         json_text.loads("{} {}")
 
 
-def test_a_number_beyond_63_bits_is_no_id(tmp_path: Path) -> None:
+def test_a_number_beyond_63_bits_is_not_an_id(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x: a\.id: must be a whole number of at most 63 bits"):
         records.field({"id": 2**63}, "id", int, Path("x"), "a")
 

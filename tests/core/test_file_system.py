@@ -85,14 +85,14 @@ def test_a_folder_that_another_user_made_first_is_refused(tmp_path: Path, monkey
         file_system.make_private(folder)
 
 
-def test_a_path_that_is_no_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_is_not_a_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("VLKD_LOCAL", str(tmp_path / "file"))
     with pytest.raises(UserError, match="VLKD_LOCAL"):
         file_system.make_private(file_system.node_local(tmp_path))
 
 
-def test_a_folder_of_ones_own_is_closed_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_the_user_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLKD_LOCAL", str(tmp_path))
     monkeypatch.setenv("LOGNAME", "somebody_else")
     folder = file_system.user_folder()
@@ -116,8 +116,8 @@ def test_another_users_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.
         queue.Queue(1)
 
 
-def test_a_home_that_nobody_knows_is_one_message() -> None:
-    with pytest.raises(UserError, match="write the whole path"):
+def test_a_missing_home_is_one_message() -> None:
+    with pytest.raises(UserError, match="write the full path"):
         file_system.expanded("~no_such_user_here/x")
 
 

@@ -61,7 +61,7 @@ def test_json_that_cannot_be_taken_is_named_with_the_remedy(tmp_path: Path, cont
     assert files.known_json(path) == {}
 
 
-def test_json_that_is_there_is_read(tmp_path: Path) -> None:
+def test_existing_json_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     files.write_json(path, {"a": ["\u00e4"]})
     assert files.read_json(path) == files.known_json(path) == {"a": ["\u00e4"]}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from vlkd_steps.core import fingerprint as module
+from vlkd_steps.core import syntax
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fresh(*modules: str) -> str:
-    for cached in (module.fingerprint, module._tree, module._imports, module._tree_hash):
+    for cached in (module.fingerprint, module._syntax, module._imports, syntax.sources):
         cached.cache_clear()
     return module.fingerprint(*modules)
 
@@ -31,8 +32,7 @@ def fresh(*modules: str) -> str:
 @pytest.fixture(autouse=True)
 def _forget_the_small_package():
     yield
-    fresh_caches = (module.fingerprint, module._tree, module._imports, module._tree_hash)
-    for cached in fresh_caches:
+    for cached in (module.fingerprint, module._syntax, module._imports, syntax.sources):
         cached.cache_clear()
 
 

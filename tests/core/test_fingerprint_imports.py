@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from vlkd_steps.core import fingerprint
+from vlkd_steps.core import syntax
 
 EVERYWHERE = '''
 import a0
@@ -47,11 +47,11 @@ def imported(nodes) -> set[str]:
 
 
 def test_every_block_is_searched() -> None:
-    found = imported(fingerprint._statements(ast.parse(EVERYWHERE)))
+    found = imported(syntax._statements(ast.parse(EVERYWHERE)))
     assert found == {f"a{number}" for number in range(16)}
 
 
 def test_no_import_of_the_package_is_missed(root: Path) -> None:
     for path in sorted((root / "vlkd_steps").rglob("*.py")):
         tree = ast.parse(path.read_bytes())
-        assert imported(fingerprint._statements(tree)) == imported(ast.walk(tree)), path
+        assert imported(syntax._statements(tree)) == imported(ast.walk(tree)), path

@@ -155,7 +155,7 @@ def test_a_students_own_way_to_save_memory_is_taken() -> None:
     assert student.called
 
 
-def test_a_student_that_cannot_save_memory_says_so() -> None:
+def test_a_student_that_cannot_save_memory_reports_it() -> None:
     with pytest.raises(UserError, match=r"gradient_checkpointing is true, but Linear neither has .* set it to false"):
         hardware.adapt(nn.Linear(2, 2), {"gradient_checkpointing": True})
     with pytest.raises(UserError, match="compile is 'yes'; write true or false"):

@@ -9,7 +9,7 @@ import pytest
 from vlkd_steps.core import home
 
 
-def test_a_home_directory_that_can_be_written_to_is_left_alone(tmp_path: Path) -> None:
+def test_a_home_directory_that_can_be_written_to_is_unchanged(tmp_path: Path) -> None:
     environment = {"HOME": str(tmp_path), "VLKD_LOCAL": str(tmp_path / "local")}
     home.provide(environment)
     assert environment == {"HOME": str(tmp_path), "VLKD_LOCAL": str(tmp_path / "local")}

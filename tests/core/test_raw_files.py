@@ -60,7 +60,7 @@ def test_files_elsewhere_are_not_compared(project: Path) -> None:
     assert image_file.read(Path("mine.png")).getpixel((0, 0)) == (0, 128, 0)
 
 
-def test_a_downloaded_image_that_is_gone_is_damage_and_no_gap_in_the_data(project: Path) -> None:
+def test_a_downloaded_image_that_is_missing_is_damage_and_no_gap_in_the_data(project: Path) -> None:
     again = f"download it again: snakemake --cores 1 -f {layout.raw_manifest('toy')}"
     folder = ImageFolder(IMAGE.parent)
     IMAGE.write_bytes(b"")

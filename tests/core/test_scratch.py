@@ -94,7 +94,7 @@ def test_too_little_space(hot: list[Path], node: Path, said: pytest.LogCaptureFi
     assert [path for path in node.iterdir() if path.suffix != ".lock"] == []
 
 
-def test_a_changed_file_is_copied_anew(hot: list[Path], node: Path) -> None:
+def test_a_changed_file_is_copied_again(hot: list[Path], node: Path) -> None:
     before = local_copy(hot, ["version 1"])
     hot[0].write_text("another size")
     longer = local_copy(hot, ["version 1"])

@@ -27,7 +27,7 @@ def test_spans_cover_thirty_per_cent_and_keep_the_order() -> None:
     assert lengths.most_common(1)[0][0] in (2, 3)
 
 
-def test_a_share_is_masked_whole() -> None:
+def test_a_share_is_masked_completely() -> None:
     noise = Infilling(MASK, whole=0.25)
     whole = sum(noise(TEXT, seed=1, draw=draw) == [2, MASK, 3] for draw in range(2000))
     assert 420 < whole < 580  # 25 % of 2,000, 4 deviations either way

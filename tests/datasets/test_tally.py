@@ -334,7 +334,7 @@ def test_metadata_that_were_changed_after_the_download(
     assert prepare.main(["--config", json.dumps({"dataset": conf})]) == 0
     (layout.raw("toy") / "1.json").write_text(json.dumps({**METADATA, "boxes": [[2, 1, 9, 9, 1.0]]}))
     assert prepare.main(["--config", json.dumps({"dataset": conf})]) == 2
-    assert "data/raw/toy/1.json is not what was downloaded" in capsys.readouterr().err
+    assert "data/raw/toy/1.json was changed after the download" in capsys.readouterr().err
 
 
 def test_a_tally_without_records_is_no_division_by_zero() -> None:

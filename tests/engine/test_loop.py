@@ -118,7 +118,7 @@ def test_a_signal_between_two_looks_ends_the_run_saved(place: Any) -> None:
     assert checkpoint.peek(place[0].checkpoints / "last.safetensors")["step"] == 2  # type: ignore[index]
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_batch(place: Any) -> None:
+def test_a_loss_that_is_not_a_number_ends_the_run_and_keeps_the_batch(place: Any) -> None:
     with pytest.raises(UserError, match=r"\[toy\] the loss of step 6 is not a finite number \(task inf, pull"):
         run(Line(spoil=5), place[0], recipe())
     kept = load_file(place[0].inspection)
@@ -156,7 +156,7 @@ def test_curves_are_the_same_wherever_they_are_read(place: Any) -> None:
     assert len(whole) == 3
 
 
-def test_a_checkpoint_of_another_precision_is_not_taken_up(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_another_precision_is_not_resumed(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run(Line(), place[0], recipe(steps=4))
     assert checkpoint.peek(place[0].checkpoints / "last.safetensors")["key"] == "key"  # type: ignore[index]
     monkeypatch.setattr(loop.hardware, "precision", lambda accelerator: "bf16")
@@ -165,7 +165,7 @@ def test_a_checkpoint_of_another_precision_is_not_taken_up(place: Any, monkeypat
     assert [e["step"] for e in place[1]] == [4, 4]
 
 
-def test_a_checkpoint_of_another_run_is_not_taken_up(place: Any, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_run_is_not_resumed(place: Any, tmp_path: Path) -> None:
     run(Line(), place[0], recipe(steps=4))
     other = loop.RunContext(place[0].checkpoints, place[0].inspection, "another key", "toy", place[0].log_event)
     model = Line()

@@ -38,7 +38,7 @@ def test_jobs_are_read_with_their_wildcards_and_without_manifests() -> None:
     assert dry_run.parse("Nothing to be done.\n") == []
 
 
-def test_away_from_the_project_it_says_so(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_the_project_is_reported(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"Snakefile is not in .*; run this from the project's root"):
         dry_run.dry_run()
@@ -47,7 +47,7 @@ def test_away_from_the_project_it_says_so(tmp_path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--gpu", "a100", "--tflops", "3"], "--gpu and --tflops both say how fast the device is"),
+        (["--gpu", "a100", "--tflops", "3"], "--gpu and --tflops both give the device's speed"),
         (["--gpu", "a100", "--utilisation", "30"], "--utilisation is 30; give a share of the peak, such as 0.3"),
         (["--tflops", "-1"], "--tflops is -1; give what the device sustains"),
         (["--experiment", "paper_vqq"], "did you mean 'paper_vqa'?"),

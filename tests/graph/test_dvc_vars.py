@@ -118,7 +118,7 @@ def test_dvc_lock_forgets_the_bytes_that_are_no_longer_needed(project: Path) -> 
 
 
 @pytest.mark.parametrize("lock", ["", "stages: 3", "<<<<<<< HEAD", "stages: ["])
-def test_a_dvc_lock_that_says_nothing_is_left_alone(project: Path, lock: str) -> None:
+def test_a_dvc_lock_that_says_nothing_is_unchanged(project: Path, lock: str) -> None:
     Path("dvc.lock").write_text(lock)
     dvc_vars.keep_current(composition.compose())
     assert Path("dvc.lock").read_text() == lock

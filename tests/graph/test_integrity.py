@@ -58,7 +58,7 @@ def deep(capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
     return status, capsys.readouterr().out.splitlines()
 
 
-def test_all_as_it_was_made(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unchanged_artifacts_are_valid(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, (line,) = deep(capsys)
     assert status == 0
     assert line.startswith("18 files (0.0 MB) compared in ")
@@ -140,7 +140,7 @@ def test_a_manifest_and_a_journal_that_cannot_be_read(project: Path, capsys: pyt
     assert lines[-1].endswith(" s: 0 missing, 2 damaged, 0 outdated")
 
 
-def test_a_project_in_which_nothing_was_made(
+def test_a_project_without_artifacts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -67,7 +67,7 @@ def beside(composed: Composition) -> tuple[phases.Job, Path]:
     return next((job, job.beside[0]) for job in phases.of_phase(composed, "distill") if job.beside)
 
 
-def test_nothing_where_all_is_there(composed: Composition, whole: Remembers) -> None:
+def test_nothing_if_everything_exists(composed: Composition, whole: Remembers) -> None:
     assert unseen(composed, whole) == {}
     assert remake.missing(composed.experiment, made(composed, *phases.PHASES)) == []
 
@@ -96,7 +96,7 @@ def test_a_declared_output_becomes_a_target(composed: Composition, whole: Rememb
     assert unseen(composed, whole) == {}  # Snakemake sees that itself
 
 
-def test_a_phase_that_was_never_whole_has_no_missing_targets(composed: Composition, whole: Remembers) -> None:
+def test_a_phase_that_was_never_complete_has_no_missing_targets(composed: Composition, whole: Remembers) -> None:
     layout.phase_manifest(composed.experiment, "split").unlink()
     phases.of_phase(composed, "split")[0].outputs[-1].unlink()
     assert remake.missing(composed.experiment, made(composed, "split")) == []  # its manifest's job reads it

@@ -65,7 +65,7 @@ def test_a_line_is_due_at_a_change_after_ten_minutes_and_every_hour(monkeypatch:
     assert waits.described(job("BeginTime"))[0] == "PENDING (BeginTime)  partition gpu"
 
 
-def test_of_snakemakes_own_jobs_what_stops_them_is_said_once() -> None:
+def test_of_snakemakes_own_jobs_what_stops_them_is_reported_once() -> None:
     waits = ExecutorWaits()
     waits.name_of_jobs = "run"
     assert waits.news({"12": job("Priority", name="run"), "13": job("JobHeldUser")}) == []

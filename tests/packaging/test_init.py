@@ -82,7 +82,7 @@ def test_every_file_of_a_project_is_written(tmp_path: Path) -> None:
     assert not (folder / ".git").exists()
 
 
-def test_a_folder_with_files_is_refused_and_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_folder_with_files_is_refused_and_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     assert init.main([str(tmp_path)]) == 2
     assert "thesis.tex" in capsys.readouterr().err

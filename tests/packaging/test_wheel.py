@@ -90,7 +90,7 @@ def test_an_installed_package_is_found_without_pythonpath(bare: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_in_a_project_with_a_package_of_its_own_vlkd_is_that_ones(bare: Path, tmp_path: Path) -> None:
+def test_in_a_project_with_its_own_package_vlkd_runs_that(bare: Path, tmp_path: Path) -> None:
     (tmp_path / "vlkd_steps/cli").mkdir(parents=True)
     for name, content in {"__init__": "", "__main__": "import sys; print('own', sys.argv[1:])", "cli/main": ""}.items():
         (tmp_path / f"vlkd_steps/{name}.py").write_text(content)

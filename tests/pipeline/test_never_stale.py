@@ -104,7 +104,7 @@ def test_a_killed_job_is_run_by_dvc_repro(changed: Project) -> None:
     assert is_current(changed)
 
 
-def test_files_that_are_gone_are_to_be_made(project: Project) -> None:
+def test_files_that_are_missing_are_to_be_made(project: Project) -> None:
     planned: Counter[str] = Counter()
     for name, rule in (
         ("manifests/scenes_smoke/split.json", "manifest_split"),
@@ -121,7 +121,7 @@ def test_files_that_are_gone_are_to_be_made(project: Project) -> None:
         assert rule in planned
 
 
-def test_files_that_are_gone_come_back_with_the_same_bytes(project: Project) -> None:
+def test_files_that_are_missing_come_back_with_the_same_bytes(project: Project) -> None:
     before = hashes(project)
     for name in ("report.html", "summary.csv"):
         (project.folder / "results/scenes_smoke" / name).unlink()

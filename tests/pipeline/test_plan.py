@@ -60,10 +60,10 @@ def test_vlkd_on_web_captions_builds_its_graph_and_says_what_to_bring(project) -
     assert "Traceback" not in output
 
 
-def test_a_plan_for_reading_says_where_each_number_is_from(project) -> None:
+def test_a_printed_plan_says_where_each_number_is_from(project) -> None:
     output = project.run("python", "-m", "vlkd_steps.cli.plan", "--experiment", "paper_vcr", "--gpu", "a100")
     assert "paper_vcr: 567 of 567 runs to train" in output
     assert "vcr: MISSING. source 'vcr': the folder data/incoming/vcr does not exist" in output
     assert "derived: a100, 0.3 of 312 TFLOP/s" in output
-    assert "80,418 images, 425,846 texts at most (published sizes)" in output
+    assert "at most 80,418 images, 425,846 texts (published sizes)" in output
     assert "GPU-hours" in output

@@ -115,7 +115,7 @@ WRONG: list[tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = [
     ),
     (
         lambda held: {**held, "embeddings.LayerNorm.bias": torch.full((8,), torch.nan)},
-        r"values that are no finite numbers, first in embeddings\.LayerNorm\.bias",
+        r"values that are not finite numbers, first in embeddings\.LayerNorm\.bias",
     ),
     (
         lambda held: {**held, "encoder.layer.0.output.dense.bias": torch.full((8,), -torch.inf)},

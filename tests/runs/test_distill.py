@@ -128,7 +128,7 @@ def test_only_what_changes_a_byte_trains_again(project: Path, job: dict[str, Any
     assert outputs(job)["model.safetensors"] == first
 
 
-def test_an_evaluation_set_that_was_cut_anew_is_predicted_anew_and_nothing_is_trained(
+def test_an_evaluation_set_that_was_cut_again_is_predicted_again_and_nothing_is_trained(
     project: Path, job: dict[str, Any]
 ) -> None:
     assert run(job) == 0
@@ -206,7 +206,7 @@ def test_clip_td_trains_with_all_components_and_repeats_itself(
     assert not any("to_teacher" in name for name in student.state_dict())
 
 
-def test_a_run_folder_in_use_is_left_alone(
+def test_a_run_folder_in_use_is_unchanged(
     project: Path, root: Path, job: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = RunDir.of(job, 1)

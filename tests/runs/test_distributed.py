@@ -269,7 +269,7 @@ def test_killed_they_repeat_the_steps_since_the_last_checkpoint(two: Any, rank: 
     assert (outputs(job), course(job)) == (expected, curves)
 
 
-def test_a_folder_in_use_ends_both_and_one_says_so(project: Path, job: dict[str, Any]) -> None:
+def test_a_folder_in_use_ends_both_and_one_reports_it(project: Path, job: dict[str, Any]) -> None:
     job["training"] |= {"processes": 2}
     with RunDir.of(job, 1).lock():
         assert attempt(seeds.train_seeds, job) == [2, 2]
@@ -289,7 +289,7 @@ def own_batch(number: int) -> Any:
     return batch_of(10 * distributed.rank() + number)
 
 
-def test_a_loss_that_is_no_number_in_one_process_ends_both_and_keeps_that_ones_batch(
+def test_a_loss_that_is_not_a_number_in_one_process_ends_both_and_keeps_that_ones_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -305,7 +305,7 @@ def elsewhere(job: dict[str, Any]) -> int:
     return seeds.train_seeds(job)
 
 
-def test_processes_that_do_not_share_a_folder_refuse_to_go_on(project: Path, job: dict[str, Any]) -> None:
+def test_processes_that_do_not_share_a_folder_refuse_to_continue(project: Path, job: dict[str, Any]) -> None:
     job["training"] |= {"processes": 2}
     Path("other").mkdir()
     for name in ("data", "words.txt"):

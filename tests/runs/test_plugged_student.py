@@ -67,7 +67,7 @@ def test_the_sight_is_the_same_from_memory_and_from_disk(eyes: dict[str, Any]) -
 
 def test_a_teacher_without_patches_or_without_the_evaluated_images(eyes: dict[str, Any], capsys: Any) -> None:
     store = FeatureStore.open(layout.features("eyes", "toy"))
-    with pytest.raises(UserError, match="hold no image 'elsewhere'"):
+    with pytest.raises(UserError, match="have no image 'elsewhere'"):
         PatchSight(store, ["elsewhere"])
     assert distill.main(["--config", json.dumps(eyes | {"teacher": None})]) == 2
     assert "method plug_in needs a teacher; name one" in capsys.readouterr().err

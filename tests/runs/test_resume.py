@@ -141,7 +141,7 @@ def test_struck_again_and_again_it_still_arrives_at_the_same_bytes(expected: Any
     assert len({event["run_key"] for event in starts}) == 1
 
 
-def test_a_prediction_goes_on_where_it_was_stopped(expected: Any, job: dict[str, Any]) -> None:
+def test_a_prediction_resumes_where_it_stopped(expected: Any, job: dict[str, Any]) -> None:
     places = [int(line.split()[1]) for line in _predicted_in_order(job)]
     restart(Path.cwd())
     assert attempt(job, ("predicted", places[1], signal.SIGTERM)) == 143

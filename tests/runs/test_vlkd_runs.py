@@ -19,7 +19,7 @@ import yaml
 from vlkd_steps.cli import verify
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.inference import export, finished_run
+from vlkd_steps.deployment import export, finished_run
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import caption_batches, forgetting, pretrain_bart, seeds, vlkd
 from vlkd_steps.runs.run_dir import RunDir
@@ -169,19 +169,19 @@ def test_a_run_answers_what_it_never_trained_on_and_leaves_clip_alone(
     assert len(pl.read_parquet(again.predictions("again"))) == 4
 
 
-def test_a_finished_run_is_asked_and_exported(project: Path, tmp_path: Path) -> None:
+def test_a_finished_run_answers_queries_and_is_exported(project: Path, tmp_path: Path) -> None:
     questions = {"name": "scenes_vqa", "task": "vqa", "evaluation_sets": ["dev"]}
-    tuned = train(job(dataset=questions, shot="8", experiment="asked", method={"ttdm": 0, "itcl": 0}))
+    tuned = train(job(dataset=questions, shot="8", experiment="queries", method={"ttdm": 0, "itcl": 0}))
     tuned.publish()
     run = finished_run.load(tuned.folder)
     table = pl.read_parquet(layout.instances("scenes_vqa"))
     rows = pl.read_parquet(tuned.predictions("dev")).join(table, "instance_id", maintain_order="left")
     for row in rows.head(4).iter_rows(named=True):
-        asked = finished_run.Asked(Path(row["image_path"]), row["text"])
-        (answer,) = run.answers(asked)
+        query = finished_run.Query(Path(row["image_path"]), row["text"])
+        (answer,) = run.answers(query)
         assert answer.text == row["answer"]
         assert 0 < answer.probability < 1
-        chosen = run.answers(replace(asked, choices=("red", "2", answer.text)))
+        chosen = run.answers(replace(query, choices=("red", "2", answer.text)))
         assert {found.text for found in chosen} == {"red", "2", answer.text}
         assert chosen == sorted(chosen, key=lambda found: -found.probability)
     export.export(run, tmp_path / "out")
@@ -189,10 +189,10 @@ def test_a_finished_run_is_asked_and_exported(project: Path, tmp_path: Path) -> 
     assert model.answer(rows["image_path"].to_list(), rows["text"].to_list()) == rows["answer"].to_list()
     assert "from vlkd_steps.students import inference" in (tmp_path / "out/README.md").read_text()
     with pytest.raises(UserError, match="the question is empty"):
-        run.answers(finished_run.Asked(Path(rows["image_path"][0])))
-    captions = train(job(experiment="asked", training={"steps": 2}))
+        run.answers(finished_run.Query(Path(rows["image_path"][0])))
+    captions = train(job(experiment="queries", training={"steps": 2}))
     captions.publish()
-    described = finished_run.load(captions.folder).answers(finished_run.Asked(Path(rows["image_path"][0])))
+    described = finished_run.load(captions.folder).answers(finished_run.Query(Path(rows["image_path"][0])))
     assert len(described) == 1
 
 
@@ -291,7 +291,7 @@ def test_a_run_what_started_from_it_and_a_baseline_are_verified(
         assert verify.main([str(folder)]) == 0
         printed = capfd.readouterr().out
         assert f"equal: {folder}" in printed
-        assert f"{len(outputs)} files have the same bytes" in printed
+        assert f"{len(outputs)} files have equal bytes" in printed
         assert "changed since" not in printed
         assert "not compared" not in printed
     (aligned.folder / "model.safetensors").write_bytes(tuned.model.read_bytes())

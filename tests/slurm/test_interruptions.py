@@ -85,7 +85,7 @@ def test_a_disturbed_run_ends_in_the_undisturbed_bytes(
     assert events[-1]["status"] == "FINISHED"
     steps = [event["step"] for event in events if event["event"] == "metrics"]
     if disturb is kill:
-        assert "submitted again" in submitter.said
+        assert "resubmitted" in submitter.said
         assert len(steps) - len(set(steps)) <= EVERY / 25 + 1  # at most the steps after the last checkpoint
     else:
         assert any(event["event"] == "interrupted" for event in events)
@@ -94,7 +94,7 @@ def test_a_disturbed_run_ends_in_the_undisturbed_bytes(
         # end of the first attempt reaches the controller after the job was started again, as these tests do at once.
         # The submitter then submits again; all of the above holds as well.
         lost = "FAILED, exit 1:0, NonZeroExitCode" in submitter.said
-        assert lost or "submitted again" not in submitter.said
+        assert lost or "resubmitted" not in submitter.said
     overlapping(events)
     if disturb is by_hand:
         in_mlflow(project)

@@ -20,7 +20,7 @@ def one(project: Project, **training: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("status", ["", "exit 1", 'exec 1>&-; echo "all is well"'])
-def test_a_wrapper_may_say_and_end_as_it_likes(project: Project, tmp_path: Path, status: str) -> None:
+def test_a_wrapper_may_print_anything_and_return_any_status(project: Project, tmp_path: Path, status: str) -> None:
     before = submitted(project)
     shell = wrapper(tmp_path / "bin", "sbatch", CHATTY.replace("exit $status", status or "exit $status"))
     submitter = Submitter(project, one(project), shell)

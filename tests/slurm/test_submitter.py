@@ -69,7 +69,7 @@ def test_what_keeps_dying_is_given_up_with_the_reason_and_the_log(project: Proje
         [job_id] = jobs(project).values()
         subprocess.run(["scancel", "--signal=KILL", f"{job_id}.0"], check=True)  # the process, not the job
     assert submitter.ends() == 1
-    assert "submitted again" in submitter.said
+    assert "resubmitted" in submitter.said
     assert re.search(r"failed: FAILED, exit \S+, NonZeroExitCode; tried 2 times", submitter.said), submitter.said
     log = re.search(r"The end of (jobs/distill/\S+_log.out):\n    \S", submitter.said)
     assert log
@@ -82,7 +82,7 @@ def test_a_cancelled_job_is_not_resubmitted(project: Project) -> None:
     submitter.until(lambda: "RUNNING" in submitter.said, "running")
     subprocess.run(["scancel", *jobs(project).values()], check=True)
     assert submitter.ends() == 1
-    assert "somebody cancelled its job; the same command submits it again" in submitter.said
+    assert "its job was cancelled; the same command submits it again" in submitter.said
 
 
 def test_sbatchs_refusal_says_what_to_correct(project: Project) -> None:
@@ -124,7 +124,7 @@ def test_another_configurations_jobs_are_cancelled_first(project: Project) -> No
     submitter.process.wait()
     again = Submitter(project, {**configuration(project), "seeds": [1]})
     assert again.ends() == 0
-    assert f"cancelled, as they were for an older configuration: {old}" in again.said
+    assert f"cancelled, because they were for an older configuration: {old}" in again.said
     assert state(old) == "CANCELLED"
 
 

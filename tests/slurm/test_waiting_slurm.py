@@ -21,7 +21,7 @@ def test_a_held_job_is_named_with_what_starts_it(project: Project) -> None:
     assert f"job {job_id} PENDING (JobHeldUser)  partition normal; it is held" in submitter.said
     subprocess.run(["scontrol", "release", job_id], check=True)
     assert submitter.ends() == 0, submitter.said
-    assert "left the result" not in submitter.said
+    assert "wrote the result" not in submitter.said
     assert state(job_id) == "COMPLETED"
 
 
@@ -57,8 +57,9 @@ def test_a_job_whose_slurmstepd_was_killed_is_cancelled_when_its_result_is_there
     found = subprocess.run(["pgrep", "-f", rf"slurmstepd: \[{job_id}\.batch\]"], capture_output=True, text=True)
     os.kill(int(found.stdout), signal.SIGKILL)
     assert submitter.ends() == 0, submitter.said
-    assert f"job {job_id} left the result, but Slurm calls it running (was its slurmstepd killed?); cancelled" in (
-        submitter.said
+    assert (
+        f"job {job_id} wrote the result, but Slurm reports it as running (was its slurmstepd killed?); cancelled"
+        in (submitter.said)
     )
     assert state(job_id) != "RUNNING"
     assert (project.folder / "runs/scenes_smoke/mine/vilt_scenes/finetune/20/s1/model.safetensors").is_file()

@@ -135,7 +135,7 @@ def test_a_file_is_fetched_and_checked(server, tmp_path):
     assert not layout.checksums("web").exists()
 
 
-def test_a_broken_transfer_goes_on_where_it_stopped(server, tmp_path):
+def test_a_broken_transfer_resumes_where_it_stopped(server, tmp_path):
     server.breaks = 2
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
     starts = [int(requested.strip("bytes=-")) for requested in server.requested[1:]]
@@ -145,7 +145,7 @@ def test_a_broken_transfer_goes_on_where_it_stopped(server, tmp_path):
 
 def test_a_file_that_changed_meanwhile_begins_again(server, tmp_path):
     server.breaks = 1
-    with pytest.raises(UserError, match=r"cannot be downloaded .*what has arrived is kept: try again later"):
+    with pytest.raises(UserError, match=r"cannot be downloaded .*the part that arrived is kept: try again later"):
         fetch(server, tmp_path / "raw", retries=0)
     server.content, server.etag = b"new", '"two"'
     made = fetch(server, tmp_path / "raw", sha256=hashlib.sha256(b"new").hexdigest())
@@ -157,7 +157,7 @@ def test_a_server_without_ranges_begins_again(server, tmp_path):
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
 
 
-def test_an_interrupted_download_is_taken_up_by_the_next_call(server, tmp_path):
+def test_an_interrupted_download_is_resumed_by_the_next_call(server, tmp_path):
     server.breaks = 1
     with pytest.raises(UserError, match="cannot be downloaded"):
         fetch(server, tmp_path / "raw", retries=0)
@@ -168,7 +168,7 @@ def test_an_interrupted_download_is_taken_up_by_the_next_call(server, tmp_path):
 
 def test_another_file_than_expected_is_refused(server, tmp_path):
     server.content = b"other"
-    with pytest.raises(UserError, match=rf"is not the file that is expected, sha256 {SHA}"):
+    with pytest.raises(UserError, match=rf"is not the expected file, sha256 {SHA}"):
         fetch(server, tmp_path / "raw", retries=0)
     assert not (tmp_path / "raw" / "file.bin").exists()
 
@@ -199,7 +199,7 @@ def test_no_server_and_no_space(server, tmp_path):
         fetch(server, tmp_path / "raw", bytes=1 << 60)
 
 
-def test_a_stalled_transfer_is_cut_and_goes_on(server, tmp_path, monkeypatch):
+def test_a_stalled_transfer_is_cut_and_continues(server, tmp_path, monkeypatch):
     monkeypatch.setattr(http_source, "TIMEOUT", (1, 0.2))
     server.mishaps = ["stall"]
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
@@ -230,7 +230,7 @@ def test_a_cut_that_the_server_does_not_show_is_seen_by_the_size(server, tmp_pat
     server.mishaps = ["cut"]
     assert fetch(server, tmp_path / "raw", sha256=None, bytes=len(CONTENT)).read_bytes() == CONTENT
     server.mishaps = []
-    with pytest.raises(UserError, match=f"{len(CONTENT)} bytes or more are sent, the source's conf says 7"):
+    with pytest.raises(UserError, match=f"the server sends {len(CONTENT)} bytes or more, the source's conf says 7"):
         fetch(server, tmp_path / "again", sha256=None, bytes=7, retries=0)
 
 
@@ -317,7 +317,7 @@ def sends(*pieces, pause=0.0, **headers):
 
 def test_an_endless_body_ends_at_the_size_that_the_conf_says(server, tmp_path):
     server.answer = sends(b"x" * 1000, ...)
-    with pytest.raises(UserError, match=r"or more are sent, the source's conf says 5000\); correct its conf"):
+    with pytest.raises(UserError, match=r"or more, the source's conf says 5000\); correct its conf"):
         fetch(server, tmp_path / "raw", bytes=5000)
     assert len(server.requested) == 1
     assert [path.stat().st_size for path in (tmp_path / "data/raw/.downloads").rglob("*.part")] == []
@@ -332,14 +332,14 @@ def test_without_a_size_the_limit_of_the_source_holds(server, tmp_path):
 
 def test_a_body_that_is_announced_too_long_is_not_read(server, tmp_path):
     server.answer = sends(b"x", Content_Length="9" * 18)
-    with pytest.raises(UserError, match=r"9{18} bytes or more are sent"):
+    with pytest.raises(UserError, match=r"9{18} bytes or more"):
         fetch(server, tmp_path / "raw", bytes=5000)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "br", "deflate", "identity, gzip"])
 def test_bytes_that_are_not_the_files_own_are_refused(server, tmp_path, encoding):
     server.answer = sends(gzip.compress(CONTENT), Content_Encoding=encoding)
-    with pytest.raises(UserError, match=f"sends it as '{encoding}', although the file itself was requested"):
+    with pytest.raises(UserError, match=f"sends it encoded as '{encoding}', although the plain file was requested"):
         fetch(server, tmp_path / "raw", sha256=None)
     assert len(server.requested) == 1
     assert not layout.checksums("web").exists()
@@ -413,7 +413,7 @@ def test_no_token_is_recorded_or_shown(server, tmp_path, caplog):
     recorded = json.loads(layout.checksums("web").read_text())
     assert recorded == {f"{server.url}?token=***&id=1": SHA}
     server.content = b"other"
-    with pytest.raises(UserError, match=r"is not the file that is expected") as changed:  # by another token, too
+    with pytest.raises(UserError, match=r"is not the expected file") as changed:  # by another token, too
         http_source.fetch({**source, "files": [{**conf, "url": f"{server.url}?token=x&id=1", "retries": 0}]}, tmp_path)
     server.mishaps = [404]
     with pytest.raises(UserError, match=r"404") as missing:
@@ -428,7 +428,7 @@ def test_a_record_of_an_older_version_is_still_held(server, tmp_path):
     url = f"{server.url}?token=hunter2"
     layout.checksums("web").parent.mkdir(parents=True)
     layout.checksums("web").write_text(json.dumps({url: "0" * 64}))
-    with pytest.raises(UserError, match=r"is not the file that is expected, sha256 0+;"):
+    with pytest.raises(UserError, match=r"is not the expected file, sha256 0+;"):
         http_source.fetch({"name": "web", "files": [{"url": url, "path": "a", "retries": 0}]}, tmp_path)
     layout.checksums("web").write_text(json.dumps({url: 3}))
     with pytest.raises(UserError, match=r"the entry of .*token=\*\*\* is no sha256"):

@@ -63,7 +63,7 @@ def test_checksums_are_checked_before_anything_is_copied(mine, tmp_path):
 
 
 def test_mistakes_are_explained(mine, tmp_path):
-    with pytest.raises(UserError, match=r"the folder .*nowhere does not exist; put the data there, or set its path"):
+    with pytest.raises(UserError, match=r"the folder .*nowhere does not exist; put the data there, or set `path`"):
         local.chosen(conf(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"no file matches '\*\.jsonl' in .*mine; add it, or fix `files`"):
         local.chosen(conf(mine, files=["*.jsonl"]))
@@ -71,7 +71,7 @@ def test_mistakes_are_explained(mine, tmp_path):
         local.fetch(conf(mine, transfer="move"), tmp_path / "raw")
 
 
-def test_data_behind_a_sign_up_says_where_it_is_had(tmp_path, monkeypatch):
+def test_data_behind_a_sign_up_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = {"name": "vcr", "kind": "local", "path": "data/incoming/vcr", "files": ["*.zip"]}
     source |= {"obtain": "Ask its owners.", "expect": {"*.zip": 2}}
@@ -81,7 +81,7 @@ def test_data_behind_a_sign_up_says_where_it_is_had(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"no file matches '\*\.zip' in data/incoming/vcr.*\. Ask its owners\."):
         local.fetch(source, tmp_path / "raw")
     (tmp_path / "data/incoming/vcr/a.zip").touch()
-    with pytest.raises(UserError, match=r"1 files match '\*\.zip', there must be 2; .*not the whole release\. Ask"):
+    with pytest.raises(UserError, match=r"1 files match '\*\.zip', there must be 2; .*not the complete release\. Ask"):
         local.fetch(source, tmp_path / "raw")
     (tmp_path / "data/incoming/vcr/b.zip").touch()
     local.fetch(source, tmp_path / "raw")
@@ -98,12 +98,12 @@ def test_a_pattern_stays_in_the_folder(mine, tmp_path, pattern):
 
 
 @pytest.mark.parametrize("transfer", ["copy", "hardlink", "symlink"])
-def test_a_link_out_of_the_folder_is_followed_only_if_the_conf_says_so(mine, tmp_path, transfer):
+def test_a_link_out_of_the_folder_is_followed_only_if_the_conf_allows_it(mine, tmp_path, transfer):
     (tmp_path / "disk").mkdir()
     (tmp_path / "disk" / "2.jpg").write_text("two")
     (mine / "more").symlink_to(tmp_path / "disk")
     source = conf(mine, files=["more/*"], transfer=transfer)
-    with pytest.raises(UserError, match=r"2\.jpg is, or lies behind, a link that leads out of .*write `links: true`"):
+    with pytest.raises(UserError, match=r"2\.jpg is, or is reached through, a link out of .*write `links: true`"):
         local.fetch(source, tmp_path / "raw")
     assert not (tmp_path / "raw").exists()
     local.fetch(source | {"links": True}, tmp_path / "raw")

@@ -62,7 +62,7 @@ def test_a_file_of_that_name_in_the_work_tree_is_not_run(source, tmp_path, monke
 
 
 def test_another_wheel_than_the_pinned_one_is_refused(source, tmp_path):
-    with pytest.raises(UserError, match=r"has sha256 .* but conf/source/easy_vqa\.yaml pins 00.* nothing of it"):
+    with pytest.raises(UserError, match=r"has sha256 .* but conf/source/easy_vqa\.yaml pins 00.* which was not used"):
         pypi.fetch(source | {"sha256": "00"}, tmp_path / "raw" / "new")
     assert list((tmp_path / "raw").rglob("*")) == [tmp_path / "raw" / "new"]
 

@@ -20,7 +20,7 @@ def assign(items, share=0.5):
 
 @settings(deadline=None)
 @given(questions, st.randoms(use_true_random=False))
-def test_groups_go_whole_test_keeps_its_share_and_the_order_leaves_no_trace(items, random):
+def test_groups_are_not_divided_test_keeps_its_share_and_the_order_leaves_no_trace(items, random):
     try:
         groups, part_of = assign(items)
     except UserError:

@@ -85,7 +85,7 @@ def test_no_near_pair_is_missed(seed):
     assert near_images.near_pairs(codes, thumbnails).tolist() == expected
 
 
-def test_a_file_that_is_no_image_is_named(tmp_path):
+def test_a_file_that_is_not_an_image_is_named(tmp_path):
     (tmp_path / "a.jpg").write_text("no")
     with pytest.raises(UserError, match=r"a\.jpg cannot be read .*replace the file"):
         groups(tmp_path)

@@ -73,7 +73,7 @@ def test_an_unknown_rule(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999", "1" * 400])
-def test_scores_that_are_no_numbers_are_refused(tmp_path, value):
+def test_scores_that_are_not_numbers_are_refused(tmp_path, value):
     path = tmp_path / "scores.jsonl"
     line = '{"annot_id": "val-0", "answer_losses": [[1, 2], [1, %s], [1, 2], [1, 2]], "rationale_losses": [[1]]}'
     path.write_text(line % value + "\n")

@@ -64,11 +64,11 @@ def test_equal_inputs_give_equal_bytes(config: dict) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.head(15), "holds instance test-000007-1 not at all"),
-        (lambda table: pl.concat([table, table.head(1)]), "holds instance test-000000-0 twice"),
+        (lambda table: table.head(15), "has instance test-000007-1 not at all"),
+        (lambda table: pl.concat([table, table.head(1)]), "has instance test-000000-0 twice"),
         (
             lambda table: pl.concat([table, table.head(1).with_columns(instance_id=pl.lit("stranger"))]),
-            "holds instance stranger although it is not in the set",
+            "has instance stranger although it is not in the set",
         ),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_split_of_other_data_is_refused(config: dict, capsys: pytest.CaptureFi
     seal()
     assert run(config)[0] == 2
     assert (
-        f"{split} names instance gone, which {layout.instances('scenes_vqa')} does not hold" in capsys.readouterr().err
+        f"{split} names instance gone, which {layout.instances('scenes_vqa')} does not have" in capsys.readouterr().err
     )
 
 

@@ -72,11 +72,11 @@ def test_raw_files_that_are_not_what_was_downloaded_are_refused(conf, capsys):
     raw.write_text(raw.read_text() + " ")
     assert run(conf) == 2
     said = capsys.readouterr().err
-    assert "data/raw/mine/train_q.json is not what was downloaded (its sha256 differs from" in said
-    assert "keep data of your own in data/incoming" in said
+    assert "data/raw/mine/train_q.json was changed after the download (its sha256 differs from" in said
+    assert "keep your own data in data/incoming" in said
     raw.unlink()
     assert run(conf) == 2
-    assert "train_q.json is gone since it was downloaded" in capsys.readouterr().err
+    assert "train_q.json was deleted after the download" in capsys.readouterr().err
 
 
 def test_an_image_that_was_not_downloaded_is_refused(conf, capsys):

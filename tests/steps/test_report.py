@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import synthetic_costs
 import synthetic_results
+from in_browser import opened, reached_by_tab, violations
 from sealed import seal
 
 from vlkd_steps.cli import table
@@ -195,6 +196,8 @@ def test_the_page_says_how_to_reproduce_and_to_cite(config: dict, root: Path) ->
     shutil.copy(root / "requirements.lock", ".")
     html = run(config)
     section = html[html.index('<section id="reproduce">') :]
+    assert "in the experiment <code>scenes</code>" in section
+    assert 'tags.run_key = "KEY"' in section
     section = section[: section.index("</section>")]
     commands = re.search(r"<code>(git.*?)</code>", section, flags=re.DOTALL)[1].splitlines()
     commit = "git checkout 0123456789abcdef0123456789abcdef01234567"
@@ -229,7 +232,7 @@ def test_the_headline_is_about_test_and_counts_what_is_sure(html: str) -> None:
     gains = [row["gain"] for row in rows]
     assert f"{points(min(gains))} to {points(max(gains))} points" in re.search(r"<h1>(.*?)</h1>", html)[1]
     sure = sum(row["gain_low"] > 0 for row in rows)
-    assert f"On test the 95 % interval lies above 0 in {sure} of 4 comparisons" in html
+    assert f"On test the 95 % interval is above 0 in {sure} of 4 comparisons" in html
 
 
 def test_plots_are_the_same_bytes_and_hold_no_date(config: dict) -> None:
@@ -293,7 +296,7 @@ def test_what_a_cluster_took_is_in_the_table_and_on_the_page(config: dict) -> No
     assert sum(float(row[8]) for row in by_variant) == pytest.approx(hours, abs=3e-4)
 
 
-def test_a_run_trained_anew_is_not_charged_for_the_one_before(config: dict) -> None:
+def test_a_run_trained_again_is_not_charged_for_the_one_before(config: dict) -> None:
     synthetic_costs.on_cluster()
     folder = layout.run_folders("scenes")[1]
     path = layout.journal(folder)
@@ -456,7 +459,7 @@ def test_without_compare_it_says_what_to_run(config: dict, capsys: pytest.Captur
     assert "results/scenes/gains.csv does not exist; it is made by the step `compare`" in capsys.readouterr().err
 
 
-def test_shots_that_are_no_numbers_keep_the_grids_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shots_that_are_not_numbers_keep_the_grids_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vlkd_steps.reporting import figures, style
 
     row = {
@@ -473,7 +476,7 @@ def test_shots_that_are_no_numbers_keep_the_grids_order(tmp_path: Path, monkeypa
     assert re.findall(r">(300|10pct|full)<", svg) == ["300", "10pct", "full"]
 
 
-def test_every_variant_has_a_look_of_its_own() -> None:
+def test_every_variant_has_its_own_style() -> None:
     from vlkd_steps.reporting.style import styles
 
     variants = ["finetune", "naive_kd", "clip_td", "clip_td_core", "mad", "a", "b", "c", "d", "e"]
@@ -606,3 +609,17 @@ def test_values_are_spaced_by_their_ratio_where_they_span_much() -> None:
     assert not sweep_figures.is_log([1, 2, 3])
     assert not sweep_figures.is_log([0, 1, 10])
     assert not sweep_figures.is_log(["l1", "mse"])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_read_the_page(
+    finished: tuple[Path, dict], swept: tuple[str, list], scheme: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "swept.html"
+    other.write_text(swept[0], encoding="utf-8")
+    for path in (finished[0] / RESULTS / "report.html", other):
+        with opened(path.as_uri(), scheme) as page:
+            assert page.locator("img:not([alt]), svg:not([aria-label]):not([aria-hidden])").count() == 0
+            assert violations(page) == []
+            links = [link.inner_text() for link in page.locator("nav a").all()]
+            assert reached_by_tab(page, len(links)) == [f"a {text}" for text in links]

@@ -122,7 +122,7 @@ def test_the_leaderboards_file_scores_as_the_run_does(
     assert leaderboard.main([str(run), "--split", "val", "--out", "val.csv"]) == 2
     assert f"--split val: {layout.instances(NAME)} has no rows of it; there are " in capsys.readouterr().err
     assert leaderboard.main(["runs", "--out", "x.csv"]) == 2
-    assert "runs is no finished run: it lacks config.yaml or model.safetensors" in capsys.readouterr().err
+    assert "runs is not a finished run: it lacks config.yaml or model.safetensors" in capsys.readouterr().err
 
 
 def test_the_report_shows_choices_as_texts_with_what_they_point_at(finished: Path) -> None:

@@ -158,7 +158,7 @@ def test_prompts() -> None:
     assert prompt.text("[MASK]", "Why?") == "Question: Why? Answer: [MASK]."
     assert prompt.written("because", "Why?") == "Question: Why? Answer: because."
     for wrong in ("Answer: {q}", "<mask> <mask>", "<mask> {q}"):
-        with pytest.raises(UserError, match="must hold <mask> once"):
+        with pytest.raises(UserError, match="must have <mask> once"):
             Prompt.of(wrong)
 
 
@@ -174,7 +174,7 @@ def test_mistakes_are_named(student: bart.BartStudent, v: torch.Tensor, tmp_path
         model.answer(v[:1], ["star " * 36])
     with pytest.raises(UserError, match="list of answers to choose from is empty"):
         model.answer(v[:1], ["what"], among=[])
-    with pytest.raises(UserError, match=r"vlkd\.json is missing; name a folder that bart.export has written"):
+    with pytest.raises(UserError, match=r"vlkd\.json is missing; name a folder that bart.export wrote"):
         inference.load(tmp_path)
     words = tmp_path / "w.txt"
     words.write_text("a b")
@@ -186,7 +186,7 @@ def test_mistakes_are_named(student: bart.BartStudent, v: torch.Tensor, tmp_path
     (tmp_path / "vilt" / "config.json").write_text('{"model_type": "vilt"}')
     with pytest.raises(UserError, match="is a vilt, not a BART"):
         bart.build({"name": "x", "weights": str(tmp_path / "vilt")}, D, 0)
-    with pytest.raises(UserError, match="holds no pre-trained weights; make them: snakemake models/x"):
+    with pytest.raises(UserError, match="has no pre-trained weights; make them: snakemake models/x"):
         bart.build({"name": "x", "pretrained": True}, D, 0)
 
 
@@ -200,7 +200,7 @@ def test_an_exported_folder_must_hold_all_weights(student: bart.BartStudent, tmp
     with pytest.raises(UserError, match=rf"out/{file} holds the weights of another model: .* is not there"):
         inference.load(out)
     save_file({**whole, first: torch.full_like(whole[first], torch.nan)}, out / file, metadata={"format": "pt"})
-    with pytest.raises(UserError, match=rf"out/{file} holds values that are no finite numbers"):
+    with pytest.raises(UserError, match=rf"out/{file} holds values that are not finite numbers"):
         inference.load(out)
     save_file({f"x.{name}": tensor for name, tensor in whole.items()}, out / file, metadata={"format": "pt"})
     with pytest.raises(UserError, match=rf"out/{file} holds the weights of another model"):

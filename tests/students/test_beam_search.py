@@ -84,7 +84,7 @@ def test_it_finds_what_transformers_finds_among_what_is_allowed(bart: BartForCon
 
 
 @torch.inference_mode()
-def test_a_row_is_written_alike_whoever_is_beside_it(bart: BartForConditionalGeneration) -> None:
+def test_a_row_is_written_alike_whatever_else_is_in_the_batch(bart: BartForConditionalGeneration) -> None:
     bart.final_logits_bias[0, END] = 2.0
     rows = given(bart, 9)
     together = beam_search.search(bart, **rows, beams=3, most_tokens=7)

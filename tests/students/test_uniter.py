@@ -192,7 +192,7 @@ def test_every_parameter_that_trains_gets_a_gradient_with_checkpointing_too(conf
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"regions": None}, "student uniter_toy sees regions and its configuration names none; set regions:"),
+        ({"regions": None}, "student uniter_toy reads regions, but its configuration names none; set regions:"),
         ({"architecture": {"hiden_size": 16}}, "architecture: it has no key 'hiden_size'; its keys are"),
         ({"architecture": {"hidden_size": 18}}, "hidden_size 18 is no multiple of 12 heads"),
         ({"vocabulary": None}, "a student from scratch needs vocabulary"),

@@ -196,7 +196,7 @@ def test_parts_that_do_not_fit_are_named(conf: dict[str, Any], tmp_path: Path) -
     tensors = official(conf)
     del tensors["uniter.pooler.dense.bias"]
     torch.save(tensors, conf["weights"])
-    with pytest.raises(UserError, match=r"uniter\.pooler\.dense\.bias is missing; give a whole checkpoint"):
+    with pytest.raises(UserError, match=r"uniter\.pooler\.dense\.bias is missing; give a complete checkpoint"):
         uniter.build(conf, "vqa", ["a"], seed=0)
     larger = text.word_tokenizer(toy_regions.WORDS.split())
     larger.add_tokens([AddedToken("extra")])
@@ -213,11 +213,11 @@ def test_parts_that_do_not_fit_are_named(conf: dict[str, Any], tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("uniter.pooler.dense.bias", torch.full((16,), torch.nan), r"no finite numbers, first in uniter\.pooler"),
+        ("uniter.pooler.dense.bias", torch.full((16,), torch.nan), r"not finite numbers, first in uniter\.pooler"),
         ("uniter.encoder.extra.weight", torch.zeros(2), r"no tensor uniter\.encoder\.extra\.weight"),
     ],
 )
-def test_weights_that_are_no_numbers_or_of_more_than_the_model(
+def test_weights_that_are_not_numbers_or_of_more_than_the_model(
     conf: dict[str, Any], name: str, value: Tensor, message: str
 ) -> None:
     torch.save(official(conf, **{name: value}), conf["weights"])

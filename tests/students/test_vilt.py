@@ -141,13 +141,13 @@ def test_mistakes_in_the_configuration_are_named(
         ({"weights": str(tmp_path / "empty")}, "is a folder without config.json"),
         ({"weights": str(bert)}, "is a bert, not a ViLT"),
         ({"weights": "nobody/no-such-model"}, "'nobody/no-such-model' cannot be loaded"),
-        ({"pretrained": True}, "models/vilt_toy holds no pre-trained weights"),
+        ({"pretrained": True}, "models/vilt_toy has no pre-trained weights"),
     ):
         with pytest.raises(UserError, match=message):
             vilt.build(conf | change, "vqa", ["a"], seed=1)
 
 
-def test_a_foreign_file_is_no_run(tmp_path: Path) -> None:
+def test_a_foreign_file_is_not_a_run(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
@@ -186,7 +186,7 @@ def spoilt(path: Path, change: Any) -> None:
         (lambda held: {**held, "head.3.bias": torch.zeros(9)}, r"head\.3\.bias has shape \[9\], not \[3\]"),
         (
             lambda held: {**held, "head.3.bias": torch.full((3,), torch.nan)},
-            r"no finite numbers, first in head\.3\.bias",
+            r"not finite numbers, first in head\.3\.bias",
         ),
     ],
 )
@@ -199,7 +199,7 @@ def test_a_runs_weights_are_all_its_own(student: vilt.ViltStudent, tmp_path: Pat
     assert str(path) in str(error.value)
 
 
-def test_a_damaged_or_odd_file_is_a_message_and_weights_that_are_no_numbers_are_not_written(
+def test_a_damaged_or_odd_file_is_a_message_and_weights_that_are_not_numbers_are_not_written(
     student: vilt.ViltStudent, tmp_path: Path
 ) -> None:
     from safetensors.torch import save_file
@@ -215,7 +215,7 @@ def test_a_damaged_or_odd_file_is_a_message_and_weights_that_are_no_numbers_are_
     path.unlink()
     with torch.no_grad():
         student.head[3].bias[0] = torch.inf  # type: ignore[index]
-    with pytest.raises(UserError, match=r"no finite numbers, first in head\.3\.bias; lower training\.learning_rate"):
+    with pytest.raises(UserError, match=r"not finite numbers, first in head\.3\.bias; lower training\.learning_rate"):
         vilt.save(student, path)
     assert not path.exists()
 
@@ -260,7 +260,7 @@ def test_the_authors_head_is_for_classes(conf: dict[str, Any], tmp_path: Path) -
 
 
 def test_a_folder_that_was_not_exported_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"student\.json is missing; name a folder that vlkd export has written"):
+    with pytest.raises(UserError, match=r"student\.json is missing; name a folder that vlkd export wrote"):
         exported.load(tmp_path)
     (tmp_path / "student.json").write_text('{"kind": "os"}')
     with pytest.raises(UserError, match="kind is 'os', not one of bart, uniter, vilt, visual_bert"):

@@ -99,7 +99,7 @@ def test_a_plugged_in_teachers_patches_replace_regions(conf: dict[str, Any], tmp
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"regions": ""}, "student visual_bert_toy sees regions and its configuration names none"),
+        ({"regions": ""}, "student visual_bert_toy reads regions, but its configuration names none"),
         ({"architecture": {"hiden_size": 16}}, "architecture has no key 'hiden_size'"),
         ({"architecture": {"hidden_size": 17}}, "transformers rejects its architecture"),
         ({"weights": "nowhere/at/all"}, "weights: 'nowhere/at/all' cannot be loaded"),

@@ -62,7 +62,7 @@ def test_other_tasks_have_the_accuracy_of_all_items(name: str) -> None:
     assert task.compared(SCORES, ACCURACY) is SCORES
 
 
-def test_only_cider_is_no_percentage() -> None:
+def test_only_cider_is_not_a_percentage() -> None:
     assert [name for name, metric in tasks.metrics().items() if not metric.percentage] == ["CIDEr"]
 
 

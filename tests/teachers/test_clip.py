@@ -160,7 +160,7 @@ def test_identity_changes_with_weights_and_template_and_not_with_the_path(
     ("config", "message"),
     [
         ({"model": "ViT-B16"}, "'ViT-B16' is unknown to open_clip; did you mean 'ViT-B-16"),
-        ({"model": "vlkd-scenes", "word_template": "a photo"}, "template 'a photo' holds no {}"),
+        ({"model": "vlkd-scenes", "word_template": "a photo"}, "template 'a photo' has no {}"),
         ({"model": "zzzz"}, "'zzzz' is unknown to open_clip; open_clip.list_models"),
         (
             {"model": "ViT-B-32", "weights": "openia"},
@@ -172,8 +172,8 @@ def test_identity_changes_with_weights_and_template_and_not_with_the_path(
             "weights asset:nothing.safetensors are missing",
         ),
         ({"model": "vlkd-scenes", "weights": "models/x.pt"}, "not a .safetensors file; nothing else is loaded"),
-        ({"model": "vlkd-scenes", "template": "a photo"}, r"template 'a photo' holds no \{\}"),
-        ({"model": "local-dir:nowhere"}, "folder nowhere holds no open_clip_config.json"),
+        ({"model": "vlkd-scenes", "template": "a photo"}, r"template 'a photo' has no \{\}"),
+        ({"model": "local-dir:nowhere"}, "folder nowhere has no open_clip_config.json"),
     ],
 )
 def test_mistakes_in_the_configuration(config: dict[str, str], message: str) -> None:

@@ -245,8 +245,9 @@ TEXT = "What is thing number 7?"
         ("thing", False, r"field word of text 'thing'"),
     ],
 )
-def test_a_value_that_is_no_number_ends_extraction(rows, where: str, states: bool, named: str, value: float) -> None:
-    why = "holds 1e\\+06, and float16 ends at 6.55e\\+04; set the teacher's `dtype`" if value == 1e6 else "no finite"
+def test_a_value_that_is_not_a_number_ends_extraction(rows, where: str, states: bool, named: str, value: float) -> None:
+    large = "has 1e\\+06, and the largest float16 is 6.55e\\+04; set the teacher's `dtype`"
+    why = large if value == 1e6 else "not finite"
     with pytest.raises(UserError, match=f"extract tiny toy: {named} .*{why}"):
         extract(Spoilt(where, value, states), rows, Path("f"), {**SETTINGS, "dtype": "float16"}, "extract tiny toy")
     assert not Path("f/manifest.json").exists()

@@ -74,7 +74,7 @@ def test_the_bottom_up_tsv_in_several_parts() -> None:
     np.testing.assert_allclose(regions.locations, places, atol=1e-6)
 
 
-def test_parts_follow_one_another_and_the_first_key_that_is_there_is_taken() -> None:
+def test_parts_follow_one_another_and_the_first_key_that_exists_is_used() -> None:
     given, detected = features(0, regions=3, sure=0), features(1)
     write_lmdb(Path("gt"), {"gt_val_7.npz": packed(given)})
     write_lmdb(Path("det"), {NAME: packed(detected)})
@@ -146,11 +146,11 @@ def test_damaged_lines_of_a_tsv_are_named(line: bytes, message: str) -> None:
         (conf("hdf5", "butd"), "format is 'hdf5'; there are npz, lmdb, tsv"),
         (conf("npz", "nowhere"), "the folder of region features nowhere is missing"),
         (conf("tsv", "nowhere.tsv"), "the file of region features nowhere.tsv is missing"),
-        (conf("lmdb", "there"), "the LMDB folder there holds no data.mdb"),
+        (conf("lmdb", "there"), "the LMDB folder there has no data.mdb"),
         (conf("lmdb", "broken"), "the LMDB broken cannot be opened"),
         (conf("npz", "there"), f"there are no features '{NAME}' for image '7'"),
         (conf("npz", "there", key="{nummer}"), "its fields are {image_id}, {stem}, {folder}"),
-        (conf("npz", "there", dim=0), "does not say how wide its features are; set dim"),
+        (conf("npz", "there", dim=0), "does not state the width of its features; set dim"),
         (conf("npz"), "names no files and key for this data set"),
     ],
 )

@@ -66,7 +66,7 @@ def test_a_round_looks_once_and_the_next_one_again() -> None:
     assert contents("features") == contents("alone")
 
 
-def test_a_shard_that_is_gone_is_made_again() -> None:
+def test_a_shard_that_is_missing_is_made_again() -> None:
     work(part=(0, 1), shared_round="r")
     sorted(Path("features").rglob("image-*.npy"))[0].unlink()
     assert work(shared_round="r") == SETTINGS["shard_size"]

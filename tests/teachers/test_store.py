@@ -54,9 +54,9 @@ def test_a_manifest_that_is_not_json(folder: Path) -> None:
 
 def test_what_is_not_in_the_store_is_named(folder: Path) -> None:
     store = FeatureStore.open(folder)
-    with pytest.raises(UserError, match="hold no image 'i77'; the data set has changed or another split"):
+    with pytest.raises(UserError, match="have no image 'i77'; the data set has changed or another split"):
         store.images(["i1", "i77"])
-    with pytest.raises(UserError, match="hold no text 'Why'"):
+    with pytest.raises(UserError, match="have no text 'Why'"):
         store.word_states("Why")
 
 

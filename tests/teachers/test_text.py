@@ -68,7 +68,7 @@ def test_the_identity_covers_what_changes_features(folder: Path) -> None:
 def test_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
     for change, message in (
         ({"pooling": "max"}, "pooling is 'max'; write one of mean, cls"),
-        ({"template": "a"}, "holds no {}"),
+        ({"template": "a"}, "has no {}"),
         ({"model": str(tmp_path)}, "cannot be loaded .*; without network, put such a folder below models/"),
         ({"package": "no-such-package-here"}, "pip install no-such-package-here"),
     ):

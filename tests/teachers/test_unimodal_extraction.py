@@ -85,9 +85,9 @@ def test_two_stores_read_as_one(extracted: dict[str, dict[str, Any]]) -> None:
 
 
 def test_a_teacher_in_the_wrong_role_is_named(extracted: dict[str, dict[str, Any]]) -> None:
-    with pytest.raises(UserError, match=r"teacher\.vision is ears, whose features hold no images: it reads texts only"):
+    with pytest.raises(UserError, match=r"teacher\.vision is ears, whose features have no images: it reads texts only"):
         open_stores({"name": "x", "vision": {"name": "ears"}, "text": {"name": "ears"}}, "toy")
-    with pytest.raises(UserError, match=r"hold no texts: their teacher does not read them; .* teacher: \{vision: NAME"):
+    with pytest.raises(UserError, match=r"have no texts: their teacher does not read them; .* teacher: \{vision: NAME"):
         open_stores({"name": "eyes"}, "toy").texts(QUESTIONS)
-    with pytest.raises(UserError, match="hold no patches; name a teacher whose configuration says `patches: true`"):
+    with pytest.raises(UserError, match="have no patches; name a teacher whose configuration says `patches: true`"):
         open_stores({"name": "ears"}, "toy").patches(["i0"])

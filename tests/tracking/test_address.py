@@ -35,7 +35,7 @@ REFUSED = {
     "sqlite://mlflow.db": "sqlite:///mlflow.db",
     "sqlite:///:memory:": "memory",
     "sqlite:///nowhere/mlflow.db": "mkdir -p nowhere",
-    "sqlite:///~/mlflow.db": "whole path",
+    "sqlite:///~/mlflow.db": "full path",
     "sqlite:///mlflow.db?mode=ro": "sqlite:///mlflow.db,",
     "sqlite:///folder": "sqlite:///folder/mlflow.db",
     "mlflow.db": "sqlite:///mlflow.db",
@@ -118,7 +118,7 @@ def test_no_user_and_no_password_is_shown(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize("variable", [True, False])
-def test_a_password_reaches_mlflow_by_its_variables_alone(variable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_reaches_mlflow_only_by_variables(variable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_URI"):
         monkeypatch.setenv(name, "before")
     uri = "http://ada:se%40cr%2Fet@host:5000/mlflow"

@@ -149,7 +149,7 @@ def test_a_journal_linked_into_a_cache_is_copied_before_it_is_written(tmp_path: 
         b'{"event":"evaluation","time":1,"step":1,"metrics":{"accuracy":1}}',
     ],
 )  # fmt: skip
-def test_damaged_lines_are_left_out_counted_and_said_once(
+def test_damaged_lines_are_left_out_counted_and_reported_once(
     path: Path, line: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     step.log_to(None)
@@ -163,7 +163,7 @@ def test_damaged_lines_are_left_out_counted_and_said_once(
     assert journal.damaged(path) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(f"{path}: 2 of its lines cannot be read")
-    assert "the first of them line 2" in said
+    assert "the first is line 2" in said
 
 
 def test_a_line_that_is_being_written_is_not_damaged(path: Path) -> None:

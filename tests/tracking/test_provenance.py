@@ -146,3 +146,13 @@ print(json.dumps([provenance.age(), time.process_time(), provenance.collect(seco
     age, used, share = json.loads(done.stdout)
     assert 0.8 < age < 20
     assert share == pytest.approx(used / age, rel=0.15)
+
+
+def test_variables_that_choose_kernels_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    found = provenance.collect()["kernels"]
+    assert found["OPENBLAS_CORETYPE"] == "Haswell"
+    assert found["ATEN_CPU_CAPABILITY"] == "default"
+    assert "OPENBLAS_NUM_THREADS" not in found

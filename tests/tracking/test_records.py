@@ -72,7 +72,7 @@ def test_attempts_on_several_nodes_are_one_cost(make_run: MakeRun) -> None:
     assert (record.tags["slurm_job"], record.tags["slurm_node"], record.tags["gpu"]) == ("17", "a1, a2", "NVIDIA A100")
 
 
-def test_a_run_that_goes_on_has_no_cost_yet(make_run: MakeRun) -> None:
+def test_an_unfinished_run_has_no_cost_yet(make_run: MakeRun) -> None:
     folder = make_run(end=None)
     with Journal(layout.journal(folder)):
         assert not any(name.startswith("cost/") for name in values(records.read(folder)[0]))
@@ -149,7 +149,7 @@ def test_the_digest_follows_the_content(make_run: MakeRun) -> None:
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", '"high"'])
-def test_results_that_are_no_numbers_are_not_tracked_and_named(
+def test_results_that_are_not_numbers_are_not_tracked_and_named(
     make_run: MakeRun, caplog: pytest.LogCaptureFixture, value: str
 ) -> None:
     folder = make_run(variant="finetune")

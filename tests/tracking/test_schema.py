@@ -15,7 +15,8 @@ import pytest
 
 from vlkd_steps.checks import tracking
 from vlkd_steps.cli import track, ui
-from vlkd_steps.tracking import schema
+from vlkd_steps.core.locks import exclusive
+from vlkd_steps.tracking import schema, tracker_lock
 
 MakeRun = Callable[..., Path]
 Tracked = Callable[..., dict[str, Any]]
@@ -211,7 +212,7 @@ def test_no_rebuild_under_a_tracker_or_of_a_server(
     make_run()
     make_run(experiment="other", end=None)
     before = (tmp_path / "mlflow.db").read_bytes()
-    with track.exclusive(track._lock(uri, "other")):
+    with exclusive(tracker_lock.path(uri, "other")):
         assert track.main(["--rebuild", "--tracking-uri", uri]) == 2
     assert f"process {os.getpid()} on {os.uname().nodename} writes experiment other" in capsys.readouterr().err
     assert track.main(["--rebuild", "--tracking-uri", "http://127.0.0.1:1"]) == 2

@@ -29,6 +29,11 @@ def test_an_environment_is_compared_by_what_can_change_a_byte() -> None:
     assert [each.what for each in found] == ["device", "precision", "machine type", "CPU", "GPUs"]
     assert str(found[-1]) == "GPUs: was NVIDIA H100, is none"
     assert list(causes.of_environment({}, THEN)) == []  # nothing was recorded
+    variables = {**THEN, "kernels": {"MKL_CBWR": "AVX2"}}
+    haswell = {**THEN, "kernels": {"MKL_CBWR": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}}
+    assert list(causes.of_environment(THEN, haswell)) == []
+    (cause,) = causes.of_environment(variables, haswell)
+    assert str(cause) == "environment variable OPENBLAS_CORETYPE: was not set, is Haswell"
     alone = {"processes": 1, "cpus": 8}
     assert list(causes.of_environment(THEN, {**THEN, "allocation": alone})) == [Cause("processes", 2, 1)]
 
@@ -39,7 +44,7 @@ def test_other_code_is_named_by_fingerprint_and_commit(run: Path) -> None:
     assert list(causes.of_code(found, now, {"commit": "b" * 40})) == []
     found = replace(found, provenance={"git": {"commit": "a" * 40, "dirty": True}})
     (cause,) = causes.of_code(found, "0123456789abcdef", {"commit": None})
-    assert (cause.then, cause.now) == (f"{now} ({'a' * 12} with changes of its own)", "0123456789abcdef")
+    assert (cause.then, cause.now) == (f"{now} ({'a' * 12} with uncommitted changes)", "0123456789abcdef")
 
 
 def test_an_edited_configuration_is_seen_by_its_content_key_alone(run: Path) -> None:

@@ -26,7 +26,7 @@ def test_curves_part_at_the_first_other_step_and_losses_come_first() -> None:
 @pytest.mark.parametrize(
     ("then", "now", "said"),
     [
-        ({"a": torch.zeros(2)}, {"b": torch.zeros(2)}, "2 tensors are in one of the files only, such as a"),
+        ({"a": torch.zeros(2)}, {"b": torch.zeros(2)}, "2 tensors are in only one of the files, such as a"),
         ({"a": torch.zeros(2)}, {"a": torch.zeros(3)}, "the first is a (was float32 [2], is float32 [3])"),
         (
             {"a": torch.zeros(2), "b": torch.zeros(2, dtype=torch.bfloat16), "c": torch.zeros(1)},

@@ -54,7 +54,7 @@ def test_a_model_that_repeats_itself_is_equal_and_a_changed_one_is_not(
     assert verify.main([str(FOLDER)]) == 0
     printed = capfd.readouterr().out
     assert printed.startswith(f"equal: {FOLDER}\n")
-    assert "files have the same bytes: config.json, curve.json, model.safetensors" in printed
+    assert "files have equal bytes: config.json, curve.json, model.safetensors" in printed
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
 
 
@@ -68,7 +68,7 @@ def test_an_edited_recipe_is_a_cause_of_other_bytes(config: dict[str, Any], capf
     assert verify.main([str(FOLDER)]) == 1
     printed = capfd.readouterr().out
     assert "model.safetensors: " in printed
-    assert f"likely cause: content key of {path}, which was changed after the training" in printed
+    assert f"likely cause: content key of {path}, which was changed after training" in printed
 
 
 def test_config_yaml_says_what_it_was_made_of_and_the_list_has_every_file(made: dict[str, Any]) -> None:
@@ -86,7 +86,7 @@ def test_another_corpus_is_named_before_anything_is_trained(
 ) -> None:
     write_instances("captions", pl.read_parquet(layout.instances("captions"))[1:])
     said = refused(capsys)
-    assert f"{FOLDER} cannot be verified: it was trained on other files" in said
+    assert f"{FOLDER} cannot be verified: its inputs have changed" in said
     assert "data/instances/captions.parquet: recorded" in said
     assert "made_of.pretrain.corpus" in said
     image = next(Path("data/raw/toy").glob("train*.png"))
@@ -114,10 +114,10 @@ def test_what_is_no_finished_model_is_refused(made: dict[str, Any], capsys: pyte
     (FOLDER / "model.safetensors").unlink()
     assert "models/vilt_toy is not finished: model.safetensors is missing" in refused(capsys)
     FOLDER.rename("models/other")
-    assert "models/other holds the model vilt_toy" in refused(capsys, "models/other")
+    assert "models/other has the model vilt_toy" in refused(capsys, "models/other")
     Path("models/other/config.yaml").unlink()
     assert "it has no config.yaml; make it: snakemake --cores all models/other/config.yaml" in (
         refused(capsys, "models/other")
     )
     layout.model("official").mkdir()
-    assert "models/official is no finished model of `pretrain`" in refused(capsys, "models/official")
+    assert "models/official is not a finished model of `pretrain`" in refused(capsys, "models/official")

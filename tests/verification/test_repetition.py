@@ -47,8 +47,8 @@ def test_a_run_that_repeats_itself_is_equal_and_nothing_is_changed(
     assert verify.main([str(run)]) == 0
     printed, logged = capfd.readouterr()
     assert printed.splitlines()[0] == f"equal: {run}"
-    assert f"changed since, without effect: version of Python: was 2.7, is {platform.python_version()}" in printed
-    assert "3 files have the same bytes: model.safetensors, predictions/dev.parquet" in printed
+    assert f"changed since then, without effect: version of Python: was 2.7, is {platform.python_version()}" in printed
+    assert "3 files have equal bytes: model.safetensors, predictions/dev.parquet" in printed
     assert "step 12/12" in logged  # the training's own lines
     assert tree(Path.cwd()) == before
     assert list(temporary.iterdir()) == []
@@ -65,8 +65,8 @@ def test_a_changed_tensor_is_named_with_its_difference(run: Path, capsys: pytest
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"different: {run}"
     assert f"1 of {len(tensors)} tensors differ, the first is {name} (by at most 0.25)" in lines[1]
-    assert "the losses are the same at every step" in lines[2]
-    assert "a file changed after the training is left" in lines[3]
+    assert "the losses are equal at every step" in lines[2]
+    assert "a file was changed after training" in lines[3]
     kept = Path.cwd().parent / "kept" / run
     assert (kept / "predictions/test.parquet").read_bytes() == (run / "predictions/test.parquet").read_bytes()
 
@@ -113,7 +113,7 @@ def test_another_thread_count_and_version_are_named_with_both_values(
     journal.write_text("".join(json.dumps(event) + "\n" for event in events))
     assert verify.main([str(run)]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].strip() == f"the losses part at step 12: loss/task was {now + 1!r}, is {now!r}"
+    assert lines[1].strip() == f"the losses diverge at step 12: loss/task was {now + 1!r}, is {now!r}"
     assert lines[2].strip() == "likely cause: thread count: was 7, is 1"
     assert lines[3].strip() == f"also version of torch: was 1.0, is {provenance['versions']['torch']}"
 
@@ -140,7 +140,7 @@ def test_one_seed_of_several_is_trained(project: Path, job: dict[str, Any], capf
     assert "s2] step 12/12" in logged
     assert "s1]" not in logged
     assert verify.main([str(second.parent)]) == 2
-    assert f"{second.parent} holds 2 runs; name the folder of one seed, such as {second.parent / 's1'}" in (
+    assert f"{second.parent} has 2 runs; name the folder of one seed, such as {second.parent / 's1'}" in (
         capfd.readouterr().err
     )
 
@@ -153,17 +153,17 @@ def test_what_is_no_finished_run_is_refused(
         return capsys.readouterr().err
 
     assert "there is no run runs/toys/nothing" in refused("runs/toys/nothing")
-    assert "lies outside this folder" in refused("/")
-    assert "name a folder that is not there yet, outside the project" in _keep(run, Path("data"), capsys)
+    assert "is outside this folder" in refused("/")
+    assert "name a folder that does not exist yet, outside the project" in _keep(run, Path("data"), capsys)
     (run / "predictions/test.parquet").rename("moved")
     assert f"{run} is not finished: predictions/test.parquet is missing" in refused(run)
     Path("moved").rename(run / "predictions/test.parquet")
     run.rename("copy")
-    assert f"copy holds the run {run}" in refused("copy")
+    assert f"copy has the run {run}" in refused("copy")
     Path("copy/config.yaml").write_text("not: [closed")
     assert "copy/config.yaml cannot be read" in refused("copy")
     Path("copy/config.yaml").unlink()
-    assert "copy is no finished run" in refused("copy")
+    assert "copy is not a finished run" in refused("copy")
 
 
 def _keep(run: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
@@ -178,7 +178,7 @@ def test_a_training_that_cannot_be_repeated_says_on_what_it_was_done(
     assert verify.main([str(run)]) == 2
     said = capfd.readouterr().err
     assert "torch sees no such device here" in said
-    assert "step distill ended with status 2, for the reason above (the run was trained on mps:0)" in said
+    assert "step distill failed with status 2 for the reason above (the run was trained on mps:0)" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,4 +1,4 @@
-"""What a check found: one line of the doctor."""
+"""The result of a check: one line of `vlkd doctor`."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ class CheckResult:
     """One line.
 
     Attributes:
-        level: ``ok``, ``warn`` (it works, but look at it) or ``fail`` (the chosen profile cannot work like this).
-        subject: what was looked at, in a word or two.
-        found: what is there.
-        remedy: what to do; empty where there is nothing to do.
+        level: ``ok``, ``warn`` (works, but needs attention) or ``fail`` (the chosen profile cannot work).
+        subject: what was checked, in a word or two.
+        found: the state.
+        remedy: what to do; empty: nothing.
     """
 
     level: str

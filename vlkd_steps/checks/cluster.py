@@ -20,16 +20,16 @@ class Partition:
 
     @property
     def minutes(self) -> int | None:
-        """The longest time limit; None for none."""
+        """The longest time limit; None: unlimited."""
         return minutes(self.settings.get("MaxTime", ""))
 
     def limit(self, name: str) -> int | None:
-        """A number among the settings; None where there is no limit."""
+        """A limit among the settings; None: unlimited."""
         text = self.settings.get(name, "")
         return int(text) if text.isdigit() and int(text) else None
 
     def allowed(self, name: str) -> frozenset[str] | None:
-        """``AllowAccounts`` or ``AllowQos``; None where all are."""
+        """``AllowAccounts`` or ``AllowQos``; None: all are allowed."""
         text = self.settings.get(name, "ALL")
         return None if text in ("ALL", "(null)") else frozenset(text.split(","))
 
@@ -51,7 +51,7 @@ def partitions(scontrol: str, sinfo: str) -> dict[str, Partition]:
 
 
 def default(known: Mapping[str, Partition]) -> str:
-    """The partition that takes jobs which name none; empty where there is none."""
+    """The default partition; empty if there is none."""
     return next((name for name, partition in known.items() if partition.settings.get("Default") == "YES"), "")
 
 

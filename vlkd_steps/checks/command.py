@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Answer:
-    """A program's output; `status` None where it did not end in time, or could not be started."""
+    """A program's output; `status` None: it did not end in time, or could not be started."""
 
     status: int | None
     out: str
@@ -15,13 +15,13 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """Its last line, of stderr first."""
+        """The last line of stderr, or else of stdout."""
         lines = [line.strip() for line in (self.err or self.out).splitlines() if line.strip()]
         return lines[-1] if lines else "no output"
 
 
-def ask(command: Sequence[str], seconds: float) -> Answer:
-    """Run a command; it is ended after `seconds`."""
+def run(command: Sequence[str], seconds: float) -> Answer:
+    """Run a command, for at most `seconds`."""
     try:
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=seconds, check=False)
     except subprocess.TimeoutExpired as late:

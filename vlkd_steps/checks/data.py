@@ -16,7 +16,7 @@ LOOKED_AT = 1000  # files of a source whose presence is checked, spread over all
 
 
 def check() -> list[CheckResult]:
-    """The experiment, its sources, its data sets, and the weights that are made elsewhere."""
+    """The experiment, its sources, its data sets, and the weights from elsewhere."""
     try:
         c = composition.compose()
     except UserError as mistake:
@@ -34,7 +34,7 @@ def source(conf: Source) -> CheckResult:
     try:
         files = sorted(manifest.read(name))
     except UserError as mistake:
-        return fail(subject, str(mistake), f"delete {layout.raw(name)} to have it made again")
+        return fail(subject, str(mistake), f"delete {layout.raw(name)}; the next run makes it again")
     sample = files[:: len(files) // LOOKED_AT + 1]
     gone = [each for each in sample if not (layout.raw(name) / each).is_file()]
     if gone:
@@ -44,7 +44,7 @@ def source(conf: Source) -> CheckResult:
 
 
 def dataset(c: Composition, name: str) -> CheckResult:
-    """A data set as `prepare` and `split` left it."""
+    """The state of a data set after `prepare` and `split`."""
     if not (layout.instances(name).is_file() and layout.labels(name).is_file()):
         return ok(name, f"not prepared yet; the next run makes it from {c.datasets[name].source}")
     shots = [shot for dataset, shot in jobs.train_splits(c) if dataset == name]
@@ -55,13 +55,13 @@ def dataset(c: Composition, name: str) -> CheckResult:
     there = sum(path.is_file() for path in splits)
     return ok(
         name,
-        f"prepared, {there} of {len(splits)} splits cut"
-        + ("" if there == len(splits) else "; the next run cuts the others"),
+        f"prepared, {there} of {len(splits)} splits made"
+        + ("" if there == len(splits) else "; the next run makes the others"),
     )
 
 
 def _subject(conf: Source) -> str:
-    """A source and a data set may have one name."""
+    """A source's name in the output: a data set may have the same name."""
     return f"{conf.name} (source)"
 
 
@@ -72,14 +72,14 @@ def _to_come(conf: Source) -> CheckResult:
     if isinstance(conf, Http):
         return _from_the_web(conf)
     if isinstance(conf, Pypi):
-        return ok(subject, f"not downloaded yet; the next run gets {conf.package} {conf.version} by pip")
+        return ok(subject, f"not downloaded yet; the next run downloads {conf.package} {conf.version} by pip")
     if isinstance(conf, Scenes):
-        return ok(subject, "not drawn yet; the next run draws it, nothing is downloaded")
-    return ok(subject, f"not downloaded yet; the next run gets it by the plugin's source {conf.kind}")
+        return ok(subject, "not generated yet; the next run generates it, nothing is downloaded")
+    return ok(subject, f"not downloaded yet; the next run fetches it by the plugin's source {conf.kind}")
 
 
 def _own(conf: Local) -> CheckResult:
-    """Data that the user signs up for, or has."""
+    """Data that the user provides."""
     from vlkd_steps.sources import local
 
     try:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vlkd_steps.checks.check_result import CheckResult, fail, ok, warn
-from vlkd_steps.checks.command import ask
+from vlkd_steps.checks.command import run
 from vlkd_steps.core import file_system
 from vlkd_steps.core import home as home_folder
 from vlkd_steps.core.errors import UserError
@@ -23,7 +23,7 @@ QUERY = ["nvidia-smi", "--query-gpu=name,memory.total,memory.used,driver_version
 
 
 def check(seconds: float) -> list[CheckResult]:
-    """One finding for each; `seconds`: how long nvidia-smi may take."""
+    """One result for each; `seconds`: the time limit of nvidia-smi."""
     gpus, cuda = nvidia(seconds)
     return [python(), processors(), memory(), disk(Path.cwd()), home(), *gpus, device(cuda)]
 
@@ -41,7 +41,7 @@ def processors() -> CheckResult:
 
 
 def memory(meminfo: Path = Path("/proc/meminfo")) -> CheckResult:
-    """What is free now, or what a control group leaves of it."""
+    """Free memory, or the limit of a control group if that is lower."""
     try:
         sizes = dict(re.findall(r"^(\w+):\s+(\d+) kB", meminfo.read_text(encoding="ascii"), flags=re.MULTILINE))
         total, free = (1024 * int(sizes[name]) for name in ("MemTotal", "MemAvailable"))
@@ -66,30 +66,30 @@ def disk(project: Path) -> CheckResult:
 
 
 def home() -> CheckResult:
-    """Snakemake and DVC, started by themselves, end with a traceback where they have no home directory to write to."""
+    """Snakemake and DVC end with a traceback if they are started directly without a writable home directory."""
     remedy = "name a folder of yours: export HOME=/path"
-    own = home_folder.private()  # may have been given to this process by us
+    own = home_folder.private()  # may be ours, set for this process
     if own is not None and home_folder.known() == own:
-        found = f"neither HOME nor the entry of user {file_system.user_name()} names a folder that is there"
+        found = f"neither HOME nor the entry of user {file_system.user_name()} names an existing folder"
         return fail("home", found, remedy)
     if own is not None and os.environ.get("XDG_CACHE_HOME") == str(own / "cache"):
-        return fail("home", f"nothing can be written to {home_folder.known()}", remedy)
+        return fail("home", f"{home_folder.known()} is not writable", remedy)
     try:
         settings = file_system.expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     except UserError as mistake:
         return fail("home", str(mistake), remedy)
     there = next(parent for parent in (settings, *settings.absolute().parents) if parent.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK) or file_system.of(there).kind == "proc":
-        return fail("home", f"nothing can be written to {settings}", remedy)
+        return fail("home", f"{settings} is not writable", remedy)
     return ok("home", f"{settings.parent}, user {file_system.user_name()}")
 
 
 def nvidia(seconds: float) -> tuple[list[CheckResult], tuple[int, int] | None]:
-    """What nvidia-smi shows, and the CUDA version that the driver can do (None: no usable GPU)."""
+    """What nvidia-smi shows, and the CUDA version that the driver supports (None: no usable GPU)."""
     if shutil.which("nvidia-smi") is None:
         return [ok("gpus", "no nvidia-smi on PATH, so no NVIDIA GPU")], None
     with ThreadPoolExecutor(2) as pool:
-        listed, shown = pool.map(lambda command: ask(command, seconds), (QUERY, ["nvidia-smi"]))
+        listed, shown = pool.map(lambda command: run(command, seconds), (QUERY, ["nvidia-smi"]))
     rows = [[cell.strip() for cell in line.split(",")] for line in listed.out.splitlines() if line.count(",") == 3]
     if listed.status != 0 or not rows:
         return [warn("gpus", f"nvidia-smi shows none: {listed.words}", "check the driver")], None
@@ -102,11 +102,11 @@ def nvidia(seconds: float) -> tuple[list[CheckResult], tuple[int, int] | None]:
 
 
 def device(driver: tuple[int, int] | None, torch_cuda: Callable[[], str | None] | None = None) -> CheckResult:
-    """Which device ``training.device: auto`` would take.
+    """The device that ``training.device: auto`` would choose.
 
     Args:
-        driver: the CUDA version that the driver can do; None without a GPU.
-        torch_cuda: returns what `cuda_of_torch` does.
+        driver: the CUDA version that the driver supports; None without a GPU.
+        torch_cuda: returns the same as `cuda_of_torch`.
     """
     built = (torch_cuda or cuda_of_torch)()
     if driver is not None:

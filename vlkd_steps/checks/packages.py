@@ -1,4 +1,4 @@
-"""The installed packages against requirements.lock."""
+"""Compares the installed packages with requirements.lock."""
 
 import importlib.metadata
 from pathlib import Path
@@ -10,7 +10,7 @@ SHOWN = 6  # names in a line
 
 
 def check(lock: Path = Path("requirements.lock")) -> list[CheckResult]:
-    """Missing packages are required; other versions may change a number, and are recorded in provenance."""
+    """A missing package is a failure; another version may change a number, and is recorded in provenance."""
     if not lock.is_file():
         return [warn("lock file", f"{lock} is not here", "run from the project's root, or: git checkout " + str(lock))]
     missing, other, number = [], [], 0
@@ -30,7 +30,7 @@ def check(lock: Path = Path("requirements.lock")) -> list[CheckResult]:
     if needed := [name for name in missing if not name.startswith(("nvidia-", "cuda-", "triton"))]:
         found.append(fail("missing", _some(needed), INSTALL))
     if gpu := [name for name in missing if name not in needed]:
-        found.append(warn("missing", f"{_some(gpu)}: no CUDA then", INSTALL + ", if a GPU is to be used"))
+        found.append(warn("missing", f"{_some(gpu)}: no CUDA without them", INSTALL + ", to use a GPU"))
     if other:
         found.append(warn("other version", _some(other), f"results may differ in their last digits; {INSTALL}"))
     return found or [ok("packages", f"all {number} as in {lock}")]

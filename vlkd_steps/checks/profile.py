@@ -16,7 +16,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.launch.slurm.request import PREFIX, Request
 
 LAUNCHED = ("pretrain", "extract", "distill")  # through submitit; their resources are not default-resources
-OTHERS = "other rules"  # all that set-resources does not name
+OTHERS = "other rules"  # those that set-resources does not name
 OF_SUBMITIT = ("signal_delay_s", "stderr_to_stdout", "srun_args", "additional_parameters")  # no options of sbatch
 EXPRESSION = re.compile(r"[A-Za-z_].*[*+/(]|[*+/(].*[A-Za-z_]")  # of Snakemake's, such as `attempt * 4000`
 
@@ -35,10 +35,10 @@ class Profile:
         )
 
     def requests(self) -> dict[str, Request]:
-        """Of each rule that the profile names and sends to Slurm, and of the other rules.
+        """The request of each rule that the profile names and sends to Slurm, and that of the other rules.
 
         Raises:
-            UserError: a value that cannot be read as what it should be.
+            UserError: a value is invalid.
         """
         found = {}
         named = self._set_resources()
@@ -70,16 +70,16 @@ class Profile:
         return rules
 
     def _launched(self, rule: str, resources: Mapping[str, Any]) -> Request:
-        """Of the launcher, which fills in what a rule does not set."""
+        """A launched rule's request; the launcher fills in what the rule does not set."""
         try:
             request = Request.of(_environment(resources))
-            request.parameters()  # has complaints of its own
+            request.parameters()  # also checks values
         except UserError as mistake:
             raise UserError(f"{self.path}: {rule}: {mistake}") from mistake
         return request
 
     def _submitted(self, rule: str, resources: Mapping[str, Any]) -> Request:
-        """Of Snakemake's executor, which requests time and memory only where a rule sets them; 0: it does not."""
+        """A request of Snakemake's executor: time and memory only if a rule sets them (0: it does not)."""
         own = {key: value for key, value in resources.items() if key != "slurm_extra"} | {"warning": 1}
         named = _environment(own)
         unset: dict[str, Any] = {key: 0 for key in ("runtime", "mem_mb") if PREFIX + key.upper() not in named}
@@ -98,7 +98,7 @@ def read(name: str) -> Profile:
     """The profile that ``snakemake --profile NAME`` takes: a folder, or one below the user's configuration.
 
     Raises:
-        UserError: there is none of that name, or it is not YAML.
+        UserError: there is no profile of that name, or it is not YAML.
     """
     settings = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expandvars("$HOME/.config"))
     for folder in (Path(name), Path("profiles") / name, settings / "snakemake" / name):
@@ -109,7 +109,7 @@ def read(name: str) -> Profile:
             except yaml.YAMLError as error:
                 raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
             if not isinstance(content, dict):
-                raise UserError(f"{path} holds no keys; write `key: value` lines as in profiles/local/config.yaml")
+                raise UserError(f"{path} has no keys; write `key: value` lines as in profiles/local/config.yaml")
             return Profile(path, content)
     here = sorted(path.parent.name for path in Path("profiles").glob("*/config.yaml"))
     raise UserError(
@@ -125,7 +125,7 @@ def _pairs(given: Any) -> dict[str, Any]:
 
 
 def _environment(resources: Mapping[str, Any]) -> dict[str, str]:
-    """Resources as they reach a launched step; an expression of Snakemake's, whose value is not known yet, is left out.
+    """Resources as a launched step receives them, without Snakemake's expressions, whose values are not known yet.
 
     Raises:
         UserError: a size or a time that Snakemake would not read.

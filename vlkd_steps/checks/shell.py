@@ -1,4 +1,4 @@
-"""What of the user's shell the pipeline does not use: names only, as values may be secrets."""
+"""Environment variables of the user's shell that the pipeline ignores: names only, as values may be secrets."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,19 @@ from vlkd_steps.checks.check_result import CheckResult, ok, warn
 from vlkd_steps.core.environment import profile_key
 
 ELSEWHERE = {
-    "PYTHON": "the steps import this project and its environment; install there what they need",
+    "PYTHON": "the steps import only this project's environment; install there what they need",
     "MLFLOW_": "params.yaml names the experiment, and `vlkd ui` serves it",
 }
 
 
 def check(ignored: Sequence[str]) -> list[CheckResult]:
-    """A line for each variable that was set and does not reach the programs that are started.
+    """A line for each variable that is set and not passed on to the programs that are started.
 
     Args:
-        ignored: as `environment.use_own` returns them.
+        ignored: those that `environment.use_own` returned.
     """
-    return [warn("variables", f"{name} is set, and not used", instead(name)) for name in ignored] or [
-        ok("variables", "none that the pipeline leaves out")
+    return [warn("variables", f"{name} is set, but ignored", instead(name)) for name in ignored] or [
+        ok("variables", "none that the pipeline ignores")
     ]
 
 

@@ -1,8 +1,8 @@
 """Whether the jobs of one rule can be submitted: checked by ``sbatch --test-only``, which submits nothing.
 
-A refusal mostly reads "Requested node configuration is not available" and no more. Which resource it means
-is found by running it again, with each resource alone and with each left out. A few jobs it accepts that Slurm then
-never starts: those are judged here, from the partition's settings.
+A refusal often says only "Requested node configuration is not available". To find the resource at fault, the test is
+repeated with each resource alone and with each left out. Some jobs that it accepts are never started by Slurm: these
+are found from the partition's settings.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ from vlkd_steps.launch.slurm.request import Request
 
 Problem = tuple[str, str]  # what is wrong, and which keys of the profile to change
 Members = Mapping[str, frozenset[str]]  # a user's accounts, each with its QoS
-Test = Callable[[Request], Answer]  # by sbatch --test-only
+Test = Callable[[Request], Answer]  # runs sbatch --test-only
 
 LEAST = Request(runtime=0, mem_mb=0)  # requests nothing
 THREADS = 8
@@ -29,11 +29,11 @@ KEYS = ("slurm_account", "qos", "constraint", "slurm_extra", "runtime", "mem_mb"
 def judge(
     rule: str, request: Request, known: Mapping[str, Partition], members: Members | None, test: Test
 ) -> list[CheckResult]:
-    """A `fail` for every problem or, where there is none, one `ok` with what sbatch accepts.
+    """A `fail` for every problem, or one `ok` with what sbatch accepts.
 
     Args:
         known: partitions by name.
-        members: the user's accounts; None where they are not known.
+        members: the user's accounts; None: not known.
         test: runs sbatch.
     """
     name = request.slurm_partition or default(known)
@@ -47,12 +47,12 @@ def judge(
         return [fail(rule, what, f"change {keys} under {where} in the profile") for what, keys in problems]
     wanted = " ".join(options(request))
     if answer.status is None:
-        return [warn(rule, f"`sbatch --test-only {wanted}` gave no answer ({answer.words})", "wait longer: --wait 10")]
+        return [warn(rule, f"`sbatch --test-only {wanted}` did not answer ({answer.words})", "wait longer: --wait 10")]
     return [ok(rule, f"sbatch takes {wanted}: to start {answer.words.partition(' to start ')[2]}")]
 
 
 def never_started(request: Request, name: str, partition: Partition, members: Members | None) -> Iterator[Problem]:
-    """What sbatch accepts, at least where EnforcePartLimits=NO, and what then never starts."""
+    """Problems of jobs that sbatch accepts (with EnforcePartLimits=NO) but that never start."""
     accounts, qos = partition.allowed("AllowAccounts"), partition.allowed("AllowQos")
     if partition.settings.get("State", "UP") != "UP":
         yield f"partition {name} is {partition.settings['State']}", "slurm_partition"
@@ -74,7 +74,7 @@ def never_started(request: Request, name: str, partition: Partition, members: Me
 def refused(
     request: Request, answer: Answer, known: Mapping[str, Partition], members: Members | None, test: Test
 ) -> Iterator[Problem]:
-    """Why sbatch refuses a request: its message, with the resources that it means and what there is of them."""
+    """Why sbatch refuses a request: its message, with the resources at fault and those that exist."""
     words = answer.words.removeprefix("allocation failure: ")
     name = request.slurm_partition or default(known)
     for keys in culprits(request, test):
@@ -86,18 +86,18 @@ def refused(
         elif members is not None and keys == ("qos",):
             there_is = f"yours: {_list(members.get(request.slurm_account) or frozenset().union(*members.values()))}"
         given = ", ".join(f"{key} {getattr(request, key)!r}" for key in keys)
-        yield f"sbatch refuses {given or 'all of it together'}: {words} ({there_is})", " or ".join(keys) or "some of it"
+        yield f"sbatch refuses {given or 'this combination'}: {words} ({there_is})", " or ".join(keys) or "one of them"
 
 
 def culprits(request: Request, test: Test) -> list[tuple[str, ...]]:
-    """Each key that is refused alone; else one tuple of the keys of which any is to be left out, or of none."""
+    """Each key that is refused alone; otherwise one tuple of the keys whose omission helps, possibly empty."""
     keys = [key for key in KEYS if getattr(request, key) != getattr(LEAST, key)]
     bare = replace(LEAST, slurm_partition=request.slurm_partition)
     alone = [replace(bare, **{"gpu": int(key == "gpu_model"), key: getattr(request, key)}) for key in keys]
     without = [replace(request, **{key: getattr(LEAST, key)}) for key in keys]
     with ThreadPoolExecutor(THREADS) as pool:
         bare_answer, *answers = pool.map(test, [bare, *alone, *without])
-    if bare_answer.status not in (0, None):  # None: no answer in time, which shows nothing
+    if bare_answer.status not in (0, None):  # None: no answer in time
         return [("slurm_partition",)]
     of_alone, of_without = answers[: len(keys)], answers[len(keys) :]
     wrong = [(key,) for key, answer in zip(keys, of_alone, strict=True) if answer.status not in (0, None)]

@@ -17,12 +17,12 @@ from vlkd_steps.core.redaction import redacted
 from vlkd_steps.tracking import address, schema
 from vlkd_steps.tracking.records import MEAN_OVER
 
-LATER = "nothing is lost, `vlkd track` catches up from the journals"
-HEALTHY = "OK"  # the whole answer of MLflow's /health
+LATER = "nothing is lost, `vlkd track` reads it from the journals later"
+HEALTHY = "OK"  # the complete answer of MLflow's /health
 
 
 def check(seconds: float) -> list[CheckResult]:
-    """A silent MLflow stops no run, so only an invalid address is a failure."""
+    """Runs continue if MLflow does not answer, so only an invalid address is a failure."""
     given = address.given()
     project = Path.cwd()
     try:
@@ -41,7 +41,7 @@ def check(seconds: float) -> list[CheckResult]:
 
 
 def database(path: Path) -> list[CheckResult]:
-    """A sqlite file, read without a change."""
+    """A sqlite file, only read."""
     found = []
     lies_on = file_system.of(path)
     if lies_on.shared:
@@ -66,7 +66,7 @@ RUNS = """SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'
 
 
 def runs_in(path: Path) -> CheckResult:
-    """How many runs a file of the right schema holds."""
+    """The number of runs in a file with a current schema."""
     kind = file_system.of(path).kind
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)) as opened:
@@ -100,13 +100,13 @@ def server(uri: str, seconds: float) -> CheckResult:
 
 
 def _answer(where: str, wanted: str, got: str, body: str) -> CheckResult:
-    """MLflow's "OK", or what else came back: a login page, or that of another program."""
+    """MLflow's "OK", or another answer: a login page, or that of another program."""
     if body == HEALTHY:
         return ok("address", f"{where} answers")
     title = re.search(r"<title[^>]*>\s*([^<]*?)\s*<", body, flags=re.IGNORECASE)
     answer = f"the page {title[1][:80]!r}" if title else f"{body[:60]!r}"
     sent = f" and redirects to {redacted(got)}" if got != wanted else ""
-    remedy = f"if that is a login, give an address (or MLFLOW_TRACKING_TOKEN) that gets past it; {LATER}"
+    remedy = f"if that is a login, give an address (or MLFLOW_TRACKING_TOKEN) that needs no login; {LATER}"
     return warn("address", f"{where} answers with {answer}{sent}, not as MLflow does", remedy)
 
 

@@ -35,7 +35,7 @@ def check(root: Path) -> list[CheckResult]:
     except ConfigError as error:
         return [fail("configuration", f".dvc/config: {error}", "correct it: dvc config --list")]
     if not config["core"].get("no_scm") and not any((folder / ".git").exists() for folder in (root, *root.parents)):
-        return [fail("git", f"{root} is no git repository, and DVC works in one only", "git init")]
+        return [fail("git", f"{root} is no git repository, which DVC needs", "git init")]
     recorded = "dvc.lock records the last full run" if (root / "dvc.lock").is_file() else "nothing recorded yet"
     return [ok("repository", recorded), remote(config), cache(config, root), *lists(root), *links(root)]
 
@@ -49,9 +49,9 @@ def lists(root: Path) -> list[CheckResult]:
 
 
 def links(root: Path) -> list[CheckResult]:
-    """Folders that lead out of the repository: Snakemake follows them, `dvc commit` refuses their content.
+    """Links out of the repository: Snakemake follows them, `dvc commit` refuses their content.
 
-    A recorded folder that is itself a link (runs/EXPERIMENT) is one that DVC follows, too.
+    DVC also follows a recorded folder that is itself a link (runs/EXPERIMENT).
     """
     above = [root / name for name in ABOVE_RECORDED]
     above += [path for path in sorted((root / "features").glob("*")) if path.is_dir()]
@@ -85,7 +85,7 @@ def remote(config: Any) -> CheckResult:
 
 
 def link_types(config: Any) -> list[str]:
-    """How DVC may put files of its cache into the work tree, the preferred way first."""
+    """The link types that DVC may use between cache and work tree, in order of preference."""
     kinds = config["cache"].get("type") or ["reflink", "copy"]
     return kinds.split(",") if isinstance(kinds, str) else list(kinds)
 
@@ -103,7 +103,7 @@ def cache(config: Any, root: Path) -> CheckResult:
     if works is None:
         return fail("cache", f"none of {', '.join(kinds)} works from {folder}", "dvc config cache.type reflink,copy")
     if works == "copy" and kinds != ["copy"]:
-        remedy = "to spare that: dvc config cache.type reflink,hardlink,copy"
+        remedy = "to avoid that: dvc config cache.type reflink,hardlink,copy"
         return ok("cache", f"{folder}, linked by copy: every file is stored twice ({remedy})")
     return ok("cache", f"{folder}, linked by {works}")
 

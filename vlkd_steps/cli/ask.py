@@ -6,9 +6,9 @@
     vlkd ask RUN --image X.jpg "why is person 1 here ?" --answer A --choices R S T U      (VCR: the rationales)
     vlkd ask RUN --image X.jpg                                                 (a caption)
 
-RUN is the folder of one seed, runs/EXPERIMENT/DATASET/STUDENT/VARIANT/SHOT/sSEED. Any image file will do for a
-student that sees pixels or CLIP's embedding; one that sees stored regions, or through a teacher, takes an image of its
-data set. A student that writes gives one answer, or with --choices the probability of each.
+RUN is the folder of one seed, runs/EXPERIMENT/DATASET/STUDENT/VARIANT/SHOT/sSEED. A student that
+reads pixels or CLIP's embedding takes any image file; one that reads stored regions or a teacher's features takes an
+image of its data set. A student that generates text gives one answer, or with --choices the probability of each.
 """
 
 from pathlib import Path
@@ -27,14 +27,14 @@ def main(
     image: Annotated[Path, Option(help="an image file")],
     question: Annotated[str, Argument(help="the question, or the hypothesis; none for a caption")] = "",
     choices: Annotated[list[str] | None, Option(help="the texts to choose from")] = None,
-    answer: Annotated[str, Option(help="of VCR, the answer whose rationale is asked")] = "",
-    best: Annotated[int, Option(min=1, help="how many answers are shown")] = 5,
+    answer: Annotated[str, Option(help="for VCR: the answer whose rationale is wanted")] = "",
+    best: Annotated[int, Option(min=1, help="number of answers")] = 5,
 ) -> None:
     step.log_to(None)
-    from vlkd_steps.inference import finished_run  # torch only where there is work to do
+    from vlkd_steps.deployment import finished_run  # torch only where there is work to do
 
-    asked = finished_run.Asked(image, question, tuple(choices or ()), answer)
-    for found in finished_run.load(command.from_project(run)).answers(asked, best):
+    query = finished_run.Query(image, question, tuple(choices or ()), answer)
+    for found in finished_run.load(command.from_project(run)).answers(query, best):
         say(f"{found.probability:6.1%}  {found.text}")
 
 

@@ -1,9 +1,9 @@
 """Measure this machine: ``vlkd bench gpu --out results.json``.
 
-Extraction, fine-tuning, CLIP-TD and VLKD with the papers' models, random weights and generated data: items a second,
+Extraction, fine-tuning, CLIP-TD and VLKD with the papers' models, random weights and generated data: items per second,
 the share of the card's peak (MFU), the share of time in which training waits for data, memory, the largest batch that
-fits, and a bare PyTorch loop beside each. Then whether a run resumes to the same bits, bf16 against fp32, the cost of
-deterministic algorithms, and two processes on one card. About 8 minutes on one GPU.
+fits, and a bare PyTorch loop for comparison. Then whether a resumed run gives equal bits, bf16 against fp32, the cost
+of deterministic algorithms, and two processes on one card. About 8 minutes on one GPU.
 """
 
 from pathlib import Path
@@ -22,8 +22,8 @@ def gpu(
     out: Annotated[Path, Option(help="where to write the results, as JSON")] = Path("gpu.json"),
     device: Annotated[str, Option(help="auto, cuda, mps or cpu")] = "auto",
     precision: Annotated[str, Option(help="auto, bf16, tf32 or fp32")] = "auto",
-    tiny: Annotated[bool, Option("--tiny", help="small models: on a CPU, in a minute")] = False,
-    seconds: Annotated[float, Option(min=0.01, help="that each timing takes")] = 5.0,
+    tiny: Annotated[bool, Option("--tiny", help="small models, a minute on a CPU")] = False,
+    seconds: Annotated[float, Option(min=0.01, help="duration of each timing")] = 5.0,
 ) -> int:
     """The papers' models on this machine's accelerator."""
     from vlkd_steps.gpu_bench import runbook

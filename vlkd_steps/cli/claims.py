@@ -1,8 +1,8 @@
 """Report which of the papers' claims held in finished experiments: vlkd claims scenes_protocol ...
 
 Reads ``results/<experiment>/summary.csv`` and every run's ``scores/``; writes a table in Markdown (or JSON). Each row
-has its interval over seeds and images, its verdict, the command that makes the results, and the keys of the runs. It
-makes the table in docs/results.md.
+has its interval over seeds and images, its verdict, the command that makes the results, and the keys of the runs. The
+table in docs/results.md is its output.
 """
 
 import json
@@ -31,7 +31,7 @@ def main(
         list[str], Argument(metavar="EXPERIMENT...", help="finished presets", callback=command.experiment)
     ],
     out: Annotated[Path | None, Option(help="write here instead of to the terminal")] = None,
-    as_json: Annotated[bool, Option("--json", help="for programs")] = False,
+    as_json: Annotated[bool, Option("--json", help="write JSON")] = False,
 ) -> None:
     step.log_to(None)
     found: list[Claim] = []
@@ -49,7 +49,7 @@ def summary(experiment: str) -> list[dict[str, str]]:
     """The rows of an experiment's `summary.csv`.
 
     Raises:
-        UserError: the experiment was not run to its end.
+        UserError: the experiment is not finished.
     """
     path = layout.results(experiment) / "summary.csv"
     if not path.is_file():
@@ -59,7 +59,7 @@ def summary(experiment: str) -> list[dict[str, str]]:
 
 
 def markdown(claims: Sequence[Claim]) -> str:
-    """The claims as a table and, below it, the runs' keys that its last column names."""
+    """The claims as a table, followed by the keys of the runs in its last column."""
     keys: dict[tuple[str, ...], str] = {}
     lines = [_line(COLUMNS), _line(["---"] * len(COLUMNS))]
     for claim in claims:

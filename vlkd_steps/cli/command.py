@@ -1,13 +1,13 @@
-"""What the subcommands of ``vlkd`` share: how a function becomes one, and how it ends.
+"""Common code of the subcommands of ``vlkd``: how a function becomes one, and how it ends.
 
-A module of this subpackage offers ``main(argv) -> exit status``, made from a function whose parameters typer reads:
+A module of this subpackage has ``main(argv) -> exit status``, made from a function whose parameters typer reads:
 
     @command.single("table", __doc__)
     def main(experiment: Annotated[str, typer.Option(help="a preset")]) -> None: ...
 
 or, where the command has subcommands of its own, ``main = command.group("score", __doc__, {"vqa": vqa})``. The
 functions return an exit status or None. A mistake ends in one message on stderr and status 2: `UserError`, or typer's
-own usage errors. Neither a help page nor an error is drawn in boxes, so that both can be read in a log.
+own usage errors. Help pages and errors have no boxes, so that they are readable in a log.
 """
 
 import functools
@@ -25,13 +25,13 @@ from typer.core import TyperCommand
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
 
-INSTALL = "install all that the pipeline needs: pip install 'vlkd-steps[pipeline]', or in a clone: make install"
+INSTALL = "install everything that the pipeline needs: pip install 'vlkd-steps[pipeline]', or in a clone: make install"
 
 Function = Callable[..., int | None]
 
 
 class Program:
-    """A typer application that is called with arguments and returns its exit status."""
+    """A typer application as a function of arguments that returns its exit status."""
 
     def __init__(self, app: typer.Typer) -> None:
         self._app = app
@@ -93,14 +93,14 @@ def passed_on(name: str, main: step.Main) -> Program:
     """A command whose arguments another parser reads, ``--help`` among them."""
 
     def called(ctx: typer.Context) -> int:
-        sys.argv[0] = ctx.command_path  # as which argparse shows itself
+        sys.argv[0] = ctx.command_path  # argparse shows it as its name
         return main(ctx.args)
 
     return single(name, None, cls=Verbatim, add_help_option=False)(called)
 
 
 def ending(function: Function) -> Callable[..., None]:
-    """The function, with the exit status that it returns as the process's."""
+    """The function; the exit status that it returns becomes the process's."""
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> None:
@@ -118,7 +118,7 @@ def manual(doc: str | None) -> str:
 
 
 def choice(names: Iterable[str], help: str) -> Any:
-    """An option that takes one of some names (``typer.Choice`` would want them as an enumeration)."""
+    """An option that takes one of some names (``typer.Choice`` needs an enumeration)."""
     known = list(names)
 
     def checked(value: str | None) -> str | None:
@@ -132,26 +132,28 @@ def choice(names: Iterable[str], help: str) -> Any:
 
 
 def experiment(value: str | list[str] | None) -> Any:
-    """Refuse what is no name, such as a path out of the project: the callback of options that name an experiment.
+    """Refuse invalid names, such as a path out of the project: the callback of options that name an experiment.
 
     Raises:
-        typer.BadParameter: which one, and what a name is.
+        typer.BadParameter: a name is invalid.
     """
     for name in [value] if isinstance(value, str) else value or []:
         if not re.fullmatch(layout.NAME, name):
-            raise typer.BadParameter(f"{name!r} is no name of an experiment; write letters, digits and _, at most 100")
+            raise typer.BadParameter(
+                f"{name!r} is not a name of an experiment; write letters, digits and _, at most 100"
+            )
     return value
 
 
 def from_project(path: Path) -> Path:
-    """A folder as it is called from the project's root, which is the current folder.
+    """A folder relative to the project's root, which is the current folder.
 
     Raises:
-        UserError: it lies outside.
+        UserError: it is outside.
     """
     relative = Path(os.path.relpath(path))
     if relative.parts[:1] == ("..",):
-        raise UserError(f"{path} lies outside this folder; call vlkd in the folder of the project that holds it")
+        raise UserError(f"{path} is outside this folder; call vlkd in the folder of its project")
     return relative
 
 
@@ -173,7 +175,7 @@ class Several(TyperCommand):
 
 
 class Verbatim(TyperCommand):
-    """A command that hands its arguments on as they are, also ``--``; only a leading ``--help`` is its own."""
+    """A command that passes its arguments on unchanged, also ``--``; it handles only a leading ``--help``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args[:1] == ["--help"] and self.add_help_option:

@@ -1,10 +1,10 @@
-"""Ask one or two finished runs on a local page, side by side.
+"""Query one or two finished runs on a local page, side by side.
 
     vlkd demo RUN [RUN2] [--port 7860]
 
-RUN is the folder of one seed, runs/EXPERIMENT/DATASET/STUDENT/VARIANT/SHOT/sSEED. The page takes an image of yours, or
-an item of the first run's test set, and shows each run's best answers with their probabilities. It is served on
-127.0.0.1. Ends with Ctrl-C.
+RUN is the folder of one seed, runs/EXPERIMENT/DATASET/STUDENT/VARIANT/SHOT/sSEED. The page takes an image that you
+upload, or an item of the first run's test set, and shows each run's best answers with their probabilities. It is served
+on 127.0.0.1 until Ctrl-C.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ def main(
 ) -> None:
     step.log_to(None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends it as Ctrl-C does
-    from vlkd_steps.inference import finished_run, page  # torch only where there is work to do
+    from vlkd_steps.deployment import finished_run, page  # torch only where there is work to do
 
     folders = [command.from_project(folder) for folder in (run, other) if folder is not None]
     shown = page.Page([finished_run.load(folder) for folder in folders])

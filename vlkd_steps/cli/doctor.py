@@ -1,7 +1,7 @@
 """Check this machine and project in a few seconds, changing nothing: vlkd doctor [--profile slurm]
 
-Each line is one check: ok, warn (works, but look at it) or fail (the profile cannot work), with the finding and the
-remedy. Exit status: 0, or 2 if a check fails that the profile needs.
+Each line is one check: ok, warn (works, but needs attention) or fail (the profile cannot work), with the finding and
+the remedy. Exit status: 0, or 2 if a check fails that the profile needs.
 
     vlkd doctor --deep      compare every artifact of the project with its recorded sha256 instead
 
@@ -33,10 +33,10 @@ SECONDS = 1.2  # a working controller answers in milliseconds; do not wait long 
 @command.single("doctor", __doc__)
 def main(
     profile_name: Annotated[
-        str | None, Option("--profile", help="as snakemake takes it; default: SNAKEMAKE_PROFILE, or profiles/local")
+        str | None, Option("--profile", help="as for snakemake; default: SNAKEMAKE_PROFILE, or profiles/local")
     ] = None,
     wait: Annotated[float, Option(metavar="SECONDS", help="for each program or server")] = SECONDS,
-    deep: Annotated[bool, Option("--deep", help="read every artifact, and check nothing else")] = False,
+    deep: Annotated[bool, Option("--deep", help="read every artifact; no other checks")] = False,
 ) -> int:
     step.log_to(None)
     ignored = environment.use_own()

@@ -4,8 +4,8 @@
 
 RUN is the folder of one seed, runs/EXPERIMENT/DATASET/STUDENT/VARIANT/SHOT/sSEED. A ViLT with the head of its authors
 (student.head: vilt) becomes transformers' ViltForQuestionAnswering, other ViLTs ViltModel and a VisualBERT
-VisualBertModel, each with its head beside it; a UNITER has the official names; a BART is
-BartForConditionalGeneration with its maps to and from CLIP. vlkd_steps.students.exported loads each of them whole.
+VisualBertModel, each with its head in a separate file; a UNITER has the official names; a BART is
+BartForConditionalGeneration with its maps to and from CLIP. vlkd_steps.students.exported loads all of them completely.
 
 All weights are safetensors. An existing folder is replaced only if it is an export of the same run.
 """
@@ -24,10 +24,10 @@ from vlkd_steps.core.terminal import say
 def main(
     run: Annotated[Path, Argument(help="the folder of a finished run")],
     out: Annotated[Path, Option(help="the folder to write")],
-    onnx: Annotated[bool, Option("--onnx", help="with model.onnx, of a student that sees pixels")] = False,
+    onnx: Annotated[bool, Option("--onnx", help="write model.onnx too, for a student with pixel input")] = False,
 ) -> None:
     step.log_to(None)
-    from vlkd_steps.inference import export, finished_run  # torch only where there is work to do
+    from vlkd_steps.deployment import export, finished_run  # torch only where there is work to do
 
     export.export(finished_run.load(command.from_project(run)), out, onnx)
     say(f"{out}: see its README.md")

@@ -3,9 +3,9 @@
     vlkd init my_project && cd my_project
     vlkd run
 
-The code stays in the installed package. The project begins with the preset scenes_smoke, which takes about a minute;
-params.yaml says how to go on. It becomes a git repository, or a part of the one around it, with DVC in it; --no-git
-leaves that to you. Nothing is written where the folder has files already.
+The code stays in the installed package. The project starts with the preset scenes_smoke, which takes about a minute;
+params.yaml explains the next steps. The folder becomes a git and DVC repository, or a part of the one around it, unless
+you pass --no-git. A folder that already has files is refused.
 """
 
 import importlib.util
@@ -25,11 +25,11 @@ from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import dvc_vars, installed_code
 
 PARAMS = """\
-# The one file to edit. `snakemake -n` says what a change would run; a wrong key is named before anything runs.
+# The one file to edit. `snakemake -n` shows what a change would run; a wrong key is reported before anything runs.
 
-experiment: scenes_smoke      # a preset: the whole graph in a minute, its numbers mean nothing; go on with scenes
+experiment: scenes_smoke      # a preset: the whole graph in a minute, with meaningless numbers; continue with scenes
 
-grid:                         # every combination is one run; a list left out is the preset's, {} its whole grid
+grid:                         # every combination is one run; a missing list is the preset's, {} its whole grid
   dataset: [scenes_smoke_vqa, scenes_smoke_ve]
 
 overrides:                    # keys of the composed configuration, nested or dotted; `preset` changes nothing
@@ -48,7 +48,7 @@ stages:
 
 @command.single("init", __doc__)
 def main(
-    folder: Annotated[Path, Argument(help="it is made where it does not exist", show_default=False)],
+    folder: Annotated[Path, Argument(help="made if it does not exist", show_default=False)],
     git: Annotated[bool, Option("--git/--no-git", help="make it a git and DVC repository")] = True,
 ) -> None:
     if folder.is_dir() and any(folder.iterdir()):
@@ -58,14 +58,14 @@ def main(
         raise UserError(f"{folder} is a file; name a new folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        problem = version(folder) if git else ""  # first: DVC makes no repository where there is a folder .dvc
+        problem = version(folder) if git else ""  # first: DVC makes no repository in a folder that has .dvc
         write(folder)
     except OSError as error:
         path = error.filename or folder
         raise UserError(f"{path} cannot be written ({error.strerror}); name another folder") from error
     if problem:
-        raise UserError(f"{folder} is a project now, but its bytes are not versioned: {problem}")
-    say(f"{folder} is a project now; go on: cd {folder} && vlkd run")
+        raise UserError(f"{folder} is a project now, but not versioned: {problem}")
+    say(f"{folder} is a project now; continue with: cd {folder} && vlkd run")
 
 
 def write(folder: Path) -> None:
@@ -85,12 +85,12 @@ def write(folder: Path) -> None:
 
 
 def dvc_yaml(of_clone: str) -> str:
-    """dvc.yaml with the installed package in the place of the folder that a clone has."""
+    """dvc.yaml with the installed package instead of a clone's folder."""
     return of_clone.replace("stages:\n", CODE_STAGE, 1).replace("- vlkd_steps\n", f"- {installed_code.FILE}\n")
 
 
 def version(folder: Path) -> str:
-    """Make the folder a repository of git and DVC; returns why it is none, and what to do."""
+    """Make the folder a git and DVC repository; returns why that failed and what to do, or nothing."""
     if shutil.which("git") is None or importlib.util.find_spec("dvc") is None:
         return "git or dvc is not installed; install them, then there: git init && dvc init (or now: --no-git)"
     inside = not subprocess.run(["git", "rev-parse"], cwd=folder, capture_output=True).returncode

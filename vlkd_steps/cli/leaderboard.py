@@ -47,19 +47,21 @@ def run_config(folder: Path) -> dict[str, Any]:
     """The run's configuration.
 
     Raises:
-        UserError: no finished run, or not on VCR.
+        UserError: the run is not finished, or not on VCR.
     """
     path = layout.run_config(folder)
     if not path.is_file() or not (folder / "model.safetensors").is_file():
-        raise UserError(f"{folder} is no finished run: it lacks {path.name} or model.safetensors; name a run's folder")
+        raise UserError(
+            f"{folder} is not a finished run: it lacks {path.name} or model.safetensors; name a run's folder"
+        )
     config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     if tasks.load(config["dataset"]["task"]) is not vcr.TASK:
-        raise UserError(f"{folder} is a run on {config['dataset']['task']}; the leaderboard's file is VCR's")
+        raise UserError(f"{folder} is a run on {config['dataset']['task']}; the leaderboard is for VCR")
     return config
 
 
 def questions(dataset: str, split: str) -> pl.DataFrame:
-    """Five rows for each annotation of a split: its answers, and its rationales after each of the four.
+    """Five rows for each annotation of a split: its answers, and its rationales given each of the four.
 
     Raises:
         UserError: the data set has no such split.

@@ -28,8 +28,8 @@ COMMANDS = {
     "track": ("cli.track", "Bring MLflow up to date with the runs' journals."),
     "sync": ("graph.sync", "Make Snakemake agree with DVC after dvc pull or checkout."),
     "ask": ("cli.ask", "Ask a finished run about an image."),
-    "export": ("cli.export", "Write a finished run's student as others load it."),
-    "demo": ("cli.demo", "Ask one or two finished runs on a local page."),
+    "export": ("cli.export", "Export a finished run's student for use elsewhere."),
+    "demo": ("cli.demo", "Query one or two finished runs on a local page."),
     "verify": ("cli.verify", "Train a finished run again and compare every byte."),
     "score": ("cli.score", "Score any model's prediction files with the official metrics."),
     "shift": ("cli.shift", "Make domain-shifted sets from files in the official formats."),
@@ -47,7 +47,7 @@ class Lazy(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         main = importlib.import_module(f"vlkd_steps.{self.module}").main
-        if not isinstance(main, command.Program):  # with a parser of its own
+        if not isinstance(main, command.Program):  # has its own parser
             main = command.passed_on(self.name or "", main)
         return main.command.make_context(info_name, args, parent=parent, **extra)
 
@@ -87,7 +87,7 @@ main = command.Program(app)
 
 
 def script() -> int:
-    """The installed ``vlkd``: in a project with a package of its own it is that package's, as for ``python -m``."""
+    """The installed ``vlkd``; in a project with its own copy of the package that copy is run, as by ``python -m``."""
     own = Path.cwd() / "vlkd_steps"
     is_project = Path("Snakefile").is_file() and (own / "cli" / "main.py").is_file()
     if is_project and not own.samefile(PACKAGE):

@@ -4,7 +4,7 @@ r"""Estimate what an experiment takes before it runs: jobs, data to download or 
     vlkd plan --experiment paper_vcr --gpu a100
     vlkd plan --experiment scenes_protocol --json
 
-The jobs are those of Snakemake's own dry run, so finished jobs are not counted. Hours are measured in past runs on this
+The jobs are those of Snakemake's dry run, so finished jobs are not counted. Hours are measured in past runs on this
 machine, or derived from the models' configurations and a device that you name (--gpu, --tflops), or not known; each
 number is marked accordingly. See docs/protocol.md.
 """
@@ -53,7 +53,7 @@ def main(
     cores: Annotated[int, Option(help="jobs at once, for the elapsed time", show_default="all of this machine")] = (
         os.cpu_count() or 1
     ),
-    as_json: Annotated[bool, Option("--json", help="the plan for programs")] = False,
+    as_json: Annotated[bool, Option("--json", help="write JSON")] = False,
 ) -> None:
     step.log_to(None)
     plan = planned(experiment, throughput(gpu, tflops, utilisation), cores)
@@ -61,13 +61,13 @@ def main(
 
 
 def throughput(gpu: str | None, tflops: float | None, utilisation: float) -> Throughput | None:
-    """The device that the user names; None: use times measured on this machine.
+    """The throughput of the user's device; None: use times measured on this machine.
 
     Raises:
-        UserError: impossible numbers.
+        UserError: the options contradict each other or are out of range.
     """
     if gpu and tflops:
-        raise UserError("--gpu and --tflops both say how fast the device is; give one of them")
+        raise UserError("--gpu and --tflops both give the device's speed; give one of them")
     if not 0 < utilisation <= 1:
         raise UserError(f"--utilisation is {utilisation:g}; give a share of the peak, such as 0.3")
     if tflops is not None and tflops <= 0:

@@ -1,11 +1,11 @@
-"""Run the graph, bring MLflow up to date beside it, and print the results.
+"""Run the graph, keep MLflow up to date meanwhile, and print the results.
 
     vlkd run                              the experiment of params.yaml, on this machine
     vlkd run scenes_smoke                 a preset
     vlkd run scenes_smoke --profile slurm
     vlkd run -n                           only list what would run
 
-EXPERIMENT, if given, is the first argument; all others are passed on to snakemake (snakemake --help). Without
+EXPERIMENT, if given, is the first argument; all others are passed to snakemake (snakemake --help). Without
 --profile and SNAKEMAKE_PROFILE the profile is profiles/local. On Ctrl-C, TERM or a closed terminal the running steps
 save and end; a second signal ends them at once. The exit status is snakemake's. The same command continues where the
 last one stopped.
@@ -43,7 +43,7 @@ def main(ctx: typer.Context) -> int:
     named = next((word.removeprefix("--config=").partition("=")[2] for word in words if NAMED.match(word)), None)
     command.experiment(named if given is None else given)
     if given and any(word in ("-C", "--config") or word.startswith("--config=") for word in words):
-        raise UserError(f"{given} and --config both say what to run, and snakemake takes one --config; leave one out")
+        raise UserError(f"{given} and --config both name what to run, but snakemake takes one --config; leave one out")
     for name in ("Snakefile", "params.yaml"):
         if not Path(name).is_file():
             raise UserError(
@@ -57,7 +57,7 @@ def main(ctx: typer.Context) -> int:
     experiment = given or named or experiment_of(Path("params.yaml"))
     with contextlib.suppress(KeyboardInterrupt), tracker(experiment) as tracking:
         if status := snakemake(options):
-            if status > 128:  # at once
+            if status > 128:  # ended by a second signal
                 tracking.kill()
             remedy = "the message is above, logs/ has the rest. The same command continues from here."
             say(f"The run stopped; {remedy}", file=sys.stderr)
@@ -67,7 +67,7 @@ def main(ctx: typer.Context) -> int:
 
 
 def profile(options: Sequence[str]) -> list[str]:
-    """The profile's option, where the user has not named one."""
+    """The profile's option, if the user has not named one."""
     named = any(word == "--profile" or word.startswith("--profile=") for word in options)
     return [] if named or os.environ.get("SNAKEMAKE_PROFILE") else ["--profile", PROFILE]
 
@@ -80,10 +80,10 @@ def experiment_of(params: Path) -> str:
 
 
 def show(experiment: str) -> int:
-    """The results table; a run of a part of the graph may not have one."""
+    """Print the results table, if there is one; a partial run of the graph may have none."""
     path = layout.results(experiment) / "gains.csv"
     if not path.is_file():
-        say(f"no table: {path} is not made yet", file=sys.stderr)
+        say(f"no table: {path} does not exist yet", file=sys.stderr)
         return 0
     from vlkd_steps.cli import table
 
@@ -91,9 +91,9 @@ def show(experiment: str) -> int:
 
 
 def snakemake(options: Sequence[str]) -> int:
-    """Run snakemake and return its exit status or, as a shell does, 128 plus the signal that ended it.
+    """Run snakemake and return its exit status or, as in a shell, 128 plus the signal that ended it.
 
-    It leads a process group of its own, so that it receives each signal once: a signal to this process or its group
+    It has its own process group, so that it receives each signal once: a signal to this process or its group
     (Ctrl-C, kill, a closed terminal) is forwarded to snakemake, which ends its jobs (`graph.stopping`).
     """
     started: list[subprocess.Popen[bytes]] = []
@@ -119,7 +119,7 @@ def snakemake(options: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def handled(handlers: Mapping[signal.Signals, object]) -> Iterator[None]:
-    """Handle these signals during the block, but for those that this process is to ignore (nohup)."""
+    """Handle these signals during the block, except those that this process ignores (nohup)."""
     before = {number: signal.getsignal(number) for number in handlers}
     try:
         for number, handler in handlers.items():
@@ -133,9 +133,9 @@ def handled(handlers: Mapping[signal.Signals, object]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def tracker(experiment: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """`vlkd track --follow` beside the block, in a session of its own: Ctrl-C is not to end it before the last record.
+    """Run `vlkd track --follow` during the block, in its own session, so that Ctrl-C does not end it too early.
 
-    TERM ends it after one more look at all runs. If it fails, one line gives the reason and the run still counts.
+    TERM ends it after a last update. If it fails, one line gives the reason, and the exit status is unaffected.
     """
     again = ["track", "--experiment", experiment]
     LOG.parent.mkdir(exist_ok=True)

@@ -1,18 +1,19 @@
-"""Score anyone's files in the official formats by the official metrics; no pipeline needed (docs/score.md):
+"""Score result files of any model in the official formats with the official metrics (docs/score.md):
 
     vlkd score vqa --questions Q.json --annotations A.json --results R.json --out m.json
     vlkd score vcr --annotations val.jsonl --predictions leaderboard.csv
     vlkd score snli_ve --annotations dev.jsonl --results R.json
     vlkd score captions --annotations captions.json --results results.json
 
-A short table goes to stdout, everything to --out; equal inputs give equal bytes. Exit status 2, and no number, where
-the files are not in their format or do not belong together. Never imports torch.
+Prints a short table and writes everything to --out; equal inputs give equal bytes. If files are malformed or do not
+belong together, the exit status is 2 and there is no number. Never imports torch.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
+import orjson
 from typer import Option
 
 from vlkd_steps.cli import command
@@ -20,6 +21,7 @@ from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 
+WRITTEN = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
 Out = Annotated[Path | None, Option(metavar="m.json", help="write the metrics here")]
 
 
@@ -28,7 +30,7 @@ def results_of(fields: str) -> Any:
 
 
 class Task(Protocol):
-    """What a module of `vlkd_steps.scoring` offers; a module is imported only where its task is scored."""
+    """The interface of the modules of `vlkd_steps.scoring`; a module is imported only if its task is scored."""
 
     def rows(self, metrics: Mapping[str, Any]) -> list[tuple[str, float]]: ...
     def notes(self, metrics: Mapping[str, Any]) -> list[str]: ...
@@ -38,12 +40,12 @@ def vqa(
     annotations: Annotated[Path, Option(metavar="A.json", help="the official annotations")],
     results: Annotated[Path, results_of('"question_id", "answer"')],
     questions: Annotated[
-        Path | None, Option(metavar="Q.json", help="the official questions: checked to be those of --annotations")
+        Path | None, Option(metavar="Q.json", help="the official questions, which must be those of --annotations")
     ] = None,
     per_question: Annotated[bool, Option("--per-question", help="write each question's accuracy too")] = False,
     out: Out = None,
 ) -> None:
-    """VQA soft accuracy. Overall, per question type and per answer type, of an official results list."""
+    """VQA soft accuracy. Overall, per question type and per answer type, for an official results list."""
     from vlkd_steps.scoring import vqa as task
 
     inputs = {"questions": questions, "annotations": annotations, "results": results}
@@ -56,7 +58,7 @@ def vcr(
     predictions: Annotated[Path, Option(metavar="leaderboard.csv", help="annot_id and the 20 official columns")],
     out: Out = None,
 ) -> None:
-    """Q->A, QA->R and Q->AR. The predictions are a CSV as VCR's leaderboard takes it."""
+    """Q->A, QA->R and Q->AR. The predictions are a CSV file in the format of VCR's leaderboard."""
     from vlkd_steps.scoring import vcr as task
 
     inputs = {"annotations": annotations, "predictions": predictions}
@@ -81,7 +83,7 @@ def captions(
     annotations: Annotated[Path, Option(metavar="captions.json", help="COCO's captions")],
     results: Annotated[Path, results_of('"image_id", "caption"')],
     images: Annotated[
-        Path | None, Option(metavar="ids.json", help="a JSON list of image ids: score these alone (Karpathy's test)")
+        Path | None, Option(metavar="ids.json", help="a JSON list of image ids: score only these (Karpathy's test)")
     ] = None,
     out: Out = None,
 ) -> None:
@@ -99,7 +101,7 @@ main = command.group("score", __doc__, {"vqa": vqa, "vcr": vcr, "snli_ve": snli_
 def report(
     task: Task, name: str, metrics: Mapping[str, Any], inputs: Mapping[str, Path | None], out: Path | None
 ) -> None:
-    """Print the table and its notes, and write everything with the inputs' hashes.
+    """Print the table and its notes, and write all metrics with the inputs' hashes.
 
     Raises:
         UserError: `out` cannot be written.
@@ -111,14 +113,15 @@ def report(
         return
     hashes = {key: files.sha256(path) for key, path in inputs.items() if path}
     try:
-        files.write_json(out, {"task": name, **metrics, "inputs": hashes})
+        content = orjson.dumps({"task": name, **metrics, "inputs": hashes}, option=WRITTEN)
+        files.write_text(out, content.decode())
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written ({error.strerror})") from error
     say(f"written to {out}")
 
 
 def check(inputs: Mapping[str, Path | None], out: Path | None) -> None:
-    """Refuse what can be refused before anything is read.
+    """Check the paths before anything is read.
 
     Raises:
         UserError: an input is no file, or `out` is a folder or one of the inputs.

@@ -1,4 +1,4 @@
-r"""Make domain-shifted sets of anyone's files, in the official formats, so that they serve any code.
+r"""Make domain-shifted sets from any files in the official formats, for use with any code.
 
     vlkd shift vcr --rule singular --annotations val.jsonl --out val_rule_singular.jsonl
     vlkd shift vcr --rule adv_top_1 --scores scores.jsonl --annotations val.jsonl --out val_adv.jsonl
@@ -11,7 +11,7 @@ r"""Make domain-shifted sets of anyone's files, in the official formats, so that
     vlkd shift snli_ve --rule biased --cues top=entailment bottom=contradiction --share 0.8 \
         --annotations train.jsonl --out train_biased.jsonl
 
-No pipeline is needed, and none of the inputs is changed. See docs/shifts.md.
+The inputs are not changed. See docs/shifts.md.
 """
 
 import json
@@ -37,22 +37,22 @@ def shift_vcr(
     rule: Annotated[str, command.choice([*vcr_rules.RULES, *vcr_masking.KEEP], "what is rewritten")],
     annotations: Annotated[Path, Option(help="VCR v1 annotations (jsonl)")],
     out: Annotated[Path, Option(help="the shifted annotations")],
-    scores: Annotated[Path | None, Option(help="a scorer's losses per token, for the rules that mask")] = None,
+    scores: Annotated[Path | None, Option(help="a scorer's losses per token, for rules that mask")] = None,
     train: Annotated[
-        Path | None, Option(help="instead of --scores: training annotations for a scorer of our own")
+        Path | None, Option(help="instead of --scores: training annotations for the built-in scorer")
     ] = None,
     images: Annotated[Path | None, Option(help="with --train: the folder that img_fn is relative to")] = None,
     metadata: Annotated[
         Path | None, Option(help="the folder that metadata_fn is relative to (default: --images)")
     ] = None,
-    scores_out: Annotated[Path | None, Option(help="keep the losses of the scorer of our own here")] = None,
+    scores_out: Annotated[Path | None, Option(help="write the losses of the built-in scorer here")] = None,
 ) -> None:
     """VCR with rewritten choices.
 
-    The annotations that fall under a rule are written.
+    Only annotations that the rule applies to are written.
 
     Raises:
-        UserError: a file that is not in the official format, missing scores, or nothing falls under the rule.
+        UserError: a file is not in the official format, scores are missing, or the rule applies to nothing.
     """
     step.log_to(None)
     rewritten_by: vcr_rules.Rule
@@ -62,8 +62,8 @@ def shift_vcr(
         rewritten_by = vcr_masking.Masking(rule, scores)
     elif train is None or images is None:
         raise UserError(
-            f"rule {rule} masks by a scorer's losses; name their file: --scores FILE. Or have a scorer of "
-            "our own learn them: --train FILE --images FOLDER"
+            f"rule {rule} masks by a scorer's losses; name their file: --scores FILE. Or train the "
+            "built-in scorer: --train FILE --images FOLDER"
         )
     else:
         losses = _own_scores(train, annotations, images, metadata or images)
@@ -94,7 +94,7 @@ def shift_vcr(
 
 
 def _own_scores(train: Path, annotations: Path, images: Path, metadata: Path) -> dict[str, vcr_masking.Losses]:
-    """The losses of a scorer of our own, trained here."""
+    """The losses of the built-in scorer, trained here."""
     more = {"images": _below_root(images), "metadata": _below_root(metadata)}
     of = {
         "train": {"annotations": _below_root(train), **more},
@@ -104,12 +104,12 @@ def _own_scores(train: Path, annotations: Path, images: Path, metadata: Path) ->
 
 
 def _below_root(path: Path) -> str:
-    """A path of the command line as a data set names it, below the file system's root."""
+    """A path of the command line relative to the file system's root, as a data set has it."""
     return path.resolve().relative_to("/").as_posix()
 
 
 def _write_scores(out: Path, annotations: Path, losses: Mapping[str, vcr_masking.Losses], train: Path) -> None:
-    """The losses in the form of the authors' file."""
+    """Write the losses in the format of the authors' file."""
     lines = (
         json.dumps(vcr_masking.line(record, losses[record["annot_id"]])) for _, record in vcr.labelled(annotations)
     )
@@ -120,27 +120,25 @@ def shift_snli_ve(
     rule: Annotated[str, command.choice([*hypothesis_only.RULES, "biased"], "which pairs are kept")],
     annotations: Annotated[Path, Option(help="SNLI-VE pairs (jsonl)")],
     out: Annotated[Path, Option(help="the pairs that are kept")],
-    train: Annotated[
-        Path | None, Option(help="the training pairs, from which the hypothesis-only scorers learn")
-    ] = None,
+    train: Annotated[Path | None, Option(help="the training pairs for the hypothesis-only scorers")] = None,
     cues: Annotated[
-        list[str] | None, Option(metavar="WORD=LABEL ...", help="with biased: words that shall go with a label")
+        list[str] | None, Option(metavar="WORD=LABEL ...", help="with biased: words that are to co-occur with a label")
     ] = None,
-    share: Annotated[float, Option(help="how often a cue is right afterwards")] = 0.8,
+    share: Annotated[float, Option(help="the share of pairs in which a cue is right")] = 0.8,
 ) -> None:
-    """SNLI-VE pairs that a rule keeps.
+    """SNLI-VE pairs selected by a rule.
 
-    They are written as they were.
+    They are written unchanged.
 
     Raises:
-        UserError: a file that is not in the official format, missing arguments, or a rule that keeps nothing.
+        UserError: a file is not in the official format, arguments are missing, or the rule selects nothing.
     """
     step.log_to(None)
     ids, items = snli_ve.statements(annotations)
     if rule == "biased":
         kept = planted_bias.chosen(items, _cues(cues or []), share)
     elif train is None:
-        raise UserError(f"rule {rule} needs the training pairs, from which its scorers learn: --train FILE")
+        raise UserError(f"rule {rule} needs the training pairs for its scorers: --train FILE")
     else:
         votes = hypothesis_only.wrong_votes(snli_ve.statements(train)[1], items)
         kept = hypothesis_only.chosen(rule, votes)
@@ -159,7 +157,7 @@ def _cues(given: Sequence[str]) -> dict[str, str]:
     for text in given:
         word, equals, label = text.partition("=")
         if not (word and equals and label in snli_ve.LABELS):
-            raise UserError(f"--cues: {text!r} is no WORD=LABEL with a label of {', '.join(snli_ve.LABELS)}")
+            raise UserError(f"--cues: {text!r} is not WORD=LABEL with a label of {', '.join(snli_ve.LABELS)}")
         cues[word.lower()] = label
     return cues
 
@@ -173,16 +171,16 @@ def shift_vqa(
     questions: Annotated[list[Path], Option(metavar="Q.json ...", help="VQA v2 questions")],
     annotations: Annotated[list[Path], Option(metavar="A.json ...", help="VQA v2 annotations")],
     out: Annotated[Path, Option(help="a folder for {train,test}_{questions,annotations}.json")],
-    test_share: Annotated[float, Option(help="the part of the questions that becomes the test", show_default="1/3")] = (
+    test_share: Annotated[float, Option(help="the share of the questions in the test set", show_default="1/3")] = (
         changing_priors.TEST_SHARE
     ),
 ) -> None:
     """VQA v2 with changed answer priors.
 
-    The questions of all files are divided again, into a new train and a new test.
+    The questions of all files are divided into a new train set and a new test set.
 
     Raises:
-        UserError: a file that is not in the official format, or questions and annotations that do not fit.
+        UserError: a file is not in the official format, or questions and annotations do not match.
     """
     step.log_to(None)
     made = [out / f"{part}_{kind}.json" for part in ("train", "test") for kind in KINDS]
@@ -192,14 +190,14 @@ def shift_vqa(
     for path, where, record in _records(questions, "questions"):
         question_id = records.field(record, "question_id", int, path, where)
         if question_id in texts:
-            raise records.complaint(path, f"{where}.question_id", f"{question_id} stands twice", "ids must be unique")
+            raise records.complaint(path, f"{where}.question_id", f"{question_id} occurs twice", "ids must be unique")
         texts[question_id] = records.field(record, "question", str, path, where)
         image_of[question_id] = records.field(record, "image_id", int, path, where)
     group_of: dict[int, changing_priors.Group] = {}
     for path, where, record in _records(annotations, "annotations"):
         question_id = records.field(record, "question_id", int, path, where)
         if question_id not in texts:
-            raise records.complaint(path, f"{where}.question_id", f"{question_id} is no question of the given files")
+            raise records.complaint(path, f"{where}.question_id", f"{question_id} is not a question of the given files")
         kind = records.field(record, "question_type", str, path, where)
         group_of[question_id] = kind, records.field(record, "multiple_choice_answer", str, path, where)
     if missing := texts.keys() - group_of.keys():
@@ -232,7 +230,7 @@ def _records(paths: Sequence[Path], key: str) -> Iterator[tuple[Path, str, dict[
 
 
 def _write_part(out: Path, part: str, kind: str, paths: Sequence[Path], chosen: set[int]) -> None:
-    """Stream one of the four files: official records as they were, with VQA-CP's `coco_split` where it is known."""
+    """Stream one of the four files: unchanged official records, with VQA-CP's `coco_split` if known."""
     head = {"info": {"description": "VQA v2 divided by vlkd-steps (changing_priors)"}, "data_subtype": part}
     with files.atomic(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.write(json.dumps(head)[:-1] + f', "{kind}": [')
@@ -247,13 +245,13 @@ def _write_part(out: Path, part: str, kind: str, paths: Sequence[Path], chosen: 
 
 
 def _coco_split(path: Path) -> Mapping[str, str]:
-    """``{"coco_split": "train2014"}`` where the file's own head says that its images are COCO's."""
+    """``{"coco_split": "train2014"}`` if the file's head says that its images are COCO's."""
     found = re.search(r'"data_subtype":\s*"((?:train|val|test)20\d\d)"', records.read_text(path))
     return {"coco_split": found[1]} if found else {}
 
 
 def _write_lines(out: Path, lines: Iterable[str], inputs: Sequence[Path | None]) -> None:
-    """JSON lines, whole or not at all; at least one.
+    """Write JSON lines, at least one, atomically.
 
     Raises:
         UserError: `out` is one of the inputs, or there is no line.
@@ -262,13 +260,13 @@ def _write_lines(out: Path, lines: Iterable[str], inputs: Sequence[Path | None])
     with files.atomic(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.writelines(line + "\n" for line in lines)
         if not stream.tell():
-            raise UserError(f"nothing in {', '.join(str(path) for path in inputs if path)} falls under this rule")
+            raise UserError(f"nothing in {', '.join(str(path) for path in inputs if path)} matches this rule")
 
 
 def _refuse_overwriting(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
     for path in outputs:
         if path.resolve() in {given.resolve() for given in inputs}:
-            raise UserError(f"--out would overwrite the input {path}; name another place")
+            raise UserError(f"--out would overwrite the input {path}; name another path")
 
 
 main = command.group(

@@ -35,13 +35,13 @@ from vlkd_steps.reporting.table import (
     values,
 )
 
-NARROWEST = 80  # columns, also where the terminal does not say how wide it is
+NARROWEST = 80  # columns, also if the terminal's width is unknown
 SHOT_COLUMN = 23  # "* +11.7 [10.7, 12.8]" and the frame
 
 
 @command.single("table", __doc__)
 def main(
-    experiment: Annotated[str, Option(help="its name, as params.yaml has it", callback=command.experiment)],
+    experiment: Annotated[str, Option(help="its name, as in params.yaml", callback=command.experiment)],
     evaluation_set: Annotated[str | None, Option("--set", help="the evaluation set; default: test")] = None,
 ) -> None:
     path = layout.results(experiment) / "gains.csv"
@@ -66,7 +66,7 @@ def main(
     console.print("accuracy in %, mean +- sd over seeds; below: gain in points [95 % interval over seeds and images]")
     console.print("a shot is the number of training items: questions, hypotheses, annotations or captions")
     for metric in sorted(no_percentages(shown)):
-        console.print(f"{metric} is times 100 and no percentage")
+        console.print(f"{metric} is multiplied by 100 and is not a percentage")
     console.print("* the interval excludes 0")
     few = sorted({few_seeds(row) for row in shown} - {""})
     if few:
@@ -82,7 +82,7 @@ def main(
 
 
 def tables(rows: Sequence[Row], width: int) -> list[Table]:
-    """For each data set and student a table, method x shot; shots that do not fit go on in further tables."""
+    """For each data set and student a table, method x shot; shots that do not fit continue in further tables."""
     found = []
     fitting = max(1, (width - max(map(len, labels(rows).values()))) // SHOT_COLUMN)
     for dataset, student in dict.fromkeys((row["dataset"], row["student"]) for row in rows):

@@ -5,9 +5,9 @@ r"""Choose the best values of an experiment's sweeps by dev, and write them into
     vlkd tune scenes_tune --write conf/experiment/chosen.yaml
 
 For every task, student, shot and swept variant: the member with the highest mean on dev, over seeds and over data sets
-of the task. --write makes FILE or, without one, <experiment>_tuned.yaml in the first folder that params.yaml names as
-conf. There the mean over students decides, and values are said by task and, of several shots, by shot. Test sets are
-not read.
+of the task. --write writes FILE or, without one, <experiment>_tuned.yaml in the first folder that params.yaml names as
+conf. There the mean over students decides, and values are set by task and, if there are several shots, by shot. Test
+sets are not read.
 """
 
 from pathlib import Path
@@ -34,9 +34,9 @@ PARAMS = Path("params.yaml")
 @command.single("tune", __doc__)
 def main(
     experiment: Annotated[str, Argument(help="an experiment with a sweep, finished", callback=command.experiment)],
-    file: Annotated[Path | None, Argument(help="the preset that --write makes", show_default=False)] = None,
+    file: Annotated[Path | None, Argument(help="the preset that --write writes", show_default=False)] = None,
     write: Annotated[bool, Option("--write", help="write the chosen values into a preset")] = False,
-    metric: Annotated[str | None, Option(help="of tasks with several metrics; default: the main one")] = None,
+    metric: Annotated[str | None, Option(help="for tasks with several metrics; default: the main one")] = None,
 ) -> None:
     step.log_to(None)
     if file and not write:
@@ -58,14 +58,14 @@ def main(
 
 
 def destination(c: Composition, file: Path | None) -> Path:
-    """Where the preset is written.
+    """The path of the preset.
 
     Raises:
-        UserError: params.yaml names no folder for it, the file is there, or its name cannot be a preset's.
+        UserError: params.yaml names no folder for it, the file exists, or its name is not valid for a preset.
     """
     if file is None and not c.params.conf:
         raise UserError(
-            f"{PARAMS}: conf names no folder for presets of yours; add conf: [conf] and make the folder, or name the "
+            f"{PARAMS}: conf names no folder for your presets; add conf: [conf] and make the folder, or name the "
             f"file: vlkd tune {c.experiment} --write FILE"
         )
     found = file or Path(c.params.conf[0]) / "experiment" / f"{c.experiment}_tuned.yaml"
@@ -78,7 +78,7 @@ def destination(c: Composition, file: Path | None) -> Path:
 
 
 def show(c: Composition, choices: list[Choice]) -> None:
-    """Print a line for every choice, and what is left out."""
+    """Print a line for every choice, and the variants that were left out."""
     table = Table(box=box.ASCII2, show_edge=False, pad_edge=False)
     for name in ("task", "student", "shot", "variant", "best", "metric"):
         table.add_column(name, overflow="fold")

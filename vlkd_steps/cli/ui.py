@@ -1,8 +1,8 @@
-"""Open MLflow over this project's runs: bring it up to date, serve it on 127.0.0.1, print the links worth opening.
+"""Open MLflow for this project's runs: bring it up to date, serve it on 127.0.0.1, and print links.
 
     vlkd ui [--port 5000] [--tracking-uri U]
 
-Ends with Ctrl-C. Where MLFLOW_TRACKING_URI names a server, that one is brought up to date and its links are printed.
+Ends with Ctrl-C. If MLFLOW_TRACKING_URI names a server, that one is brought up to date and its links are printed.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ STARTUP = 120.0  # seconds that a server may take to answer
 
 @command.single("ui", __doc__)
 def main(
-    port: Annotated[int, Option(help="the next free one is taken if it is busy")] = 5000,
+    port: Annotated[int, Option(help="if it is busy, the next free one is used")] = 5000,
     tracking_uri: Annotated[str | None, Option(help="default: MLFLOW_TRACKING_URI, or a local sqlite file")] = None,
 ) -> int:
     step.log_to(None)
@@ -61,7 +61,7 @@ def main(
 
 
 def print_links(page: str, uri: str, experiments: Sequence[str]) -> None:
-    """Print where each experiment's runs stand, and its compare views, one for each data set and student.
+    """Print links to each experiment's tables and to its charts, one for each data set and student.
 
     Raises:
         Outage: MLflow cannot be reached.
@@ -81,7 +81,7 @@ def print_links(page: str, uri: str, experiments: Sequence[str]) -> None:
 
 
 def free_port(wanted: int) -> int:
-    """The wanted port, or the next one that nobody listens on.
+    """The wanted port, or the next free one.
 
     Raises:
         UserError: all of the next ports are taken.
@@ -101,14 +101,14 @@ def served(uri: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
     """An MLflow server over a database during the block; yields its address and process once it answers.
 
     Raises:
-        UserError: it ended at once, or does not answer.
+        UserError: it ended, or does not answer.
     """
     mlflow_sync.set_environment()
     started = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     started += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
-    # No helper processes for services that we do not use, no deprecations of its own.
+    # No helper processes for unused services, no deprecation warnings.
     variables = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
-    variables["MLFLOW_BACKEND_STORE_URI"] = uri  # not as an argument: those of all processes are for all to see
+    variables["MLFLOW_BACKEND_STORE_URI"] = uri  # not as an argument, which every user can see
     server = subprocess.Popen(started, env=variables, start_new_session=True)
     try:
         page = f"http://{HOST}:{port}"
@@ -127,7 +127,7 @@ def wait_until_healthy(page: str, server: subprocess.Popen[bytes]) -> None:
     """Return when the server answers.
 
     Raises:
-        UserError: it ended before, or did not within two minutes.
+        UserError: it ended, or did not answer within two minutes.
     """
     until = time.monotonic() + STARTUP
     while time.monotonic() < until:

@@ -1,15 +1,15 @@
-"""Train a finished run, or a model that was pre-trained here, again and compare every byte of it.
+"""Train a finished run, or a model that was pre-trained here, again and compare every byte.
 
     vlkd verify runs/scenes/scenes_vqa/vilt_scenes/clip_td/1000/s1
     vlkd verify models/vilt_scenes_pretrained
 
-The inputs are first compared with their recorded hashes. Then it is trained again by its config.yaml, in a
-scratch folder that reads the project's data, features and models; nothing in the project is changed, and nothing
-is written to MLflow. Model, predictions, scores and metrics are compared byte for byte, the journal's losses step by
-step; of a pre-trained model all files that `pretrain` listed.
+The inputs are first compared with their recorded hashes. Then the run is repeated with its config.yaml, in a scratch
+folder that reads the project's data, features and models; nothing in the project is changed, and nothing is written to
+MLflow. Model, predictions, scores and metrics are compared byte for byte, the journal's losses step by step; for a
+pre-trained model, all files that `pretrain` listed.
 
 Prints "equal", or what differs and what has changed since the run was trained. Exit status: 0 equal, 1 different,
-2 a mistake to be corrected: no such run or model, an unfinished one, an input that is missing or not the recorded one.
+2 a mistake to correct: no such run or model, an unfinished one, an input that is missing or has changed.
 """
 
 import argparse

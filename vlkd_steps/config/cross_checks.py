@@ -161,12 +161,11 @@ def _check_sweeps(c: Composition, origin: Origin) -> None:
             alike = [each for each, member in members.items() if others.items() <= member.swept.items()]
             values = [members[each].swept[key] for each in alike]
             if places and not any(_has_all(c, place, alike, path.split(".")) for place in places):
-                told = (
-                    "these are the values of no run: something said more narrowly (by_shot, by_task, overrides) sets "
-                    "the key"
+                problem = (
+                    "these are the values of no run: a narrower setting (by_shot, by_task, overrides) sets the key"
                 )
                 raise UserError(
-                    f"{origin.said(f'variants.{alike[0]}.{path}')} is {shown(values)}; {told}, or the grid "
+                    f"{origin.said(f'variants.{alike[0]}.{path}')} is {shown(values)}; {problem}, or the grid "
                     f"has no such task; sweep the key there, as by_task.<task>.{key}, or delete the other"
                 )
 

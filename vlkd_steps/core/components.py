@@ -111,8 +111,8 @@ def imported(module: str) -> ModuleType:
     except (Exception, SystemExit) as error:
         if f"{module}.".startswith(f"{PACKAGE}."):
             raise
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{_of_plugin(module)} cannot be imported ({told}); correct it") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{_of_plugin(module)} cannot be imported ({reason}); correct it") from error
 
 
 def load_value(module: str, name: str) -> Any:

@@ -138,7 +138,7 @@ def expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise UserError(
-            f"{path} names a home directory, but HOME is not set and user {user_name()} has none; write the whole path"
+            f"{path} names a home directory, but HOME is not set and user {user_name()} has none; write the full path"
         ) from error
 
 

@@ -6,12 +6,12 @@ Comments, docstrings and layout do not change it; an edit does, whatever the fil
 no result: how a user's mistake is worded, and the modules that only look for such mistakes (`CHECKS`).
 """
 
-import ast
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
+
+from vlkd_steps.core import syntax
 
 PACKAGE = "vlkd_steps"
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,8 @@ def fingerprint(*modules: str) -> str:
             raise ModuleNotFoundError(f"{module} has no source file below {_root(module)}")
     total = hashlib.sha256()
     for module in sorted(closure(modules)):
-        total.update(f"{module} {_tree_hash(module)}\n".encode())
+        total.update(f"{module} {_syntax(module).tree}\n".encode())
+    syntax.sources(ROOT / PACKAGE).keep()
     return total.hexdigest()[:16]
 
 
@@ -73,57 +74,28 @@ def _source(module: str) -> Path | None:
 
 
 @functools.cache
-def _tree(module: str) -> ast.Module:
+def _syntax(module: str) -> syntax.Syntax:
     path = _source(module)
     assert path is not None
-    return ast.parse(path.read_bytes(), filename=str(path))
+    return syntax.sources(ROOT / PACKAGE).read(path)
 
 
 @functools.cache
 def _imports(module: str) -> frozenset[str]:
     names: set[str] = set()
-    for node in _statements(_tree(module)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(module, node)
-            names.add(base)
-            names.update(f"{base}.{alias.name}" for alias in node.names)  # a submodule, where it is one
+    for imported in _syntax(module).imports:
+        base = _absolute(module, imported)
+        names.add(base)
+        names.update(f"{base}.{name}" for name in imported.names)  # a submodule, where it is one
     ours = {name for name in names if name.split(".")[0] in (PACKAGE, module.split(".")[0])}
     return frozenset(name for name in ours - CHECKS if _source(name) is not None)
 
 
-def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """The statements below a node; expressions, most of a tree, are skipped: they hold no import and no docstring."""
-    for block in ("body", "handlers", "orelse", "finalbody", "cases"):
-        for statement in getattr(node, block, ()):
-            yield statement
-            if not isinstance(statement, ast.Expr):
-                yield from _statements(statement)
-
-
-def _absolute(module: str, node: ast.ImportFrom) -> str:
-    if not node.level:
-        return node.module or ""
+def _absolute(module: str, imported: syntax.Import) -> str:
+    if not imported.level:
+        return imported.module
     path = _source(module)
     assert path is not None
     parts = module.split(".")
-    parts = parts[: len(parts) - node.level + (path.name == "__init__.py")]
-    return ".".join([*parts, *([node.module] if node.module else [])])
-
-
-@functools.cache
-def _tree_hash(module: str) -> str:
-    tree = _tree(module)
-    for node in (tree, *_statements(tree)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:]
-        elif isinstance(node, ast.Raise) and isinstance(call := node.exc, ast.Call):
-            call.args = [] if isinstance(call.func, ast.Name) and call.func.id == "UserError" else call.args
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    parts = parts[: len(parts) - imported.level + (path.name == "__init__.py")]
+    return ".".join([*parts, *([imported.module] if imported.module else [])])

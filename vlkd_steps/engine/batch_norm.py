@@ -1,6 +1,6 @@
 """Batch normalisation over the rows of all processes; torch's own `SyncBatchNorm` has no CPU.
 
-Without it every process would normalise by its own rows, and two processes would train another model than one.
+Without it every process would normalise over its own rows, and two processes would train a different model than one.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ POSITIONS = (0, 2, 3)  # all dimensions of [B, C, H, W] but the channels
 
 
 class SharedBatchNorm(nn.Module):
-    """A `BatchNorm2d` whose mean and variance are those of the whole batch; parameters and buffers are `own`'s.
+    """A `BatchNorm2d` whose mean and variance are those of the whole batch, with the parameters and buffers of `own`.
 
     timm's batch norms include the layers that follow them (drop, act); so does this one.
     """
@@ -63,7 +63,7 @@ class _Total(torch.autograd.Function):
 
 
 def share(model: nn.Module) -> None:
-    """Let every `BatchNorm2d` of `model` use the rows of all processes; a single process is left unchanged."""
+    """Make every `BatchNorm2d` of `model` use the rows of all processes; no change with a single process."""
     if distributed.count() == 1:
         return
     for parent in list(model.modules()):

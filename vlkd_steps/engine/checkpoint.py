@@ -34,7 +34,7 @@ def save(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimize
 
 
 def save_model(path: Path, model: nn.Module) -> None:
-    """Write the model's tensors alone, atomically."""
+    """Write only the model's tensors, atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with files.atomic(path) as temporary:
         save_file(tensors, temporary)
@@ -43,8 +43,8 @@ def save_model(path: Path, model: nn.Module) -> None:
 def load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
     """Restore model and optimizer from `path` and return its progress.
 
-    None, with nothing changed, if there is no checkpoint, it belongs to another run (another content key), or it is
-    damaged: training from the start ends in the same bytes.
+    None, with nothing changed, if there is no checkpoint, or it belongs to another run (another content key) or is
+    damaged: training from the start gives the same bytes.
     """
     progress = peek(path)
     if progress is None or progress.pop("key") != key:
@@ -73,7 +73,7 @@ def peek(path: Path) -> dict[str, Any] | None:
 
 
 def _crc32(tensors: Mapping[str, Tensor]) -> int:
-    """A checksum of the tensors' bytes, by name: 4 GB/s on one core, so that it does not slow the training down."""
+    """A checksum of the tensors' bytes, by name: 4 GB/s on one core, fast enough not to slow down training."""
     found = 0
     for name in sorted(tensors):
         data: Any = tensors[name].reshape(-1).view(torch.uint8).numpy()

@@ -1,7 +1,7 @@
 """The points of a run's curves: means over a window of steps, whose values stay on the device until they are read.
 
 Reading a value makes the CPU wait for the GPU. So a step's losses and gradient norm are read together with those of
-the other steps since the last reading: when a window ends, and before whatever else needs them.
+the other steps since the last reading: when a window ends, and before anything else that needs them.
 """
 
 import math
@@ -17,12 +17,12 @@ WINDOW = 25  # steps whose mean makes one point of a curve
 
 @dataclass
 class Step:
-    """What a step has computed so far.
+    """The results of a step so far.
 
     Attributes:
         number: from 0.
         batches: for each batch its number, the losses' names, their means over the processes, and this process's own.
-        norm: of the gradient; values: what is known without waiting.
+        norm: of the gradient; values: those known without waiting.
     """
 
     number: int
@@ -39,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True)
 class NotFinite:
-    """A loss that is not a number: of which step and batch, and all losses of the batch, also this process's own."""
+    """A non-finite loss: its step and batch, and all losses of the batch, also this process's own."""
 
     step: int
     batch: int
@@ -48,7 +48,7 @@ class NotFinite:
 
 
 class Curves:
-    """The sums of the window at hand.
+    """The sums of the current window.
 
     Attributes:
         window: for each name the total and the number of values: JSON, saved, so that a resumed run's curve is equal.
@@ -64,7 +64,7 @@ class Curves:
         self._unread.append(step)
 
     def read(self) -> NotFinite | None:
-        """Add up what the steps since the last reading have computed; the first loss that is not a number ends it."""
+        """Add the results of the steps since the last reading, up to the first non-finite loss, which is returned."""
         steps, self._unread = self._unread, []
         tensors = [tensor for step in steps for tensor in step.tensors()]
         numbers = iter(torch.cat(tensors).tolist() if tensors else [])

@@ -2,11 +2,11 @@
 
 It minimises the sum of the named losses that a module returns, with AdamW, a linear warm-up and a linear decay to
 zero. Everything random is keyed by (seed, step): the batch of a step and its dropout do not depend on what ran
-before, so a run that was interrupted ends in the same bytes as one that was not.
+before, so an interrupted run ends in the same bytes as an uninterrupted one.
 
 On TERM the current step is finished and saved, then `Interrupted` is raised: nothing is computed twice. After kill -9
 the run resumes from the last checkpoint. A loss that is not a number ends the run when its window is read (`curves`),
-before anything is saved, with the batch made again for inspection.
+before anything is saved, and its batch is made again for inspection.
 
 Several processes run this loop in lockstep, each with its rows of a batch (`core.distributed`). Only the first writes.
 
@@ -56,7 +56,7 @@ class RunContext:
     Attributes:
         checkpoints: folder of the checkpoints.
         inspection: file for the batch of a loss that is not a number.
-        key: content key, which with the precision identifies a checkpoint as this run's own.
+        key: content key, which with the precision identifies the run of a checkpoint.
         label: starts every progress line.
         log_event: writes to the journal.
     """
@@ -83,15 +83,15 @@ def train(
 
     Args:
         model: ``model(batch, step)`` returns scalar losses by name; ``task`` is the task's own.
-        batches: this process's rows of the batches of some numbers, in their order, on the device that trains; a
+        batches: this process's rows of the batches of some numbers, in order, on the training device; a
             batch is a function of its number, and step s takes numbers s * accumulation and following.
         evaluate: dev metrics of the current model, of which the first decides which checkpoint is best; called in
-            evaluation mode, in every process, and equal in all.
+            evaluation mode in every process, with equal results.
         epoch_steps: steps of one epoch, for the journal.
 
     Raises:
-        Interrupted: stopped by a signal; all is saved.
-        UserError: a loss is not a number; processes that found different checkpoints.
+        Interrupted: stopped by a signal; everything is saved.
+        UserError: a loss is not a number, or processes found different checkpoints.
     """
     optimizer = adamw(model, recipe)
     last, best = context.checkpoints / "last.safetensors", context.checkpoints / "best.safetensors"
@@ -101,8 +101,8 @@ def train(
     progress |= checkpoint.load(last, key, model, optimizer) or {}
     distributed.check_start(progress["step"], last)
     rank = [distributed.rank()] if distributed.rank() else []  # each process has its own dropout
-    # The optimizer and the backward pass are torch's own: accelerate's wrappers scale losses of fp16, which is no
-    # precision here, and look for packages at every step.
+    # The optimizer and the backward pass are torch's own: accelerate's wrappers scale fp16 losses, which are not
+    # used here, and look for packages at every step.
     bare, model = model, accelerator.prepare(model)
     parameters = list(model.parameters())
     time_left = TimeLeft(recipe.steps, progress["step"])
@@ -124,9 +124,7 @@ def train(
         seed_dropout(derive(seed, "dropout", step, *rank), accelerator.device)
         computed = Step(step)
         for number in range(step * recipe.accumulation, done * recipe.accumulation):
-            last_one = (
-                number == done * recipe.accumulation - 1
-            )  # gradients are averaged over the processes with it only
+            last_one = number == done * recipe.accumulation - 1  # only this averages gradients over the processes
             with contextlib.nullcontext() if last_one else accelerator.no_sync(model):
                 shown = next(upcoming)
                 losses: dict[str, Tensor] = model(shown, step)
@@ -143,7 +141,9 @@ def train(
         curves.add(computed)
         if window_ends or evaluation_due:
             read()
-        curves.count("step_ms", 1000 * (time.perf_counter() - begun))  # on a GPU a window's last step waits for all
+        curves.count(
+            "step_ms", 1000 * (time.perf_counter() - begun)
+        )  # on a GPU a window's last step waits for the others
 
         progress["step"] = done
         if window_ends:
@@ -164,7 +164,7 @@ def train(
         stopping = distributed.agree(stop)
         saving = stopping or done % recipe.checkpoint_every == 0 or done == recipe.steps
         left = time_left(done) if distributed.is_main() else None
-        if saving or (left and distributed.count() == 1):  # else all processes would have to know of the line
+        if saving or (left and distributed.count() == 1):  # otherwise all processes would have to agree on the line
             read()
         if saving and distributed.is_main():
             checkpoint.save(last, key, bare, optimizer, progress)
@@ -180,7 +180,7 @@ def train(
 def seed_dropout(number: int, device: torch.device) -> None:
     """Seed the generators that a model on `device` draws from.
 
-    `torch.manual_seed` seeds the CPU's alike, but where CUDA is not used it formats a traceback at every call.
+    `torch.manual_seed` seeds the CPU's too, but without CUDA it formats a traceback at every call.
     """
     torch.default_generator.manual_seed(number)
     if device.type in ("cuda", "mps"):
@@ -242,7 +242,7 @@ def gradient_ratio(losses: Mapping[str, Tensor], model: nn.Module) -> dict[str, 
 
 
 def observed(model: nn.Module, batch: Batch) -> dict[str, float]:
-    """Further values of a batch by the model's method ``observe``: means over the processes' rows."""
+    """Values from the model's method ``observe`` for a batch: means over the processes' rows."""
     observe: Callable[[Batch], dict[str, float]] | None = getattr(model, "observe", None)
     found = observe(batch) if observe else {}
     means = distributed.mean(torch.tensor(list(found.values()), device=batch.labels.device)).tolist() if found else []
@@ -252,7 +252,7 @@ def observed(model: nn.Module, batch: Batch) -> dict[str, float]:
 def not_finite(found: NotFinite, batch: Batch, context: RunContext) -> UserError:
     """The error for a loss that is not a number; saves the batch that caused it.
 
-    Of several processes the first whose own loss is not a number saves its rows.
+    The first process whose own loss is not a number saves its rows.
     """
     if distributed.first(not math.isfinite(found.own.sum().item())) == distributed.rank():
         with files.atomic(context.inspection) as temporary:

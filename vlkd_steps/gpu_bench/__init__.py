@@ -1,1 +1,1 @@
-"""`vlkd bench gpu`: the speed of the paper-size work on this machine's accelerator, with random weights and data."""
+"""`vlkd bench gpu`: the speed of paper-size models on this machine's accelerator, with random weights and data."""

@@ -1,4 +1,4 @@
-"""VLKD's step: a BART of random weights with stored CLIP embeddings, beside a BART step with two encoder passes."""
+"""VLKD's step with random weights and stored CLIP embeddings, compared with a BART step with two encoder passes."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,7 +27,7 @@ VOCABULARY = [f"w{number}" for number in range(2000)]
 
 
 class TwicePass(nn.Module):
-    """BART's infilling whose encoder also reads the clean text, for nothing but its cost."""
+    """BART's infilling, with a second encoder pass over the clean text for the sake of its cost."""
 
     def __init__(self, student: bart.BartStudent) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class TwicePass(nn.Module):
         masked, mask = batch.extra["masked"], batch.extra["masked_mask"]
         clean = self.student.encode(batch.inputs.tokens, batch.inputs.mask)
         logits = self.student.write(self.student.encode(masked, mask), mask, batch.inputs.tokens)
-        # The last token's state, so that the gradient goes through the whole pass as VLKD's does.
+        # The last token's state, so that the gradient passes through the whole encoder, as in VLKD.
         loss = bart.infilling_loss(logits, batch.inputs.tokens, batch.inputs.mask)
         return {"infilling": loss, "clean": 1e-6 * clean[:, -1].square().mean()}
 
@@ -70,7 +70,7 @@ def measured(case: Writer, accelerator: Accelerator, seconds: float) -> Iterator
 
 
 def built(case: Writer) -> bart.BartStudent:
-    """The case's BART with random weights and a tokenizer of invented words; its word table has the published size."""
+    """The case's BART with random weights, a tokenizer of invented words, and word embeddings of the published size."""
     model: BartForConditionalGeneration = sizes.unweighted(conf("student", case.conf) | {"pretrained": False}).bart
     tokenizer = bart.word_tokenizer(VOCABULARY)
     if model.config.vocab_size < len(tokenizer):
@@ -98,7 +98,7 @@ def batches(case: Writer, student: bart.BartStudent, whole: float) -> Callable[[
 
 
 def bare_loop(model: nn.Module, batch: Batch, accelerator: Accelerator) -> Callable[[], None]:
-    """A step of BART's own infilling as one would write it by hand, always on the same batch."""
+    """A step of BART's infilling in plain PyTorch, always on the same batch."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
 
     def step() -> None:

@@ -1,4 +1,4 @@
-"""Train one student for some seconds and print its items a second: started twice, two processes share a card.
+"""Train one student for some seconds and print its items per second; started twice, two processes share a card.
 
 python -m vlkd_steps.gpu_bench.alone DEVICE PRECISION SECONDS (tiny|full)
 """

@@ -1,11 +1,11 @@
-"""The accelerator: its name, its memory, and the rate of its data sheet."""
+"""The accelerator: its name, its memory, and its peak rate."""
 
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 
-SHEETS = {  # dense TFLOP/s of the NVIDIA data sheets in bf16 (fp16 where there is none), tf32, fp32
+SHEETS = {  # dense TFLOP/s of the NVIDIA data sheets in bf16 (fp16 if there is none), tf32, fp32
     "H200": (989, 494, 67),
     "H100 PCIe": (756, 378, 51),
     "H100": (989, 494, 67),
@@ -19,7 +19,7 @@ SHEETS = {  # dense TFLOP/s of the NVIDIA data sheets in bf16 (fp16 where there 
     "V100": (125, 15.7, 15.7),
     "T4": (65, 8.1, 8.1),
 }
-"""By a part of the device's name; the first that fits."""
+"""By a part of the device's name; the first match counts."""
 PRECISIONS = ("bf16", "tf32", "fp32")
 
 
@@ -28,7 +28,7 @@ class Card:
     """A device that computes.
 
     Attributes:
-        peak: operations a second of the data sheet or, where it is not known, of a large matrix product here.
+        peak: operations per second, from the data sheet or, if that is unknown, from a large matrix product.
         source: ``data sheet`` or ``measured``.
         memory: bytes; None on a CPU.
     """
@@ -52,7 +52,7 @@ def of(device: torch.device, precision: str) -> Card:
 
 
 def matrix_rate(device: torch.device, precision: str) -> float:
-    """Operations a second of a square matrix product."""
+    """Operations per second of a square matrix product."""
     from vlkd_steps.core import hardware
     from vlkd_steps.gpu_bench.timing import repeated
 

@@ -1,4 +1,4 @@
-"""What is measured: models by their files in conf/ with the shapes of the official data, and tiny ones of each kind."""
+"""The measured models: files in conf/ with the shapes of the official data, and tiny ones of each kind."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,9 @@ class Student:
     Attributes:
         conf: its name in conf/student.
         head: the kind of its task's head: ``classes`` or ``choices``.
-        labels: classes, or choices of an item.
+        labels: number of classes, or of an item's choices.
         text: tokens of a row; regions: of an image, for a student that reads regions.
-        batch: items of a step; tokens: in its place, the budget of text and regions of a batch's rows.
+        batch: items of a step; tokens: instead, the budget of text and region tokens of a batch.
     """
 
     name: str
@@ -84,7 +84,7 @@ FULL = Cases(
         Writer("VLKD BART-large, ViT-L/14", "bart_large", 768, 256, 16),
     ),
 )
-"""Lengths are about the means of the official data; batches and budgets those of the recipes in conf/student."""
+"""Lengths are approximate means of the official data; batches and budgets are those of the recipes in conf/student."""
 
 TINY = Cases(
     teachers=(Teacher("CLIP of scenes", "clip_scenes", 32, 32),),
@@ -94,7 +94,7 @@ TINY = Cases(
     ),
     writers=(Writer("BART of scenes", "bart_scenes", 64, 16, 10),),
 )
-"""The same code on models of seconds, for machines without an accelerator."""
+"""The same code with small models, for machines without an accelerator."""
 
 
 def conf(group: str, name: str) -> dict[str, Any]:
@@ -103,5 +103,5 @@ def conf(group: str, name: str) -> dict[str, Any]:
 
 
 def task_with(head: str) -> str:
-    """A task whose head is of that kind: all of a kind are alike."""
+    """A task whose head is of that kind; all of a kind are equal."""
     return next(name for name in components.names("task") if tasks.load(name).head == head)

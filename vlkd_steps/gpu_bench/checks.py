@@ -1,4 +1,4 @@
-"""What must hold on a device beside its speed: bit-exact resuming, bf16 near fp32, and what determinism costs."""
+"""Checks of a device other than speed: bit-exact resuming, bf16 close to fp32, and the cost of determinism."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ from vlkd_steps.gpu_bench.cases import TINY, Student
 
 @dataclass(frozen=True)
 class Check:
-    """Something that was looked at: what, what was found, and whether it is as it must be (None: only a figure)."""
+    """A check: its name, its result, and whether that is good (None: only a figure)."""
 
     name: str
     found: str
@@ -30,7 +30,7 @@ class Check:
 
 
 def all_of(case: Student, device: torch.device, precision: str, seconds: float, losses: int) -> Iterator[Check]:
-    """The checks that need one process. Those of bytes and losses are made on the scenes' ViLT.
+    """The checks that need one process. Bytes and losses are checked with the scenes' ViLT.
 
     Args:
         case: the student whose step is timed with and without deterministic algorithms.
@@ -43,7 +43,7 @@ def all_of(case: Student, device: torch.device, precision: str, seconds: float, 
 
 
 def resumed(device: torch.device, precision: str) -> Check:
-    """Twelve steps at once, and six that are stopped and resumed for another six."""
+    """Compare twelve uninterrupted steps with six that are stopped and resumed for another six."""
     whole = weights(device, precision, 12, stop_at=None)
     parts = weights(device, precision, 12, stop_at=6)
     away = [name for name, tensor in whole.items() if not torch.equal(tensor, parts[name])]
@@ -80,10 +80,10 @@ def determinism(case: Student, device: torch.device, precision: str, seconds: fl
 
 
 def together(case: Student, device: torch.device, alone: float, arguments: list[str]) -> Check:
-    """Two processes that train on the same card at once.
+    """Two processes that train on the same card simultaneously.
 
     Args:
-        alone: items a second of one process.
+        alone: items per second of one process.
         arguments: of `python -m vlkd_steps.gpu_bench.alone`.
     """
     command = [sys.executable, "-m", "vlkd_steps.gpu_bench.alone", *arguments]
@@ -98,13 +98,13 @@ def together(case: Student, device: torch.device, alone: float, arguments: list[
 
 
 def accelerated(device: torch.device, precision: str) -> Accelerator:
-    """Accelerate on a device and in a precision, whatever it was set to before."""
+    """Accelerate with a device and a precision, reset from any earlier setting."""
     AcceleratorState._reset_state(True)
     return hardware.accelerator({"device": device.type, "precision": precision, "threads": torch.get_num_threads()})
 
 
 def weights(device: torch.device, precision: str, steps: int, stop_at: int | None) -> dict[str, torch.Tensor]:
-    """The weights after `steps`, of a run that is stopped at a step and started again, or of one that is not."""
+    """The weights after `steps` of a run, which is stopped at a step and started again unless `stop_at` is None."""
     with tempfile.TemporaryDirectory() as folder:
         if stop_at is not None:
             stopped_once(Path(folder), device, precision, steps, stop_at)
@@ -118,7 +118,7 @@ def stopped_once(folder: Path, device: torch.device, precision: str, steps: int,
         trained(folder, device, precision, steps, stop, stop_at)
     except Interrupted:
         return
-    raise AssertionError("a run that was asked to stop went on")
+    raise AssertionError("a run continued after a request to stop")
 
 
 def curve(device: torch.device, precision: str, steps: int) -> float:

@@ -1,6 +1,6 @@
-"""Fine-tuning and CLIP-TD of a student by the project's own loop, beside a bare PyTorch loop.
+"""Fine-tuning and CLIP-TD of a student by the project's training loop, compared with a bare PyTorch loop.
 
-Images, regions and features are drawn at random; batches are made ahead by the loader, as in training.
+Images, regions and features are random; the loader makes batches ahead, as in training.
 """
 
 import contextlib
@@ -30,19 +30,19 @@ from vlkd_steps.planning import sizes
 from vlkd_steps.students import heads
 
 ITEMS = 1000
-"""Items of the drawn data set."""
+"""Items of the random data set."""
 POOL = 64
 """Distinct images, or sets of regions."""
 TEACHER_WIDTH = 512
 ENDLESS = 10**6
-"""Steps of a run that the clock ends."""
+"""Steps of a run, which the clock ends earlier."""
 MOST = 4096
 """Items of the largest batch that is tried."""
 NOWHERE = Path("vlkd-bench-writes-nothing")
 
 
 def measured(case: Student, accelerator: Accelerator, seconds: float) -> Iterator[Line]:
-    """Two lines: finetune and clip_td. The second one's bare loop is the first one's: that of plain fine-tuning."""
+    """Two lines: finetune and clip_td, both compared with the bare loop of plain fine-tuning."""
     first = one(case, "finetune", accelerator, seconds)
     student = built(case).to(accelerator.device)
     on_device = batches(case, student, {})(0).to(accelerator.device)
@@ -55,7 +55,7 @@ def measured(case: Student, accelerator: Accelerator, seconds: float) -> Iterato
 
 
 def one(case: Student, method: str, accelerator: Accelerator, seconds: float) -> Line:
-    """A method's step by the project's own loop."""
+    """A method's step in the project's training loop."""
     device = accelerator.device
     student = built(case)
     model, extra = distillation(student, method, case.text)
@@ -80,7 +80,7 @@ def built(case: Student) -> Any:
 
 
 def distillation(student: Any, method: str, text: int) -> tuple[objective.Distillation, dict[str, Any]]:
-    """A student with a method's objective, and the features of `ITEMS` items that the objective is given."""
+    """A student with a method's objective, and the features of `ITEMS` items for the objective."""
     settings = conf("method", method)
     if method != "finetune":
         settings["adaptive"] = False  # another loss, for a fixed number of steps
@@ -91,7 +91,7 @@ def distillation(student: Any, method: str, text: int) -> tuple[objective.Distil
 
 
 def features(text: int) -> dict[str, IndexedTensor | Tensor]:
-    """What `ClipTD.prepare` leaves: v, u, three targets, two selected words an item, weights.
+    """The result of `ClipTD.prepare`: v, u, three targets, two selected words per item, weights.
 
     Args:
         text: tokens of an item.
@@ -135,7 +135,7 @@ def batches(case: Student, student: Any, extra: Mapping[str, Any], items: int = 
 
 
 def trained(model: nn.Module, make: Callable[[int], Batch], accelerator: Accelerator, seconds: float) -> timing.Clock:
-    """Train by the project's loop until the clock ends it."""
+    """Train with the project's loop until the clock ends it."""
     device = accelerator.device
     clock = timing.Clock(seconds, device)
 
@@ -152,7 +152,7 @@ def trained(model: nn.Module, make: Callable[[int], Batch], accelerator: Acceler
 
 @contextlib.contextmanager
 def without_progress() -> Iterator[None]:
-    """A block in which the loop does not say how many steps are left."""
+    """A block in which the loop logs no progress."""
     level = log.level
     log.setLevel(logging.WARNING)
     try:
@@ -170,7 +170,7 @@ def backward(model: nn.Module, batch: Batch, accelerator: Accelerator) -> None:
 
 
 def bare_loop(student: Any, batch: Batch, accelerator: Accelerator) -> Callable[[], None]:
-    """A step of fine-tuning as one would write it by hand, always on the same batch."""
+    """A step of fine-tuning in plain PyTorch, always on the same batch."""
     optimizer = torch.optim.AdamW(student.parameters(), lr=1e-5, fused=True)
 
     def step() -> None:
@@ -185,7 +185,7 @@ def bare_loop(student: Any, batch: Batch, accelerator: Accelerator) -> Callable[
 
 
 def sized(case: Student, student: Any, accelerator: Accelerator) -> Callable[[int], None]:
-    """Two bare steps on a batch of some size; the second one needs the optimizer's state as well."""
+    """Two bare steps on a batch of a given size; the second one also needs the optimizer's state."""
 
     def step(items: int) -> None:
         batch = batches(replace(case, tokens=0, batch=items), student, {})(0).to(accelerator.device)

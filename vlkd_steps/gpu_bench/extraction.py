@@ -1,4 +1,4 @@
-"""Extraction of CLIP's features from images and texts in memory, as they are given to the teacher."""
+"""Extraction of CLIP's features from images and texts in memory."""
 
 from collections.abc import Callable, Iterator
 
@@ -25,7 +25,7 @@ def measured(case: Teacher, device: torch.device, precision: str, seconds: float
     on_device = teacher.pixels.batch(images)
     words = QUESTION.split()
     texts = [" ".join(words[number % 5 : 8 + number % 8]) for number in range(case.texts)]
-    tokens = teacher.tokenizer(teacher._framed(texts))
+    tokens = teacher.tokenizer(teacher.in_template(texts))
 
     def bare_images() -> None:
         with teacher.computing():

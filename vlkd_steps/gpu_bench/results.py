@@ -1,4 +1,4 @@
-"""A line of the results: what was measured of one kind of step."""
+"""A line of the results: the measurements of one kind of step."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ class Line:
         seconds: of a step; bare: of the same step in a bare PyTorch loop, with its batch already on the device.
         share: of the card's peak (MFU).
         waiting: share of the time in which the loop waits for data.
-        memory: bytes, at the peak; largest: items of the largest batch that fits; None: not looked for.
+        memory: peak bytes; largest: items of the largest batch that fits; None: not measured.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Line:
     largest: int | None = None
 
     def described(self) -> dict[str, Any]:
-        """With the rate, as JSON holds it."""
+        """The line with its rate, for JSON."""
         return asdict(self) | {"items_per_second": self.items / self.seconds}
 
 

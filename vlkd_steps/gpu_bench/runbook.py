@@ -1,4 +1,4 @@
-"""All measurements in turn, the file of their results, and the page that is printed."""
+"""Runs all measurements, writes their results and prints a page."""
 
 import platform
 import time
@@ -21,11 +21,11 @@ from vlkd_steps.gpu_bench.results import Line
 
 @dataclass(frozen=True)
 class Settings:
-    """What is run.
+    """The settings of a run.
 
     Attributes:
-        tiny: models of seconds instead of the paper-size ones.
-        seconds: each timing takes.
+        tiny: small models instead of paper-size ones.
+        seconds: the duration of each timing.
     """
 
     device: torch.device
@@ -39,9 +39,9 @@ class Settings:
 
 
 def run(settings: Settings, out: Path) -> list[checks.Check]:
-    """Measure, write `out` (JSON) and print the tables; the checks.
+    """Measure, write `out` (JSON), print the tables and return the checks.
 
-    The file is written after each case, so that one that fails for want of memory loses none before it.
+    The file is written after each case, so that running out of memory loses no earlier results.
     """
     begun = time.monotonic()
     lines: list[Line] = []
@@ -81,12 +81,12 @@ def run(settings: Settings, out: Path) -> list[checks.Check]:
         found.append(checks.together(case, settings.device, clip_td.items / clip_td.seconds, arguments))
     written()
     log.info("%s", page(about, lines, found, skipped))
-    log.info("\n%.0f s; all of it is in %s", time.monotonic() - begun, out)
+    log.info("\n%.0f s; the results are in %s", time.monotonic() - begun, out)
     return found
 
 
 def cases(settings: Settings) -> Iterator[tuple[str, Callable[[], Iterator[Line]]]]:
-    """Each case's name, and what measures it."""
+    """Each case's name, and the function that measures it."""
     device, precision, seconds = settings.device, settings.precision, settings.seconds
     for teacher in settings.cases.teachers:
         yield teacher.name, partial(extraction.measured, teacher, device, precision, seconds)
@@ -116,7 +116,7 @@ def described(settings: Settings) -> dict[str, Any]:
 
 
 def page(about: dict[str, Any], lines: list[Line], found: list[checks.Check], skipped: list[str]) -> str:
-    """Markdown, for docs/gpu.md."""
+    """The results as Markdown, for docs/gpu.md."""
     head = (
         f"{about['card']}, {about['precision']}, peak {about['peak'] / 1e12:.3g} TFLOP/s ({about['peak_source']}), "
         f"torch {about['torch']}, {about['date'][:10]}"
@@ -127,10 +127,10 @@ def page(about: dict[str, Any], lines: list[Line], found: list[checks.Check], sk
 
 
 def settings(device: str, precision: str, tiny: bool, seconds: float) -> Settings:
-    """The settings, as the hardware resolves them.
+    """The settings, resolved for this hardware.
 
     Raises:
-        UserError: no such device here; paper-size models on a CPU.
+        UserError: there is no such device, or paper-size models are to run on a CPU.
     """
     resolved = hardware.resolve_device(device)
     if resolved == "cpu":

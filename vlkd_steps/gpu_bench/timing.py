@@ -1,4 +1,4 @@
-"""How long a step takes, what it computes, what it holds, and how long it waits for its batch."""
+"""A step's time, operations, memory, and waiting time for its batch."""
 
 import contextlib
 import gc
@@ -15,12 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 WARM = 3
 """Steps before the clock starts: the first ones allocate memory and choose kernels."""
 LEAST = 3
-"""Steps that are timed, however long they take."""
+"""Steps that are timed at least, however long they take."""
 Made = TypeVar("Made")
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done all that it was given."""
+    """Wait until the device has finished its queue."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -35,7 +35,7 @@ def repeated(step: Callable[[], object], seconds: float, device: torch.device) -
         step()
         count += 1
         if count % 10 == 0 or count < LEAST:
-            wait(device)  # else a GPU's queue takes in many more steps than the time allows
+            wait(device)  # otherwise a GPU's queue accepts many more steps than fit into the time
     wait(device)
     return (time.perf_counter() - begun) / count
 
@@ -48,15 +48,15 @@ def operations(step: Callable[[], object]) -> float:
 
 
 class Enough(Exception):
-    """The clock has run out; raised out of the loop that is measured, which then saves nothing."""
+    """The time is over; raised inside the measured loop, which then saves nothing."""
 
 
 @dataclass
 class Clock:
-    """Times the steps of a loop by the batches that it takes.
+    """Times the steps of a loop by its requests for batches.
 
     Attributes:
-        steps: that were timed; took: their seconds; waited: seconds of these in which the loop had to wait for a batch.
+        steps: those timed; took: their seconds; waited: seconds of these in which the loop waited for a batch.
     """
 
     seconds: float
@@ -76,13 +76,13 @@ class Clock:
             if count == WARM:
                 wait(self.device)
                 begun, self.waited = time.perf_counter(), 0.0
-            asked = time.perf_counter()
-            if count >= WARM + LEAST and asked - begun > self.seconds:
+            requested = time.perf_counter()
+            if count >= WARM + LEAST and requested - begun > self.seconds:
                 wait(self.device)
                 self.steps, self.took = count - WARM, time.perf_counter() - begun
                 raise Enough
             batch = next(upcoming)
-            self.waited += time.perf_counter() - asked
+            self.waited += time.perf_counter() - requested
             yield batch
             count += 1
             if count % 10 == 0:
@@ -90,7 +90,7 @@ class Clock:
 
 
 def forget() -> None:
-    """Free what is no longer used, and start the measurement of memory anew."""
+    """Free unused memory, and reset its measurement."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -98,14 +98,14 @@ def forget() -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that tensors have held on a GPU since `forget`; on a CPU, the most that this process has had."""
+    """Peak bytes of tensors on a GPU since `forget`; on a CPU, of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def largest(step: Callable[[int], Any], first: int, most: int) -> int:
-    """The largest of first, 2 first, 4 first, ... <= `most` for which ``step(size)`` fits into the memory; 0: none."""
+    """The largest of first, 2 first, 4 first, ... <= `most` for which ``step(size)`` fits into memory; 0: none."""
     fits, size = 0, first
     while size <= most:
         forget()

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).absolute().parents[1]
 def text() -> str:
     """The file's content for the installed package."""
     total = hashlib.sha256()
-    for path in sorted(path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc"):
+    for path in sorted(path for path in PACKAGE.rglob("*") if path.is_file() and path.parent.name != "__pycache__"):
         total.update(f"{path.relative_to(PACKAGE).as_posix()} {files.sha256(path)}\n".encode())
     return f"vlkd-steps {version()}\nsha256 {total.hexdigest()}\n"
 

@@ -170,10 +170,10 @@ def check_files(manifest: Path) -> None:
 def compare(path: Path, expected: str, manifest: Path) -> None:
     """Compare a file with its sha256: raises UserError where it is missing or differs."""
     if not path.is_file():
-        raise UserError(f"{path} is missing, but {manifest} names it; bring it back with `dvc checkout`, or {AGAIN}")
+        raise UserError(f"{path} is missing, but {manifest} names it; restore it with `dvc checkout`, or {AGAIN}")
     if sha256(path) != expected:
         raise UserError(
-            f"{path} was changed after it was made (sha256 differs from {manifest}); bring it back with "
+            f"{path} was changed after it was made (sha256 differs from {manifest}); restore it with "
             f"`dvc checkout`, or delete it and {AGAIN}"
         )
 

@@ -1,4 +1,4 @@
-"""One process of a training in several: what torch's launcher starts (`launch.several_processes`).
+"""One process of a distributed training, as torch's launcher starts it (`launch.several_processes`).
 
 python -m torch.distributed.run --nproc-per-node=2 -m vlkd_steps.launch.process MODULE:FUNCTION CONFIG.json
 """

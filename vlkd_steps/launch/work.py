@@ -1,8 +1,8 @@
-"""Where work that may need a GPU runs: here, or on a cluster. ``VLKD_LAUNCHER`` names the launcher.
+"""Runs work that may need a GPU, here or on a cluster. ``VLKD_LAUNCHER`` names the launcher.
 
-It is set by the environment because it changes no byte: any change of a rule's ``params:`` triggers a rerun. A
-launcher takes the work, returns when it has ended, and returns its status. A job is a plain function of a module that
-does not import torch, so that a launcher which only waits stays small.
+It is an environment variable because it changes no byte, and any change of a rule's ``params:`` triggers a rerun. A
+launcher runs the work to its end and returns its status. A job is a plain function of a module that
+does not import torch, so that a launcher that only waits stays small.
 """
 
 import importlib
@@ -29,7 +29,7 @@ class Part:
     Attributes:
         name: unique within the step, such as ``s10``.
         config: the configuration of its job.
-        key: content key; a job that was submitted for another key is not this part's.
+        key: content key; a job that was submitted for another key does not count.
         done: whether its result exists.
     """
 
@@ -49,7 +49,7 @@ class Work:
         folder: the cluster launcher's records, under ``jobs/``.
         config: the job's configuration for all parts at once.
         parts: what can run in parallel.
-        processes: in how many processes each part trains (`training.processes`).
+        processes: the number of processes that train each part (`training.processes`).
     """
 
     job: str
@@ -61,7 +61,7 @@ class Work:
 
 
 def launch(work: Work) -> int:
-    """Run the work by the launcher that the environment names (none: ``local``) and return its status.
+    """Run the work with the launcher that the environment names (default: ``local``) and return its status.
 
     Raises:
         UserError: no launcher has that name.
@@ -78,14 +78,14 @@ def launch(work: Work) -> int:
 def workers() -> int:
     """The number of worker jobs of a step that can be divided freely (`VLKD_WORKERS`, which `slurm/request.py` checks).
 
-    Without a cluster it is one: `local` does all parts at once.
+    Without a cluster it is 1.
     """
     text = os.environ.get("VLKD_WORKERS", "") if os.environ.get(VARIABLE) == "slurm" else ""
     return max(1, int(text)) if text.isdigit() else 1
 
 
 def local(work: Work) -> int:
-    """Run all parts in this process; a training in several processes by torch's own launcher."""
+    """Run all parts in this process, or a distributed training by torch's launcher."""
     if work.processes > 1:
         return several_processes(work)
     module, _, function = work.job.partition(":")
@@ -111,8 +111,8 @@ def several_processes(work: Work) -> int:
 
 
 def own_package() -> dict[str, str]:
-    """This process's environment, changed so that other processes find the same package regardless of their path."""
-    # By name, as below: which variables are dropped elsewhere changes no byte.
+    """This process's environment, in which other processes find the same package whatever their path."""
+    # By name, as below: which variables are dropped changes no byte.
     changed: dict[str, str] = importlib.import_module("vlkd_steps.core.environment").own_package(os.environ)
     return changed
 

@@ -1,1 +1,1 @@
-"""Estimates of what an experiment takes before it runs, for `vlkd plan`."""
+"""What an experiment will cost, estimated before it runs, for `vlkd plan`."""

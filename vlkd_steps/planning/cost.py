@@ -1,7 +1,7 @@
-"""What the jobs of a graph cost in hours, each number with where it comes from.
+"""The cost of a graph's jobs in hours, each number with its source.
 
-``measured here``: from runs of this project that are like the planned ones. ``derived``: operations counted from the
-models themselves, divided by a given throughput. ``not known``: neither; the operations are stated all the same.
+``measured here``: from similar runs of this project. ``derived``: operations counted on the
+models, divided by a given throughput. ``not known``: neither; the operations are still stated.
 """
 
 import statistics
@@ -21,13 +21,13 @@ from vlkd_steps.runs.run_dir import RunDir
 
 HEAVY = ("pretrain", "extract", "distill")
 CAPTION = 14  # tokens of a caption, about the mean of the official data
-BACKWARD = 3.0  # a step is a forward pass and a backward pass of twice its operations
+BACKWARD = 3.0  # a forward pass, and a backward pass of twice its operations
 RECOMPUTED = 4.0  # with gradient checkpointing
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """What a device sustains, operations a second, and how that is known."""
+    """Operations per second that a device sustains, and the source of that number."""
 
     operations: float
     gpu: bool
@@ -42,7 +42,7 @@ class Row:
         count: training runs, or jobs.
         hours: GPU-hours where `gpu`, else hours of one core; None: not known.
         operations: multiplications and additions, None where a model's size is not known.
-        of: how many of `count` are known, by source.
+        of: how many of `count` come from each source.
     """
 
     step: str
@@ -54,7 +54,7 @@ class Row:
     of: dict[str, int] = field(default_factory=dict)
 
     def add(self, count: int, seconds: float | None, gpu: bool, operations: float | None, source: str) -> None:
-        """Add jobs that take so many seconds and operations together."""
+        """Add `count` jobs that take `seconds` and `operations` in total."""
         self.count += count
         self.hours = None if self.hours is None or seconds is None else self.hours + seconds / 3600
         self.gpu = self.gpu or gpu
@@ -67,7 +67,7 @@ def rows(c: Composition, planned: Sequence[Job], given: Throughput | None) -> li
 
     Args:
         c: the composed experiment.
-        given: with it every training and extraction is derived, and nothing that was measured here is used.
+        given: if set, the hours of every training and extraction are derived from it, and measurements are ignored.
     """
     found: dict[tuple[str, str], Row] = {}
     seen = [] if given else past.runs()
@@ -114,12 +114,12 @@ def _distill(c: Composition, cell: Cell, seen: Sequence[past.Past], given: Throu
 
 
 def unfinished(config: Mapping[str, Any]) -> list[int]:
-    """The seeds of a `distill` job that are still to be trained, as the step itself would see it now."""
+    """The seeds of a `distill` job that the step would still train now."""
     left = []
     for seed in config["seeds"]:
         try:
             done = RunDir.of(config, seed).finished()
-        except UserError:  # its splits or features are not made yet
+        except UserError:  # its splits or features do not exist yet
             done = False
         if not done:
             left.append(seed)
@@ -127,7 +127,7 @@ def unfinished(config: Mapping[str, Any]) -> list[int]:
 
 
 def operations_of_run(c: Composition, cell: Cell, recipe: Recipe) -> float | None:
-    """Operations of one run: its steps, its looks at dev, its predictions. The method's own part is left out."""
+    """Operations of one run: training steps, evaluations on dev, predictions; those of the method are left out."""
     conf = c.datasets[cell.dataset]
     volume = volumes.of(conf, c.sources[conf.source])
     task = tasks.load(conf.task)

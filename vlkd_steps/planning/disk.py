@@ -1,4 +1,4 @@
-"""What an experiment's folders will hold, and what has to be fetched or put in place first."""
+"""The disk space that an experiment needs, and what has to be fetched or put in place first."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,16 +13,16 @@ from vlkd_steps.graph.dry_run import Job
 from vlkd_steps.planning import sizes, volumes
 
 BYTES_OF_A_RUN = {"last": 4, "resumable": 20}
-"""A parameter, by `keep`: the weights; also the last checkpoint with Adam's moments, and the best one."""
+"""Bytes per parameter, by `keep`: the weights; also the last checkpoint with Adam's moments, and the best one."""
 DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4}
-WORDS_OF_A_TEXT = 9  # states are kept a word: choice, about the mean of the official data
+WORDS_OF_A_TEXT = 9  # a state is stored for each: choice, about the mean of the official data
 GB = 1e9
 
 Entry = dict[str, Any]
 
 
 def sources(c: Composition, planned: Sequence[Job]) -> list[Entry]:
-    """What `download` would bring: kind, gigabytes (None: not known) and, for a user's own data, what is missing."""
+    """What `download` would fetch: kind, gigabytes (None: not known) and, for a user's own data, what is missing."""
     missing = jobs.missing(c)["download"]
     found = []
     for name in sorted({job.wildcards["source"] for job in planned if job.rule == "download"}):
@@ -40,13 +40,13 @@ def sources(c: Composition, planned: Sequence[Job]) -> list[Entry]:
 
 
 def put_in_place(c: Composition) -> list[str]:
-    """What is missing beside the sources: files of regions, weights."""
+    """What else is missing: files of regions, weights."""
     found = jobs.missing(c)
     return [*found["extract"].values(), *found["distill"].values()]
 
 
 def weights(c: Composition) -> list[Entry]:
-    """Weights that are fetched by name on first use: gigabytes, at most 4 bytes a parameter."""
+    """Weights that are fetched by name on first use: gigabytes, at 4 bytes per parameter at most."""
     found = []
     used: list[Learned] = [c.teachers[name] for name in c.artifacts.teacher]
     for model in [*used, *(c.students[name] for name in c.grid.student)]:
@@ -67,7 +67,7 @@ def weights(c: Composition) -> list[Entry]:
 
 
 def folders(c: Composition, planned: Sequence[Job], runs_left: Mapping[Cell, int]) -> list[Entry]:
-    """Gigabytes that will be added below raw, features and runs; None where they are not known.
+    """Gigabytes that will be added to raw, features and runs; None: not known.
 
     Args:
         runs_left: number of runs to train for each (dataset, student, variant, shot).
@@ -84,13 +84,13 @@ def folders(c: Composition, planned: Sequence[Job], runs_left: Mapping[Cell, int
         size, keep = sizes.student(c.students[cell.student].written()), precedence.recipe(c, cell).keep
         each = BYTES_OF_A_RUN[keep] + (4 if c.students[cell.student].writes else 0)  # these are exported as well
         gb = number * each * size.parameters / GB if size else None
-        source = f"{each} bytes a parameter and finished run (keep: {keep}); one in training has 16 more"
+        source = f"{each} bytes per parameter and finished run (keep: {keep}), 16 more while it trains"
         _add(found, f"runs/{c.experiment}/{cell.dataset}/{cell.student}", gb, source)
     return found
 
 
 def features(c: Composition, teacher: str, dataset: str) -> tuple[float | None, str]:
-    """Gigabytes of a feature store, and how that is known."""
+    """Gigabytes of a feature store, and the source of that number."""
     conf, data = c.teachers[teacher], c.datasets[dataset]
     volume = volumes.of(data, c.sources[data.source])
     each = DTYPES[conf.dtype]
@@ -99,7 +99,7 @@ def features(c: Composition, teacher: str, dataset: str) -> tuple[float | None, 
     images = volume.shown(conf)
     if conf.kind.startswith("regions"):
         numbers = 7 + (getattr(conf, "dim", 0) or 3 * (getattr(conf, "pool", 0) or 0) ** 2 or 2048)
-        how = f"{sizes.REGIONS} regions of {numbers} numbers, {images:,} images at most ({volume.source})"
+        how = f"{sizes.REGIONS} regions of {numbers} numbers, at most {images:,} images ({volume.source})"
         return each * images * sizes.REGIONS * numbers / GB, how
     size = sizes.teacher(conf.written())
     if size is None:
@@ -107,7 +107,7 @@ def features(c: Composition, teacher: str, dataset: str) -> tuple[float | None, 
     of_an_image = size.width + size.grid if size.image else 0
     of_a_text = size.width + WORDS_OF_A_TEXT * size.text_width if size.text else 0
     numbers = images * of_an_image + volume.texts * of_a_text
-    return each * numbers / GB, f"{images:,} images, {volume.texts:,} texts at most ({volume.source})"
+    return each * numbers / GB, f"at most {images:,} images, {volume.texts:,} texts ({volume.source})"
 
 
 def free(path: Path = Path()) -> float:

@@ -1,4 +1,4 @@
-"""A plan for reading."""
+"""A plan as text."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ def page(plan: Mapping[str, Any]) -> str:
     """The plan as text of at most `WIDTH` columns."""
     console = Console(file=io.StringIO(), width=WIDTH, highlight=False, color_system=None)
     runs, totals = plan["runs"], plan["totals"]
-    counts = ", ".join(f"{rule} {count}" for rule, count in plan["jobs"].items()) or "nothing: all is done"
+    counts = ", ".join(f"{rule} {count}" for rule, count in plan["jobs"].items()) or "none: everything is done"
     console.print(f"{plan['experiment']}: {runs['to_train']} of {runs['of_the_experiment']} runs to train")
     console.print(f"jobs      {counts}")
     for entry in plan["sources"]:
@@ -56,7 +56,7 @@ def _source(entry: Mapping[str, Any]) -> str:
     if entry["kind"] == "local":
         return f"{name}: your own files, {gigabytes(entry['gb'])} ({entry['from']})"
     if entry["kind"] == "scenes":
-        return f"{name}: drawn here, nothing is fetched"
+        return f"{name}: generated here, nothing is fetched"
     hosts = f" from {', '.join(entry['hosts'])}" if entry.get("hosts") else ""
     return f"{name}: to download{hosts}, {gigabytes(entry['gb'])} ({entry['from']})"
 
@@ -86,12 +86,12 @@ def _total(totals: Mapping[str, Any]) -> str:
         cores = f"{totals['cores']} jobs at once"
         parts.append(f"{totals['core_hours']:,.3g} core-hours (about {wall:,.0f} minutes with {cores}, on idle cores)")
     if totals["not_known"]:
-        known = "BART's are not modelled; others' model or data have no known size before its files are here"
-        unknown = "name a device (--gpu or --tflops), or run one of their kind first"
+        known = "BART is not modelled; other models or data have no known size before their files are here"
+        unknown = "name a device (--gpu or --tflops), or run one of this kind first"
         parts.append(
             f"and {totals['not_known']} trainings or extractions of unknown length: "
             + (known if totals["device"] else unknown)
         )
     if totals["light_not_known"]:
-        parts.append(f"and {totals['light_not_known']} light jobs that were never run here")
+        parts.append(f"and {totals['light_not_known']} light jobs that have never run here")
     return "; ".join(parts) or "nothing"

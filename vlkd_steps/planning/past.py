@@ -1,4 +1,4 @@
-"""What runs and steps of this project took here, from their journals, provenance and Snakemake's own records."""
+"""How long past runs and steps of this project took, from their journals, provenance and Snakemake's records."""
 
 import statistics
 from collections.abc import Iterable, Mapping
@@ -12,12 +12,12 @@ from vlkd_steps.tracking import journal
 
 @dataclass(frozen=True)
 class Past:
-    """One finished run. Without a GPU its seconds are those of CPU time: what it takes where it has a core to itself.
+    """One finished run. Without a GPU its seconds are CPU time: what it takes on an idle core.
 
     Attributes:
         step: seconds of one training step of `rows` items (batch x accumulation).
-        rest: seconds of all else: reading, evaluating, predicting.
-        gpus: how many it was given.
+        rest: seconds of everything else: reading, evaluating, predicting.
+        gpus: how many it had.
     """
 
     tags: dict[str, str]
@@ -28,7 +28,7 @@ class Past:
 
 
 def runs(root: Path = Path("runs")) -> list[Past]:
-    """Every finished run whose journal is below `root`, in one uninterrupted attempt."""
+    """Every run below `root` that finished in one uninterrupted attempt."""
     found = []
     for path in sorted(root.glob("*/*/*/*/*/s*/journal.jsonl")):
         for events in journal.by_run(journal.read(path)).values():
@@ -55,13 +55,13 @@ def _past(events: list[Mapping[str, Any]]) -> Past | None:
 
 
 def _busy(spent: Mapping[str, Any]) -> float:
-    """CPU seconds per second, at most 1: below that, other work had the core."""
+    """CPU seconds per second, at most 1; less if other work used the core."""
     used, seconds = spent.get("cpu_seconds"), spent.get("seconds")
     return min(1.0, float(used) / float(seconds)) if used and seconds else 1.0
 
 
 def like(pasts: Iterable[Past], **wanted: str) -> tuple[list[Past], str]:
-    """The past runs that are most like a planned one, and in what they are: with equal student, and as much else.
+    """The past runs most similar to a planned one, and their common tags: the student, and as many others as possible.
 
     Args:
         wanted: tags (student, dataset, variant, method) of the planned run.
@@ -75,7 +75,7 @@ def like(pasts: Iterable[Past], **wanted: str) -> tuple[list[Past], str]:
 
 
 def features(teacher: str, root: Path = Path("features")) -> float | None:
-    """Rows a second (images, texts, words) that a teacher's last extraction made here."""
+    """Rows per second (images, texts, words) of a teacher's last extraction here."""
     rates = []
     for manifest in sorted((root / teacher).glob("*/manifest.json")):
         spent = files.known_json(layout.provenance(manifest.parent))

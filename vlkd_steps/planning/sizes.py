@@ -1,9 +1,9 @@
-"""How large the models of an experiment are and what a pass through them costs: counted by torch on the modules.
+"""The sizes of an experiment's models and the operations of a forward pass, counted by torch on the modules.
 
-A student or teacher is built on torch's meta device, where a tensor has a shape and no content, so no weights are read
+A student or teacher is built on torch's meta device, where a tensor has a shape but no content, so no weights are read
 or fetched; `FlopCounterMode` counts a pass through it. A multiplication with an addition counts as two operations;
-layer norms, activations and softmax are left out, and are less than 2 % of them. The first count imports torch,
-transformers, timm and open_clip: some seconds.
+layer norms, activations and softmax, less than 2 % of the total, are left out. The first count imports torch,
+transformers, timm and open_clip, which takes some seconds.
 """
 
 import json
@@ -25,7 +25,7 @@ BART_BASE: Keys = {
     "d_model": 768, "encoder_layers": 6, "decoder_layers": 6, "encoder_attention_heads": 12,
     "decoder_attention_heads": 12, "encoder_ffn_dim": 3072, "decoder_ffn_dim": 3072,
 }  # fmt: skip
-PUBLISHED: dict[str, Keys] = {  # of weights that are named and not here, where they differ from the library's defaults
+PUBLISHED: dict[str, Keys] = {  # configurations of published weights, where they differ from the library's defaults
     "dandelin/vilt-b32-mlm": {"model_type": "vilt"},
     "uclanlp/visualbert-vqa-coco-pre": {"model_type": "visual_bert", "visual_embedding_dim": 2048},
     "facebook/bart-base": {"model_type": "bart", **BART_BASE},
@@ -38,7 +38,7 @@ PUBLISHED_UNITERS: dict[str, Keys] = {  # by the name of the official file
 }
 TEXT_TOKENS = 16  # of a text teacher's input: choice, about the mean of the official data
 REGIONS = 36  # an image's usual number; UNITER takes 10 to 100
-CLIP_WIDTH = 512  # a BART's two maps from and to CLIP are small, whatever the CLIP
+CLIP_WIDTH = 512  # for BART's maps to and from CLIP, which are small for any CLIP
 LABELS = ("no", "yes")
 
 
@@ -47,7 +47,7 @@ class StudentSize:
     """A student without its head.
 
     Attributes:
-        operations: of one row through it; None for one that writes, whose pass differs from use to use.
+        operations: of one row; None for a student that generates text, where they depend on the use.
         visual: image tokens of a row.
     """
 
@@ -69,15 +69,15 @@ class TeacherSize:
 
 
 def student(conf: Mapping[str, Any], tokens: int = TEXT_TOKENS) -> StudentSize | None:
-    """The size of a student that reads `tokens` of text, or as many as it can.
+    """The size of a student that reads `tokens` of text, or its longest text if that is shorter.
 
-    None where its configuration and its weights say too little.
+    None if neither its configuration nor its weights tell.
     """
     return _student(files.canonical(conf), tokens)
 
 
 def teacher(conf: Mapping[str, Any]) -> TeacherSize | None:
-    """The size of a CLIP, a vision or a text teacher; None for others, and where its model is not known here."""
+    """The size of a CLIP, a vision or a text teacher; None for others and for unknown models."""
     return _teacher(files.canonical(conf))
 
 
@@ -99,17 +99,17 @@ def _student_module(conf: str) -> Any:
     with _meta():
         try:
             return unweighted(json.loads(conf))
-        except UserError:  # a file of it is not here yet
+        except UserError:  # one of its files is not here yet
             return None
 
 
 def unweighted(conf: Mapping[str, Any], task: str | None = None, labels: Sequence[str] = LABELS) -> Any:
-    """The student that a configuration describes, with random weights where it names a file or a hub; None: not known.
+    """The student that a configuration describes, with random weights if it names a file or the hub; None: not known.
 
-    Without a tokenizer where that comes with the weights.
+    It has no tokenizer if that comes with the weights.
 
     Args:
-        task: whose head it has; None: one of classes.
+        task: the task of its head; None: a classification head.
     """
     from transformers import BartForConditionalGeneration, ViltModel, VisualBertModel
 
@@ -214,12 +214,12 @@ def _text(conf: Mapping[str, Any]) -> TeacherSize | None:
 
 
 def _of_classes() -> str:
-    """A task with a classification head; all such tasks have the same one."""
+    """A task with a classification head, which is the same for all such tasks."""
     return next(name for name in components.names("task") if tasks.load(name).head == "classes")
 
 
 def _config(source: str) -> Any:
-    """A model's configuration: as published, from its folder or from the hub's cache here; None where it is in none."""
+    """A model's configuration: as published, from its folder or from the hub's cache; None: not found."""
     from transformers import AutoConfig
 
     from vlkd_steps.pretrained import hugging_face
@@ -234,7 +234,7 @@ def _config(source: str) -> Any:
 
 
 def _counted(call: Callable[[Any], Any], shown: Any) -> tuple[float, Any]:
-    """The operations of a call, and what it returns."""
+    """The operations of a call, and its result."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
@@ -248,7 +248,7 @@ def _parameters(model: Any) -> int:
 
 @contextmanager
 def _meta() -> Iterator[None]:
-    """New tensors are on the meta device; open_clip's warning about random weights is for others."""
+    """New tensors are on the meta device; open_clip's warning about random weights does not apply."""
     import torch
 
     logging.disable(logging.WARNING)

@@ -1,4 +1,4 @@
-"""How many items, images and texts a data set has: counted where it is prepared, else as published or as drawn."""
+"""How many items, images and texts a data set has: counted if it is prepared, else as published or as generated."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ PUBLISHED: dict[str, dict[str, int]] = {  # docs/papers.md, "Official formats an
 
 @dataclass(frozen=True)
 class Volume:
-    """Of one data set, in items of its task: VCR counts annotations, each of which is two rows.
+    """The items of one data set, as its task counts them: for VCR annotations, which are two rows each.
 
     Attributes:
-        train: items that may be trained on.
+        train: training items.
         images, texts: distinct ones among them, as a teacher sees them.
         sets: items of each evaluation set.
         source: where the numbers come from.
@@ -40,7 +40,7 @@ class Volume:
     source: str
 
     def shown(self, teacher: Teacher) -> int:
-        """Images that a teacher sees: of the training items, with ``splits: used`` of the evaluation sets too.
+        """Images that a teacher embeds: those of the training items and, with ``splits: used``, of the evaluation sets.
 
         Each item of those sets counts as an image of its own, so this is an upper bound.
         """
@@ -48,7 +48,7 @@ class Volume:
 
 
 def of(dataset: Dataset, source: Source) -> Volume | None:
-    """The volume of a data set; None where it is neither prepared, published nor drawn."""
+    """The volume of a data set; None if it is neither prepared, published nor generated."""
     if dataset.streamed:
         known = PUBLISHED.get(dataset.name)
         return Volume(known["train"], 0, 0, {}, "published sizes") if known else None
@@ -63,7 +63,7 @@ def of(dataset: Dataset, source: Source) -> Volume | None:
             name: getattr(source, name) for name in ("train", "dev", "test", "unseen_pairs", "other_style", "pretrain")
         }
         sizes = {split: each * number for split, number in images.items()}
-        return _of_sizes(dataset, sizes, images["train"], "what the generator draws")
+        return _of_sizes(dataset, sizes, images["train"], "what the generator makes")
     return None
 
 

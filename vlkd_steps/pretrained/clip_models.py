@@ -158,12 +158,12 @@ def load(built: Any, file: Path, where: str, shown: str) -> None:
     except UserError as error:
         raise UserError(f"the teacher {shown} cannot be loaded from {file}: {error}") from error
     try:
-        told = open_clip.load_checkpoint(built, str(file), strict=False)
+        loaded = open_clip.load_checkpoint(built, str(file), strict=False)
     except Exception as error:  # open_clip, safetensors and torch raise errors of their own
         raise UserError(
             f"{where} {file} holds the weights of another model than {shown}: {report.brief(error)}"
         ) from error
-    report.check(built, f"{where} {file} of {shown}", told.missing_keys, told.unexpected_keys)
+    report.check(built, f"{where} {file} of {shown}", loaded.missing_keys, loaded.unexpected_keys)
 
 
 def tokenizer(model: Model) -> Any:

@@ -73,7 +73,7 @@ def model(
         if not (clean / "model.safetensors").exists() and not (clean / folders.SHARDS).exists():
             (clean / "model.safetensors").symlink_to(file.resolve())
         try:
-            made, told = loader.from_pretrained(
+            made, info = loader.from_pretrained(
                 clean,
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -84,9 +84,9 @@ def model(
             )
         except Exception as error:  # transformers, safetensors and torch raise errors of their own
             raise UserError(f"{where}: {file} cannot be loaded ({report.brief(error)}); {folders.REMEDY}") from error
-    told["unexpected_keys"] = [name for name in told["unexpected_keys"] if not of_a_head(name, made, file)]
+    info["unexpected_keys"] = [name for name in info["unexpected_keys"] if not of_a_head(name, made, file)]
     report.check(
-        made, f"{where}: {file}", told["missing_keys"], told["unexpected_keys"], told["mismatched_keys"], may_be_new
+        made, f"{where}: {file}", info["missing_keys"], info["unexpected_keys"], info["mismatched_keys"], may_be_new
     )
     return made
 

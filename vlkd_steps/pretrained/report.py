@@ -102,7 +102,7 @@ def matched(
         may_be_new: whether a tensor that the file lacks is meant to be new, such as a head's.
 
     Raises:
-        UserError: one is missing, unexpected, of another shape, or holds a value that is no finite number.
+        UserError: one is missing, unexpected, of another shape, or holds a value that is not a finite number.
     """
     own = model.state_dict()
     lost, more = sorted(name for name in missing if not may_be_new(name)), sorted(unexpected)
@@ -135,7 +135,7 @@ def check_finite(held: Mapping[str, Tensor], where: str, remedy: str) -> None:
     """
     for name, tensor in sorted(held.items()):
         if tensor.is_floating_point() and not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
-            raise UserError(f"{where} holds values that are no finite numbers, first in {name}; {remedy}")
+            raise UserError(f"{where} holds values that are not finite numbers, first in {name}; {remedy}")
 
 
 def brief(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""A report's numbers, figures and page."""
+"""The report's numbers, figures and page, and the views in MLflow."""
 
 from vlkd_steps.core import home
 

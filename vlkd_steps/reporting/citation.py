@@ -1,4 +1,4 @@
-"""What to cite, from the project's CITATION.cff."""
+"""References to cite, from the project's CITATION.cff."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ CITATION = Path("CITATION.cff")
 
 
 def citations() -> list[str]:
-    """The software and its references as lines of a bibliography; none where the project has no such file."""
+    """The software and its references as lines of a bibliography; none if the project has no such file."""
     if not CITATION.is_file():
         return []
     found = conf_files.read(CITATION)

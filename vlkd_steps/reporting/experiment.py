@@ -35,8 +35,8 @@ def report(
     """Write all files of the report and return the page.
 
     Args:
-        highlight: the variant that the page is about; none: the one of the first finding.
-        members: ``variant, label, values`` of the variants that sweeps made.
+        highlight: the variant that the page highlights; None: that of the first finding.
+        members: ``variant, label, values`` of the members of sweeps.
 
     Raises:
         UserError: there are no runs, or they were not compared.
@@ -47,8 +47,8 @@ def report(
     rows = results_table.read(results / "gains.csv", {dataset["name"]: dataset["task"] for dataset in datasets})
     rows = results_table.by_seed(rows, results / "summary.csv")
     look = styles(results_table.values(rows, "variant"), reference, results_table.labels(rows))
-    told = {*results_table.values(rows, "variant")} - {*(members or {})} | swept.chosen(rows, members or {})
-    found = [finding for finding in findings(rows, reference) if finding.variant in {*told, highlight}]
+    compared = {*results_table.values(rows, "variant")} - {*(members or {})} | swept.chosen(rows, members or {})
+    found = [finding for finding in findings(rows, reference) if finding.variant in {*compared, highlight}]
     hero = highlight or (found[0].variant if found else reference)
 
     seen, costs = logged(experiment, runs)
@@ -91,7 +91,7 @@ def report(
 
 
 def looked_at(dataset: Mapping[str, Any], main: str) -> list[Evaluation]:
-    """The sets whose items the page shows: the main one, or of extra evaluations the first of each task."""
+    """The sets whose items the page shows: the main one, or the first extra evaluation of each task."""
     evaluations = extra_evals.sets(dataset)
     own = [evaluation for evaluation in evaluations if evaluation.name == main]
     return own or list({evaluation.task: evaluation for evaluation in reversed(evaluations) if evaluation.how}.values())

@@ -1,7 +1,6 @@
-"""The figures of a report, as SVG text that is the same bytes for the same numbers.
+"""The figures of a report, as SVG text; equal numbers give equal bytes.
 
-Every figure is drawn once. `standalone` is the file beside the report; `inline` is the same drawing for the page, where
-its colours follow the page's light or dark theme.
+Every figure is drawn once. `inline` adapts the drawing to the page, where its colours follow the light or dark theme.
 """
 
 import io
@@ -20,11 +19,11 @@ from vlkd_steps.reporting.table import Row, name, sure, values
 
 INK, SOFT, RULE, PAPER = "#1b2027", "#636b78", "#d9dde3", "#ffffff"
 SINGLE = 2.8  # width in inches of a single panel: its text stays readable in a narrow column
-LETTER = 0.078  # inches, of a name's letters on average
+LETTER = 0.078  # inches, the average width of a name's letters
 SETTINGS: Any = {
-    # Not the user's matplotlibrc: equal numbers are equal bytes on every machine.
+    # Not the user's matplotlibrc: equal numbers give equal bytes on every machine.
     **{key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")},
-    "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and follows the page's font
+    "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and uses the page's font
     "svg.hashsalt": "vlkd",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -58,9 +57,9 @@ Curve = Mapping[int, Sequence[float]]
 def learning_curves(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
     """Accuracy over shots with bands of one standard deviation; below, the gain with its 95 % interval.
 
-    Few seeds are dots (`table.by_seed`).
+    A few seeds are drawn as dots (`table.by_seed`).
 
-    One line for each (data set, student), one column for each evaluation set in `rows`, which are those of `gains.csv`.
+    One row for each (data set, student), one column for each evaluation set in `rows`, those of `gains.csv`.
     """
     places, sets = _parts(rows, "dataset", "student"), values(rows, "evaluation_set")
     several = len(places) * len(sets) > 1
@@ -90,7 +89,7 @@ def learning_curves(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
 
 
 def gains(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
-    """Every gain with its 95 % interval, one line each; filled marks are those whose interval excludes 0."""
+    """Every gain with its 95 % interval, one line each; marks are filled if the interval excludes 0."""
     panels = _parts([row for row in rows if row["gain"] is not None], "dataset", "student", "evaluation_set")
     with matplotlib.rc_context(SETTINGS):
         columns = min(4, max(1, len(panels)))
@@ -116,7 +115,7 @@ def gains(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
 def training_curves(
     panels: Mapping[tuple[str, str], Mapping[str, Curve]], styles: Mapping[str, Style], label: str
 ) -> str:
-    """A curve over training steps, mean over seeds with their range as band.
+    """Curves over training steps: the mean over seeds, with their range as a band.
 
     Args:
         panels: (data set, shot) -> variant -> step -> the values of all seeds.
@@ -151,8 +150,8 @@ def inline(drawn: str, styles: Mapping[str, Style], prefix: str) -> str:
     """A figure for the page: theme colours by CSS variables, the page's font, and unique ids.
 
     Args:
-        drawn: what a figure function returned.
-        styles: those it was drawn with.
+        drawn: the result of a figure function.
+        styles: those of that figure.
         prefix: distinguishes the ids of this figure from those of the others on the page.
     """
     text = drawn[drawn.index("<svg") :]
@@ -179,7 +178,7 @@ def _parts(rows: Sequence[Row], *columns: str) -> dict[tuple[str, ...], list[Row
 
 
 def _shots(axes: Axes, shots: Sequence[str]) -> dict[str, float]:
-    """The x position of each shot: on a logarithmic axis where all are numbers, else evenly spaced in grid order."""
+    """The x position of each shot: on a logarithmic axis if all are numbers, else evenly spaced in grid order."""
     numbers = [float(shot) for shot in shots if shot.isdigit()]
     if len(numbers) == len(shots):
         places = {shot: math.log10(number) for shot, number in zip(shots, numbers, strict=True)}
@@ -190,7 +189,7 @@ def _shots(axes: Axes, shots: Sequence[str]) -> dict[str, float]:
     axes.set_xticks(list(places.values()), [f"{int(s):,}".replace(",", " ") if s.isdigit() else s for s in shots])
     left, right = min(places.values()), max(places.values())
     aside = 0.12 * (right - left) or 1.0
-    axes.set_xlim(left - aside, right + aside)  # the same for both drawings of a column
+    axes.set_xlim(left - aside, right + aside)  # the same for both plots of a column
     return places
 
 
@@ -212,7 +211,7 @@ def _accuracy(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> N
         low = [row["mean"] - (row["sd"] or 0) for row in mine]
         high = [row["mean"] + (row["sd"] or 0) for row in mine]
         axes.fill_between(x, low, high, color=style.light, alpha=0.16, linewidth=0)
-        if len(mine) == 1:  # a band of one point would not be seen
+        if len(mine) == 1:  # a band of one point would be invisible
             axes.vlines(x, low, high, color=style.light, alpha=0.5)
         dots = [(place, value) for place, row in zip(x, mine, strict=True) for value in row.get("of_seeds", [])]
         if dots:
@@ -271,7 +270,7 @@ def _training(axes: Axes, curves: Mapping[str, Curve], styles: Mapping[str, Styl
         low, high = [min(each) for each in of_seeds], [max(each) for each in of_seeds]
         axes.fill_between(steps, low, high, color=style.light, alpha=0.15, linewidth=0)
         means = [sum(each) / len(each) for each in of_seeds]
-        every = 1 if len(steps) < 12 else [len(steps) - 1]  # few points would not be seen as a line
+        every = 1 if len(steps) < 12 else [len(steps) - 1]  # a few points would not be visible as a line
         axes.plot(
             steps, means, color=style.light, linewidth=1.4, marker=style.marker, markevery=every,
             markeredgecolor=PAPER, markeredgewidth=0.8, label=style.label,
@@ -288,7 +287,7 @@ def margins(figure: Figure, top: float, left: float = 0.62) -> None:
 
 
 def _legend(figure: Figure, axes: Axes) -> float:
-    """A legend across the top; where it takes several lines the figure grows, by as many inches as are returned."""
+    """A legend across the top; if it needs several lines the figure grows, by the returned number of inches."""
     handles, labels = axes.get_legend_handles_labels()
     width, height = figure.get_size_inches()
     fitting = int(width / (0.6 + LETTER * max(map(len, labels), default=0)))

@@ -1,4 +1,4 @@
-"""What an experiment shows, in one sentence per variant."""
+"""The findings of an experiment, one sentence per variant."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from vlkd_steps.reporting.table import (
 
 @dataclass(frozen=True)
 class Finding:
-    """How a variant does against the reference on the main evaluation set of every data set and shot, in accuracy."""
+    """A variant against the reference on the main evaluation set of every data set and shot, in accuracy."""
 
     variant: str
     title: str
@@ -28,13 +28,13 @@ class Finding:
 
 
 def main_set(rows: Sequence[Row]) -> str:
-    """``test`` where there is one, else the first evaluation set."""
+    """``test`` if there is one, else the first evaluation set."""
     sets = values(rows, "evaluation_set")
     return "test" if "test" in sets else sets[0]
 
 
 def main_rows(rows: Sequence[Row]) -> list[Row]:
-    """The rows of the main set and, of data sets that have none, of their first one."""
+    """The rows of the main set or, for data sets without it, of their first set."""
     first: dict[str, str] = {}
     for row in rows:
         first.setdefault(row["dataset"], row["evaluation_set"])
@@ -72,7 +72,7 @@ def _finding(rows: Sequence[Row], variant: str, reference: str) -> Finding:
     best = max(rows, key=lambda row: row["gain"])
     held = sum(row["p_holm"] is not None and row["p_holm"] < 0.05 for row in rows)
     detail = (
-        f"On {on} the 95 % interval lies above 0 in {better} of {len(rows)} comparisons"
+        f"On {on} the 95 % interval is above 0 in {better} of {len(rows)} comparisons"
         + (f" and below 0 in {worse}" if worse else "")
         + (f"; p < 0.05 after Holm's correction over the whole table in {held}. " if better or worse else ". ")
         + f"Largest: {points(best['gain'])} {interval(best)} "

@@ -1,4 +1,4 @@
-"""Test items on which a method and the reference differ, with what every method answered."""
+"""Test items on which a method and the reference differ, with the answers of every method."""
 
 import base64
 import hashlib
@@ -18,15 +18,15 @@ from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.core import artifacts, image_file, layout, tables
 from vlkd_steps.evaluation.gains import Run, Scores, folder
 
-LONGEST_SIDE = 320  # pixels; larger images are made smaller for the page
+LONGEST_SIDE = 320  # pixels; larger images are scaled down for the page
 SMALL_SIDE = 96  # images up to this size are drawn with their pixels enlarged
 ROUNDING = 1e-6  # a score of 0.6 may be a sum of ten terms
-AHEAD = 0.5  # by which share of the seeds one must be right more often than the other
+AHEAD = 0.5  # the share of the seeds by which one must be right more often than the other
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A variant's answer to an item: the commonest over its seeds."""
+    """A variant's answer to an item: the most common one over its seeds."""
 
     variant: str
     text: str
@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Box:
-    """What a text refers to, such as ``person 1``; the sides in per cent of the image."""
+    """An object that a text refers to, such as ``person 1``; its sides in per cent of the image."""
 
     name: str
     left: float
@@ -51,15 +51,15 @@ class Item:
     instance_id: str
     image_path: str
     question: str
-    annotated: str  # what annotators answered
+    annotated: str  # the annotators' answers
     answers: list[Answer]
-    long: bool  # answers are sentences, which take a separate line
+    long: bool  # answers are sentences, which need a separate line
     boxes: list[Box]
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Items of one data set and shot, chosen the same way every time."""
+    """Items of one data set and shot, chosen deterministically."""
 
     dataset: str
     shot: str
@@ -84,17 +84,17 @@ def gallery(
 ) -> Gallery | None:  # fmt: skip
     """Items that `hero` gets right over most of its seeds and `reference` does not, and the reverse.
 
-    Taken at the middle shot. Items to which the one that is right gives the most frequent answer come first. Among
-    the items with the largest difference, question types take turns and every image is shown once; ties are broken by
-    a hash of the item's id, so the choice is blind to content and always the same. The task says what counts as right.
+    They are taken at the middle shot. Items whose right answer is the most frequent one come first. Among items with
+    the largest difference, question types alternate and every image is shown once; ties are broken by a hash of the
+    item's id, so the choice is deterministic and independent of content. The task defines what counts as right.
 
     Args:
         runs: those of the experiment.
-        trained_on: the runs' data set; evaluation: the evaluation set, as the runs were evaluated on it.
-        each: how many items of either kind at most.
+        trained_on: the runs' data set; evaluation: the evaluation set.
+        each: the largest number of items of either kind.
 
     Returns:
-        None where there is no shot at which both were run on the same student.
+        None if there is no shot at which both were run with the same student.
     """
     mine = [run for run in runs if run["dataset"] == trained_on]
     shots = list(dict.fromkeys(str(run["shot"]) for run in mine if run["variant"] == hero))
@@ -125,7 +125,7 @@ def gallery(
         return [task.said(row, _commonest(answers)) for row, answers in pairs]
 
     def chosen(sign: int, variant: str) -> list[int]:
-        """The items on which a variant is ahead, of which `each` are shown."""
+        """Up to `each` items on which a variant is ahead."""
         far = np.flatnonzero(sign * ahead > AHEAD).tolist()
         golds = map(task.gold, instances[far].iter_rows(named=True))
         usual = {place for place, gold, said in zip(far, golds, given(variant, far), strict=True) if said == gold}
@@ -154,10 +154,10 @@ def gallery(
 
 
 def _spread(instances: pl.DataFrame, ahead: np.ndarray, usual: Collection[int], most: int) -> list[int]:
-    """Indices of up to `most` items that are ahead: groups in turn, within one the largest first, no image twice.
+    """Indices of up to `most` items: groups in turn, within a group the largest lead first, no image twice.
 
     Args:
-        usual: the items that come before the others.
+        usual: items that come before the others.
     """
     ids, groups, kinds, images = (
         instances[column].to_list() for column in ("instance_id", "group", "answer_type", "image_id")
@@ -199,7 +199,7 @@ def boxes(extra: str, text: str) -> list[Box]:
     """The boxes of the objects that `text` names with their numbers, as VCR's texts do (`datasets.vcr.spell`).
 
     Args:
-        extra: of the instance: JSON with ``objects``, ``boxes`` [x1, y1, x2, y2, ...], ``width`` and ``height``.
+        extra: the instance's JSON with ``objects``, ``boxes`` [x1, y1, x2, y2, ...], ``width`` and ``height``.
     """
     shown = json.loads(extra or "{}")
     width, height = shown.get("width"), shown.get("height")
@@ -215,15 +215,15 @@ def boxes(extra: str, text: str) -> list[Box]:
 
 
 @dataclass(frozen=True)
-class Picture:
+class InlineImage:
     uri: str
     width: int
     height: int
     pixelated: bool
 
 
-def picture(path: str) -> Picture | None:
-    """An image as a data URI, at most 320 pixels long; None where the file is not here or is no image."""
+def inline_image(path: str) -> InlineImage | None:
+    """An image as a data URI, at most 320 pixels long; None if the file is missing or is no image."""
     try:
         content = image_file.read_bytes(Path(path))
         image = image_file.decode(content, path)
@@ -237,4 +237,4 @@ def picture(path: str) -> Picture | None:
         content, kind = stream.getvalue(), "image/jpeg"
     width, height = image.size
     uri = f"data:{kind};base64,{base64.b64encode(content).decode()}"
-    return Picture(uri, width, height, max(width, height) <= SMALL_SIDE)
+    return InlineImage(uri, width, height, max(width, height) <= SMALL_SIDE)

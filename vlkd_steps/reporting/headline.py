@@ -1,7 +1,7 @@
-"""The result of one data set in a few numbers, for `dvc metrics show` and `dvc metrics diff`; the rest is in gains.csv.
+"""The main result of a data set, for `dvc metrics show` and `dvc metrics diff`; the rest is in gains.csv.
 
-DVC prints a line a file and a column a key, so each data set has its own file and the keys are short: the table
-then fits a terminal of 120 columns, however many data sets there are.
+DVC prints a row per file and a column per key. Each data set has its own file with short keys, so that the table fits a
+terminal of 120 columns for any number of data sets.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ def headline(rows: Sequence[Row], dataset: str, reference: str) -> dict[str, Any
 
     Returns:
         ``method, shot, best, base, gain, low, high``: means over seeds and, in points, the gain and its 95 % interval,
-        to two decimals. `best` is the highest mean of all variants but the reference, `base` the reference's; of a task
-        with several metrics, of the first one. What is not available is left out.
+        to two decimals. `best` is the highest mean of all variants but the reference, `base` the reference's; for a
+        task with several metrics, those of the first one. Missing values are left out.
     """
     rows = [row for row in main_rows(rows) if row["dataset"] == dataset]
     rows = [row for row in rows if row["shot"] == rows[-1]["shot"] and row["metric"] == rows[0]["metric"]]

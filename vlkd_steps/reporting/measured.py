@@ -1,4 +1,4 @@
-"""What the page shows of extra evaluations beside accuracies: measures, and the effect of a question's wording."""
+"""The page's tables of extra evaluations other than accuracies: measures, and the effect of a question's wording."""
 
 import re
 import statistics
@@ -45,17 +45,17 @@ def _measure(dataset: str, name: str, rows: pl.DataFrame) -> list[Table]:
 
 
 def _by_number(name: str) -> list[Any]:
-    """R@5 comes before R@10."""
+    """Sorts R@5 before R@10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def _wordings(dataset: Mapping[str, Any], rows: pl.DataFrame) -> list[Table]:
     """The accuracies of one set of questions under several wordings, and their mean and spread."""
     groups: dict[tuple[Any, ...], dict[str, str]] = {}
-    for ask in extra_evals.sets(dataset):
-        if ask.how.get("prompt") and Metric(ACCURACY) in tasks.load(ask.task).compared_by:
-            same = (ask.dataset, ask.evaluation_set, ask.how.get("images"))
-            groups.setdefault(same, {})[ask.name] = ask.how["prompt"]
+    for evaluation in extra_evals.sets(dataset):
+        if evaluation.how.get("prompt") and Metric(ACCURACY) in tasks.load(evaluation.task).compared_by:
+            same = (evaluation.dataset, evaluation.evaluation_set, evaluation.how.get("images"))
+            groups.setdefault(same, {})[evaluation.name] = evaluation.how["prompt"]
     found = []
     for (_, of_set, _), prompts in groups.items():
         part = rows.filter(pl.col("evaluation_set").is_in(list(prompts)) & (pl.col("metric") == ACCURACY))
@@ -83,7 +83,7 @@ def _means(rows: pl.DataFrame, column: str) -> dict[str, dict[str, float]]:
 
 
 def _cells(means: Mapping[str, Mapping[str, float]], columns: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """A loss of a nat or two needs more decimals than a percentage."""
+    """Cells with more decimals for losses, of a nat or two, than for percentages."""
     return [
         (variant, [_text(values[column], column) if column in values else "" for column in columns])
         for variant, values in means.items()

@@ -1,9 +1,9 @@
-"""How an experiment presents itself in MLflow's web page: its description, colours, and views made for its gains.
+"""An experiment in MLflow's web page: its description, colours, and views of gains.
 
-The page keeps views that users share by link in tags of the experiment (seen in MLflow 3.17). We write two of the table
-(parents alone, runs below their parents), and two of charts per data set and student, in which each method has one
-colour and gains come first: of the parents, which have the means over seeds, and of the single runs.
-A page that does not support the tag shows its default view.
+MLflow stores views that users share by link in tags of the experiment (observed in MLflow 3.17). We write two views of
+the table (only parents, runs below their parents), and two of charts per data set and student, for the parents, which
+have the means over seeds, and for the single runs. In charts each method has one colour, and gains come first. Versions
+that do not support the tag show their default view.
 """
 
 import dataclasses
@@ -22,13 +22,13 @@ from vlkd_steps.tracking.records import MEAN_OVER, Record
 VIEW = "mlflow.sharedViewState."
 MEANS, NESTED = "means", "runs"  # the keys of the tables
 LEADING = "gain/test/"  # begins the metrics by which runs are sorted
-LONGEST_TAG = 20_000  # characters that MLflow takes as the value of an experiment's tag
+LONGEST_TAG = 20_000  # characters that MLflow allows in an experiment's tag
 COSTS = ("cost/gpu_hours", "cost/core_hours", "cost/cpu_efficiency")
 NO_SECTION = "Model metrics"  # where MLflow's page puts names without a slash
 
 
 def colours(records: Iterable[Record], reference: str) -> dict[str, str]:
-    """The colour of each variant, as in the report, which knows no variant of which all runs are superseded."""
+    """The colour of each variant, as in the report, which leaves out variants whose runs are all superseded."""
     all_of = {(record.tags.get("variant", ""), record.tags.get("superseded")) for record in records}
     variants, current = {variant for variant, _ in all_of}, {variant for variant, old in all_of if old == "no"}
     looks = styles([*variants], reference) | styles([*current], reference)
@@ -44,14 +44,14 @@ def coloured(record: Record, colour_of: Mapping[str, str]) -> Record:
 def experiment_tags(
     experiment: str, records: Sequence[Record], means: Sequence[Record], reference: str
 ) -> dict[str, str]:
-    """Tags of the MLflow experiment that hold its description and its views.
+    """Tags of the MLflow experiment with its description and views.
 
     Args:
         means: the parents of the records (`seed_means`).
     """
     current = [record for record in records if record.tags.get("superseded") == "no"]
     tags = {
-        "mlflow.experimentKind": "custom_model_development",  # else the page prompts for its kind
+        "mlflow.experimentKind": "custom_model_development",  # otherwise the page prompts for it
         "mlflow.note.content": description(experiment, current, reference),
     }
     for dataset, student in subjects(current):
@@ -63,7 +63,7 @@ def experiment_tags(
 
 
 def description(experiment: str, records: Sequence[Record], reference: str) -> str:
-    """Markdown: what the experiment holds and its test accuracies, mean over the seeds so far."""
+    """Markdown: the experiment's content and its test accuracies, means over the seeds so far."""
     lines = [
         f"**{experiment}**: one run per data set, student, method, shot and seed, as the journals under "
         f"`runs/{experiment}/` have it. Intervals: `results/{experiment}/report.html`.",
@@ -95,7 +95,7 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
 
 
 def _spent(records: Sequence[Record]) -> str:
-    """GPU-hours and core-hours of all runs that ended; empty where no journal records them."""
+    """GPU-hours and core-hours of all runs that ended; empty if not recorded."""
     sums = {
         unit: sum(point.value for record in records for point in record.points if point.name == name)
         for name, unit in (("cost/gpu_hours", "GPU-hours"), ("cost/core_hours", "core-hours"))
@@ -106,7 +106,7 @@ def _spent(records: Sequence[Record]) -> str:
 
 
 def subjects(records: Iterable[Record]) -> list[tuple[str, str]]:
-    """The pairs of data set and student within which methods are compared."""
+    """The pairs of data set and student for which methods are compared."""
     return sorted({_subject(record) for record in records})
 
 
@@ -135,9 +135,9 @@ def table_link(address: str, experiment_id: str, key: str) -> str:
 
 
 def gain_view(dataset: str, student: str, records: Sequence[Record], reference: str) -> dict[str, Any]:
-    """The state of MLflow's page: gains and accuracies over shots, gains as bars, then the course of training.
+    """The state of MLflow's page: gains and accuracies over shots, gains as bars, then training curves.
 
-    As many gains as fit into a tag, those on test first. Of a task with several metrics, their mean is no chart.
+    As many gains as fit into a tag, those on test first. For a task with several metrics their mean has no chart.
     """
     names = {point.name for record in records if _subject(record) == (dataset, student) for point in record.points}
     several = any(name.rpartition("/")[2] in titles() for name in names)
@@ -168,12 +168,12 @@ def _gain_view(
         names=names,
         columns=[f"tags.`{name}`" for name in ("variant", *labelled, "shot", "seed", *allocated)]
         + [f"metrics.`{name}`" for name in [*gains, *measured, *(name for name in COSTS if name in names)]],
-        sorted_by=_leading(names) or ["test/accuracy"],  # sorted by time, MLflow would put them below their parents
+        sorted_by=_leading(names) or ["test/accuracy"],  # if sorted by time, MLflow would put them below their parents
     )
 
 
 def means_view(dataset: str, student: str, means: Sequence[Record]) -> dict[str, Any]:
-    """The state of MLflow's page for the parents: what was swept against the gain, gains over shots and as bars."""
+    """The state of MLflow's page for the parents: gains over swept values, over shots and as bars."""
     chosen = [each for each in means if _subject(each) == (dataset, student) and each.tags["superseded"] == "no"]
     names = {point.name for each in chosen for point in each.points}
     gains, swept = _leading(names), _swept(chosen)
@@ -205,13 +205,13 @@ def means_table(means: Sequence[Record]) -> dict[str, Any]:
 
 
 def nested_table(records: Sequence[Record]) -> dict[str, Any]:
-    """The state of MLflow's table for all runs, each below its parent: MLflow does that only in order of time."""
+    """The state of MLflow's table for all runs, each below its parent, which MLflow does only in order of time."""
     gains = _leading({point.name for record in records for point in record.points})
     return _view(filtered="tags.superseded = 'no'", columns=_columns(records, gains, (), ("seed",)))
 
 
 def _columns(records: Sequence[Record], gains: Sequence[str], more: Sequence[str], params: Sequence[str]) -> list[str]:
-    """Accuracy, gain, what a run is, and what was swept, in the form of the page."""
+    """Columns for accuracy, gain, a run's condition, and swept values, as the page names them."""
     measured = [name.removeprefix("gain/") for name in gains] or ["test/accuracy"]
     described = ["params.`variant`", "tags.`dataset`", "tags.`student`"]
     described += [f"params.`{name}`" for name in ("shot", *params, *_swept(records))]
@@ -223,7 +223,7 @@ def _of(dataset: str, student: str) -> str:
 
 
 def _leading(names: Collection[str]) -> list[str]:
-    """The gains on test by which methods are compared; of a task with several metrics, not their mean."""
+    """The gains on test by which methods are compared; for a task with several metrics, not their mean."""
     found = sorted(name for name in names if name.startswith(LEADING) and name.count("/") == 2)
     several = [name for name in found if name.removeprefix(LEADING) in titles()]
     return several or [name for name in found if name == f"{LEADING}accuracy"] or found
@@ -244,8 +244,8 @@ def _view(
 
     Args:
         sections: charts by title.
-        names: of the metrics whose other charts are folded away.
-        sorted_by: the largest values of the first of these come first; none: the newest runs do.
+        names: the metrics whose other charts are collapsed.
+        sorted_by: runs are sorted by falling values of the first of these; none: the newest come first.
     """
     folded = sorted({name.rpartition("/")[0] or NO_SECTION for name in names})
     return {
@@ -275,12 +275,12 @@ def _view(
             {**chart, "metricSectionId": section} for section, charts in sections.items() for chart in charts
         ],
         "compareRunSections": [_section(name, shown=True) for name, charts in sections.items() if charts]
-        + [_section(name, shown=False) for name in folded],  # MLflow draws a chart of every other metric there
+        + [_section(name, shown=False) for name in folded],  # MLflow adds a chart of every other metric there
     }
 
 
 def _allocation_tags(records: Sequence[Record]) -> list[str]:
-    """Tags that say where runs were on a cluster or a GPU, as far as any has them."""
+    """Those tags about cluster and GPU that any run has."""
     return [name for name in ("slurm_job", "slurm_node", "gpu") if any(name in record.tags for record in records)]
 
 

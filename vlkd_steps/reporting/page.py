@@ -1,4 +1,4 @@
-"""`report.html`: puts results, figures and images into the template, and computes no result of its own."""
+"""`report.html`: fills the template with results, figures and images; computes no results."""
 
 import datetime
 import re
@@ -14,7 +14,7 @@ from vlkd_steps.reporting import table as results
 from vlkd_steps.reporting import timings as cost
 from vlkd_steps.reporting.citation import citations
 from vlkd_steps.reporting.findings import Finding, main_set
-from vlkd_steps.reporting.gallery import Gallery, picture
+from vlkd_steps.reporting.gallery import Gallery, inline_image
 from vlkd_steps.reporting.measured import Table
 from vlkd_steps.reporting.style import Style
 from vlkd_steps.reporting.swept import Swept
@@ -44,7 +44,7 @@ def render(
     swept: Sequence[Swept],
     provenance: Sequence[Mapping[str, Any] | None],
 ) -> str:
-    """The whole page as one string that refers to nothing outside itself."""
+    """The page as one self-contained string."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -84,7 +84,7 @@ def render(
         shared=shared,
         measured=measured,
         swept=swept,
-        picture=picture,
+        inline_image=inline_image,
         facts=facts(rows, timings, provenance),
         rows=rows,
         without_dev=_without_dev(rows, training),
@@ -101,7 +101,7 @@ def render(
 def facts(
     rows: Sequence[Row], timings: Sequence[Row], provenance: Sequence[Mapping[str, Any] | None]
 ) -> dict[str, str]:
-    """What made the results, label -> value; what is not known is left out."""
+    """How the results were made, label -> value; unknown values are left out."""
     known, called = [each for each in provenance if each], results.labels(rows)
     packages = ("torch", "transformers", "open_clip_torch")
     versions = {f"{name} {v[name]}" for p in known for v in [p.get("versions") or {}] for name in packages if name in v}
@@ -126,7 +126,7 @@ def facts(
 
 
 def _without_dev(rows: Sequence[Row], training: Mapping[str, Panels]) -> list[str]:
-    """The data sets that were evaluated on no `dev`, neither while training nor after."""
+    """The data sets that were not evaluated on `dev`, neither during training nor after."""
     have = {place.split()[0] for place, _ in training["dev"]}
     have |= {row["dataset"].split()[0] for row in rows if row["evaluation_set"] == "dev"}
     return [name for name in dict.fromkeys(row["dataset"].split()[0] for row in rows) if name not in have]
@@ -145,21 +145,21 @@ def _cost(trained: Row) -> str:
 
 
 def _distinct(timings: Sequence[Row], column: str) -> str:
-    """The values of a column that holds lists, such as the nodes of a run's attempts; many are counted."""
+    """The values of a column of lists, such as the nodes of a run's attempts; if there are many, their number."""
     found = sorted({value for row in timings if row[column] for value in row[column].split(", ")})
     return ", ".join(found) if len(found) <= 4 else f"{', '.join(found[:3])} and {len(found) - 3} more"
 
 
 @dataclass(frozen=True)
 class Price:
-    """How the cost tables write hours: GPU-hours where any GPU was used, else core-hours, with equal decimals."""
+    """The format of hours in cost tables: GPU-hours if any GPU was used, else core-hours, with equal decimals."""
 
     unit: str
     decimals: int
 
     @classmethod
     def of(cls, timings: Sequence[Row]) -> "Price | None":
-        """None where no row has a cost."""
+        """None: no row has a cost."""
         gpu = [row["gpu_hours"] for row in timings if row["gpu_hours"]]
         known = gpu or [row["core_hours"] for row in timings if row["core_hours"] is not None]
         if not known:
@@ -167,7 +167,7 @@ class Price:
         return cls("GPU" if gpu else "core", 4 if max(known) < 1 else 2 if max(known) < 100 else 0)
 
     def __call__(self, row: Row, prefix: str = "") -> str:
-        """``0.0106``; a step without a GPU among others with one is in core-hours: ``0.31 core-hours``."""
+        """``0.0106``; a step without a GPU, if others have one, is in core-hours: ``0.31 core-hours``."""
         gpu, core = row[f"{prefix}gpu_hours"], row[f"{prefix}core_hours"]
         if self.unit == "GPU" and not gpu:
             return cost_hours(core, gpu)
@@ -186,7 +186,7 @@ def duration(seconds: float) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """A p value as one reads it: ``0.03``, ``< 0.001``."""
+    """A p value as text: ``0.03``, ``< 0.001``."""
     if p is None:
         return "–"
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
@@ -232,7 +232,7 @@ def _dataset(name: str, rows: Sequence[Row], styles: Mapping[str, Style]) -> dic
 
 
 def describe(rows: Sequence[Row], shots: Sequence[str]) -> str:
-    """A learning curve in words, for those who cannot see it."""
+    """A learning curve in words, for screen readers."""
     lines = []
     for variant in results.values(rows, "variant"):
         mine = sorted((row for row in rows if row["variant"] == variant), key=lambda row: shots.index(row["shot"]))

@@ -1,7 +1,7 @@
-"""The parent runs that MLflow shows: one for the seeds of each data set, student, variant and shot.
+"""The parent runs in MLflow: one for the seeds of each data set, student, variant and shot.
 
-They are derived from the runs' records and from `results/<experiment>/`, never stored: an interval of a gain is that of
-gains.csv, and only where gains.csv compared the very runs that are here.
+They are derived from the runs' records and from `results/<experiment>/`. A gain has the interval of gains.csv, if that
+was computed from the present runs.
 """
 
 import math
@@ -20,7 +20,7 @@ ROUNDING = 0.02  # metrics.json has two decimals
 
 Cell = tuple[str, ...]
 Cells = Mapping[Cell, str]
-"""By data set, student, variant, shot and seed the run key."""
+"""Data set, student, variant, shot and seed -> run key."""
 
 
 class Interval(NamedTuple):
@@ -30,7 +30,7 @@ class Interval(NamedTuple):
 
 
 def of(experiment: str, records: Sequence[Record], reference: str) -> list[Record]:
-    """A record for each parent that the runs name, sorted by its folder and key."""
+    """A record for each parent that the runs name, sorted by folder and key."""
     groups = defaultdict(list)
     for record in records:
         groups[record.parent].append(record)
@@ -42,7 +42,7 @@ def of(experiment: str, records: Sequence[Record], reference: str) -> list[Recor
 
 
 def _mean(members: Sequence[Record], intervals: Mapping[Cell, Interval]) -> Record:
-    """Of the runs that count or, where a later start replaced all of them, of none."""
+    """The parent of the current runs, which has no values if later starts replaced all of them."""
     counted = [record for record in members if record.tags["superseded"] == "no"]
     first = (counted or members)[0]
     finished = [record for record in counted if record.results]
@@ -73,13 +73,13 @@ def _mean(members: Sequence[Record], intervals: Mapping[Cell, Interval]) -> Reco
 
 
 def _status(members: Sequence[Record]) -> str:
-    """The first of these that a run has."""
+    """The first of these states that a run has."""
     there = {record.status for record in members}
     return next(status for status in ("RUNNING", "FAILED", "KILLED", "FINISHED") if status in there)
 
 
 def _values(finished: Sequence[Record]) -> Iterator[tuple[str, list[float]]]:
-    """The values over seeds of every metric and gain; those of single question types are left to the runs."""
+    """The values over seeds of every metric and gain; only the runs have those of single question types."""
     values = defaultdict(list)
     for record in finished:
         for evaluation_set, metrics in record.results.items():
@@ -93,7 +93,7 @@ def _values(finished: Sequence[Record]) -> Iterator[tuple[str, list[float]]]:
 
 
 def _numbers(values: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, float]]:
-    """Mean, standard deviation, and of what is no gain its t interval over the seeds."""
+    """Mean and standard deviation; for metrics other than gains, also the t interval over seeds."""
     for name, found in values.items():
         mean = statistics.fmean(found)
         yield name, round(mean, 4)
@@ -119,7 +119,7 @@ def _by_set(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]
 
 
 def _intervals(experiment: str, current: Cells, reference: str) -> dict[Cell, Interval]:
-    """The intervals in gains.csv over the runs that are here, by data set, student, variant, shot, seeds and metric."""
+    """The intervals of gains.csv for the present runs, by data set, student, variant, shot, seeds and metric."""
     paths = [layout.results(experiment) / name for name in ("summary.csv", "gains.csv")]
     if not all(path.is_file() for path in paths):
         return {}

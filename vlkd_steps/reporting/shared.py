@@ -1,4 +1,4 @@
-"""What evaluation sets share with training, by their manifests: for the report, beside the results."""
+"""The overlap of evaluation sets with training, from their manifests, for the report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,9 +9,9 @@ KINDS = ("shared_images", "near_duplicate_images", "shared_texts", "near_duplica
 
 
 def with_training(datasets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row per data set and evaluation set: {dataset, set, n, images} and a count per kind of leak.
+    """A row per data set and evaluation set: {dataset, set, n, images} and a count per kind of overlap.
 
-    Sets without a manifest, or without a role train to compare with, are left out.
+    Sets without a manifest, or without a role train, are left out.
     """
     rows = []
     for dataset in datasets:

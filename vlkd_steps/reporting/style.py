@@ -1,7 +1,7 @@
-"""One colour, marker and line for each variant, the same in every figure and table.
+"""One colour, marker and line style for each variant, the same in every figure and table.
 
-The colours can be distinguished with every common kind of colour blindness (after Okabe & Ito), and marker and
-dash distinguish the lines in grey print too. Each has a counterpart for dark pages.
+The colours can be distinguished with every common kind of colour blindness (after Okabe & Ito), and markers and
+dashes distinguish the lines in greyscale. Each has a counterpart for dark pages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,12 +36,12 @@ OTHERS = [
 
 
 def styles(variants: Sequence[str], reference: str, labels: Mapping[str, str] | None = None) -> dict[str, Style]:
-    """The style of every variant: its method's, if there is one, else the next free style.
+    """The style of every variant: its method's, if any, else the next free style.
 
-    Free styles are given in the order of names, so that the grid's order does not matter.
+    Free styles are assigned in the order of names, so that the grid's order does not matter.
 
     Args:
-        labels: what variants are called, where not by their name.
+        labels: names of variants in figures, if they differ.
     """
     named = labels or {}
     free = [style for name, style in KNOWN.items() if name not in variants]

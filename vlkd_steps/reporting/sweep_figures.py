@@ -17,11 +17,11 @@ from vlkd_steps.reporting.style import Style
 
 MARKS = ("o", "s", "D", "^", "v", "P")
 DASHES = ("-", "--", "-.", ":")
-DARKEST = 0.55  # opacity of a map's best cell: its number stays readable
+DARKEST = 0.55  # opacity of a map's best cell, at which its number is readable
 
 
 def is_log(values: Sequence[Any]) -> bool:
-    """Whether numbers are spaced by their ratio: all are above 0 and span a factor of 4, or grow by equal factors."""
+    """Whether numbers need a logarithmic axis: all are above 0 and span a factor of 4, or grow by equal factors."""
     numbers = sorted(value for value in values if type(value) in (int, float) and value > 0)
     if len(numbers) < max(len(values), 2):
         return False
@@ -32,7 +32,7 @@ def is_log(values: Sequence[Any]) -> bool:
 def curves(
     values: Sequence[Any], of_shots: Mapping[str, Mapping[int, tuple[float, float | None]]], key: str, style: Style
 ) -> str:
-    """The metric over the values of a key, a line for each shot, named at its end, with one sd over seeds.
+    """The metric over the values of a key, a line for each shot, labelled at its end, with one sd over seeds.
 
     Args:
         of_shots: shot -> number of the value -> mean and standard deviation.
@@ -61,10 +61,10 @@ def heat_map(
     values: tuple[Sequence[Any], Sequence[Any]], means: Mapping[tuple[int, int], float], keys: Sequence[str],
     style: Style,
 ) -> str:  # fmt: skip
-    """The metric over the values of two keys, the stronger the colour the higher.
+    """The metric over the values of two keys; a stronger colour is a higher value.
 
     Args:
-        means: by the numbers of the first key's value (rows) and of the second's (columns).
+        means: by the indices of the first key's value (rows) and of the second's (columns).
     """
     low, high = min(means.values()), max(means.values())
     with matplotlib.rc_context(SETTINGS):
@@ -89,7 +89,7 @@ def heat_map(
 
 
 def _places(axes: Axes, values: Sequence[Any]) -> list[float]:
-    """The x position of each value: by its size where all are numbers, else one after the other."""
+    """The x position of each value: its size if all are numbers, else its index."""
     numeric = all(type(value) in (int, float) for value in values)
     if is_log(values):
         places = [math.log10(value) for value in values]
@@ -99,5 +99,5 @@ def _places(axes: Axes, values: Sequence[Any]) -> list[float]:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(places, [member_names.text(value) for value in values], color=SOFT)
     aside = 0.12 * (max(places) - min(places)) or 1.0
-    axes.set_xlim(min(places) - aside, max(places) + 1.6 * aside)  # the lines' names stand at their ends
+    axes.set_xlim(min(places) - aside, max(places) + 1.6 * aside)  # room for the labels at the lines' ends
     return places

@@ -1,4 +1,4 @@
-"""What was swept, as the report shows it: the metric over the values on dev and test, and a row for each member."""
+"""Sweeps in the report: the metric over the values on dev and test, and a row for each member."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ Members = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure, with what is above it and what it says in words."""
+    """A figure with its title and its description in words."""
 
     title: str
     beside: str
@@ -30,7 +30,7 @@ class Swept:
     """A swept variant on one data set with one student.
 
     Attributes:
-        rows: of each member, the texts of its values, and of each column its result and whether it is the best there.
+        rows: for each member, its values as text and, for each column, its result and whether that is the best.
     """
 
     variant: str
@@ -43,11 +43,11 @@ class Swept:
 
 
 def tables(rows: Sequence[Row], members: Members, styles: Mapping[str, Style]) -> list[Swept]:
-    """Of every swept variant, data set and student.
+    """Every swept variant, data set and student.
 
     Args:
-        rows: of `gains.csv`.
-        members: by name, ``variant, values`` of each member that the grid holds.
+        rows: those of `gains.csv`.
+        members: by name, ``variant, values`` of each member in the grid.
     """
     mine = [row for row in rows if row["variant"] in members]
     places: dict[tuple[str, str, str], list[Row]] = {}
@@ -108,7 +108,7 @@ def _cell(row: Row | None, best: float | None) -> tuple[str, bool]:
 
 
 def _curves(rows: Sequence[Row], members: Members, key: str, style: Style, alone: bool) -> Panel:
-    """The metric over one key; where others were swept too, at their best values."""
+    """The metric over one key, at the best values of the other swept keys."""
     tried = _values(rows, members, key)
     of_shots: dict[str, dict[int, tuple[float, float | None]]] = {}
     for shot in values(rows, "shot"):

@@ -1,4 +1,4 @@
-"""`gains.csv` and `summary.csv` read back: reports take every number from there and compute none."""
+"""`gains.csv` and `summary.csv` as the reports read them; these compute no numbers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ FEW = 3  # seeds up to which t quantiles, and so intervals, are wide: 4.3 with t
 
 
 def read(path: Path, task_of: Mapping[str, str] | None = None) -> list[Row]:
-    """The rows in file order; empty cells are None. `unit` is what a shot of the row's data set counts.
+    """The rows in file order; empty cells are None. `unit` is what a shot of the data set counts.
 
     Args:
         task_of: the task of each data set; without it a shot counts items.
@@ -27,32 +27,32 @@ def read(path: Path, task_of: Mapping[str, str] | None = None) -> list[Row]:
     for row in rows:
         task = (task_of or {}).get(row["dataset"])
         row["unit"] = tasks.load(task).unit if task else "items"
-        # a task of several metrics is shown as so many data sets
+        # a task with several metrics is shown as several data sets
         if row.get("metric", ACCURACY) != ACCURACY:
             row["dataset"] = f"{row['dataset']} {shown.get(row['metric'], row['metric'])}"
     return rows
 
 
 def titles() -> dict[str, str]:
-    """The metrics, by name, that are called otherwise in tables: those of tasks that have several."""
+    """The titles of metrics, by name, for tasks with several metrics."""
     return {name: metric.title for name, metric in tasks.metrics().items() if metric.title}
 
 
 def no_percentages(rows: Sequence[Row]) -> list[str]:
-    """The metrics among the rows whose gains are no points of accuracy."""
+    """The metrics among the rows whose gains are not points of accuracy."""
     known = tasks.metrics()
     found = dict.fromkeys(row.get("metric", ACCURACY) for row in rows)
     return [name for name in found if name in known and not known[name].percentage]
 
 
 def few_seeds(row: Row) -> str:
-    """``3 seeds`` where a row has an interval of so few seeds that it is wide for that reason; else nothing."""
+    """``3 seeds`` if a row's interval is wide because of few seeds; else nothing."""
     number = len(row["seeds"].split())
     return f"{number} seeds" if row["gain_low"] is not None and number <= FEW else ""
 
 
 def by_seed(rows: Sequence[Row], summary: Path) -> list[Row]:
-    """The rows with `of_seeds`, the result of each seed in percent, where they are few; else it is empty.
+    """The rows with `of_seeds`, the result of each seed in percent if there are few; else it is empty.
 
     Args:
         summary: `summary.csv` of the experiment.
@@ -66,7 +66,7 @@ def by_seed(rows: Sequence[Row], summary: Path) -> list[Row]:
 
 
 def sure(row: Row) -> int:
-    """1 where the whole 95 % interval lies above 0, -1 where it lies below, else 0 (also without an interval)."""
+    """1 if the 95 % interval is above 0, -1 if it is below, else 0 (also without an interval)."""
     if row["gain_low"] is None:
         return 0
     return (row["gain_low"] > 0) - (row["gain_high"] < 0)
@@ -84,7 +84,7 @@ def training(shot: str, unit: str) -> str:
 
 
 def labels(rows: Sequence[Row]) -> dict[str, str]:
-    """What variants are called in tables: members of a sweep by their values, the others by their names."""
+    """Names of variants in tables: the values of a sweep's members, else the variant's name."""
     return {row["variant"]: row.get("label") or row["variant"] for row in rows}
 
 
@@ -109,17 +109,17 @@ def points(value: float | None, signed: bool = True, missing: str = "–") -> st
 
 
 def interval(row: Row) -> str:
-    """``[low, high]`` of a gain to one decimal or else why there is none."""
+    """``[low, high]`` of a gain to one decimal, or why there is none."""
     if row["gain"] is None:
         return ""
-    if row["gain_low"] is None:  # of several seeds: where all differences are equal (`significance.two_way`)
+    if row["gain_low"] is None:  # with several seeds: if all differences are equal (`significance.two_way`)
         return "(one seed)" if len(row["seeds"].split()) < 2 else "(no spread)"
     low, high = (points(row[end], signed=False) for end in ("gain_low", "gain_high"))
     return f"[{low}, {high}]"
 
 
 def spread(row: Row) -> str:
-    """``mean ± sd`` to one decimal; the mean alone where there is one seed."""
+    """``mean ± sd`` to one decimal; only the mean for one seed."""
     mean = points(row["mean"], signed=False)
     return mean if row["sd"] is None else f"{mean} ± {points(row['sd'], signed=False)}"
 

@@ -1,4 +1,4 @@
-"""What the teacher did in training, from the journals: the first thing to look at where a gain is missing."""
+"""The teacher's effect in training, from the journals: the first thing to check if there is no gain."""
 
 import statistics
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ Table = dict[str, Any]
 
 
 def tables(seen: Sequence[tuple[str, Run, Logged]]) -> list[Table]:
-    """Tables ``{place, columns, rows}`` of what runs logged (`training.logged`); a row is ``(shot, variant, cells)``.
+    """Tables ``{place, columns, rows}`` from the logs of runs (`training.logged`); a row is ``(shot, variant, cells)``.
 
     Rows are in the order of the runs. A cell is "first -> last": the means over seeds at the first and the last step
-    at which a run was evaluated, one number where they are the same, empty where the method
-    has no such thing.
+    at which a run was evaluated, one number if they are equal, empty if the
+    method does not log it.
     """
     of_places: dict[str, dict[tuple[str, str], dict[str, list[Cell]]]] = {}
     for place, run, found in seen:
@@ -47,7 +47,7 @@ def _table(place: str, rows: dict[tuple[str, str], dict[str, list[Cell]]]) -> Ta
 
 
 def _order(name: str) -> tuple[bool, bool, int, str]:
-    """The ratio, the distances, then what was chosen."""
+    """The ratio, the distances, then selected words and tokens."""
     known = list(LABELS).index(name) if name in LABELS else 0
     return (name != "gradient_ratio", not name.startswith(DISTANCE), known, name)
 

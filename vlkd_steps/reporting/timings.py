@@ -1,4 +1,4 @@
-"""What each step cost, from the runs' journals and the provenance that steps leave beside their outputs."""
+"""The cost of each step, from the runs' journals and the provenance beside the steps' outputs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,13 +18,13 @@ COLUMNS = [
 
 
 def timings(experiment: str, runs: Sequence[Run], of_runs: Mapping[Path, Cost]) -> list[Row]:
-    """One row per training run and per pre-training and extraction that the runs build on, where it is known.
+    """One row per training run, and per pre-training and extraction that the runs depend on, if known.
 
-    Columns: `COLUMNS`. Seconds are of wall time over all attempts, memory is in MiB; hours are of the cores and GPUs
-    that were given. What neither a run's journal nor its provenance records is None.
+    Columns: `COLUMNS`. Seconds are of wall time over all attempts, memory is in MiB; hours are those of the allocated
+    cores and GPUs. None: recorded neither in a run's journal nor in its provenance.
 
     Args:
-        of_runs: by run folder what its journal says (`training.logged`).
+        of_runs: by run folder, the cost from its journal (`training.logged`).
     """
     rows = []
     for step, place, described in _places(experiment, runs):
@@ -41,13 +41,13 @@ def timings(experiment: str, runs: Sequence[Run], of_runs: Mapping[Path, Cost]) 
 
 
 def written(row: Row) -> Row:
-    """A row as `timings.csv` has it: hours with six decimals, of which a core's second is the fourth."""
+    """A row of `timings.csv`: hours with six decimals (a second is in the fourth)."""
     hours = {name: f"{row[name]:.6f}" for name in ("gpu_hours", "core_hours") if row[name] is not None}
     return {**row, **hours}
 
 
 def totals(rows: Sequence[Row]) -> list[Row]:
-    """For each step, data set and variant: `summed`; in order of appearance."""
+    """`summed` rows for each step, data set and variant, in order of appearance."""
     groups: dict[tuple[str | None, ...], list[Row]] = {}
     for row in rows:
         what = row["variant"] or Path(row["name"]).parts[1]  # models/<model>, features/<teacher>/<data set>
@@ -59,7 +59,7 @@ def totals(rows: Sequence[Row]) -> list[Row]:
 
 
 def summed(rows: Sequence[Row]) -> Row:
-    """Runs, attempts, seconds and hours of some rows together, their means per run, and the largest memory."""
+    """The sum of runs, attempts, seconds and hours over some rows, means per run, and the largest memory."""
     number = len(rows)
     hours = {name: _sum(rows, name) for name in ("gpu_hours", "core_hours")}
     return {
@@ -79,18 +79,18 @@ def run_folders(experiment: str, runs: Sequence[Run]) -> list[Path]:
 
 
 def provenance(place: Path) -> dict[str, Any] | None:
-    """The `provenance.json` of a folder; None where there is none, or none that can be read."""
+    """The `provenance.json` of a folder; None: missing or unreadable."""
     return files.known_json(layout.provenance(place)) or None
 
 
 def _sum(rows: Sequence[Mapping[str, Any]], column: str) -> float | None:
-    """None where any row lacks it: a partial cost would look like the whole."""
+    """A column's sum; None if any row lacks it, because a partial cost would look like the total."""
     values = [row[column] for row in rows]
     return None if None in values else sum(values)
 
 
 def _efficiency(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    """Of all CPU time given, over the rows that have it."""
+    """The share of the allocated CPU time that was used, over the rows that have it."""
     known = [row for row in rows if row["cpu_efficiency"] is not None and row["core_hours"]]
     given = sum(row["core_hours"] for row in known)
     return sum(row["cpu_efficiency"] * row["core_hours"] for row in known) / given if given else None

@@ -1,4 +1,4 @@
-"""How training went, from the journals: for each data set and shot a curve per variant."""
+"""Training curves from the journals: for each data set and shot, one per variant."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from vlkd_steps.tracking import cost, journal
 from vlkd_steps.tracking.cost import Cost
 
 LABELS = {"loss": "task loss", "dev": "dev accuracy, %"}
-# The task's own term is what methods share; their totals hold different terms and cannot be compared.
+# Methods share only the task's own loss; their totals have different terms and cannot be compared.
 NAMES = {"loss": ("loss/task", "loss"), "dev": ("dev/accuracy",)}
 MOST_POINTS = 75  # two pixels apart in a panel
 
@@ -19,10 +19,10 @@ Panels = dict[tuple[str, str], dict[str, Curve]]
 
 
 def logged(experiment: str, runs: Sequence[Run]) -> tuple[list[tuple[str, Run, Logged]], dict[Path, Cost]]:
-    """What each run logged in training, (name, run, metrics), and by run folder its cost.
+    """The training logs of each run, (name, run, metrics), and the cost by run folder.
 
-    Runs whose journal is not here are left out. The name is the run's data set, and its student where the data set has
-    several. Both are made in one reading, as the journals are the most that a report reads.
+    Runs whose journal is not here are left out. The name is the run's data set, with its student if the data set has
+    several. Both are read in one pass, because journals are most of a report's input.
     """
     students: dict[str, set[str]] = {}
     for run in runs:
@@ -44,7 +44,7 @@ def logged(experiment: str, runs: Sequence[Run]) -> tuple[list[tuple[str, Run, L
 def curves(seen: Sequence[tuple[str, Run, Logged]]) -> dict[str, Panels]:
     """``loss`` and ``dev`` of what was `logged`: (name, shot) -> variant -> step -> the values of all seeds.
 
-    A step is kept where every seed with a journal has it; long curves are thinned to `MOST_POINTS`.
+    A step is kept if every seed with a journal has it; long curves are thinned to `MOST_POINTS`.
     """
     of_seeds: dict[str, dict[tuple[str, str], dict[str, list[dict[int, float]]]]] = {kind: {} for kind in NAMES}
     for place, run, found in seen:

@@ -1,7 +1,7 @@
 """The answers of a run to every evaluation set's items, and the measures of the run as a whole.
 
-The runner supplies the model (`Answerer`); the evaluations, the output files and what is already done are common to
-all. A single process answers.
+The runner supplies the model (`Answerer`); this module handles evaluations, output files and resuming. A single process
+answers.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Answerer(Protocol):
         """An answer, or a caption, for each row (``instance_id, image_id, image_path, text, group``)."""
 
     def measure(self, measure: Mapping[str, Any], seed: int) -> dict[str, Any]:
-        """A measure's numbers; `{}` where it does not apply to this model."""
+        """A measure's numbers; `{}` if it does not apply to this model."""
 
 
 def answer_all(run: RunDir, answerer: Answerer, stop: StopRequest) -> None:
@@ -51,7 +51,7 @@ def answer_all(run: RunDir, answerer: Answerer, stop: StopRequest) -> None:
 def write(answerer: Answerer, evaluation: Evaluation, run: RunDir) -> None:
     """Write the answers: ``instance_id, prediction (null), answer, probability (null)`` in the set's order.
 
-    Every caption of an image is an item; all of them get the image's one caption.
+    Every caption of an image is an item; all of them get the same generated caption.
     """
     rows = rows_of(evaluation)
     of_images = tasks.load(evaluation.task).head == "written"

@@ -1,6 +1,6 @@
 """Runs that train nothing (`methods.baseline`), evaluated like a VLKD run, for the same results table.
 
-Their ``model.safetensors`` holds no tensor.
+Their ``model.safetensors`` has no tensors.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
 
 def answer(run: RunDir, model: "Nearest | Commonest", stop: StopRequest) -> None:
     """Answer what is missing, and write a model without tensors."""
-    model.config = run.config  # of this seed: captions are taken from its own training split
+    model.config = run.config  # of this seed: captions are taken from its training split
     if distributed.is_main():
         if not run.trained():
             with files.atomic(run.model) as temporary:
@@ -77,7 +77,7 @@ class Nearest:
         if not written and self.config["method"]["given"] == "question_type":
             of_type = {group: np.isin(texts, answers) for group, answers in by_type(evaluation).items()}
             for row, group in enumerate(rows["group"]):
-                if group in of_type and of_type[group].any():  # a rare type may have no answer in the list
+                if group in of_type and of_type[group].any():  # a rare type may have no answer there
                     near[row, ~of_type[group]] = -2
         return [texts[index] for index in near.argmax(1)]
 
@@ -127,7 +127,7 @@ class Commonest:
 
 
 def by_type(evaluation: Evaluation) -> dict[str, list[str]]:
-    """The answers of the training questions of a set's data set, by their official type."""
+    """The answers of the training questions of the set's data set, by official type."""
     of_train = pl.col("split") == evaluation.how.get("train", "train")
     table = pl.scan_parquet(artifacts.instances(evaluation.dataset)).filter(of_train).collect()
     table = table.join(
@@ -150,7 +150,7 @@ def captions(config: Mapping[str, Any]) -> list[str]:
     if tasks.load(dataset["task"]).head != "written" or dataset.get("shards") or dataset.get("tsv"):
         raise UserError(
             f"variant {config['variant']}: a caption is taken from a prepared caption corpus, and {dataset['name']} is "
-            "none; let this variant run on another data set (grids of the preset)"
+            "none; run this variant on another data set (grids of the preset)"
         )
     split = layout.train_split(dataset["name"], config["shot"], config["seed"])
     ids = pl.DataFrame({"instance_id": artifacts.split_ids(split)})

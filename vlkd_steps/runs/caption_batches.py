@@ -1,7 +1,7 @@
 """Batches of image-caption pairs for VLKD: clean and masked captions, and CLIP's embeddings, stored or computed online.
 
-Of both sources, a batch is a function of (seed, number), so a resumed run gets the same ones, and each of several
-processes makes only its own rows.
+From both sources a batch is a function of (seed, number), so a resumed run gets the same batches, and each process
+makes only its own rows.
 
 - `StoredCaptions`: a corpus that `prepare` has written. Its texts are in memory, its embeddings in the feature store
   or, if it is larger than the method's ``stored_pairs``, computed from its image files.
@@ -46,7 +46,7 @@ class Eyes(Protocol):
 
 
 class Maker:
-    """Makes a `Batch` of rows.
+    """Makes a `Batch` from rows.
 
     Args:
         tokenizer: the student's.
@@ -65,9 +65,9 @@ class Maker:
 
         Args:
             rows: the captions' tokens.
-            draws: each row's number among all that the run draws.
+            draws: the index of each row among all rows that the run draws.
             v, t: CLIP's embeddings, float32 [B, D], of any length.
-            images, texts: int64 [B], equal where images, captions are.
+            images, texts: int64 [B], equal for equal images, captions.
         """
         tokens, mask = padded(rows, self.tokenizer.pad_token_id)
         hidden = [self.noise(row, self.seed, draw) for row, draw in zip(rows, draws, strict=True)]
@@ -85,7 +85,7 @@ class Maker:
 
 
 Features = Callable[[Callable[[int], Tensor], Sequence[int]], Iterator[tuple[Tensor, Tensor]]]
-"""v and t of the items at ``chosen(number)``, int64 [B], for each of some numbers, in their order."""
+"""v and t of the items at ``chosen(number)``, int64 [B], for each number, in order."""
 
 
 class StoredCaptions:
@@ -151,11 +151,11 @@ def embedded(clip: Eyes, pixels: Tensor, texts: Sequence[str]) -> tuple[Tensor, 
 class StreamedCaptions:
     """The pairs of a sharded corpus, decoded ahead.
 
-    A pair whose image is broken, as in every web corpus, is logged and replaced by the next readable one.
+    A pair whose image is broken, as some are in every web corpus, is logged and replaced by the next readable one.
 
     Args:
         size: rows of a whole batch.
-        max_skipped: the share of the corpus's pairs that may be broken; above 0 it is at least one pair.
+        max_skipped: the share of the corpus's pairs that may be broken; if not 0, at least one pair.
     """
 
     def __init__(self, stream: Stream, clip: Eyes, maker: Maker, size: int, max_skipped: float = MAX_SKIPPED) -> None:
@@ -181,7 +181,7 @@ class StreamedCaptions:
         return range(number * self.size, (number + 1) * self.size)[distributed.share()]
 
     def _read(self, number: int) -> "Read":
-        """The pairs of a batch; runs in a process of `loader`, whose log nobody reads."""
+        """The pairs of a batch; runs in a process of `loader`, whose log is not shown."""
         left_out: list[tuple[PairLocation, image_file.ImageError]] = []
         pairs = [self._decoded(draw, left_out) for draw in self._draws(number)]
         keys, captions, pixels = zip(*pairs, strict=True)
@@ -220,8 +220,8 @@ class StreamedCaptions:
 
 @dataclass(frozen=True)
 class Read:
-    """The pairs of a batch as inputs of CLIP: pixels uint8 [B, 3, S, S], in one tensor since each takes a file
-    descriptor on its way between processes; and what to say of the images that are broken."""
+    """The pairs of a batch as inputs of CLIP: pixels uint8 [B, 3, S, S], in one tensor because each one sent between
+    processes takes a file descriptor; and the broken images with their errors."""
 
     keys: list[str]
     captions: list[str]

@@ -28,7 +28,7 @@ from vlkd_steps.teachers.features.pair import open_stores
 
 
 def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
-    """What trains and predicts one seed of a job (`seeds.train_seeds`)."""
+    """The function that trains and predicts one seed of a job (`seeds.train_seeds`)."""
     recipe = Recipe.of(config["training"])
     data = DataSet(config["dataset"]["name"], accelerator.device, plugged(config))
 
@@ -68,7 +68,7 @@ class DataSet:
 
     def encode(self, items: Items, student: Any) -> Encoded:
         """Any of the data set's items, encoded for the student, on the CPU."""
-        side = getattr(student, "image_size", 0)  # of a student that reads pixels
+        side = getattr(student, "image_size", 0)  # 0: it reads no pixels
         return Encoded(items, student.tokenizer, student.max_tokens, side, sight=self._sight(student, items))
 
     def _sight(self, student: Any, items: Items) -> PatchSight | RegionSight | None:
@@ -88,7 +88,7 @@ def train(
     stop: StopRequest,
     context: loop.RunContext,
 ) -> None:
-    """Train one seed and keep its weights in the work folder; the objective's projections are dropped here."""
+    """Train one seed and save its weights in the work folder, without the objective's projections."""
     config, seed = run.config, run.config["seed"]
     built_as = dict(config["student"])
     if data.plugged is not None:

@@ -4,7 +4,7 @@ On generated texts about scenes, which are always available (`on_scenes`):
 
 - **infilling**: mean cross-entropy of held-out texts given their masked versions, without an image;
 - **entailment**: accuracy, in per cent, of a linear probe on the encoder's state of a premise and a hypothesis: how
-  much of the relation between two sentences the encoder still represents. The probe is trained anew each time.
+  much of the relation between two sentences the encoder still represents. The probe is trained for each measurement.
 
 Both are functions of (student, seed): the texts, their masks and the probe's halves are the same for every student.
 
@@ -96,7 +96,7 @@ def states_of(student: BartStudent, sentences: Sequence[str]) -> Tensor:
 
 
 def on_scenes(student: BartStudent, seed: int, size: int = SIZE) -> dict[str, float]:
-    """Both abilities on texts about scenes that no training used."""
+    """Both measures on texts about scenes that were not used in training."""
     held_out = texts.texts(derive(seed, "kept ability"), size)
     return {
         "infilling": infilling(student, held_out, seed),
@@ -134,8 +134,8 @@ def xsum(student: BartStudent, evaluation: Mapping[str, Any], seed: int) -> dict
     words = min(DOCUMENT, (student.max_tokens - SUMMARY) // 3)
     documents = [" ".join(str(row["document"]).split()[:words]) for row in rows]
     written = generation.write(student, None, Prompt.of("{q} " + MASK), documents, most_tokens=SUMMARY)
-    told = {place: [" ".join(str(row["summary"]).split())] for place, row in enumerate(rows)}
-    value, _ = Rouge().compute_score(told, {place: [text] for place, text in enumerate(written)})
+    references = {place: [" ".join(str(row["summary"]).split())] for place, row in enumerate(rows)}
+    value, _ = Rouge().compute_score(references, {place: [text] for place, text in enumerate(written)})
     return {"ROUGE-L": round(100 * float(value), 2), "n": len(rows)}
 
 

@@ -1,8 +1,7 @@
-"""The folder of a pre-trained model: what its bytes depend on, and how what was trained becomes declared outputs.
+"""The folder of a pre-trained model: what its bytes depend on, and how trained files become declared outputs.
 
 As for a run (`runs.run_dir`): Snakemake deletes declared outputs on every rerun, so all files of a trained model are
-kept in ``work/<content key>/`` as well, and `publish` copies them to the declared paths, at every call. Imports no
-torch.
+also in ``work/<content key>/``, and each call of `publish` copies them to the declared paths. Never imports torch.
 """
 
 import json
@@ -25,8 +24,8 @@ class ModelDir:
 
     Attributes:
         config: the model's configuration, as a `pretrain` job has it.
-        made_of: what its bytes depend on beside that: the sha256 of each of `inputs`, and the fingerprint of the code
-            that trains it.
+        made_of: what else its bytes depend on: the sha256 of each of `inputs`, and the fingerprint of the training
+            code.
     """
 
     config: dict[str, Any]
@@ -37,7 +36,8 @@ class ModelDir:
         """The model of a `pretrain` job.
 
         Raises:
-            UserError: nothing pre-trains models of this kind; an input is missing, or was changed after it was made.
+            UserError: models of this kind cannot be pre-trained, or an input is missing or was changed after it was
+                made.
         """
         try:
             code = fingerprint(
@@ -62,12 +62,12 @@ class ModelDir:
         return self.folder / "work" / self.key[:16]
 
     def finished(self) -> bool:
-        """Whether all that the training left is there, with the bytes that it listed last of all."""
+        """Whether every file that training wrote exists with its listed bytes."""
         listed = self._listed()
         return bool(listed) and all(path.is_file() and checksums.of(path) == listed[path] for path in listed)
 
     def publish(self) -> None:
-        """Copy what was trained to the declared paths, describe how it was made, and list all of it."""
+        """Copy the trained files to the declared paths, write config.yaml, and list all files."""
         listed, config = self._listed(), layout.model_config(self.config["name"])
         copy(listed, self.folder)
         content = {"model": self.config, "content_key": self.key, "made_of": self.made_of}
@@ -78,11 +78,11 @@ class ModelDir:
 
     def _listed(self) -> dict[Path, str]:
         listing = listing_of(self.kept)
-        return checksums.read(listing, "delete it, the model is then trained again") if listing.is_file() else {}
+        return checksums.read(listing, "delete it; the model is then trained again") if listing.is_file() else {}
 
 
 def inputs(config: Mapping[str, Any]) -> dict[str, Path]:
-    """The files that a `pretrain` job reads, by the key that names each: corpus, first weights, words."""
+    """The files that a `pretrain` job reads, by the key that names them: corpus, initial weights, vocabulary."""
     making, words = config["pretrain"], str(config.get("vocabulary") or "")
     found = {"pretrain.corpus": layout.instances(making["corpus"])} if making.get("corpus") else {}
     found |= {"pretrain.init": initial(making["init"])} if making.get("init") else {}
@@ -90,7 +90,7 @@ def inputs(config: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def read(config: Mapping[str, Any]) -> dict[str, str]:
-    """The sha256 of each of `inputs`; those that a step made are compared with their lists first.
+    """The sha256 of each of `inputs`; those that a step made are first compared with their lists.
 
     Raises:
         UserError: one is missing, or was changed after it was made.
@@ -108,18 +108,18 @@ def read(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def initial(teacher: str) -> Path:
-    """The weights of a teacher that others start from: shipped with this package, or made by `pretrain`."""
+    """The weights of a teacher to start from: shipped with this package, or made by `pretrain`."""
     shipped = jobs.PACKAGE / "assets" / f"{teacher}.safetensors"
     return shipped if shipped.is_file() else layout.model_weights(teacher)
 
 
 def times(folder: Path) -> dict[Path, int]:
-    """The files of a folder, not those below it, with their modification times."""
+    """The files directly in a folder, with their modification times."""
     return {path: path.stat().st_mtime_ns for path in folder.glob("*") if path.is_file()}
 
 
 def keep(folder: Path, before: Mapping[Path, int], kept: Path) -> None:
-    """Copy what a training has written to a model's folder since its `times` were those before, and list it."""
+    """Copy the files of a model's folder that changed since `before` (`times`) to `kept`, and list them."""
     written = {path for path, time in times(folder).items() if before.get(path) != time}
     checksums.write(listing_of(kept), copy(written - {layout.provenance(folder)}, kept))
 

@@ -1,4 +1,4 @@
-"""A trained student's predictions for an evaluation set, in large batches; what is done is saved on a signal."""
+"""A trained student's predictions for an evaluation set, in large batches, saved on a signal."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def logits(
     """The batch of the items at each of `parts`, int64 [B], and the student's logits for it (`heads.scores`).
 
     Raises:
-        UserError: one is no finite number.
+        UserError: a score is not a finite number.
     """
     for index, batch in zip(parts, batches(data, parts, accelerator), strict=True):
         with torch.inference_mode(), accelerator.autocast():
@@ -33,7 +33,7 @@ def logits(
         if not finite.all():
             first = data.items.ids[int(index[int((~finite).int().argmax())])]
             raise UserError(
-                f"the student's scores of instance {first} are no finite numbers; its weights, or the features that it "
+                f"the student's scores of instance {first} are not finite numbers; its weights, or the features it "
                 "reads, are damaged, or training diverged: train the run again"
             )
         yield batch, found
@@ -43,7 +43,7 @@ def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> flo
     """Mean soft score of the best answer, in per cent; several processes share the batches.
 
     Entailment: the accuracy. VQA: the official accuracy except for answers outside the vocabulary and the evaluator's
-    leave-one-out; good enough to follow training, while the results table has the official one.
+    leave-one-out, an approximation for following training; the results table has the official one.
     """
     total = 0.0
     parts = by_length(data).split(items_at_once(data))[distributed.share()]
@@ -69,7 +69,7 @@ def batches(data: Encoded, parts: Sequence[Tensor], accelerator: Accelerator) ->
 
 
 def by_length(data: Encoded) -> Tensor:
-    """The items in order of their longest passage, so that a batch holds little padding."""
+    """The items in order of their longest passage, so that a batch has little padding."""
     return data.lengths.cpu()[data.items.passage_rows.cpu()].amax(1).argsort(stable=True)
 
 
@@ -83,8 +83,8 @@ def write_predictions(
 ) -> None:
     """Write ``instance_id, prediction, answer, probability`` (`heads.probabilities`) in the split's order.
 
-    Several processes take the same batches that one process would take one after the other, so that the same weights
-    give the same bytes. The main process writes.
+    Several processes compute the same batches as one process would, so that equal weights give equal bytes. The main
+    process writes.
 
     Raises:
         Interrupted: stopped by a signal; predictions so far are saved next to `path` and not computed again.
@@ -97,7 +97,7 @@ def write_predictions(
     begin = distributed.decided(lambda: len(found))
     size = items_at_once(data)
     whole = order[begin:].split(size * distributed.count())
-    shares = [index.split(size)[distributed.share()] for index in whole]  # one part of each, or none at the end
+    shares = [index.split(size)[distributed.share()] for index in whole]  # one part of each; the last may have none
     upcoming = logits(student, data, [part for parts in shares for part in parts], accelerator)
     for index, parts in zip(whole, shares, strict=True):
         answers = torch.zeros(size, 2, dtype=torch.float64)
@@ -139,7 +139,7 @@ def _checksums(partial: Path) -> Path:
 
 
 def _whole(partial: Path) -> bool:
-    """Whether predictions that were saved on a signal are as they were saved; else all are computed again."""
+    """Whether predictions that were saved on a signal are intact; if not, all are computed again."""
     if not partial.is_file():
         return False
     try:

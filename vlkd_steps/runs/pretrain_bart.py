@@ -1,7 +1,7 @@
 """Pre-train a tiny BART as a language model, by text infilling on texts about scenes, without images.
 
 The texts are those of `benchmarks.scenes.texts`, a new batch at every step. Each is masked as in BART (`infilling`, but
-never completely, which would leave no context) and reconstructed. Writes a folder for
+never completely, because that would leave no context) and reconstructed. Writes a folder for
 `BartForConditionalGeneration.from_pretrained`, its curve, and the weights last; only the first process writes.
 """
 
@@ -25,7 +25,7 @@ from vlkd_steps.runs.model_dir import ModelDir
 from vlkd_steps.students import bart, saved
 
 OWN = ("stream", "seed")  # of `pretrain:`; the rest is the recipe
-POOL = 8  # batches drawn together and sorted by length: a third of the padding
+POOL = 8  # batches drawn together and sorted by length, which leaves a third of the padding
 
 
 class LanguageModel(nn.Module):
@@ -47,7 +47,7 @@ def text_batch(tokenizer: Any, words: list[str], noise: Infilling, seed: int, fi
 
     Args:
         words: the texts of the whole batch.
-        first: the number of its first text among all of the run.
+        first: the index of its first text among all of the run.
         longest: tokens to which a text is truncated.
     """
     rows = tokenizer(words, truncation=True, max_length=longest).input_ids
@@ -61,7 +61,7 @@ def text_batch(tokenizer: Any, words: list[str], noise: Infilling, seed: int, fi
 
 
 def alike(seed: int, number: int, size: int) -> list[str]:
-    """The texts of a batch, all of about one length."""
+    """The texts of a batch, all of similar length."""
     pool, position = divmod(number, POOL)
     drawn = sorted(texts.texts(derive(seed, "texts", pool), POOL * size), key=lambda text: (text.count(" "), text))
     order = Random(derive(seed, "order of texts", pool)).sample(range(POOL), POOL)
@@ -75,7 +75,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
     ``curve.json`` (points of step, loss). Resumes after an interruption.
 
     Raises:
-        UserError: another stream than ``scenes``, or a key of ``pretrain`` that is not known.
+        UserError: the stream is not ``scenes``, or a key of ``pretrain`` is unknown.
         SystemExit: stopped by a signal, after saving (143 for TERM).
     """
     name, settings = config["name"], config["pretrain"]

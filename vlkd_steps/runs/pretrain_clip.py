@@ -1,10 +1,10 @@
-"""Pre-train a CLIP on image-caption pairs with open_clip's own contrastive loss: one readable loop.
+"""Pre-train a CLIP on image-caption pairs with open_clip's contrastive loss.
 
 The optimiser is CLIP's: AdamW (0.9, 0.98), weight decay on matrices only, linear warm-up, cosine decay to zero, the
 logit scale clamped to at most 100 (Radford et al. 2021). Every leg (the ``checkpoint_every`` steps between two
 checkpoints) draws its pairs from its own seed, so that a killed run resumes with the same batches.
 
-Several processes share a batch and contrast its rows with all of them; only the first process writes.
+Several processes share a batch and contrast their rows with all rows; only the first process writes.
 """
 
 import math
@@ -44,7 +44,7 @@ class Contrast(nn.Module):
         image_features = self.clip.encode_image(images, normalize=True)  # type: ignore[operator]
         text_features = self.clip.encode_text(tokens, normalize=True)  # type: ignore[operator]
         scale = self.clip.logit_scale.exp()  # type: ignore[operator]
-        # open_clip's own gathering averages the gradient once too often or uses a deprecated part of torch.
+        # open_clip's gathering averages the gradient once too often or uses a deprecated part of torch.
         return self.loss(distributed.gathered(image_features), distributed.gathered(text_features), scale)
 
 

@@ -2,8 +2,8 @@
 
 The corpus is a data set of captions whose instances `prepare` has written. Each step shows every pair of the batch
 twice: its caption with masked words and its image (MLM), and its caption with its own or, for a share of the pairs,
-another item's image (ITM). Writes a folder for `ViltModel.from_pretrained`, its curve, and the weights last; of several
-processes only the first one writes.
+another item's image (ITM). Writes a folder for `ViltModel.from_pretrained`, its curve, and the weights last; only
+the first process writes.
 """
 
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ class MaskedLanguageAndMatching(nn.Module):
         here = words != IGNORED
         states = self.transform(output.text[: len(words)][here])
         table = self.student.vilt.embeddings.text_embeddings.word_embeddings.weight
-        # With tied embeddings, as BERT and ViLT; a batch without a masked word gives 0, not NaN.
+        # With tied embeddings, as in BERT and ViLT; a batch without a masked word gives 0, not NaN.
         scores = functional.linear(states, table, self.word_bias)
         mlm = functional.cross_entropy(scores, words[here], reduction="sum") / hidden[0]
         itm = functional.cross_entropy(self.matching(output.pooled[len(words) :]), matches)
@@ -110,7 +110,7 @@ class Exercises:
         return changed, torch.where(chosen, tokens, IGNORED)
 
     def swap_images(self, images: Tensor, texts: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Rows of images, [B], a share of them the next item's; and whether each still matches its text (1) or not."""
+        """The rows [B] of the texts' images, a share of them of other items; and whether they match (1) or not (0)."""
         swap = (torch.rand(len(images), generator=generator) < self.mismatched).to(images.device)
         swap &= (images.roll(1) != images) & (texts.roll(1) != texts)
         return torch.where(swap, images.roll(1), images), (~swap).long()
@@ -123,7 +123,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
     ``curve.json`` (points of step, losses). Resumes after an interruption.
 
     Raises:
-        UserError: no such corpus or file group, or a key of ``pretrain`` that is not known.
+        UserError: the corpus or file group does not exist, or a key of ``pretrain`` is unknown.
         SystemExit: stopped by a signal, after saving (143 for TERM).
     """
     name, settings = config["name"], config["pretrain"]

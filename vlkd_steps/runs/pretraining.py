@@ -29,13 +29,13 @@ def train(
     seed: int,
     accelerator: Accelerator,
 ) -> Curve | None:
-    """Train in ``models/<name>/work``, resuming where an earlier call was stopped.
+    """Train in ``models/<name>/work``, resuming where an earlier call stopped.
 
     Args:
         key: content key, over everything that the weights depend on.
 
     Returns:
-        The loss curves, by name and step, in the one process that writes; None in the others.
+        The loss curves, by name and step, in the first process; None in the others.
 
     Raises:
         SystemExit: stopped by a signal, after saving (143 for TERM).
@@ -56,7 +56,7 @@ def train(
 
 
 def write(model: PreTrainedModel, weights: Mapping[str, Tensor], tokenizer: Any, folder: Path, curve: Curve) -> None:
-    """Write what `initialization.load` reads, the weights last: their presence marks the folder as complete."""
+    """Write the files for `initialization.load`, the weights last: their presence marks the folder as complete."""
     tokenizer.save_pretrained(folder)
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)

@@ -1,9 +1,9 @@
-"""The undeclared ``work/`` folder of a run directory, where results are made, and how they become declared outputs.
+"""The undeclared ``work/`` folder of a run directory, and how its results become declared outputs.
 
-Snakemake deletes declared outputs on every rerun, so what must survive is kept here, under a content key: the hash of
-everything that can change a byte of the result. `publish` brings it to the declared paths, at every call; weights are
-there by hard links, so that a finished run holds them once.
-Nothing here imports torch: a finished seed takes less than a second.
+Snakemake deletes declared outputs on every rerun, so results are written here first, under a content key: the hash of
+everything that can change a byte of the result. Each call of `publish` copies them to the declared paths; weights are
+hard links, so a finished run stores them once.
+Never imports torch, so that a finished seed takes less than a second.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from vlkd_steps.tracking import journal
 
 NO_BYTE = ("device", "checkpoint_every", "keep")  # keys of training that cannot change a byte on one type of machine
 JOB = ("experiment", "dataset", "student", "variant", "swept", "method", "teacher", "shot", "training", "init")
-"""The keys of a `distill` job other than its seeds; config.yaml has more."""
+"""The keys of a `distill` job except its seeds; config.yaml has more."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class RunDir:
     Attributes:
         config: the job's configuration with ``seed`` instead of ``seeds``.
         folder: the run directory.
-        identity: the mapping that the content key is the hash of.
+        identity: the mapping whose hash is the content key.
         sets: evaluation set -> sha256 of its instance ids; for extra evaluations, `extra_evals.identity`.
     """
 
@@ -51,7 +51,7 @@ class RunDir:
         """The run of one seed of a `distill` job.
 
         Raises:
-            UserError: a split, feature store or pre-trained model that the job needs is missing.
+            UserError: a split, feature store or pre-trained model of the job is missing.
         """
         dataset, student, method = config["dataset"], config["student"], config["method"]
         own = {key: value for key, value in config.items() if key != "seeds"} | {"seed": seed}
@@ -131,7 +131,7 @@ class RunDir:
 
     @property
     def checksums(self) -> Path:
-        """Lists the files of the work folder that are finished; what it does not list is made again."""
+        """Lists the finished files of the work folder; others are made again."""
         return self.work / "distill.sha256"
 
     def predictions(self, evaluation_set: str) -> Path:
@@ -150,11 +150,11 @@ class RunDir:
         return self._intact(self.model) and self._intact(self.description)
 
     def finished(self) -> bool:
-        """Whether all results are there and the journal says so: the journal is the last that a run writes."""
+        """Whether all results exist and the journal, which a run writes last, has its end."""
         return self.trained() and not self.unpredicted() and journal.ended(layout.journal(self.folder), self.run_key)
 
     def damaged(self) -> list[Path]:
-        """Finished files whose bytes have changed since; they are made again."""
+        """Finished files whose bytes have changed; they are made again."""
         return [path for path in self._listed() if not self._intact(path)]
 
     def finish(self, *paths: Path) -> None:
@@ -176,7 +176,7 @@ class RunDir:
         self.finish(self.model, self.description, *self.exported.glob("*"))
 
     def publish(self) -> None:
-        """Bring the results to the declared paths, completely or not at all, and remove what `keep` does not keep."""
+        """Copy all results to the declared paths, or none, and remove checkpoints as `training.keep` says."""
         dataset = self.config["dataset"]
         copied = {self.description: layout.run_config(self.folder)}
         copied |= {self.predictions(name): extra_evals.of_run(self.folder, name, dataset) for name in self.sets}
@@ -195,7 +195,7 @@ class RunDir:
                 self._remove_checkpoints()
 
     def _remove_checkpoints(self) -> None:
-        """Remove this run's own; what another configuration has left here goes on when that is run again."""
+        """Remove this run's checkpoints; another configuration's stay, so that it can resume."""
         last = self.checkpoints / "last.safetensors"
         if (checkpoint_key(last) or "").startswith(self.key):
             (self.checkpoints / "best.safetensors").unlink(missing_ok=True)
@@ -203,11 +203,11 @@ class RunDir:
 
     @contextlib.contextmanager
     def lock(self, patience: float | None = None) -> Iterator[None]:
-        """Lock the run directory for this process; the lock is released when the process ends, however it ends.
+        """Lock the run directory for this process; the lock is released when the process ends or is killed.
 
         Args:
-            patience: seconds to wait for another process to release it; none, or a minute in a Slurm job, whose
-                earlier attempt may still be ending.
+            patience: seconds to wait for another process to release it; None: 0, or 60 in a Slurm job, whose earlier
+                attempt may still be ending.
 
         Raises:
             UserError: another process holds the lock, or the file system has no locks.
@@ -222,7 +222,7 @@ class RunDir:
 
 
 def checkpoint_key(path: Path) -> str | None:
-    """The content key of the run that wrote a checkpoint (`engine.checkpoint`), from its header; None: none to read."""
+    """The content key of the run that wrote a checkpoint (`engine.checkpoint`), from its header; None: unreadable."""
     try:
         with path.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
@@ -233,7 +233,7 @@ def checkpoint_key(path: Path) -> str | None:
 
 
 def byte_relevant(own: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a run's configuration that can change a trained byte: not the machine, nor the evaluation sets."""
+    """The part of a run's configuration that can change a trained byte: without machine and evaluation sets."""
     relevant = {key: own[key] for key in own if key not in ("experiment", "variant", "swept", "dataset", "init")}
     dataset = {key: value for key, value in own["dataset"].items() if key not in ("evaluation_sets", "extra_evals")}
     training = {key: value for key, value in own["training"].items() if key not in NO_BYTE}
@@ -246,7 +246,7 @@ def job_of(described: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def split_manifest(split: Path, dataset: str) -> dict[str, Any]:
-    """A split's manifest: sha256 of its ids, hashes of what it was cut from, counts.
+    """A split's manifest: sha256 of its ids, hashes of its source, counts.
 
     Raises:
         UserError: it cannot be read, or the split was cut from other instances than there are now.
@@ -268,7 +268,7 @@ def features(teachers: Sequence[str], dataset: str) -> dict[str, Any]:
 
 
 def sight(student: Mapping[str, Any], dataset: str) -> dict[str, Any]:
-    """For a student with region input: the regions' content key and files, and a hash of its weights file."""
+    """For a student with region input: content key and file hash of the regions, and a hash of its weights file."""
     if not student.get("regions"):
         return {}
     store = files.read_json(layout.features_manifest(student["regions"], dataset))

@@ -1,11 +1,11 @@
-"""The runs of a `distill` job, seed by seed: each is locked, journaled, and resumed where it was stopped.
+"""The runs of a `distill` job, one per seed: each is locked, journaled, and resumed where it stopped.
 
 One seed is trained and evaluated by the method's runner (`Method.run_module`): a module with
 
     prepare(config, accelerator) -> RunSeed
 
-which sets up once what all seeds share (data, teacher) and rejects wrong settings. Several processes
-(`core.distributed`) all run it, but only the first one locks and writes.
+which loads what all seeds share (data, teacher) and rejects wrong settings. All processes (`core.distributed`) run it,
+but only the first one locks and writes.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from vlkd_steps.tracking import provenance
 from vlkd_steps.tracking.journal import Journal, next_attempt
 
 RunSeed = Callable[[RunDir, StopRequest, loop.RunContext], None]
-"""Completes one seed: trains it, unless that is done, and evaluates it."""
+"""Completes one seed: trains it if necessary, and evaluates it."""
 
 
 def train_seeds(config: Mapping[str, Any]) -> int:

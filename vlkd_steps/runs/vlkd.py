@@ -1,6 +1,6 @@
 """VLKD runs from their seeds to their answers, with a BART, a frozen CLIP and a caption corpus.
 
-It differs from `classify`: the training items are image-caption pairs, CLIP's embeddings are the student's image input,
+Unlike in `classify`, the training items are image-caption pairs, CLIP's embeddings are the student's image input,
 and answers are generated text, also on data sets that were not trained on. On a data set of questions the same
 objective fine-tunes the student (`question_batches`), from ``init``, an aligned model, or from plain BART. A method
 without any loss trains nothing: plain BART, without images.
@@ -179,7 +179,7 @@ def pairs(
 
 
 class Eyes:
-    """CLIP's normalised embeddings of image files; each is computed once."""
+    """CLIP's normalised embeddings of image files, each computed once."""
 
     def __init__(self, teacher: clip.ClipTeacher) -> None:
         self.teacher = teacher

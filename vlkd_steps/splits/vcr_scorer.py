@@ -146,8 +146,8 @@ def _parts(item: Item, kind: str, choice: Tokens) -> list[list[int]]:
         query += flat(record["answer_choices"][record["answer_label"]])
     spoken_of = {token for token in [*query, *flat(choice)] if isinstance(token, int)}
     looks = sorted({item.looks[tag] for tag in spoken_of if item.looks})
-    asked = sorted({token.lower() for token in query if isinstance(token, str)})[:QUERY_WORDS]
-    context = [*(f"q:{word}" for word in asked), *(f"o:{look}" for look in looks)]
+    query_words = sorted({token.lower() for token in query if isinstance(token, str)})[:QUERY_WORDS]
+    context = [*(f"q:{word}" for word in query_words), *(f"o:{look}" for look in looks)]
     found = []
     for token in flat(choice):
         if isinstance(token, str):

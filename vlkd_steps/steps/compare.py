@@ -6,8 +6,8 @@ Reads every run's ``config.yaml``, ``metrics.json`` and ``scores/<set>.parquet``
 - ``gains.csv``: one row per variant, shot and evaluation set: mean, sd, gain over the reference, its interval and p;
 - ``metrics/<data set>.json``: the best method against the reference, for `dvc metrics show`.
 
-Equal inputs give equal bytes. A gain that cannot be had (no reference), and an interval that the data cannot give (one
-seed), are empty cells. Never imports torch.
+Equal inputs give equal bytes. A gain without a reference, and an interval that needs more data (one seed), are empty
+cells. Never imports torch.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""Train a student with a method, for every seed of one (data set, student, variant, shot), and keep its predictions.
+"""Train a student with a method, for every seed of one (data set, student, variant, shot), and save its predictions.
 
     python -m vlkd_steps.steps.distill --config '{"experiment": "scenes", "dataset": {...}, "student": {...}, ...}'
 
-Finished runs are only published again. After TERM it ends with status 143; the same command continues from there.
+Finished runs are only published again. After TERM it ends with status 143; the same command resumes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,13 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def part(config: Mapping[str, Any], run: RunDir) -> Part:
-    """One seed of the job, to be run by itself."""
+    """The part of the job that runs one seed."""
     seed = run.config["seed"]
     return Part(f"s{seed}", {**config, "seeds": [seed]}, digest([run.key, run.sets]), run.finished)
 
 
 def train(config: Mapping[str, Any]) -> int:
-    """The job: imports torch, so it runs only where something is to be trained."""
+    """The job: imports torch, so it runs only if there is something to train."""
     from vlkd_steps.runs import seeds
 
     return seeds.train_seeds(config)

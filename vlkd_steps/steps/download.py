@@ -1,7 +1,7 @@
-"""Bring a source into ``data/raw/<source>``: drawn, from a package, from the web or from the user's own files.
+"""Make ``data/raw/<source>``: generated, from a package, from the web or from the user's files.
 
 The kind of the source names the module of `vlkd_steps/sources/` that does it. The raw folder is replaced
-whole; its ``manifest.json`` (sha256 of every file) is written last.
+completely; its ``manifest.json`` (sha256 of every file) is written last.
 """
 
 import shutil
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def replace(folder: Path, staging: Path) -> None:
-    """Put `staging` in the place of `folder`; for an instant there is neither, never half of one."""
+    """Replace `folder` with `staging`; for an instant there is neither, but never a partial folder."""
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

@@ -2,8 +2,7 @@
 
 Reads each seed's ``predictions/<set>.parquet``; writes ``scores/<set>.parquet`` (the metric of every single item, from
 which `compare` makes its intervals) and ``metrics.json``. The metric is that of the set's task (`vlkd_steps.tasks`).
-Measures that a run has left (``predictions/<name>.json``) are taken over. Never
-imports torch.
+Measures of a run (``predictions/<name>.json``) are included. Never imports torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measured(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """The measures that a run has left by name; one that it could not take (`{}`) is left out."""
+    """A run's measures by name; one that did not apply (`{}`) is left out."""
     paths = {name: of_run(run_folder(config, seed), name, config["dataset"]) for name in measures(config["dataset"])}
     listing = layout.run_checksums(run_folder(config, seed), "distill")
     found = {name: files.read_json(checksums.verified(each, listing)) for name, each in paths.items()}
@@ -69,10 +68,10 @@ def run_folder(config: Mapping[str, Any], seed: int) -> Path:
 
 
 def evaluation_instances(evaluation: Evaluation) -> pl.DataFrame:
-    """The rows of an evaluation set as a run is evaluated on it, in the order of its split file.
+    """The rows of an evaluation set, in the order of its split file.
 
     Raises:
-        UserError: a file is missing, the set is empty, or the split names an instance that the data set lacks.
+        UserError: a file is missing, the set is empty, or the split names an unknown instance.
     """
     split, source = (
         layout.eval_split(evaluation.dataset, evaluation.evaluation_set),
@@ -91,17 +90,17 @@ def evaluation_instances(evaluation: Evaluation) -> pl.DataFrame:
     unknown = instances.filter(pl.col("image_id").is_null())["instance_id"]
     if len(unknown):
         raise UserError(
-            f"{split} names instance {unknown[0]}, which {source} does not hold; the split was cut from other data: "
+            f"{split} names instance {unknown[0]}, which {source} does not have; the split was made from other data: "
             f"run snakemake --forcerun {split}"
         )
     return instances
 
 
 def read_predictions(folder: Path, evaluation_set: str, instances: pl.DataFrame) -> pl.DataFrame:
-    """A run's predictions, brought into the order of the instances.
+    """A run's predictions, in the order of the instances.
 
     Raises:
-        UserError: the file is missing or damaged, or does not hold exactly one row for every instance.
+        UserError: the file is missing or damaged, or does not have exactly one row for every instance.
     """
     path = checksums.verified(layout.predictions(folder, evaluation_set), layout.run_checksums(folder, "distill"))
     predictions = tables.read(path, columns=["instance_id", "prediction", "answer"])
@@ -112,7 +111,7 @@ def read_predictions(folder: Path, evaluation_set: str, instances: pl.DataFrame)
     for ids, fault in ((twice, "twice"), (missing, "not at all"), (surplus, "although it is not in the set")):
         if len(ids):
             raise UserError(
-                f"{path} holds instance {ids[0]} {fault} ({len(wanted)} instances in the set, {len(found)} rows in the "
+                f"{path} has instance {ids[0]} {fault} ({len(wanted)} instances in the set, {len(found)} rows in the "
                 "file); the predictions belong to another split: delete the run's folder and run it again"
             )
     return instances.select("instance_id").join(predictions, on="instance_id", how="left", maintain_order="left")

@@ -3,10 +3,10 @@
     python -m vlkd_steps.steps.extract --config '{"teacher": {"name": "clip_scenes", "kind": "clip", ...},
                                             "dataset": {"name": "scenes_vqa", "roles": {...}}}'
 
-Only the rows that may be trained on are read: the file group of the role `train`, or what the teacher's `splits` lists
-(``used``: the file groups of all roles, for a teacher that is read at evaluation too).
+Only training rows are read: the file group of the role `train`, or those of the teacher's `splits` (``used``: the file
+groups of all roles, for a teacher that is needed at evaluation too).
 A killed extraction continues at the first missing shard; ``features/<teacher>/<data set>/manifest.json`` comes last.
-On a cluster several jobs may make a slice each; one more writes the manifest (docs/extraction.md).
+On a cluster several jobs may make one slice each; another one writes the manifest (docs/extraction.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from vlkd_steps.launch.work import Part, Work, launch, workers
 from vlkd_steps.teachers.features import rounds
 
 STOPPED = 128
-"""An exit status above it names a signal: the workers may still run, and the next start goes on with their round."""
+"""An exit status above it names a signal: the workers may still run, and the next start continues their round."""
 
 
 @step.entry
@@ -54,14 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def work(config: Mapping[str, Any]) -> int:
-    """The job of every worker: imports torch, so it runs only where features are made.
+    """The job of every worker: imports torch, so it runs only if there are features to make.
 
     Args:
-        config: the step's; ``round`` names the round that several workers share, and ``slice`` (k, of n) is what this
-            one of them makes; without it the store is finished.
+        config: the step's; ``round`` names the round that several workers share, and ``slice`` (k, of n) is the part of
+            this worker; without it the store is finished.
 
     Returns:
-        0 when that is done; 128 + the signal's number when stopped.
+        0 when done; 128 + the signal's number when stopped.
     """
 
     from vlkd_steps.core.interruption import Interrupted, stop_request
@@ -82,7 +82,7 @@ def work(config: Mapping[str, Any]) -> int:
     from vlkd_steps.teachers.features import extraction  # torch
 
     def record(store: FeatureStore) -> None:
-        cost: dict[str, Any] = meter.cost()  # of this job, the last one
+        cost: dict[str, Any] = meter.cost()  # of this job, which is the last one
         collected = provenance.collect(threads=teacher.get("threads", 1), **computed, **cost)
         made = {"key": store.key, "manifest": files.sha256(layout.features_manifest(teacher["name"], dataset["name"]))}
         files.write_json(layout.provenance(folder), {**collected, "round": shared_round, **made})
@@ -92,7 +92,7 @@ def work(config: Mapping[str, Any]) -> int:
         if found is not None and not found.above_chance:
             step.log.warning(
                 f"[{label(config)}] warning: that is not above chance: either these texts say nothing of their images, "
-                "or the teacher's weights are not those of a trained model; look at its `model` and `weights`"
+                "or the teacher's weights are not those of a trained model; check its `model` and `weights`"
             )
         step.log.info(f"[{label(config)}] done: {store.manifest['rows']}, key {store.key}")
 
@@ -126,7 +126,7 @@ def work(config: Mapping[str, Any]) -> int:
 
 
 def label(config: Mapping[str, Any]) -> str:
-    """How the extraction is called in lines of progress."""
+    """The extraction's name in progress lines."""
     return f"extract {config['teacher']['name']} {config['dataset']['name']}"
 
 

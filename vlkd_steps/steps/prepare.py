@@ -1,6 +1,6 @@
 """Read a data set's official files, check every record, and write its instances and its classes.
 
-The data set's ``reader`` names the module of `vlkd_steps/datasets/` that knows the format.
+The data set's ``reader`` names the module of `vlkd_steps/datasets/` for its format.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from vlkd_steps.splits import near_images
 
 NO_PATHS = ("rule", "share", "cues", "parts")
 NO_FILES = ("images", "metadata", *NO_PATHS)
-"""What an entry of a conf's `files` may say beside the files of records: folders, and how a split is made of them."""
+"""Keys of an entry in a conf's `files` that are not files of records: folders, and how they form a split."""
 
 
 @step.entry
@@ -53,10 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check_paths(dataset: Mapping[str, Any]) -> None:
-    """Refuse a conf whose files or folders are not in a raw folder, before its reader uses them.
+    """Refuse a conf with files or folders outside the raw folder, before its reader uses them.
 
     Raises:
-        UserError: a path that leaves it.
+        UserError: a path leaves it.
     """
     named = {f"files.{split}.{role}": path for split, paths in dataset["files"].items() for role, path in paths.items()}
     named |= {key: dataset.get(key) for key in ("shards", "tsv", "images")}
@@ -69,7 +69,7 @@ def check_paths(dataset: Mapping[str, Any]) -> None:
 
 
 def official_files(dataset: Mapping[str, Any]) -> list[str]:
-    """The files of records that the data set's conf names, relative to the raw folder; folders left out."""
+    """The files of records that the data set's conf names, without folders, relative to the raw folder."""
     return sorted(
         {path for paths in dataset["files"].values() for role, path in paths.items() if path and role not in NO_FILES}
     )
@@ -79,7 +79,7 @@ def named_images(table: pa.Table, source: str, hashes: Mapping[str, str]) -> dic
     """The images that the rows name, and their sha256 by the raw manifest; both relative to the raw folder.
 
     Raises:
-        UserError: an image lies in the raw folder but was not part of the download.
+        UserError: an image is in the raw folder but was not part of the download.
     """
     folder: Path = layout.raw(source)
     named: dict[str, str] = {}
@@ -94,7 +94,7 @@ def named_images(table: pa.Table, source: str, hashes: Mapping[str, str]) -> dic
 
 
 def near(table: pa.Table, source: str, named: Mapping[str, str]) -> near_images.Groups:
-    """The groups of images that are nearly the same; an image with two paths is known by the first."""
+    """The groups of near-duplicate images; an image with two paths is named by the first."""
     folder = layout.raw(source)
     paths: dict[str, str] = {}
     for image_id, path in zip(table["image_id"].to_pylist(), table["image_path"].to_pylist(), strict=True):

@@ -1,10 +1,10 @@
-"""Train a model from which others start: a teacher or a student of the embedded benchmark.
+"""Pre-train a model: a teacher or a student of the embedded benchmark.
 
     python -m vlkd_steps.steps.pretrain --config '{"model": {"name": "clip_scenes", "kind": "clip", ...}}'
 
-The kind names the module that does it: ``vlkd_steps/runs/pretrain_<kind>.py``, with one function
-``pretrain(config)`` that writes ``models/<name>/``. A copy of all that it writes stays under ``models/<name>/work/``
-(`runs.model_dir`), from which a job that ended without a submitter is picked up.
+The kind names the module: ``vlkd_steps/runs/pretrain_<kind>.py``, whose function ``pretrain(config)`` writes
+``models/<name>/``. A copy of all its files stays under ``models/<name>/work/`` (`runs.model_dir`), so that the result
+of a job that outlived its submitter is used.
 """
 
 import os
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def train(job: Mapping[str, Any]) -> int:
-    """The job: imports torch, so it runs only where something is to be trained."""
+    """The job: imports torch, so it runs only if there is something to train."""
     started, config = time.monotonic(), job["model"]
     folder = layout.model(config["name"])
     leftovers.remove(folder)
@@ -59,7 +59,7 @@ def train(job: Mapping[str, Any]) -> int:
 
 
 def computed_on() -> dict[str, Any]:
-    """Device, precision and threads of the training that has just ended in this process."""
+    """Device, precision and threads of the training that has ended in this process."""
     import torch
     from accelerate.state import AcceleratorState
 

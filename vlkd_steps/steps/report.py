@@ -1,12 +1,12 @@
-"""Turn an experiment's results into a page made for looking, with its figures and its cost.
+"""Write the report of an experiment: results, figures and cost on one page.
 
 Reads ``gains.csv`` of `compare` (every number on the page is there), the runs' journals, provenance, scores and
 predictions, and the images of the gallery. Writes to ``results/<experiment>/``:
 
-- ``report.html``: one file that needs nothing else, in light and dark, on wide and narrow screens;
-- ``plots/learning_curves.svg``, ``plots/gains.svg``, ``plots/loss_curves.svg``: the same bytes for the same numbers;
+- ``report.html``: one self-contained file, in light and dark, for wide and narrow screens;
+- ``plots/learning_curves.svg``, ``plots/gains.svg``, ``plots/loss_curves.svg``: equal bytes for equal numbers;
 - ``plots/learning_curves.csv``: the numbers of the first, for `dvc plots`;
-- ``timings.csv``: what every run cost, over all its attempts, and where it ran.
+- ``timings.csv``: the cost of every run, over all its attempts, and where it ran.
 
 Never imports torch.
 """

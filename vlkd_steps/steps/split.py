@@ -1,7 +1,7 @@
-"""Cut low-shot training subsets, or evaluation sets, from a data set's instances.
+"""Make low-shot training subsets, or evaluation sets, from a data set's instances.
 
-Each split is a list of instance ids with a manifest beside it: their hash, counts per label, what they
-were cut from, and what they share with the other roles.
+Each split is a list of instance ids, with a manifest: their hash, counts per label, their source, and their overlap
+with other roles.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
-"""torch's fused attention in models of transformers that have their own, step by step.
+"""torch's fused attention for transformers models that compute attention step by step.
 
-`ViltModel` and `VisualBertModel` compute scores, softmax and mixture one after the other and keep the probabilities,
-[N, heads, L, L], for the backward pass. torch's kernels do not; results are equal but for the last bits.
+`ViltModel` and `VisualBertModel` compute scores, softmax and weighted sum one after the other and keep the
+probabilities, [N, heads, L, L], for the backward pass. torch's kernels do not; results are equal except for the last
+bits.
 """
 
 from typing import Any
@@ -24,7 +25,7 @@ class _Fused(nn.Module):
     ) -> tuple[Tensor, ...]:
         """[N, L, H] and the mask added to the scores, [N, 1, 1, L] -> [N, L, H], as transformers' own in a tuple."""
         if output_attentions:
-            raise NotImplementedError("fused attention has no probabilities to give")
+            raise NotImplementedError("fused attention does not return probabilities")
         heads = self.num_attention_heads
         query, key, value = (
             layer(hidden_states).unflatten(2, (heads, -1)).transpose(1, 2)
@@ -48,7 +49,7 @@ FUSED: dict[type[nn.Module], Any] = {ViltSelfAttention: _Vilt, VisualBertSelfAtt
 
 
 def fuse(model: nn.Module) -> None:
-    """Let the attention layers of a model use torch's; parameters keep their names and values."""
+    """Make a model's attention layers use torch's kernels; parameters keep their names and values."""
     for module in model.modules():
         if fused := FUSED.get(type(module)):
             module.__class__ = fused

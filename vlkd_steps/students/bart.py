@@ -30,7 +30,7 @@ from vlkd_steps.students import initialization, saved
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "cls_token", "sep_token")
 PROJECTIONS = ("to_clip.", "from_clip.")
-TABLE = "model.shared.weight"  # word embeddings, shared by encoder, decoder and head; a file holds them once
+TABLE = "model.shared.weight"  # word embeddings, shared by encoder, decoder and head; saved once
 SHARED = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight")
 
 
@@ -41,8 +41,8 @@ class BartStudent(nn.Module):
         bart: with its language-model head.
         tokenizer: a fast one that wraps a text in BOS and EOS and has a mask token.
         clip_width: width D of CLIP's joint space.
-        clip: configuration of the teacher (``conf/teacher/*.yaml``) that embeds images; None: only embeddings can be
-            given.
+        clip: configuration of the teacher (``conf/teacher/*.yaml``) that embeds images; None: the student takes only
+            embeddings.
     """
 
     sees = "embedding"
@@ -145,7 +145,8 @@ def build(conf: Mapping[str, Any], clip_width: int, seed: int, clip: Mapping[str
         clip: see `BartStudent`.
 
     Raises:
-        UserError: weights that are missing, cannot be fetched or are not a BART's; a bad architecture or vocabulary.
+        UserError: the weights are missing, cannot be fetched or are not a BART's, or architecture or vocabulary is
+            invalid.
     """
     source = initialization.source(conf)
     if source and source.startswith("asset:"):
@@ -202,7 +203,7 @@ def load(path: Path) -> BartStudent:
     """The student in a run's ``model.safetensors``, in evaluation mode; needs no other file."""
     description, found = saved.read(path)
     if "clip_width" not in description:
-        raise UserError(f"{path} does not describe a BART of a training run; name such a run's file")
+        raise UserError(f"{path} does not describe a BART of a training run; name the file of such a run")
     with saved.rebuilding(path):
         config = hugging_face.stored(BartConfig, description["architecture"], path)
         special = {name: token for name, token in description["special"].items() if name in SPECIAL}
@@ -233,10 +234,10 @@ def load_folder(folder: Path) -> BartStudent:
     """The student that `export` wrote, in evaluation mode.
 
     Raises:
-        UserError: a folder that `export` did not write.
+        UserError: `export` did not write the folder.
     """
     path, maps = folder / "vlkd.json", folder / "projections.safetensors"
-    description = files.read_json(path, "name a folder that bart.export has written")
+    description = files.read_json(path, "name a folder that bart.export wrote")
     bart, tokenizer = load_weights(str(folder), folder.name)
     with saved.rebuilding(path):
         student = BartStudent(bart, tokenizer, description["clip_width"], description["clip"])

@@ -1,8 +1,8 @@
 """Beam search over many rows at once, where finished rows leave the batch.
 
-It finds what transformers' `generate` finds with ``early_stopping=True`` (tests/students/test_beam_search.py), which
-however keeps all rows until the slowest has ended, while most answers are a word or two. Here, too, the prefix is
-decoded once per row, not once per beam. benchmarks/generation.py measures both.
+The results are those of transformers' `generate` with ``early_stopping=True`` (tests/students/test_beam_search.py), but
+that keeps all rows until the slowest has ended, while most answers have one or two words. Also, the prefix is decoded
+once per row, not once per beam. benchmarks/generation.py measures both.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ def search(
 ) -> list[list[int]]:
     """The best text found for each of N rows, by mean log-likelihood of its tokens and the end.
 
-    A row is written until `beams` texts have ended, or until none may go on.
+    A row is generated until `beams` texts have ended, or until none can continue.
 
     Args:
         bart: in evaluation mode.
@@ -59,7 +59,7 @@ def search(
     for length in range(1, limit + 1):
         likely = log_likelihoods(bart, read.last_hidden_state[:, -1]).view(len(alive), -1, config.vocab_size)
         total = scores[:, :, None] + restricted(likely.expand(-1, beams, -1), written, allowed)
-        top, index = total.flatten(1).topk(2 * beams)  # enough to continue even if half of them end
+        top, index = total.flatten(1).topk(2 * beams)  # enough to continue if half of them end
         beam, token = index // config.vocab_size, index % config.vocab_size
         texts = torch.cat([written.gather(1, beam[:, :, None].expand(-1, -1, length - 1)), token[:, :, None]], 2)
 
@@ -79,7 +79,7 @@ def search(
         written = texts[going].gather(1, chosen[:, :, None].expand(-1, -1, length))
         kept = slots[going].expand(-1, beams).gather(1, beam).flatten()
         known.self_attention_cache.batch_select_indices(kept)
-        if length == 1 or len(going) < len(alive):  # else only beams of a row, which share its memory, are reordered
+        if length == 1 or len(going) < len(alive):  # else only beams of a row, with one memory, are reordered
             known.cross_attention_cache.batch_select_indices(kept)
             mask = mask[kept]
             memory = memory[:1].expand(len(kept), -1, -1)  # its values are cached: only the shape matters

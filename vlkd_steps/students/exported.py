@@ -1,11 +1,11 @@
-"""A student's exported folder (`vlkd export`), loaded whole: encoder, head and tokenizer, with nothing of the run.
+"""A student's exported folder (`vlkd export`): encoder, head and tokenizer, without anything else of the run.
 
     >>> from vlkd_steps.students import exported
     >>> student = exported.load(Path("folder"))              # doctest: +SKIP
     >>> student(inputs).logits                               # doctest: +SKIP
 
-Beside what the library of its model reads, a folder holds ``student.json``, how the student is built, and, where the
-library's class lacks the head, ``head.safetensors``.
+Besides the files that the model's library reads, a folder has ``student.json``, which describes the student, and
+``head.safetensors`` if the library's class lacks the head.
 """
 
 import re
@@ -27,7 +27,7 @@ HEADS = re.compile(r"^(classifier|vqa_output|vcr_output)\.")
 
 
 def write_rest(student: nn.Module, encoder: str, out: Path) -> None:
-    """Write the weights that are not of the encoder, whose names begin with `encoder`, by their own names."""
+    """Write all weights except the encoder's, whose names begin with `encoder`."""
     out.mkdir(parents=True, exist_ok=True)
     rest = {name: tensor for name, tensor in saved.tensors(student).items() if not name.startswith(encoder)}
     with files.atomic(out / REST) as temporary:
@@ -35,7 +35,7 @@ def write_rest(student: nn.Module, encoder: str, out: Path) -> None:
 
 
 def write_tokenizer(student: Any, out: Path) -> None:
-    """Write the student's tokenizer, by the class that transformers 4 and 5 both have."""
+    """Write the student's tokenizer, with the class that transformers 4 and 5 share."""
     student.tokenizer.model_max_length = student.max_tokens
     student.tokenizer.save_pretrained(out)
     path = out / "tokenizer_config.json"
@@ -43,7 +43,7 @@ def write_tokenizer(student: Any, out: Path) -> None:
 
 
 def describe(kind: str, weights: Path, out: Path) -> None:
-    """Write how the student of a run's file is built."""
+    """Write the description of the student in a run's file."""
     files.write_json(out / DESCRIPTION, {"kind": kind, **saved.read(weights)[0]})
 
 
@@ -51,9 +51,9 @@ def load(folder: Path) -> Any:
     """The student of an exported folder, in evaluation mode.
 
     Raises:
-        UserError: a folder that `vlkd export` did not write, or that lacks a tensor.
+        UserError: `vlkd export` did not write the folder, or it lacks a tensor.
     """
-    remedy = "name a folder that vlkd export has written"
+    remedy = "name a folder that vlkd export wrote"
     description = files.read_json(folder / DESCRIPTION, remedy)
     kind = description.pop("kind", None)
     if kind not in KINDS:

@@ -1,4 +1,4 @@
-"""Generation by beam search: many rows at once, each after its own prefix, freely or from a list of answers.
+"""Generation by beam search: many rows at once, each after its own prefix, as free text or from a list of answers.
 
 Rows whose prefixes have the same number of tokens are generated together, so that none is padded: BART's positions are
 counted from the first token, and padding on the left would shift them.
@@ -73,7 +73,7 @@ def write(
         N texts without the prompt.
 
     Raises:
-        UserError: a question that with its prompt leaves no positions for an answer.
+        UserError: a question and its prompt leave no positions for an answer.
     """
     tokenizer, config = student.tokenizer, student.config
     texts = [prompt.text(tokenizer.mask_token, question) for question in questions]
@@ -97,7 +97,7 @@ def write(
 
 
 def answer_length(positions: int, prefix: int, least: int, most: int) -> int:
-    """Tokens that an answer may have after a prefix: `most`, or what is left of the model's `positions`.
+    """Tokens that an answer may have after a prefix: `most`, or the remaining `positions` of the model if fewer.
 
     Raises:
         UserError: fewer than `least` are left.
@@ -115,7 +115,7 @@ def answer_length(positions: int, prefix: int, least: int, most: int) -> int:
 def probabilities(
     student: BartStudent, v: Tensor | None, prompt: Prompt, question: str, answers: Sequence[str]
 ) -> list[float]:
-    """The probability of each of some answers to one question, with its end, given the prompt; arguments as `write`."""
+    """The probability of each answer to a question, with its end token, given the prompt; arguments as in `write`."""
     tokenizer, config, device = student.tokenizer, student.config, student.to_clip.weight.device
     source = [prompt.text(tokenizer.mask_token, question)]
     tokens = torch.tensor(tokenizer(source, truncation=True, max_length=student.max_tokens).input_ids, device=device)

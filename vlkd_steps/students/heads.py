@@ -17,8 +17,8 @@ from vlkd_steps.core.errors import UserError
 class ClassifierHead(nn.Sequential):
     """Linear(H, 2H) - GELU - LayerNorm - Linear(2H, C) on the pooled output: [B, H] -> [B, C].
 
-    Weights start from N(0, `std`) and biases from 0, as in BERT, drawn from torch's global generator, which the caller
-    seeds.
+    As in BERT, weights start from N(0, `std`), drawn from torch's global generator, which the caller seeds, and biases
+    from 0.
     """
 
     def __init__(self, width: int, classes: int, std: float = 0.02) -> None:
@@ -34,7 +34,7 @@ class ClassifierHead(nn.Sequential):
 class ViltHead(nn.Sequential):
     """Linear(H, 2H) - LayerNorm - GELU - Linear(2H, C) on the pooled output: [B, H] -> [B, C].
 
-    That of dandelin/ViLT (``vqa_classifier``) and of transformers' `ViltForQuestionAnswering`; it starts as
+    The head of dandelin/ViLT (``vqa_classifier``) and of transformers' `ViltForQuestionAnswering`, initialised as
     `ClassifierHead`.
     """
 
@@ -86,7 +86,7 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
         logits: [B, C]: binary cross-entropy, mean over the batch and the C classes, times C; or [B, A, 2]:
             cross-entropy of every choice's two logits, mean over all choices.
         labels: [B, C] in [0, 1]: soft scores (VQA) or one-hot rows (entailment, VCR). A row of zeros, a question
-            whose answers are all outside the vocabulary, pushes every class down, as in the official code.
+            whose answers are all outside the vocabulary, lowers every class, as in the official code.
     """
     if logits.ndim == 3:
         return functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten().long())

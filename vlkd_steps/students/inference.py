@@ -57,7 +57,7 @@ class VisualBart:
             among: the answers to choose from; None: any text of at most `most_tokens` tokens.
 
         Raises:
-            UserError: images and questions of different number, a bad prompt, or one too long for the model.
+            UserError: the numbers of images and questions differ, or the prompt is invalid or too long for the model.
         """
         v = self.see(images)
         if len(v) != len(questions):
@@ -73,7 +73,7 @@ class VisualBart:
         """CLIP's embeddings, float32 [N, D] of length 1.
 
         Raises:
-            UserError: embeddings of another width, or files where the model names no CLIP.
+            UserError: embeddings of another width, or files although the model names no CLIP.
         """
         if isinstance(images, Tensor):
             if images.ndim != 2 or images.shape[1] != self.student.clip_width:

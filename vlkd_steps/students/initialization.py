@@ -1,4 +1,4 @@
-"""Initialisation of a student: pre-trained weights, or a new model with a small vocabulary of its own.
+"""Initialisation of a student: pre-trained weights, or a new model with its own small vocabulary.
 
 Both are transformers models: weights by folder or name, an architecture by its keys.
 """
@@ -35,7 +35,7 @@ def load(source: str, name: str, model: type[PreTrainedModel], title: str) -> An
     folder = Path(source)
     if layout.model(name) == folder and not (folder / "config.json").is_file():
         raise UserError(
-            f"student {name}: {folder} holds no pre-trained weights; make them: snakemake {folder}/model.safetensors"
+            f"student {name}: {folder} has no pre-trained weights; make them: snakemake {folder}/model.safetensors"
         )
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise UserError(
@@ -63,10 +63,10 @@ def tokenizer(source: str, name: str, model: PreTrainedModel | None = None) -> A
     """A fast tokenizer from a folder or, by name, from the Hugging Face hub or its cache.
 
     Args:
-        model: whose tokenizer it is to be.
+        model: the model that the tokenizer is for.
 
     Raises:
-        UserError: it does not exist, has no fast version, or has words that the model has no vectors for.
+        UserError: it does not exist, has no fast version, or has more words than the model has vectors.
     """
     where = f"student {name}: tokenizer"
     try:
@@ -93,7 +93,7 @@ def from_scratch(conf: Mapping[str, Any], model: type[PreTrainedModel], **given:
     """A new model of ``conf["architecture"]``, whose keys are those of its configuration in transformers.
 
     Args:
-        given: keys that are set here instead.
+        given: keys that the caller sets instead.
 
     Raises:
         UserError: an unknown key, or values that transformers rejects.

@@ -39,7 +39,7 @@ class StudentOutput:
         return (self.visual * there).sum(1) / there.sum(1).clamp(min=1)
 
     def of(self, rows: Tensor) -> Self:
-        """The activations of some rows; the logits stay those of all."""
+        """The activations of some rows; the logits remain those of all."""
         return replace(
             self,
             cls=self.cls[rows],

@@ -44,7 +44,7 @@ class Prompt:
         before, mask, after = wording.partition(MASK)
         if not mask or MASK in after or "{q}" in after:
             raise UserError(
-                f"the prompt {wording!r} must hold {MASK} once, where the model writes, and {{q}}, the question, "
+                f"the prompt {wording!r} must have {MASK} once, where the answer goes, and {{q}}, the question, "
                 f"before it; e.g. {QUESTION!r}"
             )
         return cls(before.rstrip(), after)

@@ -17,9 +17,9 @@ class RegionStudent(nn.Module):
 
     Attributes:
         sees: ``regions``.
-        regions: the name of the extractor whose regions it was trained with (`conf/teacher`).
+        regions: the name of the extractor of its regions (`conf/teacher`).
         region_width: the width of their features.
-        width: of its hidden states; max_tokens: the longest text it takes, special tokens included.
+        width: of its hidden states; max_tokens: the longest text, including special tokens.
     """
 
     sees = "regions"
@@ -40,7 +40,7 @@ class RegionStudent(nn.Module):
         self.regions = regions
 
     encoder_name: str
-    """The attribute that holds the encoder."""
+    """The attribute of the encoder."""
 
     def encode(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """The input of the first layer and the output of the last, [N, T + R, H] each, and the pooled state, [N, H]."""
@@ -86,11 +86,11 @@ def named_regions(conf: Mapping[str, Any]) -> str:
     """The extractor that a student's configuration names.
 
     Raises:
-        UserError: none.
+        UserError: it names none.
     """
     if not conf.get("regions"):
         raise UserError(
-            f"student {conf['name']} sees regions and its configuration names none; set regions: to an extractor of "
+            f"student {conf['name']} reads regions, but its configuration names none; set regions: to an extractor of "
             "conf/teacher, such as boxes_scenes or butd_coco"
         )
     return str(conf["regions"])

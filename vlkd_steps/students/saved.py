@@ -19,7 +19,7 @@ def write(student: nn.Module, description: Mapping[str, Any], path: Path) -> Non
     """Write the weights and a description (JSON) of the student, atomically.
 
     Raises:
-        UserError: a weight is no finite number.
+        UserError: a weight is not a finite number.
     """
     held = tensors(student)
     report.check_finite(held, f"the trained weights for {path}", "lower training.learning_rate and train the run again")
@@ -34,7 +34,7 @@ def tensors(student: nn.Module) -> dict[str, Tensor]:
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The description and the weights that `write` has written.
+    """The description and the weights from a file of `write`.
 
     Raises:
         UserError: the file is damaged, or was not written by a training run.
@@ -58,7 +58,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 @contextmanager
 def rebuilding(path: Path) -> Iterator[None]:
-    """Within it the student of a file is built from its description; the global random state is left alone.
+    """A block that builds the student of a file from its description; the global random state is unchanged.
 
     Raises:
         UserError: the description lacks something, or the library rejects it.
@@ -76,9 +76,9 @@ def rebuilding(path: Path) -> Iterator[None]:
 
 
 def restore(student: nn.Module, held: Mapping[str, Tensor], path: Path) -> None:
-    """Give the student the weights of a file, all of them.
+    """Load all weights of a file into the student.
 
     Raises:
-        UserError: they are of another student (`report.check`).
+        UserError: they belong to another student (`report.check`).
     """
     report.fill(student, held, str(path))

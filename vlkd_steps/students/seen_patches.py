@@ -12,14 +12,14 @@ from vlkd_steps.data.patches import grid_locations, side_of
 from vlkd_steps.teachers.features.store import FeatureStore
 
 IN_MEMORY = 1 << 30
-"""Bytes of patches that one set of images may keep in memory; larger sets are read batch by batch."""
+"""Bytes of patches that may be in memory for one set of images; larger sets are read batch by batch."""
 
 
 class PatchSight:
     """The patches of a list of images.
 
     Args:
-        store: of a teacher whose configuration says ``patches: true``.
+        store: that of a teacher with ``patches: true``.
         image_ids: R of them; `batch` takes their numbers.
 
     Raises:
@@ -37,7 +37,7 @@ class PatchSight:
         self.from_files = not fits
 
     def to(self, device: torch.device) -> Self:
-        """Move what is in memory to the device that trains."""
+        """Move tensors in memory to the training device."""
         self.device, self.locations = device, self.locations.to(device)
         if self.patches is not None:
             self.patches = self.patches.to(device)
@@ -63,5 +63,5 @@ def plugged_width(store: Any, name: str) -> int:
         UserError: it is not a single vision teacher with patches.
     """
     if not isinstance(store, FeatureStore):
-        raise UserError(f"teacher {name}: a student sees the patches of one teacher; name one vision teacher")
+        raise UserError(f"teacher {name}: a student reads the patches of one teacher; name one vision teacher")
     return store.patch_shape[1]

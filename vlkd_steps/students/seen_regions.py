@@ -11,7 +11,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.inputs import Regions
 from vlkd_steps.teachers.regions.region_store import LOCATION, RegionStore
 
-IN_MEMORY = 1 << 30  # bytes of regions that one set may hold; larger sets are read batch by batch
+IN_MEMORY = 1 << 30  # bytes of regions that may be in memory for one set; larger sets are read batch by batch
 
 
 class RegionSight:
@@ -48,7 +48,7 @@ class RegionSight:
         return cls(store, image_ids, in_memory)
 
     def to(self, device: torch.device) -> Self:
-        """Move what is in memory to the device that trains."""
+        """Move tensors in memory to the training device."""
         self.device = device
         self.counts, self._starts = self.counts.to(device), self._starts.to(device)
         if self._held is not None:
@@ -69,7 +69,7 @@ class RegionSight:
         return {"regions": Regions(features, locations, there.long())}
 
     def _read(self, rows: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """From the store; an image that occurs twice in the batch is read once."""
+        """Regions from the store; an image that occurs twice in the batch is read once."""
         distinct, positions = rows.unique(return_inverse=True)
         read = self.store.padded([self.image_ids[row] for row in distinct.tolist()], most)
         features, locations = map(torch.from_numpy, read)

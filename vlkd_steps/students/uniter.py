@@ -1,4 +1,4 @@
-"""UNITER, or VILLA, as a student: official weights by their own names, or a tiny one from scratch.
+"""UNITER, or VILLA, as a student: with official weights, or a tiny one from scratch.
 
 A configuration (`conf/student/uniter_*.yaml`) names
 
@@ -74,7 +74,7 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
         seed: new weights are drawn from ``derive(seed, "student")``, so all methods of a seed start from the same ones.
 
     Raises:
-        UserError: weights or a tokenizer missing or of another model; a bad architecture or vocabulary.
+        UserError: weights or tokenizer are missing or of another model, or architecture or vocabulary is invalid.
     """
     regions = named_regions(conf)
     with torch.random.fork_rng(devices=[]):
@@ -104,7 +104,7 @@ def official(conf: Mapping[str, Any], task: str, labels: Sequence[str], regions:
         raise UserError(f"student {name}: architecture: {error}") from error
     except KeyError as error:
         raise UserError(
-            f"student {name}: the weights {path} have no tensor {error}; give a whole checkpoint"
+            f"student {name}: the weights {path} have no tensor {error}; give a complete checkpoint"
         ) from error
     if config.vocab_size < len(tokenizer):
         raise UserError(
@@ -149,7 +149,7 @@ def load(path: Path) -> UniterStudent:
 
 
 def rebuilt(description: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> UniterStudent:
-    """The student of what `save` wrote to a file."""
+    """The student from the content of a file of `save`."""
     with saved.rebuilding(path):
         uniter = UniterModel(UniterConfig.of(description["architecture"]))
         student = UniterStudent(

@@ -1,9 +1,9 @@
 """UNITER (Chen et al. 2020): text and regions in one BERT encoder, in plain torch.
 
 Modules and parameters are named as in the official code (ChenRocks/UNITER `model/model.py` and `model/layer.py`), so
-that its checkpoints, and VILLA's, load by their own names. Where the official code packs text and regions without a gap
-(`gather_index`), here the regions follow the padded text: positions are in the embeddings and padding is masked, so
-the output of every other token is the same.
+that its checkpoints, and VILLA's, load by their own names. The official code packs text and regions without a gap
+(`gather_index`); here the regions follow the padded text. Positions are in the embeddings and padding is masked, so the
+output of every other token is the same.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class UniterConfig:
 
     @classmethod
     def of(cls, keys: Mapping[str, Any]) -> Self:
-        """From a mapping of some of the keys.
+        """The configuration with some keys given.
 
         Raises:
             ValueError: an unknown key, or a width that the heads do not divide.
@@ -190,8 +190,8 @@ class Pooler(nn.Module):
 
 
 class UniterModel(nn.Module):
-    """The joint encoder. Its weights start as the official ones do, from N(0, `initializer_range`), the padding
-    word's too; LayerNorms and biases from one and zero."""
+    """The joint encoder. As in the official code, weights start from N(0, `initializer_range`), including the padding
+    word's, LayerNorms from one and biases from zero."""
 
     def __init__(self, config: UniterConfig) -> None:
         super().__init__()
@@ -216,12 +216,12 @@ class UniterModel(nn.Module):
         masked: Tensor | None = None,
         word_shift: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Encode text, with regions or alone.
+        """Encode text, with or without regions.
 
         Args:
             tokens, types: int64 [N, T].
             mask: int64 [N, T + R], 1 for tokens and regions, 0 for padding.
-            features, locations: [N, R, D] and [N, R, 7]; None: text alone.
+            features, locations: [N, R, D] and [N, R, 7]; None: text only.
             masked: [N, R], 1 for regions whose features are masked (official `img_masks`).
             word_shift: [N, T, H], added to the words' vectors (official `adv_delta_txt`).
 

@@ -1,6 +1,6 @@
-"""Official UNITER and VILLA checkpoints: read by their own names, from safetensors or from the pickled ``.pt``.
+"""Official UNITER and VILLA checkpoints, from safetensors or the pickled ``.pt``.
 
-A ``.pt`` file is read with torch's restricted unpickler, which builds tensors and nothing else. To do that once:
+A ``.pt`` file is read with torch's restricted unpickler, which builds only tensors. To convert it once:
 
     python -m vlkd_steps.students.uniter_weights uniter-base.pt uniter-base.safetensors
 """
@@ -24,7 +24,7 @@ from vlkd_steps.students.uniter_model import UniterConfig
 
 VCR_TYPES = 4
 VCR_WORDS = 81
-"""Token types and extra words of every UNITER for VCR, whatever its configuration says (official `train_vcr.py`).
+"""Token types and extra words of every UNITER for VCR, whatever its configuration (official `train_vcr.py`).
 
 The words are the tags of persons, by their position among the objects (the authors' preparation: ``person_0`` to
 ``person_80``, after the vocabulary)."""
@@ -96,7 +96,7 @@ def add_tags(tokenizer: Any) -> None:
 
 
 def for_vcr(tensors: Mapping[str, Tensor], words: int, std: float) -> dict[str, Tensor]:
-    """The tensors with 4 token types and 81 words more than the vocabulary, added if they are not there yet.
+    """The tensors with 4 token types and 81 words more than the vocabulary, added if necessary.
 
     Types 2 (answer) and 3 (rationale) start as copies of type 0, the new words from N(0, std), drawn from torch's
     global generator, as in the official `init_type_embedding` and `init_word_embedding`. A second-stage checkpoint for
@@ -130,7 +130,9 @@ def load_into(student: nn.Module, tensors: Mapping[str, Tensor], task: str, head
         found = tensors.get(source)
         if found is None or found.shape != tensor.shape:
             shape = "is missing" if found is None else f"has shape {list(found.shape)}, not {list(tensor.shape)}"
-            advice = "set head: new" if source.startswith(official) else "give a whole checkpoint of this architecture"
+            advice = (
+                "set head: new" if source.startswith(official) else "give a complete checkpoint of this architecture"
+            )
             raise UserError(f"{where}: {source} {shape}; {advice}")
         chosen[name] = found
     student.load_state_dict(chosen, strict=False)

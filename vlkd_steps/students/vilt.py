@@ -1,8 +1,8 @@
 """ViLT (Kim et al. 2021) as a student, on transformers' `ViltModel`, with patches in a fixed order.
 
-transformers' own `visual_embed` shuffles the patches with the global random state at every call, in evaluation too:
-token features differ from call to call and the state is consumed. Here the patches are embedded with the model's own
-weights, row by row, and everything after that is transformers' code.
+transformers' `visual_embed` shuffles the patches with the global random state at every call, also in evaluation: token
+features differ from call to call and the state is consumed. Here the patches are embedded with the model's weights, row
+by row, and everything after that is transformers' code.
 """
 
 import re
@@ -37,11 +37,11 @@ class ViltStudent(nn.Module):
         tokenizer: a fast tokenizer.
         task: as in a data set's configuration; None: without a head, for pre-training.
         labels: the classes (or choices) in index order.
-        image_size: side of the square images, in pixels; where it is not the model's own, positions are interpolated
-            as in transformers.
+        image_size: side of the square images, in pixels; if it is not the model's, positions are interpolated as in
+            transformers.
         visual_width: width of a plugged-in teacher's patches, which the student then reads as `regions`, on a square
             grid, instead of pixels (method plug_in).
-        head: ``uniter`` as all students have it (`heads`), or ``vilt``, the authors' classifier.
+        head: ``uniter``, that of all students (`heads`), or ``vilt``, the authors' classifier.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ViltStudent(nn.Module):
         self.tokenizer = tokenizer
         self.task = task
         self.labels = list(labels)
-        config: Any = vilt.config  # images and patches are square, as `build` has checked
+        config: Any = vilt.config  # images and patches are square, checked in `build`
         self.patch_size: int = config.patch_size
         self.image_size: int = image_size or config.image_size
         self.patches_per_side = self.image_size // self.patch_size
@@ -162,7 +162,8 @@ def build(conf: Mapping[str, Any], task: str | None, labels: Sequence[str], seed
         seed: new weights are drawn from ``derive(seed, "student")``, so all methods of a seed start from the same ones.
 
     Raises:
-        UserError: weights that are missing, cannot be fetched or are not a ViLT's; a bad architecture or vocabulary.
+        UserError: the weights are missing, cannot be fetched or are not a ViLT's, or architecture or vocabulary is
+            invalid.
     """
     source = initialization.source(conf)
     with torch.random.fork_rng(devices=[]):
@@ -193,7 +194,7 @@ def spread(vilt: ViltModel, words: float | None = None, positions: float | None 
     """Initialise word vectors, and the vectors of patch rows and columns, with a larger standard deviation.
 
     transformers starts patch positions at zero and words close to it. 200,000 pairs of pre-training make up for that, a
-    few hundred questions do not: whatever relates a word to a position stays at chance.
+    few hundred questions do not: so any relation between a word and a position stays at chance.
 
     Args:
         words: standard deviation of the word vectors; None leaves them as they are.
@@ -211,7 +212,7 @@ def spread(vilt: ViltModel, words: float | None = None, positions: float | None 
 
 @torch.no_grad()
 def add_types(vilt: ViltModel) -> None:
-    """Give the text VCR's four types (question, image, answer, rationale); new ones start as copies of the first."""
+    """Add VCR's token types (question, image, answer, rationale); new ones start as copies of the first."""
     embeddings, number = vilt.embeddings.text_embeddings, TYPES
     old = embeddings.token_type_embeddings
     if old.num_embeddings < number:
@@ -249,7 +250,7 @@ def load(path: Path) -> ViltStudent:
 
 
 def rebuilt(description: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> ViltStudent:
-    """The student of what `save` wrote to a file."""
+    """The student from the content of a file of `save`."""
     with saved.rebuilding(path):
         student = ViltStudent(
             ViltModel(hugging_face.stored(ViltConfig, description["architecture"], path)),
@@ -267,7 +268,7 @@ def rebuilt(description: Mapping[str, Any], tensors: Mapping[str, Tensor], path:
 def export(student: ViltStudent, out: Path) -> None:
     """Write a folder for transformers: for `ViltForQuestionAnswering` with ViLT's own head, else for `ViltModel`.
 
-    What the class has no place for is in ``head.safetensors`` (`exported`).
+    Weights that the class lacks are in ``head.safetensors`` (`exported`).
     """
     exported.write_tokenizer(student, out)
     if student.visual_width is None:
@@ -282,7 +283,7 @@ def export(student: ViltStudent, out: Path) -> None:
 def _with_its_head(student: ViltStudent) -> ViltForQuestionAnswering:
     numbered = dict(enumerate(student.labels))
     names = {"id2label": numbered, "label2id": {label: number for number, label in numbered.items()}}
-    # Without a limit: of more patches than the limit transformers would draw some at random.
+    # No limit: above it transformers would sample patches at random.
     config = ViltConfig(**{**student.vilt.config.to_diff_dict(), **names, "max_image_length": -1})
     with torch.random.fork_rng(devices=[]):
         theirs = ViltForQuestionAnswering(config)
@@ -292,7 +293,7 @@ def _with_its_head(student: ViltStudent) -> ViltForQuestionAnswering:
 
 
 def _preprocessor(side: int) -> dict[str, Any]:
-    """What makes of an image what `data.batches.decode_one` and `ViltStudent.embed_images` make of it."""
+    """A processor's settings that give the pixels of `data.batches.decode_one` and `ViltStudent.embed_images`."""
     half = [0.5, 0.5, 0.5]
     resized = {"do_resize": True, "size": {"height": side, "width": side}, "resample": Image.Resampling.BICUBIC.value}
     scaled = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}

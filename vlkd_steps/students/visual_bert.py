@@ -86,7 +86,7 @@ def build(conf: Mapping[str, Any], task: str, labels: Sequence[str], seed: int) 
     """A student from its configuration; arguments as for `uniter.build`.
 
     Raises:
-        UserError: weights or a tokenizer missing or of another model; a bad architecture or vocabulary.
+        UserError: weights or tokenizer are missing or of another model, or architecture or vocabulary is invalid.
     """
     regions = named_regions(conf)
     with torch.random.fork_rng(devices=[]):
@@ -149,7 +149,7 @@ def load(path: Path) -> VisualBertStudent:
 
 
 def rebuilt(description: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> VisualBertStudent:
-    """The student of what `save` wrote to a file."""
+    """The student from the content of a file of `save`."""
     with saved.rebuilding(path):
         student = VisualBertStudent(
             VisualBertModel(hugging_face.stored(VisualBertConfig, description["architecture"], path)),

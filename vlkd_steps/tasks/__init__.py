@@ -84,7 +84,7 @@ class Task:
         stated_gains: CLIP-TD's largest gain over the student alone as its abstract states it, in per cent, by
             ``low-shot``, ``shift`` and ``full``.
         hub_name: the Hugging Face hub's name of the task; empty: it has none.
-        asked_for: what a text given to `vlkd demo` is called.
+        input_label: the label of the input field in `vlkd demo`.
     """
 
     head: ClassVar[Head]
@@ -100,7 +100,7 @@ class Task:
     right: ClassVar[str] = "the answer is the annotated one"
     stated_gains: ClassVar[Mapping[str, float]] = {}
     hub_name = ""
-    asked_for = "The question"
+    input_label = "The question"
 
     def scorer(self, instances: "pl.DataFrame") -> Scorer:
         """The metric over an evaluation set.

@@ -15,7 +15,7 @@ class Captioning(Task):
     compared_by = (Metric("CIDEr", percentage=False),)  # gains are of CIDEr-D by image (`Scorer.score`)
     tokens = 14
     hub_name = "image-to-text"
-    asked_for = "A question (empty: a caption is written)"
+    input_label = "A question (empty: a caption is written)"
     unit = "captions"
     right_from = 0.5
     right = "the caption's CIDEr-D over the image's references is 0.5 or more (of 10)"

@@ -16,7 +16,7 @@ class Entailment(Task):
     metric = "accuracy"
     labels = ("contradiction", "entailment", "neutral")
     tokens = 14
-    asked_for = "The hypothesis"
+    input_label = "The hypothesis"
     unit = "hypotheses"
     right = "the class is the gold label"
     stated_gains: ClassVar[Mapping[str, float]] = {"low-shot": 6.6, "full": 3.0}

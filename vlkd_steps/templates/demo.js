@@ -7,7 +7,7 @@ function show(address) {
   image.hidden = false;
 }
 
-function forget() { // answers to what was asked before
+function forget() { // answers to the previous query
   for (const list of document.querySelectorAll("ol")) list.replaceChildren();
   at("error").textContent = at("gold").textContent = "";
 }
@@ -53,16 +53,16 @@ function line(answer) {
 at("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   forget();
-  const asked = {question: at("question").value};
+  const query = {question: at("question").value};
   if (at("choices")) {
-    asked.choices = at("choices").value.split("\n").filter((choice) => choice.trim());
-    asked.answer = at("answer").value;
+    query.choices = at("choices").value.split("\n").filter((choice) => choice.trim());
+    query.answer = at("answer").value;
   }
   try {
-    if (upload.files.length) asked.image = await inBase64(upload.files[0]);
-    else if (item && item.value !== "") asked.item = Number(item.value);
+    if (upload.files.length) query.image = await inBase64(upload.files[0]);
+    else if (item && item.value !== "") query.item = Number(item.value);
     const reply = await fetch("/ask", {
-      method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(asked),
+      method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(query),
     });
     const found = await reply.json();
     if (found.error) throw new Error(found.error);

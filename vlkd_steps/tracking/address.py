@@ -1,4 +1,4 @@
-"""MLflow's address: which one is meant, whether MLflow can take it, and how it is shown. Never imports mlflow.
+"""MLflow's address: which one applies, and whether MLflow accepts it. Never imports mlflow.
 
 sqlite:///FILE.db              a file, relative to the project or (with a fourth slash) absolute
 http://HOST:PORT               a tracking server; https too
@@ -27,18 +27,18 @@ DATABASES = {
 
 
 def given(argument: str | None = None) -> str | None:
-    """The address that the user named: the argument, or MLFLOW_TRACKING_URI; None where both are blank."""
+    """The user's address: the argument, or MLFLOW_TRACKING_URI; None: both are blank."""
     named = argument or os.environ.get("MLFLOW_TRACKING_URI") or ""
     return named.strip() or None
 
 
 def tracking_uri(argument: str | None = None) -> str:
-    """The address `given`, or the one of `default_uri`, whose folder is made if needed.
+    """The address `given`, or `default_uri`, whose folder is made if needed.
 
-    A user and password in a server's address reach MLflow by its environment variables: it prints and raises addresses.
+    A user and password in a server's address are moved to MLflow's environment variables, because it prints addresses.
 
     Raises:
-        UserError: MLflow cannot take it; or no node-local folder of this project can be made.
+        UserError: MLflow does not accept it, or no node-local folder can be made.
     """
     if (uri := given(argument)) is not None:
         check_uri(uri)
@@ -48,7 +48,7 @@ def tracking_uri(argument: str | None = None) -> str:
     if (path := database(uri)) is not None and uri != DEFAULT_URI:
         file_system.make_private(path.parent)
         log.info(
-            "%s: MLflow's file is %s on this machine, made again from the journals wherever it is missing "
+            "%s: MLflow's file is %s on this machine, rebuilt from the journals wherever it is missing "
             "(set MLFLOW_TRACKING_URI to use another)",
             why_not_here(project), path,
         )  # fmt: skip
@@ -69,14 +69,14 @@ def _without_credentials(uri: str) -> str:
 
 
 def default_uri(project: Path) -> str:
-    """The sqlite file in the project's root or, where it cannot be there, one on this machine's local disk."""
+    """The sqlite file in the project's root or, if that is not possible, one on this machine's local disk."""
     if why_not_here(project) is None:
         return DEFAULT_URI
     return f"sqlite:///{file_system.node_local(project) / 'mlflow.db'}"
 
 
 def why_not_here(project: Path) -> str | None:
-    """Why a sqlite file cannot be in the project's root; None where it can."""
+    """Why a sqlite file cannot be in the project's root; None: it can."""
     lies_on = file_system.of(project)
     if lies_on.shared:
         return f"this folder is on {lies_on.kind}, where sqlite is not safe"
@@ -92,10 +92,10 @@ _FOLDERS = "MLflow does not write to folders any more", "write sqlite:///FILE.db
 
 
 def check_uri(uri: str) -> None:
-    """Refuse what MLflow cannot take: raises UserError with the nearest address that it can."""
+    """Refuse what MLflow does not accept: raises UserError with the nearest valid address."""
     try:
         mistake = _mistake(uri)
-    except ValueError:  # such as a bracket that is not closed; urlsplit's message may quote a password
+    except ValueError:  # such as an unclosed bracket; urlsplit's message may quote a password
         mistake = "it cannot be read as an address", "write http://localhost:5000"
     if mistake is not None:
         what, remedy = mistake
@@ -108,7 +108,7 @@ def check_uri(uri: str) -> None:
 def _mistake(uri: str) -> tuple[str, str] | None:
     """What is wrong, and what to do."""
     if re.search(r"\s", uri) and not uri.startswith("sqlite:///"):
-        return "it has a blank in it", "write http://localhost:5000"
+        return "it contains a blank", "write http://localhost:5000"
     scheme, found, rest = uri.partition("://")
     if not found:
         return _without_scheme(uri)
@@ -152,7 +152,7 @@ def _file(rest: str) -> tuple[str, str] | None:
         return "options after the file's name are not supported", f"write sqlite:///{name.partition('?')[0]}"
     path = Path(name)
     if name.startswith("~"):
-        return "~ is not replaced in it", "write the whole path"
+        return "~ is not expanded", "write the full path"
     if path.is_dir():
         return "that is a folder", f"write sqlite:///{path / 'mlflow.db'}"
     if not path.absolute().parent.is_dir():
@@ -167,12 +167,12 @@ def _server(uri: str) -> tuple[str, str] | None:
     if _port(uri) == 0:
         return "a port is a number from 1 to 65535", f"write {parts.scheme}://{parts.hostname}:5000"
     if parts.query or parts.fragment:
-        return "it goes on after the server's address", f"write {uri.partition('#')[0].partition('?')[0].rstrip('/')}"
+        return "it continues after the server's address", f"write {uri.partition('#')[0].partition('?')[0].rstrip('/')}"
     return None
 
 
 def _port(uri: str) -> int | None:
-    """None: it names none; 0: what it names is no port."""
+    """None: there is none; 0: it is invalid."""
     try:
         return urlsplit(uri).port
     except ValueError:
@@ -180,7 +180,7 @@ def _port(uri: str) -> int | None:
 
 
 def _driver(uri: str, engine: str) -> tuple[str, str] | None:
-    """A database server needs a Python module, which sqlalchemy looks for as it will when MLflow connects."""
+    """A database server needs a Python driver, which sqlalchemy looks for here as it does when MLflow connects."""
     url = importlib.import_module("sqlalchemy.engine.url")
     errors = importlib.import_module("sqlalchemy.exc")
     try:
@@ -192,11 +192,11 @@ def _driver(uri: str, engine: str) -> tuple[str, str] | None:
     return None
 
 
-SIDE_FILES = ("-journal", "-wal", "-shm")  # sqlite reads them with the file: they move with it
+SIDE_FILES = ("-journal", "-wal", "-shm")  # sqlite reads them with the file, so they move with it
 
 
 def set_aside(path: Path) -> Path | None:
-    """Rename ``mlflow.db`` to ``mlflow.db.backup-1``, or the next number that is free; None where there is none.
+    """Rename ``mlflow.db`` to ``mlflow.db.backup-1``, or the next free number; None: there is no such file.
 
     Raises:
         OSError: it cannot be renamed.

@@ -1,7 +1,7 @@
-"""What a run cost, over all its attempts, from its journal: what a preempted run lost is included.
+"""The cost of a run over all its attempts, from its journal, including what a preempted attempt lost.
 
-An attempt lasts from its ``start`` to its last event, or as long as that event records (``seconds``); one killed
-outright is counted up to its last event. Time in a queue, and before the journal is opened, is not counted.
+An attempt lasts from its ``start`` to its last event, or as long as that event records (``seconds``); one that was
+killed counts up to its last event. Time in a queue, and before the journal is opened, is not counted.
 """
 
 import dataclasses
@@ -20,10 +20,10 @@ class Cost:
 
     Attributes:
         seconds: wall time.
-        core_hours, gpu_hours: of what the attempts were given, used or not; None where a journal does not record it.
-        cpu_efficiency: CPU time used / CPU time given, over the attempts that record both.
+        core_hours, gpu_hours: allocated to the attempts, used or not; None: not recorded.
+        cpu_efficiency: CPU time used / CPU time allocated, over the attempts that record both.
         peak_mib, gpu_peak_mib: the largest of any attempt.
-        allocation: `ALLOCATION_TAGS` -> the distinct values over the attempts, in their order, joined by commas.
+        allocation: `ALLOCATION_TAGS` -> the attempts' distinct values in order, joined by commas.
     """
 
     attempts: int
@@ -36,7 +36,7 @@ class Cost:
     allocation: dict[str, str]
 
     def numbers(self) -> dict[str, float]:
-        """The known ones by name, for tables and trackers; hours of GPUs only where there were any."""
+        """The known values by name, for tables and trackers; GPU-hours only if there were any."""
         found = {name: getattr(self, name) for name in
                  ("seconds", "core_hours", "gpu_hours", "cpu_efficiency", "peak_mib", "gpu_peak_mib")}  # fmt: skip
         return {name: value for name, value in found.items() if value is not None and (name != "gpu_hours" or value)}
@@ -48,7 +48,7 @@ def of(events: Sequence[Event]) -> Cost:
 
 
 def of_step(provenance: Mapping[str, Any]) -> Cost:
-    """The cost of a step that keeps no journal, from its ``provenance.json``: its last attempt alone."""
+    """The cost of a step that keeps no journal, from its ``provenance.json``: its last attempt only."""
     slurm = provenance.get("slurm") or {}
     array, task = slurm.get("array_job_id"), slurm.get("array_task_id")
     tags = {
@@ -61,7 +61,7 @@ def of_step(provenance: Mapping[str, Any]) -> Cost:
 
 
 def hours(core_hours: float | None, gpu_hours: float | None) -> str:
-    """For reading: ``1.25 GPU-hours`` or, without a GPU, ``0.031 core-hours``; empty where it is not known."""
+    """``1.25 GPU-hours`` or, without a GPU, ``0.031 core-hours``; empty if not known."""
     number, unit = (gpu_hours, "GPU-hours") if gpu_hours else (core_hours, "core-hours")
     if number is None:
         return ""

@@ -1,15 +1,15 @@
-"""The journal of a run: what happened, one JSON object a line, only ever appended to.
+"""The journal of a run: an append-only log of events, one JSON object per line.
 
-It is the source of truth about a run's course; MLflow is filled from it and can be lost. Events:
+It is the source of truth about a run; MLflow is filled from it and can be rebuilt. Events:
 
-``start``        run_key, attempt, tags, params, datasets    a process begins, or goes on after a kill
+``start``        run_key, attempt, tags, params, datasets    a process starts, or resumes after a kill
 ``metrics``      step, epoch, metrics                        of training
 ``evaluation``   step, set, metrics                          on an evaluation set
-``interrupted``  ...                                         asked to stop (TERM, time limit); resumes later
+``interrupted``  ...                                         stopped (TERM, time limit); resumes later
 ``end``          status (FINISHED or FAILED), seconds, peak_mib
 
-Every event also has ``time``, seconds since 1970 (UTC). An attempt killed outright writes no last event:
-the next ``start`` follows, and of a step that was logged twice the later one counts.
+Every event also has ``time``, seconds since 1970 (UTC). A killed attempt writes no last event: the
+next ``start`` follows, and if a step was logged twice the later value counts.
 """
 
 import json
@@ -32,10 +32,10 @@ Event = dict[str, Any]
 
 
 class Journal:
-    """Appends events to a file. While it is open, `locks.is_open` is true, which a killed writer's is not.
+    """Appends events to a file. `locks.is_open` is true while it is open, and false after a kill.
 
-    Each event is one ``write`` of one whole line to a file in append mode: lines of several writers on one
-    machine never mix, and what was appended survives ``kill -9``.
+    Each event is one ``write`` of a complete line to a file in append mode: lines of several writers on one machine
+    never mix, and what was appended survives ``kill -9``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class Journal:
         locks.mark_open(self._file)
 
     def append(self, event: str, **fields: Any) -> None:
-        """Add one event with the time of day. Not-a-number values become the strings ``NaN``, ``Infinity``...
+        """Add one event with the current time. Non-finite values become the strings ``NaN``, ``Infinity``...
 
         Raises:
             OSError: the line could not be written (no space).
@@ -54,9 +54,11 @@ class Journal:
         record = {"event": event, "time": round(time.time(), 3), **fields}
         line = json.dumps(_plain(record), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
         if self._torn():
-            line = b"\n" + line  # ends the line of a writer that died in it (beside a busy one: an empty line)
+            line = (
+                b"\n" + line
+            )  # ends an incomplete line of a killed writer (if the writer is alive, this is an empty line)
         view = memoryview(line)
-        while view:  # a full disk writes a part; the next write then raises
+        while view:  # on a full disk part of it is written, and the next write raises
             view = view[self._file.write(view) :]
 
     def close(self) -> None:
@@ -76,31 +78,31 @@ class Journal:
 
 
 def read(path: Path) -> list[Event]:
-    """All events in order; [] where there is no journal. Damaged lines are left out, and a warning counts them.
+    """All events in order; [] without a journal. Damaged lines are left out, and a warning counts them.
 
-    Metrics come back as floats, NaN and infinities included.
+    Metrics are floats, including NaN and infinities.
     """
     events, left_out = _lines(path)
     if left_out and _warned.get(path) != left_out:
         _warned[path] = left_out
         log.warning(
-            "%s: %d of its lines cannot be read (cut by a kill, or damaged), the first of them line %d; left out",
+            "%s: %d of its lines cannot be read (cut by a kill, or damaged), the first is line %d; left out",
             path, len(left_out), left_out[0],
         )  # fmt: skip
     return events
 
 
 _warned: dict[Path, list[int]] = {}
-"""The damaged lines that this process has warned of: a tracker reads every journal again and again."""
+"""Damaged lines already reported by this process: a tracker reads every journal repeatedly."""
 
 
 def damaged(path: Path) -> int:
-    """How many lines of a journal `read` leaves out."""
+    """The number of lines of a journal that `read` leaves out."""
     return len(_lines(path)[1])
 
 
 def by_run(events: Iterable[Event]) -> dict[str, list[Event]]:
-    """The events of each run key, the one started last at the end. A changed configuration begins another run."""
+    """The events of each run key, the last started one last. A changed configuration starts another run."""
     runs: dict[str, list[Event]] = {}
     current: list[Event] | None = None
     for event in events:
@@ -113,10 +115,7 @@ def by_run(events: Iterable[Event]) -> dict[str, list[Event]]:
 
 
 def owner(folder: Path) -> str | None:
-    """Which run of a folder's journal the folder's model and predictions are of: the run key in its config.yaml.
-
-    None where it has none.
-    """
+    """The run key of a folder's model and predictions, from its config.yaml; None: there is none."""
     try:
         content = yaml.safe_load(layout.run_config(folder).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
@@ -125,20 +124,20 @@ def owner(folder: Path) -> str | None:
 
 
 def ended(path: Path, run_key: str) -> bool:
-    """Whether a run has ended well, and has not been started again since."""
+    """Whether a run has finished successfully and has not been started again since."""
     events = by_run(read(path)).get(run_key, [])
     return bool(events) and events[-1]["event"] == "end" and events[-1].get("status") == "FINISHED"
 
 
 def next_attempt(path: Path, run_key: str) -> int:
-    """Number of the attempt that would start now: 1 for a new run key, else one more than were started."""
+    """The number of the next attempt: 1 for a new run key."""
     return 1 + sum(event["event"] == "start" for event in by_run(read(path)).get(run_key, []))
 
 
 def curves(events: Iterable[Event]) -> dict[str, dict[int, float]]:
-    """Metric name -> step -> value, steps ascending; of a step seen twice the later value counts.
+    """Metric name -> step -> value, steps ascending; if a step occurs twice, the later value counts.
 
-    Evaluation metrics are named ``<set>/<metric>``. Give it the events of one run (`by_run`).
+    Evaluation metrics are named ``<set>/<metric>``. `events` are those of one run (`by_run`).
     """
     points: dict[str, dict[int, float]] = {}
     for event in events:
@@ -159,20 +158,20 @@ _REQUIRED = {"start": ["run_key"], "metrics": ["step", "metrics"], "evaluation":
 
 
 def _lines(path: Path) -> tuple[list[Event], list[int]]:
-    """The events of a journal, and the numbers of the lines that are none."""
+    """The events of a journal, and the numbers of its invalid lines."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return [], []
     parsed = [(number, _event(line)) for number, line in enumerate(lines, 1) if line]
     wrong = [number for number, event in parsed if event is None]
-    if wrong[-1:] == [len(lines)] and locks.is_open(path):  # just being written
+    if wrong[-1:] == [len(lines)] and locks.is_open(path):  # being written now
         wrong.pop()
     return [event for _, event in parsed if event is not None], wrong
 
 
 def _event(line: bytes) -> Event | None:
-    """The event of a line; None of a damaged one."""
+    """The event of a line; None: the line is damaged."""
     try:
         event = json.loads(line)
         required = ["time", *_REQUIRED.get(event["event"], [])]
@@ -197,7 +196,7 @@ def _detach(path: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Strict JSON from Python, numpy and torch values."""
+    """A value for strict JSON from Python, numpy and torch values."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

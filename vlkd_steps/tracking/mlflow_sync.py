@@ -1,9 +1,9 @@
-"""The only module that writes to MLflow: makes an experiment there equal to the journals here.
+"""The only module that writes to MLflow: brings an experiment there up to date with the journals here.
 
-A run is recognised by its ``run_key`` tag, so that a rerun continues it and a lost database is made again.
-What was sent last is remembered in the tag ``vlkd.synced``, a digest: losing it costs time, not data.
-MLflow keeps no second value of a (metric, step, time) and cannot delete one: a step repeated after a kill is
-sent again only where its value differs, and MLflow's "latest" is then the later one.
+A run is identified by its ``run_key`` tag, so that a rerun continues it and a lost database can be rebuilt.
+The tag ``vlkd.synced`` has a digest of what was sent last: losing it costs time, not data.
+MLflow stores a single value for a (metric, step, time) and cannot delete it: a step repeated after a kill is sent again
+only if its value differs, and MLflow's "latest" is then the later one.
 
 Runs and experiments that a user deleted in MLflow stay deleted.
 """
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 SYNCED = "vlkd.synced"
 ARTIFACTS = "vlkd.artifacts"
 PARENT = "mlflow.parentRunId"
-REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow's code for data it will not take, and for deleted runs
-BATCH_METRICS, BATCH_OTHERS = 800, 100  # MLflow takes 1,000 entities in a batch, 100 of them parameters or tags
+REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow's error code for data that it refuses, and for deleted runs
+BATCH_METRICS, BATCH_OTHERS = 800, 100  # MLflow accepts 1,000 entities in a batch, 100 of them parameters or tags
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 250, 6000, 8000, 36  # its limits
 
-# One try of at most ten seconds a request: our loop retries, so that a dead server delays nothing.
+# One attempt per request, of at most ten seconds: our loop retries, so that a dead server delays nothing.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -55,11 +55,11 @@ ENVIRONMENT = {
 
 
 class Outage(Exception):
-    """MLflow does not answer, or not now. Nothing is lost: the journals have it all."""
+    """MLflow does not answer. Nothing is lost, since the journals have everything."""
 
 
 def set_environment() -> None:
-    """No telemetry, bounded waits, quiet logging; to be called before mlflow is imported. A user's values win."""
+    """No telemetry, bounded waits, quiet logging; called before mlflow is imported. The user's variables are kept."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
@@ -69,7 +69,7 @@ class MlflowSync:
 
     Args:
         uri: ``sqlite:///file.db`` or the ``http(s)://`` address of a tracking server.
-        experiment: its name; created where it is missing.
+        experiment: its name; created if it does not exist.
     """
 
     def __init__(self, uri: str, experiment: str) -> None:
@@ -79,10 +79,10 @@ class MlflowSync:
         self._client: MlflowClient | None = None
         self._known: dict[str, _Known] = {}
         self._tags: dict[str, str] = {}
-        self._left_out: dict[str, str] = {}  # by run key what MLflow does not have, and why
+        self._left_out: dict[str, str] = {}  # by run key: why MLflow lacks the run
 
     def connect(self) -> None:
-        """Create schema and experiment where they are missing, and learn what is there already.
+        """Create schema and experiment if they do not exist, and read which runs MLflow has.
 
         Raises:
             Outage: MLflow cannot be reached.
@@ -94,8 +94,8 @@ class MlflowSync:
             from mlflow.entities import ViewType
             from mlflow.store.db import utils
 
-            utils.MAX_RETRY_COUNT = 1  # our loop retries; MLflow's ten tries last two minutes
-            logging.getLogger(utils.__name__).setLevel(logging.CRITICAL)  # it logs a traceback of what it raises
+            utils.MAX_RETRY_COUNT = 1  # our loop retries; MLflow's ten attempts last two minutes
+            logging.getLogger(utils.__name__).setLevel(logging.CRITICAL)  # it logs tracebacks of errors that it raises
             client = MlflowClient(tracking_uri=self.uri)
             found = client.get_experiment_by_name(self.experiment)
             if found is not None and found.lifecycle_stage == "deleted":
@@ -117,14 +117,14 @@ class MlflowSync:
                 if database(self.uri) is not None and _artifacts_are_gone(run):
                     for name in (ARTIFACTS, SYNCED):
                         known.tags.pop(name, None)
-                if run_key not in self._known or self._known[run_key].deleted:  # a run that lives hides a deleted one
+                if run_key not in self._known or self._known[run_key].deleted:  # a current run takes precedence
                     self._known[run_key] = known
             self._client, self.experiment_id = client, found.experiment_id
 
     def held(self) -> dict[str, str | None]:
-        """By run key the digest of what MLflow was sent; None of a run that was deleted there.
+        """Run key -> digest of what MLflow was sent; None for a run that was deleted there.
 
-        A sqlite file is read without MLflow; {} where it cannot be, as `connect` will find.
+        A sqlite file is read without MLflow; {} if that fails, and `connect` then finds the cause.
 
         Raises:
             Outage, UserError: as `connect`.
@@ -139,13 +139,13 @@ class MlflowSync:
             path, self.experiment, ("run_key", SYNCED, ARTIFACTS)
         ):
             if run_key is None or (deleted and run_key in found):
-                continue  # a run that lives hides a deleted one
+                continue  # a current run takes precedence
             gone = sent is not None and folder is not None and not folder.is_dir()
             found[run_key] = None if deleted else "" if gone else synced or ""
         return found
 
     def describe(self, tags: Mapping[str, str]) -> None:
-        """Set tags of the experiment (its description, its views) where they differ."""
+        """Set those tags of the experiment (its description, its views) that differ."""
         with self._session() as client:
             for name, value in tags.items():
                 if self._tags.get(name) != value:
@@ -153,10 +153,10 @@ class MlflowSync:
                     self._tags[name] = value
 
     def sync(self, records: Iterable[Record]) -> int:
-        """Bring MLflow's runs up to the records and return how many needed something; parents before their runs.
+        """Update MLflow's runs from the records, parents before their runs, and return how many were changed.
 
         Raises:
-            Outage: MLflow cannot be reached; call again later, it goes on where it stopped.
+            Outage: MLflow cannot be reached; a later call continues.
         """
         changed = 0
         with self._session() as client:
@@ -178,7 +178,7 @@ class MlflowSync:
         return changed
 
     def unwritten(self, records: Iterable[Record]) -> list[str]:
-        """The names of the records that MLflow lacks, or has in part, each with the reason where there is one."""
+        """The names of the records that MLflow lacks or has only in part, with the reason if known."""
         names = []
         for record in records:
             known = self._known.get(record.run_key)
@@ -189,7 +189,7 @@ class MlflowSync:
         return names
 
     def supersede(self, means: Sequence[Record]) -> None:
-        """Mark the parents whose runs have another one now."""
+        """Mark the parents whose runs have another parent now."""
         keys, cells = {mean.run_key for mean in means}, {_cell(mean.tags) for mean in means}
         with self._session() as client:
             for run_key, known in self._known.items():
@@ -204,7 +204,7 @@ class MlflowSync:
         return [record.name for record in records if (known := self._known.get(record.run_key)) and known.deleted]
 
     def _has(self, known: "_Known", record: Record) -> bool:
-        """Whether MLflow holds all of a record, and below its parent."""
+        """Whether MLflow has a record completely, and below its parent."""
         linked = self._link(record).get(PARENT, known.tags.get(PARENT)) == known.tags.get(PARENT)
         return linked and known.tags.get(SYNCED) == record.digest
 
@@ -221,7 +221,7 @@ class MlflowSync:
             with _outages(self.uri):
                 yield self._client
         except Outage:
-            self._client = None  # what was sent is uncertain now: learn it again on the next connection
+            self._client = None  # what was sent is uncertain now: read it again on the next connection
             raise
 
     def _create(self, client: "MlflowClient", record: Record) -> "_Known":
@@ -257,27 +257,29 @@ class MlflowSync:
         known.params |= {param.key for param in params}
         known.tags |= wanted
         self._send_datasets(client, record, known)
-        self._send_artifacts(client, record, known)
+        done = self._send_artifacts(client, record, known)
         if record.status == "RUNNING":
             if known.status != "RUNNING":
                 client.update_run(known.run_id, status="RUNNING")
         elif (known.status, known.ended) != (record.status, record.ended):
             client.set_terminated(known.run_id, status=record.status, end_time=record.ended)
         known.status, known.ended = record.status, record.ended
-        if record.run_key not in self._left_out:  # or the next tracker would not try again
-            client.set_tag(known.run_id, SYNCED, digest)
-        known.tags[SYNCED] = digest
+        if record.run_key not in self._left_out:  # otherwise the next tracker would not retry
+            done[SYNCED] = digest
+        if done:
+            client.log_batch(known.run_id, tags=[RunTag(name, value) for name, value in done.items()])
+        known.tags |= done | {SYNCED: digest}
 
     def _refused(self, client: "MlflowClient", record: Record, digest: str, error: Exception) -> None:
-        """A run deleted while we watched is left alone from now on; any other refusal is logged once."""
+        """A run that was deleted meanwhile is skipped from now on; any other refusal is logged once."""
         known = self._known.get(record.run_key)
         if known is not None and client.get_run(known.run_id).info.lifecycle_stage == "deleted":
             known.deleted = True
             return
         self._left_out[record.run_key] = f"refused by MLflow: {_reason(error)}"
-        log.warning("MLflow refused the run %s, the others go on: %s", record.name, _reason(error))
+        log.warning("MLflow refused the run %s, the others continue: %s", record.name, _reason(error))
         if known is not None:
-            known.tags[SYNCED] = digest  # in this process only: not again before something changes
+            known.tags[SYNCED] = digest  # in this process only: no retry before something changes
 
     def _send_datasets(self, client: "MlflowClient", record: Record, known: "_Known") -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -294,37 +296,34 @@ class MlflowSync:
         if inputs:
             client.log_inputs(known.run_id, inputs)
 
-    def _send_artifacts(self, client: "MlflowClient", record: Record, known: "_Known") -> None:
-        from mlflow.entities import RunTag
-
+    def _send_artifacts(self, client: "MlflowClient", record: Record, known: "_Known") -> dict[str, str]:
+        """Log a finished run's files where they are new; returns the tags to set once all of the run is there."""
         if not record.sources:
-            return
+            return {}
         made_of = sorted((str(path), sha) for path, sha in record.sources.items())
         digest = files.digest([made_of, student_model.has(record)])[:16]
         if known.tags.get(ARTIFACTS) == digest:
-            return
+            return {}
         with tempfile.TemporaryDirectory() as folder:
             try:
                 tables = artifacts.write(record, Path(folder))
-            except Exception as error:  # a broken file of one run must not keep the others from being tracked
+            except Exception as error:  # a broken file of one run must not prevent tracking of the others
                 reason = f"{type(error).__name__}: {error}"
                 self._left_out[record.run_key] = f"its artifacts: {reason}"
                 log.warning("no artifacts of %s: %s", record.name, reason)
-                return
+                return {}
             client.log_artifacts(known.run_id, folder)
         listed = json.dumps([{"path": name, "type": "table"} for name in tables])
         # The former lets the UI compare the tables of runs.
-        tags = [RunTag("mlflow.loggedArtifacts", listed), RunTag(ARTIFACTS, digest)]
-        client.log_batch(known.run_id, tags=tags)
-        known.tags[ARTIFACTS] = digest
+        return {"mlflow.loggedArtifacts": listed, ARTIFACTS: digest}
 
     def _artifact_location(self) -> str | None:
-        """Beside a sqlite file; None leaves it to a server."""
+        """Beside a sqlite file; None: the server decides."""
         path = database(self.uri)
         return None if path is None else relocation.location(path, self.experiment).as_uri()
 
     def _prepare_file(self) -> None:
-        """Of a sqlite file: the schema that the installed MLflow wants, and artifacts stored beside it."""
+        """For a sqlite file: check its schema, and store artifacts beside it."""
         path = database(self.uri)
         if path is None:
             return
@@ -339,7 +338,7 @@ class MlflowSync:
 
 @dataclass
 class _Known:
-    """What is known of a run in MLflow. `sent` is read from there only when something must be sent."""
+    """The known state of a run in MLflow. `sent` is read only when something must be sent."""
 
     run_id: str
     deleted: bool
@@ -419,7 +418,7 @@ def _spent(record: Record) -> str:
 
 
 def _artifacts_are_gone(run: "Run") -> bool:
-    """Were the artifacts of a run deleted, or not copied together with the sqlite file?"""
+    """Whether the artifacts of a run were deleted, or not copied with the sqlite file."""
     folder = relocation.local_path(run.info.artifact_uri)
     return ARTIFACTS in run.data.tags and folder is not None and not folder.is_dir()
 
@@ -435,7 +434,7 @@ def _all_runs(client: "MlflowClient", experiment_id: str, view: int) -> "Iterato
 
 
 def _history(client: "MlflowClient", run_id: str, names: Iterable[str]) -> dict[tuple[str, int], float]:
-    """The latest value of every metric and step that MLflow holds."""
+    """The latest value that MLflow has for every metric and step."""
     latest = {}
     for name in names:
         for metric in sorted(client.get_metric_history(run_id, name), key=lambda metric: metric.timestamp):
@@ -444,14 +443,14 @@ def _history(client: "MlflowClient", run_id: str, names: Iterable[str]) -> dict[
 
 
 def _batches(metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]) -> Iterator[tuple[Any, Any, Any]]:
-    """Parts that MLflow accepts as one batch each."""
+    """Parts that each fit into one of MLflow's batches."""
     while metrics or params or tags:
         yield metrics[:BATCH_METRICS], params[:BATCH_OTHERS], tags[:BATCH_OTHERS]
         metrics, params, tags = metrics[BATCH_METRICS:], params[BATCH_OTHERS:], tags[BATCH_OTHERS:]
 
 
 def _cleaned(points: Iterable[Point]) -> Iterator[Point]:
-    """Names that MLflow accepts, infinities as it stores them."""
+    """Points with names that MLflow accepts, and infinities as it stores them."""
     for point in points:
         limit = sys.float_info.max
         value = point.value if math.isnan(point.value) else max(-limit, min(limit, point.value))
@@ -459,7 +458,7 @@ def _cleaned(points: Iterable[Point]) -> Iterator[Point]:
 
 
 def _renewed(record: Record, new: list[Point], sent: Mapping[tuple[str, int], float]) -> list[Point]:
-    """Of a mean, which may change and even cease to be: later than what MLflow holds, and NaN for what ceased."""
+    """Points of a mean, which may change or disappear: with a later time than MLflow's, and NaN for missing ones."""
     if MEAN_OVER not in record.tags or record.tags.get("superseded") == "yes":
         return new
     now, names = round(1000 * time.time()), {_key(point.name) for point in record.points}
@@ -476,14 +475,14 @@ def _same(sent: float | None, value: float) -> bool:
 
 
 def _key(name: str) -> str:
-    """A name of letters, digits and ``_-. :/`` that MLflow takes for a path: no empty or dotted part."""
+    """A name of letters, digits and ``_-. :/``, without empty or dotted parts, because MLflow uses it as a path."""
     parts = [re.sub(r"[^\w.\- :]", "_", part) for part in name.split("/")]
     return "/".join("_" if part in ("", ".", "..") else part for part in parts)[:KEY_LENGTH]
 
 
 @contextlib.contextmanager
 def _outages(uri: str) -> Iterator[None]:
-    """Turn every error that means "not reachable, not now, no longer there" into `Outage`."""
+    """Raise `Outage` for every error that means that MLflow cannot be reached now."""
     set_environment()
     import requests
     import sqlalchemy.exc
@@ -506,17 +505,17 @@ def _outages(uri: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error, without passwords; of a web page in it the title."""
+    """The first line of an error, without passwords; for a web page, its title."""
     text = redacted(str(error).strip()) or type(error).__name__
     if re.search(r"<!doctype html|<html", text, flags=re.IGNORECASE):
         title = re.search(r"<title[^>]*>\s*([^<]*?)\s*<", text, flags=re.IGNORECASE)
         page = f"a web page came back{f' ({title[1][:80]!r})' if title else ''}"
-        return f"{page}, so a login page or another program answers at this address"
+        return f"{page}, so this address is that of a login page or another program"
     return text.splitlines()[0][:300]
 
 
 def _lasting(path: Path, text: str) -> str | None:
-    """What is wrong with a sqlite file that no second try cures; None for anything that may pass, as a full disk."""
+    """A fault of a sqlite file that a retry cannot cure; None for temporary ones, such as a full disk."""
     if any(words in text for words in ("malformed", "not a database", "no such table", "no such column")):
         damaged = schema.Fault(f"{path} is damaged ({text.splitlines()[0][:200]})")
         return f"{damaged.what}; {damaged.remedy(path)}"

@@ -1,6 +1,6 @@
-"""Where a result comes from: code, packages, machine, and what of the machine it was given and used.
+"""The provenance of a result: code, packages, machine, and the resources allocated and used.
 
-A side-car of every run, in no hash.
+A file beside every run that enters no hash.
 """
 
 import functools
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import environment, files, layout
 
 PACKAGES = (
     "accelerate",
@@ -46,18 +46,25 @@ SLURM = (
     "SLURM_MEM_PER_GPU", "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS", "SLURMD_NODENAME",
 )  # fmt: skip
 
+KERNELS = (
+    "OPENBLAS_*", "MKL_*", "BLIS_*", "ATEN_CPU_CAPABILITY", "DNNL_*", "ONEDNN_*", "NPY_*_CPU_FEATURES",
+    "GLIBC_TUNABLES", "CUBLAS_*", "CUDNN_*", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)  # fmt: skip
+"""Variables by which numerical libraries choose other kernels, and so other last bits; threads are recorded apart."""
+
 
 class Meter:
-    """Clocks that start now, for what one attempt or step uses in this process."""
+    """Measures what one attempt or step uses in this process, from now on."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.monotonic(), time.process_time()
 
     def cost(self) -> dict[str, float]:
-        """Used since: ``seconds`` (wall), ``cpu_seconds`` (all threads); most at once in the whole process:
-        ``peak_mib`` and, where torch computed on a GPU, ``gpu_peak_mib``.
+        """Resources used since the start.
 
-        What is not known is left out. As journal events and `collect` take it.
+        ``seconds`` (wall), ``cpu_seconds`` (all threads); peaks of the process: ``peak_mib`` and, if torch computed on
+        a GPU, ``gpu_peak_mib``. Unknown values are left out. These are fields of journal events and arguments of
+        `collect`.
         """
         used = {
             "seconds": round(time.monotonic() - self._wall, 3),
@@ -72,7 +79,7 @@ def record(folder: Path, started: float, **used: Any) -> None:
     """Write ``provenance.json`` beside a step's outputs, with the cost since `started` (``time.monotonic()``).
 
     Args:
-        used: further values that `collect` takes: device, precision, threads.
+        used: further arguments of `collect`: device, precision, threads.
     """
     seconds = round(time.monotonic() - started, 3)
     files.write_json(
@@ -90,13 +97,13 @@ def collect(
     cpu_seconds: float | None = None,
     gpu_peak_mib: float | None = None,
 ) -> dict[str, Any]:
-    """All that is known about this process, as a JSON object for ``provenance.json``.
+    """The provenance of this process, as a JSON object for ``provenance.json``.
 
     Args:
-        device, precision, threads: what training resolved them to (``cuda:0``, ``fp32``, 1).
-        seconds, cpu_seconds, peak_mib, gpu_peak_mib: the cost, once it is known (`Meter.cost`).
+        device, precision, threads: as resolved by training (``cuda:0``, ``fp32``, 1).
+        seconds, cpu_seconds, peak_mib, gpu_peak_mib: the cost, if known (`Meter.cost`).
 
-    Never imports torch: of the device only what an already imported torch reports is added.
+    Never imports torch: the device is described only if torch is already imported.
     """
     given = allocation(device, threads)
     return {
@@ -105,6 +112,7 @@ def collect(
         "versions": versions(),
         "lock_sha256": files.sha256(LOCK_FILE) if LOCK_FILE.is_file() else None,
         "host": host(),
+        "kernels": kernels(os.environ),
         "device": device,
         "precision": precision,
         "threads": threads,
@@ -119,11 +127,11 @@ def collect(
 
 
 def allocation(device: str | None = None, threads: int | None = None) -> dict[str, int | None]:
-    """What this process and those beside it were given: ``processes, nodes, cpus, gpus, memory_mib``, all together.
+    """The total resources of this process and its peers: ``processes, nodes, cpus, gpus, memory_mib``.
 
-    On Slurm that is what the job holds, used or not, since nobody else can have it. Elsewhere a process is charged the
-    threads it computes with (default: those of an imported torch, else 1), and a GPU where its device is one;
-    ``memory_mib`` is None then, as where the job has its nodes' whole memory.
+    On Slurm they are those of the job, used or not, because nobody else can use them. Elsewhere they are the threads of
+    a process (default: those of an imported torch, else 1), and a GPU if its device is one; ``memory_mib`` is None
+    there, and if the job has all memory of its nodes.
     """
     on_gpu = (device or "").startswith("cuda")
     if "SLURM_JOB_ID" not in os.environ:
@@ -148,7 +156,7 @@ def allocation(device: str | None = None, threads: int | None = None) -> dict[st
         "processes": processes,
         "nodes": nodes,
         "cpus": cpus,
-        "gpus": gpus or (processes if on_gpu else 0),  # a cluster whose GPUs Slurm does not count
+        "gpus": gpus or (processes if on_gpu else 0),  # for clusters whose GPUs Slurm does not count
         "memory_mib": memory or None,
     }
 
@@ -156,9 +164,9 @@ def allocation(device: str | None = None, threads: int | None = None) -> dict[st
 def efficiency(
     given: Mapping[str, int | None], seconds: float | None, cpu_seconds: float | None, peak_mib: float | None
 ) -> dict[str, float | None]:
-    """``cpu`` and ``memory`` that this process used, as shares of its part of what was given; None where unknown.
+    """``cpu`` and ``memory`` used by this process, as shares of its part of the allocation; None: unknown.
 
-    Without `cpu_seconds` the CPU's share is over the whole life of the process, which is right for a step that is one.
+    Without `cpu_seconds` the CPU's share covers the lifetime of the process, which is right for a step.
     """
     processes, cpus, memory = given["processes"] or 1, given["cpus"] or 1, given["memory_mib"]
     if cpu_seconds is None:
@@ -170,8 +178,8 @@ def efficiency(
 
 
 def tags(device: str | None = None) -> dict[str, str]:
-    """Tags of where a run ran: ``slurm_job`` (``17``, ``17_2`` in an array), ``slurm_node``,
-    ``slurm_partition``, ``gpu`` (``NVIDIA H100``, ``4 x NVIDIA H100``); only those that are known."""
+    """The known tags of a run's location: ``slurm_job`` (``17``, ``17_2`` in an array), ``slurm_node``,
+    ``slurm_partition``, ``gpu`` (``NVIDIA H100``, ``4 x NVIDIA H100``)."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     known = {
         "slurm_job": f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID"),
@@ -180,6 +188,12 @@ def tags(device: str | None = None) -> dict[str, str]:
         "gpu": _gpu(device),
     }
     return {name: value for name, value in known.items() if value}
+
+
+def kernels(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those environment variables by which numerical libraries choose their kernels."""
+    found = [name for name in sorted(variables) if environment.belongs(name, KERNELS)]
+    return {name: variables[name] for name in found if not name.endswith("_NUM_THREADS")}
 
 
 @functools.cache
@@ -204,7 +218,7 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def host() -> dict[str, Any]:
-    """The type of machine, by which equality of bytes is claimed; never its name."""
+    """The type of machine, for which equality of bytes is claimed, without its name."""
     kind: dict[str, Any] = {
         "system": platform.system(),
         "machine": platform.machine(),
@@ -230,7 +244,7 @@ def peak_mib() -> float | None:
 
 
 def gpu_peak_mib() -> float | None:
-    """Most memory that torch had allocated on a GPU in this process, in MiB; None where it used none."""
+    """Peak of torch's GPU memory in this process, in MiB; None: not used."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return None
@@ -238,7 +252,7 @@ def gpu_peak_mib() -> float | None:
 
 
 def age() -> float | None:
-    """Seconds since this process began; None where the system does not report it."""
+    """Seconds since this process began; None: the system does not report it."""
     try:
         began = int(
             Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
@@ -249,7 +263,7 @@ def age() -> float | None:
 
 
 def _gpu(device: str | None) -> str | None:
-    """The GPUs of a run by their name, from an imported torch."""
+    """The names of a run's GPUs, from an imported torch."""
     torch = sys.modules.get("torch")
     if torch is None or not (device or "").startswith("cuda"):
         return None
@@ -259,13 +273,13 @@ def _gpu(device: str | None) -> str | None:
 
 
 def _number(variable: str) -> int | None:
-    """A whole number from the environment; of ``a100:4`` the 4."""
+    """A whole number from the environment; ``a100:4`` is 4."""
     text = os.environ.get(variable, "").rpartition(":")[2]
     return int(text) if text.isdigit() else None
 
 
 def _per_node(text: str) -> int:
-    """The sum of Slurm's short form: ``4(x2),2`` are 10."""
+    """The sum of Slurm's short form: ``4(x2),2`` is 10."""
     return sum(int(n) * int(times or 1) for n, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", text))
 
 

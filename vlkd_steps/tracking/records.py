@@ -1,4 +1,4 @@
-"""A run directory read into what a tracker shows of it. Plain data, independent of MLflow."""
+"""Reads a run directory into the records that a tracker shows. Plain data, independent of MLflow."""
 
 import dataclasses
 import functools
@@ -17,9 +17,9 @@ from vlkd_steps.core.step import log
 from vlkd_steps.tracking import cost, journal
 from vlkd_steps.tracking.journal import Event
 
-COUNTS = ("n", "images")  # numbers in metrics.json that count what was measured
-MEAN_OVER = "mean_over"  # the tag of a record that stands for several runs, and over what
-MEAN = "seeds-"  # begins the run key of one over seeds
+COUNTS = ("n", "images")  # numbers in metrics.json that are counts of items
+MEAN_OVER = "mean_over"  # the tag of a record for several runs: what their mean is over
+MEAN = "seeds-"  # prefix of the run key of a mean over seeds
 CLOCK_SLACK = 2.0  # seconds by which the clocks of a file server and a machine may differ
 
 
@@ -41,9 +41,9 @@ class Record:
             attempts), superseded; where it ran (slurm_job, slurm_node, gpu) covers all attempts.
         points: each (name, step) once, in order of time.
         status: RUNNING, FINISHED, FAILED or KILLED, as MLflow calls them.
-        started, ended: milliseconds since 1970; `ended` None while the run goes on.
+        started, ended: milliseconds since 1970; `ended` is None while the run trains.
         results: evaluation set -> metric -> value, from metrics.json; {} before the evaluation.
-        parent: the run key of the record that stands for all seeds with these parameters; empty for such a record.
+        parent: the run key of the record for all seeds with these parameters; empty for such a record.
         sources: the artifacts' source files -> sha256; {} before the run is finished.
     """
 
@@ -63,7 +63,7 @@ class Record:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Equal for equal content: a tracker that has seen it needs not look again."""
+        """A hash of the content: a tracker that has sent it need not send it again."""
         names = [each.name for each in dataclasses.fields(self) if each.name not in ("points", "sources", "folder")]
         content = {name: getattr(self, name) for name in names}
         points = [[name, step, repr(value), time] for name, step, value, time in self.points]  # repr: NaN is no JSON
@@ -72,12 +72,12 @@ class Record:
 
 
 def read(folder: Path, reference: str = "finetune") -> list[Record]:
-    """The runs of one run directory; the files beside the journal are those of the current one.
+    """The runs of one run directory; the files beside the journal belong to the current one.
 
-    That is the one that `distill` published last, or the one that trains now.
+    That is the run that `distill` published last, or the one that is training.
 
     Args:
-        reference: the variant from which gains are counted.
+        reference: the variant that gains are measured against.
     """
     path = layout.journal(folder)
     runs = journal.by_run(journal.read(path))
@@ -104,7 +104,7 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
     points = {(point.name, point.step): point for point in _course(events)}
     spent = cost.of(events)
     tags |= spent.allocation
-    if not writing:  # while it trains every poll would add a value
+    if not writing:  # during training every poll would add a value
         tags["duration"] = _duration(spent.seconds)
         last = _milliseconds(events[-1]["time"])
         for name, value in spent.numbers().items():
@@ -115,7 +115,7 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
         gains = _gains(results, reference_results(folder, tags, reference))
         measured = _milliseconds(layout.metrics(folder).stat().st_mtime)
         for name, value in {**_flat(results), **gains}.items():
-            step = last_steps.get(name, 0)  # the end of its curve; a number without one is shown as a bar
+            step = last_steps.get(name, 0)  # the end of its curve; MLflow shows a number without one as a bar
             points[name, step] = Point(name, step, value, measured)
     params = _params(first, latest, tags)
     return Record(
@@ -160,10 +160,10 @@ def _course(events: list[Event]) -> Iterator[Point]:
 
 
 def _results(folder: Path, ended: float) -> dict[str, Any]:
-    """metrics.json, if it measures this run and is not left over from another one.
+    """metrics.json, if it belongs to this run and not to an earlier one.
 
-    Younger than the run's first end by the machine's clock, or younger than the predictions by the file server's.
-    (Trained again under the same key, a run has the same predictions, and nothing evaluates them a second time.)
+    It does if it is newer than the run's first end by the machine's clock, or newer than the predictions by the file
+    server's. (A run trained again under the same key has equal predictions, which are not evaluated again.)
     """
     path = layout.metrics(folder)
     results = _metrics(path)
@@ -176,7 +176,7 @@ def _results(folder: Path, ended: float) -> dict[str, Any]:
 
 
 def _metrics(path: Path) -> dict[str, Any]:
-    """metrics.json; {}, and a warning, if a value of it is no finite number, since none of it can be trusted then."""
+    """metrics.json; {}, and a warning, if one of its values is not a finite number: then none can be trusted."""
     if not path.exists():
         return {}
     try:
@@ -196,7 +196,7 @@ def _metrics(path: Path) -> dict[str, Any]:
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The values of a set, each with its dotted name."""
+    """The values of a set with their dotted names."""
     if not isinstance(value, Mapping):
         yield name, value
         return
@@ -228,15 +228,15 @@ def _flat_metrics(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple
 
 
 def _params(first: Event, latest: Event, tags: Mapping[str, str]) -> dict[str, str]:
-    """The first attempt's parameters, and what later ones added: a run's parameters do not change."""
-    names = ("shot", "seed", "variant", "label")  # charts take their axes from parameters, never from tags
+    """The first attempt's parameters, with additions of later ones: a run's parameters do not change."""
+    names = ("shot", "seed", "variant", "label")  # charts use parameters as axes, not tags
     chosen = {name: tags[name] for name in names if name in tags}
     chosen |= _swept(tags)
     return {**chosen, **dict(_flat_params(latest.get("params", {}))), **dict(_flat_params(first.get("params", {})))}
 
 
 def _swept(tags: Mapping[str, str]) -> dict[str, str]:
-    """``sweep.<key>``: of a member of a sweep, its own values."""
+    """``sweep.<key>``: the values of a member of a sweep."""
     found = member_names.values(tags["label"], tags["sweep"]) if {"label", "sweep"} <= set(tags) else {}
     return {f"sweep.{key}": value for key, value in found.items()}
 
@@ -257,7 +257,7 @@ def _flat_params(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[
 
 
 def _name(tags: Mapping[str, str]) -> str:
-    """For example ``clip_td 300 s10 scenes_vqa``: what distinguishes runs first, since lists cut long names."""
+    """For example ``clip_td 300 s10 scenes_vqa``: the distinguishing parts first, since lists truncate long names."""
     seed = f"s{tags['seed']}" if "seed" in tags else ""
     parts = [
         tags.get("label") or tags.get("variant") or tags.get("method"),

@@ -1,8 +1,8 @@
-"""After a project was copied or moved: its mlflow.db names the artifacts beside it, no longer those it came from.
+"""Makes the mlflow.db of a copied or moved project refer to the artifacts beside it instead of the original ones.
 
 MLflow stores the artifacts' locations as absolute paths, per experiment and per run. In a copy they would point into
 the original, so that the copy would write there. Nothing else in the file depends on its path: rewriting these two
-columns before MLflow opens it keeps runs, their ids and their artifacts, which building it again would not.
+columns before MLflow opens it preserves runs, their ids and their artifacts, which rebuilding it would not.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 ARTIFACTS = "mlartifacts"
-FOLDERS = (ARTIFACTS, "mlruns")  # the second is MLflow's default, for what a user made by hand
+FOLDERS = (ARTIFACTS, "mlruns")  # the second is MLflow's default, for experiments made by a user
 COLUMNS = (("experiments", "experiment_id", "artifact_location"), ("runs", "run_uuid", "artifact_uri"))
 
 
@@ -21,10 +21,10 @@ def location(database: Path, experiment: str) -> Path:
 
 
 def relocate(database: Path) -> list[Path]:
-    """Make a sqlite file point to the artifacts beside it, in one transaction.
+    """Make a sqlite file refer to the artifacts beside it, in one transaction.
 
     Returns:
-        The folders that it named instead; [] where nothing had to be done.
+        The folders that it referred to before; [] if nothing was changed.
 
     Raises:
         sqlite3.Error: it cannot be read or written.
@@ -37,7 +37,7 @@ def relocate(database: Path) -> list[Path]:
         if not _former(opened, here):
             return []
         opened.execute("BEGIN IMMEDIATE")
-        former = _former(opened, here)  # again: another process may have been faster
+        former = _former(opened, here)  # checked again: another process may have been faster
         for table, key, column in COLUMNS:
             for identity, value in opened.execute(f"SELECT {key}, {column} FROM {table}").fetchall():
                 if (new := _moved(value, former, here)) is not None:
@@ -55,7 +55,7 @@ def local_path(uri: str | None) -> Path | None:
 
 
 def _former(opened: sqlite3.Connection, here: Path) -> list[Path]:
-    """The folders beside whose file experiments of ours were made, other than this one."""
+    """Other folders in which our experiments of this file were made."""
     with_table = opened.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone()
     rows = opened.execute("SELECT name, artifact_location FROM experiments").fetchall() if with_table else []
     found = []
@@ -69,7 +69,7 @@ def _former(opened: sqlite3.Connection, here: Path) -> list[Path]:
 
 
 def _moved(value: str | None, former: list[Path], here: Path) -> str | None:
-    """The address below `here` that replaces one below a former folder; None where it stays as it is."""
+    """The address below `here` that replaces one below a former folder; None: unchanged."""
     path = local_path(value)
     if path is None or value is None:
         return None

@@ -1,8 +1,8 @@
-"""Whether the installed MLflow can work with a sqlite file: alembic's revision in it against MLflow's newest.
+"""Whether the installed MLflow can use a sqlite file: compares its alembic revision with MLflow's newest.
 
 MLflow refuses a file of another revision, and it silently adds its tables to another program's file. Never imports
-mlflow: the revisions are read from the migration scripts of the installed package. A file that another process is just
-making passes through every older revision within seconds, so that only one at rest is judged.
+mlflow: the revisions are read from the migration scripts of the installed package. A file that another process is
+creating passes through every older revision within seconds, so only a file at rest is checked.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ LONGEST_WAIT = 60.0
 
 @dataclass(frozen=True)
 class Fault:
-    """Why MLflow cannot work with a file.
+    """Why MLflow cannot use a file.
 
     Attributes:
         what: a clause that names the file.
         upgrade: MLflow's command can upgrade it and keep its content.
-        at_rest: nobody seems to be making it just now.
+        at_rest: no process seems to be creating it.
     """
 
     what: str
@@ -42,8 +42,8 @@ class Fault:
     def remedy(self, path: Path) -> str:
         """What to do about it; the journals are the source of truth."""
         named = "" if path == address.database(address.DEFAULT_URI) else f" --tracking-uri sqlite:///{path}"
-        upgrade = f"`{UPGRADE}{named}` backs the file up and upgrades it by `mlflow db upgrade`, which keeps what was "
-        upgrade += "written in MLflow by hand, or "
+        upgrade = f"`{UPGRADE}{named}` backs the file up and upgrades it by `mlflow db upgrade`, which keeps edits "
+        upgrade += "made in MLflow, or "
         return (
             f"the journals under runs/ have every run: {upgrade if self.upgrade else ''}`{REBUILD}{named}` moves the "
             "file aside and builds it again from them"
@@ -51,7 +51,7 @@ class Fault:
 
 
 def check(path: Path) -> None:
-    """Wait for a file that is being made, and refuse one that the installed MLflow cannot work with.
+    """Wait for a file that is being created, and refuse one that the installed MLflow cannot use.
 
     Raises:
         UserError: with both revisions and the remedy.
@@ -64,7 +64,7 @@ def check(path: Path) -> None:
 
 
 def fault(path: Path) -> Fault | None:
-    """What is wrong with a file; None for a good one, one that is not there, and an empty one: MLflow makes those."""
+    """What is wrong with a file; None if it is valid, missing or empty: MLflow creates those."""
     if not path.exists() or (path.is_file() and path.stat().st_size == 0):
         return None
     if not path.is_file():
@@ -72,7 +72,7 @@ def fault(path: Path) -> Fault | None:
     try:
         tables, revisions = _read(path)
     except sqlite3.OperationalError as error:
-        # Locked, or left by a killed writer: sqlite cures that when MLflow opens it, but not an unreadable file.
+        # Locked, or left by a killed writer: sqlite repairs that when MLflow opens it, but not an unreadable file.
         return Fault(f"{path} cannot be opened ({error})") if "unable to open" in str(error) else None
     except sqlite3.DatabaseError as error:
         return Fault(f"{path} is no sqlite file, or a damaged one ({error})")
@@ -93,7 +93,7 @@ def upgraded_copy(path: Path) -> Path:
     """A copy of an older file beside it, upgraded by MLflow's own command.
 
     Raises:
-        UserError: MLflow cannot upgrade it, or there is no space; nothing stays of the copy.
+        UserError: MLflow cannot upgrade it, or there is no space; the copy is removed.
     """
     copy = path.with_name(f"{files.temporary_prefix()}upgrade.{path.name}")
     try:
@@ -105,7 +105,7 @@ def upgraded_copy(path: Path) -> Path:
         command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{copy}"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode or fault(copy) is not None:
-            said = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+            said = (done.stderr.strip() or "no message").splitlines()[-1]
             raise UserError(f"MLflow cannot upgrade {path} ({said}); {Fault('').remedy(path)}")
     except (sqlite3.Error, OSError, UserError) as error:
         for end in ("", *address.SIDE_FILES):
@@ -117,8 +117,8 @@ def upgraded_copy(path: Path) -> Path:
 
 
 def revisions_of_mlflow() -> dict[str, set[str]]:
-    """The installed MLflow's revisions, each with those it follows; {} where its scripts are not found."""
-    spec = importlib.util.find_spec("mlflow")  # of a package that is not nested: imports nothing
+    """The installed MLflow's revisions, each with those it follows; {} if its scripts are not found."""
+    spec = importlib.util.find_spec("mlflow")  # imports nothing, because mlflow is a top-level package
     found: dict[str, set[str]] = {}
     for folder in (spec.submodule_search_locations or []) if spec else []:
         for script in (Path(folder) / "store" / "db_migrations" / "versions").glob("*.py"):
@@ -131,13 +131,13 @@ def revisions_of_mlflow() -> dict[str, set[str]]:
 
 
 def head(revisions: dict[str, set[str]]) -> str | None:
-    """The one revision that no other follows; None where there is not exactly one."""
+    """The one revision that no other follows; None: there is not exactly one."""
     last = set(revisions).difference(*revisions.values())
     return last.pop() if len(last) == 1 else None
 
 
 def _read(path: Path) -> tuple[list[str], list[str]]:
-    """The tables of a sqlite file, and the revisions that alembic noted in it."""
+    """The tables of a sqlite file, and its alembic revisions."""
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as opened:
         query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
         tables = [name for (name,) in opened.execute(query)]

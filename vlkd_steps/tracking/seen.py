@@ -1,7 +1,7 @@
-"""What was tracked the last time, so that `track` with nothing new reads no journal and imports no MLflow.
+"""Remembers what was tracked last, so that `track` with nothing new reads no journal and does not import MLflow.
 
-A file of this machine beside the tracker's lock. It has a stamp of every run folder and the digest of every run that
-was sent. It is a memory only: where a stamp differs, or MLflow holds something else, everything is read again.
+A file of this machine beside the tracker's lock, with a stamp of every run folder and the digest of every run that was
+sent. It is only a cache: if a stamp differs, or MLflow has something else, everything is read again.
 """
 
 import os
@@ -12,21 +12,21 @@ from typing import NamedTuple
 from vlkd_steps.core import files, layout, locks
 
 PACKAGE = Path(__file__).parents[1]
-CODE = ("core", "reporting", "tracking")  # what a record and its page in MLflow are made by
+CODE = ("core", "reporting", "tracking")  # subpackages whose code makes records and their pages in MLflow
 
 
 class Sent(NamedTuple):
-    """A run as it was sent: the record's name and digest."""
+    """Name and digest of a record that was sent."""
 
     name: str
     digest: str
 
 
 def stamp(folder: Path, reference: str) -> str:
-    """Another text whenever a file that the run's records or artifacts are made of has changed.
+    """A text that changes whenever a file changes that the run's records or artifacts depend on.
 
-    Of each file its size, both times and the inode: what is appended to has another size, what is replaced another
-    inode, and a change in place sets the second time, which no program can set back.
+    It covers size, both times and inode of each file: appending changes the size, replacing the inode, and a change in
+    place the ctime, which no program can set back.
     """
     shot, variant = folder.parent, folder.parent.parent
     compared = variant.parent / reference / shot.name / folder.name
@@ -37,7 +37,7 @@ def stamp(folder: Path, reference: str) -> str:
 
 
 def results_stamp(experiment: str) -> str:
-    """Another text whenever `compare` has written its tables again."""
+    """A text that changes whenever `compare` has written its tables."""
     folder = layout.results(experiment)
     return files.digest([_stat(folder / name) for name in ("summary.csv", "gains.csv")])[:24]
 
@@ -50,11 +50,11 @@ def write(
     sent: Mapping[str, Sent],
     results: str,
 ) -> None:
-    """Remember that all these runs are in MLflow.
+    """Record that all these runs are in MLflow.
 
     Args:
         stamps: of all run folders, taken before they were read.
-        killed: folders whose last attempt ended without a word: they change without a trace if it goes on.
+        killed: folders whose last attempt has no end in the journal; if it resumes, no stamp changes.
         sent: by run key.
         results: `results_stamp`, taken before they were read.
     """
@@ -69,7 +69,7 @@ def write(
 
 
 def unchanged(path: Path, reference: str, folders: list[Path], results: str) -> dict[str, Sent] | None:
-    """By run key what was sent of these folders, if nothing about them has changed since; else None."""
+    """Run key -> what was sent from these folders; None: something has changed."""
     known = files.known_json(path)
     if known.get("made_by") != _made_by(reference, results) or set(known.get("folders", ())) != set(map(str, folders)):
         return None
@@ -81,7 +81,7 @@ def unchanged(path: Path, reference: str, folders: list[Path], results: str) -> 
 
 
 def _made_by(reference: str, results: str) -> list[object]:
-    """The reference, the comparison and the code: a record is made of these as well."""
+    """The reference, the comparison and the code, on which records depend as well."""
     code = [each for name in CODE for each in _listing(PACKAGE / name)]
     return [reference, results, files.digest(code)[:24]]
 
@@ -90,7 +90,7 @@ def _listing(folder: Path) -> list[list[object]]:
     try:
         with os.scandir(folder) as entries:
             return sorted([entry.name, *_numbers(entry.stat())] for entry in entries)
-    except OSError:  # no such folder, or a file that just goes
+    except OSError:  # no such folder, or a file that was just deleted
         return []
 
 

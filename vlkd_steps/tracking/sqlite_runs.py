@@ -1,6 +1,6 @@
-"""What an MLflow file holds of an experiment's runs, read without MLflow, whose import and search take seconds.
+"""An experiment's runs in an MLflow file, read without MLflow, whose import and search take seconds.
 
-Only reads. Whoever finds something missing goes on with MLflow's own client, which finds out why.
+Read-only. If something is missing, the caller continues with MLflow's client, which finds the cause.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ JOIN = "LEFT JOIN tags t{0} ON t{0}.run_uuid = runs.run_uuid AND t{0}.key = ?"
 
 
 def tags(database: Path, experiment: str, names: Sequence[str]) -> list[tuple[list[str | None], bool, Path | None]]:
-    """Of each run the values of these tags, whether it was deleted, and the folder of its artifacts if it is local.
+    """For each run the values of these tags, whether it was deleted, and its artifact folder if that is local.
 
-    [] where there is no such file, no such experiment, or it cannot be read now.
+    [] if the file or the experiment does not exist or cannot be read now.
     """
     numbers = range(len(names))
     query = QUERY.format(

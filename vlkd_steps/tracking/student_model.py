@@ -1,6 +1,6 @@
 """A finished run's student as an MLflow model, by reference: the weights stay in the run's folder.
 
-`vlkd_steps.inference.mlflow_student` loads it. Its signature is the same for all tasks; the example is the data set's
+`vlkd_steps.deployment.mlflow_student` loads it. Its signature is the same for all tasks; the example is the data set's
 first item. Never imports torch.
 """
 
@@ -17,12 +17,12 @@ from vlkd_steps.core import files
 from vlkd_steps.tracking.records import Record
 
 NAME = "student"
-LOADER = "vlkd_steps.inference.mlflow_student"
+LOADER = "vlkd_steps.deployment.mlflow_student"
 REFERENCE = "run.json"
 
 
 class Example(NamedTuple):
-    """An item as the student is asked."""
+    """An item as a query for the student."""
 
     image: str = "image.png"
     text: str = ""
@@ -30,7 +30,7 @@ class Example(NamedTuple):
 
 
 def has(record: Record) -> bool:
-    """Whether a run left a student; a baseline trains none."""
+    """Whether a run has a student; a baseline trains none."""
     return (record.folder / "model.safetensors").is_file()
 
 
@@ -38,7 +38,7 @@ def write(record: Record, folder: Path, example: Example) -> None:
     """Write the model below an artifact folder.
 
     Args:
-        record: of a run below the current directory, the project's root.
+        record: that of a run below the current directory, the project's root.
     """
     if not has(record):
         return
@@ -53,7 +53,7 @@ def write(record: Record, folder: Path, example: Example) -> None:
 
 @functools.cache
 def _template(example: Example) -> "tempfile.TemporaryDirectory[str]":
-    """The model of no run, with an example: a copy is quicker than another one."""
+    """A model without a run, with an example: copying it is faster than writing another one."""
     import mlflow.pyfunc
     import pandas as pd
     from mlflow.models import ModelSignature
@@ -62,25 +62,25 @@ def _template(example: Example) -> "tempfile.TemporaryDirectory[str]":
 
     text, real = DataType.string, DataType.double
     optional = [ColSpec(text, "text", required=False), ColSpec(text, "answer", required=False)]
-    asked = Schema([ColSpec(text, "image"), *optional, ColSpec(Array(text), "choices", required=False)])
-    signature = ModelSignature(asked, Schema([ColSpec(text, "answer"), ColSpec(real, "probability")]))
+    inputs = Schema([ColSpec(text, "image"), *optional, ColSpec(Array(text), "choices", required=False)])
+    signature = ModelSignature(inputs, Schema([ColSpec(text, "answer"), ColSpec(real, "probability")]))
     shown = {**example._asdict(), "choices": list(example.choices)}
-    kept = tempfile.TemporaryDirectory()
+    template = tempfile.TemporaryDirectory()
     with tempfile.TemporaryDirectory() as folder:
         reference = Path(folder) / REFERENCE
         reference.write_text("{}")
         mlflow.pyfunc.save_model(
-            f"{kept.name}/{NAME}",
+            f"{template.name}/{NAME}",
             loader_module=LOADER,
             data_path=str(reference),
             signature=signature,
             input_example=pd.DataFrame([{name: value for name, value in shown.items() if value or name != "choices"}]),
             pip_requirements=[_requirement()],
         )
-    for path in (Path(kept.name) / NAME).iterdir():
-        path.rename(Path(kept.name) / path.name)
-    (Path(kept.name) / NAME).rmdir()
-    return kept
+    for path in (Path(template.name) / NAME).iterdir():
+        path.rename(Path(template.name) / path.name)
+    (Path(template.name) / NAME).rmdir()
+    return template
 
 
 def _requirement() -> str:

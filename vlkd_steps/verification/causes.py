@@ -1,4 +1,4 @@
-"""Why a repetition may have other bytes: what the run's provenance and configuration record against what is now."""
+"""Why a repetition may differ: what the run's provenance and configuration record, compared with the present."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Cause:
 
 
 def of_configuration(run: Recorded) -> Iterator[Cause]:
-    """The recipe: what the journal says that the run was trained by against what its config.yaml says now."""
+    """The recipe: that of the journal, with which the run was trained, compared with that of config.yaml now."""
     params = run.start.get("params") or {}
     then, now = flat(params), flat({key: run.own[key] for key in params if key in run.own})
     edited = [Cause(f"{key} (journal and config.yaml)", then.get(key), now.get(key))
@@ -40,14 +40,14 @@ def of_configuration(run: Recorded) -> Iterator[Cause]:
     yield from edited
     if run.edited() and not edited:
         yield Cause(
-            f"content key of {layout.run_config(run.folder)}, which was changed after the training",
+            f"content key of {layout.run_config(run.folder)}, which was changed after training",
             run.described["content_key"],
             "another one",
         )
 
 
 def of_code(run: Recorded, code: str, git: Mapping[str, Any]) -> Iterator[Cause]:
-    """The fingerprint of all code that trains the run."""
+    """The fingerprint of all code that trains a run."""
     then = run.described["made_of"]["code"]
     if then != code:
         recorded = run.provenance.get("git") or {}
@@ -55,10 +55,15 @@ def of_code(run: Recorded, code: str, git: Mapping[str, Any]) -> Iterator[Cause]
 
 
 def of_environment(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Cause]:
-    """Device, machine type, threads, library versions: two provenances (`tracking.provenance.collect`)."""
+    """Device, machine type, threads, kernels, library versions: two provenances (`tracking.provenance.collect`)."""
     yield from _each(then, now, {"device": "device", "precision": "precision", "threads": "thread count"})
     yield from _each(then.get("allocation") or {}, now.get("allocation") or {}, {"processes": "processes"})
     yield from _each(then.get("host") or {}, now.get("host") or {}, MACHINE)
+    if (variables := then.get("kernels")) is not None:
+        current = now.get("kernels") or {}
+        for name in sorted(variables | current):
+            if variables.get(name) != current.get(name):
+                yield Cause(f"environment variable {name}", variables.get(name), current.get(name))
     versions = then.get("versions") or {}
     names = {name: f"version of {name}" for name in ("torch", *sorted(versions)) if name not in NO_BYTE}
     yield from _each(versions, now.get("versions") or {}, names)
@@ -66,7 +71,7 @@ def of_environment(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
 
 
 def of_files(run: Recorded) -> Iterator[Cause]:
-    """Outputs that are no longer what the job left."""
+    """Outputs that were changed after the job."""
     record, listed = run.listed()
     for name in run.outputs():
         path = run.folder / name
@@ -75,7 +80,7 @@ def of_files(run: Recorded) -> Iterator[Cause]:
 
 
 def _each(then: Mapping[str, Any], now: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Cause]:
-    """Keys in both whose values differ; what was not recorded is not a cause."""
+    """Keys that are in both and whose values differ; what was not recorded is not a cause."""
     for key, what in names.items():
         if then.get(key) is not None and then[key] != now.get(key):
             yield Cause(what, then[key], now.get(key))
@@ -83,11 +88,11 @@ def _each(then: Mapping[str, Any], now: Mapping[str, Any], names: Mapping[str, s
 
 def _revision(code: str, git: Mapping[str, Any]) -> str:
     commit = git.get("commit")
-    changed = " with changes of its own" if git.get("dirty") else ""
+    changed = " with uncommitted changes" if git.get("dirty") else ""
     return f"{code} ({commit[:12]}{changed})" if commit else code
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return "not there" if value is None else str(value)
+    return "not set" if value is None else str(value)

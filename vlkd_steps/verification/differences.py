@@ -1,4 +1,4 @@
-"""What differs between the outputs, and the losses, of a run and those of its repetition."""
+"""Differences between the outputs and losses of a run and those of its repetition."""
 
 import json
 import math
@@ -13,16 +13,16 @@ from vlkd_steps.core import files, tables
 from vlkd_steps.tracking import journal
 from vlkd_steps.verification.recorded import Recorded
 
-TIMES = frozenset({"step_ms"})  # metrics of a journal that no repetition has equal
+TIMES = frozenset({"step_ms"})  # metrics of a journal that differ in every repetition
 
 
 @dataclass(frozen=True)
 class Parting:
-    """Where the curves of two journals part.
+    """The first difference between the curves of two journals.
 
     Attributes:
-        step: the first step with another value, of the metric `name`.
-        then, now: None where one of the journals has no such point.
+        step: the first step at which the metric `name` differs.
+        then, now: its values; None: that journal has no such point.
     """
 
     step: int
@@ -31,11 +31,11 @@ class Parting:
     now: float | None
 
     def __str__(self) -> str:
-        return f"the losses part at step {self.step}: {self.name} was {_number(self.then)}, is {_number(self.now)}"
+        return f"the losses diverge at step {self.step}: {self.name} was {_number(self.then)}, is {_number(self.now)}"
 
 
 def parting(then: Mapping[str, Mapping[int, float]], now: Mapping[str, Mapping[int, float]]) -> Parting | None:
-    """The first step at which two journals' curves (`journal.curves`) differ; losses are named before other metrics."""
+    """The first step at which two journals' curves (`journal.curves`) differ; losses come before other metrics."""
     points = {(step, name) for curves in (then, now) for name in curves if name not in TIMES for step in curves[name]}
     for step, name in sorted(points, key=lambda point: (point[0], not point[1].startswith("loss"), point[1])):
         values = then.get(name, {}).get(step), now.get(name, {}).get(step)
@@ -45,12 +45,12 @@ def parting(then: Mapping[str, Mapping[int, float]], now: Mapping[str, Mapping[i
 
 
 def compared_points(run: Recorded) -> int:
-    """How many values of the journal are compared."""
+    """The number of the journal's values that are compared."""
     return sum(len(points) for name, points in journal.curves(run.events).items() if name not in TIMES)
 
 
 def of_outputs(run: Recorded, again: Path) -> Iterator[str]:
-    """A line about each output that has other bytes, in the order of `Recorded.outputs`.
+    """A line for each output whose bytes differ, in the order of `Recorded.outputs`.
 
     Args:
         again: the run folder of the repetition.
@@ -58,20 +58,20 @@ def of_outputs(run: Recorded, again: Path) -> Iterator[str]:
     for name in run.outputs():
         then, now = run.folder / name, again / name
         if not now.is_file():
-            yield f"{name}: the repetition left no such file"
+            yield f"{name}: the repetition wrote no such file"
         elif files.sha256(then) != files.sha256(now):
             yield f"{name}: {_KINDS.get(name.suffix, _bytes)(then, now)}"
 
 
 def _tensors(then: Path, now: Path) -> str:
-    """Of two safetensors files, read tensor by tensor."""
+    """The difference of two safetensors files, read tensor by tensor."""
     import torch
     from safetensors import safe_open
 
     with safe_open(then, "pt") as first, safe_open(now, "pt") as second:
         names, others = sorted(first.keys()), set(second.keys())
         if alone := sorted(set(names) ^ others):
-            return f"{len(alone)} tensors are in one of the files only, such as {alone[0]}"
+            return f"{len(alone)} tensors are in only one of the files, such as {alone[0]}"
         found: dict[str, str | float] = {}
         for name in names:
             a, b = first.get_tensor(name), second.get_tensor(name)
@@ -93,7 +93,7 @@ def _kind(tensor: Any) -> str:
 
 
 def _rows(then: Path, now: Path) -> str:
-    """Of two tables."""
+    """The difference of two tables."""
     first, second = tables.read(then), tables.read(now)
     if first.schema != second.schema or len(first) != len(second):
         return f"was {len(first)} rows of {first.columns}, is {len(second)} rows of {second.columns}"
@@ -117,7 +117,7 @@ def _largest(first: pl.Series, second: pl.Series) -> float:
 
 
 def _json(then: Path, now: Path) -> str:
-    """Of two JSON files: the first key, by the path to it."""
+    """The difference of two JSON files: the first key, as a dotted path."""
     first, second = (flat(json.loads(path.read_text(encoding="utf-8"))) for path in (then, now))
     keys = [key for key in first | second if first.get(key) != second.get(key)]
     if not keys:
@@ -126,7 +126,7 @@ def _json(then: Path, now: Path) -> str:
 
 
 def flat(value: Any, name: str = "") -> dict[str, Any]:
-    """A value's leaves by their dotted path.
+    """A value's leaves by dotted path.
 
     >>> flat({"test": {"accuracy": 50.0, "n": 2}})
     {'test.accuracy': 50.0, 'test.n': 2}

@@ -1,9 +1,9 @@
-"""What a run or a model was trained on: every file that it read, with its recorded hash and the present one.
+"""The inputs of a run or model: every file that it read, with its recorded hash and the present one.
 
-Recorded are, of a run in its config.yaml (``made_of``), the ids of its training split, the rows of its instances, the
-shards of its teachers' features and of its regions, its first weights, its own words, and in its journal the ids of its
-evaluation sets; of a model in its config.yaml, the corpus, the first weights and the words; and in what those files
-name in turn, feature shards and images, by their manifests.
+A run's config.yaml (``made_of``) records the ids of its training split, the rows of its instances, the shards of its
+teachers' features and of its regions, its initial weights and its vocabulary; its journal records the ids of its
+evaluation sets. A model's config.yaml records the corpus, the initial weights and the vocabulary. Manifests record what
+these files name in turn: feature shards and images.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,9 +31,9 @@ class Input:
     """A file that a run read.
 
     Attributes:
-        recorded: a hash of its content then; None where nothing records one.
-        present: the same hash now; None where it is missing.
-        record: the file, and key, of the recorded hash.
+        recorded: the hash of its content at training; None: not recorded.
+        present: the same hash now; None: the file is missing.
+        record: the file, and key, that has the recorded hash.
     """
 
     path: Path
@@ -55,7 +55,7 @@ def check(run: Recorded, stop: StopRequest) -> list[Input]:
     """The inputs of a run or model, if all of them exist with the recorded hashes.
 
     Raises:
-        UserError: the files that are missing or differ, both hashes, and what to do.
+        UserError: files are missing or differ.
         Interrupted: a signal came.
     """
     found = []
@@ -68,11 +68,11 @@ def check(run: Recorded, stop: StopRequest) -> list[Input]:
         lines += [f"  and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
         commit = (run.provenance.get("git") or {}).get("commit")
         raise UserError(
-            f"{run.folder} cannot be verified: it was trained on other files than there are now\n"
+            f"{run.folder} cannot be verified: its inputs have changed since training\n"
             + "\n".join(lines)
-            + "\nbring them back (dvc pull, or dvc checkout"
+            + "\nrestore them (dvc pull, or dvc checkout"
             + (f"; the {run.called} is of git commit {commit}" if commit else "")
-            + f"), or train the {run.called} on what there is now: snakemake --cores all"
+            + f"), or train the {run.called} on the present files: snakemake --cores all"
         )
     return found
 
@@ -98,7 +98,7 @@ def of_run(run: RecordedRun) -> Iterator[Input]:
 
 
 def of_model(model: Recorded) -> Iterator[Input]:
-    """Every file that the pre-training read: corpus with its images, first weights, words."""
+    """Every file that pre-training read: the corpus with its images, the initial weights, the vocabulary."""
     made_of, by = model.described["made_of"], f"{layout.run_config(model.folder)}, made_of"
     for key, path in model_dir.inputs(model.own).items():
         yield Input(path, made_of[key], _present(path, files.sha256), f"{by}.{key}")
@@ -115,7 +115,7 @@ def _present(path: Path, content: Any) -> str | None:
 
 
 def _ids_hash(split: Path) -> str:
-    """As `splits` write it in the manifest of a split."""
+    """The hash of a split's ids, as its manifest has it."""
     return artifacts.ids_hash(tables.read(split, columns=["instance_id"])["instance_id"].to_list())
 
 
@@ -124,13 +124,13 @@ def _rows_hash(path: Path) -> str:
 
 
 def _stores(stores: Sequence[str], dataset: str, recorded: Mapping[str, str], by: str) -> Iterator[Input]:
-    """Feature stores: their manifests as the run knew them, and each of their files as its manifest has it."""
+    """Feature stores: their manifests as the run recorded them, and their files as the manifests list them."""
     manifests = [layout.features_manifest(store, dataset) for store in stores]
     if absent := [path for path in manifests if not path.is_file()]:
         yield from (Input(path, None, None, by) for path in absent)
         return
     present = run_dir.features(stores, dataset)
-    # Of two stores the files have one hash together; by the keys the store that changed is named where one did.
+    # Two stores share one hash of their files; their keys show which store changed.
     keys = zip(manifests, recorded["key"].split("+"), present["key"].split("+"), strict=False)
     changed = [path for path, then, now in keys if then != now] or manifests
     for path in changed:
@@ -141,7 +141,7 @@ def _stores(stores: Sequence[str], dataset: str, recorded: Mapping[str, str], by
 
 
 def _student(run: RecordedRun, by: str) -> Iterator[Input]:
-    """What the student starts from: weights, words, regions."""
+    """The student's inputs: initial weights, vocabulary, regions."""
     student, made_of = run.own["student"], run.described["made_of"]
     named = {
         "weights": layout.model_weights(student["name"]),
@@ -160,7 +160,7 @@ def _student(run: RecordedRun, by: str) -> Iterator[Input]:
 
 
 def _evaluation_sets(run: RecordedRun) -> Iterator[Input]:
-    """The sets whose predictions are compared, of this data set and of others, by what the journal records."""
+    """The sets whose predictions are compared, of this data set and of others, as the journal records them."""
     dataset, by = run.own["dataset"], str(layout.journal(run.folder))
     digests = {each["name"]: each["digest"] for each in run.start.get("datasets", [])}
     extra = dataset.get("extra_evals") or {}
@@ -177,14 +177,14 @@ def _evaluation_sets(run: RecordedRun) -> Iterator[Input]:
 
 
 def _by_its_split(evaluation: extra_evals.Evaluation) -> tuple[str | None, str | None]:
-    """The hash of a data set's rows that an evaluation set was cut from, and that of its rows now."""
+    """The recorded and present hash of the rows that an evaluation set was sampled from."""
     split = layout.eval_split(evaluation.dataset, evaluation.evaluation_set)
     recorded = files.read_json(layout.split_manifest(split))["source"] if split.is_file() else None
     return recorded, _present(layout.instances(evaluation.dataset), _rows_hash)
 
 
 def _by_phase_manifests(run: RecordedRun) -> Iterator[Input]:
-    """What only the phases' manifests record: classes and answers by name, and the weights of a teacher made here."""
+    """What only phase manifests record: classes and answers, and the weights of a teacher that was pre-trained here."""
     names = dict.fromkeys(evaluation.dataset for evaluation in extra_evals.sets(run.own["dataset"]))
     wanted = [layout.labels(name) for name in dict.fromkeys([run.own["dataset"]["name"], *names])]
     wanted += [layout.model_weights(name) for name in teacher_names.split((run.own.get("teacher") or {}).get("name"))]
@@ -199,7 +199,7 @@ def _by_phase_manifests(run: RecordedRun) -> Iterator[Input]:
 
 
 def _images(run: RecordedRun) -> Iterator[Input]:
-    """The images of the training and evaluation sets or, of a corpus in shards, the raw files, by the raw manifests."""
+    """The images of the training and evaluation sets or, for a corpus in shards, the raw files, by raw manifests."""
     dataset = run.own["dataset"]
     splits = [(dataset["name"], layout.train_split(dataset["name"], run.own["shot"], run.own["seed"]))]
     splits += [
@@ -214,7 +214,7 @@ def _images(run: RecordedRun) -> Iterator[Input]:
 
 def _image_paths(dataset: str, split: Path) -> list[Path]:
     if not split.is_file() or not layout.instances(dataset).is_file():
-        return []  # named as missing already
+        return []  # already reported as missing
     ids = tables.read(split, columns=["instance_id"])
     table = tables.read(layout.instances(dataset), columns=["instance_id", "image_path"])
     chosen = ids.join(table, on="instance_id", how="inner", maintain_order="left")["image_path"]

@@ -1,4 +1,4 @@
-"""What can be verified, a run or a pre-trained model: its folder, and what that records of how it was made."""
+"""A run or pre-trained model that can be verified: its folder, and what that records about its making."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,19 +13,19 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.tracking import journal
 
 Step = tuple[str, dict[str, Any]]
-"""A step of the graph by name, and its ``--config``."""
+"""The name of a step of the graph, and its ``--config``."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A finished result that can be made again.
+    """A finished result that can be repeated.
 
     Attributes:
-        called: what it is, in messages.
+        called: its kind, as messages name it.
         folder: from the project's root.
-        described: what its config.yaml holds.
-        provenance: what its provenance.json holds; empty where there is none.
-        events: of its journal those of this result; empty where there is no journal.
+        described: its config.yaml.
+        provenance: its provenance.json; empty if there is none.
+        events: the journal's events of this result; empty if there is no journal.
     """
 
     called: ClassVar[str]
@@ -46,7 +46,7 @@ class Recorded:
         return starts[-1] if starts else {}
 
     def outputs(self) -> list[Path]:
-        """All that is compared, relative to the folder."""
+        """The files that are compared, relative to the folder."""
         raise NotImplementedError
 
     def edited(self) -> bool:
@@ -54,41 +54,39 @@ class Recorded:
         raise NotImplementedError
 
     def listed(self) -> tuple[Path, Mapping[Path, str]]:
-        """The file that records the sha256 of its files as its job left them, and these."""
+        """The file that records the sha256 of its files at the end of the job, and these hashes."""
         raise NotImplementedError
 
     def steps(self) -> Iterator[Step]:
-        """The steps that make it again, on the kind of device that it was made on."""
+        """The steps that repeat it, on the same kind of device."""
         raise NotImplementedError
 
     def links(self) -> list[Path]:
-        """What they read of the folder in which they write."""
+        """What these steps read from the folder that they write to."""
         raise NotImplementedError
 
     def on_its_device(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
-        """A recipe for that kind of device: ``auto`` would choose a GPU for what was trained without one."""
+        """A recipe for the same kind of device: ``auto`` might choose a GPU for a run trained without one."""
         device = (self.provenance.get("device") or "").partition(":")[0]
         return {**recipe, **({"device": device} if device else {})}
 
 
 def description(folder: Path) -> dict[str, Any]:
-    """What a folder's config.yaml holds.
+    """A folder's config.yaml.
 
     Raises:
-        UserError: it cannot be read, or does not say what it was made of.
+        UserError: it cannot be read, or does not record its inputs.
     """
     path = layout.run_config(folder)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         return {**content, "made_of": dict(content["made_of"])}
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{path} cannot be read ({' '.join(str(error).split())}); bring it back: dvc checkout"
-        ) from None
+        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); restore it: dvc checkout") from None
 
 
 def provenance(folder: Path) -> dict[str, Any]:
-    """What a folder's provenance.json holds; empty where there is none.
+    """A folder's provenance.json; empty if there is none.
 
     Raises:
         UserError: it is not JSON.
@@ -99,7 +97,7 @@ def provenance(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); bring it back: dvc checkout") from error
+        raise UserError(f"{path} is not JSON ({error}); restore it: dvc checkout") from error
     return found
 
 
@@ -110,7 +108,7 @@ def check_whole(recorded: Recorded, finish: str) -> None:
         finish: the command that makes it.
 
     Raises:
-        UserError: the outputs that are missing.
+        UserError: outputs are missing.
     """
     if missing := [name for name in recorded.outputs() if not (recorded.folder / name).is_file()]:
         raise UserError(

@@ -1,4 +1,4 @@
-"""A pre-trained model as its folder records it: configuration, files, provenance. Its losses are a file, curve.json."""
+"""A pre-trained model as its folder records it: configuration, files, provenance. Its losses are in curve.json."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,7 +42,7 @@ class RecordedModel(Recorded):
 
 
 def is_model(folder: Path) -> bool:
-    """Whether a path, from the project's root, is that of a pre-trained model."""
+    """Whether a path from the project's root is that of a pre-trained model."""
     return len(folder.parts) > 1 and folder.parent == layout.model(folder.name).parent
 
 
@@ -50,7 +50,7 @@ def read(folder: Path) -> RecordedModel:
     """The model in a folder, named from the project's root.
 
     Raises:
-        UserError: no model, an unfinished one, one that was copied elsewhere or that `pretrain` did not make.
+        UserError: there is no model, or it is unfinished, was copied elsewhere or was not made by `pretrain`.
     """
     if not folder.is_dir():
         made = [path.parent.name for path in folder.parent.glob(f"*/{layout.model_checksums('any').name}")]
@@ -59,11 +59,11 @@ def read(folder: Path) -> RecordedModel:
     for path in (layout.model_config(folder.name), layout.model_checksums(folder.name)):
         if not path.is_file():
             raise UserError(
-                f"{folder} is no finished model of `pretrain`: it has no {path.name}; make it: "
+                f"{folder} is not a finished model of `pretrain`: it has no {path.name}; make it: "
                 f"snakemake --cores all {path}"
             )
     found = RecordedModel(folder, recorded.description(folder), recorded.provenance(folder), [])
     if (named := (found.described.get("model") or {}).get("name")) != folder.name:
-        raise UserError(f"{folder} holds the model {named}, says its config.yaml; call it by that name")
+        raise UserError(f"{folder} has the model {named}, according to its config.yaml; rename the folder")
     recorded.check_whole(found, f"snakemake --cores all -f {layout.model_weights(folder.name)}")
     return found

@@ -16,13 +16,13 @@ from vlkd_steps.verification.recorded import Recorded, Step
 
 
 class RecordedRun(Recorded):
-    """One seed's run."""
+    """The run of one seed."""
 
     called = "run"
 
     @property
     def job(self) -> dict[str, Any]:
-        """The `distill` job, with this seed alone, that trains it again."""
+        """The `distill` job that repeats it: this seed only."""
         return job_of(self.described)
 
     @property
@@ -52,7 +52,7 @@ class RecordedRun(Recorded):
         return files.digest(json.loads(files.canonical(made_of))) != self.described["content_key"]
 
     def listed(self) -> tuple[Path, Mapping[Path, str]]:
-        """Of the experiment's manifest; nothing where that is of another run in this folder."""
+        """From the experiment's manifest; empty if that describes another run in this folder."""
         manifest, config = layout.phase_manifest(self.own["experiment"], "distill"), layout.run_config(self.folder)
         entries = phase_manifest.read(manifest)
         if config not in entries or entries[config].sha256 != files.sha256(config):
@@ -76,7 +76,7 @@ def read(folder: Path) -> RecordedRun:
     """The run in a folder, named from the project's root.
 
     Raises:
-        UserError: no run, an unfinished one, the folder of several seeds, a run that was copied elsewhere.
+        UserError: there is no run, or it is unfinished or was copied elsewhere, or the folder is that of several seeds.
     """
     described = _described(folder)
     named = layout.run(
@@ -85,7 +85,7 @@ def read(folder: Path) -> RecordedRun:
     )  # fmt: skip
     if folder != named:
         raise UserError(
-            f"{folder} holds the run {named}, says its config.yaml; call it by that name, in the project's folder"
+            f"{folder} has the run {named}, according to its config.yaml; move it there, in the project's folder"
         )
     path = layout.journal(folder)
     events = journal.by_run(journal.read(path)).get(described["run_key"], [])
@@ -103,8 +103,10 @@ def _described(folder: Path) -> dict[str, Any]:
         )
     if not path.is_file():
         if seeds := sorted(each.parent for each in folder.rglob("config.yaml") if _is_seed(each.parent)):
-            raise UserError(f"{folder} holds {len(seeds)} runs; name the folder of one seed, such as {seeds[0]}")
-        raise UserError(f"{folder} is no finished run: it has no config.yaml; finish it first: snakemake --cores all")
+            raise UserError(f"{folder} has {len(seeds)} runs; name the folder of one seed, such as {seeds[0]}")
+        raise UserError(
+            f"{folder} is not a finished run: it has no config.yaml; finish it first: snakemake --cores all"
+        )
     return recorded.description(folder)
 
 

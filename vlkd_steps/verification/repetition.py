@@ -1,4 +1,4 @@
-"""A run trained again in a scratch folder, and the result of the comparison."""
+"""Repeats a run in a scratch folder and compares the results."""
 
 import json
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ from vlkd_steps.verification.scratch_project import link, run_step, scratch_proj
 
 @dataclass(frozen=True)
 class Result:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
         run: the run that was verified.
-        parting: where its losses and those of the repetition part.
-        outputs: a line for each output with other bytes.
-        changes: what has changed since the run was trained, the likeliest cause first.
+        parting: where its losses and those of the repetition diverge.
+        outputs: a line for each output whose bytes differ.
+        changes: what has changed since training, the likeliest cause first.
         unrecorded: inputs without a recorded hash.
     """
 
@@ -44,27 +44,26 @@ class Result:
         return not self.parting and not self.outputs
 
     def text(self) -> str:
-        """For the terminal."""
+        """The result as text."""
         return "\n  ".join(self._equal() if self.equal else self._different())
 
     def _equal(self) -> list[str]:
         outputs, points = self.run.outputs(), differences.compared_points(self.run)
-        lines = [f"equal: {self.run.folder}", f"{len(outputs)} files have the same bytes: {_some(outputs)}"]
-        lines += [f"{points} values of the journal are the same"] if points else []
-        lines += [f"changed since, without effect: {cause}" for cause in self.changes]
+        lines = [f"equal: {self.run.folder}", f"{len(outputs)} files have equal bytes: {_some(outputs)}"]
+        lines += [f"{points} values of the journal are equal"] if points else []
+        lines += [f"changed since then, without effect: {cause}" for cause in self.changes]
         return lines + self._remarks()
 
     def _different(self) -> list[str]:
         lines = [f"different: {self.run.folder}", *([str(self.parting)] if self.parting else []), *self.outputs]
         if self.outputs and not self.parting and differences.compared_points(self.run):
-            lines.append("the losses are the same at every step")
+            lines.append("the losses are equal at every step")
         if self.changes:
             lines += [f"likely cause: {self.changes[0]}", *(f"also {each}" for each in self.changes[1:])]
         else:
             lines.append(
                 "no likely cause: recipe, code, inputs, machine type, threads and versions are those recorded; "
-                + ("a computation that does not repeat itself" if self.parting else "a file changed after the training")
-                + " is left"
+                + ("it may be a nondeterministic operation" if self.parting else "a file was changed after training")
             )
         return lines + self._remarks()
 
@@ -84,14 +83,14 @@ class Result:
 
 
 def verify(folder: Path, keep: Path | None, stop: StopRequest) -> Result:
-    """Train the run in a folder again and compare.
+    """Repeat the run in a folder and compare.
 
     Args:
         folder: from the project's root, which is the current folder.
-        keep: as `scratch_project.scratch_project` has it.
+        keep: as in `scratch_project.scratch_project`.
 
     Raises:
-        UserError: there is nothing to verify, or the training did not end well.
+        UserError: there is nothing to verify, or the training failed.
         Interrupted: a signal came.
     """
     run: Recorded = (recorded_model if recorded_model.is_model(folder) else recorded_run).read(folder)
@@ -99,7 +98,7 @@ def verify(folder: Path, keep: Path | None, stop: StopRequest) -> Result:
     seconds = run.provenance.get("seconds")
     with scratch_project(Path.cwd(), folder.parts[0], keep) as scratch:
         log.info(
-            f"{len(read)} inputs of {folder} are those recorded; it is trained again in {scratch}"
+            f"{len(read)} inputs of {folder} are as recorded; repeating it in {scratch}"
             + (f" (it took {seconds:.0f} s)" if seconds else "")
         )
         again = repeat(run, scratch, stop)
@@ -114,10 +113,10 @@ def verify(folder: Path, keep: Path | None, stop: StopRequest) -> Result:
 
 
 def repeat(run: Recorded, scratch: Path, stop: StopRequest) -> Path:
-    """Make the run or model again in a scratch project; its folder there.
+    """Repeat the run or model in a scratch project; returns its folder there.
 
     Raises:
-        UserError: a step did not end well.
+        UserError: a step failed.
         Interrupted: a signal came.
     """
     for path in run.links():
@@ -126,21 +125,21 @@ def repeat(run: Recorded, scratch: Path, stop: StopRequest) -> Path:
         if status := run_step(scratch, name, config, stop):
             stop.raise_if_set()
             raise UserError(
-                f"{run.folder} cannot be verified: step {name} ended with status {status}, for the reason above "
+                f"{run.folder} cannot be verified: step {name} failed with status {status} for the reason above "
                 f"(the {run.called} was trained on {run.provenance.get('device') or 'a device that is not recorded'})"
             )
     return scratch / run.folder
 
 
 def parting(run: Recorded, again: Path) -> Parting | None:
-    """Where the losses part; None as well where the run's journal says nothing."""
+    """Where the losses diverge; None if they do not, or if the run's journal has no losses."""
     if not run.events:
         return None
     return differences.parting(journal.curves(run.events), journal.curves(journal.read(layout.journal(again))))
 
 
 def changes_since(run: Recorded, again: Path, now: dict[str, Any]) -> list[Cause]:
-    """What has changed since the run was trained, the likeliest cause first."""
+    """What has changed since training, the likeliest cause first."""
     described = yaml.safe_load(layout.run_config(again).read_text(encoding="utf-8"))
     return [
         *causes.of_files(run),

@@ -1,6 +1,6 @@
-"""A folder in which a run is trained again: it sees the project's files by links and has a ``runs/`` of its own.
+"""A folder in which a run is repeated: it links to the project's files and has its own ``runs/``.
 
-Paths are relative to the current folder (`core.layout`), so a step whose current folder this is reads the project's
+Paths are relative to the current folder (`core.layout`), so a step that starts in it reads the project's
 data, features and models and writes nothing to the project.
 """
 
@@ -21,16 +21,16 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 
 OWN = ("runs", "jobs", "logs", "results", "manifests", "vlkd_steps")
-"""Folders of a project that a scratch project does not link: written to, or the package, which is found elsewhere."""
-PATIENCE = 30.0  # seconds that a training may take to end after TERM
+"""Folders of a project that are not linked: outputs, and the package, which is imported from elsewhere."""
+PATIENCE = 30.0  # seconds that training may take to end after TERM
 
 
 @contextlib.contextmanager
 def scratch_project(project: Path, own: str, keep: Path | None = None) -> Iterator[Path]:
-    """Make the folder, and remove it at the end of the block, however that ends.
+    """Make the folder for the block, and remove it afterwards.
 
     Args:
-        own: a further folder that it has for itself, in which it is written: ``runs`` or ``models``.
+        own: the folder that is written to instead of linked: ``runs`` or ``models``.
         keep: make it here instead of below the system's temporary folder (TMPDIR), and keep it.
 
     Raises:
@@ -52,7 +52,7 @@ def _new(project: Path, keep: Path | None) -> Path:
     if keep is None:
         return Path(tempfile.mkdtemp(prefix="vlkd-verify-"))
     if keep.exists() or keep.absolute().is_relative_to(project.absolute()):
-        raise UserError(f"--keep {keep}: name a folder that is not there yet, outside the project")
+        raise UserError(f"--keep {keep}: name a folder that does not exist yet, outside the project")
     try:
         keep.mkdir(parents=True)
     except OSError as error:
@@ -61,20 +61,20 @@ def _new(project: Path, keep: Path | None) -> Path:
 
 
 def link(project: Path, scratch: Path, path: Path) -> None:
-    """Show a further file or folder of the project, such as the run that another starts from."""
+    """Link another file or folder of the project, such as the run that this one starts from."""
     (scratch / path).parent.mkdir(parents=True, exist_ok=True)
     (scratch / path).symlink_to((project / path).absolute())
 
 
 def run_step(scratch: Path, step: str, config: Mapping[str, Any], stop: StopRequest) -> int:
-    """Run a step of the graph there, in a process of its own, and return its status; its log goes to the terminal.
+    """Run a step of the graph there in a subprocess, and return its status; its log goes to the terminal.
 
     Raises:
-        Interrupted: a signal came; the process has ended.
+        Interrupted: a signal came; the subprocess has ended.
     """
     files.write_json(scratch / "jobs" / f"{step}.json", config)
     command = [sys.executable, "-m", f"vlkd_steps.steps.{step}", "--config", f"@jobs/{step}.json"]
-    # A session of its own: Ctrl-C reaches this process alone, which ends all of the other's.
+    # In a new session Ctrl-C reaches only this process, which then ends the subprocess and its children.
     child = subprocess.Popen(command, cwd=scratch, env=_environment(), start_new_session=True)
     try:
         while child.poll() is None:
@@ -86,14 +86,14 @@ def run_step(scratch: Path, step: str, config: Mapping[str, Any], stop: StopRequ
 
 
 def _environment() -> dict[str, str]:
-    """This process's, by which the same package is found; no launcher, and no copies on the node's disk that stay."""
+    """This process's environment, with the same package; without a launcher or lasting copies on the node's disk."""
     given = {name: value for name, value in os.environ.items() if name not in ("VLKD_LAUNCHER", "VLKD_SCRATCH")}
     environment.use_own(given)
     return given
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    """Terminate a process and its children, and kill them after a while."""
+    """Terminate a process and its children, and kill them after `PATIENCE`."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if child.poll() is not None:
             return

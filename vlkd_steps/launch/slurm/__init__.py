@@ -2,11 +2,11 @@
 
 - `request`: the profile's resources (partition, GPUs, time, ...), read from the environment.
 - `submission`: a step's folder under ``jobs/`` records what was submitted under which ids, to find it again.
-- `sbatch`: submitting, and which job came of it.
-- `queue`: the states of jobs, one query for all submitters; cancelling, and whether it succeeded.
-- `waiting`: messages about jobs that wait.
+- `sbatch`: submits a script and finds its job.
+- `queue`: job states, by one query for all submitters; cancels jobs and checks that they end.
+- `waiting`: messages about pending jobs.
 - `attempt`: what runs on the node; TERM and time limits end it after saving.
 - `launcher`: waits, logs, retries, cancels.
 
-Nothing here imports torch: hundreds of submitters run at once.
+Nothing here imports torch, because hundreds of submitters may run at once.
 """

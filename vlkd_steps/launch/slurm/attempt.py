@@ -1,13 +1,13 @@
-"""One attempt at a part of a work, on the node, which Slurm may interrupt.
+"""One attempt at a part of a step's work, on the node. Slurm may interrupt it.
 
 The contract of preemption, time limits and requeues:
 
 - **USR2** comes `warning` seconds before the time limit. The job saves, requeues itself and ends.
-- **TERM** comes when the job is preempted, requeued or cancelled. The job saves; if Slurm still calls it running (the
-  grace time of a preemption) it requeues itself, so that the other job starts at once; then it ends.
-- **kill -9** and lost nodes: no signal. The submitter sees a job that has ended without a result and resubmits it.
+- **TERM** comes when the job is preempted, requeued or cancelled. The job saves; if Slurm still reports it as running
+  (during the grace time of a preemption) it requeues itself, so that the other job starts at once; then it ends.
+- **kill -9** and lost nodes: no signal. The submitter finds a job that ended without a result and resubmits it.
 
-An attempt that is to go on ends by ``os._exit``: a return or an exception would be taken for its result.
+An attempt that is to be continued ends by ``os._exit``: a return or an exception would count as its result.
 Slurm starts a requeued job again with the same id and folder, and the run continues from its checkpoint.
 """
 
@@ -30,10 +30,10 @@ KILLED_BY = 60.0  # seconds within which Slurm ends the other processes of a tra
 
 
 def run(job: str, config: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    """Run ``job`` (``package.module:function``) with its configuration and return how it ended.
+    """Run ``job`` (``package.module:function``) with its configuration.
 
     Returns:
-        ``status`` (0 well, 2 a user's mistake) and, of a mistake, its ``message``.
+        ``status`` (0 success, 2 a user's mistake) and, for a mistake, its ``message``.
     """
     step.log_to(None)
     logging.captureWarnings(True)
@@ -43,7 +43,7 @@ def run(job: str, config: Mapping[str, Any], environment: Mapping[str, str]) -> 
 
         # accelerate picks each process's GPU by its LOCAL_RANK
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
-    # Before torch is imported, which takes seconds: until here submitit ignores TERM.
+    # Before torch is imported, which takes seconds: submitit ignores TERM until here.
     with stop_request() as stop:
         module, _, name = job.partition(":")
         try:
@@ -61,24 +61,24 @@ def run(job: str, config: Mapping[str, Any], environment: Mapping[str, str]) -> 
 
 
 def go_on_later(status: int) -> None:
-    """End this process so that Slurm starts the job again, or let it rest where somebody cancelled it."""
+    """End this process so that Slurm starts the job again, unless it was cancelled."""
     if int(os.environ.get("SLURM_PROCID", "0")):
-        time.sleep(KILLED_BY)  # the first process decides for all; Slurm ends this one with it
+        time.sleep(KILLED_BY)  # the first process decides for all; when it ends, Slurm ends this one
     elif still_running():
-        step.log.info("saved; back into the queue")
+        step.log.info("saved; requeued")
         requeue()
     sys.stderr.flush()
     os._exit(status)
 
 
 def still_running() -> bool:
-    """Whether Slurm means this job to run: not cancelled, not being requeued already."""
+    """Whether Slurm wants this job to run: it is neither cancelled nor already being requeued."""
     shown = subprocess.run(["scontrol", "show", "job", "--oneliner", job_id()], capture_output=True, text=True)
     return shown.returncode == 0 and " JobState=RUNNING " in f" {shown.stdout} "
 
 
 def requeue() -> None:
-    """Put this job back into the queue. If that is not allowed, the submitter submits it again."""
+    """Requeue this job. If that is not allowed, the submitter resubmits it."""
     done = subprocess.run(["scontrol", "requeue", job_id()], capture_output=True, text=True)
     if done.returncode:
         step.log.warning("scontrol requeue: %s", done.stderr.strip())

@@ -1,4 +1,4 @@
-"""Submit a work's parts to Slurm, wait, log state changes, resubmit failed jobs, cancel on Ctrl-C.
+"""Submits the parts of a step's work to Slurm, waits, logs state changes, resubmits failed jobs, cancels on Ctrl-C.
 
 A submitter trusts, in this order: the part's own result (`Part.done`), the job's result file, and only then the state
 that Slurm reports. If a submitter is killed or its ssh connection lost, the next one finds the jobs by
@@ -21,13 +21,13 @@ from vlkd_steps.launch.slurm.waiting import Waits
 from vlkd_steps.launch.work import Part, Work
 
 LATENCY = 60.0  # seconds that a result may take to appear on a shared file system
-GRACE = 10.0  # seconds in which Slurm must notice that a job has ended which has left its result
+GRACE = 10.0  # seconds that Slurm may take to notice the end of a job that has written its result
 TAIL = 20  # lines of a failed job's log
-STOLEN = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL")  # ended through no fault of its own
+STOLEN = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL")  # the job is not at fault
 
 
 def wait_for(work: Work) -> int:
-    """Bring every part of `work` to its end by Slurm jobs and return 0, or the status of the first that failed.
+    """Run every part of `work` in Slurm jobs and return 0, or the status of the first that failed.
 
     Raises:
         UserError: a part's job ended with a user's mistake, sbatch refuses, or the profile's nodes x tasks are not the
@@ -44,7 +44,7 @@ def wait_for(work: Work) -> int:
             f"processes, but the run trains in {work.processes} (training.processes, which changes bytes); set `nodes` "
             "and `tasks` under set-resources in the profile, or training.processes in params.yaml's overrides"
         )
-    # A process whose Snakemake was killed may still run for a moment: only one at a time waits for this work.
+    # Only one process at a time waits for this work: one whose Snakemake was killed may still run for a moment.
     with locks.exclusive(work.folder / "submitter.lock", wait=None), stop_request() as stop:
         submission = Submission(work, request, queue.Queue(request.poll))
         submitter = Submitter(work, submission, stop)
@@ -62,16 +62,16 @@ def wait_for(work: Work) -> int:
 
 
 class Submitter:
-    """Polls the parts that are not done; when stopped by a signal, it leaves them as they are."""
+    """Polls the unfinished parts. A signal stops the polling, not the jobs."""
 
     def __init__(self, work: Work, submission: Submission, stop: StopRequest) -> None:
         self.work, self.submission, self.queue, self.stop = work, submission, submission.jobs, stop
         self.parent = os.getppid()
         self.said: dict[str, str] = {}
         self.waits = Waits()
-        self.ended: dict[str, float] = {}  # since when a part's job has ended without a result
-        self.done: dict[str, float] = {}  # since when a job's part is done
-        self.ending: dict[str, float] = {}  # jobs that have left their result, and since when
+        self.ended: dict[str, float] = {}  # by part: when its job was first seen ended without a result
+        self.done: dict[str, float] = {}  # by job: when its part was first seen done
+        self.ending: dict[str, float] = {}  # by job: when its result was first seen
         self.failed: set[str] = set()
 
     def wait(self) -> None:
@@ -79,7 +79,9 @@ class Submitter:
         waiting = self.attach()
         while waiting and not self.stop:
             if os.getppid() != self.parent:
-                log.info(f"[{self.work.label}] snakemake is gone; the jobs stay, the same command finds them again")
+                log.info(
+                    f"[{self.work.label}] snakemake has ended; the jobs continue, and the same command finds them again"
+                )
                 raise SystemExit(1)
             seen = self.queue.look()
             waiting = [part for part in waiting if not self.over(part, seen)]
@@ -112,9 +114,9 @@ class Submitter:
         return parts
 
     def look_now(self) -> dict[str, queue.Seen] | None:
-        """The current queue, however long the controller takes to answer: without it a job might be submitted twice.
+        """The current queue, after waiting for the controller: without its answer a job might be submitted twice.
 
-        None on a stop request.
+        None: a stop was requested.
         """
         while (seen := self.queue.since(time.time())) is None and not self.stop:
             if "silent" not in self.said:
@@ -131,7 +133,7 @@ class Submitter:
         return self.submission.records[part.name]
 
     def cancel_outdated(self, seen: dict[str, queue.Seen]) -> None:
-        """Jobs that were submitted for another configuration, code or input would write into the same folder."""
+        """Cancel jobs for another configuration, code or input, which would write into the same folder."""
         keys = {part.name: part.key for part in self.work.parts}
         records = self.submission.records
         outdated = [name for name, record in records.items() if keys.get(name, record.key) != record.key]
@@ -143,7 +145,9 @@ class Submitter:
                 f"the same folder: scancel {' '.join(left)}, then start again"
             )
         if running:
-            log.info(f"[{self.work.label}] cancelled, as they were for an older configuration: {', '.join(running)}")
+            log.info(
+                f"[{self.work.label}] cancelled, because they were for an older configuration: {', '.join(running)}"
+            )
         for name in outdated:
             del records[name]
 
@@ -180,7 +184,7 @@ class Submitter:
         return True
 
     def idle(self, part: Part, seen: dict[str, queue.Seen] | None) -> bool:
-        """Whether the job of a part that is done is pending without need, ended or does not end, and left no result."""
+        """Whether the job of a finished part is needlessly pending, has ended, or does not end, and left no result."""
         if seen is None:
             return False
         job_id = self.record(part).job_id
@@ -189,22 +193,22 @@ class Submitter:
         return job is None or job.ended or job.state == "PENDING" or time.monotonic() - since > LATENCY
 
     def end_ended(self, seen: dict[str, queue.Seen] | None) -> None:
-        """Cancel jobs that Slurm still calls running although they have left their result.
+        """Cancel jobs that Slurm reports as running although they have written their result.
 
-        So it does until their time limit where the node's slurmstepd was killed, and with it the only process that
-        could have reported their end.
+        If a node's slurmstepd was killed, nothing reports the end of its jobs, and Slurm shows them as running until
+        their time limit.
         """
         jobs = {} if seen is None else {job_id: seen[job_id] for job_id in self.ending if job_id in seen}
-        going_on = [job_id for job_id, job in jobs.items() if job.goes_on]
+        active = [job_id for job_id, job in jobs.items() if job.active]
         if seen is not None:
-            self.ending = {job_id: self.ending[job_id] for job_id in going_on}
-        limit = time.monotonic() - GRACE - self.queue.interval  # by which `seen` may be old
+            self.ending = {job_id: self.ending[job_id] for job_id in active}
+        limit = time.monotonic() - GRACE - self.queue.interval  # the age that `seen` may have
         late = [job_id for job_id, since in self.ending.items() if since < limit]
         for job_id in late:
             del self.ending[job_id]
-        if stuck := [job_id for job_id in late if job_id in going_on]:
+        if stuck := [job_id for job_id in late if job_id in active]:
             left = queue.cancel(stuck, self.queue)
-            what = f"{', '.join(stuck)} left the result, but Slurm calls it running"
+            what = f"{', '.join(stuck)} wrote the result, but Slurm reports it as running"
             remedy = f"scancel {' '.join(left)} by hand" if left else "cancelled"
             log.info(f"[{self.work.label}] job {what} (was its slurmstepd killed?); {remedy}")
 
@@ -222,14 +226,14 @@ class Submitter:
         how = queue.ending(record.job_id)
         state = how.partition(",")[0]
         if state == "CANCELLED":
-            self.fail(part, "somebody cancelled its job; the same command submits it again")
+            self.fail(part, "its job was cancelled; the same command submits it again")
             return False
         if state not in STOLEN:
             record.deaths += 1
         if record.deaths >= self.submission.request.tries:
-            self.fail(part, f"{how}; tried {record.deaths} times, which the resource `tries` allows")
+            self.fail(part, f"{how}; tried {record.deaths} times, the limit set by the resource `tries`")
             return False
-        self.log_event(part, f"job {record.job_id} ended without a result ({how}); submitted again")
+        self.log_event(part, f"job {record.job_id} ended without a result ({how}); resubmitted")
         return True
 
     def waited(self, part: Part) -> float:
@@ -237,7 +241,7 @@ class Submitter:
         return time.monotonic() - self.ended.setdefault(part.name, time.monotonic())
 
     def patience(self, job: queue.Seen | None) -> float:
-        """How long a result file may lag behind the job's end; a failed job wrote none."""
+        """Seconds to wait for a result file after the job's end; a failed job writes none."""
         return LATENCY if job is None or job.state == "COMPLETED" else min(5.0, self.queue.interval)
 
     def fail(self, part: Part, why: str) -> None:
@@ -263,19 +267,19 @@ class Submitter:
             log.info(f"[{self.work.label}] cancelled: {', '.join(cancelled)}")
         if left:
             log.error(
-                f"[{self.work.label}] left running: {', '.join(left)}; Slurm does not show their end. "
+                f"[{self.work.label}] left running: {', '.join(left)}; Slurm still lists them. "
                 f"Cancel them by hand: scancel {' '.join(left)}"
             )
 
     def granted(self, job: queue.Seen | None) -> str:
-        """A submitted job's partition, which a wrapper of sbatch or a rule of the cluster may have changed."""
+        """A submitted job's partition, which an sbatch wrapper or a rule of the cluster may have changed."""
         request = self.submission.request
         wanted, got = request.slurm_partition, job.partition if job else request.slurm_partition
         changed = f" (the profile requests {wanted})" if wanted and set(got.split(",")) - set(wanted.split(",")) else ""
         return f"partition {got or '(default)'}{changed}, limit {request.runtime} min"
 
     def log_event(self, part: Part, text: str, key: str = "") -> None:
-        """One line per change."""
+        """Log a line if it has changed."""
         if self.said.get(part.name) != (key or text):
             self.said[part.name] = key or text
             log.info(f"[{self.work.label} {part.name}] {text}")

@@ -1,7 +1,7 @@
-"""The states of jobs by ``squeue``, with one query for all submitters of a machine.
+"""Job states from ``squeue``, by one query for all submitters of a machine.
 
 squeue works with and without an accounting database; sacct, which submitit uses, returns nothing without one, and a
-submitter would wait for ever. An ended job stays in squeue's output for some minutes (MinJobAge).
+submitter would wait forever. An ended job stays in squeue's output for some minutes (MinJobAge).
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from vlkd_steps.core import file_system, files, locks
 
 FORMAT = "%i|%T|%P|%M|%l|%N|%r|%j"
 TIMEOUT = 60  # seconds that a busy controller may take to answer
-CANCELLED_BY = 10.0  # seconds in which the queue must show that cancelled jobs end
-GOING_ON = {
+CANCELLED_BY = 10.0  # seconds that the queue may take to show that cancelled jobs end
+NOT_ENDED = {
     *("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED"),
     *("REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"),
 }
@@ -37,11 +37,11 @@ class Seen:
 
     @property
     def ended(self) -> bool:
-        return self.state not in GOING_ON
+        return self.state not in NOT_ENDED
 
     @property
-    def goes_on(self) -> bool:
-        """Whether it neither has ended nor is about to."""
+    def active(self) -> bool:
+        """Whether it has neither ended nor is completing."""
         return not self.ended and self.state != "COMPLETING"
 
 
@@ -60,18 +60,18 @@ class Queue:
         return self.since(time.time() - self.interval)
 
     def since(self, moment: float) -> dict[str, Seen] | None:
-        """As `look`, by an answer that is younger than `moment` (``time.time()``)."""
+        """As `look`, from a query made after `moment` (``time.time()``)."""
         with locks.exclusive(self.answer.with_suffix(".lock"), wait=None):
             known = files.known_json(self.answer)
             rows = known.get("rows")
             if known.get("at", 0.0) < moment:
-                at, rows = time.time(), ask()
+                at, rows = time.time(), listed()
                 files.write_text(self.answer, files.canonical({"at": at, "rows": rows}))
         return None if rows is None else {row[0]: Seen(*row) for row in rows}
 
 
-def ask() -> list[list[str]] | None:
-    """All jobs of this user, ended ones of the last minutes included; None where squeue fails."""
+def listed() -> list[list[str]] | None:
+    """All jobs of this user, ended ones of the last minutes included; None: squeue failed."""
     command = ["squeue", "--me", "--array", "--noheader", "--states=all", f"--format={FORMAT}"]
     done = _done(*command)
     if done is None or done.returncode:
@@ -81,7 +81,7 @@ def ask() -> list[list[str]] | None:
 
 
 def cancel(ids: Sequence[str], jobs: Queue) -> list[str]:
-    """Cancel jobs and watch them end, for a bounded time; returns those that go on, or of which nothing is known."""
+    """Cancel jobs and watch them end, for a bounded time; returns those that still run or whose state is unknown."""
     if not ids:
         return []
     if _done("scancel", *ids) is None:  # no answer from Slurm
@@ -89,20 +89,20 @@ def cancel(ids: Sequence[str], jobs: Queue) -> list[str]:
     limit = time.monotonic() + CANCELLED_BY
     while True:
         seen = jobs.since(time.time())
-        left = [job_id for job_id in ids if seen is None or (job_id in seen and seen[job_id].goes_on)]
+        left = [job_id for job_id in ids if seen is None or (job_id in seen and seen[job_id].active)]
         if not left or time.monotonic() >= limit:
             return left
         time.sleep(0.3)
 
 
 def configuration() -> dict[str, str]:
-    """``scontrol show config``; empty where the controller does not answer."""
+    """``scontrol show config``; empty if the controller does not answer."""
     lines = _output("scontrol", "show", "config").splitlines()
     return {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
 
 
 def ending(job_id: str) -> str:
-    """How a job ended, in a few words: ``FAILED, exit 0:9``; what Slurm still knows."""
+    """How a job ended, such as ``FAILED, exit 0:9``, as far as Slurm still knows."""
     shown = _output("scontrol", "show", "job", "--oneliner", job_id)
     facts = dict(word.split("=", 1) for word in shown.split() if "=" in word)
     if "JobState" in facts:
@@ -114,7 +114,7 @@ def ending(job_id: str) -> str:
         "sacct", "--jobs", job_id, "--noheader", "--parsable2", "--allocations", "--format=State,ExitCode"
     )
     first = next(iter(accounting.splitlines()), "")
-    return ", exit ".join(first.split("|", 1)) if first else "gone from Slurm's memory"
+    return ", exit ".join(first.split("|", 1)) if first else "no longer known to Slurm"
 
 
 def _output(*command: str) -> str:
@@ -123,7 +123,7 @@ def _output(*command: str) -> str:
 
 
 def _done(*command: str) -> subprocess.CompletedProcess[str] | None:
-    """A command that has ended, well or not; None where it cannot be started or Slurm is silent."""
+    """The completed command, whatever its status; None: it cannot be started or does not answer."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, start_new_session=True)
     except (OSError, subprocess.TimeoutExpired):

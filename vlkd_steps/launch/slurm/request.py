@@ -1,4 +1,4 @@
-"""A rule's Slurm resources from the profile, which a step gets by the environment."""
+"""A rule's Slurm resources from the profile, which a step reads from the environment."""
 
 import os
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ class Request:
 
     Attributes:
         runtime: minutes. mem_mb: MiB per node. gpu, tasks: per node. cpus_per_task: per task.
-        workers: jobs that share one work where it can be shared (extraction).
-        tries: jobs ended without a result after which a part has failed.
+        workers: jobs that share the work of a step that can be divided (extraction).
+        tries: jobs that may end without a result before the part fails.
         warning: seconds before the time limit at which Slurm warns the job, which then saves and requeues itself.
         poll: seconds between two queries of the queue.
-        scratch: a folder on the node's own disk, may name variables of the node such as ``$SLURM_TMPDIR``.
-        loader_workers: processes that decode images ahead of the one that computes; empty: as many as its CPUs allow.
+        scratch: a folder on the node's disk; it may contain variables of the node such as ``$SLURM_TMPDIR``.
+        loader_workers: processes that decode images; empty: as many as the CPUs allow.
         detach: "yes" leaves submitted jobs running on Ctrl-C.
     """
 
@@ -47,10 +47,10 @@ class Request:
 
     @classmethod
     def of(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read ``VLKD_<NAME>`` for every field; what is not set, or empty, keeps its default.
+        """Read ``VLKD_<NAME>`` for every field; unset and empty ones keep their defaults.
 
         Raises:
-            UserError: a value that is no whole number, or below what makes sense.
+            UserError: a value is no whole number or too small.
         """
         given: dict[str, Any] = {}
         for field in fields(cls):
@@ -83,7 +83,7 @@ class Request:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a job reads of this on its node, by variable."""
+        """The variables by which a job reads these resources on its node."""
         return {PREFIX + name.upper(): str(getattr(self, name)) for name in ("scratch", "loader_workers")}
 
     @property
@@ -111,7 +111,7 @@ class Request:
         return {name: value for name, value in chosen.items() if value != ""} | {
             "signal_delay_s": self.warning,
             "stderr_to_stdout": True,
-            # One dead process of a training must not leave the others waiting for it.
+            # If one process of a training dies, the others must not wait for it.
             "srun_args": ["--kill-on-bad-exit=1", *cpu_option(self.cpus_per_task)],
             "additional_parameters": more,
         }

@@ -6,7 +6,7 @@ status. The queue decides, by the job's unique name. Nothing is ever submitted t
     python -m vlkd_steps.launch.slurm.sbatch OPTIONS  # sbatch for Snakemake's executor (workflow/bin/login):
         with --parsable it prints the job's id alone
 
-No submitit here, which takes longer to import than sbatch takes.
+submitit is not imported here: that takes longer than sbatch.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 from vlkd_steps.launch.slurm import queue
 
-PATIENCE = 30.0  # seconds in which the queue must show a new job; a job waits 60 for the pickle that is named by its id
+PATIENCE = 30.0  # seconds for the queue to show a new job; a job waits 60 for the pickle named by its id
 PRINTED = re.compile(r"^[ \t]*(?:Submitted batch job )?(\d+)(?:;\S+| on cluster \S+)?[ \t\r]*$", re.MULTILINE)
 CORRECT = (
     "Correct this rule's resources (set-resources in profiles/<name>/config.yaml); "
@@ -35,7 +35,7 @@ CORRECT = (
 
 
 def submit(script: Path, name: str, jobs: queue.Queue) -> str:
-    """Submit a script whose job has this name, and return the job's id (of an array: without a task's number).
+    """Submit a script whose job has this name, and return the job's id (for an array, without a task number).
 
     Raises:
         UserError: sbatch refuses, or no such job appears.
@@ -56,7 +56,7 @@ def submit(script: Path, name: str, jobs: queue.Queue) -> str:
     if done.returncode:
         raise UserError(f"sbatch refuses the job: {words(done)}. {CORRECT}")
     if seen is None and len(printed) == 1:
-        return printed[0]  # all that is known while the controller is silent
+        return printed[0]  # the only hint while the controller does not answer
     raise UserError(
         f"sbatch succeeded, but {'Slurm does not answer' if seen is None else 'no job of this work is in the queue'} "
         f"({PATIENCE:.0f} s; squeue --name={name}). It printed: {shlex.quote(words(done))}. A "
@@ -77,10 +77,10 @@ def main(options: Sequence[str]) -> int:
 
 
 def among(numbers: Sequence[str], name: str) -> str:
-    """The latest job of this name whose id is one of the numbers; empty where the queue shows none."""
+    """The id of the latest job of this name that is among the numbers; empty if the queue shows none."""
     limit = time.monotonic() + PATIENCE
     while True:
-        rows = queue.ask() or []
+        rows = queue.listed() or []
         found = [row.job_id.partition("_")[0] for row in (queue.Seen(*each) for each in rows) if row.name == name]
         if ids := set(found) & set(numbers):
             return max(ids, key=int)

@@ -1,7 +1,7 @@
-"""A work's folder under ``jobs/``: the jobs submitted for its parts, and how they are found again after a crash.
+"""The folder under ``jobs/`` of a step's work: the jobs submitted for its parts, to find them again after a crash.
 
 ``job.json`` is written before and after each sbatch. A process that dies in between leaves a job without an id in the
-file; it is found by its name, which is unique and starts with this work's prefix. The folder also has submitit's
+file; it is found by its unique name, which starts with the work's prefix. The folder also has submitit's
 pickles and each job's log ``<id>_0_log.out``, to which its attempts append.
 """
 
@@ -29,7 +29,7 @@ class Record:
     """A part that was submitted.
 
     Attributes:
-        job_id: ``12``, or ``12_0`` for an array's task; "" between the intention and sbatch's answer.
+        job_id: ``12``, or ``12_0`` for an array's task; "" until sbatch has answered.
         key: content key of the part that it was submitted for.
         deaths: how often a job of this part ended without a result.
     """
@@ -51,9 +51,9 @@ class Submission:
         self.records: dict[str, Record] = {}
         self.array: list[str] = []
         with contextlib.suppress(KeyError, TypeError):
-            kept = files.known_json(self.file)
-            self.records = {name: Record(**record) for name, record in kept["parts"].items()}
-            self.array, self.name = kept["array"], kept["name"]
+            recorded = files.known_json(self.file)
+            self.records = {name: Record(**record) for name, record in recorded["parts"].items()}
+            self.array, self.name = recorded["array"], recorded["name"]
 
     def save(self) -> None:
         parts = {name: asdict(record) for name, record in self.records.items()}
@@ -96,7 +96,7 @@ class Submission:
             if all(JobPaths(self.folder, job_id).submitted_pickle.exists() for job_id in own):
                 for name, job_id in zip(self.array, own, strict=True):
                     self.records[name].job_id = job_id
-            else:  # without its pickle it can only fail
+            else:  # it cannot run without its pickle
                 queue.cancel([job.job_id for job in mine if job.job_id.partition("_")[0] == base], self.jobs)
         for name in lost:
             if not self.records[name].job_id:
@@ -104,7 +104,7 @@ class Submission:
         self.save()
 
     def result(self, record: Record) -> dict[str, Any] | None:
-        """How the part's job ended: `attempt.run`'s value, or status 1 with a traceback; None while it goes on."""
+        """How the part's job ended: `attempt.run`'s value, or status 1 with a traceback; None while it runs."""
         try:
             outcome, value = pickle_load(JobPaths(self.folder, record.job_id).result_pickle)
         except (FileNotFoundError, EOFError):
@@ -124,17 +124,17 @@ class Submission:
         known = {record.job_id for record in self.records.values() if record.job_id}
         seen = self.jobs.since(time.time())
         if seen is None:
-            going_on = sorted(known)
+            active = sorted(known)
         else:
             mine = [job for job in seen.values() if job.job_id in known or job.name.startswith(self.names)]
-            going_on = sorted(job.job_id for job in mine if job.goes_on)
-        left = queue.cancel(going_on, self.jobs)
+            active = sorted(job.job_id for job in mine if job.active)
+        left = queue.cancel(active, self.jobs)
         self.records = {name: record for name, record in self.records.items() if record.job_id in left}
         self.save()
-        return [job_id for job_id in going_on if job_id not in left], left
+        return [job_id for job_id in active if job_id not in left], left
 
     def forget(self) -> None:
-        """After success: keep logs, delete what the jobs were submitted with, cancel jobs that have no work left."""
+        """After success: delete the submission files but not the logs, and cancel jobs that are no longer needed."""
         queue.cancel([each.job_id for each in self.records.values() if self.result(each) is None], self.jobs)
         self.file.unlink(missing_ok=True)
         for pattern in ("*.pkl", "*submission*.sh"):
@@ -160,7 +160,7 @@ class Executor(SlurmExecutor):
         self.jobs = jobs
 
     def _internal_process_submissions(self, delayed_submissions: list[DelayedSubmission]) -> list[Any]:
-        """Submit one job, or one array; submitit's own makes its arrays by another executor than this one."""
+        """Submit one job or one array; submitit's version makes arrays with another executor."""
         pickles = [self.folder / f"{uuid.uuid4().hex}.pkl" for _ in delayed_submissions]
         for delayed, path in zip(delayed_submissions, pickles, strict=True):
             delayed.set_timeout(self.parameters["time"], self.max_num_timeout)

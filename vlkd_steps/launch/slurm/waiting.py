@@ -1,7 +1,7 @@
-"""Messages about jobs that wait in the queue: why, since when, and what starts them if waiting alone does not.
+"""Messages about pending jobs: why and since when they wait, and what starts them if waiting does not help.
 
-Nothing limits the wait. A line is due when a job's state changes, when a reason appears that somebody has to remove
-(a held job, a drained node), after ten minutes, and every hour.
+There is no time limit. A line is due when a job's state changes, when a reason appears that needs action (a held job,
+a drained node), after ten minutes, and every hour.
 """
 
 import re
@@ -16,9 +16,9 @@ ADVICE = (
     (r"DOWN|DRAIN|NodeDown|NotAvail|Unavailable", "nodes that it needs are down, drained or reserved: sinfo -R"),
     (r"^BadConstraints", "no node satisfies its constraints: vlkd doctor --profile <name>"),
     (r"^(Assoc|QOS|Max)\w*|Account|InvalidQOS", "a limit of your account or QoS stops it: sacctmgr show qos"),
-    (r"^DependencyNeverSatisfied|^Reservation", "it waits for what may never happen: scontrol show job {job_id}"),
+    (r"^DependencyNeverSatisfied|^Reservation", "what it waits for may never happen: scontrol show job {job_id}"),
 )  # fmt: skip
-"""By the reason or state that squeue gives; other reasons, such as Priority or Resources, pass by themselves."""
+"""By the reason or state that squeue gives; other reasons, such as Priority or Resources, need no action."""
 
 
 class Waits:
@@ -28,7 +28,7 @@ class Waits:
         self._since: dict[str, float] = {}
 
     def described(self, job: Seen) -> tuple[str, str]:
-        """A job in a line, and the line's key: it is to be said where the key is another one than before.
+        """A line about a job, and its key: the line is due when the key changes.
 
         ``RUNNING  partition gpu on node7, 0:12 of 4:00:00``, or
         ``PENDING (Resources)  partition gpu, for 10 min``
@@ -48,7 +48,7 @@ class Waits:
 
 
 def advice(job: Seen) -> str:
-    """What starts a waiting job; empty where it only has to wait."""
+    """What starts a pending job; empty if it only has to wait."""
     why = job.reason if job.state == "PENDING" else job.state  # such as REQUEUE_HOLD
     found = next((text for pattern, text in ADVICE if re.search(pattern, why, re.IGNORECASE)), "")
     return found.format(job_id=job.job_id, partition=job.partition)

@@ -1,15 +1,16 @@
-"""From a model and a data set's instances to a store: what is embedded, in which order, in which shards.
+"""Extraction from a model and a data set's instances to a store: what is embedded, in which order, in which shards.
 
-The model is a teacher, whose rows `Embedding` makes, or one with a `Maker` of its own as attribute ``maker``, such as a
+The model is a teacher, whose rows `Embedding` makes, or one with its own `Maker` as attribute ``maker``, such as a
 source of regions (`teachers.regions.region_extraction`).
 
 The order is fixed (images by id, texts and words by string) and batches never cross a shard, so that the bytes do not
 depend on where an extraction was interrupted, on how many processes read images, or on how many workers share the
-work. Texts of a shard are embedded by their length, so that a batch holds little padding, and stored by their string.
+work. Texts of a shard are embedded in order of length, so that a batch has little padding, and stored in order of
+string.
 
-A **chunk** is what goes into one shard of images, of words, or of texts (whose word states and their counts are made
-with them). Of n workers the k-th makes every n-th chunk from the k-th on, its **slice**; who comes after them has no
-slice, makes what is missing, and writes the manifest.
+A **chunk** is the content of one shard of images, of words, or of texts (with their word states and counts). Of n
+workers the k-th makes every n-th chunk from the k-th on, its **slice**; the last process has no slice, makes the
+missing chunks, and writes the manifest.
 """
 
 import time
@@ -35,7 +36,7 @@ from vlkd_steps.data.words import split_words
 from vlkd_steps.teachers.features.store import SEVERAL, FeatureStore, Shard, Writer, sweep
 
 Slice = tuple[int, int]
-"""Which worker this is, from 0, and of how many."""
+"""The number of this worker, from 0, and the number of workers."""
 
 
 class ImageRef(NamedTuple):
@@ -52,10 +53,10 @@ Batch = tuple[int, Sequence[ImageRef]]
 class Teacher(Protocol):
     """A frozen model of images and texts, such as `clip.ClipTeacher`.
 
-    One that reads images or texts alone, or gives patches, says so by ``kinds``, of "image", "patch" and "text" (not
-    said: image and text), and needs only the methods for those. Patches come with v, by ``embed_patches(images)``:
-    float32 [B, D] and [B, P, W]. One whose cost grows with the longest text of a batch has ``text_lengths(texts)``. One
-    that reads single words otherwise than texts has ``embed_words(words)``: float32 [B, D].
+    ``kinds``, of "image", "patch" and "text", says what it embeds (default: image and text); only the methods for those
+    are needed. Patches come with v, from ``embed_patches(images)``: float32 [B, D] and [B, P, W]. A teacher whose cost
+    grows with the longest text of a batch has ``text_lengths(texts)``. One that embeds single words differently from
+    texts has ``embed_words(words)``: float32 [B, D].
     """
 
     identity: dict[str, Any]
@@ -90,18 +91,18 @@ def extract(
         model: a `Teacher`, or one whose ``maker`` makes the rows; its ``identity`` (JSON) is a part of the content key,
             its ``dim`` the width of the features.
         instances: columns ``image_id, image_path, text``.
-        folder: where the store goes.
+        folder: of the store.
         settings: ``dtype`` (float32, float16), ``batch_size``, ``shard_size``, ``threads`` (torch's, part of the
             key).
         label: the start of progress lines.
-        shared_round: the name of a round that this process shares with others (`Marks`); none: one of its own.
-        part: make this slice alone, and no manifest.
+        shared_round: the name of a round shared with other processes (`Marks`); None: a new one.
+        part: make only this slice, and no manifest.
         stop: checked between two batches.
         on_finish: called with the finished store.
         facts: entries of the manifest.
 
     Returns:
-        The finished store, as the maker's STORE; None of a slice.
+        The finished store, of the maker's class STORE; None for a slice.
 
     Raises:
         UserError: an image that is missing or cannot be read, or one id that names two images.
@@ -131,9 +132,9 @@ def extract(
 
 @dataclass
 class Making:
-    """Chunks become shards: as this round has left them, found whole, or made now.
+    """Turns chunks into shards: made earlier in this round, found complete, or made now.
 
-    Images are read ahead by `data.loader`, over the ends of chunks; which chunks are missing shows as it comes to them.
+    `data.loader` reads images ahead, across chunks; whether a chunk is missing is checked when its turn comes.
     """
 
     maker: "Maker"
@@ -147,7 +148,7 @@ class Making:
         """The shards of the chunks of these numbers.
 
         Raises:
-            UserError: an image that cannot be read, or a value that cannot be stored.
+            UserError: an image cannot be read, or a value cannot be stored.
             Interrupted: a stop was requested; finished chunks are kept.
         """
         images = [number for number in mine if self.chunks[number].of_images]
@@ -168,12 +169,12 @@ class Making:
                 yield from ((number, batch) for batch in pieces(self.chunks[number].items, self.maker.batch_size))
 
     def _load(self, batch: Batch) -> tuple[int, list[str], Any]:
-        """The chunk, the hashes of the images' contents, and what the maker reads; in a process of `data.loader`."""
+        """The chunk, the hashes of the images' contents, and the maker's input; runs in a process of `data.loader`."""
         number, images = batch
         return number, [read(self.maker.content, image) for image in images], self.maker.load(images)
 
     def _loaded(self, batches: Iterable[tuple[int, list[str], Any]], contents: list[str]) -> Iterator[Any]:
-        """What was read of each batch; the hashes go into `contents`."""
+        """The maker's input for each batch; the hashes are appended to `contents`."""
         for _, hashes, images in batches:
             self.maker.stop.raise_if_set()
             contents += hashes
@@ -203,25 +204,25 @@ class Making:
 
 
 class Marks:
-    """Which chunks one **round** of extraction has made or checked: a small file each, until the store is finished.
+    """The chunks that one **round** of extraction has made or checked: a small file each, until the store is finished.
 
-    Workers of one round skip what is marked without reading an image; another round checks again, as images may have
-    changed since.
+    Workers of one round skip marked chunks without reading an image; another round checks them again, because images
+    may have changed.
 
     Args:
-        plan: a hash of all that the round is about: content key and names of every chunk.
+        plan: a hash of the round's work: content key and names of every chunk.
     """
 
     def __init__(self, folder: Path, round_name: str, plan: str) -> None:
         self.stem = layout.extraction_round(folder, round_name) / plan[:16]
 
     def inputs(self, chunk: int) -> str | None:
-        """The hash of the inputs that a chunk was made from, or None where it is not done."""
+        """The hash of the inputs that a chunk was made from, or None: not done."""
         path = self._path(chunk)
         return path.read_text(encoding="ascii") if path.is_file() else None
 
     def mark(self, chunk: int, inputs: str) -> None:
-        """Note that the shards of a chunk are whole and made from `inputs`."""
+        """Record that the shards of a chunk are complete and made from `inputs`."""
         files.write_text(self._path(chunk), inputs)
 
     def _path(self, chunk: int) -> Path:
@@ -230,7 +231,7 @@ class Marks:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What goes into one shard of each of `kinds`: images (id and file) or texts."""
+    """The content of one shard of each of `kinds`: images (id and file) or texts."""
 
     kinds: tuple[str, ...]
     items: Sequence[Any]
@@ -280,12 +281,12 @@ class Plan:
 
 
 class Maker(Protocol):
-    """Makes the rows of whole chunks.
+    """Makes the rows of chunks.
 
     Attributes:
         KEY: the name of the model's identity in the content key.
-        SHARD, BATCH: rows per shard and per batch (defaults). Other batches round differently, so both are in the
-            content key.
+        SHARD, BATCH: rows per shard and per batch (defaults). Both are in the content key, because other
+            batches round differently.
         STORE: the class of the finished store.
         stop: checked between two batches.
     """
@@ -301,27 +302,27 @@ class Maker(Protocol):
 
     @staticmethod
     def plan(model: Any, instances: pl.DataFrame, shard_size: int) -> Plan:
-        """What is to be made."""
+        """All chunks of the store."""
 
     def inputs(self, chunk: Chunk) -> str:
-        """A hash of all that the chunk's rows are made from."""
+        """A hash of everything that the chunk's rows depend on."""
 
     def content(self, image: ImageRef) -> str:
-        """A hash of all that the rows of one image are made from; called in the processes of `data.loader`."""
+        """A hash of everything that the rows of one image depend on; called in the processes of `data.loader`."""
 
     def load(self, images: Sequence[ImageRef]) -> Any:
         """Read a batch of images; called in the processes of `data.loader`."""
 
     def image_rows(self, chunk: Chunk, loaded: Iterable[Any]) -> dict[str, np.ndarray]:
-        """Rows of each of the kinds of a chunk of images, of which `load` gave batch after batch."""
+        """Rows of each kind for a chunk of images; `loaded` has the results of `load`, batch by batch."""
 
     def text_rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
-        """Rows of each of the kinds of a chunk of texts."""
+        """Rows of each kind for a chunk of texts."""
 
 
 @dataclass
 class Embedding:
-    """A teacher at work on whole chunks."""
+    """Makes a teacher's rows of chunks."""
 
     teacher: Teacher
     batch_size: int
@@ -337,26 +338,26 @@ class Embedding:
         return Plan.of(instances, shard_size, getattr(model, "kinds", ("image", "text")))
 
     def inputs(self, chunk: Chunk) -> str:
-        """A hash of all that the chunk's rows are made from: images by their bytes, texts as they are."""
+        """A hash of the chunk's images, by their bytes, or texts."""
         return hashed(chunk.items, self.content, self.stop) if chunk.of_images else files.digest(list(chunk.items))
 
     def content(self, image: ImageRef) -> str:
         return raw_files.sha256(image.path)
 
     def load(self, images: Sequence[ImageRef]) -> Any:
-        """The images as one tensor, where they are tensors: it takes one file descriptor between processes."""
+        """The images, as one tensor if they are tensors, which takes a single file descriptor between processes."""
         loaded = [read(lambda image: self.teacher.load_image(image.path), image) for image in images]
         return torch.stack(loaded) if isinstance(loaded[0], torch.Tensor) else loaded
 
     def image_rows(self, chunk: Chunk, loaded: Iterable[Any]) -> dict[str, np.ndarray]:
-        """v of each image and, of a teacher that has them, its patches."""
+        """v of each image and, if the teacher has them, its patches."""
         if chunk.kinds == ("image",):
             return {"image": np.concatenate([self.teacher.embed_images(images) for images in loaded])}
-        both = [self.teacher.embed_patches(images) for images in loaded]  # type: ignore[attr-defined]  # it has that
+        both = [self.teacher.embed_patches(images) for images in loaded]  # type: ignore[attr-defined]  # a teacher with patches has it
         return {kind: np.concatenate(rows) for kind, rows in zip(chunk.kinds, zip(*both, strict=True), strict=True)}
 
     def text_rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
-        """u, word states and their counts; of words, u alone."""
+        """u, word states and their counts; for words, only u."""
         if chunk.kinds == ("word",):
             return {"word": self._embedded(chunk.items, self._embed_words)[0]}
         pooled, states = self._embedded(chunk.items, self.teacher.embed_texts)
@@ -385,14 +386,14 @@ class Embedding:
 
 
 def check_finite(chunk: Chunk, made: Mapping[str, np.ndarray], rows: Mapping[str, np.ndarray], label: str) -> None:
-    """Every value that is about to be written must be a finite number.
+    """Check that every value to be written is a finite number.
 
     Args:
-        made: rows of each of the chunk's kinds as the model gives them; rows: in the store's dtype.
+        made: rows of each kind as the model returns them; rows: the same in the store's dtype.
         label: the start of the message; it names the teacher.
 
     Raises:
-        UserError: the first one that is not.
+        UserError: a value is not; names the first.
     """
     for kind, values in rows.items():
         wrong = ~np.isfinite(values).reshape(len(values), -1).all(1) if len(values) else np.zeros(0, bool)
@@ -404,14 +405,14 @@ def check_finite(chunk: Chunk, made: Mapping[str, np.ndarray], rows: Mapping[str
         of = f"image {item.image_id!r} ({item.path})" if isinstance(item, ImageRef) else f"text {item!r}"
         if np.isfinite(made[kind][row]).all():
             most, limit = np.abs(made[kind][row]).max(), np.finfo(values.dtype).max
-            why = f"holds {most:.4g}, and {values.dtype} ends at {limit:.4g}; set the teacher's `dtype` to float32"
+            why = f"has {most:.4g}, and the largest {values.dtype} is {limit:.4g}; set the teacher's `dtype` to float32"
         else:
-            why = "holds values that are no finite numbers; its weights, or what it reads, are damaged: replace them"
+            why = "has values that are not finite numbers; its weights or inputs are damaged: replace them"
         raise UserError(f"{label}: field {kind} of {of} {why}")
 
 
 class Progress:
-    """One line every five seconds: how many of this worker's rows are done, how fast, how long it will take."""
+    """A line every five seconds: this worker's finished rows, their rate, and the time left."""
 
     def __init__(self, label: str, total: int) -> None:
         self.label, self.total, self.count = label, total, 0
@@ -441,7 +442,7 @@ def distinct_images(instances: pl.DataFrame) -> list[ImageRef]:
 
 
 def hashed(images: Sequence[ImageRef], content: Callable[[ImageRef], str], stop: StopRequest) -> str:
-    """`inputs_of` some images, of whose contents `content` gives the hashes."""
+    """`inputs_of` some images, whose contents are hashed by `content`."""
     contents = []
     with ThreadPoolExecutor(max(1, loader.workers())) as pool:  # ends before `data.loader` forks
         for found in pool.map(lambda image: read(content, image), images):
@@ -456,7 +457,7 @@ def inputs_of(images: Sequence[ImageRef], contents: Sequence[str]) -> str:
 
 
 def read(reader: Callable[[ImageRef], Any], image: ImageRef) -> Any:
-    """What `reader` makes of an image.
+    """The result of `reader` for an image.
 
     Raises:
         UserError: its file is missing, or cannot be read.

@@ -1,4 +1,4 @@
-"""Two teachers as one feature store: images by one, texts by the other (MAD)."""
+"""Two teachers as one feature store: one for images, one for texts (MAD)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from vlkd_steps.teachers.features.store import FeatureStore
 
 @dataclass(frozen=True)
 class TeacherPair:
-    """What methods read of a `FeatureStore`, from the store of a vision teacher and that of a text teacher."""
+    """The interface of `FeatureStore` for methods, over the stores of a vision teacher and a text teacher."""
 
     vision: FeatureStore
     text: FeatureStore
 
     @property
     def shared_space(self) -> bool:
-        """Whether a cosine between an image and a word means something."""
+        """Whether cosines between images and words are meaningful."""
         return False
 
     def images(self, image_ids: Sequence[str]) -> np.ndarray:
@@ -48,10 +48,10 @@ def open_stores(teacher: Mapping[str, Any], dataset: str) -> FeatureStore | Teac
     """The features of a run's teacher or teachers.
 
     Args:
-        teacher: as a job's configuration has it: ``name``, or ``vision`` and ``text`` with a name each.
+        teacher: from a job's configuration: ``name``, or ``vision`` and ``text`` with a name each.
 
     Raises:
-        UserError: a store that is not finished, or lacks the rows its teacher provides.
+        UserError: a store is not finished, or lacks the rows of its role.
     """
     if "vision" not in teacher:
         return FeatureStore.open(layout.features(teacher["name"], dataset))
@@ -59,7 +59,7 @@ def open_stores(teacher: Mapping[str, Any], dataset: str) -> FeatureStore | Teac
     for role, kind in (("vision", "image"), ("text", "text")):
         if not stores[role].has(kind):
             raise UserError(
-                f"teacher.{role} is {teacher[role]['name']}, whose features hold no {kind}s: it reads "
+                f"teacher.{role} is {teacher[role]['name']}, whose features have no {kind}s: it reads "
                 f"{'texts' if kind == 'image' else 'images'} only; name a teacher that reads {kind}s"
             )
     return TeacherPair(**stores)

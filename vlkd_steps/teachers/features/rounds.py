@@ -1,6 +1,6 @@
-"""The rounds of an extraction: the name its workers share, and how an interrupted round is found again.
+"""The rounds of an extraction: the name that its workers share, and how an interrupted round is found again.
 
-Never imports torch: the process that waits for the workers stays small.
+Never imports torch, so that the process that waits for the workers stays small.
 """
 
 import contextlib
@@ -16,28 +16,28 @@ from vlkd_steps.core.fingerprint import fingerprint
 
 
 def begin(submission: Path, key: str) -> str:
-    """A name for this round, or that of the round whose submitter was killed: its workers may still run, or be done."""
-    kept = submission / f"round-{key[:16]}"
-    if not kept.is_file():
-        files.write_text(kept, uuid.uuid4().hex)
-    return kept.read_text(encoding="utf-8")
+    """A new name, or that of a round whose submitter was killed: its workers may still run, or be done."""
+    path = submission / f"round-{key[:16]}"
+    if not path.is_file():
+        files.write_text(path, uuid.uuid4().hex)
+    return path.read_text(encoding="utf-8")
 
 
 def end(submission: Path) -> None:
     """Forget the round, so that the next one checks every image again."""
-    for kept in submission.glob("round-*"):
-        kept.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # it holds what a cluster's launcher has left
+    for path in submission.glob("round-*"):
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it has files of the cluster's launcher
         submission.rmdir()
         submission.parent.rmdir()
         submission.parent.parent.rmdir()
 
 
 def job_key(config: Mapping[str, Any]) -> str:
-    """The key that identifies jobs of an earlier, killed submitter as the same extraction.
+    """The key by which jobs of an earlier, killed submitter are recognised as the same extraction.
 
     Raises:
-        UserError: the data set is not prepared, or no module is named like the teacher's kind.
+        UserError: the data set is not prepared, or there is no module for the teacher's kind.
     """
     path = layout.instances(config["dataset"]["name"])
     if not path.is_file():
@@ -73,7 +73,7 @@ def _slice(folder: Path, shared_round: str, number: int) -> Path:
 
 
 def publish(folder: Path) -> None:
-    """Put the manifest where Snakemake expects it, if Snakemake has deleted it since a job wrote it.
+    """Copy the manifest to the path that Snakemake expects, if Snakemake has deleted it since a job wrote it.
 
     Raises:
         UserError: there is none.
@@ -84,7 +84,7 @@ def publish(folder: Path) -> None:
         return
     if not key or not copy.is_file():
         raise UserError(
-            f"the extraction has ended, but {manifest} is missing: its workers were lost; start it again, "
+            f"the extraction has ended, but {manifest} is missing: its workers were lost; start it again: "
             "finished shards are kept"
         )
     with files.atomic(manifest) as temporary:

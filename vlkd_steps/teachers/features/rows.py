@@ -23,10 +23,10 @@ def of_teacher(dataset: Mapping[str, Any], splits: Sequence[str] | None) -> pl.D
     splits = splits or [roles.get("train", {}).get("split", "train")]
     table = pl.scan_parquet(path).filter(pl.col("split").is_in(list(splits)))
     rows = table.select("image_id", "image_path", "text", "choices").collect()
-    if passages.has_choices(rows):  # only then what else they hold matters, which is most of the file
+    if passages.has_choices(rows):  # other columns, most of the file, are needed only then
         rows = table.collect()
     if rows.is_empty():
         there = ", ".join(sorted(tables.read(path, columns=["split"])["split"].unique().to_list()))
         raise UserError(f"{path} has no rows of split {', '.join(splits)}, only {there}; set the teacher's `splits`")
     seen = passages.teacher_texts(rows).select("image_id", "image_path", "text")
-    return seen.filter((pl.col("image_path") != "") | (pl.col("text") != ""))  # of a corpus in shards nothing is stored
+    return seen.filter((pl.col("image_path") != "") | (pl.col("text") != ""))  # a corpus in shards stores nothing

@@ -1,4 +1,4 @@
-"""Whether a teacher of images and texts knows anything of a data set: does an image find its own text?"""
+"""Whether a teacher of images and texts is better than chance on a data set: is an image nearest to its own text?"""
 
 from collections import defaultdict
 from typing import NamedTuple
@@ -15,7 +15,7 @@ ERRORS = 2.0
 
 
 class ZeroShot(NamedTuple):
-    """Of `items` images, how often its own text is nearer than another image's (0..1), and its standard error."""
+    """How often, for `items` images, the own text is nearer than another image's (0..1), and the standard error."""
 
     found: float
     error: float
@@ -33,9 +33,9 @@ class ZeroShot(NamedTuple):
 
 
 def zero_shot(store: FeatureStore, instances: pl.DataFrame, most: int = ITEMS) -> ZeroShot | None:
-    """Compare the images and texts of some items, evenly spaced, by the store's features.
+    """Compare images and texts of evenly spaced items by the store's features.
 
-    Equal cosines count half. None where the store lacks images or texts, or no two items differ.
+    Equal cosines count half. None if the store lacks images or texts, or no two items differ.
 
     Args:
         instances: columns ``image_id, text``.

@@ -1,23 +1,22 @@
 """The feature store: a frozen teacher's outputs for a data set's images, texts and words, computed once.
 
-``features/<teacher>/<data set>/`` holds
+``features/<teacher>/<data set>/`` contains
 
 - ``manifest.json``: the content key and its parts, and each file with its size and sha256. It is written last; without
-  it there is no store.
+  it the store is not finished.
 - ``<first 16 digits of the key>/``: shards ``<kind>-<inputs>.npy`` of rows and one ``index-<inputs>.parquet``. A
-  shard's name carries a hash of the very inputs it was made from (images by their bytes), so an interrupted
-  extraction finds what it has already done, and nothing else; a changed key, image or text never mixes with old
-  files. A copy of the manifest is stored there too: Snakemake deletes the other one whenever it starts the step again,
-  also while the workers that are to finish the store run on.
+  shard's name has a hash of its inputs (images by their bytes), so that an interrupted extraction finds only its own
+  shards, and a changed key, image or text never mixes with old files. A copy of the manifest is stored there too:
+  Snakemake deletes the other one whenever it starts the step again, even while workers are still running.
 
-The **content key** is a hash of all that the features depend on beside those inputs: the teacher's weights, transform
-and templates, the dtype, and the version of this code. The same key and inputs give the same bytes.
+The **content key** is a hash of everything else that the features depend on: the teacher's weights, transform and
+templates, the dtype, and the version of this code. Equal keys and inputs give equal bytes.
 
 Kinds of rows: ``image`` v, ``text`` u, ``word`` one vector per distinct word, ``state`` the last text layer's states
-averaged per word, text after text, and ``count`` how many of them each text has. A teacher of images alone has only
-``image``, one of texts alone all but that. With ``patches: true``, ``patch`` holds an image's grid of patches [P, W],
+averaged per word, text after text, and ``count`` their number in each text. A teacher of only images has only
+``image``, one of only texts all the others. With ``patches: true``, ``patch`` has an image's grid of patches [P, W],
 row by row. The index names the rows of ``image``, ``text`` and ``word``. Regions (`region_store`) have ``region``,
-``location`` and, of each image, ``count``. This module needs numpy and polars only, never torch.
+``location`` and, of each image, ``count``. This module never imports torch.
 """
 
 import re
@@ -39,22 +38,22 @@ VERSION = 1
 """Increased whenever a change of this package changes the bytes of the features."""
 
 TEMPERATURE = 0.01
-"""Of a teacher that has none of its own (choice); CLIP's ends there."""
+"""Default for a teacher without one (choice); CLIP's value at the end of training."""
 
 _KEY_FOLDER = re.compile("[0-9a-f]{16}")
 
 KINDS = ("image", "patch", "text", "word", "state", "count", "region", "location")
 
 SEVERAL = ("state", "region", "location")
-"""Kinds of which an item has as many rows as its ``count`` says."""
+"""Kinds with ``count`` rows per item."""
 
 EXACT = ("location",)
-"""Kinds that are kept as they are, whatever the store's dtype."""
+"""Kinds that are stored unconverted, whatever the store's dtype."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of rows: its path (under the store's folder), of what kind, how many rows, bytes and sha256."""
+    """One file of rows: its path (under the store's folder), kind, number of rows, bytes and sha256."""
 
     file: str
     kind: str
@@ -64,13 +63,13 @@ class Shard:
 
 
 class FeatureStore:
-    """A finished store, read row by row through memory maps, from this node's own disk where there is a copy.
+    """A finished store, read row by row through memory maps, from this node's disk if there is a copy.
 
     Attributes:
         folder: ``features/<teacher>/<data set>``.
         manifest: as written by `Writer.finish`.
         key: the content key, 64 hex digits; dim: the width D of v, u and word vectors.
-        temperature: by which the teacher divides cosines.
+        temperature: the teacher's, which divides cosines.
     """
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -86,10 +85,11 @@ class FeatureStore:
         """Open the store in `folder`.
 
         Args:
-            key: the content key that the caller expects; None takes whatever is there.
+            key: the content key that the caller expects; None: any.
 
         Raises:
-            UserError: no finished store, another key, a damaged manifest, or a file that is missing or of another size.
+            UserError: the store is not finished or has another key, its manifest is damaged, or a file is missing or
+                has another size.
         """
         path = folder / "manifest.json"
         manifest = files.read_json(path, "extract the features: snakemake --cores 1 -f {path}")
@@ -136,7 +136,7 @@ class FeatureStore:
         """The last text layer's states, averaged per word.
 
         Returns:
-            The first W words of ``split_words(text)``, all but those that the teacher's context length cut away, and
+            The first W words of ``split_words(text)``, without those beyond the teacher's context length, and
             their states, float32 [W, H].
         """
         row = self._find("text", text)
@@ -157,7 +157,7 @@ class FeatureStore:
         """
         if not self.has("patch"):
             raise UserError(
-                f"the features in {self.folder} hold no patches; name a teacher whose configuration says "
+                f"the features in {self.folder} have no patches; name a teacher whose configuration says "
                 "`patches: true`, as conf/teacher/efficientnet_lite0_scenes_patches.yaml does"
             )
         _, patches, width = self._tables["patch"].parts[0].mapped.shape
@@ -165,7 +165,7 @@ class FeatureStore:
 
     @property
     def shared_space(self) -> bool:
-        """Whether a cosine between an image and a word means something: one teacher made both."""
+        """Whether cosines between images and words are meaningful: one teacher made both."""
         return self.has("image") and self.has("word")
 
     def verify(self) -> None:
@@ -188,7 +188,7 @@ class FeatureStore:
         try:
             return np.array([known[name] for name in names], dtype=np.int64)
         except KeyError as error:
-            return np.array([self._find(kind, error.args[0])])  # which says what is missing
+            return np.array([self._find(kind, error.args[0])])  # whose message says what is missing
 
     def _find(self, kind: str, name: str) -> int:
         try:
@@ -196,11 +196,11 @@ class FeatureStore:
         except KeyError:
             if not self._rows_by_name[kind]:
                 raise UserError(
-                    f"the features in {self.folder} hold no {kind}s: their teacher does not read them; name another "
+                    f"the features in {self.folder} have no {kind}s: their teacher does not read them; name another "
                     "for this method, or two, teacher: {vision: NAME, text: NAME}"
                 ) from None
             raise UserError(
-                f"the features in {self.folder} hold no {kind} {name!r}; the data set has changed or another split is "
+                f"the features in {self.folder} have no {kind} {name!r}; the data set has changed or another split is "
                 f"needed: extract again, or add the split to the teacher's `splits`"
             ) from None
 
@@ -220,7 +220,7 @@ class FeatureStore:
 
     @cached_property
     def _state_rows(self) -> np.ndarray:
-        """Where each text's states start, int64 [texts + 1]."""
+        """The first row of each text's states, int64 [texts + 1]."""
         counts = self._tables["count"].all()[:, :1] if self.has("count") else np.zeros((0, 1))
         return np.concatenate([[0], np.cumsum(counts[:, 0].astype(np.int64))])
 
@@ -233,7 +233,7 @@ class FeatureStore:
         return Part(path, lambda: self._check(path, shard))
 
     def _check(self, path: Path, shard: Shard) -> None:
-        """Compare a file that is about to be read with its checksum."""
+        """Compare a file with its checksum before it is read."""
         if checksums.of(path) == shard.sha256:
             return
         if path != self.folder / shard.file:
@@ -242,7 +242,7 @@ class FeatureStore:
 
     @cached_property
     def _near(self) -> Mapping[Path, Path]:
-        """Where to read each file; set up with the first row, so that reading the manifest copies nothing."""
+        """The path at which to read each file; set up at the first row, so that reading the manifest copies nothing."""
         listed = [*self.shards, self._index_file]
         return scratch.local_copy([self.folder / shard.file for shard in listed], [shard.sha256 for shard in listed])
 
@@ -266,7 +266,7 @@ class FeatureStore:
 
 
 class Part:
-    """The rows of one shard, memory-mapped; the file is verified when rows of it are read for the first time."""
+    """The rows of one shard, memory-mapped; the file is verified when its rows are first read."""
 
     def __init__(self, path: Path, check: Callable[[], None]) -> None:
         try:
@@ -279,7 +279,7 @@ class Part:
     @cached_property
     def rows(self) -> np.ndarray:
         self.check()
-        return self.mapped.view(np.ndarray)  # whose slices are made in half the time of a memmap's
+        return self.mapped.view(np.ndarray)  # its slices take half the time of a memmap's
 
 
 class Table:
@@ -305,7 +305,7 @@ class Table:
         bounds = np.searchsorted(wanted, self.starts)
         for number in np.flatnonzero(np.diff(bounds)).tolist():
             here = slice(bounds[number], bounds[number + 1])
-            # "clip" writes into `out` without a copy; every row was checked to be there.
+            # "clip" writes into `out` without a copy; every row number was checked.
             self.parts[number].rows.take(wanted[here] - self.starts[number], axis=0, out=found[here], mode="clip")
         result = np.empty_like(found)
         result[order] = found
@@ -313,13 +313,13 @@ class Table:
 
 
 class Writer:
-    """Writes a store, shard by shard, taking over what an earlier, interrupted writer has finished.
+    """Writes a store, shard by shard, and reuses shards of an earlier, interrupted writer.
 
     Several writers may work on one store, as long as no two write the same shard (each has its slice).
 
     Args:
         folder: ``features/<teacher>/<data set>``.
-        parts: what the features depend on beside the inputs, dtype and version apart: the content key's parts.
+        parts: the content key's parts: what the features depend on besides inputs, dtype and version.
         dtype: ``float32`` or ``float16``.
     """
 
@@ -331,19 +331,19 @@ class Writer:
         self.shards: list[Shard] = []
 
     def holds(self, kind: str) -> bool:
-        """Whether there is any shard of `kind`, so that it pays to hash what one could have been made from."""
+        """Whether there is any shard of `kind`, so that hashing possible inputs pays off."""
         return any((self.folder / self.key[:16]).glob(f"{kind}-*.npy"))
 
     def found(self, kind: str, inputs: str) -> Shard | None:
-        """The shard of `kind` made from `inputs` (a hash), if it is there and complete."""
+        """The shard of `kind` made from `inputs` (a hash), if it exists and is complete."""
         shard, path = self.described(kind, inputs), self._path(kind, inputs)
         if shard is None or files.sha256(path) != shard.sha256:
             return None
         named = replace(shard, file=self._name(path), kind=kind, rows=len(arrays.mapped(path)))
-        return shard if shard == named else None  # else its mark is damaged, and would damage the manifest
+        return shard if shard == named else None  # otherwise its mark is damaged, and would damage the manifest
 
     def described(self, kind: str, inputs: str) -> Shard | None:
-        """As `found`, but by its size alone: enough for a shard that another writer has just made or checked."""
+        """As `found`, but checked only by size: enough for a shard that another writer has just made or checked."""
         path = self._path(kind, inputs)
         try:
             shard = Shard(**files.known_json(path.with_suffix(".json")))
@@ -352,14 +352,14 @@ class Writer:
             return None
 
     def converted(self, kind: str, rows: np.ndarray) -> np.ndarray:
-        """Rows as they are stored: floats in the store's dtype, but for EXACT kinds."""
+        """Rows as stored: floats in the store's dtype, except for EXACT kinds."""
         if not np.issubdtype(rows.dtype, np.floating) or kind in EXACT:
             return rows
         with np.errstate(over="ignore"):  # `extraction.check_finite` says which value is too large
             return rows.astype(self.dtype, copy=False)
 
     def add(self, kind: str, inputs: str, rows: np.ndarray) -> Shard:
-        """Write a shard, rows [N, width] as `converted` gives them, and then the mark that it is complete."""
+        """Write a shard, rows [N, width] from `converted`, and then a mark that it is complete."""
         stored = self.converted(kind, rows)
         path = self._path(kind, inputs)
         with files.atomic(path) as temporary, temporary.open("wb") as stream:
@@ -370,7 +370,7 @@ class Writer:
         return shard
 
     def finish(self, index: pl.DataFrame, dim: int, **facts: Any) -> dict[str, Any]:
-        """Write index and manifest. What no longer belongs to the store stays until `sweep` is called.
+        """Write index and manifest. Obsolete files stay until `sweep` is called.
 
         Args:
             index: ``kind, name, row`` of every image, text and word.
@@ -412,9 +412,9 @@ class Writer:
 
 
 def sweep(folder: Path, key: str) -> None:
-    """Remove older keys' shards and strays of killed writers: all that the manifest in `folder` does not list.
+    """Remove shards of older keys and files of killed writers: everything that the manifest in `folder` does not list.
 
-    Where Snakemake has deleted that one, the copy of `key` says what is listed. Nobody may be writing meanwhile.
+    If Snakemake has deleted that manifest, the copy of `key` is read. There must be no writers meanwhile.
     """
     manifests = [path for path in (folder / "manifest.json", folder / key[:16] / "manifest.json") if path.is_file()]
     if not manifests:

@@ -1,12 +1,12 @@
-"""CLIP as a teacher, over open_clip: any of its models and pretrained tags, a local file or folder, or ``vlkd-scenes``.
+"""CLIP as a teacher, from open_clip: any of its models and pretrained tags, a local file or folder, or ``vlkd-scenes``.
 
 A teacher's configuration (``conf/teacher/*.yaml``) names
 
 - ``model``: an open_clip model name, ``local-dir:FOLDER`` or ``hf-hub:ORG/REPO``;
 - ``weights``: a pretrained tag of that model, a safetensors file, or ``asset:FILE`` for one that ships with this
-  package; left out for the two prefixed forms, which carry their own;
-- ``template``: the text around every text, mostly ``{}``; ``word_template``: that around every single word, such as ``a
-  photo of {}``, left out: `template`;
+  package; left out for the two prefixed forms, which have their own;
+- ``template``: the text around every text, mostly ``{}``; ``word_template``: the text around every single word, such as
+  ``a photo of {}`` (default: `template`);
 - ``transform``: ``exact`` or ``fast`` (`pixels`).
 """
 
@@ -43,21 +43,21 @@ class ClipTeacher:
     Attributes:
         identity: what the features depend on (JSON): model, weights' digest, transform, templates.
         dim: width D of the joint space.
-        logit_scale: 1 / tau, the scale that training gave to cosines.
+        logit_scale: 1 / tau, the trained scale of cosines.
     """
 
     def __init__(self, config: Mapping[str, Any], device: str = "cpu") -> None:
         """Build the model that `config` names and load its weights.
 
         Raises:
-            UserError: an unknown model or tag, weights that are missing, unreachable or of another model, or a
-                template without ``{}``.
+            UserError: model or tag are unknown, the weights are missing, unreachable or of another model, or the
+                template has no ``{}``.
         """
         self.template: str = config.get("template", "{}")
         self.word_template: str = config.get("word_template") or self.template
         for template in (self.template, self.word_template):
             if "{}" not in template:
-                raise UserError(f"the teacher's text template {template!r} holds no {{}}; write where the text goes")
+                raise UserError(f"the teacher's text template {template!r} has no {{}}; write {{}} where the text goes")
         self.computing = Computing(config, device)
         self.model, transform = create(config["model"], config.get("weights"))
         self.pixels = Pixels(transform, config, self.computing)
@@ -79,7 +79,7 @@ class ClipTeacher:
         }
 
     def load_image(self, path: Path) -> torch.Tensor:
-        """Read one image, and give it the shape that the model expects: uint8 [3, S, S]."""
+        """Read one image and resize it for the model: uint8 [3, S, S]."""
         return self.pixels.read(path)
 
     def pixels_of(self, content: bytes, name: str) -> torch.Tensor:
@@ -92,17 +92,17 @@ class ClipTeacher:
             return self.model.encode_image(self.pixels.batch(images)).float().cpu().numpy()
 
     def text_lengths(self, texts: Sequence[str]) -> list[int]:
-        """How many positions the text tower needs for each text in its template."""
-        return self.text_tower.lengths(self.tokenizer(self._framed(texts))).tolist()
+        """The number of positions that the text tower needs for each text in its template."""
+        return self.text_tower.lengths(self.tokenizer(self.in_template(texts))).tolist()
 
     def embed_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[tuple[list[str], np.ndarray]]]:
         """Texts, each put into the template -> u and the last layer's states, averaged per word.
 
         Returns:
-            u, float32 [B, D], and for each text its first words and their states, float32 [words, H]: all words of
-            ``split_words(text)`` but those at the end that the context length cut away. The template's words have none.
+            u, float32 [B, D], and for each text its first words and their states, float32 [words, H]: the words of
+            ``split_words(text)`` within the context length, without those of the template.
         """
-        framed = self._framed(texts)
+        framed = self.in_template(texts)
         with self.computing():
             pooled, states = (found.float().cpu().numpy() for found in self.text_tower.encode(self.tokenizer(framed)))
         skip = len(words.split_words(self.template.split("{}")[0]))
@@ -112,16 +112,17 @@ class ClipTeacher:
         ]
 
     def embed_words(self, words: Sequence[str]) -> np.ndarray:
-        """Words, each put into the word template -> their vectors, float32 [B, D]."""
+        """Words, each in the word template -> their vectors, float32 [B, D]."""
         framed = [self.word_template.replace("{}", word) for word in words]
         with self.computing():
             return self.text_tower.encode(self.tokenizer(framed))[0].float().cpu().numpy()
 
-    def _framed(self, texts: Sequence[str]) -> list[str]:
+    def in_template(self, texts: Sequence[str]) -> list[str]:
+        """Each text in the teacher's template."""
         return [self.template.replace("{}", text) for text in texts]
 
     def _word_states(self, text: str, frame: str, states: np.ndarray, skip: int) -> tuple[list[str], np.ndarray]:
-        """Average the token `states` [L, H] of one text over its words, as far as the model has read them."""
+        """Average the token `states` [L, H] of one text over its words, as far as the model reads."""
         clean, spans = token_spans(self.tokenizer, frame)
         known: list[str] = []
         means: list[np.ndarray] = []
@@ -135,13 +136,13 @@ class ClipTeacher:
 
 
 def load(config: Mapping[str, Any]) -> ClipTeacher:
-    """The teacher that a configuration of kind ``clip`` describes, on its ``device`` (default: the best there is)."""
+    """The teacher of a configuration of kind ``clip``, on its ``device`` (default: the best available)."""
     torch.set_num_threads(config.get("threads", 1))
     return ClipTeacher(config, resolve_device(config.get("device", "auto")))
 
 
 def architecture(model: str) -> str:
-    """A hash of a model's shape as open_clip knows it by name: the same weights may fit others (heads, pooling)."""
+    """A hash of a model's architecture in open_clip: the same weights may fit several (heads, pooling)."""
     config = described(model).config
     config.get("text_cfg", {}).pop("hf_tokenizer_name", None)  # a path of this machine; the tokenizer has its own hash
     return files.digest(config)
@@ -149,10 +150,10 @@ def architecture(model: str) -> str:
 
 @cache
 def register() -> None:
-    """Register this package's own models with open_clip (``assets/open_clip/*.json``).
+    """Register this package's models with open_clip (``assets/open_clip/*.json``).
 
-    Their tokenizers are in this package, wherever it is installed, while open_clip resolves a path against the
-    current folder; so it is given copies of the files in which that path is absolute.
+    open_clip resolves the path of a tokenizer against the current folder, so it gets copies of the files with the
+    absolute path in this package.
     """
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted((PACKAGE / "assets/open_clip").glob("*.json")):
@@ -204,25 +205,25 @@ def tokenizer(model: str) -> Any:
 
 
 def described(model: str) -> clip_models.Model:
-    """The configuration of `model`, be it open_clip's, this package's or of a folder."""
+    """The configuration of `model` from open_clip, this package or a folder."""
     register()
     return clip_models.described(model)
 
 
 def asset(reference: str) -> Path:
-    """A path, where ``asset:FILE`` stands for a file that ships with this package."""
+    """A path; ``asset:FILE`` is a file that ships with this package."""
     return ASSETS / reference.removeprefix("asset:") if reference.startswith("asset:") else Path(reference)
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
-    """sha256 (hex) of a Hugging Face tokenizer with its vocabulary; the name of CLIP's own, which never changes."""
+    """sha256 (hex) of a Hugging Face tokenizer with its vocabulary; for CLIP's own, which never changes, its name."""
     if isinstance(tokenizer, open_clip.tokenizer.HFTokenizer):
         return files.digest([tokenizer.tokenizer.backend_tokenizer.to_str(), tokenizer.context_length])
     return f"{type(tokenizer).__name__} {tokenizer.context_length}"
 
 
 def token_spans(tokenizer: Any, text: str) -> tuple[str, list[tuple[int, int]]]:
-    """`text` as open_clip cleans it, and the characters [start, stop) of it that each token covers.
+    """`text` as open_clip cleans it, and the characters [start, stop) that each token covers.
 
     Position i of the list is position i of the model's input; special tokens cover (0, 0).
     """
@@ -232,7 +233,7 @@ def token_spans(tokenizer: Any, text: str) -> tuple[str, list[tuple[int, int]]]:
             clean, return_offsets_mapping=True, truncation=True, max_length=tokenizer.context_length
         )
         return clean, [tuple(span) for span in encoded["offset_mapping"]]
-    # CLIP's own byte-pair encoder drops white space and nothing else: count its tokens' bytes along the text.
+    # CLIP's byte-pair encoder drops only white space, so the bytes of its tokens can be counted along the text.
     characters = [index for index, character in enumerate(clean) for _ in character.encode() if not character.isspace()]
     spans, at = [(0, 0)], 0
     for token in tokenizer.encode(text)[: tokenizer.context_length - 2]:
@@ -252,7 +253,7 @@ def _check_name(model: str) -> None:
 def _check_folder(folder: Path) -> None:
     if not (folder / "open_clip_config.json").is_file():
         raise UserError(
-            f"the teacher's folder {folder} holds no open_clip_config.json; it needs that and weights as "
+            f"the teacher's folder {folder} has no open_clip_config.json; it needs that and weights as "
             f"safetensors (nothing is unpickled), as open_clip's `push_to_hf_hub` writes them"
         )
 

@@ -1,4 +1,4 @@
-"""Where a frozen model computes, and in which precision."""
+"""The device and precision of a frozen model."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from vlkd_steps.core import hardware
 
 
 class Computing:
-    """A teacher's device and precision, as its configuration and the hardware have them.
+    """A teacher's device and precision, from its configuration and the hardware.
 
     Attributes:
         precision: fp32, tf32 or bf16.
@@ -24,7 +24,7 @@ class Computing:
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
-        """A block of inference: weights stay float32, products and convolutions are computed as `precision` says."""
+        """A block of inference: weights stay float32, products and convolutions are computed in `precision`."""
         bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.inference_mode(), bf16, hardware.tf32(self.device.type, self.precision != "fp32"):
             yield

@@ -1,11 +1,11 @@
-"""An image as a frozen encoder takes it: resized and cropped in 8 bits where its file is read, normalised where the
-model computes.
+"""Image transforms of frozen encoders: resized and cropped in 8 bits by the process that reads the file, normalised on
+the model's device.
 
 ``transform`` of a teacher's configuration says how images are resized:
 
-- ``exact`` (default): by Pillow, as open_clip and timm do it;
-- ``fast``: by torch's 8-bit kernels. Pixels differ by at most a level; `benchmarks/transforms.py` prints by how much
-  features do.
+- ``exact`` (default): by Pillow, as in open_clip and timm;
+- ``fast``: by torch's 8-bit kernels. Pixels differ by at most one level; `benchmarks/transforms.py` prints how much
+  features differ.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,11 +48,11 @@ class Pixels:
         self._white, self._mean, self._std = (
             torch.as_tensor(part, dtype=torch.float32).view(-1, 1, 1).to(computing.device)
             for part in (255, last.mean, last.std)
-        )  # white as a tensor: a GPU multiplies by the reciprocal of a number
+        )  # 255 as a tensor: for a plain number, a GPU multiplies by the reciprocal
         self.identity = f"fast {transform!r}" if self._fast else repr(transform)
 
     def of(self, content: bytes, name: Path | str) -> Tensor:
-        """The bytes of an image file as uint8 [3, S, S]; never on a GPU, so that any process may do it.
+        """The bytes of an image file as uint8 [3, S, S]; never on a GPU, so that any process can run it.
 
         Raises:
             ImageError: as `image_file.decode`, or an image that is too thin for the model's transform.
@@ -60,7 +60,7 @@ class Pixels:
         image = image_file.decode(content, name)
         try:
             return self._shaped(image)
-        except ValueError as error:  # by Pillow, of an image so thin that a side would have no pixel left
+        except ValueError as error:  # from Pillow, for an image so thin that a side would have no pixels
             width, height = image.size
             raise image_file.ImageError(f"the image {name} of {width} x {height} cannot be resized: {error}") from error
 
@@ -73,7 +73,7 @@ class Pixels:
         return self._shaped(Image.new("RGB", (8, 8)))
 
     def batch(self, images: Sequence[Tensor] | Tensor) -> Tensor:
-        """B images as `of` gives them -> what the model takes, float32 [B, 3, S, S] on its device."""
+        """B images from `of` -> the model's input, float32 [B, 3, S, S] on its device."""
         stacked = images if isinstance(images, Tensor) else torch.stack(list(images))
         shown = stacked.to(self._white.device, non_blocking=True).float()
         return shown.div_(self._white).sub_(self._mean).div_(self._std)
@@ -90,10 +90,10 @@ def _tensor(image: Image.Image) -> Tensor:
 
 
 def _on_tensors(step: Any) -> Any:
-    """A step of a transform as torch's 8-bit kernels do it.
+    """A step of a transform with torch's 8-bit kernels.
 
     Raises:
-        UserError: they have none for it.
+        UserError: there is none for it.
     """
     smooth = (InterpolationMode.BILINEAR, InterpolationMode.BICUBIC)
     if type(step) is Resize and step.interpolation in smooth:

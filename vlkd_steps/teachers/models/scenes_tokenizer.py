@@ -1,8 +1,8 @@
 """The word-level tokenizer of ``vlkd-scenes``: one id per word of the scenes' closed vocabulary.
 
 CLIP's own byte-pair vocabulary has 49,408 entries, which at width 96 would be three times the rest of the model. The
-result ships in ``assets/scenes_tokenizer`` and must not change once weights are trained with it: words are known to the
-model by their number. ``python -m vlkd_steps.teachers.models.scenes_tokenizer`` writes it anew.
+result ships in ``assets/scenes_tokenizer`` and must not change once weights are trained with it: the
+model knows words by their number. ``python -m vlkd_steps.teachers.models.scenes_tokenizer`` writes it.
 """
 
 import tempfile

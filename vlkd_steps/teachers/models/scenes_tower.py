@@ -3,7 +3,7 @@
 It has the form of MobileCLIP's ``vit_base_mci_224`` (timm). Five 3x3 convolutions, the first of stride 1, turn 48 x 48
 pixels into a 3 x 3 grid, one token per cell of a scene. (Measured: naming the shape of a single object takes 100
 supervised steps with this stem, 200 with one that starts by stride 2; linear patches of 16 pixels are slower still.)
-Importing this module registers the tower with timm, whence open_clip takes it by name.
+Importing this module registers the tower with timm, where open_clip finds it by name.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import ConvStem
 
 default_cfgs = generate_default_cfgs({"vlkd_scenes_vit.untrained": {"input_size": (3, 48, 48), "num_classes": 0}})
-"""Where timm looks for what it knows of a model: there are no weights to fetch."""
+"""timm's settings of the model: there are no weights to fetch."""
 
 
 @register_model

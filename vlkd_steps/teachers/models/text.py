@@ -1,12 +1,12 @@
-"""A unimodal text teacher, over transformers: any encoder by name, from a folder or from a package.
+"""A unimodal text teacher from transformers: any encoder by name, from a folder or from a package.
 
 A teacher's configuration (``conf/teacher/*.yaml``, ``kind: text``) names
 
 - ``model``: a Hugging Face name, or a folder that `save_pretrained` wrote (inside the distribution ``package`` where
   that is named); weights are read from safetensors only;
 - ``pooling``: ``mean`` over all tokens of the text (default), or ``cls``, the first one;
-- ``max_tokens``: where longer texts are cut; left out: the tokenizer's own limit, 512 at most;
-- ``template``: the text around every text and word, as CLIP's; mostly ``{}``.
+- ``max_tokens``: where longer texts are truncated; left out: the tokenizer's limit, 512 at most;
+- ``template``: the text around every text and word, as for CLIP; usually ``{}``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,13 +43,15 @@ class TextTeacher:
         """Build the encoder that `config` names and load its weights.
 
         Raises:
-            UserError: weights that are missing or unreachable, a tokenizer that cannot pad or give its tokens'
-                offsets, an unknown pooling, or a template without ``{}``.
+            UserError: the weights are missing or unreachable, the tokenizer cannot pad or has no offsets, the pooling
+                is unknown, or the template has no ``{}``.
         """
         name = config["name"]
         self.template: str = config.get("template", "{}")
         if "{}" not in self.template:
-            raise UserError(f"the teacher's text template {self.template!r} holds no {{}}; write where the text goes")
+            raise UserError(
+                f"the teacher's text template {self.template!r} has no {{}}; write {{}} where the text goes"
+            )
         self.pooling: str = config.get("pooling", "mean")
         if self.pooling not in POOLINGS:
             raise UserError(f"teacher {name}: pooling is {self.pooling!r}; write one of {', '.join(POOLINGS)}")
@@ -68,15 +70,15 @@ class TextTeacher:
         }
 
     def text_lengths(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text in its template has."""
+        """The number of tokens of each text in its template."""
         return [len(tokens) for tokens in self._tokens(texts)["input_ids"]]
 
     def embed_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[tuple[list[str], np.ndarray]]]:
         """Texts, each put into the template -> u and the last layer's states, averaged per word.
 
         Returns:
-            u, float32 [B, D], and for each text its first words and their states, float32 [words, D]: all words of
-            ``split_words(text)`` but those at the end that `max_tokens` cut away. The template's words have none.
+            u, float32 [B, D], and for each text its first words and their states, float32 [words, D]: the words of
+            ``split_words(text)`` within `max_tokens`, without those of the template.
         """
         encoded = self._tokens(texts, return_tensors="pt", padding=True, return_offsets_mapping=True)
         spans = encoded.pop("offset_mapping").tolist()
@@ -84,19 +86,20 @@ class TextTeacher:
             states = self.model(**encoded.to(self.computing.device)).last_hidden_state.float()
             mask = encoded["attention_mask"][:, :, None].float()
             pooled = states[:, 0] if self.pooling == "cls" else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-        rows = zip(texts, self._framed(texts), spans, states.cpu().numpy(), strict=True)
+        rows = zip(texts, self.in_template(texts), spans, states.cpu().numpy(), strict=True)
         return pooled.cpu().numpy(), [self._word_states(*row) for row in rows]
 
-    def _tokens(self, texts: Sequence[str], **asked: Any) -> Any:
-        return self.tokenizer(self._framed(texts), truncation=True, max_length=self.max_tokens, **asked)
+    def _tokens(self, texts: Sequence[str], **options: Any) -> Any:
+        return self.tokenizer(self.in_template(texts), truncation=True, max_length=self.max_tokens, **options)
 
-    def _framed(self, texts: Sequence[str]) -> list[str]:
+    def in_template(self, texts: Sequence[str]) -> list[str]:
+        """Each text in the teacher's template."""
         return [self.template.replace("{}", text) for text in texts]
 
     def _word_states(
         self, text: str, frame: str, spans: Sequence[Sequence[int]], states: np.ndarray
     ) -> tuple[list[str], np.ndarray]:
-        """Average the token `states` [L, D] of one text over its words, as far as the model has read them."""
+        """Average the token `states` [L, D] of one text over its words, as far as the model reads."""
         skip = len(words.split_words(self.template.split("{}")[0]))
         means: list[np.ndarray] = []
         for tokens in words.token_words(frame, [(start, stop) for start, stop in spans], skip):
@@ -108,7 +111,7 @@ class TextTeacher:
 
 
 def load(config: Mapping[str, Any]) -> TextTeacher:
-    """The teacher that a configuration of kind ``text`` describes, on its ``device`` (default: the best there is)."""
+    """The teacher of a configuration of kind ``text``, on its ``device`` (default: the best available)."""
     torch.set_num_threads(config.get("threads", 1))
     return TextTeacher(config, resolve_device(config.get("device", "auto")))
 
@@ -130,7 +133,7 @@ def create(source: str, name: str) -> tuple[Any, Any]:
     model = hugging_face.model(folder, where, may_be_new=lambda tensor: tensor.startswith("pooler."))  # not used here
     if not tokenizer.is_fast or tokenizer.pad_token is None:
         raise UserError(
-            f"teacher {name}: the tokenizer of {source} gives no token offsets, or cannot pad; choose an "
+            f"teacher {name}: the tokenizer of {source} has no token offsets, or cannot pad; choose an "
             "encoder with a fast tokenizer (BERT, RoBERTa, MiniLM, ...)"
         )
     hugging_face.check_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, f"{where}: {source}")

@@ -1,8 +1,8 @@
 """The text tower of an open_clip model, run on as many positions as a batch of texts needs.
 
-open_clip fills every text up to the context length: 77 positions, where a question in its template has 14. In a causal
-tower nothing reads what comes after a text's end, and a tower that masks padding reads none of it; so both may do
-without those positions, and give open_clip's own features but for the last bits.
+open_clip fills every text up to the context length: 77 positions, where a question in its template has 14. A causal
+tower never reads positions after a text's end, and a tower that masks padding never reads padding; so these positions
+can be left out, and the features equal open_clip's except for the last bits.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ class TextTower:
 
     Args:
         model: an open_clip model.
-        tokenizer: its tokenizer; its padding is what may be cut off.
+        tokenizer: its tokenizer, whose padding may be cut off.
     """
 
     def __init__(self, model: Any, tokenizer: Any = None) -> None:
@@ -28,7 +28,7 @@ class TextTower:
         self.tower = getattr(model, "text", model)
         if getattr(self.tower, "cls_emb", None) is not None:
             raise UserError(
-                "text towers with an appended class token (CoCa) give no word states; choose another teacher"
+                "text towers with an appended class token (CoCa) have no word states; choose another teacher"
             )
         self.last_layer: nn.Module = self.tower.ln_final if hasattr(self.tower, "ln_final") else self.tower.transformer
         self.causal = getattr(self.tower, "attn_mask", None) is not None
@@ -36,22 +36,22 @@ class TextTower:
         self.padding = self._padding(tokenizer)
 
     def _padding(self, tokenizer: Any) -> int | None:
-        """The token whose positions after a text nothing reads; None: the tower reads all positions."""
-        if hasattr(self.tower, "pooler"):  # of transformers, with this mask
+        """The padding token, whose positions after a text are not read; None: the tower reads all positions."""
+        if hasattr(self.tower, "pooler"):  # a transformers model, which masks padding
             return int(self.tower.config.pad_token_id)
         if self.causal and self.pooled_at in ("first", "argmax", "eos"):
             return int(getattr(getattr(tokenizer, "tokenizer", None), "pad_token_id", None) or 0)
         return None
 
     def lengths(self, tokens: Tensor) -> Tensor:
-        """How many positions each text needs, int64 [B], of token ids [B, L]."""
+        """The number of positions that each text needs, int64 [B], from token ids [B, L]."""
         if self.padding is None:
             return torch.full((len(tokens),), tokens.shape[1])
         needed = (tokens != self.padding) * torch.arange(1, tokens.shape[1] + 1)
         lengths = needed.amax(1).clamp(min=1)
         if self.pooled_at == "argmax":
             return lengths.maximum(tokens.argmax(1) + 1)
-        if self.pooled_at == "eos":  # which may be the token that pads
+        if self.pooled_at == "eos":  # may be the padding token
             end: Any = getattr(self.tower, "eos_id", getattr(self.tower, "text_eos_id", None))
             return lengths.maximum(torch.eq(tokens, end).int().argmax(1) + 1)
         return lengths
@@ -61,7 +61,7 @@ class TextTower:
         return self.of(tokens[:, : int(self.lengths(tokens).max())])
 
     def of(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """As `encode`, on all positions that are given."""
+        """As `encode`, on all given positions."""
         captured: list[Any] = []
         hook = self.last_layer.register_forward_hook(lambda _m, _i, output: captured.append(output))
         try:

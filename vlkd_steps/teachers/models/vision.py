@@ -1,13 +1,13 @@
-"""A unimodal vision teacher, over timm: any of its models by name, from a local file, a package or the hub.
+"""A unimodal vision teacher from timm: any of its models by name, from a local file, a package or the hub.
 
 A teacher's configuration (``conf/teacher/*.yaml``, ``kind: vision``) names
 
 - ``model``: a timm model name;
-- ``weights``: a .safetensors or .pth file (read with ``weights_only``), inside the distribution ``package`` where that
-  is named; left out: the weights that timm fetches from the hub;
-- ``image_size``: pixels; left out: the model's own;
-- ``crop``: ``whole`` (default) squeezes the image into the square, as students see it; ``centre`` is timm's own
-  evaluation transform, which cuts the edges off;
+- ``weights``: a .safetensors or .pth file (read with ``weights_only``), inside the distribution ``package`` if that is
+  named; left out: the weights that timm fetches from the hub;
+- ``image_size``: pixels; left out: the model's;
+- ``crop``: ``whole`` (default) squeezes the image into the square, as students see it; ``centre`` is timm's
+  evaluation transform, which crops the edges;
 - ``transform``: ``exact`` or ``fast`` (`pixels`);
 - ``patches: true``: stores the last feature map as well, [P, W] row by row.
 """
@@ -43,8 +43,8 @@ class VisionTeacher:
         """Build the model that `config` names and load its weights.
 
         Raises:
-            UserError: an unknown model or crop, weights that are missing, unreachable or of another model, or a model
-                without the square feature map that ``patches`` asks for.
+            UserError: model or crop are unknown, the weights are missing, unreachable or of another model, or the model
+                has no square feature map for ``patches``.
         """
         self.name: str = config["name"]
         self.computing = Computing(config, device)
@@ -65,7 +65,7 @@ class VisionTeacher:
         }
 
     def load_image(self, path: Path) -> Tensor:
-        """Read one image, and give it the shape that the model expects: uint8 [3, S, S]."""
+        """Read one image and resize it for the model: uint8 [3, S, S]."""
         return self.pixels.read(path)
 
     def embed_images(self, images: Sequence[Tensor] | Tensor) -> np.ndarray:
@@ -86,7 +86,7 @@ def patches(model: Any, features: Tensor, name: str) -> Tensor:
     [B, P, C].
 
     Raises:
-        UserError: it is no square grid; `name` is the teacher's.
+        UserError: it is not a square grid; `name` is the teacher's.
     """
     if features.ndim == 3:
         found = features[:, getattr(model, "num_prefix_tokens", 0) :]
@@ -98,14 +98,14 @@ def patches(model: Any, features: Tensor, name: str) -> Tensor:
         found = grid.flatten(1, -2)
     if not square:
         raise UserError(
-            f"teacher {name}: features of shape {tuple(features.shape[1:])} are no square grid; "
+            f"teacher {name}: features of shape {tuple(features.shape[1:])} are not a square grid; "
             "take another model or image_size, or leave `patches` out"
         )
     return found
 
 
 def load(config: Mapping[str, Any]) -> VisionTeacher:
-    """The teacher that a configuration of kind ``vision`` describes, on its ``device`` (default: the best there is)."""
+    """The teacher of a configuration of kind ``vision``, on its ``device`` (default: the best available)."""
     torch.set_num_threads(config.get("threads", 1))
     return VisionTeacher(config, resolve_device(config.get("device", "auto")))
 
@@ -134,7 +134,7 @@ def create(config: Mapping[str, Any]) -> Any:
 def body(model: Any, config: Mapping[str, Any]) -> Any:
     """A timm `model` without its classifier, for images of the configuration's size."""
     model.reset_classifier(0)
-    if config.get("image_size") and hasattr(model, "set_input_size"):  # a transformer, which resamples its positions
+    if config.get("image_size") and hasattr(model, "set_input_size"):  # a transformer, whose positions are resampled
         model.set_input_size(img_size=config["image_size"])
     return model
 
@@ -153,10 +153,10 @@ def transform(model: Any, config: Mapping[str, Any]) -> Any:
 
 
 def fitting(held: Mapping[str, Tensor], model: Any, where: str) -> dict[str, Tensor]:
-    """`held` under the names of `model`, whose classifier is left as it is.
+    """`held` under the names of `model`, without the classifier.
 
-    A file of another library names the layers differently; it fits where all tensors, in order, agree in shape and in
-    the last part of their names (weight, bias, running_mean, ...).
+    A file of another library names the layers differently; it fits if all tensors, in order, agree in shape and in the
+    last part of their names (weight, bias, running_mean, ...).
 
     Raises:
         UserError: the file belongs to another model.

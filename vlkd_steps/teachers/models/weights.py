@@ -12,7 +12,7 @@ from vlkd_steps.core.errors import UserError
 
 
 def weights_digest(model: torch.nn.Module) -> str:
-    """sha256 (hex) over names, shapes and float32 bytes of all weights: the same wherever they were loaded from."""
+    """sha256 (hex) over names, shapes and float32 bytes of all weights: independent of where they were loaded from."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         array = tensor.detach().cpu().float().numpy()
@@ -22,9 +22,7 @@ def weights_digest(model: torch.nn.Module) -> str:
 
 
 def resolve(package: str | None, weights: str, teacher: str) -> Path:
-    """The path of `weights`, which is inside the distribution `package` where one is named.
-
-    Nothing of the package is imported.
+    """The path of `weights`, inside the distribution `package` if one is named. The package is not imported.
 
     Raises:
         UserError: the package is not installed, or has no such file or folder.

@@ -1,4 +1,4 @@
-"""What a CLIP knows without training on the task: the class whose prompts are nearest to the image."""
+"""Zero-shot classification with a CLIP: the class whose prompts are nearest to the image."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +13,10 @@ from vlkd_steps.data.pretraining_pairs import normalised
 
 @torch.inference_mode()
 def classify(model: Any, tokenizer: Any, images: torch.Tensor, prompts: Sequence[Sequence[str]]) -> np.ndarray:
-    """Name each image by the nearest class.
+    """The nearest class of each image.
 
     Args:
-        model: an open_clip model in evaluation mode; tokenizer: its own.
+        model: an open_clip model in evaluation mode; tokenizer: its tokenizer.
         images: float32 [N, 3, S, S].
         prompts: for each class its prompts; a class is the normalised mean of their normalised embeddings.
 
@@ -35,7 +35,7 @@ def classify(model: Any, tokenizer: Any, images: torch.Tensor, prompts: Sequence
 def scenes_accuracy(model: Any, tokenizer: Any, n: int = 2000, seed: int = 0) -> dict[str, float]:
     """Accuracy (0..1) on `n` held-out scenes of one object, all styles and pairs.
 
-    ``colour``, ``shape`` and their mean are what the teacher of the embedded benchmark is accepted by.
+    ``colour``, ``shape`` and their mean decide whether a teacher of the embedded benchmark is accepted.
     """
     from vlkd_steps.benchmarks.scenes import probes
 

@@ -1,11 +1,11 @@
-"""How many open questions of a VQA data set a CLIP answers without training: a number to know before distilling it.
+"""The share of open questions of a VQA data set that a CLIP answers without training, to check a teacher.
 
     python -m vlkd_steps.teachers.models.zero_shot_vqa --config '{"teacher": {"kind": "clip", "model": "vlkd-scenes",
         "weights": "asset:clip_scenes.safetensors"}, "dataset": {"name": "easy_vqa"}, "split": "test"}'
 
-The candidates of a question are the answers that training questions of its group (VQA's question type) have; the one
-whose prompts are nearest to the image is the answer. The question itself is not read: this measures what the teacher
-sees, not what it understands. Yes/no questions and numbers are left out.
+The candidates for a question are the answers of training questions of its group (VQA's question type); the one whose
+prompts are nearest to the image is the answer. The question itself is not read: this measures the teacher's perception,
+not its understanding of the question. Yes/no questions and numbers are left out.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def accuracy(teacher: clip.ClipTeacher, rows: pl.DataFrame, labels: Sequence[str], split: str) -> dict[str, float]:
-    """Share of questions of `split` whose commonest answer is named, 0..1, by group and for ``all``.
+    """Share of questions of `split` whose most common answer is chosen, 0..1, by group and for ``all``.
 
     Args:
         rows: ``split, image_path, group, label``; the candidates come from split ``train``.

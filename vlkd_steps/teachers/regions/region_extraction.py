@@ -1,8 +1,8 @@
-"""From a source of regions and a data set's images to a region store, by `features.extraction` with `Reading`.
+"""Extraction of a data set's regions from a source to a region store, by `features.extraction` with `Reading`.
 
-Three kinds of sources are teachers in the graph: `regions_files` (features that others have extracted), `regions_boxes`
-(boxes that come with the data, or a grid) and `regions_detector`. Their configurations say ``splits: used``: a student
-looks at its regions at evaluation too.
+Three kinds of sources are teachers in the graph: `regions_files` (features extracted by others), `regions_boxes`
+(boxes from the data, or a grid) and `regions_detector`. Their configurations say ``splits: used``: a student
+reads regions at evaluation too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,18 +20,18 @@ from vlkd_steps.teachers.regions.region_store import LOCATION, RegionStore
 
 
 class Regions(NamedTuple):
-    """What an image shows: float32 features [R, D] and locations [R, 7], R at least 1."""
+    """An image's regions: float32 features [R, D] and locations [R, 7], R at least 1."""
 
     features: np.ndarray
     locations: np.ndarray
 
 
 class Source(Protocol):
-    """Where regions come from.
+    """A source of regions.
 
     Attributes:
         maker: `Reading`.
-        identity: what they depend on beside the images (JSON).
+        identity: what they depend on besides the images (JSON).
         dim: width D of the features.
     """
 
@@ -40,10 +40,10 @@ class Source(Protocol):
     dim: int
 
     def inputs(self, ref: ImageRef) -> str:
-        """A hash of all that the image's regions are made from; called in the processes of `data.loader`."""
+        """A hash of everything that the image's regions depend on; called in the processes of `data.loader`."""
 
     def load(self, ref: ImageRef) -> Any:
-        """Read what one image's regions are made from; called in the processes of `data.loader`."""
+        """Read the input for one image's regions; called in the processes of `data.loader`."""
 
     def regions(self, loaded: Sequence[Any]) -> list[Regions]:
         """The regions of some images."""
@@ -51,14 +51,14 @@ class Source(Protocol):
 
 @dataclass
 class Reading:
-    """A source at work on whole chunks."""
+    """Makes the rows of chunks from a source."""
 
     source: Source
     batch_size: int
     stop: StopRequest
 
     KEY: ClassVar = "regions"
-    SHARD: ClassVar = 128  # images: of 100 regions each they are 50 MiB of float16
+    SHARD: ClassVar = 128  # images: with 100 regions each, 50 MiB of float16
     BATCH: ClassVar = 8
     STORE: ClassVar = RegionStore
 
@@ -78,7 +78,7 @@ class Reading:
         return [read(self.source.load, image) for image in images]
 
     def image_rows(self, chunk: Chunk, loaded: Iterable[Any]) -> dict[str, np.ndarray]:
-        """Regions of all images, one image's after another's."""
+        """Regions of all images, image after image."""
         made = (regions for batch in loaded for regions in self.source.regions(batch))
         found = [checked(regions, self.source.dim, image) for image, regions in zip(chunk.items, made, strict=True)]
         return {
@@ -88,23 +88,23 @@ class Reading:
         }
 
     def text_rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
-        raise AssertionError("a plan of regions holds images alone")
+        raise AssertionError("a plan of regions has only images")
 
 
 def checked(regions: Regions, dim: int, ref: ImageRef) -> Regions:
-    """The regions as float32, if they fit the store.
+    """The regions as float32, checked for the store.
 
     Raises:
-        UserError: another width than `dim`, no region, or a value that is no number.
+        UserError: their width is not `dim`, there is no region, or a value is not a finite number.
     """
     features, locations = (np.asarray(part, np.float32) for part in regions)
     where = f"the regions of image {ref.image_id!r} ({ref.path})"
     if features.ndim != 2 or not len(features) or features.shape[1] != dim:
-        raise UserError(f"{where} have shape {list(features.shape)}; wanted are at least one of width dim: {dim}")
+        raise UserError(f"{where} have shape {list(features.shape)}, not [at least one, dim: {dim}]")
     if locations.shape != (len(features), LOCATION):
         raise UserError(f"{where} have {len(features)} features and locations of shape {list(locations.shape)}")
     if not (np.isfinite(features).all() and np.isfinite(locations).all()):
-        raise UserError(f"{where} hold values that are no finite numbers; replace their file")
+        raise UserError(f"{where} have values that are not finite numbers; replace their file")
     return Regions(features, locations)
 
 
@@ -116,14 +116,14 @@ def locations(boxes: np.ndarray) -> np.ndarray:
 
 
 def named(pattern: str, ref: ImageRef, where: str) -> str:
-    """A name made from an image's: ``{image_id}``, its file's ``{stem}``, its ``{folder}``, and ``{number}``,
-    the digits at the stem's end.
+    """A name made from an image's ``{image_id}``, its file's ``{stem}``, its ``{folder}``, and ``{number}``, the digits
+    at the stem's end.
 
     >>> named("coco_{folder}_{number:012d}.npz", ImageRef("7", Path("train2014/COCO_train2014_000000000007.jpg")), "")
     'coco_train2014_000000000007.npz'
 
     Raises:
-        UserError: another field, or no digits for ``{number}``.
+        UserError: there is another field, or there are no digits for ``{number}``.
     """
     stem = ref.path.stem
     digits = stem[len(stem.rstrip("0123456789")) :]
@@ -135,5 +135,5 @@ def named(pattern: str, ref: ImageRef, where: str) -> str:
     except ValueError as error:
         raise UserError(
             f"{where} {pattern!r} cannot name image {ref.image_id!r} ({ref.path}): {error}; its fields are "
-            "{image_id}, {stem}, {folder} and, where the file's name ends in digits, {number}"
+            "{image_id}, {stem}, {folder} and, if the file's name ends in digits, {number}"
         ) from error

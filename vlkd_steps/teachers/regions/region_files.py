@@ -1,7 +1,7 @@
-"""Region features as others publish them: UNITER's npz and LMDB files, and the bottom-up-attention TSV.
+"""Published formats of region features: UNITER's npz and LMDB files, and the bottom-up-attention TSV.
 
 - **npz**: one file per image with ``features`` [N, D], ``norm_bb`` [N, 6] (x1, y1, x2, y2, width, height, relative),
-  ``conf`` [N] and more that is not read (ChenRocks/UNITER, BUTD docker image).
+  ``conf`` [N] and others that are not read (ChenRocks/UNITER, BUTD docker image).
 - **lmdb**: a folder with ``data.mdb``; keys are the npz files' names, values an npz's bytes (``*_compressed``) or
   msgpack with msgpack_numpy's arrays (`scripts/convert_imgdir.py` writes both).
 - **tsv**: lines of image_id, image_w, image_h, num_boxes, boxes, features, the last two base64 of float32
@@ -29,10 +29,10 @@ class Reader(Protocol):
     """Features of images by name."""
 
     def get(self, name: str) -> bytes | None:
-        """What is stored under a name; None: nothing."""
+        """The content stored under a name; None: nothing."""
 
     def decode(self, content: bytes) -> Arrays:
-        """``features`` [N, D], ``norm_bb`` [N, 4 or more] and, where there is one, ``conf`` [N].
+        """``features`` [N, D], ``norm_bb`` [N, 4 or more] and, if present, ``conf`` [N].
 
         Raises:
             ValueError: the content is damaged.
@@ -65,7 +65,7 @@ class Lmdb:
             raise UserError("reading LMDB needs the package lmdb; install it: pip install lmdb msgpack") from error
         if not (folder / "data.mdb").is_file():
             raise UserError(
-                f"the LMDB folder {folder} holds no data.mdb; name the folder with it, such as "
+                f"the LMDB folder {folder} has no data.mdb; name the folder with it, such as "
                 "img_db/coco_train2014/feat_th0.2_max100_min10"
             )
         try:
@@ -82,7 +82,7 @@ class Lmdb:
 
 
 class Tsv:
-    """One or several TSV files, one line an image; where each line begins is found in one pass."""
+    """One or several TSV files with one line per image; one pass finds the offsets of the lines."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         for path in paths:

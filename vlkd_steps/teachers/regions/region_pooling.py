@@ -2,9 +2,9 @@
 
 A configuration's ``backbone`` is ``pixels`` (choice: for images so small that their pixels are features, such as
 scenes: a box is resampled to ``pool`` x ``pool`` RGB values in [-1, 1]) or ``timm:NAME`` with ``weights`` (a
-safetensors or .pth file, or ``pretrained`` for those that timm fetches). Of a timm model's feature maps the last is
-taken (``layer``: another), and a box is averaged over ``pool`` x ``pool`` cells, as bottom-up attention
-averages its last block.
+safetensors or .pth file, or ``pretrained`` for those that timm fetches). The last of the model's feature maps is used
+(``layer``: another), and a box is averaged over ``pool`` x ``pool`` cells, as bottom-up attention averages its last
+block.
 """
 
 from collections.abc import Mapping
@@ -27,21 +27,21 @@ POOL = {"pixels": 8, "timm": 7}
 """Sides of the pooled grid (defaults)."""
 
 SHORTER_SIDE = 600
-"""Pixels of the shorter side that timm models see (default; bottom-up attention's)."""
+"""Pixels of the shorter side for timm models (default; bottom-up attention's)."""
 
 
 class Backbone(Protocol):
     """Features of boxes.
 
     Attributes:
-        identity: what they depend on beside the image (JSON).
+        identity: what they depend on besides the image (JSON).
         dim: their width D.
     """
 
     identity: dict[str, Any]
     dim: int
 
-    def pooled(self, picture: Image.Image, boxes: np.ndarray) -> np.ndarray:
+    def pooled(self, image: Image.Image, boxes: np.ndarray) -> np.ndarray:
         """An RGB image and relative boxes [R, 4] -> float32 [R, D]."""
 
 
@@ -53,9 +53,9 @@ class Pixels:
         self.dim = 3 * self.pool**2
         self.identity: dict[str, Any] = {"backbone": "pixels", "pool": self.pool}
 
-    def pooled(self, picture: Image.Image, boxes: np.ndarray) -> np.ndarray:
-        image = tensor(picture) * 2 - 1
-        return roi(image[None], boxes, self.pool).flatten(1).numpy()
+    def pooled(self, image: Image.Image, boxes: np.ndarray) -> np.ndarray:
+        pixels = tensor(image) * 2 - 1
+        return roi(pixels[None], boxes, self.pool).flatten(1).numpy()
 
 
 class Timm:
@@ -102,17 +102,17 @@ class Timm:
         }
 
     @torch.inference_mode()
-    def pooled(self, picture: Image.Image, boxes: np.ndarray) -> np.ndarray:
-        scale = self.side / min(picture.size)
-        size = (round(picture.height * scale), round(picture.width * scale))
-        image = functional.interpolate(tensor(picture)[None], size, mode="bilinear", antialias=True)
-        maps = self.model(((image[0] - self.mean) / self.std)[None].to(self.device))
+    def pooled(self, image: Image.Image, boxes: np.ndarray) -> np.ndarray:
+        scale = self.side / min(image.size)
+        size = (round(image.height * scale), round(image.width * scale))
+        pixels = functional.interpolate(tensor(image)[None], size, mode="bilinear", antialias=True)
+        maps = self.model(((pixels[0] - self.mean) / self.std)[None].to(self.device))
         return roi(maps[self.layer].float(), boxes, self.pool).mean((2, 3)).cpu().numpy()
 
 
-def tensor(picture: Image.Image) -> Tensor:
+def tensor(image: Image.Image) -> Tensor:
     """An RGB image as float32 [3, H, W] in [0, 1]."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
 
 def roi(maps: Tensor, boxes: np.ndarray, pool: int) -> Tensor:

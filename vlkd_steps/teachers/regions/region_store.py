@@ -1,8 +1,8 @@
 """The store of regions: regions of a data set's images, from a detector or from given boxes.
 
 It is a `FeatureStore` with three kinds of rows, image after image: ``region`` features [D], ``location`` seven
-float32 (x1, y1, x2, y2, width, height, width * height, all relative to the image) and ``count``, how many regions
-each image has. The index names the images (kind ``image``). Rows are read through memory maps.
+float32 (x1, y1, x2, y2, width, height, width * height, all relative to the image) and ``count``, the number of regions
+of each image. The index names the images (kind ``image``). Rows are read through memory maps.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,23 +26,23 @@ class RegionStore(FeatureStore):
         """Open the store in `folder`; see `FeatureStore.open`.
 
         Raises:
-            UserError: as there, or the store holds a teacher's features instead of regions.
+            UserError: as there, or the store has a teacher's features instead of regions.
         """
         store = super().open(folder, key)
         if not any(shard.kind == "region" for shard in store.shards):
             raise UserError(
-                f"the features in {folder} hold no regions; set the student's `regions` to an extractor of regions, "
+                f"the features in {folder} have no regions; set the student's `regions` to an extractor of regions, "
                 "such as boxes_scenes or butd_coco (docs/students.md)"
             )
         return store
 
     def counts(self, image_ids: Sequence[str]) -> np.ndarray:
-        """How many regions each image has, int64 [N]."""
+        """The number of regions of each image, int64 [N]."""
         rows = self._image_rows(image_ids)
         return self._starts[rows + 1] - self._starts[rows]
 
     def regions(self, image_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """All regions of the images, one image after the other: features [S, D] and locations [S, 7], float32."""
+        """All regions of the images, image after image: features [S, D] and locations [S, 7], float32."""
         ends = np.cumsum(self.counts(image_ids), dtype=np.int64)
         total = int(ends[-1]) if len(ends) else 0
         features, locations = np.empty((total, self.dim), np.float32), np.empty((total, LOCATION), np.float32)
@@ -61,7 +61,7 @@ class RegionStore(FeatureStore):
         return features, locations
 
     def _slices(self, image_ids: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Of each image what the memory maps hold, uncopied: an image is in one shard."""
+        """Each image's slices of the memory maps, uncopied: an image is in one shard."""
         regions, locations = self._tables["region"], self._tables["location"]
         for row in self._image_rows(image_ids):
             start, end = self._starts[row : row + 2]
@@ -74,5 +74,5 @@ class RegionStore(FeatureStore):
 
     @cached_property
     def _starts(self) -> np.ndarray:
-        """Where each image's regions start, int64 [images + 1]."""
+        """The first row of each image's regions, int64 [images + 1]."""
         return self._state_rows

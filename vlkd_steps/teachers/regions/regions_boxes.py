@@ -1,14 +1,14 @@
-"""Regions where boxes are already known: those that come with the data (VCR), or the cells of a grid.
+"""Regions of known boxes: those of the data (VCR), or the cells of a grid.
 
 A configuration of kind ``regions_boxes`` names
 
 - ``boxes``: ``metadata`` (a JSON file beside each image with ``boxes`` [[x1, y1, x2, y2, ...], ...] in pixels, VCR's
   metadata) or ``grid``;
 - ``metadata``: that file's name, relative to the image's folder (`region_extraction.named`); ``grid``: cells a side;
-- ``whole_image``: whether one more region, the last, shows all of it (choice); an image without boxes has that one
-  in any case;
-- ``max_regions``: the first so many boxes are taken (official: 100);
-- ``backbone`` and its keys: what the features are pooled from (`region_pooling`).
+- ``whole_image``: whether one more region, the last, is the whole image (choice); an image without boxes always has
+  it;
+- ``max_regions``: the number of boxes taken, from the first on (official: 100);
+- ``backbone`` and its keys: the source of the features (`region_pooling`).
 
 Boxes keep their order: VCR's tags are their numbers.
 """
@@ -77,7 +77,7 @@ class BoxSource:
     def load(self, ref: ImageRef) -> Loaded:
         """
         Raises:
-            UserError: the image cannot be read, no metadata, or metadata without boxes.
+            UserError: the image cannot be read, or its metadata are missing or have no boxes.
         """
         image = image_file.read(ref.path)
         found = self._metadata(ref, image) if self.boxes == "metadata" else cells(self.grid)
@@ -102,7 +102,7 @@ class BoxSource:
         return path
 
     def _metadata(self, ref: ImageRef, image: Image.Image) -> np.ndarray:
-        """The boxes of a metadata file, relative to the image; the score behind each is dropped."""
+        """The boxes of a metadata file, relative to the image, without their scores."""
         path = self._file(ref)
         content = files.read_json(path, f"correct the file, or extractor {self.name}'s `metadata`")
         found = boxes.read(content, path, image.size)

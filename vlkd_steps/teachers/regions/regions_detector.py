@@ -1,15 +1,15 @@
-"""Regions that a torchvision detector finds: boxes, and the features its box head makes of them.
+"""Regions found by a torchvision detector: boxes, and their features from its box head.
 
 A configuration of kind ``regions_detector`` names
 
 - ``model``: a Faster R-CNN of torchvision, such as ``fasterrcnn_resnet50_fpn``;
-- ``weights``: a file of its state dict (.pth, .safetensors), or one of torchvision's own names (``COCO_V1``), fetched;
-- ``classes``: how many it knows, the background included (default: 91, COCO's);
-- ``confidence``, ``min_regions``, ``max_regions``, ``overlap``: as bottom-up attention takes them (0.2, 10, 100, 0.3):
-  proposals of one class that overlap more are one, the surest stay.
+- ``weights``: a file of its state dict (.pth, .safetensors), or one of torchvision's names (``COCO_V1``), fetched;
+- ``classes``: their number, background included (default: 91, COCO's);
+- ``confidence``, ``min_regions``, ``max_regions``, ``overlap``: as in bottom-up attention (0.2, 10, 100, 0.3):
+  proposals of one class that overlap more are merged, and the most confident ones stay.
 
-As in bottom-up attention, a region is the proposal itself, not the box that the classes moved: its features are those
-of exactly that box.
+As in bottom-up attention, a region is the proposal itself, not the box refined for a class, so that its features belong
+to exactly that box.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ class DetectorSource:
 
     @torch.inference_mode()
     def regions(self, loaded: Sequence[Tensor]) -> list[Regions]:
-        white = torch.tensor(255.0, device=self.device)  # a GPU multiplies by the reciprocal of a number
+        white = torch.tensor(255.0, device=self.device)  # for a plain number, a GPU multiplies by the reciprocal
         return [self._found(image.to(self.device).float() / white) for image in loaded]  # sizes differ: one by one
 
     def _found(self, image: Tensor) -> Regions:
@@ -83,9 +83,9 @@ class DetectorSource:
 
 
 def chosen(boxes: Tensor, scores: Tensor, confidence: float, minimum: int, maximum: int, overlap: float) -> Tensor:
-    """Which boxes [P, 4] with class scores [P, C] stay, the surest first, int64 [R].
+    """The boxes to keep, of [P, 4] with class scores [P, C], by falling confidence, int64 [R].
 
-    Those surer than `confidence`, at least `minimum` (if there are so many) and at most `maximum`.
+    They are those above `confidence`, but at least `minimum` (if there are as many) and at most `maximum`.
     """
     sure, classes = scores.max(1)
     apart = batched_nms(boxes, sure, classes, overlap)  # by falling score
@@ -97,7 +97,7 @@ def create(config: Mapping[str, Any]) -> torch.nn.Module:
     """The torchvision detector that a configuration names, with its weights.
 
     Raises:
-        UserError: no such model, weights that are missing, unreachable or of another model.
+        UserError: there is no such model, or its weights are missing, unreachable or of another model.
     """
     name, model, weights = config["name"], str(config.get("model")), config.get("weights")
     known = [other for other in torchvision.models.list_models(torchvision.models.detection) if "fasterrcnn" in other]

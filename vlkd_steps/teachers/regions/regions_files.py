@@ -1,14 +1,14 @@
-"""Regions that others have extracted, such as UNITER's bottom-up-attention features.
+"""Regions extracted by others, such as UNITER's bottom-up-attention features.
 
 A configuration (`conf/teacher/butd*.yaml`) of kind ``regions_files`` names
 
 - ``format``: npz, lmdb or tsv (`region_files`), and ``files``: folders, or the TSV's parts;
-- ``key``: the name of an image's features (`region_extraction.named`), or several, of which the first that is there is
-  taken;
+- ``key``: the name of an image's features (`region_extraction.named`), or several, of which the first that exists is
+  used;
 - ``dim``: their width;
-- ``confidence``, ``min_regions``, ``max_regions``: as many regions are taken as are surer than `confidence`, but at
-  least and at most so many (official: 0.2, 10, 100). Where nothing says how sure, all are, up to `max_regions`;
-- ``parts``: instead, a list of such mappings, whose regions follow one another (VCR: given boxes, then detected ones);
+- ``confidence``, ``min_regions``, ``max_regions``: regions above `confidence` are used, but at least `min_regions` and
+  at most `max_regions` (official: 0.2, 10, 100). Without confidences all are, up to `max_regions`;
+- ``parts``: instead, a list of such mappings, whose regions are concatenated (VCR: given boxes, then detected ones);
 - ``by_dataset``: any of these keys for one data set.
 """
 
@@ -31,7 +31,7 @@ MAXIMUM = 100
 
 
 class Part:
-    """One set of files and how much of it is taken."""
+    """One set of files, and which of its regions are used."""
 
     def __init__(self, config: Mapping[str, Any], name: str) -> None:
         if config.get("format") not in region_files.FORMATS:
@@ -69,7 +69,7 @@ class Part:
     def regions(self, ref: ImageRef) -> Regions:
         """
         Raises:
-            UserError: no file has the image, or what it has is damaged.
+            UserError: no file has the image, or its features are damaged.
         """
         content = self.content(ref)
         try:
@@ -110,7 +110,7 @@ class FileSource:
     def __init__(self, config: Mapping[str, Any]) -> None:
         name = config["name"]
         if not config.get("dim"):
-            raise UserError(f"extractor {name} does not say how wide its features are; set dim (UNITER's: 2048)")
+            raise UserError(f"extractor {name} does not state the width of its features; set dim (UNITER's: 2048)")
         self.dim = int(config["dim"])
         shared = {key: value for key, value in config.items() if key != "parts"}
         self.parts = [Part({**shared, **part}, name) for part in config.get("parts") or [{}]]

@@ -1,7 +1,8 @@
-"""Confidence weight: an instance's distillation counts more, the better the teacher knows its answer.
+"""Confidence weight: an instance's distillation loss is weighted by how well the teacher knows its answer.
 
 See docs/papers.md, "Confidence weight"; the formula is our choice. The teacher does not answer questions, so its
-knowledge is measured by a linear probe on its features; each instance is scored by a probe that has not seen its image.
+knowledge is measured by a linear probe on its features; each instance is scored by a probe that was not fitted on its
+image.
 """
 
 import warnings
@@ -12,9 +13,9 @@ import numpy as np
 FOLDS = 5
 SHRINKAGE = 500
 PROBE_ITEMS = 10_000
-"""A probe is fitted on at most so many items of its folds, drawn at random (choice): more do not help."""
+"""Items that a probe is fitted on at most, drawn at random from its folds (choice): more do not help."""
 BLOCK = 8192
-"""Items whose choices are processed together: all 1.7 million of VCR would be several copies of 3.5 GB."""
+"""Items whose choices are processed together: all 1.7 million choices of VCR would be several copies of 3.5 GB."""
 
 
 def weights(
@@ -24,8 +25,8 @@ def weights(
 
     ``c = sum_a s_a p_a / sum_a s_a`` with soft labels s and p from a cross-fitted probe;
     ``w = clip(c / mean(c), 0, 3)``; ``w <- rho w + 1 - rho`` with ``rho = n / (n + 500)``; then w is divided by its
-    mean over the split. Answers that are not found in all five training folds do not enter the sums; an instance left
-    without any answer has w = 1 before the last step.
+    mean over the split. Answers that are not in all five training folds do not enter the sums; an instance without any
+    remaining answer has w = 1 before the last step.
 
     Args:
         v, u: the teacher's image and text embeddings, [n, D] each.
@@ -42,14 +43,14 @@ def weights(
 def unimodal_weights(
     features: np.ndarray, soft_labels: np.ndarray, image_ids: Sequence[str], seed: int = 0
 ) -> np.ndarray:
-    """As `weights`, of a teacher that sees images alone or reads texts alone: a probe on LN(features), [n, D]."""
+    """As `weights`, for a teacher of only images or only texts: a probe on LN(features), [n, D]."""
     return _weights(layer_norm(features), soft_labels, image_ids, seed)
 
 
 def choice_weights(
     v: np.ndarray, texts: np.ndarray, choice_rows: np.ndarray, right: np.ndarray, temperature: float
 ) -> np.ndarray:
-    """As `weights`, of items with choices (VCR): c is the softmax of cos(image, text) / tau at the right choice.
+    """As `weights`, for items with choices (VCR): c is the softmax of cos(image, text) / tau at the right choice.
 
     Args:
         v: the teacher's image embeddings, [n, D].
@@ -102,14 +103,14 @@ def layer_norm(rows: np.ndarray, epsilon: float = 1e-5) -> np.ndarray:
 
 
 def answer_confidence(features: np.ndarray, soft: np.ndarray, image_ids: Sequence[str], seed: int) -> np.ndarray:
-    """c of every instance, float64 [n], NaN where it has no answer that all five training folds know.
+    """c of every instance, float64 [n], NaN if none of its answers is in all five training folds.
 
     The probe is multinomial logistic regression (L2, C = 1); an item with several answers enters once for each, with
     weights s_a / sum s that add up to one.
     """
     n, classes = soft.shape
     confidence = np.full(n, np.nan)
-    features = features.astype(np.float32)  # twice as fast; c changes by less than the fit's own tolerance
+    features = features.astype(np.float32)  # twice as fast; c changes by less than the fit's tolerance
     fold = folds(image_ids, seed)
     if fold.max(initial=-1) + 1 < FOLDS:
         return confidence

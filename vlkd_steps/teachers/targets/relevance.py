@@ -1,4 +1,4 @@
-"""Token selection: the few words of a text that are visible in its image and that matter to the text.
+"""Token selection: the few words of a text that are visible in its image and important in the text.
 
 That tokens are selected per instance is stated by the paper; how visual relevance and keyness are combined is our
 choice (docs/papers.md, "Token selection"). Nothing here needs torch.
@@ -25,11 +25,11 @@ RIDGE = 3.0
 """The ridge penalty as a share of the features' mean variance (choice)."""
 
 Relevance = Callable[[int, Sequence[str]], np.ndarray]
-"""Instance number and words of its text -> how visible each of them is in the image, float [words]."""
+"""Instance number and words of its text -> the visual relevance of each word, float [words]."""
 
 
 class WordVectors(Protocol):
-    """What selection reads of a feature store."""
+    """The part of a feature store that selection reads."""
 
     def words(self, words: Sequence[str]) -> np.ndarray:
         """One row per word, float32 [N, D]."""
@@ -41,12 +41,12 @@ def unseen(item: int, words: Sequence[str]) -> np.ndarray:
 
 
 def cosines(texts: Sequence[str], v: np.ndarray, store: WordVectors) -> Relevance:
-    """r_i = cos(text(word_i), v), for one teacher with a space of images and words.
+    """r_i = cos(text(word_i), v), for a teacher with a joint space of images and words.
 
     Args:
         texts: N texts, whose content words are looked up once.
         v: its image embeddings, [N, D].
-        store: its word vectors.
+        store: the teacher's word vectors.
     """
     return _cosines(texts, _unit(np.asarray(v, np.float32)), store)
 
@@ -55,7 +55,7 @@ def centred_cosines(texts: Sequence[str], v: np.ndarray, store: WordVectors) -> 
     """As `cosines`, from the mean of the normalised `v` (choice).
 
     Images and texts are in different regions of CLIP's space, so an uninformative word is close to every image;
-    a word's cosine says something only against its own average. (Two words of each scenes question: 15 % of those
+    a word's cosine is informative only relative to its average. (Two words of each scenes question: 15 % of those
     chosen by the plain cosine name something visible, 50 % by the centred one, 22 % by chance.)
     """
     images = _unit(np.asarray(v, np.float32))
@@ -72,7 +72,7 @@ def regression(texts: Sequence[str], v: np.ndarray, image_ids: Sequence[str], se
     """What a linear map from images to words expects: relevance without a joint space (choice).
 
     A 5-fold cross-fitted ridge regression from centred image features to centred word-occurrence indicators of the
-    split's texts; r_i is the prediction for word i by the fold that did not see the instance's image.
+    split's texts; r_i is the prediction for word i by the model that was fitted without the instance's image.
 
     Args:
         texts: N texts, all of the split.
@@ -127,16 +127,16 @@ def select(
     is z(r_i) + z(k_i); the `m` best are taken, the earlier word first where scores are equal.
 
     Args:
-        texts: N texts; for `idf` they are taken as the whole training text.
+        texts: N texts; for `idf` they are the whole training text.
         visual: r of an instance's words: `cosines`, `centred_cosines` or `regression` of these texts.
         selection: ``both``; one of the two alone (``relevance``, ``keyness``); ``random`` content words; ``all`` of
             them; ``none``.
-        m: how many words an instance keeps.
+        m: the number of words selected per instance.
         keyness: ``yake`` (its score for single words, sign inverted) or ``idf``.
         generator_seed: for ``random`` only.
 
     Returns:
-        N lists of lower-cased words in the order of the text; empty where a text has no content word.
+        N lists of lower-cased words in the order of the text; empty if a text has no content word.
 
     Raises:
         UserError: an unknown `selection` or `keyness`.
@@ -165,7 +165,7 @@ def select(
 
 
 def z_normalised(values: np.ndarray) -> np.ndarray:
-    """(x - mean) / standard deviation; zeros where all values are equal (up to rounding)."""
+    """(x - mean) / standard deviation; zeros if all values are equal (up to rounding)."""
     values = np.asarray(values, np.float64)
     centred = values - values.mean()
     deviation = centred.std()
@@ -175,7 +175,7 @@ def z_normalised(values: np.ndarray) -> np.ndarray:
 @cache
 def yake_scores(text: str) -> dict[str, float]:
     """YAKE's score of every single word it finds in `text` (Campos et al. 2020); lower means more of a keyword."""
-    with contextlib.redirect_stderr(io.StringIO()):  # it reports on stderr what it cannot score, such as empty texts
+    with contextlib.redirect_stderr(io.StringIO()):  # it prints texts that it cannot score, such as empty ones
         return {word: float(score) for word, score in _extractor().extract_keywords(text)}
 
 
@@ -194,7 +194,7 @@ def _keyness(words_of: dict[str, list[str]], texts: Sequence[str], kind: str) ->
     return {
         text: np.array([-found[text].get(word, max(found[text].values(), default=0.0)) for word in words])
         for text, words in words_of.items()
-    }  # what YAKE skips (words of one or two letters) counts as the least of the text's keywords
+    }  # words that YAKE skips (one or two letters) count as the least of the text's keywords
 
 
 def _top(words: list[str], score: np.ndarray, m: int) -> list[str]:

@@ -1,8 +1,7 @@
-"""The model card of an exported run: README.md with the YAML header that the Hugging Face hub reads.
+"""The model card of an exported run: README.md with a YAML header for the Hugging Face hub.
 
 Every number is copied from the run's ``metrics.json`` and, with intervals over seeds, from the experiment's
-``gains.csv``; a result that is not there, or that was computed from other weights of this run, is left out and said to
-be.
+``gains.csv``; the card says which results are missing or were computed from other weights of this run.
 """
 
 from collections.abc import Iterator
@@ -14,8 +13,8 @@ import yaml
 from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
 from vlkd_steps.core import checksums, files, layout
+from vlkd_steps.deployment.finished_run import FinishedRun
 from vlkd_steps.evaluation import tables
-from vlkd_steps.inference.finished_run import FinishedRun
 from vlkd_steps.reporting import table
 
 WITH_HEAD = "ViltForQuestionAnswering"
@@ -29,8 +28,8 @@ scores = model(**shown).logits.sigmoid()[0]
 print(model.config.id2label[int(scores.argmax())])
 ```
 
-In transformers 4 `pipeline("visual-question-answering", model="FOLDER")` does the same; transformers 5 has no such
-pipeline any more."""
+In transformers 4 `pipeline("visual-question-answering", model="FOLDER")` does the same; transformers 5 no longer has
+that pipeline."""
 
 ENCODER = """```python
 from pathlib import Path
@@ -60,11 +59,11 @@ model.answer(["photo.png"], ["what color is it"])
 model.caption(["photo.png"])
 ```
 
-`BartForConditionalGeneration.from_pretrained("FOLDER")` loads the BART alone, which sees no image."""
+`BartForConditionalGeneration.from_pretrained("FOLDER")` loads only the BART, without image input."""
 
 
 def card(run: FinishedRun, folder: Path) -> str:
-    """The text of README.md for a folder in which the model already lies."""
+    """The text of README.md for a folder that already has the model."""
     name = next(iter(files.known_json(folder / "config.json").get("architectures") or []), "")
     header = yaml.safe_dump(_header(run, name), sort_keys=False, allow_unicode=True)
     return f"---\n{header}---\n\n{_body(run, name)}"
@@ -105,7 +104,7 @@ def _header(run: FinishedRun, name: str) -> dict[str, Any]:
 
 
 def _metrics(run: FinishedRun) -> Iterator[tuple[str, str, float]]:
-    """Evaluation set, metric and value of this seed, as far as the run was scored."""
+    """Evaluation set, metric and value of this seed, if the run was scored."""
     path = layout.metrics(run.folder)
     listing = layout.run_checksums(run.folder, "evaluate")
     found = files.read_json(checksums.verified(path, listing)) if path.is_file() else {}
@@ -172,7 +171,7 @@ def _over_seeds(run: FinishedRun) -> str:
     if not (results / "summary.csv").is_file() or not (results / "gains.csv").is_file():
         return "The experiment's seeds have not been compared, so there are no intervals."
     if run.described["run_key"] not in {row["run_key"] for row in tables.read(results / "summary.csv").to_dicts()}:
-        return "The experiment's results are of other weights of this run, so they are left out."
+        return "The experiment's results were computed from other weights of this run, so they are left out."
     lines = [
         "Over seeds:\n",
         "| evaluation set | metric | seeds | mean ± sd | gain over the reference [95 % interval] |",

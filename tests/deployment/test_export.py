@@ -15,7 +15,7 @@ from transformers import AutoModelForVisualQuestionAnswering, AutoProcessor, Vil
 
 from vlkd_steps.cli import export
 from vlkd_steps.core import checksums, files, layout
-from vlkd_steps.inference import finished_run, model_card
+from vlkd_steps.deployment import finished_run, model_card
 from vlkd_steps.students import exported
 
 
@@ -28,11 +28,11 @@ def job(job: dict[str, Any]) -> dict[str, Any]:
 def test_transformers_answers_as_evaluation_did(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert export.main([str(run), "--out", str(out)]) == 0
-    model, told = AutoModelForVisualQuestionAnswering.from_pretrained(out, output_loading_info=True)
-    assert not any(told[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    model, loaded = AutoModelForVisualQuestionAnswering.from_pretrained(out, output_loading_info=True)
+    assert not any(loaded[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     processor = AutoProcessor.from_pretrained(out)
     rows = pl.read_parquet(layout.instances("toy"))
-    asked = 0
+    compared = 0
     for name in ("dev", "test"):
         predictions = pl.read_parquet(layout.predictions(run, name)).join(rows, on="instance_id", how="left")
         for row in predictions.iter_rows(named=True):
@@ -41,8 +41,8 @@ def test_transformers_answers_as_evaluation_did(run: Path, tmp_path: Path) -> No
                 probable = model(**shown).logits.sigmoid()[0]
             assert model.config.id2label[int(probable.argmax())] == row["answer"]
             assert float(probable.max()) == pytest.approx(row["probability"], abs=1e-5)
-            asked += 1
-    assert asked == 54
+            compared += 1
+    assert compared == 54
 
 
 def test_images_of_another_size_are_resized_as_in_evaluation(run: Path, tmp_path: Path) -> None:
@@ -82,12 +82,12 @@ def test_the_card_has_the_runs_facts(run: Path, tmp_path: Path) -> None:
     score(run)
     assert export.main([str(run), "--out", str(out)]) == 0
     _, header, body = (out / "README.md").read_text().split("---\n", 2)
-    told, recorded = yaml.safe_load(header), yaml.safe_load((run / "config.yaml").read_text())
-    assert told["license"] == "unknown"
-    assert told["library_name"] == "transformers"
-    assert told["vlkd_steps"]["run_key"] == recorded["run_key"]
-    assert told["vlkd_steps"] | {"dataset": "toy", "method": "finetune", "teacher": None} == told["vlkd_steps"]
-    (result,) = told["model-index"][0]["results"]
+    card, recorded = yaml.safe_load(header), yaml.safe_load((run / "config.yaml").read_text())
+    assert card["license"] == "unknown"
+    assert card["library_name"] == "transformers"
+    assert card["vlkd_steps"]["run_key"] == recorded["run_key"]
+    assert card["vlkd_steps"] | {"dataset": "toy", "method": "finetune", "teacher": None} == card["vlkd_steps"]
+    (result,) = card["model-index"][0]["results"]
     assert result["dataset"]["name"] == "toy, dev"
     assert result["metrics"] == [{"type": "accuracy", "value": 12.5, "name": "accuracy, seed 1"}]
     assert "| dev | accuracy | 12.50 |" in body
@@ -109,7 +109,7 @@ def test_the_card_has_intervals_over_seeds_of_these_weights_alone(run: Path, tmp
         )
         text = model_card.card(finished_run.load(run), tmp_path)
         assert ("| dev | accuracy | 1 2 | 12.5 ± 1.2 | +2.5 [1.0, 4.0] |" in text) is expected
-        assert ("of other weights" in text) is not expected
+        assert ("from other weights" in text) is not expected
 
 
 def test_only_an_export_of_the_same_run_is_replaced(
@@ -123,7 +123,7 @@ def test_only_an_export_of_the_same_run_is_replaced(
     assert {path.name: path.read_bytes() for path in out.iterdir()} == first
     (out / "notes.txt").write_text("mine")
     assert export.main(call) == 2
-    assert "holds notes.txt, which vlkd export did not write" in capsys.readouterr().err
+    assert "contains notes.txt, which vlkd export did not write" in capsys.readouterr().err
     (out / "notes.txt").unlink()
     record = json.loads((out / "vlkd_export.json").read_text())
     (out / "vlkd_export.json").write_text(json.dumps(record | {"run": "runs/other"}))

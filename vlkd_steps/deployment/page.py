@@ -1,7 +1,7 @@
-"""A local page on which one or two finished runs are asked: Python's own HTTP server, on the loopback address alone.
+"""A local page that queries one or two finished runs: Python's own HTTP server, on the loopback address only.
 
 It answers only to requests that name this address, and takes questions only as JSON, so that no other page in the same
-browser can ask. All text reaches the page escaped, and nothing is loaded from elsewhere.
+browser can query it. All text on the page is escaped, and nothing is loaded from elsewhere.
 """
 
 import base64
@@ -22,7 +22,7 @@ from vlkd_steps.core import artifacts, files, image_file, layout, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.step import log
 from vlkd_steps.data import passages
-from vlkd_steps.inference.finished_run import Asked, FinishedRun
+from vlkd_steps.deployment.finished_run import FinishedRun, Query
 
 HOST = "127.0.0.1"  # the page has no password: for this machine only
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -34,18 +34,18 @@ POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self
 
 @dataclass(frozen=True)
 class Item:
-    """An item of an evaluation set: what may be asked, what the list shows of it, the right answer."""
+    """An item of an evaluation set: the query, its text in the list, the right answer."""
 
-    asked: Asked
+    query: Query
     shown: str
     gold: str
 
 
 class Page:
-    """What the server serves.
+    """The content of the page.
 
     Raises:
-        UserError: runs of different tasks.
+        UserError: the runs have different tasks.
     """
 
     def __init__(self, runs: Sequence[FinishedRun]) -> None:
@@ -71,23 +71,23 @@ class Page:
             own_images=all(run.own_images for run in self.runs),
             evaluation_set=self.evaluation_set,
             items=self.items,
-            question=first.task.asked_for,
+            question=first.task.input_label,
         )
 
     def image(self, number: int) -> tuple[bytes, str]:
-        """An item's image and its media type, as a browser shows what the students see."""
-        path = self.items[number].asked.image
+        """An item's image and its media type, for the browser."""
+        path = self.items[number].query.image
         content = image_file.read_bytes(path)
         return content, image_file.shown_as(content, path) or "application/octet-stream"
 
-    def answers(self, asked: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    def answers(self, request: dict[str, Any]) -> list[list[dict[str, Any]]]:
         """Each run's best answers to ``{question, image (base64) or item (its number), choices?, answer?}``.
 
         Raises:
-            UserError: what is wrong with the request, or with what is asked (`FinishedRun.answers`).
+            UserError: the request or its query is invalid (`FinishedRun.answers`).
         """
-        texts, choices = [asked.get(key, "") for key in ("question", "answer")], asked.get("choices", [])
-        number, content = asked.get("item"), asked.get("image")
+        texts, choices = [request.get(key, "") for key in ("question", "answer")], request.get("choices", [])
+        number, content = request.get("item"), request.get("image")
         if not isinstance(choices, list) or not all(isinstance(text, str) for text in [*texts, *choices]):
             raise UserError("question and answer must be texts, and choices a list of texts")
         with TemporaryDirectory() as folder:
@@ -95,12 +95,12 @@ class Page:
             if isinstance(content, str):
                 path.write_bytes(decoded(content))
             elif isinstance(number, int) and 0 <= number < len(self.items):
-                path = self.items[number].asked.image
+                path = self.items[number].query.image
             else:
                 raise UserError("there is no image; choose one")
-            one = Asked(path, texts[0], tuple(choices), texts[1])
+            query = Query(path, texts[0], tuple(choices), texts[1])
             with self._one_at_a_time:
-                return [[asdict(answer) for answer in run.answers(one)] for run in self.runs]
+                return [[asdict(answer) for answer in run.answers(query)] for run in self.runs]
 
 
 def decoded(content: str) -> bytes:
@@ -116,7 +116,7 @@ def title(run: FinishedRun) -> str:
 
 
 def items_of(run: FinishedRun, evaluation_set: str) -> list[Item]:
-    """The first items of an evaluation set, each of another image; none, with a warning, where they are not here."""
+    """The first items of an evaluation set, each with another image; none, with a warning, if they are not here."""
     try:
         ids = artifacts.split_ids(layout.eval_split(run.dataset, evaluation_set))
         table = tables.read(artifacts.instances(run.dataset))
@@ -130,11 +130,11 @@ def items_of(run: FinishedRun, evaluation_set: str) -> list[Item]:
 
 
 def _item(run: FinishedRun, row: dict[str, Any], passage: passages.Passage) -> Item:
-    """An item of a row; of VCR, `passage` is that of its first choice, after the answer where that is given."""
+    """An item from a row; for VCR, `passage` is that of its first choice, with the answer if it is given."""
     question = "" if run.task.head == "written" else passage[0][0]
     answer = passage[1][0] if len(passage) > 2 else ""
-    asked = Asked(Path(row["image_path"]), question, tuple(row["choices"]), answer)
-    return Item(asked, run.task.question(row), run.task.gold(row))
+    query = Query(Path(row["image_path"]), question, tuple(row["choices"]), answer)
+    return Item(query, run.task.question(row), run.task.gold(row))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -170,13 +170,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answered(self, body: bytes) -> dict[str, Any]:
         try:
-            asked = files.parse_json(body.decode("utf-8", "replace"), "the request", "ask by the page")
-            return {"answers": self.server.page.answers(asked)}
+            request = files.parse_json(body.decode("utf-8", "replace"), "the request", "ask by the page")
+            return {"answers": self.server.page.answers(request)}
         except UserError as mistake:
             return {"error": str(mistake)}
 
     def _is_ours(self) -> bool:
-        """Whether the request names this server: a page elsewhere may have its own name point to this address."""
+        """Whether the request names this server: another site's name may resolve to this address."""
         port = self.server.server_address[1]
         if self.headers.get("Host") in (f"{HOST}:{port}", f"localhost:{port}"):
             return True
@@ -200,7 +200,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """The page on a port of this machine; 0 is any free one.
+    """Serves the page on a port of this machine; 0 is any free one.
 
     Raises:
         UserError: the port is taken.

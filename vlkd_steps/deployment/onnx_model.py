@@ -1,4 +1,4 @@
-"""A student that sees pixels as ``model.onnx``, compared with torch by onnxruntime before the export is finished.
+"""Exports a student with pixel input as ``model.onnx``, and compares onnxruntime's results with torch's.
 
 Inputs: ``tokens``, ``mask`` and ``types``, int64 [N, T], padded to the student's longest text T, and ``images``, uint8
 [N, 3, S, S]; N is one row, or one for each choice (`data.inputs.Inputs`). Output: ``logits`` (`StudentOutput`).
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.inference.finished_run import Classifying, FinishedRun
+from vlkd_steps.deployment.finished_run import Classifying, FinishedRun
 
 FILE = "model.onnx"
-NEAR = 1e-4  # the largest difference between a logit of onnxruntime and torch's
+NEAR = 1e-4  # the largest allowed difference between the logits of onnxruntime and torch
 NAMES = ("tokens", "mask", "types", "images")
 
 
@@ -33,13 +33,13 @@ def write(run: FinishedRun, folder: Path) -> None:
     """Write ``model.onnx`` into a folder.
 
     Raises:
-        UserError: a student that sees no pixels, a package of the extra ``onnx`` is missing, or results that differ.
+        UserError: the student does not read pixels, a package of the extra ``onnx`` is missing, or the results differ.
     """
     if not isinstance(run, Classifying) or not run.own_images:
-        raise UserError(f"{run.folder}: --onnx is for students that see pixels (vilt); leave it out")
+        raise UserError(f"{run.folder}: --onnx is for students with pixel input (vilt); leave it out")
     try:
         import onnxruntime
-        import onnxscript  # noqa: F401  # of which torch.onnx makes use
+        import onnxscript  # noqa: F401  # used by torch.onnx
     except ModuleNotFoundError as error:
         raise UserError(f"--onnx needs {error.name}: pip install 'vlkd-steps[onnx]'") from error
     scores, shown, target = _Scores(run.student).eval(), _examples(run.student, run.task.head), folder / FILE

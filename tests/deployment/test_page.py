@@ -15,8 +15,8 @@ import pytest
 from vlkd_steps.cli import demo
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.inference import finished_run, page
-from vlkd_steps.inference.finished_run import Asked
+from vlkd_steps.deployment import finished_run, page
+from vlkd_steps.deployment.finished_run import Query
 
 CHROMIUM = shutil.which("chromium")
 
@@ -43,17 +43,17 @@ def call(
     return reply, reply.read()
 
 
-def ask(server: page.Server, **asked: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(call(server, "/ask", asked)[1])
+def ask(server: page.Server, **query: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(call(server, "/ask", query)[1])
     return found
 
 
 def test_both_runs_answer_as_they_do_elsewhere(server: page.Server) -> None:
     item = server.page.items[3]
-    expected = [{"text": a.text, "probability": a.probability} for a in server.page.runs[0].answers(item.asked)]
-    assert ask(server, item=3, question=item.asked.text) == {"answers": [expected, expected]}
-    uploaded = base64.b64encode(item.asked.image.read_bytes()).decode()
-    assert ask(server, image=uploaded, question=item.asked.text) == {"answers": [expected, expected]}
+    expected = [{"text": a.text, "probability": a.probability} for a in server.page.runs[0].answers(item.query)]
+    assert ask(server, item=3, question=item.query.text) == {"answers": [expected, expected]}
+    uploaded = base64.b64encode(item.query.image.read_bytes()).decode()
+    assert ask(server, image=uploaded, question=item.query.text) == {"answers": [expected, expected]}
 
 
 def test_the_page_shows_the_items_of_the_test_set(server: page.Server) -> None:
@@ -66,7 +66,7 @@ def test_the_page_shows_the_items_of_the_test_set(server: page.Server) -> None:
     assert " style=" not in text
     image, content = call(server, "/image/0")
     assert image.headers["Content-Type"] == "image/png"
-    assert content == server.page.items[0].asked.image.read_bytes()
+    assert content == server.page.items[0].query.image.read_bytes()
     for path in page.ASSETS:
         assert call(server, path)[0].status == 200
     for path in ("/image/24", "/image/../../words.txt", "/words.txt", "/demo.html.j2", "/ask"):
@@ -74,7 +74,7 @@ def test_the_page_shows_the_items_of_the_test_set(server: page.Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("query", "message"),
     [
         ({"question": "what"}, "there is no image; choose one"),
         ({"item": 99, "question": "what"}, "there is no image; choose one"),
@@ -86,8 +86,8 @@ def test_the_page_shows_the_items_of_the_test_set(server: page.Server) -> None:
         ([1], "must be JSON of an object"),
     ],
 )
-def test_a_mistake_is_one_message(server: page.Server, asked: Any, message: str) -> None:
-    reply, content = call(server, "/ask", asked)
+def test_a_mistake_is_one_message(server: page.Server, query: Any, message: str) -> None:
+    reply, content = call(server, "/ask", query)
     assert reply.status == 200
     assert message in json.loads(content)["error"]
 
@@ -100,7 +100,7 @@ def test_other_pages_cannot_ask(server: page.Server) -> None:
 
 
 def test_texts_of_data_are_escaped(server: page.Server) -> None:
-    server.page.items[0] = page.Item(Asked(Path("a.png"), '"><script>x</script>'), "<b>bold</b>", '"')
+    server.page.items[0] = page.Item(Query(Path("a.png"), '"><script>x</script>'), "<b>bold</b>", '"')
     text = call(server, "/")[1].decode()
     assert "<script>x" not in text
     assert "<b>bold" not in text
@@ -127,9 +127,9 @@ def test_without_the_data_there_is_an_upload_alone(run: Path) -> None:
 def test_in_a_browser(server: page.Server, tmp_path: Path) -> None:
     sync_api = pytest.importorskip("playwright.sync_api")
     item = server.page.items[5] = replace(server.page.items[5], gold="mauve")
-    best = server.page.runs[0].answers(item.asked)
+    best = server.page.runs[0].answers(item.query)
     photo = tmp_path / "photo.png"
-    photo.write_bytes(item.asked.image.read_bytes())
+    photo.write_bytes(item.query.image.read_bytes())
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         shown = browser.new_page()
@@ -138,7 +138,7 @@ def test_in_a_browser(server: page.Server, tmp_path: Path) -> None:
         shown.on("pageerror", lambda error: problems.append(str(error)))
         shown.goto(server.address)
         shown.get_by_label("or an item of test").select_option("5")
-        assert shown.get_by_label("The question").input_value() == item.asked.text
+        assert shown.get_by_label("The question").input_value() == item.query.text
         shown.get_by_role("button", name="Ask").click()
         shown.locator("li").nth(7).wait_for()
         texts = shown.locator("li").all_inner_texts()

@@ -35,11 +35,11 @@ def test_it_answers_as_the_run_did_from_any_folder_and_can_be_registered(
     predicted = pl.read_parquet(layout.instances("toy")).join(
         pl.read_parquet(layout.predictions(run, "test")), on="instance_id", how="right"
     )
-    asked: Any = predicted.select("text", image="image_path").to_pandas()
+    items: Any = predicted.select("text", image="image_path").to_pandas()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     model = mlflow.pyfunc.load_model(f"runs:/{tracked_id}/student")
-    answers = model.predict(asked)
+    answers = model.predict(items)
     assert answers["answer"].to_list() == predicted["answer"].to_list()
     assert answers["probability"].to_list() == pytest.approx(predicted["probability"].to_list(), abs=1e-5)
     example = model.input_example

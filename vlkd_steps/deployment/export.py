@@ -1,7 +1,7 @@
-"""A finished run as a folder that others can load, with a model card.
+"""Exports a finished run as a folder that others can load, with a model card.
 
-The folder appears whole or not at all. One that is there is replaced only if it holds an earlier export of the same run
-and nothing else.
+The folder is written atomically. An existing one is replaced only if it has an earlier export of the same run and
+nothing else.
 """
 
 import tempfile
@@ -13,22 +13,22 @@ from transformers import logging as transformers_logging
 
 from vlkd_steps.core import components, files
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.inference import model_card, onnx_model
-from vlkd_steps.inference.finished_run import FinishedRun
+from vlkd_steps.deployment import model_card, onnx_model
+from vlkd_steps.deployment.finished_run import FinishedRun
 from vlkd_steps.students import exported
 
 RECORD = "vlkd_export.json"
-"""Of which run the folder is, and which files were written."""
+"""Names the run and the files that were written."""
 
 
 def export(run: FinishedRun, out: Path, onnx: bool = False) -> None:
     """Write the folder `out`.
 
     Args:
-        onnx: with ``model.onnx`` (`onnx_model`).
+        onnx: write ``model.onnx`` too (`onnx_model`).
 
     Raises:
-        UserError: `out` is something else, or a student of a plugin has no function ``export``.
+        UserError: `out` exists and is not an export of this run, or a plugin's student has no function ``export``.
     """
     check_target(run, out)
     kind = run.described["student"]["kind"]
@@ -45,7 +45,7 @@ def export(run: FinishedRun, out: Path, onnx: bool = False) -> None:
         names = sorted(path.name for path in made.iterdir())
         keys = {key: run.described[key] for key in ("run_key", "content_key")}
         files.write_json(made / RECORD, {"run": str(run.folder), **keys, "files": [*names, RECORD]})
-        for path in made.iterdir():  # safetensors makes files that only their owner can read
+        for path in made.iterdir():  # safetensors writes files that only their owner can read
             path.chmod((made / RECORD).stat().st_mode)
 
 
@@ -53,7 +53,7 @@ def check_target(run: FinishedRun, out: Path) -> None:
     """Refuse to replace anything but an export of the same run.
 
     Raises:
-        UserError: what is there.
+        UserError: `out` is something else.
     """
     if not out.exists() and not out.is_symlink():
         return
@@ -62,15 +62,15 @@ def check_target(run: FinishedRun, out: Path) -> None:
         what = f"an export of {recorded['run']}" if "run" in recorded else "no export of this run"
         raise UserError(f"--out {out} exists and is {what}; name a new folder")
     if others := sorted({path.name for path in out.iterdir()} - set(recorded.get("files", []))):
-        raise UserError(f"--out {out} holds {others[0]}, which vlkd export did not write; move it away first")
+        raise UserError(f"--out {out} contains {others[0]}, which vlkd export did not write; move it away first")
 
 
 @contextmanager
 def whole(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its place if the block ends without an error."""
+    """A temporary folder beside `out` that replaces it if the block ends without an error."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=files.temporary_prefix(), dir=out.parent) as kept:
-        made, before = Path(kept) / "made", Path(kept) / "before"
+    with tempfile.TemporaryDirectory(prefix=files.temporary_prefix(), dir=out.parent) as scratch:
+        made, before = Path(scratch) / "made", Path(scratch) / "before"
         made.mkdir()
         yield made
         if out.exists():

@@ -1,7 +1,7 @@
-"""A finished run as a model that answers one item: what `vlkd ask` and `vlkd demo` share.
+"""A finished run as a model that answers one item at a time, for `vlkd ask` and `vlkd demo`.
 
-It computes on the CPU in float32, with the weights whose checksum the run recorded. An answer is that of the run's
-predictions where those were computed so too; elsewhere the last bits differ.
+It computes on the CPU in float32, with the weights whose checksum the run recorded. Answers equal the run's
+predictions if those were computed in the same way; otherwise the last bits differ.
 """
 
 import json
@@ -27,18 +27,18 @@ from vlkd_steps.students.prompts import CAPTION, QUESTION, Prompt
 from vlkd_steps.verification import recorded_run
 
 MOST_TOKENS = {True: 40, False: 20}
-"""Of a caption, of an answer, as in evaluation (`runs.vlkd`)."""
+"""Tokens of a caption (True) and of an answer, as in evaluation (`runs.vlkd`)."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class Query:
     """One item.
 
     Attributes:
         image: its file.
-        text: the question or hypothesis; empty where a caption is wanted.
-        choices: those of VCR, or the answers that a writing student may choose from; empty: none.
-        answer: of VCR, the answer whose rationale is asked; empty: the answer itself is.
+        text: the question or hypothesis; empty for a caption.
+        choices: those of VCR, or the answers that a generating student may choose from; empty: none.
+        answer: for VCR, the answer whose rationale is wanted; empty: the answer itself is wanted.
     """
 
     image: Path
@@ -54,12 +54,12 @@ class Answer:
 
 
 class FinishedRun:
-    """A trained student with what its run recorded.
+    """A trained student with the configuration of its run.
 
     Attributes:
         folder: from the project's root; described: its config.yaml.
         student: in evaluation mode.
-        own_images: whether any image file will do; else those of the data set alone, whose features are stored.
+        own_images: whether it takes any image file; otherwise only images of the data set, whose features are stored.
     """
 
     student: Any
@@ -75,27 +75,27 @@ class FinishedRun:
     def weights(self) -> Path:
         return self.folder / "model.safetensors"
 
-    def answers(self, asked: Asked, best: int = 5) -> list[Answer]:
+    def answers(self, query: Query, best: int = 5) -> list[Answer]:
         """The best answers, the most probable first.
 
         Raises:
-            UserError: an image that cannot be read, an empty question, choices that are missing or too many.
+            UserError: the image cannot be read, the question is empty, or the number of choices is wrong.
         """
-        self._check(asked)
-        return self._answers(asked)[:best]
+        self._check(query)
+        return self._answers(query)[:best]
 
-    def _check(self, asked: Asked) -> None:
-        if not asked.image.is_file():
-            raise UserError(f"the image {asked.image} does not exist; name an image file")
-        image_file.read(asked.image)
-        if any(not choice.strip() for choice in asked.choices):
+    def _check(self, query: Query) -> None:
+        if not query.image.is_file():
+            raise UserError(f"the image {query.image} does not exist; name an image file")
+        image_file.read(query.image)
+        if any(not choice.strip() for choice in query.choices):
             raise UserError("one of the choices is empty; give a text for each")
-        if asked.answer and self.task.head != "choices":
+        if query.answer and self.task.head != "choices":
             raise UserError(f"{self.folder} is a run on {self.task_name}, which gives no rationale; leave --answer out")
-        if not asked.text.strip() and (asked.text or self.task.head != "written"):
+        if not query.text.strip() and (query.text or self.task.head != "written"):
             raise UserError(f"the question is empty; {self.folder} is a run on {self.task_name} and needs one")
 
-    def _answers(self, asked: Asked) -> list[Answer]:
+    def _answers(self, query: Query) -> list[Answer]:
         raise NotImplementedError
 
 
@@ -110,54 +110,54 @@ class Classifying(FinishedRun):
         self.keeps_teacher = declaration(described["method"]["name"]).keeps_teacher
         self.own_images = not self.keeps_teacher and getattr(self.student, "sees", "pixels") == "pixels"
 
-    def _check(self, asked: Asked) -> None:
-        super()._check(asked)
+    def _check(self, query: Query) -> None:
+        super()._check(query)
         which = f"{self.folder} is a run on {self.task_name}"
-        if self.task.head != "choices" and asked.choices:
+        if self.task.head != "choices" and query.choices:
             raise UserError(f"{which}, whose answers are its own classes; leave --choices out")
         wanted = len(self.student.labels)
-        if self.task.head == "choices" and len(asked.choices) != wanted:
+        if self.task.head == "choices" and len(query.choices) != wanted:
             raise UserError(
-                f"{which}, which takes {wanted} choices, not {len(asked.choices)}: --choices and {wanted} texts"
+                f"{which}, which takes {wanted} choices, not {len(query.choices)}: --choices and {wanted} texts"
             )
 
-    def _answers(self, asked: Asked) -> list[Answer]:
-        data = self._encoded(asked)
+    def _answers(self, query: Query) -> list[Answer]:
+        data = self._encoded(query)
         (_, logits), *_ = predict.logits(self.student, data, [torch.zeros(1, dtype=torch.int64)], self.accelerator)
         order = heads.scores(logits)[0].argsort(descending=True, stable=True).tolist()
         probable = heads.probabilities(logits)[0].tolist()
-        texts = asked.choices or self.student.labels
+        texts = query.choices or self.student.labels
         return [Answer(texts[index], probable[index]) for index in order]
 
-    def _encoded(self, asked: Asked) -> Encoded:
+    def _encoded(self, query: Query) -> Encoded:
         """The item as the student reads it in evaluation."""
         student = self.student
         if self.own_images:
-            items = from_frame(row(asked, str(asked.image)), student.labels)
-            sight = Pixels(asked.image, student.image_size)
+            items = from_frame(row(query, str(query.image)), student.labels)
+            sight = Pixels(query.image, student.image_size)
             return Encoded(items, student.tokenizer, student.max_tokens, student.image_size, sight=sight)
         data = classify.DataSet(self.dataset, self.accelerator.device, classify.plugged(self.described))
-        return data.encode(from_frame(row(asked, self._image_id(asked.image)), student.labels), student)
+        return data.encode(from_frame(row(query, self._image_id(query.image)), student.labels), student)
 
     def _image_id(self, image: Path) -> str:
         """The id of an image of the run's data set, whose features are stored.
 
         Raises:
-            UserError: another image.
+            UserError: it is another image.
         """
         table = tables.read(artifacts.instances(self.dataset), columns=["image_id", "image_path"])
         found = table.filter(pl.col("image_path") == os.path.relpath(image))
         if found.is_empty():
             what = "its teacher's features" if self.keeps_teacher else f"the regions of {self.student.regions}"
             raise UserError(
-                f"{self.folder}: its student sees an image by {what}, which were extracted of the images of "
-                f"{self.dataset} alone, and {image} is none of them; name one, such as {table['image_path'][0]}"
+                f"{self.folder}: its student reads {what}, which were extracted only for the images of "
+                f"{self.dataset}, and {image} is none of them; name one, such as {table['image_path'][0]}"
             )
         return str(found["image_id"][0])
 
 
 class Pixels:
-    """One image file, decoded as in evaluation, in the place of a data set's images (`Encoded`)."""
+    """One image file, decoded as in evaluation, instead of a data set's images (`Encoded`)."""
 
     from_files = False
 
@@ -168,18 +168,18 @@ class Pixels:
         return {"images": self.image.expand(len(rows), -1, -1, -1)}
 
 
-def row(asked: Asked, image_id: str) -> pl.DataFrame:
+def row(query: Query, image_id: str) -> pl.DataFrame:
     """The item as a row of instances without labels."""
-    extra: dict[str, list[str]] = {"question": asked.text.split(), "answer": asked.answer.split(), "objects": []}
+    extra: dict[str, list[str]] = {"question": query.text.split(), "answer": query.answer.split(), "objects": []}
     values = {
-        "instance_id": "asked",
+        "instance_id": "query",
         "image_id": image_id,
-        "image_path": str(asked.image),
-        "text": asked.text,
-        "choices": list(asked.choices),
+        "image_path": str(query.image),
+        "text": query.text,
+        "choices": list(query.choices),
         "label": None,
         "soft_labels": [],
-        "answer_type": "rationale" if asked.answer else "answer",
+        "answer_type": "rationale" if query.answer else "answer",
         "extra": json.dumps(extra),
     }
     scores = pl.List(pl.Struct({"label": pl.Int64, "score": pl.Float64}))
@@ -188,7 +188,7 @@ def row(asked: Asked, image_id: str) -> pl.DataFrame:
 
 
 class Writing(FinishedRun):
-    """A BART, which writes its answer or, without a question, a caption; of `choices` it gives each one's probability.
+    """A BART, which generates an answer or, without a question, a caption; for `choices` it computes probabilities.
 
     One that was trained on captions answers questions as well.
     """
@@ -199,14 +199,14 @@ class Writing(FinishedRun):
         learned = objective.create(described["method"], 1).learns
         self.eyes = inference.VisualBart(self.student) if learned else None  # plain BART sees no image
 
-    def _answers(self, asked: Asked) -> list[Answer]:
-        captions = not asked.text
-        v = self.eyes.see([asked.image]) if self.eyes else None
-        prompt, question = Prompt.of(CAPTION if captions else QUESTION), [asked.text]
-        texts: Sequence[str] = asked.choices
+    def _answers(self, query: Query) -> list[Answer]:
+        captions = not query.text
+        v = self.eyes.see([query.image]) if self.eyes else None
+        prompt, question = Prompt.of(CAPTION if captions else QUESTION), [query.text]
+        texts: Sequence[str] = query.choices
         if not texts:
             texts = generation.write(self.student, v, prompt, question, most_tokens=MOST_TOKENS[captions])
-        probable = generation.probabilities(self.student, v, prompt, asked.text, texts)
+        probable = generation.probabilities(self.student, v, prompt, query.text, texts)
         found = [Answer(text, value) for text, value in zip(texts, probable, strict=True)]
         return sorted(found, key=lambda answer: -answer.probability)
 
@@ -215,13 +215,13 @@ RUNNERS = {"classify": Classifying, "vlkd": Writing}
 
 
 def load(folder: Path) -> FinishedRun:
-    """The model of a finished run.
+    """Load the model of a finished run.
 
     Args:
-        folder: of one seed, from the project's root.
+        folder: that of one seed, from the project's root.
 
     Raises:
-        UserError: no run, an unfinished or damaged one, or one that trained nothing.
+        UserError: there is no such run, or it is unfinished, damaged or trains nothing.
     """
     run = recorded_run.read(folder)
     described = dict(run.described)
@@ -232,4 +232,4 @@ def load(folder: Path) -> FinishedRun:
     return RUNNERS[runner](folder, described)
 
 
-_AGAIN = "make it again (snakemake --cores all), or bring it back (dvc checkout)"
+_AGAIN = "make it again (snakemake --cores all), or restore it (dvc checkout)"

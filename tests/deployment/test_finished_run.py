@@ -11,8 +11,8 @@ from vlkd_steps.cli import ask
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data import passages
-from vlkd_steps.inference import finished_run
-from vlkd_steps.inference.finished_run import Asked
+from vlkd_steps.deployment import finished_run
+from vlkd_steps.deployment.finished_run import Query
 from vlkd_steps.students import bart, generation
 from vlkd_steps.students.prompts import QUESTION, Prompt
 
@@ -25,7 +25,7 @@ def test_answers_are_those_of_the_runs_predictions(run: Path) -> None:
         pl.read_parquet(layout.predictions(run, "test")), on="instance_id", how="right"
     )
     for row in shown.iter_rows(named=True):
-        best, *others = model.answers(Asked(Path(row["image_path"]), row["text"]))
+        best, *others = model.answers(Query(Path(row["image_path"]), row["text"]))
         assert best.text == row["answer"]
         assert best.probability == pytest.approx(row["probability"], abs=1e-5)
         assert len(others) == 3  # of four classes
@@ -43,7 +43,7 @@ def test_the_command_prints_answers_and_probabilities(run: Path, capsys: pytest.
     ("arguments", "message"),
     [
         (["nowhere", "--image", "{image}", "what"], "there is no run nowhere"),
-        (["{seeds}", "--image", "{image}", "what"], "holds 1 runs; name the folder of one seed"),
+        (["{seeds}", "--image", "{image}", "what"], "has 1 runs; name the folder of one seed"),
         (["{run}", "--image", "none.jpg", "what"], "the image none.jpg does not exist"),
         (["{run}", "--image", "words.txt", "what"], "words.txt"),
         (["{run}", "--image", "{image}", " "], "the question is empty"),
@@ -63,11 +63,11 @@ def test_a_mistake_is_one_message(run: Path, capsys: pytest.CaptureFixture, argu
 
 
 def test_choices_are_read_as_those_of_vcr() -> None:
-    answers = Asked(IMAGE, "why is person 1 here ?", ("a", "b b"))
+    answers = Query(IMAGE, "why is person 1 here ?", ("a", "b b"))
     assert passages.of(finished_run.row(answers, "image")) == [
         [((answers.text, passages.QUESTION), (choice, passages.ANSWER)) for choice in answers.choices]
     ]
-    rationales = Asked(IMAGE, "why is person 1 here ?", ("a", "b b"), answer="to wait .")
+    rationales = Query(IMAGE, "why is person 1 here ?", ("a", "b b"), answer="to wait .")
     assert passages.of(finished_run.row(rationales, "image")) == [
         [
             ((answers.text, passages.QUESTION), ("to wait .", passages.ANSWER), (choice, passages.RATIONALE))

@@ -13,20 +13,20 @@ import yaml
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.inference import finished_run
-from vlkd_steps.inference.finished_run import Asked
+from vlkd_steps.deployment import finished_run
+from vlkd_steps.deployment.finished_run import Query
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_IN_PROJECT = threading.Lock()  # the current directory is one for all threads
+_IN_PROJECT = threading.Lock()  # all threads share the current directory
 
 
 class Student:
-    """Answers one row at a time.
+    """MLflow's model: a finished run that answers one row at a time.
 
     Args:
-        project: its root; folder: of the run, from there.
+        project: its root; folder: that of the run, relative to it.
     """
 
     def __init__(self, project: Path, folder: Path) -> None:
@@ -39,7 +39,7 @@ class Student:
 
         Args:
             model_input: ``image``, a file, absolute or from the project's root; ``text``, the question or hypothesis;
-                ``choices``, the texts to choose from; ``answer``, of VCR, whose rationale is asked.
+                ``choices``, the texts to choose from; ``answer``, for VCR, the answer whose rationale is wanted.
 
         Raises:
             UserError: as `FinishedRun.answers`.
@@ -47,17 +47,17 @@ class Student:
         import pandas as pd
 
         with _IN_PROJECT, contextlib.chdir(self.project):
-            best = [self.run.answers(_asked(row), best=1)[0] for row in model_input.to_dict("records")]
+            best = [self.run.answers(_query(row), best=1)[0] for row in model_input.to_dict("records")]
         found = {"answer": [each.text for each in best], "probability": [each.probability for each in best]}
         return pd.DataFrame(found, index=model_input.index)
 
 
-def _asked(row: dict[Any, Any]) -> Asked:
+def _query(row: dict[Any, Any]) -> Query:
     text, answer, choices = (row.get(name) for name in ("text", "answer", "choices"))
-    return Asked(
+    return Query(
         Path(row["image"]),
         text if isinstance(text, str) else "",
-        () if choices is None or isinstance(choices, float) else tuple(choices),  # a cell that is missing is NaN
+        () if choices is None or isinstance(choices, float) else tuple(choices),  # a missing cell is NaN
         answer if isinstance(answer, str) else "",
     )
 
@@ -66,7 +66,7 @@ def _load_pyfunc(data_path: str) -> Student:
     """MLflow's entry point.
 
     Raises:
-        UserError: the run's folder is not here, or holds another run now.
+        UserError: the run's folder is not here, or has another run now.
     """
     reference = files.read_json(Path(data_path), "log the run again: vlkd track")
     folder, key = Path(reference["run"]), reference["run_key"]
@@ -76,7 +76,7 @@ def _load_pyfunc(data_path: str) -> Student:
             return Student(project, folder)
     raise UserError(
         f"the run {key} is not in {projects[1] / folder}, nor in {folder} from here; go to the project that has it, or "
-        "bring it back: dvc pull"
+        "restore it: dvc pull"
     )
 
 
