@@ -1,7 +1,8 @@
-"""benchmarks/faults.py, some trials of it: every fault ends in equal bytes, or is named with a remedy that helps."""
+"""benchmarks/faults.py, some trials of each kind: every fault ends in equal bytes, or is named with what helps."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,23 @@ import pytest
 
 
 @pytest.mark.exhaustive
-def test_no_fault_goes_unnoticed(root: Path) -> None:
-    command = [sys.executable, root / "benchmarks" / "faults.py", "--trials", "16", "--seed", "2"]
+@pytest.mark.parametrize(
+    ("kind", "trials"), [("steps", 16), ("deleted", 2), ("slurm", 2), ("journal", 4), ("server", 1)]
+)
+def test_no_fault_goes_unnoticed(root: Path, kind: str, trials: int) -> None:
+    if kind == "slurm" and shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        pytest.skip("no Slurm here")
+    command = [
+        sys.executable,
+        root / "benchmarks" / "faults.py",
+        "--kind",
+        kind,
+        "--trials",
+        str(trials),
+        "--seed",
+        "2",
+    ]
     own = {**os.environ, "PYTHONPATH": str(root)}
     found = subprocess.run(command, env=own, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
-    assert re.search(r"^\| all \| 16 \| \d+ \| \d+ \| \d+ \|$", found.stdout, re.MULTILINE)
+    assert re.search(rf"^\| all \| {trials} \| \d+ \| \d+ \| \d+ \|$", found.stdout, re.MULTILINE)

@@ -212,6 +212,25 @@ def test_what_is_not_written_is_named_with_its_reason(
     )
 
 
+def test_of_many_that_are_not_written_three_are_named(
+    make_run: MakeRun, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(10, 15):
+        make_run(seed=seed)
+
+    def refuse(*_: object) -> None:
+        raise ValueError("a long reason " * 40)
+
+    monkeypatch.setattr(mlflow_sync.artifacts, "write", refuse)
+    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert [name for name in ("s10", "s11", "s12", "s13", "s14") if f"clip_td 300 {name} " in last] == [
+        "s10", "s11", "s12",
+    ]  # fmt: skip
+    assert last.endswith(" ...) and 2 more")
+    assert len(last) < 600
+
+
 def test_a_lost_memory_of_what_was_sent_costs_nothing(make_run: MakeRun, uri: str, tracked: Tracked) -> None:
     make_run()
     track.main(["--experiment", "scenes", "--tracking-uri", uri])

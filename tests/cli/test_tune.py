@@ -76,7 +76,7 @@ def test_the_preset_that_is_written_composes(project: Callable[..., Composition]
         if cell.variant == "clip_td":
             task = c.datasets[cell.dataset].task
             rate = precedence.recipe(c, cell).learning_rate
-            assert (precedence.settings(c, "clip_td", task).written()["lambda0"], rate) == BEST[task]
+            assert (precedence.settings(c, "clip_td", task, "40").written()["lambda0"], rate) == BEST[task]
 
 
 def test_the_preset_of_a_preset_with_sweeps_and_blocks(project: Callable[..., Composition]) -> None:
@@ -100,18 +100,44 @@ variants:
     assert (chosen.preset.reference, chosen.preset.highlight) == ("finetune", "clip_td")
     assert [block.variant for block in chosen.blocks] == [("finetune",), ("clip_td", "finetune")]
     assert {precedence.recipe(chosen, x).learning_rate for x in chosen.cells if x.variant == "finetune"} == {0.002}
-    assert precedence.settings(chosen, "clip_td", "entailment").written()["lambda0"] == 3
+    assert precedence.settings(chosen, "clip_td", "entailment", "100").written()["lambda0"] == 3
 
 
-def test_of_several_students_or_shots_the_mean_is_written(project: Callable[..., Composition]) -> None:
-    c = project(grid=GRID | {"shot": [100, 300]})
+def test_of_several_students_the_mean_is_written(project: Callable[..., Composition]) -> None:
+    c = project(grid=GRID | {"student": ["vilt_scenes", "uniter_scenes"]})
     finished(c, known)
     rows = summary_rows(c)
     assert len(tuning.choices(c, rows)) == 4
     assert [(each.group, len(each.trials[0].run_keys)) for each in tuning.choices(c, rows, tuning.by_task)] == [
-        (("vqa", "clip_td"), 4),
-        (("entailment", "clip_td"), 4),
+        (("vqa", "100", "clip_td"), 4),
+        (("entailment", "100", "clip_td"), 4),
     ]
+
+
+def test_of_several_shots_each_has_its_values(project: Callable[..., Composition]) -> None:
+    c = project(grid=GRID | {"shot": [100, 300]})
+    finished(c, known)
+    rows = summary_rows(c)
+    for row in rows:  # at 100 the weakest is best
+        of = c.members.get(row["variant"])
+        if of and row["shot"] == "100" and row["evaluation_set"] == "dev":
+            row["value"] = 40.0 - of.swept["lambda0"] - of.swept["learning_rate"]
+    files.write_text(layout.results(c.experiment) / "summary.csv", summary.table(rows))
+    assert tune.main(["scenes", "--write"]) == 0
+    chosen = composition.compose(experiment="scenes_tuned")
+    found = {
+        (chosen.datasets[cell.dataset].task, cell.shot): (
+            precedence.settings(chosen, "clip_td", chosen.datasets[cell.dataset].task, cell.shot).written()["lambda0"],
+            precedence.recipe(chosen, cell).learning_rate,
+        )
+        for cell in chosen.cells
+        if cell.variant == "clip_td"
+    }
+    assert found == {
+        (task, shot): values
+        for task, best in BEST.items()
+        for shot, values in (("100", (1, 1e-3)), ("300", best), ("1000", (10, 4e-3)))  # at 1000 nothing was tried
+    }
 
 
 def test_equal_members_come_in_the_order_of_the_sweep(project: Callable[..., Composition]) -> None:

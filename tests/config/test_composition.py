@@ -178,6 +178,15 @@ def test_a_head_that_does_not_fit_the_task_is_named(params) -> None:
         composition.compose(params(grid=grid, overrides={"students.vilt_scenes.head": "vilt"}))
 
 
+def test_an_adversary_is_for_students_that_take_shifts(params) -> None:
+    changes = {"training.adversarial": {"of": ["text"], "steps": 3, "rate": 1e-3, "kl_weight": 1.5}}
+    with pytest.raises(UserError, match=r"vilt_scenes .*training.adversarial is for UNITER and VILLA"):
+        composition.compose(params(overrides=changes))
+    composed = composition.compose(params(overrides=changes, grid={**PARAMS["grid"], "student": ["uniter_scenes"]}))
+    job = jobs.distill(composed, composed.cells[0])
+    assert job["training"]["adversarial"] == changes["training.adversarial"]
+
+
 def test_broken_yaml_and_a_missing_file(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     with pytest.raises(UserError, match="is missing; run from the project's root"):
@@ -200,15 +209,60 @@ def test_what_was_tuned_for_a_task_wins_over_the_variant() -> None:
     tuned = {"method": "naive_kd", "lambda0": 2, "by_task": {"vqa": {"lambda0": 3}}}
     method = declaration("naive_kd").settings(name="naive_kd", distance="l1", anneal="none", lambda0=1)
     composed = sections(variants={"v": tuned}, methods={"naive_kd": method})
-    assert precedence.settings(composed, "v", "vqa").lambda0 == 3
-    assert precedence.settings(composed, "v", "entailment").lambda0 == 2
+    assert precedence.settings(composed, "v", "vqa", "40").lambda0 == 3
+    assert precedence.settings(composed, "v", "entailment", "40").lambda0 == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "shot", "lambda0", "rate"),
+    [
+        ("vcr", "300", 2, 0.2),  # the variant's own
+        ("vcr", "100", 3, 0.3),  # of the shot
+        ("entailment", "100", 4, 0.3),  # the task says a strength, and no rate
+        ("vqa", "300", 5, 0.2),
+        ("vqa", "100", 6, 0.6),  # of the shot in the task
+    ],
+)
+def test_settings_and_recipe_of_a_variant_by_shot_and_task(task: str, shot: str, lambda0: float, rate: float) -> None:
+    tuned = {
+        "method": "naive_kd", "lambda0": 2, "training": {"learning_rate": 0.2},
+        "by_shot": {100: {"lambda0": 3, "training": {"learning_rate": 0.3}}},
+        "by_task": {
+            "entailment": {"lambda0": 4},
+            "vqa": {"lambda0": 5, "by_shot": {"100": {"lambda0": 6, "training": {"learning_rate": 0.6}}}},
+        },
+    }  # fmt: skip
+    composed = sections(
+        variants={"v": tuned},
+        methods={
+            "naive_kd": declaration("naive_kd").settings(name="naive_kd", distance="l1", anneal="none", lambda0=1)
+        },
+        students={"s": Student.model_validate({"name": "s", "kind": "k"})},
+        datasets={task: SimpleNamespace(task=task)},
+        training={"steps": 10, "batch_size": 9, "learning_rate": 0.1, "by_shot": {100: {"learning_rate": 0.9}}},
+    )
+    assert precedence.settings(composed, "v", task, shot).lambda0 == lambda0
+    assert precedence.recipe(composed, Cell(task, "s", "v", shot)).learning_rate == rate
+
+
+def test_by_shot_reaches_its_jobs_and_no_other(params) -> None:
+    changes = {"variants.clip_td.by_shot.40": {"lambda0": 7, "training": {"learning_rate": 0.5}}}
+    grid = {**PARAMS["grid"], "shot": [40, "1pct"]}
+    composed = composition.compose(params(overrides=changes, grid=grid))
+    before = composition.compose(params(grid=grid))
+    for cell in composed.cells:
+        job = jobs.distill(composed, cell)
+        if cell.variant == "clip_td" and cell.shot == "40":
+            assert (job["method"]["lambda0"], job["training"]["learning_rate"]) == (7, 0.5)
+        else:
+            assert job == jobs.distill(before, cell)
 
 
 def test_what_a_user_sets_wins_over_what_the_preset_tuned(params) -> None:
     changes = {"variants.clip_td.lambda0": 7, "training.learning_rate": 0.5}
     composed = composition.compose(params(overrides=changes))
     for task in ("vqa", "entailment"):
-        assert precedence.settings(composed, "clip_td", task).lambda0 == 7
+        assert precedence.settings(composed, "clip_td", task, "40").lambda0 == 7
     cell = Cell("scenes_smoke_vqa", "vilt_scenes", "finetune", "40")
     assert precedence.recipe(composed, cell).learning_rate == 0.5
 

@@ -32,7 +32,9 @@ def values(c: Composition, key: str, task: str = "vqa") -> dict[str, Any]:
     found = {}
     for cell in c.cells:
         if cell.variant in c.members and cell.dataset == dataset:
-            settings = precedence.settings(c, cell.variant, task).written() | precedence.recipe(c, cell).written()
+            settings = (
+                precedence.settings(c, cell.variant, task, cell.shot).written() | precedence.recipe(c, cell).written()
+            )
             found[c.label(cell.variant)] = settings[key]
     return found
 
@@ -101,6 +103,19 @@ def test_a_later_files_sweep_replaces_what_earlier_ones_say(project: Project, co
     assert list(values(composed(experiment="mine"), "lambda0").values()) == [1, 3]
 
 
+def test_a_sweep_replaces_what_earlier_files_say_by_shot(project: Project, composed: Any) -> None:
+    tuned = "{by_shot: {40: {lambda0: 7}}, by_task: {vqa: {by_shot: {40: {lambda0: 8, training: {clip: 3}}}}}}"
+    project.conf("experiment/first.yaml", PRESET + f"variants: {{clip_td: {tuned}}}\n")
+    project.conf(
+        "experiment/mine.yaml",
+        "# @package _global_\ndefaults: [first, _self_]\nhighlight: finetune\n"
+        "variants: {clip_td: {sweep: {lambda0: [1, 3]}}}\n",
+    )
+    c = composed(experiment="mine")
+    assert list(values(c, "lambda0").values()) == [1, 3]
+    assert set(values(c, "clip").values()) == {3}  # which is not swept
+
+
 def test_a_value_of_a_task_stays_beside_the_sweep_of_its_file(project: Project, composed: Any) -> None:
     text = "variants: {clip_td: {sweep: {lambda0: [1, 3]}, by_task: {vqa: {lambda0: 8}}}}\n"
     project.conf("experiment/mine.yaml", PRESET + "highlight: finetune\n" + text)
@@ -126,13 +141,19 @@ def test_null_ends_a_sweep(project: Project, composed: Any) -> None:
     project.conf("experiment/mine.yaml", end)
     c = composed(experiment="mine")
     assert not c.members
-    assert precedence.settings(c, "clip_td", "vqa").written()["lambda0"] == 5
+    assert precedence.settings(c, "clip_td", "vqa", "40").written()["lambda0"] == 5
     assert not composed(overrides={"variants.clip_td.sweep": None}).members
 
 
 @pytest.mark.parametrize(
     ("name", "trials"),
-    [("scenes_tune", 60), ("scenes_tune_full", 18), ("scenes_tune_students", 72), ("scenes_tune_vcr", 15)],
+    [
+        ("scenes_tune", 60),
+        ("scenes_tune_methods", 48),
+        ("scenes_tune_full", 18),
+        ("scenes_tune_students", 72),
+        ("scenes_tune_vcr", 15),
+    ],
 )
 def test_the_trials_that_ship(project: Project, composed: Any, name: str, trials: int) -> None:
     c = composed(experiment=name, grid={})
@@ -141,6 +162,19 @@ def test_the_trials_that_ship(project: Project, composed: Any, name: str, trials
     for cell in c.cells:  # what earlier files say of a swept key, for a task as well, is not used
         rate = c.members[cell.variant].swept["learning_rate"]
         assert jobs.distill(c, cell)["training"]["learning_rate"] == rate
+
+
+def test_the_trials_of_the_token_term(project: Project, composed: Any) -> None:
+    c = composed(experiment="scenes_tune_tokens", grid={})
+    keys = ("token_target", "token_layer", "selection", "relevance")
+    found = {tuple(jobs.distill(c, cell)["method"][key] for key in keys) for cell in c.cells}
+    assert len(c.cells) == 24
+    assert found == {
+        (target, layer, selection, "centred")
+        for target in ("text", "image", "fused")
+        for layer in ("embedding", "last")
+        for selection in ("relevance", "random")
+    }
 
 
 def test_grids_and_init_name_members(project: Project, composed: Any) -> None:

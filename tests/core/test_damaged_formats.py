@@ -108,7 +108,7 @@ def test_damaged_npy_headers(header: bytes, tmp_path: Path) -> None:
 
 def test_tables_that_lack_a_column_or_are_missing(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
-    assert tables.read(tmp_path / "a.csv", ["b"]).to_dicts() == [{"b": 2}]
+    assert tables.read(tmp_path / "a.csv", ["b"]).to_dicts() == [{"b": "2"}]
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a"')
     with pytest.raises(UserError, match=r"a\.jsonl is no jsonl file"):
         tables.read(tmp_path / "a.jsonl")

@@ -105,6 +105,32 @@ def test_a_transparent_colour_is_white(image: Image.Image, colour: object) -> No
     assert pixels(encoded(image, "PNG", transparency=colour))[0, 0].tolist() == [255, 255, 255]
 
 
+def png(bits: int, colour_type: int, pixels: bytes, transparent: bytes) -> bytes:
+    """A PNG of one row, 2 pixels wide, of a depth that Pillow does not write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    size = struct.pack(">IIBBBBB", 2, 1, bits, colour_type, 0, 0, 0)
+    chunks = [(b"IHDR", size), (b"tRNS", transparent), (b"IDAT", zlib.compress(b"\0" + pixels)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
+
+
+@pytest.mark.parametrize(("bits", "pair"), [(2, b"\x60"), (4, b"\x5a"), (8, b"\x05\xaa"), (16, b"\0\x05\xaa\xaa")])
+def test_a_transparent_grey_of_any_depth_is_white(bits: int, pair: bytes) -> None:
+    """The first pixel has the transparent value."""
+    value = pair[0] >> (8 - bits) if bits < 8 else int.from_bytes(pair[: bits // 8])
+    found = pixels(png(bits, 0, pair, struct.pack(">H", value)))[0, :, 0].tolist()
+    assert found == [255, 170]
+
+
+def test_a_transparent_colour_of_sixteen_bits_is_refused() -> None:
+    """Pillow compares it with the high bytes of the pixels, and so takes other colours for it."""
+    colour = struct.pack(">HHH", 0x80, 0x40, 0x10)
+    with pytest.raises(ImageError, match="its transparent colour has 16 bits a channel"):
+        pixels(png(16, 2, 2 * struct.pack(">HHH", 0x8000, 0x4000, 0x1000), colour))
+
+
 def test_opaque_alpha_and_palette_keep_their_colours() -> None:
     opaque = np.dstack([RGB, np.full(RGB.shape[:2], 255, np.uint8)])
     np.testing.assert_array_equal(pixels(encoded(Image.fromarray(opaque), "PNG")), RGB)

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from vlkd_steps.core import records
+from vlkd_steps.core import files, records
 from vlkd_steps.core.errors import UserError
 
 
@@ -149,3 +149,16 @@ def test_a_number_of_more_than_64_bits_is_no_whole_number_among_many_records_eit
     found = list(records.array(path, "items"))[5]
     with pytest.raises(UserError, match="a: must be a whole number"):
         records.field(found, "a", int, path, "")
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path):
+    """A parser takes the last of them, a reader of streams both."""
+    path = tmp_path / "q.json"
+    path.write_text('{"questions": [{"id": 1}], "questions": [{"id": 2}]}')
+    with pytest.raises(UserError, match=r"q\.json: questions: is there twice at the top level"):
+        list(records.array(path, "questions"))
+    path.write_text('{"label": 1, "label": 2}\n')
+    with pytest.raises(UserError, match=r"line 1: is not JSON \(an object holds the key 'label' twice\)"):
+        list(records.lines(path))
+    with pytest.raises(UserError, match=r"q\.json is not JSON \(an object holds the key 'label' twice\)"):
+        files.read_json(path)

@@ -38,6 +38,20 @@ def test_a_bug_keeps_its_traceback_also_in_the_log(tmp_path: Path) -> None:
     assert "ZeroDivisionError: a bug" in log.read_text()
 
 
+def test_a_deleted_folder_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @step.entry
+    def main(argv: object = None) -> int:
+        return len(os.getcwd())  # noqa: PTH109
+
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main() == 2
+    assert capsys.readouterr().err.startswith("error: the current folder was deleted")
+
+
 def test_ctrl_c_is_one_line_and_the_status_of_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
     assert mistaken(["--config", json.dumps({"fail": "interrupt"})]) == 130
     assert capsys.readouterr().err == "stopped by SIGINT; the next start continues from here\n"

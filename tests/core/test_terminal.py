@@ -18,11 +18,15 @@ SECRETS = [
     "https://h/f?AWSAccessKeyId=hunter2", "https://h/f#access_token=hunter2", "postgresql://u:hunter2@db/x?password=hunter2",
     "https://h/f?sv=1;sig=hunter2", "{'Authorization': 'Bearer hunter2'}", "Authorization: Basic hunter2",
     "socks5h://ada:hunter2@proxy:1080", "ada:hunter2@host:5000",
+    "env MLFLOW_TRACKING_PASSWORD=hunter2 vlkd track", "HF_TOKEN='hunter2'", "{'AWS_SECRET_ACCESS_KEY': 'hunter2'}",
+    "Set-Cookie: sid=hunter2; Path=/", "PRIVATE-TOKEN: hunter2", "{'X-Api-Key': 'hunter2'}", "https://h/x;jsessionid=hunter2",
+    '{"password": "hunter2"}', "invalid token hf_hunter2abcdefghijklmnopqrst",
 ]  # fmt: skip
 HARMLESS = [
     "https://host/a@b.json", "http://127.0.0.1:5000/#/experiments/1/runs?compareRunsMode=CHART&viewStateShareKey=ab",
     "https://drive.example/uc?id=1&export=download", "ask ada@example.org", "sqlite:////home/ada@site/mlflow.db",
     "http://host:80/x@1.png", "a = b?", "key=value", "files.train: is 3; write x=y",
+    "max_tokens=40", "[MASK]: token 3", "x-axis: steps", "KEY=1", '{"token": "cat"}', "hf_hub: x", "SECRETS of 3",
 ]  # fmt: skip
 
 

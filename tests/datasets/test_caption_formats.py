@@ -60,6 +60,13 @@ def test_karpathy_mistakes(coco):
         read_coco(coco, parts=["test"])
 
 
+def test_karpathys_images_have_ids_of_their_own(coco):
+    twice = [image(n, "test", filepath="val2014", cocoid=5) for n in (1, 2)]
+    write_json(coco / "dataset_coco.json", {"images": twice})
+    with pytest.raises(UserError, match=r"images\[1\]\.cocoid: 5 already appears in images\[0\]"):
+        read_coco(coco, parts=["test"])
+
+
 def flickr(folder, ids=None):
     entry = {"captions": "results.token", "images": None, "ids": ids}
     return flickr30k.read({"name": "flickr", "files": {"train": entry}}, folder).table.to_pylist()
@@ -89,6 +96,7 @@ def test_flickr30k(tmp_path):
         ("1.jpg#0\t ", "line 1: must be"),
         ("1.jpg#0\tA\n1.jpg#0\tB", r"line 2: 1\.jpg#0 already appears in line 1"),
         ("", "holds no caption"),
+        ("1.jpg#0\tA\r1.jpg#1\tB\r", r"line 1: holds a carriage return \(\\r\)"),  # else one long caption
     ],
 )
 def test_flickr30k_mistakes(tmp_path, line, message):

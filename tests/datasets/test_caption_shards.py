@@ -10,6 +10,7 @@ import pytest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import caption_shards
 from vlkd_steps.datasets.caption_shards import Stream, TarShards, TsvShards, read_pair
+from vlkd_steps.sources import manifest
 
 
 def write_tar(path: Path, members: dict[str, bytes]) -> None:
@@ -106,6 +107,99 @@ def test_counts_are_kept_and_a_changed_shard_is_counted_again(
     write_shards(tmp_path / "tars", [7, 30, 8, 3])
     assert list(TarShards(tmp_path / "tars", tmp_path / "index.json").counts) == [7, 30, 8, 3]
     assert read == ["00001.tar"]
+
+
+def raw_source(folder: Path) -> Path:
+    """A downloaded source below the working directory, of a shard and of a tsv with two images."""
+    raw = folder / "data" / "raw" / "web"
+    write_shards(raw / "tars", [2])
+    (raw / "t.tsv").write_text("a\ta.jpg\nb\tb.jpg\n")
+    for name in "ab":
+        (raw / f"{name}.jpg").write_bytes(b"image " + name.encode())
+    manifest.write(raw, "web")
+    return Path("data/raw/web")
+
+
+def test_shards_are_those_that_were_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = raw_source(tmp_path)
+    shard = raw / "tars" / "00000.tar"
+    found = TarShards(raw / "tars", Path("i.json"))
+    assert Stream(found, 1, 4).location(0).file == shard
+    shard.write_bytes(shard.read_bytes().replace(b"text 1", b"text 9"))
+    with pytest.raises(UserError, match=r"00000\.tar is damaged, or was changed after it was downloaded"):
+        Stream(TarShards(raw / "tars", Path("i.json")), 1, 4).location(0)
+    (raw / "tars" / "more.tar").write_bytes(shard.read_bytes())
+    with pytest.raises(UserError, match=r"more\.tar is not among the files that .*manifest\.json lists"):
+        TarShards(raw / "tars", Path("i.json"))
+
+
+def test_the_lines_and_images_of_a_tsv_are_those_that_were_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = raw_source(tmp_path)
+    found = TsvShards(raw / "t.tsv", raw, "{name}", Path("i.json"))
+    (raw / "a.jpg").write_bytes(b"image x")
+    with pytest.raises(UserError, match=r"a\.jpg is damaged, or was changed"):
+        read_pair(found.locations(0)[0])
+    (raw / "t.tsv").write_text("a\ta.jpg\nx\tb.jpg\n")
+    with pytest.raises(UserError, match=r"t\.tsv is damaged, or was changed"):
+        Stream(found, 1, 4).location(0)
+
+
+def test_a_source_fetched_again_is_counted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tar is padded to blocks, so that a shard with other pairs often has the same size."""
+    monkeypatch.chdir(tmp_path)
+    raw = raw_source(tmp_path)
+    assert list(TarShards(raw / "tars", Path("i.json")).counts) == [2]
+    size = (raw / "tars" / "00000.tar").stat().st_size
+    write_shards(raw / "tars", [4])
+    manifest.write(raw, "web")
+    assert (raw / "tars" / "00000.tar").stat().st_size == size
+    assert list(TarShards(raw / "tars", Path("i.json")).counts) == [4]
+
+
+def test_images_removed_since_they_were_counted(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("a\ta.jpg\nb\tb.jpg\n")
+    for name in "ab":
+        (tmp_path / f"{name}.jpg").write_bytes(b"image")
+    shards = TsvShards(tmp_path / "t.tsv", tmp_path, "{name}", tmp_path / "i.json")
+    (tmp_path / "a.jpg").unlink()
+    with pytest.raises(UserError, match=r"shard 0 of the corpus has 1 pairs .* and had 2 when they were counted"):
+        Stream(shards, 1, 2).location(0)
+
+
+def header(name: str, size: int, kind: bytes, more: bytes = b"") -> bytes:
+    """A tar header of GNU's format with any size, also one that tarfile would not write."""
+    block = bytearray(512)
+    stored = b"%011o\0" % size if size >= 0 else size.to_bytes(12, "big", signed=True)
+    fields = {0: name.encode(), 100: b"0000644\0", 124: stored, 156: kind}
+    for at, value in {**fields, 136: b"00000000000\0", 148: b" " * 8, 257: b"ustar  \0", 386: more}.items():
+        block[at : at + len(value)] = value
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (header("x", -512, b"Z"), "damaged header at byte 1024"),  # its end is its beginning: tarfile reads on for ever
+        (header("x", -1024, b"0"), "damaged header at byte 1024"),
+        (header("0.txt", 0, b"S", b"%011o\0%011o\0" % (0, 0) + bytes(73) + b"%011o\0" % (1 << 32)), "a sparse file"),
+    ],
+)
+def test_headers_that_tarfile_believes(tmp_path: Path, block: bytes, message: str) -> None:
+    whole = header("0.jpg", 5, b"0") + b"image".ljust(512, b"\0") + block + bytes(1024)
+    (tmp_path / "0.tar").write_bytes(whole)
+    with pytest.raises(UserError, match=message):
+        TarShards(tmp_path, tmp_path / "i.json")
+
+
+def test_hidden_files_of_macos_are_no_pairs(tmp_path: Path) -> None:
+    write_tar(tmp_path / "0.tar", {"._0.jpg": b"x", "0.jpg": b"image", "._0.txt": b"x", "0.txt": b"text"})
+    shards = TarShards(tmp_path, tmp_path / "i.json")
+    assert (list(shards.counts), dict(shards.skipped)) == ([1], {})
 
 
 def test_a_tsv_counts_the_lines_whose_images_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ def test_image_ids_are_text_so_patterns_fill_instead_of_count(tmp_path):
         ({"pairID": "a"}, "line 2.pairID: a already appears in line 1"),
         ({"sentence2": " "}, "line 2.sentence2: is empty"),
         ({"sentence2": None}, "line 2.sentence2: must be a string, not null"),
+        ({"Flikr30kID": "2"}, "line 2.Flikr30kID: names another image than Flickr30K_ID"),
         ({"Flickr30K_ID": 7}, "line 2.Flickr30K_ID: must be a string, not 7"),
     ],
 )

@@ -49,7 +49,9 @@ def test_official_records_pass_labelled_or_not(folder, item):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"objects": ["person", 3]}, "objects[1]: must be a string"),
+        ({"objects": ["person", 3]}, "objects[1]: must be a name"),
+        ({"objects": ["person", ""]}, "objects[1]: must be a name"),
+        ({"question": ["", " "]}, "question: is empty"),
         ({"question": ["Who", [2]]}, "question[1]: refers to object 2, but there are 2 objects"),
         ({"question": ["Who", []]}, "question[1]: must be a word or a list of object numbers"),
         ({"question": "Who?"}, "question: must be a list of tokens"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vlkd_steps.evaluation.significance import Gain, two_way
-from vlkd_steps.evaluation.verdicts import Tested, verdicts
+from vlkd_steps.evaluation.verdicts import RowTest, verdicts
 
 pytestmark = pytest.mark.exhaustive
 
@@ -100,7 +100,7 @@ def test_a_table_without_gains_rarely_has_a_verdict(kind: str, primary: bool, se
     towards = [each.gain > 0 for each in found(kind, seeds)]
     wrong = 0
     for first in range(0, TRIALS, rows):
-        table = [Tested(primary, p[n], p[n], towards[n]) for n in range(first, first + rows)]
+        table = [RowTest(primary, p[n], p[n], towards[n]) for n in range(first, first + rows)]
         wrong += any(word in ("held", "supported", "contradicted") for word, _ in verdicts(table))
     print(f"| {kind} | {seeds} | {'primary' if primary else 'secondary'} | {wrong / (TRIALS / rows):.1%} |")
     assert wrong / (TRIALS / rows) <= 0.08

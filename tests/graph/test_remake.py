@@ -9,6 +9,7 @@ import pytest
 from vlkd_steps.config import composition, phases
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core import checksums, layout
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import write_json
 from vlkd_steps.graph import phase_manifest, remake
 
@@ -167,3 +168,18 @@ def test_a_declared_output_that_was_deleted_is_named_and_one_never_made_is_not(
     assert list(remake.deleted(composed.experiment, everything)) == named
     more = phases.Job((Path("runs/never/made"),), "", "")
     assert list(remake.deleted(composed.experiment, {"distill": [job, more]})) == named
+    job.outputs[1].unlink()
+    named = [f"{job.outputs[0]} and 1 more of its job's outputs are missing, though {manifest} names them"]
+    assert list(remake.deleted(composed.experiment, everything)) == named
+
+
+def test_links_to_files_that_are_gone_are_named(composed: Composition, whole: Remembers) -> None:
+    """DVC leaves them when its cache was cleaned; Snakemake ends at them in an error of its own."""
+    jobs = made(composed, "compare")
+    remake.check_links(jobs)
+    paths = [path for job in jobs["compare"] for path in job.outputs]
+    for path, target in ((paths[0], "gone"), (paths[1], paths[1].name)):  # a link to nothing, and one to itself
+        path.unlink()
+        path.symlink_to(target)
+    with pytest.raises(UserError, match=rf"{paths[0]} is a link to a file that is gone, and 1 more outputs are such"):
+        remake.check_links(jobs)

@@ -11,6 +11,7 @@ from vlkd_steps.data.batches import Encoded
 from vlkd_steps.methods import objective
 from vlkd_steps.methods.clip_td import objective as clip_td
 from vlkd_steps.methods.distances import info_nce
+from vlkd_steps.students import vilt
 from vlkd_steps.students.output import StudentOutput
 
 STEPS, STAGE = 110, 10
@@ -80,6 +81,53 @@ def test_token_term_in_numpy(
         states = store.word_states(data.items.texts[(0, 1, 1, 0)[item]])[1]
         terms.append(np.abs(projected(method, "tokens", tokens[item, places]) - ln(states[numbers])).mean(-1).mean())
     assert found == pytest.approx(10.0 * (WEIGHTS * np.array(terms)).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("target", ["image", "fused"])
+def test_token_term_with_the_items_own_target_in_numpy(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput, target: str
+) -> None:
+    changed = {"selection": "all", "token_layer": "last", "token_target": target}
+    method = made(settings | changed, data, store)
+    found = method(output, all_items(data), STAGE)["tokens"].item()
+    v, u = teacher(data)
+    wanted = ln(v) if target == "image" else ln(ln(v) * ln(u))
+    positions = [[2, 5, 6, 7, 8], [3, 4, 5], [3, 4, 5], [2, 5, 6, 7, 8]]
+    tokens = output.text.detach().numpy()
+    terms = [
+        np.abs(projected(method, "tokens", tokens[item, places]) - wanted[item]).mean(-1).mean()
+        for item, places in enumerate(positions)
+    ]
+    assert found == pytest.approx(10.0 * (WEIGHTS * np.array(terms)).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("target", ["text", "image", "fused"])
+@pytest.mark.parametrize("selection", ["both", "random"])
+def test_only_the_last_layers_token_term_trains_the_transformer(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, tmp_path: Any, target: str, selection: str
+) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("what color is the red cube large")
+    architecture = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16}
+    architecture |= {"patch_size": 8, "intermediate_size": 8, "max_position_embeddings": 16}
+    conf = {"name": "toy", "vocabulary": str(words), "architecture": architecture}
+    for layer, reached in (("embedding", 0), ("last", 2)):
+        student = vilt.build(conf, "vqa", data.items.labels, seed=1)
+        changed = {"selection": selection, "token_target": target, "token_layer": layer, "targets": ["tokens"]}
+        method = objective.create(settings | changed, STEPS)
+        data.extra = method.prepare(data, store, seed=1)
+        method.project(student.width, data.extra)
+        objective.Distillation(student, method)(all_items(data), STAGE)["tokens"].backward()
+        trained = {
+            name.split("encoder.layer.")[1][0]
+            for name, parameter in student.named_parameters()
+            if "encoder.layer." in name and parameter.grad is not None and parameter.grad.abs().sum() > 0
+        }
+        assert len(trained) == reached
+        embedded = [p.grad for n, p in student.named_parameters() if "word_embeddings" in n]
+        assert len(embedded) == 1
+        assert embedded[0] is not None
+        assert embedded[0].abs().sum() > 0
 
 
 def test_text_target_is_the_layer_normalised_text(
@@ -187,6 +235,7 @@ def test_impossible_settings_are_named(settings: dict[str, Any]) -> None:
         ({"adaptive_steps": STEPS}, "adaptive_steps is 110, but the whole run has 110 steps"),
         ({"temperature": 0}, "temperature is 0"),
         ({"targets": ["image", "patch"]}, "targets.1 is 'patch'; choose from: image, joint, tokens, text, patches"),
+        ({"token_target": "joint"}, "token_target is 'joint'; choose from: text, image, fused"),
         ({"lambda_schedule": "step"}, "lambda_schedule is 'step'; choose from: linear, constant, cosine"),
         ({"selecton": "both"}, "unknown key 'selecton' .*; did you mean 'selection'"),
     ):

@@ -15,6 +15,11 @@ from vlkd_steps.methods import objective
 from vlkd_steps.methods.clip_td import objective as clip_td
 from vlkd_steps.students import vilt
 
+TAUGHT = (
+    *("naive_kd", "clip_td", "mad"),
+    *("feature_mimicry", "interactive_contrast", "relation_distillation", "affinity_mimicking"),
+)
+
 
 class Operations(TorchDispatchMode):
     """The names and output shapes of all tensor operations, in order."""
@@ -59,13 +64,13 @@ def test_graph_and_parameters_are_finetunes(
     words.write_text("what color is the red cube large")
     batch = data.batch(torch.arange(4))
     seen = {}
-    for name in ("finetune", "naive_kd", "clip_td", "mad"):
+    for name in ("finetune", *TAUGHT):
         student = trained(name, root, words, data, store)
         parameters = {key: tuple(value.shape) for key, value in student.state_dict().items()}
         with torch.inference_mode(), Operations() as operations:
             logits = student(batch.inputs).logits
         seen[name] = (parameters, operations.seen, logits)
-    for name in ("naive_kd", "clip_td", "mad"):
+    for name in TAUGHT:
         assert seen[name][0] == seen["finetune"][0]
         assert seen[name][1] == seen["finetune"][1]
         assert not torch.equal(seen[name][2], seen["finetune"][2])  # it was trained otherwise

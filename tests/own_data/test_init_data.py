@@ -204,6 +204,27 @@ def test_wrong_arguments(project: Path, arguments: list[str], message: str, caps
     assert message in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize("value", [None, [], {}, "x", 1.5, True, [{}], -1])
+@pytest.mark.parametrize("key", ["question_id", "image_id", "question", "answers", "multiple_choice_answer"])
+def test_a_wrong_field_is_one_message(
+    project: Path, mine: Path, key: str, value: Any, capsys: pytest.CaptureFixture
+) -> None:
+    for place in (0, 7):
+        vqa(mine, "train2014", range(1, 11))
+        for kind in ("questions", "annotations"):
+            (path,) = mine.glob(f"*{kind}.json")
+            content = json.loads(path.read_text())
+            if key in content[kind][place]:
+                content[kind][place][key] = value
+            write_json(path, content)
+        status = call("pets", "vqa", mine, "--overwrite")
+        error = capsys.readouterr().err
+        right = (key, value) in (("question", "x"), ("multiple_choice_answer", "x"), ("question_id", -1))
+        assert status == (0 if right else 2)
+        assert right or error.startswith("error: ")
+        assert "Traceback" not in error
+
+
 def test_a_folder_without_a_known_format_says_what_there_is(
     project: Path, mine: Path, capsys: pytest.CaptureFixture
 ) -> None:

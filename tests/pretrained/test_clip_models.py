@@ -89,6 +89,22 @@ def test_towers_from_elsewhere_and_impossible_ones_are_refused(
         ("[]", "must be JSON of an object"),
         ("{}", "has no model_cfg"),
         ('{"model_cfg": {"embed_dim": 4}}', r"model_cfg\.vision_cfg is missing"),
+        (
+            '{"model_cfg": {"quick_gelu": "no", "vision_cfg": {}, "text_cfg": {}}}',
+            "quick_gelu is 'no', not true or false",
+        ),
+        (
+            '{"model_cfg": {"vision_cfg": {}, "text_cfg": {"tokenizer_kwargs": [1]}}}',
+            r"tokenizer_kwargs is \[1\], not an object",
+        ),
+        (
+            '{"model_cfg": {"vision_cfg": {}, "text_cfg": {}}, "preprocess_cfg": [1]}',
+            r"preprocess_cfg is \[1\], not an",
+        ),
+        (
+            '{"model_cfg": {"vision_cfg": {}, "text_cfg": {}}, "preprocess_cfg": {"std": [0, 0, 0]}}',
+            r"preprocess_cfg\.std is \[0, 0, 0\], not three numbers above 0",
+        ),
         ('{"model_cfg": {"vision_cfg": 3, "text_cfg": {}}}', r"model_cfg\.vision_cfg is 3, not an object"),
     ],
 )

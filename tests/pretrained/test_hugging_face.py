@@ -132,6 +132,18 @@ def test_weights_that_were_not_loaded_are_named(folder: Path, change: Any, messa
     assert f"{folder}/model.safetensors" in str(error.value)
 
 
+def test_quantised_weights_are_refused(folder: Path) -> None:
+    """A loader casts them: nearly all become zeros, and every tensor came from the file."""
+    name = "embeddings.word_embeddings.weight"
+
+    def quantised(held: dict[str, Any]) -> dict[str, Any]:
+        return {key: tensor.to(torch.int8) if key.endswith(name) else tensor for key, tensor in held.items()}
+
+    models.reweighted(folder / "model.safetensors", quantised)
+    with pytest.raises(UserError, match=rf"holds \S*{name} not as floating-point numbers"):
+        load(folder)
+
+
 def test_what_may_be_new_and_heads_may_be_missing_and_more(folder: Path) -> None:
     def with_heads(held: dict[str, Any]) -> dict[str, Any]:
         kept = {f"bert.{name}": tensor for name, tensor in held.items() if not name.startswith("pooler.")}
@@ -187,3 +199,23 @@ def test_nothing_is_left_behind(folder: Path, tmp_path: Path, monkeypatch: pytes
     load(folder)
     assert not list((tmp_path / "t").iterdir())
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokenizer_config.json", '{"model_max_length": "x"}', "cannot be loaded"),
+        ("tokenizer_config.json", '{"model_max_length": -1}', "cannot be loaded .model_max_length is -1"),
+        ("tokenizer_config.json", '{"do_lower_case": "false"}', "do_lower_case is 'false', not true or false"),
+        ("vocab.txt", "[PAD]\ncat\n", "Missing .UNK. token from the vocabulary"),
+    ],
+)
+def test_a_tokenizer_that_fails_at_its_first_text_is_refused(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\n")
+    assert hugging_face.tokenizer(tmp_path, "x").tokenize("cat") == ["cat"]
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        hugging_face.tokenizer(tmp_path, "x")

@@ -88,3 +88,25 @@ def test_weights_that_timm_knows_are_fetched_as_safetensors_alone(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
     assert timm_models.pretrained("resnet10t", "x").num_classes == 1000
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pretrained_cfg": [1]}, r"pretrained_cfg is \[1\], not an object"),
+        ({"model_args": "x"}, "model_args is 'x', not an object"),
+        ({"model_args": {"in_chans": 1}}, "model_args.in_chans is 1, and images have 3"),
+        ({"pretrained_cfg": {"mean": [0.5]}}, r"pretrained_cfg\.mean is \[0\.5\], not three numbers"),
+        ({"pretrained_cfg": {"std": [1, 0, 1]}}, r"pretrained_cfg\.std is \[1, 0, 1\], not three numbers above 0"),
+        (
+            {"pretrained_cfg": {"input_size": [3, 10**6, 10**6]}},
+            r"pretrained_cfg\.input_size is .* not the size of an RGB",
+        ),
+        ({"pretrained_cfg": {"input_size": [1, 32, 32]}}, r"pretrained_cfg\.input_size is .* not the size of an RGB"),
+    ],
+)
+def test_what_timm_would_take_without_a_word_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=message):
+        load(folder)

@@ -416,6 +416,8 @@ def test_a_language_model_is_pretrained_and_resumed(tmp_path: Path, monkeypatch:
     for split_name in ("train", "validation"):
         pl.DataFrame(sentences).write_ndjson(glue / "sst2" / f"{split_name}.jsonl")
     assert forgetting.glue(loaded, {"folder": str(glue), "size": 10}, 1) == {"sst2": 100.0, "n": 10}
+    with pytest.raises(UserError, match=r"sst2: the first 1 records of train all have the label 1"):
+        forgetting.glue(loaded, {"folder": str(glue), "size": 1}, 1)
     pl.DataFrame({"document": ["a red circle " * 60] * 2, "summary": ["a circle"] * 2}).write_csv(xsum / "test.csv")
     scores = forgetting.xsum(loaded, {"folder": str(xsum)}, 1)
     assert scores["n"] == 2

@@ -167,6 +167,37 @@ def test_an_interrupted_download_is_resumed_by_the_next_call(server, tmp_path):
     assert len(server.requested) == 2
 
 
+def test_a_part_is_not_taken_for_the_whole(server, tmp_path):
+    """A server may send less than all; without a published checksum it would be trusted and recorded."""
+
+    def part(handler):
+        handler.send_response(206)
+        handler.send_header("Content-Length", "100")
+        handler.send_header("Content-Range", f"bytes 0-99/{len(CONTENT)}")
+        handler.end_headers()
+        handler.wfile.write(CONTENT[:100])
+
+    server.answer = part
+    with pytest.raises(
+        UserError, match=rf"cannot be downloaded \(ConnectionError: 100 of {len(CONTENT)} bytes arrived"
+    ):
+        fetch(server, tmp_path / "raw", sha256=None, retries=0)
+    assert not layout.checksums("web").exists()
+
+
+def test_a_redirection_to_a_file_of_this_machine_is_refused(server, tmp_path):
+    def elsewhere(handler):
+        handler.send_response(302)
+        handler.send_header("Location", "file:///etc/passwd")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    server.answer = elsewhere
+    with pytest.raises(UserError, match=r"cannot be downloaded \(InvalidSchema"):
+        fetch(server, tmp_path / "raw", sha256=None)
+    assert not (tmp_path / "raw" / "file.bin").exists()
+
+
 def test_another_file_than_expected_is_refused(server, tmp_path):
     server.content = b"other"
     with pytest.raises(UserError, match=rf"is not the expected file, sha256 {SHA}"):

@@ -70,6 +70,15 @@ def test_extracts_the_training_rows_with_the_real_model(config) -> None:
     assert "warning: that is not above chance" in log  # random weights
 
 
+def test_words_are_embedded_in_their_own_template(config) -> None:
+    config["teacher"]["word_template"] = "a {}"
+    assert run(config) == 0
+    store, teacher = FeatureStore.open(layout.features("tiny", "toy")), clip.load(config["teacher"])
+    np.testing.assert_allclose(store.words(["star"]), teacher.embed_texts(["a star"])[0], atol=1e-5)
+    question = "what color is the 2 star?"
+    np.testing.assert_allclose(store.texts([question]), teacher.embed_texts([question])[0], atol=1e-5)
+
+
 def test_the_teachers_own_splits_win(config) -> None:
     config["teacher"]["splits"] = ["learn", "test"]
     assert run(config) == 0

@@ -422,7 +422,7 @@ def test_text_from_data_is_escaped(config: dict) -> None:
 def test_a_missing_image_is_named_not_fatal(config: dict) -> None:
     shutil.rmtree("data/raw")
     html = run(config)
-    assert "the image is not here:<br>data/raw/scenes/images/test/" in html
+    assert "image not found:<br>data/raw/scenes/images/test/" in html
 
 
 def test_without_journals_and_provenance_the_rest_is_there(config: dict) -> None:

@@ -93,6 +93,16 @@ def test_features_are_open_clips_own(folder: Path, small: clip.ClipTeacher, tmp_
     assert small.logit_scale == pytest.approx(1 / 0.07, rel=1e-4)
 
 
+def test_words_and_texts_have_templates_of_their_own(folder: Path, small: clip.ClipTeacher) -> None:
+    made = clip.ClipTeacher({"model": f"local-dir:{folder}", "word_template": "a photo of a {}"})
+    np.testing.assert_array_equal(made.embed_words(["kitten", "red"]), small.embed_texts(["kitten", "red"])[0])
+    np.testing.assert_array_equal(small.embed_words(["red"]), small.embed_texts(["red"])[0])  # left out
+    bare = clip.ClipTeacher({"model": f"local-dir:{folder}"})
+    np.testing.assert_array_equal(made.embed_texts(TEXTS)[0], bare.embed_texts(TEXTS)[0])
+    assert np.abs(made.embed_texts(["red"])[0] - made.embed_words(["red"])).max() > 1e-3
+    assert made.identity == bare.identity | {"word_template": "a photo of a {}"}  # so is the content key
+
+
 def test_word_states_are_means_of_the_last_layers_tokens(small: clip.ClipTeacher) -> None:
     captured = []
     handle = small.model.ln_final.register_forward_hook(lambda *a: captured.append(a[2]))
@@ -150,6 +160,7 @@ def test_identity_changes_with_weights_and_template_and_not_with_the_path(
     ("config", "message"),
     [
         ({"model": "ViT-B16"}, "'ViT-B16' is unknown to open_clip; did you mean 'ViT-B-16"),
+        ({"model": "vlkd-scenes", "word_template": "a photo"}, "template 'a photo' has no {}"),
         ({"model": "zzzz"}, "'zzzz' is unknown to open_clip; open_clip.list_models"),
         (
             {"model": "ViT-B-32", "weights": "openia"},

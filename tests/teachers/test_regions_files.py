@@ -1,5 +1,6 @@
 """Official files of region features, read as they are; damaged ones are named."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,12 @@ def objects() -> bytes:
     return content
 
 
+def whole_numbers() -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, features=np.zeros((3, DIM), int), norm_bb=np.zeros((3, 6)))
+    return stream.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -111,6 +118,19 @@ def objects() -> bytes:
         (npz(features(0))[:-60], "no whole npz"),
         (packed(features(0))[:-9], "neither an npz nor msgpack"),
         (objects(), "an array of objects or records"),
+        (
+            whole_numbers(),
+            "features holds values that are no finite",
+        ),
+        (
+            npz({"features": np.full((3, DIM), np.nan), "norm_bb": np.zeros((3, 6))}),
+            "features holds values that are no",
+        ),
+        (npz({"features": np.zeros((3, DIM)), "norm_bb": np.full((3, 6), 200.0)}), "as shares of the image's width"),
+        (
+            npz({"features": np.zeros((3, DIM)), "norm_bb": np.tile([0.5, 0, 0.1, 1], (3, 1))}),
+            "as shares of the image's",
+        ),
         (npz({"features": np.zeros((3, DIM))}), "no norm_bb among ['features']"),
         (npz({"features": np.zeros((3, DIM)), "norm_bb": np.zeros((2, 6))}), "features of shape [3, 5] with boxes"),
         (npz({**features(0), "conf": np.zeros(4)}), "conf of shape [4] for 12 regions"),

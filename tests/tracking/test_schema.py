@@ -46,6 +46,12 @@ def foreign(path: Path) -> None:
     execute(path, "CREATE TABLE notes (a)", "INSERT INTO notes VALUES (1)")
 
 
+def half_made(path: Path) -> None:
+    """As a killed MLflow leaves a new file: some tables of an older revision, and no experiment yet."""
+    of_revision(OLDER)(path)
+    execute(path, "DELETE FROM experiments", "DROP TABLE datasets")
+
+
 def text(path: Path) -> None:
     path.write_bytes(b"not a database at all, but long enough to be read as one" * 40)
     rest(path)
@@ -65,6 +71,7 @@ FAULTS = {
     "older": (of_revision(OLDER), ["older", OLDER, "mlflow db upgrade"]),
     "newer": (of_revision(NEWER), ["newer", NEWER]),
     "foreign": (foreign, ["notes"]),
+    "half made": (half_made, ["is incomplete: MLflow was interrupted", "remove it, or make it again"]),
     "text": (text, ["no sqlite file"]),
     "torn": (torn, ["damaged"]),
     "folder": (folder, ["is no file"]),
@@ -81,6 +88,20 @@ def newest() -> str:
 def test_the_newest_revision_is_mlflows_own(newest: str) -> None:
     assert schema.head(schema.revisions_of_mlflow()) == newest
     assert {OLDER, newest} <= set(schema.revisions_of_mlflow())
+
+
+@pytest.mark.parametrize("revision", ["SELECT 1", "DELETE FROM alembic_version", "DROP TABLE alembic_version"])
+def test_a_file_whose_making_was_interrupted_is_no_older_and_no_foreign_one(
+    revision: str, empty_database: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "mlflow.db"
+    shutil.copyfile(empty_database, path)
+    half_made(path)
+    execute(path, revision)
+    found = schema.fault(path)
+    assert found is not None
+    assert found.what.startswith(f"{path} is incomplete: ")
+    assert not found.upgrade
 
 
 def test_several_heads_or_none_are_not_judged() -> None:
@@ -172,7 +193,7 @@ with engine.begin() as connection:
 """
 
 
-@pytest.mark.parametrize("kind", ["newer", "foreign", "text", "older"])
+@pytest.mark.parametrize("kind", ["newer", "foreign", "half made", "text", "older"])
 def test_what_cannot_be_upgraded_stays_as_it_was(
     kind: str, make_run: MakeRun, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

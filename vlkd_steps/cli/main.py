@@ -90,7 +90,7 @@ main = command.Program(app)
 
 def script() -> int:
     """The installed ``vlkd``; in a project with its own copy of the package that copy is run, as by ``python -m``."""
-    own = Path.cwd() / "vlkd_steps"
+    own = Path("vlkd_steps")
     is_project = Path("Snakefile").is_file() and (own / "cli" / "main.py").is_file()
     if is_project and not own.samefile(PACKAGE):
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}

@@ -6,7 +6,8 @@ r"""Choose the best values of an experiment's sweeps by dev, and write them into
 
 For every task, student, shot and swept variant: the member with the highest mean on dev, over seeds and over data sets
 of the task. --write writes FILE or, without one, <experiment>_tuned.yaml in the first folder that params.yaml names as
-conf. A preset has values by task, so there the mean over students and shots decides. Test sets are not read.
+conf. There the mean over students decides, and values are set by task and, if there are several shots, by shot. Test
+sets are not read.
 """
 
 from pathlib import Path

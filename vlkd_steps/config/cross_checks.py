@@ -51,7 +51,7 @@ def _check_variant(c: Composition, name: str, variant: Variant, origin: Origin) 
     for key, part in {where: variant, **parts}.items():
         if part and part.init:
             one_of(part.init, c.variants, origin.said(f"{key}.init"))
-    _check_teacher(c, name, None, origin)
+    _check_teacher(c, name, None, None, origin)
 
 
 def _check_datasets(c: Composition, origin: Origin) -> None:
@@ -138,8 +138,14 @@ def _check_student(c: Composition, cell: Cell, origin: Origin) -> None:
 def _check_method(c: Composition, cell: Cell, origin: Origin) -> None:
     """Check that a run's recipe is whole, that its method has the teacher it needs and fits the recipe's steps."""
     recipe, task = precedence.recipe(c, cell), c.datasets[cell.dataset].task
-    _check_teacher(c, cell.variant, task, origin)
-    if message := precedence.settings(c, cell.variant, task, origin).mistake(recipe.steps):
+    kind = kinds.model("student", c.students[cell.student].kind)
+    if recipe.adversarial and not getattr(kind, "takes_shifts", False):
+        raise UserError(
+            f"experiment {c.experiment}, {' '.join(cell)}: training.adversarial is for UNITER and VILLA, which "
+            f"{cell.student} is not; delete it, or name one of them in grid.student"
+        )
+    _check_teacher(c, cell.variant, task, cell.shot, origin)
+    if message := precedence.settings(c, cell.variant, task, cell.shot, origin).mistake(recipe.steps):
         method = c.variants[cell.variant].method
         raise UserError(f"experiment {c.experiment}, {' '.join(cell)}: method {method}: {message}")
 
@@ -155,7 +161,9 @@ def _check_sweeps(c: Composition, origin: Origin) -> None:
             alike = [each for each, member in members.items() if others.items() <= member.swept.items()]
             values = [members[each].swept[key] for each in alike]
             if places and not any(_has_all(c, place, alike, path.split(".")) for place in places):
-                problem = "these are the values of no run: a narrower setting (by_task, overrides) sets the key"
+                problem = (
+                    "these are the values of no run: a narrower setting (by_shot, by_task, overrides) sets the key"
+                )
                 raise UserError(
                     f"{origin.said(f'variants.{alike[0]}.{path}')} is {shown(values)}; {problem}, or the grid "
                     f"has no such task; sweep the key there, as by_task.<task>.{key}, or delete the other"
@@ -170,14 +178,14 @@ def _has_all(c: Composition, place: Cell, members: Sequence[str], path: Sequence
     if "training" in path:
         found = [getattr(precedence.recipe(c, place._replace(variant=each)), key) for each in members]
     else:
-        found = [getattr(precedence.settings(c, each, task), key) for each in members]
+        found = [getattr(precedence.settings(c, each, task, place.shot), key) for each in members]
     return len(set(map(repr, found))) == len(members)
 
 
-def _check_teacher(c: Composition, variant: str, task: str | None, origin: Origin) -> None:
+def _check_teacher(c: Composition, variant: str, task: str | None, shot: str | None, origin: Origin) -> None:
     """Check that a variant has the teacher that its method needs."""
     chosen, where = c.variants[variant], f"variants.{variant}"
-    method, settings = declaration(chosen.method), precedence.settings(c, variant, task, origin)
+    method, settings = declaration(chosen.method), precedence.settings(c, variant, task, shot, origin)
     if not chosen.teachers and method.needs_teacher(settings):
         raise UserError(f"{origin(where)[0]}: {where}.teacher is missing; method {chosen.method} needs one: name it")
     if len(chosen.teachers) > 1 and method.one_space(settings):

@@ -108,7 +108,7 @@ def distill(c: Composition, cell: Cell) -> dict[str, Any]:
         | ({"shipped": shipped} if shipped else {}),
         "variant": cell.variant,
         **_swept(c, cell.variant),
-        "method": precedence.settings(c, cell.variant, conf.task).written(),
+        "method": precedence.settings(c, cell.variant, conf.task, cell.shot).written(),
         "teacher": teacher(c, cell.variant),
         "shot": cell.shot,
         "seeds": list(c.grid.seed),

@@ -1,6 +1,6 @@
 """Validate every section of a composition: data sets, sources, models, methods, variants, extra evaluations."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from vlkd_steps.config.models.composition import Composition, Member
 from vlkd_steps.config.models.dataset import Dataset
 from vlkd_steps.config.models.extra_evals import MEASURES, ItemsOfASet
 from vlkd_steps.config.models.method import declaration
-from vlkd_steps.config.models.preset import Grid, Params, Preset
+from vlkd_steps.config.models.preset import Grid, Params, Preset, Variant
 from vlkd_steps.config.models.recipe import PartialRecipe
 from vlkd_steps.config.validation import shown, validated
 from vlkd_steps.core import components
@@ -177,19 +177,26 @@ def _check_parts(group: str, model: type[Model], conf: Mapping[str, Any], where:
 
 
 def _check_settings(c: Composition, name: str, origin: Origin) -> None:
-    """Check a variant's settings for every task: only those of its method are allowed."""
-    variant, where = c.variants[name], f"variants.{name}"
-    model = declaration(variant.method).settings
-    for task, part in [(None, variant), *(variant.by_task or {}).items()]:
-        section = f"{where}.by_task.{task}" if task else where
-        known = [key for key in model.model_fields if key != "name"]
-        known += [key for key in precedence.OF_A_VARIANT if not task or key in ("training", "init")]
-        for key in part.model_fields_set if part else ():
+    """Check a variant's settings for every task and shot: only those of its method are allowed."""
+    settings = [key for key in declaration(c.variants[name].method).settings.model_fields if key != "name"]
+    for task, shot, section, part in _parts(f"variants.{name}", c.variants[name]):
+        known = [*settings, *type(part).model_fields]
+        for key in part.model_fields_set:
             if key not in known:
                 raise UserError(
                     f"{origin(f'{section}.{key}')[0]}: {section} has unknown key {key!r}; {nearest(key, known)}"
                 )
-        precedence.settings(c, name, task, origin)
+        precedence.settings(c, name, task, shot, origin)
+
+
+def _parts(where: str, variant: Variant) -> Iterator[tuple[str | None, str | None, str, Model]]:
+    """A variant and its parts: the task and shot of each, its dotted key, and what is said there."""
+    of_tasks = {task: (f"{where}.by_task.{task}", part) for task, part in (variant.by_task or {}).items() if part}
+    for task, (section, whole) in ({None: (where, variant)} | of_tasks).items():
+        yield task, None, section, whole
+        for shot, part in (whole.by_shot or {}).items():
+            if part:
+                yield task, shot, f"{section}.by_shot.{shot}", part
 
 
 def _extra_eval(conf: Any, where: str, origin: Origin) -> Any:

@@ -7,13 +7,17 @@ For a run's **recipe**, later entries win, key by key:
 3. the preset's ``training.by_shot`` for the shot
 4. the preset's ``training.by_task`` for the task
 5. the variant's ``training``
-6. the variant's ``by_task`` for the task, its ``training``
+6. the variant's ``by_shot`` for the shot, its ``training``
+7. the variant's ``by_task`` for the task, its ``training``
+8. in that, its ``by_shot`` for the shot, its ``training``
 
 For a **method's settings**:
 
 1. the method's file, conf/method/<name>.yaml
 2. the variant
-3. the variant's ``by_task`` for the task
+3. the variant's ``by_shot`` for the shot
+4. the variant's ``by_task`` for the task
+5. in that, its ``by_shot`` for the shot
 
 ``overrides`` come after all of that, the preset's and then those of params.yaml. Among the overrides of one file the
 same order holds.
@@ -30,7 +34,7 @@ from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.config.validation import Locate, validated
 from vlkd_steps.core.errors import UserError
 
-OF_A_VARIANT = ("method", "teacher", "init", "training", "by_task")
+OF_A_VARIANT = ("method", "teacher", "init", "training", "by_shot", "by_task")
 """Keys of a variant that are not settings of its method."""
 
 
@@ -54,8 +58,7 @@ def recipe(c: Composition, cell: Cell) -> Recipe:
         ("students", cell.student, "recipe", task),
         ("training", "by_shot", cell.shot),
         ("training", "by_task", task),
-        ("variants", cell.variant, "training"),
-        ("variants", cell.variant, "by_task", task, "training"),
+        *((*part, "training") for part in _of_variant(cell.variant, task, cell.shot)),
     ]
     values = _merged(_layers(c, keys, ("by_shot", "by_task")))
     lacking = [key for key, field in Recipe.model_fields.items() if field.is_required() and key not in values]
@@ -67,20 +70,29 @@ def recipe(c: Composition, cell: Cell) -> Recipe:
     return Recipe.of(values)
 
 
-def settings(c: Composition, variant: str, task: str | None, origin: Locate | None = None) -> Settings:
-    """The settings of a variant's method, for a task.
+def settings(
+    c: Composition, variant: str, task: str | None, shot: str | None, origin: Locate | None = None
+) -> Settings:
+    """The settings of a variant's method, for a task and a shot.
 
     Args:
+        task, shot: None: what the variant says of none in particular.
         origin: finds the file of a dotted key, for messages.
 
     Raises:
         UserError: an invalid value.
     """
     method = c.variants[variant].method
-    keys = [("methods", method), ("variants", variant), ("variants", variant, "by_task", task)]
+    keys = [("methods", method), *_of_variant(variant, task, shot)]
     layers = _layers(c, keys, OF_A_VARIANT)
     locate = (lambda key: origin(_origin(layers, key))) if origin else None
     return validated(declaration(method).settings, _merged(layers), "", locate)
+
+
+def _of_variant(variant: str, task: str | None, shot: str | None) -> list[tuple[str | None, ...]]:
+    """The keys of a variant and of its parts for the task and the shot, the narrowest last."""
+    whole, of_task = ("variants", variant), ("variants", variant, "by_task", task)
+    return [whole, (*whole, "by_shot", shot), of_task, (*of_task, "by_shot", shot)]
 
 
 def _layers(c: Composition, keys: Sequence[Sequence[str | None]], others: Sequence[str]) -> list[Layer]:

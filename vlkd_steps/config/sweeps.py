@@ -4,8 +4,8 @@ They are expanded here, in the preset as its files say it and in the overrides, 
 a member is a variant like any other. A list that names the swept variant names all of its members.
 
 ``sweep: null`` ends one that an earlier file began. A preset's sweep replaces what earlier files say of its keys, and
-what its own file says more narrowly (``by_task``) still wins. One that is an override is set as overrides are, after
-all that the preset says (`precedence`).
+what its own file says more narrowly (``by_task``, ``by_shot``) still wins. One that is an override is set as overrides
+are, after all that the preset says (`precedence`).
 """
 
 import itertools
@@ -269,7 +269,7 @@ def _last(chain: Sequence[Mapping[str, Any]], path: Path) -> int:
     for number in reversed(range(len(chain))):
         tree: Any = chain[number]
         for depth, part in enumerate(path):
-            if isinstance(tree, Mapping) and ".".join(path[depth:]) in tree:
+            if isinstance(tree, Mapping) and ".".join(map(str, path[depth:])) in tree:
                 return number
             tree = tree.get(part) if isinstance(tree, Mapping) else None
     return -1
@@ -278,14 +278,22 @@ def _last(chain: Sequence[Mapping[str, Any]], path: Path) -> int:
 def _emptied(variant: Any, name: str, keys: Sequence[Key], chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A variant without its sweep, and without what earlier files than the sweep's say of its keys."""
     found = {key: value for key, value in variant.items() if key != "sweep"}
-    parts = found["by_task"] if isinstance(found.get("by_task"), Mapping) else {}
     for key in (each for each in keys if each.section < 0):
         swept = _last(chain, tuple(key.at.split(".")))
-        narrower = [("by_task", task, *key.path) for task in parts if key.path[0] != "by_task"]
-        for path in [key.path, *narrower]:
+        whole, plain = (key.path[:2], key.path[2:]) if key.path[0] == "by_task" else ((), key.path)
+        for path in [(*part, *plain) for part in _parts(found, whole)]:
             if _last(chain, ("variants", name, *path)) < swept:
                 found = _without(found, path)
     return found
+
+
+def _parts(variant: Mapping[str, Any], whole: Path) -> Iterator[Path]:
+    """A part of a variant and the narrower ones in it, for a task or a shot."""
+    yield whole
+    part = _at(variant, whole)
+    for kind in ("by_task", "by_shot"):
+        for name in part[kind] if isinstance(part, Mapping) and isinstance(part.get(kind), Mapping) else ():
+            yield from _parts(variant, (*whole, kind, name))
 
 
 def _without(tree: Any, path: Sequence[str]) -> Any:

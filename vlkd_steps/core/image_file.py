@@ -7,7 +7,8 @@ do not apply it and as the boxes that come with data sets count pixels. 8-bit RG
   by Pillow to its high bytes. Floating-point numbers must lie in 0..1, 0..255 or 0..65,535, and the smallest such range
   that holds all of them is taken; numbers so small for their range that they could be meant in the one below it, those
   below 0 and those that are not finite are refused;
-- transparent pixels and a palette's or a file's transparent colour are composed on white;
+- transparent pixels and a palette's or a file's transparent colour are composed on white (one of 16 bits a channel is
+  refused);
 - CMYK and Lab go to sRGB, CMYK by the file's own profile where it has one; a profile of RGB or grey is not applied;
 - of an animation the first frame, of a TIFF the first page.
 """
@@ -33,6 +34,8 @@ MOST_PIXELS = 1 << 27
 BACKGROUND = (255, 255, 255)
 WHITES = (1, 255, 65_535)
 _DARK = 1 / 16
+_STEPS = {"L;2": 85, "L;4": 17}
+"""Grey of a PNG's pixels for each value of 2 and 4 bits; Pillow scales the pixels, not their transparent value."""
 _ORIENTATION = 0x0112
 _STORED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -139,7 +142,13 @@ def _unreadable(name: Path | str, error: Exception) -> ImageError:
 def _as_stored(image: Image.Image) -> Image.Image:
     """The decoded image; Pillow applies the orientation of a TIFF when it decodes it, which is undone."""
     turned = image.getexif().get(_ORIENTATION, 1) if image.format == "TIFF" else 1
+    tiles = getattr(image, "tile", ())
+    coded = str(tiles[0][3]) if image.format == "PNG" and tiles else ""
     image.load()
+    if "transparency" in image.info and coded in _STEPS:
+        image.info["transparency"] *= _STEPS[coded]
+    if "transparency" in image.info and coded == "RGB;16B":
+        raise ValueError("its transparent colour has 16 bits a channel, of which 8 are read; save it with alpha")
     return image.transpose(_STORED[turned]) if turned in _STORED else image
 
 

@@ -1,7 +1,8 @@
 """JSON from outside: every text that is no JSON, or holds what no later step can use, is a ValueError.
 
 Beside what `json` refuses: NaN and infinite numbers (1e999 too), numbers of more than 4,300 digits, half a surrogate
-pair (no text: it cannot be written as UTF-8), and nesting beyond what Python's parser takes.
+pair (no text: it cannot be written as UTF-8), nesting beyond what Python's parser takes, and a key that an object holds
+twice, of which `json` would take the last value.
 """
 
 import json
@@ -48,4 +49,12 @@ def _no_number(text: str) -> float:
     raise ValueError(f"{text} is no number of JSON")
 
 
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"an object holds the key {next(name for name in names if names.count(name) > 1)!r} twice")
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number, object_pairs_hook=_object)

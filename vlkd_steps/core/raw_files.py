@@ -36,6 +36,13 @@ def check(path: Path, content: bytes) -> None:
         _compare(path, manifest, hashlib.sha256(content).hexdigest())
 
 
+def check_file(path: Path) -> None:
+    """As `check`, of a file that need not fit into memory."""
+    manifest = _manifest(path)
+    if manifest is not None and _compared.get(os.path.abspath(path)) != _identity(path):  # noqa: PTH100
+        _compare(path, manifest, files.sha256(path))
+
+
 def sha256(path: Path) -> str:
     """sha256 (hex) of a file, compared as by `check`, which then need not hash it again.
 
@@ -49,11 +56,25 @@ def sha256(path: Path) -> str:
     return found
 
 
-def _compare(path: Path, manifest: Path, found: str) -> None:
-    recorded = _hashes(manifest).get(path.relative_to(manifest.parent).as_posix())
-    if recorded is None:
+def recorded(path: Path) -> str | None:
+    """The sha256 (hex) that a file below ``data/raw/`` had when it was downloaded; None of any other file.
+
+    Raises:
+        UserError: its source's manifest does not list it.
+    """
+    manifest = _manifest(path)
+    return None if manifest is None else _listed(path, manifest)
+
+
+def _listed(path: Path, manifest: Path) -> str:
+    found = _hashes(manifest).get(path.relative_to(manifest.parent).as_posix())
+    if found is None:
         raise UserError(f"{path} is not among the files that {manifest} lists; {_again(manifest)}")
-    if found != recorded:
+    return found
+
+
+def _compare(path: Path, manifest: Path, found: str) -> None:
+    if found != _listed(path, manifest):
         raise UserError(
             f"{path} is damaged, or was changed after it was downloaded: its sha256 differs from that in {manifest}; "
             f"{_again(manifest)}"

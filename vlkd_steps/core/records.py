@@ -102,18 +102,20 @@ def array(path: Path, key: str) -> Iterator[dict[str, Any]]:
         return
     if not text.startswith("{", position):
         raise complaint(path, "", f'is not a JSON object with a list "{key}"', _FETCH_AGAIN)
-    found = False
+    names: set[str] = set()
     position = _skip(text, position + 1)
     while not text.startswith("}", position):
         name, position = _value(text, position, path, "")
         position = _skip(text, position)
         if not isinstance(name, str) or not text.startswith(":", position):
             raise _not_json(text, position, path, "", "expected a key and a colon")
+        if name in names:
+            raise complaint(path, name[:60], "is there twice at the top level", _FETCH_AGAIN)
+        names.add(name)
         position = _skip(text, position + 1)
         if name == key and position < len(text):
             if not text.startswith("[", position):
                 raise complaint(path, key, "must be a list", "see docs/own_data.md for the format")
-            found = True
             position = yield from _items(text, position, path, key)
         else:
             _, position = _value(text, position, path, name)
@@ -123,7 +125,7 @@ def array(path: Path, key: str) -> Iterator[dict[str, Any]]:
         elif not text.startswith("}", position):
             raise _not_json(text, position, path, name, "expected a comma or the end of the object")
     _expect_end(text, position + 1, path)
-    if not found:
+    if key not in names:
         raise complaint(path, key, "is missing at the top level", "see docs/own_data.md for the format")
 
 
@@ -189,6 +191,17 @@ def cells(path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, row
     except csv.Error as error:
         raise complaint(path, f"line {reader.line_num}", f"is no csv ({error})", _FETCH_AGAIN) from error
+
+
+def check_line_end(line: str, path: Path, where: str) -> None:
+    """Refuse a line of a text file that holds a carriage return: it is several lines of another system.
+
+    Raises:
+        UserError: it does, elsewhere than at its end.
+    """
+    if "\r" in line.rstrip("\r\n"):
+        problem = "holds a carriage return (\\r), the line end of old Macs"
+        raise complaint(path, where, problem, "save the file with line ends \\n or \\r\\n")
 
 
 def field(record: dict[str, Any], name: str, kind: type, path: Path, where: str) -> Any:
@@ -265,7 +278,7 @@ def _block(text: str, position: int, between: str) -> tuple[list[Any], int]:
     `between` may stand inside an item as well. But what begins where an item begins, and is the content of an array as
     it stands, ends where an item ends. Where that is not so the parser refuses it: there are no items, and the reader
     goes on one by one, with messages that say where. It refuses all that `json_text` does, except that a whole number
-    of more than 64 bits is a float.
+    of more than 64 bits is a float, and that of a key given twice it takes the last value.
     """
     end = text.rfind(between, position, position + _BLOCK) if between else -1
     if end < 0:

@@ -15,12 +15,23 @@ _USER = re.compile(
 _BARE_USER = re.compile(r"^[^\s:/@]+:(?!//)[^\s'\"]*@|(?<![^\s'\"])[^\s:/@'\"]+:(?!//)[^\s'\"]*@(?=[\w.-]+:[0-9])")
 """ada:secret@host:5000, without a scheme"""
 _WORDS = "token|key|sig|signature|pass|passwd|password|pwd|pw|secret|auth|credentials?|user|username|login|code"
-_WORDS += "|session|sid|ticket|jwt|policy"
-_ENDS = "token|secret|password|signature|credential|accesskey|accesskeyid|apikey"
+_WORDS += "|session|jsessionid|sid|ticket|jwt|policy"
+_ENDS = "hmac|verifier|token|secret|password|signature|credential|accesskey|accesskeyid|apikey"
 _QUERY = re.compile(
     rf"(?i)([?&;#](?:(?:[\w.%-]*[-_.])?(?:{_WORDS})|[\w.%-]*(?:{_ENDS}))=)[^&;\s'\"<>]*",
 )
-_HEADER = re.compile(r"(?i)(\bauthorization['\"]?\s*[:=]\s*['\"]?(?:(?:basic|bearer|token)\s+)?)[^\s'\",}]+")
+_HEADER = re.compile(
+    r"(?i)(\b(?:authorization|(?:set-)?cookie|private-token|x-(?:[a-z]+-)*(?:key|token))['\"]?\s*[:=]\s*['\"]?"
+    r"(?:(?:basic|bearer|token)\s+)?)[^\s'\",}]+"
+)
+_VARIABLE = re.compile(
+    r"(\b[A-Z][A-Z0-9_]*(?:TOKEN|PASSWORD|PASSWD|SECRET|API_KEY|ACCESS_KEY|ACCOUNT_KEY)['\"]?[=:]\s?['\"]?)[^\s'\",;}]+"
+)
+"""MLFLOW_TRACKING_PASSWORD=secret, as a command line or a library's message quotes it"""
+_FIELD = re.compile(
+    r"(?i)(['\"](?:password|passwd|secret|(?:access|refresh|id)_token|client_secret|api_?key)['\"]\s*:\s*['\"])[^'\"]+"
+)
+_HUB = re.compile(r"\bhf_[A-Za-z0-9]{20,}")
 
 
 def redacted(text: str) -> str:
@@ -29,4 +40,6 @@ def redacted(text: str) -> str:
         text = _BARE_USER.sub("", _USER.sub(r"\1", text))
     if "=" in text:
         text = _QUERY.sub(rf"\g<1>{HIDDEN}", text)
-    return _HEADER.sub(rf"\g<1>{HIDDEN}", text) if "uthorization" in text else text
+    for pattern in (_VARIABLE, _FIELD, _HEADER):
+        text = pattern.sub(rf"\g<1>{HIDDEN}", text)
+    return _HUB.sub(f"hf_{HIDDEN}", text)

@@ -60,8 +60,8 @@ def entry(main: Main) -> Main:
             log.info("%s", stopped)
             return stopped.exit_status
         except Exception as error:
-            if full := disk_full(error):
-                log.error("error: %s", full) if log.handlers else say(f"error: {full}", file=sys.stderr)
+            if cause := disk_full(error) or folder_gone():
+                log.error("error: %s", cause) if log.handlers else say(f"error: {cause}", file=sys.stderr)
                 return 2
             if log.handlers:
                 log.error(traceback.format_exc())  # the log file keeps what the terminal scrolls away
@@ -79,6 +79,15 @@ def disk_full(error: BaseException) -> str | None:
     """The message for a write that failed for want of space, whichever library wrote; None for any other error."""
     if getattr(error, "errno", None) in FULL or _FULL.search(str(error)):
         return f"{error}; make room on that disk, then start the same command again: it continues from what is finished"
+    return None
+
+
+def folder_gone() -> str | None:
+    """The message where the working directory was deleted, at which any library may fail; None where it is there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return "the current folder was deleted, or made anew by another program; change to one that exists: cd FOLDER"
     return None
 
 

@@ -22,7 +22,7 @@ KINDS = (".parquet", ".jsonl", ".csv")
 def read(
     path: Path, columns: Sequence[str] | None = None, remedy: str = files.REMAKE, what: str = ""
 ) -> "pl.DataFrame":
-    """A table, or some of its columns.
+    """A table, or some of its columns. Cells of a csv file are text: 007 is no 7.
 
     Args:
         remedy: what to do about a missing or damaged file; ``{path}`` is replaced by its path.
@@ -37,7 +37,7 @@ def read(
     def parquet() -> pl.DataFrame:
         return pl.DataFrame(pq.read_table(path, columns=None if columns is None else list(columns)))
 
-    readers = {".jsonl": lambda: pl.read_ndjson(path), ".csv": lambda: pl.read_csv(path)}
+    readers = {".jsonl": lambda: pl.read_ndjson(path), ".csv": lambda: pl.read_csv(path, infer_schema=False)}
     kind = path.suffix if path.suffix in readers else ".parquet"
     found: pl.DataFrame = _guarded(readers.get(kind, parquet), path, remedy, what or f"{kind[1:]} file")
     if missing := [name for name in columns or () if name not in found.columns]:

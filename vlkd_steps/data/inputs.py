@@ -29,6 +29,7 @@ class Inputs:
             says which part of the text a token belongs to (0 the question, 2 an answer, 3 a rationale).
         images: uint8 [N, 3, S, S], RGB, for a student that sees pixels.
         regions: for a student that sees regions.
+        word_shift: float [N, T, H], added to the word embeddings in adversarial fine-tuning.
     """
 
     tokens: Tensor
@@ -36,6 +37,7 @@ class Inputs:
     types: Tensor
     images: Tensor | None = None
     regions: Regions | None = None
+    word_shift: Tensor | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name."""

@@ -22,14 +22,14 @@ from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
-from vlkd_steps.core import files, inside, layout, patterns, records, step
+from vlkd_steps.core import files, inside, layout, patterns, raw_files, records, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.datasets.tally import Tally, Unusable, sentence
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 BLOCK = 10_000  # lines of a tsv that count as a shard
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 MAX_SKIPPED = 0.01
 """The share of pairs that may be unusable, where ``max_skipped`` of the data set's conf says nothing."""
 
@@ -79,7 +79,7 @@ class TarShards:
 
     Args:
         folder: with ``*.tar``.
-        index: the file that caches the shards' counts; a shard of another size is counted again.
+        index: the file that caches the shards' counts; a shard of another size or checksum is counted again.
 
     Raises:
         UserError: there is no shard, no pair, or a shard that is no whole tar file.
@@ -96,6 +96,7 @@ class TarShards:
             raise UserError(f"{folder} holds no pair of an image and a caption ({why}); put the corpus there")
 
     def locations(self, shard: int) -> list[PairLocation]:
+        raw_files.check_file(self.paths[shard])
         return [pair for pair in _pairs_in_tar(self.paths[shard]) if isinstance(pair, PairLocation)]
 
 
@@ -124,6 +125,7 @@ class TsvShards:
             raise UserError(f"{path}: none of its images is in {images} under the name {image_name!r}; correct one")
 
     def locations(self, shard: int) -> list[PairLocation]:
+        raw_files.check_file(self.path)
         start, first, _ = self.blocks[shard]
         return [pair for pair in self._block(start, first)[0] if isinstance(pair, PairLocation)]
 
@@ -157,6 +159,7 @@ class TsvShards:
     def _pair(self, line: bytes, number: int) -> PairLocation:
         where = f"line {number + 1}"
         text = records.decoded(line, self.path, where, first=number == 0).rstrip("\r\n")
+        records.check_line_end(text, self.path, where)
         caption, tab, name = text.partition("\t")
         if not tab:
             raise UserError(f"{self.path}, {where}: {caption[:60]!r} has no tab; write caption<TAB>image")
@@ -196,16 +199,16 @@ def _count(pairs: Iterator[PairLocation | Unusable] | list[PairLocation | Unusab
 
 
 def _counted(index: Path, paths: Sequence[Path], count: Callable[[Path], Counts], key: str = "") -> Counts:
-    """What `count` finds in all files together, kept for each in `index` under its name and size."""
-    sizes = {path.name: path.stat().st_size for path in paths}
+    """What `count` finds in all files together, kept for each in `index` under its name, size and checksum."""
+    states = {path.name: [path.stat().st_size, raw_files.recorded(path)] for path in paths}
     known: dict[str, Counts] = {}
     kept = files.known_json(index)
     if (kept.get("version"), kept.get("key")) == (INDEX_VERSION, key):
-        known = {name: found for name, (size, *found) in kept["files"].items() if sizes.get(name) == size}
-    if set(known) != set(sizes):
-        step.log.info(f"[corpus] counting the pairs of {len(sizes) - len(known)} files below {paths[0].parent}")
+        known = {name: found for name, (state, *found) in kept["files"].items() if states.get(name) == state}
+    if set(known) != set(states):
+        step.log.info(f"[corpus] counting the pairs of {len(states) - len(known)} files below {paths[0].parent}")
         known |= {path.name: count(path) for path in paths if path.name not in known}
-        kept = {"version": INDEX_VERSION, "key": key, "files": {n: [sizes[n], *known[n]] for n in sorted(known)}}
+        kept = {"version": INDEX_VERSION, "key": key, "files": {n: [states[n], *known[n]] for n in sorted(known)}}
         files.write_json(index, kept)
     skipped = Counter[str]()
     for path in paths:
@@ -226,9 +229,14 @@ def _pairs_in_tar(path: Path) -> Iterator[PairLocation | Unusable]:
             members: dict[str, tarfile.TarInfo] = {}
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # else it keeps every header read
-                if not member.isfile():
-                    continue
+                if tar.offset <= member.offset:  # a negative size: the same headers would be read for ever
+                    raise tarfile.ReadError(f"it has a damaged header at byte {member.offset}")
                 folder, slash, name = member.name.rpartition("/")
+                if not member.isfile() or name.startswith("."):  # ._0.jpg beside 0.jpg is macOS's, and no pair
+                    continue
+                if member.issparse():
+                    problem = f"holds {member.name!r} as a sparse file, whose bytes are not all in the shard"
+                    raise records.complaint(path, "", problem, "write the shard again, without sparse files")
                 first, _, extension = name.partition(".")  # as webdataset: the key ends at the name's first dot
                 if folder + slash + first != stem:
                     if members:
@@ -303,7 +311,7 @@ class Stream:
     def __init__(self, shards: Shards, seed: int, window: int) -> None:
         self.shards, self.seed, self.window = shards, seed, window
         self.total = sum(shards.counts)
-        self._locations = functools.lru_cache(maxsize=2)(shards.locations)
+        self._locations = functools.lru_cache(maxsize=2)(self._located)
         self._order = functools.lru_cache(maxsize=2)(self._shuffled_shards)
         self._windows = functools.lru_cache(maxsize=2)(self._shuffled_window)
 
@@ -316,6 +324,17 @@ class Stream:
         epoch, at = divmod(draw, self.total)
         number, at = divmod(at, self.window)
         return self._windows(epoch, number)[at]
+
+    def _located(self, shard: int) -> list[PairLocation]:
+        """The pairs of a shard, as many as were counted: with fewer, draws would lose pairs and repeat others."""
+        found = self.shards.locations(shard)
+        if len(found) != self.shards.counts[shard]:
+            raise UserError(
+                f"shard {shard} of the corpus has {len(found)} pairs whose image and caption are there, and had "
+                f"{self.shards.counts[shard]} when they were counted; files of it were changed or removed since: put "
+                "them back, or download the source again and prepare the data set again"
+            )
+        return found
 
     def _shuffled_shards(self, epoch: int) -> list[int]:
         order = list(range(len(self.shards.counts)))
@@ -338,18 +357,21 @@ class Stream:
 
 
 def read_pair(location: PairLocation) -> Pair:
-    """Read a pair's bytes.
+    """Read a pair's bytes; the file of a single image is compared with what was downloaded, a shard was before.
 
     Raises:
-        UserError: its file is gone.
+        UserError: its file is gone, or not the one that was downloaded.
     """
     offset, length = location.image
     try:
         with location.file.open("rb") as stream:
             stream.seek(offset)
-            return Pair(location.key, stream.read(length or -1), location.caption)
+            content = stream.read(length or -1)
     except OSError as error:
         raise UserError(f"{location.file}, pair {location.key}: {error.strerror}; fetch the file again") from error
+    if not length:
+        raw_files.check(location.file, content)
+    return Pair(location.key, content, location.caption)
 
 
 def open_shards(dataset: Mapping[str, Any], folder: Path) -> Shards:

@@ -39,6 +39,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
             if not line.strip():
                 continue
             where = f"line {number}"
+            records.check_line_end(line, path, where)
             caption_id, tab, text = line.partition("\t")
             file_name, mark, index = caption_id.partition("#")
             malformed = (
@@ -73,4 +74,8 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
 
 
 def _listed(path: Path) -> set[str]:
-    return {line.strip().removesuffix(".jpg") for line in records.read_text(path).split("\n") if line.strip()}
+    found = set()
+    for number, line in enumerate(records.read_text(path).split("\n"), start=1):
+        records.check_line_end(line, path, f"line {number}")
+        found.add(line.strip().removesuffix(".jpg"))
+    return found - {""}

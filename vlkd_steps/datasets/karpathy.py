@@ -41,6 +41,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         columns: dict[str, list[str]] = {key: [] for key in ("instance_id", "image_id", "image_path", "text", "extra")}
         tally = Tally.of(dataset, split)
         sentence_of: dict[str, str] = {}
+        image_of: dict[str, str] = {}
         for where, record in read_files[name]:
             part = records.field(record, "split", str, path, where)
             if part not in known:
@@ -50,7 +51,11 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
                 continue
             file_name = records.field(record, "filename", str, path, where)
             file_path = f"{record['filepath']}/{file_name}" if record.get("filepath") else file_name
-            image_id = str(records.field(record, "cocoid" if "cocoid" in record else "imgid", int, path, where))
+            id_name = "cocoid" if "cocoid" in record else "imgid"
+            image_id = str(records.field(record, id_name, int, path, where))
+            if image_of.setdefault(image_id, where) != where:
+                problem = f"{image_id} already appears in {image_of[image_id]}"
+                raise records.complaint(path, f"{where}.{id_name}", problem, "ids must be unique")
             for number, given in enumerate(records.field(record, "sentences", list, path, where)):
                 item = f"{where}.sentences[{number}]"
                 if type(given) is not dict:

@@ -176,6 +176,9 @@ def _columns(
             problem = f"{pair_id} already appears in line {line_of[pair_id]}"
             raise records.complaint(path, f"{where}.pairID", problem, "ids must be unique")
         key = IMAGE_KEYS[1] if IMAGE_KEYS[1] in record else IMAGE_KEYS[0]
+        if record.get(IMAGE_KEYS[0], record.get(key)) != record.get(key):
+            problem = f"names another image than {IMAGE_KEYS[0]}"
+            raise records.complaint(path, f"{where}.{key}", problem, "keep one of them")
         image_id = records.field(record, key, str, path, where).removesuffix(".jpg")
         with tally.record():
             text = sentence(record, "sentence2", path, where)

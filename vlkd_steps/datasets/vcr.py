@@ -297,9 +297,11 @@ def labelled(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise records.complaint(path, f"{where}.annot_id", problem, "ids must be unique")
         objects = records.field(record, "objects", list, path, where)
         for position, name in enumerate(objects):
-            if type(name) is not str:
-                raise records.complaint(path, f"{where}.objects[{position}]", "must be a string")
+            if type(name) is not str or not name.strip():
+                raise records.complaint(path, f"{where}.objects[{position}]", "must be a name")
         _check_text(record, "question", len(objects), path, where)
+        if not any(type(token) is list or token.strip() for token in record["question"]):
+            raise records.complaint(path, f"{where}.question", "is empty")
         for name in _CHOICES:
             choices = records.field(record, name, list, path, where)
             if len(choices) != CHOICES:

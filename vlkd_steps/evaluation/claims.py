@@ -12,7 +12,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.contrasts import Evidence, Term, mean_gain, slope
 from vlkd_steps.evaluation.gains import folder
 from vlkd_steps.evaluation.significance import Gain, Side, p_value
-from vlkd_steps.evaluation.verdicts import CONTRADICTED, HELD, NOT_DECIDED, Tested, verdicts
+from vlkd_steps.evaluation.verdicts import CONTRADICTED, HELD, NOT_DECIDED, RowTest, verdicts
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def judged(rows: Sequence[Row]) -> list[Row]:
             )
     open_rows = [row for row in rows if not row.verdict]
     tests = [
-        Tested(row.level == "primary", None if row.reason else row.p, row.p_against, row.towards) for row in open_rows
+        RowTest(row.level == "primary", None if row.reason else row.p, row.p_against, row.towards) for row in open_rows
     ]
     words = iter(verdicts(tests))
     found = []

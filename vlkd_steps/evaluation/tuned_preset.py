@@ -1,4 +1,4 @@
-"""The preset that `vlkd tune --write` writes: the swept one with its chosen values by task, and without its sweeps."""
+"""The preset that `vlkd tune --write` writes: the swept one with its chosen values, and without its sweeps."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ def text(c: Composition, choices: Sequence[Choice]) -> str:
     """The file. Its comments name the runs behind each value.
 
     Args:
-        choices: by task and swept variant (`tuning.by_task`).
+        choices: by task, shot and swept variant (`tuning.by_task`).
     """
     lines = [
         "# @package _global_",
@@ -34,23 +34,39 @@ def text(c: Composition, choices: Sequence[Choice]) -> str:
     lines += ["", "variants:"]
     for variant in dict.fromkeys(choice.group[-1] for choice in choices):
         lines += [f"  {variant}:", "    sweep: null", "    by_task:"]
-        for choice in (each for each in choices if each.group[-1] == variant):
-            lines += _task(c, choice)
+        of_variant = [each for each in choices if each.group[-1] == variant]
+        for task in dict.fromkeys(choice.group[0] for choice in of_variant):
+            lines += _task(c, task, [choice for choice in of_variant if choice.group[0] == task])
     return "\n".join(lines) + "\n"
 
 
-def _task(c: Composition, choice: Choice) -> Iterator[str]:
+def _task(c: Composition, task: str, choices: Sequence[Choice]) -> Iterator[str]:
+    """What was chosen for a task: the values of its one shot for all shots, those of several for each."""
+    if len(choices) == 1:
+        yield from _chosen(c, choices[0], task, "      ")
+        return
+    yield f"      {task}:"
+    yield "        by_shot:"
+    for choice in choices:
+        yield from _chosen(c, choice, choice.group[1], "          ")
+
+
+def _chosen(c: Composition, choice: Choice, key: str, indent: str) -> Iterator[str]:
     best, *others = choice.trials
     runs = f"mean of {len(best.run_keys)} runs: {' '.join(best.run_keys)}"
-    yield f"      # {choice.metric} on dev {best.mean:.2f}, {runs}"
+    yield f"{indent}# {choice.metric} on dev {best.mean:.2f}, {runs}"
     if others:
-        yield f"      # second: {c.label(others[0].member)} with {others[0].mean:.2f}"
-    yield f"      {choice.group[0]}: {_flow(_values(c, best.member, choice.group[0]))}"
+        yield f"{indent}# second: {c.label(others[0].member)} with {others[0].mean:.2f}"
+    yield f"{indent}{key}: {_flow(_values(c, best.member, *choice.group[:2]))}"
 
 
-def _values(c: Composition, member: str, task: str) -> dict[str, Any]:
+def _values(c: Composition, member: str, task: str, shot: str) -> dict[str, Any]:
     """What the runs of a member had of each swept key, as `by_task` says it."""
-    cell = next(each for each in c.cells if each.variant == member and c.datasets[each.dataset].task == task)
+    cell = next(
+        each
+        for each in c.cells
+        if (each.variant, each.shot) == (member, shot) and c.datasets[each.dataset].task == task
+    )
     found: dict[str, Any] = {}
     for path in c.members[member].written:
         first, *rest = path.split(".")
@@ -63,7 +79,7 @@ def _values(c: Composition, member: str, task: str) -> dict[str, Any]:
         if rest[0] == "training":
             found.setdefault("training", {})[rest[1]] = precedence.recipe(c, cell).written()[rest[1]]
         else:
-            found[rest[0]] = precedence.settings(c, member, task).written()[rest[0]]
+            found[rest[0]] = precedence.settings(c, member, task, shot).written()[rest[0]]
     return found
 
 

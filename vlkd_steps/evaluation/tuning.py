@@ -43,8 +43,8 @@ def by_place(c: Composition, cell: Cell) -> Group:
 
 
 def by_task(c: Composition, cell: Cell) -> Group:
-    """Task and swept variant: for each of these a preset can say a value."""
-    return c.datasets[cell.dataset].task, c.members[cell.variant].variant
+    """Task, shot and swept variant: for each of these a preset can say a value."""
+    return c.datasets[cell.dataset].task, cell.shot, c.members[cell.variant].variant
 
 
 def choices(

@@ -18,7 +18,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Tested:
+class RowTest:
     """A test of one row.
 
     Attributes:
@@ -34,7 +34,7 @@ class Tested:
     towards: bool = True
 
 
-def verdicts(tests: Sequence[Tested]) -> list[tuple[str, float | None]]:
+def verdicts(tests: Sequence[RowTest]) -> list[tuple[str, float | None]]:
     """The word for each row, and its p value after the correction over the rows of its level.
 
     A primary row without a p value counts in Holm's correction all the same, since it was declared.
@@ -54,7 +54,7 @@ def _adjusted(p_values: Sequence[float | None], primary: bool) -> list[float | N
     return holm([1.0 if p is None else p for p in p_values]) if primary else benjamini_hochberg(p_values)
 
 
-def _word(test: Tested, p: float | None, p_against: float | None) -> str:
+def _word(test: RowTest, p: float | None, p_against: float | None) -> str:
     if not test.towards:
         return CONTRADICTED if p_against is not None and p_against < LEVEL else NOT_DECIDED
     if p is not None and p < LEVEL:

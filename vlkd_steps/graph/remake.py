@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vlkd_steps.config.phases import Job
 from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import sha256
 from vlkd_steps.graph import phase_manifest
 
@@ -58,6 +59,23 @@ def notes(reasons: Sequence[str]) -> list[str]:
     return [*reasons[:SHOWN], *([f"and the results of {more} more jobs, for such reasons"] if more > 0 else [])]
 
 
+def check_links(made: Made) -> None:
+    """Refuse to start with outputs that are links to nothing, as DVC leaves them when its cache was cleaned.
+
+    Snakemake ends at them in an error of its own. They are not removed: their files may be brought back.
+
+    Raises:
+        UserError: there are some.
+    """
+    paths = (path for jobs in made.values() for job in jobs for path in job.outputs)
+    if broken := [path for path in paths if path.is_symlink() and not path.exists()]:
+        more = f", and {len(broken) - 1} more outputs are such links" if len(broken) > 1 else ""
+        raise UserError(
+            f"{broken[0]} is a link to a file that is gone{more}; bring the files back with `dvc checkout`, or delete "
+            f"the links to have them made again: find {broken[0].parent} -xtype l -delete"
+        )
+
+
 def missing(experiment: str, made: Made) -> list[Path]:
     """Missing declared outputs of the phases that were complete before, which are those with a manifest."""
     whole = [jobs for phase, jobs in made.items() if layout.phase_manifest(experiment, phase).is_file()]
@@ -65,12 +83,17 @@ def missing(experiment: str, made: Made) -> list[Path]:
 
 
 def deleted(experiment: str, made: Made) -> Iterator[str]:
-    """A reason for each `missing` output that existed before: its phase's manifest still names it."""
+    """A reason for each job with a `missing` output that existed before: its phase's manifest still names it."""
     manifests = {phase: layout.phase_manifest(experiment, phase) for phase in made}
     named = {phase: phase_manifest.read(path) for phase, path in manifests.items()}
     for phase, jobs in made.items():
-        gone = [path for job in jobs for path in job.outputs if path in named[phase] and not path.is_file()]
-        yield from (f"{path} is missing, though {manifests[phase]} names it" for path in gone)
+        for job in jobs:
+            gone = [path for path in job.outputs if path in named[phase] and not path.is_file()]
+            if len(gone) > 1:
+                others = f"{len(gone) - 1} more of its job's outputs"
+                yield f"{gone[0]} and {others} are missing, though {manifests[phase]} names them"
+            elif gone:
+                yield f"{gone[0]} is missing, though {manifests[phase]} names it"
 
 
 def _gone(job: Job, left: Sequence[Path]) -> Iterator[Path]:

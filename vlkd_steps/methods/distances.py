@@ -1,10 +1,13 @@
-"""Distances between a student's projected features and a teacher's, and the contrast of the adaptive stage."""
+"""Distances between a student's projected features and a teacher's, and contrasts with the batch's other items."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from vlkd_steps.core import distributed
+from vlkd_steps.data.batches import Batch
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
@@ -44,7 +47,22 @@ def info_nce(student: Tensor, teacher: Tensor, same: Tensor, temperature: float)
         Scalar, the mean of both directions. 0 where every pair of the batch is masked.
     """
     cosines = functional.normalize(student.float(), dim=-1) @ functional.normalize(teacher.float(), dim=-1).T
-    own = torch.eye(len(student), dtype=torch.bool, device=student.device)
-    logits = (cosines / temperature).masked_fill(same & ~own, float("-inf"))
-    matching = torch.arange(len(student), device=student.device)
-    return (functional.cross_entropy(logits, matching) + functional.cross_entropy(logits.T, matching)) / 2
+    return (nce(cosines / temperature, same) + nce(cosines.T / temperature, same.T)) / 2
+
+
+def nce(logits: Tensor, same: Tensor) -> Tensor:
+    """InfoNCE of each row, whose positive is on the diagonal: the mean over the rows of [B, B].
+
+    Args:
+        same: as `info_nce`.
+    """
+    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    matching = torch.arange(len(logits), device=logits.device)
+    return functional.cross_entropy(logits.masked_fill(same & ~own, float("-inf")), matching)
+
+
+def same_pairs(batch: Batch) -> Tensor:
+    """Bool [all rows, all rows]: which other rows show the same image or have the same text."""
+    images, texts = distributed.gathered(batch.image_rows), distributed.gathered(batch.text_rows)
+    same = (images[:, None] == images) | (texts[:, None] == texts)
+    return same.fill_diagonal_(False)

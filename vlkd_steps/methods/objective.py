@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from vlkd_steps.config.models.method import Settings, declaration
+from vlkd_steps.config.models.recipe import Adversarial
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core import components
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor
+from vlkd_steps.methods.adversarial import adversarial_loss
 from vlkd_steps.students.output import StudentOutput
 
 
@@ -88,15 +90,25 @@ def projection(student_width: int, features: IndexedTensor | Tensor) -> nn.Linea
 
 
 class Distillation(nn.Module):
-    """Student and objective as one module, so that accelerate wraps both and one optimizer trains both."""
+    """Student and objective as one module, so that accelerate wraps both and one optimizer trains both.
 
-    def __init__(self, student: nn.Module, objective: Objective) -> None:
+    Args:
+        adversarial: of the recipe; the task loss is then that under shifts of the input, and all other losses are
+            those without a shift (choice).
+    """
+
+    def __init__(self, student: nn.Module, objective: Objective, adversarial: Adversarial | None = None) -> None:
         super().__init__()
         self.student = student
         self.objective = objective
+        self.adversarial = adversarial
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        return self.objective(self._distilled(batch), batch, step)
+        output = self._distilled(batch)
+        losses: dict[str, Tensor] = self.objective(output, batch, step)
+        if self.adversarial and "task" in losses:
+            losses["task"] = adversarial_loss(self.student, batch, output.logits, self.adversarial)
+        return losses
 
     @torch.no_grad()
     def observe(self, batch: Batch) -> dict[str, float]:

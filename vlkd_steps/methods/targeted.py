@@ -149,6 +149,7 @@ class Targeted(Objective):
                 layer = output.embedded_text if self.settings.token_layer == "embedding" else output.text
                 positions = batch.extra["positions"]
                 projected = to_teacher(gather_tokens(layer, positions))
+                target = target if target.ndim == projected.ndim else target[:, None]  # of each token, or of the item
                 found[name] = mean_selected(self.distance(projected, target), positions)
             elif term.feature == "patches":
                 target = resampled(target, side_of(output.visual.shape[1]))

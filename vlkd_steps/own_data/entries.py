@@ -62,26 +62,30 @@ def _questions(folder: Path, found: Sequence[Found], images: Images) -> Entries:
     annotations = {each.path: each for each in found if each.key == "annotations"}
     fits = []
     for each in (one for one in found if one.key == "questions"):
-        asked = list(records.array(folder / each.path, "questions"))
-        ids = {record.get("question_id") for record in asked}
-        own = next((path for path, other in annotations.items() if other.first.get("question_id") in ids), None)
+        ids: set[int] = set()
+        image_ids: dict[int, None] = {}
+        number = 0
+        for record in records.array(folder / each.path, "questions"):
+            number += 1
+            ids |= _whole(record, "question_id")
+            image_ids |= dict.fromkeys(_whole(record, "image_id"))
+        own = next((path for path, other in annotations.items() if ids & _whole(other.first, "question_id")), None)
         if own is None:
             made.notes.append(f"which file has the answers to {each.path}: none begins with one of its question_id")
         elif "multiple_choice_answer" not in annotations.pop(own).fields:
             made.more["multiple_choice_answer"] = ("majority", "the annotations do not name their commonest answer")
-        fit = image_names.by_id(dict.fromkeys(_image_ids(asked)), images)
+        fit = image_names.by_id(image_ids, images)
         fits.append(fit)
         paths = {"questions": each.path, "annotations": own, "images": fit.folder if fit else None}
-        made.entries.append(Entry("", paths, each.split, own is not None, f"{len(asked)} questions"))
+        made.entries.append(Entry("", paths, each.split, own is not None, f"{number} questions"))
     made.notes += [f"what {path} annotates: its questions are in no other file" for path in annotations]
     return _with_pattern(_named_apart(made), fits)
 
 
-def _image_ids(asked: Sequence[Mapping[str, Any]]) -> Iterator[int]:
-    """Those that are whole numbers; what is wrong with others the reader says."""
-    for record in asked:
-        if type(found := record.get("image_id")) is int:
-            yield found
+def _whole(record: Mapping[str, Any], key: str) -> set[int]:
+    """A field that is a whole number; what is wrong with another the reader says."""
+    found = record.get(key)
+    return {found} if type(found) is int else set()
 
 
 def _pairs(folder: Path, found: Sequence[Found], images: Images) -> Entries:

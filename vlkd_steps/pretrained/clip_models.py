@@ -27,6 +27,7 @@ MODEL = {
     "embed_dim", "vision_cfg", "text_cfg", "multimodal_cfg", "quick_gelu", "custom_text", "init_logit_scale",
     "init_logit_bias", "nonscalar_logit_scale",
 }  # fmt: skip
+SWITCHES = ("quick_gelu", "custom_text", "nonscalar_logit_scale")
 PARTS = {"vision_cfg": CLIPVisionCfg, "text_cfg": CLIPTextCfg, "multimodal_cfg": MultimodalCfg}
 FETCHING = {"timm_model_pretrained", "hf_model_pretrained"}
 """Keys that would load the weights of a tower from elsewhere."""
@@ -61,6 +62,7 @@ def described(model: str) -> Model:
         raise UserError(f"{path}: has no model_cfg, the description of a model; {folders.REMEDY}")
     images = {field.name for field in fields(PreprocessCfg)}
     preprocessing = folders.allowed(found.get("preprocess_cfg") or {}, images.__contains__, f"{path}: preprocess_cfg")
+    folders.check_images(preprocessing, f"{path}: preprocess_cfg")
     return Model(model, model_config(described, path), folder, preprocessing)
 
 
@@ -71,6 +73,7 @@ def model_config(found: Mapping[str, Any], path: Path) -> dict[str, Any]:
         UserError: no sizes of one of the towers, or a tower that is no model's name.
     """
     config = folders.allowed(found, MODEL.__contains__, f"{path}: model_cfg")
+    folders.check_switches(config, SWITCHES, f"{path}: model_cfg.")
     for part, known in PARTS.items():
         if part not in config and part != "multimodal_cfg":
             raise UserError(f"{path}: model_cfg.{part} is missing; {folders.REMEDY}")
@@ -82,7 +85,7 @@ def model_config(found: Mapping[str, Any], path: Path) -> dict[str, Any]:
         config[part] = folders.allowed(config[part], keys.__contains__, f"{path}: model_cfg.{part}")
     text, timm_name = config["text_cfg"], config["vision_cfg"].get("timm_model_name")
     if given := text.pop("tokenizer_kwargs", None):
-        text["tokenizer_kwargs"] = folders.allowed(dict(given), TOKENIZING.__contains__, f"{path}: tokenizer_kwargs")
+        text["tokenizer_kwargs"] = folders.allowed(given, TOKENIZING.__contains__, f"{path}: tokenizer_kwargs")
     if timm_name is not None and not TIMM_NAME.fullmatch(str(timm_name)):
         raise UserError(f"{path}: vision_cfg.timm_model_name is {timm_name!r}, no name of timm's; {folders.REMEDY}")
     for key in ("hf_model_name", "hf_tokenizer_name"):
@@ -154,7 +157,7 @@ def load(built: Any, file: Path, where: str, shown: str) -> None:
         UserError: the file cannot be read, or is of another model.
     """
     try:
-        report.tensors(file, "the file", pickles=False)
+        held = report.tensors(file, "the file", pickles=False)
     except UserError as error:
         raise UserError(f"the teacher {shown} cannot be loaded from {file}: {error}") from error
     try:
@@ -163,6 +166,7 @@ def load(built: Any, file: Path, where: str, shown: str) -> None:
         raise UserError(
             f"{where} {file} holds the weights of another model than {shown}: {report.brief(error)}"
         ) from error
+    report.check_stored(built.state_dict(), report.not_floating(held), f"{where} {file} of {shown}")
     report.check(built, f"{where} {file} of {shown}", loaded.missing_keys, loaded.unexpected_keys)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.numbers import finite
 from vlkd_steps.core.step import log
 
 REMEDY = "fetch the folder again, or name another"
@@ -48,11 +49,21 @@ TOKENIZER = {
 }  # fmt: skip
 """Keys of tokenizer_config.json and special_tokens_map.json."""
 
+SWITCHES = (
+    "do_lower_case", "lowercase", "strip_accents", "tokenize_chinese_chars", "do_basic_tokenize", "add_prefix_space",
+    "trim_offsets", "clean_up_tokenization_spaces", "add_bos_token", "add_eos_token", "split_special_tokens",
+    "keep_accents", "remove_space",
+)  # fmt: skip
+"""Those of them that are true or false."""
+
 FORBIDDEN = {
     "auto_map", "custom_pipelines", "custom_generate", "trust_remote_code", "attn_implementation",
     "quantization_config", "experts_implementation", "name_or_path", "dtype", "torch_dtype", "use_kernels",
 }  # fmt: skip
 """Keys of a config.json that are not read at any depth, nor are those that begin with an underscore."""
+
+LARGEST_SIDE = 16_384
+"""Pixels of an image as a model takes it."""
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -112,6 +123,7 @@ def fill(clean: Path, folder: Path) -> None:
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (folder / name).is_file():
             found = files.read_json(folder / name, REMEDY)
+            check_switches(found, SWITCHES, f"{folder / name}: ")
             files.write_json(clean / name, allowed(found, TOKENIZER.__contains__, folder / name))
     if (folder / "added_tokens.json").is_file():
         added = files.read_json(folder / "added_tokens.json", REMEDY)
@@ -132,14 +144,52 @@ def shards(folder: Path) -> dict[str, Any]:
     return {"metadata": {}, "weight_map": parts}
 
 
-def allowed(found: Mapping[str, Any], known: Callable[[str], bool], where: object) -> dict[str, Any]:
-    """The known keys of a configuration, without forbidden ones at any depth; a line says which others it has."""
+def allowed(found: Any, known: Callable[[str], bool], where: object) -> dict[str, Any]:
+    """The known keys of a configuration, without forbidden ones at any depth; a line says which others it has.
+
+    Raises:
+        UserError: it is no object.
+    """
+    if not isinstance(found, Mapping):
+        raise UserError(f"{where} is {repr(found)[:60]}, not an object; {REMEDY}")
     left = set(found) - {key for key in found if known(key)}
     kept = without_forbidden({key: value for key, value in found.items() if known(key)}, left)
     left -= {"architectures", "transformers_version", "dtype", "torch_dtype"}  # every folder has them
     if left:
         say_once(f"{where}: not read: {', '.join(sorted(left))}")
     return kept
+
+
+def check_switches(found: Mapping[str, Any], names: Collection[str], where: str) -> None:
+    """Refuse a text where libraries take any text for true, "false" and "no" too.
+
+    Raises:
+        UserError: one of the keys is given, and neither true nor false.
+    """
+    for name in names:
+        if found.get(name) is not None and type(found[name]) is not bool:
+            raise UserError(f"{where}{name} is {repr(found[name])[:60]}, not true or false; {REMEDY}")
+
+
+def check_images(found: Mapping[str, Any], where: object) -> None:
+    """Refuse a preparation of images that no library checks: a std of 0, one mean for all channels, an endless size.
+
+    Raises:
+        UserError: a mean or std that is not three numbers, or a size that is no image's.
+    """
+    for key in ("mean", "std"):
+        values = found.get(key)
+        three = isinstance(values, list) and len(values) == 3 and all(map(finite, values))
+        if values is not None and not (three and (key == "mean" or min(values) > 0)):
+            what = "three numbers" if key == "mean" else "three numbers above 0"
+            raise UserError(f"{where}.{key} is {repr(values)[:60]}, not {what}; {REMEDY}")
+    for key, most in (("size", 2), ("input_size", 3)):
+        sizes = found.get(key)
+        sides = sizes if isinstance(sizes, list) else [sizes]
+        right = 1 <= len(sides) <= most and all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in sides)
+        if sizes is not None and not (right and (most == 2 or (len(sides) == 3 and sides[0] == 3))):
+            what = "the size of an RGB image, such as [3, 224, 224]" if most == 3 else "the size of an image"
+            raise UserError(f"{where}.{key} is {repr(sizes)[:60]}, not {what}; {REMEDY}")
 
 
 def without_forbidden(value: Any, left: set[str]) -> Any:

@@ -84,6 +84,7 @@ def model(
             )
         except Exception as error:  # transformers, safetensors and torch raise errors of their own
             raise UserError(f"{where}: {file} cannot be loaded ({report.brief(error)}); {folders.REMEDY}") from error
+    report.check_stored(made.state_dict(), not_floating(file), f"{where}: {file}")
     info["unexpected_keys"] = [name for name in info["unexpected_keys"] if not of_a_head(name, made, file)]
     report.check(
         made, f"{where}: {file}", info["missing_keys"], info["unexpected_keys"], info["mismatched_keys"], may_be_new
@@ -100,6 +101,18 @@ def of_a_head(name: str, encoder: PreTrainedModel, file: Path) -> bool:
     if hasattr(encoder, prefix):  # no encoder alone: its own head is wanted
         return False
     return name.startswith(HEADS) or (not name.startswith(f"{prefix}.") and any_begins(file, f"{prefix}."))
+
+
+def not_floating(file: Path) -> list[str]:
+    """The names of the weights' tensors that hold other than floating-point numbers, by the files' headers."""
+    parts = [file]
+    if file.suffix != ".safetensors":  # an index
+        parts = [file.parent / name for name in sorted({*folders.shards(file.parent)["weight_map"].values()})]
+    found: list[str] = []
+    for part in parts:
+        with safe_open(part, framework="pt") as stream:
+            found += [name for name in stream.keys() if "F" not in stream.get_slice(name).get_dtype()]  # noqa: SIM118
+    return found
 
 
 def any_begins(file: Path, prefix: str) -> bool:
@@ -121,6 +134,9 @@ def tokenizer(folder: Path, where: str) -> Any:
     with folders.cleaned(folder, **given) as clean, quiet():
         try:
             found = AutoTokenizer.from_pretrained(clean, trust_remote_code=False, local_files_only=True)
+            if found.model_max_length < 1:
+                raise ValueError(f"model_max_length is {found.model_max_length}")
+            found("an image \uffff")  # a vocabulary without its token for unknown words fails here alone
         except Exception as error:  # transformers and tokenizers raise errors of their own
             raise UserError(
                 f"{where}: the tokenizer of {folder} cannot be loaded ({report.brief(error)}); {folders.REMEDY}"

@@ -72,6 +72,7 @@ def load(model: nn.Module, found: Mapping[str, Tensor], where: str) -> None:
 def fill(model: nn.Module, found: Mapping[str, Tensor], where: str) -> str:
     """As `load`, without a word: the number of tensors, for whoever wants to say it."""
     own = model.state_dict()
+    check_stored(own, not_floating(found), where)
     wrong = [(name, found[name].shape, own[name].shape) for name in own if name in found]
     wrong = [each for each in wrong if each[1] != each[2]]
     fitting = {name: tensor for name, tensor in found.items() if name in own and tensor.shape == own[name].shape}
@@ -125,6 +126,31 @@ def matched(
         )
     check_finite(own, where, "fetch the file again")
     return count
+
+
+def check_stored(own: Mapping[str, Tensor], others: Iterable[str], where: str) -> None:
+    """Refuse weights that loaders would cast to floating-point numbers: those of a quantised model become zeros.
+
+    Args:
+        own: a model's tensors by name.
+        others: the names of a file's tensors of whole, complex or truth values; they may have a prefix.
+
+    Raises:
+        UserError: one of them is a floating-point tensor of the model.
+    """
+    floating = {name for name, tensor in own.items() if tensor.is_floating_point()}
+    for name in sorted(others):
+        parts = name.split(".")
+        if any(".".join(parts[start:]) in floating for start in range(len(parts))):
+            raise UserError(
+                f"{where} holds {name} not as floating-point numbers, which this model has there; quantised weights "
+                "are not read: name those that they were made from"
+            )
+
+
+def not_floating(found: Mapping[str, Tensor]) -> list[str]:
+    """The names of tensors that hold other than floating-point numbers."""
+    return [name for name, tensor in found.items() if not tensor.is_floating_point()]
 
 
 def check_finite(held: Mapping[str, Tensor], where: str, remedy: str) -> None:

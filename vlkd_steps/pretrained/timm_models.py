@@ -68,9 +68,14 @@ def from_folder(folder: Path, where: str, features_only: bool = False) -> Any:
     described = {"architecture", "num_classes", "num_features", "global_pool", "model_args", "pretrained_cfg"}
     folders.allowed(found, described.__contains__, path)  # says what is not read
     stated = folders.allowed(found.get("pretrained_cfg") or {}, PRETRAINED.__contains__, f"{path}: pretrained_cfg")
+    folders.check_images(stated, f"{path}: pretrained_cfg")
     if "num_classes" in found:
         stated["num_classes"] = found["num_classes"]
     arguments = folders.allowed(found.get("model_args") or {}, ARGUMENTS.__contains__, f"{path}: model_args")
+    if arguments.get("in_chans", 3) != 3:
+        raise UserError(
+            f"{path}: model_args.in_chans is {arguments['in_chans']!r}, and images have 3; {folders.REMEDY}"
+        )
     return from_file(name, file, where, features_only, stated, **arguments)
 
 
@@ -92,6 +97,7 @@ def from_file(
         raise
     except Exception as error:  # timm and torch raise errors of their own
         raise UserError(f"{where}: {name} cannot be loaded from {file} ({report.brief(error)})") from error
+    report.check_stored(made.state_dict(), report.not_floating(held), f"{where}: {file}")
     report.check(made, f"{where}: {file}")
     return made
 

@@ -15,7 +15,7 @@ from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
 from vlkd_steps.tracking.polling import Pace
 from vlkd_steps.tracking.records import Record
 
-SHOWN = 5  # names of what is not written
+SHOWN = 3  # names of unwritten runs, each with its reason
 
 
 class ExperimentSync:

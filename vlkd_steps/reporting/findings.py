@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlkd_steps.config.models.claim import SEEDS
-from vlkd_steps.evaluation.verdicts import WORDS, Tested, verdicts
+from vlkd_steps.evaluation.verdicts import WORDS, RowTest, verdicts
 from vlkd_steps.reporting.table import (
     Row,
     few_seeds,
@@ -64,7 +64,7 @@ def _judged(rows: Sequence[Row]) -> list[str]:
     tests = []
     for row in rows:
         p = row["p"] if len(row["seeds"].split()) >= SEEDS else None
-        tests.append(Tested(False, p, p, row["gain"] > 0))
+        tests.append(RowTest(False, p, p, row["gain"] > 0))
     return [word for word, _ in verdicts(tests)]
 
 

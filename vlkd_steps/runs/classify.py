@@ -141,7 +141,7 @@ def distillation(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "projections"))
         method.project(student.width, training_set.extra)
-    return objective.Distillation(student, method)
+    return objective.Distillation(student, method, recipe.adversarial)
 
 
 def features(config: Mapping[str, Any]) -> Any:

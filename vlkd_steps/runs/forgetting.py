@@ -28,6 +28,7 @@ from torch import Tensor
 
 from vlkd_steps.benchmarks.scenes import texts
 from vlkd_steps.core import tables
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.core.step import log
 from vlkd_steps.data.infilling import Infilling, padded
@@ -110,14 +111,20 @@ def glue(student: BartStudent, evaluation: Mapping[str, Any], seed: int) -> dict
     count = 0
     for task, columns in GLUE.items():
         folder = Path(evaluation["folder"]) / task
-        parts = [read(folder, split, evaluation.get("size", PROBED)) for split in ("train", "validation")]
+        wanted, size = [*columns, "label"], evaluation.get("size", PROBED)
+        parts = [read(folder, split, size, wanted) for split in ("train", "validation")]
         if not all(parts):
             continue
         states, labels = [], []
         for rows in parts:
             sentences = [" ".join(str(row[column]) for column in columns) for row in rows]
             states.append(states_of(student, sentences).numpy())
-            labels.append([row["label"] for row in rows])
+            labels.append([str(row["label"]) for row in rows])
+        if len(set(labels[0])) < 2:
+            raise UserError(
+                f"{folder}: the first {len(labels[0])} records of train all have the label {labels[0][0]}, so there is "
+                "nothing to learn; raise `size`, or shuffle the file"
+            )
         found[task] = round(probed(states[0], labels[0], states[1], labels[1]), 2)
         count += len(labels[1])
     return found | {"n": count} if found else {}
@@ -127,7 +134,7 @@ def xsum(student: BartStudent, evaluation: Mapping[str, Any], seed: int) -> dict
     """ROUGE-L of the summaries, times 100; empty if the files are missing."""
     from pycocoevalcap.rouge.rouge import Rouge
 
-    rows = read(Path(evaluation["folder"]), "test", evaluation.get("size", SUMMARISED))
+    rows = read(Path(evaluation["folder"]), "test", evaluation.get("size", SUMMARISED), ["document", "summary"])
     if not rows:
         return {}
     # The document replaces the prompt's question; it must leave the decoder positions for the summary.
@@ -139,13 +146,23 @@ def xsum(student: BartStudent, evaluation: Mapping[str, Any], seed: int) -> dict
     return {"ROUGE-L": round(100 * float(value), 2), "n": len(rows)}
 
 
-def read(folder: Path, split: str, size: int) -> list[dict[str, Any]]:
-    """The first `size` rows of a split; none if its file is missing, which is logged."""
+def read(folder: Path, split: str, size: int, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The first `size` rows of a split; none if its file is missing, which is logged.
+
+    Raises:
+        UserError: no record, a column that is missing, or an empty cell: its text would be "None".
+    """
     path = next((path for suffix in tables.KINDS for path in sorted(folder.glob(f"{split}*{suffix}"))), None)
     if path is None:
         log.info(f"[forgetting] {folder} has no {split}.parquet, .jsonl or .csv: left out")
         return []
-    return tables.read(path, remedy="fetch it again").head(size).to_dicts()
+    rows = tables.read(path, columns, remedy="fetch it again").head(size).to_dicts()
+    if not rows:
+        raise UserError(f"{path} holds no record; fetch it again, or remove it to leave it out")
+    for number, row in enumerate(rows):
+        if empty := [name for name in columns if row[name] is None]:
+            raise UserError(f"{path}, record {number}: {empty[0]} is empty; fetch it again, or leave the record out")
+    return rows
 
 
 BENCHMARKS: dict[str, Measure] = {"glue": glue, "xsum": xsum}

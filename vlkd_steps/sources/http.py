@@ -324,6 +324,8 @@ class Resuming:
             files.write_json(state, {"validator": validator})
             length = _whole_number(response.headers.get("Content-Length"))
             expected = self.size if length is None else start + length
+            if response.status_code == 206:  # what is sent may be less than all that is missing
+                expected = _whole_number(response.headers.get("Content-Range", "").rpartition("/")[2]) or expected
             self._check_length(expected or 0, part)
             done = self._receive(response, part, start, expected)
         if expected is not None and done != expected:

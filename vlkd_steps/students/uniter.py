@@ -47,7 +47,9 @@ class UniterStudent(RegionStudent):
         regions = inputs.regions
         assert regions is not None
         mask = torch.cat([inputs.mask, regions.mask], dim=1)
-        embedded, states = self.uniter(inputs.tokens, inputs.types, mask, regions.features, regions.locations)
+        embedded, states = self.uniter(
+            inputs.tokens, inputs.types, mask, regions.features, regions.locations, word_shift=inputs.word_shift
+        )
         return embedded, states, self.uniter.pooler(states)
 
     def see_patches(self, width: int) -> None:

@@ -71,10 +71,11 @@ class TextEmbeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=EPSILON)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, tokens: Tensor, types: Tensor) -> Tensor:
-        """int64 [N, T] twice -> [N, T, H]."""
+    def forward(self, tokens: Tensor, types: Tensor, shift: Tensor | None = None) -> Tensor:
+        """int64 [N, T] twice, and what is added to the words' vectors, [N, T, H] -> [N, T, H]."""
         positions = torch.arange(tokens.shape[1], device=tokens.device)
-        embedded = self.word_embeddings(tokens) + self.position_embeddings(positions)
+        words = self.word_embeddings(tokens)
+        embedded = (words if shift is None else words + shift) + self.position_embeddings(positions)
         return self.dropout(self.LayerNorm(embedded + self.token_type_embeddings(types)))
 
 
@@ -213,6 +214,7 @@ class UniterModel(nn.Module):
         features: Tensor | None = None,
         locations: Tensor | None = None,
         masked: Tensor | None = None,
+        word_shift: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Encode text, with or without regions.
 
@@ -221,11 +223,12 @@ class UniterModel(nn.Module):
             mask: int64 [N, T + R], 1 for tokens and regions, 0 for padding.
             features, locations: [N, R, D] and [N, R, 7]; None: text only.
             masked: [N, R], 1 for regions whose features are masked (official `img_masks`).
+            word_shift: [N, T, H], added to the words' vectors (official `adv_delta_txt`).
 
         Returns:
             The input of the first layer and the output of the last, each [N, T + R, H].
         """
-        embedded = self.embeddings(tokens, types)
+        embedded = self.embeddings(tokens, types, word_shift)
         if features is not None and locations is not None:
             kind = self.embeddings.token_type_embeddings.weight[REGION_TYPE]
             embedded = torch.cat([embedded, self.img_embeddings(features, locations, kind, masked)], dim=1)

@@ -40,6 +40,7 @@ ARTIFACTS = "vlkd.artifacts"
 PARENT = "mlflow.parentRunId"
 REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow's error code for data that it refuses, and for deleted runs
 BATCH_METRICS, BATCH_OTHERS = 800, 100  # MLflow accepts 1,000 entities in a batch, 100 of them parameters or tags
+REASON_LENGTH = 140  # in a list of runs
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 250, 6000, 8000, 36  # its limits
 
 # One attempt per request, of at most ten seconds: our loop retries, so that a dead server delays nothing.
@@ -183,7 +184,7 @@ class MlflowSync:
         for record in records:
             known = self._known.get(record.run_key)
             if reason := self._left_out.get(record.run_key):
-                names.append(f"{record.name} ({reason})")
+                names.append(f"{record.name} ({_cut(reason)})")
             elif known is None or not (known.deleted or self._has(known, record)):
                 names.append(record.name)
         return names
@@ -308,7 +309,8 @@ class MlflowSync:
             try:
                 tables = artifacts.write(record, Path(folder))
             except Exception as error:  # a broken file of one run must not prevent tracking of the others
-                reason = f"{type(error).__name__}: {error}"
+                kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+                reason = kind + _reason(error)
                 self._left_out[record.run_key] = f"its artifacts: {reason}"
                 log.warning("no artifacts of %s: %s", record.name, reason)
                 return {}
@@ -512,6 +514,11 @@ def _reason(error: Exception) -> str:
         page = f"a web page came back{f' ({title[1][:80]!r})' if title else ''}"
         return f"{page}, so this address is that of a login page or another program"
     return text.splitlines()[0][:300]
+
+
+def _cut(text: str) -> str:
+    """A reason for a list of runs: the whole of it was logged with its run."""
+    return text if len(text) <= REASON_LENGTH else f"{text[:REASON_LENGTH].rstrip()} ..."
 
 
 def _lasting(path: Path, text: str) -> str | None:

@@ -21,6 +21,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.tracking import address
 
 REBUILD, UPGRADE = "vlkd track --rebuild", "vlkd track --upgrade"
+EXPERIMENTS, REVISION = "experiments", "alembic_version"  # tables
 AT_REST = 5.0  # seconds since the last write; MLflow makes its schema in steps of less than a second
 LONGEST_WAIT = 60.0
 
@@ -70,7 +71,7 @@ def fault(path: Path) -> Fault | None:
     if not path.is_file():
         return Fault(f"{path} is no file")
     try:
-        tables, revisions = _read(path)
+        tables, revisions, used = _read(path)
     except sqlite3.OperationalError as error:
         # Locked, or left by a killed writer: sqlite repairs that when MLflow opens it, but not an unreadable file.
         return Fault(f"{path} cannot be opened ({error})") if "unable to open" in str(error) else None
@@ -82,6 +83,9 @@ def fault(path: Path) -> Fault | None:
         return None
     wants = f"the installed MLflow {importlib.metadata.version('mlflow')} wants {newest}"
     at_rest = abs(time.time() - path.stat().st_mtime) > AT_REST
+    if not used and {EXPERIMENTS, REVISION} & set(tables):
+        what = "is incomplete: MLflow was interrupted while it made the file, and no run was ever in it; remove it, or"
+        return Fault(f"{path} {what} make it again", at_rest=at_rest)
     if not revisions:
         return Fault(f"{path} has no MLflow schema, but other tables ({_some(tables)}); {wants}", at_rest=at_rest)
     older = all(each in known for each in revisions)
@@ -136,14 +140,18 @@ def head(revisions: dict[str, set[str]]) -> str | None:
     return last.pop() if len(last) == 1 else None
 
 
-def _read(path: Path) -> tuple[list[str], list[str]]:
-    """The tables of a sqlite file, and its alembic revisions."""
+def _read(path: Path) -> tuple[list[str], list[str], bool]:
+    """The tables of a sqlite file, its alembic revisions, and whether it has any experiment.
+
+    MLflow makes its default experiment last, when all tables exist.
+    """
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as opened:
         query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
         tables = [name for (name,) in opened.execute(query)]
-        if "alembic_version" not in tables:
-            return tables, []
-        return tables, [value for (value,) in opened.execute("SELECT version_num FROM alembic_version")]
+        used = EXPERIMENTS in tables and opened.execute(f"SELECT 1 FROM {EXPERIMENTS}").fetchone() is not None
+        if REVISION not in tables:
+            return tables, [], used
+        return tables, [value for (value,) in opened.execute(f"SELECT version_num FROM {REVISION}")], used
 
 
 def _some(names: list[str]) -> str:

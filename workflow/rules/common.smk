@@ -124,6 +124,11 @@ def artifacts_of(*names):
     def targets(_):
         if workflow.is_main_process:
             keep_dvc_vars_current()
+            try:
+                remake.check_links(made)
+            except UserError as mistake:
+                say(f"error: {mistake}", file=sys.stderr)
+                sys.exit(2)
             unseen = remake.unseen(EXPERIMENT, made, remembered)
             workflow.dag.forcefiles.update(map(str, unseen))
             for note in remake.notes([*remake.deleted(EXPERIMENT, made), *unseen.values()]):

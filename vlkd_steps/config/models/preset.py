@@ -99,6 +99,27 @@ class TeacherPair(Model):
 NamedTeacher = Annotated[Name | TeacherPair, says("one name, or {vision: NAME, text: NAME}")]
 
 
+def by_text(given: Any) -> Any:
+    """100: and "100": are one shot."""
+    return {str(key): value for key, value in given.items()} if isinstance(given, Mapping) else given
+
+
+ShotKey = Annotated[
+    str, Field(pattern=rf"^({PERCENTAGE}|[1-9][0-9]*|full)$"), says("a shot, such as 100, 1pct or full")
+]
+
+
+class ShotPart(Model):
+    """What of a variant differs for one shot; its other keys are settings of the method."""
+
+    model_config = ConfigDict(extra="allow")
+
+    training: PartialRecipe | None = None
+
+
+ByShot = Annotated[dict[ShotKey, ShotPart | None], BeforeValidator(by_text)]
+
+
 class TaskPart(Model):
     """What of a variant differs for one task; its other keys are settings of the method."""
 
@@ -106,6 +127,7 @@ class TaskPart(Model):
 
     training: PartialRecipe | None = None
     init: Name | None = None
+    by_shot: ByShot | None = None
 
 
 class Variant(Model):
@@ -117,6 +139,7 @@ class Variant(Model):
     teacher: NamedTeacher | None = None
     init: Name | None = None
     training: PartialRecipe | None = None
+    by_shot: ByShot | None = None
     by_task: dict[Task, TaskPart | None] | None = None
 
     @property
@@ -130,21 +153,10 @@ class Variant(Model):
         return (self.by_task or {}).get(task) or TaskPart()
 
 
-def by_text(given: Any) -> Any:
-    """100: and "100": are one shot."""
-    return {str(key): value for key, value in given.items()} if isinstance(given, Mapping) else given
-
-
-ShotKey = Annotated[
-    str, Field(pattern=rf"^({PERCENTAGE}|[1-9][0-9]*|full)$"), says("a shot, such as 100, 1pct or full")
-]
-ByShot = Annotated[dict[ShotKey, PartialRecipe], BeforeValidator(by_text)]
-
-
 class Training(PartialRecipe):
     """A preset's ``training``: the recipe of all runs, and what differs by shot and by task."""
 
-    by_shot: ByShot | None = None
+    by_shot: Annotated[dict[ShotKey, PartialRecipe], BeforeValidator(by_text)] | None = None
     by_task: dict[Task, PartialRecipe] | None = None
 
 

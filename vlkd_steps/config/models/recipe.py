@@ -6,11 +6,35 @@ fingerprints of training; what its values may be is said in `base`, which is not
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from vlkd_steps.config.models.base import Betas, Count, Every, Flag, FromZero, Model, Positive, Tokens, Warmup
+from pydantic import AfterValidator
+
+from vlkd_steps.config.models.base import (
+    Betas,
+    Count,
+    Every,
+    Flag,
+    FromZero,
+    Model,
+    Positive,
+    Sequence,
+    Tokens,
+    Warmup,
+    some,
+    unique,
+)
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core.devices import Device, Precision
+
+
+class Adversarial(Model):
+    """Fine-tuning as VILLA's (`methods.adversarial`): `steps` shifts of text, image or both, each `rate` long."""
+
+    of: Annotated[tuple[Literal["text", "image"], ...], Sequence, AfterValidator(some), AfterValidator(unique)]
+    steps: Count
+    rate: Positive
+    kl_weight: FromZero
 
 
 class PartialRecipe(Model):
@@ -35,6 +59,7 @@ class PartialRecipe(Model):
     keep: Literal["last", "resumable"] = "last"
     gradient_checkpointing: Flag = False
     compile: Flag = False
+    adversarial: Adversarial | None = None
 
 
 class Recipe(PartialRecipe):

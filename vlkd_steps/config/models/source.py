@@ -61,7 +61,7 @@ class Local(Source):
 
 
 def _url(value: str) -> str:
-    if not re.fullmatch(r"(https?|ftp)://[^\s/@]+(/[!-~]*)?", value):
+    if not re.fullmatch(r"https?://[^\s/@]+(/[!-~]*)?", value):
         raise ValueError("no address")
     return value
 

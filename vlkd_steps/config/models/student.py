@@ -64,6 +64,9 @@ class Student(Learned):
     writes: ClassVar[bool] = False
     """Whether it answers in words of its own instead of classes."""
 
+    takes_shifts: ClassVar[bool] = False
+    """Whether it can be trained against an adversary (`Inputs.word_shift`)."""
+
     weights: Weights | None = None
     architecture: Any = None
     vocabulary: Vocabulary | None = None
@@ -96,6 +99,8 @@ class Vilt(Ours):
 
 
 class Uniter(Ours):
+    takes_shifts: ClassVar[bool] = True
+
     kind: Literal["uniter"]
     architecture: UniterArchitecture | None = None
     regions: Name

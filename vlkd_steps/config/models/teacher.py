@@ -125,6 +125,7 @@ class Clip(Encoder):
     model: ClipModel
     weights: Weights | None = None
     template: Template = "{}"
+    word_template: Template | None = None
     transform: Transform = "exact"
     pretrain: ClipPretrain | None = None
 

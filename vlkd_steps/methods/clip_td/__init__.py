@@ -1,6 +1,13 @@
 """CLIP-TD, targeted distillation at fine-tuning (arXiv 2201.05729)."""
 
+from typing import Literal
+
 from vlkd_steps.config.models.method import Method, always
 from vlkd_steps.methods.targeted_settings import TargetedSettings
 
-METHOD = Method(TargetedSettings, one_space=always)  # it adds the teacher's image and text features
+
+class ClipTD(TargetedSettings):
+    token_target: Literal["text", "image", "fused"]
+
+
+METHOD = Method(ClipTD, one_space=always)  # it adds the teacher's image and text features

@@ -20,7 +20,11 @@ from vlkd_steps.teachers.targets import confidence
 
 
 class ClipTD(Targeted):
-    """L_task + lambda(t) w (d_image + d_joint + mean_selected d_token); the joint target is LN(LN(v) + LN(u))."""
+    """L_task + lambda(t) w (d_image + d_joint + mean_selected d_token); the joint target is LN(LN(v) + LN(u)).
+
+    The target of a selected token is the teacher's state of its word or, as `token_target` says, of its whole item:
+    LN(v), or LN(LN(v) * LN(u)).
+    """
 
     terms_of: ClassVar[dict[str, dict[str, Term]]] = {
         "image": {"image": Term("seen")},
@@ -40,6 +44,10 @@ class ClipTD(Targeted):
         v, u = as_float(store.images(items.image_ids)), as_float(store.texts(items.texts))
         if "joint" in self.targets:
             extra["joint"] = layer_norm(layer_norm(v)[items.image_rows] + layer_norm(u)[items.text_rows])
+        if "tokens" in self.targets and self.settings.token_target == "image":
+            extra["tokens"] = IndexedTensor(layer_norm(v), items.image_rows)
+        if "tokens" in self.targets and self.settings.token_target == "fused":
+            extra["tokens"] = layer_norm(layer_norm(v)[items.image_rows] * layer_norm(u)[items.text_rows])
         weights = torch.ones(len(items))
         if self.settings.weight == "confidence":
             images = [items.image_ids[row] for row in items.image_rows]

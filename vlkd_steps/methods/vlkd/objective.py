@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from vlkd_steps.core import distributed
 from vlkd_steps.data.batches import Batch
+from vlkd_steps.methods.distances import same_pairs
 from vlkd_steps.methods.objective import Objective
 from vlkd_steps.methods.vlkd import Vlkd as VlkdSettings
 from vlkd_steps.students.bart import BartStudent, infilling_loss
@@ -119,13 +120,6 @@ def itcl(e: Tensor, v: Tensor, scale: float, alike: Tensor | None = None) -> Ten
         logits = logits.masked_fill(alike, -torch.inf)
     own = torch.arange(len(logits), device=logits.device)
     return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
-
-
-def same_pairs(batch: Batch) -> Tensor:
-    """Bool [all rows, all rows]: which other rows show the same image or have the same caption."""
-    images, texts = distributed.gathered(batch.image_rows), distributed.gathered(batch.text_rows)
-    same = (images[:, None] == images) | (texts[:, None] == texts)
-    return same.fill_diagonal_(False)
 
 
 OBJECTIVE = Vlkd

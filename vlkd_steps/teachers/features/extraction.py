@@ -55,7 +55,8 @@ class Teacher(Protocol):
 
     ``kinds``, of "image", "patch" and "text", says what it embeds (default: image and text); only the methods for those
     are needed. Patches come with v, from ``embed_patches(images)``: float32 [B, D] and [B, P, W]. A teacher whose cost
-    grows with the longest text of a batch has ``text_lengths(texts)``.
+    grows with the longest text of a batch has ``text_lengths(texts)``. One that embeds single words differently from
+    texts has ``embed_words(words)``: float32 [B, D].
     """
 
     identity: dict[str, Any]
@@ -357,22 +358,31 @@ class Embedding:
 
     def text_rows(self, chunk: Chunk) -> dict[str, np.ndarray]:
         """u, word states and their counts; for words, only u."""
-        embedded = self._embed_texts(chunk.items)
-        return {"word": embedded["text"]} if chunk.kinds == ("word",) else embedded
+        if chunk.kinds == ("word",):
+            return {"word": self._embedded(chunk.items, self._embed_words)[0]}
+        pooled, states = self._embedded(chunk.items, self.teacher.embed_texts)
+        counts = np.array([[len(state)] for _, state in states], dtype=np.int64)
+        return {"text": pooled, "state": np.concatenate([state for _, state in states]), "count": counts}
 
-    def _embed_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    def _embed_words(self, words: Sequence[str]) -> tuple[np.ndarray, list[Any]]:
+        if hasattr(self.teacher, "embed_words"):
+            return self.teacher.embed_words(words), []
+        return self.teacher.embed_texts(words)
+
+    def _embedded(
+        self, texts: Sequence[str], embed: Callable[[Sequence[str]], tuple[np.ndarray, list[Any]]]
+    ) -> tuple[np.ndarray, list[Any]]:
+        """What `embed` makes of texts, in their order, from batches of texts of like length."""
         lengths = self.teacher.text_lengths(texts) if hasattr(self.teacher, "text_lengths") else [0] * len(texts)
         order = np.argsort(lengths, kind="stable").tolist()
         pooled, found = [], []
         for batch in pieces(order, self.batch_size):
             self.stop.raise_if_set()
-            vectors, per_text = self.teacher.embed_texts([texts[number] for number in batch])
+            vectors, per_text = embed([texts[number] for number in batch])
             pooled.append(vectors)
-            found += [state for _, state in per_text]
+            found += per_text
         back = np.argsort(order)
-        states = [found[number] for number in back]
-        counts = np.array([[len(state)] for state in states], dtype=np.int64)
-        return {"text": np.concatenate(pooled)[back], "state": np.concatenate(states), "count": counts}
+        return np.concatenate(pooled)[back], [found[number] for number in back] if found else []
 
 
 def check_finite(chunk: Chunk, made: Mapping[str, np.ndarray], rows: Mapping[str, np.ndarray], label: str) -> None:

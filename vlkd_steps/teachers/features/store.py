@@ -9,8 +9,8 @@
   shards, and a changed key, image or text never mixes with old files. A copy of the manifest is stored there too:
   Snakemake deletes the other one whenever it starts the step again, even while workers are still running.
 
-The **content key** is a hash of everything else that the features depend on: the teacher's weights, transform and text
-template, the dtype, and the version of this code. Equal keys and inputs give equal bytes.
+The **content key** is a hash of everything else that the features depend on: the teacher's weights, transform and
+templates, the dtype, and the version of this code. Equal keys and inputs give equal bytes.
 
 Kinds of rows: ``image`` v, ``text`` u, ``word`` one vector per distinct word, ``state`` the last text layer's states
 averaged per word, text after text, and ``count`` their number in each text. A teacher of only images has only
@@ -102,7 +102,7 @@ class FeatureStore:
         if key is not None and manifest["key"] != key:
             raise UserError(
                 f"the features in {folder} are stale: they have key {manifest['key']}, wanted is {key} (another "
-                f"teacher, transform, text template, dtype or code version); extract again: "
+                f"teacher, transform, template, dtype or code version); extract again: "
                 f"snakemake --forcerun extract {path}"
             )
         store = cls(folder, manifest)
@@ -129,7 +129,7 @@ class FeatureStore:
         return self._rows("text", texts)
 
     def words(self, words: Sequence[str]) -> np.ndarray:
-        """The vector of each word (lower-cased, in the teacher's text template), float32 [N, D]."""
+        """The vector of each word (lower-cased, in the teacher's word template), float32 [N, D]."""
         return self._rows("word", [word.lower() for word in words])
 
     def word_states(self, text: str) -> tuple[list[str], np.ndarray]:

@@ -5,7 +5,8 @@ A teacher's configuration (``conf/teacher/*.yaml``) names
 - ``model``: an open_clip model name, ``local-dir:FOLDER`` or ``hf-hub:ORG/REPO``;
 - ``weights``: a pretrained tag of that model, a safetensors file, or ``asset:FILE`` for one that ships with this
   package; left out for the two prefixed forms, which have their own;
-- ``template``: the text around every text and word, such as ``a photo of a {}``;
+- ``template``: the text around every text, mostly ``{}``; ``word_template``: the text around every single word, such as
+  ``a photo of {}`` (default: `template`);
 - ``transform``: ``exact`` or ``fast`` (`pixels`).
 """
 
@@ -40,7 +41,7 @@ class ClipTeacher:
     """A frozen CLIP: images and texts to vectors of its joint space, before normalisation.
 
     Attributes:
-        identity: what the features depend on (JSON): model, weights' digest, transform, text template.
+        identity: what the features depend on (JSON): model, weights' digest, transform, templates.
         dim: width D of the joint space.
         logit_scale: 1 / tau, the trained scale of cosines.
     """
@@ -53,10 +54,10 @@ class ClipTeacher:
                 template has no ``{}``.
         """
         self.template: str = config.get("template", "{}")
-        if "{}" not in self.template:
-            raise UserError(
-                f"the teacher's text template {self.template!r} has no {{}}; write {{}} where the text goes"
-            )
+        self.word_template: str = config.get("word_template") or self.template
+        for template in (self.template, self.word_template):
+            if "{}" not in template:
+                raise UserError(f"the teacher's text template {template!r} has no {{}}; write {{}} where the text goes")
         self.computing = Computing(config, device)
         self.model, transform = create(config["model"], config.get("weights"))
         self.pixels = Pixels(transform, config, self.computing)
@@ -73,6 +74,7 @@ class ClipTeacher:
             "transform": self.pixels.identity,
             "tokenizer": tokenizer_digest(self.tokenizer),
             "template": self.template,
+            **({} if self.word_template == self.template else {"word_template": self.word_template}),
             **self.computing.identity,
         }
 
@@ -108,6 +110,12 @@ class ClipTeacher:
             self._word_states(text, frame, state, skip)
             for text, frame, state in zip(texts, framed, states, strict=True)
         ]
+
+    def embed_words(self, words: Sequence[str]) -> np.ndarray:
+        """Words, each in the word template -> their vectors, float32 [B, D]."""
+        framed = [self.word_template.replace("{}", word) for word in words]
+        with self.computing():
+            return self.text_tower.encode(self.tokenizer(framed))[0].float().cpu().numpy()
 
     def in_template(self, texts: Sequence[str]) -> list[str]:
         """Each text in the teacher's template."""

@@ -28,6 +28,8 @@ from vlkd_steps.teachers.regions.region_files import Arrays, Reader
 CONFIDENCE = 0.2
 MINIMUM = 10
 MAXIMUM = 100
+PIXELS = 2.0
+"""A corner beyond it is no share of an image's side, which may exceed 1 by rounding, but a number of pixels."""
 
 
 class Part:
@@ -84,9 +86,14 @@ class Part:
         missing = [name for name in ("features", "norm_bb") if name not in arrays]
         if missing:
             raise ValueError(f"no {missing[0]} among {sorted(arrays)}")
+        for name, array in sorted(arrays.items()):
+            if array.dtype.kind != "f" or not np.isfinite(array).all():
+                raise ValueError(f"{name} holds values that are no finite floating-point numbers")
         features, boxes = arrays["features"], arrays["norm_bb"]
         if features.ndim != 2 or boxes.ndim != 2 or len(features) != len(boxes) or boxes.shape[1] not in (4, 6, 7):
             raise ValueError(f"features of shape {list(features.shape)} with boxes of shape {list(boxes.shape)}")
+        if len(boxes) and (boxes[:, :4].max() > PIXELS or (boxes[:, 2:4] < boxes[:, :2]).any()):
+            raise ValueError("norm_bb are no corners x1, y1, x2, y2 as shares of the image's width and height")
         sure = arrays.get("conf")
         if sure is not None and sure.shape != (len(features),):
             raise ValueError(f"conf of shape {list(sure.shape)} for {len(features)} regions")

@@ -1,0 +1,6 @@
+"""CLIP-KD's contrastive relational distillation, CRD (Yang et al. 2024)."""
+
+from vlkd_steps.config.models.method import Method, always
+from vlkd_steps.methods.two_tower_settings import RelationSettings
+
+METHOD = Method(RelationSettings, one_space=always)
