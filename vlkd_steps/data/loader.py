@@ -22,7 +22,9 @@ DEPTH = 4
 Made = TypeVar("Made")
 
 
-def ahead(make: Callable[[int], Made], numbers: Sequence[int], pinned: bool = False) -> Iterator[Made]:
+def ahead(
+    make: Callable[[int], Made], numbers: Sequence[int], pinned: bool = False, waits: bool = False
+) -> Iterator[Made]:
     """``make(number)`` for each of `numbers`, in order, made by `workers` processes while the caller does other things.
 
     The processes are forked, so that `make` may be a closure over tables of any size; it must not touch a GPU. They end
@@ -30,11 +32,12 @@ def ahead(make: Callable[[int], Made], numbers: Sequence[int], pinned: bool = Fa
 
     Args:
         pinned: results are tensors in page-locked memory, from which a GPU copies without waiting.
+        waits: the caller does nothing meanwhile, and leaves all CPUs to the workers.
 
     Raises:
         UserError: what `make` raised, or a worker was killed.
     """
-    count = min(workers(idle=pinned), len(numbers))
+    count = min(workers(idle=pinned or waits), len(numbers))
     if not count:
         yield from map(make, numbers)
         return
@@ -60,7 +63,7 @@ def ahead(make: Callable[[int], Made], numbers: Sequence[int], pinned: bool = Fa
         if "DataLoader worker" not in str(error):
             raise
         raise UserError(
-            f"a process that decodes images was killed ({error}); if memory ran out, lower the resource loader_workers "
+            f"a worker process was killed ({error}); if memory ran out, lower the resource loader_workers "
             f"({count} now) under set-resources in the profile, or {VARIABLE}"
         ) from error
 
