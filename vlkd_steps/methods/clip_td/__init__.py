@@ -3,4 +3,8 @@
 from vlkd_steps.config.models.method import Method, always
 from vlkd_steps.methods.targeted_settings import TargetedSettings
 
-METHOD = Method(TargetedSettings, one_space=always)  # it adds the teacher's image and text features
+METHOD = Method(
+    TargetedSettings,
+    one_space=always,  # it adds the teacher's image and text features
+    targets=lambda settings: settings.computed("both"),
+)
