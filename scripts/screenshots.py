@@ -1,7 +1,7 @@
 """Screenshots for the README: the MLflow compare view and the report, from this project's runs.
 
     python -m venv /tmp/pw && /tmp/pw/bin/pip install playwright && apt-get install chromium
-    .venv/bin/vlkd ui        (in another terminal; copy the "gains on" link that it prints)
+    .venv/bin/vlkd ui        (in another terminal; copy a "mean gains on" or "gains on" link that it prints)
     /tmp/pw/bin/python scripts/screenshots.py --compare 'LINK' --report results/scenes/report.html --out docs/images
 
 Needs a Chromium and playwright, neither of which the pipeline itself needs; either image may be left out.

@@ -15,6 +15,7 @@ from sealed import seal
 from vlkd_steps.core import files, layout
 from vlkd_steps.tracking import mlflow_sync
 from vlkd_steps.tracking.journal import Journal, next_attempt
+from vlkd_steps.tracking.records import MEAN_OVER
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -138,14 +139,15 @@ def uri(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def tracked() -> Callable[..., dict[str, "Run"]]:
-    """Reads what MLflow holds of an experiment: run name -> run, active ones only."""
+    """Reads what MLflow holds of an experiment: run name -> run, active ones only; or the parents of these."""
 
-    def read(uri: str, experiment: str = "scenes") -> dict[str, "Run"]:
+    def read(uri: str, experiment: str = "scenes", *, parents: bool = False) -> dict[str, "Run"]:
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(experiment)
         runs = client.search_runs([found.experiment_id], max_results=1000) if found else []
+        runs = [run for run in runs if (MEAN_OVER in run.data.tags) == parents]
         names = [run.info.run_name for run in runs]
         assert len(set(names)) == len(names), "a run is there twice"
         return dict(zip(names, runs, strict=True))

@@ -79,7 +79,7 @@ def test_what_comes_from_the_web_or_a_package(check) -> None:
     arrived = layout.raw("coco_2014").parent / ".downloads" / "coco_2014" / "train2014.zip.part"
     files.write_text(arrived, "x" * 1000)
     coming = {each.subject: each.found for each in data.check()}
-    assert "downloads 2 files from images.cocodataset.org, going on after 0.00 GiB" in coming["coco_2014 (source)"]
+    assert "downloads 2 files from images.cocodataset.org, resuming after 0.00 GiB" in coming["coco_2014 (source)"]
     assert "downloads 4 files from s3.amazonaws.com" in coming["vqa_v2 (source)"]
     found = check(params("easy_vqa", "{dataset: [easy_vqa], variant: [finetune]}"))["easy_vqa (source)"]
-    assert found.found == "not here yet; the next run gets easy-vqa 1.0 by pip"
+    assert found.found == "not downloaded yet; the next run gets easy-vqa 1.0 by pip"

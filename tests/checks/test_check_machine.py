@@ -34,7 +34,7 @@ def test_a_gpu_that_torch_can_use(nvidia_smi: Callable[[str], None], monkeypatch
     assert gpu.line() == "  ok    gpu 0            NVIDIA H100 80GB HBM3, 10 of 81559 MiB in use, driver 580.95.05"
     assert machine.device(driver, lambda: "13.0").found == "cuda (torch is built for CUDA 13.0)"
     assert machine.device(driver, lambda: "14.1").found.startswith(
-        "cpu: the driver does CUDA 13.0, torch is built for 14"
+        "cpu: the driver supports CUDA 13.0, torch is built for 14"
     )
     assert machine.device(driver, lambda: None).level == "warn"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

@@ -50,8 +50,10 @@ def test_the_local_file_before_and_after_the_first_run() -> None:
     assert (found.level, found.found[:9]) == ("ok", "mlflow.db")
     assert "will be made by the first run" in found.found
     with sqlite3.connect("mlflow.db") as opened:
-        opened.execute("CREATE TABLE runs (lifecycle_stage TEXT)")
-        opened.execute("INSERT INTO runs VALUES ('active'), ('deleted')")
+        opened.execute("CREATE TABLE runs (run_uuid TEXT, lifecycle_stage TEXT)")
+        opened.execute("INSERT INTO runs VALUES ('a', 'active'), ('b', 'deleted'), ('the parent of a', 'active')")
+        opened.execute("CREATE TABLE tags (run_uuid TEXT, key TEXT)")
+        opened.execute("INSERT INTO tags VALUES ('the parent of a', 'mean_over'), ('a', 'shot')")
         opened.execute("CREATE TABLE alembic_version (version_num TEXT)")
         opened.execute("INSERT INTO alembic_version VALUES (?)", (schema.head(schema.revisions_of_mlflow()),))
     opened.close()

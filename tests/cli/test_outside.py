@@ -44,3 +44,11 @@ def test_a_misspelt_experiment_is_answered_with_the_nearest_one(tmp_path: Path, 
     assert "--experiment scenez: results/scenez/gains.csv does not exist; did you mean 'scenes'?" in (
         capsys.readouterr().err
     )
+
+
+def test_a_table_without_rows_is_named(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("results/scenes").mkdir(parents=True)
+    Path("results/scenes/gains.csv").write_text("dataset,student,variant,shot,evaluation_set,metric,mean\n")
+    assert table.main(["--experiment", "scenes"]) == 2
+    assert "results/scenes/gains.csv has no rows; make it again: snakemake" in capsys.readouterr().err

@@ -139,6 +139,7 @@ def summary_rows(c: Composition) -> list[dict[str, Any]]:
         ({}, ["--write", "conf/there.yaml"], ["conf/there.yaml exists"]),
         ({}, ["--write", "conf/scenes.yaml"], ["conf/scenes.yaml cannot be the preset"]),
         ({}, ["conf/x.yaml"], ["conf/x.yaml", "without --write"]),
+        ({}, ["--metric", "acuracy"], ["--metric names 'acuracy'", "did you mean 'accuracy'"]),
     ],
 )
 def test_mistakes(

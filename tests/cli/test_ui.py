@@ -34,6 +34,6 @@ def test_no_free_port_is_a_users_mistake(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_compare_link_opens_the_view_that_track_writes() -> None:
-    link = mlflow_view.compare_link("http://127.0.0.1:5000/", "3", "scenes_vqa", "vilt scenes")
+    link = mlflow_view.compare_link("http://127.0.0.1:5000/", "3", mlflow_view.view_key("scenes_vqa", "vilt scenes"))
     assert link.startswith("http://127.0.0.1:5000/#/experiments/3/runs?")
     assert link.endswith("viewStateShareKey=gain-scenes_vqa-vilt+scenes")

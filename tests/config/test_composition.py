@@ -172,6 +172,12 @@ def test_a_student_that_cannot_do_it_is_named(params, changes: dict, message: st
     assert message in str(mistake.value)
 
 
+def test_a_head_that_does_not_fit_the_task_is_named(params) -> None:
+    grid = {**PARAMS["grid"], "dataset": ["scenes_smoke_vcr"]}
+    with pytest.raises(UserError, match=r"head of vilt_scenes is vilt, .* but scenes_smoke_vcr has choices"):
+        composition.compose(params(grid=grid, overrides={"students.vilt_scenes.head": "vilt"}))
+
+
 def test_broken_yaml_and_a_missing_file(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     with pytest.raises(UserError, match="is missing; run from the project's root"):

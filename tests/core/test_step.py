@@ -40,7 +40,7 @@ def test_a_bug_keeps_its_traceback_also_in_the_log(tmp_path: Path) -> None:
 
 def test_ctrl_c_is_one_line_and_the_status_of_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
     assert mistaken(["--config", json.dumps({"fail": "interrupt"})]) == 130
-    assert capsys.readouterr().err == "stopped by SIGINT; the next start goes on from here\n"
+    assert capsys.readouterr().err == "stopped by SIGINT; the next start continues from here\n"
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -89,7 +89,8 @@ def test_a_full_disk_is_one_message(error: Exception, tmp_path: Path, capsys: py
 
     assert writing(["--config", "{}"]) == 2
     assert capsys.readouterr().err == (
-        f"error: {error}; make room on that disk, then start the same command again: it goes on from what is finished\n"
+        f"error: {error}; make room on that disk, then start the same command again: it continues from what is "
+        "finished\n"
     )
 
 

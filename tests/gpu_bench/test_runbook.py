@@ -24,7 +24,7 @@ def test_the_run_book_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ]  # fmt: skip
     for line in found["lines"]:
         assert line["items_per_second"] > 0
-        assert 0 < line["share"] < 1.5
+        assert line["share"] > 0  # of a peak that is measured beside other processes
         assert line["bare"] > 0
         assert line["waiting"] is None or 0 <= line["waiting"] <= 1
     resumed, determinism, together = found["checks"]
@@ -43,6 +43,7 @@ def test_the_run_book_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["--device", "gpu"], "--device names 'gpu'"),
         (["--tiny", "--device", "cpu", "--precision", "fp8"], "--precision names 'fp8'"),
         (["--tiny", "--device", "cpu", "--out", "nowhere/gpu.json"], "there is no folder nowhere"),
+        (["--tiny", "--device", "cpu", "--out", "."], "--out . is a folder"),
     ],
 )
 def test_wrong_arguments(arguments: list[str], message: str, tmp_path: Path, monkeypatch, capsys) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from toy_project import job, project
+from tracked_runs import empty_database, uri
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.steps import distill
 
-__all__ = ["job", "project", "run"]
+__all__ = ["empty_database", "job", "project", "run", "uri"]
 
 
 @pytest.fixture(scope="session")

@@ -42,3 +42,45 @@ def test_members_of_a_sweep_are_called_by_their_values() -> None:
     assert "| shot | finetune | clip_td[lambda0=3] |" in lines
     view = mlflow_view.gain_view("vcr", "vilt", [record("finetune", 1), member], "finetune")
     assert view["selectedColumns"][:2] == ["tags.`variant`", "tags.`label`"]
+
+
+def mean(variant: str, swept: dict[str, str]) -> Record:
+    names = ["test/accuracy", *(["gain/test/accuracy", "gain/dev/accuracy"] if swept else [])]
+    tags = {"dataset": "vqa", "student": "vilt", "variant": variant, "shot": "300", "superseded": "no"}
+    params = {"variant": variant, "shot": "300"} | {f"sweep.{key}": value for key, value in swept.items()}
+    points = [Point(name, 0, 1.0, 1) for name in names]
+    return Record(Path(variant), variant, variant, tags, params, points, [], "FINISHED", 0, 1)
+
+
+def test_the_view_of_parents_has_the_swept_values_against_the_gain() -> None:
+    means = [mean("finetune", {}), mean("a", {"lambda0": "1", "width": "2"}), mean("b", {"lambda0": "3", "width": "2"})]
+    view = mlflow_view.means_view("vqa", "vilt", means)
+    (chart,) = (each for each in view["compareRunCharts"] if each["type"] == "PARALLEL")
+    assert chart["selectedParams"] == ["shot", "sweep.lambda0", "sweep.width"]
+    assert chart["selectedMetrics"] == ["gain/test/accuracy"]
+    assert view["orderByKey"] == "metrics.`gain/test/accuracy`"
+    assert "tags.mean_over = 'seeds'" in view["searchFilter"]
+    unswept = mlflow_view.means_view("vqa", "vilt", means[:1])
+    assert not any(each["type"] == "PARALLEL" for each in unswept["compareRunCharts"])
+
+
+def test_the_tables_have_accuracy_gain_and_what_was_swept_and_parents_are_sorted_by_gain() -> None:
+    chosen = [mean("finetune", {}), mean("a", {"lambda0": "1"})]
+    view = mlflow_view.means_table(chosen)
+    names = [column.partition(".")[2].strip("`") for column in view["selectedColumns"]]
+    interval = ["low/gain/test/accuracy", "high/gain/test/accuracy", "seeds"]
+    described = ["variant", "dataset", "student", "shot"]
+    assert names == ["test/accuracy", "gain/test/accuracy", *interval, *described, "sweep.lambda0"]
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`gain/test/accuracy`", False)
+    nested = mlflow_view.nested_table(chosen)
+    names = [column.partition(".")[2].strip("`") for column in nested["selectedColumns"]]
+    assert names == ["test/accuracy", "gain/test/accuracy", *described, "seed", "sweep.lambda0"]
+    assert nested["orderByKey"] == "attributes.start_time"
+    of_several = mlflow_view.means_table([record("clip_td", 1)])
+    assert of_several["orderByKey"] == "metrics.`gain/test/q_a`"
+
+
+def test_the_view_of_single_runs_shows_no_parents() -> None:
+    view = mlflow_view.gain_view("vcr", "vilt", [record("finetune", 1), record("clip_td", 1)], "finetune")
+    assert view["searchFilter"].endswith("params.seed LIKE '%'")
+    assert view["orderByKey"] == "metrics.`gain/test/q_a`"

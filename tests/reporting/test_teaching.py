@@ -36,7 +36,7 @@ def test_means_over_seeds_at_the_first_and_the_last_look() -> None:
         }),
         run("vilt_toy", "naive_kd", 1, {4: {"gradient_ratio": 3.0}}),
     ]  # fmt: skip
-    assert teaching.tables(training.logged("e", runs)) == [
+    assert teaching.tables(training.logged("e", runs)[0]) == [
         {
             "place": "toys",
             "columns": ["gradient ratio", "distance, image", "tokens an item"],
@@ -50,15 +50,15 @@ def test_means_over_seeds_at_the_first_and_the_last_look() -> None:
 
 def test_two_students_of_a_data_set_are_not_mixed() -> None:
     runs = [run(student, "mad", 1, {4: {"gradient_ratio": 1.0}}) for student in ("uniter_toy", "vilt_toy")]
-    assert [table["place"] for table in teaching.tables(training.logged("e", runs))] == [
+    assert [table["place"] for table in teaching.tables(training.logged("e", runs)[0])] == [
         "toys uniter_toy",
         "toys vilt_toy",
     ]
-    loss = training.curves(training.logged("e", runs))["loss"]
+    loss = training.curves(training.logged("e", runs)[0])["loss"]
     assert list(loss) == [("toys uniter_toy", "100"), ("toys vilt_toy", "100")]
     assert loss["toys vilt_toy", "100"]["mad"][4] == [4.0]
 
 
 def test_runs_without_a_teacher_or_a_journal_make_no_table() -> None:
     alone = run("vilt_toy", "finetune", 1, {})
-    assert teaching.tables(training.logged("e", [alone, {**alone, "seed": 2}])) == []
+    assert teaching.tables(training.logged("e", [alone, {**alone, "seed": 2}])[0]) == []

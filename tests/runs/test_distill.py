@@ -289,7 +289,7 @@ def test_term_ends_the_real_process_with_143(project: Path, root: Path, job: dic
         process.terminate()
         said = process.stderr.read()
     assert process.returncode == 143
-    assert "stopped by SIGTERM; the next start goes on from here" in said
+    assert "stopped by SIGTERM; the next start continues from here" in said
     assert (folder(job) / "checkpoints" / "last.safetensors").is_file()
 
 

@@ -27,7 +27,7 @@ def test_a_job_of_snakemakes_executor_that_fails(prepared: Project, project: Pro
     assert job_id[1] in places(project)
     assert "  log: logs/split/mine-" in said
     assert "ValueError: no such luck" in said
-    assert "the same command goes on" in said
+    assert "then repeat the command: it continues from here" in said
 
 
 def test_a_job_that_sbatch_refuses(project: Project) -> None:

@@ -43,7 +43,7 @@ def test_a_wrapper_that_prints_no_id_at_all(project: Project, tmp_path: Path) ->
 def test_a_wrapper_that_submits_nothing_is_one_message(project: Project, tmp_path: Path) -> None:
     submitter = Submitter(project, one(project), wrapper(tmp_path / "bin", "sbatch", "echo 99; echo see the manual"))
     assert submitter.ends() == 2
-    assert submitter.said.count("error: sbatch ended well, but no job of this work is in the queue") == 1
+    assert submitter.said.count("error: sbatch succeeded, but no job of this work is in the queue") == 1
     assert "see the manual" in submitter.said
     assert not submitted(project)
 
@@ -52,7 +52,7 @@ def test_a_partition_changed_by_a_wrapper_is_reported(project: Project, tmp_path
     shell = wrapper(tmp_path / "bin", "sbatch", 'exec "$REAL" --partition=urgent "$@"')
     submitter = Submitter(project, one(project), shell)
     assert submitter.ends() == 0, submitter.said
-    assert "submitted  partition urgent (the profile asks for normal)" in submitter.said
+    assert "submitted  partition urgent (the profile requests normal)" in submitter.said
     assert {partition for partition, _ in places(project).values()} >= {"urgent"}
 
 

@@ -76,6 +76,7 @@ def test_official_students_take_each_tasks_weights_and_files(name: str) -> None:
         training=Training(steps=1, batch_size=1, learning_rate=1),
         datasets=datasets,
         extra_evals={},
+        members=(),
         overrides=(),
     )
     weights = {d: jobs.distill(c, Cell(d, name, "finetune", "40"))["student"] for d in ("vcr", "vqa_v2")}

@@ -4,6 +4,7 @@ import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -16,8 +17,9 @@ from vlkd_steps.cli import table
 from vlkd_steps.core import layout
 from vlkd_steps.reporting import figures, style, sweep_figures
 from vlkd_steps.reporting.experiment import CURVES
-from vlkd_steps.reporting.table import interval, points, read, spread
+from vlkd_steps.reporting.table import by_seed, interval, points, read, spread, training
 from vlkd_steps.steps import compare, evaluate, report
+from vlkd_steps.tracking import journal
 
 RESULTS = Path("results/scenes")
 FIGURES = ["learning_curves.svg", "gains.svg", "loss_curves.svg"]
@@ -101,7 +103,9 @@ class Page(HTMLParser):
 def test_the_page_is_whole_and_needs_nothing_else(html: str) -> None:
     page = Page(html)
     assert page.addresses
-    assert all(address.startswith(("#", "data:image/")) for address in page.addresses)
+    folders = [address for address in page.addresses if not address.startswith(("#", "data:image/"))]
+    assert len(folders) == 36
+    assert all((RESULTS / address).is_dir() for address in folders)  # the runs'
     assert len(page.ids) == len(set(page.ids))
     anchors = [address[1:] for address in page.addresses if address.startswith("#")]
     assert set(anchors) <= set(page.ids)
@@ -113,17 +117,102 @@ def test_the_numbers_on_the_page_are_those_of_gains_csv(html: str) -> None:
         [cell.lstrip("●■◆ ") for cell in row[-7:-3]] for row in page.rows if len(row) in (7, 8) and "±" in "".join(row)
     ]
     rows = read(RESULTS / "gains.csv")
-    expected = [[row["variant"], spread(row), points(row["gain"]), interval(row)] for row in rows]
+    few = {True: " wide: 3 seeds", False: ""}
+    expected = [
+        [row["variant"], spread(row), points(row["gain"]), interval(row) + few[row["gain_low"] is not None]]
+        for row in rows
+    ]
     assert len(expected) == 36
     assert sorted(shown) == sorted(expected)
 
 
 def test_the_page_shows_what_the_teacher_did(html: str) -> None:
     rows = [[cell.strip() for cell in row] for row in Page(html).rows]
-    assert ["method", "questions", "gradient ratio", "distance, image"] in rows
+    assert ["method", "shot", "gradient ratio", "distance, image"] in rows
     [values] = {tuple(row[1:]) for row in rows if len(row) == 4 and row[0].endswith("clip_td") and row[1] == "300"}
     assert values == ("300", "0.5 → 0.25", "0.5 → 0.4")
     assert 'href="#teaching"' in html
+
+
+def test_a_shot_counts_what_the_task_calls_its_items(html: str) -> None:
+    assert '<span class="wide">hypotheses</span>' in html
+    assert '<span class="wide">questions</span>' in html
+    assert "test, 300 training hypotheses</span>" in html
+    assert "test, 300 training questions</span>" in html
+    plot = (RESULTS / "plots/learning_curves.svg").read_text()
+    assert ">training hypotheses<" in plot
+    assert ">training questions<" in plot
+
+
+@pytest.mark.parametrize(
+    ("shot", "expected"),
+    [("300", "300 training captions"), ("10pct", "10 % of the training captions"), ("full", "all training captions")],
+)
+def test_a_shot_in_words(shot: str, expected: str) -> None:
+    assert training(shot, "captions") == expected
+
+
+def test_three_seeds_are_dots_and_four_are_not(tmp_path: Path) -> None:
+    summary = {"dataset": "d", "student": "s", "variant": "a", "shot": 100, "evaluation_set": "test"}
+    row = {**summary, "shot": "100", "metric": "accuracy", "mean": 50.0, "sd": 1.0, "gain": None, "unit": "questions"}
+    counts = {}
+    for seeds in (3, 4):
+        runs = [{**summary, "seed": seed, "metric": "accuracy", "value": 50.0 + seed, "n": 9} for seed in range(seeds)]
+        pl.DataFrame(runs).write_csv(tmp_path / "summary.csv")
+        [drawn] = by_seed([row], tmp_path / "summary.csv")
+        counts[seeds] = len(drawn["of_seeds"])
+        marks = figures.learning_curves([drawn], style.styles(["a"], "a")).count("<use ")
+        counts[seeds, "marks"] = marks - figures.learning_curves([row], style.styles(["a"], "a")).count("<use ")
+    assert counts == {3: 3, (3, "marks"): 3, 4: 0, (4, "marks"): 0}
+
+
+def test_with_one_shot_no_mark_hides_another() -> None:
+    row = {"dataset": "d", "student": "s", "evaluation_set": "test", "shot": "100", "mean": 50.0, "sd": 1.0,
+           "gain": 0.0, "gain_low": -1.0, "gain_high": 1.0, "unit": "questions"}  # fmt: skip
+    names = [f"v{number}" for number in range(10)]
+    drawn = figures.learning_curves([{**row, "variant": name} for name in names], style.styles(names, "v0"))
+    accuracy, gain = drawn.split('id="axes_2"')
+    for part in (accuracy, gain):
+        marks = re.findall(r'<use xlink:href="#\w+" x="([0-9.]+)" y="[0-9.]+" style="fill: (?!#636b78)', part)
+        places = sorted(float(x) for x in marks if float(x))  # at 0: the band, which has no width
+        assert len(places) == len(names)
+        assert min(high - low for low, high in pairwise(places)) > 5.5  # points, the width of a mark
+
+
+def test_without_dev_the_page_says_what_is_left_out(config: dict) -> None:
+    assert "no role <code>dev</code>" not in (RESULTS / "report.html").read_text()
+    config["datasets"][0]["evaluation_sets"].remove("dev")
+    for path in Path("runs/scenes/scenes_vqa").rglob("journal.jsonl"):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if '"set":"dev"' not in line.replace(" ", "")))
+    assert compare.main(["--config", json.dumps(config)]) == 0
+    [note] = re.findall(r'<p class="note missing">(.*?)</p>', run(config))
+    assert note.startswith("<code>scenes_vqa</code> has no role <code>dev</code>, so the page has no accuracy on dev")
+
+
+def test_the_page_says_how_to_reproduce_and_to_cite(config: dict, root: Path) -> None:
+    shutil.copy(root / "CITATION.cff", ".")
+    shutil.copy(root / "requirements.lock", ".")
+    html = run(config)
+    section = html[html.index('<section id="reproduce">') :]
+    section = section[: section.index("</section>")]
+    commands = re.search(r"<code>(git.*?)</code>", section, flags=re.DOTALL)[1].splitlines()
+    commit = "git checkout 0123456789abcdef0123456789abcdef01234567"
+    assert commands == [commit, "pip install -r requirements.lock", "vlkd run scenes"]
+    assert re.findall(r"arXiv:[0-9.]+\d", section) == ["arXiv:2201.05729", "arXiv:2204.10496", "arXiv:2203.06386"]
+
+
+def test_every_journal_is_read_once_and_figures_on_the_page_are_short(
+    config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    read_journal = journal.read
+    monkeypatch.setattr(journal, "read", lambda path: seen.append(path) or read_journal(path))
+    html = run(config)
+    assert len(seen) == len(set(seen)) == len(config["runs"])
+    drawn = re.findall("<svg.*?</svg>", html, flags=re.DOTALL)
+    assert drawn
+    assert not any(re.search(r"\d\.\d{4}|<g id=", each) for each in drawn)
 
 
 def test_a_gain_says_whether_its_interval_excludes_0(html: str) -> None:
@@ -274,6 +363,35 @@ def test_gallery_shows_where_one_is_right_and_the_other_wrong(html: str) -> None
         assert len(images) == len(set(images)) == len(cards)
 
 
+def test_gallery_shows_what_annotators_answered_and_the_usual_answer_first(config: dict) -> None:
+    path = layout.instances("scenes_vqa")
+    table = pl.read_parquet(path)
+    odd = ~pl.col("instance_id").str.contains("-0000[0-2][0-9]-1")
+    extra = pl.col("extra").str.replace(
+        '"multiple_choice_answer": "[^"]*"', '"multiple_choice_answer": "none gives it"'
+    )
+    table.with_columns(extra=pl.when(odd).then(extra).otherwise("extra")).write_parquet(path)
+    seal()
+    html = run(config)
+    gallery = html[html.index('id="gallery"') : html.index('id="training"')]
+    assert "at least two of the ten annotators gave the answer" in gallery
+    assert "the class is the gold label" in gallery
+    wins = gallery.split("<h4>")[1].split('<li class="item">')[1:]
+    told = [re.search(r"annotated</span> <b>(.*?)</b>", card)[1] for card in wins]
+    assert all(re.fullmatch(r"\w+ \d+(, \w+ \d+)*", each) for each in told)
+    assert all(sum(map(int, re.findall(r" (\d+)", each))) == 10 for each in told)
+    scores = [re.findall(r"\d/3 · (\d\.\d\d)", card) for card in wins]
+    assert all(len(each) == 3 for each in scores)
+    usual = {
+        (image.rpartition("/")[2], text)
+        for image, text in table.filter(~odd, split="test").select("image_path", "text").iter_rows()
+    }
+    shown = [re.search(r'Test image (.*?)".*"question">(.*?)<', card, flags=re.DOTALL).groups() for card in wins]
+    first = [each in usual for each in shown]
+    assert first == sorted(first, reverse=True)
+    assert {*first} == {True, False}
+
+
 def test_gallery_images_are_the_files_enlarged_by_their_pixels(html: str) -> None:
     page = Page(html)
     assert page.images
@@ -341,7 +459,15 @@ def test_without_compare_it_says_what_to_run(config: dict, capsys: pytest.Captur
 def test_shots_that_are_no_numbers_keep_the_grids_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vlkd_steps.reporting import figures, style
 
-    row = {"dataset": "d", "student": "s", "evaluation_set": "test", "variant": "finetune", "sd": 1.0, "gain": None}
+    row = {
+        "dataset": "d",
+        "student": "s",
+        "evaluation_set": "test",
+        "variant": "finetune",
+        "sd": 1.0,
+        "gain": None,
+        "unit": "questions",
+    }
     rows = [{**row, "shot": shot, "mean": mean} for shot, mean in (("300", 40.0), ("10pct", 50.0), ("full", 60.0))]
     svg = figures.learning_curves(rows, style.styles(["finetune"], "finetune"))
     assert re.findall(r">(300|10pct|full)<", svg) == ["300", "10pct", "full"]
@@ -354,6 +480,7 @@ def test_every_variant_has_a_look_of_its_own() -> None:
     looks = styles(variants, "finetune")
     assert len(set(looks.values())) == len(variants)
     assert looks["clip_td"] == styles(["clip_td", "finetune"], "finetune")["clip_td"]
+    assert styles(variants[::-1], "finetune") == looks
 
 
 def test_terminal_table_holds_the_numbers_and_where_to_look(
@@ -463,7 +590,7 @@ def test_long_names_are_not_cut_in_the_files_beside_the_page() -> None:
     labels = {name: f"clip_td[lambda0={name}, learning_rate=0.001]" for name in names}
     rows = [
         {"dataset": "d", "student": "s", "evaluation_set": on, "variant": name, "shot": shot, "mean": 50.0, "sd": 1.0,
-         "gain": 1.0, "gain_low": 0.5, "gain_high": 1.5}
+         "gain": 1.0, "gain_low": 0.5, "gain_high": 1.5, "unit": "questions"}
         for on in ("dev", "test") for name in names for shot in ("100", "300")
     ]  # fmt: skip
     drawn = figures.learning_curves(rows, style.styles(names, "v0", labels))

@@ -41,14 +41,15 @@ def test_v_is_the_models_pooled_feature_and_patches_its_last_map(weights: Path, 
     made = teacher(weights, patches=True)
     assert made.kinds == ("image", "patch")
     pixels = made.load_image(picture)
-    assert pixels.shape == (3, 64, 64)
+    assert (pixels.shape, pixels.dtype) == ((3, 64, 64), torch.uint8)
     v, patches = made.embed_patches([pixels, pixels])
     assert v.shape == (2, made.dim)
     np.testing.assert_array_equal(v, made.embed_images([pixels, pixels]))
     own = timm.create_model("test_efficientnet", num_classes=0).eval()
     own.load_state_dict(made.model.state_dict())
+    normalised = vision.transform(own, {"name": "tiny", "image_size": 64})(Image.open(picture).convert("RGB"))
     with torch.inference_mode():
-        expected = own.forward_features(torch.stack([pixels, pixels]))
+        expected = own.forward_features(normalised.expand(2, -1, -1, -1))
     assert patches.shape == (2, expected.shape[2] * expected.shape[3], expected.shape[1])
     np.testing.assert_allclose(patches[0, 1], expected[0, :, 0, 1], rtol=1e-5)  # row by row
     np.testing.assert_allclose(v, expected.mean((2, 3)), rtol=1e-4, atol=1e-6)

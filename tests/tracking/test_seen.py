@@ -44,13 +44,14 @@ def test_whatever_a_record_is_made_of_changes_the_stamp(make_run: MakeRun, chang
 def test_what_is_remembered_holds_for_the_same_folders_reference_and_killed_runs(make_run: MakeRun) -> None:
     folder, killed, path = make_run(), make_run(seed=20, end=None), Path("seen.json")
     folders, sent = [folder, killed], {"a key": seen.Sent("clip_td", "digest")}
-    seen.write(path, "finetune", {each: seen.stamp(each, "finetune") for each in folders}, [killed], sent)
-    assert seen.unchanged(path, "finetune", folders) == sent
-    assert seen.unchanged(path, "naive_kd", folders) is None
-    assert seen.unchanged(path, "finetune", [folder]) is None
-    assert seen.unchanged(path, "finetune", [*folders, make_run(seed=30)]) is None
+    seen.write(path, "finetune", {each: seen.stamp(each, "finetune") for each in folders}, [killed], sent, "results")
+    assert seen.unchanged(path, "finetune", folders, "results") == sent
+    assert seen.unchanged(path, "finetune", folders, "compared again") is None
+    assert seen.unchanged(path, "naive_kd", folders, "results") is None
+    assert seen.unchanged(path, "finetune", [folder], "results") is None
+    assert seen.unchanged(path, "finetune", [*folders, make_run(seed=30)], "results") is None
     with Journal(layout.journal(killed)):  # it goes on, and has not written anything yet
-        assert seen.unchanged(path, "finetune", folders) is None
-    assert seen.unchanged(path, "finetune", folders) == sent
+        assert seen.unchanged(path, "finetune", folders, "results") is None
+    assert seen.unchanged(path, "finetune", folders, "results") == sent
     path.write_text("{")
-    assert seen.unchanged(path, "finetune", folders) is None
+    assert seen.unchanged(path, "finetune", folders, "results") is None

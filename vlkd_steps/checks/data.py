@@ -72,10 +72,10 @@ def _to_come(conf: Source) -> CheckResult:
     if isinstance(conf, Http):
         return _from_the_web(conf)
     if isinstance(conf, Pypi):
-        return ok(subject, f"not here yet; the next run gets {conf.package} {conf.version} by pip")
+        return ok(subject, f"not downloaded yet; the next run gets {conf.package} {conf.version} by pip")
     if isinstance(conf, Scenes):
         return ok(subject, "not drawn yet; the next run draws it, nothing is downloaded")
-    return ok(subject, f"not here yet; the next run gets it by the plugin's source {conf.kind}")
+    return ok(subject, f"not downloaded yet; the next run gets it by the plugin's source {conf.kind}")
 
 
 def _own(conf: Local) -> CheckResult:
@@ -93,10 +93,10 @@ def _own(conf: Local) -> CheckResult:
 def _from_the_web(conf: Http) -> CheckResult:
     name, subject = conf.name, _subject(conf)
     hosts = sorted({item.url.split("/")[2] for item in conf.files})
-    text = f"not here yet; the next run downloads {len(conf.files)} files from {', '.join(hosts)}"
+    text = f"not downloaded yet; the next run downloads {len(conf.files)} files from {', '.join(hosts)}"
     arriving = layout.raw(name).parent / ".downloads" / name
     if arriving.is_dir() and (size := sum(path.stat().st_size for path in arriving.rglob("*") if path.is_file())):
-        text += f", going on after {size / GIB:.2f} GiB"
+        text += f", resuming after {size / GIB:.2f} GiB"
     wanted = sum(item.bytes or 0 for item in conf.files)
     free = shutil.disk_usage(Path.cwd()).free
     if wanted > free:

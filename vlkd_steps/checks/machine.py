@@ -115,7 +115,7 @@ def device(driver: tuple[int, int] | None, torch_cuda: Callable[[], str | None] 
         if built is None:
             return warn("device auto", "cpu: the installed torch has no CUDA", "install the one of requirements.lock")
         if int(built.partition(".")[0]) > driver[0]:
-            can = f"the driver does CUDA {driver[0]}.{driver[1]}, torch is built for {built}"
+            can = f"the driver supports CUDA {driver[0]}.{driver[1]}, torch is built for {built}"
             return warn("device auto", f"cpu: {can}", "update the driver, or install a torch for its CUDA")
         return ok("device auto", f"cuda (torch is built for CUDA {built})")
     if platform.system() == "Darwin" and platform.machine() == "arm64":

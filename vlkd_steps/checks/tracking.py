@@ -15,6 +15,7 @@ from vlkd_steps.core import file_system, files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.redaction import redacted
 from vlkd_steps.tracking import address, schema
+from vlkd_steps.tracking.records import MEAN_OVER
 
 LATER = "nothing is lost, `vlkd track` catches up from the journals"
 HEALTHY = "OK"  # the whole answer of MLflow's /health
@@ -59,6 +60,11 @@ def database(path: Path) -> list[CheckResult]:
     return [*found, runs_in(path)]
 
 
+RUNS = """SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'
+    AND run_uuid NOT IN (SELECT run_uuid FROM tags WHERE key = ?)"""
+"""Counts the runs, without the parents that stand for several of them."""
+
+
 def runs_in(path: Path) -> CheckResult:
     """How many runs a file of the right schema holds."""
     kind = file_system.of(path).kind
@@ -66,7 +72,7 @@ def runs_in(path: Path) -> CheckResult:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)) as opened:
             if not opened.execute("SELECT 1 FROM sqlite_master").fetchone():
                 return ok("database", f"{path} ({kind}) is empty and will be filled by the first run")
-            (runs,) = opened.execute("SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'").fetchone()
+            (runs,) = opened.execute(RUNS, (MEAN_OVER,)).fetchone()
     except sqlite3.Error as error:
         return warn("database", f"{path} cannot be read: {error}", schema.Fault("").remedy(path))
     return ok("database", f"{path} ({kind}), {runs} runs")

@@ -31,7 +31,9 @@ def gpu(
     step.log_to(None)
     one_of(device, DEVICES, "--device")
     one_of(precision, PRECISIONS, "--precision")
-    if not out.parent.is_dir() or out.is_dir():
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; name a file, such as {out / 'gpu.json'}")
+    if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}; create it, or name a file in another one")
     found = runbook.run(runbook.settings(device, precision, tiny, seconds), out)
     return 1 if any(check.good is False for check in found) else 0

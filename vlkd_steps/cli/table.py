@@ -22,6 +22,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.reporting.findings import main_rows, main_set
 from vlkd_steps.reporting.table import (
     Row,
+    few_seeds,
     interval,
     keeping_teacher,
     labels,
@@ -43,15 +44,17 @@ def main(
     experiment: Annotated[str, Option(help="its name, as params.yaml has it", callback=command.experiment)],
     evaluation_set: Annotated[str | None, Option("--set", help="the evaluation set; default: test")] = None,
 ) -> None:
-    results = layout.results(experiment)
-    finished = [path.parent.name for path in results.parent.glob("*/gains.csv")]
+    path = layout.results(experiment) / "gains.csv"
+    finished = [each.parent.name for each in path.parent.parent.glob("*/gains.csv")]
     if experiment not in finished and (near := nearest(experiment, finished, " ").strip()):
-        raise UserError(f"--experiment {experiment}: {results / 'gains.csv'} does not exist; {near}")
-    rows = read(results / "gains.csv")
+        raise UserError(f"--experiment {experiment}: {path} does not exist; {near}")
+    rows = read(path)
+    if not rows:
+        raise UserError(f"{path} has no rows; make it again: snakemake --cores 1 -f {path}")
     on = evaluation_set or main_set(rows)
     if on not in values(rows, "evaluation_set"):
         known = ", ".join(values(rows, "evaluation_set"))
-        raise UserError(f"--set {on}: {results / 'gains.csv'} has no such evaluation set; it has {known}")
+        raise UserError(f"--set {on}: {path} has no such evaluation set; it has {known}")
     console = Console(highlight=False, soft_wrap=False, markup=False)
     if console.width < NARROWEST:
         console = Console(highlight=False, width=NARROWEST, markup=False)
@@ -61,16 +64,20 @@ def main(
         console.print(table)
     console.print()
     console.print("accuracy in %, mean +- sd over seeds; below: gain in points [95 % interval over seeds and images]")
+    console.print("a shot is the number of training items: questions, hypotheses, annotations or captions")
     for metric in sorted(no_percentages(shown)):
         console.print(f"{metric} is times 100 and no percentage")
     console.print("* the interval excludes 0")
+    few = sorted({few_seeds(row) for row in shown} - {""})
+    if few:
+        console.print(f"intervals of {' and of '.join(few)} are wide for that reason")
     for variant in keeping_teacher(rows):
         console.print(f"{labels(rows)[variant]} keeps its teacher at inference; no other method adds anything there")
     others = [name(other) for other in values(rows, "evaluation_set") if other not in values(shown, "evaluation_set")]
     if others:
         console.print(f"other evaluation sets, in the report: {', '.join(others)}")
     console.print()
-    console.print(f"look at   {results / 'report.html'}", soft_wrap=True)
+    console.print(f"look at   {path.with_name('report.html')}", soft_wrap=True)
     console.print("curves    vlkd ui   (MLflow: every run, its curves and parameters)")
 
 
@@ -97,7 +104,7 @@ def _table(title: str, rows: Sequence[Row], shots: Sequence[str]) -> Table:
         pad_edge=False,
         show_lines=True,
     )
-    table.add_column("questions", no_wrap=True)
+    table.add_column("shot", no_wrap=True)
     for shot in shots:
         table.add_column(shot, justify="right", no_wrap=True)
     places = {(row["variant"], row["shot"]): row for row in rows}

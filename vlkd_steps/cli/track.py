@@ -35,7 +35,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.locks import exclusive
 from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
-from vlkd_steps.reporting import mlflow_view
+from vlkd_steps.reporting import mlflow_view, seed_means
 from vlkd_steps.tracking import address, records, schema, seen
 from vlkd_steps.tracking.address import set_aside
 from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
@@ -231,6 +231,8 @@ class Follower:
         self._records: dict[Path, list[Record]] = {}
         self._stamps: dict[Path, str] = {}
         self._colours: dict[str, str] = {}
+        self._means: list[Record] = []
+        self._results = ""
         self._warned = Warned()
         self._behind = True
 
@@ -240,13 +242,15 @@ class Follower:
         Raises:
             Outage, UserError: as `look`.
         """
-        sent = seen.unchanged(self._memory, self.reference, layout.run_folders(self.experiment))
+        results = seen.results_stamp(self.experiment)
+        sent = seen.unchanged(self._memory, self.reference, layout.run_folders(self.experiment), results)
         if not sent:
             return False
         held = self.sync.held()
         if not all(held.get(run_key, "") in (None, each.digest) for run_key, each in sent.items()):
             return False
-        self._say(len(sent), [each.name for run_key, each in sent.items() if held[run_key] is None])
+        runs = sum(not run_key.startswith(records.MEAN) for run_key in sent)
+        self._say(runs, [each.name for run_key, each in sent.items() if held[run_key] is None])
         return True
 
     def look(self, pace: Pace | None = None) -> int:
@@ -264,17 +268,22 @@ class Follower:
             raise Outage(f"{outage}; {self.unwritten()}") from outage
 
     def _look(self, pace: Pace | None) -> int:
-        self._behind |= self._read(self._changed(pace))
+        results, self._results = self._results, seen.results_stamp(self.experiment)
+        self._behind |= self._read(self._changed(pace)) or results != self._results
         if not self._behind:
             return 0
         current = self.records()
         if not current:
             return 0
+        found = seed_means.of(self.experiment, current, self.reference)
+        self._means = [mlflow_view.coloured(each, self._colours) for each in found]
         if not self.sync.experiment_id:  # two trackers of two experiments must not both create the schema
             with exclusive(_lock(self.uri, ""), wait=None):
                 self.sync.connect()
+        self.sync.sync(self._means)
+        self.sync.supersede(self._means)
         changed = self.sync.sync(current)
-        self.sync.describe(mlflow_view.experiment_tags(self.experiment, current, self.reference))
+        self.sync.describe(mlflow_view.experiment_tags(self.experiment, current, self._means, self.reference))
         self._behind = False
         return changed
 
@@ -317,7 +326,7 @@ class Follower:
 
     def unwritten(self) -> str:
         """What MLflow lacks, in a clause."""
-        names = self.sync.unwritten(self.records())
+        names = self.sync.unwritten(self.records()) or self.sync.unwritten(self._means)
         names += [
             f"{folder} (nothing in its journal can be read)" for folder, found in self._records.items() if not found
         ]
@@ -328,13 +337,13 @@ class Follower:
         """Say what MLflow holds now, and what it does not; where that is all, remember it."""
         current = self.records()
         unwritten = len(self.sync.unwritten(current))
-        self._say(len(current) - unwritten, self.sync.deleted(current))
-        if unwritten or not all(self._records.values()):
+        self._say(len(current) - unwritten, self.sync.deleted([*self._means, *current]))
+        if self.sync.unwritten(self._means) or unwritten or not all(self._records.values()):
             log.warning(self.unwritten())
         elif not self._warned.folders and not any(map(self._training, self._records)):
             killed = {record.folder for record in current if record.status == "KILLED"}
-            sent = {record.run_key: seen.Sent(record.name, record.digest) for record in current}
-            seen.write(self._memory, self.reference, self._stamps, killed, sent)
+            sent = {each.run_key: seen.Sent(each.name, each.digest) for each in [*self._means, *current]}
+            seen.write(self._memory, self.reference, self._stamps, killed, sent, self._results)
 
     def _say(self, written: int, deleted: list[str]) -> None:
         log.info("MLflow experiment %s at %s: %d runs up to date", self.experiment, redacted(self.uri), written)

@@ -21,6 +21,7 @@ from vlkd_steps.cli import command
 from vlkd_steps.config import composition, member_names
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core import files, layout, step
+from vlkd_steps.core.did_you_mean import one_of
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 from vlkd_steps.evaluation import tables, tuned_preset, tuning
@@ -40,7 +41,9 @@ def main(
     if file and not write:
         raise UserError(f"{file} is named without --write; write: vlkd tune {experiment} --write {file}")
     c = composition.compose(PARAMS, experiment)
-    tuning.on_dev(c)
+    named = {each.name for cell in tuning.on_dev(c) for each in tuning.metrics(c.datasets[cell.dataset].task)}
+    if metric:
+        one_of(metric, sorted(named), "--metric")
     path = layout.results(experiment) / "summary.csv"
     if not path.is_file():
         raise UserError(f"{path} does not exist; run the experiment first: vlkd run {experiment}")

@@ -69,11 +69,14 @@ def print_links(page: str, uri: str, experiments: Sequence[str]) -> None:
     for experiment in experiments:
         sync = MlflowSync(uri, experiment)
         sync.connect()
-        say(f"\n{experiment}\n  all runs: {mlflow_view.experiment_link(page, sync.experiment_id)}")
+        say(f"\n{experiment}")
+        for shown, key in (("means over seeds", mlflow_view.MEANS), ("all runs", mlflow_view.NESTED)):
+            say(f"  {shown}: {mlflow_view.table_link(page, sync.experiment_id, key)}")
         found = [record for folder in layout.run_folders(experiment) for record in records.read(folder)]
         for dataset, student in mlflow_view.subjects(found):
-            link = mlflow_view.compare_link(page, sync.experiment_id, dataset, student)
-            say(f"  gains on {dataset}, {student}: {link}")
+            for shown, key_of in (("mean gains", mlflow_view.means_key), ("gains", mlflow_view.view_key)):
+                link = mlflow_view.compare_link(page, sync.experiment_id, key_of(dataset, student))
+                say(f"  {shown} on {dataset}, {student}: {link}")
     say(flush=True)
 
 

@@ -124,6 +124,11 @@ def _check_student(c: Composition, cell: Cell, origin: Origin) -> None:
         message = f"method {method} trains a BART, which {student} is not; name one, such as bart_scenes"
     elif not writes and tasks.load(c.datasets[cell.dataset].task).head == "written" and runner == "classify":
         message = f"{student} is a classifier, but {cell.dataset} has captions; name a BART, such as bart_scenes"
+    elif (
+        getattr(c.students[student], "head", "") == "vilt"
+        and tasks.load(c.datasets[cell.dataset].task).head != "classes"
+    ):
+        message = f"head of {student} is vilt, a classifier, but {cell.dataset} has choices; write head: uniter"
     else:
         return
     where = origin.said("grid.student")

@@ -19,6 +19,12 @@ def label(variant: str, swept: Mapping[str, Any]) -> str:
     return f"{variant}[{', '.join(f'{key}={text(value)}' for key, value in swept.items())}]"
 
 
+def values(label: str, variant: str) -> dict[str, str]:
+    """By key the values in a label, as text."""
+    written = label.removeprefix(f"{variant}[").removesuffix("]")
+    return dict(part.split("=", 1) for part in re.split(r", (?=[\w.]+=)", written) if "=" in part)
+
+
 def labels(variant: str, swept: Mapping[str, Any]) -> list[str]:
     """The label, and those that leave some of the keys open."""
     items = list(swept.items())

@@ -19,7 +19,7 @@ class Interrupted(Exception):
     """
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signal_number).name}; the next start goes on from here")
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}; the next start continues from here")
         self.exit_status = 128 + signal_number
 
 

@@ -78,7 +78,7 @@ _FULL = re.compile("|".join([*FULL.values(), *(rf"os error {number}\b" for numbe
 def disk_full(error: BaseException) -> str | None:
     """The message for a write that failed for want of space, whichever library wrote; None for any other error."""
     if getattr(error, "errno", None) in FULL or _FULL.search(str(error)):
-        return f"{error}; make room on that disk, then start the same command again: it goes on from what is finished"
+        return f"{error}; make room on that disk, then start the same command again: it continues from what is finished"
     return None
 
 

@@ -180,7 +180,7 @@ def train(
 def seed_dropout(number: int, device: torch.device) -> None:
     """Seed the generators that a model on `device` draws from.
 
-    `torch.manual_seed` seeds the CPU's alike, but takes 0.4 ms where CUDA is not used: it keeps a traceback for later.
+    `torch.manual_seed` seeds the CPU's alike, but where CUDA is not used it formats a traceback at every call.
     """
     torch.default_generator.manual_seed(number)
     if device.type in ("cuda", "mps"):

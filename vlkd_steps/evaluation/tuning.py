@@ -88,8 +88,13 @@ def choices(
 
 def measure(task: str, metric: str | None) -> str:
     """The metric that decides: the one that is asked for where the task has it, else its main one."""
-    names = [each.name for each in tasks.load(task).compared_by]
+    names = [each.name for each in metrics(task)]
     return metric if metric in names else names[0]
+
+
+def metrics(task: str) -> Sequence[tasks.Metric]:
+    """Those of a task, the main one first."""
+    return tasks.load(task).compared_by
 
 
 def on_dev(c: Composition) -> list[Cell]:

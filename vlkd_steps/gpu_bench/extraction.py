@@ -21,8 +21,8 @@ def measured(case: Teacher, device: torch.device, precision: str, seconds: float
     teacher = clip.ClipTeacher(described, device.type)
     side = teacher.model.visual.image_size
     side = side if isinstance(side, int) else side[0]
-    images = list(torch.randn(case.images, 3, side, side))
-    on_device = torch.stack(images).to(device)
+    images = list(torch.randint(256, (case.images, 3, side, side), dtype=torch.uint8))
+    on_device = teacher.pixels.batch(images)
     words = QUESTION.split()
     texts = [" ".join(words[number % 5 : 8 + number % 8]) for number in range(case.texts)]
     tokens = teacher.tokenizer(teacher._framed(texts))

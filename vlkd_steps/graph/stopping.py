@@ -21,7 +21,9 @@ from vlkd_steps.core.interruption import ignored
 from vlkd_steps.core.terminal import say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-FIRST = "stopping: running steps save and end; the same command goes on from there (a second signal ends them at once)"
+FIRST = (
+    "stopping: running steps save and end; the same command continues from there (a second signal ends them at once)"
+)
 POLL = 1.0  # seconds between two looks for jobs of a cluster that are to be cancelled
 
 

@@ -170,7 +170,7 @@ class Pixels:
 
 def row(asked: Asked, image_id: str) -> pl.DataFrame:
     """The item as a row of instances without labels."""
-    told: dict[str, list[str]] = {"question": asked.text.split(), "answer": asked.answer.split(), "objects": []}
+    extra: dict[str, list[str]] = {"question": asked.text.split(), "answer": asked.answer.split(), "objects": []}
     values = {
         "instance_id": "asked",
         "image_id": image_id,
@@ -180,7 +180,7 @@ def row(asked: Asked, image_id: str) -> pl.DataFrame:
         "label": None,
         "soft_labels": [],
         "answer_type": "rationale" if asked.answer else "answer",
-        "extra": json.dumps(told),
+        "extra": json.dumps(extra),
     }
     scores = pl.List(pl.Struct({"label": pl.Int64, "score": pl.Float64}))
     types = {"label": pl.Int64(), "soft_labels": scores, "choices": pl.List(pl.String)}

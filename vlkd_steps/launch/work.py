@@ -24,10 +24,10 @@ VARIABLE = "VLKD_LAUNCHER"
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a work that can run by itself, beside the others.
+    """One part of a step's work; parts run independently and in parallel.
 
     Attributes:
-        name: unique in the work, such as ``s10``.
+        name: unique within the step, such as ``s10``.
         config: the configuration of its job.
         key: content key; a job that was submitted for another key is not this part's.
         done: whether its result exists.
@@ -48,7 +48,7 @@ class Work:
         label: its name in progress lines.
         folder: the cluster launcher's records, under ``jobs/``.
         config: the job's configuration for all parts at once.
-        parts: what can run beside each other.
+        parts: what can run in parallel.
         processes: in how many processes each part trains (`training.processes`).
     """
 
@@ -76,7 +76,7 @@ def launch(work: Work) -> int:
 
 
 def workers() -> int:
-    """How many jobs share a work that any number can share (`VLKD_WORKERS`, which `slurm/request.py` checks).
+    """The number of worker jobs of a step that can be divided freely (`VLKD_WORKERS`, which `slurm/request.py` checks).
 
     Without a cluster it is one: `local` does all parts at once.
     """

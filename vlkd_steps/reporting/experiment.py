@@ -44,15 +44,16 @@ def report(
     if not runs:
         raise UserError(f"experiment {experiment} has no runs to report on; its grid in params.yaml is empty")
     results = layout.results(experiment)
-    rows = results_table.read(results / "gains.csv")
+    rows = results_table.read(results / "gains.csv", {dataset["name"]: dataset["task"] for dataset in datasets})
+    rows = results_table.by_seed(rows, results / "summary.csv")
     look = styles(results_table.values(rows, "variant"), reference, results_table.labels(rows))
     told = {*results_table.values(rows, "variant")} - {*(members or {})} | swept.chosen(rows, members or {})
     found = [finding for finding in findings(rows, reference) if finding.variant in {*told, highlight}]
     hero = highlight or (found[0].variant if found else reference)
 
-    seen = logged(experiment, runs)
+    seen, costs = logged(experiment, runs)
     training = curves(seen)
-    spent = cost.timings(experiment, runs)
+    spent = cost.timings(experiment, runs, costs)
     plots = results / "plots"
     files.write_text(plots / "learning_curves.svg", figures.learning_curves(rows, look))
     files.write_text(plots / "gains.svg", figures.gains(rows, look))

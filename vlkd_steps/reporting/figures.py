@@ -58,6 +58,8 @@ Curve = Mapping[int, Sequence[float]]
 def learning_curves(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
     """Accuracy over shots with bands of one standard deviation; below, the gain with its 95 % interval.
 
+    Few seeds are dots (`table.by_seed`).
+
     One line for each (data set, student), one column for each evaluation set in `rows`, which are those of `gains.csv`.
     """
     places, sets = _parts(rows, "dataset", "student"), values(rows, "evaluation_set")
@@ -79,7 +81,7 @@ def learning_curves(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
                     axes[0].set_title(f"{dataset}: {name(evaluation_set)}")
                 if len(axes) > 1:
                     _gain(axes[1], mine, styles)
-                axes[-1].set_xlabel("training questions")
+                axes[-1].set_xlabel(f"training {mine[0]['unit']}")
                 if column == 0:
                     for each, label in zip(axes, ("accuracy, %", "gain, points"), strict=False):
                         each.set_ylabel(label)
@@ -134,7 +136,7 @@ def training_curves(
             for column, shot in enumerate(shots):
                 axes = grid[line, column]
                 if several:
-                    axes.set_title(f"{dataset}: {shot} questions")
+                    axes.set_title(f"{dataset}: shot {shot}")
                 _training(axes, panels.get((dataset, shot), {}), styles)
             grid[line, 0].set_ylabel(label)
         for axes in grid[-1]:
@@ -161,6 +163,8 @@ def inline(drawn: str, styles: Mapping[str, Style], prefix: str) -> str:
     for colour, variable in variables.items():
         text = text.replace(colour, f"var({variable})")
     text = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px; font-family: inherit", text)
+    text = re.sub(r'<g id="[^"]+"', "<g", text)  # nothing refers to a group
+    text = re.sub(r"-?\d+\.\d{4,}", lambda number: f"{float(number[0]):.1f}", text)  # of a point, 1/72 inch
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
@@ -190,17 +194,29 @@ def _shots(axes: Axes, shots: Sequence[str]) -> dict[str, float]:
     return places
 
 
+def _asides(rows: Sequence[Row], shots: Sequence[float]) -> dict[str, float]:
+    """How far beside its shot each variant is drawn, so that no mark hides another."""
+    variants = values(rows, "variant")
+    width = max(shots) - min(shots)
+    beside = width * min(0.05, 0.2 / max(1, len(variants) - 1)) or min(0.3, 1.6 / max(1, len(variants) - 1))
+    return {variant: beside * (number - (len(variants) - 1) / 2) for number, variant in enumerate(variants)}
+
+
 def _accuracy(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> None:
     places = _shots(axes, values(rows, "shot"))
+    asides = _asides(rows, [*places.values()]) if len(places) == 1 else {}
     for (variant,), mine in _parts(rows, "variant").items():
         style = styles[variant]
         mine = sorted(mine, key=lambda row: places[row["shot"]])
-        x, means = [places[row["shot"]] for row in mine], [row["mean"] for row in mine]
+        x, means = [places[row["shot"]] + asides.get(variant, 0.0) for row in mine], [row["mean"] for row in mine]
         low = [row["mean"] - (row["sd"] or 0) for row in mine]
         high = [row["mean"] + (row["sd"] or 0) for row in mine]
         axes.fill_between(x, low, high, color=style.light, alpha=0.16, linewidth=0)
         if len(mine) == 1:  # a band of one point would not be seen
             axes.vlines(x, low, high, color=style.light, alpha=0.5)
+        dots = [(place, value) for place, row in zip(x, mine, strict=True) for value in row.get("of_seeds", [])]
+        if dots:
+            axes.plot(*zip(*dots, strict=True), ".", color=style.light, markersize=3, alpha=0.7)
         axes.plot(
             x, means, color=style.light, linestyle=style.dash, marker=style.marker,
             markeredgecolor=PAPER, markeredgewidth=0.8, label=style.label,
@@ -212,13 +228,11 @@ def _accuracy(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> N
 def _gain(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> None:
     """Gains side by side at each shot, so that intervals do not hide each other."""
     places = _shots(axes, values(rows, "shot"))
+    asides = _asides(rows if len(places) == 1 else [row for row in rows if row["gain"] is not None], [*places.values()])
     rows = [row for row in rows if row["gain"] is not None]
-    width = max(places.values()) - min(places.values()) or 1.0
-    variants = values(rows, "variant")
     axes.axhline(0, color=SOFT, linewidth=1)
-    beside = width * min(0.05, 0.2 / max(1, len(variants) - 1))  # many stay within the axes
-    for number, variant in enumerate(variants):
-        style, aside = styles[variant], beside * (number - (len(variants) - 1) / 2)
+    for variant in values(rows, "variant"):
+        style, aside = styles[variant], asides[variant]
         mine = sorted((row for row in rows if row["variant"] == variant), key=lambda row: places[row["shot"]])
         x = [places[row["shot"]] + aside for row in mine]
         axes.plot(x, [row["gain"] for row in mine], color=style.light, linewidth=0.8, alpha=0.45)

@@ -3,7 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlkd_steps.reporting.table import Row, interval, labels, name, no_percentages, points, sure, values
+from vlkd_steps.reporting.table import (
+    Row,
+    few_seeds,
+    interval,
+    labels,
+    name,
+    no_percentages,
+    points,
+    sure,
+    training,
+    values,
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,7 @@ def _finding(rows: Sequence[Row], variant: str, reference: str) -> Finding:
         + (f" and below 0 in {worse}" if worse else "")
         + (f"; p < 0.05 after Holm's correction over the whole table in {held}. " if better or worse else ". ")
         + f"Largest: {points(best['gain'])} {interval(best)} "
-        f"on {best['dataset']} at {best['shot']} training questions."
+        f"on {best['dataset']} at {training(best['shot'], best['unit'])}."
+        + (f" Intervals of {few_seeds(best)} are wide for that reason." if few_seeds(best) else "")
     )
     return Finding(rows[0]["variant"], title, detail, sum(row["gain"] for row in rows) / len(rows))

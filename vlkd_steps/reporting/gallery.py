@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from vlkd_steps.evaluation.gains import Run, Scores, folder
 
 LONGEST_SIDE = 320  # pixels; larger images are made smaller for the page
 SMALL_SIDE = 96  # images up to this size are drawn with their pixels enlarged
-RIGHT = 0.5  # a VQA score from which an answer counts as right: three of ten annotators give 0.9, two give 0.6
+ROUNDING = 1e-6  # a score of 0.6 may be a sum of ten terms
 AHEAD = 0.5  # by which share of the seeds one must be right more often than the other
 
 
@@ -32,6 +32,7 @@ class Answer:
     text: str
     right: int  # number of seeds whose answer counts as right
     seeds: int
+    score: float  # the item's score by the task's metric, mean over seeds
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Item:
     instance_id: str
     image_path: str
     question: str
-    gold: str
+    annotated: str  # what annotators answered
     answers: list[Answer]
     long: bool  # answers are sentences, which take a separate line
     boxes: list[Box]
@@ -65,6 +66,7 @@ class Gallery:
     evaluation_set: str
     hero: str
     reference: str
+    rule: str  # what counts as right
     wins: list[Item]  # the hero right, the reference wrong
     losses: list[Item]
     all_wins: int
@@ -82,9 +84,9 @@ def gallery(
 ) -> Gallery | None:  # fmt: skip
     """Items that `hero` gets right over most of its seeds and `reference` does not, and the reverse.
 
-    Taken at the middle shot. Among the items with the largest difference, question types take turns and every image is
-    shown once; ties are broken by a hash of the item's id, so the choice is blind to content and always the same. A
-    caption counts as right from a CIDEr-D of 0.5 (of 10).
+    Taken at the middle shot. Items to which the one that is right gives the most frequent answer come first. Among
+    the items with the largest difference, question types take turns and every image is shown once; ties are broken by
+    a hash of the item's id, so the choice is blind to content and always the same. The task says what counts as right.
 
     Args:
         runs: those of the experiment.
@@ -105,65 +107,80 @@ def gallery(
     if reference not in variants or hero == reference:
         return None
 
-    scores = Scores(experiment, evaluation.name)
-    right = {
-        variant: np.stack([scores(run) >= 100 * RIGHT for run in mine if run["variant"] == variant])
-        for variant in variants
+    task, scores = tasks.load(evaluation.task), Scores(experiment, evaluation.name)
+    reached = {
+        variant: np.stack([scores(run) / 100 for run in mine if run["variant"] == variant]) for variant in variants
     }
+    right = {variant: scored >= task.right_from - ROUNDING for variant, scored in reached.items()}
     instances = pl.DataFrame({"instance_id": scores.ids()}).join(
         tables.read(artifacts.instances(evaluation.dataset)), on="instance_id", how="left", maintain_order="left"
     )
     ahead = right[hero].mean(axis=0) - right[reference].mean(axis=0)
-    wins, losses = (_spread(instances, sign * ahead, each) for sign in (1, -1))
+
+    def given(variant: str, chosen: Sequence[int]) -> list[str]:
+        """A variant's answers to some items, as text."""
+        rows, own = instances[chosen], [run for run in mine if run["variant"] == variant]
+        of_seeds = zip(*(_answers(experiment, run, evaluation.name, rows) for run in own), strict=True)
+        pairs = zip(rows.iter_rows(named=True), of_seeds, strict=True)
+        return [task.said(row, _commonest(answers)) for row, answers in pairs]
+
+    def chosen(sign: int, variant: str) -> list[int]:
+        """The items on which a variant is ahead, of which `each` are shown."""
+        far = np.flatnonzero(sign * ahead > AHEAD).tolist()
+        golds = map(task.gold, instances[far].iter_rows(named=True))
+        usual = {place for place, gold, said in zip(far, golds, given(variant, far), strict=True) if said == gold}
+        return _spread(instances, sign * ahead, usual, each)
+
+    wins, losses = chosen(1, hero), chosen(-1, reference)
     places = wins + losses
-    given = {
-        variant: [
-            _answers(experiment, run, evaluation.name, instances[places]) for run in mine if run["variant"] == variant
-        ]
-        for variant in variants
-    }
-    task = tasks.load(evaluation.task)
+    answered = {variant: given(variant, places) for variant in variants}
     long = task.head != "classes"
     items = []
     for number, (place, row) in enumerate(zip(places, instances[places].iter_rows(named=True), strict=True)):
         answers = [
-            Answer(variant, task.said(row, _commonest([of_seed[number] for of_seed in of_seeds])),
-                   int(right[variant][:, place].sum()), len(of_seeds))
-            for variant, of_seeds in given.items()
+            Answer(variant, texts[number], int(right[variant][:, place].sum()), len(right[variant]),
+                   float(reached[variant][:, place].mean()))
+            for variant, texts in answered.items()
         ]  # fmt: skip
-        gold, question = task.gold(row), task.question(row)
-        named = " ".join([row["text"], gold, *(answer.text for answer in answers)]) if long else ""
+        annotated, question = task.annotated(row), task.question(row)
+        named = " ".join([row["text"], annotated, *(answer.text for answer in answers)]) if long else ""
         items.append(
-            Item(row["instance_id"], row["image_path"], question, gold, answers, long, boxes(row["extra"], named))
+            Item(row["instance_id"], row["image_path"], question, annotated, answers, long, boxes(row["extra"], named))
         )
     return Gallery(
-        trained_on, shot, evaluation.name, hero, reference, items[: len(wins)], items[len(wins) :],
+        trained_on, shot, evaluation.name, hero, reference, task.right, items[: len(wins)], items[len(wins) :],
         int((ahead > AHEAD).sum()), int((ahead < -AHEAD).sum()),
     )  # fmt: skip
 
 
-def _spread(instances: pl.DataFrame, ahead: np.ndarray, most: int) -> list[int]:
-    """Indices of up to `most` items that are ahead: groups in turn, within one the largest first, no image twice."""
+def _spread(instances: pl.DataFrame, ahead: np.ndarray, usual: Collection[int], most: int) -> list[int]:
+    """Indices of up to `most` items that are ahead: groups in turn, within one the largest first, no image twice.
+
+    Args:
+        usual: the items that come before the others.
+    """
     ids, groups, kinds, images = (
         instances[column].to_list() for column in ("instance_id", "group", "answer_type", "image_id")
     )
-    queues: dict[str, list[int]] = {}
     far = sorted(
         np.flatnonzero(ahead > AHEAD).tolist(), key=lambda i: (-ahead[i], hashlib.sha256(ids[i].encode()).digest())
     )
-    for place in far:
-        queues.setdefault(groups[place] or kinds[place] or "", []).append(place)
     chosen: list[int] = []
     shown: set[str] = set()
-    while any(queues.values()):
-        for group in sorted(queues):
-            queues[group] = [place for place in queues[group] if images[place] not in shown]
-            if queues[group]:
-                place = queues[group].pop(0)
-                shown.add(images[place])
-                chosen.append(place)
-                if len(chosen) == most:
-                    return chosen
+    for first in (True, False):
+        queues: dict[str, list[int]] = {}
+        for place in far:
+            if (place in usual) == first:
+                queues.setdefault(groups[place] or kinds[place] or "", []).append(place)
+        while any(queues.values()):
+            for group in sorted(queues):
+                queues[group] = [place for place in queues[group] if images[place] not in shown]
+                if queues[group]:
+                    place = queues[group].pop(0)
+                    shown.add(images[place])
+                    chosen.append(place)
+                    if len(chosen) == most:
+                        return chosen
     return chosen
 
 

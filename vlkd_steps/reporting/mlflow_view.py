@@ -1,7 +1,8 @@
-"""How an experiment presents itself in MLflow's web page: its description, colours, and a view made for its gains.
+"""How an experiment presents itself in MLflow's web page: its description, colours, and views made for its gains.
 
-The page keeps views that users share by link in tags of the experiment (seen in MLflow 3.17). We write one per data
-set and student: its link opens charts in which each method has one colour and gains are shown first.
+The page keeps views that users share by link in tags of the experiment (seen in MLflow 3.17). We write two of the table
+(parents alone, runs below their parents), and two of charts per data set and student, in which each method has one
+colour and gains come first: of the parents, which have the means over seeds, and of the single runs.
 A page that does not support the tag shows its default view.
 """
 
@@ -10,23 +11,28 @@ import json
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
 from vlkd_steps.reporting.style import styles
 from vlkd_steps.reporting.table import titles
-from vlkd_steps.tracking.records import Record
+from vlkd_steps.tracking.records import MEAN_OVER, Record
 
 VIEW = "mlflow.sharedViewState."
+MEANS, NESTED = "means", "runs"  # the keys of the tables
+LEADING = "gain/test/"  # begins the metrics by which runs are sorted
 LONGEST_TAG = 20_000  # characters that MLflow takes as the value of an experiment's tag
 COSTS = ("cost/gpu_hours", "cost/core_hours", "cost/cpu_efficiency")
 NO_SECTION = "Model metrics"  # where MLflow's page puts names without a slash
 
 
 def colours(records: Iterable[Record], reference: str) -> dict[str, str]:
-    """The colour of each variant, as in the report."""
-    variants = sorted({record.tags.get("variant", "") for record in records})
-    return {variant: style.light for variant, style in styles(variants, reference).items()}
+    """The colour of each variant, as in the report, which knows no variant of which all runs are superseded."""
+    all_of = {(record.tags.get("variant", ""), record.tags.get("superseded")) for record in records}
+    variants, current = {variant for variant, _ in all_of}, {variant for variant, old in all_of if old == "no"}
+    looks = styles([*variants], reference) | styles([*current], reference)
+    return {variant: style.light for variant, style in looks.items()}
 
 
 def coloured(record: Record, colour_of: Mapping[str, str]) -> Record:
@@ -35,8 +41,14 @@ def coloured(record: Record, colour_of: Mapping[str, str]) -> Record:
     return dataclasses.replace(record, tags={**record.tags, "mlflow.runColor": colour})
 
 
-def experiment_tags(experiment: str, records: Sequence[Record], reference: str) -> dict[str, str]:
-    """Tags of the MLflow experiment that hold its description and its views."""
+def experiment_tags(
+    experiment: str, records: Sequence[Record], means: Sequence[Record], reference: str
+) -> dict[str, str]:
+    """Tags of the MLflow experiment that hold its description and its views.
+
+    Args:
+        means: the parents of the records (`seed_means`).
+    """
     current = [record for record in records if record.tags.get("superseded") == "no"]
     tags = {
         "mlflow.experimentKind": "custom_model_development",  # else the page prompts for its kind
@@ -44,6 +56,9 @@ def experiment_tags(experiment: str, records: Sequence[Record], reference: str) 
     }
     for dataset, student in subjects(current):
         tags[VIEW + view_key(dataset, student)] = json.dumps(gain_view(dataset, student, current, reference))
+        tags[VIEW + means_key(dataset, student)] = json.dumps(means_view(dataset, student, means))
+    tags[VIEW + MEANS] = json.dumps(means_table([each for each in means if each.tags["superseded"] == "no"]))
+    tags[VIEW + NESTED] = json.dumps(nested_table(current))
     return tags
 
 
@@ -99,15 +114,24 @@ def view_key(dataset: str, student: str) -> str:
     return f"gain-{dataset}-{student}"
 
 
-def compare_link(address: str, experiment_id: str, dataset: str, student: str) -> str:
-    """The link that opens the compare view of a data set and student."""
-    query = {"compareRunsMode": "CHART", "viewStateShareKey": view_key(dataset, student)}
+def means_key(dataset: str, student: str) -> str:
+    return f"means-{dataset}-{student}"
+
+
+def compare_link(address: str, experiment_id: str, key: str) -> str:
+    """The link that opens a view of charts: `means_key` or `view_key`."""
+    query = {"compareRunsMode": "CHART", "viewStateShareKey": key}
     return f"{experiment_link(address, experiment_id)}&{urlencode(query)}"
 
 
 def experiment_link(address: str, experiment_id: str) -> str:
-    """The link that opens an experiment's table of runs."""
+    """The link that opens an experiment's runs."""
     return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+
+
+def table_link(address: str, experiment_id: str, key: str) -> str:
+    """The link that opens a table with our columns: `MEANS` or `NESTED`."""
+    return f"{experiment_link(address, experiment_id)}&viewStateShareKey={key}"
 
 
 def gain_view(dataset: str, student: str, records: Sequence[Record], reference: str) -> dict[str, Any]:
@@ -138,17 +162,101 @@ def _gain_view(
         "training": [_curve(name) for name in ("dev/accuracy", "train/loss") if name in names],
     }
     labelled, allocated = ["label"] * any("label" in each.tags for each in records), _allocation_tags(records)
+    return _view(
+        filtered=f"{_of(dataset, student)} and params.seed LIKE '%'",  # not the parents, which have none
+        sections=sections,
+        names=names,
+        columns=[f"tags.`{name}`" for name in ("variant", *labelled, "shot", "seed", *allocated)]
+        + [f"metrics.`{name}`" for name in [*gains, *measured, *(name for name in COSTS if name in names)]],
+        sorted_by=_leading(names) or ["test/accuracy"],  # sorted by time, MLflow would put them below their parents
+    )
+
+
+def means_view(dataset: str, student: str, means: Sequence[Record]) -> dict[str, Any]:
+    """The state of MLflow's page for the parents: what was swept against the gain, gains over shots and as bars."""
+    chosen = [each for each in means if _subject(each) == (dataset, student) and each.tags["superseded"] == "no"]
+    names = {point.name for each in chosen for point in each.points}
+    gains, swept = _leading(names), _swept(chosen)
+    measured = [name.removeprefix("gain/") for name in gains]
+    sections = {
+        "what was swept": [_parallel(name, ("shot", *swept)) for name in gains if swept],
+        "gain, mean over seeds": [_over_shots(name) for name in gains] + [_bars(name) for name in gains],
+        "mean over seeds": [_over_shots(name) for name in measured],
+    }
+    table = means_table(chosen)
+    return _view(
+        filtered=f"{_of(dataset, student)} and tags.{MEAN_OVER} = 'seeds'",
+        sections=sections,
+        names=names,
+        columns=table["selectedColumns"],
+        sorted_by=gains,
+    )
+
+
+def means_table(means: Sequence[Record]) -> dict[str, Any]:
+    """The state of MLflow's table for the parents, the largest gain first."""
+    gains = _leading({point.name for each in means for point in each.points})
+    spread = [f"{bound}/{name}" for name in gains for bound in ("low", "high")]
+    return _view(
+        filtered=f"tags.superseded = 'no' and tags.{MEAN_OVER} = 'seeds'",
+        columns=_columns(means, gains, [*spread, "seeds"], ()),
+        sorted_by=gains,
+    )
+
+
+def nested_table(records: Sequence[Record]) -> dict[str, Any]:
+    """The state of MLflow's table for all runs, each below its parent: MLflow does that only in order of time."""
+    gains = _leading({point.name for record in records for point in record.points})
+    return _view(filtered="tags.superseded = 'no'", columns=_columns(records, gains, (), ("seed",)))
+
+
+def _columns(records: Sequence[Record], gains: Sequence[str], more: Sequence[str], params: Sequence[str]) -> list[str]:
+    """Accuracy, gain, what a run is, and what was swept, in the form of the page."""
+    measured = [name.removeprefix("gain/") for name in gains] or ["test/accuracy"]
+    described = ["params.`variant`", "tags.`dataset`", "tags.`student`"]
+    described += [f"params.`{name}`" for name in ("shot", *params, *_swept(records))]
+    return [f"metrics.`{name}`" for name in (*measured, *gains, *more)] + described
+
+
+def _of(dataset: str, student: str) -> str:
+    return f"tags.dataset = '{dataset}' and tags.student = '{student}' and tags.superseded = 'no'"
+
+
+def _leading(names: Collection[str]) -> list[str]:
+    """The gains on test by which methods are compared; of a task with several metrics, not their mean."""
+    found = sorted(name for name in names if name.startswith(LEADING) and name.count("/") == 2)
+    several = [name for name in found if name.removeprefix(LEADING) in titles()]
+    return several or [name for name in found if name == f"{LEADING}accuracy"] or found
+
+
+def _swept(records: Sequence[Record]) -> list[str]:
+    return sorted({name for record in records for name in record.params if name.startswith("sweep.")})
+
+
+def _view(
+    filtered: str,
+    columns: Sequence[str],
+    sections: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType({}),
+    names: Collection[str] = (),
+    sorted_by: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The state of MLflow's page.
+
+    Args:
+        sections: charts by title.
+        names: of the metrics whose other charts are folded away.
+        sorted_by: the largest values of the first of these come first; none: the newest runs do.
+    """
     folded = sorted({name.rpartition("/")[0] or NO_SECTION for name in names})
     return {
-        "searchFilter": f"tags.dataset = '{dataset}' and tags.student = '{student}' and tags.superseded = 'no'",
-        "orderByKey": "attributes.start_time",
+        "searchFilter": filtered,
+        "orderByKey": f"metrics.`{sorted_by[0]}`" if sorted_by else "attributes.start_time",
         "orderByAsc": False,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"tags.`{name}`" for name in ("variant", *labelled, "shot", "seed", *allocated)]
-        + [f"metrics.`{name}`" for name in [*gains, *measured, *(name for name in COSTS if name in names)]],
+        "selectedColumns": list(columns),
         "runsHiddenMode": "SHOW_ALL",
         "runsExpanded": {},
         "runsPinned": [],
@@ -193,6 +301,11 @@ def _over_shots(metric: str) -> dict[str, Any]:
 
 def _bars(metric: str) -> dict[str, Any]:
     return {**_chart("BAR", metric), "metricKey": metric}
+
+
+def _parallel(metric: str, params: Sequence[str]) -> dict[str, Any]:
+    chosen = {"selectedParams": list(params), "selectedMetrics": [metric], "showAllRuns": True}
+    return {**_chart("PARALLEL", f"{metric} over what was swept"), **chosen}
 
 
 def _curve(metric: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import jinja2
 from vlkd_steps.reporting import figures
 from vlkd_steps.reporting import table as results
 from vlkd_steps.reporting import timings as cost
+from vlkd_steps.reporting.citation import citations
 from vlkd_steps.reporting.findings import Finding, main_set
 from vlkd_steps.reporting.gallery import Gallery, picture
 from vlkd_steps.reporting.measured import Table
@@ -51,12 +52,15 @@ def render(
     environment.filters |= {
         "points": results.points,
         "interval": results.interval,
+        "few_seeds": results.few_seeds,
         "spread": results.spread,
         "readable": results.name,
         "duration": duration,
         "share": lambda share: "" if share is None else f"{100 * share:.0f} %",
         "p_value": p_value,
     }
+    units = {row["dataset"].split()[0]: row["unit"] for row in rows}
+    environment.filters["trained"] = lambda shot, place: results.training(shot, units.get(place.split()[0], "items"))
     environment.filters["label"] = lambda variant: styles[variant].label if variant in styles else variant
     environment.tests |= {"above": lambda row: results.sure(row) > 0, "below": lambda row: results.sure(row) < 0}
     totals = cost.totals(timings)
@@ -83,6 +87,10 @@ def render(
         picture=picture,
         facts=facts(rows, timings, provenance),
         rows=rows,
+        without_dev=_without_dev(rows, training),
+        citations=citations(),
+        commits=_commits(provenance),
+        lock=here.LOCK_FILE if here.LOCK_FILE.is_file() else None,
         keeping_teacher=results.keeping_teacher(rows),
         made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         git=here.git(),
@@ -95,7 +103,6 @@ def facts(
 ) -> dict[str, str]:
     """What made the results, label -> value; what is not known is left out."""
     known, called = [each for each in provenance if each], results.labels(rows)
-    commits = sorted({(p.get("git") or {}).get("commit") or "" for p in known} - {""})
     packages = ("torch", "transformers", "open_clip_torch")
     versions = {f"{name} {v[name]}" for p in known for v in [p.get("versions") or {}] for name in packages if name in v}
     trained = cost.summed([row for row in timings if row["step"] == "distill"])
@@ -103,7 +110,7 @@ def facts(
         "students": ", ".join(results.values(rows, "student")),
         "teachers": ", ".join(name for name in results.values(rows, "teacher") if name),
         "need their teacher at inference": ", ".join(called[name] for name in results.keeping_teacher(rows)),
-        "trained at commit": ", ".join(commit[:10] for commit in commits)
+        "trained at commit": ", ".join(commit[:10] for commit in _commits(provenance))
         + (" (with changes not committed)" if any((p.get("git") or {}).get("dirty") for p in known) else ""),
         "training time": duration(trained["seconds"]) if trained["seconds"] else "",
         "training cost": _cost(trained),
@@ -116,6 +123,18 @@ def facts(
         "packages": ", ".join(sorted(versions)),
     }
     return {label: value for label, value in found.items() if value}
+
+
+def _without_dev(rows: Sequence[Row], training: Mapping[str, Panels]) -> list[str]:
+    """The data sets that were evaluated on no `dev`, neither while training nor after."""
+    have = {place.split()[0] for place, _ in training["dev"]}
+    have |= {row["dataset"].split()[0] for row in rows if row["evaluation_set"] == "dev"}
+    return [name for name in dict.fromkeys(row["dataset"].split()[0] for row in rows) if name not in have]
+
+
+def _commits(provenance: Sequence[Mapping[str, Any] | None]) -> list[str]:
+    """The commits that runs were trained at."""
+    return sorted({((each or {}).get("git") or {}).get("commit") or "" for each in provenance} - {""})
 
 
 def _cost(trained: Row) -> str:
@@ -204,6 +223,7 @@ def _dataset(name: str, rows: Sequence[Row], styles: Mapping[str, Style]) -> dic
             )
     return {
         "name": name,
+        "unit": mine[0]["unit"],
         "panels": panels,
         "shots": shots,
         "several_students": len(results.values(mine, "student")) > 1,
@@ -218,7 +238,7 @@ def describe(rows: Sequence[Row], shots: Sequence[str]) -> str:
         mine = sorted((row for row in rows if row["variant"] == variant), key=lambda row: shots.index(row["shot"]))
         values = ", ".join(f"{results.spread(row)} at {row['shot']}" for row in mine)
         lines.append(f"{mine[0].get('label') or variant}: {values}")
-    return "Accuracy in percent over training questions. " + "; ".join(lines) + "."
+    return f"Accuracy in percent over training {rows[0]['unit']}. " + "; ".join(lines) + "."
 
 
 def _training(training: Mapping[str, Panels], styles: Mapping[str, Style]) -> list[dict[str, Any]]:

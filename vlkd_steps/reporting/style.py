@@ -20,14 +20,14 @@ class Style:
 REFERENCE = Style("#5f6773", "#a3abb8", "o", "--")
 KNOWN = {
     "clip_td": Style("#0066b3", "#5cb3f5", "D", "-"),
-    "naive_kd": Style("#c45500", "#f2913d", "s", "-."),
+    "naive_kd": Style("#b94e00", "#f2913d", "s", "-."),
     "mad": Style("#007a5a", "#37c79c", "^", "-"),
     "vlkd": Style("#a8437f", "#e58cc0", "v", "-"),
     "plug_in": Style("#8a6d00", "#e0c341", "P", ":"),
 }
 OTHERS = [
     Style("#6a51c7", "#aa99f2", "X", "-"),
-    Style("#2f8fb0", "#7cd3ee", "<", (":")),
+    Style("#1f728f", "#7cd3ee", "<", (":")),
     Style("#7d4a3c", "#cf9c8c", ">", "-"),
     Style("#4c7a1e", "#9ccf62", "p", "-."),
     Style("#b0303f", "#f08791", "h", "-"),
@@ -38,6 +38,8 @@ OTHERS = [
 def styles(variants: Sequence[str], reference: str, labels: Mapping[str, str] | None = None) -> dict[str, Style]:
     """The style of every variant: its method's, if there is one, else the next free style.
 
+    Free styles are given in the order of names, so that the grid's order does not matter.
+
     Args:
         labels: what variants are called, where not by their name.
     """
@@ -46,6 +48,6 @@ def styles(variants: Sequence[str], reference: str, labels: Mapping[str, str] | 
     queue = iter([*OTHERS, *free] * (1 + len(variants) // len(OTHERS)))
     found = {
         variant: REFERENCE if variant == reference else KNOWN[variant] if variant in KNOWN else next(queue)
-        for variant in variants
+        for variant in sorted(variants)
     }
-    return {variant: replace(style, label=named.get(variant, variant)) for variant, style in found.items()}
+    return {variant: replace(found[variant], label=named.get(variant, variant)) for variant in variants}

@@ -10,7 +10,7 @@ from vlkd_steps.config import member_names
 from vlkd_steps.reporting import figures, sweep_figures
 from vlkd_steps.reporting.findings import main_set
 from vlkd_steps.reporting.style import Style
-from vlkd_steps.reporting.table import Row, name, spread, values
+from vlkd_steps.reporting.table import Row, name, spread, training, values
 
 Members = Mapping[str, Mapping[str, Any]]
 
@@ -141,7 +141,7 @@ def _map(rows: Sequence[Row], members: Members, keys: Sequence[str], style: Styl
     )
     where = name(rows[0]["evaluation_set"])
     drawn = sweep_figures.heat_map((first, second), means, keys, style)
-    return Panel(where, f"{rows[0]['shot']} training questions", drawn, f"{where}, {said}.")
+    return Panel(where, training(rows[0]["shot"], rows[0]["unit"]), drawn, f"{where}, {said}.")
 
 
 def _values(rows: Sequence[Row], members: Members, key: str) -> list[Any]:

@@ -1,6 +1,6 @@
 """`gains.csv` and `summary.csv` read back: reports take every number from there and compute none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,24 @@ from vlkd_steps.evaluation import tables
 from vlkd_steps.tasks import ACCURACY
 
 Row = dict[str, Any]
+FEW = 3  # seeds up to which t quantiles, and so intervals, are wide: 4.3 with three seeds, 12.7 with two
 
 
-def read(path: Path) -> list[Row]:
-    """The rows in file order; empty cells are None.
+def read(path: Path, task_of: Mapping[str, str] | None = None) -> list[Row]:
+    """The rows in file order; empty cells are None. `unit` is what a shot of the row's data set counts.
+
+    Args:
+        task_of: the task of each data set; without it a shot counts items.
 
     Raises:
         UserError: see `tables.read`.
     """
     rows = tables.read(path).to_dicts()
     shown = titles()
-    for row in rows:  # a task of several metrics is shown as so many data sets
+    for row in rows:
+        task = (task_of or {}).get(row["dataset"])
+        row["unit"] = tasks.load(task).unit if task else "items"
+        # a task of several metrics is shown as so many data sets
         if row.get("metric", ACCURACY) != ACCURACY:
             row["dataset"] = f"{row['dataset']} {shown.get(row['metric'], row['metric'])}"
     return rows
@@ -38,6 +45,26 @@ def no_percentages(rows: Sequence[Row]) -> list[str]:
     return [name for name in found if name in known and not known[name].percentage]
 
 
+def few_seeds(row: Row) -> str:
+    """``3 seeds`` where a row has an interval of so few seeds that it is wide for that reason; else nothing."""
+    number = len(row["seeds"].split())
+    return f"{number} seeds" if row["gain_low"] is not None and number <= FEW else ""
+
+
+def by_seed(rows: Sequence[Row], summary: Path) -> list[Row]:
+    """The rows with `of_seeds`, the result of each seed in percent, where they are few; else it is empty.
+
+    Args:
+        summary: `summary.csv` of the experiment.
+    """
+    keys = ("student", "variant", "shot", "evaluation_set", "metric")
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for run in tables.read(summary).iter_rows(named=True):
+        found.setdefault((run["dataset"], *(str(run[key]) for key in keys)), []).append(run["value"])
+    of_seeds = [found.get((row["dataset"].split()[0], *(row[key] for key in keys)), []) for row in rows]
+    return [{**row, "of_seeds": each if len(each) <= FEW else []} for row, each in zip(rows, of_seeds, strict=True)]
+
+
 def sure(row: Row) -> int:
     """1 where the whole 95 % interval lies above 0, -1 where it lies below, else 0 (also without an interval)."""
     if row["gain_low"] is None:
@@ -48,6 +75,12 @@ def sure(row: Row) -> int:
 def values(rows: Sequence[Row], column: str) -> list[Any]:
     """The distinct values of a column in order of first appearance (the order of the grid in params.yaml)."""
     return list(dict.fromkeys(row[column] for row in rows))
+
+
+def training(shot: str, unit: str) -> str:
+    """A shot in words: ``300 training questions``, ``10 % of the training questions``, ``all training questions``."""
+    amount = f"{shot.removesuffix('pct')} % of the" if shot.endswith("pct") else "all" if shot == "full" else shot
+    return f"{amount} training {unit}"
 
 
 def labels(rows: Sequence[Row]) -> dict[str, str]:

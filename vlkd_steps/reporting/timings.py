@@ -7,7 +7,7 @@ from typing import Any
 from vlkd_steps.config import teacher_names
 from vlkd_steps.core import files, layout
 from vlkd_steps.evaluation.gains import Run, folder
-from vlkd_steps.tracking import cost, journal
+from vlkd_steps.tracking import cost
 from vlkd_steps.tracking.cost import Cost
 
 Row = dict[str, Any]
@@ -17,16 +17,19 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def timings(experiment: str, runs: Sequence[Run]) -> list[Row]:
+def timings(experiment: str, runs: Sequence[Run], of_runs: Mapping[Path, Cost]) -> list[Row]:
     """One row per training run and per pre-training and extraction that the runs build on, where it is known.
 
     Columns: `COLUMNS`. Seconds are of wall time over all attempts, memory is in MiB; hours are of the cores and GPUs
     that were given. What neither a run's journal nor its provenance records is None.
+
+    Args:
+        of_runs: by run folder what its journal says (`training.logged`).
     """
     rows = []
     for step, place, described in _places(experiment, runs):
         known = provenance(place)
-        spent = of_run(place) if step == "distill" else None
+        spent = of_runs.get(place)
         if spent is None and known is not None:
             spent = cost.of_step(known)
         if spent is not None:
@@ -41,13 +44,6 @@ def written(row: Row) -> Row:
     """A row as `timings.csv` has it: hours with six decimals, of which a core's second is the fourth."""
     hours = {name: f"{row[name]:.6f}" for name in ("gpu_hours", "core_hours") if row[name] is not None}
     return {**row, **hours}
-
-
-def of_run(run_folder: Path) -> Cost | None:
-    """The cost of the run whose results are in a run directory; None where its journal is not here."""
-    runs = journal.by_run(journal.read(layout.journal(run_folder)))
-    owner = journal.owner(run_folder)
-    return cost.of(runs[owner]) if owner in runs else None
 
 
 def totals(rows: Sequence[Row]) -> list[Row]:

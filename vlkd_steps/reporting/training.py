@@ -1,44 +1,50 @@
 """How training went, from the journals: for each data set and shot a curve per variant."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from vlkd_steps.core import layout
 from vlkd_steps.evaluation.gains import Run, folder
-from vlkd_steps.tracking import journal
+from vlkd_steps.tracking import cost, journal
+from vlkd_steps.tracking.cost import Cost
 
 LABELS = {"loss": "task loss", "dev": "dev accuracy, %"}
 # The task's own term is what methods share; their totals hold different terms and cannot be compared.
 NAMES = {"loss": ("loss/task", "loss"), "dev": ("dev/accuracy",)}
-MOST_POINTS = 150
+MOST_POINTS = 75  # two pixels apart in a panel
 
 Logged = dict[str, dict[int, float]]  # metric -> step -> value
 Curve = dict[int, list[float]]
 Panels = dict[tuple[str, str], dict[str, Curve]]
 
 
-def logged(experiment: str, runs: Sequence[Run]) -> list[tuple[str, Run, Logged]]:
-    """What each run logged in training: (name, run, metrics); runs whose journal is not here are left out.
+def logged(experiment: str, runs: Sequence[Run]) -> tuple[list[tuple[str, Run, Logged]], dict[Path, Cost]]:
+    """What each run logged in training, (name, run, metrics), and by run folder its cost.
 
-    The name is the run's data set, and its student where the data set has several.
+    Runs whose journal is not here are left out. The name is the run's data set, and its student where the data set has
+    several. Both are made in one reading, as the journals are the most that a report reads.
     """
     students: dict[str, set[str]] = {}
     for run in runs:
         students.setdefault(run["dataset"], set()).add(run["student"])
-    found = []
+    found, costs = [], {}
     for run in runs:
         where = folder(experiment, run)
         by_run = journal.by_run(journal.read(layout.journal(where)))
         if by_run:
             place = f"{run['dataset']} {run['student']}" if len(students[run["dataset"]]) > 1 else run["dataset"]
-            own = by_run.get(journal.owner(where) or "") or list(by_run.values())[-1]
+            owner = journal.owner(where)
+            if owner in by_run:
+                costs[where] = cost.of(by_run[owner])
+            own = by_run.get(owner or "") or list(by_run.values())[-1]
             found.append((place, run, journal.curves(own)))
-    return found
+    return found, costs
 
 
 def curves(seen: Sequence[tuple[str, Run, Logged]]) -> dict[str, Panels]:
     """``loss`` and ``dev`` of what was `logged`: (name, shot) -> variant -> step -> the values of all seeds.
 
-    A step is kept where every seed with a journal has it; long curves are thinned to 150 points.
+    A step is kept where every seed with a journal has it; long curves are thinned to `MOST_POINTS`.
     """
     of_seeds: dict[str, dict[tuple[str, str], dict[str, list[dict[int, float]]]]] = {kind: {} for kind in NAMES}
     for place, run, found in seen:

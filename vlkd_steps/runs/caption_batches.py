@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -39,9 +38,9 @@ class Eyes(Protocol):
 
     def load_image(self, path: Any) -> Tensor: ...
 
-    def pixels(self, image: Image.Image) -> Tensor: ...
+    def pixels_of(self, content: bytes, name: str) -> Tensor: ...
 
-    def embed_images(self, images: Sequence[Tensor]) -> Any: ...
+    def embed_images(self, images: Tensor) -> Any: ...
 
     def embed_texts(self, texts: Sequence[str]) -> tuple[Any, Any]: ...
 
@@ -145,8 +144,8 @@ def made_features(items: Items, clip: Eyes) -> Features:
 
 
 def embedded(clip: Eyes, pixels: Tensor, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """CLIP's embeddings of images, float32 [B, 3, S, S], and captions, without a gradient."""
-    return torch.from_numpy(clip.embed_images(list(pixels))), torch.from_numpy(clip.embed_texts(texts)[0])
+    """CLIP's embeddings of images, uint8 [B, 3, S, S], and captions, without a gradient."""
+    return torch.from_numpy(clip.embed_images(pixels)), torch.from_numpy(clip.embed_texts(texts)[0])
 
 
 class StreamedCaptions:
@@ -196,8 +195,8 @@ class StreamedCaptions:
             location = self.stream.location(draw + after)
             pair = read_pair(location)
             try:
-                image = image_file.decode(pair.image, f"of pair {pair.key} in {location.file}")
-                return pair.key, pair.caption, self.clip.pixels(image)
+                image = self.clip.pixels_of(pair.image, f"of pair {pair.key} in {location.file}")
+                return pair.key, pair.caption, image
             except image_file.ImageError as error:
                 left_out.append((location, error))
         location = self.stream.location(draw)
@@ -221,7 +220,7 @@ class StreamedCaptions:
 
 @dataclass(frozen=True)
 class Read:
-    """The pairs of a batch as inputs of CLIP: pixels float32 [B, 3, S, S], in one tensor since each takes a file
+    """The pairs of a batch as inputs of CLIP: pixels uint8 [B, 3, S, S], in one tensor since each takes a file
     descriptor on its way between processes; and what to say of the images that are broken."""
 
     keys: list[str]

@@ -345,7 +345,7 @@ class Resuming:
         if not response.headers.get("Content-Range", f"bytes {start}-").startswith(f"bytes {start}-"):
             part.unlink(missing_ok=True)
             raise requests.exceptions.ConnectionError("the server sent another range than requested")
-        log.info("%s: goes on at %.1f MiB", self.label, start / 2**20)
+        log.info("%s: resumes at %.1f MiB", self.label, start / 2**20)
         return start
 
     def _check_length(self, length: int, part: Path) -> None:

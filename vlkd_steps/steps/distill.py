@@ -2,7 +2,7 @@
 
     python -m vlkd_steps.steps.distill --config '{"experiment": "scenes", "dataset": {...}, "student": {...}, ...}'
 
-What is finished already is only published again. Ends with status 143 after TERM: the same command goes on from there.
+Finished runs are only published again. After TERM it ends with status 143; the same command continues from there.
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,8 @@
 
 Only the rows that may be trained on are read: the file group of the role `train`, or what the teacher's `splits` lists
 (``used``: the file groups of all roles, for a teacher that is read at evaluation too).
-A killed extraction goes on at the first missing shard; ``features/<teacher>/<data set>/manifest.json`` comes last. On a
-cluster several jobs may make a slice each; one more writes the manifest (docs/extraction.md).
+A killed extraction continues at the first missing shard; ``features/<teacher>/<data set>/manifest.json`` comes last.
+On a cluster several jobs may make a slice each; one more writes the manifest (docs/extraction.md).
 """
 
 from collections.abc import Mapping, Sequence

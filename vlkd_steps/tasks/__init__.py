@@ -78,6 +78,9 @@ class Task:
         rows: how many rows an item has.
         choices: how many texts a row chooses among; 1 where it does not.
         tokens: of a row's text with one choice, about the mean of the official data; `vlkd plan` counts with it.
+        unit: what a shot counts, as the field calls it.
+        right_from: the score of a row from which the report's gallery counts an answer as right.
+        right: what that means, in words.
         stated_gains: CLIP-TD's largest gain over the student alone as its abstract states it, in per cent, by
             ``low-shot``, ``shift`` and ``full``.
         hub_name: the Hugging Face hub's name of the task; empty: it has none.
@@ -92,6 +95,9 @@ class Task:
     rows: ClassVar[int] = 1
     choices: ClassVar[int] = 1
     tokens: ClassVar[int] = 14
+    unit: ClassVar[str] = "questions"
+    right_from: ClassVar[float] = 1.0
+    right: ClassVar[str] = "the answer is the annotated one"
     stated_gains: ClassVar[Mapping[str, float]] = {}
     hub_name = ""
     asked_for = "The question"
@@ -135,6 +141,10 @@ class Task:
     def gold(self, row: Mapping[str, Any]) -> str:
         """The right answer as text."""
         raise TypeError(f"{type(self).__name__} does not define gold")
+
+    def annotated(self, row: Mapping[str, Any]) -> str:
+        """What annotators answered, as the report shows it; with counts where several were asked."""
+        return self.gold(row)
 
     def said(self, row: Mapping[str, Any], answer: str) -> str:
         """A prediction's ``answer`` as the report shows it."""

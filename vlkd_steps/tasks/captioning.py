@@ -16,6 +16,9 @@ class Captioning(Task):
     tokens = 14
     hub_name = "image-to-text"
     asked_for = "A question (empty: a caption is written)"
+    unit = "captions"
+    right_from = 0.5
+    right = "the caption's CIDEr-D over the image's references is 0.5 or more (of 10)"
 
     def question(self, row: Mapping[str, Any]) -> str:
         return "describe the picture"

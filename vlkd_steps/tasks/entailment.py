@@ -17,6 +17,8 @@ class Entailment(Task):
     labels = ("contradiction", "entailment", "neutral")
     tokens = 14
     asked_for = "The hypothesis"
+    unit = "hypotheses"
+    right = "the class is the gold label"
     stated_gains: ClassVar[Mapping[str, float]] = {"low-shot": 6.6, "full": 3.0}
 
     def strata(self, items: "pl.DataFrame") -> "pl.Series":

@@ -22,6 +22,8 @@ class Reasoning(Task):
     rows = 2
     choices = 4
     tokens = 45
+    unit = "annotations"
+    right = "the choice is the annotated one"
     stated_gains: ClassVar[Mapping[str, float]] = {"low-shot": 51.9, "shift": 71.3, "full": 2.0}
 
     def items(self, instance_ids: "pl.Series") -> "pl.Series":

@@ -1,6 +1,7 @@
 """Visual question answering (VQA v2, VQA-CP, OK-VQA): ten people's answers to a question about an image."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +21,8 @@ class QuestionAnswering(Task):
     metric = "vqa"
     tokens = 10
     hub_name = "visual-question-answering"
+    right_from = 0.6  # what two of ten annotators give; one gives 0.3
+    right = "at least two of the ten annotators gave the answer, a VQA score of 0.6 or more"
     stated_gains: ClassVar[Mapping[str, float]] = {"low-shot": 9.0, "full": 1.3}
 
     def strata(self, items: "pl.DataFrame") -> "pl.Series":
@@ -38,6 +41,12 @@ class QuestionAnswering(Task):
     def gold(self, row: Mapping[str, Any]) -> str:
         """The commonest answer, as the official annotation file names it."""
         return str(json.loads(row["extra"] or "{}").get("multiple_choice_answer", ""))
+
+    def annotated(self, row: Mapping[str, Any]) -> str:
+        """The answers with their counts, the most frequent first: ``bottom 6, top 3, middle 1``."""
+        answers = json.loads(row["extra"] or "{}").get("answers", [])
+        counts = Counter(record["answer"] for record in answers).most_common()
+        return ", ".join(f"{answer} {count}" for answer, count in counts) or self.gold(row)
 
 
 TASK = QuestionAnswering()

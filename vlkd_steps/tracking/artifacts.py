@@ -1,15 +1,21 @@
-"""What a tracked run carries as files: its configuration, its curves, a sample of its predictions."""
+"""What a tracked run carries as files: configuration, curves, a sample of its predictions, its student by reference."""
 
+import functools
 import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from vlkd_steps.core import files, layout
+from vlkd_steps.tracking import student_model
 from vlkd_steps.tracking.records import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 CURVES = "curves.png"
 SAMPLE = "predictions/{}.json"
@@ -21,6 +27,7 @@ def write(record: Record, folder: Path) -> list[str]:
     for source in (layout.run_config(record.folder), layout.provenance(record.folder)):
         if source.is_file():
             shutil.copyfile(source, folder / source.name)
+    student_model.write(record, folder, first_item(record.tags.get("dataset", "")))
     draw_curves(record, folder / CURVES)
     tables = []
     for evaluation_set in _sampled_sets(record):
@@ -35,9 +42,6 @@ def write(record: Record, folder: Path) -> list[str]:
 
 def draw_curves(record: Record, path: Path) -> None:
     """Training losses and the metrics of the evaluation sets over steps, side by side, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     lines: dict[str, dict[str, list[tuple[int, float]]]] = {"loss": {}, "evaluation": {}}
     for point in record.points:
         group, _, name = point.name.partition("/")
@@ -45,22 +49,43 @@ def draw_curves(record: Record, path: Path) -> None:
             lines["loss"].setdefault(name, []).append((point.step, point.value))
         elif group not in ("train", "gain", "cost") and "/" not in name:
             lines["evaluation"].setdefault(point.name, []).append((point.step, point.value))
-    figure = Figure(figsize=(10, 3.6), dpi=80)
-    FigureCanvasAgg(figure)
-    figure.subplots_adjust(
-        left=0.06, right=0.98, top=0.84, bottom=0.14
-    )  # fixed: searching for a layout is half the cost
+    figure = _figure()
     figure.suptitle(record.name)
-    for axes, (title, curves) in zip(figure.subplots(1, 2), lines.items(), strict=True):
-        axes.set_title(title, fontsize="medium")
-        axes.set_xlabel("step")
-        axes.grid(alpha=0.3)
+    for axes, curves in zip(figure.axes, lines.values(), strict=True):
+        _empty(axes)
         for name, points in sorted(curves.items()):
             steps, values = zip(*sorted(points), strict=True)
             axes.plot(steps, values, marker="o" if len(steps) < 30 else None, markersize=3, label=name)
         if curves:
+            axes.autoscale()
             axes.legend(fontsize="small")
     figure.savefig(path)
+
+
+@functools.cache
+def _figure() -> "Figure":
+    """Two empty axes side by side, used again for every run: to make them anew is half of drawing."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 3.6), dpi=80)
+    FigureCanvasAgg(figure)
+    # Fixed margins: searching for a layout is half the cost.
+    figure.subplots_adjust(left=0.06, right=0.98, top=0.84, bottom=0.14)
+    for axes, title in zip(figure.subplots(1, 2), ("loss", "evaluation"), strict=True):
+        axes.set_title(title, fontsize="medium")
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def _empty(axes: "Axes") -> None:
+    """Take away the last run's curves; `Axes.clear` would make title, ticks and grid anew, which is slow."""
+    for artist in [*axes.lines, *filter(None, [axes.get_legend()])]:
+        artist.remove()
+    axes.set_prop_cycle(None)
+    axes.relim()
+    axes.set(xlim=(0, 1), ylim=(0, 1))  # where no curve follows
 
 
 def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size: int = SAMPLE_SIZE) -> dict[str, Any]:
@@ -105,6 +130,18 @@ def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size:
 def rounded(probability: float | None) -> float | None:
     """A written answer has none."""
     return None if probability is None else round(probability, 4)
+
+
+def first_item(dataset: str) -> student_model.Example:
+    """A data set's first item; where its instances are not here, one that shows the form."""
+    import polars as pl
+
+    path = layout.instances(dataset)
+    rows = pl.scan_parquet(path).head(1).collect().to_dicts() if path.is_file() else []
+    return next(
+        (student_model.Example(row["image_path"], row["text"], tuple(row.get("choices") or ())) for row in rows),
+        student_model.Example(),
+    )
 
 
 def evaluated_dataset(run_folder: Path, evaluation_set: str) -> str | None:

@@ -17,6 +17,7 @@ import re
 import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +27,9 @@ from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
-from vlkd_steps.tracking import artifacts, cost, relocation, schema, sqlite_runs
+from vlkd_steps.tracking import artifacts, cost, relocation, schema, sqlite_runs, student_model
 from vlkd_steps.tracking.address import database
-from vlkd_steps.tracking.records import Point, Record
+from vlkd_steps.tracking.records import MEAN_OVER, Point, Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 SYNCED = "vlkd.synced"
 ARTIFACTS = "vlkd.artifacts"
+PARENT = "mlflow.parentRunId"
 REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow's code for data it will not take, and for deleted runs
 BATCH_METRICS, BATCH_OTHERS = 800, 100  # MLflow takes 1,000 entities in a batch, 100 of them parameters or tags
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 250, 6000, 8000, 36  # its limits
@@ -151,7 +153,7 @@ class MlflowSync:
                     self._tags[name] = value
 
     def sync(self, records: Iterable[Record]) -> int:
-        """Bring MLflow's runs up to the records and return how many needed something.
+        """Bring MLflow's runs up to the records and return how many needed something; parents before their runs.
 
         Raises:
             Outage: MLflow cannot be reached; call again later, it goes on where it stopped.
@@ -163,7 +165,7 @@ class MlflowSync:
             for record in records:
                 known = self._known.get(record.run_key)
                 digest = record.digest
-                if known is not None and (known.deleted or known.tags.get(SYNCED) == digest):
+                if known is not None and (known.deleted or self._has(known, record)):
                     continue
                 self._left_out.pop(record.run_key, None)
                 try:
@@ -182,13 +184,33 @@ class MlflowSync:
             known = self._known.get(record.run_key)
             if reason := self._left_out.get(record.run_key):
                 names.append(f"{record.name} ({reason})")
-            elif known is None or not (known.deleted or known.tags.get(SYNCED) == record.digest):
+            elif known is None or not (known.deleted or self._has(known, record)):
                 names.append(record.name)
         return names
+
+    def supersede(self, means: Sequence[Record]) -> None:
+        """Mark the parents whose runs have another one now."""
+        keys, cells = {mean.run_key for mean in means}, {_cell(mean.tags) for mean in means}
+        with self._session() as client:
+            for run_key, known in self._known.items():
+                replaced = MEAN_OVER in known.tags and run_key not in keys and _cell(known.tags) in cells
+                if replaced and not known.deleted and known.tags.get("superseded") != "yes":
+                    for name, value in {"superseded": "yes", SYNCED: ""}.items():
+                        client.set_tag(known.run_id, name, value)
+                        known.tags[name] = value
 
     def deleted(self, records: Iterable[Record]) -> list[str]:
         """Names of the records whose runs a user deleted in MLflow."""
         return [record.name for record in records if (known := self._known.get(record.run_key)) and known.deleted]
+
+    def _has(self, known: "_Known", record: Record) -> bool:
+        """Whether MLflow holds all of a record, and below its parent."""
+        linked = self._link(record).get(PARENT, known.tags.get(PARENT)) == known.tags.get(PARENT)
+        return linked and known.tags.get(SYNCED) == record.digest
+
+    def _link(self, record: Record) -> dict[str, str]:
+        parent = self._known.get(record.parent)
+        return {} if parent is None or parent.deleted else {PARENT: parent.run_id}
 
     @contextlib.contextmanager
     def _session(self) -> "Iterator[MlflowClient]":
@@ -219,6 +241,7 @@ class MlflowSync:
         if known.sent is None:
             known.sent = _history(client, known.run_id, known.metric_names)
         new = [point for point in _cleaned(record.points) if not _same(known.sent.get(point[:2]), point.value)]
+        new = _renewed(record, new, known.sent)
         metrics = [Metric(point.name, point.value, point.time, point.step) for point in new]
         params = [
             Param(_key(name), redacted(value)[:PARAM_LENGTH])
@@ -226,6 +249,7 @@ class MlflowSync:
             if _key(name) not in known.params
         ]
         wanted = {_key(name): redacted(value)[:TAG_LENGTH] for name, value in _run_tags(record).items()}
+        wanted |= self._link(record)
         tags = [RunTag(name, value) for name, value in wanted.items() if known.tags.get(name) != value]
         for part in _batches(metrics, params, tags):
             client.log_batch(known.run_id, *part)
@@ -271,9 +295,12 @@ class MlflowSync:
             client.log_inputs(known.run_id, inputs)
 
     def _send_artifacts(self, client: "MlflowClient", record: Record, known: "_Known") -> None:
+        from mlflow.entities import RunTag
+
         if not record.sources:
             return
-        digest = files.digest(sorted((str(path), sha) for path, sha in record.sources.items()))[:16]
+        made_of = sorted((str(path), sha) for path, sha in record.sources.items())
+        digest = files.digest([made_of, student_model.has(record)])[:16]
         if known.tags.get(ARTIFACTS) == digest:
             return
         with tempfile.TemporaryDirectory() as folder:
@@ -286,8 +313,9 @@ class MlflowSync:
                 return
             client.log_artifacts(known.run_id, folder)
         listed = json.dumps([{"path": name, "type": "table"} for name in tables])
-        client.set_tag(known.run_id, "mlflow.loggedArtifacts", listed)  # lets the UI compare the tables of runs
-        client.set_tag(known.run_id, ARTIFACTS, digest)
+        # The former lets the UI compare the tables of runs.
+        tags = [RunTag("mlflow.loggedArtifacts", listed), RunTag(ARTIFACTS, digest)]
+        client.log_batch(known.run_id, tags=tags)
         known.tags[ARTIFACTS] = digest
 
     def _artifact_location(self) -> str | None:
@@ -349,9 +377,18 @@ def _run_tags(record: Record) -> dict[str, str]:
     return tags
 
 
+def _cell(tags: Mapping[str, str]) -> tuple[str | None, ...]:
+    return tuple(tags.get(name) for name in ("dataset", "student", "variant", "shot"))
+
+
 def note(record: Record) -> str:
     """A run's description: what it is, its folder, its cost and its results."""
     lines = [f"`{record.folder}`", ""]
+    if MEAN_OVER in record.tags:
+        lines += [
+            f"Mean over the seeds {record.tags['seeds']}" if record.tags["seeds"] else "No run has results yet",
+            "",
+        ]
     if spent := _spent(record):
         lines += [spent, ""]
     if record.results:
@@ -419,6 +456,19 @@ def _cleaned(points: Iterable[Point]) -> Iterator[Point]:
         limit = sys.float_info.max
         value = point.value if math.isnan(point.value) else max(-limit, min(limit, point.value))
         yield point._replace(name=_key(point.name), value=value)
+
+
+def _renewed(record: Record, new: list[Point], sent: Mapping[tuple[str, int], float]) -> list[Point]:
+    """Of a mean, which may change and even cease to be: later than what MLflow holds, and NaN for what ceased."""
+    if MEAN_OVER not in record.tags or record.tags.get("superseded") == "yes":
+        return new
+    now, names = round(1000 * time.time()), {_key(point.name) for point in record.points}
+    gone = [
+        Point(name, step, math.nan, now)
+        for (name, step), value in sent.items()
+        if name not in names and not math.isnan(value)
+    ]
+    return [point._replace(time=max(now, point.time)) if point[:2] in sent else point for point in new] + gone
 
 
 def _same(sent: float | None, value: float) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vlkd_steps.config import member_names
 from vlkd_steps.core import files, layout, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.numbers import finite
@@ -17,6 +18,8 @@ from vlkd_steps.tracking import cost, journal
 from vlkd_steps.tracking.journal import Event
 
 COUNTS = ("n", "images")  # numbers in metrics.json that count what was measured
+MEAN_OVER = "mean_over"  # the tag of a record that stands for several runs, and over what
+MEAN = "seeds-"  # begins the run key of one over seeds
 CLOCK_SLACK = 2.0  # seconds by which the clocks of a file server and a machine may differ
 
 
@@ -40,6 +43,7 @@ class Record:
         status: RUNNING, FINISHED, FAILED or KILLED, as MLflow calls them.
         started, ended: milliseconds since 1970; `ended` None while the run goes on.
         results: evaluation set -> metric -> value, from metrics.json; {} before the evaluation.
+        parent: the run key of the record that stands for all seeds with these parameters; empty for such a record.
         sources: the artifacts' source files -> sha256; {} before the run is finished.
     """
 
@@ -55,6 +59,7 @@ class Record:
     ended: int | None
     results: dict[str, dict[str, float]] = field(default_factory=dict)
     sources: dict[Path, str] = field(default_factory=dict)
+    parent: str = ""
 
     @functools.cached_property
     def digest(self) -> str:
@@ -112,12 +117,13 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
         for name, value in {**_flat(results), **gains}.items():
             step = last_steps.get(name, 0)  # the end of its curve; a number without one is shown as a bar
             points[name, step] = Point(name, step, value, measured)
+    params = _params(first, latest, tags)
     return Record(
         folder=folder,
         run_key=run_key,
         name=_name(tags),
         tags=tags,
-        params=_params(first, latest, tags),
+        params=params,
         points=sorted(points.values(), key=lambda point: (point.time, point.name, point.step)),
         datasets=latest.get("datasets", []),
         status="RUNNING" if writing else (end or {}).get("status", "KILLED"),
@@ -125,6 +131,7 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
         ended=None if writing else _milliseconds(events[-1]["time"]),
         results={name: dict(_flat_metrics(values)) for name, values in results.items()},
         sources=_sources(folder) if current and finished and not writing else {},
+        parent=_parent(folder, params),
     )
 
 
@@ -224,7 +231,20 @@ def _params(first: Event, latest: Event, tags: Mapping[str, str]) -> dict[str, s
     """The first attempt's parameters, and what later ones added: a run's parameters do not change."""
     names = ("shot", "seed", "variant", "label")  # charts take their axes from parameters, never from tags
     chosen = {name: tags[name] for name in names if name in tags}
+    chosen |= _swept(tags)
     return {**chosen, **dict(_flat_params(latest.get("params", {}))), **dict(_flat_params(first.get("params", {})))}
+
+
+def _swept(tags: Mapping[str, str]) -> dict[str, str]:
+    """``sweep.<key>``: of a member of a sweep, its own values."""
+    found = member_names.values(tags["label"], tags["sweep"]) if {"label", "sweep"} <= set(tags) else {}
+    return {f"sweep.{key}": value for key, value in found.items()}
+
+
+def _parent(folder: Path, params: Mapping[str, str]) -> str:
+    """Equal for the seeds of one condition with equal parameters; MLflow never changes the parameters of a run."""
+    shared = {name: value for name, value in params.items() if name != "seed"}
+    return f"{MEAN}{files.digest([str(folder.parent), shared])[:16]}"
 
 
 def _flat_params(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -36,8 +36,19 @@ def stamp(folder: Path, reference: str) -> str:
     return files.digest(found)[:24]
 
 
+def results_stamp(experiment: str) -> str:
+    """Another text whenever `compare` has written its tables again."""
+    folder = layout.results(experiment)
+    return files.digest([_stat(folder / name) for name in ("summary.csv", "gains.csv")])[:24]
+
+
 def write(
-    path: Path, reference: str, stamps: Mapping[Path, str], killed: Iterable[Path], sent: Mapping[str, Sent]
+    path: Path,
+    reference: str,
+    stamps: Mapping[Path, str],
+    killed: Iterable[Path],
+    sent: Mapping[str, Sent],
+    results: str,
 ) -> None:
     """Remember that all these runs are in MLflow.
 
@@ -45,9 +56,10 @@ def write(
         stamps: of all run folders, taken before they were read.
         killed: folders whose last attempt ended without a word: they change without a trace if it goes on.
         sent: by run key.
+        results: `results_stamp`, taken before they were read.
     """
     content = {
-        "made_by": _made_by(reference),
+        "made_by": _made_by(reference, results),
         "folders": {str(folder): each for folder, each in stamps.items()},
         "killed": sorted(map(str, killed)),
         "runs": {run_key: list(each) for run_key, each in sent.items()},
@@ -56,10 +68,10 @@ def write(
         files.write_json(path, content)
 
 
-def unchanged(path: Path, reference: str, folders: list[Path]) -> dict[str, Sent] | None:
+def unchanged(path: Path, reference: str, folders: list[Path], results: str) -> dict[str, Sent] | None:
     """By run key what was sent of these folders, if nothing about them has changed since; else None."""
     known = files.known_json(path)
-    if known.get("made_by") != _made_by(reference) or set(known.get("folders", ())) != set(map(str, folders)):
+    if known.get("made_by") != _made_by(reference, results) or set(known.get("folders", ())) != set(map(str, folders)):
         return None
     if any(known["folders"][str(folder)] != stamp(folder, reference) for folder in folders):
         return None
@@ -68,10 +80,10 @@ def unchanged(path: Path, reference: str, folders: list[Path]) -> dict[str, Sent
     return {run_key: Sent(*each) for run_key, each in known["runs"].items()}
 
 
-def _made_by(reference: str) -> list[object]:
-    """The reference and the code: a record is made of both as well."""
+def _made_by(reference: str, results: str) -> list[object]:
+    """The reference, the comparison and the code: a record is made of these as well."""
     code = [each for name in CODE for each in _listing(PACKAGE / name)]
-    return [reference, files.digest(code)[:24]]
+    return [reference, results, files.digest(code)[:24]]
 
 
 def _listing(folder: Path) -> list[list[object]]:

@@ -47,6 +47,7 @@ Template = Annotated[
     str, Strict(), Printable, AfterValidator(_with_slot), says('a text with {} in it, such as "a photo of {}"')
 ]
 Dtype = Literal["float16", "bfloat16", "float32"]
+Transform = Literal["exact", "fast"]
 
 
 class ClipPretrain(Model):
@@ -124,6 +125,7 @@ class Clip(Encoder):
     model: ClipModel
     weights: Weights | None = None
     template: Template = "{}"
+    transform: Transform = "exact"
     pretrain: ClipPretrain | None = None
 
     @model_validator(mode="after")
@@ -139,6 +141,7 @@ class Vision(Encoder):
     package: Text | None = None
     weights: Weights | None = None
     crop: Literal["whole", "centre"] = "whole"
+    transform: Transform = "exact"
     image_size: Count | None = None
     patches: Flag = False
 

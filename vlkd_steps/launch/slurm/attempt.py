@@ -8,7 +8,7 @@ The contract of preemption, time limits and requeues:
 - **kill -9** and lost nodes: no signal. The submitter sees a job that has ended without a result and resubmits it.
 
 An attempt that is to go on ends by ``os._exit``: a return or an exception would be taken for its result.
-Slurm starts a requeued job again with the same id and folder, and the run goes on from its checkpoint.
+Slurm starts a requeued job again with the same id and folder, and the run continues from its checkpoint.
 """
 
 import importlib

@@ -139,7 +139,7 @@ class Submitter:
         running = [job.job_id for job in jobs if not job.ended]
         if left := queue.cancel(running, self.queue):
             raise UserError(
-                f"[{self.work.label}] jobs for an older configuration go on after scancel, and would write into "
+                f"[{self.work.label}] jobs for an older configuration still run after scancel, and would write into "
                 f"the same folder: scancel {' '.join(left)}, then start again"
             )
         if running:
@@ -174,7 +174,7 @@ class Submitter:
         if result["status"] == 0 and self.waited(part) < LATENCY:
             return False
         why = result.get("message") or (
-            "its job ended well, but its result is not there" if result["status"] == 0 else f"status {result['status']}"
+            "its job succeeded but left no result" if result["status"] == 0 else f"status {result['status']}"
         )
         self.fail(part, why.strip().splitlines()[-1])
         return True
@@ -271,7 +271,7 @@ class Submitter:
         """A submitted job's partition, which a wrapper of sbatch or a rule of the cluster may have changed."""
         request = self.submission.request
         wanted, got = request.slurm_partition, job.partition if job else request.slurm_partition
-        changed = f" (the profile asks for {wanted})" if wanted and set(got.split(",")) - set(wanted.split(",")) else ""
+        changed = f" (the profile requests {wanted})" if wanted and set(got.split(",")) - set(wanted.split(",")) else ""
         return f"partition {got or '(default)'}{changed}, limit {request.runtime} min"
 
     def log_event(self, part: Part, text: str, key: str = "") -> None:

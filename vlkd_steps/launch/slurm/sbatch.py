@@ -58,9 +58,9 @@ def submit(script: Path, name: str, jobs: queue.Queue) -> str:
     if seen is None and len(printed) == 1:
         return printed[0]  # all that is known while the controller is silent
     raise UserError(
-        f"sbatch ended well, but {'Slurm does not answer' if seen is None else 'no job of this work is in the queue'} "
+        f"sbatch succeeded, but {'Slurm does not answer' if seen is None else 'no job of this work is in the queue'} "
         f"({PATIENCE:.0f} s; squeue --name={name}). It printed: {shlex.quote(words(done))}. A "
-        "wrapper around sbatch must hand all options on"
+        "wrapper around sbatch must pass all options on"
     )
 
 

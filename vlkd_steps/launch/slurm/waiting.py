@@ -14,9 +14,9 @@ ADVICE = (
     (r"held|_hold", "it is held and does not start by itself: scontrol release {job_id}"),
     (r"^Partition(Down|Inactive|\w*Limit)", "the partition does not start it: scontrol show partition {partition}"),
     (r"DOWN|DRAIN|NodeDown|NotAvail|Unavailable", "nodes that it needs are down, drained or reserved: sinfo -R"),
-    (r"^BadConstraints", "no node has what it asks for: vlkd doctor --profile <name>"),
+    (r"^BadConstraints", "no node satisfies its constraints: vlkd doctor --profile <name>"),
     (r"^(Assoc|QOS|Max)\w*|Account|InvalidQOS", "a limit of your account or QoS stops it: sacctmgr show qos"),
-    (r"^DependencyNeverSatisfied|^Reservation", "it waits for what may never come: scontrol show job {job_id}"),
+    (r"^DependencyNeverSatisfied|^Reservation", "it waits for what may never happen: scontrol show job {job_id}"),
 )  # fmt: skip
 """By the reason or state that squeue gives; other reasons, such as Priority or Resources, pass by themselves."""
 

@@ -5,7 +5,8 @@ A teacher's configuration (``conf/teacher/*.yaml``) names
 - ``model``: an open_clip model name, ``local-dir:FOLDER`` or ``hf-hub:ORG/REPO``;
 - ``weights``: a pretrained tag of that model, a safetensors file, or ``asset:FILE`` for one that ships with this
   package; left out for the two prefixed forms, which carry their own;
-- ``template``: the text around every text and word, such as ``a photo of a {}``.
+- ``template``: the text around every text and word, such as ``a photo of a {}``;
+- ``transform``: ``exact`` or ``fast`` (`pixels`).
 """
 
 import json
@@ -18,9 +19,8 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
-from PIL import Image
 
-from vlkd_steps.core import artifacts, files, image_file
+from vlkd_steps.core import artifacts, files
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
@@ -28,6 +28,7 @@ from vlkd_steps.data import words
 from vlkd_steps.pretrained import clip_models, report
 from vlkd_steps.teachers.models import scenes_tower as scenes_tower  # imported for its registration with timm
 from vlkd_steps.teachers.models.computing import Computing
+from vlkd_steps.teachers.models.pixels import Pixels
 from vlkd_steps.teachers.models.text_tower import TextTower
 from vlkd_steps.teachers.models.weights import weights_digest
 
@@ -55,37 +56,36 @@ class ClipTeacher:
         if "{}" not in self.template:
             raise UserError(f"the teacher's text template {self.template!r} holds no {{}}; write where the text goes")
         self.computing = Computing(config, device)
-        self.model, self._transform = create(config["model"], config.get("weights"))
+        self.model, transform = create(config["model"], config.get("weights"))
+        self.pixels = Pixels(transform, config, self.computing)
         self.model.eval().requires_grad_(False).to(self.computing.device)
         self.tokenizer = tokenizer(config["model"])
         self.text_tower = TextTower(self.model, self.tokenizer)
-        self.dim: int = getattr(self.model.visual, "output_dim", 0) or _image_width(self.model, self._transform)
+        self.dim: int = getattr(self.model.visual, "output_dim", 0) or self.embed_images([self.pixels.blank()]).shape[1]
         self.logit_scale = float(self.model.logit_scale.exp())
         self.temperature = 1 / self.logit_scale
         self.identity: dict[str, Any] = {
             "model": config["model"],
             "weights": weights_digest(self.model),
             "architecture": architecture(config["model"]),
-            "transform": repr(self._transform),
+            "transform": self.pixels.identity,
             "tokenizer": tokenizer_digest(self.tokenizer),
             "template": self.template,
             **self.computing.identity,
         }
 
     def load_image(self, path: Path) -> torch.Tensor:
-        """Read one image and transform it as the model expects: float32 [3, S, S]."""
-        return self.pixels(image_file.read(path))
+        """Read one image, and give it the shape that the model expects: uint8 [3, S, S]."""
+        return self.pixels.read(path)
 
-    def pixels(self, image: Image.Image) -> torch.Tensor:
-        """An RGB image as the model expects it: float32 [3, S, S]."""
-        pixels: torch.Tensor = self._transform(image)
-        return pixels
+    def pixels_of(self, content: bytes, name: str) -> torch.Tensor:
+        """As `load_image` of a file with these bytes; `name` is for messages."""
+        return self.pixels.of(content, name)
 
-    def embed_images(self, images: Sequence[torch.Tensor]) -> np.ndarray:
-        """Transformed images, B of [3, S, S] -> v, float32 [B, D]."""
+    def embed_images(self, images: Sequence[torch.Tensor] | torch.Tensor) -> np.ndarray:
+        """B images of `load_image` -> v, float32 [B, D]."""
         with self.computing():
-            batch = torch.stack(list(images)).to(self.computing.device)
-            return self.model.encode_image(batch).float().cpu().numpy()
+            return self.model.encode_image(self.pixels.batch(images)).float().cpu().numpy()
 
     def text_lengths(self, texts: Sequence[str]) -> list[int]:
         """How many positions the text tower needs for each text in its template."""
@@ -264,9 +264,3 @@ def _weights_file(model: str, weights: str) -> Path | None:
             f"or set `weights` of the teacher to the path of a safetensors file of {model}{known}"
         )
     return artifacts.weights(path)
-
-
-def _image_width(model: Any, transform: Any) -> int:
-    pixels = transform(Image.new("RGB", (8, 8)))
-    with torch.inference_mode():
-        return int(model.encode_image(pixels[None]).shape[1])

@@ -8,6 +8,7 @@ A teacher's configuration (``conf/teacher/*.yaml``, ``kind: vision``) names
 - ``image_size``: pixels; left out: the model's own;
 - ``crop``: ``whole`` (default) squeezes the image into the square, as students see it; ``centre`` is timm's own
   evaluation transform, which cuts the edges off;
+- ``transform``: ``exact`` or ``fast`` (`pixels`);
 - ``patches: true``: stores the last feature map as well, [P, W] row by row.
 """
 
@@ -18,15 +19,14 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from PIL import Image
 from torch import Tensor
 
-from vlkd_steps.core import image_file
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.pretrained import report, timm_models
 from vlkd_steps.teachers.models.computing import Computing
+from vlkd_steps.teachers.models.pixels import Pixels
 from vlkd_steps.teachers.models.weights import resolve, weights_digest
 
 
@@ -50,34 +50,33 @@ class VisionTeacher:
         self.computing = Computing(config, device)
         self.model: Any = create(config)
         self.model.eval().requires_grad_(False).to(self.computing.device)
-        self._transform = transform(self.model, config)
+        self.pixels = Pixels(transform(self.model, config), config, self.computing)
         self.kinds = ("image", "patch") if config.get("patches") else ("image",)
-        blank = self._transform(Image.new("RGB", (8, 8)))
+        blank = self.pixels.blank()
         self.dim = self.embed_images([blank]).shape[1]
         if "patch" in self.kinds:
             self.embed_patches([blank])
         self.identity: dict[str, Any] = {
             "model": config["model"],
             "weights": weights_digest(self.model),
-            "transform": repr(self._transform),
+            "transform": self.pixels.identity,
             "patches": "patch" in self.kinds,
             **self.computing.identity,
         }
 
     def load_image(self, path: Path) -> Tensor:
-        """Read one image and transform it as the model expects: float32 [3, S, S]."""
-        pixels: Tensor = self._transform(image_file.read(path))
-        return pixels
+        """Read one image, and give it the shape that the model expects: uint8 [3, S, S]."""
+        return self.pixels.read(path)
 
-    def embed_images(self, images: Sequence[Tensor]) -> np.ndarray:
-        """Transformed images, B of [3, S, S] -> pooled features v, float32 [B, D]."""
+    def embed_images(self, images: Sequence[Tensor] | Tensor) -> np.ndarray:
+        """B images of `load_image` -> pooled features v, float32 [B, D]."""
         with self.computing():
-            return self.model(torch.stack(list(images)).to(self.computing.device)).float().cpu().numpy()
+            return self.model(self.pixels.batch(images)).float().cpu().numpy()
 
-    def embed_patches(self, images: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    def embed_patches(self, images: Sequence[Tensor] | Tensor) -> tuple[np.ndarray, np.ndarray]:
         """As `embed_images`, and the last feature map row by row, float32 [B, P, W] with P a square number."""
         with self.computing():
-            features = self.model.forward_features(torch.stack(list(images)).to(self.computing.device))
+            features = self.model.forward_features(self.pixels.batch(images))
             pooled = self.model.forward_head(features)
             return pooled.float().cpu().numpy(), patches(self.model, features, self.name).float().cpu().numpy()
 

@@ -29,7 +29,6 @@ from vlkd_steps.pretrained import report
 from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.models.weights import weights_digest
 from vlkd_steps.teachers.regions.region_extraction import Reading, Regions, locations
-from vlkd_steps.teachers.regions.region_pooling import tensor
 
 OVERLAP = 0.3
 CONFIDENCE, MINIMUM, MAXIMUM = 0.2, 10, 100
@@ -60,11 +59,13 @@ class DetectorSource:
         return raw_files.sha256(ref.path)
 
     def load(self, ref: ImageRef) -> Tensor:
-        return tensor(image_file.read(ref.path))
+        """uint8 [3, H, W]."""
+        return torch.from_numpy(np.array(image_file.read(ref.path))).permute(2, 0, 1)
 
     @torch.inference_mode()
     def regions(self, loaded: Sequence[Tensor]) -> list[Regions]:
-        return [self._found(image.to(self.device)) for image in loaded]  # sizes differ: one by one
+        white = torch.tensor(255.0, device=self.device)  # a GPU multiplies by the reciprocal of a number
+        return [self._found(image.to(self.device).float() / white) for image in loaded]  # sizes differ: one by one
 
     def _found(self, image: Tensor) -> Regions:
         images, _ = self.model.transform([image])

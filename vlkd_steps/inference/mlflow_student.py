@@ -1,0 +1,86 @@
+"""The student of a finished run as MLflow loads it: ``mlflow.pyfunc.load_model("runs:/<run id>/student")``.
+
+The model in MLflow names its run; the weights are read from the run's folder, in the current directory if that is a
+project with this run, or else in the project that tracked it.
+"""
+
+import contextlib
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from vlkd_steps.core import files, layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.inference import finished_run
+from vlkd_steps.inference.finished_run import Asked
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_IN_PROJECT = threading.Lock()  # the current directory is one for all threads
+
+
+class Student:
+    """Answers one row at a time.
+
+    Args:
+        project: its root; folder: of the run, from there.
+    """
+
+    def __init__(self, project: Path, folder: Path) -> None:
+        self.project = project
+        with _IN_PROJECT, contextlib.chdir(project):
+            self.run = finished_run.load(folder)
+
+    def predict(self, model_input: "pd.DataFrame", params: dict[str, Any] | None = None) -> "pd.DataFrame":
+        """The best answer of each row with its probability.
+
+        Args:
+            model_input: ``image``, a file, absolute or from the project's root; ``text``, the question or hypothesis;
+                ``choices``, the texts to choose from; ``answer``, of VCR, whose rationale is asked.
+
+        Raises:
+            UserError: as `FinishedRun.answers`.
+        """
+        import pandas as pd
+
+        with _IN_PROJECT, contextlib.chdir(self.project):
+            best = [self.run.answers(_asked(row), best=1)[0] for row in model_input.to_dict("records")]
+        found = {"answer": [each.text for each in best], "probability": [each.probability for each in best]}
+        return pd.DataFrame(found, index=model_input.index)
+
+
+def _asked(row: dict[Any, Any]) -> Asked:
+    text, answer, choices = (row.get(name) for name in ("text", "answer", "choices"))
+    return Asked(
+        Path(row["image"]),
+        text if isinstance(text, str) else "",
+        () if choices is None or isinstance(choices, float) else tuple(choices),  # a cell that is missing is NaN
+        answer if isinstance(answer, str) else "",
+    )
+
+
+def _load_pyfunc(data_path: str) -> Student:
+    """MLflow's entry point.
+
+    Raises:
+        UserError: the run's folder is not here, or holds another run now.
+    """
+    reference = files.read_json(Path(data_path), "log the run again: vlkd track")
+    folder, key = Path(reference["run"]), reference["run_key"]
+    projects = [Path.cwd(), Path(reference["project"])]
+    for project in projects:
+        if _key(project / folder) == key:
+            return Student(project, folder)
+    raise UserError(
+        f"the run {key} is not in {projects[1] / folder}, nor in {folder} from here; go to the project that has it, or "
+        "bring it back: dvc pull"
+    )
+
+
+def _key(folder: Path) -> str | None:
+    path = layout.run_config(folder)
+    described = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return str(described["run_key"]) if isinstance(described, dict) and "run_key" in described else None

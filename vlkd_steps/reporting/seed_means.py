@@ -1,0 +1,150 @@
+"""The parent runs that MLflow shows: one for the seeds of each data set, student, variant and shot.
+
+They are derived from the runs' records and from `results/<experiment>/`, never stored: an interval of a gain is that of
+gains.csv, and only where gains.csv compared the very runs that are here.
+"""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.step import log
+from vlkd_steps.tracking.records import MEAN_OVER, Point, Record
+
+SHARED = ("experiment", "dataset", "student", "teacher", "method", "variant", "sweep", "label", "shot")
+ROUNDING = 0.02  # metrics.json has two decimals
+
+Cell = tuple[str, ...]
+Cells = Mapping[Cell, str]
+"""By data set, student, variant, shot and seed the run key."""
+
+
+class Interval(NamedTuple):
+    gain: float
+    low: float
+    high: float
+
+
+def of(experiment: str, records: Sequence[Record], reference: str) -> list[Record]:
+    """A record for each parent that the runs name, sorted by its folder and key."""
+    groups = defaultdict(list)
+    for record in records:
+        groups[record.parent].append(record)
+    current = {_cell(record): record.run_key for record in records if record.tags["superseded"] == "no"}
+    measured = any(record.results for record in records)
+    intervals = _intervals(experiment, current, reference) if measured else {}
+    found = [_mean(members, intervals) for members in groups.values()]
+    return sorted(found, key=lambda record: (record.folder, record.run_key))
+
+
+def _mean(members: Sequence[Record], intervals: Mapping[Cell, Interval]) -> Record:
+    """Of the runs that count or, where a later start replaced all of them, of none."""
+    counted = [record for record in members if record.tags["superseded"] == "no"]
+    first = (counted or members)[0]
+    finished = [record for record in counted if record.results]
+    seeds = sorted((record.tags.get("seed", "") for record in finished), key=lambda seed: (len(seed), seed))
+    ends = [record.ended for record in members]
+    time = max((point.time for record in finished for point in record.points), default=first.started)
+    tags = {name: first.tags[name] for name in SHARED if name in first.tags}
+    tags |= {MEAN_OVER: "seeds", "seeds": " ".join(seeds), "superseded": "no" if counted else "yes"}
+    values = dict(_values(finished))
+    numbers = {"seeds": float(len(finished))} | dict(_numbers(values))
+    for name, gains in values.items():
+        found = intervals.get((*_cell(first)[:4], " ".join(seeds), name))
+        if found is not None and abs(found.gain - statistics.fmean(gains)) < ROUNDING:
+            numbers |= {f"low/{name}": found.low, f"high/{name}": found.high}
+    return Record(
+        folder=first.folder.parent,
+        run_key=first.parent,
+        name=" ".join(part for part in first.name.split(" ") if part != f"s{first.tags.get('seed')}"),
+        tags=tags,
+        params={name: value for name, value in first.params.items() if name != "seed"},
+        points=[Point(name, 0, value, time) for name, value in sorted(numbers.items())],
+        datasets=[],
+        status=_status(counted or members),
+        started=min(record.started for record in members),
+        ended=None if None in ends else max(end for end in ends if end is not None),
+        results=_by_set(values),
+    )
+
+
+def _status(members: Sequence[Record]) -> str:
+    """The first of these that a run has."""
+    there = {record.status for record in members}
+    return next(status for status in ("RUNNING", "FAILED", "KILLED", "FINISHED") if status in there)
+
+
+def _values(finished: Sequence[Record]) -> Iterator[tuple[str, list[float]]]:
+    """The values over seeds of every metric and gain; those of single question types are left to the runs."""
+    values = defaultdict(list)
+    for record in finished:
+        for evaluation_set, metrics in record.results.items():
+            for metric, value in metrics.items():
+                if "/" not in metric:
+                    values[f"{evaluation_set}/{metric}"].append(value)
+        for point in record.points:
+            if point.name.startswith("gain/") and point.name.count("/") == 2:
+                values[point.name].append(point.value)
+    return iter(sorted(values.items()))
+
+
+def _numbers(values: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, float]]:
+    """Mean, standard deviation, and of what is no gain its t interval over the seeds."""
+    for name, found in values.items():
+        mean = statistics.fmean(found)
+        yield name, round(mean, 4)
+        if len(found) < 2:
+            continue
+        sd = statistics.stdev(found)
+        yield f"sd/{name}", round(sd, 4)
+        if not name.startswith("gain/") and sd:
+            from scipy import special
+
+            half = float(special.stdtrit(len(found) - 1, 0.975)) * sd / math.sqrt(len(found))
+            yield f"low/{name}", round(mean - half, 4)
+            yield f"high/{name}", round(mean + half, 4)
+
+
+def _by_set(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for name, each in values.items():
+        if not name.startswith("gain/"):
+            evaluation_set, _, metric = name.partition("/")
+            found.setdefault(evaluation_set, {})[metric] = statistics.fmean(each)
+    return found
+
+
+def _intervals(experiment: str, current: Cells, reference: str) -> dict[Cell, Interval]:
+    """The intervals in gains.csv over the runs that are here, by data set, student, variant, shot, seeds and metric."""
+    paths = [layout.results(experiment) / name for name in ("summary.csv", "gains.csv")]
+    if not all(path.is_file() for path in paths):
+        return {}
+    from vlkd_steps.evaluation import tables
+
+    try:
+        summary, gains = (tables.read(path).to_dicts() for path in paths)
+    except UserError as error:
+        log.warning(f"{error}; MLflow shows no intervals of gains")
+        return {}
+    names = ("dataset", "student", "variant", "shot", "seed")
+    compared = {tuple(row[name] for name in names): row["run_key"] for row in summary}
+    found: dict[Cell, Interval] = {}
+    for row in gains:
+        dataset, student, variant, shot = (row[name] for name in names[:4])
+        seeds = (row["seeds"] or "").split()
+        cells = [(dataset, student, each, shot, seed) for each in (variant, reference) for seed in seeds]
+        if row["gain_low"] is not None and all(
+            cell in current and current[cell] == compared.get(cell) for cell in cells
+        ):
+            metric = f"gain/{row['evaluation_set']}/{row.get('metric') or 'accuracy'}"
+            key = dataset, student, variant, shot, row["seeds"], metric
+            found[key] = Interval(row["gain"], row["gain_low"], row["gain_high"])
+    return found
+
+
+def _cell(record: Record) -> Cell:
+    return tuple(record.tags.get(name, "") for name in ("dataset", "student", "variant", "shot", "seed"))
