@@ -21,7 +21,9 @@ def test_a_signal_is_noted_and_shown_in_the_exit_status(number: signal.Signals, 
             stop.raise_if_set()
             os.kill(os.getpid(), number)
             assert stop
-            with pytest.raises(Interrupted, match=f"stopped by {number.name}; the next start continues from here") as error:
+            with pytest.raises(
+                Interrupted, match=f"stopped by {number.name}; the next start continues from here"
+            ) as error:
                 stop.raise_if_set()
         assert error.value.exit_status == status
         assert signal.getsignal(number) == signal.SIG_DFL

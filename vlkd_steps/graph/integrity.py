@@ -1,8 +1,8 @@
 """Whether every artifact of a project still has the bytes that it was made with: vlkd doctor --deep
 
-Each file is compared with every record of it: the lists of sha256 beside instances, models, targets and runs, the manifests of
-raw folders, splits and feature stores, and the phase manifests of every experiment. A file that was deleted by hand is
-noticed too, since a list or manifest still names it. Nothing is changed.
+Each file is compared with every record of it: the lists of sha256 beside instances, models, targets and runs, the
+manifests of raw folders, splits and feature stores, and the phase manifests of every experiment. A file that was
+deleted by hand is noticed too, since a list or manifest still names it. Nothing is changed.
 """
 
 import os

@@ -8,8 +8,6 @@ from functools import cache
 
 import numpy as np
 
-from vlkd_steps.data import loader
-
 KINDS = ("yake", "idf")
 PIECE = 256
 """Texts that a process scores at a time."""
@@ -39,6 +37,8 @@ def _scored(texts: Sequence[str]) -> Iterator[dict[str, float]]:
     if len(texts) <= FEW:
         yield from map(yake_scores, texts)
         return
+    from vlkd_steps.data import loader  # torch
+
     pieces = [texts[start : start + PIECE] for start in range(0, len(texts), PIECE)]
     _extractor()  # imported once, before the processes are forked
     for scores in loader.ahead(lambda number: [yake_scores(t) for t in pieces[number]], range(len(pieces)), waits=True):
