@@ -123,9 +123,14 @@ def main() -> None:
     items, store = made(arguments.items, arguments.distinct)
     before = peak()
     for name, words in (("words", True), ("weights", False)):
-        seconds_of = timed(lambda words=words: part(items, store, words))
-        print(f"{name:<8} {len(items):,} items, {len(items.texts):,} distinct texts: {seconds_of:.1f} s", flush=True)
-    print(f"peak memory {peak():.2f} GiB ({before:.2f} before the work); load {os.getloadavg()[0]:.1f}")
+        cpu, seconds_of = cpu_seconds(), timed(lambda words=words: part(items, store, words))
+        cpu = cpu_seconds() - cpu
+        print(
+            f"{name:<8} {len(items):,} items, {len(items.texts):,} distinct texts: {seconds_of:.1f} s, "
+            f"of CPU {cpu:.1f} s; load {os.getloadavg()[0]:.1f}",
+            flush=True,
+        )
+    print(f"peak memory {peak():.2f} GiB ({before:.2f} before the work)")
 
 
 def made(n: int, distinct: float) -> tuple[Items, Store]:
@@ -143,6 +148,11 @@ def timed(work: Callable[[], None]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+def cpu_seconds() -> float:
+    """Of this process, its threads and the children that have ended."""
+    return sum(os.times()[:4])
 
 
 def peak() -> float:

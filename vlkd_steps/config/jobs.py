@@ -284,6 +284,7 @@ def runs(c: Composition) -> list[dict[str, Any]]:
         }
         | ({"label": c.label(cell.variant)} if c.members else {})
         | _part(c.students[cell.student], "regions")
+        | ({"targets": of_config.key(wanted)} if (wanted := _wanted_targets(c, cell)) else {})
         for cell in c.cells
         for seed in c.grid.seed
     ]

@@ -83,6 +83,11 @@ def targets_checksums(targets: Path) -> Path:
     return targets.with_suffix(".sha256")
 
 
+def targets_provenance(targets: Path) -> Path:
+    """Code, versions, machine and cost of a file of `targets`."""
+    return targets.with_suffix(".json")
+
+
 def model(name: str) -> Path:
     """A folder of pre-trained weights that `pretrain` made (teacher or student)."""
     return Path("models") / _part(name)

@@ -18,7 +18,8 @@ COLUMNS = [
 
 
 def timings(experiment: str, runs: Sequence[Run], of_runs: Mapping[Path, Cost]) -> list[Row]:
-    """One row per training run and per pre-training and extraction that the runs build on, where it is known.
+    """One row per training run, and per pre-training, extraction and file of targets that the runs build on, where it
+    is known.
 
     Columns: `COLUMNS`. Seconds are of wall time over all attempts, memory is in MiB; hours are of the cores and GPUs
     that were given. What neither a run's journal nor its provenance records is None.
@@ -50,7 +51,10 @@ def totals(rows: Sequence[Row]) -> list[Row]:
     """For each step, data set and variant: `summed`; in order of appearance."""
     groups: dict[tuple[str | None, ...], list[Row]] = {}
     for row in rows:
-        what = row["variant"] or Path(row["name"]).parts[1]  # models/<model>, features/<teacher>/<data set>
+        place = Path(
+            row["name"]
+        ).parts  # models/<model>, features/<teacher>/<data set>, targets/<data set>/<teacher>/...
+        what = row["variant"] or place[2 if row["step"] == "targets" else 1]
         groups.setdefault((row["step"], row["dataset"] or "", what), []).append(row)
     return [
         {"step": step, "dataset": dataset, "what": what, "variant": mine[0]["variant"], **summed(mine)}
@@ -79,8 +83,9 @@ def run_folders(experiment: str, runs: Sequence[Run]) -> list[Path]:
 
 
 def provenance(place: Path) -> dict[str, Any] | None:
-    """The `provenance.json` of a folder; None where there is none, or none that can be read."""
-    return files.known_json(layout.provenance(place)) or None
+    """What lies beside a file of targets or is the `provenance.json` of a folder; None where none can be read."""
+    of_targets = place.suffix == ".parquet"
+    return files.known_json((layout.targets_provenance if of_targets else layout.provenance)(place)) or None
 
 
 def _sum(rows: Sequence[Mapping[str, Any]], column: str) -> float | None:
@@ -104,5 +109,12 @@ def _places(experiment: str, runs: Sequence[Run]) -> Iterator[tuple[str, Path, R
         yield "pretrain", layout.model(model), {}
     for teacher, dataset in dict.fromkeys(taught + seen):
         yield "extract", layout.features(teacher, dataset), {"dataset": dataset}
+    made = {}
+    for run in runs:
+        if key := run.get("targets"):
+            described = {name: run[name] for name in ("dataset", "shot", "seed")}
+            made[layout.targets(run["dataset"], run["teacher"], run["shot"], run["seed"], key)] = described
+    for place, described in made.items():
+        yield "targets", place, described
     for run in runs:
         yield "distill", folder(experiment, run), run

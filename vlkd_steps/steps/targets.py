@@ -10,7 +10,7 @@ needs no GPU; texts and folds are shared out among the CPUs, and their number ch
 from collections.abc import Sequence
 
 from vlkd_steps.config import targets as of_config
-from vlkd_steps.core import artifacts, layout, step
+from vlkd_steps.core import artifacts, files, layout, step
 
 
 @step.entry
@@ -19,15 +19,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     from vlkd_steps.data.batches import read_items  # torch
     from vlkd_steps.teachers.features.pair import open_stores
     from vlkd_steps.teachers.targets import compute, target_file
+    from vlkd_steps.tracking import provenance
 
     dataset, teacher, shot, wanted = config["dataset"]["name"], config["teacher"], config["shot"], config["targets"]
     instances, labels = artifacts.instances(dataset), artifacts.labels(dataset)
     store = open_stores(teacher, dataset)
     for seed in config["seeds"]:
+        meter = provenance.Meter()
         items = read_items(instances, layout.train_split(dataset, shot, seed), labels)
         path = layout.targets(dataset, teacher["name"], shot, seed, of_config.key(wanted))
         found = compute.compute(wanted, items, store, seed)
         target_file.write(path, layout.targets_checksums(path), items.ids, found)
+        files.write_json(layout.targets_provenance(path), provenance.collect(**meter.cost()))
         chosen = f", {found.chosen_share:.0%} of the content words" if found.words is not None else ""
         step.log.info(f"[targets {dataset} {teacher['name']} {shot} s{seed}] done: {len(items)} items{chosen}")
     return 0

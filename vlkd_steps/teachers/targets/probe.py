@@ -1,10 +1,9 @@
 """A linear probe: multinomial logistic regression on soft labels, fitted until it has converged.
 
-scikit-learn's takes one label an item, so an item with several answers would enter once for each. It is also regularised
-by the scale that the features happen to have, and so weakly on a teacher's that 200 steps of it leave probabilities whose
-second digit follows the rounding of the features. Here the features are standardised, the penalty is strong enough for
-the best log loss on held-out items (docs/papers.md, "Confidence weight"), and torch's L-BFGS takes 20 to 60 steps to the
-minimum.
+scikit-learn's takes one label an item, so an item with several answers would enter once for each. On features that are
+not standardised its penalty is so weak that after 200 steps the second digit of a probability follows the rounding of
+the features. Here they are standardised, the penalty gives the best log loss on held-out items (docs/papers.md, "The
+probe, measured"), and torch's L-BFGS reaches the minimum in some tens of steps.
 """
 
 import warnings
@@ -15,11 +14,11 @@ import numpy as np
 from scipy import sparse
 
 C = 10.0
-"""The inverse strength of the L2 penalty, as scikit-learn counts it, where an item's features have the mean square 1 in
-sum (choice)."""
+"""The inverse strength of the L2 penalty, as scikit-learn counts it, on features whose squares add up to 1 on average
+(choice)."""
 TOLERANCE = 1e-3
-"""The norm of the objective's gradient at which the search ends, in its own coordinates. Weights of items then are within
-about as much of those at the minimum."""
+"""The norm of the objective's gradient, in the coordinates of the search, at which it ends. The weights of items are
+then as near to those at the minimum, or nearer."""
 MOST_STEPS = 500
 BLOCK = 2048
 """Items whose logits are computed together."""
