@@ -8,6 +8,7 @@ needs no GPU; texts and folds are shared out among the CPUs, and their number ch
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from vlkd_steps.config import targets as of_config
 from vlkd_steps.core import artifacts, files, layout, step
@@ -30,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = layout.targets(dataset, teacher["name"], shot, seed, of_config.key(wanted))
         found = compute.compute(wanted, items, store, seed)
         target_file.write(path, layout.targets_checksums(path), items.ids, found)
-        files.write_json(layout.targets_provenance(path), provenance.collect(**meter.cost()))
+        cost: dict[str, Any] = meter.cost()
+        files.write_json(layout.targets_provenance(path), provenance.collect(**cost))
         chosen = f", {found.chosen_share:.0%} of the content words" if found.words is not None else ""
         step.log.info(f"[targets {dataset} {teacher['name']} {shot} s{seed}] done: {len(items)} items{chosen}")
     return 0

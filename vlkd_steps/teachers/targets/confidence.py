@@ -4,12 +4,12 @@ See docs/papers.md, "Confidence weight"; the formula is our choice. The teacher 
 knowledge is measured by a linear probe on its features; each instance is scored by a probe that has not seen its image.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 from scipy import sparse
-from threadpoolctl import threadpool_limits
 
 from vlkd_steps.teachers.targets import probe
 
@@ -132,10 +132,22 @@ def answer_confidence(
         if len(train) and len(test):
             confidence[test] = _held_out(features, masked, train, test)
 
-    # One BLAS thread for each fold: sums differ between one and two.
-    with threadpool_limits(1), ThreadPoolExecutor(min(threads, FOLDS)) as pool:
+    with _single_threaded(), ThreadPoolExecutor(min(threads, FOLDS)) as pool:
         list(pool.map(judge, range(FOLDS)))
     return confidence
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Threads that start within compute their sums alone: those of one thread and of two differ in the last digits."""
+    import torch  # late: reading targets needs none
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def folds(image_ids: Sequence[str], seed: int) -> np.ndarray:
