@@ -1,6 +1,6 @@
 """What a training split's targets cost: seconds and peak memory of selection and confidence weights at a given size.
 
-    python benchmarks/targets.py [--items 20000] [--workers 2] [--former 2000]
+    python benchmarks/targets.py [--items 20000] [--workers 2] [--probe-items 10000] [--former 2000]
 
 The data are generated, VQA v2 in shape: `--items` questions with 3,129 answers, features 512 wide, 5.4 questions an
 image, a third of the questions distinct (`--distinct` says otherwise). `clip_td`'s shipped settings. The former way
@@ -112,8 +112,10 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--distinct", type=float, default=1 / 3, help="share of the questions that are distinct")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--probe-items", type=int, default=PROBE_ITEMS)
     parser.add_argument("--former", type=int, default=2000, help="items of the comparison with the former way; 0: none")
     arguments = parser.parse_args()
+    WANTED["weights"]["probe_items"] = arguments.probe_items
     os.environ[loader.VARIABLE] = str(arguments.workers)
     torch.set_num_threads(1)
     if arguments.former:

@@ -217,3 +217,11 @@ def test_a_probe_that_has_not_converged_is_named(monkeypatch: pytest.MonkeyPatch
     v, u, soft, images, _ = world(100, 3, 8)
     with pytest.warns(RuntimeWarning, match="has not converged: a gradient of .* after 2 steps"):
         weights(v, u, soft, images)
+
+
+def test_shorter_steps_are_tried_where_whole_ones_do_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
+    v, _, soft, _, _ = world(100, 3, 8)
+    features, labels = v.astype(np.float32), sparse.csr_matrix(soft)
+    whole = probe.fit(features, labels).probabilities(features)
+    monkeypatch.setattr(probe, "RATES", (0.0, 0.5))
+    np.testing.assert_allclose(probe.fit(features, labels).probabilities(features), whole, atol=1e-3)
