@@ -16,7 +16,7 @@ from vlkd_steps.methods.targeted_settings import Distance, Target, TargetedSetti
 from vlkd_steps.splits import hypothesis_only, leakage, vcr_masking, vcr_rules
 from vlkd_steps.teachers.models import text
 from vlkd_steps.teachers.regions import region_files
-from vlkd_steps.teachers.targets import relevance
+from vlkd_steps.teachers.targets import keyness, relevance
 
 
 def literals(annotation: Any) -> set[str]:
@@ -30,7 +30,7 @@ def literals(annotation: Any) -> set[str]:
         (TargetedSettings, "lambda_schedule", SCHEDULES),
         (TargetedSettings, "selection", relevance.SELECTIONS),
         (TargetedSettings, "relevance", relevance.RELEVANCE),
-        (TargetedSettings, "keyness", relevance.KEYNESS),
+        (TargetedSettings, "keyness", keyness.KINDS),
         (dataset.Annotations, "rule", [*vcr_rules.RULES, *vcr_masking.KEEP, "given"]),
         (dataset.Pairs, "rule", [*hypothesis_only.RULES, "biased", "given"]),
         (teacher.TextEncoder, "pooling", text.POOLINGS),

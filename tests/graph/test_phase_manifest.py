@@ -129,6 +129,10 @@ def test_a_run_of_another_configuration(project: Composition, monkeypatch: pytes
     for teacher in project.artifacts.teacher:
         for dataset in project.grid.dataset:
             write_json(Path(f"features/{teacher}/{dataset}/manifest.json"), {"key": "k", "shards": []})
+    for job in phases.of_phase(project, "targets"):
+        for path in job.outputs[: len(project.grid.seed)]:
+            write_text(path, "words and weights")
+            checksums.write(layout.targets_checksums(path), [path])
     runs = [RunDir.of(job, seed) for job in _distill(project) for seed in job["seeds"]]
     for job in phases.of_phase(project, "distill"):
         for path in (*job.outputs, *job.beside):

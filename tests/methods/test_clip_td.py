@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny_teacher import TinyStore, V, all_items
+from tiny_teacher import TinyStore, V, all_items, targets_of
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Encoded
 from vlkd_steps.methods import objective
-from vlkd_steps.methods.clip_td import objective as clip_td
 from vlkd_steps.methods.distances import info_nce
 from vlkd_steps.students import vilt
 from vlkd_steps.students.output import StudentOutput
+from vlkd_steps.teachers.targets import compute
 
 STEPS, STAGE = 110, 10
 WEIGHTS = np.array([0.5, 1.5, 1.2, 0.8], np.float32)
@@ -26,12 +26,12 @@ def settings(root: Any) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def given_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Confidence needs many items; here it says what the test computes with."""
-    monkeypatch.setattr(clip_td.confidence, "weights", lambda *_, **__: WEIGHTS)
+    monkeypatch.setattr(compute.confidence, "weights", lambda *_: WEIGHTS)
 
 
 def made(settings: dict[str, Any], data: Encoded, store: TinyStore) -> objective.Objective:
     method = objective.create(settings, STEPS)
-    data.extra = method.prepare(data, store, seed=1)
+    data.extra = method.prepare(data, store, 1, targets_of(settings, data, store))
     torch.manual_seed(7)
     method.project(5, data.extra)
     return method
@@ -115,7 +115,7 @@ def test_only_the_last_layers_token_term_trains_the_transformer(
         student = vilt.build(conf, "vqa", data.items.labels, seed=1)
         changed = {"selection": selection, "token_target": target, "token_layer": layer, "targets": ["tokens"]}
         method = objective.create(settings | changed, STEPS)
-        data.extra = method.prepare(data, store, seed=1)
+        data.extra = method.prepare(data, store, 1, targets_of(settings | changed, data, store))
         method.project(student.width, data.extra)
         objective.Distillation(student, method)(all_items(data), STAGE)["tokens"].backward()
         trained = {

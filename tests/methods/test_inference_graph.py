@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tiny_teacher import TinyStore
+from tiny_teacher import TinyStore, targets_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.data.batches import Encoded
 from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
-from vlkd_steps.methods.clip_td import objective as clip_td
 from vlkd_steps.students import vilt
+from vlkd_steps.teachers.targets import compute
 
 TAUGHT = (
     *("naive_kd", "clip_td", "mad"),
@@ -45,7 +45,7 @@ def trained(name: str, root: Any, words: Any, data: Encoded, store: TinyStore) -
     student = vilt.build(conf, "vqa", data.items.labels, seed=1)
     settings = yaml.safe_load((root / "vlkd_steps/conf/method" / f"{name}.yaml").read_text())
     method = objective.create(settings, steps=200)
-    data.extra = method.prepare(data, store, seed=1)
+    data.extra = method.prepare(data, store, 1, targets_of(settings, data, store))
     method.project(student.width, data.extra)
     model = objective.Distillation(student, method)
     optimizer = loop.adamw(model, Recipe(steps=200, batch_size=4, learning_rate=1e-2))
@@ -58,8 +58,7 @@ def trained(name: str, root: Any, words: Any, data: Encoded, store: TinyStore) -
 def test_graph_and_parameters_are_finetunes(
     tmp_path: Any, root: Any, data: Encoded, store: TinyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clip_td.confidence, "weights", lambda *_, **__: [1.0] * 4)
-    monkeypatch.setattr(clip_td.confidence, "unimodal_weights", lambda *_, **__: [1.0] * 4)
+    monkeypatch.setattr(compute.confidence, "weights", lambda *_: [1.0] * 4)
     words = tmp_path / "words.txt"
     words.write_text("what color is the red cube large")
     batch = data.batch(torch.arange(4))

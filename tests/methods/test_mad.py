@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny_teacher import TinyStore, V, all_items
+from tiny_teacher import TinyStore, V, all_items, targets_of
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Encoded
 from vlkd_steps.methods import objective
 from vlkd_steps.methods.distances import info_nce
-from vlkd_steps.methods.mad import objective as mad
 from vlkd_steps.students.output import StudentOutput
+from vlkd_steps.teachers.targets import compute
 
 STEPS, STAGE = 110, 10
 W_V = np.array([0.5, 1.5, 1.2, 0.8], np.float32)
@@ -40,12 +40,13 @@ def settings(root: Any) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def given_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Confidence needs many items; here each teacher, known by its width, says what the test computes with."""
-    monkeypatch.setattr(mad.confidence, "unimodal_weights", lambda rows, *_: W_V if rows.shape[1] == 4 else W_T)
+    first = np.zeros(1, np.int64)
+    monkeypatch.setattr(compute.confidence, "weights", lambda seen, *_: W_V if seen(first).shape[1] == 4 else W_T)
 
 
 def made(settings: dict[str, Any], data: Encoded, store: TinyStore) -> objective.Objective:
     method = objective.create(settings, STEPS)
-    data.extra = method.prepare(data, store, seed=1)
+    data.extra = method.prepare(data, store, 1, targets_of(settings, data, store))
     torch.manual_seed(7)
     method.project(5, data.extra)
     return method
@@ -147,7 +148,7 @@ def test_what_two_teachers_cannot_do_is_said(
     settings: dict[str, Any], data: Encoded, pair: TwoTeachers, root: Any
 ) -> None:
     with pytest.raises(UserError, match=r"relevance is 'centred', a cosine .* but the teachers share no space"):
-        objective.create(settings | {"relevance": "centred"}, STEPS).prepare(data, pair, seed=1)
+        targets_of(settings | {"relevance": "centred"}, data, pair)
     clip_td = yaml.safe_load((root / "vlkd_steps/conf/method/clip_td.yaml").read_text()) | {"adaptive": False}
     with pytest.raises(UserError, match="one CLIP for both; name one teacher, or"):
         objective.create(clip_td, STEPS).prepare(data, pair, seed=1)

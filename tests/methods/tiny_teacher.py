@@ -7,10 +7,13 @@ import numpy as np
 import torch
 import yaml
 
+from vlkd_steps.config import targets as of_config
 from vlkd_steps.data.batches import Batch, Encoded
 from vlkd_steps.data.words import split_words
 from vlkd_steps.methods import objective
 from vlkd_steps.students.output import StudentOutput
+from vlkd_steps.teachers.targets import compute
+from vlkd_steps.teachers.targets.target_file import Targets
 
 V = {"i0": [1.0, 2.0, 3.0, 4.0], "i1": [0.0, 0.0, 1.0, -1.0], "i2": [2.0, -2.0, 0.5, 0.0]}
 
@@ -32,6 +35,12 @@ class TinyStore:
     def word_states(self, text: str) -> tuple[list[str], np.ndarray]:
         words = split_words(text)
         return words, np.array([[i + 1.0, len(w), -2.0] for i, w in enumerate(words)], np.float32)
+
+
+def targets_of(settings: dict[str, Any], data: Encoded, store: TinyStore, seed: int = 1) -> Targets | None:
+    """What the phase `targets` computes for a method with these settings."""
+    wanted = of_config.wanted(objective.checked(settings, 10**6))
+    return compute.compute(wanted, data.items, store, seed) if wanted else None
 
 
 def all_items(data: Encoded) -> Batch:

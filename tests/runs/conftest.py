@@ -1,5 +1,6 @@
 """The toy project of a few drawn images, for tests that train on it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,19 @@ import yaml
 from sealed import seal
 from toy_project import argv, job, project
 
+from vlkd_steps.config import targets as of_config
 from vlkd_steps.core import files, layout
 from vlkd_steps.data.words import split_words
+from vlkd_steps.methods import objective
+from vlkd_steps.steps import targets
 from vlkd_steps.teachers.features.store import Writer
 
 __all__ = ["argv", "job", "project"]
 
 
 @pytest.fixture
-def teacher(project: Path) -> None:
-    """Random features of width 8 for every image, text and word of the toy data set."""
+def teacher(project: Path, clip_td: dict[str, Any]) -> None:
+    """Random features of width 8 for every image, text and word of the toy data set, and clip_td's targets of it."""
     frame = pl.read_parquet(layout.instances("toy"))
     texts = frame["text"].unique(maintain_order=True).to_list()
     words = sorted({word for text in texts for word in split_words(text)})
@@ -33,6 +37,16 @@ def teacher(project: Path) -> None:
     writer.add("count", files.digest("count"), counts)
     rows = [(kind, name, row) for kind, found in names.items() for row, name in enumerate(found)]
     writer.finish(pl.DataFrame(rows, schema=["kind", "name", "row"], orient="row"), dim=8, teacher="clip_toy")
+    compute_targets(clip_td | {"seeds": [1, 2]})
+
+
+def compute_targets(job: dict[str, Any]) -> None:
+    """What the phase `targets` makes for the runs of a `distill` job."""
+    settings = objective.checked(job["method"], job["training"]["steps"])
+    config = {key: job[key] for key in ("dataset", "teacher", "shot", "seeds")} | {
+        "targets": of_config.wanted(settings)
+    }
+    assert targets.main(["--config", json.dumps(config)]) == 0
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import yaml
 from sealed import cut_from
 from toy_project import write_instances, write_split
 
+from vlkd_steps.config import targets
 from vlkd_steps.core import files, layout
 from vlkd_steps.runs.run_dir import RunDir, job_of
 from vlkd_steps.steps import distill
@@ -174,6 +175,10 @@ def test_a_damaged_result_is_made_again(project: Path, job: dict[str, Any], name
 
 def test_the_key_follows_split_features_and_words(project: Path, teacher: None, clip_td: dict[str, Any]) -> None:
     keys = [RunDir.of(clip_td, 1).key]
+    computed = targets.of_run(clip_td, 1)
+    assert computed is not None
+    files.write_text(layout.targets_checksums(computed), f"{'0' * 64}  {computed.name}\n")
+    keys.append(RunDir.of(clip_td, 1).key)
     for path, change in (
         (layout.split_manifest(layout.train_split("toy", "30", 1)), {"sha256": "x", **cut_from("toy")}),
         (layout.features_manifest("clip_toy", "toy"), {"key": "x", "shards": []}),
@@ -235,6 +240,7 @@ def test_a_run_folder_in_use_is_unchanged(
         ),
         (layout.split_manifest(layout.eval_split("toy", "test")), "is missing; make it again: snakemake"),
         (layout.features_manifest("clip_toy", "toy"), "is missing; make it again: snakemake"),
+        (Path("targets/toy/clip_toy/30/s1"), "is missing; make it again: snakemake"),
         (Path("words.txt"), "student.vocabulary: cannot read words.txt"),
     ],
 )
@@ -246,7 +252,8 @@ def test_what_is_missing_is_named(
     message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    missing.unlink()
+    for path in [missing] if missing.is_file() else list(missing.iterdir()):
+        path.unlink()
     assert run(clip_td) == 2
     error = capsys.readouterr().err
     assert message in error

@@ -14,7 +14,7 @@ from vlkd_steps.cli import leaderboard, score
 from vlkd_steps.config import composition, jobs
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import layout
-from vlkd_steps.steps import compare, distill, download, evaluate, extract, prepare, report, split
+from vlkd_steps.steps import compare, distill, download, evaluate, extract, prepare, report, split, targets
 from vlkd_steps.teachers.features.store import FeatureStore
 from vlkd_steps.tracking import journal
 
@@ -57,6 +57,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
             call(split.main, jobs.split_eval(c, NAME, name))
         for teacher in ("boxes_scenes", "clip_scenes"):
             call(extract.main, jobs.extract(c, teacher, NAME))
+        for config in jobs.targets(c).values():
+            call(targets.main, config)
         for student, variant in CELLS:
             call(distill.main, jobs.distill(c, Cell(NAME, student, variant, "20")))
             call(evaluate.main, jobs.evaluate(c, Cell(NAME, student, variant, "20")))

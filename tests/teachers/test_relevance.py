@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.words import content_words
-from vlkd_steps.teachers.targets import confidence, relevance
+from vlkd_steps.teachers.targets import confidence, keyness, relevance
 
 VECTORS = {"red": (1.0, 0.0), "star": (0.8, 0.6), "baker": (0.0, 1.0), "painted": (-1.0, 0.0)}
 
@@ -19,7 +19,7 @@ class Words:
 
 def select(texts: list[str], v: np.ndarray, **how):
     """By the plain cosines of the words above."""
-    return relevance.select(texts, relevance.cosines(texts, v, Words()), **how)
+    return relevance.select(texts, relevance.cosines(texts, v, np.arange(len(v)), Words()), **how)
 
 
 TEXT = "the baker painted a red star"
@@ -40,15 +40,17 @@ def test_centring_removes_what_all_images_share() -> None:
 
     v = np.array([[3.0, 1.0, 0.0], [3.0, 0.0, 1.0]], np.float32)
     texts = ["picture red blue"] * 2
-    plain = relevance.select(texts, relevance.cosines(texts, v, Gap()), selection="relevance", m=1)
+    plain = relevance.select(texts, relevance.cosines(texts, v, np.arange(2), Gap()), selection="relevance", m=1)
     assert plain == [["picture"], ["picture"]]
-    centred = relevance.select(texts, relevance.centred_cosines(texts, v, Gap()), selection="relevance", m=1)
+    centred = relevance.select(
+        texts, relevance.centred_cosines(texts, v, np.arange(2), Gap()), selection="relevance", m=1
+    )
     assert centred == [["red"], ["blue"]]
 
 
 def test_both_adds_the_two_z_scores(monkeypatch) -> None:
     scores = {"baker": 0.1, "painted": 0.3, "red": 0.9, "star": 0.2}  # YAKE: lower is more of a keyword
-    monkeypatch.setattr(relevance, "yake_scores", lambda text: scores)
+    monkeypatch.setattr(keyness, "yake_scores", lambda text: scores)
     words = ["baker", "painted", "red", "star"]
     r = np.array([0.0, -1.0, 1.0, 0.8])
     k = -np.array([0.1, 0.3, 0.9, 0.2])
@@ -62,19 +64,19 @@ def test_both_adds_the_two_z_scores(monkeypatch) -> None:
 
 
 def test_words_that_yake_skips_are_the_least_of_the_keywords(monkeypatch) -> None:
-    monkeypatch.setattr(relevance, "yake_scores", lambda text: {"baker": 0.5, "star": 0.2})
+    monkeypatch.setattr(keyness, "yake_scores", lambda text: {"baker": 0.5, "star": 0.2})
     assert select(["tv baker star"], SEEN, selection="keyness", m=2) == [["tv", "star"]]
 
 
 def test_idf_prefers_rare_words() -> None:
     texts = ["baker star", "baker red", "baker painted red"]
     v = np.repeat(SEEN, 3, axis=0)
-    chosen = select(texts, v, selection="keyness", keyness="idf", m=1)
+    chosen = select(texts, v, selection="keyness", keyness_by="idf", m=1)
     assert chosen == [["star"], ["red"], ["painted"]]
 
 
 def test_yake_scores_a_keyword_below_a_word_it_skips() -> None:
-    scores = relevance.yake_scores("please tell the baker what size the red star has?")
+    scores = keyness.yake_scores("please tell the baker what size the red star has?")
     assert {"baker", "size", "red", "star"} <= set(scores)
     assert all(type(score) is float for score in scores.values())
     assert "the" not in scores
@@ -98,7 +100,7 @@ def test_a_text_without_content_words_selects_nothing() -> None:
 @given(st.lists(st.text(alphabet="ab c'?", max_size=12), max_size=4), st.integers(0, 3))
 def test_selected_words_are_distinct_content_words_in_the_order_of_the_text(texts: list[str], m: int) -> None:
     v = np.ones((len(texts), 2), np.float32)
-    for text, chosen in zip(texts, select(texts, v, keyness="idf", m=m), strict=True):
+    for text, chosen in zip(texts, select(texts, v, keyness_by="idf", m=m), strict=True):
         order = list(dict.fromkeys(content_words(text)))
         assert len(chosen) == min(m, len(order))
         assert chosen == [word for word in order if word in set(chosen)]
@@ -110,11 +112,18 @@ def test_z_scores_of_equal_values_are_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "near"), [("selection", "relevence", "relevance"), ("keyness", "tfidf", "idf")]
+    ("key", "value", "near"), [("selection", "relevence", "relevance"), ("keyness_by", "tfidf", "idf")]
 )
 def test_unknown_names_are_refused(key: str, value: str, near: str) -> None:
-    with pytest.raises(UserError, match=f"{key} names '{value}', which does not exist; did you mean '{near}'"):
+    with pytest.raises(
+        UserError, match=f"{key.removesuffix('_by')} names '{value}', which does not exist; did you mean '{near}'"
+    ):
         select([TEXT], SEEN, **{key: value})
+
+
+def regression(texts: list[str], v: np.ndarray, images: list[str], seed: int):
+    """Of items that all have an image row of their own."""
+    return relevance.regression(texts, v, np.arange(len(v)), images, seed)
 
 
 def seen_words(n: int = 400, noise: float = 0.5) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
@@ -131,7 +140,7 @@ def test_regression_finds_visible_words_without_a_joint_space() -> None:
     from sklearn.metrics import roc_auc_score
 
     texts, v, images, shown = seen_words()
-    r = relevance.regression(texts, v, images, seed=1)
+    r = regression(texts, v, images, seed=1)
     words = ["red", "blue", "star", "moon"]
     scores = np.array([r(item, words) for item in range(len(texts))])
     assert roc_auc_score(np.eye(4)[shown].ravel(), scores.ravel()) > 0.85
@@ -142,17 +151,17 @@ def test_regression_finds_visible_words_without_a_joint_space() -> None:
 def test_a_regression_never_sees_the_image_it_judges() -> None:
     texts, v, images, _ = seen_words(60)
     words = ["red", "baker", "made"]
-    before = relevance.regression(texts, v, images, seed=1)(7, words)
+    before = regression(texts, v, images, seed=1)(7, words)
     elsewhere = [*texts]
     elsewhere[6] = elsewhere[7] = "the red baker made made"  # both texts of that image
-    np.testing.assert_allclose(relevance.regression(elsewhere, v, images, seed=1)(7, words), before, atol=1e-12)
-    other = relevance.regression(["red baker made" if i == 9 else t for i, t in enumerate(texts)], v, images, seed=1)
+    np.testing.assert_allclose(regression(elsewhere, v, images, seed=1)(7, words), before, atol=1e-12)
+    other = regression(["red baker made" if i == 9 else t for i, t in enumerate(texts)], v, images, seed=1)
     assert np.abs(other(7, words) - before).max() > 1e-6
 
 
 def test_a_regression_is_the_ridge_solution_in_numpy() -> None:
     texts, v, images, _ = seen_words(40)
-    r = relevance.regression(texts, v, images, seed=3)
+    r = regression(texts, v, images, seed=3)
     fold = confidence.folds(images, 3)
     x = v[fold != fold[5]].astype(np.float64)
     y = np.array([float("red" in text) for text, k in zip(texts, fold, strict=True) if k != fold[5]])
@@ -160,3 +169,24 @@ def test_a_regression_is_the_ridge_solution_in_numpy() -> None:
     penalty = relevance.RIDGE * len(x) * centred.var(0).mean()
     weights = np.linalg.solve(centred.T @ centred + penalty * np.eye(8), centred.T @ (y - y.mean()))
     assert r(5, ["red"])[0] == pytest.approx((v[5] - x.mean(0)) @ weights, rel=1e-6)
+
+
+def test_items_that_share_an_image_row_regress_as_with_rows_of_their_own() -> None:
+    texts, v, images, _ = seen_words(60)
+    rows = np.arange(60) // 2
+    shared = relevance.regression(texts, v[::2], rows, images, seed=1)
+    expanded = regression(texts, v[::2][rows], images, seed=1)
+    for item in (0, 1, 31):
+        np.testing.assert_allclose(shared(item, ["red", "baker"]), expanded(item, ["red", "baker"]), atol=1e-12)
+
+
+def test_many_texts_are_scored_by_processes_to_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"the baker painted a red star {number}" for number in range(20)]
+    words_of = {text: ["baker", "painted", "red", "star"] for text in texts}
+    alone = keyness.of(words_of, texts, "yake")
+    monkeypatch.setattr(keyness, "FEW", 5)
+    monkeypatch.setattr(keyness, "PIECE", 3)
+    monkeypatch.setenv("VLKD_LOADER_WORKERS", "2")
+    together = keyness.of(words_of, texts, "yake")
+    assert list(together) == list(alone)
+    assert all(together[text].tobytes() == alone[text].tobytes() for text in texts)

@@ -14,7 +14,8 @@ from vlkd_steps.core.redaction import redacted
 
 # The folders of dvc.yaml's outputs.
 ABOVE_RECORDED = (
-    "data", "data/raw", "data/instances", "data/splits", "features", "models", "runs", "results", "manifests",
+    "data", "data/raw", "data/instances", "data/splits", "features", "targets", "models", "runs", "results",
+    "manifests",
 )  # fmt: skip
 FICLONE = 0x40049409  # ioctl_ficlone(2)
 

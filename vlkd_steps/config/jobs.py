@@ -12,6 +12,7 @@ from typing import Any
 
 from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals, precedence, teacher_names
+from vlkd_steps.config import targets as of_config
 from vlkd_steps.config.models.base import Learned, Model
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.extra_evals import ItemsOfASet, Retrieval
@@ -94,6 +95,35 @@ def readers_of_a_run(c: Composition, cell: Cell) -> str:
     chosen = c.variants[cell.variant]
     reads = isinstance(chosen.teacher, str) and declaration(chosen.method).runner != "classify"
     return readers(c, str(chosen.teacher), cell.dataset) if reads else ""
+
+
+def targets(c: Composition) -> dict[tuple[str, str, str, str], dict[str, Any]]:
+    """The jobs of the phase, by data set, teacher (two by their joint name), shot and key (`config.targets`)."""
+    found = {}
+    for cell in c.cells:
+        of_teacher, wanted = teacher(c, cell.variant), _wanted_targets(c, cell)
+        if of_teacher and wanted:
+            found[cell.dataset, of_teacher["name"], cell.shot, of_config.key(wanted)] = {
+                "dataset": _part(c.datasets[cell.dataset], "name"),
+                "teacher": of_teacher,
+                "shot": cell.shot,
+                "seeds": list(c.grid.seed),
+                "targets": wanted,
+            }
+    return found
+
+
+def targets_of_a_run(c: Composition, cell: Cell) -> list[str]:
+    """The files of targets that the runs of a cell read, one for each seed; none where the method needs none."""
+    name, wanted = teacher_names.joined(c.variants[cell.variant].teachers), _wanted_targets(c, cell)
+    if not name or not wanted:
+        return []
+    key = of_config.key(wanted)
+    return [str(layout.targets(cell.dataset, name, cell.shot, seed, key)) for seed in c.grid.seed]
+
+
+def _wanted_targets(c: Composition, cell: Cell) -> dict[str, Any] | None:
+    return of_config.wanted(precedence.settings(c, cell.variant, c.datasets[cell.dataset].task, cell.shot))
 
 
 def distill(c: Composition, cell: Cell) -> dict[str, Any]:
@@ -254,6 +284,7 @@ def runs(c: Composition) -> list[dict[str, Any]]:
         }
         | ({"label": c.label(cell.variant)} if c.members else {})
         | _part(c.students[cell.student], "regions")
+        | ({"targets": of_config.key(wanted)} if (wanted := _wanted_targets(c, cell)) else {})
         for cell in c.cells
         for seed in c.grid.seed
     ]

@@ -104,6 +104,12 @@ def _extract(c: Composition) -> Iterator[Job]:
             yield _job([layout.features_manifest(teacher, dataset)], jobs.extract(c, teacher, dataset), *code)
 
 
+def _targets(c: Composition) -> Iterator[Job]:
+    for (dataset, teacher, shot, key), config in jobs.targets(c).items():
+        made = [layout.targets(dataset, teacher, shot, seed, key) for seed in c.grid.seed]
+        yield _job([*made, *map(layout.targets_checksums, made)], config, jobs.code(c, "targets"))
+
+
 def _distill(c: Composition) -> Iterator[Job]:
     common = common_sets(c)
     for cell in c.cells:
@@ -185,6 +191,10 @@ def _with_splits(c: Composition) -> dict[str, list[str]]:
     return {"dataset": list(dict.fromkeys(dataset for dataset, _ in [*jobs.train_splits(c), *jobs.held_out(c)]))}
 
 
+def _with_targets(c: Composition) -> dict[str, list[str]]:
+    return {"dataset": list(dict.fromkeys(dataset for dataset, *_ in jobs.targets(c)))}
+
+
 def _stores(c: Composition) -> dict[str, list[str]]:
     return {"teacher": c.artifacts.teacher, "dataset": list(c.grid.dataset)}
 
@@ -195,6 +205,7 @@ PHASES = {
     "split": Phase(("split_train", "split_eval"), _split, {"splits_bytes": _with_splits}),
     "pretrain": Phase(("pretrain",), _pretrain, {"model_bytes": _names("model")}),
     "extract": Phase(("extract",), _extract, {"features_bytes": _stores}),
+    "targets": Phase(("targets",), _targets, {"targets_bytes": _with_targets}),
     "distill": Phase(("distill", "evaluate"), _distill),
     "compare": Phase(("compare", "report"), _compare),
 }

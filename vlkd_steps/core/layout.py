@@ -77,6 +77,22 @@ def extraction_round(features_folder: Path, name: str) -> Path:
     return features_folder / f".round-{name}"
 
 
+def targets(dataset: str, teacher: str, shot: str | int, seed: int | str, key: str) -> Path:
+    """The selected words and the weights of a training split; of two teachers by their joint name."""
+    parts = map(_part, (dataset, teacher, str(shot), f"s{seed}", f"{key}.parquet"))
+    return Path("targets").joinpath(*parts)
+
+
+def targets_checksums(targets: Path) -> Path:
+    """The sha256 of that file: written last."""
+    return targets.with_suffix(".sha256")
+
+
+def targets_provenance(targets: Path) -> Path:
+    """Code, versions, machine and cost of a file of `targets`."""
+    return targets.with_suffix(".json")
+
+
 def model(name: str) -> Path:
     """A folder of pre-trained weights that `pretrain` made (teacher or student)."""
     return Path("models") / _part(name)
@@ -170,7 +186,7 @@ def phase_manifests(experiment: str) -> Path:
 
 def written(experiment: str) -> list[Path]:
     """The folders that an experiment's steps write into, but for raw data, which `download` replaces whole."""
-    shared = ("data/checksums", "data/instances", "data/splits", "features", "jobs", "models")
+    shared = ("data/checksums", "data/instances", "data/splits", "features", "jobs", "models", "targets")
     return [*map(Path, shared), runs(experiment), results(experiment), phase_manifests(experiment)]
 
 

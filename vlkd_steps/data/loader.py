@@ -24,7 +24,9 @@ Number = TypeVar("Number")
 Made = TypeVar("Made")
 
 
-def ahead(make: Callable[[Number], Made], numbers: Iterable[Number], pinned: bool = False) -> Generator[Made]:
+def ahead(
+    make: Callable[[Number], Made], numbers: Iterable[Number], pinned: bool = False, waits: bool = False
+) -> Generator[Made]:
     """``make(number)`` for each of `numbers`, in order, made by `workers` processes while the caller does other things.
 
     The processes are forked, so that `make` may be a closure over tables of any size; it must not touch a GPU. They end
@@ -33,12 +35,13 @@ def ahead(make: Callable[[Number], Made], numbers: Iterable[Number], pinned: boo
     Args:
         numbers: or whatever says what to make; taken one by one, as the workers come to need them.
         pinned: results are tensors in page-locked memory, from which a GPU copies without waiting.
+        waits: the caller does nothing meanwhile, and leaves all CPUs to the workers.
 
     Raises:
         UserError: what `make` raised, or a worker was killed.
     """
     rest = iter(numbers)
-    first = list(islice(rest, workers(idle=pinned)))
+    first = list(islice(rest, workers(idle=pinned or waits)))
     count, wanted = len(first), chain(first, rest)
     if not count:
         yield from map(make, wanted)
@@ -65,7 +68,7 @@ def ahead(make: Callable[[Number], Made], numbers: Iterable[Number], pinned: boo
         if "DataLoader worker" not in str(error):
             raise
         raise UserError(
-            f"a process that decodes images was killed ({error}); if memory ran out, lower the resource loader_workers "
+            f"a worker process was killed ({error}); if memory ran out, lower the resource loader_workers "
             f"({count} now) under set-resources in the profile, or {VARIABLE}"
         ) from error
 

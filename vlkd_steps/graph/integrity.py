@@ -1,8 +1,8 @@
 """Whether every artifact of a project still has the bytes that it was made with: vlkd doctor --deep
 
-Each file is compared with every record of it: the lists of sha256 beside instances, models and runs, the manifests of
-raw folders, splits and feature stores, and the phase manifests of every experiment. A file that was deleted by hand is
-noticed too, since a list or manifest still names it. Nothing is changed.
+Each file is compared with every record of it: the lists of sha256 beside instances, models, targets and runs, the
+manifests of raw folders, splits and feature stores, and the phase manifests of every experiment. A file that was
+deleted by hand is noticed too, since a list or manifest still names it. Nothing is changed.
 """
 
 import os
@@ -18,7 +18,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.graph import phase_manifest
 from vlkd_steps.tracking import journal
 
-LISTED = ("data/instances", "models", "runs", "results")
+LISTED = ("data/instances", "models", "targets", "runs", "results")
 """The folders in which a step's list of sha256 may lie, anywhere below."""
 KINDS = ("missing", "damaged", "outdated")
 """Outdated: as its step left it, but made again after the phase manifest was written."""
@@ -195,6 +195,8 @@ def _target(path: Path) -> Path:
         return path.with_suffix(".parquet")
     if top == "features":
         return layout.features_manifest(rest[0], rest[1])
+    if top == "targets":
+        return path.with_suffix(".parquet")
     if top == "models":
         return layout.model_weights(rest[0])
     if top == "runs":

@@ -20,6 +20,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor
 from vlkd_steps.methods.adversarial import adversarial_loss
 from vlkd_steps.students.output import StudentOutput
+from vlkd_steps.teachers.targets.target_file import Targets
 
 
 class Objective(nn.Module):
@@ -35,12 +36,15 @@ class Objective(nn.Module):
         self.settings = settings
         self.steps = steps
 
-    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, IndexedTensor | Tensor]:
+    def prepare(
+        self, data: Encoded, store: Any, seed: int, targets: Targets | None = None
+    ) -> dict[str, IndexedTensor | Tensor]:
         """Tensors with one row per training item, made once before the first step; they come back in ``Batch.extra``.
 
         Args:
             store: the teacher's `FeatureStore`, or None without a teacher.
             seed: of the run.
+            targets: what was computed for the method beforehand, if it declares any (`Method.targets`).
         """
         return {}
 

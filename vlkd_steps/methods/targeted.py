@@ -1,8 +1,8 @@
 """Targeted distillation: what CLIP-TD and MAD share (docs/papers.md, "CLIP-TD and MAD").
 
 First a contrastive adaptive stage, then the task loss plus the distances to the teacher's features, each weighted per
-item. A method lists its distances, and whose confidence weights each, in `terms_of`, and makes the targets and the
-weights in `prepare`.
+item. A method lists its distances, and whose confidence weights each, in `terms_of`, and makes the targets in
+`prepare`; which words are selected, and the weights, are computed before training (`teachers.targets`).
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,8 @@ import torch
 from torch import Tensor
 
 from vlkd_steps.core import distributed
-from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.seeds import derive
 from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor
 from vlkd_steps.data.patches import resampled, side_of
-from vlkd_steps.data.words import content_words
 from vlkd_steps.methods.distances import DISTANCES, info_nce, layer_norm
 from vlkd_steps.methods.objective import Objective, as_float, projection
 from vlkd_steps.methods.schedules import SCHEDULES
@@ -25,7 +22,7 @@ from vlkd_steps.methods.targeted_settings import TargetedSettings
 from vlkd_steps.methods.tokens import gather_tokens, mean_selected, token_targets
 from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
-from vlkd_steps.teachers.targets import relevance
+from vlkd_steps.teachers.targets.target_file import Targets
 
 
 @dataclass(frozen=True)
@@ -61,12 +58,14 @@ class Targeted(Objective):
         self.targets = [t for t in self.settings.targets if t != "tokens" or self.settings.selection != "none"]
         self.terms = {name: term for target in self.targets for name, term in self.terms_of[target].items()}
 
-    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, IndexedTensor | Tensor]:
-        """v and u as stored, and the layer-normalised targets that all such methods share (no gradient).
+    def prepare(
+        self, data: Encoded, store: Any, seed: int, targets: Targets | None = None
+    ) -> dict[str, IndexedTensor | Tensor]:
+        """v and u as stored, the layer-normalised targets that all such methods share (no gradient), and the weights.
 
-        The method's own `prepare` adds the joint target and the weights.
+        The method's own `prepare` adds the joint target.
         """
-        items = data.items
+        items, found = data.items, targets or Targets()
         v, u = as_float(store.images(items.image_ids)), as_float(store.texts(items.texts))
         extra: dict[str, IndexedTensor | Tensor] = {
             "v": IndexedTensor(v, items.image_rows),
@@ -79,36 +78,14 @@ class Targeted(Objective):
         if "patches" in self.targets:
             extra["patches"] = IndexedTensor(layer_norm(as_float(store.patches(items.image_ids))), items.image_rows)
         if "tokens" in self.targets:
-            texts = [items.texts[row] for row in items.text_rows]
-            selected = relevance.select(
-                texts,
-                self.visual_relevance(data, store, seed),
-                selection=self.settings.selection,
-                m=self.settings.tokens_per_text,
-                keyness=self.settings.keyness,
-                generator_seed=derive(seed, "selection"),
-            )
-            words = sum(len(set(content_words(text))) for text in texts)
-            self.chosen_words = sum(map(len, selected)) / max(words, 1)
-            extra["positions"], extra["tokens"] = token_targets(data, selected, store)
+            assert found.words is not None
+            self.chosen_words = found.chosen_share
+            extra["positions"], extra["tokens"] = token_targets(data, found.words, store)
+        for name in sorted({term.weight for of in self.terms_of.values() for term in of.values()}):
+            extra[name] = torch.ones(len(items))
+            if self.settings.weight == "confidence":
+                extra[name] = as_float(found.weights[name])
         return extra
-
-    def visual_relevance(self, data: Encoded, store: Any, seed: int) -> relevance.Relevance:
-        """r of the items' words, as the setting `relevance` says."""
-        items, kind = data.items, self.settings.relevance
-        if self.settings.selection not in ("both", "relevance"):
-            return relevance.unseen
-        texts = [items.texts[row] for row in items.text_rows]
-        images = [items.image_ids[row] for row in items.image_rows]
-        v = store.images(items.image_ids)[items.image_rows.numpy()]
-        if kind == "regression":
-            return relevance.regression(texts, v, images, derive(seed, "relevance"))
-        if not getattr(store, "shared_space", True):
-            raise UserError(
-                f"relevance is {kind!r}, a cosine between images and words, but the teachers share no space; set "
-                "relevance: regression, or name one CLIP for both"
-            )
-        return relevance.cosines(texts, v, store) if kind == "plain" else relevance.centred_cosines(texts, v, store)
 
     def project(self, student_width: int, extra: Mapping[str, IndexedTensor | Tensor]) -> None:
         """One projection per term; the adaptive stage warms up the image term's and has its own for [CLS] <-> u."""

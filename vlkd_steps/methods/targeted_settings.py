@@ -1,10 +1,10 @@
 """The settings of targeted distillation, which CLIP-TD and MAD have in common (`targeted`)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
-from vlkd_steps.config.models.base import Flag, FromZero, Positive, Sequence, Whole, some, unique
+from vlkd_steps.config.models.base import Count, Flag, FromZero, Positive, Sequence, Whole, some, unique
 from vlkd_steps.config.models.method import Settings
 
 Distance = Literal["l1", "mse", "cosine"]
@@ -24,6 +24,7 @@ class TargetedSettings(Settings):
     keyness: Literal["yake", "idf"]
     token_layer: Literal["embedding", "last"]
     weight: Literal["confidence", "uniform"]
+    probe_items: Count
     adaptive: Flag
     adaptive_steps: Whole
     temperature: Positive
@@ -31,6 +32,24 @@ class TargetedSettings(Settings):
     @property
     def looks_at_relevance(self) -> bool:
         return "tokens" in self.targets and self.selection in ("both", "relevance")
+
+    def computed(self, by: Literal["both", "each"]) -> dict[str, Any] | None:
+        """What is computed before training (`Method.targets`), by the settings that change it and by no other one.
+
+        Args:
+            by: whether a weight is measured on both of the teacher's embeddings, or one on each.
+        """
+        words: dict[str, Any] | None = None
+        if "tokens" in self.targets and self.selection != "none":
+            words = {"selection": self.selection}
+            if self.selection != "all":
+                words["tokens_per_text"] = self.tokens_per_text
+            if self.selection in ("both", "keyness"):
+                words["keyness"] = self.keyness
+            if self.looks_at_relevance:
+                words["relevance"] = self.relevance
+        weights = {"by": by, "probe_items": self.probe_items} if self.weight == "confidence" else None
+        return {"words": words, "weights": weights} if words or weights else None
 
     def mistake(self, steps: int) -> str | None:
         if self.adaptive and self.adaptive_steps >= steps:

@@ -19,6 +19,7 @@ from vlkd_steps.methods.schedules import SCHEDULES
 from vlkd_steps.methods.two_tower_settings import TwoTowerSettings
 from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
+from vlkd_steps.teachers.targets.target_file import Targets
 
 
 class TwoTower(Objective):
@@ -31,7 +32,9 @@ class TwoTower(Objective):
         super().__init__(settings, steps)
         self.schedule = SCHEDULES[settings.lambda_schedule]
 
-    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, IndexedTensor | Tensor]:
+    def prepare(
+        self, data: Encoded, store: Any, seed: int, targets: Targets | None = None
+    ) -> dict[str, IndexedTensor | Tensor]:
         items = data.items
         v, u = as_float(store.images(items.image_ids)), as_float(store.texts(items.texts))
         return {

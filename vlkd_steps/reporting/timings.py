@@ -18,7 +18,7 @@ COLUMNS = [
 
 
 def timings(experiment: str, runs: Sequence[Run], of_runs: Mapping[Path, Cost]) -> list[Row]:
-    """One row per training run, and per pre-training and extraction that the runs depend on, if known.
+    """One row per training run, and per pre-training, extraction and file of targets that the runs depend on, if known.
 
     Columns: `COLUMNS`. Seconds are of wall time over all attempts, memory is in MiB; hours are those of the allocated
     cores and GPUs. None: recorded neither in a run's journal nor in its provenance.
@@ -50,7 +50,9 @@ def totals(rows: Sequence[Row]) -> list[Row]:
     """`summed` rows for each step, data set and variant, in order of appearance."""
     groups: dict[tuple[str | None, ...], list[Row]] = {}
     for row in rows:
-        what = row["variant"] or Path(row["name"]).parts[1]  # models/<model>, features/<teacher>/<data set>
+        # models/<model>, features/<teacher>/<data set>, targets/<data set>/<teacher>/...
+        place = Path(row["name"]).parts
+        what = row["variant"] or place[2 if row["step"] == "targets" else 1]
         groups.setdefault((row["step"], row["dataset"] or "", what), []).append(row)
     return [
         {"step": step, "dataset": dataset, "what": what, "variant": mine[0]["variant"], **summed(mine)}
@@ -79,8 +81,9 @@ def run_folders(experiment: str, runs: Sequence[Run]) -> list[Path]:
 
 
 def provenance(place: Path) -> dict[str, Any] | None:
-    """The `provenance.json` of a folder; None: missing or unreadable."""
-    return files.known_json(layout.provenance(place)) or None
+    """The provenance of a folder, or of a file of targets; None: missing or unreadable."""
+    of_targets = place.suffix == ".parquet"
+    return files.known_json((layout.targets_provenance if of_targets else layout.provenance)(place)) or None
 
 
 def _sum(rows: Sequence[Mapping[str, Any]], column: str) -> float | None:
@@ -104,5 +107,12 @@ def _places(experiment: str, runs: Sequence[Run]) -> Iterator[tuple[str, Path, R
         yield "pretrain", layout.model(model), {}
     for teacher, dataset in dict.fromkeys(taught + seen):
         yield "extract", layout.features(teacher, dataset), {"dataset": dataset}
+    made = {}
+    for run in runs:
+        if key := run.get("targets"):
+            described = {name: run[name] for name in ("dataset", "shot", "seed")}
+            made[layout.targets(run["dataset"], run["teacher"], run["shot"], run["seed"], key)] = described
+    for place, described in made.items():
+        yield "targets", place, described
     for run in runs:
         yield "distill", folder(experiment, run), run

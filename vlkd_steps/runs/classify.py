@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from vlkd_steps.config import targets
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core import artifacts, components, distributed, hardware, layout
@@ -25,6 +26,7 @@ from vlkd_steps.runs.seeds import RunSeed
 from vlkd_steps.students.seen_patches import PatchSight, plugged_width
 from vlkd_steps.students.seen_regions import RegionSight
 from vlkd_steps.teachers.features.pair import open_stores
+from vlkd_steps.teachers.targets import target_file
 
 
 def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
@@ -137,7 +139,9 @@ def distillation(
     method = objective.create(config["method"], recipe.steps)
     needs_teacher = declaration(config["method"]["name"]).needs_teacher(method.settings)
     store = features(config) if needs_teacher else None
-    training_set.extra = method.prepare(training_set, store, seed)
+    path = targets.of_run(config, seed)
+    found = target_file.read(path, layout.targets_checksums(path), training_set.items.ids) if path else None
+    training_set.extra = method.prepare(training_set, store, seed, found)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "projections"))
         method.project(student.width, training_set.extra)

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import yaml
 
-from vlkd_steps.config import extra_evals, jobs, teacher_names
+from vlkd_steps.config import extra_evals, jobs, targets, teacher_names
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import artifacts, checksums, components, files, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
@@ -51,7 +51,7 @@ class RunDir:
         """The run of one seed of a `distill` job.
 
         Raises:
-            UserError: a split, feature store or pre-trained model of the job is missing.
+            UserError: a split, feature store, file of targets or pre-trained model of the job is missing.
         """
         dataset, student, method = config["dataset"], config["student"], config["method"]
         own = {key: value for key, value in config.items() if key != "seeds"} | {"seed": seed}
@@ -85,6 +85,7 @@ class RunDir:
             "words": word_list(words) if words.endswith(".txt") else None,
             "code": code,
             **sight(student, dataset["name"]),
+            **computed_targets(config, seed),
             **({"init": initial_weights(initial(own))} if config.get("init") else {}),
         }
         sets = {
@@ -265,6 +266,12 @@ def features(teachers: Sequence[str], dataset: str) -> dict[str, Any]:
     stores = [files.read_json(layout.features_manifest(name, dataset)) for name in teachers]
     shards = sorted(shard["sha256"] for store in stores for shard in store["shards"])
     return {"key": "+".join(store["key"] for store in stores), "files": files.digest(shards)}
+
+
+def computed_targets(config: Mapping[str, Any], seed: int) -> dict[str, str]:
+    """sha256 of the file of the run's targets, if it reads one (`config.targets`)."""
+    path = targets.of_run(config, seed)
+    return {"targets": checksums.recorded(path, layout.targets_checksums(path))} if path else {}
 
 
 def sight(student: Mapping[str, Any], dataset: str) -> dict[str, Any]:

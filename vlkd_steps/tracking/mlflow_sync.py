@@ -229,7 +229,8 @@ class MlflowSync:
         run = client.create_run(
             self.experiment_id,
             start_time=record.started,
-            tags={"run_key": record.run_key},
+            tags={name: value for name, value in record.tags.items() if name == MEAN_OVER}
+            | {"run_key": record.run_key},
             run_name=record.name,
         )
         known = self._known[record.run_key] = _Known.of(run)

@@ -1,9 +1,9 @@
 """The inputs of a run or model: every file that it read, with its recorded hash and the present one.
 
 A run's config.yaml (``made_of``) records the ids of its training split, the rows of its instances, the shards of its
-teachers' features and of its regions, its initial weights and its vocabulary; its journal records the ids of its
-evaluation sets. A model's config.yaml records the corpus, the initial weights and the vocabulary. Manifests record what
-these files name in turn: feature shards and images.
+teachers' features and of its regions, its targets, its initial weights and its vocabulary; its journal records the ids
+of its evaluation sets. A model's config.yaml records the corpus, the initial weights and the vocabulary. Manifests
+record what these files name in turn: feature shards and images.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from vlkd_steps.config import extra_evals, jobs, teacher_names
+from vlkd_steps.config import extra_evals, jobs, targets, teacher_names
 from vlkd_steps.core import artifacts, files, layout, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
@@ -88,6 +88,8 @@ def of_run(run: RecordedRun) -> Iterator[Input]:
     teacher = (run.own.get("teacher") or {}).get("name")
     if made_of.get("features"):
         yield from _stores(teacher_names.split(teacher), name, made_of["features"], f"{by}.features")
+    if path := targets.of_run(run.own, run.own["seed"]):
+        yield Input(path, made_of.get("targets"), _present(path, files.sha256), f"{by}.targets")
     yield from _student(run, by)
     if made_of.get("init"):
         path = run_dir.initial(run.own)

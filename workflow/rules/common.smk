@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.io import IOFile
 from snakemake.settings.enums import RerunTrigger
 
-from vlkd_steps.config import composition, jobs, phases
+from vlkd_steps.config import composition, jobs, phases, teacher_names
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import environment, file_system, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
@@ -45,6 +45,7 @@ DATASETS = C.grid.dataset
 MADE = {phase: phases.of_phase(C, phase) for phase in phases.PHASES}
 # Evaluation sets that all data sets of the grid have are declared outputs; the others are stored beside them.
 COMMON_SETS = phases.common_sets(C)
+TARGETS = jobs.targets(C)
 FAILURES = failures.Failures()
 WAITS = executor_waits.ExecutorWaits()
 

@@ -6,6 +6,7 @@ rule distill:
         held_out=lambda wc: [layout.eval_split(wc.dataset, name) for name in C.datasets[wc.dataset].evaluation_sets],
         extra_evals=lambda wc: jobs.extra_eval_files(C, wc.dataset),
         features=lambda wc: jobs.features_of(C, wc.variant, wc.dataset),
+        targets=lambda wc: jobs.targets_of_a_run(C, Cell(**wc)),
         regions=lambda wc: jobs.regions_of(C, wc.student, wc.dataset),
         weights=lambda wc: jobs.made_weights(C.students[wc.student]),
         init=lambda wc: jobs.initial_models(C, Cell(**wc)),

@@ -30,6 +30,10 @@ def never(settings: Any) -> bool:
     return False
 
 
+def nothing(settings: Any) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Method:
     """The declaration of a method.
@@ -40,6 +44,8 @@ class Method:
         keeps_teacher: whether its student needs the teacher at inference; tables say so.
         needs_teacher: whether a variant with these settings has to name one.
         one_space: whether, with these settings, images and texts need the same teacher.
+        targets: with these settings, what of the training split is computed before training (`teachers.targets`):
+            ``words`` and ``weights``, the settings that change them; None: nothing.
     """
 
     settings: type[Settings]
@@ -47,6 +53,7 @@ class Method:
     keeps_teacher: bool = False
     needs_teacher: Callable[[Any], bool] = always
     one_space: Callable[[Any], bool] = never
+    targets: Callable[[Any], dict[str, Any] | None] = nothing
 
     @property
     def run_module(self) -> str:

@@ -10,4 +10,8 @@ class ClipTD(TargetedSettings):
     token_target: Literal["text", "image", "fused"]
 
 
-METHOD = Method(ClipTD, one_space=always)  # it adds the teacher's image and text features
+METHOD = Method(
+    ClipTD,
+    one_space=always,  # it adds the teacher's image and text features
+    targets=lambda settings: settings.computed("both"),
+)

@@ -7,16 +7,14 @@ conf/method/clip_td.yaml.
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.seeds import derive
 from vlkd_steps.data.batches import Encoded, IndexedTensor
 from vlkd_steps.methods.distances import layer_norm
 from vlkd_steps.methods.objective import as_float
 from vlkd_steps.methods.targeted import Targeted, Term
-from vlkd_steps.teachers.targets import confidence
+from vlkd_steps.teachers.targets.target_file import Targets
 
 
 class ClipTD(Targeted):
@@ -34,32 +32,24 @@ class ClipTD(Targeted):
         "patches": {"patches": Term("patches")},
     }
 
-    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, IndexedTensor | Tensor]:
+    def prepare(
+        self, data: Encoded, store: Any, seed: int, targets: Targets | None = None
+    ) -> dict[str, IndexedTensor | Tensor]:
         if not getattr(store, "shared_space", True):
             raise UserError(
                 "method clip_td adds the teacher's image and text features, which needs one CLIP for both; name one "
                 "teacher, or use method mad, whose teachers need share no space"
             )
-        items, extra = data.items, super().prepare(data, store, seed)
-        v, u = as_float(store.images(items.image_ids)), as_float(store.texts(items.texts))
-        if "joint" in self.targets:
-            extra["joint"] = layer_norm(layer_norm(v)[items.image_rows] + layer_norm(u)[items.text_rows])
-        if "tokens" in self.targets and self.settings.token_target == "image":
-            extra["tokens"] = IndexedTensor(layer_norm(v), items.image_rows)
-        if "tokens" in self.targets and self.settings.token_target == "fused":
-            extra["tokens"] = layer_norm(layer_norm(v)[items.image_rows] * layer_norm(u)[items.text_rows])
-        weights = torch.ones(len(items))
-        if self.settings.weight == "confidence":
-            images = [items.image_ids[row] for row in items.image_rows]
-            shown, read = v[items.image_rows].numpy(), u[items.text_rows].numpy()
-            if items.choice_texts:
-                texts, rows = store.texts(items.choice_texts), items.choice_rows.numpy()
-                right = items.right_choices().numpy()
-                weights = as_float(confidence.choice_weights(shown, texts, rows, right, store.temperature))
-            else:
-                soft = items.soft_labels().numpy()
-                weights = as_float(confidence.weights(shown, read, soft, images, derive(seed, "confidence")))
-        extra["weight"] = weights
+        items, extra = data.items, super().prepare(data, store, seed, targets)
+        token_target = self.settings.token_target if "tokens" in self.targets else "text"
+        if "joint" in self.targets or token_target != "text":
+            v, u = layer_norm(as_float(store.images(items.image_ids))), layer_norm(as_float(store.texts(items.texts)))
+            if "joint" in self.targets:
+                extra["joint"] = layer_norm(v[items.image_rows] + u[items.text_rows])
+            if token_target == "image":
+                extra["tokens"] = IndexedTensor(v, items.image_rows)
+            if token_target == "fused":
+                extra["tokens"] = layer_norm(v[items.image_rows] * u[items.text_rows])
         return extra
 
 

@@ -9,4 +9,4 @@ def takes_cosines(settings: TargetedSettings) -> bool:
     return settings.looks_at_relevance and settings.relevance != "regression"
 
 
-METHOD = Method(TargetedSettings, one_space=takes_cosines)
+METHOD = Method(TargetedSettings, one_space=takes_cosines, targets=lambda settings: settings.computed("each"))

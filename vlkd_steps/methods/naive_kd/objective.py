@@ -13,6 +13,7 @@ from vlkd_steps.methods.distances import DISTANCES, layer_norm
 from vlkd_steps.methods.objective import Objective, as_float, projection
 from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
+from vlkd_steps.teachers.targets.target_file import Targets
 
 
 class NaiveKD(Objective):
@@ -21,7 +22,9 @@ class NaiveKD(Objective):
     lambda(t) = lambda0, or lambda0 (1 - t/T) with ``anneal: linear``.
     """
 
-    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, IndexedTensor | Tensor]:
+    def prepare(
+        self, data: Encoded, store: Any, seed: int, targets: Targets | None = None
+    ) -> dict[str, IndexedTensor | Tensor]:
         images = layer_norm(as_float(store.images(data.items.image_ids)))
         texts = layer_norm(as_float(store.texts(data.items.texts)))
         return {"v": IndexedTensor(images, data.items.image_rows), "u": IndexedTensor(texts, data.items.text_rows)}

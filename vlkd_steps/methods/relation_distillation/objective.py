@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor
 from vlkd_steps.methods.two_tower import LearnedScale, TwoTower, cosines
+from vlkd_steps.teachers.targets.target_file import Targets
 
 
 class RelationDistillation(TwoTower):
@@ -19,9 +20,11 @@ class RelationDistillation(TwoTower):
     The teacher's cosines are divided by its own temperature, the student's by a learned one.
     """
 
-    def prepare(self, data: Encoded, store: Any, seed: int) -> dict[str, IndexedTensor | Tensor]:
+    def prepare(
+        self, data: Encoded, store: Any, seed: int, targets: Targets | None = None
+    ) -> dict[str, IndexedTensor | Tensor]:
         self.teacher_temperature = store.temperature
-        return super().prepare(data, store, seed)
+        return super().prepare(data, store, seed, targets)
 
     def project(self, student_width: int, extra: Mapping[str, IndexedTensor | Tensor]) -> None:
         super().project(student_width, extra)

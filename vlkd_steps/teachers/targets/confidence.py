@@ -5,21 +5,26 @@ knowledge is measured by a linear probe on its features; each instance is scored
 image.
 """
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
+from scipy import sparse
+
+from vlkd_steps.teachers.targets import probe
 
 FOLDS = 5
 SHRINKAGE = 500
-PROBE_ITEMS = 10_000
-"""Items that a probe is fitted on at most, drawn at random from its folds (choice): more do not help."""
 BLOCK = 8192
 """Items whose choices are processed together: all 1.7 million choices of VCR would be several copies of 3.5 GB."""
 
+Features = Callable[[np.ndarray], np.ndarray]
+"""Numbers of items, int [B] -> their features [B, F]: those of all items at once would be gigabytes."""
+
 
 def weights(
-    v: np.ndarray, u: np.ndarray, soft_labels: np.ndarray, image_ids: Sequence[str], seed: int = 0
+    features: Features, soft: sparse.csr_matrix, image_ids: Sequence[str], seed: int, probe_items: int, threads: int = 1
 ) -> np.ndarray:
     """The weight of every instance's distillation term.
 
@@ -29,40 +34,47 @@ def weights(
     remaining answer has w = 1 before the last step.
 
     Args:
-        v, u: the teacher's image and text embeddings, [n, D] each.
-        soft_labels: [n, C], zero or more; a row of zeros has no answer in the vocabulary.
+        features: what the probe sees of the teacher: `both` of its embeddings, or `alone` one of them.
+        soft: labels [n, C], zero or more; a row without entries has no answer in the vocabulary.
         image_ids: n image names; items of one image share a fold.
         seed: of the folds.
+        probe_items: a probe is fitted on at most so many items of its folds, drawn at random.
+        threads: in which the folds' probes are fitted; their number changes no byte.
 
     Returns:
         float32 [n] with mean 1.
     """
-    return _weights(probe_features(v, u), soft_labels, image_ids, seed)
+    return _rescaled(answer_confidence(features, soft, image_ids, seed, probe_items, threads))
 
 
-def unimodal_weights(
-    features: np.ndarray, soft_labels: np.ndarray, image_ids: Sequence[str], seed: int = 0
-) -> np.ndarray:
-    """As `weights`, for a teacher of only images or only texts: a probe on LN(features), [n, D]."""
-    return _weights(layer_norm(features), soft_labels, image_ids, seed)
+def both(v: np.ndarray, v_rows: np.ndarray, u: np.ndarray, u_rows: np.ndarray) -> Features:
+    """`probe_features` of items that show the images v[v_rows] and have the texts u[u_rows]."""
+    return lambda items: probe_features(v[v_rows[items]], u[u_rows[items]])
+
+
+def alone(table: np.ndarray, rows: np.ndarray) -> Features:
+    """LN(table[rows]), of a teacher that sees images alone or reads texts alone."""
+    return lambda items: layer_norm(table[rows[items]]).astype(np.float32)
 
 
 def choice_weights(
-    v: np.ndarray, texts: np.ndarray, choice_rows: np.ndarray, right: np.ndarray, temperature: float
+    v: Features, texts: Features, choice_rows: np.ndarray, right: np.ndarray, temperature: float
 ) -> np.ndarray:
     """As `weights`, for items with choices (VCR): c is the softmax of cos(image, text) / tau at the right choice.
 
     Args:
-        v: the teacher's image embeddings, [n, D].
-        texts: its embeddings of the distinct texts of all choices, [t, D].
+        v: numbers of items -> the teacher's image embeddings, [B, D].
+        texts: numbers of distinct texts of the choices -> their embeddings [B, D].
         choice_rows: which of them each choice of an item has, int [n, A].
         right: which choice is right, int [n].
         temperature: tau, the teacher's own.
     """
-    found = np.zeros(len(v))
-    for start in range(0, len(v), BLOCK):
-        here = slice(start, start + BLOCK)
-        scores = np.einsum("nd,nad->na", _unit(v[here]), _unit(texts[choice_rows[here]])).astype(np.float64)
+    found = np.zeros(len(choice_rows))
+    for start in range(0, len(choice_rows), BLOCK):
+        here = np.arange(start, min(start + BLOCK, len(choice_rows)))
+        distinct, rows = np.unique(choice_rows[here], return_inverse=True)
+        read = _unit(texts(distinct))[rows.reshape(len(here), -1)]
+        scores = np.einsum("nd,nad->na", _unit(v(here)), read).astype(np.float64)
         scores /= temperature
         likely = np.exp(scores - scores.max(axis=1, keepdims=True))
         found[here] = np.take_along_axis(likely, right[here, None], axis=1)[:, 0] / likely.sum(axis=1)
@@ -71,10 +83,6 @@ def choice_weights(
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
-
-
-def _weights(features: np.ndarray, soft_labels: np.ndarray, image_ids: Sequence[str], seed: int) -> np.ndarray:
-    return _rescaled(answer_confidence(features, np.asarray(soft_labels, np.float64), image_ids, seed))
 
 
 def _rescaled(confidence: np.ndarray) -> np.ndarray:
@@ -90,9 +98,9 @@ def _rescaled(confidence: np.ndarray) -> np.ndarray:
 
 
 def probe_features(v: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """[LN(v), LN(u), LN(v) * LN(u)], [n, 3 D]."""
+    """[LN(v), LN(u), LN(v) * LN(u)], float32 [n, 3 D]."""
     image, text = layer_norm(v), layer_norm(u)
-    return np.concatenate([image, text, image * text], axis=1)
+    return np.concatenate([image, text, image * text], axis=1, dtype=np.float32, casting="same_kind")
 
 
 def layer_norm(rows: np.ndarray, epsilon: float = 1e-5) -> np.ndarray:
@@ -102,32 +110,45 @@ def layer_norm(rows: np.ndarray, epsilon: float = 1e-5) -> np.ndarray:
     return centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + epsilon)
 
 
-def answer_confidence(features: np.ndarray, soft: np.ndarray, image_ids: Sequence[str], seed: int) -> np.ndarray:
-    """c of every instance, float64 [n], NaN if none of its answers is in all five training folds.
-
-    The probe is multinomial logistic regression (L2, C = 1); an item with several answers enters once for each, with
-    weights s_a / sum s that add up to one.
-    """
-    n, classes = soft.shape
-    confidence = np.full(n, np.nan)
-    features = features.astype(np.float32)  # twice as fast; c changes by less than the fit's tolerance
+def answer_confidence(
+    features: Features, soft: sparse.csr_matrix, image_ids: Sequence[str], seed: int, probe_items: int, threads: int = 1
+) -> np.ndarray:
+    """c of every instance, float64 [n], NaN where it has no answer that all five training folds know."""
+    confidence = np.full(soft.shape[0], np.nan)
     fold = folds(image_ids, seed)
     if fold.max(initial=-1) + 1 < FOLDS:
         return confidence
-    per_fold = np.stack([(soft[fold == k] > 0).sum(0) for k in range(FOLDS)])
+    per_fold = np.stack([(soft[fold == k] > 0).sum(0).A1 for k in range(FOLDS)])
     in_all = (per_fold.sum(0) - per_fold > 0).all(0)  # found in each set of four folds
-    masked = np.where(in_all, soft, 0.0)
+    masked = sparse.csr_matrix(soft[:, np.flatnonzero(in_all)], dtype=np.float64)
+    known = masked.sum(1).A1 > 0
     generator = np.random.default_rng(seed)
+    drawn = []
     for k in range(FOLDS):
-        train = np.flatnonzero((fold != k) & (masked.sum(1) > 0))
-        train = np.sort(generator.permutation(train)[:PROBE_ITEMS])
-        test = np.flatnonzero((fold == k) & (masked.sum(1) > 0))
+        train = generator.permutation(np.flatnonzero((fold != k) & known))[:probe_items]
+        drawn.append((np.sort(train), np.flatnonzero((fold == k) & known)))
+
+    def judge(k: int) -> None:
+        train, test = drawn[k]
         if len(train) and len(test):
-            probability = np.zeros((len(test), classes))
-            found, values = _probe(features[train], masked[train], features[test])
-            probability[:, found] = values
-            confidence[test] = (masked[test] * probability).sum(1) / masked[test].sum(1)
+            confidence[test] = _held_out(features, masked, train, test)
+
+    with _single_threaded(), ThreadPoolExecutor(min(threads, FOLDS)) as pool:
+        list(pool.map(judge, range(FOLDS)))
     return confidence
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Threads that start within compute their sums alone: those of one thread and of two differ in the last digits."""
+    import torch  # late: reading targets needs none
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def folds(image_ids: Sequence[str], seed: int) -> np.ndarray:
@@ -137,16 +158,14 @@ def folds(image_ids: Sequence[str], seed: int) -> np.ndarray:
     return np.asarray(dealt[image])
 
 
-def _probe(features: np.ndarray, soft: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fit on soft labels; returns the classes and their probabilities [held out, classes found]."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    row, label = np.nonzero(soft)
-    if len(np.unique(label)) == 1:
-        return label[:1], np.ones((len(held_out), 1))
-    probe = LogisticRegression(C=1.0, max_iter=200, tol=1e-3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of c do not matter
-        probe.fit(features[row], label, sample_weight=(soft / soft.sum(1, keepdims=True))[row, label])
-    return probe.classes_, probe.predict_proba(held_out)
+def _held_out(features: Features, soft: sparse.csr_matrix, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """c of the items `test` from a probe on the items `train`."""
+    found = np.unique(soft[train].indices)  # of the others the probe has seen none: p = 0
+    fitted = probe.fit(features(train), soft[train][:, found]) if len(found) > 1 else None
+    told = []
+    for start in range(0, len(test), probe.BLOCK):
+        here = test[start : start + probe.BLOCK]
+        scores = soft[here][:, found]
+        likely = fitted.probabilities(features(here)) if fitted else np.ones((len(here), 1))
+        told.append(scores.multiply(likely).sum(1).A1 / soft[here].sum(1).A1)
+    return np.concatenate(told)

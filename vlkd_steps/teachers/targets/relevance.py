@@ -4,21 +4,16 @@ That tokens are selected per instance is stated by the paper; how visual relevan
 choice (docs/papers.md, "Token selection"). Nothing here needs torch.
 """
 
-import contextlib
-import io
-from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Protocol
 
 import numpy as np
 
 from vlkd_steps.core.did_you_mean import one_of
 from vlkd_steps.data.words import content_words
-from vlkd_steps.teachers.targets import confidence
+from vlkd_steps.teachers.targets import confidence, keyness
 
 SELECTIONS = ("both", "relevance", "keyness", "random", "all", "none")
-KEYNESS = ("yake", "idf")
 RELEVANCE = ("plain", "centred", "regression")
 
 RIDGE = 3.0
@@ -40,35 +35,44 @@ def unseen(item: int, words: Sequence[str]) -> np.ndarray:
     return np.zeros(len(words))
 
 
-def cosines(texts: Sequence[str], v: np.ndarray, store: WordVectors) -> Relevance:
+def cosines(texts: Sequence[str], v: np.ndarray, rows: np.ndarray, store: WordVectors) -> Relevance:
     """r_i = cos(text(word_i), v), for a teacher with a joint space of images and words.
 
     Args:
         texts: N texts, whose content words are looked up once.
-        v: its image embeddings, [N, D].
+        v: its embeddings of the distinct images, [I, D]; item n shows image rows[n].
         store: the teacher's word vectors.
     """
-    return _cosines(texts, _unit(np.asarray(v, np.float32)), store)
+    return _cosines(texts, _unit(np.asarray(v, np.float32)), rows, store)
 
 
-def centred_cosines(texts: Sequence[str], v: np.ndarray, store: WordVectors) -> Relevance:
-    """As `cosines`, from the mean of the normalised `v` (choice).
+def centred_cosines(texts: Sequence[str], v: np.ndarray, rows: np.ndarray, store: WordVectors) -> Relevance:
+    """As `cosines`, from the items' mean of the normalised `v` (choice).
 
     Images and texts are in different regions of CLIP's space, so an uninformative word is close to every image;
     a word's cosine is informative only relative to its average. (Two words of each scenes question: 15 % of those
     chosen by the plain cosine name something visible, 50 % by the centred one, 22 % by chance.)
     """
     images = _unit(np.asarray(v, np.float32))
-    return _cosines(texts, _unit(images - images.mean(0)) if len(images) else images, store)
+    if len(rows):
+        images = _unit(images - np.average(images, axis=0, weights=_shown(rows, len(v))).astype(np.float32))
+    return _cosines(texts, images, rows, store)
 
 
-def _cosines(texts: Sequence[str], images: np.ndarray, store: WordVectors) -> Relevance:
+def _cosines(texts: Sequence[str], images: np.ndarray, rows: np.ndarray, store: WordVectors) -> Relevance:
     row = _vocabulary(texts)
     vectors = _unit(store.words(list(row))) if row else np.zeros((0, 1), np.float32)
-    return lambda item, words: vectors[[row[word] for word in words]] @ images[item]
+    return lambda item, words: vectors[[row[word] for word in words]] @ images[rows[item]]
 
 
-def regression(texts: Sequence[str], v: np.ndarray, image_ids: Sequence[str], seed: int = 0) -> Relevance:
+def _shown(rows: np.ndarray, images: int) -> np.ndarray:
+    """How many items show each of the images."""
+    return np.bincount(rows, minlength=images)
+
+
+def regression(
+    texts: Sequence[str], v: np.ndarray, rows: np.ndarray, image_ids: Sequence[str], seed: int = 0
+) -> Relevance:
     """What a linear map from images to words expects: relevance without a joint space (choice).
 
     A 5-fold cross-fitted ridge regression from centred image features to centred word-occurrence indicators of the
@@ -76,7 +80,7 @@ def regression(texts: Sequence[str], v: np.ndarray, image_ids: Sequence[str], se
 
     Args:
         texts: N texts, all of the split.
-        v: image features of any vision teacher, [N, D].
+        v: features of the distinct images by any vision teacher, [I, D]; item n shows image rows[n].
         image_ids: N image names; items of one image share a fold.
         seed: of the folds.
     """
@@ -85,23 +89,32 @@ def regression(texts: Sequence[str], v: np.ndarray, image_ids: Sequence[str], se
     row = _vocabulary(texts)
     pairs = [(item, row[word]) for item, text in enumerate(texts) for word in set(content_words(text))]
     items, columns = np.array(pairs, np.int64).reshape(-1, 2).T
-    occurs = sparse.csr_matrix((np.ones(len(pairs)), (items, columns)), shape=(len(texts), len(row)))
-    features = np.asarray(v, np.float64)
     fold = confidence.folds(image_ids, seed)
+    middle = np.average(v, axis=0, weights=_shown(rows, len(v))) if len(rows) else np.zeros(v.shape[1])
+    features = np.asarray(v, np.float64) - middle  # sums of squares lose digits far from 0
+    # An item counts by its image alone, so each fold's sums are over images.
+    counts = np.stack([_shown(rows[fold == k], len(v)) for k in range(confidence.FOLDS)])
+    sums = counts @ features
+    squares = np.stack([(features * each[:, None]).T @ features for each in counts])
+    shape = (len(v), len(row))
+    occurs = [sparse.csr_matrix((np.ones(here.sum()), (rows[items[here]], columns[here])), shape)
+              for here in (fold[items] == k for k in range(confidence.FOLDS))]  # fmt: skip
+    together = np.stack([each.T @ features for each in occurs])  # [folds, words, D]
+    words = np.stack([each.sum(0).A1 for each in occurs])
     maps = []
     for k in range(confidence.FOLDS):
-        train = np.flatnonzero(fold != k)
-        mean = features[train].mean(0) if len(train) else np.zeros(features.shape[1])
-        centred = features[train] - mean
-        # Centred features need no centred indicators: a constant has no covariance with them.
-        covariance = centred.T @ centred
+        others = np.arange(confidence.FOLDS) != k
+        mean = sums[others].sum(0) / max(counts[others].sum(), 1)
+        covariance = squares[others].sum(0) - counts[others].sum() * np.outer(mean, mean)
         penalty = RIDGE * covariance.trace() / len(covariance) + 1e-12
-        solved = np.linalg.solve(covariance + penalty * np.eye(len(covariance)), (occurs[train].T @ centred).T)
-        maps.append((mean, solved))
+        # Centred features need no centred indicators: a constant has no covariance with them.
+        centred = together[others].sum(0) - np.outer(words[others].sum(0), mean)
+        solved = np.linalg.solve(covariance + penalty * np.eye(len(covariance)), centred.T)
+        maps.append((mean, np.ascontiguousarray(solved.T)))
 
     def expected(item: int, words: Sequence[str]) -> np.ndarray:
         mean, solved = maps[fold[item]]
-        found: np.ndarray = (features[item] - mean) @ solved[:, [row[word] for word in words]]
+        found: np.ndarray = solved[[row[word] for word in words]] @ (features[rows[item]] - mean)
         return found
 
     return expected
@@ -118,7 +131,7 @@ def select(
     visual: Relevance,
     selection: str = "both",
     m: int = 2,
-    keyness: str = "yake",
+    keyness_by: str = "yake",
     generator_seed: int = 0,
 ) -> list[list[str]]:
     """Choose the words of each instance whose token features are distilled.
@@ -132,17 +145,17 @@ def select(
         selection: ``both``; one of the two alone (``relevance``, ``keyness``); ``random`` content words; ``all`` of
             them; ``none``.
         m: the number of words selected per instance.
-        keyness: ``yake`` (its score for single words, sign inverted) or ``idf``.
+        keyness_by: ``yake`` (its score for single words, sign inverted) or ``idf``.
         generator_seed: for ``random`` only.
 
     Returns:
         N lists of lower-cased words in the order of the text; empty if a text has no content word.
 
     Raises:
-        UserError: an unknown `selection` or `keyness`.
+        UserError: an unknown `selection` or `keyness_by`.
     """
     one_of(selection, SELECTIONS, "selection")
-    one_of(keyness, KEYNESS, "keyness")
+    one_of(keyness_by, keyness.KINDS, "keyness")
     if selection == "none":
         return [[] for _ in texts]
     words_of = {text: list(dict.fromkeys(content_words(text))) for text in dict.fromkeys(texts)}
@@ -151,7 +164,8 @@ def select(
     generator = np.random.default_rng(generator_seed)
     if selection == "random":
         return [_top(words_of[text], generator.random(len(words_of[text])), m) for text in texts]
-    keys = _keyness(words_of, texts, keyness) if selection != "relevance" else {}
+    keys = keyness.of(words_of, texts, keyness_by) if selection != "relevance" else {}
+    keys = {text: z_normalised(key) for text, key in keys.items() if len(key)}
     chosen = []
     for item, text in enumerate(texts):
         words = words_of[text]
@@ -159,7 +173,7 @@ def select(
         if words and selection != "keyness":
             score += z_normalised(visual(item, words))
         if words and selection != "relevance":
-            score += z_normalised(keys[text])
+            score += keys[text]
         chosen.append(_top(words, score, m))
     return chosen
 
@@ -170,31 +184,6 @@ def z_normalised(values: np.ndarray) -> np.ndarray:
     centred = values - values.mean()
     deviation = centred.std()
     return centred / deviation if deviation > 1e-6 * max(1.0, float(np.abs(values).max())) else np.zeros_like(centred)
-
-
-@cache
-def yake_scores(text: str) -> dict[str, float]:
-    """YAKE's score of every single word it finds in `text` (Campos et al. 2020); lower means more of a keyword."""
-    with contextlib.redirect_stderr(io.StringIO()):  # it prints texts that it cannot score, such as empty ones
-        return {word: float(score) for word, score in _extractor().extract_keywords(text)}
-
-
-@cache
-def _extractor():  # type: ignore[no-untyped-def]  # yake has no types; imported late, it costs half a second
-    import yake
-
-    return yake.KeywordExtractor(lan="en", n=1, top=1000, dedupLim=1.0)
-
-
-def _keyness(words_of: dict[str, list[str]], texts: Sequence[str], kind: str) -> dict[str, np.ndarray]:
-    if kind == "idf":
-        documents = Counter(word for text in texts for word in words_of[text])
-        return {t: np.array([np.log(len(texts) / documents[word]) for word in ws]) for t, ws in words_of.items()}
-    found = {text: yake_scores(text) for text in words_of}
-    return {
-        text: np.array([-found[text].get(word, max(found[text].values(), default=0.0)) for word in words])
-        for text, words in words_of.items()
-    }  # words that YAKE skips (one or two letters) count as the least of the text's keywords
 
 
 def _top(words: list[str], score: np.ndarray, m: int) -> list[str]:

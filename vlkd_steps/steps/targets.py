@@ -1,0 +1,42 @@
+"""Compute what a method needs of a training split before its first step: selected words, confidence weights.
+
+    python -m vlkd_steps.steps.targets --config '{"dataset": {"name": "scenes_vqa"}, "teacher": {"name": "clip_scenes"},
+                                            "shot": "100", "seeds": [10], "targets": {"words": {...}, "weights": null}}'
+
+A job makes one file for each seed, which all variants with these settings read (`teachers.targets.target_file`). It
+needs no GPU; texts and folds are shared out among the CPUs, and their number changes no byte.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from vlkd_steps.config import targets as of_config
+from vlkd_steps.core import artifacts, files, layout, step
+
+
+@step.entry
+def main(argv: Sequence[str] | None = None) -> int:
+    config = step.configuration(argv, __doc__)
+    from vlkd_steps.data.batches import read_items  # torch
+    from vlkd_steps.teachers.features.pair import open_stores
+    from vlkd_steps.teachers.targets import compute, target_file
+    from vlkd_steps.tracking import provenance
+
+    dataset, teacher, shot, wanted = config["dataset"]["name"], config["teacher"], config["shot"], config["targets"]
+    instances, labels = artifacts.instances(dataset), artifacts.labels(dataset)
+    store = open_stores(teacher, dataset)
+    for seed in config["seeds"]:
+        meter = provenance.Meter()
+        items = read_items(instances, layout.train_split(dataset, shot, seed), labels)
+        path = layout.targets(dataset, teacher["name"], shot, seed, of_config.key(wanted))
+        found = compute.compute(wanted, items, store, seed)
+        target_file.write(path, layout.targets_checksums(path), items.ids, found)
+        cost: dict[str, Any] = meter.cost()
+        files.write_json(layout.targets_provenance(path), provenance.collect(**cost))
+        chosen = f", {found.chosen_share:.0%} of the content words" if found.words is not None else ""
+        step.log.info(f"[targets {dataset} {teacher['name']} {shot} s{seed}] done: {len(items)} items{chosen}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

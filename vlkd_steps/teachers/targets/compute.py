@@ -1,0 +1,117 @@
+"""The targets of a training split: selected words and confidence weights, from a teacher's features.
+
+At the size of VQA v2 this is minutes of CPU time, so it is done before training, on machines without a GPU, once for
+all variants that ask for the same (`config.targets`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import derive
+from vlkd_steps.data import loader
+from vlkd_steps.data.batches import Items
+from vlkd_steps.data.words import content_words
+from vlkd_steps.teachers.targets import confidence, relevance
+from vlkd_steps.teachers.targets.target_file import Targets
+
+
+def compute(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> Targets:
+    """What `wanted` asks for, of the training split `items`.
+
+    Args:
+        wanted: ``words``: the settings of the selection, or None; ``weights``: those of the weights, or None.
+        store: the teacher's `FeatureStore`, or its two (`TeacherPair`).
+        seed: of the run.
+
+    Raises:
+        UserError: relevance is a cosine, and the teachers share no space.
+    """
+    weights = _weights(wanted["weights"], items, store, seed) if wanted["weights"] else {}
+    if not wanted["words"]:
+        return Targets(weights=weights)
+    texts = [items.texts[row] for row in items.text_rows.tolist()]
+    counted = {text: len(set(content_words(text))) for text in items.texts}
+    selected = _words(wanted["words"], texts, items, store, seed)
+    return Targets(selected, np.array([counted[text] for text in texts], np.int64), weights)
+
+
+def _words(wanted: Mapping[str, Any], texts: Sequence[str], items: Items, store: Any, seed: int) -> list[list[str]]:
+    return relevance.select(
+        texts,
+        _relevance(wanted.get("relevance"), texts, items, store, seed),
+        selection=wanted["selection"],
+        m=wanted.get("tokens_per_text", 0),
+        keyness_by=wanted.get("keyness", "yake"),
+        generator_seed=derive(seed, "selection"),
+    )
+
+
+def _relevance(kind: str | None, texts: Sequence[str], items: Items, store: Any, seed: int) -> relevance.Relevance:
+    """r of the items' words."""
+    if kind is None:
+        return relevance.unseen
+    v, rows = store.images(items.image_ids), items.image_rows.numpy()
+    if kind == "regression":
+        return relevance.regression(texts, v, rows, _image_ids(items), derive(seed, "relevance"))
+    if not getattr(store, "shared_space", True):
+        raise UserError(
+            f"relevance is {kind!r}, a cosine between images and words, but the teachers share no space; set "
+            "relevance: regression, or name one CLIP for both"
+        )
+    cosines = relevance.cosines if kind == "plain" else relevance.centred_cosines
+    return cosines(texts, v, rows, store)
+
+
+def _weights(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> dict[str, np.ndarray]:
+    """``weight`` by both embeddings together, or ``weight_vision`` and ``weight_text`` by each alone.
+
+    With choices (VCR) an item's label is the index of the right one. On it the image alone, or the query with the right
+    choice, has no information, so each alone weighs 1 (choice).
+    """
+    by_choice, together = bool(items.choice_texts), wanted["by"] == "both"
+    if by_choice and not together:
+        return {f"weight_{name}": np.ones(len(items), np.float32) for name in ("vision", "text")}
+    image_rows, text_rows = items.image_rows.numpy(), items.text_rows.numpy()
+    v = store.images(items.image_ids)
+    if by_choice:
+        texts, rows = items.choice_texts, items.choice_rows.numpy()
+        right, temperature = items.right_choices().numpy(), store.temperature
+        return {
+            "weight": confidence.choice_weights(
+                lambda here: v[image_rows[here]],
+                lambda here: store.texts([texts[row] for row in here]),
+                rows,
+                right,
+                temperature,
+            )
+        }
+    u = store.texts(items.texts)
+    soft, images = sparse_labels(items), _image_ids(items)
+    if together:
+        judged = {"weight": (confidence.both(v, image_rows, u, text_rows), derive(seed, "confidence"))}
+    else:
+        judged = {
+            "weight_vision": (confidence.alone(v, image_rows), derive(seed, "confidence", "vision")),
+            "weight_text": (confidence.alone(u, text_rows), derive(seed, "confidence", "text")),
+        }
+    threads = loader.workers(idle=True)
+    return {
+        name: confidence.weights(features, soft, images, of_folds, wanted["probe_items"], max(1, threads))
+        for name, (features, of_folds) in judged.items()
+    }
+
+
+def sparse_labels(items: Items) -> sparse.csr_matrix:
+    """The scores of the items' answers, float64 [N, C]."""
+    ids, scores = items.label_ids.numpy(), items.label_scores.numpy()
+    row, column = np.nonzero(scores)
+    entries = (scores[row, column].astype(np.float64), (row, ids[row, column]))
+    return sparse.csr_matrix(entries, shape=(len(items), len(items.labels)))
+
+
+def _image_ids(items: Items) -> list[str]:
+    return [items.image_ids[row] for row in items.image_rows.tolist()]
