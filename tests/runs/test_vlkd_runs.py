@@ -23,6 +23,7 @@ from vlkd_steps.deployment import export, finished_run
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import caption_batches, forgetting, pretrain_bart, seeds, vlkd
 from vlkd_steps.runs.run_dir import RunDir
+from vlkd_steps.sources import manifest
 from vlkd_steps.steps import download, prepare, split
 from vlkd_steps.students import bart, inference
 from vlkd_steps.teachers.features import extraction
@@ -347,6 +348,7 @@ def test_stored_online_and_streamed_pairs_are_embedded_alike(project: Path, capl
                     Path(f"{name}.png").write_bytes(b"broken")
                 for suffix in ("png", "txt"):
                     tar.add(f"{name}.{suffix}")
+    manifest.write(layout.raw("scenes"), "scenes")  # they belong to the download
     sharded = job(dataset={"name": "tars", "task": "captioning", "source": "scenes", "shards": "shards"})
     streamed = vlkd.pairs(sharded, student, settings.model_copy(update={"shuffle_window": 10}), **at)
     assert "24 pairs are streamed" in caplog.text
@@ -374,6 +376,7 @@ def test_processes_share_a_streamed_batch_without_overlap(
     rows = pl.read_parquet(layout.instances("scenes_wide_captions")).filter(pl.col("split") == "train").head(20)
     lines = [f"{text}\t{Path(path).name}" for path, text in rows.select("image_path", "text").iter_rows()]
     (layout.raw("scenes") / "pairs.tsv").write_text("\n".join(lines) + "\n")
+    manifest.write(layout.raw("scenes"), "scenes")
     dataset = {"name": "tsv", "task": "captioning", "source": "scenes", "tsv": "pairs.tsv", "images": "images/train"}
     teacher = clip.ClipTeacher(conf("teacher/clip_scenes"))
     student = bart.build(job()["student"], teacher.dim, 1)
