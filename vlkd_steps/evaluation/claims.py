@@ -1,5 +1,6 @@
 """A preset's claims, tested on its runs: a row for each data set, student and evaluation set that a claim names."""
 
+import itertools
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -71,16 +72,9 @@ def judged(rows: Sequence[Row]) -> list[Row]:
     """The rows with their verdicts, primary ones first, corrected over all of them.
 
     Raises:
-        UserError: two primary rows are about the same contrast, as those of two experiments with the same runs.
+        UserError: two primary rows are about the same contrast, in two experiments or at the same shots of one.
     """
-    seen: dict[tuple[str, ...], Row] = {}
-    for row in rows:
-        if row.level == "primary" and (other := seen.setdefault(row.contrast, row)) is not row:
-            raise UserError(
-                f"{other.experiment} and {row.experiment} both have the primary claim {row.text} on {row.dataset} "
-                f"{row.evaluation_set} ({other.claim}, {row.claim}); name one of the experiments, or make one claim "
-                "secondary"
-            )
+    _check_contrasts([row for row in rows if row.level == "primary"])
     open_rows = [row for row in rows if not row.verdict]
     tests = [
         RowTest(row.level == "primary", None if row.reason else row.p, row.p_against, row.towards) for row in open_rows
@@ -93,6 +87,20 @@ def judged(rows: Sequence[Row]) -> list[Row]:
             row = replace(row, verdict=word, p_adjusted=p)
         found.append(row)
     return sorted(found, key=lambda row: row.level != "primary")
+
+
+def _check_contrasts(primary: Sequence[Row]) -> None:
+    for row, other in itertools.combinations(primary, 2):
+        if row.contrast != other.contrast:
+            continue
+        where = f"{row.text} on {row.dataset} {row.evaluation_set} ({row.claim}, {other.claim})"
+        if row.experiment != other.experiment:
+            raise UserError(
+                f"{row.experiment} and {other.experiment} both have the primary claim {where}; name one of the "
+                "experiments, or make one claim secondary"
+            )
+        if set(row.shots) == set(other.shots):
+            raise UserError(f"{row.experiment} has the primary claim {where} twice; delete one, or make it secondary")
 
 
 def _rows(evidence: Evidence, name: str, claim: Claim, datasets: Mapping[str, Dataset]) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from vlkd_steps.own_data import classes, entries, found, roles
 from vlkd_steps.own_data.entries import Entries
 from vlkd_steps.own_data.found import Found, Unknown
 
-PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./*-]*(?<!:)")
+PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./*-]*")
 WORDS = {"null", "true", "false", "yes", "no", "on", "off", "none", "y", "n"}  # of YAML
 
 
