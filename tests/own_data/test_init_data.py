@@ -8,11 +8,13 @@ import hf_files
 import pytest
 import yaml
 from official_files import annotation, pair, question, vcr_annotation, write_images, write_json, write_lines
+from omegaconf import OmegaConf
 
 from vlkd_steps.cli import init_data
 from vlkd_steps.config import composition
 from vlkd_steps.core import layout
 from vlkd_steps.datasets import instances
+from vlkd_steps.own_data import draft
 from vlkd_steps.sources import local
 from vlkd_steps.steps import download, prepare
 
@@ -152,6 +154,26 @@ def test_parquet_files(project: Path, mine: Path, capsys: pytest.CaptureFixture)
     assert "read the first rows: 60 instances" in capsys.readouterr().out  # 50 of train, all 10 of val
     assert len(list(layout.sample("birds").glob("images/*/*"))) == 60
     assert len(prepared("birds")) == 190
+
+
+def test_names_that_are_no_plain_words_of_yaml(project: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "a\nname: b"
+    hf_files.questions(mine / ".no" / "train.parquet", range(3))  # hidden: not looked into
+    table = hf_files.pq.read_table(mine / ".no" / "train.parquet")
+    (mine / "no").mkdir()
+    hf_files.pq.write_table(table.append_column("a\nroles: {}\x07", table["question"]), mine / "no" / "train.parquet")
+    assert call("pets", "vqa", mine) == 0
+    assert written("pets")["files"] == {"train": {"parquet": "no/train.parquet"}}
+    assert set(written("pets")["roles"]) == {"train", "dev", "test"}
+    assert yaml.safe_load(Path("conf/source/pets.yaml").read_text())["path"] == str(mine)
+
+
+@pytest.mark.parametrize(
+    "text", ["no", "Null", ".5", ".inf", "...", "1e3", "a: b", "a #b", "a\x7f\x85b", "[x]", "", "pets/a-*.json"]
+)
+def test_every_text_is_read_as_it_was_written(text: str) -> None:
+    assert yaml.safe_load(draft.scalar(text)) == text
+    assert OmegaConf.create(f"key: {draft.scalar(text)}").key == text
 
 
 def test_few_images_take_larger_shares(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from vlkd_steps.config.models.dataset import READERS, Dataset
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core.errors import UserError
@@ -14,8 +16,7 @@ from vlkd_steps.own_data import classes, entries, found, roles
 from vlkd_steps.own_data.entries import Entries
 from vlkd_steps.own_data.found import Found, Unknown
 
-PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./*-]*")
-WORDS = {"null", "true", "false", "yes", "no", "on", "off", "none", "y", "n"}  # of YAML
+PLAIN = re.compile(r"(\.{0,2}/)*[A-Za-z_][A-Za-z0-9_./*-]*")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Draft:
 
     def _head(self) -> str:
         return (
-            f"# Written by vlkd init-data from the files in {self._path}.\n"
+            f"# Written by vlkd init-data from the files in {scalar(self._path)}.\n"
             "# Comments say what was guessed: correct it here.\n"
         )
 
@@ -127,17 +128,22 @@ def _source_text(source: Mapping[str, Any]) -> str:
 def _text(dataset: Mapping[str, Any], made: Entries, why: Mapping[str, str], fields: Sequence[str]) -> str:
     what = "columns" if dataset["reader"] in PARQUET else "fields of a record"
     lines = [f"{key}: {scalar(dataset[key])}" for key in ("name", "task", "source")]
-    lines.append(f"reader: {scalar(dataset['reader'])}   # {what}: {', '.join(fields)}")
+    lines.append(f"reader: {scalar(dataset['reader'])}" + comment(f"{what}: {', '.join(fields)}"))
     lines.append("files:")
     for entry in made.entries:
-        lines.append(f"  {entry.split}:   # {entry.about}; the split is guessed from the name")
+        lines.append(f"  {entry.split}:" + comment(f"{entry.about}; the split is guessed from the name"))
         lines += [f"    {key}: {flow(value)}" for key, value in entry.paths.items()]
-    for key, (value, comment) in made.more.items():
-        lines.append(f"{key}: {flow(value)}   # {comment}")
+    for key, (value, about) in made.more.items():
+        lines.append(f"{key}: {flow(value)}{comment(about)}")
     lines.append("roles:")
-    lines += [f"  {role}: {flow(conf)}   # {why[role]}" for role, conf in dataset["roles"].items()]
+    lines += [f"  {role}: {flow(conf)}{comment(why[role])}" for role, conf in dataset["roles"].items()]
     lines.append(f"evaluation_sets: {flow(dataset['evaluation_sets'])}")
     return "\n".join(lines) + "\n"
+
+
+def comment(text: str) -> str:
+    """A comment after a value; names in the user's files may hold line ends."""
+    return "   # " + "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def flow(value: Any) -> str:
@@ -153,8 +159,8 @@ def scalar(value: Any) -> str:
     """A text, number or null of YAML; in quotes where YAML would take it for something else."""
     if value is None or isinstance(value, int | float):
         return "null" if value is None else str(value)
-    plain = PLAIN.fullmatch(value) and value.lower() not in WORDS
-    return value if plain else json.dumps(value, ensure_ascii=False)
+    plain = PLAIN.fullmatch(value) and yaml.safe_load(value) == value
+    return value if plain else json.dumps(value, ensure_ascii=not value.isprintable())
 
 
 def _nothing(folder: Path, task: str, unknown: Sequence[Unknown], images: Mapping[str, Sequence[str]]) -> str:
