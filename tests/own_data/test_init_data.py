@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import hf_files
+import pyarrow as pa
 import pytest
 import yaml
 from official_files import annotation, pair, question, vcr_annotation, write_images, write_json, write_lines
@@ -147,13 +148,32 @@ def test_parquet_files(project: Path, mine: Path, capsys: pytest.CaptureFixture)
     conf = written("birds")
     assert conf["files"] == {
         "train": {"parquet": "data/train-*.parquet"},
-        "val": {"parquet": "data/validation-00000-of-00001.parquet"},
-    } or conf["files"]["val"] == {"parquet": "data/validation-*.parquet"}
+        "val": {"parquet": "data/validation-*.parquet"},
+    }
     assert conf["columns"] == {"question": "sentence", "answers": "label"}
     assert conf["vocabulary"]["minimum"] == 9
     assert "read the first rows: 60 instances" in capsys.readouterr().out  # 50 of train, all 10 of val
     assert len(list(layout.sample("birds").glob("images/*/*"))) == 60
     assert len(prepared("birds")) == 190
+
+
+def test_parquet_files_with_paths_of_images(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
+    write_images(mine / "photos/small", [f"{n}.png" for n in range(40)])
+    columns = {"question": ["What is it?"] * 40, "answers": ["cat"] * 40}
+    hf_files.write(mine / "train.parquet", columns, image=pa.array([f"small/{n}.png" for n in range(40)]))
+    assert call("birds", "vqa", mine) == 0
+    assert written("birds")["files"] == {"train": {"parquet": "train.parquet", "images": "photos"}}
+    source = yaml.safe_load(Path("conf/source/birds.yaml").read_text())
+    assert source["files"] == ["train.parquet", "photos/**/*"]
+    assert "unpack" not in source
+    assert "read 40 instances (train 40), 40 images" in capsys.readouterr().out
+    assert len(prepared("birds")) == 40
+
+
+def test_two_columns_of_one_name_are_one_message(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
+    hf_files.pq.write_table(pa.table([["a?"], ["b?"]], names=["question", "question"]), mine / "train.parquet")
+    assert call("birds", "vqa", mine) == 2
+    assert "train.parquet has several columns 'question'; rename all but one of them" in capsys.readouterr().err
 
 
 def test_names_that_are_no_plain_words_of_yaml(project: Path, tmp_path: Path) -> None:

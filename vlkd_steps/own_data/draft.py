@@ -39,6 +39,11 @@ class Draft:
     _why: Mapping[str, str]
     _fields: Sequence[str]
 
+    @property
+    def unpacks(self) -> bool:
+        """Whether the images are inside Parquet files."""
+        return bool(self.source and "unpack" in self.source)
+
     def text(self) -> str:
         """The data set's file, with comments."""
         return self._head() + _text(self.dataset, self._made, self._why, self._fields)
@@ -73,7 +78,10 @@ def draft(name: str, task: str, folder: Path, path: str, incoming: bool) -> Draf
     mine = [each for each in known if each.reader == reader]
     made = entries.of(folder, reader, mine, images)
     if not made.entries:
-        raise UserError(_nothing(folder, task, unknown, images))
+        empty = [
+            Unknown(each.path, f"the format of reader {each.reader}, but no record of a known split") for each in mine
+        ]
+        raise UserError(_nothing(folder, task, [*empty, *unknown], images))
     left_out = [f"{each.path}: {each.holds}" for each in unknown]
     left_out += [f"{each.path}: for reader {each.reader}" for each in known if each.reader != reader]
     guess = roles.guessed(made.entries)
@@ -92,11 +100,11 @@ def draft(name: str, task: str, folder: Path, path: str, incoming: bool) -> Draf
         )
     dataset |= {"roles": guess.roles, "evaluation_sets": ["dev", "test"]}
     validated(Dataset, dataset, f"data set {name}")
-    source = None if incoming and reader not in PARQUET else _source(name, path, dataset, mine)
+    unpack = [each.path for each in mine if each.inside]
+    source = None if incoming and not unpack else _source(name, path, dataset, mine)
+    if source and unpack:
+        source["unpack"] = unpack
     return Draft(dataset, source, left_out, [*made.notes, *guess.notes], path, made, guess.why, mine[0].fields)
-
-
-PARQUET = tuple(reader for reader in READERS if reader.startswith("hf_"))
 
 
 def _source(name: str, path: str, dataset: Mapping[str, Any], mine: Sequence[Found]) -> dict[str, Any]:
@@ -106,8 +114,7 @@ def _source(name: str, path: str, dataset: Mapping[str, Any], mine: Sequence[Fou
     patterns = sorted({each.path for each in mine} | lists) + [
         "**/*" if each == "." else f"{each}/**/*" for each in sorted(folders)
     ]
-    made: dict[str, Any] = {"name": name, "kind": "local", "path": path, "files": patterns}
-    return made | ({"unpack": [each.path for each in mine]} if dataset["reader"] in PARQUET else {})
+    return {"name": name, "kind": "local", "path": path, "files": patterns}
 
 
 def _source_text(source: Mapping[str, Any]) -> str:
@@ -126,7 +133,7 @@ def _source_text(source: Mapping[str, Any]) -> str:
 
 
 def _text(dataset: Mapping[str, Any], made: Entries, why: Mapping[str, str], fields: Sequence[str]) -> str:
-    what = "columns" if dataset["reader"] in PARQUET else "fields of a record"
+    what = "columns" if READERS[dataset["reader"]].columns else "fields of a record"
     lines = [f"{key}: {scalar(dataset[key])}" for key in ("name", "task", "source")]
     lines.append(f"reader: {scalar(dataset['reader'])}" + comment(f"{what}: {', '.join(fields)}"))
     lines.append("files:")
