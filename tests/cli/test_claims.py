@@ -274,7 +274,7 @@ def gains_csv(experiment: str = "mine") -> None:
 
 
 def test_the_page_has_the_primary_table_first_and_the_runs_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
-    preset({"other": claim("naive_kd", dataset=["scenes_ve"], shot=[100], note="what is known of it"),
+    preset({"other": claim("naive_kd", dataset=["scenes_ve"], shot=[100], note="what is\nknown of it", text="naive_kd\n> finetune"),
             "low": claim(level="primary", dataset=["scenes_ve"], shot=[100], stated={"entailment": 6.6})})  # fmt: skip
     write(falling, {"scenes_ve": ["test"]}, ["finetune", "naive_kd", "clip_td"], ["100"])
     gains_csv()
@@ -289,7 +289,8 @@ def test_the_page_has_the_primary_table_first_and_the_runs_beside_it(capsys: pyt
     [row] = [line for line in details.splitlines() if line.startswith("| clip_td > finetune (primary)")]
     assert "| scenes_ve vilt_scenes test | 100 | 5 | +9.0 [" in row
     assert "| +22.5 % | +6.6 % |" in row
-    assert "- naive_kd > finetune: what is known of it" in details
+    assert "\n- naive_kd > finetune: what is known of it\n" in details
+    assert "\n| naive_kd > finetune (secondary) |" in details  # a line each
     assert "| clip_td | 100 | 49.0 ± 0.1, +9.0 [8.0, 10.0] |" in details
     keys = list(csv.DictReader(Path("docs/results.runs.csv").read_text().splitlines()))
     assert [row["claim"] for row in keys] == ["low", "other"]

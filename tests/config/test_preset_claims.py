@@ -67,7 +67,7 @@ def test_a_part_of_the_grid_leaves_claims_valid(project: Project) -> None:
         ({"reference": "finetun"}, ["claims.mine.reference is 'finetun'", "did you mean 'finetune'"]),
         ({"dataset": ["scenes_smoke_vq"]}, ["claims.mine.dataset", "did you mean 'scenes_smoke_vqa'"]),
         ({"set": ["tset"]}, ["claims.mine.set is 'tset'", "evaluation set of scenes_smoke_vqa", "did you mean 'test'"]),
-        ({"shot": [400]}, ["claims.mine.shot is '400'", "no such shot", "'40'"]),
+        ({"shot": [400]}, ["claims.mine.shot is '400'", "no such shot in the grid", "'40'"]),
         ({"student": ["vilt_scene"]}, ["claims.mine.student", "did you mean"]),
         ({"level": "primry"}, ["claims.mine.level is 'primry'", "did you mean 'primary'"]),
         ({"direction": "up"}, ["claims.mine.direction is 'up'", "above, below, either"]),
@@ -86,6 +86,7 @@ def test_a_part_of_the_grid_leaves_claims_valid(project: Project) -> None:
             {"extends": "ours.mor"},
             ["claims.mine.extends is 'ours.mor'", "claims/ours.yaml has no such claim", "'more'"],
         ),
+        ({"stated": {"vqa": "x"}}, ["claims.mine.stated.vqa is 'x'; write a number"]),
         ({"stated": {"vqas": 9}}, ["claims.mine.stated.vqas", "did you mean 'vqa'"]),
     ],
 )

@@ -87,7 +87,11 @@ def _check_names(c: Composition, claim: Claim, where: str, origin: Origin, block
         origin.one_of(f"{where}.{key}", getattr(claim, key), list(c.variants), "variant")
         for shot, pair in claim.by_shot.items():
             origin.one_of(f"{where}.by_shot.{shot}.{key}", getattr(pair, key), list(c.variants), "variant")
-    for key, what in (("dataset", "data set in the grid"), ("student", "student in the grid"), ("shot", "shot in it")):
+    for key, what in (
+        ("dataset", "data set in the grid"),
+        ("student", "student in the grid"),
+        ("shot", "shot in the grid"),
+    ):
         there = list(dict.fromkeys(str(value) for block in blocks for value in getattr(block, key)))
         for value in getattr(claim, key) or ():
             origin.one_of(f"{where}.{key}", str(value), there, what)

@@ -46,7 +46,7 @@ class ListedClaim(Model):
     margin: FromZero = 0
     level: Literal["primary", "secondary"]
     seeds: Annotated[Count, Field(ge=SEEDS), says(f"a number of seeds, {SEEDS} or more")] = SEEDS
-    stated: Annotated[dict[Task, Number], AfterValidator(some)] | None = None
+    stated: Annotated[dict[Task, Annotated[Number, says("a number")]], AfterValidator(some)] | None = None
     note: Text | None = None
 
     @model_validator(mode="after")
