@@ -274,7 +274,8 @@ def gains_csv(experiment: str = "mine") -> None:
 
 
 def test_the_page_has_the_primary_table_first_and_the_runs_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
-    preset({"other": claim("naive_kd", dataset=["scenes_ve"], shot=[100], note="what is\nknown of it", text="naive_kd\n> finetune"),
+    lines = {"note": "what is\nknown of it", "text": "naive_kd\n> finetune"}
+    preset({"other": claim("naive_kd", dataset=["scenes_ve"], shot=[100], **lines),
             "low": claim(level="primary", dataset=["scenes_ve"], shot=[100], stated={"entailment": 6.6})})  # fmt: skip
     write(falling, {"scenes_ve": ["test"]}, ["finetune", "naive_kd", "clip_td"], ["100"])
     gains_csv()
