@@ -20,7 +20,7 @@ _ENDS = "hmac|verifier|token|secret|password|signature|credential|accesskey|acce
 _QUERY = re.compile(
     rf"(?i)([?&;#](?:(?:[\w.%-]*[-_.])?(?:{_WORDS})|[\w.%-]*(?:{_ENDS}))=)[^&;\s'\"<>]*",
 )
-_QUOTED = r"(?:'[^']*'|\"[^\"]*\")"
+_QUOTED = r"(?:'[^'\n]*'|\"[^\"\n]*\")"
 _PAIR = r"[\w-]+=(?:\"[^\"]*\"|[^\s,;'\"]+)"
 _HEADER = re.compile(
     r"(?i)(\b(?:authorization|(?:set-)?cookie|private-token|x-(?:[a-z]+-)*(?:key|token))['\"]?\s*[:=]\s*['\"]?"
