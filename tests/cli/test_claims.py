@@ -316,17 +316,11 @@ def test_two_experiments_with_one_primary_claim(capsys: pytest.CaptureFixture[st
     assert "mine and again both have the primary claim clip_td > finetune on scenes_vqa test (low, renamed)" in said
 
 
-def test_one_primary_claim_at_other_shots_is_another_row_and_at_the_same_is_refused(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_primary_claim_at_other_shots_is_another_one(capsys: pytest.CaptureFixture[str]) -> None:
     few, many = (claim(level="primary", shot=[shot]) for shot in (100, 1000))
     preset({"few": few, "many": many})
     write(falling, {"scenes_vqa": ["test"]}, ["finetune", "clip_td"], ["100", "1000"])
     assert [row["shots"] for row in run(capsys)] == [["100"], ["1000"]]
-    preset({"few": few, "again": few})
-    assert claims.main(["mine"]) == 2
-    said = capsys.readouterr().err
-    assert "mine has the primary claim clip_td > finetune on scenes_vqa test (few, again) twice; delete one" in said
 
 
 def test_an_experiment_without_results_or_claims(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

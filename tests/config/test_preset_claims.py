@@ -102,6 +102,14 @@ def test_a_primary_claim_has_one_row_for_each_task(project: Project) -> None:
     holds(project.message(), "claims.mine is primary and names several data sets of task vqa", "level: secondary")
 
 
+def test_a_primary_claim_is_there_once(project: Project) -> None:
+    primary = OWN | {"level": "primary"}
+    written(project, {"mine": primary, "again": primary | {"text": "the same", "shot": primary["shot"][::-1]}})
+    holds(project.message(), "claims.again is the same primary claim as mine; delete one, or write level: secondary")
+    written(project, {"mine": primary, "again": OWN, "shifted": primary | {"margin": 1}})
+    assert list(composition.compose(Path("params.yaml")).claims) == ["mine", "again", "shifted"]
+
+
 def test_a_mistake_in_a_list_names_its_file(project: Project) -> None:
     written(project, {"mine": {"extends": "ours.more", "dataset": ["scenes_smoke_vqa"], "shot": [40]}})
     project.conf("claims/ours.yaml", LIST.replace("primary", "first"))

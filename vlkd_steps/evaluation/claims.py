@@ -72,7 +72,7 @@ def judged(rows: Sequence[Row]) -> list[Row]:
     """The rows with their verdicts, primary ones first, corrected over all of them.
 
     Raises:
-        UserError: two primary rows are about the same contrast, in two experiments or at the same shots of one.
+        UserError: primary rows of two experiments are about the same contrast, be it at other shots.
     """
     _check_contrasts([row for row in rows if row.level == "primary"])
     open_rows = [row for row in rows if not row.verdict]
@@ -91,16 +91,12 @@ def judged(rows: Sequence[Row]) -> list[Row]:
 
 def _check_contrasts(primary: Sequence[Row]) -> None:
     for row, other in itertools.combinations(primary, 2):
-        if row.contrast != other.contrast:
-            continue
-        where = f"{row.text} on {row.dataset} {row.evaluation_set} ({row.claim}, {other.claim})"
-        if row.experiment != other.experiment:
+        if row.contrast == other.contrast and row.experiment != other.experiment:
             raise UserError(
-                f"{row.experiment} and {other.experiment} both have the primary claim {where}; name one of the "
-                "experiments, or make one claim secondary"
+                f"{row.experiment} and {other.experiment} both have the primary claim {row.text} on {row.dataset} "
+                f"{row.evaluation_set} ({row.claim}, {other.claim}); name one of the experiments, or make one claim "
+                "secondary"
             )
-        if set(row.shots) == set(other.shots):
-            raise UserError(f"{row.experiment} has the primary claim {where} twice; delete one, or make it secondary")
 
 
 def _rows(evidence: Evidence, name: str, claim: Claim, datasets: Mapping[str, Dataset]) -> Iterator[Row]:

@@ -86,6 +86,11 @@ class Claim(ListedClaim):
         return self.by_shot.get(shot) or Pair(variant=self.variant, reference=self.reference)
 
     @property
+    def compared(self) -> tuple[str, str, float, dict[str, Pair]]:
+        """What is claimed, whatever the claim is called and wherever it is tested."""
+        return self.test, self.direction, self.margin, {shot: self.pair(shot) for shot in self.shots}
+
+    @property
     def shots(self) -> tuple[str, ...]:
         return tuple(map(str, self.shot))
 
