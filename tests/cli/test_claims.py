@@ -316,6 +316,14 @@ def test_two_experiments_with_one_primary_claim(capsys: pytest.CaptureFixture[st
     assert "mine and again both have the primary claim clip_td > finetune on scenes_vqa test (low, renamed)" in said
 
 
+def test_differences_that_do_not_vary_decide_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    preset({"naive": claim("naive_kd", shot=[100])})
+    write(falling, {"scenes_vqa": ["test"]}, ["finetune", "naive_kd"], ["100"])  # two names with the same noise
+    row = of(run(capsys), "naive")
+    assert (row["verdict"], row["p"], row["found"]["low"]) == ("not decided", None, None)
+    assert row["reason"] == "no interval: one image, or differences that do not vary"
+
+
 def test_a_primary_claim_at_other_shots_is_another_one(capsys: pytest.CaptureFixture[str]) -> None:
     few, many = (claim(level="primary", shot=[shot]) for shot in (100, 1000))
     preset({"few": few, "many": many})

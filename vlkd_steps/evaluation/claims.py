@@ -143,7 +143,7 @@ def _tested(evidence: Evidence, claim: Claim, row: Row) -> Row:
     if len(contrast.seeds) < claim.seeds:
         reason = f"{len(contrast.seeds)} seeds of the {claim.seeds} that a verdict takes"
     elif p is None:
-        reason = "no interval, since the differences do not vary"
+        reason = "no interval: one image, or differences that do not vary"
     relative = 100 * found.gain / contrast.base if claim.test == "gain" and contrast.base else None
     return replace(
         row, found=found, relative=relative, seeds=tuple(contrast.seeds), p=p, p_against=against, towards=towards,
