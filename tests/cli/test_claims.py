@@ -274,7 +274,8 @@ def gains_csv(experiment: str = "mine") -> None:
 
 
 def test_the_page_has_the_primary_table_first_and_the_runs_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
-    preset({"other": claim("naive_kd", dataset=["scenes_ve"], shot=[100], note="what is known of it"),
+    lines = {"note": "what is\nknown of it", "text": "naive_kd\n> finetune"}
+    preset({"other": claim("naive_kd", dataset=["scenes_ve"], shot=[100], **lines),
             "low": claim(level="primary", dataset=["scenes_ve"], shot=[100], stated={"entailment": 6.6})})  # fmt: skip
     write(falling, {"scenes_ve": ["test"]}, ["finetune", "naive_kd", "clip_td"], ["100"])
     gains_csv()
@@ -289,7 +290,8 @@ def test_the_page_has_the_primary_table_first_and_the_runs_beside_it(capsys: pyt
     [row] = [line for line in details.splitlines() if line.startswith("| clip_td > finetune (primary)")]
     assert "| scenes_ve vilt_scenes test | 100 | 5 | +9.0 [" in row
     assert "| +22.5 % | +6.6 % |" in row
-    assert "- naive_kd > finetune: what is known of it" in details
+    assert "\n- naive_kd > finetune: what is known of it\n" in details
+    assert "\n| naive_kd > finetune (secondary) |" in details  # a line each
     assert "| clip_td | 100 | 49.0 ± 0.1, +9.0 [8.0, 10.0] |" in details
     keys = list(csv.DictReader(Path("docs/results.runs.csv").read_text().splitlines()))
     assert [row["claim"] for row in keys] == ["low", "other"]
@@ -312,6 +314,21 @@ def test_two_experiments_with_one_primary_claim(capsys: pytest.CaptureFixture[st
     assert claims.main(["mine", "again"]) == 2
     said = capsys.readouterr().err
     assert "mine and again both have the primary claim clip_td > finetune on scenes_vqa test (low, renamed)" in said
+
+
+def test_differences_that_do_not_vary_decide_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    preset({"naive": claim("naive_kd", shot=[100])})
+    write(falling, {"scenes_vqa": ["test"]}, ["finetune", "naive_kd"], ["100"])  # two names with the same noise
+    row = of(run(capsys), "naive")
+    assert (row["verdict"], row["p"], row["found"]["low"]) == ("not decided", None, None)
+    assert row["reason"] == "no interval: one image, or differences that do not vary"
+
+
+def test_a_primary_claim_at_other_shots_is_another_one(capsys: pytest.CaptureFixture[str]) -> None:
+    few, many = (claim(level="primary", shot=[shot]) for shot in (100, 1000))
+    preset({"few": few, "many": many})
+    write(falling, {"scenes_vqa": ["test"]}, ["finetune", "clip_td"], ["100", "1000"])
+    assert [row["shots"] for row in run(capsys)] == [["100"], ["1000"]]
 
 
 def test_an_experiment_without_results_or_claims(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

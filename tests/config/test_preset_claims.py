@@ -76,7 +76,7 @@ def test_a_part_of_the_grid_leaves_claims_valid(project: Project) -> None:
         ({"reference": "finetun"}, ["claims.mine.reference is 'finetun'", "did you mean 'finetune'"]),
         ({"dataset": ["scenes_smoke_vq"]}, ["claims.mine.dataset", "did you mean 'scenes_smoke_vqa'"]),
         ({"set": ["tset"]}, ["claims.mine.set is 'tset'", "evaluation set of scenes_smoke_vqa", "did you mean 'test'"]),
-        ({"shot": [400]}, ["claims.mine.shot is '400'", "no such shot", "'40'"]),
+        ({"shot": [400]}, ["claims.mine.shot is '400'", "no such shot in the grid", "'40'"]),
         ({"student": ["vilt_scene"]}, ["claims.mine.student", "did you mean"]),
         ({"level": "primry"}, ["claims.mine.level is 'primry'", "did you mean 'primary'"]),
         ({"direction": "up"}, ["claims.mine.direction is 'up'", "above, below, either"]),
@@ -95,6 +95,7 @@ def test_a_part_of_the_grid_leaves_claims_valid(project: Project) -> None:
             {"extends": "ours.mor"},
             ["claims.mine.extends is 'ours.mor'", "claims/ours.yaml has no such claim", "'more'"],
         ),
+        ({"stated": {"vqa": "x"}}, ["claims.mine.stated.vqa is 'x'; write a number"]),
         ({"stated": {"vqas": 9}}, ["claims.mine.stated.vqas", "did you mean 'vqa'"]),
     ],
 )
@@ -108,6 +109,14 @@ def test_a_primary_claim_has_one_row_for_each_task(project: Project) -> None:
     project.conf("dataset/scenes_smoke_vqa_2.yaml", text)
     written(project, {"mine": OWN | {"level": "primary", "dataset": both}}, {"dataset": both})
     holds(project.message(), "claims.mine is primary and names several data sets of task vqa", "level: secondary")
+
+
+def test_a_primary_claim_is_there_once(project: Project) -> None:
+    primary = OWN | {"level": "primary"}
+    written(project, {"mine": primary, "again": primary | {"text": "the same", "shot": primary["shot"][::-1]}})
+    holds(project.message(), "claims.again is the same primary claim as mine; delete one, or write level: secondary")
+    written(project, {"mine": primary, "again": OWN, "shifted": primary | {"margin": 1}})
+    assert list(composition.compose(Path("params.yaml")).claims) == ["mine", "again", "shifted"]
 
 
 def test_a_mistake_in_a_list_names_its_file(project: Project) -> None:

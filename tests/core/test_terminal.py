@@ -20,7 +20,10 @@ SECRETS = [
     "socks5h://ada:hunter2@proxy:1080", "ada:hunter2@host:5000",
     "env MLFLOW_TRACKING_PASSWORD=hunter2 vlkd track", "HF_TOKEN='hunter2'", "{'AWS_SECRET_ACCESS_KEY': 'hunter2'}",
     "Set-Cookie: sid=hunter2; Path=/", "PRIVATE-TOKEN: hunter2", "{'X-Api-Key': 'hunter2'}", "https://h/x;jsessionid=hunter2",
-    '{"password": "hunter2"}', "invalid token hf_hunter2abcdefghijklmnopqrst",
+    '{"password": "hunter2"}', '{"password": "a\'hunter2"}', '"password": "hunter2', "PASSWORD='a hunter2'",
+    "TOKEN='hunter2", "invalid token hf_hunter2abcdefghijklmnopqrst",
+    "API_KEY: hunter2", "Cookie: a=1; b=hunter2", "{'Cookie': 'a=1; b=hunter2'}", "Authorization: Negotiate hunter2",
+    'Authorization: Digest username="u", response="hunter2"', "A_PASSWORD=a,hunter2",
 ]  # fmt: skip
 HARMLESS = [
     "https://host/a@b.json", "http://127.0.0.1:5000/#/experiments/1/runs?compareRunsMode=CHART&viewStateShareKey=ab",

@@ -150,11 +150,17 @@ def test_every_caption_of_an_image_is_an_instance() -> None:
     assert len({row["image_path"] for row in rows}) == 2
 
 
+def test_a_row_without_captions_is_counted() -> None:
+    made = read("hf_captions", {"image": images(1, 2), "caption": [["A cat."], []]}, max_skipped=0.5)
+    assert made.counts["train"] == {"read": 2, "left_out": {}, "skipped": {"text is empty": 1}}
+
+
 def test_text_alone_needs_no_images() -> None:
     files = {"train": {"parquet": "train.parquet", "images": None}}
-    hf_files.write(Path("raw/train.parquet"), {"hypothesis": ["A."], "label": ["neutral"]})
-    made = hf_statements.read(conf("hf_statements", files=files), Path("raw"))
-    assert made.table.to_pylist()[0]["image_path"] == ""
+    columns = {"hypothesis": ["A.", "B."], "label": ["neutral"] * 2, "image_id": ["scene", None]}
+    hf_files.write(Path("raw/train.parquet"), columns)
+    rows = hf_statements.read(conf("hf_statements", files=files), Path("raw")).table.to_pylist()
+    assert [(row["image_id"], row["image_path"]) for row in rows] == [("scene", ""), ("train-1", "")]
 
 
 QUESTION = {"image": images(1, 2), "question": ["What?", "Who?"], "answers": ["cat", "dog"]}

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from vlkd_steps.evaluation.verdicts import RowTest, verdicts
 
 
@@ -9,6 +11,14 @@ def test_primary_rows_are_corrected_by_holm_over_all_that_were_declared() -> Non
     tests = [RowTest(True, 0.012, 0.012), RowTest(True, 0.03, 0.03), RowTest(True, None), RowTest(True, None)]
     assert words(*tests) == ["held", "nominal", "not decided", "not decided"]
     assert [p for _, p in verdicts(tests)][:2] == [4 * 0.012, 3 * 0.03]
+
+
+def test_rows_without_a_verdict_do_not_help_to_contradict_others() -> None:
+    against = RowTest(True, 0.98, 0.03, towards=False)
+    without = RowTest(True, None, 0.001, towards=False)  # too few seeds
+    assert words(against, without) == ["not decided", "not decided"]
+    secondary = [replace(each, primary=False) for each in (against, without)]
+    assert words(*secondary, RowTest(False, 0.9, 0.9)) == ["not decided"] * 3
 
 
 def test_secondary_rows_are_corrected_by_benjamini_and_hochberg_apart_from_primary_ones() -> None:

@@ -42,5 +42,5 @@ def test_settings_are_checked() -> None:
     settings = {"name": "interactive_contrast", "lambda0": 1, "lambda_schedule": "constant"}
     with pytest.raises(UserError, match="method interactive_contrast: temperature is missing"):
         objective.create(settings, steps=10)
-    with pytest.raises(UserError, match="temperature is 0; write a number above 0"):
-        objective.create(settings | {"temperature": 0}, steps=10)
+    with pytest.raises(UserError, match=r"temperature is 0\.009; write a number, 0\.01 or more"):
+        objective.create(settings | {"temperature": 0.009}, steps=10)

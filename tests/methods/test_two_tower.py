@@ -54,4 +54,7 @@ def test_the_learned_scale_begins_at_the_temperature_and_ends_at_clips() -> None
     assert scale().item() == pytest.approx(1 / 0.07)
     with torch.no_grad():
         scale.log.fill_(10.0)
-    assert scale().item() == 100
+    assert scale().item() == pytest.approx(100)
+    scale().backward()
+    assert scale.log.grad is not None
+    assert scale.log.grad.item() == pytest.approx(100)  # so that it can come back

@@ -31,6 +31,15 @@ def test_the_table_stays_with_paths_for_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "raw" / rows[0]["image"]["path"]).read_bytes() == hf_files.png(1)
 
 
+def test_images_of_which_none_has_a_path(tmp_path: Path) -> None:
+    images = pa.array([{"bytes": hf_files.png(1), "path": None}, None])
+    assert images.type.field("path").type == pa.null()
+    path = hf_files.write(tmp_path / "x.parquet", {}, image=images)
+    rows = unpack(path)
+    assert (tmp_path / "raw" / rows[0]["image"]["path"]).read_bytes() == hf_files.png(1)
+    assert rows[1] == {"image": None}
+
+
 def test_no_more_than_a_few_rows_are_read_at_once(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"n": range(1000)}), path)  # one row group
@@ -41,6 +50,7 @@ def test_no_more_than_a_few_rows_are_read_at_once(tmp_path: Path) -> None:
     ("columns", "message"),
     [
         ({"n": [1]}, "has no column of images to unpack, a struct of bytes and path; its columns are: n (int64)"),
+        ({"n": [{"bytes": b"", "path": 1}]}, "has no column of images to unpack, a struct of bytes and path"),
         ({"image": [{"bytes": b"no image", "path": "a"}]}, "x.parquet, column 'image', row 0, cannot be read"),
         ({"image": [{"bytes": b"", "path": "a"}]}, "x.parquet, column 'image', row 0, cannot be read"),
     ],

@@ -52,17 +52,17 @@ def main(
         if target.exists() and not overwrite:
             raise UserError(f"{target} exists; name another data set, or replace it: --overwrite")
     try:
-        read = sample.prepare(made.dataset, Path(path))
+        read = sample.prepare(made.dataset, Path(path), made.unpacks)
     except UserError as error:
         write(targets, made)
         raise UserError(
             f"{error} ({', '.join(map(str, targets))}: written; correct what is wrong there, or the data)"
         ) from error
-    table, parquet = shown.frame(read.table), made.dataset["reader"] in draft.PARQUET
-    told = [] if parquet else roles.checked(made.dataset, table)
+    table = shown.frame(read.table)
+    told = [] if made.unpacks else roles.checked(made.dataset, table)
     write(targets, made)
     train = table.filter(split=made.dataset["roles"]["train"]["split"])
-    say(f"read {'the first rows: ' if parquet else ''}{shown.totals(table, read.labels)}")
+    say(f"read {'the first rows: ' if made.unpacks else ''}{shown.totals(table, read.labels)}")
     for label, lines in (("", told), ("left out: ", made.left_out), ("could not tell: ", made.notes)):
         for line in lines[:MOST]:
             say(f"{label}{line}")

@@ -1,5 +1,6 @@
 """A preset's ``claims``: completed from the lists that they extend, validated, and checked against what is crossed."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ def checked(c: Composition, origin: Origin, blocks: Sequence[Grid]) -> dict[str,
 
     Raises:
         UserError: an invalid value; a list, variant, data set, student, set or shot that does not exist; runs that the
-            grid does not have; a primary claim with several rows for one task.
+            grid does not have; a primary claim with several rows for one task, or the same as another one.
     """
     own = origin.conf.chain("experiment", origin.experiment)[-1].called
     found = {}
@@ -38,6 +39,7 @@ def checked(c: Composition, origin: Origin, blocks: Sequence[Grid]) -> dict[str,
             if origin(where)[0] == own:
                 raise
             raise UserError(f"{error}; or leave this claim out of {own}: claims: {{{name}: null}}") from None
+    _check_twice(found, origin)
     return found
 
 
@@ -88,7 +90,11 @@ def _check_names(c: Composition, claim: Claim, where: str, origin: Origin, block
         origin.one_of(f"{where}.{key}", getattr(claim, key), list(c.variants), "variant")
         for shot, pair in claim.by_shot.items():
             origin.one_of(f"{where}.by_shot.{shot}.{key}", getattr(pair, key), list(c.variants), "variant")
-    for key, what in (("dataset", "data set in the grid"), ("student", "student in the grid"), ("shot", "shot in it")):
+    for key, what in (
+        ("dataset", "data set in the grid"),
+        ("student", "student in the grid"),
+        ("shot", "shot in the grid"),
+    ):
         there = list(dict.fromkeys(str(value) for block in blocks for value in getattr(block, key)))
         for value in getattr(claim, key) or ():
             origin.one_of(f"{where}.{key}", str(value), there, what)
@@ -133,3 +139,15 @@ def _check_primary(c: Composition, claim: Claim, where: str, origin: Origin, blo
             f"is primary and names {several}; a primary claim has one row for each task: name one, or write "
             "level: secondary",
         )
+
+
+def _check_twice(claims: Mapping[str, Claim], origin: Origin) -> None:
+    """Check that no row is a primary one twice: Holm's correction would count it twice."""
+    primary = [(name, claim) for name, claim in claims.items() if claim.level == "primary"]
+    for (first, one), (second, other) in itertools.combinations(primary, 2):
+        apart = one.student and other.student and not set(one.student) & set(other.student)
+        alike = one.compared == other.compared and one.set == other.set and set(one.dataset) & set(other.dataset)
+        if alike and not apart:
+            raise origin.mistake(
+                f"claims.{second}", f"is the same primary claim as {first}; delete one, or write level: secondary"
+            )

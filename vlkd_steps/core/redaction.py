@@ -20,16 +20,22 @@ _ENDS = "hmac|verifier|token|secret|password|signature|credential|accesskey|acce
 _QUERY = re.compile(
     rf"(?i)([?&;#](?:(?:[\w.%-]*[-_.])?(?:{_WORDS})|[\w.%-]*(?:{_ENDS}))=)[^&;\s'\"<>]*",
 )
+_QUOTED = r"(?:'[^'\n]*'|\"[^\"\n]*\")"
+_PAIR = r"[\w-]+=(?:\"[^\"]*\"|[^\s,;'\"]+)"
 _HEADER = re.compile(
     r"(?i)(\b(?:authorization|(?:set-)?cookie|private-token|x-(?:[a-z]+-)*(?:key|token))['\"]?\s*[:=]\s*['\"]?"
-    r"(?:(?:basic|bearer|token)\s+)?)[^\s'\",}]+"
+    r"(?:(?:basic|bearer|token|digest|negotiate|ntlm|aws4-hmac-sha256)\s+)?)"
+    rf"(?:{_PAIR}(?:[,;]\s*{_PAIR})*|[^\s'\",}}]+)"
 )
+"""Also several: Cookie: a=secret; b=secret"""
 _VARIABLE = re.compile(
-    r"(\b[A-Z][A-Z0-9_]*(?:TOKEN|PASSWORD|PASSWD|SECRET|API_KEY|ACCESS_KEY|ACCOUNT_KEY)['\"]?[=:]\s?['\"]?)[^\s'\",;}]+"
+    r"(\b[A-Z0-9_]*(?:TOKEN|PASSWORD|PASSWD|SECRET|API_KEY|ACCESS_KEY|ACCOUNT_KEY)['\"]?[=:]\s?)"
+    rf"(?:{_QUOTED}|['\"]?[^\s'\";}}]+)"
 )
 """MLFLOW_TRACKING_PASSWORD=secret, as a command line or a library's message quotes it"""
 _FIELD = re.compile(
-    r"(?i)(['\"](?:password|passwd|secret|(?:access|refresh|id)_token|client_secret|api_?key)['\"]\s*:\s*['\"])[^'\"]+"
+    r"(?i)(['\"](?:password|passwd|secret|(?:access|refresh|id)_token|client_secret|api_?key)['\"]\s*:\s*)"
+    rf"(?:{_QUOTED}|['\"][^'\"]+)"
 )
 _HUB = re.compile(r"\bhf_[A-Za-z0-9]{20,}")
 

@@ -54,10 +54,12 @@ def metadata(path: Path, remedy: str = files.REMAKE, what: str = "parquet file")
 
 
 def schema(path: Path, remedy: str = files.REMAKE) -> "pa.Schema":
-    """The columns of a parquet file and their types; errors as for `read`."""
+    """The columns of a parquet file and their types; errors as for `read`, and two columns of one name."""
     import pyarrow.parquet as pq
 
     found: pa.Schema = _guarded(lambda: pq.read_schema(path), path, remedy, "parquet file")
+    if twice := [name for name in found.names if found.names.count(name) > 1]:
+        raise UserError(f"{path} has several columns {twice[0]!r}; rename all but one of them")
     return found
 
 

@@ -41,7 +41,8 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
             read_files.add(row.path)
             given = row.values["caption"]
             where = row.where("caption")
-            for number, caption in enumerate(given if isinstance(given, list) else [given]):
+            captions = (given or [""]) if isinstance(given, list) else [given]  # a row without any is counted
+            for number, caption in enumerate(captions):
                 with tally.record():
                     if caption is None:
                         raise Unusable("text is null", row.path, where, "is null")

@@ -107,8 +107,9 @@ class Images:
             Unusable: it is null, missing or empty.
             UserError: its bytes are still in the file.
         """
+        found = row.values.get("image_id")
         if self.folder.folder is None:
-            return str(row.values.get("image_id", otherwise)), ""
+            return otherwise if found is None else str(found), ""
         value = row.values["image"]
         if isinstance(value, Mapping) and value["bytes"] is not None:
             raise UserError(
@@ -119,7 +120,6 @@ class Images:
         if name is None:
             raise Unusable("image is null", row.path, row.where("image"), "is null")
         path = self.folder.path(name, row.path, row.where("image"))
-        found = row.values.get("image_id")
         return (Path(name).stem if isinstance(value, Mapping) else name) if found is None else str(found), path
 
 

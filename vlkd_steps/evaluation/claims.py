@@ -1,5 +1,6 @@
 """A preset's claims, tested on its runs: a row for each data set, student and evaluation set that a claim names."""
 
+import itertools
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -71,16 +72,9 @@ def judged(rows: Sequence[Row]) -> list[Row]:
     """The rows with their verdicts, primary ones first, corrected over all of them.
 
     Raises:
-        UserError: two primary rows are about the same contrast, as those of two experiments with the same runs.
+        UserError: primary rows of two experiments are about the same contrast, be it at other shots.
     """
-    seen: dict[tuple[str, ...], Row] = {}
-    for row in rows:
-        if row.level == "primary" and (other := seen.setdefault(row.contrast, row)) is not row:
-            raise UserError(
-                f"{other.experiment} and {row.experiment} both have the primary claim {row.text} on {row.dataset} "
-                f"{row.evaluation_set} ({other.claim}, {row.claim}); name one of the experiments, or make one claim "
-                "secondary"
-            )
+    _check_contrasts([row for row in rows if row.level == "primary"])
     open_rows = [row for row in rows if not row.verdict]
     tests = [
         RowTest(row.level == "primary", None if row.reason else row.p, row.p_against, row.towards) for row in open_rows
@@ -93,6 +87,16 @@ def judged(rows: Sequence[Row]) -> list[Row]:
             row = replace(row, verdict=word, p_adjusted=p)
         found.append(row)
     return sorted(found, key=lambda row: row.level != "primary")
+
+
+def _check_contrasts(primary: Sequence[Row]) -> None:
+    for row, other in itertools.combinations(primary, 2):
+        if row.contrast == other.contrast and row.experiment != other.experiment:
+            raise UserError(
+                f"{row.experiment} and {other.experiment} both have the primary claim {row.text} on {row.dataset} "
+                f"{row.evaluation_set} ({row.claim}, {other.claim}); name one of the experiments, or make one claim "
+                "secondary"
+            )
 
 
 def _rows(evidence: Evidence, name: str, claim: Claim, datasets: Mapping[str, Dataset]) -> Iterator[Row]:
@@ -139,7 +143,7 @@ def _tested(evidence: Evidence, claim: Claim, row: Row) -> Row:
     if len(contrast.seeds) < claim.seeds:
         reason = f"{len(contrast.seeds)} seeds of the {claim.seeds} that a verdict takes"
     elif p is None:
-        reason = "no interval, since the differences do not vary"
+        reason = "no interval: one image, or differences that do not vary"
     relative = 100 * found.gain / contrast.base if claim.test == "gain" and contrast.base else None
     return replace(
         row, found=found, relative=relative, seeds=tuple(contrast.seeds), p=p, p_against=against, towards=towards,

@@ -43,7 +43,7 @@ def verdicts(tests: Sequence[RowTest]) -> list[tuple[str, float | None]]:
     for primary in (True, False):
         mine = [place for place, test in enumerate(tests) if test.primary == primary]
         p_values = _adjusted([tests[place].p for place in mine], primary)
-        against = _adjusted([tests[place].p_against for place in mine], primary)
+        against = _adjusted([tests[place].p_against if tests[place].p is not None else None for place in mine], primary)
         for place, p, p_against in zip(mine, p_values, against, strict=True):
             if tests[place].p is not None:
                 found[place] = _word(tests[place], p, p_against), p

@@ -69,11 +69,16 @@ def cosines(rows: Tensor, columns: Tensor) -> Tensor:
 
 
 class LearnedScale(nn.Module):
-    """1 / tau, by which cosines are multiplied: trained from a given tau on, at most 100, as CLIP's."""
+    """1 / tau, by which cosines are multiplied: trained from a given tau on, at most 100, as CLIP's.
+
+    The limit is on the parameter: one on the result would leave no gradient by which it could come back.
+    """
 
     def __init__(self, temperature: float) -> None:
         super().__init__()
         self.log = nn.Parameter(torch.tensor(-math.log(temperature)))
 
     def forward(self) -> Tensor:
-        return self.log.exp().clamp(max=100.0)
+        with torch.no_grad():
+            self.log.clamp_(max=math.log(100))
+        return self.log.exp()

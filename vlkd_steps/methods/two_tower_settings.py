@@ -1,8 +1,9 @@
 """The settings of methods that were made to distil a CLIP into a smaller one (`two_tower`)."""
 
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
-from vlkd_steps.config.models.base import FromZero, Positive
+from vlkd_steps.config.models.base import FromZero, Number, between, says
 from vlkd_steps.config.models.method import Settings
 
 
@@ -13,7 +14,7 @@ class TwoTowerSettings(Settings):
     lambda_schedule: Literal["linear", "constant", "cosine"]
 
 
-class RelationSettings(TwoTowerSettings):
-    """Of methods that compare the pairs of a batch by cosines / `temperature`."""
+class LearnedScaleSettings(TwoTowerSettings):
+    """Of methods that multiply the cosines of a batch's pairs by a learned number, from 1 / `temperature` on."""
 
-    temperature: Positive
+    temperature: Annotated[Number, between(0.01, math.inf), says("a number, 0.01 or more")]

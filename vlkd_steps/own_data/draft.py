@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from vlkd_steps.config.models.dataset import READERS, Dataset
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core.errors import UserError
@@ -14,8 +16,7 @@ from vlkd_steps.own_data import classes, entries, found, roles
 from vlkd_steps.own_data.entries import Entries
 from vlkd_steps.own_data.found import Found, Unknown
 
-PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./*-]*(?<!:)")
-WORDS = {"null", "true", "false", "yes", "no", "on", "off", "none", "y", "n"}  # of YAML
+PLAIN = re.compile(r"(\.{0,2}/)*[A-Za-z_][A-Za-z0-9_./*-]*")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Draft:
     _why: Mapping[str, str]
     _fields: Sequence[str]
 
+    @property
+    def unpacks(self) -> bool:
+        """Whether the images are inside Parquet files."""
+        return bool(self.source and "unpack" in self.source)
+
     def text(self) -> str:
         """The data set's file, with comments."""
         return self._head() + _text(self.dataset, self._made, self._why, self._fields)
@@ -48,7 +54,7 @@ class Draft:
 
     def _head(self) -> str:
         return (
-            f"# Written by vlkd init-data from the files in {self._path}.\n"
+            f"# Written by vlkd init-data from the files in {scalar(self._path)}.\n"
             "# Comments say what was guessed: correct it here.\n"
         )
 
@@ -72,7 +78,10 @@ def draft(name: str, task: str, folder: Path, path: str, incoming: bool) -> Draf
     mine = [each for each in known if each.reader == reader]
     made = entries.of(folder, reader, mine, images)
     if not made.entries:
-        raise UserError(_nothing(folder, task, unknown, images))
+        empty = [
+            Unknown(each.path, f"the format of reader {each.reader}, but no record of a known split") for each in mine
+        ]
+        raise UserError(_nothing(folder, task, [*empty, *unknown], images))
     left_out = [f"{each.path}: {each.holds}" for each in unknown]
     left_out += [f"{each.path}: for reader {each.reader}" for each in known if each.reader != reader]
     guess = roles.guessed(made.entries)
@@ -91,11 +100,11 @@ def draft(name: str, task: str, folder: Path, path: str, incoming: bool) -> Draf
         )
     dataset |= {"roles": guess.roles, "evaluation_sets": ["dev", "test"]}
     validated(Dataset, dataset, f"data set {name}")
-    source = None if incoming and reader not in PARQUET else _source(name, path, dataset, mine)
+    unpack = [each.path for each in mine if each.inside]
+    source = None if incoming and not unpack else _source(name, path, dataset, mine)
+    if source and unpack:
+        source["unpack"] = unpack
     return Draft(dataset, source, left_out, [*made.notes, *guess.notes], path, made, guess.why, mine[0].fields)
-
-
-PARQUET = tuple(reader for reader in READERS if reader.startswith("hf_"))
 
 
 def _source(name: str, path: str, dataset: Mapping[str, Any], mine: Sequence[Found]) -> dict[str, Any]:
@@ -105,8 +114,7 @@ def _source(name: str, path: str, dataset: Mapping[str, Any], mine: Sequence[Fou
     patterns = sorted({each.path for each in mine} | lists) + [
         "**/*" if each == "." else f"{each}/**/*" for each in sorted(folders)
     ]
-    made: dict[str, Any] = {"name": name, "kind": "local", "path": path, "files": patterns}
-    return made | ({"unpack": [each.path for each in mine]} if dataset["reader"] in PARQUET else {})
+    return {"name": name, "kind": "local", "path": path, "files": patterns}
 
 
 def _source_text(source: Mapping[str, Any]) -> str:
@@ -125,19 +133,24 @@ def _source_text(source: Mapping[str, Any]) -> str:
 
 
 def _text(dataset: Mapping[str, Any], made: Entries, why: Mapping[str, str], fields: Sequence[str]) -> str:
-    what = "columns" if dataset["reader"] in PARQUET else "fields of a record"
+    what = "columns" if READERS[dataset["reader"]].columns else "fields of a record"
     lines = [f"{key}: {scalar(dataset[key])}" for key in ("name", "task", "source")]
-    lines.append(f"reader: {scalar(dataset['reader'])}   # {what}: {', '.join(fields)}")
+    lines.append(f"reader: {scalar(dataset['reader'])}" + comment(f"{what}: {', '.join(fields)}"))
     lines.append("files:")
     for entry in made.entries:
-        lines.append(f"  {entry.split}:   # {entry.about}; the split is guessed from the name")
+        lines.append(f"  {entry.split}:" + comment(f"{entry.about}; the split is guessed from the name"))
         lines += [f"    {key}: {flow(value)}" for key, value in entry.paths.items()]
-    for key, (value, comment) in made.more.items():
-        lines.append(f"{key}: {flow(value)}   # {comment}")
+    for key, (value, about) in made.more.items():
+        lines.append(f"{key}: {flow(value)}{comment(about)}")
     lines.append("roles:")
-    lines += [f"  {role}: {flow(conf)}   # {why[role]}" for role, conf in dataset["roles"].items()]
+    lines += [f"  {role}: {flow(conf)}{comment(why[role])}" for role, conf in dataset["roles"].items()]
     lines.append(f"evaluation_sets: {flow(dataset['evaluation_sets'])}")
     return "\n".join(lines) + "\n"
+
+
+def comment(text: str) -> str:
+    """A comment after a value; names in the user's files may hold line ends."""
+    return "   # " + "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def flow(value: Any) -> str:
@@ -153,8 +166,8 @@ def scalar(value: Any) -> str:
     """A text, number or null of YAML; in quotes where YAML would take it for something else."""
     if value is None or isinstance(value, int | float):
         return "null" if value is None else str(value)
-    plain = PLAIN.fullmatch(value) and value.lower() not in WORDS
-    return value if plain else json.dumps(value, ensure_ascii=False)
+    plain = PLAIN.fullmatch(value) and yaml.safe_load(value) == value
+    return value if plain else json.dumps(value, ensure_ascii=not value.isprintable())
 
 
 def _nothing(folder: Path, task: str, unknown: Sequence[Unknown], images: Mapping[str, Sequence[str]]) -> str:

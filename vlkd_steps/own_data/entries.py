@@ -52,7 +52,7 @@ class Entries:
 def of(folder: Path, reader: str, found: Sequence[Found], images: Images) -> Entries:
     """The entries of one reader's files."""
     if reader.startswith("hf_"):
-        return _parquet(folder, found)
+        return _parquet(folder, found, images)
     makers = {"vqa_v2": _questions, "snli_ve": _pairs, "karpathy": _karpathy, "flickr30k": _flickr30k}
     return makers.get(reader, _named)(folder, found, images)
 
@@ -158,7 +158,7 @@ def _flickr30k(folder: Path, found: Sequence[Found], images: Images) -> Entries:
     return _named_apart(made)
 
 
-def _parquet(folder: Path, found: Sequence[Found]) -> Entries:
+def _parquet(folder: Path, found: Sequence[Found], images: Images) -> Entries:
     made = Entries([])
     columns: dict[str, str] = {}
     for each in found:
@@ -169,7 +169,14 @@ def _parquet(folder: Path, found: Sequence[Found]) -> Entries:
             labelled = batch is not None and bool(batch.num_rows) and batch.column(0)[0].as_py() not in (None, [])
         elif each.reader == "hf_questions":
             labelled = False
-        made.entries.append(Entry("", {"parquet": each.path}, each.split, labelled, f"{number} rows"))
+        paths: dict[str, Any] = {"parquet": each.path}
+        about = f"{number} rows"
+        if not each.inside:
+            fit = image_names.by_name(dict.fromkeys(_texts(files, each.columns["image"])), images)
+            paths["images"] = fit.folder if fit else None
+            about += _images(fit)
+            _note_missing(made, each.path, fit)
+        made.entries.append(Entry("", paths, each.split, labelled, about))
         columns = columns or {column: name for column, name in each.columns.items() if name != column}
         different = {c: n for c, n in each.columns.items() if n != c}
         if different != columns and set(different.items()) - set(columns.items()):
@@ -182,6 +189,13 @@ def _parquet(folder: Path, found: Sequence[Found]) -> Entries:
 def _rows(files: Sequence[Path]) -> Iterator[int]:
     for path in files:
         yield tables.rows_of(path, "fetch it again")
+
+
+def _texts(files: Sequence[Path], column: str) -> Iterator[str]:
+    """The texts of a column, without those that are null or empty."""
+    for path in files:
+        for batch in tables.batches(path, [column], remedy="fetch it again"):
+            yield from filter(None, batch.column(0).to_pylist())
 
 
 def _with_pattern(made: Entries, fits: Sequence[Fit | None]) -> Entries:

@@ -5,7 +5,7 @@ The split is guessed from the name: ``train``, ``val``, ``dev`` or ``test`` in i
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class Found:
         fields: of its first record.
         first: its first record; of Parquet nothing.
         columns: of Parquet: what the reader takes, and how it is called here.
+        inside: of Parquet: whether it has the images inside, and not only their paths.
     """
 
     path: str
@@ -69,6 +70,7 @@ class Found:
     fields: tuple[str, ...]
     first: Mapping[str, Any]
     columns: Mapping[str, str]
+    inside: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,8 @@ def _parquet(path: Path, relative: str, task: str) -> Found | Unknown:
         if missing:
             return Unknown(relative, f"Parquet without a column for {', '.join(missing)}; it has {described(schema)}")
         fields = tuple(schema.names)
-        return Found(relative, reader, "parquet", split_of(relative), fields, {}, columns)
+        inside = is_image(schema.field(columns["image"]).type)
+        return Found(relative, reader, "parquet", split_of(relative), fields, {}, columns, inside)
     return Unknown(relative, f"Parquet, which no reader of task {task} takes")
 
 
@@ -189,7 +192,5 @@ def _joined(found: list[Found]) -> list[Found]:
     made: dict[str, Found] = {}
     for each in found:
         pattern = SHARD.sub("-*", each.path)
-        made.setdefault(
-            pattern, Found(pattern, each.reader, each.key, each.split, each.fields, each.first, each.columns)
-        )
+        made.setdefault(pattern, replace(each, path=pattern))
     return list(made.values())

@@ -21,11 +21,14 @@ ITEMS = 100
 LIMIT = 4 << 30  # bytes of unpacked images
 
 
-def prepare(dataset: Mapping[str, Any], folder: Path, items: int = ITEMS) -> Instances:
+def prepare(dataset: Mapping[str, Any], folder: Path, unpack: bool, items: int = ITEMS) -> Instances:
     """Read a data set's files where they are, and write some of its instances to ``data/samples/<name>``.
 
+    Args:
+        unpack: Parquet files have the images inside, so that only their first rows are read.
+
     Returns:
-        What was read: all of it, or of Parquet files their first rows.
+        What was read: all of it, or the first rows.
 
     Raises:
         UserError: a file that is not in its format, as in `prepare`.
@@ -33,10 +36,9 @@ def prepare(dataset: Mapping[str, Any], folder: Path, items: int = ITEMS) -> Ins
     target = layout.sample(dataset["name"])
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    parquet = all("parquet" in paths for paths in dataset["files"].values())
-    if parquet:
+    if unpack:
         _unpack(dataset, folder, target, items)
-    made: Instances = components.load("reader", dataset["reader"]).read(dataset, target if parquet else folder)
+    made: Instances = components.load("reader", dataset["reader"]).read(dataset, target if unpack else folder)
     places = np.unique(np.linspace(0, len(made.table) - 1, min(items, len(made.table))).round().astype(int))
     instances.write(made.table.take(pa.array(places)), target / "instances.parquet", "", counts=made.counts)
     files.write_json(target / "labels.json", made.labels)

@@ -135,14 +135,24 @@ def operations_of_run(c: Composition, cell: Cell, recipe: Recipe) -> float | Non
     if size is None or size.operations is None or volume is None:
         return None
     forward = size.operations * task.choices
-    way = RECOMPUTED if recipe.gradient_checkpointing else BACKWARD
     row = (task.tokens + size.visual) * task.choices
     each = recipe.tokens_per_batch / row or recipe.batch_size
     items = float(recipe.steps * each * recipe.accumulation)
     evaluated = sum(volume.sets.values()) * task.rows
     if recipe.evaluate_every:
         evaluated += recipe.steps // recipe.evaluate_every * volume.sets.get("dev", 0) * task.rows
-    return forward * (way * items + evaluated)
+    return forward * (passes(recipe) * items + evaluated)
+
+
+def passes(recipe: Recipe) -> float:
+    """What training on an item takes, in forward passes.
+
+    Every shift of an adversary is one more item, and every shift but the last has one more backward pass, by the shift
+    alone: without the gradients of weights, which are a pass.
+    """
+    way = RECOMPUTED if recipe.gradient_checkpointing else BACKWARD
+    shifts = recipe.adversarial.steps if recipe.adversarial else 0
+    return way * (1 + shifts) + (way - 2) * max(shifts - 1, 0)
 
 
 def _extract(c: Composition, names: Mapping[str, str], given: Throughput | None, row: Any) -> None:

@@ -71,7 +71,7 @@ def details(rows: Sequence[Row]) -> list[str]:
             "Where seeds fall into groups, their gains are listed instead of an interval, and "
             "an exact sign-flip test replaces t.",
         ]
-    notes = dict.fromkeys(f"- {row.text}: {row.note}" for row in rows if row.note)
+    notes = dict.fromkeys(" ".join(f"- {row.text}: {row.note}".split()) for row in rows if row.note)
     return [*lines, *([""] if notes else []), *notes]
 
 
@@ -146,4 +146,4 @@ def _verdict(row: Row) -> str:
 
 def _table(columns: Sequence[str], body: "Sequence[Sequence[str]] | map[list[str]]") -> list[str]:
     rows = [list(columns), ["---"] * len(columns), *map(list, body)]
-    return [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows]
+    return [f"| {' | '.join(' '.join(cell.replace('|', '&#124;').split()) for cell in row)} |" for row in rows]

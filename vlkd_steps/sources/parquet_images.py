@@ -44,6 +44,8 @@ def unpack(parquet: Path, folder: Path, name: str, limit: int, most_rows: int | 
         raise UserError(f"{parquet}: {name} is in {folder} already, from another file of this source; rename one")
     target.parent.mkdir(parents=True, exist_ok=True)
     archive.check_space(folder, parquet.stat().st_size)
+    for number in columns:
+        schema = schema.set(number, schema.field(number).with_type(_with_path(schema.field(number).type)))
     rows = written = 0
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:
         for batch in tables.batches(parquet, rows=ROWS, remedy=FETCH_AGAIN):
@@ -51,7 +53,7 @@ def unpack(parquet: Path, folder: Path, name: str, limit: int, most_rows: int | 
             arrays = list(batch.columns)
             for number in columns:
                 where = f"{parquet}, column {schema[number].name!r}, row"
-                arrays[number], size = _written(arrays[number], folder, where, rows)
+                arrays[number], size = _written(arrays[number], schema.field(number).type, folder, where, rows)
                 written += size
                 if written > limit:
                     raise UserError(
@@ -66,8 +68,9 @@ def unpack(parquet: Path, folder: Path, name: str, limit: int, most_rows: int | 
 
 
 def is_image(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds images as `datasets` stores them."""
-    return pa.types.is_struct(kind) and {field.name for field in kind} == {"bytes", "path"}
+    """Whether a column of this type holds images as `datasets` stores them; a path that no row has is of type null."""
+    types = {field.name: field.type for field in kind} if pa.types.is_struct(kind) else {}
+    return set(types) == {"bytes", "path"} and types["path"] in (pa.string(), pa.large_string(), pa.null())
 
 
 def described(schema: pa.Schema) -> str:
@@ -75,13 +78,20 @@ def described(schema: pa.Schema) -> str:
     return ", ".join(f"{field.name} ({field.type})" for field in schema) or "none"
 
 
-def _written(column: pa.StructArray, folder: Path, where: str, first: int) -> tuple[pa.StructArray, int]:
+def _with_path(kind: pa.StructType) -> pa.StructType:
+    return pa.struct([field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in kind])
+
+
+def _written(
+    column: pa.StructArray, kind: pa.StructType, folder: Path, where: str, first: int
+) -> tuple[pa.StructArray, int]:
     """The column with the paths of its images, which are written, and how many bytes these have.
 
     Args:
+        kind: the type of the result.
         where, first: for messages: the column, and the number of its first row.
     """
-    kinds = {field.name: field.type for field in column.type}
+    kinds = {field.name: field.type for field in kind}
     paths = column.field("path").to_pylist()
     size = 0
     for number, content in enumerate(column.field("bytes")):
@@ -98,6 +108,6 @@ def _written(column: pa.StructArray, folder: Path, where: str, first: int) -> tu
                 target.write_bytes(data)
                 size += len(data)
     arrays = {"bytes": pa.nulls(len(column), kinds["bytes"]), "path": pa.array(paths, kinds["path"])}
-    fields = list(column.type)
+    fields = list(kind)
     made = pa.StructArray.from_arrays([arrays[field.name] for field in fields], fields=fields, mask=column.is_null())
     return made, size

@@ -46,7 +46,7 @@ class ListedClaim(Model):
     margin: FromZero = 0
     level: Literal["primary", "secondary"]
     seeds: Annotated[Count, Field(ge=SEEDS), says(f"a number of seeds, {SEEDS} or more")] = SEEDS
-    stated: Annotated[dict[Task, Number], AfterValidator(some)] | None = None
+    stated: Annotated[dict[Task, Annotated[Number, says("a number")]], AfterValidator(some)] | None = None
     note: Text | None = None
 
     @model_validator(mode="after")
@@ -84,6 +84,11 @@ class Claim(ListedClaim):
     def pair(self, shot: str) -> Pair:
         """The variants that are compared at a shot."""
         return self.by_shot.get(shot) or Pair(variant=self.variant, reference=self.reference)
+
+    @property
+    def compared(self) -> tuple[str, str, float, dict[str, Pair]]:
+        """What is claimed, whatever the claim is called and wherever it is tested."""
+        return self.test, self.direction, self.margin, {shot: self.pair(shot) for shot in self.shots}
 
     @property
     def shots(self) -> tuple[str, ...]:

@@ -1,6 +1,12 @@
 """TinyCLIP's affinity mimicking (Wu et al. 2023)."""
 
+from vlkd_steps.config.models.base import Positive
 from vlkd_steps.config.models.method import Method, always
-from vlkd_steps.methods.two_tower_settings import RelationSettings
+from vlkd_steps.methods.two_tower_settings import TwoTowerSettings
 
-METHOD = Method(RelationSettings, one_space=always)
+
+class AffinityMimicking(TwoTowerSettings):
+    temperature: Positive
+
+
+METHOD = Method(AffinityMimicking, one_space=always)
