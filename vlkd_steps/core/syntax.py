@@ -33,8 +33,8 @@ class Import(NamedTuple):
 class Syntax(NamedTuple):
     """One source file; `tree` is the sha256 of its syntax tree without docstrings and a `UserError`'s words."""
 
-    tree: str
     imports: tuple[Import, ...]
+    tree: str
 
 
 class Sources:
@@ -53,12 +53,12 @@ class Sources:
         """
         content = path.read_bytes()
         key = hashlib.sha256(content).hexdigest()
-        if key not in self._known:
+        if (found := _entry(self._known.get(key))) is None:
             tree = ast.parse(content, filename=str(path))
-            self._known[key] = [list(_imports(tree)), _tree_hash(tree)]
+            found = Syntax(tuple(_imports(tree)), _tree_hash(tree))
+            self._known[key] = found
             self._new = True
-        imports, tree_hash = self._known[key]
-        return Syntax(tree_hash, tuple(Import(level, module, tuple(names)) for level, module, names in imports))
+        return found
 
     def keep(self) -> None:
         """Write what is new, where the folder can be written."""
@@ -73,6 +73,15 @@ class Sources:
 def sources(package: Path) -> Sources:
     """The sources that are kept for the package in a folder."""
     return Sources(package)
+
+
+def _entry(value: Any) -> Syntax | None:
+    """What was kept of a source; None if nothing was, or something else than this module writes."""
+    try:
+        imports, tree = value
+        return Syntax(tuple(Import(int(level), str(module), tuple(names)) for level, module, names in imports), tree)
+    except (TypeError, ValueError):
+        return None
 
 
 def _imports(tree: ast.Module) -> Iterator[Import]:
