@@ -74,7 +74,7 @@ def test_a_change_in_one_method_reaches_only_its_runs(project: Project, change: 
     if change == "parameter":
         project.params(overrides={**PARAMS["overrides"], "variants.clip_td.lambda0": 2})
     else:
-        path = edit(project, "layer_norm(layer_norm(v)", "layer_norm(2 * layer_norm(v)")
+        path = edit(project, "layer_norm(v[items.image_rows] + ", "layer_norm(2 * v[items.image_rows] + ")
         assert project.dry_run() == ONE_METHOD
         os.utime(path, (1e9, 1e9))
     other = project.copy(tmp_path / "other")
@@ -141,7 +141,7 @@ def test_a_fresh_clone_pulls_syncs_and_has_nothing_to_do(project: Project, tmp_p
     nothing_to_do(clone)
     assert hashes(clone) == hashes(project)
     # And neither is blind to later changes.
-    edit(clone, "layer_norm(layer_norm(v)", "layer_norm(2 * layer_norm(v)")
+    edit(clone, "layer_norm(v[items.image_rows] + ", "layer_norm(2 * v[items.image_rows] + ")
     assert clone.dry_run() == ONE_METHOD
     said = clone.run("python", "-m", "vlkd_steps", "verify", run, status=1)
     assert "the losses diverge at step 6: loss" in said

@@ -54,7 +54,7 @@ def prepared(cluster: dict[str, str], root: Path, tmp_path_factory: pytest.TempP
             (root / "profiles/slurm_dev/config.yaml").read_text(encoding="utf-8")
         )
         start(project, {**PARAMS, "grid": {**PARAMS["grid"], "seed": [1, 2]}})
-        project.snakemake("--", "all_split", "all_extract")
+        project.snakemake("--", "all_split", "all_extract", "all_targets")
 
     return made_once("prepared", tmp_path_factory, make)
 
