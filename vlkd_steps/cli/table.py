@@ -70,7 +70,7 @@ def main(
     console.print("* the interval excludes 0")
     few = sorted({few_seeds(row) for row in shown} - {""})
     if few:
-        console.print(f"intervals of {' and of '.join(few)} are wide for that reason")
+        console.print(f"intervals over {' and over '.join(few)} are wide because the seeds are so few")
     for variant in keeping_teacher(rows):
         console.print(f"{labels(rows)[variant]} keeps its teacher at inference; no other method adds anything there")
     others = [name(other) for other in values(rows, "evaluation_set") if other not in values(shown, "evaluation_set")]
