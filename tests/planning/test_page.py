@@ -1,4 +1,4 @@
-"""The last line of `vlkd plan`."""
+"""What `vlkd plan` prints."""
 
 from vlkd_steps.planning import page
 
@@ -14,3 +14,16 @@ def test_what_is_not_known_is_counted_beside_what_is() -> None:
         page._total(NOTHING | {"core_hours": 1.0})
         == "1 core-hours (about 30 minutes with 2 jobs at once, on idle cores)"
     )
+
+
+def test_a_swept_value_is_in_the_table() -> None:
+    row = {"step": "distill", "what": "pets vilt clip_td[lambda0=3]", "count": 2, "hours": None, "gpu": False}
+    plan = {
+        "experiment": "a",
+        "runs": {"to_train": 2, "of_the_experiment": 2},
+        "jobs": {"distill": 1},
+        "totals": NOTHING,
+    }
+    plan |= {"sources": [], "put_in_place": [], "weights": [], "disk": [], "disk_free_gb": 1.0}
+    plan |= {"cost": [row | {"operations": 1e9, "from": "not known"}]}
+    assert "pets vilt clip_td[lambda0=3] |" in page.page(plan)

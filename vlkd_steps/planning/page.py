@@ -13,7 +13,7 @@ WIDTH = 140
 
 def page(plan: Mapping[str, Any]) -> str:
     """The plan as text of at most `WIDTH` columns."""
-    console = Console(file=io.StringIO(), width=WIDTH, highlight=False, color_system=None)
+    console = Console(file=io.StringIO(), width=WIDTH, highlight=False, markup=False, color_system=None)
     runs, totals = plan["runs"], plan["totals"]
     counts = ", ".join(f"{rule} {count}" for rule, count in plan["jobs"].items()) or "none: everything is done"
     console.print(f"{plan['experiment']}: {runs['to_train']} of {runs['of_the_experiment']} runs to train")
