@@ -128,6 +128,13 @@ def test_a_failure_keeps_snakemakes_status_and_says_how_to_continue(root: Path, 
     assert said.splitlines()[-1].startswith("The run stopped;")
 
 
+def test_what_is_refused_before_any_job_has_only_its_own_message(root: Path, project: Path) -> None:
+    process = start(root, "--no-such-option")
+    said = process.communicate()[0]
+    assert process.returncode == 2
+    assert "unrecognized arguments: --no-such-option" in said.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("name", "kill"),
     [

@@ -64,6 +64,17 @@ def test_the_best_by_dev_of_each_task(project: Callable[..., Composition], capsy
     assert "lambda0 is the largest that was tried; learning_rate is the least that was tried" in entailment
 
 
+def test_a_narrow_terminal_breaks_no_name(
+    project: Callable[..., Composition], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    finished(project(), known)
+    assert tune.main(["scenes"]) == 0
+    said = capsys.readouterr().out
+    for whole in ("student", "vilt_scenes", "entailment", "accuracy", "lambda0=3", "learning_rate=0.004"):
+        assert whole in said
+
+
 def test_the_preset_that_is_written_composes(project: Callable[..., Composition]) -> None:
     finished(project(), known)
     assert tune.main(["scenes", "--write"]) == 0

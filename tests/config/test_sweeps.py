@@ -214,6 +214,17 @@ def test_a_highlight_of_the_preset_that_an_override_sweeps_is_none(composed: Cal
     assert composed(overrides=SWEEP | {"highlight": LAST}).preset.highlight == LAST
 
 
+def test_a_highlight_that_a_preset_inherits_and_sweeps_is_none(project: Project) -> None:
+    swept = "variants: {clip_td: {sweep: {lambda0: [1, 3]}}}\n"
+    project.conf("experiment/mine.yaml", "# @package _global_\ndefaults: [scenes, _self_]\n" + swept)
+    project.params(experiment="mine", grid={})
+    assert composition.compose(project.folder / "params.yaml").preset.highlight is None
+    project.conf(
+        "experiment/mine.yaml", "# @package _global_\ndefaults: [scenes, _self_]\nhighlight: clip_td\n" + swept
+    )
+    holds(project.message(), "mine.yaml: highlight is 'clip_td', which is swept", "'clip_td[lambda0=3]'")
+
+
 @pytest.mark.parametrize(
     ("sweep", "facts"),
     [

@@ -44,7 +44,7 @@ def test_a_page_is_complete_in_itself(pets: Path) -> None:
     ("arguments", "message"),
     [
         (["pets", "--set", "val"], "pets has no role 'val'; its roles are: train, dev, test"),
-        (["petz"], "did you mean 'pets'?"),
+        (["petz"], "there is no data set 'petz'; did you mean 'pets'?"),
         (["scenes_vqa"], "scenes_vqa is not prepared, and there is no sample of it; run: snakemake"),
     ],
 )

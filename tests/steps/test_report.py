@@ -507,8 +507,8 @@ def test_terminal_table_breaks_many_shots_into_several(config: dict, monkeypatch
         row for row in read(RESULTS / "gains.csv") if row["evaluation_set"] == "test" and row["dataset"] == "scenes_ve"
     ]
     many = [{**row, "shot": str(shot)} for shot in (1, 2, 3, 4) for row in rows if row["shot"] == "100"]
-    assert [len(table.columns) - 1 for table in table.tables(many, 80)] == [2, 2]
-    assert [len(table.columns) - 1 for table in table.tables(many, 120)] == [4]
+    assert [len(each.columns) - 1 for _, each in table.tables(many, 80)] == [2, 2]
+    assert [len(each.columns) - 1 for _, each in table.tables(many, 120)] == [4]
 
 
 def test_terminal_table_refuses_what_is_not_there(config: dict, capsys: pytest.CaptureFixture) -> None:

@@ -8,7 +8,7 @@ from transformers import BertConfig, ViltModel
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.students import exported, vilt
+from vlkd_steps.students import exported, initialization, vilt
 
 
 def test_two_forwards_give_equal_tokens_and_leave_the_random_state_alone(
@@ -35,6 +35,13 @@ def test_is_transformers_vilt_up_to_the_order_of_the_patches(student: vilt.ViltS
     distance = torch.cdist(ours.visual, theirs.last_hidden_state[:, 7:])  # each of our patches is one of theirs
     assert distance.min(dim=2).values.max() < 1e-4
     assert (distance < 1e-4).sum() == 2 * 9
+
+
+def test_a_vocabulary_without_words_is_refused(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("\n")
+    with pytest.raises(UserError, match=r"student mine: vocabulary: .*words\.txt has no words; write one a line"):
+        initialization.vocabulary(str(words), "mine")
 
 
 def test_patches_come_row_by_row(student: vilt.ViltStudent, inputs: Inputs) -> None:

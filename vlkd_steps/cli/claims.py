@@ -29,7 +29,7 @@ def main(
     experiments: Annotated[
         list[str] | None, Argument(metavar="[EXPERIMENT...]", help="finished presets", callback=command.experiment)
     ] = None,
-    write: Annotated[Path | None, Option(help="write a page, such as docs/results.md")] = None,
+    write: Annotated[Path | None, Option(help="write a page, such as claims.md")] = None,
     as_json: Annotated[bool, Option("--json", help="for programs")] = False,
 ) -> None:
     step.log_to(None)
@@ -101,7 +101,7 @@ def _write(path: Path, experiments: Sequence[str], rows: Sequence[Row]) -> None:
     text = claims_page.page(rows, made_by, results, keys.name)
     files.write_text(keys, claims_page.run_keys(rows))
     files.write_text(path, text)
-    say(f"{path}: {len(rows)} rows; {keys}: the keys of their runs")
+    say(f"wrote {path}, and {keys} with the keys of the runs")
 
 
 if __name__ == "__main__":

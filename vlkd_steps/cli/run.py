@@ -59,8 +59,9 @@ def main(ctx: typer.Context) -> int:
         if status := snakemake(options):
             if status > 128:  # ended by a second signal
                 tracking.kill()
-            remedy = "the message is above, logs/ has the rest. The same command continues from here."
-            say(f"The run stopped; {remedy}", file=sys.stderr)
+            if status != 2:  # 2: refused before any job
+                remedy = "the message is above, logs/ has the rest. The same command continues from here."
+                say(f"The run stopped; {remedy}", file=sys.stderr)
             return status
         return show(experiment)
     return 128 + signal.SIGINT

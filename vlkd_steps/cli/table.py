@@ -59,18 +59,20 @@ def main(
     if console.width < NARROWEST:
         console = Console(highlight=False, width=NARROWEST, markup=False)
     shown = [row for row in rows if row["evaluation_set"] == on] if evaluation_set else main_rows(rows)
-    for table in tables(shown, console.width):
+    for title, table in tables(shown, console.width):
         console.print()
+        console.print(Text(title, "bold"), soft_wrap=True)
         console.print(table)
     console.print()
     console.print("accuracy in %, mean +- sd over seeds; below: gain in points [95 % interval over seeds and images]")
     console.print("a shot is the number of training items: questions, hypotheses, annotations or captions")
     for metric in sorted(no_percentages(shown)):
         console.print(f"{metric} is multiplied by 100 and is not a percentage")
-    console.print("* the interval excludes 0")
+    if any(row["gain"] is not None and sure(row) for row in shown):
+        console.print("* the interval excludes 0")
     few = sorted({few_seeds(row) for row in shown} - {""})
     if few:
-        console.print(f"intervals of {' and of '.join(few)} are wide for that reason")
+        console.print(f"intervals over {' and over '.join(few)} are wide because the seeds are so few")
     for variant in keeping_teacher(rows):
         console.print(f"{labels(rows)[variant]} keeps its teacher at inference; no other method adds anything there")
     others = [name(other) for other in values(rows, "evaluation_set") if other not in values(shown, "evaluation_set")]
@@ -81,8 +83,8 @@ def main(
     console.print("curves    vlkd ui   (MLflow: every run, its curves and parameters)")
 
 
-def tables(rows: Sequence[Row], width: int) -> list[Table]:
-    """For each data set and student a table, method x shot; shots that do not fit continue in further tables."""
+def tables(rows: Sequence[Row], width: int) -> list[tuple[str, Table]]:
+    """Titles and tables, method x shot, of each data set and student; shots that do not fit are in further tables."""
     found = []
     fitting = max(1, (width - max(map(len, labels(rows).values()))) // SHOT_COLUMN)
     for dataset, student in dict.fromkeys((row["dataset"], row["student"]) for row in rows):
@@ -90,20 +92,12 @@ def tables(rows: Sequence[Row], width: int) -> list[Table]:
         shots = values(mine, "shot")
         across = math.ceil(len(shots) / math.ceil(len(shots) / fitting))
         title = f"{dataset} ({student}), {name(mine[0]['evaluation_set'])}"
-        found += [_table(title, mine, shots[first : first + across]) for first in range(0, len(shots), across)]
+        found += [(title, _table(mine, shots[first : first + across])) for first in range(0, len(shots), across)]
     return found
 
 
-def _table(title: str, rows: Sequence[Row], shots: Sequence[str]) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.ASCII2,
-        show_edge=False,
-        pad_edge=False,
-        show_lines=True,
-    )
+def _table(rows: Sequence[Row], shots: Sequence[str]) -> Table:
+    table = Table(box=box.ASCII2, show_edge=False, pad_edge=False, show_lines=True)
     table.add_column("shot", no_wrap=True)
     for shot in shots:
         table.add_column(shot, justify="right", no_wrap=True)

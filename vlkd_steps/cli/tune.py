@@ -29,6 +29,7 @@ from vlkd_steps.evaluation import tables, tuned_preset, tuning
 from vlkd_steps.evaluation.tuning import Choice, Trial
 
 PARAMS = Path("params.yaml")
+NARROWEST = 140  # columns of the table, also in a narrower terminal, which would break words
 
 
 @command.single("tune", __doc__)
@@ -80,12 +81,10 @@ def destination(c: Composition, file: Path | None) -> Path:
 def show(c: Composition, choices: list[Choice]) -> None:
     """Print a line for every choice, and the variants that were left out."""
     table = Table(box=box.ASCII2, show_edge=False, pad_edge=False)
-    for name in ("task", "student", "shot", "variant", "best", "metric"):
-        table.add_column(name, overflow="fold")
-    for name in ("dev", "seeds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("second", overflow="fold")
-    table.add_column("note", overflow="fold")
+    wrapped = ("best", "second", "note")
+    for name in ("task", "student", "shot", "variant", "best", "metric", "dev", "seeds", "second", "note"):
+        right = name in ("dev", "seeds")
+        table.add_column(name, justify="right" if right else "left", no_wrap=name not in wrapped, overflow="fold")
     for choice in choices:
         best, *others = choice.trials
         second = f"{_values(c, others[0])}: {others[0].mean:.2f}" if others else ""
@@ -94,6 +93,7 @@ def show(c: Composition, choices: list[Choice]) -> None:
         note = "; ".join(tuning.edges(c, choice))
         table.add_row(*choice.group, _values(c, best), choice.metric, mean, seeds, second, note)
     console = Console(highlight=False, markup=False)
+    console.width = max(console.width, NARROWEST)
     console.print(table)
     left_out = dict.fromkeys(cell.dataset for cell in c.cells if cell.variant in c.members)
     left_out = {name: None for name in left_out if tuning.DEV not in c.datasets[name].evaluation_sets}

@@ -109,7 +109,8 @@ def dataset(name: str, params_file: Path = Path("params.yaml")) -> Dataset:
     params = read_params(params_file)
     conf = ConfFiles([*_folders(params.conf, params_file), CONF])
     components.use(params.plugins)
-    one_of(name, conf.options("dataset"), "the command line")
+    if name not in (known := conf.options("dataset")):
+        raise UserError(f"there is no data set {name!r}; {nearest(name, known)}")
     found = members.member("dataset", name, conf.merged("dataset", name), members.Origin(conf, "", {}, {}))
     assert isinstance(found, Dataset)
     return found

@@ -59,7 +59,7 @@ class Sweeps:
     Attributes:
         of: by swept variant, the names of its members.
         members: by name.
-        overridden: the swept variants that only overrides sweep.
+        after_highlight: the variants that only overrides sweep, or a file that extends the one with the highlight.
         changed: whether any of its files has a sweep.
         raw: the preset with the members in place of the variants.
         sections: the overrides, likewise.
@@ -69,7 +69,7 @@ class Sweeps:
     sections: list[Section]
     of: dict[str, list[str]] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
-    overridden: set[str] = field(default_factory=set)
+    after_highlight: set[str] = field(default_factory=set)
     changed: bool = False
 
     @property
@@ -150,6 +150,9 @@ def expanded(
         _check_set_once(str(name), keys, sections, chain, said)
         others = [str(other) for other in variants if other != name]
         _expand(found, str(name), _emptied(variant, str(name), keys, chain), keys, others)
+        files = [_last(chain, tuple(key.at.split("."))) for key in keys if key.section < 0]
+        if all(_last(chain, ("highlight",)) < file for file in files):
+            found.after_highlight.add(str(name))
     _rename(found, said)
     return found
 
@@ -310,8 +313,6 @@ def _expand(found: Sweeps, name: str, variant: dict[str, Any], keys: Sequence[Ke
     swept = [{key.short: value for key, value in chosen.items()} for chosen in crossed]
     names = member_names.names(name, swept, others)
     found.of[name] = names
-    if all(key.section >= 0 for key in keys):
-        found.overridden.add(name)
     for member, values, chosen in zip(names, swept, crossed, strict=True):
         written = {".".join(key.path): key.at for key in keys}
         found.members[member] = Member(name, values, written, member_names.label(name, values))
@@ -372,13 +373,14 @@ def _rename(found: Sweeps, said: Callable[[str], str]) -> None:
 def _rename_one(found: Sweeps, key: str, said: Callable[[str], str]) -> None:
     """Name the member that `key` means; only the last that says it counts.
 
-    A preset's highlight that is swept by an override is none: the report leads with the largest gain.
+    A highlight that is swept by an override, or by a preset that extends the one with the highlight, is none: the
+    report leads with the largest gain.
     """
     given = [(said(key), found.raw), *((f"{called}: {key}", section) for called, section in found.sections)]
     where, last = [(where, tree) for where, tree in given if tree.get(key) is not None or tree is found.raw][-1]
     if last.get(key) is None:
         return
-    if key == "highlight" and last is found.raw and str(last[key]) in found.overridden:
+    if key == "highlight" and last is found.raw and str(last[key]) in found.after_highlight:
         last[key] = None
         return
     last[key] = found.raw[key] = found.one(last[key], where)

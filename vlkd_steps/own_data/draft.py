@@ -96,7 +96,8 @@ def draft(name: str, task: str, folder: Path, path: str, incoming: bool) -> Draf
         dataset["vocabulary"] = {"minimum": chosen.minimum, "splits": splits}
         made.more["vocabulary"] = (
             dataset["vocabulary"],
-            f"{chosen.classes} answers occur so often; {100 * chosen.covered:.0f} % of the questions have one of them",
+            f"{chosen.classes} answers occur at least that often; "
+            f"{100 * chosen.covered:.0f} % of the questions have one of them",
         )
     dataset |= {"roles": guess.roles, "evaluation_sets": ["dev", "test"]}
     validated(Dataset, dataset, f"data set {name}")

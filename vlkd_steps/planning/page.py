@@ -13,7 +13,7 @@ WIDTH = 140
 
 def page(plan: Mapping[str, Any]) -> str:
     """The plan as text of at most `WIDTH` columns."""
-    console = Console(file=io.StringIO(), width=WIDTH, highlight=False, color_system=None)
+    console = Console(file=io.StringIO(), width=WIDTH, highlight=False, markup=False, color_system=None)
     runs, totals = plan["runs"], plan["totals"]
     counts = ", ".join(f"{rule} {count}" for rule, count in plan["jobs"].items()) or "none: everything is done"
     console.print(f"{plan['experiment']}: {runs['to_train']} of {runs['of_the_experiment']} runs to train")
@@ -89,9 +89,10 @@ def _total(totals: Mapping[str, Any]) -> str:
         known = "BART is not modelled; other models or data have no known size before their files are here"
         unknown = "name a device (--gpu or --tflops), or run one of this kind first"
         parts.append(
-            f"and {totals['not_known']} trainings or extractions of unknown length: "
+            f"trainings and extractions of unknown length: {totals['not_known']} ("
             + (known if totals["device"] else unknown)
+            + ")"
         )
     if totals["light_not_known"]:
-        parts.append(f"and {totals['light_not_known']} light jobs that have never run here")
+        parts.append(f"light jobs that have never run here: {totals['light_not_known']}")
     return "; ".join(parts) or "nothing"

@@ -36,7 +36,7 @@ def page(rows: Sequence[Row], command: str, results: Mapping[str, Sequence[Gains
     lines = [
         MARK, "", "# Results", "",
         f"What was claimed before the runs, and what they say. Made by `{command}`; "
-        "[protocol.md](protocol.md#which-claims-held) says how claims are tested and what the verdicts mean.", "",
+        "docs/protocol.md (Which claims held) says how claims are tested and what the verdicts mean.", "",
         *overview(rows), "",
         "## Details", "",
         "Relative gains and the paper's figures are in per cent of the reference's result. The keys of all runs behind "
@@ -44,7 +44,7 @@ def page(rows: Sequence[Row], command: str, results: Mapping[str, Sequence[Gains
         *details(rows), "",
     ]  # fmt: skip
     for experiment, gains in results.items():
-        lines += [f"## Accuracy: {experiment}", "", f"    make demo EXPERIMENT={experiment}", ""]
+        lines += [f"## Accuracy: {experiment}", "", f"    vlkd run {experiment}", ""]
         lines += [
             "Percent, mean ± sd over seeds, and the gain in points with its 95 % interval over seeds and images.", "",
             *accuracy(gains),

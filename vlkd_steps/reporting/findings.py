@@ -91,6 +91,6 @@ def _finding(rows: Sequence[Row], words: Sequence[str], variant: str, reference:
         + (f" and below 0 in {worse}" if worse else "")
         + f"; {judged}. Largest: {points(best['gain'])} {interval(best)} "
         f"on {best['dataset']} at {training(best['shot'], best['unit'])}."
-        + (f" Intervals of {few_seeds(best)} are wide for that reason." if few_seeds(best) else "")
+        + (f" Intervals over {few_seeds(best)} are wide because the seeds are so few." if few_seeds(best) else "")
     )
     return Finding(rows[0]["variant"], title, detail, sum(row["gain"] for row in rows) / len(rows))

@@ -118,9 +118,12 @@ def vocabulary(source: str | None, name: str) -> list[str]:
         raise UserError(f"student {name}: a student from scratch needs vocabulary: (scenes, or a file of words)")
     if source.endswith(".txt"):
         try:
-            return Path(source).read_text(encoding="utf-8").split()
+            words = Path(source).read_text(encoding="utf-8").split()
         except OSError as error:
             raise UserError(f"student {name}: vocabulary: cannot read {source}: {error.strerror}") from error
+        if not words:
+            raise UserError(f"student {name}: vocabulary: {source} has no words; write one a line")
+        return words
     try:
         return list(components.load("vocabulary", source).words())
     except UserError as error:
