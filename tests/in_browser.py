@@ -11,8 +11,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 @contextlib.contextmanager
-def opened(address: str, scheme: str = "light") -> Iterator[Any]:
-    """A page of 1280 x 900 pixels in the system's Chromium."""
+def opened(address: str, scheme: str = "light", problems: list[str] | None = None) -> Iterator[Any]:
+    """A page of 1280 x 900 pixels in the system's Chromium; errors of its scripts are added to `problems`."""
+    problems = [] if problems is None else problems
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here")
     from playwright.sync_api import sync_playwright
@@ -20,6 +21,8 @@ def opened(address: str, scheme: str = "light") -> Iterator[Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(address)
         yield page
         browser.close()

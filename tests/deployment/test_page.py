@@ -3,7 +3,6 @@
 import base64
 import http.client
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_browser import opened, violations
 
 from vlkd_steps.cli import demo
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.deployment import finished_run, page
 from vlkd_steps.deployment.finished_run import Query
-
-CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture
@@ -122,21 +120,14 @@ def test_without_the_data_there_is_an_upload_alone(run: Path) -> None:
     assert 'id="item"' not in shown.html()
 
 
-@pytest.mark.exhaustive
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
 def test_in_a_browser(server: page.Server, tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
     item = server.page.items[5] = replace(server.page.items[5], gold="mauve")
     best = server.page.runs[0].answers(item.query)
     photo = tmp_path / "photo.png"
     photo.write_bytes(item.query.image.read_bytes())
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        shown = browser.new_page()
-        problems: list[str] = []
-        shown.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-        shown.on("pageerror", lambda error: problems.append(str(error)))
-        shown.goto(server.address)
+    problems: list[str] = []
+    with opened(server.address, problems=problems) as shown:
+        assert violations(shown) == []
         shown.get_by_label("or an item of test").select_option("5")
         assert shown.get_by_label("The question").input_value() == item.query.text
         shown.get_by_role("button", name="Ask").click()
@@ -156,4 +147,3 @@ def test_in_a_browser(server: page.Server, tmp_path: Path) -> None:
         shown.get_by_role("button", name="Ask").click()
         shown.get_by_text("the question is empty").wait_for()
         assert problems == []
-        browser.close()

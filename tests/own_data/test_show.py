@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from in_browser import opened, violations
 from official_files import annotation, question, write_images, write_json
 
 from vlkd_steps.cli import init_data, show
@@ -38,6 +39,9 @@ def test_a_page_is_complete_in_itself(pets: Path) -> None:
     assert "&lt;b&gt;What&lt;/b&gt;" in page
     assert "<b>What" not in page
     assert not re.search(r"https?://|<script|<link rel=\"stylesheet", page)
+    for scheme in ("light", "dark"):
+        with opened(Path("pets.html").resolve().as_uri(), scheme) as shown:
+            assert violations(shown) == []
 
 
 @pytest.mark.parametrize(
