@@ -50,6 +50,7 @@ def test_after_snakemake_both_entry_points_have_nothing_to_do(project: Project) 
     assert hashes(project) == before
 
 
+@pytest.mark.exhaustive  # tests/slurm does the same with the profile slurm
 def test_dvc_repro_from_nothing_makes_the_same_bytes(finished_project: Project, new_project) -> None:
     project = start(new_project("dvc"))
     project.dvc("repro")
@@ -57,6 +58,7 @@ def test_dvc_repro_from_nothing_makes_the_same_bytes(finished_project: Project, 
     nothing_to_do(project)
 
 
+@pytest.mark.exhaustive  # test_fingerprint.py shows that it changes no rule's params
 def test_a_comment_runs_no_job(project: Project) -> None:
     edit(project, "class ClipTD", "# a remark\nclass ClipTD")
     before = hashes(project)
