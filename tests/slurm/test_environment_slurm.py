@@ -44,6 +44,7 @@ def test_jobs_of_snakemakes_executor(prepared: Project, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_snakemake_inside_a_slurm_job(project: Project) -> None:
     run = "runs/scenes_smoke/mine/vilt_scenes/finetune/20/s1/metrics.json"
     command = f"exec snakemake --profile profiles/slurm_dev --forcerun split_train -- {run}"
