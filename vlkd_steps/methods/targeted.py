@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vlkd_steps.core import distributed
-from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor
+from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor, Items
 from vlkd_steps.data.patches import resampled, side_of
 from vlkd_steps.methods.distances import DISTANCES, info_nce, layer_norm
 from vlkd_steps.methods.objective import Objective, as_float, projection
@@ -61,31 +61,38 @@ class Targeted(Objective):
     def prepare(
         self, data: Encoded, store: Any, seed: int, targets: Targets | None = None
     ) -> dict[str, IndexedTensor | Tensor]:
-        """v and u as stored, the layer-normalised targets that all such methods share (no gradient), and the weights.
-
-        The method's own `prepare` adds the joint target.
-        """
+        """v and u as stored, the layer-normalised targets (no gradient), and the weights."""
         items, found = data.items, targets or Targets()
         v, u = as_float(store.images(items.image_ids)), as_float(store.texts(items.texts))
         extra: dict[str, IndexedTensor | Tensor] = {
             "v": IndexedTensor(v, items.image_rows),
             "u": IndexedTensor(u, items.text_rows),
         }
+        v, u = layer_norm(v), layer_norm(u)
         if "image" in self.targets:
-            extra["image"] = IndexedTensor(layer_norm(v), items.image_rows)
+            extra["image"] = IndexedTensor(v, items.image_rows)
         if "text" in self.targets:
-            extra["text"] = IndexedTensor(layer_norm(u), items.text_rows)
+            extra["text"] = IndexedTensor(u, items.text_rows)
         if "patches" in self.targets:
             extra["patches"] = IndexedTensor(layer_norm(as_float(store.patches(items.image_ids))), items.image_rows)
         if "tokens" in self.targets:
             assert found.words is not None
             self.chosen_words = found.chosen_share
             extra["positions"], extra["tokens"] = token_targets(data, found.words, store)
+        extra |= self.own_targets(v, u, items)
         for name in sorted({term.weight for of in self.terms_of.values() for term in of.values()}):
             extra[name] = torch.ones(len(items))
             if self.settings.weight == "confidence":
                 extra[name] = as_float(found.weights[name])
         return extra
+
+    def own_targets(self, v: Tensor, u: Tensor, items: Items) -> dict[str, IndexedTensor | Tensor]:
+        """Those that not all such methods share, the joint one among them.
+
+        Args:
+            v, u: LN of the teacher's embeddings of the distinct images and texts, [I, D] and [T, D].
+        """
+        raise NotImplementedError
 
     def project(self, student_width: int, extra: Mapping[str, IndexedTensor | Tensor]) -> None:
         """One projection per term; the adaptive stage warms up the image term's and has its own for [CLS] <-> u."""

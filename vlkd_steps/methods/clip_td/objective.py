@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.data.batches import Encoded, IndexedTensor
+from vlkd_steps.data.batches import Encoded, IndexedTensor, Items
 from vlkd_steps.methods.distances import layer_norm
-from vlkd_steps.methods.objective import as_float
 from vlkd_steps.methods.targeted import Targeted, Term
 from vlkd_steps.teachers.targets.target_file import Targets
 
@@ -40,17 +39,17 @@ class ClipTD(Targeted):
                 "method clip_td adds the teacher's image and text features, which needs one CLIP for both; name one "
                 "teacher, or use method mad, whose teachers need share no space"
             )
-        items, extra = data.items, super().prepare(data, store, seed, targets)
-        token_target = self.settings.token_target if "tokens" in self.targets else "text"
-        if "joint" in self.targets or token_target != "text":
-            v, u = layer_norm(as_float(store.images(items.image_ids))), layer_norm(as_float(store.texts(items.texts)))
-            if "joint" in self.targets:
-                extra["joint"] = layer_norm(v[items.image_rows] + u[items.text_rows])
-            if token_target == "image":
-                extra["tokens"] = IndexedTensor(v, items.image_rows)
-            if token_target == "fused":
-                extra["tokens"] = layer_norm(v[items.image_rows] * u[items.text_rows])
-        return extra
+        return super().prepare(data, store, seed, targets)
+
+    def own_targets(self, v: Tensor, u: Tensor, items: Items) -> dict[str, IndexedTensor | Tensor]:
+        made: dict[str, IndexedTensor | Tensor] = {}
+        if "joint" in self.targets:
+            made["joint"] = layer_norm(v[items.image_rows] + u[items.text_rows])
+        if "tokens" in self.targets and self.settings.token_target == "image":
+            made["tokens"] = IndexedTensor(v, items.image_rows)
+        if "tokens" in self.targets and self.settings.token_target == "fused":
+            made["tokens"] = layer_norm(v[items.image_rows] * u[items.text_rows])
+        return made
 
 
 OBJECTIVE = ClipTD

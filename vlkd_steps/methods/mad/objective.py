@@ -6,15 +6,12 @@ recalled or our choice is marked in conf/method/mad.yaml. A variant names both, 
 the towers of a CLIP may be either.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from vlkd_steps.data.batches import Encoded, IndexedTensor
-from vlkd_steps.methods.distances import layer_norm
-from vlkd_steps.methods.objective import as_float
+from vlkd_steps.data.batches import IndexedTensor, Items
 from vlkd_steps.methods.targeted import Targeted, Term
-from vlkd_steps.teachers.targets.target_file import Targets
 
 
 class MAD(Targeted):
@@ -35,15 +32,10 @@ class MAD(Targeted):
         "patches": {"patches": Term("patches", "weight_vision")},
     }
 
-    def prepare(
-        self, data: Encoded, store: Any, seed: int, targets: Targets | None = None
-    ) -> dict[str, IndexedTensor | Tensor]:
-        items, extra = data.items, super().prepare(data, store, seed, targets)
-        if "joint" in self.targets:
-            v, u = as_float(store.images(items.image_ids)), as_float(store.texts(items.texts))
-            extra["joint_image"] = IndexedTensor(layer_norm(v), items.image_rows)
-            extra["joint_text"] = IndexedTensor(layer_norm(u), items.text_rows)
-        return extra
+    def own_targets(self, v: Tensor, u: Tensor, items: Items) -> dict[str, IndexedTensor | Tensor]:
+        if "joint" not in self.targets:
+            return {}
+        return {"joint_image": IndexedTensor(v, items.image_rows), "joint_text": IndexedTensor(u, items.text_rows)}
 
 
 OBJECTIVE = MAD

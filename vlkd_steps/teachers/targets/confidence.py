@@ -162,10 +162,10 @@ def _held_out(features: Features, soft: sparse.csr_matrix, train: np.ndarray, te
     """c of the items `test` from a probe on the items `train`."""
     found = np.unique(soft[train].indices)  # of the others the probe has seen none: p = 0
     fitted = probe.fit(features(train), soft[train][:, found]) if len(found) > 1 else None
-    told = []
+    confidences = []
     for start in range(0, len(test), probe.BLOCK):
         here = test[start : start + probe.BLOCK]
         scores = soft[here][:, found]
         likely = fitted.probabilities(features(here)) if fitted else np.ones((len(here), 1))
-        told.append(scores.multiply(likely).sum(1).A1 / soft[here].sum(1).A1)
-    return np.concatenate(told)
+        confidences.append(scores.multiply(likely).sum(1).A1 / soft[here].sum(1).A1)
+    return np.concatenate(confidences)
