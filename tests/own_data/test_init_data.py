@@ -50,6 +50,12 @@ def vqa(folder: Path, subset: str, numbers: range, annotated: bool = True) -> No
     write_images(folder / "images" / subset, [f"COCO_{subset}_{n:012d}.png" for n in numbers])
 
 
+def test_names_that_are_patterns_elsewhere(project: Path, mine: Path) -> None:
+    vqa(mine / "v2 [2017]", "train2014", range(1, 41))
+    assert call("pets", "vqa", mine) == 0
+    assert len(prepared("pets")) == 40
+
+
 def test_official_vqa_files(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
     vqa(mine, "train2014", range(1, 41))
     vqa(mine, "val2014", range(41, 51))

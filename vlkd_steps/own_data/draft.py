@@ -1,5 +1,6 @@
 """The files that describe a user's data: a data set's and, where the data are elsewhere, a source's, with comments."""
 
+import glob
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -112,9 +113,9 @@ def _source(name: str, path: str, dataset: Mapping[str, Any], mine: Sequence[Fou
     """The source: the files that were recognised and the folders of their images, nothing else of the folder."""
     folders = {entry[key] for entry in dataset["files"].values() for key in ("images", "metadata") if entry.get(key)}
     lists = {entry["ids"] for entry in dataset["files"].values() if entry.get("ids")}
-    patterns = sorted({each.path for each in mine} | lists) + [
-        "**/*" if each == "." else f"{each}/**/*" for each in sorted(folders)
-    ]
+    named = {each.path if each.key == "parquet" else glob.escape(each.path) for each in mine}
+    named |= {glob.escape(path) for path in lists}
+    patterns = sorted(named) + ["**/*" if each == "." else f"{glob.escape(each)}/**/*" for each in sorted(folders)]
     return {"name": name, "kind": "local", "path": path, "files": patterns}
 
 
