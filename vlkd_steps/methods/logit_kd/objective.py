@@ -1,9 +1,8 @@
-"""Knowledge distillation, a baseline (docs/papers.md, "Baselines"): the student's answers follow the teacher's soft ones.
+"""Knowledge distillation, a baseline (docs/papers.md, "Baselines"): the student follows the teacher's soft answers.
 
 The teacher gives features and no answers, so they are those of a probe on its features (`targets.soft_answers`).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -25,7 +24,8 @@ class LogitKD(Objective):
     def prepare(
         self, data: Encoded, store: Any, seed: int, targets: Targets | None = None
     ) -> dict[str, IndexedTensor | Tensor]:
-        assert targets is not None and targets.answers is not None
+        assert targets is not None
+        assert targets.answers is not None
         likely = as_float(targets.answers.probabilities) ** (1 / self.settings.temperature)
         likely /= likely.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
         return {"answers": torch.tensor(targets.answers.classes, dtype=torch.int64), "likely": likely}

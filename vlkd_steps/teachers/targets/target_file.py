@@ -2,8 +2,8 @@
 
 ``targets/<data set>/<teacher>/<shot>/s<seed>/<key>.parquet`` has a row for each item of the split, in its order:
 ``instance_id``; ``words``, the selected ones, and ``content_words``, how many there were to select from, if words are
-selected; a column for each weight, if there are any; ``answers`` and ``probabilities``, arrays of the likeliest ones, if
-soft answers are wanted.
+selected; a column for each weight, if there are any; ``answers`` and ``probabilities``, arrays of the likeliest
+ones, if soft answers are wanted.
 """
 
 from collections.abc import Mapping, Sequence
