@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from vlkd_steps.core import artifacts, layout
 from vlkd_steps.data.batches import read_items
 from vlkd_steps.teachers.features.store import FeatureStore
-from vlkd_steps.teachers.targets import compute, confidence, probe
+from vlkd_steps.teachers.targets import compute, confidence, cross_fit, probe
 
 STRENGTHS = (1, 3, 10, 30, 100)
 Answer = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -65,15 +65,15 @@ def measured(dataset: str, teacher: str, shot: str, seed: int, of: str, answers:
         "text": confidence.alone(u, texts),
     }
     features, soft = seen[of](np.arange(len(items))), compute.sparse_labels(items).toarray()
-    fold = confidence.folds([items.image_ids[row] for row in images], seed)
-    soft = soft[:, (np.stack([(soft[fold != k] > 0).sum(0) for k in range(confidence.FOLDS)]) > 0).all(0)]
+    fold = cross_fit.folds([items.image_ids[row] for row in images], seed)
+    soft = soft[:, (np.stack([(soft[fold != k] > 0).sum(0) for k in range(cross_fit.FOLDS)]) > 0).all(0)]
     known = soft.sum(1) > 0
     features, soft, fold = features[known], soft[known], fold[known]
     labels = soft / soft.sum(1, keepdims=True)
     found = []
     for answer in answers.values():
         started, probability = time.perf_counter(), np.zeros(labels.shape)
-        for k in range(confidence.FOLDS):
+        for k in range(cross_fit.FOLDS):
             probability[fold == k] = answer(features[fold != k], labels[fold != k], features[fold == k])
         right = soft[np.arange(len(soft)), probability.argmax(1)].mean()
         loss = -(labels * np.log(np.maximum(probability, 1e-12))).sum(1).mean()

@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 
 from vlkd_steps.data import loader
 from vlkd_steps.data.batches import Items
-from vlkd_steps.teachers.targets import compute, confidence
+from vlkd_steps.teachers.targets import compute, confidence, cross_fit
 
 CLASSES, WIDTH = 3129, 512
 PER_IMAGE = 5.4
@@ -94,10 +94,10 @@ def former(items: Items, store: Store) -> None:
     soft = np.asarray(items.soft_labels().numpy(), np.float64)
     rows, texts = items.image_rows.numpy(), items.text_rows.numpy()
     features = confidence.probe_features(store.v[rows], store.u[texts])
-    fold = confidence.folds([items.image_ids[row] for row in rows], 0)
-    in_all = (np.stack([(soft[fold != k] > 0).sum(0) for k in range(confidence.FOLDS)]) > 0).all(0)
+    fold = cross_fit.folds([items.image_ids[row] for row in rows], 0)
+    in_all = (np.stack([(soft[fold != k] > 0).sum(0) for k in range(cross_fit.FOLDS)]) > 0).all(0)
     masked = np.where(in_all, soft, 0.0)
-    for k in range(confidence.FOLDS):
+    for k in range(cross_fit.FOLDS):
         train = np.flatnonzero((fold != k) & (masked.sum(1) > 0))[:PROBE_ITEMS]
         row, label = np.nonzero(masked[train])
         weight = (masked[train] / masked[train].sum(1, keepdims=True))[row, label]

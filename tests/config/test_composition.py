@@ -449,6 +449,25 @@ def test_two_teachers_of_a_variant_are_allowed_wherever_one_is(params) -> None:
     assert set(jobs.extract(composed, eyes, "scenes_smoke_vqa")["dataset"]["roles"]) == {"train"}
 
 
+def test_a_probe_reads_stored_features_also_of_what_is_evaluated(params) -> None:
+    composed = composition.compose(params(grid={**PARAMS["grid"], "variant": ["finetune", "clip_probe"]}))
+    job = jobs.distill(composed, Cell("scenes_smoke_vqa", "vilt_scenes", "clip_probe", "40"))
+    assert job["teacher"] == {"name": "clip_scenes_patches", "kind": "clip"}
+    assert jobs.targets(composed) == {}
+    with pytest.raises(UserError, match=r"'clip_scenes', whose features are those of training items, .*splits: used"):
+        composition.compose(params(overrides={"variants.clip_probe.teacher": "clip_scenes"}))
+
+
+def test_a_method_of_soft_answers_has_them_computed_once_for_all_strengths(params) -> None:
+    grid = {**PARAMS["grid"], "variant": ["finetune", "logit_kd"]}
+    found = [
+        jobs.targets(composition.compose(params(grid=grid, overrides={"variants.logit_kd.lambda0": strength})))
+        for strength in (1, 3)
+    ]
+    assert found[0] == found[1]
+    assert {job["targets"]["answers"]["kept"] for job in found[0].values()} == {32}
+
+
 def test_a_variant_may_be_given_another_teacher(params) -> None:
     changes = {"variants.clip_td.teacher": "clip_vit_b32"}
     composed = composition.compose(params(overrides=changes))

@@ -149,7 +149,7 @@ def test_null_ends_a_sweep(project: Project, composed: Any) -> None:
     ("name", "trials"),
     [
         ("scenes_tune", 60),
-        ("scenes_tune_methods", 48),
+        ("scenes_tune_methods", 60),
         ("scenes_tune_full", 18),
         ("scenes_tune_students", 72),
         ("scenes_tune_vcr", 15),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,9 +15,10 @@ from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
 from vlkd_steps.students import vilt
 from vlkd_steps.teachers.targets import compute
+from vlkd_steps.teachers.targets.soft_answers import SoftAnswers
 
 TAUGHT = (
-    *("naive_kd", "clip_td", "mad"),
+    *("naive_kd", "logit_kd", "clip_td", "mad"),
     *("feature_mimicry", "interactive_contrast", "relation_distillation", "affinity_mimicking"),
 )
 
@@ -59,6 +61,8 @@ def test_graph_and_parameters_are_finetunes(
     tmp_path: Any, root: Any, data: Encoded, store: TinyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compute.confidence, "weights", lambda *_: [1.0] * 4)
+    answers = SoftAnswers(np.zeros((4, 1), np.int32), np.ones((4, 1), np.float32))
+    monkeypatch.setattr(compute.soft_answers, "by_probe", lambda *_: answers)
     words = tmp_path / "words.txt"
     words.write_text("what color is the red cube large")
     batch = data.batch(torch.arange(4))

@@ -56,7 +56,5 @@ def test_settings_are_checked() -> None:
             objective.create(SETTINGS | change, steps=10)
     with pytest.raises(UserError, match="method naive_kd: anneal is missing"):
         objective.create({"name": "naive_kd", "lambda0": 1, "distance": "l1"}, steps=10)
-    with pytest.raises(
-        UserError, match="there is no method 'nothing'; valid are: affinity_mimicking, baseline, clip_td"
-    ):
+    with pytest.raises(UserError, match=r"there is no method 'nothing'; valid are: affinity_mimicking, .*, clip_td"):
         objective.create({"name": "nothing"}, steps=10)

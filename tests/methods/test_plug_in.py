@@ -18,6 +18,6 @@ def test_the_loss_is_the_tasks(data: Encoded, output: StudentOutput) -> None:
     assert torch.equal(losses["task"], task_loss(output.logits, batch.labels))
 
 
-def test_it_alone_keeps_its_teacher() -> None:
+def test_it_and_the_probe_alone_keep_their_teacher() -> None:
     keeping = [name for name in components.names("method") if declaration(name).keeps_teacher]
-    assert keeping == ["plug_in"]
+    assert keeping == ["clip_probe", "plug_in"]

@@ -12,7 +12,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def run(variant: str, seed: int, step_ms: float = 20.0, status: str = "FINISHED", attempts: int = 1) -> None:
+def run(variant: str, seed: int, step_ms: float | None = 20.0, status: str = "FINISHED", attempts: int = 1) -> None:
     """A run of 100 steps of 32 items that took 10 seconds, 5 of them on its core, where a step took 20 ms."""
     path = layout.journal(layout.run("old", "toys", "vilt_toy", variant, 100, seed))
     tags = {"student": "vilt_toy", "dataset": "toys", "variant": variant, "method": variant}
@@ -21,7 +21,7 @@ def run(variant: str, seed: int, step_ms: float = 20.0, status: str = "FINISHED"
         for attempt in range(1, attempts + 1):
             fields = {"tags": tags, "params": {"training": training}, "allocation": {"cpus": 1, "gpus": 0}}
             journal.append("start", run_key=f"{variant}{seed}", attempt=attempt, **fields)
-        for step in (25, 50, 75, 100):
+        for step in (25, 50, 75, 100) if step_ms else ():
             journal.append("metrics", step=step, metrics={"loss": 1.0, "step_ms": step_ms})
         journal.append("end", status=status, seconds=10.0, cpu_seconds=5.0)
 
@@ -45,6 +45,15 @@ def test_the_runs_most_like_a_planned_one() -> None:
     chosen, alike = past.like(seen, student="vilt_toy", dataset="others", variant="x", method="mad")
     assert (len(chosen), alike) == (2, "student")
     assert past.like(seen, student="uniter", dataset="toys", variant="clip_td", method="clip_td") == ([], "")
+
+
+def test_a_run_that_trains_no_student_is_like_such_runs_alone() -> None:
+    run("clip_td", 1)
+    run("clip_probe", 1, step_ms=None)
+    planned = {"student": "vilt_toy", "dataset": "others", "variant": "x"}
+    [found], alike = past.like(past.runs(), trains=False, **planned, method="clip_probe")
+    assert (found.step, found.rest, alike) == (0, 5.0, "student, method")
+    assert [each.tags["variant"] for each in past.like(past.runs(), **planned, method="mad")[0]] == ["clip_td"]
 
 
 def test_rows_a_second_of_a_teacher_and_seconds_of_a_rule() -> None:

@@ -20,7 +20,7 @@ from vlkd_steps.data.tokenizer import shares, word_tokenizer
 from vlkd_steps.methods import objective
 from vlkd_steps.students import vilt
 from vlkd_steps.teachers.targets import confidence
-from vlkd_steps.teachers.targets.confidence import choice_weights
+from vlkd_steps.teachers.targets.confidence import choice_probabilities, choice_weights
 
 LABELS = ["0", "1", "2", "3"]
 TOLD = json.dumps({"question": ["who", "is", [0], "?"], "answer": ["red"], "objects": ["person"]})
@@ -105,7 +105,8 @@ def test_the_teacher_reads_the_right_choice_and_words_are_found_where_its_passag
 
 def test_confidence_is_the_softmax_over_the_choices_at_the_right_one() -> None:
     v, texts, rows = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 1.0], [2.0, 0.0]]), np.array([[1, 0], [1, 0]])
-    found = choice_weights(v.__getitem__, texts.__getitem__, rows, np.array([0, 1]), temperature=1.0)
+    likely = choice_probabilities(v.__getitem__, texts.__getitem__, rows, temperature=1.0)
+    found = choice_weights(likely, np.array([0, 1]))
     right, wrong = np.e / (np.e + 1), 1 / (np.e + 1)  # their mean is 1/2
     rho = 2 / 502
     assert found.tolist() == pytest.approx([rho * 2 * right + 1 - rho, rho * 2 * wrong + 1 - rho], abs=1e-6)
@@ -114,11 +115,11 @@ def test_confidence_is_the_softmax_over_the_choices_at_the_right_one() -> None:
 def test_confidence_is_the_same_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     v, texts = generator.normal(size=(7, 5)).astype(np.float32), generator.normal(size=(9, 5)).astype(np.float32)
-    asked = v.__getitem__, texts.__getitem__, generator.integers(0, 9, (7, 4)), generator.integers(0, 4, 7), 0.1
-    whole = choice_weights(*asked)
+    asked = v.__getitem__, texts.__getitem__, generator.integers(0, 9, (7, 4)), 0.1
+    whole = choice_probabilities(*asked)
     monkeypatch.setattr(confidence, "BLOCK", 3)
-    assert choice_weights(*asked).tolist() == whole.tolist()
-    assert whole.mean() == pytest.approx(1)
+    assert choice_probabilities(*asked).tolist() == whole.tolist()
+    assert choice_weights(whole, generator.integers(0, 4, 7)).mean() == pytest.approx(1)
 
 
 def test_a_vilts_loss_is_that_of_each_choice_shown_alone(data: Encoded, conf: dict[str, Any]) -> None:

@@ -339,7 +339,7 @@ def test_who_needs_its_teacher_at_inference_is_said_and_two_teachers_and_regions
         layout.features(name, "scenes_ve").mkdir(parents=True)
         layout.provenance(layout.features(name, "scenes_ve")).write_text(json.dumps({"seconds": 1.0}))
     assert compare.main(["--config", json.dumps(config)]) == 0
-    assert "<code>clip_td</code> needs its teacher at inference" in run(config)
+    assert "The teacher is needed at inference by <code>clip_td</code>; the students" in run(config)
     with (RESULTS / "timings.csv").open() as stream:
         rows = [(row["step"], row["name"]) for row in csv.DictReader(stream)][:3]
     assert rows == [("extract", f"features/{name}/scenes_ve") for name in ("eyes", "ears", "boxes")]

@@ -93,6 +93,21 @@ def test_features_are_open_clips_own(folder: Path, small: clip.ClipTeacher, tmp_
     assert small.logit_scale == pytest.approx(1 / 0.07, rel=1e-4)
 
 
+def test_patches_are_the_feature_map_that_v_is_pooled_from(scenes_weights: Path) -> None:
+    config = {"model": "vlkd-scenes", "weights": str(scenes_weights)}
+    teacher, alone = clip.ClipTeacher(config | {"patches": True}), clip.ClipTeacher(config)
+    images = torch.randint(0, 256, (2, 3, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    v, patches = teacher.embed_patches(images)
+    np.testing.assert_allclose(v, alone.embed_images(images), atol=1e-5)
+    assert (patches.shape, patches.dtype) == ((2, 9, 128), np.float32)
+    trunk = teacher.model.visual.trunk
+    with torch.inference_mode():
+        pooled = teacher.model.visual.head(trunk.fc_norm(torch.tensor(patches).mean(1)))
+    np.testing.assert_allclose(v, pooled.numpy(), atol=1e-5)
+    assert teacher.kinds == ("image", "patch", "text")
+    assert teacher.identity == alone.identity | {"patches": True}
+
+
 def test_words_and_texts_have_templates_of_their_own(folder: Path, small: clip.ClipTeacher) -> None:
     made = clip.ClipTeacher({"model": f"local-dir:{folder}", "word_template": "a photo of a {}"})
     np.testing.assert_array_equal(made.embed_words(["kitten", "red"]), small.embed_texts(["kitten", "red"])[0])

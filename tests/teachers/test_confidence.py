@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from vlkd_steps.teachers.targets import confidence, probe
+from vlkd_steps.teachers.targets import confidence, cross_fit, probe
 
 
 def weights(v, u, soft, images, seed: int = 0, items: int = 10_000, threads: int = 1) -> np.ndarray:
@@ -90,11 +90,11 @@ def test_answers_enter_by_their_soft_labels() -> None:
 
 def test_items_of_one_image_share_a_fold_and_folds_follow_the_seed() -> None:
     images = [f"i{n // 3}" for n in range(60)]
-    fold = confidence.folds(images, 0)
+    fold = cross_fit.folds(images, 0)
     assert all(len(set(fold[n : n + 3])) == 1 for n in range(0, 60, 3))
     assert np.bincount(fold).tolist() == [12] * 5
-    assert (fold == confidence.folds(images, 0)).all()
-    assert (fold != confidence.folds(images, 1)).any()
+    assert (fold == cross_fit.folds(images, 0)).all()
+    assert (fold != cross_fit.folds(images, 1)).any()
 
 
 def test_cross_fitting_never_scores_an_item_by_a_probe_that_saw_its_image() -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.words import content_words
-from vlkd_steps.teachers.targets import confidence, keyness, relevance
+from vlkd_steps.teachers.targets import cross_fit, keyness, relevance
 
 VECTORS = {"red": (1.0, 0.0), "star": (0.8, 0.6), "baker": (0.0, 1.0), "painted": (-1.0, 0.0)}
 
@@ -162,7 +162,7 @@ def test_a_regression_never_sees_the_image_it_judges() -> None:
 def test_a_regression_is_the_ridge_solution_in_numpy() -> None:
     texts, v, images, _ = seen_words(40)
     r = regression(texts, v, images, seed=3)
-    fold = confidence.folds(images, 3)
+    fold = cross_fit.folds(images, 3)
     x = v[fold != fold[5]].astype(np.float64)
     y = np.array([float("red" in text) for text, k in zip(texts, fold, strict=True) if k != fold[5]])
     centred = x - x.mean(0)

@@ -73,8 +73,9 @@ def main(
     few = sorted({few_seeds(row) for row in shown} - {""})
     if few:
         console.print(f"intervals over {' and over '.join(few)} are wide because the seeds are so few")
-    for variant in keeping_teacher(rows):
-        console.print(f"{labels(rows)[variant]} keeps its teacher at inference; no other method adds anything there")
+    if keeping := [labels(rows)[variant] for variant in keeping_teacher(rows)]:
+        verb = "keeps its" if len(keeping) == 1 else "keep their"
+        console.print(f"{', '.join(keeping)} {verb} teacher at inference; no other method adds anything there")
     others = [name(other) for other in values(rows, "evaluation_set") if other not in values(shown, "evaluation_set")]
     if others:
         console.print(f"other evaluation sets, in the report: {', '.join(others)}")

@@ -114,15 +114,15 @@ def _check_pretraining(c: Composition, where: str, conf: Learned, origin: Origin
 def _check_student(c: Composition, cell: Cell, origin: Origin) -> None:
     """Check that the method can train the student, and that the student can do the task."""
     method, student = c.variants[cell.variant].method, cell.student
-    runner = declaration(method).runner
+    of_method = declaration(method)
     writes = getattr(kinds.model("student", c.students[student].kind), "writes", False)
-    if writes and runner == "classify":
+    if writes and of_method.classifies:
         message = (
             f"method {method} trains a classifier, but {student} answers in words; give it the variants of method vlkd"
         )
-    elif not writes and runner == "vlkd":
+    elif not writes and of_method.runner == "vlkd":
         message = f"method {method} trains a BART, which {student} is not; name one, such as bart_scenes"
-    elif not writes and tasks.load(c.datasets[cell.dataset].task).head == "written" and runner == "classify":
+    elif not writes and tasks.load(c.datasets[cell.dataset].task).head == "written" and of_method.classifies:
         message = f"{student} is a classifier, but {cell.dataset} has captions; name a BART, such as bart_scenes"
     elif (
         getattr(c.students[student], "head", "") == "vilt"
@@ -188,6 +188,13 @@ def _check_teacher(c: Composition, variant: str, task: str | None, shot: str | N
     method, settings = declaration(chosen.method), precedence.settings(c, variant, task, shot, origin)
     if not chosen.teachers and method.needs_teacher(settings):
         raise UserError(f"{origin(where)[0]}: {where}.teacher is missing; method {chosen.method} needs one: name it")
+    stored = {name: c.teachers[name].splits for name in chosen.teachers if name in c.teachers}  # those of the grid
+    if method.keeps_teacher and (lacking := [name for name, splits in stored.items() if splits != "used"]):
+        raise origin.mistake(
+            f"{where}.teacher",
+            f"is {lacking[0]!r}, whose features are those of training items, and method {chosen.method} needs them at "
+            "evaluation too; name a teacher with `splits: used`",
+        )
     if len(chosen.teachers) > 1 and method.one_space(settings):
         raise origin.mistake(
             f"{where}.teacher",

@@ -93,7 +93,7 @@ def readers(c: Composition, teacher: str, dataset: str) -> str:
 def readers_of_a_run(c: Composition, cell: Cell) -> str:
     """As `readers`, of a run in which a teacher reads images; empty where features are read."""
     chosen = c.variants[cell.variant]
-    reads = isinstance(chosen.teacher, str) and declaration(chosen.method).runner != "classify"
+    reads = isinstance(chosen.teacher, str) and not declaration(chosen.method).classifies
     return readers(c, str(chosen.teacher), cell.dataset) if reads else ""
 
 
@@ -234,7 +234,7 @@ def initial_models(c: Composition, cell: Cell) -> list[str]:
 def teacher(c: Composition, variant: str) -> dict[str, Any] | None:
     """``name, kind`` of a variant's teacher; of two teachers their joined name, and each under its role."""
     chosen = c.variants[variant]
-    if isinstance(chosen.teacher, str) and declaration(chosen.method).runner != "classify":
+    if isinstance(chosen.teacher, str) and not declaration(chosen.method).classifies:
         return _without(c.teachers[chosen.teacher], "pretrain", "workers")  # it reads images that are not in the store
     parts = {name: _part(c.teachers[name], "name", "kind") for name in chosen.teachers}
     if isinstance(chosen.teacher, TeacherPair) and len(parts) == 2:

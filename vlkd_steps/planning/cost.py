@@ -12,6 +12,7 @@ from typing import Any
 from vlkd_steps import tasks
 from vlkd_steps.config import jobs, precedence
 from vlkd_steps.config.models.composition import Cell, Composition
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.config.models.student import Student
 from vlkd_steps.core.errors import UserError
@@ -97,9 +98,10 @@ def _distill(c: Composition, cell: Cell, seen: Sequence[past.Past], given: Throu
     if not left:
         return
     recipe, method = precedence.recipe(c, cell), c.variants[variant].method
-    operations = operations_of_run(c, cell, recipe)
+    trains = declaration(method).trains
+    operations = operations_of_run(c, cell, recipe) if trains else None
     place = row("distill", f"{dataset} {student} {c.label(variant)}")
-    pasts, alike = past.like(seen, student=student, dataset=dataset, variant=variant, method=method)
+    pasts, alike = past.like(seen, trains, student=student, dataset=dataset, variant=variant, method=method)
     if given is None and pasts:
         step_rows = recipe.batch_size * recipe.accumulation
         step = statistics.median(p.step / p.rows for p in pasts) * step_rows

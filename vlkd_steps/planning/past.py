@@ -15,7 +15,7 @@ class Past:
     """One finished run. Without a GPU its seconds are CPU time: what it takes on an idle core.
 
     Attributes:
-        step: seconds of one training step of `rows` items (batch x accumulation).
+        step: seconds of one training step of `rows` items (batch x accumulation); 0 of a run that trains no student.
         rest: seconds of everything else: reading, evaluating, predicting.
         gpus: how many it had.
     """
@@ -43,14 +43,14 @@ def _past(events: list[Mapping[str, Any]]) -> Past | None:
         return None
     training = (start.get("params") or {}).get("training") or {}
     steps = [event["metrics"]["step_ms"] for event in events if "step_ms" in (event.get("metrics") or {})]
-    if not steps or not training.get("steps") or end.get("seconds") is None:
+    if end.get("seconds") is None:
         return None
     gpus = float((start.get("allocation") or {}).get("gpus") or 0)
     busy = 1.0 if gpus else _busy(end)
-    step = busy * statistics.fmean(steps) / 1000
+    step = busy * statistics.fmean(steps or [0.0]) / 1000
     tags = {key: str(value) for key, value in (start.get("tags") or {}).items()}
     rows = int(training.get("batch_size", 1)) * int(training.get("accumulation", 1))
-    rest = max(0.0, busy * float(end["seconds"]) - step * int(training["steps"]))
+    rest = max(0.0, busy * float(end["seconds"]) - step * int(training.get("steps", 0)))
     return Past(tags, step, rest, rows, gpus)
 
 
@@ -60,13 +60,14 @@ def _busy(spent: Mapping[str, Any]) -> float:
     return min(1.0, float(used) / float(seconds)) if used and seconds else 1.0
 
 
-def like(pasts: Iterable[Past], **wanted: str) -> tuple[list[Past], str]:
+def like(pasts: Iterable[Past], trains: bool = True, **wanted: str) -> tuple[list[Past], str]:
     """The past runs most similar to a planned one, and their common tags: the student, and as many others as possible.
 
     Args:
+        trains: whether the planned run trains a student; only such runs, or only others, are similar to it.
         wanted: tags (student, dataset, variant, method) of the planned run.
     """
-    mine = [past for past in pasts if past.tags.get("student") == wanted["student"]]
+    mine = [past for past in pasts if past.tags.get("student") == wanted["student"] and (past.step > 0) is trains]
     for keys in (("dataset", "variant"), ("dataset", "method"), ("method",), ("dataset",), ()):
         chosen = [past for past in mine if all(past.tags.get(key) == wanted.get(key) for key in keys)]
         if chosen:

@@ -176,7 +176,11 @@ def _clip(conf: Mapping[str, Any]) -> TeacherSize | None:
     image, v = _counted(model.encode_image, torch.zeros(1, 3, *shape))
     tokens = min(TEXT_TOKENS, model.context_length)
     text, (_, states) = _counted(TextTower(model).of, torch.zeros(1, tokens, dtype=torch.long))
-    return TeacherSize(image, text, _parameters(model), v.shape[1], states.shape[-1])
+    grid = 0
+    if conf.get("patches"):
+        maps = model.visual.forward_intermediates(torch.zeros(1, 3, *shape), indices=1)["image_intermediates"]
+        grid = maps[-1].numel()
+    return TeacherSize(image, text, _parameters(model), v.shape[1], states.shape[-1], grid)
 
 
 def _vision(conf: Mapping[str, Any]) -> TeacherSize | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import torch
 from accelerate import Accelerator
@@ -12,7 +13,7 @@ from vlkd_steps.core import checksums, distributed, files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.core.step import log
-from vlkd_steps.data.batches import Batch, Encoded
+from vlkd_steps.data.batches import Batch, Encoded, Items
 from vlkd_steps.students import heads
 
 BATCH = 256  # rows
@@ -119,19 +120,23 @@ def write_predictions(
         return
     rows = torch.empty_like(found)
     rows[order] = found
-    classes = rows[:, 0].long().tolist()
+    write_answers(data.items, rows[:, 0].long().numpy(), rows[:, 1].numpy(), path)
+    for left in (partial, _checksums(partial)):
+        left.unlink(missing_ok=True)
+
+
+def write_answers(items: Items, classes: np.ndarray, probabilities: np.ndarray, path: Path) -> None:
+    """Write the file of predictions: the class or choice of each item, [N], and its probability, [N]."""
     frame = pl.DataFrame(
         {
-            "instance_id": data.items.ids,
+            "instance_id": items.ids,
             "prediction": pl.Series(classes, dtype=pl.Int64),
-            "answer": pl.Series([data.items.labels[c] for c in classes], dtype=pl.String),
-            "probability": pl.Series(rows[:, 1].tolist(), dtype=pl.Float64),
+            "answer": pl.Series([items.labels[c] for c in classes.tolist()], dtype=pl.String),
+            "probability": pl.Series(probabilities, dtype=pl.Float64),
         }
     )
     with files.atomic(path) as temporary:
         frame.write_parquet(temporary)
-    for left in (partial, _checksums(partial)):
-        left.unlink(missing_ok=True)
 
 
 def _checksums(partial: Path) -> Path:

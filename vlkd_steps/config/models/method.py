@@ -49,11 +49,22 @@ class Method:
     """
 
     settings: type[Settings]
-    runner: Literal["classify", "vlkd", "baselines"] = "classify"
+    runner: Literal["classify", "probe", "vlkd", "baselines"] = "classify"
     keeps_teacher: bool = False
     needs_teacher: Callable[[Any], bool] = always
     one_space: Callable[[Any], bool] = never
     targets: Callable[[Any], dict[str, Any] | None] = nothing
+
+    @property
+    def classifies(self) -> bool:
+        """Whether its runs choose classes or choices and read the teacher's stored features; the others answer in words
+        and read images by the teacher itself."""
+        return self.runner in ("classify", "probe")
+
+    @property
+    def trains(self) -> bool:
+        """Whether its runs train a student, step by step."""
+        return self.runner in ("classify", "vlkd")
 
     @property
     def run_module(self) -> str:

@@ -127,6 +127,7 @@ class Clip(Encoder):
     template: Template = "{}"
     word_template: Template | None = None
     transform: Transform = "exact"
+    patches: Flag = False
     pretrain: ClipPretrain | None = None
 
     @model_validator(mode="after")

@@ -7,7 +7,8 @@ A teacher's configuration (``conf/teacher/*.yaml``) names
   package; left out for the two prefixed forms, which have their own;
 - ``template``: the text around every text, mostly ``{}``; ``word_template``: the text around every single word, such as
   ``a photo of {}`` (default: `template`);
-- ``transform``: ``exact`` or ``fast`` (`pixels`).
+- ``transform``: ``exact`` or ``fast`` (`pixels`);
+- ``patches: true``: stores the image tower's last feature map as well, [P, W] row by row.
 """
 
 import json
@@ -64,6 +65,7 @@ class ClipTeacher:
         self.model.eval().requires_grad_(False).to(self.computing.device)
         self.tokenizer = tokenizer(config["model"])
         self.text_tower = TextTower(self.model, self.tokenizer)
+        self.kinds = ("image", "patch", "text") if config.get("patches") else ("image", "text")
         self.dim: int = getattr(self.model.visual, "output_dim", 0) or self.embed_images([self.pixels.blank()]).shape[1]
         self.logit_scale = float(self.model.logit_scale.exp())
         self.temperature = 1 / self.logit_scale
@@ -75,6 +77,7 @@ class ClipTeacher:
             "tokenizer": tokenizer_digest(self.tokenizer),
             "template": self.template,
             **({} if self.word_template == self.template else {"word_template": self.word_template}),
+            **({"patches": True} if "patch" in self.kinds else {}),
             **self.computing.identity,
         }
 
@@ -90,6 +93,15 @@ class ClipTeacher:
         """B images of `load_image` -> v, float32 [B, D]."""
         with self.computing():
             return self.model.encode_image(self.pixels.batch(images)).float().cpu().numpy()
+
+    def embed_patches(self, images: Sequence[torch.Tensor] | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """As `embed_images`, and the last feature map row by row, float32 [B, P, W] with P a square number."""
+        with self.computing():
+            found = self.model.forward_intermediates(
+                image=self.pixels.batch(images), image_indices=1, normalize=False, normalize_intermediates=True
+            )
+            grid = found["image_intermediates"][-1].flatten(2).transpose(1, 2)
+            return found["image_features"].float().cpu().numpy(), grid.float().cpu().numpy()
 
     def text_lengths(self, texts: Sequence[str]) -> list[int]:
         """The number of positions that the text tower needs for each text in its template."""

@@ -1,4 +1,4 @@
-"""The targets of a training split: selected words and confidence weights, from a teacher's features.
+"""The targets of a training split: selected words, confidence weights and soft answers, from a teacher's features.
 
 At the size of VQA v2 this is minutes of CPU time, so it is done before training, on machines without a GPU, once for
 all variants that ask for the same (`config.targets`).
@@ -15,7 +15,7 @@ from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import loader
 from vlkd_steps.data.batches import Items
 from vlkd_steps.data.words import content_words
-from vlkd_steps.teachers.targets import confidence, relevance
+from vlkd_steps.teachers.targets import confidence, relevance, soft_answers
 from vlkd_steps.teachers.targets.target_file import Targets
 
 
@@ -23,7 +23,8 @@ def compute(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> T
     """What `wanted` asks for, of the training split `items`.
 
     Args:
-        wanted: ``words``: the settings of the selection, or None; ``weights``: those of the weights, or None.
+        wanted: ``words``: the settings of the selection, or None; ``weights``: those of the weights, or None;
+            ``answers``: those of the soft answers, where they are wanted.
         store: the teacher's `FeatureStore`, or its two (`TeacherPair`).
         seed: of the run.
 
@@ -31,12 +32,13 @@ def compute(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> T
         UserError: relevance is a cosine, and the teachers share no space.
     """
     weights = _weights(wanted["weights"], items, store, seed) if wanted["weights"] else {}
+    answers = _answers(wanted["answers"], items, store, seed) if wanted.get("answers") else None
     if not wanted["words"]:
-        return Targets(weights=weights)
+        return Targets(weights=weights, answers=answers)
     texts = [items.texts[row] for row in items.text_rows.tolist()]
     counted = {text: len(set(content_words(text))) for text in items.texts}
     selected = _words(wanted["words"], texts, items, store, seed)
-    return Targets(selected, np.array([counted[text] for text in texts], np.int64), weights)
+    return Targets(selected, np.array([counted[text] for text in texts], np.int64), weights, answers)
 
 
 def _words(wanted: Mapping[str, Any], texts: Sequence[str], items: Items, store: Any, seed: int) -> list[list[str]]:
@@ -78,17 +80,7 @@ def _weights(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> 
     image_rows, text_rows = items.image_rows.numpy(), items.text_rows.numpy()
     v = store.images(items.image_ids)
     if by_choice:
-        texts, rows = items.choice_texts, items.choice_rows.numpy()
-        right, temperature = items.right_choices().numpy(), store.temperature
-        return {
-            "weight": confidence.choice_weights(
-                lambda here: v[image_rows[here]],
-                lambda here: store.texts([texts[row] for row in here]),
-                rows,
-                right,
-                temperature,
-            )
-        }
+        return {"weight": confidence.choice_weights(_of_choices(items, store), items.right_choices().numpy())}
     u = store.texts(items.texts)
     soft, images = sparse_labels(items), _image_ids(items)
     if together:
@@ -103,6 +95,34 @@ def _weights(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> 
         name: confidence.weights(features, soft, images, of_folds, wanted["probe_items"], max(1, threads))
         for name, (features, of_folds) in judged.items()
     }
+
+
+def _answers(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> soft_answers.SoftAnswers:
+    """Of items with choices (VCR) the softmax of the teacher's own cosines, which no probe is fitted for."""
+    if items.choice_texts:
+        return soft_answers.of_choices(_of_choices(items, store))
+    return soft_answers.by_probe(
+        confidence.both(
+            store.images(items.image_ids), items.image_rows.numpy(), store.texts(items.texts), items.text_rows.numpy()
+        ),
+        sparse_labels(items),
+        _image_ids(items),
+        derive(seed, "confidence"),
+        wanted["probe_items"],
+        wanted["kept"],
+        max(1, loader.workers(idle=True)),
+    )
+
+
+def _of_choices(items: Items, store: Any) -> np.ndarray:
+    """The teacher's probability of each choice, float64 [N, A]."""
+    v, texts, image_rows = store.images(items.image_ids), items.choice_texts, items.image_rows.numpy()
+    return confidence.choice_probabilities(
+        lambda here: v[image_rows[here]],
+        lambda here: store.texts([texts[row] for row in here]),
+        items.choice_rows.numpy(),
+        store.temperature,
+    )
 
 
 def sparse_labels(items: Items) -> sparse.csr_matrix:

@@ -5,22 +5,16 @@ knowledge is measured by a linear probe on its features; each instance is scored
 image.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import sparse
 
-from vlkd_steps.teachers.targets import probe
+from vlkd_steps.teachers.targets.cross_fit import FOLDS, Features, ask, folds
 
-FOLDS = 5
 SHRINKAGE = 500
 BLOCK = 8192
 """Items whose choices are processed together: all 1.7 million choices of VCR would be several copies of 3.5 GB."""
-
-Features = Callable[[np.ndarray], np.ndarray]
-"""Numbers of items, int [B] -> their features [B, F]: those of all items at once would be gigabytes."""
 
 
 def weights(
@@ -57,19 +51,26 @@ def alone(table: np.ndarray, rows: np.ndarray) -> Features:
     return lambda items: layer_norm(table[rows[items]]).astype(np.float32)
 
 
-def choice_weights(
-    v: Features, texts: Features, choice_rows: np.ndarray, right: np.ndarray, temperature: float
-) -> np.ndarray:
-    """As `weights`, for items with choices (VCR): c is the softmax of cos(image, text) / tau at the right choice.
+def choice_weights(likely: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """As `weights`, for items with choices (VCR): c is the probability of the right choice.
+
+    Args:
+        likely: `choice_probabilities`, [n, A].
+        right: which choice is right, int [n].
+    """
+    return _rescaled(np.take_along_axis(likely, right[:, None], axis=1)[:, 0])
+
+
+def choice_probabilities(v: Features, texts: Features, choice_rows: np.ndarray, temperature: float) -> np.ndarray:
+    """The softmax of cos(image, text) / tau over the choices of each item, float64 [n, A].
 
     Args:
         v: numbers of items -> the teacher's image embeddings, [B, D].
         texts: numbers of distinct texts of the choices -> their embeddings [B, D].
         choice_rows: which of them each choice of an item has, int [n, A].
-        right: which choice is right, int [n].
         temperature: tau, the teacher's own.
     """
-    found = np.zeros(len(choice_rows))
+    found = np.zeros(choice_rows.shape)
     for start in range(0, len(choice_rows), BLOCK):
         here = np.arange(start, min(start + BLOCK, len(choice_rows)))
         distinct, rows = np.unique(choice_rows[here], return_inverse=True)
@@ -77,8 +78,8 @@ def choice_weights(
         scores = np.einsum("nd,nad->na", _unit(v(here)), read).astype(np.float64)
         scores /= temperature
         likely = np.exp(scores - scores.max(axis=1, keepdims=True))
-        found[here] = np.take_along_axis(likely, right[here, None], axis=1)[:, 0] / likely.sum(axis=1)
-    return _rescaled(found)
+        found[here] = likely / likely.sum(axis=1, keepdims=True)
+    return found
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -121,51 +122,11 @@ def answer_confidence(
     per_fold = np.stack([(soft[fold == k] > 0).sum(0).A1 for k in range(FOLDS)])
     in_all = (per_fold.sum(0) - per_fold > 0).all(0)  # found in each set of four folds
     masked = sparse.csr_matrix(soft[:, np.flatnonzero(in_all)], dtype=np.float64)
+
+    def judge(items: np.ndarray, found: np.ndarray, likely: np.ndarray) -> None:
+        scores = masked[items]
+        confidence[items] = scores[:, found].multiply(likely).sum(1).A1 / scores.sum(1).A1
+
     known = masked.sum(1).A1 > 0
-    generator = np.random.default_rng(seed)
-    drawn = []
-    for k in range(FOLDS):
-        train = generator.permutation(np.flatnonzero((fold != k) & known))[:probe_items]
-        drawn.append((np.sort(train), np.flatnonzero((fold == k) & known)))
-
-    def judge(k: int) -> None:
-        train, test = drawn[k]
-        if len(train) and len(test):
-            confidence[test] = _held_out(features, masked, train, test)
-
-    with _single_threaded(), ThreadPoolExecutor(min(threads, FOLDS)) as pool:
-        list(pool.map(judge, range(FOLDS)))
+    ask(features, masked, fold, known, seed, probe_items, threads, judge)
     return confidence
-
-
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Threads that start within compute their sums alone: those of one thread and of two differ in the last digits."""
-    import torch  # late: reading targets needs none
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def folds(image_ids: Sequence[str], seed: int) -> np.ndarray:
-    """The fold 0..4 of every item: images are shuffled and dealt out one by one."""
-    _, image = np.unique(np.asarray(image_ids), return_inverse=True)
-    dealt = np.random.default_rng(seed).permutation(image.max(initial=-1) + 1) % FOLDS
-    return np.asarray(dealt[image])
-
-
-def _held_out(features: Features, soft: sparse.csr_matrix, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """c of the items `test` from a probe on the items `train`."""
-    found = np.unique(soft[train].indices)  # of the others the probe has seen none: p = 0
-    fitted = probe.fit(features(train), soft[train][:, found]) if len(found) > 1 else None
-    confidences = []
-    for start in range(0, len(test), probe.BLOCK):
-        here = test[start : start + probe.BLOCK]
-        scores = soft[here][:, found]
-        likely = fitted.probabilities(features(here)) if fitted else np.ones((len(here), 1))
-        confidences.append(scores.multiply(likely).sum(1).A1 / soft[here].sum(1).A1)
-    return np.concatenate(confidences)

@@ -106,7 +106,7 @@ def fit(features: np.ndarray, soft: sparse.csr_matrix) -> Probe:
             break
     else:
         warnings.warn(
-            f"the probe of the confidence weights has not converged: a gradient of {steep:.1e}, above {TOLERANCE:.0e}, "
+            f"a probe on the features has not converged: a gradient of {steep:.1e}, above {TOLERANCE:.0e}, "
             f"after {MOST_STEPS} steps",
             RuntimeWarning,
             stacklevel=2,

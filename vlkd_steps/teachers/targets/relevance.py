@@ -11,7 +11,7 @@ import numpy as np
 
 from vlkd_steps.core.did_you_mean import one_of
 from vlkd_steps.data.words import content_words
-from vlkd_steps.teachers.targets import confidence, keyness
+from vlkd_steps.teachers.targets import cross_fit, keyness
 
 SELECTIONS = ("both", "relevance", "keyness", "random", "all", "none")
 RELEVANCE = ("plain", "centred", "regression")
@@ -89,21 +89,21 @@ def regression(
     row = _vocabulary(texts)
     pairs = [(item, row[word]) for item, text in enumerate(texts) for word in set(content_words(text))]
     items, columns = np.array(pairs, np.int64).reshape(-1, 2).T
-    fold = confidence.folds(image_ids, seed)
+    fold = cross_fit.folds(image_ids, seed)
     middle = np.average(v, axis=0, weights=_shown(rows, len(v))) if len(rows) else np.zeros(v.shape[1])
     features = np.asarray(v, np.float64) - middle  # sums of squares lose digits far from 0
     # An item counts by its image alone, so each fold's sums are over images.
-    counts = np.stack([_shown(rows[fold == k], len(v)) for k in range(confidence.FOLDS)])
+    counts = np.stack([_shown(rows[fold == k], len(v)) for k in range(cross_fit.FOLDS)])
     sums = counts @ features
     squares = np.stack([(features * each[:, None]).T @ features for each in counts])
     shape = (len(v), len(row))
     occurs = [sparse.csr_matrix((np.ones(here.sum()), (rows[items[here]], columns[here])), shape)
-              for here in (fold[items] == k for k in range(confidence.FOLDS))]  # fmt: skip
+              for here in (fold[items] == k for k in range(cross_fit.FOLDS))]  # fmt: skip
     together = np.stack([each.T @ features for each in occurs])  # [folds, words, D]
     words = np.stack([each.sum(0).A1 for each in occurs])
     maps = []
-    for k in range(confidence.FOLDS):
-        others = np.arange(confidence.FOLDS) != k
+    for k in range(cross_fit.FOLDS):
+        others = np.arange(cross_fit.FOLDS) != k
         mean = sums[others].sum(0) / max(counts[others].sum(), 1)
         covariance = squares[others].sum(0) - counts[others].sum() * np.outer(mean, mean)
         penalty = RIDGE * covariance.trace() / len(covariance) + 1e-12

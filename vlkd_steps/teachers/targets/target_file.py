@@ -2,7 +2,8 @@
 
 ``targets/<data set>/<teacher>/<shot>/s<seed>/<key>.parquet`` has a row for each item of the split, in its order:
 ``instance_id``; ``words``, the selected ones, and ``content_words``, how many there were to select from, if words are
-selected; a column for each weight, if there are any.
+selected; a column for each weight, if there are any; ``answers`` and ``probabilities``, arrays of the likeliest
+ones, if soft answers are wanted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,9 @@ import polars as pl
 
 from vlkd_steps.core import checksums, files, tables
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.targets.soft_answers import SoftAnswers
 
-NOT_WEIGHTS = ("instance_id", "words", "content_words")
+NOT_WEIGHTS = ("instance_id", "words", "content_words", "answers", "probabilities")
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,13 @@ class Targets:
         words: the selected words of each item, lower-cased; None where none are selected.
         content_words: how many distinct content words each item has, int64 [N].
         weights: of the items by name, float32 [N] with mean 1.
+        answers: the teacher's likeliest answers to each item, if they are wanted.
     """
 
     words: Sequence[Sequence[str]] | None = None
     content_words: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    answers: SoftAnswers | None = None
 
     @property
     def chosen_share(self) -> float:
@@ -45,6 +49,9 @@ def write(path: Path, listing: Path, ids: Sequence[str], targets: Targets) -> No
         columns["words"] = pl.Series(targets.words, dtype=pl.List(pl.String))
         columns["content_words"] = pl.Series(targets.content_words, dtype=pl.Int64)
     columns |= {name: pl.Series(weight, dtype=pl.Float32) for name, weight in targets.weights.items()}
+    if targets.answers is not None:
+        columns["answers"] = pl.Series(targets.answers.classes)
+        columns["probabilities"] = pl.Series(targets.answers.probabilities)
     with files.atomic(path) as temporary:
         pl.DataFrame(columns).write_parquet(temporary, compression="zstd", statistics=False)
     checksums.write(listing, [path])
@@ -62,6 +69,9 @@ def read(path: Path, listing: Path, ids: Sequence[str]) -> Targets:
             f"{path} has the targets of other instances than the training split; make it again: snakemake -f {path}"
         )
     weights = {name: table[name].to_numpy() for name in table.columns if name not in NOT_WEIGHTS}
+    answers = None
+    if "answers" in table.columns:
+        answers = SoftAnswers(table["answers"].to_numpy(), table["probabilities"].to_numpy())
     if "words" not in table.columns:
-        return Targets(weights=weights)
-    return Targets(table["words"].to_list(), table["content_words"].to_numpy(), weights)
+        return Targets(weights=weights, answers=answers)
+    return Targets(table["words"].to_list(), table["content_words"].to_numpy(), weights, answers)

@@ -1,0 +1,59 @@
+"""What the teacher would answer to a training item, by a probe that was not fitted on the item's image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from vlkd_steps.teachers.targets import cross_fit
+from vlkd_steps.teachers.targets.cross_fit import Features
+
+
+@dataclass(frozen=True)
+class SoftAnswers:
+    """The likeliest answers of each item.
+
+    Attributes:
+        classes: int32 [N, K], the likeliest first.
+        probabilities: float32 [N, K]; zeros where no probe could be fitted, and beyond the classes that it knows.
+    """
+
+    classes: np.ndarray
+    probabilities: np.ndarray
+
+
+def by_probe(
+    features: Features,
+    soft: sparse.csr_matrix,
+    image_ids: Sequence[str],
+    seed: int,
+    probe_items: int,
+    kept: int,
+    threads: int = 1,
+) -> SoftAnswers:
+    """The answers of cross-fitted probes, also to items without an answer of their own; at most `kept` of each item."""
+    shape = (soft.shape[0], min(kept, soft.shape[1]))
+    told = SoftAnswers(np.zeros(shape, np.int32), np.zeros(shape, np.float32))
+    fold = cross_fit.folds(image_ids, seed)
+    if fold.max(initial=-1) + 1 < cross_fit.FOLDS:
+        return told
+
+    def tell(items: np.ndarray, classes: np.ndarray, likely: np.ndarray) -> None:
+        best = likeliest(likely, shape[1])
+        told.classes[items, : best.shape[1]] = classes[best]
+        told.probabilities[items, : best.shape[1]] = np.take_along_axis(likely, best, axis=1)
+
+    cross_fit.ask(features, soft, fold, np.ones(shape[0], bool), seed, probe_items, threads, tell)
+    return told
+
+
+def of_choices(likely: np.ndarray) -> SoftAnswers:
+    """All choices of each item, from their probabilities [N, A]."""
+    best = likeliest(likely, likely.shape[1])
+    return SoftAnswers(best.astype(np.int32), np.take_along_axis(likely, best, axis=1).astype(np.float32))
+
+
+def likeliest(likely: np.ndarray, most: int) -> np.ndarray:
+    """The columns of the `most` largest entries of each row, the largest first; of equal ones the first."""
+    return np.asarray(np.argsort(-likely, axis=1, kind="stable")[:, :most])
