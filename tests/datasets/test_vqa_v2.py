@@ -214,6 +214,9 @@ def test_a_re_split_divides_all_questions_by_type_and_answer(tmp_path):
     assert all(len(side) == 1 for side in sides.values())
     assert {side for one in sides.values() for side in one} == {"train", "test"}
     assert set(labels) == {answer for (_, answer), side in sides.items() if side == {"train"}}
+    exchanged, _ = rows(tmp_path, files, resplit={"rule": "changing_priors", "test_share": 0.4, "exchanged": 0.3})
+    before = {row["instance_id"]: row["split"] for row in made}
+    assert 6 < sum(before[row["instance_id"]] != row["split"] for row in exchanged) < 30
     with pytest.raises(UserError, match=r"resplit\.rule is 'random'; there is changing_priors"):
         rows(tmp_path, files, resplit={"rule": "random"})
     files["val"]["annotations"] = None

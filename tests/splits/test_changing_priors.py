@@ -49,6 +49,17 @@ def test_training_covers_the_words_of_test():
         assert {part_of["what", f"answer {n}"], part_of["what", f"answer {n + 1}"]} != {"test"}
 
 
+def test_a_share_of_every_group_is_exchanged():
+    groups = [("what", answer) for answer in "ab" for _ in range(1000)]
+    part_of = {("what", "a"): "train", ("what", "b"): "test"}
+    parts = changing_priors.divide(range(2000), groups, part_of, 0.2)
+    assert 170 < parts[:1000].count("test") < 230
+    assert 170 < parts[1000:].count("train") < 230
+    assert changing_priors.divide(range(2000), groups, part_of) == ["train"] * 1000 + ["test"] * 1000
+    with pytest.raises(UserError, match="exchanged is 1; it must be 0 or more and below 1"):
+        changing_priors.divide([1], groups[:1], part_of, 1)
+
+
 def test_the_division_never_changes():
     """A change of these sides changes every published re-split: raise VERSION with it."""
     items = [(kind, answer, "cat") for kind in KINDS for answer in "abc"]

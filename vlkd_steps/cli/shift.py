@@ -174,6 +174,7 @@ def shift_vqa(
     test_share: Annotated[float, Option(help="the share of the questions in the test set", show_default="1/3")] = (
         changing_priors.TEST_SHARE
     ),
+    exchanged: Annotated[float, Option(help="the share of every group's questions that goes to the other side")] = 0,
 ) -> None:
     """VQA v2 with changed answer priors.
 
@@ -205,21 +206,23 @@ def shift_vqa(
     ids = sorted(group_of)
     groups = [group_of[question_id] for question_id in ids]
     part_of = changing_priors.assign(groups, (texts[question_id] for question_id in ids), test_share)
+    sides: dict[str, set[int]] = {"train": set(), "test": set()}
+    for question_id, part in zip(ids, changing_priors.divide(ids, groups, part_of, exchanged), strict=True):
+        sides[part].add(question_id)
     files_of = {"questions": questions, "annotations": annotations}
-    for part in ("train", "test"):
-        chosen = {question_id for question_id in ids if part_of[group_of[question_id]] == part}
+    for part, chosen in sides.items():
         for kind in KINDS:
             _write_part(out / f"{part}_{kind}.json", part, kind, files_of[kind], chosen)
-    sides = {part: [q for q in ids if part_of[group_of[q]] == part] for part in ("train", "test")}
     images = {part: {image_of[q] for q in sides[part]} for part in sides}
+    both = {group_of[q] for q in sides["train"]} & {group_of[q] for q in sides["test"]}
     step.log.info(
         "[shift vqa changing_priors] %d questions: %d in train, %d (%.1f %%) in test, in %s",
         len(ids), len(sides["train"]), len(sides["test"]), 100 * len(sides["test"]) / len(ids), out,
     )  # fmt: skip
     step.log.info(
-        "[shift vqa changing_priors] %d groups of question type and answer, %d of them in test; none in both; "
+        "[shift vqa changing_priors] %d groups of question type and answer, %d of them in test; %s in both; "
         "%d images in both (questions are divided, not images)",
-        len(part_of), sum(part == "test" for part in part_of.values()), len(images["train"] & images["test"]),
+        len(part_of), sum(part == "test" for part in part_of.values()), len(both) or "none", len(images["train"] & images["test"]),
     )  # fmt: skip
 
 

@@ -283,7 +283,7 @@ def _split_again(
 ) -> dict[str, list[str]]:
     """The new split, ``train`` or ``test``, of every annotated question; nothing without ``resplit`` in the conf.
 
-    ``resplit: {rule: changing_priors, test_share: 0.33}`` pools all files and divides them so that the answers' priors
+    ``resplit: {rule: changing_priors, test_share: 0.33, exchanged: 0}`` pools all files and divides them so that the answers' priors
     differ between training and test (`splits.changing_priors`).
 
     Raises:
@@ -305,7 +305,8 @@ def _split_again(
     ]
     texts = (text for split in order for text in tables[split]["text"].to_pylist())
     part_of = changing_priors.assign(groups, texts, conf.get("test_share", changing_priors.TEST_SHARE))
-    assigned = iter([part_of[group] for group in groups])
+    ids = [int(number) for split in order for number in tables[split]["instance_id"]]
+    assigned = iter(changing_priors.divide(ids, groups, part_of, conf.get("exchanged") or 0))
     return {split: [next(assigned) for _ in annotated[split].answers] for split in order}
 
 

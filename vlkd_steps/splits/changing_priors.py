@@ -6,11 +6,13 @@ taken, and after each one the free group that covers most of the concepts (words
 goes to training. What is left when test has its share goes to training. So test questions are about what training has
 seen, but never with the answers that training has seen for that type of question.
 
-Ours: the order of the walk (a hash of the group), and that a group too large for what test still lacks is passed over.
+Ours: the order of the walk (a hash of the group), that a group too large for what test still lacks is passed over, and
+`exchanged`: a share of every group's questions that goes to the other side, so that in training the answers of test are
+rare instead of absent. Without it a classifier that has learned which answers a type of question has is always wrong.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -21,6 +23,7 @@ VERSION = 1
 """Of this division. Raise it when the same questions would be divided otherwise."""
 
 TEST_SHARE = 1 / 3
+OTHER = {"train": "test", "test": "train"}
 
 Group = tuple[str, str]
 """A question type and an answer."""
@@ -73,6 +76,25 @@ def assign(groups: Sequence[Group], texts: Iterable[str], test_share: float = TE
             f"share of {test_share:.2f}; take a larger share or more data"
         )
     return {group: part.get(group, "train") for group in walk}
+
+
+def divide(ids: Sequence[int], groups: Sequence[Group], part_of: Mapping[Group, str], exchanged: float = 0) -> list[str]:
+    """The part of every question: its group's, or the other one for the share `exchanged` of each group.
+
+    Args:
+        ids: of the questions, by whose hash they are exchanged; groups: theirs, in the same order.
+        part_of: the part of every group (`assign`).
+
+    Raises:
+        UserError: the share is not in [0, 1).
+    """
+    if not 0 <= exchanged < 1:
+        raise UserError(f"changing_priors: exchanged is {exchanged}; it must be 0 or more and below 1")
+    parts = []
+    for question_id, group in zip(ids, groups, strict=True):
+        other = position(str(question_id), "changing_priors exchanged") < exchanged
+        parts.append(OTHER[part_of[group]] if other else part_of[group])
+    return parts
 
 
 class _Cover:

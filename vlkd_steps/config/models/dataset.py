@@ -230,6 +230,7 @@ class Resplit(Model):
 
     rule: Literal["changing_priors"]
     test_share: Part = 1 / 3
+    exchanged: Part | None = None
 
 
 class Role(Model):
