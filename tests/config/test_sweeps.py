@@ -148,8 +148,8 @@ def test_null_ends_a_sweep(project: Project, composed: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "trials"),
     [
-        ("scenes_tune", 60),
-        ("scenes_tune_methods", 60),
+        ("scenes_tune", 288),
+        ("scenes_tune_methods", 144),
         ("scenes_tune_full", 18),
         ("scenes_tune_students", 72),
         ("scenes_tune_vcr", 15),

@@ -222,7 +222,8 @@ def shift_vqa(
     step.log.info(
         "[shift vqa changing_priors] %d groups of question type and answer, %d of them in test; %s in both; "
         "%d images in both (questions are divided, not images)",
-        len(part_of), sum(part == "test" for part in part_of.values()), len(both) or "none", len(images["train"] & images["test"]),
+        len(part_of), sum(part == "test" for part in part_of.values()), len(both) or "none",
+        len(images["train"] & images["test"]),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vlkd_steps.config import claims, conf_files, cross_checks, members, overrides, sweeps
+from vlkd_steps.config import claims, conf_files, cross_checks, like, members, overrides, sweeps
 from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.config.models.dataset import Dataset
@@ -43,7 +43,8 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     components.use(params.plugins)
     one_of(name, conf.options("experiment"), "experiment" if experiment else f"{where}: experiment")
 
-    raw = _resolved(conf, name)
+    as_written = _resolved(conf, name)
+    raw = like.resolved(as_written, lambda key: f"{conf.locate('experiment', name, key)}: {key}")
     files = conf.chain("experiment", name)
     given_first, given_last = raw.get("overrides"), params.overrides if own else {}
     written = {
@@ -52,7 +53,7 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     }
     swept = sweeps.expanded(
         raw,
-        [(called, overrides.by_key(given, called)) for called, given in written.items()],
+        [(called, like.reached(overrides.by_key(given, called), as_written)) for called, given in written.items()],
         [file.content for file in files],
         lambda key: f"{conf.locate('experiment', name, key)}: {key}",
     )
@@ -73,7 +74,8 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     for _, given in sections:
         _choose_members(given, raw)
     composed = _with_groups(origin, grid, validated(Preset, raw, "", origin), raw)
-    composed = {"experiment": name, **composed, **{key: raw[key] for key in swept.renamed}, "grid": grid}
+    changed = {*swept.renamed, *(["variants"] if like.used(as_written) else [])}
+    composed = {"experiment": name, **composed, **{key: raw[key] for key in sorted(changed)}, "grid": grid}
     learned = [*composed["teachers"].values(), *composed["students"].values()]
     for recipe in (composed["training"], *(model["pretrain"] for model in learned if model.get("pretrain"))):
         if isinstance(recipe, dict):

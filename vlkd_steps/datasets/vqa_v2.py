@@ -283,8 +283,8 @@ def _split_again(
 ) -> dict[str, list[str]]:
     """The new split, ``train`` or ``test``, of every annotated question; nothing without ``resplit`` in the conf.
 
-    ``resplit: {rule: changing_priors, test_share: 0.33, exchanged: 0}`` pools all files and divides them so that the answers' priors
-    differ between training and test (`splits.changing_priors`).
+    ``resplit: {rule: changing_priors, test_share: 0.33, exchanged: 0}`` pools all files and divides them so that the
+    answers' priors differ between training and test (`splits.changing_priors`).
 
     Raises:
         UserError: an unknown rule, or a file without annotations.

@@ -78,7 +78,9 @@ def assign(groups: Sequence[Group], texts: Iterable[str], test_share: float = TE
     return {group: part.get(group, "train") for group in walk}
 
 
-def divide(ids: Sequence[int], groups: Sequence[Group], part_of: Mapping[Group, str], exchanged: float = 0) -> list[str]:
+def divide(
+    ids: Sequence[int], groups: Sequence[Group], part_of: Mapping[Group, str], exchanged: float = 0
+) -> list[str]:
     """The part of every question: its group's, or the other one for the share `exchanged` of each group.
 
     Args:

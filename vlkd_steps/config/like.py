@@ -1,0 +1,95 @@
+"""``like: clip_td`` under a variant: it is that variant but for the keys that it says itself.
+
+It is resolved here, in the preset as its files say it, before sweeps are expanded and anything is validated: from then
+on the variant is one like any other. Overrides of the other reach it too, but for keys that it says itself. The
+other's ``sweep`` is not its own.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vlkd_steps.config.conf_files import merge
+from vlkd_steps.config.validation import shown
+from vlkd_steps.core.did_you_mean import nearest
+from vlkd_steps.core.errors import UserError
+
+Said = Callable[[str], str]
+"""File and key of a dotted key of the preset, as messages begin."""
+
+
+def resolved(raw: Mapping[str, Any], said: Said) -> dict[str, Any]:
+    """A preset whose variants say everything themselves.
+
+    Raises:
+        UserError: there is no such variant, or variants are like each other in a circle.
+    """
+    variants = raw.get("variants")
+    if not isinstance(variants, Mapping):
+        return dict(raw)
+    return {**raw, "variants": {name: _whole(name, variants, said, ()) for name in variants}}
+
+
+def reached(overrides: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides by dotted key (`overrides.by_key`), with those that reach a variant because they are of one it is like.
+
+    Args:
+        raw: the preset as its files say it, without circles (`resolved`).
+    """
+    if not used(raw):
+        return dict(overrides)
+    of: dict[str, dict[str, Any]] = {}
+    for key, value in overrides.items():
+        group, _, rest = key.partition(".")
+        name, _, setting = rest.partition(".")
+        if group == "variants" and setting:
+            of.setdefault(name, {})[setting] = value
+    found = dict(overrides)
+    for name in raw["variants"]:
+        found |= {f"variants.{name}.{key}": value for key, value in _given(name, raw["variants"], of).items()}
+    return found
+
+
+def _given(name: str, variants: Mapping[str, Any], of: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The overrides of a variant: those of the one it is like, but for what it says itself, and its own."""
+    variant = variants[name]
+    if not isinstance(variant, Mapping) or variant.get("like") is None:
+        return dict(of.get(name, {}))
+    reaching = {key: value for key, value in _given(variant["like"], variants, of).items() if key != "sweep"}
+    return merge(_unsaid(reaching, variant), of.get(name, {}))
+
+
+def _unsaid(values: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The values at keys that `own` has no value for."""
+    found = {}
+    for key, value in values.items():
+        both = isinstance(value, Mapping) and isinstance(own.get(key), Mapping)
+        if both or key not in own:
+            found[key] = _unsaid(value, own[key]) if both else value
+    return found
+
+
+def used(raw: Mapping[str, Any]) -> bool:
+    """Whether some variant is like another."""
+    variants = raw.get("variants")
+    return isinstance(variants, Mapping) and any(
+        isinstance(each, Mapping) and "like" in each for each in variants.values()
+    )
+
+
+def _whole(name: Any, variants: Mapping[Any, Any], said: Said, above: tuple[Any, ...]) -> Any:
+    variant = variants[name]
+    if not isinstance(variant, Mapping) or "like" not in variant:
+        return variant
+    own = {key: value for key, value in variant.items() if key != "like"}
+    other, where = variant["like"], said(f"variants.{name}.like")
+    if other is None:  # ends one that an earlier file began
+        return own
+    if not isinstance(other, str) or other not in variants:
+        near = nearest(str(other), [each for each in map(str, variants) if each != name])
+        raise UserError(f"{where} is {shown(other)}; there is no such variant; {near}")
+    if other in (*above, name):
+        raise UserError(f"{where} is {other!r}, which is like {name} itself; name a variant that says its own method")
+    base = _whole(other, variants, said, (*above, name))
+    if not isinstance(base, Mapping):
+        return own  # validation says what is wrong with the other
+    return merge({key: value for key, value in base.items() if key != "sweep"}, own)
