@@ -66,6 +66,23 @@ def test_image_and_joint_terms_in_numpy(
     assert losses["joint"].item() == pytest.approx(strength * (WEIGHTS * joint).mean(), rel=1e-4)
 
 
+def test_a_margin_is_over_a_probe_on_the_texts(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    v, u = teacher(data)
+    every, seen = np.arange(4), []
+
+    def margins(both: Any, text: Any, *_: Any) -> np.ndarray:
+        seen.extend([both(every), text(every)])
+        return WEIGHTS[::-1].copy()
+
+    monkeypatch.setattr(compute.confidence, "margin_weights", margins)
+    made(settings | {"weight": "margin"}, data, store)
+    assert all_items(data).extra["weight"].tolist() == WEIGHTS[::-1].tolist()
+    np.testing.assert_allclose(seen[0], np.concatenate([ln(v), ln(u), ln(v) * ln(u)], 1), rtol=1e-4)
+    np.testing.assert_allclose(seen[1], ln(u), rtol=1e-4)
+
+
 @pytest.mark.parametrize("layer", ["embedding", "last"])
 def test_token_term_in_numpy(
     settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput, layer: str
@@ -235,6 +252,7 @@ def test_impossible_settings_are_named(settings: dict[str, Any]) -> None:
         ({"adaptive_steps": STEPS}, "adaptive_steps is 110, but the whole run has 110 steps"),
         ({"temperature": 0}, "temperature is 0"),
         ({"targets": ["image", "patch"]}, "targets.1 is 'patch'; choose from: image, joint, tokens, text, patches"),
+        ({"weight": "above_prior"}, "weight is 'above_prior'; choose from: confidence, margin, uniform"),
         ({"token_target": "joint"}, "token_target is 'joint'; choose from: text, image, fused"),
         ({"lambda_schedule": "step"}, "lambda_schedule is 'step'; choose from: linear, constant, cosine"),
         ({"selecton": "both"}, "unknown key 'selecton' .*; did you mean 'selection'"),

@@ -129,6 +129,19 @@ def test_uniform_weights_are_ones_and_both_switches_work(
     assert set(method(output, batch, 0)) == {"task", "image", "joint_image", "joint_text"}
 
 
+def test_above_the_prior_each_teacher_is_judged_alone(
+    settings: dict[str, Any], data: Encoded, pair: TwoTeachers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = lambda seen, *_: 1 / (W_V if seen(np.zeros(1, np.int64)).shape[1] == 4 else W_T)  # noqa: E731
+    monkeypatch.setattr(compute.confidence, "weights_above_prior", above)
+    made(settings | {"weight": "above_prior"}, data, pair)
+    extra = all_items(data).extra
+    assert extra["weight_vision"].tolist() == (1 / W_V).tolist()
+    assert extra["weight_text"].tolist() == (1 / W_T).tolist()
+    with pytest.raises(UserError, match="weight is 'margin'; choose from: confidence, above_prior, uniform"):
+        objective.create(settings | {"weight": "margin"}, STEPS)
+
+
 def test_what_is_journalled_at_an_evaluation(
     settings: dict[str, Any], data: Encoded, pair: TwoTeachers, output: StudentOutput
 ) -> None:

@@ -82,7 +82,7 @@ class Targeted(Objective):
         extra |= self.own_targets(v, u, items)
         for name in sorted({term.weight for of in self.terms_of.values() for term in of.values()}):
             extra[name] = torch.ones(len(items))
-            if self.settings.weight == "confidence":
+            if self.settings.weight != "uniform":
                 extra[name] = as_float(found.weights[name])
         return extra
 

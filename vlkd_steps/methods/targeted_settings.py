@@ -1,5 +1,6 @@
 """The settings of targeted distillation, which CLIP-TD and MAD have in common (`targeted`)."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
@@ -23,7 +24,7 @@ class TargetedSettings(Settings):
     tokens_per_text: Whole
     keyness: Literal["yake", "idf"]
     token_layer: Literal["embedding", "last"]
-    weight: Literal["confidence", "uniform"]
+    weight: str
     probe_items: Count
     adaptive: Flag
     adaptive_steps: Whole
@@ -33,11 +34,11 @@ class TargetedSettings(Settings):
     def looks_at_relevance(self) -> bool:
         return "tokens" in self.targets and self.selection in ("both", "relevance")
 
-    def computed(self, by: Literal["both", "each"]) -> dict[str, Any] | None:
+    def computed(self, by: Mapping[str, str]) -> dict[str, Any] | None:
         """What is computed before training (`Method.targets`), by the settings that change it and by no other one.
 
         Args:
-            by: whether a weight is measured on both of the teacher's embeddings, or one on each.
+            by: what the weights are measured by (`teachers.targets.compute`) for each `weight` but uniform.
         """
         words: dict[str, Any] | None = None
         if "tokens" in self.targets and self.selection != "none":
@@ -48,7 +49,7 @@ class TargetedSettings(Settings):
                 words["keyness"] = self.keyness
             if self.looks_at_relevance:
                 words["relevance"] = self.relevance
-        weights = {"by": by, "probe_items": self.probe_items} if self.weight == "confidence" else None
+        weights = {"by": by[self.weight], "probe_items": self.probe_items} if self.weight in by else None
         return {"words": words, "weights": weights} if words or weights else None
 
     def mistake(self, steps: int) -> str | None:
