@@ -147,6 +147,17 @@ def test_only_the_last_layers_token_term_trains_the_transformer(
         assert embedded[0].abs().sum() > 0
 
 
+def test_the_joint_target_is_whitened_as_a_whole(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput
+) -> None:
+    method = made(settings | {"whitening": "standardise", "adaptive": False}, data, store)
+    v, u = teacher(data)
+    joint = ln(ln(v) + ln(u))
+    expected = np.abs(projected(method, "joint", output.cls.detach().numpy()) - (joint - joint.mean(0)) / joint.std(0))
+    found = method(output, all_items(data), 0)["joint"].item()
+    assert found == pytest.approx(10.0 * (WEIGHTS * expected.mean(-1)).mean(), rel=1e-4)
+
+
 def test_text_target_is_the_layer_normalised_text(
     settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput
 ) -> None:

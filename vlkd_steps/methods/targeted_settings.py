@@ -5,7 +5,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
-from vlkd_steps.config.models.base import Count, Flag, FromZero, Positive, Sequence, Whole, some, unique
+from vlkd_steps.config.models.base import (
+    Count,
+    Flag,
+    FromZero,
+    Number,
+    Positive,
+    Sequence,
+    Whole,
+    between,
+    says,
+    some,
+    unique,
+)
 from vlkd_steps.config.models.method import Settings
 
 Distance = Literal["l1", "mse", "cosine"]
@@ -16,6 +28,8 @@ class TargetedSettings(Settings):
     """What each means: conf/method/clip_td.yaml and mad.yaml."""
 
     targets: Annotated[tuple[Target, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
+    whitening: Literal["none", "standardise", "pca"]
+    whitening_share: Annotated[Number, between(0, 1, open_low=True), says("a share, above 0 and up to 1")]
     distance: Distance
     lambda0: FromZero
     lambda_schedule: Literal["linear", "constant", "cosine"]
