@@ -13,6 +13,7 @@ from vlkd_steps.methods.distances import DISTANCES
 from vlkd_steps.methods.mad.objective import MAD
 from vlkd_steps.methods.schedules import SCHEDULES
 from vlkd_steps.methods.targeted_settings import Distance, Target, TargetedSettings
+from vlkd_steps.methods.whitening import WHITENINGS
 from vlkd_steps.splits import hypothesis_only, leakage, vcr_masking, vcr_rules
 from vlkd_steps.teachers.models import text
 from vlkd_steps.teachers.regions import region_files
@@ -31,6 +32,7 @@ def literals(annotation: Any) -> set[str]:
         (TargetedSettings, "selection", relevance.SELECTIONS),
         (TargetedSettings, "relevance", relevance.RELEVANCE),
         (TargetedSettings, "keyness", keyness.KINDS),
+        (TargetedSettings, "whitening", ["none", *WHITENINGS]),
         (dataset.Annotations, "rule", [*vcr_rules.RULES, *vcr_masking.KEEP, "given"]),
         (dataset.Pairs, "rule", [*hypothesis_only.RULES, "biased", "given"]),
         (teacher.TextEncoder, "pooling", text.POOLINGS),

@@ -177,6 +177,19 @@ def test_the_trials_of_the_token_term(project: Project, composed: Any) -> None:
     }
 
 
+def test_the_trials_of_mads_targets(project: Project, composed: Any) -> None:
+    c = composed(experiment="scenes_tune_mad", grid={})
+    keys = ("name", "whitening", "distance", "lambda0")
+    found = {tuple(jobs.distill(c, cell)["method"][key] for key in keys) for cell in c.cells}
+    assert len(c.cells) == 24
+    assert found == {
+        ("mad", whitening, distance, strength)
+        for whitening in ("none", "standardise", "pca")
+        for distance in ("l1", "cosine")
+        for strength in (3, 10)
+    }
+
+
 def test_grids_and_init_name_members(project: Project, composed: Any) -> None:
     text = """# @package _global_
 defaults: [scenes_smoke, _self_]

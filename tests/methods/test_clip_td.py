@@ -66,6 +66,23 @@ def test_image_and_joint_terms_in_numpy(
     assert losses["joint"].item() == pytest.approx(strength * (WEIGHTS * joint).mean(), rel=1e-4)
 
 
+def test_a_margin_is_over_a_probe_on_the_texts(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    v, u = teacher(data)
+    every, seen = np.arange(4), []
+
+    def margins(both: Any, text: Any, *_: Any) -> np.ndarray:
+        seen.extend([both(every), text(every)])
+        return WEIGHTS[::-1].copy()
+
+    monkeypatch.setattr(compute.confidence, "margin_weights", margins)
+    made(settings | {"weight": "margin"}, data, store)
+    assert all_items(data).extra["weight"].tolist() == WEIGHTS[::-1].tolist()
+    np.testing.assert_allclose(seen[0], np.concatenate([ln(v), ln(u), ln(v) * ln(u)], 1), rtol=1e-4)
+    np.testing.assert_allclose(seen[1], ln(u), rtol=1e-4)
+
+
 @pytest.mark.parametrize("layer", ["embedding", "last"])
 def test_token_term_in_numpy(
     settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput, layer: str
@@ -128,6 +145,17 @@ def test_only_the_last_layers_token_term_trains_the_transformer(
         assert len(embedded) == 1
         assert embedded[0] is not None
         assert embedded[0].abs().sum() > 0
+
+
+def test_the_joint_target_is_whitened_as_a_whole(
+    settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput
+) -> None:
+    method = made(settings | {"whitening": "standardise", "adaptive": False}, data, store)
+    v, u = teacher(data)
+    joint = ln(ln(v) + ln(u))
+    expected = np.abs(projected(method, "joint", output.cls.detach().numpy()) - (joint - joint.mean(0)) / joint.std(0))
+    found = method(output, all_items(data), 0)["joint"].item()
+    assert found == pytest.approx(10.0 * (WEIGHTS * expected.mean(-1)).mean(), rel=1e-4)
 
 
 def test_text_target_is_the_layer_normalised_text(
@@ -235,6 +263,7 @@ def test_impossible_settings_are_named(settings: dict[str, Any]) -> None:
         ({"adaptive_steps": STEPS}, "adaptive_steps is 110, but the whole run has 110 steps"),
         ({"temperature": 0}, "temperature is 0"),
         ({"targets": ["image", "patch"]}, "targets.1 is 'patch'; choose from: image, joint, tokens, text, patches"),
+        ({"weight": "above_prior"}, "weight is 'above_prior'; choose from: confidence, margin, uniform"),
         ({"token_target": "joint"}, "token_target is 'joint'; choose from: text, image, fused"),
         ({"lambda_schedule": "step"}, "lambda_schedule is 'step'; choose from: linear, constant, cosine"),
         ({"selecton": "both"}, "unknown key 'selecton' .*; did you mean 'selection'"),

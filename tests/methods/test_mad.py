@@ -129,6 +129,57 @@ def test_uniform_weights_are_ones_and_both_switches_work(
     assert set(method(output, batch, 0)) == {"task", "image", "joint_image", "joint_text"}
 
 
+def test_whitened_targets_in_numpy(
+    settings: dict[str, Any], data: Encoded, pair: TwoTeachers, output: StudentOutput
+) -> None:
+    """Fitted on the three images and the two texts, not on the four items; the adaptive stage contrasts with them."""
+    method = made(settings | {"whitening": "standardise"}, data, pair)
+    losses = method(output, all_items(data), STAGE)
+    images = ln(np.array([V[i] for i in ("i0", "i1", "i2")]))
+    texts = ln(pair.texts(data.items.texts).astype(float))
+    v = ((images - images.mean(0)) / images.std(0))[[0, 1, 0, 2]]
+    u = ((texts - texts.mean(0)) / np.where(texts.std(0) > 1e-4, texts.std(0), 1))[[0, 1, 1, 0]]
+    cls, seen = output.cls.detach().numpy(), output.visual.detach().numpy().mean(1)
+    expected = {
+        "image": W_V * np.abs(projected(method, "image", seen) - v).mean(-1),
+        "joint_image": W_V * np.abs(projected(method, "joint_image", cls) - v).mean(-1) / 2,
+        "joint_text": W_T * np.abs(projected(method, "joint_text", cls) - u).mean(-1) / 2,
+    }
+    for name, value in expected.items():
+        assert losses[name].item() == pytest.approx(10 * value.mean(), rel=1e-4), name
+    same = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0], [1, 1, 1, 0], [1, 0, 0, 1]], dtype=torch.bool)
+    contrast = method(output, all_items(data), 0)
+    for name, layer, feature, target in (("image", "image", seen, v), ("text", "contrast", cls, u)):
+        wanted = info_nce(torch.tensor(projected(method, layer, feature)), torch.tensor(target).float(), same, 0.07)
+        assert contrast[f"contrast_{name}"].item() == pytest.approx(wanted.item(), rel=1e-4)
+
+
+def test_principal_components_are_fewer(
+    settings: dict[str, Any], data: Encoded, pair: TwoTeachers, output: StudentOutput
+) -> None:
+    method = made(settings | {"whitening": "pca", "whitening_share": 1}, data, pair)
+    batch = all_items(data)
+    widths = {name: batch.extra[name].shape[-1] for name in ("v", "image", "joint_image", "u", "joint_text")}
+    assert widths == {"v": 2, "image": 2, "joint_image": 2, "u": 1, "joint_text": 1}  # of three images, of two texts
+    assert all(torch.isfinite(loss) for step in (0, STAGE) for loss in method(output, batch, step).values())
+    assert batch.extra["weight_vision"].tolist() == W_V.tolist()
+    with pytest.raises(UserError, match="whitening_share is 0; write a share, above 0 and up to 1"):
+        objective.create(settings | {"whitening_share": 0}, STEPS)
+
+
+def test_above_the_prior_each_teacher_is_judged_alone(
+    settings: dict[str, Any], data: Encoded, pair: TwoTeachers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = lambda seen, *_: 1 / (W_V if seen(np.zeros(1, np.int64)).shape[1] == 4 else W_T)  # noqa: E731
+    monkeypatch.setattr(compute.confidence, "weights_above_prior", above)
+    made(settings | {"weight": "above_prior"}, data, pair)
+    extra = all_items(data).extra
+    assert extra["weight_vision"].tolist() == (1 / W_V).tolist()
+    assert extra["weight_text"].tolist() == (1 / W_T).tolist()
+    with pytest.raises(UserError, match="weight is 'margin'; choose from: confidence, above_prior, uniform"):
+        objective.create(settings | {"weight": "margin"}, STEPS)
+
+
 def test_what_is_journalled_at_an_evaluation(
     settings: dict[str, Any], data: Encoded, pair: TwoTeachers, output: StudentOutput
 ) -> None:

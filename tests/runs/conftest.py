@@ -56,6 +56,16 @@ def clip_td(job: dict[str, Any], root: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
+def mad(teacher: None, clip_td: dict[str, Any], root: Path) -> dict[str, Any]:
+    """mad with whitened targets, and weights where a teacher is above the prior; its teachers are the two towers."""
+    method = yaml.safe_load((root / "vlkd_steps/conf/method/mad.yaml").read_text())
+    method |= {"adaptive_steps": 1, "whitening": "pca", "distance": "cosine", "weight": "above_prior"}
+    made = clip_td | {"variant": "mad", "method": method}
+    compute_targets(made)
+    return made
+
+
+@pytest.fixture
 def model(project: Path, job: dict[str, Any]) -> dict[str, Any]:
     """Configuration of a `pretrain` job on captions that name the colour of each toy image."""
     frame = pl.read_parquet(layout.instances("toy"))

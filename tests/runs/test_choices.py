@@ -20,7 +20,7 @@ from vlkd_steps.data.tokenizer import shares, word_tokenizer
 from vlkd_steps.methods import objective
 from vlkd_steps.students import vilt
 from vlkd_steps.teachers.targets import confidence
-from vlkd_steps.teachers.targets.confidence import choice_probabilities, choice_weights
+from vlkd_steps.teachers.targets.confidence import choice_margin_weights, choice_probabilities, choice_weights
 
 LABELS = ["0", "1", "2", "3"]
 TOLD = json.dumps({"question": ["who", "is", [0], "?"], "answer": ["red"], "objects": ["person"]})
@@ -110,6 +110,13 @@ def test_confidence_is_the_softmax_over_the_choices_at_the_right_one() -> None:
     right, wrong = np.e / (np.e + 1), 1 / (np.e + 1)  # their mean is 1/2
     rho = 2 / 502
     assert found.tolist() == pytest.approx([rho * 2 * right + 1 - rho, rho * 2 * wrong + 1 - rho], abs=1e-6)
+
+
+def test_the_margin_of_a_choice_is_over_a_guess() -> None:
+    likely = np.array([[0.5, 0.3, 0.1, 0.1], [0.2, 0.4, 0.2, 0.2], [0.1, 0.1, 0.1, 0.7]])
+    found = choice_margin_weights(likely, np.array([0, 2, 1]))  # margins 0.25, 0 and 0; the first is three means
+    rho = 3 / 503
+    assert found.tolist() == pytest.approx([rho * 3 + 1 - rho, 1 - rho, 1 - rho], abs=1e-6)
 
 
 def test_confidence_is_the_same_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:

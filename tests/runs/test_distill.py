@@ -211,6 +211,16 @@ def test_clip_td_trains_with_all_components_and_repeats_itself(
     assert not any("to_teacher" in name for name in student.state_dict())
 
 
+def test_mad_takes_a_step_towards_whitened_targets(project: Path, mad: dict[str, Any]) -> None:
+    mad["training"] |= {"steps": 2, "evaluate_every": 1}  # one of the adaptive stage, one of the task
+    assert run(mad) == 0
+    curves = journal.curves(journal.read(layout.journal(folder(mad))))
+    terms = ("image", "joint_image", "joint_text", "tokens")
+    assert {f"loss/{term}" for term in (*terms, "task", "contrast_image", "contrast_text")} <= set(curves)
+    assert all(0 < curves[f"distance/{term}"][2] < 2 for term in terms)  # of cosines
+    assert curves["weight_vision_sd"][2] == 0  # random features do not beat the most frequent colour
+
+
 def test_a_run_folder_in_use_is_unchanged(
     project: Path, root: Path, job: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,6 +48,62 @@ def test_clipping_at_three(monkeypatch) -> None:
     np.testing.assert_allclose(w, before / before.mean(), rtol=1e-6)
 
 
+def test_a_margin_is_what_the_text_alone_does_not_tell(monkeypatch) -> None:
+    c = {3: np.array([0.9, 0.5, 0.1, np.nan]), 1: np.array([0.3, 0.6, 0.1, np.nan])}
+    asked = []
+
+    def confident(features, *rest) -> np.ndarray:
+        asked.append(rest)
+        return c[features(np.zeros(1, int)).shape[1]]
+
+    monkeypatch.setattr(confidence, "answer_confidence", confident)
+    given = (sparse.csr_matrix(np.ones((4, 1))), ["a"] * 4, 7, 100)
+    w = confidence.margin_weights(lambda of: np.ones((len(of), 3)), lambda of: np.ones((len(of), 1)), *given)
+    rho = 4 / 504
+    before = np.array([rho * 3 + 1 - rho, 1 - rho, 1 - rho, 1.0])  # margins 0.6, 0 (not -0.1), 0; their mean is 0.2
+    np.testing.assert_allclose(w, before / before.mean(), rtol=1e-6)
+    assert asked[0] == asked[1] == (*given, 1)  # the folds and the items drawn are the same
+
+
+def test_items_that_the_text_alone_answers_have_no_margin() -> None:
+    v, u, soft, images, label = world(600, 6, 16)
+    rows, told = np.arange(600), np.arange(600) < 300  # items of other images
+    u[told] += 5 * np.random.default_rng(2).normal(size=(6, 16))[label[told]]
+    text, both = confidence.alone(u, rows), confidence.both(v, rows, u, rows)
+    margin = confidence.margin_weights(both, text, sparse.csr_matrix(soft), images, 3, 10_000)
+    assert margin.dtype == np.float32
+    assert margin.mean() == pytest.approx(1, abs=1e-6)
+    assert margin.min() >= 0
+    assert margin[~told].mean() > 1.5 * margin[told].mean()
+    plain = weights(v, u, soft, images, 3)
+    assert plain[~told].mean() == pytest.approx(plain[told].mean(), rel=0.1)
+
+
+@pytest.mark.parametrize(("c", "uniform"), [([0.9, 0.1, 0.61, np.nan], False), ([0.9, 0.1, 0.59, np.nan], True)])
+def test_a_teacher_alone_counts_where_it_beats_the_most_frequent_answer(monkeypatch, c, uniform: bool) -> None:
+    """Of the three items that are judged the first answer has the shares 0.6, 1 and 0: 1.6 / 3 on average."""
+    monkeypatch.setattr(confidence, "answer_confidence", lambda *_: np.array(c))
+    monkeypatch.setattr(confidence, "folds", lambda *_: np.array([0, 1, 2, 3]))
+    monkeypatch.setattr(confidence, "FOLDS", 4)
+    soft = sparse.csr_matrix(np.array([[0.9, 0.6], [0.3, 0.0], [0.0, 1.0], [1.0, 0.0]]))
+    given = (lambda of: np.ones((len(of), 3)), soft, ["a", "b", "c", "d"], 7, 100)
+    w = confidence.weights_above_prior(*given)
+    assert (w.tolist() == [1.0] * 4) == uniform
+    if not uniform:
+        assert w.tobytes() == confidence.weights(*given).tobytes()
+
+
+def test_a_teacher_that_knows_nothing_does_not_beat_the_prior() -> None:
+    v, u, soft, images, _ = world(400, 3, 16)
+    rows = np.arange(400)
+    for table, uniform in ((v, False), (u, True)):
+        seen = confidence.alone(table, rows)
+        w = confidence.weights_above_prior(seen, sparse.csr_matrix(soft), images, 3, 10_000)
+        assert (w == 1).all() == uniform
+    few = confidence.weights_above_prior(seen, sparse.csr_matrix(soft[:8]), images[:8], 3, 10_000)
+    assert few.tolist() == [1.0] * 8
+
+
 def test_probe_features_are_both_embeddings_and_their_product() -> None:
     v, u = np.array([[1.0, 3.0]]), np.array([[5.0, 1.0]])
     one = 1 / np.sqrt(1 + 1e-5)  # (x - 2) / sqrt(1 + eps)

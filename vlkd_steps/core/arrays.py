@@ -3,6 +3,7 @@
 A damaged header is a Python literal that no longer parses: numpy raises whatever its parser does.
 """
 
+import functools
 import io
 from collections.abc import Collection
 from pathlib import Path
@@ -23,6 +24,17 @@ def mapped(path: Path) -> np.ndarray:
         raise
     except Exception as error:
         raise ValueError(f"no whole npy file: {error}") from error
+
+
+def single(rows: np.ndarray) -> np.ndarray:
+    """Numbers as float32. Half precision is looked up, which takes half the time of numpy's conversion."""
+    return _singles().take(rows.view(np.uint16)) if rows.dtype == np.float16 else np.asarray(rows, np.float32)
+
+
+@functools.cache
+def _singles() -> np.ndarray:
+    """Every number of half precision."""
+    return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 def from_npz(content: bytes, names: Collection[str]) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """Official JSON, JSON-lines and csv files read record by record; every error names file, record and field.
 
-Records are parsed from the file's text as they are asked for, those of one megabyte at a time, so that the 214,354
+Records are parsed from the file's text as they are asked for, some hundred at a time, so that the 214,354
 annotations of VQA v2's val (two million answer records) never exist as Python objects at once.
 """
 
@@ -21,7 +21,7 @@ from vlkd_steps.core import json_text
 from vlkd_steps.core.errors import UserError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_BLOCK = 1 << 20  # characters
+_BLOCK = 1 << 17  # characters; their objects fit into a processor's cache: with 1 << 20 they take half as long again
 _SECOND = re.compile(r'[ \t\n\r]*,[ \t\n\r]*\{[ \t\n\r]*"[^"\\]*"[ \t\n\r]*:')
 _LARGEST = 2**63 - 1
 _LONGEST_PROBLEM = 600  # characters

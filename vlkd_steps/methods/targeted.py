@@ -20,6 +20,7 @@ from vlkd_steps.methods.objective import Objective, as_float, projection
 from vlkd_steps.methods.schedules import SCHEDULES
 from vlkd_steps.methods.targeted_settings import TargetedSettings
 from vlkd_steps.methods.tokens import gather_tokens, mean_selected, token_targets
+from vlkd_steps.methods.whitening import whitened
 from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
 from vlkd_steps.teachers.targets.target_file import Targets
@@ -61,28 +62,34 @@ class Targeted(Objective):
     def prepare(
         self, data: Encoded, store: Any, seed: int, targets: Targets | None = None
     ) -> dict[str, IndexedTensor | Tensor]:
-        """v and u as stored, the layer-normalised targets (no gradient), and the weights."""
+        """v and u as stored, the layer-normalised targets (no gradient), and the weights; with `whitening` v and u and
+        all targets are whitened instead."""
         items, found = data.items, targets or Targets()
         v, u = as_float(store.images(items.image_ids)), as_float(store.texts(items.texts))
-        extra: dict[str, IndexedTensor | Tensor] = {
+        made: dict[str, IndexedTensor | Tensor] = {
             "v": IndexedTensor(v, items.image_rows),
             "u": IndexedTensor(u, items.text_rows),
         }
+        extra: dict[str, IndexedTensor | Tensor] = {}
         v, u = layer_norm(v), layer_norm(u)
+        image, text = IndexedTensor(v, items.image_rows), IndexedTensor(u, items.text_rows)
         if "image" in self.targets:
-            extra["image"] = IndexedTensor(v, items.image_rows)
+            made["image"] = image
         if "text" in self.targets:
-            extra["text"] = IndexedTensor(u, items.text_rows)
+            made["text"] = text
         if "patches" in self.targets:
-            extra["patches"] = IndexedTensor(layer_norm(as_float(store.patches(items.image_ids))), items.image_rows)
+            made["patches"] = IndexedTensor(layer_norm(as_float(store.patches(items.image_ids))), items.image_rows)
         if "tokens" in self.targets:
             assert found.words is not None
             self.chosen_words = found.chosen_share
-            extra["positions"], extra["tokens"] = token_targets(data, found.words, store)
-        extra |= self.own_targets(v, u, items)
+            extra["positions"], made["tokens"] = token_targets(data, found.words, store)
+        made |= self.own_targets(v, u, items)
+        if self.settings.whitening != "none":
+            made = whitened(made | {"v": image, "u": text}, self.settings.whitening, self.settings.whitening_share)
+        extra |= made
         for name in sorted({term.weight for of in self.terms_of.values() for term in of.values()}):
             extra[name] = torch.ones(len(items))
-            if self.settings.weight == "confidence":
+            if self.settings.weight != "uniform":
                 extra[name] = as_float(found.weights[name])
         return extra
 

@@ -1,10 +1,23 @@
 """The settings of targeted distillation, which CLIP-TD and MAD have in common (`targeted`)."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
-from vlkd_steps.config.models.base import Count, Flag, FromZero, Positive, Sequence, Whole, some, unique
+from vlkd_steps.config.models.base import (
+    Count,
+    Flag,
+    FromZero,
+    Number,
+    Positive,
+    Sequence,
+    Whole,
+    between,
+    says,
+    some,
+    unique,
+)
 from vlkd_steps.config.models.method import Settings
 
 Distance = Literal["l1", "mse", "cosine"]
@@ -15,6 +28,8 @@ class TargetedSettings(Settings):
     """What each means: conf/method/clip_td.yaml and mad.yaml."""
 
     targets: Annotated[tuple[Target, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
+    whitening: Literal["none", "standardise", "pca"]
+    whitening_share: Annotated[Number, between(0, 1, open_low=True), says("a share, above 0 and up to 1")]
     distance: Distance
     lambda0: FromZero
     lambda_schedule: Literal["linear", "constant", "cosine"]
@@ -23,7 +38,7 @@ class TargetedSettings(Settings):
     tokens_per_text: Whole
     keyness: Literal["yake", "idf"]
     token_layer: Literal["embedding", "last"]
-    weight: Literal["confidence", "uniform"]
+    weight: str
     probe_items: Count
     adaptive: Flag
     adaptive_steps: Whole
@@ -33,11 +48,11 @@ class TargetedSettings(Settings):
     def looks_at_relevance(self) -> bool:
         return "tokens" in self.targets and self.selection in ("both", "relevance")
 
-    def computed(self, by: Literal["both", "each"]) -> dict[str, Any] | None:
+    def computed(self, by: Mapping[str, str]) -> dict[str, Any] | None:
         """What is computed before training (`Method.targets`), by the settings that change it and by no other one.
 
         Args:
-            by: whether a weight is measured on both of the teacher's embeddings, or one on each.
+            by: what the weights are measured by (`teachers.targets.compute`) for each `weight` but uniform.
         """
         words: dict[str, Any] | None = None
         if "tokens" in self.targets and self.selection != "none":
@@ -48,7 +63,7 @@ class TargetedSettings(Settings):
                 words["keyness"] = self.keyness
             if self.looks_at_relevance:
                 words["relevance"] = self.relevance
-        weights = {"by": by, "probe_items": self.probe_items} if self.weight == "confidence" else None
+        weights = {"by": by[self.weight], "probe_items": self.probe_items} if self.weight in by else None
         return {"words": words, "weights": weights} if words or weights else None
 
     def mistake(self, steps: int) -> str | None:

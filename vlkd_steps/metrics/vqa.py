@@ -197,8 +197,7 @@ def soft_accuracies(texts: Sequence[str], references: Sequence[int], predicted: 
 
 def _numbered(texts: Sequence[str]) -> pl.Series:
     """A number for each text, the same for equal ones."""
-    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    return pl.Series([numbers[text] for text in texts])
+    return pl.Series(texts, dtype=pl.Categorical).to_physical()
 
 
 class Scorer:

@@ -92,7 +92,7 @@ def accuracies(path: Path, answers: Mapping[int, str], results_path: Path) -> pl
         if len({answer.get("answer_id") for answer in given}) < ANSWERS:
             alike[question_id] = given
         ids[question_id] = len(ids)
-        references += [numbers[text] for text in texts]
+        references.extend(map(numbers.__getitem__, texts))
         question_types.append(question_type)
         answer_types.append(answer_type)
     if not ids:

@@ -122,7 +122,7 @@ class FeatureStore:
             UserError: the teacher stores no patches.
         """
         assert self.patch_shape
-        return np.asarray(self._tables["patch"][self._numbers("image", image_ids)], np.float32)
+        return arrays.single(self._tables["patch"][self._numbers("image", image_ids)])
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
         """u of each text, float32 [N, D]."""
@@ -142,7 +142,7 @@ class FeatureStore:
         row = self._find("text", text)
         start, stop = self._state_rows[row : row + 2]
         states = self._tables["state"][start:stop]
-        return split_words(text)[: stop - start], np.asarray(states, np.float32)
+        return split_words(text)[: stop - start], arrays.single(states)
 
     def has(self, kind: str) -> bool:
         """Whether there are rows of `kind` (KINDS)."""
@@ -180,7 +180,7 @@ class FeatureStore:
 
     def _rows(self, kind: str, names: Sequence[str]) -> np.ndarray:
         rows = self._numbers(kind, names)
-        return np.asarray(self._tables[kind][rows], np.float32) if len(rows) else np.zeros((0, self.dim), np.float32)
+        return arrays.single(self._tables[kind][rows]) if len(rows) else np.zeros((0, self.dim), np.float32)
 
     def _numbers(self, kind: str, names: Sequence[str]) -> np.ndarray:
         """The row of each name, int64 [N]."""
@@ -303,10 +303,12 @@ class Table:
             raise IndexError(f"rows {wanted[0]} to {wanted[-1]} of a table of {self.starts[-1]}")
         found = np.empty((len(wanted), *self.parts[0].mapped.shape[1:]), self.parts[0].mapped.dtype)
         bounds = np.searchsorted(wanted, self.starts)
-        for number in np.flatnonzero(np.diff(bounds)).tolist():
+        counts = np.diff(bounds)
+        within = wanted - np.repeat(self.starts[:-1], counts)
+        for number in np.flatnonzero(counts).tolist():
             here = slice(bounds[number], bounds[number + 1])
             # "clip" writes into `out` without a copy; every row number was checked.
-            self.parts[number].rows.take(wanted[here] - self.starts[number], axis=0, out=found[here], mode="clip")
+            self.parts[number].rows.take(within[here], axis=0, out=found[here], mode="clip")
         result = np.empty_like(found)
         result[order] = found
         return result

@@ -4,7 +4,7 @@ At the size of VQA v2 this is minutes of CPU time, so it is done before training
 all variants that ask for the same (`config.targets`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from vlkd_steps.data import loader
 from vlkd_steps.data.batches import Items
 from vlkd_steps.data.words import content_words
 from vlkd_steps.teachers.targets import confidence, relevance, soft_answers
+from vlkd_steps.teachers.targets.cross_fit import Features
 from vlkd_steps.teachers.targets.target_file import Targets
 
 
@@ -69,32 +70,36 @@ def _relevance(kind: str | None, texts: Sequence[str], items: Items, store: Any,
 
 
 def _weights(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> dict[str, np.ndarray]:
-    """``weight`` by both embeddings together, or ``weight_vision`` and ``weight_text`` by each alone.
-
-    With choices (VCR) an item's label is the index of the right one. On it the image alone, or the query with the right
-    choice, has no information, so each alone weighs 1 (choice).
-    """
-    by_choice, together = bool(items.choice_texts), wanted["by"] == "both"
-    if by_choice and not together:
-        return {f"weight_{name}": np.ones(len(items), np.float32) for name in ("vision", "text")}
+    """``weight`` by both embeddings together, or ``weight_vision`` and ``weight_text`` by each alone."""
+    if items.choice_texts:
+        return _weights_of_choices(wanted["by"], items, store)
     image_rows, text_rows = items.image_rows.numpy(), items.text_rows.numpy()
-    v = store.images(items.image_ids)
-    if by_choice:
-        return {"weight": confidence.choice_weights(_of_choices(items, store), items.right_choices().numpy())}
-    u = store.texts(items.texts)
-    soft, images = sparse_labels(items), _image_ids(items)
-    if together:
-        judged = {"weight": (confidence.both(v, image_rows, u, text_rows), derive(seed, "confidence"))}
-    else:
-        judged = {
-            "weight_vision": (confidence.alone(v, image_rows), derive(seed, "confidence", "vision")),
-            "weight_text": (confidence.alone(u, text_rows), derive(seed, "confidence", "text")),
-        }
-    threads = loader.workers(idle=True)
+    v, u = store.images(items.image_ids), store.texts(items.texts)
+    together = confidence.both(v, image_rows, u, text_rows)
+    image, text = confidence.alone(v, image_rows), confidence.alone(u, text_rows)
+    soft, images, threads = sparse_labels(items), _image_ids(items), max(1, loader.workers(idle=True))
+
+    def weighed(by: Callable[..., np.ndarray], *seen: Features, of: Sequence[str] = ()) -> np.ndarray:
+        return by(*seen, soft, images, derive(seed, "confidence", *of), wanted["probe_items"], threads)
+
+    if wanted["by"] == "both":
+        return {"weight": weighed(confidence.weights, together)}
+    if wanted["by"] == "margin":
+        return {"weight": weighed(confidence.margin_weights, together, text)}
+    by = confidence.weights if wanted["by"] == "each" else confidence.weights_above_prior
     return {
-        name: confidence.weights(features, soft, images, of_folds, wanted["probe_items"], max(1, threads))
-        for name, (features, of_folds) in judged.items()
+        "weight_vision": weighed(by, image, of=["vision"]),
+        "weight_text": weighed(by, text, of=["text"]),
     }
+
+
+def _weights_of_choices(by: str, items: Items, store: Any) -> dict[str, np.ndarray]:
+    """Those of items with choices (VCR), whose label is the index of the right one. On it the image alone, or the query
+    with the right choice, has no information, so each alone weighs 1 (choice)."""
+    if by not in ("both", "margin"):
+        return {f"weight_{name}": np.ones(len(items), np.float32) for name in ("vision", "text")}
+    weights = confidence.choice_weights if by == "both" else confidence.choice_margin_weights
+    return {"weight": weights(_of_choices(items, store), items.right_choices().numpy())}
 
 
 def _answers(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> soft_answers.SoftAnswers:

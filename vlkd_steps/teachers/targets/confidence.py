@@ -41,6 +41,36 @@ def weights(
     return _rescaled(answer_confidence(features, soft, image_ids, seed, probe_items, threads))
 
 
+def margin_weights(
+    features: Features,
+    blind: Features,
+    soft: sparse.csr_matrix,
+    image_ids: Sequence[str],
+    seed: int,
+    probe_items: int,
+    threads: int = 1,
+) -> np.ndarray:
+    """As `weights`, with ``max(0, c - c')`` in the place of c, where c' is that of probes on `blind`, the texts alone.
+
+    Both kinds of probes have the same folds and are fitted on the same items. A difference, not a ratio: the latter is
+    largest where both are near 0, which is where the teacher knows nothing.
+    """
+    seen, read = (answer_confidence(of, soft, image_ids, seed, probe_items, threads) for of in (features, blind))
+    return _rescaled(np.maximum(seen - read, 0))
+
+
+def weights_above_prior(
+    features: Features, soft: sparse.csr_matrix, image_ids: Sequence[str], seed: int, probe_items: int, threads: int = 1
+) -> np.ndarray:
+    """As `weights` where the mean of c over the split is above the share of its most frequent answer, else ones."""
+    confidence = answer_confidence(features, soft, image_ids, seed, probe_items, threads)
+    known = ~np.isnan(confidence)
+    judged = _in_all_folds(soft, folds(image_ids, seed))[known]
+    if not known.any() or confidence[known].mean() <= judged.multiply(1 / judged.sum(1)).mean(0).max():
+        return np.ones(len(confidence), np.float32)
+    return _rescaled(confidence)
+
+
 def both(v: np.ndarray, v_rows: np.ndarray, u: np.ndarray, u_rows: np.ndarray) -> Features:
     """`probe_features` of items that show the images v[v_rows] and have the texts u[u_rows]."""
     return lambda items: probe_features(v[v_rows[items]], u[u_rows[items]])
@@ -58,7 +88,16 @@ def choice_weights(likely: np.ndarray, right: np.ndarray) -> np.ndarray:
         likely: `choice_probabilities`, [n, A].
         right: which choice is right, int [n].
     """
-    return _rescaled(np.take_along_axis(likely, right[:, None], axis=1)[:, 0])
+    return _rescaled(_of_right(likely, right))
+
+
+def choice_margin_weights(likely: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """As `choice_weights`, with ``max(0, c - 1 / A)``: who sees no image is taken to guess among A choices."""
+    return _rescaled(np.maximum(_of_right(likely, right) - 1 / likely.shape[1], 0))
+
+
+def _of_right(likely: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.asarray(np.take_along_axis(likely, right[:, None], axis=1)[:, 0])
 
 
 def choice_probabilities(v: Features, texts: Features, choice_rows: np.ndarray, temperature: float) -> np.ndarray:
@@ -119,9 +158,7 @@ def answer_confidence(
     fold = folds(image_ids, seed)
     if fold.max(initial=-1) + 1 < FOLDS:
         return confidence
-    per_fold = np.stack([(soft[fold == k] > 0).sum(0).A1 for k in range(FOLDS)])
-    in_all = (per_fold.sum(0) - per_fold > 0).all(0)  # found in each set of four folds
-    masked = sparse.csr_matrix(soft[:, np.flatnonzero(in_all)], dtype=np.float64)
+    masked = _in_all_folds(soft, fold)
 
     def judge(items: np.ndarray, found: np.ndarray, likely: np.ndarray) -> None:
         scores = masked[items]
@@ -130,3 +167,10 @@ def answer_confidence(
     known = masked.sum(1).A1 > 0
     ask(features, masked, fold, known, seed, probe_items, threads, judge)
     return confidence
+
+
+def _in_all_folds(soft: sparse.csr_matrix, fold: np.ndarray) -> sparse.csr_matrix:
+    """The labels that are found in each set of four folds, float64 [n, fewer]."""
+    per_fold = np.stack([(soft[fold == k] > 0).sum(0).A1 for k in range(FOLDS)])
+    in_all = (per_fold.sum(0) - per_fold > 0).all(0)
+    return sparse.csr_matrix(soft[:, np.flatnonzero(in_all)], dtype=np.float64)
