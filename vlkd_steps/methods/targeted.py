@@ -77,7 +77,7 @@ class Targeted(Objective):
             extra["patches"] = IndexedTensor(layer_norm(as_float(store.patches(items.image_ids))), items.image_rows)
         if "tokens" in self.targets:
             assert found.words is not None
-            self.chosen_words = found.chosen_share
+            self.chosen = found.numbers()
             extra["positions"], extra["tokens"] = token_targets(data, found.words, store)
         extra |= self.own_targets(v, u, items)
         for name in sorted({term.weight for of in self.terms_of.values() for term in of.values()}):
@@ -144,11 +144,11 @@ class Targeted(Objective):
 
     @torch.no_grad()
     def observe(self, output: StudentOutput, batch: Batch) -> dict[str, float]:
-        """Unweighted distances; share of the split's content words that was selected, and selected tokens per item;
-        standard deviation of the weights over the batch."""
+        """Unweighted distances; share of the split's content words that was selected, how many of them are visual where
+        that is known, and selected tokens per item; standard deviation of the weights over the batch."""
         values = {f"distance/{name}": value.mean().item() for name, value in self.distances(output, batch).items()}
         if "tokens" in self.terms:
-            values["chosen_words"] = self.chosen_words
+            values |= self.chosen
             values["chosen_tokens"] = (batch.extra["positions"] >= 0).sum(1).float().mean().item()
         for name in sorted({term.weight for term in self.terms.values()}):
             values[f"{name}_sd"] = distributed.gathered(batch.extra[name].float()).std(correction=0).item()
