@@ -16,6 +16,7 @@ from vlkd_steps.reporting.citation import citations
 from vlkd_steps.reporting.findings import Finding, main_set
 from vlkd_steps.reporting.gallery import Gallery, inline_image
 from vlkd_steps.reporting.measured import Table
+from vlkd_steps.reporting.selection import Selection
 from vlkd_steps.reporting.style import Style
 from vlkd_steps.reporting.swept import Swept
 from vlkd_steps.reporting.table import Row
@@ -37,6 +38,7 @@ def render(
     styles: Mapping[str, Style],
     training: Mapping[str, Panels],
     teaching: Sequence[Table],
+    selections: Sequence[Selection],
     timings: Sequence[Row],
     galleries: Sequence[Gallery],
     shared: Sequence[Row],
@@ -75,6 +77,7 @@ def render(
         main_set=main_set(rows),
         training=_training(training, styles),
         teaching=teaching,
+        selections=selections,
         totals=totals,
         spent=cost.summed(timings),
         timings=timings,
