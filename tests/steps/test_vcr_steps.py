@@ -106,6 +106,10 @@ def test_all_three_metrics_are_in_the_tables(finished: Path) -> None:
     assert len(rows) == 3 * len(CELLS)
     assert all(row["gain_low"] for row in rows if row["student"] == "vilt_scenes" and row["variant"] != "finetune")
     assert {row["n"] for row in rows} == {"80"}
+    floors = {row["metric"]: float(row["floor"]) for row in rows}
+    assert floors["q_ar"] < min(floors["q_a"], floors["qa_r"])
+    assert 15 < floors["q_a"] < 50
+    assert {row["learned"] for row in rows} <= {"0", "1", "2"}
 
 
 @pytest.mark.parametrize("student", ["vilt_scenes", "uniter_scenes"])

@@ -56,6 +56,7 @@ def render(
         "interval": results.interval,
         "few_seeds": results.few_seeds,
         "spread": results.spread,
+        "learned": results.learned,
         "readable": results.name,
         "duration": duration,
         "share": lambda share: "" if share is None else f"{100 * share:.0f} %",
@@ -64,6 +65,7 @@ def render(
     units = {row["dataset"].split()[0]: row["unit"] for row in rows}
     environment.filters["trained"] = lambda shot, place: results.training(shot, units.get(place.split()[0], "items"))
     environment.filters["label"] = lambda variant: styles[variant].label if variant in styles else variant
+    environment.tests["unlearned"] = lambda row: bool(results.learned(row))
     environment.tests |= {"above": lambda row: results.sure(row) > 0, "below": lambda row: results.sure(row) < 0}
     totals = cost.totals(timings)
     return environment.get_template("report.html.j2").render(
