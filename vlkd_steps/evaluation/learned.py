@@ -28,7 +28,11 @@ def commonest_answer(task: Task, instances: pl.DataFrame) -> pl.DataFrame | None
     """
     if task.head == "written" or instances.is_empty():
         return None
-    golds = instances["label"].to_list() if task.head == "choices" else list(map(task.gold, instances.to_dicts()))
+    golds = (
+        instances["label"].to_list()
+        if task.head == "choices"
+        else list(map(task.gold, instances.iter_rows(named=True)))
+    )
     counts = Counter(golds)
     usual = min(counts, key=lambda gold: (-counts[gold], str(gold)))
     label = instances["label"][golds.index(usual)]
