@@ -150,7 +150,7 @@ def test_the_page_shows_what_was_selected_and_warns_of_it(config: dict) -> None:
     html = run(config)
     settings = "selection both, relevance plain"
     rows = [row for row in Page(html).rows if row[2:3] == [settings]]
-    numbers = ["13.8 %", "21.2 %", "19.8 %", "1 000", "3"]
+    numbers = ["13.8 %", "21.2 %", "0.198", "1 000", "3"]
     assert rows == [["scenes_vqa", "clip_scenes", settings, shot, *numbers] for shot in ("100", "300")]
     assert "300 training questions: 13.8% of the chosen words are visual, 7.4 points fewer" in html
     assert "set relevance: centred" in html
