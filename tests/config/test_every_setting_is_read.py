@@ -25,7 +25,7 @@ ELSEWHERE: dict[str, Mapping[str, str]] = {
         "by_task": "merged by jobs.distill",
     },
     "sources": {"about_gb": "planning.disk"},
-    "datasets": {},
+    "datasets": {"visual_words": "jobs.targets, as the words themselves"},
 }
 """Keys that are in no job's argument under their own name, and what reads them."""
 

@@ -88,7 +88,7 @@ def test_token_term_in_numpy(
     settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput, layer: str
 ) -> None:
     """All content words: "color ball" (1 + 4 pieces) and "red cube large"."""
-    method = made(settings | {"selection": "all", "token_layer": layer}, data, store)
+    method = made(settings | {"selection": "all", "token_target": "text", "token_layer": layer}, data, store)
     found = method(output, all_items(data), STAGE)["tokens"].item()
     tokens = (output.embedded_text if layer == "embedding" else output.text).detach().numpy()
     positions = [[2, 5, 6, 7, 8], [3, 4, 5], [3, 4, 5], [2, 5, 6, 7, 8]]

@@ -2,12 +2,13 @@ import torch
 from tiny_teacher import TinyStore
 
 from vlkd_steps.data.batches import Encoded
-from vlkd_steps.methods.tokens import gather_tokens, mean_selected, token_targets
+from vlkd_steps.methods.tokens import gather_tokens, mean_selected, token_positions, token_targets
 
 
 def test_selected_words_become_positions_with_their_states(data: Encoded, store: TinyStore) -> None:
     selected = [["color", "ball"], ["red"], ["is", "large"], []]
     positions, targets = token_targets(data, selected, store)
+    assert token_positions(data, selected).equal(positions)
     # [CLS] what color is the b ##a ##l ##l [SEP]; the four pieces of "ball" all represent it
     assert positions.tolist() == [[2, 5, 6, 7, 8], [3, -1, -1, -1, -1], [1, 5, -1, -1, -1], [-1] * 5]
     values = targets[torch.arange(4)]

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from vlkd_steps.cli.table import _cell
 from vlkd_steps.reporting import table
 
 
@@ -16,3 +17,24 @@ from vlkd_steps.reporting import table
 )
 def test_an_interval_or_why_there_is_none(changes: dict[str, Any], expected: str) -> None:
     assert table.interval({"gain": None, "gain_low": None, "seeds": "10 11 12", **changes}) == expected
+
+
+@pytest.mark.parametrize(
+    ("learned", "seeds", "expected"),
+    [
+        (2, "10 11 12", "learned 2 of 3 seeds"),
+        (0, "10", "learned 0 of 1 seed"),
+        (3, "10 11 12", ""),
+        (None, "10 11", ""),
+    ],
+)
+def test_how_many_seeds_learned_is_said_where_not_all_did(learned: int | None, seeds: str, expected: str) -> None:
+    row = {"learned": learned, "seeds": seeds, "mean": 34.0, "sd": 1.0, "gain": 2.0, "gain_low": -1.0, "gain_high": 5.0}
+    assert table.learned(row) == expected
+    ending = f"\n{expected}" if expected else ""
+    assert _cell(row).plain == f"34.0 +- 1.0\n+2.0 [-1.0, 5.0]{ending}"
+    assert _cell(row | {"gain": None}).plain == f"34.0 +- 1.0{ending}"
+
+
+def test_results_of_an_earlier_version_say_nothing_of_learning() -> None:
+    assert table.learned({"seeds": "1 2"}) == ""

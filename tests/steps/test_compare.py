@@ -58,9 +58,28 @@ def test_the_columns_are_those_of_the_documentation(config: dict) -> None:
         "dataset,student,teacher,method,variant,shot,seed,evaluation_set,metric,value,n,run_key"
     )
     assert (RESULTS / "gains.csv").read_text().splitlines()[0] == (
-        "dataset,student,variant,method,teacher,shot,evaluation_set,metric,seeds,n,images,mean,sd,reference_mean,"
-        "gain,gain_low,gain_high,p,p_holm,bootstrap_low,bootstrap_high"
+        "dataset,student,variant,method,teacher,shot,evaluation_set,metric,seeds,n,images,mean,sd,floor,learned,"
+        "reference_mean,gain,gain_low,gain_high,p,p_holm,bootstrap_low,bootstrap_high"
     )
+
+
+def test_a_seed_at_the_floor_is_not_counted_as_learned(config: dict) -> None:
+    for seed, score in ((10, pl.col("floor")), (11, pl.lit(1.0)), (12, pl.lit(1.0))):
+        path = layout.scores(layout.run("scenes", "scenes_vqa", "vilt_scenes", "clip_td", "100", seed), "test")
+        table = pl.read_parquet(path)
+        table.with_columns(score=score).write_parquet(path)
+    seal()
+    assert run(config) == 0
+    assert float(row("clip_td")["floor"]) == pytest.approx(100 * table["floor"].mean(), abs=1e-4)
+    assert (row("clip_td")["learned"], row("clip_td")["seeds"]) == ("2", "10 11 12")
+
+
+def test_scores_without_a_floor_say_nothing_of_learning(config: dict) -> None:
+    for path in Path("runs").rglob("scores/*.parquet"):
+        pl.read_parquet(path).drop("floor").write_parquet(path)
+    seal()
+    assert run(config) == 0
+    assert {(each["floor"], each["learned"]) for each in rows()} == {("", "")}
 
 
 def test_summary_has_every_run_and_set_with_its_key(config: dict) -> None:

@@ -33,7 +33,10 @@ def test_scores_every_item_of_every_seed_and_set(config: dict) -> None:
             metrics = json.loads(layout.metrics(folder(dataset, seed)).read_text())
             assert list(metrics) == ["dev", "test"]
             scores = pl.read_parquet(layout.scores(folder(dataset, seed), "test"))
-            assert scores.columns == ["instance_id", "image_id", "score"]
+            assert scores.columns == ["instance_id", "image_id", "score", "floor"]
+            if dataset == "scenes_ve":
+                labels = pl.read_parquet(layout.instances(dataset)).filter(pl.col("split") == "test")["label"]
+                assert scores["floor"].sum() == labels.value_counts()["count"].max()
             assert (
                 (metrics["test"]["n"], metrics["test"]["images"])
                 == (16, 8)

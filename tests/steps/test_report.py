@@ -15,11 +15,12 @@ from in_browser import opened, reached_by_tab, violations
 from sealed import seal
 
 from vlkd_steps.cli import table
-from vlkd_steps.core import layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.reporting import figures, style, sweep_figures
 from vlkd_steps.reporting.experiment import CURVES
-from vlkd_steps.reporting.table import by_seed, interval, points, read, spread, training
+from vlkd_steps.reporting.table import by_seed, interval, learned, points, read, spread, training
 from vlkd_steps.steps import compare, evaluate, report
+from vlkd_steps.teachers.targets.visual_words import Measured
 from vlkd_steps.tracking import journal
 
 RESULTS = Path("results/scenes")
@@ -120,7 +121,12 @@ def test_the_numbers_on_the_page_are_those_of_gains_csv(html: str) -> None:
     rows = read(RESULTS / "gains.csv")
     few = {True: " wide: 3 seeds", False: ""}
     expected = [
-        [row["variant"], spread(row), points(row["gain"]), interval(row) + few[row["gain_low"] is not None]]
+        [
+            row["variant"],
+            f"{spread(row)} {learned(row)}".strip(),
+            points(row["gain"]),
+            interval(row) + few[row["gain_low"] is not None],
+        ]
         for row in rows
     ]
     assert len(expected) == 36
@@ -133,6 +139,22 @@ def test_the_page_shows_what_the_teacher_did(html: str) -> None:
     [values] = {tuple(row[1:]) for row in rows if len(row) == 4 and row[0].endswith("clip_td") and row[1] == "300"}
     assert values == ("300", "0.5 → 0.25", "0.5 → 0.4")
     assert 'href="#teaching"' in html
+
+
+def test_the_page_shows_what_was_selected_and_warns_of_it(config: dict) -> None:
+    for run_of in (each for each in config["runs"] if (each["variant"], each["dataset"]) == ("clip_td", "scenes_vqa")):
+        run_of["targets"] = "0123456789abcdef"
+        path = layout.targets("scenes_vqa", "clip_scenes", run_of["shot"], run_of["seed"], run_of["targets"])
+        noted = Measured(0.138, 0.212, 0.008, 0.198, 1000).note({"selection": "both", "relevance": "plain"})
+        files.write_json(layout.targets_provenance(path), {"seconds": 2.5} | noted)
+    html = run(config)
+    settings = "selection both, relevance plain"
+    rows = [row for row in Page(html).rows if row[2:3] == [settings]]
+    numbers = ["13.8 %", "21.2 %", "0.198", "1 000", "3"]
+    assert rows == [["scenes_vqa", "clip_scenes", settings, shot, *numbers] for shot in ("100", "300")]
+    assert "300 training questions: 13.8% of the chosen words are visual, 7.4 points fewer" in html
+    assert "set relevance: centred" in html
+    assert 'href="#selection"' in html
 
 
 def test_a_shot_counts_what_the_task_calls_its_items(html: str) -> None:

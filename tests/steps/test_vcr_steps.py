@@ -96,6 +96,16 @@ def test_every_student_and_every_method_learns_and_answers(finished: Path, stude
     assert ("loss/joint" in curves) == (variant == "clip_td")
 
 
+def test_token_selection_is_measured_and_reaches_journal_and_report(finished: Path) -> None:
+    for variant, teacher in (("clip_td", "clip_scenes"), ("mad_clip", "clip_scenes")):
+        curves = journal.curves(journal.read(layout.journal(run_folder("vilt_scenes", variant))))
+        [share] = set(curves["visual_words"].values())
+        assert 0 <= share <= 1
+        assert {"visual_words_by_chance", "relevance_auc"} <= set(curves)
+        page = (finished / "results/scenes_vcr_smoke/report.html").read_text()
+        assert f'<td><code>{NAME}</code></td><td><code>{teacher}</code></td><th scope="row">selection ' in page
+
+
 def test_all_three_metrics_are_in_the_tables(finished: Path) -> None:
     metrics = json.loads(layout.metrics(run_folder("vilt_scenes", "clip_td")).read_text())["test"]
     assert metrics["accuracy"] == pytest.approx((metrics["q_a"] + metrics["qa_r"]) / 2, abs=0.01)
@@ -106,6 +116,10 @@ def test_all_three_metrics_are_in_the_tables(finished: Path) -> None:
     assert len(rows) == 3 * len(CELLS)
     assert all(row["gain_low"] for row in rows if row["student"] == "vilt_scenes" and row["variant"] != "finetune")
     assert {row["n"] for row in rows} == {"80"}
+    floors = {row["metric"]: float(row["floor"]) for row in rows}
+    assert floors["q_ar"] < min(floors["q_a"], floors["qa_r"])
+    assert 15 < floors["q_a"] < 50
+    assert {row["learned"] for row in rows} <= {"0", "1", "2"}
 
 
 @pytest.mark.parametrize("student", ["vilt_scenes", "uniter_scenes"])

@@ -26,6 +26,7 @@ from vlkd_steps.reporting.table import (
     interval,
     keeping_teacher,
     labels,
+    learned,
     name,
     no_percentages,
     points,
@@ -70,6 +71,8 @@ def main(
         console.print(f"{metric} is multiplied by 100 and is not a percentage")
     if any(row["gain"] is not None and sure(row) for row in shown):
         console.print("* the interval excludes 0")
+    if any(map(learned, shown)):
+        console.print("learned k of n seeds: the others are not surely above the set's commonest answer to every item")
     few = sorted({few_seeds(row) for row in shown} - {""})
     if few:
         console.print(f"intervals over {' and over '.join(few)} are wide because the seeds are so few")
@@ -112,13 +115,13 @@ def _table(rows: Sequence[Row], shots: Sequence[str]) -> Table:
 def _cell(row: Row | None) -> Text:
     if row is None:
         return Text("")
-    accuracy = plain(spread(row))
+    accuracy, seeds = plain(spread(row)), f"\n{learned(row)}" if learned(row) else ""
     if row["gain"] is None:
-        return Text(accuracy)
+        return Text(accuracy + seeds)
     star = "* " if sure(row) else ""
     style = {1: "green", -1: "red", 0: ""}[sure(row)]
     gain = plain(f"{points(row['gain'])} {interval(row)}")
-    return Text.assemble(accuracy, "\n", (f"{star}{gain}", style))
+    return Text.assemble(accuracy, "\n", (f"{star}{gain}", style), seeds)
 
 
 def plain(text: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps import tasks
-from vlkd_steps.config import extra_evals, precedence, teacher_names
+from vlkd_steps.config import extra_evals, precedence, teacher_names, visual_words
 from vlkd_steps.config import targets as of_config
 from vlkd_steps.config.models.base import Learned, Model
 from vlkd_steps.config.models.composition import Cell, Composition
@@ -104,13 +104,19 @@ def targets(c: Composition) -> dict[tuple[str, str, str, str], dict[str, Any]]:
         of_teacher, wanted = teacher(c, cell.variant), _wanted_targets(c, cell)
         if of_teacher and wanted:
             found[cell.dataset, of_teacher["name"], cell.shot, of_config.key(wanted)] = {
-                "dataset": _part(c.datasets[cell.dataset], "name"),
+                "dataset": _part(c.datasets[cell.dataset], "name") | _visual_words(c, cell.dataset, wanted),
                 "teacher": of_teacher,
                 "shot": cell.shot,
                 "seeds": list(c.grid.seed),
                 "targets": wanted,
             }
     return found
+
+
+def _visual_words(c: Composition, dataset: str, wanted: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What a selection of words is measured by, where the data set says it."""
+    words = visual_words.of(c.datasets[dataset]) if wanted["words"] else []
+    return {"visual_words": words} if words else {}
 
 
 def targets_of_a_run(c: Composition, cell: Cell) -> list[str]:

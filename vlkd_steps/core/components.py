@@ -29,6 +29,7 @@ PATTERNS = {
     "source": ("sources.{}",),
     "reader": ("datasets.{}",),
     "vocabulary": ("benchmarks.{}.vocabulary",),
+    "visual_words": ("benchmarks.{}.visual_words",),
     "task": ("tasks.{}",),
     "metric": ("metrics.{}",),
     "teacher": ("teachers.models.{}", "teachers.regions.{}"),

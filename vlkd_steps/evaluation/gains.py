@@ -13,6 +13,7 @@ from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
 from vlkd_steps.core import checksums, layout, tables
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation.learned import have_learned
 from vlkd_steps.evaluation.significance import by_image, holm, pigeonhole_bootstrap, two_way
 from vlkd_steps.tasks import ACCURACY, Task
 
@@ -34,6 +35,10 @@ class Scores:
 
     Args:
         task, metric: take the items that this metric of the task is the mean of; without a task, all.
+
+    Attributes:
+        floors: what the set's commonest answer scores, in percent [N], of the first run that was read; None: the task
+            has no such answer.
     """
 
     def __init__(self, experiment: str, evaluation_set: str, task: Task | None = None, metric: str = ACCURACY) -> None:
@@ -41,6 +46,7 @@ class Scores:
         self.evaluation_set = evaluation_set
         self.task, self.metric = task, metric
         self.first: tuple[Path, pl.DataFrame] | None = None
+        self.floors: NDArray[np.float64] | None = None
 
     def __call__(self, run: Run) -> NDArray[np.float64]:
         """Scores in percent [N], in the order of the first run that was read.
@@ -51,7 +57,9 @@ class Scores:
         path = evaluated(self.experiment, run, layout.scores(folder(self.experiment, run), self.evaluation_set))
         table = tables.read(path)
         check_scores(table, f"{path}")
-        table = self.task.compared(table, self.metric) if self.task else table
+        if self.first is None and "floor" in table.columns and not table["floor"].has_nulls():
+            self.floors = 100 * self._compared(table.with_columns(score="floor"))["score"].to_numpy()
+        table = self._compared(table)
         if self.first is None:
             self.first = (path, table.select("instance_id", "image_id"))
         elif not table["instance_id"].equals(self.first[1]["instance_id"]):
@@ -67,6 +75,9 @@ class Scores:
         """The id of each item [N]."""
         assert self.first is not None, "read a run first"
         return self.first[1]["instance_id"].to_list()
+
+    def _compared(self, table: pl.DataFrame) -> pl.DataFrame:
+        return self.task.compared(table, self.metric) if self.task else table
 
     def _aligned(self, path: Path, table: pl.DataFrame) -> pl.DataFrame:
         assert self.first is not None
@@ -148,6 +159,14 @@ def gains(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str, 
     return rows
 
 
+def _floor(scores: Scores, of_seeds: NDArray[np.float64], images: Sequence[str]) -> Row:
+    """The commonest answer's score, and how many seeds are above it (`learned`)."""
+    if scores.floors is None:
+        return {"floor": None, "learned": None}
+    learned = have_learned(of_seeds, scores.floors, images)
+    return {"floor": float(scores.floors.mean()), "learned": int(learned.sum())}
+
+
 def _on_one_set(scores: Scores, runs: Sequence[Run], reference: str) -> list[Row]:
     values: dict[tuple[Condition, str], dict[int, NDArray[np.float64]]] = {}
     described: dict[tuple[Condition, str], Run] = {}
@@ -181,6 +200,7 @@ def _on_one_set(scores: Scores, runs: Sequence[Run], reference: str) -> list[Row
             "images": len(set(images)),
             "mean": float(np.mean(means)),
             "sd": float(np.std(means, ddof=1)) if len(means) > 1 else None,
+            **_floor(scores, np.stack([of_seeds[seed] for seed in seeds]), images),
         }
         row |= dict.fromkeys(["reference_mean", "gain", "gain_low", "gain_high", "p", "p_holm"])
         row |= dict.fromkeys(["bootstrap_low", "bootstrap_high"])

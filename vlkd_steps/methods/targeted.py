@@ -5,7 +5,7 @@ item. A method lists its distances, and whose confidence weights each, in `terms
 `prepare`; which words are selected, and the weights, are computed before training (`teachers.targets`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -66,11 +66,11 @@ class Targeted(Objective):
         all targets are whitened instead."""
         items, found = data.items, targets or Targets()
         v, u = as_float(store.images(items.image_ids)), as_float(store.texts(items.texts))
-        made: dict[str, IndexedTensor | Tensor] = {
+        extra: dict[str, IndexedTensor | Tensor] = {
             "v": IndexedTensor(v, items.image_rows),
             "u": IndexedTensor(u, items.text_rows),
         }
-        extra: dict[str, IndexedTensor | Tensor] = {}
+        made: dict[str, IndexedTensor | Tensor] = {}
         v, u = layer_norm(v), layer_norm(u)
         image, text = IndexedTensor(v, items.image_rows), IndexedTensor(u, items.text_rows)
         if "image" in self.targets:
@@ -81,17 +81,27 @@ class Targeted(Objective):
             made["patches"] = IndexedTensor(layer_norm(as_float(store.patches(items.image_ids))), items.image_rows)
         if "tokens" in self.targets:
             assert found.words is not None
-            self.chosen_words = found.chosen_share
-            extra["positions"], made["tokens"] = token_targets(data, found.words, store)
+            self.chosen = found.numbers()
+            extra["positions"], states = self.tokens(data, found.words, store)
+            made |= states
         made |= self.own_targets(v, u, items)
         if self.settings.whitening != "none":
-            made = whitened(made | {"v": image, "u": text}, self.settings.whitening, self.settings.whitening_share)
+            if self.adaptive_steps:
+                made |= {"v": image, "u": text}
+            made = whitened(made, self.settings.whitening, self.settings.whitening_share)
         extra |= made
         for name in sorted({term.weight for of in self.terms_of.values() for term in of.values()}):
             extra[name] = torch.ones(len(items))
             if self.settings.weight != "uniform":
                 extra[name] = as_float(found.weights[name])
         return extra
+
+    def tokens(
+        self, data: Encoded, words: Sequence[Sequence[str]], store: Any
+    ) -> tuple[Tensor, dict[str, IndexedTensor | Tensor]]:
+        """The positions of the selected words, and what they are matched with: the teacher's states of these words."""
+        positions, states = token_targets(data, words, store)
+        return positions, {"tokens": states}
 
     def own_targets(self, v: Tensor, u: Tensor, items: Items) -> dict[str, IndexedTensor | Tensor]:
         """Those that not all such methods share, the joint one among them.
@@ -151,11 +161,11 @@ class Targeted(Objective):
 
     @torch.no_grad()
     def observe(self, output: StudentOutput, batch: Batch) -> dict[str, float]:
-        """Unweighted distances; share of the split's content words that was selected, and selected tokens per item;
-        standard deviation of the weights over the batch."""
+        """Unweighted distances; share of the split's content words that was selected, how many of them are visual where
+        that is known, and selected tokens per item; standard deviation of the weights over the batch."""
         values = {f"distance/{name}": value.mean().item() for name, value in self.distances(output, batch).items()}
         if "tokens" in self.terms:
-            values["chosen_words"] = self.chosen_words
+            values |= self.chosen
             values["chosen_tokens"] = (batch.extra["positions"] >= 0).sum(1).float().mean().item()
         for name in sorted({term.weight for term in self.terms.values()}):
             values[f"{name}_sd"] = distributed.gathered(batch.extra[name].float()).std(correction=0).item()

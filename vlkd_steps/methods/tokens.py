@@ -1,12 +1,13 @@
 """Token positions of selected words with the teacher's feature of each (docs/papers.md, "Token selection")."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vlkd_steps.data.batches import Encoded, IndexedTensor
+from vlkd_steps.data.words import split_words
 from vlkd_steps.methods.distances import layer_norm
 from vlkd_steps.methods.objective import as_float
 
@@ -36,13 +37,32 @@ def token_targets(data: Encoded, selected: Sequence[Sequence[str]], store: Any) 
         kept.append({index: (spelled[index], first + row) for row, index in enumerate(chosen_indices)})
         states.append(as_float(vectors[chosen_indices]))
         first += len(chosen_indices)
+    positions, rows = _occurrences(data, selected, kept)
+    padding = torch.zeros(1, vectors.shape[1])
+    return positions, IndexedTensor(layer_norm(torch.cat([*states, padding])), rows)
+
+
+def token_positions(data: Encoded, selected: Sequence[Sequence[str]]) -> Tensor:
+    """The positions of `token_targets` alone, for targets that are no states of words."""
+    spelled = ({index: (word, 0) for index, word in enumerate(split_words(text))} for text in data.items.texts)
+    return _occurrences(data, selected, list(spelled))[0]
+
+
+def _occurrences(
+    data: Encoded, selected: Sequence[Sequence[str]], known: Sequence[Mapping[int, tuple[str, int]]]
+) -> tuple[Tensor, Tensor]:
+    """Positions of the selected words of each item, and the row of each, int64 [N, S], padded with -1.
+
+    Args:
+        known: of each distinct text its words that may be selected, by index: spelling and row.
+    """
     found = []
     for text, chosen in zip(data.items.text_rows.tolist(), map(set, selected), strict=True):
         found.append(
             [
                 (position, row)
                 for position, index in enumerate(data.words[text])
-                for word, row in [kept[text].get(index, ("", -1))]
+                for word, row in [known[text].get(index, ("", -1))]
                 if word in chosen
             ]
         )
@@ -52,8 +72,7 @@ def token_targets(data: Encoded, selected: Sequence[Sequence[str]], store: Any) 
     for item, pairs in enumerate(found):
         for slot, (position, row) in enumerate(pairs):
             positions[item, slot], rows[item, slot] = position, row
-    padding = torch.zeros(1, vectors.shape[1])
-    return positions, IndexedTensor(layer_norm(torch.cat([*states, padding])), rows)
+    return positions, rows
 
 
 def gather_tokens(features: Tensor, positions: Tensor) -> Tensor:

@@ -68,8 +68,9 @@ def whitened(targets: Mapping[str, Target], kind: str, share: float) -> dict[str
         if id(table) not in tables:
             rows = _used(target).flatten(0, -2)
             if _constant(rows):
+                called = {"v": "image", "u": "text"}.get(name, name)
                 raise UserError(
-                    f"whitening is {kind!r}, but the target {name!r} is the same for all items of the training split; "
+                    f"whitening is {kind!r}, but the target {called!r} is the same for all training items; "
                     "choose a larger shot, or set whitening: none"
                 )
             whiten = WHITENINGS[kind](rows, share)

@@ -16,6 +16,7 @@ from vlkd_steps.reporting import timings as cost
 from vlkd_steps.reporting.findings import findings, main_set
 from vlkd_steps.reporting.gallery import gallery
 from vlkd_steps.reporting.measured import tables
+from vlkd_steps.reporting.selection import selections
 from vlkd_steps.reporting.shared import with_training
 from vlkd_steps.reporting.style import styles
 from vlkd_steps.reporting.training import LABELS, curves, logged
@@ -77,6 +78,7 @@ def report(
         styles=look,
         training=training,
         teaching=teaching.tables(seen),
+        selections=selections(runs),
         timings=spent,
         galleries=[each for each in galleries if each is not None],
         shared=with_training(datasets),

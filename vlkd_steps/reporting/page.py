@@ -16,6 +16,7 @@ from vlkd_steps.reporting.citation import citations
 from vlkd_steps.reporting.findings import Finding, main_set
 from vlkd_steps.reporting.gallery import Gallery, inline_image
 from vlkd_steps.reporting.measured import Table
+from vlkd_steps.reporting.selection import Selection
 from vlkd_steps.reporting.style import Style
 from vlkd_steps.reporting.swept import Swept
 from vlkd_steps.reporting.table import Row
@@ -37,6 +38,7 @@ def render(
     styles: Mapping[str, Style],
     training: Mapping[str, Panels],
     teaching: Sequence[Table],
+    selections: Sequence[Selection],
     timings: Sequence[Row],
     galleries: Sequence[Gallery],
     shared: Sequence[Row],
@@ -54,6 +56,7 @@ def render(
         "interval": results.interval,
         "few_seeds": results.few_seeds,
         "spread": results.spread,
+        "learned": results.learned,
         "readable": results.name,
         "duration": duration,
         "share": lambda share: "" if share is None else f"{100 * share:.0f} %",
@@ -62,6 +65,7 @@ def render(
     units = {row["dataset"].split()[0]: row["unit"] for row in rows}
     environment.filters["trained"] = lambda shot, place: results.training(shot, units.get(place.split()[0], "items"))
     environment.filters["label"] = lambda variant: styles[variant].label if variant in styles else variant
+    environment.tests["unlearned"] = lambda row: bool(results.learned(row))
     environment.tests |= {"above": lambda row: results.sure(row) > 0, "below": lambda row: results.sure(row) < 0}
     totals = cost.totals(timings)
     return environment.get_template("report.html.j2").render(
@@ -75,6 +79,7 @@ def render(
         main_set=main_set(rows),
         training=_training(training, styles),
         teaching=teaching,
+        selections=selections,
         totals=totals,
         spent=cost.summed(timings),
         timings=timings,

@@ -124,6 +124,14 @@ def spread(row: Row) -> str:
     return mean if row["sd"] is None else f"{mean} ± {points(row['sd'], signed=False)}"
 
 
+def learned(row: Row) -> str:
+    """``learned 2 of 5 seeds`` if not all have (`evaluation.learned`); else nothing."""
+    seeds = len(row["seeds"].split())
+    if row.get("learned") in (None, seeds):
+        return ""
+    return f"learned {row['learned']} of {seeds} seed{'' if seeds == 1 else 's'}"
+
+
 def name(text: str) -> str:
     """An identifier for reading: ``unseen_pairs`` -> ``unseen pairs``."""
     return text.replace("_", " ")

@@ -1,8 +1,9 @@
 """Score the predictions of one rule instance's runs with the task's official metric.
 
 Reads each seed's ``predictions/<set>.parquet``; writes ``scores/<set>.parquet`` (the metric of every single item, from
-which `compare` makes its intervals) and ``metrics.json``. The metric is that of the set's task (`vlkd_steps.tasks`).
-Measures of a run (``predictions/<name>.json``) are included. Never imports torch.
+which `compare` makes its intervals; `floor`: that of the set's commonest answer) and ``metrics.json``. The metric is
+that of the set's task (`vlkd_steps.tasks`). Measures of a run (``predictions/<name>.json``) are included. Never imports
+torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from vlkd_steps.config.extra_evals import Evaluation, measures, of_run, sets
 from vlkd_steps.core import artifacts, checksums, files, layout, step, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.gains import check_scores
+from vlkd_steps.evaluation.learned import floor
 from vlkd_steps.evaluation.summary import plausible
 
 
@@ -29,11 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         task = tasks.load(evaluation.task)
         instances = evaluation_instances(evaluation)
         scorer = task.scorer(instances)  # once per set: its references are prepared for all seeds
+        floors = floor(task, instances, scorer)
         for seed in config["seeds"]:
             folder = run_folder(config, seed)
             predictions = read_predictions(folder, evaluation.name, instances)
             scores = scorer.score(predictions)
-            table = instances.select("instance_id", "image_id", score=pl.Series(scores, dtype=pl.Float64))
+            scored_items = {"score": pl.Series(scores, dtype=pl.Float64), "floor": floors}
+            table = instances.select("instance_id", "image_id", **scored_items)
             check_scores(table, f"{folder}, set {evaluation.name}")
             with files.atomic(layout.scores(folder, evaluation.name)) as temporary:
                 table.write_parquet(temporary)

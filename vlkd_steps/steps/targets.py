@@ -4,7 +4,9 @@
                                             "shot": "100", "seeds": [10], "targets": {"words": {...}, "weights": null}}'
 
 A job makes one file for each seed, which all variants with these settings read (`teachers.targets.target_file`). It
-needs no GPU; texts and folds are shared out among the CPUs, and their number changes no byte.
+needs no GPU; texts and folds are shared out among the CPUs, and their number changes no byte. Where the job's data set
+says which words are visual (`config.visual_words`), it measures how many of them were selected, notes it in the
+provenance, and warns of a selection that is worse than random choice.
 """
 
 from collections.abc import Sequence
@@ -24,17 +26,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     dataset, teacher, shot, wanted = config["dataset"]["name"], config["teacher"], config["shot"], config["targets"]
     instances, labels = artifacts.instances(dataset), artifacts.labels(dataset)
-    store = open_stores(teacher, dataset)
+    store, visual = open_stores(teacher, dataset), frozenset(config["dataset"].get("visual_words", ()))
     for seed in config["seeds"]:
         meter = provenance.Meter()
         items = read_items(instances, layout.train_split(dataset, shot, seed), labels)
         path = layout.targets(dataset, teacher["name"], shot, seed, of_config.key(wanted))
-        found = compute.compute(wanted, items, store, seed)
+        found = compute.compute(wanted, items, store, seed, visual)
         target_file.write(path, layout.targets_checksums(path), items.ids, found)
         cost: dict[str, Any] = meter.cost()
-        files.write_json(layout.targets_provenance(path), provenance.collect(**cost))
+        measured, label = found.measured, f"[targets {dataset} {teacher['name']} {shot} s{seed}]"
+        noted = measured.note(wanted["words"]) if measured else {}
+        files.write_json(layout.targets_provenance(path), provenance.collect(**cost) | noted)
         chosen = f", {found.chosen_share:.0%} of the content words" if found.words is not None else ""
-        step.log.info(f"[targets {dataset} {teacher['name']} {shot} s{seed}] done: {len(items)} items{chosen}")
+        step.log.info(f"{label} done: {len(items)} items{chosen}{f', {measured}' if measured else ''}")
+        if measured and (warning := measured.warning(wanted["words"])):
+            step.log.warning(f"{label} warning: {warning}")
     return 0
 
 

@@ -25,6 +25,7 @@ from vlkd_steps.config.models.base import (
     some,
     unique,
 )
+from vlkd_steps.config.models.names import VisualWords
 from vlkd_steps.core import patterns
 from vlkd_steps.core.did_you_mean import nearest
 
@@ -267,6 +268,8 @@ class Dataset(Model):
     columns: dict[Name, Text | None] | None = None
     max_skipped: Share | None = None
     """How many records of a split may have no text or no image; default: 0, of corpora in shards 0.01."""
+    visual_words: VisualWords | None = None
+    """Which words name something visible in images; token selection is measured by them (`config.visual_words`)."""
     roles: Annotated[dict[Name, Role], AfterValidator(some)]
     evaluation_sets: Annotated[tuple[Name, ...], Sequence, AfterValidator(unique)]
     sizes: Sizes = Field(default_factory=Sizes)

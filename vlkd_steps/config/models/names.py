@@ -1,13 +1,14 @@
 """Values that are names: of vocabularies, of models and weights."""
 
 import importlib.util
+import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
-from vlkd_steps.config.models.base import Text, value_error
+from vlkd_steps.config.models.base import Text, problem, value_error
 from vlkd_steps.core import components
 from vlkd_steps.core.did_you_mean import nearest
 
@@ -17,6 +18,19 @@ def _words(value: str) -> str:
         known = nearest(value, components.names("vocabulary"))
         raise value_error(f"there is no such vocabulary; {known} or a text file of words, such as words.txt")
     return value
+
+
+def _visual(value: Any) -> Any:
+    """A list of words, the name of a text file of them, or of a benchmark that knows its own."""
+    known = components.names("visual_words")
+    if isinstance(value, str) and (value.endswith(".txt") or value in known):
+        return value
+    if not isinstance(value, list | tuple) or not value:
+        raise value_error(f"write a list of words, a text file of them such as words.txt, or {' or '.join(known)}")
+    for word in value:
+        if not isinstance(word, str) or not WORD.fullmatch(word):
+            raise problem(f"{word!r} {NO_WORD}")
+    return tuple(value)
 
 
 @cache
@@ -44,6 +58,11 @@ def _weights(value: str) -> str:
     return value
 
 
+WORD = re.compile(r"[A-Za-z0-9']+")
+"""What texts are cut into (`data.words`), in either case."""
+NO_WORD = "is no word: letters a-z, digits and apostrophes; write the parts of a compound as words of their own"
+
 Weights = Annotated[Text, AfterValidator(_weights)]
 ClipModel = Annotated[Text, AfterValidator(_clip)]
 Vocabulary = Annotated[Text, AfterValidator(_words)]
+VisualWords = Annotated[str | tuple[str, ...], BeforeValidator(_visual)]

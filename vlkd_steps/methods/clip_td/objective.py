@@ -5,6 +5,7 @@ contrastive stage before the task (`adaptive`). What is stated, recalled or our 
 conf/method/clip_td.yaml.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -13,14 +14,14 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Encoded, IndexedTensor, Items
 from vlkd_steps.methods.distances import layer_norm
 from vlkd_steps.methods.targeted import Targeted, Term
+from vlkd_steps.methods.tokens import token_positions
 from vlkd_steps.teachers.targets.target_file import Targets
 
 
 class ClipTD(Targeted):
     """L_task + lambda(t) w (d_image + d_joint + mean_selected d_token); the joint target is LN(LN(v) + LN(u)).
 
-    The target of a selected token is the teacher's state of its word or, as `token_target` says, of its whole item:
-    LN(v), or LN(LN(v) * LN(u)).
+    The target of a selected token is, by `token_target`, LN(v), LN(LN(v) * LN(u)) or the teacher's state of its word.
     """
 
     terms_of: ClassVar[dict[str, dict[str, Term]]] = {
@@ -40,6 +41,13 @@ class ClipTD(Targeted):
                 "teacher, or use method mad, whose teachers need share no space"
             )
         return super().prepare(data, store, seed, targets)
+
+    def tokens(
+        self, data: Encoded, words: Sequence[Sequence[str]], store: Any
+    ) -> tuple[Tensor, dict[str, IndexedTensor | Tensor]]:
+        if self.settings.token_target == "text":
+            return super().tokens(data, words, store)
+        return token_positions(data, words), {}  # the target is one of `own_targets`
 
     def own_targets(self, v: Tensor, u: Tensor, items: Items) -> dict[str, IndexedTensor | Tensor]:
         made: dict[str, IndexedTensor | Tensor] = {}

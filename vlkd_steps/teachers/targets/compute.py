@@ -4,7 +4,7 @@ At the size of VQA v2 this is minutes of CPU time, so it is done before training
 all variants that ask for the same (`config.targets`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,14 @@ from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import loader
 from vlkd_steps.data.batches import Items
 from vlkd_steps.data.words import content_words
-from vlkd_steps.teachers.targets import confidence, relevance, soft_answers
+from vlkd_steps.teachers.targets import confidence, relevance, soft_answers, visual_words
 from vlkd_steps.teachers.targets.cross_fit import Features
 from vlkd_steps.teachers.targets.target_file import Targets
 
 
-def compute(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> Targets:
+def compute(
+    wanted: Mapping[str, Any], items: Items, store: Any, seed: int, visual: Collection[str] = frozenset()
+) -> Targets:
     """What `wanted` asks for, of the training split `items`.
 
     Args:
@@ -28,6 +30,7 @@ def compute(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> T
             ``answers``: those of the soft answers, where they are wanted.
         store: the teacher's `FeatureStore`, or its two (`TeacherPair`).
         seed: of the run.
+        visual: the visual words of the data set, lower-cased, by which a selection is measured; empty: not known.
 
     Raises:
         UserError: relevance is a cosine, and the teachers share no space.
@@ -37,15 +40,23 @@ def compute(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> T
     if not wanted["words"]:
         return Targets(weights=weights, answers=answers)
     texts = [items.texts[row] for row in items.text_rows.tolist()]
-    counted = {text: len(set(content_words(text))) for text in items.texts}
-    selected = _words(wanted["words"], texts, items, store, seed)
-    return Targets(selected, np.array([counted[text] for text in texts], np.int64), weights, answers)
+    words_of = {text: list(dict.fromkeys(content_words(text))) for text in items.texts}
+    by = _relevance(wanted["words"].get("relevance"), texts, items, store, seed)
+    observed = visual_words.Observed(by)
+    selected = _words(wanted["words"], texts, observed if visual else by, seed)
+    return Targets(
+        selected,
+        np.array([len(words_of[text]) for text in texts], np.int64),
+        weights,
+        answers,
+        visual_words.measure(visual, words_of, texts, selected, observed) if visual else None,
+    )
 
 
-def _words(wanted: Mapping[str, Any], texts: Sequence[str], items: Items, store: Any, seed: int) -> list[list[str]]:
+def _words(wanted: Mapping[str, Any], texts: Sequence[str], by: relevance.Relevance, seed: int) -> list[list[str]]:
     return relevance.select(
         texts,
-        _relevance(wanted.get("relevance"), texts, items, store, seed),
+        by,
         selection=wanted["selection"],
         m=wanted.get("tokens_per_text", 0),
         keyness_by=wanted.get("keyness", "yake"),

@@ -3,7 +3,7 @@
 ``targets/<data set>/<teacher>/<shot>/s<seed>/<key>.parquet`` has a row for each item of the split, in its order:
 ``instance_id``; ``words``, the selected ones, and ``content_words``, how many there were to select from, if words are
 selected; a column for each weight, if there are any; ``answers`` and ``probabilities``, arrays of the likeliest
-ones, if soft answers are wanted.
+ones, if soft answers are wanted. How the selection does is in the provenance beside it, which no run depends on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from vlkd_steps.core import checksums, files, tables
+from vlkd_steps.core import checksums, files, layout, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.targets.soft_answers import SoftAnswers
+from vlkd_steps.teachers.targets.visual_words import Measured
 
 NOT_WEIGHTS = ("instance_id", "words", "content_words", "answers", "probabilities")
 
@@ -29,17 +30,23 @@ class Targets:
         content_words: how many distinct content words each item has, int64 [N].
         weights: of the items by name, float32 [N] with mean 1.
         answers: the teacher's likeliest answers to each item, if they are wanted.
+        measured: how the selection does, where the visual words are known.
     """
 
     words: Sequence[Sequence[str]] | None = None
     content_words: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
     answers: SoftAnswers | None = None
+    measured: Measured | None = None
 
     @property
     def chosen_share(self) -> float:
         """The share of the split's content words that is selected."""
         return sum(map(len, self.words or ())) / max(int(self.content_words.sum()), 1)
+
+    def numbers(self) -> dict[str, float]:
+        """What runs log of the selection."""
+        return {"chosen_words": self.chosen_share, **(self.measured.numbers() if self.measured else {})}
 
 
 def write(path: Path, listing: Path, ids: Sequence[str], targets: Targets) -> None:
@@ -74,4 +81,5 @@ def read(path: Path, listing: Path, ids: Sequence[str]) -> Targets:
         answers = SoftAnswers(table["answers"].to_numpy(), table["probabilities"].to_numpy())
     if "words" not in table.columns:
         return Targets(weights=weights, answers=answers)
-    return Targets(table["words"].to_list(), table["content_words"].to_numpy(), weights, answers)
+    measured = Measured.recorded(layout.targets_provenance(path))
+    return Targets(table["words"].to_list(), table["content_words"].to_numpy(), weights, answers, measured)
