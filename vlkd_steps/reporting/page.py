@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from vlkd_steps.core import layout
 from vlkd_steps.reporting import figures
 from vlkd_steps.reporting import table as results
 from vlkd_steps.reporting import timings as cost
@@ -38,6 +39,7 @@ def render(
     training: Mapping[str, Panels],
     teaching: Sequence[Table],
     timings: Sequence[Row],
+    run_keys: Mapping[str, str],
     galleries: Sequence[Gallery],
     shared: Sequence[Row],
     measured: Sequence[Table],
@@ -78,6 +80,8 @@ def render(
         totals=totals,
         spent=cost.summed(timings),
         timings=timings,
+        run_keys=run_keys,
+        mlflow=layout.mlflow_links(experiment),
         price=Price.of(timings),
         longest=max((row["seconds"] for row in totals), default=1),
         galleries=galleries,
