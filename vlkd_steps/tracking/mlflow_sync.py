@@ -401,7 +401,7 @@ def note(record: Record) -> str:
         gains = {
             point.name.removeprefix("gain/"): point.value for point in record.points if point.name.startswith("gain/")
         }
-        lines += ["| evaluation set | metric | value | gain over finetune, same seed |", "|---|---|---|---|"]
+        lines += ["| evaluation set | metric | value | gain over the reference, same seed |", "|---|---|---|---|"]
         for name, values in record.results.items():
             for metric, value in values.items():
                 if "/" not in metric:
