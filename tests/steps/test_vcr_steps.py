@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from vlkd_steps.cli import export, leaderboard, score
+from vlkd_steps.cli import export, leaderboard, score, show
 from vlkd_steps.config import composition, jobs
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import layout
@@ -162,6 +162,13 @@ def test_a_file_for_onnx_scores_each_choice(finished: Path, tmp_path: Path) -> N
     assert export.main([str(run_folder("vilt_scenes", "clip_td")), "--out", str(tmp_path / "out"), "--onnx"]) == 0
     session = onnxruntime.InferenceSession(str(tmp_path / "out" / "model.onnx"))
     assert [each.name for each in session.get_inputs()] == ["tokens", "mask", "types", "images"]
+
+
+def test_items_are_shown_with_their_choices(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert show.main([NAME, "--set", "test", "--items", "2"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"role test of {NAME}: ")
+    assert said.count("\n  choices") == 2
 
 
 def query_of(row: dict[str, Any]) -> Query:
