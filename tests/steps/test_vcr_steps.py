@@ -168,7 +168,7 @@ def test_items_are_shown_with_their_choices(finished: Path, capsys: pytest.Captu
     assert show.main([NAME, "--set", "test", "--items", "2"]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"role test of {NAME}: ")
-    assert said.count("\n  choices") == 2
+    assert said.count("\n  choice 4   ") == 2
 
 
 def query_of(row: dict[str, Any]) -> Query:
