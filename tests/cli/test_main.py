@@ -45,7 +45,7 @@ def test_every_subcommand_has_its_manual(name: str, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Missing command"),
+        ([], "Usage: vlkd [OPTIONS] COMMAND"),
         (["plam"], "plan"),
         (["plan", "--gpu", "c64"], "h100"),
         (["plan", "--core", "2"], "--cores"),

@@ -129,6 +129,16 @@ def test_a_dry_run_runs_nothing_beside_it(root: Path, project: Path, options: li
     assert not Path("made.txt").exists()
 
 
+def test_a_dry_run_onto_a_full_disk_is_one_message(root: Path, project: Path) -> None:
+    command = [sys.executable, "-m", "vlkd_steps", "run", "-n"]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert ended.returncode == 2
+    assert "error: [Errno 28] No space left on device; make room" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_failure_keeps_snakemakes_status_and_says_how_to_continue(root: Path, project: Path) -> None:
     Path("work.py").write_text("raise SystemExit(7)")
     process = start(root)

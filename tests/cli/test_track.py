@@ -73,6 +73,9 @@ def test_a_run_arrives_complete(
     assert {item.dataset.name for item in run.inputs.dataset_inputs} == {"scenes_vqa train-300", "scenes_vqa test"}
     contexts = {item.tags[0].value for item in run.inputs.dataset_inputs}
     assert contexts == {"training", "evaluation"}
+    links = layout.mlflow_links("scenes").read_text()
+    assert json.loads(links.removeprefix("linkToMlflow(")[:-2])["runs"][tags["run_key"]] == run.info.run_id
+    assert f"http://127.0.0.1:5000/#/experiments/{run.info.experiment_id}/runs/" in links
     artifacts = Path(client(uri).download_artifacts(run.info.run_id, "", str(tmp_path)))
     assert (artifacts / "config.yaml").read_text() == layout.run_config(folder).read_text()
     table = json.loads((artifacts / "predictions" / "test.json").read_text())

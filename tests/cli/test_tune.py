@@ -151,11 +151,19 @@ def test_of_several_shots_each_has_its_values(project: Callable[..., Composition
     }
 
 
-def test_equal_members_come_in_the_order_of_the_sweep(project: Callable[..., Composition]) -> None:
+def test_equal_members_come_in_the_order_of_the_sweep(
+    project: Callable[..., Composition], capsys: pytest.CaptureFixture[str]
+) -> None:
     c = project()
     finished(c, lambda task, swept: 40.0)
     labels = [c.label(trial.member) for trial in tuning.choices(c, summary_rows(c))[0].trials]
     assert labels[:2] == ["clip_td[lambda0=1, learning_rate=0.001]", "clip_td[lambda0=1, learning_rate=0.004]"]
+    assert tune.main(["scenes"]) == 0
+    assert "5 others are" in capsys.readouterr().out
+    finished(c, lambda task, swept: 40.0 if swept.get("learning_rate") == 1e-3 else 0.0 + swept.get("lambda0", 0))
+    assert [
+        dict(c.members[each.member].swept)["lambda0"] for each in tuning.ties(tuning.choices(c, summary_rows(c))[0])
+    ] == [3, 10]
 
 
 def summary_rows(c: Composition) -> list[dict[str, Any]]:

@@ -258,6 +258,16 @@ def test_by_shot_reaches_its_jobs_and_no_other(params) -> None:
             assert job == jobs.distill(before, cell)
 
 
+@pytest.mark.parametrize(
+    "key", ["variants.clip_td.by_shot.400.lambda0", "variants.clip_td.by_task.vqa.by_shot.400.lambda0"]
+)
+def test_by_shot_for_a_shot_that_no_run_has_is_refused_in_overrides(params, key: str) -> None:
+    grid = {**PARAMS["grid"], "shot": [40, 100]}
+    section = key.rpartition(".")[0]
+    with pytest.raises(UserError, match=rf"params.yaml: overrides: {section} sets values of no run; .*'40'"):
+        composition.compose(params(overrides={key: 3}, grid=grid))
+
+
 def test_what_a_user_sets_wins_over_what_the_preset_tuned(params) -> None:
     changes = {"variants.clip_td.lambda0": 7, "training.learning_rate": 0.5}
     composed = composition.compose(params(overrides=changes))

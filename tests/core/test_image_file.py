@@ -205,6 +205,16 @@ def test_a_format_that_another_program_decodes_is_refused() -> None:
         pixels(encoded(Image.fromarray(RGB), "EPS"))
 
 
+def test_heic_is_named_with_how_to_convert_it(tmp_path: Path) -> None:
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    (tmp_path / "photo.heic").write_bytes(heic)
+    for look in (image_file.read, image_file.size):
+        with pytest.raises(ImageError, match=r"photo\.heic is HEIC, which is not read; convert it to JPEG"):
+            look(tmp_path / "photo.heic")
+    with pytest.raises(ImageError, match="HEIC"):
+        image_file.suffix(heic, "row 3")
+
+
 def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"no\.png is missing; run the download of its source again"):
         image_file.read(tmp_path / "no.png")

@@ -53,6 +53,16 @@ def test_a_bad_record_is_named(tmp_path, content, path, value, message):
     assert f"c.json: {message}" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("written", "on_disk"), [("caf\u00e9.png", "cafe\u0301.png"), ("cafe\u0301.png", "caf\u00e9.png")]
+)
+def test_names_match_in_either_form_of_unicode(tmp_path, content, written, on_disk):
+    write_images(tmp_path / "images", [on_disk])
+    content["images"][0]["file_name"] = written
+    rows = read(tmp_path, content, "images").table.to_pylist()
+    assert {row["image_path"] for row in rows} == {f"{tmp_path}/images/{on_disk}"}
+
+
 def test_a_missing_image_is_reported_with_its_file_and_line(tmp_path, content):
     write_images(tmp_path / "images", ["six.png"])
     with pytest.raises(UserError, match=r"c\.json: images\[0\]\.file_name: the image .*five\.png is missing"):

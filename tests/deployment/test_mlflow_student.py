@@ -46,6 +46,9 @@ def test_it_answers_as_the_run_did_from_any_folder_and_can_be_registered(
     assert example.to_dict("records") == [{"image": "data/raw/toy/train0.png", "text": "what color is the thing"}]
     assert model.predict(example)["answer"][0] in ("red", "green", "blue", "grey")
     assert mlflow.register_model(f"runs:/{tracked_id}/student", "toy_student").version in (1, "1")
+    registered = mlflow.pyfunc.load_model("models:/toy_student/1")
+    assert registered.metadata.signature.inputs.input_names() == ["image", "text", "answer", "choices"]
+    assert registered.predict(example)["answer"][0] == model.predict(example)["answer"][0]
 
 
 def test_the_weights_are_not_copied_and_another_run_in_their_place_is_refused(

@@ -24,7 +24,7 @@ def test_items_of_the_sample_as_text(pets: Path, capsys: pytest.CaptureFixture) 
     capsys.readouterr()
     assert show.main(["pets", "--set", "test", "--items", "2"]) == 0
     said = capsys.readouterr().out
-    assert re.match(r"role test of a sample of pets: \d+ instances \(train \d+\), \d+ images, 1 classes\n", said)
+    assert re.match(r"role test of a sample of pets: \d+ instances \(train \d+\), \d+ images, 1 class\n", said)
     assert said.count("  question   <b>What</b> is ") == 2
     assert "  annotated  cat 5, dog 5" in said
     assert "  learned    cat (1)" in said

@@ -186,6 +186,13 @@ def test_a_folder_without_a_tokenizer_gives_none(folder: Path) -> None:
         hugging_face.tokenizer(folder, "teacher x")
 
 
+def test_a_vocabulary_saved_by_windows_has_the_same_words(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\n", encoding="utf-8-sig")
+    found = hugging_face.tokenizer(tmp_path, "x")
+    assert (found.pad_token_id, found.convert_tokens_to_ids("cat"), len(found)) == (0, 5, 6)
+
+
 def test_a_damaged_tokenizer_is_a_message(folder: Path) -> None:
     (folder / "tokenizer.json").write_text('{"model": 3}')
     with pytest.raises(UserError, match=r"the tokenizer of .* cannot be loaded"):

@@ -4,16 +4,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import timm
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
+from vlkd_steps.cli import ask, export
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Encoded, read_items
+from vlkd_steps.deployment import finished_run
 from vlkd_steps.steps import distill, extract
-from vlkd_steps.students import vilt
+from vlkd_steps.students import exported, vilt
 from vlkd_steps.students.seen_patches import PatchSight, plugged_width
 from vlkd_steps.teachers.features.store import FeatureStore
 
@@ -53,6 +57,31 @@ def test_it_trains_predicts_and_needs_patches_at_inference(eyes: dict[str, Any])
     frozen = student.vilt.embeddings.patch_embeddings.projection.weight
     started = vilt.build(eyes["student"], "vqa", student.labels, seed=1)
     assert torch.equal(frozen, started.vilt.embeddings.patch_embeddings.projection.weight)
+
+
+def test_a_finished_run_answers_as_it_did_in_evaluation_and_is_exported(
+    eyes: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert distill.main(["--config", json.dumps(eyes)]) == 0
+    folder = layout.run("toys", "toy", "vilt_toy", "plug_in", "30", 1)
+    model = finished_run.load(folder)
+    rows = pl.read_parquet(layout.predictions(folder, "test")).join(
+        pl.read_parquet(layout.instances("toy")), on="instance_id"
+    )
+    for row in rows.head(6).iter_rows(named=True):
+        best = model.answers(finished_run.Query(Path(row["image_path"]), row["text"]), 1)[0]
+        assert (best.text, best.probability) == (row["answer"], pytest.approx(row["probability"], abs=1e-5))
+    assert export.main([str(folder), "--out", "out"]) == 0
+    loaded = exported.load(Path("out"))
+    assert loaded.visual_width == model.student.visual_width
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.student.state_dict().items())
+    capsys.readouterr()
+    assert export.main([str(folder), "--out", "onnx", "--onnx"]) == 2
+    assert "--onnx is for students with pixel input" in capsys.readouterr().err
+    Image.new("RGB", (9, 9)).save("own.png")
+    assert ask.main([str(folder), "--image", "own.png", "what color is it"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "its student reads its teacher's features, which were extracted only for the images of toy" in said
 
 
 def test_the_sight_is_the_same_from_memory_and_from_disk(eyes: dict[str, Any]) -> None:

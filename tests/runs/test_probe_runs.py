@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from vlkd_steps.cli import main
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Items, from_frame, read_items
@@ -18,6 +19,7 @@ from vlkd_steps.runs import probe as runs
 from vlkd_steps.runs.run_dir import RunDir
 from vlkd_steps.steps import distill
 from vlkd_steps.teachers.targets import confidence, probe
+from vlkd_steps.tracking import records, student_model
 
 
 class Store:
@@ -104,6 +106,13 @@ def test_a_run_has_the_files_of_a_students_run_and_needs_no_student(
     assert len(dev) == 24
     assert RunDir.of(config, 1).finished()
     before = (folder / "predictions" / "test.parquet").read_bytes()
+    for command in (["ask", str(folder), "--image", "x.png", "what"], ["export", str(folder), "--out", "out"],
+                    ["demo", str(folder)]):  # fmt: skip
+        capsys.readouterr()
+        assert main.main(command) == 2
+        (said,) = capsys.readouterr().err.splitlines()
+        assert "s1 is a run of clip_probe, which trains no student; name a run of another variant" in said
+    assert [student_model.has(record) for record in records.read(folder)] == [False]
     (folder / "predictions" / "test.parquet").unlink()
     assert distill.main(["--config", json.dumps(config)]) == 0  # published again
     assert (folder / "predictions" / "test.parquet").read_bytes() == before

@@ -19,7 +19,7 @@ import yaml
 from vlkd_steps.cli import verify
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.deployment import export, finished_run
+from vlkd_steps.deployment import export, finished_run, page
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import caption_batches, forgetting, pretrain_bart, seeds, vlkd
 from vlkd_steps.runs.run_dir import RunDir
@@ -195,6 +195,7 @@ def test_a_finished_run_answers_queries_and_is_exported(project: Path, tmp_path:
     captions.publish()
     described = finished_run.load(captions.folder).answers(finished_run.Query(Path(rows["image_path"][0])))
     assert len(described) == 1
+    assert page.Page([finished_run.load(captions.folder)]).items == []  # it has no evaluation set
 
 
 def test_fine_tuning_starts_from_an_aligned_model_or_from_bart_as_it_was(project: Path) -> None:

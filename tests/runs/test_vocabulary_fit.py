@@ -15,17 +15,23 @@ def test_words_count_as_often_as_they_occur_and_short_ones_do_not() -> None:
     assert found == (0.4, ["zebra"])  # of red, circle, zebra, zebra, red
 
 
-def test_only_data_that_do_not_match_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_data_that_do_not_match_are_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vocabulary_fit, "_warned", set())
     tokenizer = word_tokenizer(vocabulary.words())
     logger = logging.getLogger("vlkd_steps")
     logger.addHandler(caplog.handler)
     try:
-        vocabulary_fit.warn(tokenizer, ["what color is the circle?"], "vilt_scenes", "run")
+        vocabulary_fit.warn(tokenizer, ["what color is the circle?"], "vilt_scenes", "a s0")
         assert not caplog.messages
-        vocabulary_fit.warn(tokenizer, ["Which breed might the sleepy puppy belong to?"], "vilt_scenes", "run")
+        for seed in (1, 2):  # once
+            vocabulary_fit.warn(
+                tokenizer, ["Which breed might the sleepy puppy belong to?"], "vilt_scenes", f"a s{seed}"
+            )
     finally:
         logger.removeHandler(caplog.handler)
-    (message,) = set(caplog.messages)
+    (message,) = caplog.messages
     assert (
         "% of the content words in its training texts are not in the tokenizer of student vilt_scenes (belong"
         in message

@@ -2,16 +2,21 @@
 
 import json
 import re
+from pathlib import Path
 
 import hf_files
+import polars as pl
 import pytest
 import yaml
 from official_files import write_images, write_json, write_lines
+from toy_project import job
 
 from vlkd_steps.core import layout
 from vlkd_steps.datasets import instances
 from vlkd_steps.sources import local
-from vlkd_steps.steps import download, prepare, split
+from vlkd_steps.steps import distill, download, extract, prepare, split
+
+__all__ = ["job"]
 
 
 @pytest.fixture
@@ -121,6 +126,38 @@ def test_parquet_files_of_hugging_face(blocks):
     table = steps(confs["birds", True], confs["birds", False], "5")
     assert table["text"].to_list() == ["What bird?"] * 50
     assert table["label"].to_list() == [0] * 50
+
+
+def test_choices_in_parquet_files_train_a_student_of_pixels_and_give_no_boxes(blocks, job, capsys):
+    _, confs = blocks
+    for name, numbers in {"train-0": range(24), "test-0": range(50, 58)}.items():
+        columns = {"image": [hf_files.image(n) for n in numbers], "question": ["Why is person 1 here ?"] * len(numbers)}
+        for kind in ("answer", "rationale"):
+            columns[f"{kind}_choices"] = [[f"small {n}", "large", "red", "green"] for n in numbers]
+            columns[f"{kind}_label"] = [n % 4 for n in numbers]
+        hf_files.write(layout.INCOMING / f"scenes_told/data/{name}.parquet", columns)
+    source = confs["birds", True] | {"name": "scenes_told", "path": "data/incoming/scenes_told"}
+    files = {part: {"parquet": f"data/{part}-*.parquet"} for part in ("train", "test")}
+    dataset = {"name": "told", "task": "vcr", "source": "scenes_told", "reader": "hf_choices", "files": files}
+    dataset |= {"roles": {part: {"split": part} for part in files}, "evaluation_sets": ["test"]}
+    table = steps(source, dataset, "5")
+    assert len(table) == 64
+    Path("words.txt").write_text("why is person here small large red green")
+    assert distill.main(["--config", json.dumps(job | {"dataset": dataset, "shot": "5"})]) == 0
+    run = layout.run("toys", "told", "vilt_toy", "finetune", "5", 1)
+    assert pl.read_parquet(layout.predictions(run, "test"))["prediction"].is_between(0, 3).all()
+    capsys.readouterr()
+    boxes = {
+        "name": "boxes",
+        "kind": "regions_boxes",
+        "boxes": "metadata",
+        "metadata": "{stem}.json",
+        "backbone": "pixels",
+    }
+    boxes |= {"splits": "used", "pool": 8, "dtype": "float32"}
+    assert extract.main(["--config", json.dumps({"teacher": boxes, "dataset": dataset})]) == 2
+    (said,) = capsys.readouterr().err.splitlines()[-1:]
+    assert "is missing; correct `metadata`, or take boxes: grid" in said
 
 
 def test_the_message_about_a_row(blocks, root, capsys):

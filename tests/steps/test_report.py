@@ -16,7 +16,7 @@ from sealed import seal
 
 from vlkd_steps.cli import table
 from vlkd_steps.core import files, layout
-from vlkd_steps.reporting import figures, style, sweep_figures
+from vlkd_steps.reporting import figures, mlflow_links, style, sweep_figures
 from vlkd_steps.reporting.experiment import CURVES
 from vlkd_steps.reporting.table import by_seed, interval, learned, points, read, spread, training
 from vlkd_steps.steps import compare, evaluate, report
@@ -105,9 +105,10 @@ class Page(HTMLParser):
 def test_the_page_is_whole_and_needs_nothing_else(html: str) -> None:
     page = Page(html)
     assert page.addresses
-    folders = [address for address in page.addresses if not address.startswith(("#", "data:image/"))]
+    *folders, links = [address for address in page.addresses if not address.startswith(("#", "data:image/"))]
     assert len(folders) == 36
     assert all((RESULTS / address).is_dir() for address in folders)  # the runs'
+    assert (RESULTS / links).resolve() == layout.mlflow_links("scenes").resolve()  # may be missing
     assert len(page.ids) == len(set(page.ids))
     anchors = [address[1:] for address in page.addresses if address.startswith("#")]
     assert set(anchors) <= set(page.ids)
@@ -437,7 +438,7 @@ def test_text_from_data_is_escaped(config: dict) -> None:
     table.with_columns(text=pl.lit("<script>alert(1)</script> & more")).write_parquet(path)
     seal()
     html = run(config)
-    assert "<script" not in html
+    assert "<script>alert" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in html
 
 
@@ -645,3 +646,27 @@ def test_everybody_can_read_the_page(
             assert violations(page) == []
             links = [link.inner_text() for link in page.locator("nav a").all()]
             assert reached_by_tab(page, len(links)) == [f"a {text}" for text in links]
+
+
+def test_tracked_runs_are_linked_to_mlflow_without_another_page(config: dict, html: str) -> None:
+    mlflow_links.write("scenes", "http://127.0.0.1:5001", "7", {f"{0:016x}": "of run 0", "of another run": "x"})
+    assert (RESULTS / "report.html").read_text() == html
+    address = (Path.cwd() / RESULTS / "report.html").as_uri()
+    with opened(address) as page:
+        page.locator("#every-run").evaluate("e => e.open = true")
+        links = page.locator("a[href*=':5001']").all()
+        shown = [[link.inner_text(), link.get_attribute("href")] for link in links]
+        beside = page.locator("a:has(+ a[href$='run 0'])").get_attribute("href")
+        assert "vlkd track" not in page.locator("#mlflow").inner_text()
+        assert violations(page) == []
+    (of_experiment, first), run = shown[0], shown[1:]
+    assert of_experiment == "Means over their seeds"
+    assert first.startswith("http://127.0.0.1:5001/#/experiments/7/runs?")
+    assert run == [["MLflow", "http://127.0.0.1:5001/#/experiments/7/runs/of run 0"]]
+    first_run = config["runs"][0]
+    place = layout.run("scenes", *(first_run[key] for key in ("dataset", "student", "variant", "shot", "seed")))
+    assert beside == f"../../{place}/"
+    layout.mlflow_links("scenes").unlink()
+    with opened(address) as page:
+        assert "vlkd track --experiment scenes" in page.locator("#mlflow").inner_text()
+        assert page.get_by_text("MLflow", exact=True).count() == 0

@@ -5,16 +5,22 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+import torch
 import yaml
 
-from vlkd_steps.cli import leaderboard, score
+from vlkd_steps.cli import export, leaderboard, score, show
 from vlkd_steps.config import composition, jobs
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import layout
+from vlkd_steps.datasets.vcr import spell
+from vlkd_steps.deployment import finished_run, page
+from vlkd_steps.deployment.finished_run import Query
 from vlkd_steps.steps import compare, distill, download, evaluate, extract, prepare, report, split, targets
+from vlkd_steps.students import exported
 from vlkd_steps.teachers.features.store import FeatureStore
 from vlkd_steps.tracking import journal
 
@@ -139,6 +145,52 @@ def test_the_leaderboards_file_scores_as_the_run_does(
     assert f"--split val: {layout.instances(NAME)} has no rows of it; there are " in capsys.readouterr().err
     assert leaderboard.main(["runs", "--out", "x.csv"]) == 2
     assert "runs is not a finished run: it lacks config.yaml or model.safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("student", "variant"), [("vilt_scenes", "clip_td"), *CELLS[-2:]])
+def test_a_finished_run_answers_as_it_did_in_evaluation_and_is_exported(
+    finished: Path, student: str, variant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run_folder(student, variant)
+    rows = pl.read_parquet(layout.predictions(folder, "test")).join(
+        pl.read_parquet(layout.instances(NAME)), on="instance_id", maintain_order="left"
+    )
+    model = finished_run.load(folder)
+    items = page.Page([model]).items
+    assert items[0].query.choices
+    found = [(row, model.answers(query_of(row))[0]) for row in rows.head(12).iter_rows(named=True)]
+    assert [best.text for _, best in found] == [row["choices"][row["prediction"]] for row, _ in found]
+    assert [best.probability for _, best in found] == pytest.approx([row["probability"] for row, _ in found], abs=1e-4)
+    assert export.main([str(folder), "--out", str(tmp_path / "out")]) == 0
+    loaded = exported.load(tmp_path / "out").state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in model.student.state_dict().items())
+    if student != "vilt_scenes":
+        capsys.readouterr()
+        assert export.main([str(folder), "--out", str(tmp_path / "onnx"), "--onnx"]) == 2
+        assert "--onnx is for students with pixel input (vilt); leave it out" in capsys.readouterr().err
+        assert not (tmp_path / "onnx").exists()
+
+
+def test_a_file_for_onnx_scores_each_choice(finished: Path, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    assert export.main([str(run_folder("vilt_scenes", "clip_td")), "--out", str(tmp_path / "out"), "--onnx"]) == 0
+    session = onnxruntime.InferenceSession(str(tmp_path / "out" / "model.onnx"))
+    assert [each.name for each in session.get_inputs()] == ["tokens", "mask", "types", "images"]
+
+
+def test_items_are_shown_with_their_choices(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert show.main([NAME, "--set", "test", "--items", "2"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"role test of {NAME}: ")
+    assert said.count("\n  choice 4   ") == 2
+
+
+def query_of(row: dict[str, Any]) -> Query:
+    """The item of a row as a user would ask it."""
+    said = json.loads(row["extra"])
+    question, answer = (spell(said.get(part, []), said["objects"]) for part in ("question", "answer"))
+    answer = answer if row["answer_type"] == "rationale" else ""
+    return Query(Path(row["image_path"]), question, tuple(row["choices"]), answer)
 
 
 def test_the_report_shows_choices_as_texts_with_what_they_point_at(finished: Path) -> None:

@@ -37,6 +37,15 @@ def test_is_transformers_vilt_up_to_the_order_of_the_patches(student: vilt.ViltS
     assert (distance < 1e-4).sum() == 2 * 9
 
 
+def test_a_vocabulary_saved_by_windows(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_bytes("red\r\ngreen".encode("utf-8-sig"))
+    assert initialization.vocabulary(str(words), "mine") == ["red", "green"]
+    words.write_bytes("red\ngrün".encode("latin-1"))
+    with pytest.raises(UserError, match=r"words\.txt is no UTF-8 text; save it as UTF-8"):
+        initialization.vocabulary(str(words), "mine")
+
+
 def test_a_vocabulary_without_words_is_refused(tmp_path: Path) -> None:
     words = tmp_path / "words.txt"
     words.write_text("\n")

@@ -65,6 +65,7 @@ class Program:
 def app(name: str, doc: str | None, **settings: Any) -> typer.Typer:
     """An application whose help is a module's docstring."""
     plain: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "add_completion": False}
+    plain["no_args_is_help"] = True
     plain["context_settings"] = {"max_content_width": 100}
     return typer.Typer(name=name, help=manual(doc), **plain | settings)
 

@@ -15,11 +15,14 @@ import contextlib
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import typer
 
@@ -53,7 +56,7 @@ def main(ctx: typer.Context) -> int:
         raise ModuleNotFoundError(name="snakemake")
     options = [*([f"--config=experiment={given}"] if given else []), *profile(words), *words]
     if any(re.fullmatch(r"-[npqkFr]*n[npqkFr]*|--dry-?run", word) for word in words):
-        return snakemake(options)
+        return listed(options)
     experiment = given or named or experiment_of(Path("params.yaml"))
     with contextlib.suppress(KeyboardInterrupt), tracker(experiment) as tracking:
         if status := snakemake(options):
@@ -91,7 +94,19 @@ def show(experiment: str) -> int:
     return table.main(["--experiment", experiment])
 
 
-def snakemake(options: Sequence[str]) -> int:
+def listed(options: Sequence[str]) -> int:
+    """A dry run. What does not go to a terminal is written here: on a full disk Snakemake logs a traceback a line."""
+    if sys.stdout.isatty():
+        return snakemake(options)
+    with tempfile.TemporaryFile() as output:
+        status = snakemake(options, output)
+        output.seek(0)
+        with contextlib.suppress(BrokenPipeError), open(1, "wb", closefd=False) as stdout:
+            shutil.copyfileobj(output, stdout)
+    return status
+
+
+def snakemake(options: Sequence[str], output: IO[bytes] | None = None) -> int:
     """Run snakemake and return its exit status or, as in a shell, 128 plus the signal that ended it.
 
     It has its own process group, so that it receives each signal once: a signal to this process or its group
@@ -113,7 +128,7 @@ def snakemake(options: Sequence[str]) -> int:
     forwarded = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT)
     with handled(dict.fromkeys(forwarded, forward)):
         command = [sys.executable, "-c", SNAKEMAKE, *options]
-        started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0))
+        started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, process_group=0))
         status = started[0].wait()
     return status if status >= 0 else 128 - status
 

@@ -31,6 +31,7 @@ from vlkd_steps.tracking import address, schema, tracker_lock
 from vlkd_steps.tracking.address import set_aside
 from vlkd_steps.tracking.mlflow_sync import Outage
 from vlkd_steps.tracking.polling import INTERVAL, Pace, Stop
+from vlkd_steps.tracking.records import REFERENCE
 
 LONGEST_PAUSE = 20.0  # seconds between two tries, of up to ten, to reach a server that does not answer
 NOTHING_LOST, UNREACHED = "nothing is lost, the journals have it", 3
@@ -46,7 +47,7 @@ def main(
     follow: Annotated[bool, Option("--follow", help="keep MLflow up to date while runs are training")] = False,
     tracking_uri: Annotated[str | None, Option(help="default: MLFLOW_TRACKING_URI, or a local sqlite file")] = None,
     until_pid: Annotated[int | None, Option(help="with --follow: stop when this process ends")] = None,
-    reference: Annotated[str, Option(help="variant that gains are measured against")] = "finetune",
+    reference: Annotated[str, Option(help="variant that gains are measured against")] = REFERENCE,
     log_file: Annotated[Path | None, Option("--log", help="write the log here as well as to stderr")] = None,
 ) -> int:
     if (experiment is not None) + rebuild + upgrade != 1:
@@ -75,7 +76,7 @@ def experiments() -> list[str]:
     return found
 
 
-def once(experiment: str, uri: str, reference: str = "finetune") -> int:
+def once(experiment: str, uri: str, reference: str = REFERENCE) -> int:
     """Write everything that MLflow lacks and return the exit status.
 
     Raises:
@@ -90,7 +91,7 @@ def once(experiment: str, uri: str, reference: str = "finetune") -> int:
     return 0
 
 
-def catch_up(experiment: str, uri: str, reference: str = "finetune") -> None:
+def catch_up(experiment: str, uri: str, reference: str = REFERENCE) -> None:
     """As `once`, but raises Outage if MLflow cannot be reached."""
     if not layout.run_folders(experiment):
         raise UserError(f"no runs under runs/{experiment}/, so there is nothing to track; train some first: `vlkd run`")
@@ -104,7 +105,7 @@ def catch_up(experiment: str, uri: str, reference: str = "finetune") -> None:
             sync.report()
 
 
-def rebuilt(uri: str, reference: str = "finetune") -> int:
+def rebuilt(uri: str, reference: str = REFERENCE) -> int:
     """Move the sqlite file aside and write every experiment that has runs here into a new one.
 
     Raises:
@@ -118,7 +119,7 @@ def rebuilt(uri: str, reference: str = "finetune") -> int:
     return max(once(experiment, uri, reference) for experiment in found)
 
 
-def upgraded(uri: str, reference: str = "finetune") -> int:
+def upgraded(uri: str, reference: str = REFERENCE) -> int:
     """Replace a sqlite file of an older MLflow with an upgraded copy, and bring every experiment up to date.
 
     Raises:

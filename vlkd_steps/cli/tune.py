@@ -29,6 +29,7 @@ from vlkd_steps.evaluation import tables, tuned_preset, tuning
 from vlkd_steps.evaluation.tuning import Choice, Trial
 
 PARAMS = Path("params.yaml")
+NAMED = 2  # members that are as good as the best one
 NARROWEST = 140  # columns of the table, also in a narrower terminal, which would break words
 
 
@@ -90,7 +91,7 @@ def show(c: Composition, choices: list[Choice]) -> None:
         second = f"{_values(c, others[0])}: {others[0].mean:.2f}" if others else ""
         seeds = " ".join(map(str, best.seeds))
         mean = f"{best.mean:.2f}"
-        note = "; ".join(tuning.edges(c, choice))
+        note = "; ".join([*_equal(c, choice), *tuning.edges(c, choice)])
         table.add_row(*choice.group, _values(c, best), choice.metric, mean, seeds, second, note)
     console = Console(highlight=False, markup=False)
     console.width = max(console.width, NARROWEST)
@@ -99,6 +100,13 @@ def show(c: Composition, choices: list[Choice]) -> None:
     left_out = {name: None for name in left_out if tuning.DEV not in c.datasets[name].evaluation_sets}
     if left_out:
         say(f"left out, not evaluated on dev: {', '.join(left_out)}")
+
+
+def _equal(c: Composition, choice: Choice) -> list[str]:
+    ties = tuning.ties(choice)
+    if len(ties) > NAMED:
+        return [f"{len(ties)} others are as good"]
+    return [f"{_values(c, trial)} is as good" for trial in ties]
 
 
 def _values(c: Composition, trial: Trial) -> str:

@@ -25,18 +25,18 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
 from vlkd_steps.core.terminal import say
-from vlkd_steps.reporting import mlflow_view
+from vlkd_steps.reporting import mlflow_links, mlflow_view
+from vlkd_steps.reporting.mlflow_links import HOST, PORT
 from vlkd_steps.tracking import address, mlflow_sync, records
 from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
 
-HOST = "127.0.0.1"  # the page has no password: for this machine only
 PORTS_TRIED = 50
 STARTUP = 120.0  # seconds that a server may take to answer
 
 
 @command.single("ui", __doc__)
 def main(
-    port: Annotated[int, Option(help="if it is busy, the next free one is used")] = 5000,
+    port: Annotated[int, Option(help="if it is busy, the next free one is used")] = PORT,
     tracking_uri: Annotated[str | None, Option(help="default: MLFLOW_TRACKING_URI, or a local sqlite file")] = None,
 ) -> int:
     step.log_to(None)
@@ -61,7 +61,7 @@ def main(
 
 
 def print_links(page: str, uri: str, experiments: Sequence[str]) -> None:
-    """Print links to each experiment's tables and to its charts, one for each data set and student.
+    """Print links to each experiment's tables and charts, one for each data set and student, and link its report.
 
     Raises:
         Outage: MLflow cannot be reached.
@@ -69,6 +69,7 @@ def print_links(page: str, uri: str, experiments: Sequence[str]) -> None:
     for experiment in experiments:
         sync = MlflowSync(uri, experiment)
         sync.connect()
+        mlflow_links.write(experiment, page, sync.experiment_id, sync.run_ids())
         say(f"\n{experiment}")
         for shown, key in (("means over seeds", mlflow_view.MEANS), ("all runs", mlflow_view.NESTED)):
             say(f"  {shown}: {mlflow_view.table_link(page, sync.experiment_id, key)}")

@@ -1,6 +1,7 @@
 """Checks across sections: a name that means another kind of thing, a student that a method cannot train."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from vlkd_steps import tasks
 from vlkd_steps.config import precedence
@@ -39,6 +40,7 @@ def check(c: Composition, origin: Origin) -> None:
                 _check_pretraining(c, f"{group}.{name}", conf, origin)
     _check_extra_evals(c, origin)
     _check_sweeps(c, origin)
+    _check_shots(c, origin)
     for cell in c.cells:
         _check_student(c, cell, origin)
         _check_method(c, cell, origin)
@@ -168,6 +170,23 @@ def _check_sweeps(c: Composition, origin: Origin) -> None:
                     f"{origin.said(f'variants.{alike[0]}.{path}')} is {shown(values)}; {problem}, or the grid "
                     f"has no such task; sweep the key there, as by_task.<task>.{key}, or delete the other"
                 )
+
+
+def _check_shots(c: Composition, origin: Origin) -> None:
+    """Check that the user's overrides `by_shot` are for shots of the grid; a preset's may be for a larger one."""
+    shots = list(dict.fromkeys(cell.shot for cell in c.cells))
+    for key in _by_shot(c.overrides[-1]) if c.overrides else ():
+        shot = key.rpartition(".")[2]
+        if shot not in shots:
+            raise origin.mistake(key, f"sets values of no run; {nearest(shot, shots)}")
+
+
+def _by_shot(given: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """The dotted keys of what a tree of overrides says by shot."""
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            yield from (f"{where}{key}.{shot}" for shot in value if key == "by_shot")
+            yield from _by_shot(value, f"{where}{key}.")
 
 
 def _has_all(c: Composition, place: Cell, members: Sequence[str], path: Sequence[str]) -> bool:

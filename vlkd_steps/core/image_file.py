@@ -28,6 +28,9 @@ from vlkd_steps.core.errors import UserError
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow reads others too, some by other programs (PostScript by Ghostscript)."""
 
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+CONVERT = "convert it to JPEG, such as by ImageMagick: magick photo.heic photo.jpg"
+
 MOST_PIXELS = 1 << 27
 """An image of more (400 MB decoded) is taken for a decompression bomb."""
 
@@ -130,7 +133,19 @@ def _opened(source: bytes | Path, name: Path | str) -> Iterator[Image.Image]:
     except ImageError:
         raise
     except Exception as error:  # a damaged file may raise anything in a decoder: SyntaxError, struct.error, KeyError...
+        if isinstance(error, Image.UnidentifiedImageError) and _is_heic(source):
+            raise ImageError(f"the image {name} is HEIC, which is not read; {CONVERT}") from error
         raise _unreadable(name, error) from error
+
+
+def _is_heic(source: bytes | Path) -> bool:
+    """Whether a file has the container and one of the brands of HEIC, which Pillow does not decode."""
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+            start = stream.read(12)
+    except OSError:
+        return False
+    return start[4:8] == b"ftyp" and start[8:] in HEIC
 
 
 def _unreadable(name: Path | str, error: Exception) -> ImageError:

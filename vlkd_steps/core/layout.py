@@ -161,6 +161,15 @@ def metrics(run_folder: Path) -> Path:
     return run_folder / "metrics.json"
 
 
+MACHINE = Path(".vlkd")
+"""What concerns only this machine, such as locks; neither in git nor in DVC."""
+
+
+def mlflow_links(experiment: str) -> Path:
+    """The script that links a report to runs in MLflow."""
+    return MACHINE / f"mlflow-{_part(experiment)}.js"
+
+
 def results(experiment: str) -> Path:
     return Path("results") / _part(experiment)
 

@@ -1,6 +1,7 @@
 """The path of a record's image: the name pattern of a data set's conf, checked against the folder."""
 
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ class ImageFolder:
         self.folder = folder
         self.known: dict[str, str] = {}  # paths by name: many records share an image
         self.sizes: dict[str, dict[str, int]] = {}  # by subfolder, listed when the first record names it
+        self.composed: dict[str, dict[str, str]] = {}  # by subfolder: names in one form of Unicode (NFC) -> as they are
         if folder is None:
             return
         try:
@@ -45,6 +47,9 @@ class ImageFolder:
         if name in self.known:
             return self.known[name]
         size = self._size(name, records, where)
+        if size is None and (other := self._composed_otherwise(name)):
+            self.known[name] = self.path(other, records, where)
+            return self.known[name]
         if size is None:
             raw_files.check_missing(self.folder / name)
             problem = f"the image {self.folder / name} is missing"
@@ -73,6 +78,17 @@ class ImageFolder:
             except OSError:
                 self.sizes[subfolder] = {}
         return self.sizes[subfolder].get(last)
+
+    def _composed_otherwise(self, name: str) -> str | None:
+        """The file whose name is the same text in another form of Unicode: macOS writes e and an accent for é."""
+        subfolder, slash, last = name.rpartition("/")
+        if name.isascii():
+            return None
+        if subfolder not in self.composed:
+            listed = sorted(self.sizes[subfolder], reverse=True)
+            self.composed[subfolder] = {unicodedata.normalize("NFC", each): each for each in listed}
+        found = self.composed[subfolder].get(unicodedata.normalize("NFC", last))
+        return f"{subfolder}{slash}{found}" if found else None
 
     def names(self, pattern: str, image_ids: Sequence[Any], **columns: Sequence[Any]) -> list[str]:
         """File names for image ids by a format pattern with ``{image_id}`` and ``{folder}``.

@@ -226,10 +226,11 @@ def load(folder: Path) -> FinishedRun:
     run = recorded_run.read(folder)
     described = dict(run.described)
     checksums.verified(folder / "model.safetensors", layout.run_checksums(folder, "distill"), _AGAIN)
-    runner = declaration(described["method"]["name"]).runner
-    if runner not in RUNNERS:
-        raise UserError(f"{folder} is a baseline, which trains no student; name a run of another variant")
-    return RUNNERS[runner](folder, described)
+    method = declaration(described["method"]["name"])
+    if not method.trains:
+        name = described["method"]["name"]
+        raise UserError(f"{folder} is a run of {name}, which trains no student; name a run of another variant")
+    return RUNNERS[method.runner](folder, described)
 
 
 _AGAIN = "make it again (snakemake --cores all), or restore it (dvc checkout)"

@@ -57,8 +57,8 @@ class Page:
                     "of one task"
                 )
         sets = first.described["dataset"]["evaluation_sets"]
-        self.evaluation_set = "test" if "test" in sets else sets[0]
-        self.items = items_of(first, self.evaluation_set)
+        self.evaluation_set = "test" if "test" in sets else next(iter(sets), "")
+        self.items = items_of(first, self.evaluation_set) if sets else []
         self._one_at_a_time = threading.Lock()
 
     def html(self) -> str:

@@ -1,5 +1,6 @@
 """The best member of each sweep by dev: what `vlkd tune` chooses, from the runs of `summary.csv`."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -128,6 +129,12 @@ def edges(c: Composition, choice: Choice) -> list[str]:
         if type(value) in (int, float) and len(numbers) > 1 and value in (min(numbers), max(numbers)):
             found.append(f"{key} is the {'least' if value == min(numbers) else 'largest'} that was tried")
     return found
+
+
+def ties(choice: Choice) -> list[Trial]:
+    """The trials that are as good as the best one, which is only the first of them in the sweep."""
+    best, *others = choice.trials
+    return [trial for trial in others if math.isclose(trial.mean, best.mean, rel_tol=1e-9)]
 
 
 def _ranked(of_members: Mapping[str, Sequence[tuple[int, Mapping[str, Any]]]]) -> tuple[Trial, ...]:

@@ -134,4 +134,9 @@ def totals(table: pl.DataFrame, labels: Sequence[str]) -> str:
     """Rows, images and classes in a line."""
     splits = ", ".join(f"{split} {number}" for split, number in sorted(table["split"].value_counts().iter_rows()))
     images = table.filter(pl.col("image_path") != "")["image_id"].n_unique()
-    return f"{len(table)} instances ({splits}), {images} images" + (f", {len(labels)} classes" if labels else "")
+    known = [_number(len(table), "instance"), f"({splits})"]
+    return ", ".join([" ".join(known), _number(images, "image"), *([_number(len(labels), "class")] if labels else [])])
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "es" if what.endswith("s") else "s")

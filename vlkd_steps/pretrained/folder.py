@@ -6,6 +6,7 @@ get the folder itself, but a temporary one: the weights, as safetensors, and the
 configurations are written again with the keys that are allowed here.
 """
 
+import codecs
 import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -37,6 +38,7 @@ VOCABULARY = (
     "tokenizer.model",
 )
 """A tokenizer needs one of these."""
+WORDS = "vocab.txt"
 LINKED = (*VOCABULARY, "merges.txt")
 
 TOKEN = ("bos", "eos", "unk", "sep", "pad", "cls", "mask", "additional_special", "extra_special")
@@ -118,6 +120,9 @@ def fill(clean: Path, folder: Path) -> None:
     for path in [*(folder / name for name in LINKED), *sorted(folder.glob("*.safetensors"))]:
         if path.is_file():
             (clean / path.name).symlink_to(path.resolve())
+    if (folder / WORDS).is_file() and (words := (folder / WORDS).read_bytes()).startswith(codecs.BOM_UTF8):
+        (clean / WORDS).unlink()  # the mark would become a part of the first word
+        (clean / WORDS).write_bytes(words.removeprefix(codecs.BOM_UTF8))
     if (folder / SHARDS).is_file() and not (folder / "model.safetensors").is_file():
         files.write_json(clean / SHARDS, shards(folder))
     for name in ("tokenizer_config.json", "special_tokens_map.json"):

@@ -80,6 +80,7 @@ def report(
         teaching=teaching.tables(seen),
         selections=selections(runs),
         timings=spent,
+        run_keys=results_table.run_keys(experiment, results / "summary.csv"),
         galleries=[each for each in galleries if each is not None],
         shared=with_training(datasets),
         measured=tables(results / "summary.csv", [dataset for dataset in datasets if dataset.get("extra_evals")]),

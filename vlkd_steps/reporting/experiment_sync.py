@@ -9,7 +9,7 @@ from vlkd_steps.core import layout, locks
 from vlkd_steps.core.locks import exclusive
 from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
-from vlkd_steps.reporting import mlflow_view, seed_means
+from vlkd_steps.reporting import mlflow_links, mlflow_view, seed_means
 from vlkd_steps.tracking import records, seen, tracker_lock
 from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
 from vlkd_steps.tracking.polling import Pace
@@ -131,8 +131,11 @@ class ExperimentSync:
         return f"not written, or incomplete: {', '.join(names[:SHOWN])}{more}" if names else "all runs are written"
 
     def report(self) -> None:
-        """Log what MLflow has and what it lacks; if it has everything, remember that for the next start."""
+        """Link the report to MLflow, and log what that lacks; if nothing, remember it for the next start."""
         current = self.records()
+        if self.sync.experiment_id:
+            page = mlflow_links.page(self.uri)
+            mlflow_links.write(self.experiment, page, self.sync.experiment_id, self.sync.run_ids())
         unwritten = len(self.sync.unwritten(current))
         self._say(len(current) - unwritten, self.sync.deleted([*self._means, *current]))
         if self.sync.unwritten(self._means) or unwritten or not all(self._records.values()):

@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from vlkd_steps.core import layout
 from vlkd_steps.reporting import figures
 from vlkd_steps.reporting import table as results
 from vlkd_steps.reporting import timings as cost
@@ -40,6 +41,7 @@ def render(
     teaching: Sequence[Table],
     selections: Sequence[Selection],
     timings: Sequence[Row],
+    run_keys: Mapping[str, str],
     galleries: Sequence[Gallery],
     shared: Sequence[Row],
     measured: Sequence[Table],
@@ -83,6 +85,8 @@ def render(
         totals=totals,
         spent=cost.summed(timings),
         timings=timings,
+        run_keys=run_keys,
+        mlflow=layout.mlflow_links(experiment),
         price=Price.of(timings),
         longest=max((row["seconds"] for row in totals), default=1),
         galleries=galleries,

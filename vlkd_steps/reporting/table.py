@@ -6,6 +6,7 @@ from typing import Any
 
 from vlkd_steps import tasks
 from vlkd_steps.config.models.method import declaration
+from vlkd_steps.core import layout
 from vlkd_steps.evaluation import tables
 from vlkd_steps.tasks import ACCURACY
 
@@ -63,6 +64,13 @@ def by_seed(rows: Sequence[Row], summary: Path) -> list[Row]:
         found.setdefault((run["dataset"], *(str(run[key]) for key in keys)), []).append(run["value"])
     of_seeds = [found.get((row["dataset"].split()[0], *(row[key] for key in keys)), []) for row in rows]
     return [{**row, "of_seeds": each if len(each) <= FEW else []} for row, each in zip(rows, of_seeds, strict=True)]
+
+
+def run_keys(experiment: str, summary: Path) -> dict[str, str]:
+    """Run folder -> run key, of `summary.csv`."""
+    columns = ("dataset", "student", "variant", "shot", "seed")
+    found = tables.read(summary).select(*columns, "run_key").unique(maintain_order=True)
+    return {str(layout.run(experiment, *place)): key for *place, key in found.iter_rows()}
 
 
 def sure(row: Row) -> int:

@@ -11,6 +11,7 @@ from vlkd_steps.data.words import content_words
 SHORT = 2  # letters; such words are a piece each, known or not
 MOST = 0.5  # of the words may be unknown
 EXAMPLES = 5
+_warned: set[str] = set()
 
 
 class Fit(NamedTuple):
@@ -37,9 +38,17 @@ def fit(tokenizer: Any, texts: Iterable[str]) -> Fit:
 
 
 def warn(tokenizer: Any, texts: Iterable[str], student: str, label: str) -> None:
-    """Log a warning where most words are unknown."""
+    """Log a warning where most words are unknown, once for all seeds of a job.
+
+    Args:
+        label: of the run, with its seed as the last word.
+    """
+    job = label.rpartition(" ")[0]
+    if job in _warned:
+        return
     found = fit(tokenizer, texts)
     if found.unknown > MOST and distributed.is_main():
+        _warned.add(job)
         log.warning(
             f"[{label}] warning: {100 * found.unknown:.0f} % of the content words in its training texts are not in the "
             f"tokenizer of student {student} ({', '.join(found.examples)}, ...), which spells them letter by letter; "

@@ -118,9 +118,11 @@ def vocabulary(source: str | None, name: str) -> list[str]:
         raise UserError(f"student {name}: a student from scratch needs vocabulary: (scenes, or a file of words)")
     if source.endswith(".txt"):
         try:
-            words = Path(source).read_text(encoding="utf-8").split()
+            words = Path(source).read_text(encoding="utf-8-sig").split()  # without the mark that Windows begins it with
         except OSError as error:
             raise UserError(f"student {name}: vocabulary: cannot read {source}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"student {name}: vocabulary: {source} is no UTF-8 text; save it as UTF-8") from error
         if not words:
             raise UserError(f"student {name}: vocabulary: {source} has no words; write one a line")
         return words

@@ -145,6 +145,10 @@ class MlflowSync:
             found[run_key] = None if deleted else "" if gone else synced or ""
         return found
 
+    def run_ids(self) -> dict[str, str]:
+        """Run key -> id of the runs that MLflow shows, once connected."""
+        return {key: run.run_id for key, run in self._known.items() if not run.deleted}
+
     def describe(self, tags: Mapping[str, str]) -> None:
         """Set those tags of the experiment (its description, its views) that differ."""
         with self._session() as client:
@@ -397,7 +401,7 @@ def note(record: Record) -> str:
         gains = {
             point.name.removeprefix("gain/"): point.value for point in record.points if point.name.startswith("gain/")
         }
-        lines += ["| evaluation set | metric | value | gain over finetune, same seed |", "|---|---|---|---|"]
+        lines += ["| evaluation set | metric | value | gain over the reference, same seed |", "|---|---|---|---|"]
         for name, values in record.results.items():
             for metric, value in values.items():
                 if "/" not in metric:

@@ -18,6 +18,7 @@ from vlkd_steps.tracking import cost, journal
 from vlkd_steps.tracking.journal import Event
 
 COUNTS = ("n", "images")  # numbers in metrics.json that are counts of items
+REFERENCE = "finetune"  # the variant that gains are measured against, unless another is named
 MEAN_OVER = "mean_over"  # the tag of a record for several runs: what their mean is over
 MEAN = "seeds-"  # prefix of the run key of a mean over seeds
 CLOCK_SLACK = 2.0  # seconds by which the clocks of a file server and a machine may differ
@@ -71,7 +72,7 @@ class Record:
         return files.digest([content, points, sources, str(self.folder)])[:16]
 
 
-def read(folder: Path, reference: str = "finetune") -> list[Record]:
+def read(folder: Path, reference: str = REFERENCE) -> list[Record]:
     """The runs of one run directory; the files beside the journal belong to the current one.
 
     That is the run that `distill` published last, or the one that is training.

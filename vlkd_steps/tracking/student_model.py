@@ -4,6 +4,7 @@
 first item. Never imports torch.
 """
 
+import contextlib
 import functools
 import importlib.metadata
 import json
@@ -13,7 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import files
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.tracking.records import Record
 
 NAME = "student"
@@ -30,7 +33,10 @@ class Example(NamedTuple):
 
 
 def has(record: Record) -> bool:
-    """Whether a run has a student; a baseline trains none."""
+    """Whether a run has a student; baselines and probes train none."""
+    with contextlib.suppress(UserError):  # a method that is no longer here
+        if not declaration(record.tags.get("method", "")).trains:
+            return False
     return (record.folder / "model.safetensors").is_file()
 
 

@@ -4,11 +4,9 @@ import hashlib
 import os
 from pathlib import Path
 
-from vlkd_steps.core import file_system, files
+from vlkd_steps.core import file_system, files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.tracking import address
-
-LOCKS = Path(".vlkd")
 
 
 def path(uri: str, experiment: str) -> Path:
@@ -27,8 +25,8 @@ def path(uri: str, experiment: str) -> Path:
 
 def _folder() -> Path:
     """The folder of the locks: in the project or, if that is not writable, on this machine's own disk."""
-    if files.writable(LOCKS if LOCKS.exists() else Path.cwd()):
-        return LOCKS
+    if files.writable(layout.MACHINE if layout.MACHINE.exists() else Path.cwd()):
+        return layout.MACHINE
     folder = file_system.node_local(Path.cwd())
     file_system.make_private(folder)
     return folder
