@@ -37,6 +37,42 @@ variants:
     assert precedence.settings(c, "clip_td", "vqa", "80").written()["weight"] == "confidence"
 
 
+def test_its_own_value_wins_over_the_others_narrower_ones(project: Project) -> None:
+    text = """
+variants:
+  clip_td:
+    by_shot: {40: {lambda0: 6, distance: mse}}
+    by_task: {vqa: {lambda0: 7, training: {learning_rate: 5.0e-4}, by_shot: {40: {lambda0: 8, distance: cosine}}}}
+  stronger: {like: clip_td, lambda0: 20, training: {learning_rate: 1.0e-4}}
+  on_vqa: {like: clip_td, by_task: {vqa: {lambda0: 30}}}
+  at_forty: {like: clip_td, by_task: {vqa: {by_shot: {"40": {lambda0: 40}}}}}
+"""
+    names = ["stronger", "on_vqa", "at_forty"]
+    c = composed(project, text, ["finetune", *names])
+    found = {name: precedence.settings(c, name, "vqa", "40").written() for name in names}
+    assert {name: (values["lambda0"], values["distance"]) for name, values in found.items()} == {
+        "stronger": (20, "cosine"),
+        "on_vqa": (30, "cosine"),
+        "at_forty": (40, "cosine"),
+    }
+    cells = {cell.variant: cell for cell in c.cells}
+    rates = {name: precedence.recipe(c, cells[name]).learning_rate for name in names}
+    assert rates == {"stronger": 1e-4, "on_vqa": 5e-4, "at_forty": 5e-4}
+
+
+def test_an_override_at_a_shot_yields_to_its_own_value_there(project: Project) -> None:
+    text = """
+variants:
+  mine: {like: clip_td, by_task: {vqa: {by_shot: {40: {lambda0: 7}}}}}
+"""
+    composed(project, text, ["clip_td", "mine"])
+    overrides = {"variants": {"clip_td": {"by_task": {"vqa": {"by_shot": {"40": {"lambda0": 3, "distance": "mse"}}}}}}}
+    project.params(experiment="mine", grid={}, overrides=overrides)
+    c = composition.compose(project.folder / "params.yaml")
+    found = precedence.settings(c, "mine", "vqa", "40").written()
+    assert (found["lambda0"], found["distance"]) == (7, "mse")
+
+
 def test_overrides_of_the_other_reach_it_but_for_what_it_says_itself(project: Project) -> None:
     text = """
 variants:

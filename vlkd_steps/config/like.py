@@ -13,6 +13,9 @@ from vlkd_steps.config.validation import shown
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 
+PARTS = ("by_task", "by_shot")
+"""Keys of a variant that say more narrowly what it says."""
+
 Said = Callable[[str], str]
 """File and key of a dotted key of the preset, as messages begin."""
 
@@ -51,7 +54,7 @@ def reached(overrides: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, A
 
 def _given(name: str, variants: Mapping[str, Any], of: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The overrides of a variant: those of the one it is like, but for what it says itself, and its own."""
-    variant = variants[name]
+    variant = _texts(variants[name])
     if not isinstance(variant, Mapping) or variant.get("like") is None:
         return dict(of.get(name, {}))
     reaching = {key: value for key, value in _given(variant["like"], variants, of).items() if key != "sweep"}
@@ -92,4 +95,34 @@ def _whole(name: Any, variants: Mapping[Any, Any], said: Said, above: tuple[Any,
     base = _whole(other, variants, said, (*above, name))
     if not isinstance(base, Mapping):
         return own  # validation says what is wrong with the other
-    return merge({key: value for key, value in base.items() if key != "sweep"}, own)
+    own = _texts(own)
+    kept = _without(_texts({key: value for key, value in base.items() if key != "sweep"}), own)
+    return merge(kept, own)
+
+
+def _texts(tree: Any) -> Any:
+    """A variant with its shots as text: 100 and "100" are one."""
+    if not isinstance(tree, Mapping):
+        return tree
+    return {str(key): _texts(value) for key, value in tree.items()}
+
+
+def _without(base: Any, own: Mapping[str, Any]) -> Any:
+    """What the other variant says, but for its narrower values of what this one says for every task or shot.
+
+    Otherwise the other's `by_task` and `by_shot`, which win over a variant's plain values (`precedence`), would also win
+    over this variant's own.
+    """
+    if not isinstance(base, Mapping):
+        return base
+    said = {key: value for key, value in own.items() if key not in PARTS}
+    found = dict(base)
+    for kind in PARTS:
+        if not isinstance(base.get(kind), Mapping):
+            continue
+        parts = own[kind] if isinstance(own.get(kind), Mapping) else {}
+        found[kind] = {}
+        for name, part in base[kind].items():
+            here = parts[name] if isinstance(parts.get(name), Mapping) else {}
+            found[kind][name] = _without(_unsaid(part, said) if isinstance(part, Mapping) else part, merge(said, here))
+    return found
