@@ -140,6 +140,10 @@ def _check_student(c: Composition, cell: Cell, origin: Origin) -> None:
 def _check_method(c: Composition, cell: Cell, origin: Origin) -> None:
     """Check that a run's recipe is whole, that its method has the teacher it needs and fits the recipe's steps."""
     recipe, task = precedence.recipe(c, cell), c.datasets[cell.dataset].task
+    variant = c.variants[cell.variant]
+    if declaration(variant.method).runner == "probe" and (variant.training or variant.init):
+        problem = f"is set, but method {variant.method} trains no student; delete it"
+        raise origin.mistake(f"variants.{cell.variant}.{'training' if variant.training else 'init'}", problem)
     kind = kinds.model("student", c.students[cell.student].kind)
     if recipe.adversarial and not getattr(kind, "takes_shifts", False):
         raise UserError(

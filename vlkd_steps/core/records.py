@@ -1,6 +1,6 @@
 """Official JSON, JSON-lines and csv files read record by record; every error names file, record and field.
 
-Records are parsed from the file's text as they are asked for, some hundred at a time, so that the 214,354
+Records are parsed from the file's text as they are asked for, a few hundred at a time, so that the 214,354
 annotations of VQA v2's val (two million answer records) never exist as Python objects at once.
 """
 

@@ -65,7 +65,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
     Args:
         dataset: the data set's conf: ``files`` {split: {questions, annotations, images}}, ``image_name``,
             ``vocabulary`` {minimum, splits}; optional ``multiple_choice_answer: majority`` (annotations that do not
-            name their commonest answer) and ``resplit`` {rule, test_share} (see `_split_again`).
+            name their commonest answer) and ``resplit`` {rule, test_share, exchanged} (see `_split_again`).
         folder: the source's raw folder.
 
     Raises:
@@ -306,7 +306,7 @@ def _split_again(
     texts = (text for split in order for text in tables[split]["text"].to_pylist())
     part_of = changing_priors.assign(groups, texts, conf.get("test_share", changing_priors.TEST_SHARE))
     ids = [int(number) for split in order for number in tables[split]["instance_id"]]
-    assigned = iter(changing_priors.divide(ids, groups, part_of, conf.get("exchanged") or 0))
+    assigned = iter(changing_priors.divide(ids, groups, part_of, conf.get("exchanged", 0)))
     return {split: [next(assigned) for _ in annotated[split].answers] for split in order}
 
 

@@ -1,4 +1,4 @@
-"""Compute what a method needs of a training split before its first step: selected words, confidence weights.
+"""Compute what a method needs of a training split before its first step: selected words, weights, soft answers.
 
     python -m vlkd_steps.steps.targets --config '{"dataset": {"name": "scenes_vqa"}, "teacher": {"name": "clip_scenes"},
                                             "shot": "100", "seeds": [10], "targets": {"words": {...}, "weights": null}}'

@@ -231,7 +231,7 @@ class Resplit(Model):
 
     rule: Literal["changing_priors"]
     test_share: Part = 1 / 3
-    exchanged: Part | None = None
+    exchanged: Share = 0
 
 
 class Role(Model):
