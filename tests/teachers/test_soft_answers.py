@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.targets import confidence, cross_fit, probe, soft_answers, target_file
 from vlkd_steps.teachers.targets.soft_answers import SoftAnswers
 
@@ -54,6 +55,18 @@ def test_a_class_that_a_probe_does_not_know_has_no_probability() -> None:
     found = told(features, soft, images)
     assert found.probabilities[0, 4] == 0
     assert found.probabilities[0, :4].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_items_without_any_are_counted_and_none_at_all_is_refused() -> None:
+    features, soft, images = world()
+    assert told(features, soft, images).lacking == 0
+    assert soft_answers.SoftAnswers(np.zeros((2, 1), np.int32), np.array([[0.0], [1.0]])).lacking == 1
+    with pytest.raises(
+        UserError, match="none of the 4 training items gets soft answers: probes need items of 5 images"
+    ):
+        told(features[:4], soft[:4], ["a", "b", "c", "d"])
+    with pytest.raises(UserError, match="none of the 120 training items gets soft answers"):
+        told(features, soft * 0, images)
 
 
 def test_of_choices_all_are_kept() -> None:

@@ -110,8 +110,8 @@ def _texts(tree: Any) -> Any:
 def _without(base: Any, own: Mapping[str, Any]) -> Any:
     """What the other variant says, but for its narrower values of what this one says for every task or shot.
 
-    Otherwise the other's `by_task` and `by_shot`, which win over a variant's plain values (`precedence`), would also win
-    over this variant's own.
+    Otherwise the other's `by_task` and `by_shot`, which win over a variant's plain values (`precedence`), would also
+    win over this variant's own.
     """
     if not isinstance(base, Mapping):
         return base

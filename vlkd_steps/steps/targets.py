@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         noted = measured.note(wanted["words"]) if measured else {}
         files.write_json(layout.targets_provenance(path), provenance.collect(**cost) | noted)
         chosen = f", {found.chosen_share:.0%} of the content words" if found.words is not None else ""
+        if found.answers is not None and found.answers.lacking:
+            chosen += f", {found.answers.lacking} of them without soft answers"
         step.log.info(f"{label} done: {len(items)} items{chosen}{f', {measured}' if measured else ''}")
         if measured and (warning := measured.warning(wanted["words"])):
             step.log.warning(f"{label} warning: {warning}")

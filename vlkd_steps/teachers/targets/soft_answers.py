@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.targets import cross_fit
 from vlkd_steps.teachers.targets.cross_fit import Features
 
@@ -22,6 +23,11 @@ class SoftAnswers:
     classes: np.ndarray
     probabilities: np.ndarray
 
+    @property
+    def lacking(self) -> int:
+        """How many items have none."""
+        return int((self.probabilities.sum(1) == 0).sum())
+
 
 def by_probe(
     features: Features,
@@ -32,19 +38,27 @@ def by_probe(
     kept: int,
     threads: int = 1,
 ) -> SoftAnswers:
-    """The answers of cross-fitted probes, also to items without an answer of their own; at most `kept` of each item."""
+    """The answers of cross-fitted probes, also to items without an answer of their own; at most `kept` of each item.
+
+    Raises:
+        UserError: no probe could be fitted, so the student would be trained without its teacher.
+    """
     shape = (soft.shape[0], min(kept, soft.shape[1]))
     told = SoftAnswers(np.zeros(shape, np.int32), np.zeros(shape, np.float32))
     fold = cross_fit.folds(image_ids, seed)
-    if fold.max(initial=-1) + 1 < cross_fit.FOLDS:
-        return told
 
     def tell(items: np.ndarray, classes: np.ndarray, likely: np.ndarray) -> None:
         best = likeliest(likely, shape[1])
         told.classes[items, : best.shape[1]] = classes[best]
         told.probabilities[items, : best.shape[1]] = np.take_along_axis(likely, best, axis=1)
 
-    cross_fit.ask(features, soft, fold, np.ones(shape[0], bool), seed, probe_items, threads, tell)
+    if fold.max(initial=-1) + 1 == cross_fit.FOLDS:
+        cross_fit.ask(features, soft, fold, np.ones(shape[0], bool), seed, probe_items, threads, tell)
+    if not told.probabilities.any():
+        raise UserError(
+            f"none of the {shape[0]} training items gets soft answers: probes need items of {cross_fit.FOLDS} images "
+            "or more, with answers in the vocabulary; take a larger shot, or another method than logit_kd"
+        )
     return told
 
 
