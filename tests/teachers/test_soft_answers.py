@@ -61,9 +61,7 @@ def test_items_without_any_are_counted_and_none_at_all_is_refused() -> None:
     features, soft, images = world()
     assert told(features, soft, images).lacking == 0
     assert soft_answers.SoftAnswers(np.zeros((2, 1), np.int32), np.array([[0.0], [1.0]])).lacking == 1
-    with pytest.raises(
-        UserError, match="none of the 4 training items gets soft answers: .* 5 images"
-    ):
+    with pytest.raises(UserError, match=r"none of the 4 training items gets soft answers: .* 5 images"):
         told(features[:4], soft[:4], ["a", "b", "c", "d"])
     with pytest.raises(UserError, match="none of the 120 training items gets soft answers"):
         told(features, soft * 0, images)
