@@ -16,7 +16,7 @@ import polars as pl
 import torch
 
 from vlkd_steps import tasks
-from vlkd_steps.config.models.method import declaration
+from vlkd_steps.config.models.method import Method, declaration
 from vlkd_steps.core import artifacts, checksums, hardware, image_file, layout, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Encoded, decode_one, from_frame
@@ -226,11 +226,19 @@ def load(folder: Path) -> FinishedRun:
     run = recorded_run.read(folder)
     described = dict(run.described)
     checksums.verified(folder / "model.safetensors", layout.run_checksums(folder, "distill"), _AGAIN)
-    method = declaration(described["method"]["name"])
-    if not method.trains:
-        name = described["method"]["name"]
-        raise UserError(f"{folder} is a run of {name}, which trains no student; name a run of another variant")
-    return RUNNERS[method.runner](folder, described)
+    return RUNNERS[with_student(folder, described["method"]["name"]).runner](folder, described)
+
+
+def with_student(folder: Path, method: str) -> Method:
+    """The declaration of a run's method.
+
+    Raises:
+        UserError: it trains no student.
+    """
+    found = declaration(method)
+    if not found.trains:
+        raise UserError(f"{folder} is a run of {method}, which trains no student; name a run of another variant")
+    return found
 
 
 _AGAIN = "make it again (snakemake --cores all), or restore it (dvc checkout)"
