@@ -205,6 +205,10 @@ def _has_all(c: Composition, place: Cell, members: Sequence[str], path: Sequence
     return len(set(map(repr, found))) == len(members)
 
 
+LACKING = {"vision": "texts", "text": "images"}
+"""By kind of a teacher, what it does not read."""
+
+
 def _check_teacher(c: Composition, variant: str, task: str | None, shot: str | None, origin: Origin) -> None:
     """Check that a variant has the teacher that its method needs."""
     chosen, where = c.variants[variant], f"variants.{variant}"
@@ -224,6 +228,12 @@ def _check_teacher(c: Composition, variant: str, task: str | None, shot: str | N
             f"names two teachers, and method {chosen.method} compares images with words, which requires one CLIP "
             "for both; name one teacher, or take method mad with relevance: regression",
         )
+    for name in chosen.teachers if method.one_space(settings) else ():
+        if name in c.teachers and (unread := LACKING.get(c.teachers[name].kind)):
+            raise origin.mistake(
+                f"{where}.teacher",
+                f"is {name!r}, which reads no {unread}, and method {chosen.method} needs both; name a CLIP",
+            )
 
 
 def _check_extra_evals(c: Composition, origin: Origin) -> None:

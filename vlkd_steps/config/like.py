@@ -16,6 +16,9 @@ from vlkd_steps.core.errors import UserError
 PARTS = ("by_task", "by_shot")
 """Keys of a variant that say more narrowly what it says."""
 
+OWN = ("sweep", "method")
+"""Keys whose overrides do not reach a variant: it has its own settings of the method that its file says."""
+
 Said = Callable[[str], str]
 """File and key of a dotted key of the preset, as messages begin."""
 
@@ -57,7 +60,7 @@ def _given(name: str, variants: Mapping[str, Any], of: Mapping[str, Mapping[str,
     variant = _texts(variants[name])
     if not isinstance(variant, Mapping) or variant.get("like") is None:
         return dict(of.get(name, {}))
-    reaching = {key: value for key, value in _given(variant["like"], variants, of).items() if key != "sweep"}
+    reaching = {key: value for key, value in _given(variant["like"], variants, of).items() if key not in OWN}
     return merge(_unsaid(reaching, variant), of.get(name, {}))
 
 
