@@ -41,23 +41,29 @@ def text(c: Composition, choices: Sequence[Choice]) -> str:
 
 
 def _task(c: Composition, task: str, choices: Sequence[Choice]) -> Iterator[str]:
-    """What was chosen for a task: the values of its one shot for all shots, those of several for each."""
+    """What was chosen for a task: the values of its one shot for all shots, those of several for each.
+
+    The former are said at each shot too, where a file that this one extends may say others.
+    """
     if len(choices) == 1:
-        yield from _chosen(c, choices[0], task, "      ")
+        yield from _comments(c, choices[0], "      ")
+        values = _values(c, choices[0].trials[0].member, *choices[0].group[:2])
+        shots = dict.fromkeys(map(str, (*c.grid.shot, *c.preset.grid.shot)))
+        yield f"      {task}: {_flow(values | {'by_shot': dict.fromkeys(shots, values)})}"
         return
     yield f"      {task}:"
     yield "        by_shot:"
     for choice in choices:
-        yield from _chosen(c, choice, choice.group[1], "          ")
+        yield from _comments(c, choice, "          ")
+        yield f"          {choice.group[1]}: {_flow(_values(c, choice.trials[0].member, *choice.group[:2]))}"
 
 
-def _chosen(c: Composition, choice: Choice, key: str, indent: str) -> Iterator[str]:
+def _comments(c: Composition, choice: Choice, indent: str) -> Iterator[str]:
     best, *others = choice.trials
     runs = f"mean of {len(best.run_keys)} runs: {' '.join(best.run_keys)}"
     yield f"{indent}# {choice.metric} on dev {best.mean:.2f}, {runs}"
     if others:
         yield f"{indent}# second: {c.label(others[0].member)} with {others[0].mean:.2f}"
-    yield f"{indent}{key}: {_flow(_values(c, best.member, *choice.group[:2]))}"
 
 
 def _values(c: Composition, member: str, task: str, shot: str) -> dict[str, Any]:
@@ -92,6 +98,13 @@ def _variants(c: Composition, block: Block | Grid) -> list[str]:
     return list(dict.fromkeys(c.members[name].variant if name in c.members else name for name in block.variant or ()))
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes a mapping that occurs twice twice, instead of an alias of the first."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def _flow(value: Any) -> str:
     """One line of YAML."""
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()
+    return yaml.dump(value, Dumper=_Plain, default_flow_style=True, sort_keys=False, width=10_000).strip()
