@@ -37,6 +37,16 @@ variants:
     assert precedence.settings(c, "clip_td", "vqa", "80").written()["weight"] == "confidence"
 
 
+def test_one_that_starts_from_itself_does_so_under_its_own_name(project: Project) -> None:
+    text = """
+variants:
+  clip_td: {by_task: {entailment: {init: clip_td}}}
+  other: {like: clip_td, weight: uniform}
+"""
+    c = composed(project, text, ["finetune", "clip_td", "other"])
+    assert c.variants["other"].of_task("entailment").init == "other"
+
+
 def test_its_own_value_wins_over_the_others_narrower_ones(project: Project) -> None:
     text = """
 variants:

@@ -99,8 +99,14 @@ def _whole(name: Any, variants: Mapping[Any, Any], said: Said, above: tuple[Any,
     if not isinstance(base, Mapping):
         return own  # validation says what is wrong with the other
     own = _texts(own)
-    kept = _without(_texts({key: value for key, value in base.items() if key != "sweep"}), own)
-    return merge(kept, own)
+    base = _renamed(_texts({key: value for key, value in base.items() if key != "sweep"}), other, name)
+    return merge(_without(base, own), own)
+
+
+def _renamed(base: Mapping[str, Any], other: str, name: str) -> dict[str, Any]:
+    """A variant that starts from its own model, on another data set, is one that does so under its new name."""
+    found = {key: _renamed(value, other, name) if isinstance(value, Mapping) else value for key, value in base.items()}
+    return found | ({"init": name} if base.get("init") == other else {})
 
 
 def _texts(tree: Any) -> Any:
