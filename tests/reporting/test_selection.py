@@ -1,9 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vlkd_steps.core import files, layout
-from vlkd_steps.reporting.selection import Selection, selections
+from vlkd_steps.reporting.selection import Selection, selections, warned
 from vlkd_steps.teachers.targets.visual_words import Measured
 
 PLAIN = {"selection": "both", "relevance": "plain", "keyness": "yake", "tokens_per_text": 2}
@@ -40,6 +41,16 @@ def test_a_row_is_the_mean_over_seeds_once_for_all_variants_and_warned_of() -> N
     assert plain.warning.startswith("12.5% of the chosen words are visual, 10.0 points fewer")
     assert "set relevance: centred" in plain.warning
     assert (random.settings, random.measured.auc, random.warning) == ("selection random", None, "")
+
+
+def test_one_warning_for_all_shots_that_of_the_last() -> None:
+    low = Measured(0.1, 0.2, 0.01, 0.25, 90)
+    found = selections([run("a", 1, "clip_td", low, PLAIN)])
+    more = replace(found[0], shot="300")
+    assert warned([found[0], more, replace(more, dataset="others"), replace(more, settings="x", warning="")]) == [
+        more,
+        replace(more, dataset="others"),
+    ]
 
 
 def test_without_anything_measured_there_is_no_table() -> None:

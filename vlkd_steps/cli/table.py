@@ -72,7 +72,7 @@ def main(
     if any(row["gain"] is not None and sure(row) for row in shown):
         console.print("* the interval excludes 0")
     if any(map(learned, shown)):
-        console.print("learned k of n seeds: the others are not surely above the set's commonest answer to every item")
+        console.print("learned k of n seeds: the others are no better than the commonest answer to every item (at 1 %)")
     few = sorted({few_seeds(row) for row in shown} - {""})
     if few:
         console.print(f"intervals over {' and over '.join(few)} are wide because the seeds are so few")

@@ -21,4 +21,5 @@ def _line(work: Mapping[str, Any]) -> str:
     authors = ", ".join(each.get("name") or each.get("family-names", "") for each in work.get("authors", []))
     identifiers = ", ".join(each["value"] for each in work.get("identifiers", []))
     where = (work.get("conference") or {}).get("name", "")
-    return ". ".join(str(part) for part in (authors, work["title"], where, work.get("year"), identifiers) if part) + "."
+    parts = (authors, work["title"], where, work.get("year"), identifiers)
+    return ". ".join(str(part).rstrip(".") for part in parts if part) + "."

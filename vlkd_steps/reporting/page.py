@@ -17,7 +17,7 @@ from vlkd_steps.reporting.citation import citations
 from vlkd_steps.reporting.findings import Finding, main_set
 from vlkd_steps.reporting.gallery import Gallery, inline_image
 from vlkd_steps.reporting.measured import Table
-from vlkd_steps.reporting.selection import Selection
+from vlkd_steps.reporting.selection import Selection, warned
 from vlkd_steps.reporting.style import Style
 from vlkd_steps.reporting.swept import Swept
 from vlkd_steps.reporting.table import Row
@@ -82,6 +82,7 @@ def render(
         training=_training(training, styles),
         teaching=teaching,
         selections=selections,
+        warned=warned(selections),
         totals=totals,
         spent=cost.summed(timings),
         timings=timings,

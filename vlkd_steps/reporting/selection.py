@@ -45,6 +45,11 @@ def selections(runs: Sequence[Run]) -> list[Selection]:
     return [_together(*what, list(of_seeds.values())) for what, of_seeds in found.items()]
 
 
+def warned(found: Sequence[Selection]) -> list[Selection]:
+    """Those with a warning, of each data set, teacher and setting that of its last shot alone."""
+    return list({(each.dataset, each.teacher, each.settings): each for each in found if each.warning}.values())
+
+
 def _together(
     dataset: str, teacher: str, text: str, shot: str, of_seeds: Sequence[tuple[Measured, dict[str, Any]]]
 ) -> Selection:
