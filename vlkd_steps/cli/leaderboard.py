@@ -49,8 +49,6 @@ def run_config(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the run is not finished, not on VCR, or has no student.
     """
-    from vlkd_steps.deployment import finished_run  # torch, only where there is a run
-
     path = layout.run_config(folder)
     if not path.is_file() or not (folder / "model.safetensors").is_file():
         raise UserError(
@@ -59,6 +57,8 @@ def run_config(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     if tasks.load(config["dataset"]["task"]) is not vcr.TASK:
         raise UserError(f"{folder} is a run on {config['dataset']['task']}; the leaderboard is for VCR")
+    from vlkd_steps.deployment import finished_run  # torch only for a run that may have a student
+
     finished_run.with_student(folder, config["method"]["name"])
     return config
 
