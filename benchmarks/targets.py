@@ -31,7 +31,7 @@ CLASSES, WIDTH = 3129, 512
 PER_IMAGE = 5.4
 PROBE_ITEMS = 10_000
 WANTED = {
-    "words": {"selection": "both", "tokens_per_text": 2, "keyness": "yake", "relevance": "centred"},
+    "words": {"selection": "both", "tokens_per_text": 2, "keyness": "idf", "relevance": "centred"},
     "weights": {"by": "both", "probe_items": PROBE_ITEMS},
 }
 

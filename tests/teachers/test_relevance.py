@@ -57,15 +57,15 @@ def test_both_adds_the_two_z_scores(monkeypatch) -> None:
     total = (r - r.mean()) / r.std() + (k - k.mean()) / k.std()
     best = {words[i] for i in np.argsort(-total)[:2]}
     assert best == {"star", "baker"}, "the example is made so that the sum decides otherwise than each part"
-    assert select([TEXT], SEEN) == [["baker", "star"]]
-    assert select([TEXT], SEEN, selection="keyness") == [["baker", "star"]]
+    assert select([TEXT], SEEN, keyness_by="yake") == [["baker", "star"]]
+    assert select([TEXT], SEEN, selection="keyness", keyness_by="yake") == [["baker", "star"]]
     assert select([TEXT], SEEN, selection="relevance") == [["red", "star"]]
-    assert select([TEXT], SEEN, m=1) == [["star"]]
+    assert select([TEXT], SEEN, keyness_by="yake", m=1) == [["star"]]
 
 
 def test_words_that_yake_skips_are_the_least_of_the_keywords(monkeypatch) -> None:
     monkeypatch.setattr(keyness, "yake_scores", lambda text: {"baker": 0.5, "star": 0.2})
-    assert select(["tv baker star"], SEEN, selection="keyness", m=2) == [["tv", "star"]]
+    assert select(["tv baker star"], SEEN, selection="keyness", keyness_by="yake", m=2) == [["tv", "star"]]
 
 
 def test_idf_prefers_rare_words() -> None:

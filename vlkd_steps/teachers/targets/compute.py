@@ -59,7 +59,7 @@ def _words(wanted: Mapping[str, Any], texts: Sequence[str], by: relevance.Releva
         by,
         selection=wanted["selection"],
         m=wanted.get("tokens_per_text", 0),
-        keyness_by=wanted.get("keyness", "yake"),
+        keyness_by=wanted.get("keyness", "idf"),
         generator_seed=derive(seed, "selection"),
     )
 

@@ -131,7 +131,7 @@ def select(
     visual: Relevance,
     selection: str = "both",
     m: int = 2,
-    keyness_by: str = "yake",
+    keyness_by: str = "idf",
     generator_seed: int = 0,
 ) -> list[list[str]]:
     """Choose the words of each instance whose token features are distilled.
@@ -145,7 +145,7 @@ def select(
         selection: ``both``; one of the two alone (``relevance``, ``keyness``); ``random`` content words; ``all`` of
             them; ``none``.
         m: the number of words selected per instance.
-        keyness_by: ``yake`` (its score for single words, sign inverted) or ``idf``.
+        keyness_by: ``idf``, or ``yake`` (its score for single words, sign inverted).
         generator_seed: for ``random`` only.
 
     Returns:
