@@ -78,7 +78,8 @@ def test_a_selection_without_relevance_has_no_auc_and_one_of_nothing_no_measure(
     ("settings", "remedy"),
     [
         (PLAIN, "set relevance: centred"),
-        (PLAIN | {"relevance": "centred"}, "set selection: relevance"),
+        (PLAIN | {"relevance": "centred"}, "set keyness: idf"),
+        (PLAIN | {"relevance": "centred", "keyness": "idf"}, "set selection: relevance"),
         ({"selection": "relevance", "relevance": "centred"}, "set relevance: regression"),
         ({"selection": "relevance", "relevance": "regression"}, "selection: random"),
         ({"selection": "keyness", "keyness": "idf"}, "set selection: relevance, relevance: centred"),

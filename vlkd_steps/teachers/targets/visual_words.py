@@ -88,7 +88,7 @@ def _remedy(settings: Mapping[str, Any]) -> str:
     if relevance == "plain":
         return "set relevance: centred"
     if settings["selection"] == "both":
-        return "set selection: relevance"
+        return "set keyness: idf" if settings.get("keyness") == "yake" else "set selection: relevance"
     return "set relevance: regression" if relevance == "centred" else "take another teacher, or selection: random"
 
 
