@@ -279,7 +279,10 @@ def test_a_value_is_named_in_the_file_that_says_it(project: Project) -> None:
 
 
 def test_a_setting_of_a_method_is_named_in_the_methods_file(project: Project) -> None:
-    project.conf("method/clip_td.yaml", (composition.CONF / "method/clip_td.yaml").read_text().replace("keyness: idf ", "keyness: yak "))
+    project.conf(
+        "method/clip_td.yaml",
+        (composition.CONF / "method/clip_td.yaml").read_text().replace("keyness: idf ", "keyness: yak "),
+    )
     project.params()
     holds(project.message(), "mine/method/clip_td.yaml: keyness is 'yak'", "did you mean 'yake'")
 

@@ -74,6 +74,12 @@ class ExperimentSync:
             return 0
         found = seed_means.of(self.experiment, current, self.reference)
         self._means = [mlflow_view.coloured(each, self._colours) for each in found]
+        with self.sync.filling():
+            changed = self._send(current)
+        self._behind = False
+        return changed
+
+    def _send(self, current: list[Record]) -> int:
         if not self.sync.experiment_id:  # two trackers of two experiments must not both create the schema
             with exclusive(tracker_lock.path(self.uri, ""), wait=None):
                 self.sync.connect()
@@ -81,7 +87,6 @@ class ExperimentSync:
         self.sync.supersede(self._means)
         changed = self.sync.sync(current)
         self.sync.describe(mlflow_view.experiment_tags(self.experiment, current, self._means, self.reference))
-        self._behind = False
         return changed
 
     def _changed(self, pace: Pace | None) -> dict[Path, str]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,8 @@ def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size:
     chosen = sample["instance_id"].to_list()
     items: dict[str, dict[str, Any]] = {identity: {"item": identity} for identity in chosen}
     if layout.instances(dataset).is_file():
-        columns = ["instance_id", "text", "label", "image_path"]
-        instances = pl.scan_parquet(layout.instances(dataset)).select(columns)
-        names = _class_names(dataset)
-        for row in instances.filter(pl.col("instance_id").is_in(chosen)).collect().iter_rows(named=True):
-            gold = names.get(row["label"], "none of the classes")
-            items[row["instance_id"]] = {
-                "item": f"{row['text']} [{gold}] {row['instance_id']}", "gold": gold, "image_path": row["image_path"]
-            }  # fmt: skip
+        changed = layout.instances(dataset).stat().st_mtime_ns
+        items |= {identity: dict(item) for identity, item in _described(dataset, changed, tuple(chosen)).items()}
     if layout.scores(run_folder, evaluation_set).is_file():
         scores = tables.read(layout.scores(run_folder, evaluation_set), columns=["instance_id", "score"])
         for identity, score in scores.filter(pl.col("instance_id").is_in(chosen)).iter_rows():
@@ -70,6 +65,22 @@ def prediction_sample(run_folder: Path, dataset: str, evaluation_set: str, size:
         for row in sample.iter_rows(named=True)
     ]
     return {"columns": columns, "data": [[row.get(column) for column in columns] for row in rows]}
+
+
+@cache
+def _described(dataset: str, changed: int, chosen: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """The question, gold answer and image of some instances, which all runs of a data set share."""
+    import polars as pl
+
+    columns = ["instance_id", "text", "label", "image_path"]
+    instances = pl.scan_parquet(layout.instances(dataset)).select(columns)
+    names = _class_names(dataset)
+    found = {}
+    for row in instances.filter(pl.col("instance_id").is_in(chosen)).collect().iter_rows(named=True):
+        gold = names.get(row["label"], "none of the classes")
+        item = f"{row['text']} [{gold}] {row['instance_id']}"
+        found[row["instance_id"]] = {"item": item, "gold": gold, "image_path": row["image_path"]}
+    return found
 
 
 def rounded(probability: float | None) -> float | None:

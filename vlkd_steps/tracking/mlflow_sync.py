@@ -27,7 +27,7 @@ from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
-from vlkd_steps.tracking import artifacts, cost, relocation, schema, sqlite_runs, student_model
+from vlkd_steps.tracking import artifacts, cost, new_database, relocation, schema, sqlite_runs, student_model
 from vlkd_steps.tracking.address import database
 from vlkd_steps.tracking.records import MEAN_OVER, Point, Record
 
@@ -81,6 +81,13 @@ class MlflowSync:
         self._known: dict[str, _Known] = {}
         self._tags: dict[str, str] = {}
         self._left_out: dict[str, str] = {}  # by run key: why MLflow lacks the run
+
+    @contextlib.contextmanager
+    def filling(self) -> Iterator[None]:
+        """For the block in which everything is sent: it takes less time where the sqlite file is new."""
+        path = database(self.uri)
+        with contextlib.nullcontext() if path is None or path.exists() else new_database.filled(path):
+            yield
 
     def connect(self) -> None:
         """Create schema and experiment if they do not exist, and read which runs MLflow has.
@@ -230,18 +237,19 @@ class MlflowSync:
             raise
 
     def _create(self, client: "MlflowClient", record: Record) -> "_Known":
-        run = client.create_run(
-            self.experiment_id,
-            start_time=record.started,
-            tags={name: value for name, value in record.tags.items() if name == MEAN_OVER}
-            | {"run_key": record.run_key},
-            run_name=record.name,
-        )
+        tags = self._wanted_tags(record) | {"run_key": record.run_key}
+        run = client.create_run(self.experiment_id, start_time=record.started, tags=tags, run_name=record.name)
         known = self._known[record.run_key] = _Known.of(run)
         known.sent = {}
         return known
 
+    def _wanted_tags(self, record: Record) -> dict[str, str]:
+        return {_key(name): redacted(value)[:TAG_LENGTH] for name, value in _run_tags(record).items()} | self._link(
+            record
+        )
+
     def _send(self, client: "MlflowClient", record: Record, known: "_Known", digest: str) -> None:
+        """Send what MLflow lacks of a record. The tags come last, as they say that the rest is there."""
         from mlflow.entities import Metric, Param, RunTag
 
         if known.sent is None:
@@ -254,27 +262,25 @@ class MlflowSync:
             for name, value in record.params.items()
             if _key(name) not in known.params
         ]
-        wanted = {_key(name): redacted(value)[:TAG_LENGTH] for name, value in _run_tags(record).items()}
-        wanted |= self._link(record)
+        self._send_datasets(client, record, known)
+        wanted = self._wanted_tags(record) | self._send_artifacts(client, record, known)
+        self._send_status(client, record, known)
+        if record.run_key not in self._left_out:  # otherwise the next tracker would not retry
+            wanted[SYNCED] = digest
         tags = [RunTag(name, value) for name, value in wanted.items() if known.tags.get(name) != value]
         for part in _batches(metrics, params, tags):
             client.log_batch(known.run_id, *part)
         known.sent.update({(point.name, point.step): point.value for point in new})
         known.params |= {param.key for param in params}
-        known.tags |= wanted
-        self._send_datasets(client, record, known)
-        done = self._send_artifacts(client, record, known)
+        known.tags |= wanted | {SYNCED: digest}
+
+    def _send_status(self, client: "MlflowClient", record: Record, known: "_Known") -> None:
         if record.status == "RUNNING":
             if known.status != "RUNNING":
                 client.update_run(known.run_id, status="RUNNING")
         elif (known.status, known.ended) != (record.status, record.ended):
             client.set_terminated(known.run_id, status=record.status, end_time=record.ended)
         known.status, known.ended = record.status, record.ended
-        if record.run_key not in self._left_out:  # otherwise the next tracker would not retry
-            done[SYNCED] = digest
-        if done:
-            client.log_batch(known.run_id, tags=[RunTag(name, value) for name, value in done.items()])
-        known.tags |= done | {SYNCED: digest}
 
     def _refused(self, client: "MlflowClient", record: Record, digest: str, error: Exception) -> None:
         """A run that was deleted meanwhile is skipped from now on; any other refusal is logged once."""
@@ -450,10 +456,13 @@ def _history(client: "MlflowClient", run_id: str, names: Iterable[str]) -> dict[
 
 
 def _batches(metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]) -> Iterator[tuple[Any, Any, Any]]:
-    """Parts that each fit into one of MLflow's batches."""
+    """Parts that each fit into one of MLflow's batches, tags in the last ones."""
+    while len(metrics) > BATCH_METRICS or len(params) > BATCH_OTHERS:
+        yield metrics[:BATCH_METRICS], params[:BATCH_OTHERS], []
+        metrics, params = metrics[BATCH_METRICS:], params[BATCH_OTHERS:]
     while metrics or params or tags:
-        yield metrics[:BATCH_METRICS], params[:BATCH_OTHERS], tags[:BATCH_OTHERS]
-        metrics, params, tags = metrics[BATCH_METRICS:], params[BATCH_OTHERS:], tags[BATCH_OTHERS:]
+        yield metrics, params, tags[:BATCH_OTHERS]
+        metrics, params, tags = [], [], tags[BATCH_OTHERS:]
 
 
 def _cleaned(points: Iterable[Point]) -> Iterator[Point]:
