@@ -48,7 +48,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for phase, made in phases.items():
         manifest = str(layout.phase_manifest("mine", phase))
         jobs = {str(path): "scored" if path.stem == "evaluate" else "made" for path in made}
-        phase_manifest.write({"manifest": manifest, "files": jobs, "folders": {}})
+        phase_manifest.write({"manifest": manifest, "files": jobs})
     (RUN / "journal.jsonl").write_text('{"event":"start","time":1,"run_key":"a"}\n{"event":"end","time":2}\n')
     return tmp_path
 
@@ -108,7 +108,7 @@ def test_the_copy_of_a_store_s_manifest(project: Path, capsys: pytest.CaptureFix
     manifest = layout.features_manifest("clip", "toy")
     copy = SHARD.with_name(manifest.name)
     files.write_json(manifest, files.read_json(manifest) | {"key": "0123456789abcdef" * 4})
-    phase_manifest.write({"manifest": "manifests/mine/extract.json", "files": {str(manifest): "job"}, "folders": {}})
+    phase_manifest.write({"manifest": "manifests/mine/extract.json", "files": {str(manifest): "job"}})
     copy.write_bytes(manifest.read_bytes())
     assert deep(capsys)[0] == 0
     copy.write_bytes(manifest.read_bytes().replace(b"sha256", b"sha257"))

@@ -110,7 +110,6 @@ def test_what_is_not_as_its_list_says_is_not_recorded(
     job = {
         "manifest": "manifests/x/prepare.json",
         "files": dict.fromkeys(map(str, (table, listing)), "a"),
-        "folders": {},
     }
     phase_manifest.write(job)
     Path(job["manifest"]).unlink()

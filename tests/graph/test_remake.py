@@ -79,16 +79,6 @@ def test_a_file_that_no_rule_declares(composed: Composition, whole: Remembers) -
     assert unseen(composed, whole) == {job.outputs[0]: f"{path} is missing"}
 
 
-def test_what_a_run_exported(composed: Composition, whole: Remembers) -> None:
-    job = next(job for job in phases.of_phase(composed, "distill") if job.folders)
-    exported = job.folders[0] / "vocab.txt"
-    exported.parent.mkdir(parents=True)
-    exported.write_text("a")
-    phase_manifest.write(config(composed, "distill"))
-    exported.unlink()
-    assert unseen(composed, whole) == {job.outputs[0]: f"{exported} is missing"}
-
-
 def test_a_declared_output_becomes_a_target(composed: Composition, whole: Remembers) -> None:
     path = phases.of_phase(composed, "split")[0].outputs[-1]
     path.unlink()

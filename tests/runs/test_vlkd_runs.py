@@ -153,12 +153,13 @@ def test_a_run_answers_what_it_never_trained_on_and_leaves_clip_alone(
     assert recalled["n"] == 18
     assert recalled["text_to_image"]["R@10"] == 100  # there are six images
     assert json.loads(place.predictions("kept").read_text())["n"] == 30
-    # The file alone, or the exported folder, is enough: it names its CLIP.
+    # The file alone, or what `vlkd export` makes of it, is enough: it names its CLIP.
     place.publish()
+    export.export(finished_run.load(folder), Path("out"))
     paths = sorted(Path("data/raw/scenes/images/dev").glob("*.png"))[:2]
     answers = [
-        inference.load(folder / name).answer(paths, ["what color is the star?", "how many things?"], among=["red", "2"])
-        for name in ("model.safetensors", "exported")
+        inference.load(path).answer(paths, ["what color is the star?", "how many things?"], among=["red", "2"])
+        for path in (folder / "model.safetensors", Path("out"))
     ]
     assert len(answers[0]) == 2
     assert answers[0] == answers[1]
@@ -287,9 +288,9 @@ def test_a_run_what_started_from_it_and_a_baseline_are_verified(
     alone = job(experiment="verified", dataset=dataset, variant="clip") | {"method": method}
     assert seeds.train_seeds(alone) == 0
     RunDir.of(alone, 1).publish()
-    for folder, left in ((aligned.folder, "exported"), (tuned.folder, "exported"), (RunDir.of(alone, 1).folder, "")):
-        outputs = [*folder.glob("model.safetensors"), *folder.glob("exported/*"), *folder.glob("predictions/*")]
-        assert {path.parent.name for path in outputs} >= {folder.name, "predictions", *([left] if left else [])}
+    for folder in (aligned.folder, tuned.folder, RunDir.of(alone, 1).folder):
+        outputs = [*folder.glob("model.safetensors"), *folder.glob("predictions/*")]
+        assert {path.parent.name for path in outputs} >= {folder.name, "predictions"}
         assert verify.main([str(folder)]) == 0
         printed = capfd.readouterr().out
         assert f"equal: {folder}" in printed

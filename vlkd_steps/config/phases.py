@@ -25,14 +25,12 @@ class Job:
         config: its ``--config``.
         made_by: hash of its configuration, its code and the weights that ship with it.
         beside: files that it leaves beside its outputs; their names depend on the data set, so no rule declares them.
-        folders: below these, whatever there is was made by it as well.
     """
 
     outputs: tuple[Path, ...]
     config: str
     made_by: str
     beside: tuple[Path, ...] = ()
-    folders: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,6 @@ def _distill(c: Composition) -> Iterator[Job]:
                 for folder in folders
                 for name in [*more, *extra_evals.measures(of_dataset)]
             ],
-            folders=[folder / "exported" for folder in folders],
         )
         yield _job(
             [
@@ -172,14 +169,12 @@ def _job(
     config: Mapping[str, Any],
     *code: str,
     beside: list[Path] | None = None,
-    folders: list[Path] | None = None,
 ) -> Job:
     return Job(
         outputs=tuple(outputs),
         config=jobs.argument(config),
         made_by=digest([config, *code])[:16],
         beside=tuple(beside or ()),
-        folders=tuple(folders or ()),
     )
 
 

@@ -41,11 +41,10 @@ class Entry:
 
 
 def config(experiment: str, phase: str, made: Sequence[phases.Job]) -> dict[str, Any]:
-    """The configuration of the job that writes a phase's manifest: every file and folder, with its `made_by`."""
+    """The configuration of the job that writes a phase's manifest: every file with its `made_by`."""
     return {
         "manifest": str(layout.phase_manifest(experiment, phase)),
         "files": {str(path): job.made_by for job in made for path in (*job.outputs, *job.beside)},
-        "folders": {str(folder): job.made_by for job in made for folder in job.folders},
     }
 
 
@@ -56,8 +55,6 @@ def write(job: Mapping[str, Any]) -> None:
         UserError: a file is missing, or differs from the list of sha256 that its job wrote beside it.
     """
     made_by = {Path(name): value for name, value in job["files"].items()}
-    for folder, value in job["folders"].items():
-        made_by |= {path: value for path in Path(folder).rglob("*") if path.is_file()}
     for path in sorted(made_by):
         if not path.is_file():
             raise UserError(f"{path} is missing, although its job has ended; {AGAIN}")

@@ -36,15 +36,10 @@ def unseen(experiment: str, made: Made, remember: Remember) -> dict[Path, str]:
         path = layout.phase_manifest(experiment, phase)
         entries = phase_manifest.read(path)
         written = remember(path) or 0.0  # not its own time, which `dvc commit` renews
-        below: dict[Path, list[Path]] = {}
-        for file in entries:
-            for folder in file.parents:
-                below.setdefault(folder, []).append(file)
         for job in jobs:
             if not all(file.is_file() for file in job.outputs):
                 continue  # a target, or Snakemake, asks for it
-            left = [*job.beside, *(file for folder in job.folders for file in below.get(folder, ()))]
-            if gone := next(_gone(job, left), None):
+            if gone := next(_gone(job, job.beside), None):
                 found[job.outputs[0]] = f"{gone} is missing"
             elif why := next(_distrust(job, entries, written, remember), None):
                 found[job.outputs[0]] = why

@@ -82,7 +82,7 @@ def folders(c: Composition, planned: Sequence[Job], runs_left: Mapping[Cell, int
             _add(found, str(layout.features(job.wildcards["teacher"], job.wildcards["dataset"])), gb, source)
     for cell, number in runs_left.items():
         size, keep = sizes.student(c.students[cell.student].written()), precedence.recipe(c, cell).keep
-        each = BYTES_OF_A_RUN[keep] + (4 if c.students[cell.student].writes else 0)  # these are exported as well
+        each = BYTES_OF_A_RUN[keep]
         gb = number * each * size.parameters / GB if size else None
         source = f"{each} bytes per parameter and finished run (keep: {keep}), 16 more while it trains"
         _add(found, f"runs/{c.experiment}/{cell.dataset}/{cell.student}", gb, source)

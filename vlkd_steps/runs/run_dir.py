@@ -122,11 +122,6 @@ class RunDir:
         return self.work / "model.safetensors"
 
     @property
-    def exported(self) -> Path:
-        """A folder with the model in another format, if the runner of its method writes one."""
-        return self.work / "exported"
-
-    @property
     def description(self) -> Path:
         return self.work / "config.yaml"
 
@@ -174,23 +169,21 @@ class RunDir:
         content = {**self.config, "run_key": self.run_key, "content_key": self.key, "made_of": hashes, **more}
         plain = json.loads(files.canonical(content))
         files.write_text(self.description, yaml.safe_dump(plain, sort_keys=True, allow_unicode=True))
-        self.finish(self.model, self.description, *self.exported.glob("*"))
+        self.finish(self.model, self.description)
 
     def publish(self) -> None:
         """Copy all results to the declared paths, or none, and remove checkpoints as `training.keep` says."""
         dataset = self.config["dataset"]
         copied = {self.description: layout.run_config(self.folder)}
         copied |= {self.predictions(name): extra_evals.of_run(self.folder, name, dataset) for name in self.sets}
-        linked = {self.model: self.folder / "model.safetensors"}
-        linked |= {path: self.folder / "exported" / path.name for path in sorted(self.exported.glob("*"))}
+        model = self.folder / "model.safetensors"
         with self.lock(patience=60):  # a job that has just ended may still hold the lock
             for source, target in copied.items():
                 with files.atomic(target) as temporary:
                     shutil.copyfile(source, temporary)
-            for source, target in linked.items():
-                files.link(source, target)
+            files.link(self.model, model)
             listed = self._listed()
-            known = {target: listed[source] for source, target in (copied | linked).items()}
+            known = {target: listed[source] for source, target in (copied | {self.model: model}).items()}
             checksums.record(layout.run_checksums(self.folder, "distill"), known)
             if self.config["training"].get("keep", "last") == "last":
                 self._remove_checkpoints()

@@ -70,7 +70,7 @@ def train(
     stop: StopRequest,
     context: loop.RunContext,
 ) -> None:
-    """Train one seed and save its weights and its exported folder. CLIP has no gradient and stays unchanged."""
+    """Train one seed and save its weights. CLIP has no gradient and stays unchanged."""
     config, seed = run.config, run.config["seed"]
     method: Any = objective.create(config["method"], recipe.steps)
     method.take_temperature(teacher.logit_scale)
@@ -92,7 +92,6 @@ def train(
         )
     if distributed.is_main():
         student.eval()
-        bart.export(student, run.exported)
         bart.save(student, run.model)
         parameters = sum(p.numel() for p in student.parameters())
         run.describe(student_parameters=parameters, precision=hardware.precision(accelerator), train_items=items)

@@ -32,15 +32,11 @@ class RecordedRun(Recorded):
 
     def outputs(self) -> list[Path]:
         """All outputs of training and scoring, relative to the run directory: model, predictions, scores, metrics."""
-        trained, scored = [Path("model.safetensors"), *self._exported(), *self._predictions()], []
+        trained, scored = [Path("model.safetensors"), *self._predictions()], []
         if layout.metrics(self.folder).is_file():
             sets = [evaluation.name for evaluation in extra_evals.sets(self.described["dataset"])]
             scored = [layout.scores(Path(), name) for name in sets] + [layout.metrics(Path())]
         return trained + scored
-
-    def _exported(self) -> Iterator[Path]:
-        folder = self.folder / "exported"
-        yield from (path.relative_to(self.folder) for path in sorted(folder.rglob("*")) if path.is_file())
 
     def _predictions(self) -> Iterator[Path]:
         dataset = self.described["dataset"]
