@@ -82,7 +82,26 @@ def test_no_near_pair_is_missed(seed):
         and int(codes[a] ^ codes[b]).bit_count() <= near_images.BITS
         and np.abs(thumbnails[a].astype(int) - thumbnails[b]).max() <= near_images.COLOUR
     ]
-    assert near_images.near_pairs(codes, thumbnails).tolist() == expected
+    found = np.concatenate(list(near_images.near_pairs(codes, thumbnails)))
+    assert np.unique(found, axis=0).tolist() == expected
+    connected = near_images._star(found)
+    assert len(connected) == len(np.unique(found))
+    names = list(map(str, range(60)))
+    assert near_images._components(names, connected) == near_images._components(names, found)
+
+
+def test_many_copies_are_compared_once(monkeypatch):
+    """A placeholder that stands for thousands of images would otherwise have millions of pairs."""
+    looks = {"placeholder": (0b1010 << 40 | 0xFFFF, 100), "photo": (0xFF00FF00FF00FF00, 20), "wall": (0, 50)}
+    paths = {f"{n:05d}": "wall" if n in (1, 2) else "photo" if n == 7 else "placeholder" for n in range(20_000)}
+    monkeypatch.setattr(
+        near_images, "fingerprint", lambda path: (looks[path.name][0], np.full(192, looks[path.name][1], np.uint8))
+    )
+    compared, pairs_of = [], near_images.near_pairs
+    monkeypatch.setattr(near_images, "near_pairs", lambda *of: compared.append(len(of[0])) or pairs_of(*of))
+    found = near_images.groups(paths, {image: image for image in paths})
+    assert compared == [3]
+    assert found == {image: 0 for image, path in paths.items() if path == "placeholder"}
 
 
 def test_a_file_that_is_not_an_image_is_named(tmp_path):

@@ -8,7 +8,7 @@ bytes. Nearness is transitive here, so images form groups.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -39,11 +39,12 @@ def groups(paths: Mapping[str, str], hashes: Mapping[str, str]) -> Groups:
         seen = list(pool.map(fingerprint, [Path(paths[image_id]) for image_id in ids]))
     codes = np.array([code for code, _ in seen], np.uint64)
     thumbnails = np.stack([thumbnail for _, thumbnail in seen]) if seen else np.zeros((0, 192), np.uint8)
-    pairs = near_pairs(codes, thumbnails)
     first: dict[str, int] = {}
     equal = [(first.setdefault(hashes[image_id], n), n) for n, image_id in enumerate(ids) if image_id in hashes]
-    pairs = np.concatenate([pairs, np.array([pair for pair in equal if pair[0] != pair[1]], np.int64).reshape(-1, 2)])
-    return _components(ids, pairs)
+    looks, alike = _looks(codes, thumbnails)
+    near = [looks[_star(pairs)] for pairs in near_pairs(codes[looks], thumbnails[looks])]
+    pairs = np.concatenate([*near, alike, np.array(equal, np.int64).reshape(-1, 2)])
+    return _components(ids, pairs[pairs[:, 0] != pairs[:, 1]])
 
 
 def fingerprint(path: Path) -> tuple[int, np.ndarray]:
@@ -62,8 +63,24 @@ def fingerprint(path: Path) -> tuple[int, np.ndarray]:
     return int.from_bytes(np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes(), "big"), thumbnail
 
 
-def near_pairs(codes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
-    """Pairs of near images, int64 [P, 2], by number.
+def _looks(codes: np.ndarray, thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An image of each distinct look, int64 [L], and pairs of it with the others of this look, int64 [P, 2].
+
+    Thousands of copies, such as a web site's "image not available", are then compared with others only once.
+    """
+    both = np.concatenate([codes[:, None].view(np.uint8), thumbnails], axis=1)
+    _, looks, look = np.unique(both, axis=0, return_index=True, return_inverse=True)
+    known = np.flatnonzero(_structured(codes))
+    return looks, np.stack([looks[look.ravel()[known]], known], axis=1)
+
+
+def _structured(codes: np.ndarray) -> np.ndarray:
+    ones = np.bitwise_count(codes)
+    return (ones >= STRUCTURE) & (ones <= 64 - STRUCTURE)
+
+
+def near_pairs(codes: np.ndarray, thumbnails: np.ndarray) -> Iterator[np.ndarray]:
+    """Pairs of near images, int64 [P, 2], by number, some at a time and some repeatedly.
 
     Hashes that differ in at most `BITS` bits agree in one of `BITS` + 1 bands of bits, so only images that share a
     band are compared.
@@ -72,9 +89,7 @@ def near_pairs(codes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
         codes: uint64 [N].
         thumbnails: uint8 [N, 192].
     """
-    ones = np.bitwise_count(codes)
-    usable = np.flatnonzero((ones >= STRUCTURE) & (ones <= 64 - STRUCTURE))
-    found: list[np.ndarray] = []
+    usable = np.flatnonzero(_structured(codes))
     edges = np.linspace(0, 64, BITS + 2).astype(int)
     for low, high in pairwise(edges):
         band = (codes[usable] >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
@@ -82,10 +97,7 @@ def near_pairs(codes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
         borders = np.flatnonzero(np.diff(band[order])) + 1
         for bucket in np.split(usable[order], borders):
             for start in range(0, len(bucket) - 1, 1024):  # in blocks: a bucket may be large
-                found.append(_near(bucket[start : start + 1024], bucket[start:], codes, thumbnails))
-    if not found:
-        return np.zeros((0, 2), np.int64)
-    return np.unique(np.concatenate(found), axis=0)
+                yield _near(bucket[start : start + 1024], bucket[start:], codes, thumbnails)
 
 
 def _near(some: np.ndarray, others: np.ndarray, codes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
@@ -100,13 +112,26 @@ def _near(some: np.ndarray, others: np.ndarray, codes: np.ndarray, thumbnails: n
     return np.stack([a[kept], b[kept]], axis=1)
 
 
-def _components(ids: Sequence[str], pairs: np.ndarray) -> Groups:
+def _star(pairs: np.ndarray) -> np.ndarray:
+    """As few pairs as connect the same images, [I, 2]: each image of `pairs` with the first one of its group."""
+    images, ends = np.unique(pairs, return_inverse=True)
+    if not len(images):
+        return pairs
+    _, firsts, group = np.unique(_connected(ends.reshape(-1, 2), len(images)), return_index=True, return_inverse=True)
+    return np.stack([images[firsts[group]], images], axis=1)
+
+
+def _connected(pairs: np.ndarray, number: int) -> np.ndarray:
+    """The number of each image's group, [number]."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    if not len(pairs):
-        return {}
-    graph = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(ids), len(ids)))
-    _, component = connected_components(graph, directed=False)
+    graph = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(number, number))
+    groups_of: np.ndarray = connected_components(graph, directed=False)[1]
+    return groups_of
+
+
+def _components(ids: Sequence[str], pairs: np.ndarray) -> Groups:
+    component = _connected(pairs, len(ids)) if len(pairs) else np.zeros(0)
     number_of: dict[int, int] = {}
     return {ids[n]: number_of.setdefault(int(component[n]), len(number_of)) for n in np.unique(pairs)}
