@@ -5,9 +5,9 @@ the GPU job.
 
 Generates annotations of the official size (`data_steps.py`), an image file that all images are links to, and random
 features 512 wide; prepares, splits (all of the training data) and runs the real steps `targets` and `distill` of
-clip_td with its shipped settings. `distill` trains one step of the scenes' student, so its time is that of imports, of
-reading, checking and encoding the data and the teacher's features, of that step, and of saving; loading a large
-student's weights comes on top. Memory is the largest process's peak.
+clip_td with its shipped settings. `distill` trains one step of the scenes' student with ViLT-B/32's images, so its time
+is that of imports, of reading, checking and encoding the data and the teacher's features, of that step, and of saving;
+loading a large student's weights comes on top. Memory is the largest process's peak.
 """
 
 import argparse
@@ -141,7 +141,9 @@ def main() -> None:
             "precision": "fp32",
             "device": "cpu",
         }
-        names = {"experiment": "big", "student": conf("student", "vilt_scenes"), "variant": "clip_td"}
+        student = conf("student", "vilt_scenes")
+        student["architecture"] |= {"image_size": 384, "patch_size": 32}
+        names = {"experiment": "big", "student": student, "variant": "clip_td"}
         shown = {**job, **names, "method": method | {"adaptive_steps": 0}, "training": training}
         print(run("distill", shown), flush=True)
 

@@ -4,14 +4,17 @@ import string
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from vlkd_steps.data.passages import Passage
-from vlkd_steps.data.words import split_words, token_words
+from vlkd_steps.data.words import token_words
 
+PIECE = 16_384
+"""Segments that are tokenised at a time, since their spans take hundreds of bytes a token."""
 SPECIAL = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
@@ -80,20 +83,26 @@ def words_of_tokens(tokenizer: Any, passages: Sequence[Passage], max_tokens: int
         The word's position in ``data.words.split_words`` of the passage's whole text, or -1 (special tokens,
         punctuation).
     """
-    spans_of = {segment: spans for segment, _, spans in _pieces(tokenizer, passages)}
+    known = {segment: _word_of_each(segment, spans) for segment, _, spans in _pieces(tokenizer, passages)}
     found = []
     for passage in passages:
-        kept = shares([len(spans_of[segment]) for segment, _ in passage], max_tokens - 1 - len(passage))
+        kept = shares([len(known[segment][0]) for segment, _ in passage], max_tokens - 1 - len(passage))
         words, first = [-1], 0
         for (segment, _), number in zip(passage, kept, strict=True):
-            word_of = [-1] * len(spans_of[segment])
-            for word, positions in enumerate(token_words(segment, spans_of[segment])):
-                for position in positions:
-                    word_of[position] = first + word
-            words += [*word_of[:number], -1]
-            first += len(split_words(segment))
+            word_of, count = known[segment]
+            words += [*(word + first if word >= 0 else -1 for word in word_of[:number]), -1]
+            first += count
         found.append(words)
     return found
+
+
+def _word_of_each(segment: str, spans: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
+    """The word that each token of a segment belongs to, or -1, and the number of its words."""
+    word_of, words = [-1] * len(spans), token_words(segment, spans)
+    for word, positions in enumerate(words):
+        for position in positions:
+            word_of[position] = word
+    return word_of, len(words)
 
 
 def shares(lengths: Sequence[int], limit: int) -> list[int]:
@@ -113,12 +122,14 @@ def shares(lengths: Sequence[int], limit: int) -> list[int]:
 def _pieces(tokenizer: Any, passages: Sequence[Passage]) -> Iterator[tuple[str, list[int], list[tuple[int, int]]]]:
     """Each distinct segment with its token ids and their spans of characters."""
     segments = list(dict.fromkeys(segment for passage in passages for segment, _ in passage))
-    if segments:  # tokenizers reject an empty list
-        coded = tokenizer(segments, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False)
-        yield from zip(segments, coded["input_ids"], coded["offset_mapping"], strict=True)
+    for start in range(0, len(segments), PIECE):
+        part = segments[start : start + PIECE]
+        coded = tokenizer(part, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False)
+        yield from zip(part, coded["input_ids"], coded["offset_mapping"], strict=True)
 
 
 def _padded(rows: Sequence[list[int]], filler: int) -> Tensor:
-    longest = max([0, *map(len, rows)])
-    padded = [row + [filler] * (longest - len(row)) for row in rows]
-    return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), longest)
+    padded = np.full((len(rows), max([0, *map(len, rows)])), filler, np.int64)
+    for number, row in enumerate(rows):
+        padded[number, : len(row)] = row
+    return torch.from_numpy(padded)

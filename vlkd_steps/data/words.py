@@ -40,14 +40,20 @@ def token_words(text: str, spans: Sequence[tuple[int, int]], skip: int = 0) -> l
 
     Args:
         text: the text as the tokenizer saw it.
-        spans: for each token the characters [start, stop) of `text` it covers; (0, 0) for special tokens.
+        spans: for each token the characters [start, stop) of `text` it covers, in order; (0, 0) for special tokens.
         skip: leave out this many words at the start (those of a template in front of the text).
 
     Returns:
         One list of token positions per word; empty where truncation cut the word away.
     """
-    words = [match.span() for match in _WORD.finditer(text.lower())][skip:]
-    return [
-        [position for position, (start, stop) in enumerate(spans) if start < stop and start < end and stop > begin]
-        for begin, end in words
-    ]
+    found, first = [], 0
+    for begin, end in [match.span() for match in _WORD.finditer(text.lower())][skip:]:
+        while first < len(spans) and spans[first][1] <= begin:
+            first += 1
+        positions, last = [], first
+        while last < len(spans) and spans[last][0] < end:
+            if spans[last][0] < spans[last][1] and spans[last][1] > begin:
+                positions.append(last)
+            last += 1
+        found.append(positions)
+    return found

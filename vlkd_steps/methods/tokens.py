@@ -1,8 +1,9 @@
 """Token positions of selected words with the teacher's feature of each (docs/papers.md, "Token selection")."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,42 +38,38 @@ def token_targets(data: Encoded, selected: Sequence[Sequence[str]], store: Any) 
         kept.append({index: (spelled[index], first + row) for row, index in enumerate(chosen_indices)})
         states.append(as_float(vectors[chosen_indices]))
         first += len(chosen_indices)
-    positions, rows = _occurrences(data, selected, kept)
+    positions, rows = _occurrences(data, selected, kept.__getitem__)
     padding = torch.zeros(1, vectors.shape[1])
     return positions, IndexedTensor(layer_norm(torch.cat([*states, padding])), rows)
 
 
 def token_positions(data: Encoded, selected: Sequence[Sequence[str]]) -> Tensor:
     """The positions of `token_targets` alone, for targets that are no states of words."""
-    spelled = ({index: (word, 0) for index, word in enumerate(split_words(text))} for text in data.items.texts)
-    return _occurrences(data, selected, list(spelled))[0]
+
+    def spelled(text: int) -> dict[int, tuple[str, int]]:
+        return {index: (word, 0) for index, word in enumerate(split_words(data.items.texts[text]))}
+
+    return _occurrences(data, selected, spelled)[0]
 
 
 def _occurrences(
-    data: Encoded, selected: Sequence[Sequence[str]], known: Sequence[Mapping[int, tuple[str, int]]]
+    data: Encoded, selected: Sequence[Sequence[str]], known: Callable[[int], Mapping[int, tuple[str, int]]]
 ) -> tuple[Tensor, Tensor]:
     """Positions of the selected words of each item, and the row of each, int64 [N, S], padded with -1.
 
     Args:
-        known: of each distinct text its words that may be selected, by index: spelling and row.
+        known: of the distinct text of a number its words that may be selected, by index: spelling and row.
     """
     found = []
     for text, chosen in zip(data.items.text_rows.tolist(), map(set, selected), strict=True):
-        found.append(
-            [
-                (position, row)
-                for position, index in enumerate(data.words[text])
-                for word, row in [known[text].get(index, ("", -1))]
-                if word in chosen
-            ]
-        )
-    longest = max([1, *map(len, found)])
-    positions = torch.full((len(found), longest), -1)
-    rows = torch.full((len(found), longest), -1)
+        rows = {index: row for index, (word, row) in known(text).items() if word in chosen}
+        found.append([(position, rows[index]) for position, index in enumerate(data.words[text]) if index in rows])
+    padded = np.full((len(found), max([1, *map(len, found)]), 2), -1)
     for item, pairs in enumerate(found):
-        for slot, (position, row) in enumerate(pairs):
-            positions[item, slot], rows[item, slot] = position, row
-    return positions, rows
+        if pairs:
+            padded[item, : len(pairs)] = pairs
+    positions, rows_of = torch.from_numpy(padded).unbind(2)
+    return positions.contiguous(), rows_of.contiguous()
 
 
 def gather_tokens(features: Tensor, positions: Tensor) -> Tensor:
