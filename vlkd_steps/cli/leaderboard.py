@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
-import yaml
 from typer import Argument, Option
 
 from vlkd_steps import tasks
 from vlkd_steps.cli import command
-from vlkd_steps.core import artifacts, layout
+from vlkd_steps.core import artifacts, layout, run_yaml
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 from vlkd_steps.tasks import vcr
@@ -54,7 +53,7 @@ def run_config(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{folder} is not a finished run: it lacks {path.name} or model.safetensors; name a run's folder"
         )
-    config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config: dict[str, Any] = run_yaml.parse(path.read_text(encoding="utf-8"))
     if tasks.load(config["dataset"]["task"]) is not vcr.TASK:
         raise UserError(f"{folder} is a run on {config['dataset']['task']}; the leaderboard is for VCR")
     from vlkd_steps.deployment import finished_run  # torch only for a run that may have a student

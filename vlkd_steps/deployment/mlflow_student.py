@@ -9,9 +9,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import files, layout, run_yaml
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.deployment import finished_run
 from vlkd_steps.deployment.finished_run import Query
@@ -82,5 +80,5 @@ def _load_pyfunc(data_path: str) -> Student:
 
 def _key(folder: Path) -> str | None:
     path = layout.run_config(folder)
-    described = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    described = run_yaml.parse(path.read_text(encoding="utf-8")) if path.is_file() else None
     return str(described["run_key"]) if isinstance(described, dict) and "run_key" in described else None

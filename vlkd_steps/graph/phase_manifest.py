@@ -23,7 +23,7 @@ import yaml
 
 from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.config.models.composition import Composition
-from vlkd_steps.core import checksums, inside, layout, step
+from vlkd_steps.core import checksums, inside, layout, run_yaml, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import read_json, sha256, write_json
 from vlkd_steps.core.terminal import say
@@ -125,7 +125,7 @@ def _check_runs(c: Composition) -> None:
             run = RunDir.of(job, seed)
             path = layout.run_config(run.folder)
             try:
-                content = yaml.safe_load(path.read_text(encoding="utf-8"))
+                content = run_yaml.parse(path.read_text(encoding="utf-8"))
             except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
                 raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); {AGAIN}") from error
             if not isinstance(content, dict) or content.get("content_key") != run.key:

@@ -7,9 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import files, layout, run_yaml
 from vlkd_steps.tracking import student_model
 from vlkd_steps.tracking.records import Record
 
@@ -103,7 +101,7 @@ def first_item(dataset: str) -> student_model.Example:
 def evaluated_dataset(run_folder: Path, evaluation_set: str) -> str | None:
     """The data set of an extra evaluation; None for an evaluation set of the run's data set."""
     path = layout.run_config(run_folder)
-    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    config = run_yaml.parse(path.read_text(encoding="utf-8")) if path.is_file() else {}
     extra = ((config or {}).get("dataset") or {}).get("extra_evals") or {}
     return (extra.get(evaluation_set) or {}).get("dataset")
 
@@ -119,5 +117,6 @@ def _class_names(dataset: str) -> dict[int, str]:
     return dict(enumerate(files.read_json(path, kind=list))) if path.is_file() else {}
 
 
+@cache
 def _rank(instance_id: str) -> str:
     return hashlib.sha256(instance_id.encode()).hexdigest()

@@ -24,7 +24,7 @@ from typing import Any, Self
 
 import yaml
 
-from vlkd_steps.core import files, layout, locks
+from vlkd_steps.core import files, layout, locks, run_yaml
 from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
 
@@ -117,7 +117,7 @@ def by_run(events: Iterable[Event]) -> dict[str, list[Event]]:
 def owner(folder: Path) -> str | None:
     """The run key of a folder's model and predictions, from its config.yaml; None: there is none."""
     try:
-        content = yaml.safe_load(layout.run_config(folder).read_text(encoding="utf-8"))
+        content = run_yaml.parse(layout.run_config(folder).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return None
     return content.get("run_key") if isinstance(content, dict) else None

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from vlkd_steps.core import layout
+from vlkd_steps.core import layout, run_yaml
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.tracking import journal
 
@@ -79,7 +79,7 @@ def description(folder: Path) -> dict[str, Any]:
     """
     path = layout.run_config(folder)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = run_yaml.parse(path.read_text(encoding="utf-8"))
         return {**content, "made_of": dict(content["made_of"])}
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); restore it: dvc checkout") from None

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from vlkd_steps.core import layout
+from vlkd_steps.core import layout, run_yaml
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.core.step import log
@@ -140,7 +138,7 @@ def parting(run: Recorded, again: Path) -> Parting | None:
 
 def changes_since(run: Recorded, again: Path, now: dict[str, Any]) -> list[Cause]:
     """What has changed since training, the likeliest cause first."""
-    described = yaml.safe_load(layout.run_config(again).read_text(encoding="utf-8"))
+    described = run_yaml.parse(layout.run_config(again).read_text(encoding="utf-8"))
     return [
         *causes.of_files(run),
         *causes.of_configuration(run),
