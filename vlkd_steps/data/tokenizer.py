@@ -13,6 +13,8 @@ from transformers import PreTrainedTokenizerFast
 from vlkd_steps.data.passages import Passage
 from vlkd_steps.data.words import token_words
 
+ABSENT = -1
+"""In place of a number of tokens: the passage has fewer segments. With its [SEP] such a place counts 0."""
 PIECE = 16_384
 """Segments that are tokenised at a time, since their spans take hundreds of bytes a token."""
 SPECIAL = {
@@ -61,19 +63,57 @@ def encode(tokenizer: Any, passages: Sequence[Passage], max_tokens: int) -> tupl
         ids and types, int64 [P, T], padded to the longest passage ([PAD] has type 0); lengths, int64 [P]. A [SEP] is of
         its segment's type, [CLS] of the first one's.
     """
-    coded = {segment: list(pieces) for segment, pieces, _ in _pieces(tokenizer, passages)}
-    rows: list[list[int]] = []
-    types: list[list[int]] = []
-    for passage in passages:
-        kept = shares([len(coded[segment]) for segment, _ in passage], max_tokens - 1 - len(passage))
-        ids, kinds = [tokenizer.cls_token_id], [passage[0][1]]
-        for (segment, kind), number in zip(passage, kept, strict=True):
-            ids += [*coded[segment][:number], tokenizer.sep_token_id]
-            kinds += [kind] * (number + 1)
-        rows.append(ids)
-        types.append(kinds)
-    lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
-    return _padded(rows, tokenizer.pad_token_id), _padded(types, 0), lengths
+    numbers: dict[str, int] = {}
+    pieces_of: list[np.ndarray] = []
+    for segment, pieces, _ in _pieces(tokenizer, passages):
+        numbers[segment] = len(pieces_of)
+        pieces_of.append(np.array(pieces, np.int64))
+    shape = len(passages), max(map(len, passages), default=0)
+    segments, kinds, kept = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.full(shape, ABSENT)
+    for row, passage in enumerate(passages):
+        for place, (segment, kind) in enumerate(passage):
+            segments[row, place], kinds[row, place] = numbers[segment], kind
+            kept[row, place] = len(pieces_of[numbers[segment]])
+    for cut in np.flatnonzero((kept + 1).sum(1) + 1 > max_tokens).tolist():
+        size = len(passages[cut])
+        kept[cut, :size] = shares(kept[cut, :size].tolist(), max_tokens - 1 - size)
+    lengths = (kept + 1).sum(1) + 1
+    return *_filled(tokenizer, pieces_of, segments, kinds, kept, lengths), torch.from_numpy(lengths)
+
+
+def _filled(
+    tokenizer: Any,
+    pieces_of: Sequence[np.ndarray],
+    segments: np.ndarray,
+    kinds: np.ndarray,
+    kept: np.ndarray,
+    lengths: np.ndarray,
+) -> tuple[Tensor, Tensor]:
+    """Ids and types of `encode`, place by place for all passages at once: VCR has millions of them.
+
+    Args:
+        pieces_of: the token ids of each distinct segment.
+        segments, kinds, kept: int64 [P, S], the segment at each place of a passage, its type and the number of its
+            tokens that are kept, or ABSENT.
+        lengths: int64 [P], with [CLS] and every [SEP].
+    """
+    pieces = np.concatenate([*pieces_of, np.zeros(0, np.int64)])
+    counts = np.array([len(each) for each in pieces_of], np.int64)
+    begins = counts.cumsum() - counts
+    ids = np.full((len(kept), int(lengths.max(initial=0))), tokenizer.pad_token_id)
+    types = np.zeros_like(ids)
+    ids[:, :1], types[:, :1] = tokenizer.cls_token_id, kinds[:, :1]
+    ends = np.ones(len(kept), np.int64)
+    for place in range(kept.shape[1]):
+        rows = np.flatnonzero(kept[:, place] != ABSENT)
+        number, kind, first = kept[rows, place], kinds[rows, place], ends[rows]
+        within = np.arange(number.sum()) - (number.cumsum() - number).repeat(number)
+        at = rows.repeat(number), first.repeat(number) + within
+        ids[at] = pieces[begins[segments[rows, place]].repeat(number) + within]
+        types[at] = kind.repeat(number)
+        ids[rows, first + number], types[rows, first + number] = tokenizer.sep_token_id, kind
+        ends[rows] += number + 1
+    return torch.from_numpy(ids), torch.from_numpy(types)
 
 
 def words_of_tokens(tokenizer: Any, passages: Sequence[Passage], max_tokens: int) -> list[list[int]]:
@@ -112,10 +152,14 @@ def shares(lengths: Sequence[int], limit: int) -> list[int]:
         >>> shares([5, 9, 2], 10)
         [4, 4, 2]
     """
-    kept = list(lengths)
-    while sum(kept) > max(limit, 0):
-        longest = max(range(len(kept)), key=lambda segment: (kept[segment], segment))
-        kept[longest] -= 1
+    kept, left = list(lengths), max(limit, 0)
+    if sum(lengths) <= left:
+        return kept
+    cut = sorted(range(len(lengths)), key=lambda segment: lengths[segment])
+    while lengths[cut[0]] <= left // len(cut):  # shorter than an even share of what is left
+        left -= lengths[cut.pop(0)]
+    for place, segment in enumerate(sorted(cut)):
+        kept[segment] = left // len(cut) + (place < left % len(cut))
     return kept
 
 
@@ -126,10 +170,3 @@ def _pieces(tokenizer: Any, passages: Sequence[Passage]) -> Iterator[tuple[str, 
         part = segments[start : start + PIECE]
         coded = tokenizer(part, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False)
         yield from zip(part, coded["input_ids"], coded["offset_mapping"], strict=True)
-
-
-def _padded(rows: Sequence[list[int]], filler: int) -> Tensor:
-    padded = np.full((len(rows), max([0, *map(len, rows)])), filler, np.int64)
-    for number, row in enumerate(rows):
-        padded[number, : len(row)] = row
-    return torch.from_numpy(padded)
