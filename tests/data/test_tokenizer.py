@@ -1,4 +1,7 @@
-from vlkd_steps.data.tokenizer import encode, from_json, to_json, word_tokenizer, words_of_tokens
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlkd_steps.data.tokenizer import encode, from_json, shares, to_json, word_tokenizer, words_of_tokens
 from vlkd_steps.data.words import split_words
 
 WORDS = ["what", "color", "is", "Red", "don't"]
@@ -28,6 +31,38 @@ def test_encode_pads_and_cuts() -> None:
     assert lengths.tolist() == [9, 3]
     assert ids[1].tolist() == [*tokenizer("is").input_ids, *[tokenizer.pad_token_id] * 6]
     assert encode(tokenizer, [], max_tokens=9)[0].shape == (0, 0)
+
+
+WORD = st.sampled_from(["what", "red", "don't", "ox,", "is?", ""])
+PASSAGE = st.lists(st.tuples(st.lists(WORD, max_size=6).map(" ".join), st.integers(0, 3)), min_size=1, max_size=3)
+
+
+@given(st.lists(PASSAGE.map(tuple), max_size=5), st.integers(4, 16))
+def test_passages_are_encoded_segment_by_segment_and_words_found_at_their_tokens(passages, max_tokens) -> None:
+    tokenizer = word_tokenizer(WORDS)
+    ids, types, lengths = encode(tokenizer, passages, max_tokens)
+    words = words_of_tokens(tokenizer, passages, max_tokens)
+    for row, passage in enumerate(passages):
+        pieces = [tokenizer(segment, add_special_tokens=False).input_ids for segment, _ in passage]
+        kept = shares(list(map(len, pieces)), max_tokens - 1 - len(passage))
+        expected, kinds = [tokenizer.cls_token_id], [passage[0][1]]
+        for of_segment, (_, kind), number in zip(pieces, passage, kept, strict=True):
+            expected += [*of_segment[:number], tokenizer.sep_token_id]
+            kinds += [kind] * (number + 1)
+        rest = ids.shape[1] - len(expected)
+        assert ids[row].tolist() == expected + [tokenizer.pad_token_id] * rest
+        assert types[row].tolist() == kinds + [0] * rest
+        assert lengths[row] == len(expected) == len(words[row])
+        spelled = split_words(" ".join(segment for segment, _ in passage))
+        assert {spelled[word] for word in words[row] if word >= 0} <= set(spelled)
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=5), st.integers(-2, 40))
+def test_the_longest_is_cut_first_and_the_later_one_on_ties(lengths, limit) -> None:
+    expected = list(lengths)
+    while sum(expected) > max(limit, 0):
+        expected[max(range(len(expected)), key=lambda segment: (expected[segment], segment))] -= 1
+    assert shares(lengths, limit) == expected
 
 
 def test_wordpieces_of_a_word_share_its_number_and_punctuation_has_none() -> None:
