@@ -28,7 +28,7 @@ def params(experiment: str, grid: str = GRID) -> str:
 
 def test_a_fresh_project_says_what_the_next_run_makes(check) -> None:
     found = check(params("scenes"))
-    assert found["experiment"].found == "scenes: 54 runs, composes"
+    assert found["experiment"].found == "scenes: 36 runs, composes"
     assert found["scenes (source)"].found == "not generated yet; the next run generates it, nothing is downloaded"
     assert found["scenes_vqa"].found == "not prepared yet; the next run makes it from scenes"
     assert {finding.level for finding in found.values()} == {"ok"}

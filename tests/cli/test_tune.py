@@ -141,11 +141,12 @@ def test_of_several_shots_each_has_its_values(project: Callable[..., Composition
     assert tune.main(["scenes", "--write"]) == 0
     chosen = composition.compose(experiment="scenes_tuned")
     found = {
-        (chosen.datasets[cell.dataset].task, cell.shot): (
-            precedence.settings(chosen, "clip_td", chosen.datasets[cell.dataset].task, cell.shot).written()["lambda0"],
-            precedence.recipe(chosen, cell).learning_rate,
+        (chosen.datasets[cell.dataset].task, shot): (
+            precedence.settings(chosen, "clip_td", chosen.datasets[cell.dataset].task, shot).written()["lambda0"],
+            precedence.recipe(chosen, cell._replace(shot=shot)).learning_rate,
         )
         for cell in chosen.cells
+        for shot in ("100", "300", "1000")
         if cell.variant == "clip_td"
     }
     assert found == {

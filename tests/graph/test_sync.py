@@ -12,7 +12,8 @@ def test_phases_before_the_first_dirty_one_are_clean() -> None:
     assert sync.clean_phases(status) == (["download", "prepare", "split", "pretrain"], "extract")
 
 
-def test_missing_bytes_are_to_be_pulled() -> None:
+def test_missing_bytes_are_to_be_pulled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the project's folder may have such data
     status = {"raw_bytes@scenes": [{"changed outs": {"data/raw/scenes": "deleted"}}]}
     message = sync.explain(status, "download")
     assert "data/raw/scenes is missing; run: dvc pull" in message
