@@ -1,7 +1,7 @@
 """Inference with an aligned BART: it answers questions about images and captions them.
 
 Example:
-    >>> model = load(Path("model.safetensors"))                                   # doctest: +SKIP
+    >>> model = load(Path("model.safetensors"))                               # doctest: +SKIP
     >>> model.answer(["photo.jpg"], ["What color is the bus?"])               # doctest: +SKIP
     ['red']
     >>> model.answer(["photo.jpg"], ["Is it raining?"], among=["yes", "no"])  # doctest: +SKIP

@@ -82,12 +82,10 @@ class MlflowSync:
         self._tags: dict[str, str] = {}
         self._left_out: dict[str, str] = {}  # by run key: why MLflow lacks the run
 
-    @contextlib.contextmanager
-    def filling(self) -> Iterator[None]:
+    def filling(self) -> contextlib.AbstractContextManager[None]:
         """For the block in which everything is sent: it takes less time where the sqlite file is new."""
         path = database(self.uri)
-        with contextlib.nullcontext() if path is None or path.exists() else new_database.filled(path):
-            yield
+        return contextlib.nullcontext() if path is None or path.exists() else new_database.filled(path)
 
     def connect(self) -> None:
         """Create schema and experiment if they do not exist, and read which runs MLflow has.
@@ -244,9 +242,8 @@ class MlflowSync:
         return known
 
     def _wanted_tags(self, record: Record) -> dict[str, str]:
-        return {_key(name): redacted(value)[:TAG_LENGTH] for name, value in _run_tags(record).items()} | self._link(
-            record
-        )
+        own = {_key(name): redacted(value)[:TAG_LENGTH] for name, value in _run_tags(record).items()}
+        return own | self._link(record)
 
     def _send(self, client: "MlflowClient", record: Record, known: "_Known", digest: str) -> None:
         """Send what MLflow lacks of a record. The tags come last, as they say that the rest is there."""
