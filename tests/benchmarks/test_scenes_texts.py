@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlkd_steps.benchmarks.scenes import captions, frames, hypotheses, questions, vocabulary, wording, world
+from vlkd_steps.benchmarks.scenes import captions, frames, hypotheses, questions, texts, vocabulary, wording, world
 from vlkd_steps.data.words import content_words, split_words
 
 ROW_OF = {"top": (0, 1, 2), "middle": (3, 4, 5), "bottom": (6, 7, 8)}
@@ -208,18 +208,56 @@ def test_counts_and_relations_in_captions_are_true():
     assert counts > 20
 
 
+def test_a_description_says_all_and_its_question_is_answered_by_it():
+    for text, answer_given in texts.answerable(21, 300):
+        said, _, question = text.partition(". question: ")
+        things, cover = [], 0
+        for part in said.split(", "):
+            words = part.split()
+            cell = 3 * world.ROWS.index(words[-2]) + texts.COLUMNS.index(words[-1])
+            if words[1] == "cover":
+                cover += 1
+            else:
+                size, color, shape = words[1:4]
+                indices = world.COLORS.index(color), world.SHAPES.index(shape), world.SIZES.index(size)
+                things.append(world.Thing(*indices, cell))
+        assert cover == 1
+        assert len({thing.cell for thing in things}) == len(things)
+        kinds = [kind for kind, found in questions.ANSWERS.items() if answer_given in found]
+        subjects = re.findall(r"(?:above|below|left of|right of) the \w+", question) or [
+            " ".join(word for word in split_words(question) if word in NAMES)
+        ]
+        asked = [
+            questions.Question(kind, subjects[0], question, answer_given) for kind in kinds if is_kind(kind, question)
+        ]
+        assert [answer(things, each) for each in asked] == [answer_given]
+
+
+NAMES = {*world.COLORS, *world.SHAPES, *world.SIZES, *wording.PLURALS, "things"}
+
+
+def is_kind(kind: str, question: str) -> bool:
+    """Whether the question is a frame of this kind."""
+    frames_of = [re.escape(frame).replace(r"\{x\}", "[a-z ]+") for frame in frames.QUESTIONS[kind]]
+    frames_of = [re.sub(r"\\{\w+\\}", "[a-z]+", frame) for frame in frames_of]
+    where = re.search(r"\b(above|below|left of|right of)\b", question)
+    return bool(where) == kind.startswith("next to") and any(
+        re.fullmatch(frame + " answer:", question) for frame in frames_of
+    )
+
+
 def test_the_vocabulary_covers_every_text_and_easy_vqa():
     known = set(vocabulary.words())
     assert vocabulary.words() == sorted(known)
-    texts = [question.text for _, question in asked(19, 800)] + [question.answer for _, question in asked(19, 300)]
+    said = [question.text for _, question in asked(19, 800)] + [question.answer for _, question in asked(19, 300)]
     things, covers = scenes(19, 400)
     for scene, cover in zip(things, covers, strict=True):
-        texts += [hypothesis.text for hypothesis in hypotheses.propose(scene, cover, world.SEEN, Random(0))]
-    texts += [
+        said += [hypothesis.text for hypothesis in hypotheses.propose(scene, cover, world.SEEN, Random(0))]
+    said += [
         "does the image not contain a teal rectangle?",
         "what is the color of the shape?",
         "is no gray shape present?",
     ]
-    assert {word for text in texts for word in split_words(text)} <= known
+    assert {word for text in said for word in split_words(text)} <= known
     assert not set(frames.words()) & wording.VISUAL_WORDS
     assert len(known) < 250

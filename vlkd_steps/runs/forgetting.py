@@ -4,9 +4,10 @@ On generated texts about scenes, which are always available (`on_scenes`):
 
 - **infilling**: mean cross-entropy of held-out texts given their masked versions, without an image;
 - **entailment**: accuracy, in per cent, of a linear probe on the encoder's state of a premise and a hypothesis: how
-  much of the relation between two sentences the encoder still represents. The probe is trained for each measurement.
+  much of the relation between two sentences the encoder still represents. The probe is trained for each measurement;
+- **answers**: how many questions, in per cent, are answered rightly from a description of the scene.
 
-Both are functions of (student, seed): the texts, their masks and the probe's halves are the same for every student.
+All are functions of (student, seed): the texts, their masks and the probe's halves are the same for every student.
 
 On the paper's benchmarks, GLUE and XSUM, if their files are present (`BENCHMARKS`). They are read from a folder that
 the user provides (nothing is fetched), in the formats of the Hugging Face hub and `datasets`: parquet, jsonl or csv.
@@ -96,12 +97,20 @@ def states_of(student: BartStudent, sentences: Sequence[str]) -> Tensor:
     return torch.cat(found)
 
 
+def answers(student: BartStudent, asked: Sequence[texts.Asked]) -> float:
+    """The share of the questions, in per cent, to which the generated text is the answer."""
+    prompt = Prompt.of("{q} " + MASK)
+    written = generation.write(student, None, prompt, [text for text, _ in asked], beams=1, most_tokens=5)
+    return 100 * sum(text == answer for text, (_, answer) in zip(written, asked, strict=True)) / len(asked)
+
+
 def on_scenes(student: BartStudent, seed: int, size: int = SIZE) -> dict[str, float]:
-    """Both measures on texts about scenes that were not used in training."""
-    held_out = texts.texts(derive(seed, "kept ability"), size)
+    """The measures on texts about scenes that were not used in training."""
+    held_out = derive(seed, "kept ability")
     return {
-        "infilling": infilling(student, held_out, seed),
-        "entailment": entailment(student, texts.entailment(derive(seed, "kept ability"), size)),
+        "infilling": infilling(student, texts.texts(held_out, size), seed),
+        "entailment": entailment(student, texts.entailment(held_out, size)),
+        "answers": answers(student, texts.answerable(held_out, size)),
     }
 
 

@@ -1,31 +1,29 @@
-"""Pre-train a tiny BART as a language model, by text infilling on texts about scenes, without images.
+"""Pre-train a tiny BART as a language model on texts about scenes, without images (`text_batches`).
 
-The texts are those of `benchmarks.scenes.texts`, a new batch at every step. Each is masked as in BART (`infilling`, but
-never completely, because that would leave no context) and reconstructed. Writes a folder for
-`BartForConditionalGeneration.from_pretrained`, its curve, and the weights last; only the first process writes.
+The first steps have answers only: looking up an attribute in a text is what a tiny model learns last, and not at all
+if most of what it is scored for are words that need no looking up. From then on answers and infilling take turns.
+Writes a folder for `BartForConditionalGeneration.from_pretrained`, its curve, and the weights last; only the first
+process writes.
 """
 
 from collections.abc import Mapping
-from random import Random
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vlkd_steps.benchmarks.scenes import texts
 from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core import distributed, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data.batches import Batch
-from vlkd_steps.data.infilling import Infilling, padded
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.runs import pretraining
 from vlkd_steps.runs.model_dir import ModelDir
-from vlkd_steps.students import bart, saved
+from vlkd_steps.runs.text_batches import Texts
+from vlkd_steps.students import bart, lookup_start, saved
 
-OWN = ("stream", "seed")  # of `pretrain:`; the rest is the recipe
-POOL = 8  # batches drawn together and sorted by length, which leaves a third of the padding
+OWN = ("stream", "seed", "answers_first")  # of `pretrain:`; the rest is the recipe
 
 
 class LanguageModel(nn.Module):
@@ -36,36 +34,7 @@ class LanguageModel(nn.Module):
         self.student = student
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        masked, mask = batch.extra["masked"], batch.extra["masked_mask"]
-        logits = self.student.write(self.student.encode(masked, mask), mask, batch.inputs.tokens)
-        loss = bart.infilling_loss(logits, batch.inputs.tokens, batch.inputs.mask, batch.extra["written"])
-        return {"infilling": loss}
-
-
-def text_batch(tokenizer: Any, words: list[str], noise: Infilling, seed: int, first: int, longest: int) -> Batch:
-    """This process's rows of a batch of texts, clean and masked.
-
-    Args:
-        words: the texts of the whole batch.
-        first: the index of its first text among all of the run.
-        longest: tokens to which a text is truncated.
-    """
-    rows = tokenizer(words, truncation=True, max_length=longest).input_ids
-    written = sum(map(len, rows)) / distributed.count()
-    own = range(len(rows))[distributed.share()]
-    tokens, mask = padded([rows[row] for row in own], tokenizer.pad_token_id)
-    masked, masked_mask = padded([noise(rows[row], seed, first + row) for row in own], tokenizer.pad_token_id)
-    number = torch.arange(first, first + len(rows))[distributed.share()]
-    extra = {"masked": masked, "masked_mask": masked_mask, "written": torch.full((len(own),), written)}
-    return Batch(Inputs(tokens, mask, torch.zeros_like(tokens)), torch.zeros(len(own), 0), number, number, extra=extra)
-
-
-def alike(seed: int, number: int, size: int) -> list[str]:
-    """The texts of a batch, all of similar length."""
-    pool, position = divmod(number, POOL)
-    drawn = sorted(texts.texts(derive(seed, "texts", pool), POOL * size), key=lambda text: (text.count(" "), text))
-    order = Random(derive(seed, "order of texts", pool)).sample(range(POOL), POOL)
-    return drawn[order[position] * size :][:size]
+        return {"infilling": bart.text_loss(self.student, batch.extra)}
 
 
 def pretrain(config: Mapping[str, Any]) -> None:
@@ -75,7 +44,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
     ``curve.json`` (points of step, loss). Resumes after an interruption.
 
     Raises:
-        UserError: the stream is not ``scenes``, or a key of ``pretrain`` is unknown.
+        UserError: the stream is not ``scenes``, a key of ``pretrain`` is unknown, or a text is too long for the BART.
         SystemExit: stopped by a signal, after saving (143 for TERM).
     """
     name, settings = config["name"], config["pretrain"]
@@ -83,17 +52,21 @@ def pretrain(config: Mapping[str, Any]) -> None:
     if settings.get("stream") != "scenes":
         raise UserError(f"student {name}: pretrain.stream is {settings.get('stream')!r}; for a BART set it to scenes")
     accelerator = hardware.accelerator(settings)
-    seed = settings["seed"]
+    seed, answers_first = settings["seed"], settings["answers_first"]
     student = bart.build({**config, "pretrained": False}, 1, seed)
     student.to_clip.requires_grad_(False)  # part of VLKD, not of the language model
     student.from_clip.requires_grad_(False)
-    noise = Infilling(student.tokenizer.mask_token_id)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "look-up start"))
+        lookup_start.set_weights(student.bart, name)
+    texts = Texts(student.tokenizer, student.max_tokens, recipe.batch_size, seed)
 
     def batch(number: int) -> Batch:
-        words = alike(seed, number, recipe.batch_size)
-        first = number * recipe.batch_size
-        made = text_batch(student.tokenizer, words, noise, seed, first, student.max_tokens)
-        return made.to(accelerator.device)
+        extra = (texts.answers if number < answers_first else texts)(number)
+        tokens, mask = extra["text"], extra["text_scored"]
+        row = torch.arange(len(tokens))
+        inputs = Inputs(tokens, mask, torch.zeros_like(tokens))
+        return Batch(inputs, torch.zeros(len(row), 0), row, row, extra=extra).to(accelerator.device)
 
     curve = pretraining.train(
         name,

@@ -133,6 +133,13 @@ def infilling_loss(logits: Tensor, target: Tensor, mask: Tensor, tokens: Tensor 
     return (losses * mask.flatten()).sum() / (mask.sum() if tokens is None else tokens[0])
 
 
+def text_loss(student: BartStudent, batch: Mapping[str, Tensor]) -> Tensor:
+    """`infilling_loss` of a batch of texts without images; its tensors are those of `runs.text_batches`."""
+    read, mask = batch["text_read"], batch["text_read_mask"]
+    logits = student.write(student.encode(read, mask), mask, batch["text"])
+    return infilling_loss(logits, batch["text"], batch["text_scored"], batch["text_total"])
+
+
 def build(conf: Mapping[str, Any], clip_width: int, seed: int, clip: Mapping[str, Any] | None = None) -> BartStudent:
     """A student from its configuration (`conf/student/bart_*.yaml`).
 

@@ -25,6 +25,7 @@ from vlkd_steps.config.models.base import (
     Share,
     Task,
     Text,
+    Whole,
     problem,
 )
 from vlkd_steps.config.models.names import Vocabulary, Weights
@@ -52,10 +53,11 @@ class ViltPretrain(Recipe):
 
 
 class BartPretrain(Recipe):
-    """Text infilling on a stream of texts."""
+    """A language model on a stream of texts; in the first `answers_first` steps, of answers to questions alone."""
 
     stream: Literal["scenes"]
     seed: Integer
+    answers_first: Whole
 
 
 class Student(Learned):
