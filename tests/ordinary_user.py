@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,15 @@ def command(uid: int = NOBODY) -> list[str]:
         pytest.skip("NO setpriv HERE, so nothing is tested as an ordinary user")
     caps = [f"--{kind}-caps=-all,+dac_read_search" for kind in ("inh", "ambient")]
     return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *caps]
+
+
+def closed(folder: Path) -> bool:
+    """Whether a folder is below one that other users may not enter.
+
+    The capability of `command` lets them read what is in it, but `os.access`, by which alembic looks for MLflow's
+    migrations, asks for the user's own permissions.
+    """
+    return any(not parent.stat().st_mode & stat.S_IXOTH for parent in (folder, *folder.parents))
 
 
 @contextlib.contextmanager
