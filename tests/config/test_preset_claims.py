@@ -55,11 +55,11 @@ def test_a_claim_extends_one_of_a_list(project: Project) -> None:
 
 
 def test_a_set_may_be_an_extra_evaluation(project: Project) -> None:
-    project.params(experiment="scenes_vlkd", grid={})
+    project.params(experiment="scenes_vlkd_claims", grid={})
     claims = composition.compose(Path("params.yaml")).claims
     assert claims["zero_shot"].set == ("vqa",)
     override = {"claims.zero_shot.set": ["retrieval"]}  # a measure, which has no items
-    project.params(experiment="scenes_vlkd", grid={}, overrides=override)
+    project.params(experiment="scenes_vlkd_claims", grid={}, overrides=override)
     holds(project.message(), "claims.zero_shot.set is 'retrieval'", "no such evaluation set of scenes_wide_captions")
 
 
@@ -85,6 +85,13 @@ def test_a_part_of_the_grid_leaves_claims_valid(project: Project) -> None:
         ({"margin": 2, "direction": "either"}, ["claims.mine: margin is read only with"]),
         ({"test": "same_tensors", "direction": "below"}, ["claims.mine: direction is not read"]),
         ({"test": "slope"}, ["claims.mine: test: slope needs three numbers"]),
+        ({"test": "measure"}, ["claims.mine: metric and test: measure belong together"]),
+        ({"metric": "infilling"}, ["claims.mine: metric and test: measure belong together"]),
+        ({"test": "measure", "metric": "infilling"}, ["claims.mine: test: measure needs set: [NAME]"]),
+        (
+            {"test": "measure", "metric": "infilling", "set": ["dev"]},
+            ["claims.mine.set is 'dev'", "no such measure of scenes_smoke_vqa"],
+        ),
         ({"reference": "clip_td"}, ["claims.mine: compares clip_td with itself"]),
         ({"by_shot": {100: {"variant": "clip_td", "reference": "finetune"}}}, ["by_shot names 100", "not in shot"]),
         ({"shot": None}, ["claims.mine.shot is missing"]),

@@ -100,11 +100,14 @@ def _check_names(c: Composition, claim: Claim, where: str, origin: Origin, block
             origin.one_of(f"{where}.{key}", str(value), there, what)
     for dataset in claim.dataset if claim.test != "same_tensors" else ():
         if dataset in c.datasets:
-            extra = c.extra_evals.get(dataset, {}).items()
-            sets = [name for name, conf in extra if isinstance(conf, ItemsOfASet)]
-            sets = [*c.datasets[dataset].evaluation_sets, *sets]
+            extra = c.extra_evals.get(dataset, {})
+            sets = [name for name, conf in extra.items() if isinstance(conf, ItemsOfASet)]
+            if claim.test == "measure":
+                there, what = [name for name in extra if name not in sets], f"measure of {dataset}"
+            else:
+                there, what = [*c.datasets[dataset].evaluation_sets, *sets], f"evaluation set of {dataset}"
             for name in claim.set:
-                origin.one_of(f"{where}.set", name, sets, f"evaluation set of {dataset}")
+                origin.one_of(f"{where}.set", name, there, what)
 
 
 def _check_runs(claim: Claim, where: str, origin: Origin, blocks: Sequence[Grid]) -> None:

@@ -24,6 +24,7 @@ class Row:
         claim: its name in the preset.
         contrast: what is compared, whatever the claim is called: a primary row has one of its own.
         found: points with their interval; None where the claim is not about points, or nothing was run.
+        per_cent: whether the points are per cent of the reference's number, those of a measure.
         relative: the gain in per cent of what it is a gain over.
         stated: the same from the paper.
         p: against the row's own null hypothesis.
@@ -42,6 +43,7 @@ class Row:
     shots: tuple[str, ...]
     contrast: tuple[str, ...]
     found: Gain | None = None
+    per_cent: bool = False
     relative: float | None = None
     stated: float | None = None
     seeds: tuple[int, ...] = ()
@@ -108,12 +110,13 @@ def _rows(evidence: Evidence, name: str, claim: Claim, datasets: Mapping[str, Da
             for evaluation_set in sets:
                 contrast = (
                     claim.test, claim.direction, f"{claim.margin:g}", claim.variant, claim.reference,
+                    *((claim.metric,) if claim.metric else ()),
                     *(f"{shot}: {pair.variant} {pair.reference}" for shot, pair in claim.by_shot.items()),
                     dataset, student, evaluation_set,
                 )  # fmt: skip
                 yield Row(
                     name, claim.level, text, evidence.experiment, dataset, student, evaluation_set, claim.shots,
-                    contrast, stated=stated, note=claim.note or "",
+                    contrast, per_cent=claim.test == "measure", stated=stated, note=claim.note or "",
                 )  # fmt: skip
 
 
@@ -129,7 +132,10 @@ def _tested(evidence: Evidence, claim: Claim, row: Row) -> Row:
     terms = _terms(claim)
     if reason := evidence.lacking(row.dataset, row.student, row.evaluation_set, terms):
         return replace(row, reason=reason)
-    contrast = evidence.contrast(row.dataset, row.student, row.evaluation_set, terms)
+    if claim.metric is None:
+        contrast = evidence.contrast(row.dataset, row.student, row.evaluation_set, terms)
+    else:
+        contrast = evidence.measured(row.dataset, row.student, row.evaluation_set, claim.metric, terms)
     if contrast is None:
         return replace(row, reason="the runs have no seed in common")
     found, null = contrast.found, -claim.margin if claim.direction == "above" else claim.margin

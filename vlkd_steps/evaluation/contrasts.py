@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.gains import Scores
-from vlkd_steps.evaluation.significance import Gain, by_image, two_way
+from vlkd_steps.evaluation.significance import Gain, by_image, over_seeds, two_way
 
 Row = Mapping[str, Any]
 
@@ -56,7 +57,7 @@ class Evidence:
 
     def __init__(self, experiment: str, summary: Sequence[Row]) -> None:
         self.experiment = experiment
-        self.rows = [{**row, "shot": str(row["shot"]), "seed": int(row["seed"])} for row in summary]
+        self.rows: list[Row] = [{**row, "shot": str(row["shot"]), "seed": int(row["seed"])} for row in summary]
         self._scores: dict[tuple[str, str], Scores] = {}
 
     def values(self, column: str, **wanted: str | int) -> list[Any]:
@@ -83,11 +84,7 @@ class Evidence:
             UserError: a run was not evaluated, or on other items than the others.
         """
         place = {"dataset": dataset, "student": student, "evaluation_set": evaluation_set}
-        runs = [
-            {row["seed"]: row for row in self.rows if _is(row, place | {"variant": term.variant, "shot": term.shot})}
-            for term in terms
-        ]
-        seeds = sorted(set.intersection(*map(set, runs))) if runs else []
+        runs, seeds = self._runs(place, terms)
         if not seeds:
             return None
         scores = self._scores.setdefault((dataset, evaluation_set), Scores(self.experiment, evaluation_set))
@@ -98,6 +95,40 @@ class Evidence:
         keys = sorted({str(of_term[seed]["run_key"]) for of_term in runs for seed in seeds})
         n = len(scores.images())
         return Contrast(two_way(differences, items), seeds, n, len(items), float(np.mean(base)), keys)
+
+    def measured(self, dataset: str, student: str, measure: str, metric: str, terms: Sequence[Term]) -> Contrast | None:
+        """A combination of a measure's numbers in per cent of the reference's, over the seeds that all its runs have.
+
+        None where they have none in common; the interval is over seeds alone.
+
+        Raises:
+            UserError: the measure has no such number.
+        """
+        there = self.values("metric", dataset=dataset, evaluation_set=measure)
+        if metric not in there:
+            raise UserError(f"{self.experiment}: {measure} has no number {metric!r}; it has {', '.join(there)}")
+        place = {"dataset": dataset, "student": student, "evaluation_set": measure, "metric": metric}
+        runs, seeds = self._runs(place, terms)
+        if not seeds:
+            return None
+        values = np.array([[float(of_term[seed]["value"]) for seed in seeds] for of_term in runs])  # [K, S]
+        coefficients = np.array([term.coefficient for term in terms])
+        base = -(coefficients.clip(max=0) @ values)
+        keys = sorted({str(of_term[seed]["run_key"]) for of_term in runs for seed in seeds})
+        found = over_seeds(100 * (coefficients @ values) / base)
+        return Contrast(found, seeds, len(seeds), 0, float(base.mean()), keys)
+
+    def _runs(self, place: Mapping[str, str], terms: Sequence[Term]) -> tuple[list[dict[int, Row]], list[int]]:
+        """The rows of each term by seed, and the seeds that all terms have."""
+        runs = [
+            {
+                int(row["seed"]): row
+                for row in self.rows
+                if _is(row, {**place, "variant": term.variant, "shot": term.shot})
+            }
+            for term in terms
+        ]
+        return runs, sorted(set.intersection(*map(set, runs))) if runs else []
 
 
 def mean_gain(variants: Mapping[str, str], references: Mapping[str, str]) -> list[Term]:

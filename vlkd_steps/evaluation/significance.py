@@ -114,6 +114,18 @@ def two_way(differences: Array, items: Array, level: float = LEVEL) -> Gain:
     return replace(found, p=p_value(found))
 
 
+def over_seeds(differences: Array, level: float = LEVEL) -> Gain:
+    """The mean of one difference a seed, with an interval and a p value that hold over new seeds: t with S - 1."""
+    gain, of_seeds, seeds = float(differences.mean()), tuple(map(float, differences)), len(differences)
+    error = float(differences.std(ddof=1)) / np.sqrt(seeds) if seeds > 1 else 0.0
+    if error < 1e-9:  # rounding error of differences that are all equal
+        return Gain(gain, of_seeds=of_seeds)
+    half = float(special.stdtrit(seeds - 1, (1 + level) / 2)) * error
+    grouped = in_groups(differences)
+    found = Gain(gain, gain - half, gain + half, None, seeds - 1.0, of_seeds, grouped, float(error))
+    return replace(found, p=p_value(found))
+
+
 def in_groups(of_seeds: Array) -> bool:
     """Whether seeds fall into groups, or differ so much that few of them say little: then t does not describe them."""
     return float(np.std(of_seeds, ddof=1)) > SD_OF_GROUPS or several_groups(of_seeds.round(9))

@@ -129,10 +129,11 @@ def _points(row: Row) -> str:
         return ""
     if row.found.grouped:
         return f"{points(row.found.gain)}; seeds {' '.join(map(points, row.found.of_seeds))}"
+    gain = f"{points(row.found.gain)} %" if row.per_cent else points(row.found.gain)
     if row.found.low is None or row.found.high is None:
-        return points(row.found.gain)
+        return gain
     low, high = points(row.found.low, signed=False), points(row.found.high, signed=False)
-    return f"{points(row.found.gain)} [{low}, {high}]"
+    return f"{gain} [{low}, {high}]"
 
 
 def _p(p: float | None) -> str:

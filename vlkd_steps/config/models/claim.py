@@ -27,10 +27,13 @@ class ListedClaim(Model):
     Attributes:
         text: the claim in words; default: ``variant > reference``.
         test: ``gain``: `variant` minus `reference`, the mean over the shots; ``slope``: how that changes when the
-            training questions are ten times as many; ``same_tensors``: trained students of both have tensors of the
-            same names and shapes.
+            training questions are ten times as many; ``measure``: by how many per cent `variant` differs from
+            `reference` in a number of a measure (`extra_evals`), the mean over the shots; ``same_tensors``: trained
+            students of both have tensors of the same names and shapes.
+        metric: the measure's number, such as ``infilling`` of ``forgetting``.
         direction: whether the gain (or slope) is claimed to lie above or below zero, or on either side of it.
-        margin: points by which it may miss zero on the wrong side: "no loss" is a gain above minus the margin.
+        margin: points (of a measure: per cent) by which it may miss zero on the wrong side: "no loss" is a gain above
+            minus the margin.
         level: a primary claim has one row for each task, and Holm's correction over all primary rows; a secondary one
             has Benjamini and Hochberg's over all secondary rows.
         seeds: the fewest that the verdict takes.
@@ -39,7 +42,8 @@ class ListedClaim(Model):
     """
 
     text: Text | None = None
-    test: Literal["gain", "slope", "same_tensors"] = "gain"
+    test: Literal["gain", "slope", "measure", "same_tensors"] = "gain"
+    metric: Text | None = None
     variant: VariantName
     reference: VariantName
     direction: Literal["above", "below", "either"] = "above"
@@ -51,8 +55,10 @@ class ListedClaim(Model):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "ListedClaim":
-        if self.margin and (self.test != "gain" or self.direction == "either"):
-            raise problem("margin is read only with test: gain and direction: above or below; delete it")
+        if self.margin and (self.test not in ("gain", "measure") or self.direction == "either"):
+            raise problem("margin is read only with test: gain or measure and direction: above or below; delete it")
+        if (self.metric is not None) != (self.test == "measure"):
+            raise problem("metric and test: measure belong together; name the measure's number, or delete metric")
         if self.test == "same_tensors" and (useless := self.model_fields_set & {"direction", "stated"}):
             raise problem(f"{min(useless)} is not read with test: same_tensors; delete it")
         return self
@@ -86,9 +92,9 @@ class Claim(ListedClaim):
         return self.by_shot.get(shot) or Pair(variant=self.variant, reference=self.reference)
 
     @property
-    def compared(self) -> tuple[str, str, float, dict[str, Pair]]:
+    def compared(self) -> tuple[str, str | None, str, float, dict[str, Pair]]:
         """What is claimed, whatever the claim is called and wherever it is tested."""
-        return self.test, self.direction, self.margin, {shot: self.pair(shot) for shot in self.shots}
+        return self.test, self.metric, self.direction, self.margin, {shot: self.pair(shot) for shot in self.shots}
 
     @property
     def shots(self) -> tuple[str, ...]:
@@ -100,6 +106,8 @@ class Claim(ListedClaim):
             raise problem("test: slope needs three numbers of training questions or more in shot; name them")
         if other := [shot for shot in self.by_shot if shot not in self.shots]:
             raise problem(f"by_shot names {other[0]}, which is not in shot; delete it, or add it to shot")
+        if self.test == "measure" and self.set == ("test",):
+            raise problem("test: measure needs set: [NAME], the measure's name in extra_evals")
         for shot in self.shots:
             pair = self.pair(shot)
             if pair.variant == pair.reference:
