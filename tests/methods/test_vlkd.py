@@ -109,6 +109,22 @@ def test_the_losses_are_those_of_the_passes(model: vlkd.Alignment, batch: Batch)
     assert losses["icti"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_rehearsal_is_the_loss_of_texts_without_an_image(model: vlkd.Alignment, batch: Batch) -> None:
+    assert model.objective.weights["rehearsal"] == 0  # by default
+    rehearsed = objective.create(SETTINGS | {"rehearsal": 0.5}, steps=10)
+    rehearsed.take_temperature(2.0)
+    text = torch.tensor([[2, 10, 11, 3], [2, 13, 3, 0]])
+    scored = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 0]])
+    read = torch.tensor([[2, 10, 4, 3], [2, 4, 3, 0]])
+    extra = {"text": text, "text_scored": scored, "text_read": read, "text_read_mask": (read != 0).long()}
+    batch.extra.update(extra, text_total=torch.full((2,), 4.0))
+    losses = vlkd.Alignment(model.student, rehearsed)(batch, 0)
+    assert list(losses) == ["ttdm", "itcl", "icti", "rehearsal"]
+    logits = model.student.write(model.student.encode(read, extra["text_read_mask"]), extra["text_read_mask"], text)
+    expected = functional.cross_entropy(logits[scored.bool()], text[scored.bool()])
+    assert losses["rehearsal"].item() == pytest.approx(0.5 * expected.item(), rel=1e-5)
+
+
 @pytest.mark.parametrize("left_out", ["ttdm", "itcl", "icti"])
 def test_a_weight_of_zero_leaves_a_loss_out(model: vlkd.Alignment, batch: Batch, left_out: str) -> None:
     whole = model(batch, 0)

@@ -19,6 +19,8 @@ import yaml
 from vlkd_steps.cli import verify
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.batches import Batch
+from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.deployment import export, finished_run, page
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import caption_batches, forgetting, pretrain_bart, seeds, vlkd
@@ -303,7 +305,8 @@ def test_a_run_what_started_from_it_and_a_baseline_are_verified(
 
 
 def test_interrupted_and_resumed_is_uninterrupted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = train(job(variant="whole"))
+    rehearsing = {"rehearsal": 1, "rehearsal_texts": "scenes"}
+    whole = train(job(variant="whole", method=rehearsing))
     made = vlkd.StoredCaptions.batches
 
     def stopped(self: Any, numbers: range) -> Any:
@@ -313,9 +316,31 @@ def test_interrupted_and_resumed_is_uninterrupted(project: Path, monkeypatch: py
             yield batch
 
     monkeypatch.setattr(vlkd.StoredCaptions, "batches", stopped)
-    assert not train(job(variant="cut"), status=143).model.exists()
+    assert not train(job(variant="cut", method=rehearsing), status=143).model.exists()
     monkeypatch.setattr(vlkd.StoredCaptions, "batches", made)
-    assert train(job(variant="cut")).model.read_bytes() == whole.model.read_bytes()
+    assert train(job(variant="cut", method=rehearsing)).model.read_bytes() == whole.model.read_bytes()
+
+
+def test_texts_are_rehearsed_beside_captions(project: Path) -> None:
+    losses = {}
+    for texts in ("captions", "scenes"):
+        alone = {"ttdm": 0, "itcl": 0, "icti": 0, "rehearsal": 1, "rehearsal_texts": texts}
+        run = train(job(variant=f"only_{texts}", method=alone, training={"steps": 2}))
+        points = [event["metrics"] for event in events(run.folder) if event["event"] == "metrics"]
+        losses[texts] = points[-1]["loss/rehearsal"]
+    assert losses["captions"] > 0
+    assert losses["scenes"] > 0
+    assert losses["captions"] != losses["scenes"]
+    batch = next(vlkd.rehearsed(lambda numbers: iter([one_batch()]), None, torch.device("cpu"))([0]))
+    assert torch.equal(batch.extra["text"], batch.inputs.tokens)
+    assert torch.equal(batch.extra["text_read"], batch.extra["masked"])
+
+
+def one_batch() -> Batch:
+    tokens = torch.tensor([[2, 10, 3]])
+    extra = {"masked": tokens[:, :2], "masked_mask": tokens[:, :2] * 0 + 1, "written": torch.ones(1)}
+    row = torch.zeros(1, dtype=torch.int64)
+    return Batch(Inputs(tokens, tokens * 0 + 1, tokens * 0), torch.zeros(1, 0), row, row, extra=extra)
 
 
 def test_stored_online_and_streamed_pairs_are_embedded_alike(project: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -404,13 +429,16 @@ def test_a_template_around_captions_is_refused(project: Path) -> None:
 def test_a_language_model_is_pretrained_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     making = {"stream": "scenes", "seed": 0, "steps": 4, "batch_size": 4, "learning_rate": 1e-3, "device": "cpu"}
-    student = job()["student"] | {"pretrain": making | {"threads": 1, "precision": "fp32"}}
+    making |= {"answers_first": 2}
+    six_heads = TINY | {"encoder_attention_heads": 8}  # what the initial weights need (`students.lookup_start`)
+    student = job()["student"] | {"pretrain": making | {"threads": 1, "precision": "fp32"}, "architecture": six_heads}
     pretrain_bart.pretrain(student)
     weights = layout.model_weights("tiny").read_bytes()
     loaded = bart.build(job()["student"] | {"pretrained": True}, 128, 1)
     abilities = forgetting.on_scenes(loaded.eval(), 1, size=60)
     assert 0 < abilities["infilling"] < 10
     assert 0 <= abilities["entailment"] <= 100
+    assert abilities["answers"] < 50  # four steps teach nothing
     assert abilities == forgetting.on_scenes(loaded, 1, size=60)
     glue, xsum = Path("glue"), Path("xsum")
     assert forgetting.glue(loaded, {"folder": str(glue)}, 1) == {}  # nothing is there
@@ -436,11 +464,3 @@ def test_a_language_model_is_pretrained_and_resumed(tmp_path: Path, monkeypatch:
     assert layout.model_weights("tiny").read_bytes() == weights
     with pytest.raises(UserError, match=r"pretrain\.stream is 'books'; .*set it to scenes"):
         pretrain_bart.pretrain(student | {"pretrain": making | {"stream": "books"}})
-
-
-def test_texts_of_a_batch_are_of_one_length_and_of_its_number_alone() -> None:
-    batches = [pretrain_bart.alike(3, number, 16) for number in range(pretrain_bart.POOL)]
-    assert batches == [pretrain_bart.alike(3, number, 16) for number in range(pretrain_bart.POOL)]
-    spreads = [np.ptp([text.count(" ") for text in batch]) for batch in batches]
-    assert np.median(spreads) < 8
-    assert len({text for batch in batches for text in batch}) > 100

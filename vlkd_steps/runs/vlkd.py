@@ -7,7 +7,8 @@ without any loss trains nothing: plain BART, without images.
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from vlkd_steps.core import artifacts, distributed, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.core.step import log
-from vlkd_steps.data.batches import read_items
+from vlkd_steps.data.batches import Batch, read_items
 from vlkd_steps.data.infilling import Infilling
 from vlkd_steps.datasets.caption_shards import MAX_SKIPPED, Stream, open_shards
 from vlkd_steps.engine import loop
@@ -37,12 +38,14 @@ from vlkd_steps.runs.caption_batches import Maker, StoredCaptions, StreamedCapti
 from vlkd_steps.runs.question_batches import Questions
 from vlkd_steps.runs.run_dir import RunDir, initial
 from vlkd_steps.runs.seeds import RunSeed
+from vlkd_steps.runs.text_batches import Texts
 from vlkd_steps.students import bart, generation
 from vlkd_steps.students.prompts import CAPTION, QUESTION, Prompt
 from vlkd_steps.teachers.features.store import FeatureStore
 from vlkd_steps.teachers.models import clip
 
 BEAMS = 4  # BART's own default
+Batches = Callable[[Sequence[int]], Iterator[Batch]]  # this process's rows of the batches of these numbers
 ANSWER, DESCRIPTION = 20, 40  # maximum tokens of an answer, of a caption
 
 
@@ -80,9 +83,14 @@ def train(
     if method.learns:
         corpus = items_of(config, student, method.settings, teacher, seed, recipe.batch_size, accelerator.device)
         items = len(corpus)
+        batches: Batches = corpus.batches
+        if method.settings.rehearsal:
+            of_scenes = Texts(student.tokenizer, student.max_tokens, recipe.batch_size, seed)
+            texts = of_scenes.infilling if method.settings.rehearsal_texts == "scenes" else None
+            batches = rehearsed(corpus.batches, texts, accelerator.device)
         loop.train(
             Alignment(student, method),
-            corpus.batches,
+            batches,
             recipe,
             context,
             seed,
@@ -96,6 +104,28 @@ def train(
         parameters = sum(p.numel() for p in student.parameters())
         run.describe(student_parameters=parameters, precision=hardware.precision(accelerator), train_items=items)
     distributed.wait()
+
+
+def rehearsed(batches: Batches, texts: Callable[[int], Mapping[str, Tensor]] | None, device: torch.device) -> Batches:
+    """The same batches, each with a batch of texts in ``extra``: the one of its number, or else its own captions."""
+
+    def both(numbers: Sequence[int]) -> Iterator[Batch]:
+        for number, batch in zip(numbers, batches(numbers), strict=True):
+            found = own_texts(batch) if texts is None else texts(number)
+            yield replace(batch, extra={**batch.extra, **{name: part.to(device) for name, part in found.items()}})
+
+    return both
+
+
+def own_texts(batch: Batch) -> Mapping[str, Tensor]:
+    """A batch's captions as texts, masked as they are."""
+    return {
+        "text": batch.inputs.tokens,
+        "text_scored": batch.inputs.mask,
+        "text_read": batch.extra["masked"],
+        "text_read_mask": batch.extra["masked_mask"],
+        "text_total": batch.extra["written"],
+    }
 
 
 def started(config: Mapping[str, Any], teacher: clip.ClipTeacher, seed: int) -> bart.BartStudent:

@@ -7,15 +7,17 @@ from vlkd_steps.config.models.method import Method, Settings
 
 
 class Vlkd(Settings):
-    """The first three are the losses' weights; 0 disables a loss."""
+    """The first four are the losses' weights; 0 disables a loss."""
 
     ttdm: FromZero
     itcl: FromZero
     icti: FromZero
+    rehearsal: FromZero
     negatives: Literal["all", "distinct"]
     mask_share: Share
     mean_span: Positive
     masked_whole: Share
+    rehearsal_texts: Literal["captions", "scenes"]
     stored_pairs: Whole
     shuffle_window: Count
 

@@ -10,6 +10,9 @@ all are 0, nothing is learned and no image is used: the plain BART that VLKD is 
 - ``icti``, image-conditioned text infilling: the decoder generates the caption from the masked one and the image.
 
 The first two read the clean caption, the third the masked one: two passes of the encoder (choice).
+
+- ``rehearsal`` (choice; not in the paper, default 0): text infilling without an image on texts of the language model's
+  own pre-training, so that alignment does not take its abilities.
 """
 
 from typing import Any
@@ -23,7 +26,7 @@ from vlkd_steps.data.batches import Batch
 from vlkd_steps.methods.distances import same_pairs
 from vlkd_steps.methods.objective import Objective
 from vlkd_steps.methods.vlkd import Vlkd as VlkdSettings
-from vlkd_steps.students.bart import BartStudent, infilling_loss
+from vlkd_steps.students.bart import BartStudent, infilling_loss, text_loss
 
 
 class Vlkd(Objective):
@@ -32,11 +35,12 @@ class Vlkd(Objective):
     Its batch has for each row, in ``extra``: ``v`` and ``t``, CLIP's embeddings of image and caption, float32 [B, D]
     of length 1; ``masked`` and ``masked_mask``, the masked caption, int64 [B, T']; ``written``, the whole batch's
     number of target tokens divided by the number of processes (`infilling_loss`). ``inputs`` is the clean caption.
+    For ``rehearsal`` also the tensors of `runs.text_batches`.
     """
 
     def __init__(self, settings: VlkdSettings, steps: int) -> None:
         super().__init__(settings, steps)
-        self.weights = {"ttdm": float(settings.ttdm), "itcl": float(settings.itcl), "icti": float(settings.icti)}
+        self.weights = {name: float(getattr(settings, name)) for name in ("ttdm", "itcl", "icti", "rehearsal")}
         self.scale = 1.0
 
     @property
@@ -63,6 +67,8 @@ class Vlkd(Objective):
         if self.weights["icti"]:
             target, mask = batch.inputs.tokens, batch.inputs.mask
             losses["icti"] = self.weights["icti"] * infilling_loss(output.logits, target, mask, batch.extra["written"])
+        if self.weights["rehearsal"]:
+            losses["rehearsal"] = self.weights["rehearsal"] * output.rehearsal
         return losses
 
 
@@ -72,10 +78,11 @@ class Seen:
     Attributes:
         e: its embeddings of the clean captions, [B, D] of length 1; empty if no loss needs them.
         logits: of every token of the captions, [B, T, V], from the masked ones and the images; empty as above.
+        rehearsal: the infilling loss of a batch of texts, a scalar; empty as above.
     """
 
-    def __init__(self, e: Tensor, logits: Tensor) -> None:
-        self.e, self.logits = e, logits
+    def __init__(self, e: Tensor, logits: Tensor, rehearsal: Tensor) -> None:
+        self.e, self.logits, self.rehearsal = e, logits, rehearsal
 
 
 class Alignment(nn.Module):
@@ -94,13 +101,15 @@ class Alignment(nn.Module):
         student, weights = self.student, self.objective.weights
         clean = (batch.inputs.tokens, batch.inputs.mask)
         masked = (batch.extra["masked"], batch.extra["masked_mask"])
-        e = logits = clean[0].new_zeros(0, dtype=torch.float32)
+        e = logits = rehearsal = clean[0].new_zeros(0, dtype=torch.float32)
         if weights["ttdm"] or weights["itcl"]:
             e = student.embed(student.encode(*clean), clean[1])
         if weights["icti"]:
             memory, seen = student.see(batch.extra["v"], student.encode(*masked), masked[1])
             logits = student.write(memory, seen, clean[0])
-        return Seen(e, logits)
+        if weights["rehearsal"]:
+            rehearsal = text_loss(student, batch.extra)
+        return Seen(e, logits, rehearsal)
 
 
 def ttdm(e: Tensor, t: Tensor) -> Tensor:
