@@ -38,3 +38,9 @@ def test_how_many_seeds_learned_is_said_where_not_all_did(learned: int | None, s
 
 def test_results_of_an_earlier_version_say_nothing_of_learning() -> None:
     assert table.learned({"seeds": "1 2"}) == ""
+
+
+def test_what_is_no_percentage_is_called_by_its_name() -> None:
+    assert table.scale({"metric": "CIDEr"}) == "CIDEr"
+    assert table.scale({"metric": "accuracy"}) == "accuracy, %"
+    assert table.scale({}) == "accuracy, %"  # results of an earlier version

@@ -204,14 +204,16 @@ def test_with_one_shot_no_mark_hides_another() -> None:
 
 
 def test_without_dev_the_page_says_what_is_left_out(config: dict) -> None:
-    assert "no role <code>dev</code>" not in (RESULTS / "report.html").read_text()
+    assert "not evaluated on <code>dev</code>" not in (RESULTS / "report.html").read_text()
     config["datasets"][0]["evaluation_sets"].remove("dev")
     for path in Path("runs/scenes/scenes_vqa").rglob("journal.jsonl"):
         lines = path.read_text().splitlines(keepends=True)
         path.write_text("".join(line for line in lines if '"set":"dev"' not in line.replace(" ", "")))
     assert compare.main(["--config", json.dumps(config)]) == 0
     [note] = re.findall(r'<p class="note missing">(.*?)</p>', run(config))
-    assert note.startswith("<code>scenes_vqa</code> has no role <code>dev</code>, so the page has no accuracy on dev")
+    assert note.startswith(
+        "<code>scenes_vqa</code> was not evaluated on <code>dev</code>, so the page has no accuracy on dev"
+    )
 
 
 def test_the_page_says_how_to_reproduce_and_to_cite(config: dict, root: Path) -> None:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from vlkd_steps.reporting.style import Style
-from vlkd_steps.reporting.table import Row, name, sure, values
+from vlkd_steps.reporting.table import Row, name, scale, sure, values
 
 INK, SOFT, RULE, PAPER = "#1b2027", "#636b78", "#d9dde3", "#ffffff"
 SINGLE = 2.8  # width in inches of a single panel: its text stays readable in a narrow column
@@ -82,7 +82,7 @@ def learning_curves(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
                     _gain(axes[1], mine, styles)
                 axes[-1].set_xlabel(f"training {mine[0]['unit']}")
                 if column == 0:
-                    for each, label in zip(axes, ("accuracy, %", "gain, points"), strict=False):
+                    for each, label in zip(axes, (scale(mine[0]), "gain, points"), strict=False):
                         each.set_ylabel(label)
         margins(figure, top=0.85 + _legend(figure, figure.axes[0]) if several else 0.15)
         return svg(figure)

@@ -234,6 +234,7 @@ def _dataset(name: str, rows: Sequence[Row], styles: Mapping[str, Style]) -> dic
     return {
         "name": name,
         "unit": mine[0]["unit"],
+        "scale": results.scale(mine[0]),
         "panels": panels,
         "shots": shots,
         "several_students": len(results.values(mine, "student")) > 1,
@@ -248,7 +249,8 @@ def describe(rows: Sequence[Row], shots: Sequence[str]) -> str:
         mine = sorted((row for row in rows if row["variant"] == variant), key=lambda row: shots.index(row["shot"]))
         values = ", ".join(f"{results.spread(row)} at {row['shot']}" for row in mine)
         lines.append(f"{mine[0].get('label') or variant}: {values}")
-    return f"Accuracy in percent over training {rows[0]['unit']}. " + "; ".join(lines) + "."
+    scale = results.scale(rows[0]).replace("accuracy, %", "Accuracy in percent")
+    return f"{scale} over training {rows[0]['unit']}. " + "; ".join(lines) + "."
 
 
 def _training(training: Mapping[str, Panels], styles: Mapping[str, Style]) -> list[dict[str, Any]]:

@@ -46,6 +46,12 @@ def no_percentages(rows: Sequence[Row]) -> list[str]:
     return [name for name in found if name in known and not known[name].percentage]
 
 
+def scale(row: Row) -> str:
+    """What a row's mean is: ``accuracy, %``, or the name of a metric that is no percentage."""
+    name = row.get("metric", ACCURACY)
+    return name if no_percentages([row]) else "accuracy, %"
+
+
 def few_seeds(row: Row) -> str:
     """``3 seeds`` if a row's interval is wide because of few seeds; else nothing."""
     number = len(row["seeds"].split())
