@@ -159,6 +159,15 @@ def test_a_number_of_a_measure_is_compared_in_per_cent(capsys: pytest.CaptureFix
     assert "kept has no number 'infiling'; it has infilling" in capsys.readouterr().err
 
 
+def test_a_measure_that_is_zero_has_no_per_cent(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = claim(test="measure", metric="infilling", set=["kept"], shot=[100])
+    preset({"kept": kept}, extra_evals={"scenes_vqa": {"kept": {"measure": "forgetting"}}})
+    write(falling, {"scenes_vqa": ["test"]}, ["finetune", "clip_td"], ["100"])
+    with_measure({"finetune": 0.0, "clip_td": 0.4})
+    assert claims.main(["mine"]) == 2
+    assert "infilling of kept is 0 in a run of the reference" in capsys.readouterr().err
+
+
 def test_gains_slopes_and_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
     preset(
         {

@@ -80,7 +80,7 @@ def conf(folder: Path, port: int) -> Path:
 
 
 @pytest.mark.usefixtures("installed")
-def test_a_dead_controller_is_reported_in_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_controller_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound, never listening: a closed port that nobody else gets
         monkeypatch.setenv("SLURM_CONF", str(conf(tmp_path, closed.getsockname()[1])))

@@ -430,8 +430,8 @@ def test_a_language_model_is_pretrained_and_resumed(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     making = {"stream": "scenes", "seed": 0, "steps": 4, "batch_size": 4, "learning_rate": 1e-3, "device": "cpu"}
     making |= {"answers_first": 2}
-    six_heads = TINY | {"encoder_attention_heads": 8}  # what the initial weights need (`students.lookup_start`)
-    student = job()["student"] | {"pretrain": making | {"threads": 1, "precision": "fp32"}, "architecture": six_heads}
+    eight_heads = TINY | {"encoder_attention_heads": 8}  # what the initial weights need (`students.lookup_start`)
+    student = job()["student"] | {"pretrain": making | {"threads": 1, "precision": "fp32"}, "architecture": eight_heads}
     pretrain_bart.pretrain(student)
     weights = layout.model_weights("tiny").read_bytes()
     loaded = bart.build(job()["student"] | {"pretrained": True}, 128, 1)

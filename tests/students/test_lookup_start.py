@@ -18,14 +18,12 @@ ARCHITECTURE = {
     "max_position_embeddings": 64,
     "init_std": 0.05,
     "dropout": 0.0,
-    "attn_implementation": "eager",
 }
 TEXT = "a small red star top left, a large blue circle middle right. question: what color has the star? answer:"
 
 
 def student(**changes: int) -> bart.BartStudent:
-    architecture = {key: value for key, value in (ARCHITECTURE | changes).items() if key != "attn_implementation"}
-    conf = {"name": "tiny", "vocabulary": "scenes", "architecture": architecture}
+    conf = {"name": "tiny", "vocabulary": "scenes", "architecture": ARCHITECTURE | changes}
     made = bart.build(conf, 4, seed=0)
     torch.manual_seed(0)
     lookup_start.set_weights(made.bart, "tiny")

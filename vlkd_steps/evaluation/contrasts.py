@@ -102,7 +102,7 @@ class Evidence:
         None where they have none in common; the interval is over seeds alone.
 
         Raises:
-            UserError: the measure has no such number.
+            UserError: the measure has no such number, or the reference's is 0.
         """
         there = self.values("metric", dataset=dataset, evaluation_set=measure)
         if metric not in there:
@@ -114,6 +114,11 @@ class Evidence:
         values = np.array([[float(of_term[seed]["value"]) for seed in seeds] for of_term in runs])  # [K, S]
         coefficients = np.array([term.coefficient for term in terms])
         base = -(coefficients.clip(max=0) @ values)
+        if not (base > 0).all():
+            raise UserError(
+                f"{self.experiment}: {metric} of {measure} is 0 in a run of the reference, so there is no difference "
+                "in per cent of it; claim something about another number"
+            )
         keys = sorted({str(of_term[seed]["run_key"]) for of_term in runs for seed in seeds})
         found = over_seeds(100 * (coefficients @ values) / base)
         return Contrast(found, seeds, len(seeds), 0, float(base.mean()), keys)
