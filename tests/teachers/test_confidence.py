@@ -268,11 +268,24 @@ def test_a_constant_feature_is_not_amplified() -> None:
     assert np.abs(found.probabilities(features) - plain.probabilities(v.astype(np.float32))).max() < 0.05
 
 
-def test_a_probe_that_has_not_converged_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_that_has_not_converged_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(probe, "MOST_STEPS", 2)
     v, u, soft, images, _ = world(100, 3, 8)
-    with pytest.warns(RuntimeWarning, match="has not converged: a gradient of .* after 2 steps"):
-        weights(v, u, soft, images)
+    weights(v, u, soft, images)
+    assert "probe of 80 items has not converged in 2 steps" in caplog.text
+
+
+def test_a_probe_converges_where_a_few_axes_have_nearly_all_the_variance(caplog: pytest.LogCaptureFixture) -> None:
+    generator = np.random.default_rng(0)
+    axes = np.linalg.qr(generator.normal(size=(64, 64)))[0]
+    seen = generator.normal(size=(3000, 64))
+    label = (seen[:, :10] @ generator.normal(size=(10, 12))).argmax(1)
+    features = (seen / np.arange(1, 65) ** 2 @ axes).astype(np.float32)
+    found = probe.fit(features, sparse.csr_matrix(np.eye(12)[label])).probabilities(features)
+    assert not caplog.records
+    assert (found.argmax(1) == label).mean() > 0.7
 
 
 def test_shorter_steps_are_tried_where_whole_ones_do_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
