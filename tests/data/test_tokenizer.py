@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlkd_steps.data.tokenizer import encode, from_json, shares, to_json, word_tokenizer, words_of_tokens
+from vlkd_steps.data.tokenizer import SPECIAL, Tokenised, from_json, shares, to_json, word_tokenizer
 from vlkd_steps.data.words import split_words
 
 WORDS = ["what", "color", "is", "Red", "don't"]
@@ -24,13 +24,14 @@ def test_special_tokens_come_first_and_order_of_words_does_not_matter() -> None:
 
 def test_encode_pads_and_cuts() -> None:
     tokenizer = word_tokenizer(WORDS)
-    ids, types, lengths = encode(tokenizer, [(("what don't, red", 0),), (("is", 0),)], max_tokens=9)
-    assert not types.any()
+    found = Tokenised(tokenizer, [(("what don't, red", 0),), (("is", 0),)], max_tokens=9)
+    ids, lengths = found.ids, found.lengths
+    assert not found.types.any()
     cut = ["[CLS]", "what", "d", "##o", "##n", "'", "t", ",", "[SEP]"]
     assert tokenizer.convert_ids_to_tokens(ids[0].tolist()) == cut
     assert lengths.tolist() == [9, 3]
     assert ids[1].tolist() == [*tokenizer("is").input_ids, *[tokenizer.pad_token_id] * 6]
-    assert encode(tokenizer, [], max_tokens=9)[0].shape == (0, 0)
+    assert Tokenised(tokenizer, [], max_tokens=9).ids.shape == (0, 0)
 
 
 WORD = st.sampled_from(["what", "red", "don't", "ox,", "is?", ""])
@@ -40,8 +41,10 @@ PASSAGE = st.lists(st.tuples(st.lists(WORD, max_size=6).map(" ".join), st.intege
 @given(st.lists(PASSAGE.map(tuple), max_size=5), st.integers(4, 16))
 def test_passages_are_encoded_segment_by_segment_and_words_found_at_their_tokens(passages, max_tokens) -> None:
     tokenizer = word_tokenizer(WORDS)
-    ids, types, lengths = encode(tokenizer, passages, max_tokens)
-    words = words_of_tokens(tokenizer, passages, max_tokens)
+    found = Tokenised(tokenizer, passages, max_tokens)
+    ids, types, lengths = found.ids, found.types, found.lengths
+    words = found.words(range(len(passages)))
+    assert words.shape == ids.shape
     for row, passage in enumerate(passages):
         pieces = [tokenizer(segment, add_special_tokens=False).input_ids for segment, _ in passage]
         kept = shares(list(map(len, pieces)), max_tokens - 1 - len(passage))
@@ -52,9 +55,11 @@ def test_passages_are_encoded_segment_by_segment_and_words_found_at_their_tokens
         rest = ids.shape[1] - len(expected)
         assert ids[row].tolist() == expected + [tokenizer.pad_token_id] * rest
         assert types[row].tolist() == kinds + [0] * rest
-        assert lengths[row] == len(expected) == len(words[row])
+        assert lengths[row] == len(expected)
         spelled = split_words(" ".join(segment for segment, _ in passage))
-        assert {spelled[word] for word in words[row] if word >= 0} <= set(spelled)
+        for token, word in zip(tokenizer.convert_ids_to_tokens(ids[row].tolist()), words[row], strict=True):
+            assert word < 0 or token.removeprefix("##") in (spelled[word], *spelled[word])
+            assert word >= 0 or token in (*SPECIAL.values(), ",", "?")
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=5), st.integers(-2, 40))
@@ -67,8 +72,16 @@ def test_the_longest_is_cut_first_and_the_later_one_on_ties(lengths, limit) -> N
 
 def test_wordpieces_of_a_word_share_its_number_and_punctuation_has_none() -> None:
     assert split_words("what don't, red") == ["what", "don't", "red"]
-    found = words_of_tokens(word_tokenizer(WORDS), [(("what don't, red", 0),), (("red ox is", 0),)], max_tokens=9)
-    assert found == [[-1, 0, 1, 1, 1, 1, 1, -1, -1], [-1, 0, 1, 1, 2, -1]]
+    found = Tokenised(word_tokenizer(WORDS), [(("what don't, red", 0),), (("red ox is", 0),)], max_tokens=9)
+    assert found.words([0, 1]).tolist() == [[-1, 0, 1, 1, 1, 1, 1, -1, -1], [-1, 0, 1, 1, 2, -1, -1, -1, -1]]
+    assert found.words([1]).tolist() == [[-1, 0, 1, 1, 2, -1, -1, -1, -1]]
+
+
+def test_a_tokenizer_file_that_truncates_and_pads_does_neither_here() -> None:
+    tokenizer = word_tokenizer(WORDS)
+    tokenizer.backend_tokenizer.enable_truncation(2)
+    tokenizer.backend_tokenizer.enable_padding(length=9)
+    assert Tokenised(tokenizer, [(("what is red", 0),)], 9).lengths.tolist() == [5]
 
 
 def test_json_keeps_the_tokenizer() -> None:

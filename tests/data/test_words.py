@@ -1,6 +1,9 @@
 import doctest
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vlkd_steps.data import words
 
@@ -30,3 +33,25 @@ def test_content_words_drop_function_words_and_keep_positions() -> None:
 )
 def test_token_words(text: str, spans: list[tuple[int, int]], skip: int, expected: list[list[int]]) -> None:
     assert words.token_words(text, spans, skip) == expected
+
+
+TEXT = st.text(alphabet="aB'9 ,é\u0130\n", max_size=12)
+
+
+@given(st.lists(st.tuples(TEXT, st.lists(st.integers(0, 3), max_size=8)), max_size=5))
+def test_words_of_many_texts_tokens_are_those_of_each(cut: list[tuple[str, list[int]]]) -> None:
+    texts, spans = [text for text, _ in cut], []
+    for text, sizes in cut:
+        ends = [min(end, len(text)) for end in np.cumsum(sizes).tolist()]
+        spans.append(list(zip([0, *ends], ends, strict=False)))
+    flat = np.array([span for of_text in spans for span in of_text], np.int64).reshape(-1, 2)
+    found, numbers = words.word_of_each_token(texts, flat, np.array([len(each) for each in spans], np.int64))
+    expected = []
+    for text, of_text in zip(texts, spans, strict=True):
+        tokens = [-1] * len(of_text)
+        for word, positions in enumerate(words.token_words(text, of_text)):
+            for position in positions:
+                tokens[position] = word
+        expected += tokens
+    assert found.tolist() == expected
+    assert numbers.tolist() == [len(words.split_words(text)) for text in texts]

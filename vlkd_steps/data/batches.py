@@ -18,7 +18,7 @@ from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import loader, passages
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.data.passages import Passage
-from vlkd_steps.data.tokenizer import encode, words_of_tokens
+from vlkd_steps.data.tokenizer import Tokenised
 
 SMALL = 128  # pixels; a set of smaller images is decoded faster than processes for it are started
 PIECE = 64  # images that a process decodes at a time
@@ -116,17 +116,7 @@ def from_frame(frame: pl.DataFrame, labels: Sequence[str]) -> Items:
     passage_rows = torch.tensor([[row_of[p] for p in of_item] for of_item in read], dtype=torch.int64).reshape(
         len(read), -1 if read else 1
     )
-    soft = frame["soft_labels"].to_list()
-    pairs = [[(s["label"], s["score"]) for s in row or ()] for row in soft]
-    pairs = [
-        row or ([(hard, 1.0)] if hard is not None else []) for row, hard in zip(pairs, frame["label"], strict=True)
-    ]
-    most = max([1, *map(len, pairs)])
-    label_ids = np.full((len(pairs), most), len(labels), dtype=np.int64)
-    scores = np.zeros((len(pairs), most), dtype=np.float32)
-    for i, row in enumerate(pairs):
-        for j, (label, score) in enumerate(row):
-            label_ids[i, j], scores[i, j] = label, score
+    label_ids, scores = _soft(frame, len(labels))
     items = Items(
         ids=frame["instance_id"].to_list(),
         image_ids=images["image_id"].to_list(),
@@ -144,6 +134,21 @@ def from_frame(frame: pl.DataFrame, labels: Sequence[str]) -> Items:
         labels=list(labels),
     )
     return with_teacher_texts(items)
+
+
+def _soft(frame: pl.DataFrame, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """`Items.label_ids` and `label_scores`: an instance's soft labels, or the hard one in full if it has none."""
+    numbered = frame.select("label", "soft_labels").with_row_index("row")
+    soft = numbered.explode("soft_labels").drop_nulls("soft_labels")
+    soft = soft.select("row", pl.col("soft_labels").struct.field("label"), pl.col("soft_labels").struct.field("score"))
+    hard = numbered.join(soft, on="row", how="anti").drop_nulls("label").select("row", "label", score=pl.lit(1.0))
+    pairs = pl.concat([soft, hard], how="vertical_relaxed")
+    row = pairs["row"].to_numpy().astype(np.int64)
+    place = pairs.select(pl.int_range(pl.len()).over("row")).to_series().to_numpy()
+    shape = len(frame), int(place.max(initial=0)) + 1
+    label_ids, scores = np.full(shape, classes, dtype=np.int64), np.zeros(shape, np.float32)
+    label_ids[row, place], scores[row, place] = pairs["label"].to_numpy(), pairs["score"].to_numpy()
+    return label_ids, scores
 
 
 def with_teacher_texts(items: Items) -> Items:
@@ -241,8 +246,9 @@ class Encoded:
         sight: Any = None,
     ) -> None:
         self.items = items
-        self.tokens, self.types, self.lengths = encode(tokenizer, items.passages, max_tokens)
-        self.tokenizer, self.max_tokens = tokenizer, max_tokens
+        self.tokenizer = tokenizer
+        self._tokenised = Tokenised(tokenizer, items.passages, max_tokens)
+        self.tokens, self.types, self.lengths = self._tokenised.ids, self._tokenised.types, self._tokenised.lengths
         self.image_size = image_size
         self.extra: dict[str, IndexedTensor | Tensor] = {}
         self.device = torch.device("cpu")
@@ -257,11 +263,9 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.items)
 
-    @functools.cached_property
-    def words(self) -> list[list[int]]:
-        """For each distinct text, which word each token of its passage belongs to (`words_of_tokens`)."""
-        read = [self.items.passages[row] for row in self.items.text_passages]
-        return words_of_tokens(self.tokenizer, read, self.max_tokens)
+    def words(self) -> np.ndarray:
+        """For each distinct text, which word each token of its passage belongs to (`Tokenised.words`)."""
+        return self._tokenised.words(self.items.text_passages)
 
     def to(self, device: torch.device) -> Self:
         """Move what is in memory to the device that trains, so that batches are indexed there."""

@@ -1,17 +1,19 @@
 """Text to tokens: a word-level tokenizer for tiny students, and which word each token belongs to."""
 
+import functools
+import itertools
 import string
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from vlkd_steps.data.passages import Passage
-from vlkd_steps.data.words import token_words
+from vlkd_steps.data.words import word_of_each_token
 
 ABSENT = -1
 """In place of a number of tokens: the passage has fewer segments. With its [SEP] such a place counts 0."""
@@ -54,95 +56,83 @@ def from_json(text: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(text), **SPECIAL)
 
 
-def encode(tokenizer: Any, passages: Sequence[Passage], max_tokens: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokenise P passages, each as [CLS] segment [SEP] segment [SEP] ..., cut at `max_tokens`, those included.
+class Tokenised:
+    """P passages as tokens, each as [CLS] segment [SEP] segment [SEP] ..., cut at `max_tokens`, those included.
 
-    The longest segment of a passage is cut first, from its end.
+    The longest segment of a passage is cut first, from its end. Each distinct segment is tokenised once, and passages
+    are filled place by place, all at once: VCR has millions of them.
 
-    Returns:
-        ids and types, int64 [P, T], padded to the longest passage ([PAD] has type 0); lengths, int64 [P]. A [SEP] is of
-        its segment's type, [CLS] of the first one's.
+    Attributes:
+        ids, types: int64 [P, T], padded to the longest passage ([PAD] has type 0). A [SEP] is of its segment's type,
+            [CLS] of the first one's.
+        lengths: int64 [P].
     """
-    numbers: dict[str, int] = {}
-    pieces_of: list[np.ndarray] = []
-    for segment, pieces, _ in _pieces(tokenizer, passages):
-        numbers[segment] = len(pieces_of)
-        pieces_of.append(np.array(pieces, np.int64))
-    shape = len(passages), max(map(len, passages), default=0)
-    segments, kinds, kept = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.full(shape, ABSENT)
-    for row, passage in enumerate(passages):
-        for place, (segment, kind) in enumerate(passage):
-            segments[row, place], kinds[row, place] = numbers[segment], kind
-            kept[row, place] = len(pieces_of[numbers[segment]])
-    for cut in np.flatnonzero((kept + 1).sum(1) + 1 > max_tokens).tolist():
-        size = len(passages[cut])
-        kept[cut, :size] = shares(kept[cut, :size].tolist(), max_tokens - 1 - size)
-    lengths = (kept + 1).sum(1) + 1
-    return *_filled(tokenizer, pieces_of, segments, kinds, kept, lengths), torch.from_numpy(lengths)
+
+    def __init__(self, tokenizer: Any, passages: Sequence[Passage], max_tokens: int) -> None:
+        self._segments = list(dict.fromkeys(segment for passage in passages for segment, _ in passage))
+        pieces, self._spans, self._counts = _tokenised(tokenizer, self._segments)
+        number = {segment: row for row, segment in enumerate(self._segments)}
+        shape = len(passages), max(map(len, passages), default=0)
+        self._places = np.full(shape, ABSENT)
+        kinds = np.zeros(shape, np.int64)
+        for row, passage in enumerate(passages):
+            for place, (segment, kind) in enumerate(passage):
+                self._places[row, place], kinds[row, place] = number[segment], kind
+        self._kept = np.where(self._places == ABSENT, ABSENT, np.append(self._counts, 0)[self._places])
+        for cut in np.flatnonzero((self._kept + 1).sum(1) + 1 > max_tokens).tolist():
+            size = len(passages[cut])
+            self._kept[cut, :size] = shares(self._kept[cut, :size].tolist(), max_tokens - 1 - size)
+        lengths = (self._kept + 1).sum(1) + 1
+        self.lengths = torch.from_numpy(lengths)
+        every = np.arange(len(passages))
+        ids = np.full((len(passages), int(lengths.max(initial=0))), tokenizer.pad_token_id)
+        types = np.zeros_like(ids)
+        ids[:, :1], types[:, :1] = tokenizer.cls_token_id, kinds[:, :1]
+        for rows, first, number_of, place, tokens in self._filled(every):
+            at = rows.repeat(number_of), _within(first, number_of)
+            ids[at], types[at] = pieces[tokens], kinds[rows, place].repeat(number_of)
+            ids[rows, first + number_of], types[rows, first + number_of] = tokenizer.sep_token_id, kinds[rows, place]
+        self.ids, self.types = torch.from_numpy(ids), torch.from_numpy(types)
+
+    def words(self, rows: Sequence[int]) -> np.ndarray:
+        """For each token of the passages at `rows`, which word it belongs to.
+
+        Returns:
+            int64 [R, T], the word's position in ``data.words.split_words`` of the passage's whole text, or -1 (special
+            tokens, punctuation, padding).
+        """
+        word_of, in_segment = self._words
+        chosen = np.asarray(rows, np.int64)
+        found = np.full((len(chosen), self.ids.shape[1]), -1)
+        before = np.zeros(len(chosen), np.int64)
+        for at, first, number_of, place, tokens in self._filled(chosen):
+            word = word_of[tokens]
+            found[at.repeat(number_of), _within(first, number_of)] = np.where(
+                word >= 0, word + before[at].repeat(number_of), -1
+            )
+            before[at] += in_segment[self._places[chosen[at], place]]
+        return found
+
+    @functools.cached_property
+    def _words(self) -> tuple[np.ndarray, np.ndarray]:
+        """The word in its segment that each token of the distinct segments is part of, and their numbers of words."""
+        return word_of_each_token(self._segments, self._spans, self._counts)
+
+    def _filled(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int, np.ndarray]]:
+        """Place by place: which of `rows` have a segment there, the position of its first token in the passage, the
+        number of its tokens that are kept, the place, and these tokens in those of all segments."""
+        begins = np.append(self._counts.cumsum() - self._counts, 0)
+        ends = np.ones(len(rows), np.int64)
+        for place in range(self._places.shape[1]):
+            here = np.flatnonzero(self._places[rows, place] != ABSENT)
+            number, first = self._kept[rows[here], place], ends[here]
+            yield here, first, number, place, _within(begins[self._places[rows[here], place]], number)
+            ends[here] += number + 1
 
 
-def _filled(
-    tokenizer: Any,
-    pieces_of: Sequence[np.ndarray],
-    segments: np.ndarray,
-    kinds: np.ndarray,
-    kept: np.ndarray,
-    lengths: np.ndarray,
-) -> tuple[Tensor, Tensor]:
-    """Ids and types of `encode`, place by place for all passages at once: VCR has millions of them.
-
-    Args:
-        pieces_of: the token ids of each distinct segment.
-        segments, kinds, kept: int64 [P, S], the segment at each place of a passage, its type and the number of its
-            tokens that are kept, or ABSENT.
-        lengths: int64 [P], with [CLS] and every [SEP].
-    """
-    pieces = np.concatenate([*pieces_of, np.zeros(0, np.int64)])
-    counts = np.array([len(each) for each in pieces_of], np.int64)
-    begins = counts.cumsum() - counts
-    ids = np.full((len(kept), int(lengths.max(initial=0))), tokenizer.pad_token_id)
-    types = np.zeros_like(ids)
-    ids[:, :1], types[:, :1] = tokenizer.cls_token_id, kinds[:, :1]
-    ends = np.ones(len(kept), np.int64)
-    for place in range(kept.shape[1]):
-        rows = np.flatnonzero(kept[:, place] != ABSENT)
-        number, kind, first = kept[rows, place], kinds[rows, place], ends[rows]
-        within = np.arange(number.sum()) - (number.cumsum() - number).repeat(number)
-        at = rows.repeat(number), first.repeat(number) + within
-        ids[at] = pieces[begins[segments[rows, place]].repeat(number) + within]
-        types[at] = kind.repeat(number)
-        ids[rows, first + number], types[rows, first + number] = tokenizer.sep_token_id, kind
-        ends[rows] += number + 1
-    return torch.from_numpy(ids), torch.from_numpy(types)
-
-
-def words_of_tokens(tokenizer: Any, passages: Sequence[Passage], max_tokens: int) -> list[list[int]]:
-    """For each token of each passage, cut as by `encode`, which word it belongs to.
-
-    Returns:
-        The word's position in ``data.words.split_words`` of the passage's whole text, or -1 (special tokens,
-        punctuation).
-    """
-    known = {segment: _word_of_each(segment, spans) for segment, _, spans in _pieces(tokenizer, passages)}
-    found = []
-    for passage in passages:
-        kept = shares([len(known[segment][0]) for segment, _ in passage], max_tokens - 1 - len(passage))
-        words, first = [-1], 0
-        for (segment, _), number in zip(passage, kept, strict=True):
-            word_of, count = known[segment]
-            words += [*(word + first if word >= 0 else -1 for word in word_of[:number]), -1]
-            first += count
-        found.append(words)
-    return found
-
-
-def _word_of_each(segment: str, spans: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
-    """The word that each token of a segment belongs to, or -1, and the number of its words."""
-    word_of, words = [-1] * len(spans), token_words(segment, spans)
-    for word, positions in enumerate(words):
-        for position in positions:
-            word_of[position] = word
-    return word_of, len(words)
+def _within(first: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """first[0], first[0] + 1, ..., as many as number[0], then those from first[1], and so on."""
+    return first.repeat(number) + np.arange(number.sum()) - (number.cumsum() - number).repeat(number)
 
 
 def shares(lengths: Sequence[int], limit: int) -> list[int]:
@@ -163,10 +153,18 @@ def shares(lengths: Sequence[int], limit: int) -> list[int]:
     return kept
 
 
-def _pieces(tokenizer: Any, passages: Sequence[Passage]) -> Iterator[tuple[str, list[int], list[tuple[int, int]]]]:
-    """Each distinct segment with its token ids and their spans of characters."""
-    segments = list(dict.fromkeys(segment for passage in passages for segment, _ in passage))
+def _tokenised(tokenizer: Any, segments: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The tokens of distinct segments, one segment after the other: ids [T], their spans of characters [T, 2], and the
+    number of each segment's tokens [S]. (transformers' own call takes twice the time to return the same.)"""
+    fast = tokenizer.backend_tokenizer
+    fast.no_truncation()
+    fast.no_padding()
+    ids, spans, counts = array("q"), array("q"), array("q")
     for start in range(0, len(segments), PIECE):
-        part = segments[start : start + PIECE]
-        coded = tokenizer(part, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False)
-        yield from zip(part, coded["input_ids"], coded["offset_mapping"], strict=True)
+        for coded in fast.encode_batch(segments[start : start + PIECE], add_special_tokens=False):
+            ids.extend(coded.ids)
+            spans.extend(itertools.chain.from_iterable(coded.offsets))
+            counts.append(len(coded))
+    read = (np.frombuffer(flat, np.int64) if flat else np.zeros(0, np.int64) for flat in (ids, spans, counts))
+    of_tokens, of_spans, of_counts = read
+    return of_tokens, of_spans.reshape(-1, 2), of_counts

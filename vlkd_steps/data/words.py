@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 _WORD = re.compile(r"[a-z0-9']+")
 
 _FUNCTION = """
@@ -57,3 +59,25 @@ def token_words(text: str, spans: Sequence[tuple[int, int]], skip: int = 0) -> l
             last += 1
         found.append(positions)
     return found
+
+
+def word_of_each_token(texts: Sequence[str], spans: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `token_words`, the other way round and for many texts at once.
+
+    Args:
+        spans: as there, int [T, 2], those of one text after those of another.
+        counts: the number of tokens of each text, int [S].
+
+    Returns:
+        The word in its text that each token is part of, int64 [T], or -1, and the number of words of each text, [S].
+    """
+    lower = [text.lower() for text in texts]
+    words = np.array([match.span() for match in _WORD.finditer("\n".join(lower))], np.int64).reshape(-1, 2)
+    starts = np.cumsum([0, *(len(text) + 1 for text in lower)])
+    first = np.searchsorted(words[:, 0], starts)  # the number of the first word of each text
+    text = np.arange(len(texts)).repeat(counts)
+    begin, end = (spans + starts[text, None]).T
+    last = np.searchsorted(words[:, 0], end) - 1  # the last word that starts before the token ends
+    inside = (spans[:, 0] < spans[:, 1]) & (last >= first[text])
+    inside[inside] = words[last[inside], 1] > begin[inside]
+    return np.where(inside, last - first[text], -1), np.diff(first)

@@ -60,16 +60,21 @@ def _occurrences(
     Args:
         known: of the distinct text of a number its words that may be selected, by index: spelling and row.
     """
-    found = []
-    for text, chosen in zip(data.items.text_rows.tolist(), map(set, selected), strict=True):
-        rows = {index: row for index, (word, row) in known(text).items() if word in chosen}
-        found.append([(position, rows[index]) for position, index in enumerate(data.words[text]) if index in rows])
-    padded = np.full((len(found), max([1, *map(len, found)]), 2), -1)
-    for item, pairs in enumerate(found):
-        if pairs:
-            padded[item, : len(pairs)] = pairs
-    positions, rows_of = torch.from_numpy(padded).unbind(2)
-    return positions.contiguous(), rows_of.contiguous()
+    text_rows, chosen = data.items.text_rows.cpu(), []
+    for item, (text, words) in enumerate(zip(text_rows.tolist(), map(set, selected), strict=True)):
+        chosen += [(item, index, row) for index, (word, row) in known(text).items() if word in words]
+    items, indices, rows = np.array(chosen, np.int64).reshape(-1, 3).T
+    row_of = np.full((len(selected), int(indices.max(initial=0)) + 1), -1)
+    row_of[items, indices] = rows
+    word_of = data.words()[text_rows]
+    inside = (word_of >= 0) & (word_of < row_of.shape[1])
+    row_of_token = np.where(inside, np.take_along_axis(row_of, np.where(inside, word_of, 0), axis=1), -1)
+    items, positions = np.nonzero(row_of_token >= 0)
+    counts = np.bincount(items, minlength=len(selected))
+    places = np.arange(len(items)) - (counts.cumsum() - counts).repeat(counts)
+    padded = np.full((2, len(selected), max(1, counts.max(initial=0))), -1)
+    padded[:, items, places] = positions, row_of_token[items, positions]
+    return torch.from_numpy(padded[0]), torch.from_numpy(padded[1])
 
 
 def gather_tokens(features: Tensor, positions: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from vlkd_steps.data import loader
 from vlkd_steps.data.batches import Batch, Items, order
 from vlkd_steps.data.infilling import Infilling, padded
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.data.tokenizer import encode
+from vlkd_steps.data.tokenizer import Tokenised
 from vlkd_steps.datasets.caption_shards import MAX_SKIPPED, PairLocation, Stream, read_pair
 from vlkd_steps.teachers.features.store import FeatureStore
 
@@ -98,7 +98,8 @@ class StoredCaptions:
 
     def __init__(self, items: Items, features: Features, maker: Maker, size: int) -> None:
         self.items, self.features, self.maker, self.size = items, features, maker, size
-        self.tokens, _, self.lengths = encode(maker.tokenizer, items.passages, maker.most_tokens)
+        read = Tokenised(maker.tokenizer, items.passages, maker.most_tokens)
+        self.tokens, self.lengths = read.ids, read.lengths
         self.order = order(len(items), size, maker.seed)
 
     def __len__(self) -> int:
