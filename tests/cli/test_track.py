@@ -215,6 +215,36 @@ def test_what_is_not_written_is_named_with_its_reason(
     )
 
 
+def test_a_run_that_mlflow_will_not_create_is_tried_again_only_when_it_changes(
+    make_run: MakeRun, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+    refused = make_run(variant="finetune")
+    training = make_run(end=None)
+    create, tried = MlflowClient.create_run, []
+
+    def refuse(self: Any, *args: Any, **more: Any) -> Any:
+        if more["run_name"] != "finetune 300 s10 scenes_vqa":
+            return create(self, *args, **more)
+        tried.append(more["run_name"])
+        raise MlflowException("no such tag", INVALID_PARAMETER_VALUE)
+
+    monkeypatch.setattr(MlflowClient, "create_run", refuse)
+    sync = ExperimentSync("scenes", uri, "finetune")
+    with Journal(layout.journal(training)) as journal:
+        for step in range(1_000, 1_003):
+            journal.append("metrics", step=step, metrics={"loss": 0.5})
+            sync.update()
+    assert len(tried) == 1
+    with Journal(layout.journal(refused)) as journal:
+        journal.append("metrics", step=2_000, metrics={"loss": 0.5})
+    sync.update()
+    assert len(tried) == 2
+
+
 def test_of_many_that_are_not_written_three_are_named(
     make_run: MakeRun, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

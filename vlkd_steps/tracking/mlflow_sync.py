@@ -81,6 +81,7 @@ class MlflowSync:
         self._known: dict[str, _Known] = {}
         self._tags: dict[str, str] = {}
         self._left_out: dict[str, str] = {}  # by run key: why MLflow lacks the run
+        self._not_created: dict[str, str] = {}  # by run key: the digest of the record that MLflow would not create
 
     def filling(self) -> contextlib.AbstractContextManager[None]:
         """For the block in which everything is sent: it takes less time where the sqlite file is new."""
@@ -177,6 +178,8 @@ class MlflowSync:
                 digest = record.digest
                 if known is not None and (known.deleted or self._has(known, record)):
                     continue
+                if known is None and self._not_created.get(record.run_key) == digest:
+                    continue
                 self._left_out.pop(record.run_key, None)
                 try:
                     self._send(client, record, known or self._create(client, record), digest)
@@ -260,7 +263,7 @@ class MlflowSync:
             if _key(name) not in known.params
         ]
         self._send_datasets(client, record, known)
-        wanted = self._wanted_tags(record) | self._send_artifacts(client, record, known)
+        wanted = self._wanted_tags(record) | self._send_artifacts(record, known)
         self._send_status(client, record, known)
         if record.run_key not in self._left_out:  # otherwise the next tracker would not retry
             wanted[SYNCED] = digest
@@ -287,8 +290,10 @@ class MlflowSync:
             return
         self._left_out[record.run_key] = f"refused by MLflow: {_reason(error)}"
         log.warning("MLflow refused the run %s, the others continue: %s", record.name, _reason(error))
-        if known is not None:
-            known.tags[SYNCED] = digest  # in this process only: no retry before something changes
+        if known is not None:  # in this process only: no retry before something changes
+            known.tags[SYNCED] = digest
+        else:
+            self._not_created[record.run_key] = digest
 
     def _send_datasets(self, client: "MlflowClient", record: Record, known: "_Known") -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -305,7 +310,7 @@ class MlflowSync:
         if inputs:
             client.log_inputs(known.run_id, inputs)
 
-    def _send_artifacts(self, client: "MlflowClient", record: Record, known: "_Known") -> dict[str, str]:
+    def _send_artifacts(self, record: Record, known: "_Known") -> dict[str, str]:
         """Log a finished run's files where they are new; returns the tags to set once all of the run is there."""
         if not record.sources:
             return {}
@@ -322,10 +327,16 @@ class MlflowSync:
                 self._left_out[record.run_key] = f"its artifacts: {reason}"
                 log.warning("no artifacts of %s: %s", record.name, reason)
                 return {}
-            client.log_artifacts(known.run_id, folder)
+            self._log_artifacts(known, folder)
         listed = json.dumps([{"path": name, "type": "table"} for name in tables])
         # The former lets the UI compare the tables of runs.
         return {"mlflow.loggedArtifacts": listed, ARTIFACTS: digest}
+
+    def _log_artifacts(self, known: "_Known", folder: str) -> None:
+        """As the client's method, which reads the whole run again to learn where its artifacts are."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        get_artifact_repository(known.artifact_uri, tracking_uri=self.uri).log_artifacts(folder)
 
     def _artifact_location(self) -> str | None:
         """Beside a sqlite file; None: the server decides."""
@@ -351,6 +362,7 @@ class _Known:
     """The known state of a run in MLflow. `sent` is read only when something must be sent."""
 
     run_id: str
+    artifact_uri: str
     deleted: bool
     status: str
     ended: int | None
@@ -365,6 +377,7 @@ class _Known:
         inputs = run.inputs.dataset_inputs if run.inputs else []
         return cls(
             run_id=run.info.run_id,
+            artifact_uri=run.info.artifact_uri,
             deleted=run.info.lifecycle_stage == "deleted",
             status=run.info.status,
             ended=run.info.end_time,
