@@ -33,13 +33,14 @@ from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core import artifacts, files, layout
 from vlkd_steps.data.batches import read_items
-from vlkd_steps.data.words import content_words
+from vlkd_steps.data.words import content_words, split_words
 from vlkd_steps.teachers.features.store import Writer
 
 WIDTH, SHARD, SEED = 512, 8192, 10
 LINKS = 30_000  # file systems allow some 65,000 to a file
 IMAGES = {"vqa": ("images", "train"), "vcr": ("vcr1images", "train")}
 TEACHER = {"name": "clip", "kind": "clip"}
+VOCABULARY = "words.txt"  # of the student; a large one's tokenizer knows the words of its data too
 
 
 def conf(kind: str, name: str) -> dict[str, Any]:
@@ -79,10 +80,12 @@ def link_images(raw: Path, name: str) -> None:
 
 
 def write_features(generator: np.random.Generator) -> None:
-    """Random rows for every image, text and content word of the split."""
+    """Random rows for every image, text and content word of the split; the words of its texts in a file."""
     split = layout.train_split("big", "full", SEED)
     items = read_items(artifacts.instances("big"), split, artifacts.labels("big"))
     texts = sorted({*items.texts, *items.choice_texts})
+    known = sorted({word for text in texts for word in split_words(text)})
+    Path(VOCABULARY).write_text("\n".join(known) + "\n")
     names = {
         "image": items.image_ids,
         "text": texts,
@@ -143,6 +146,7 @@ def main() -> None:
         }
         student = conf("student", "vilt_scenes")
         student["architecture"] |= {"image_size": 384, "patch_size": 32}
+        student["vocabulary"] = VOCABULARY
         names = {"experiment": "big", "student": student, "variant": "clip_td"}
         shown = {**job, **names, "method": method | {"adaptive_steps": 0}, "training": training}
         print(run("distill", shown), flush=True)

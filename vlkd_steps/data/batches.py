@@ -263,6 +263,11 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def segments(self) -> list[str]:
+        """The distinct segments of the passages."""
+        return self._tokenised.segments
+
     def words(self) -> np.ndarray:
         """For each distinct text, which word each token of its passage belongs to (`Tokenised.words`)."""
         return self._tokenised.words(self.items.text_passages)
@@ -316,7 +321,7 @@ class Encoded:
         lengths = self.lengths[rows]
         longest = int(lengths.max())
         mask = (torch.arange(longest, device=self.device) < lengths[:, None]).long()
-        return self.tokens[rows][:, :longest], mask, self.types[rows][:, :longest]
+        return self.tokens[rows][:, :longest].long(), mask, self.types[rows][:, :longest].long()
 
     def seen(self, rows: Tensor) -> dict[str, Any]:
         """The distinct images at `rows` as the student sees them: ``images`` or ``regions`` of `Inputs`."""

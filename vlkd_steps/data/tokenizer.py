@@ -1,6 +1,5 @@
 """Text to tokens: a word-level tokenizer for tiny students, and which word each token belongs to."""
 
-import functools
 import itertools
 import string
 from array import array
@@ -63,70 +62,75 @@ class Tokenised:
     are filled place by place, all at once: VCR has millions of them.
 
     Attributes:
-        ids, types: int64 [P, T], padded to the longest passage ([PAD] has type 0). A [SEP] is of its segment's type,
-            [CLS] of the first one's.
+        ids, types: int32 and uint8 [P, T], padded to the longest passage ([PAD] has type 0). A [SEP] is of its
+            segment's type, [CLS] of the first one's.
         lengths: int64 [P].
+        segments: the distinct segments.
     """
 
     def __init__(self, tokenizer: Any, passages: Sequence[Passage], max_tokens: int) -> None:
-        self._segments = list(dict.fromkeys(segment for passage in passages for segment, _ in passage))
-        pieces, self._spans, self._counts = _tokenised(tokenizer, self._segments)
-        number = {segment: row for row, segment in enumerate(self._segments)}
+        self.segments = list(dict.fromkeys(segment for passage in passages for segment, _ in passage))
+        pieces, self._spans, self._counts = _tokenised(tokenizer, self.segments)
+        self._begins = self._counts.cumsum() - self._counts
+        row_of = {segment: row for row, segment in enumerate(self.segments)}
         shape = len(passages), max(map(len, passages), default=0)
         self._places = np.full(shape, ABSENT)
         kinds = np.zeros(shape, np.int64)
         for row, passage in enumerate(passages):
             for place, (segment, kind) in enumerate(passage):
-                self._places[row, place], kinds[row, place] = number[segment], kind
+                self._places[row, place], kinds[row, place] = row_of[segment], kind
         self._kept = np.where(self._places == ABSENT, ABSENT, np.append(self._counts, 0)[self._places])
         for cut in np.flatnonzero((self._kept + 1).sum(1) + 1 > max_tokens).tolist():
             size = len(passages[cut])
             self._kept[cut, :size] = shares(self._kept[cut, :size].tolist(), max_tokens - 1 - size)
         lengths = (self._kept + 1).sum(1) + 1
         self.lengths = torch.from_numpy(lengths)
-        every = np.arange(len(passages))
-        ids = np.full((len(passages), int(lengths.max(initial=0))), tokenizer.pad_token_id)
-        types = np.zeros_like(ids)
+        ids = np.full((len(passages), int(lengths.max(initial=0))), tokenizer.pad_token_id, np.int32)
+        types = np.zeros(ids.shape, np.uint8)
         ids[:, :1], types[:, :1] = tokenizer.cls_token_id, kinds[:, :1]
-        for rows, first, number_of, place, tokens in self._filled(every):
-            at = rows.repeat(number_of), _within(first, number_of)
-            ids[at], types[at] = pieces[tokens], kinds[rows, place].repeat(number_of)
-            ids[rows, first + number_of], types[rows, first + number_of] = tokenizer.sep_token_id, kinds[rows, place]
+        for rows, first, number, place in self._filled(np.arange(len(passages))):
+            at, kind = (rows.repeat(number), _within(first, number)), kinds[rows, place]
+            ids[at] = pieces[_within(self._begins[self._places[rows, place]], number)]
+            types[at] = kind.repeat(number)
+            ids[rows, first + number], types[rows, first + number] = tokenizer.sep_token_id, kind
         self.ids, self.types = torch.from_numpy(ids), torch.from_numpy(types)
 
     def words(self, rows: Sequence[int]) -> np.ndarray:
         """For each token of the passages at `rows`, which word it belongs to.
 
         Returns:
-            int64 [R, T], the word's position in ``data.words.split_words`` of the passage's whole text, or -1 (special
+            int16 [R, T], the word's position in ``data.words.split_words`` of the passage's whole text, or -1 (special
             tokens, punctuation, padding).
         """
-        word_of, in_segment = self._words
-        chosen = np.asarray(rows, np.int64)
-        found = np.full((len(chosen), self.ids.shape[1]), -1)
-        before = np.zeros(len(chosen), np.int64)
-        for at, first, number_of, place, tokens in self._filled(chosen):
-            word = word_of[tokens]
-            found[at.repeat(number_of), _within(first, number_of)] = np.where(
-                word >= 0, word + before[at].repeat(number_of), -1
-            )
-            before[at] += in_segment[self._places[chosen[at], place]]
+        every = np.asarray(rows, np.int64)
+        found = np.full((len(every), self.ids.shape[1]), -1, np.int16)
+        for start in range(0, len(every), PIECE):
+            self._fill_words(every[start : start + PIECE], found[start : start + PIECE])
         return found
 
-    @functools.cached_property
-    def _words(self) -> tuple[np.ndarray, np.ndarray]:
-        """The word in its segment that each token of the distinct segments is part of, and their numbers of words."""
-        return word_of_each_token(self._segments, self._spans, self._counts)
+    def _fill_words(self, rows: np.ndarray, found: np.ndarray) -> None:
+        places = self._places[rows]
+        read, numbered = np.unique(places[places != ABSENT], return_inverse=True)
+        segment = np.full(places.shape, ABSENT)
+        segment[places != ABSENT] = numbered
+        counts = self._counts[read]
+        tokens = _within(self._begins[read], counts)
+        word_of, in_segment = word_of_each_token([self.segments[row] for row in read], self._spans[tokens], counts)
+        before = np.zeros(len(rows), np.int64)
+        for at, first, number, place in self._filled(rows):
+            here = segment[at, place]
+            word = word_of[_within((counts.cumsum() - counts)[here], number)]
+            found[at.repeat(number), _within(first, number)] = np.where(word >= 0, word + before[at].repeat(number), -1)
+            before[at] += in_segment[here]
 
-    def _filled(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int, np.ndarray]]:
+    def _filled(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
         """Place by place: which of `rows` have a segment there, the position of its first token in the passage, the
-        number of its tokens that are kept, the place, and these tokens in those of all segments."""
-        begins = np.append(self._counts.cumsum() - self._counts, 0)
+        number of its tokens that are kept, and the place."""
         ends = np.ones(len(rows), np.int64)
         for place in range(self._places.shape[1]):
             here = np.flatnonzero(self._places[rows, place] != ABSENT)
             number, first = self._kept[rows[here], place], ends[here]
-            yield here, first, number, place, _within(begins[self._places[rows[here], place]], number)
+            yield here, first, number, place
             ends[here] += number + 1
 
 
@@ -159,12 +163,11 @@ def _tokenised(tokenizer: Any, segments: Sequence[str]) -> tuple[np.ndarray, np.
     fast = tokenizer.backend_tokenizer
     fast.no_truncation()
     fast.no_padding()
-    ids, spans, counts = array("q"), array("q"), array("q")
+    ids, spans, counts = array("i"), array("i"), array("i")
     for start in range(0, len(segments), PIECE):
         for coded in fast.encode_batch(segments[start : start + PIECE], add_special_tokens=False):
             ids.extend(coded.ids)
             spans.extend(itertools.chain.from_iterable(coded.offsets))
             counts.append(len(coded))
-    read = (np.frombuffer(flat, np.int64) if flat else np.zeros(0, np.int64) for flat in (ids, spans, counts))
-    of_tokens, of_spans, of_counts = read
-    return of_tokens, of_spans.reshape(-1, 2), of_counts
+    of_tokens, of_spans, of_counts = (np.array(flat, np.int32) for flat in (ids, spans, counts))
+    return of_tokens, of_spans.reshape(-1, 2), of_counts.astype(np.int64)

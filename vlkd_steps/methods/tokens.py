@@ -64,7 +64,7 @@ def _occurrences(
     for item, (text, words) in enumerate(zip(text_rows.tolist(), map(set, selected), strict=True)):
         chosen += [(item, index, row) for index, (word, row) in known(text).items() if word in words]
     items, indices, rows = np.array(chosen, np.int64).reshape(-1, 3).T
-    row_of = np.full((len(selected), int(indices.max(initial=0)) + 1), -1)
+    row_of = np.full((len(selected), int(indices.max(initial=0)) + 1), -1, np.int32)
     row_of[items, indices] = rows
     word_of = data.words()[text_rows]
     inside = (word_of >= 0) & (word_of < row_of.shape[1])

@@ -99,8 +99,7 @@ def train(
     hardware.adapt(student, config["training"])
     parameters = sum(p.numel() for p in student.parameters())
     training_set = data.training(config, student)
-    texts = (segment for passage in training_set.items.passages for segment, _ in passage)
-    vocabulary_fit.warn(student.tokenizer, texts, config["student"]["name"], context.label)
+    vocabulary_fit.warn(student.tokenizer, training_set.segments, config["student"]["name"], context.label)
     model = distillation(config, student, training_set, recipe, seed)
     training_set.to(accelerator.device)
     by_tokens = token_budget.of(training_set, recipe.tokens_per_batch, seed) if recipe.tokens_per_batch else None
