@@ -41,8 +41,6 @@ class Contrast:
 
     found: Gain
     seeds: list[int]
-    n: int
-    images: int
     base: float
     run_keys: list[str]
 
@@ -93,8 +91,7 @@ class Evidence:
         differences, items = by_image(np.asarray(total), scores.images())
         base = [float(v.mean()) for term, v in zip(terms, read, strict=True) if term.coefficient < 0]
         keys = sorted({str(of_term[seed]["run_key"]) for of_term in runs for seed in seeds})
-        n = len(scores.images())
-        return Contrast(two_way(differences, items), seeds, n, len(items), float(np.mean(base)), keys)
+        return Contrast(two_way(differences, items), seeds, float(np.mean(base)), keys)
 
     def measured(self, dataset: str, student: str, measure: str, metric: str, terms: Sequence[Term]) -> Contrast | None:
         """A combination of a measure's numbers in per cent of the reference's, over the seeds that all its runs have.
@@ -121,7 +118,7 @@ class Evidence:
             )
         keys = sorted({str(of_term[seed]["run_key"]) for of_term in runs for seed in seeds})
         found = over_seeds(100 * (coefficients @ values) / base)
-        return Contrast(found, seeds, len(seeds), 0, float(base.mean()), keys)
+        return Contrast(found, seeds, float(base.mean()), keys)
 
     def _runs(self, place: Mapping[str, str], terms: Sequence[Term]) -> tuple[list[dict[int, Row]], list[int]]:
         """The rows of each term by seed, and the seeds that all terms have."""

@@ -1,7 +1,7 @@
 """The parent runs in MLflow: one for the seeds of each data set, student, variant and shot.
 
-They are derived from the runs' records and from `results/<experiment>/`. A gain has the interval of gains.csv, if that
-was computed from the present runs.
+They are derived from the runs' records and from `results/<experiment>/`. A gain has the interval of gains.csv, and an
+evaluation set the number of seeds that learned, if that was computed from the present runs.
 """
 
 import math
@@ -23,10 +23,13 @@ Cells = Mapping[Cell, str]
 """Data set, student, variant, shot and seed -> run key."""
 
 
-class Interval(NamedTuple):
-    gain: float
-    low: float
-    high: float
+class Compared(NamedTuple):
+    """What `compare` found of a parent's runs on an evaluation set."""
+
+    gain: float | None
+    low: float | None
+    high: float | None
+    learned: int | None
 
 
 def of(experiment: str, records: Sequence[Record], reference: str) -> list[Record]:
@@ -36,12 +39,12 @@ def of(experiment: str, records: Sequence[Record], reference: str) -> list[Recor
         groups[record.parent].append(record)
     current = {_cell(record): record.run_key for record in records if record.tags["superseded"] == "no"}
     measured = any(record.results for record in records)
-    intervals = _intervals(experiment, current, reference) if measured else {}
-    found = [_mean(members, intervals) for members in groups.values()]
+    compared = _compared(experiment, current, reference) if measured else {}
+    found = [_mean(members, compared) for members in groups.values()]
     return sorted(found, key=lambda record: (record.folder, record.run_key))
 
 
-def _mean(members: Sequence[Record], intervals: Mapping[Cell, Interval]) -> Record:
+def _mean(members: Sequence[Record], compared: Mapping[Cell, Compared]) -> Record:
     """The parent of the current runs, which has no values if later starts replaced all of them."""
     counted = [record for record in members if record.tags["superseded"] == "no"]
     first = (counted or members)[0]
@@ -53,10 +56,10 @@ def _mean(members: Sequence[Record], intervals: Mapping[Cell, Interval]) -> Reco
     tags |= {MEAN_OVER: "seeds", "seeds": " ".join(seeds), "superseded": "no" if counted else "yes"}
     values = dict(_values(finished))
     numbers = {"seeds": float(len(finished))} | dict(_numbers(values))
-    for name, gains in values.items():
-        found = intervals.get((*_cell(first)[:4], " ".join(seeds), name))
-        if found is not None and abs(found.gain - statistics.fmean(gains)) < ROUNDING:
-            numbers |= {f"low/{name}": found.low, f"high/{name}": found.high}
+    for name in values:
+        found = compared.get((*_cell(first)[:4], " ".join(seeds), name))
+        if found is not None:
+            numbers |= _found(name, found, values)
     return Record(
         folder=first.folder.parent,
         run_key=first.parent,
@@ -70,6 +73,17 @@ def _mean(members: Sequence[Record], intervals: Mapping[Cell, Interval]) -> Reco
         ended=None if None in ends else max(end for end in ends if end is not None),
         results=_by_set(values),
     )
+
+
+def _found(name: str, found: Compared, values: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The numbers of `compare` for the metric ``<evaluation set>/<metric>``."""
+    learned = {} if found.learned is None else {f"learned/{name}": float(found.learned)}
+    gains = values.get(f"gain/{name}")
+    if gains is None or found.gain is None or found.low is None or found.high is None:
+        return learned
+    if abs(found.gain - statistics.fmean(gains)) >= ROUNDING:
+        return learned
+    return learned | {f"low/gain/{name}": found.low, f"high/gain/{name}": found.high}
 
 
 def _status(members: Sequence[Record]) -> str:
@@ -118,8 +132,8 @@ def _by_set(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]
     return found
 
 
-def _intervals(experiment: str, current: Cells, reference: str) -> dict[Cell, Interval]:
-    """The intervals of gains.csv for the present runs, by data set, student, variant, shot, seeds and metric."""
+def _compared(experiment: str, current: Cells, reference: str) -> dict[Cell, Compared]:
+    """The rows of gains.csv for the present runs, by data set, student, variant, shot, seeds and metric."""
     paths = [layout.results(experiment) / name for name in ("summary.csv", "gains.csv")]
     if not all(path.is_file() for path in paths):
         return {}
@@ -128,21 +142,21 @@ def _intervals(experiment: str, current: Cells, reference: str) -> dict[Cell, In
     try:
         summary, gains = (tables.read(path).to_dicts() for path in paths)
     except UserError as error:
-        log.warning(f"{error}; MLflow shows no intervals of gains")
+        log.warning(f"{error}; MLflow shows no intervals of gains and not how many seeds learned")
         return {}
     names = ("dataset", "student", "variant", "shot", "seed")
     compared = {tuple(row[name] for name in names): row["run_key"] for row in summary}
-    found: dict[Cell, Interval] = {}
+    found: dict[Cell, Compared] = {}
     for row in gains:
         dataset, student, variant, shot = (row[name] for name in names[:4])
         seeds = (row["seeds"] or "").split()
-        cells = [(dataset, student, each, shot, seed) for each in (variant, reference) for seed in seeds]
-        if row["gain_low"] is not None and all(
-            cell in current and current[cell] == compared.get(cell) for cell in cells
-        ):
-            metric = f"gain/{row['evaluation_set']}/{row.get('metric') or 'accuracy'}"
-            key = dataset, student, variant, shot, row["seeds"], metric
-            found[key] = Interval(row["gain"], row["gain_low"], row["gain_high"])
+        of_gain = (variant, reference) if row["gain"] is not None else (variant,)
+        cells = [(dataset, student, each, shot, seed) for each in of_gain for seed in seeds]
+        if all(cell in current and current[cell] == compared.get(cell) for cell in cells):
+            metric = f"{row['evaluation_set']}/{row.get('metric') or 'accuracy'}"
+            found[dataset, student, variant, shot, row["seeds"], metric] = Compared(
+                row["gain"], row["gain_low"], row["gain_high"], row.get("learned")
+            )
     return found
 
 
