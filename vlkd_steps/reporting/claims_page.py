@@ -34,7 +34,7 @@ def page(rows: Sequence[Row], command: str, results: Mapping[str, Sequence[Gains
         keys: the file beside it that has the keys of the runs.
     """
     lines = [
-        MARK, "", "# Results", "",
+        MARK, "", f"# Results of {', '.join(results)}", "",
         f"What was claimed before the runs, and what they say. Made by `{command}`; "
         "docs/protocol.md (Which claims held) says how claims are tested and what the verdicts mean.", "",
         *overview(rows), "",
