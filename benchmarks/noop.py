@@ -80,6 +80,8 @@ def content(path: Path) -> bytes:
         return PREDICTIONS
     if path.name == "gains.csv":
         return GAINS.encode()
+    if path.name.endswith(".labels.json"):
+        return b'["red", "two"]\n'
     if path.name == "config.yaml":
         return f"run_key: '{files.digest(str(path))[:16]}'\n".encode()
     return b'{"test": {"accuracy": 50.0, "n": 3}}\n' if path.name == "metrics.json" else b"{}\n"
@@ -98,6 +100,7 @@ def write_journal(config: Path) -> None:
 
 def predictions() -> bytes:
     columns = {"instance_id": ["a", "b", "c"], "prediction": [0, 1, 0], "answer": ["red"] * 3, "probability": [0.5] * 3}
+    columns |= {"text": ["what is it"] * 3, "label": [0] * 3, "image_path": ["a.png"] * 3}  # as data/instances has them
     stream = io.BytesIO()
     pl.DataFrame({**columns, "score": [1.0, 0.0, 1.0]}).write_parquet(stream)
     return stream.getvalue()
@@ -113,6 +116,9 @@ def timed(what: str, command: Sequence[str]) -> None:
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     print(f"{what}: {time.perf_counter() - wall:.1f} s, {cpu:.1f} s of CPU", flush=True)
     said = done.stdout + done.stderr
+    said += Path("logs/track.log").read_text() if Path("logs/track.log").exists() else ""
+    if "not written" in said:
+        raise SystemExit(f"MLflow lacks something:\n{said[-3000:]}")
     if done.returncode or "Nothing to be done" not in said:
         raise SystemExit(f"there was something to do (status {done.returncode}):\n{said[-3000:]}")
 
