@@ -4,6 +4,7 @@ import pytest
 from vlkd_steps import tasks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.metrics import captioning
+from vlkd_steps.tracking.records import REMARKS
 
 INSTANCES = pl.DataFrame(
     {
@@ -43,6 +44,7 @@ def test_items_score_their_images_cider_and_metrics_are_the_corpus() -> None:
     assert metrics[tasks.load("captioning").compared_by[0].name] == pytest.approx(100 * sum(scores) / 6, abs=0.01)
     assert set(metrics["left_out"]) == {"METEOR", "SPICE"}
     assert "needs Java" in metrics["left_out"]["METEOR"]
+    assert {name for name, value in metrics.items() if not isinstance(value, int | float)} == {*REMARKS, "by_group"}
 
 
 def test_groups_are_scored_on_their_own() -> None:

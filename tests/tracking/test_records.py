@@ -161,3 +161,12 @@ def test_results_that_are_not_numbers_are_not_tracked_and_named(
     assert record.results == {}
     assert str(path) in caplog.text
     assert "its results are not tracked" in caplog.text
+
+
+def test_captions_are_tracked_without_what_is_said_of_them(make_run: MakeRun, caplog: pytest.LogCaptureFixture) -> None:
+    folder = make_run(variant="finetune")
+    scored = {"CIDEr": 32.7, "n": 3, "tokenizer": "PTBTokenizer", "left_out": {"SPICE": "its model is not here"}}
+    files.write_json(layout.metrics(folder), {"captions": scored | {"by_group": {"in-domain": {"CIDEr": 31.0}}}})
+    (record,) = records.read(folder)
+    assert record.results == {"captions": {"CIDEr": 32.7, "by_group/in-domain/CIDEr": 31.0}}
+    assert not caplog.records

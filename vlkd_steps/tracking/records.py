@@ -18,6 +18,7 @@ from vlkd_steps.tracking import cost, journal
 from vlkd_steps.tracking.journal import Event
 
 COUNTS = ("n", "images")  # numbers in metrics.json that are counts of items
+REMARKS = ("tokenizer", "left_out")  # texts in it: how captions were cut into words, which metrics are missing and why
 REFERENCE = "finetune"  # the variant that gains are measured against, unless another is named
 MEAN_OVER = "mean_over"  # the tag of a record for several runs: what their mean is over
 MEAN = "seeds-"  # prefix of the run key of a mean over seeds
@@ -177,14 +178,15 @@ def _results(folder: Path, ended: float) -> dict[str, Any]:
 
 
 def _metrics(path: Path) -> dict[str, Any]:
-    """metrics.json; {}, and a warning, if one of its values is not a finite number: then none can be trusted."""
+    """metrics.json without remarks; {} and a warning if one of its values is no finite number: none is trusted then."""
     if not path.exists():
         return {}
     try:
-        results: dict[str, Any] = files.read_json(path, "run snakemake --forcerun evaluate")
+        read = files.read_json(path, "run snakemake --forcerun evaluate")
     except UserError as error:
         log.warning(f"{error}; its results are not tracked")
         return {}
+    results = {name: _without_remarks(values) for name, values in read.items()}
     for name, values in results.items():
         wrong = next((each for each in _leaves(values, name) if not finite(each[1])), None)
         if wrong is not None:
@@ -194,6 +196,14 @@ def _metrics(path: Path) -> dict[str, Any]:
             )
             return {}
     return results
+
+
+def _without_remarks(values: Any) -> Any:
+    return (
+        {name: value for name, value in values.items() if name not in REMARKS}
+        if isinstance(values, Mapping)
+        else values
+    )
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
