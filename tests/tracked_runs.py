@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SETS = ("dev", "test", "unseen_pairs", "other_style")
 QUESTION_TYPES = ("what colour is", "how many", "is there a", "what shape is the")
-LEVELS = {"finetune": 43.0, "naive_kd": 46.0, "clip_td": 53.0}
+LEVELS = {"finetune": 43.0, "naive_kd": 46.0, "clip_td": 53.0, "bart": 33.0, "vlkd": 54.0}
 
 MakeRun = Callable[..., Path]
 

@@ -153,6 +153,20 @@ def test_a_run_deleted_after_the_last_look_is_still_reported(
         assert capsys.readouterr().err.endswith(f"skipped, because they were deleted in MLflow: {CLIP_TD}\n")
 
 
+@pytest.mark.parametrize(("experiment", "reference"), [("scenes_vlkd", "bart"), ("a_preset_of_once", "finetune")])
+def test_gains_are_over_the_reference_of_the_experiments_preset(
+    make_run: MakeRun, uri: str, experiment: str, reference: str
+) -> None:
+    files.write_text(Path("params.yaml"), "experiment: scenes\n")
+    for variant in ("vlkd", "bart", "finetune"):
+        make_run(experiment=experiment, variant=variant)
+    assert track.main(["--experiment", experiment, "--tracking-uri", uri]) == 0
+    found = client(uri)
+    runs = found.search_runs([found.get_experiment_by_name(experiment).experiment_id])
+    gains = {run.data.tags["variant"] for run in runs if "gain/test/accuracy" in run.data.metrics}
+    assert gains == {"vlkd", "bart", "finetune"} - {reference}
+
+
 def test_a_warning_of_a_run_is_repeated(make_run: MakeRun, uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     files.write_text(layout.metrics(make_run()), '{"test": {"accuracy": "high"}}')
     for _ in range(2):

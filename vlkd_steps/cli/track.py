@@ -47,7 +47,9 @@ def main(
     follow: Annotated[bool, Option("--follow", help="keep MLflow up to date while runs are training")] = False,
     tracking_uri: Annotated[str | None, Option(help="default: MLFLOW_TRACKING_URI, or a local sqlite file")] = None,
     until_pid: Annotated[int | None, Option(help="with --follow: stop when this process ends")] = None,
-    reference: Annotated[str, Option(help="variant that gains are measured against")] = REFERENCE,
+    reference: Annotated[
+        str | None, Option(help="variant that gains are measured against; default: the experiment's")
+    ] = None,
     log_file: Annotated[Path | None, Option("--log", help="write the log here as well as to stderr")] = None,
 ) -> int:
     if (experiment is not None) + rebuild + upgrade != 1:
@@ -76,7 +78,17 @@ def experiments() -> list[str]:
     return found
 
 
-def once(experiment: str, uri: str, reference: str = REFERENCE) -> int:
+def reference_of(experiment: str) -> str:
+    """The reference of the experiment's preset; the usual one if the preset is no longer here."""
+    from vlkd_steps.config import composition
+
+    try:
+        return composition.compose(experiment=experiment).preset.reference
+    except UserError:
+        return REFERENCE
+
+
+def once(experiment: str, uri: str, reference: str | None = None) -> int:
     """Write everything that MLflow lacks and return the exit status.
 
     Raises:
@@ -91,7 +103,7 @@ def once(experiment: str, uri: str, reference: str = REFERENCE) -> int:
     return 0
 
 
-def catch_up(experiment: str, uri: str, reference: str = REFERENCE) -> None:
+def catch_up(experiment: str, uri: str, reference: str | None = None) -> None:
     """As `once`, but raises Outage if MLflow cannot be reached."""
     if not layout.run_folders(experiment):
         raise UserError(f"no runs under runs/{experiment}/, so there is nothing to track; train some first: `vlkd run`")
@@ -99,13 +111,13 @@ def catch_up(experiment: str, uri: str, reference: str = REFERENCE) -> None:
         if holder is not None:
             _log_busy(holder, experiment, uri)
             return
-        sync = ExperimentSync(experiment, uri, reference)
+        sync = ExperimentSync(experiment, uri, reference or reference_of(experiment))
         if not sync.up_to_date():
             sync.update()
             sync.report()
 
 
-def rebuilt(uri: str, reference: str = REFERENCE) -> int:
+def rebuilt(uri: str, reference: str | None = None) -> int:
     """Move the sqlite file aside and write every experiment that has runs here into a new one.
 
     Raises:
@@ -119,7 +131,7 @@ def rebuilt(uri: str, reference: str = REFERENCE) -> int:
     return max(once(experiment, uri, reference) for experiment in found)
 
 
-def upgraded(uri: str, reference: str = REFERENCE) -> int:
+def upgraded(uri: str, reference: str | None = None) -> int:
     """Replace a sqlite file of an older MLflow with an upgraded copy, and bring every experiment up to date.
 
     Raises:
@@ -163,13 +175,13 @@ def _set_aside(path: Path) -> Path | None:
         raise UserError(f"{path} cannot be moved aside ({error.strerror}); make its folder writable") from error
 
 
-def followed(experiment: str, uri: str, reference: str, stop: Stop) -> int:
+def followed(experiment: str, uri: str, reference: str | None, stop: Stop) -> int:
     """Keep MLflow up to date until `stop`, through outages, and update it once more at the end."""
     with exclusive(tracker_lock.path(uri, experiment)) as holder:
         if holder is not None:
             _log_busy(holder, experiment, uri)
             return 0
-        sync = ExperimentSync(experiment, uri, reference)
+        sync = ExperimentSync(experiment, uri, reference or reference_of(experiment))
         unreached, pause, pace = False, INTERVAL, Pace()
         while True:
             last = stop.requested
