@@ -28,7 +28,7 @@ def compare_view(browser: Browser, link: str, path: Path) -> None:
     page.wait_for_timeout(5_000)  # the charts fade in
     notice = page.get_by_text("You're viewing a shared view", exact=False)
     if notice.count():
-        notice.locator("xpath=ancestor::div[.//button][2]").first.evaluate("element => element.remove()")
+        notice.locator("xpath=ancestor::*[@role='alert']").first.evaluate("element => element.remove()")
     page.wait_for_timeout(1_000)
     page.screenshot(path=path)
 
