@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import pytest
 import torch
 from tiny_teacher import TinyStore
 
@@ -31,6 +34,13 @@ def test_a_word_the_teacher_cut_away_has_no_target(data: Encoded, store: TinySto
 
     positions, _ = token_targets(data, [["what", "ball"], ["large"], [], []], Short())
     assert positions.tolist() == [[1], [-1], [-1], [-1]]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_split_of_one_item_or_none(data: Encoded, number: int) -> None:
+    few = replace(data.items, ids=data.items.ids[:number], text_rows=data.items.text_rows[:number])
+    data.items = few
+    assert token_positions(data, [["color", "ball"]][:number]).tolist() == [[2, 5, 6, 7, 8]][:number]
 
 
 def test_gather_and_mean_by_hand() -> None:

@@ -15,6 +15,13 @@ def test_words_count_as_often_as_they_occur_and_short_ones_do_not() -> None:
     assert found == (0.4, ["zebra"])  # of red, circle, zebra, zebra, red
 
 
+def test_of_many_texts_a_sample_is_read_that_follows_no_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabulary_fit, "MOST_TEXTS", 100)
+    tokenizer = word_tokenizer(["question", "answer"])
+    texts = ["question", *["zyx"] * 4] * 120  # as a question and its four choices follow each other
+    assert 0.65 < vocabulary_fit.fit(tokenizer, texts).unknown < 0.95
+
+
 def test_only_data_that_do_not_match_are_warned_of(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

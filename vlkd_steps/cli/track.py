@@ -21,6 +21,7 @@ from typing import Annotated
 from typer import BadParameter, Option
 
 from vlkd_steps.cli import command
+from vlkd_steps.config import preset_reference
 from vlkd_steps.core import environment, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.locks import exclusive
@@ -78,16 +79,6 @@ def experiments() -> list[str]:
     return found
 
 
-def reference_of(experiment: str) -> str:
-    """The reference of the experiment's preset; the usual one if the preset is no longer here."""
-    from vlkd_steps.config import composition
-
-    try:
-        return composition.compose(experiment=experiment).preset.reference
-    except UserError:
-        return REFERENCE
-
-
 def once(experiment: str, uri: str, reference: str | None = None) -> int:
     """Write everything that MLflow lacks and return the exit status.
 
@@ -111,7 +102,7 @@ def catch_up(experiment: str, uri: str, reference: str | None = None) -> None:
         if holder is not None:
             _log_busy(holder, experiment, uri)
             return
-        sync = ExperimentSync(experiment, uri, reference or reference_of(experiment))
+        sync = ExperimentSync(experiment, uri, reference or preset_reference.of(experiment) or REFERENCE)
         if not sync.up_to_date():
             sync.update()
             sync.report()
@@ -181,7 +172,7 @@ def followed(experiment: str, uri: str, reference: str | None, stop: Stop) -> in
         if holder is not None:
             _log_busy(holder, experiment, uri)
             return 0
-        sync = ExperimentSync(experiment, uri, reference or reference_of(experiment))
+        sync = ExperimentSync(experiment, uri, reference or preset_reference.of(experiment) or REFERENCE)
         unreached, pause, pace = False, INTERVAL, Pace()
         while True:
             last = stop.requested

@@ -39,7 +39,7 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     params = read_params(params_file)
     own = experiment in (None, params.experiment)
     name, where = experiment or params.experiment, params_file.name
-    conf = ConfFiles([*_folders(params.conf, params_file), CONF])
+    conf = ConfFiles([*folders(params.conf, params_file), CONF])
     components.use(params.plugins)
     one_of(name, conf.options("experiment"), "experiment" if experiment else f"{where}: experiment")
 
@@ -109,7 +109,7 @@ def dataset(name: str, params_file: Path = Path("params.yaml")) -> Dataset:
         UserError: there is no such data set, or a key or value of its is not valid.
     """
     params = read_params(params_file)
-    conf = ConfFiles([*_folders(params.conf, params_file), CONF])
+    conf = ConfFiles([*folders(params.conf, params_file), CONF])
     components.use(params.plugins)
     if name not in (known := conf.options("dataset")):
         raise UserError(f"there is no data set {name!r}; {nearest(name, known)}")
@@ -153,7 +153,7 @@ def _resolved(conf: ConfFiles, name: str) -> dict[str, Any]:
         raise _unresolved(conf, name, error) from None
 
 
-def _folders(given: Sequence[str], params_file: Path) -> list[Path]:
+def folders(given: Sequence[str], params_file: Path) -> list[Path]:
     """The folders of ``conf``, relative to that of params.yaml."""
     root, where = params_file.parent, params_file.name
     for folder in given:

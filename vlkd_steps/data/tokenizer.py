@@ -99,11 +99,11 @@ class Tokenised:
         """For each token of the passages at `rows`, which word it belongs to.
 
         Returns:
-            int16 [R, T], the word's position in ``data.words.split_words`` of the passage's whole text, or -1 (special
+            int32 [R, T], the word's position in ``data.words.split_words`` of the passage's whole text, or -1 (special
             tokens, punctuation, padding).
         """
         every = np.asarray(rows, np.int64)
-        found = np.full((len(every), self.ids.shape[1]), -1, np.int16)
+        found = np.full((len(every), self.ids.shape[1]), -1, np.int32)
         for start in range(0, len(every), PIECE):
             self._fill_words(every[start : start + PIECE], found[start : start + PIECE])
         return found

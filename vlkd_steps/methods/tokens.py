@@ -64,11 +64,11 @@ def _occurrences(
     for item, (text, words) in enumerate(zip(text_rows.tolist(), map(set, selected), strict=True)):
         chosen += [(item, index, row) for index, (word, row) in known(text).items() if word in words]
     items, indices, rows = np.array(chosen, np.int64).reshape(-1, 3).T
-    row_of = np.full((len(selected), int(indices.max(initial=0)) + 1), -1, np.int32)
-    row_of[items, indices] = rows
-    word_of = data.words()[text_rows]
-    inside = (word_of >= 0) & (word_of < row_of.shape[1])
-    row_of_token = np.where(inside, np.take_along_axis(row_of, np.where(inside, word_of, 0), axis=1), -1)
+    word_of = data.words()[text_rows.numpy()]
+    row_of = np.full((len(selected), int(word_of.max(initial=-1)) + 2), -1, np.int32)  # the last column: of no word
+    kept = indices < row_of.shape[1] - 1  # the others have no token
+    row_of[items[kept], indices[kept]] = rows[kept]
+    row_of_token = np.take_along_axis(row_of, np.where(word_of < 0, row_of.shape[1] - 1, word_of), axis=1)
     items, positions = np.nonzero(row_of_token >= 0)
     counts = np.bincount(items, minlength=len(selected))
     places = np.arange(len(items)) - (counts.cumsum() - counts).repeat(counts)

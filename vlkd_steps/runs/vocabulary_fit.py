@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from random import Random
 from typing import Any, NamedTuple
 
 from vlkd_steps.core import distributed
@@ -16,16 +17,18 @@ _warned: set[str] = set()
 
 
 class Fit(NamedTuple):
-    """The share of content words, as often as they occur, that a tokenizer does not know, and the commonest of them."""
+    """The share of the texts' content words that a tokenizer does not know, and the commonest of them."""
 
     unknown: float
     examples: list[str]
 
 
 def fit(tokenizer: Any, texts: Sequence[str]) -> Fit:
-    """A word is unknown if it has as many pieces as letters, or an unknown one among them. Of many texts every so many
-    is read."""
-    read = texts[:: max(1, len(texts) // MOST_TEXTS)]
+    """A word is unknown if it has as many pieces as letters, or an unknown one among them.
+
+    Of more than MOST_TEXTS texts a sample is read.
+    """
+    read = texts if len(texts) <= MOST_TEXTS else Random(0).sample(texts, MOST_TEXTS)
     counted = Counter(word for text in read for word in content_words(text) if len(word) > SHORT and word.isalpha())
     if not counted:
         return Fit(0.0, [])
