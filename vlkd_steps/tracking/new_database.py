@@ -1,5 +1,4 @@
-"""Fills a new sqlite file without waiting for the disk at every commit, of which MLflow makes eight for a run, and with
-fewer searches for unreachable objects, of which SQLAlchemy makes hundreds of thousands.
+"""Fills a new sqlite file without waiting for the disk at every commit, of which MLflow makes eight for a run.
 
 If the machine loses power meanwhile, the file may be damaged: it then has nothing that the journals lack, and `track`
 says how to make it again. Commits to a file that existed before, which may hold a user's notes and registered models,
@@ -7,13 +6,10 @@ wait as usual.
 """
 
 import contextlib
-import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-COLLECT_AFTER = 50_000  # new objects; with Python's 700 the searches are a tenth of the time
 
 
 @contextlib.contextmanager
@@ -33,12 +29,9 @@ def filled(path: Path) -> Iterator[None]:
     listeners = {"checkout": to("OFF"), "checkin": to("FULL")}
     for name, listener in listeners.items():
         event.listen(Pool, name, listener)
-    usual = gc.get_threshold()
-    gc.set_threshold(COLLECT_AFTER, *usual[1:])
     try:
         yield
     finally:
-        gc.set_threshold(*usual)
         for name, listener in listeners.items():
             event.remove(Pool, name, listener)
         if path.exists():
