@@ -17,6 +17,7 @@ from vlkd_steps.core.errors import UserError
         ("{experiment: scenes, overrides: {reference: naive_kd}}", "scenes", "naive_kd"),
         ("{experiment: scenes, overrides: {reference: naive_kd}}", "scenes_ablation", "finetune"),
         ("{experiment: scenes_vlkd, overrides: {training.stepz: 3}}", "scenes_vlkd", "bart"),  # another's mistake
+        ("{experiment: scenes_vlkd, overrides: {reference: preset}}", "scenes_vlkd", "bart"),  # changes nothing
         ("experiment: scenes", "a_preset_of_once", None),
     ],
 )

@@ -1,9 +1,11 @@
 """The reference of an experiment, read from its preset without composing the rest: a tracker needs no more."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from vlkd_steps.config.composition import CONF, folders, read_params
 from vlkd_steps.config.conf_files import ConfFiles
+from vlkd_steps.config.overrides import UNSET
 
 
 def of(experiment: str, params_file: Path = Path("params.yaml")) -> str | None:
@@ -20,5 +22,8 @@ def of(experiment: str, params_file: Path = Path("params.yaml")) -> str | None:
         return None
     preset = conf.merged("experiment", experiment)
     own = params.overrides if params.experiment == experiment else {}
-    found = own.get("reference") or (preset.get("overrides") or {}).get("reference") or preset.get("reference")
-    return None if found is None else str(found)
+    for given in (own, preset.get("overrides"), preset):
+        found = given.get("reference") if isinstance(given, Mapping) else None
+        if found is not None and found != UNSET:
+            return str(found)
+    return None
