@@ -9,6 +9,7 @@ Runs and experiments that a user deleted in MLflow stay deleted.
 """
 
 import contextlib
+import functools
 import json
 import logging
 import math
@@ -500,6 +501,7 @@ def _same(sent: float | None, value: float) -> bool:
     return sent is not None and (sent == value or (math.isnan(sent) and math.isnan(value)))
 
 
+@functools.cache  # a curve repeats its name at every step
 def _key(name: str) -> str:
     """A name of letters, digits and ``_-. :/``, without empty or dotted parts, because MLflow uses it as a path."""
     parts = [re.sub(r"[^\w.\- :]", "_", part) for part in name.split("/")]
