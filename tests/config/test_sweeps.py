@@ -181,13 +181,13 @@ def test_the_trials_of_mads_targets(project: Project, composed: Any) -> None:
     c = composed(experiment="scenes_tune_mad", grid={})
     keys = ("name", "whitening", "distance", "lambda0")
     found = {tuple(jobs.distill(c, cell)["method"][key] for key in keys) for cell in c.cells}
-    assert len(c.cells) == 24
+    assert len(c.cells) == 36
     assert found == {
         ("mad", whitening, distance, strength)
         for whitening in ("none", "standardise", "pca")
         for distance in ("l1", "cosine")
         for strength in (3, 10)
-    }
+    } | {("mad", whitening, "relation", strength) for whitening in ("none", "pca") for strength in (3, 10, 30)}
 
 
 def test_grids_and_init_name_members(project: Project, composed: Any) -> None:

@@ -265,6 +265,10 @@ def test_impossible_settings_are_named(settings: dict[str, Any]) -> None:
         ({"targets": ["image", "patch"]}, "targets.1 is 'patch'; choose from: image, joint, tokens, text, patches"),
         ({"weight": "above_prior"}, "weight is 'above_prior'; choose from: confidence, margin, uniform"),
         ({"token_target": "joint"}, "token_target is 'joint'; choose from: text, image, fused"),
+        (
+            {"distance": "relation"},
+            "distance: relation compares whole items .* targets has tokens; name only image, joint",
+        ),
         ({"lambda_schedule": "step"}, "lambda_schedule is 'step'; choose from: linear, constant, cosine"),
         ({"selecton": "both"}, "unknown key 'selecton' .*; did you mean 'selection'"),
     ):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlkd_steps.methods.distances import DISTANCES, info_nce, layer_norm
+from vlkd_steps.methods.distances import DISTANCES, info_nce, layer_norm, relation
 
 
 def test_layer_norm_by_hand() -> None:
@@ -16,6 +16,16 @@ def test_distances_by_hand(name: str, expected: float) -> None:
     if name != "cosine":  # |1-3|, |2-4| differ by 2 each; another pair for unequal parts
         found = DISTANCES[name](torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 4.0]]))
     torch.testing.assert_close(found, torch.tensor([expected]))
+
+
+def test_relation_compares_cosines_between_centred_items() -> None:
+    student = torch.tensor([[11.0, 0.0], [9.0, 0.0], [10.0, 3.0], [10.0, -3.0]])  # mean (10, 0): at right angles
+    teacher = torch.tensor([[1.0, 0.0, 5.0], [0.0, 1.0, 5.0], [-1.0, 0.0, 5.0], [0.0, -1.0, 5.0]])  # mean (0, 0, 5)
+    cosines = torch.tensor([[1.0, -1.0, 0.0, 0.0], [-1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0], [0.0, 0.0, -1.0, 1.0]])
+    wanted = torch.tensor([[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, -1.0], [-1.0, 0.0, 1.0, 0.0], [0.0, -1.0, 0.0, 1.0]])
+    torch.testing.assert_close(relation(student, teacher), (cosines - wanted).abs().mean(1))
+    turned = student[:, [1, 0]] * 7 + 3  # turned, stretched and shifted: the same arrangement
+    torch.testing.assert_close(relation(turned, student), torch.zeros(4), atol=1e-6, rtol=0)
 
 
 def contrast_in_numpy(student: np.ndarray, teacher: np.ndarray, same: np.ndarray, tau: float) -> float:

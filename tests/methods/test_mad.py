@@ -1,10 +1,13 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import two_processes
 import yaml
 from tiny_teacher import TinyStore, V, all_items, targets_of
+from torch import Tensor
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Encoded
@@ -83,6 +86,31 @@ def test_image_and_joint_terms_in_numpy(
     }
     for name, value in expected.items():
         assert losses[name].item() == pytest.approx(strength * value.mean(), rel=1e-4), name
+
+
+def arranged(features: np.ndarray) -> np.ndarray:
+    centred = features - features.mean(0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    return centred @ centred.T
+
+
+def test_relations_between_items_are_weighed_per_item_also_over_processes(
+    settings: dict[str, Any], data: Encoded, pair: TwoTeachers, output: StudentOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = made(settings | {"targets": ["image", "joint"], "distance": "relation"}, data, pair)
+    losses = method(output, all_items(data), STAGE)
+    cls = output.cls.detach().numpy()
+    differences = np.abs(arranged(projected(method, "joint_text", cls)) - arranged(ln(teachers(data)[1])))
+    assert losses["joint_text"].item() == pytest.approx(10 * (W_T * differences.mean(1)).mean() / 2, rel=1e-4)
+    parameters = [parameter for name, parameter in method.named_parameters() if "contrast" not in name]
+
+    def gradients(rows: slice) -> list[Tensor]:
+        part = {key: value[rows] for key, value in vars(output).items() if value is not None}
+        found = method(replace(output, **part), data.batch(torch.arange(4)[rows]), STAGE)
+        return list(torch.autograd.grad(found["image"] + found["joint_image"] + found["joint_text"], parameters))
+
+    expected, of_two = two_processes.compared(gradients, monkeypatch)
+    torch.testing.assert_close(of_two, expected)
 
 
 def test_token_text_and_patch_terms_are_weighed_by_their_own_teacher(

@@ -32,7 +32,27 @@ def cosine(student: Tensor, teacher: Tensor) -> Tensor:
     return 1.0 - functional.cosine_similarity(student, teacher, dim=-1)
 
 
-DISTANCES: dict[str, Distance] = {"l1": l1, "mse": mse, "cosine": cosine}
+def relation(student: Tensor, teacher: Tensor) -> Tensor:
+    """How differently items are arranged: the mean absolute difference of an item's centred cosines to all items.
+
+    Args:
+        student, teacher: [B / N, D] and [B / N, E] in each of N processes. The mean of the batch is taken from them, so
+            that it does not matter what all targets have in common.
+
+    Returns:
+        [B]: of the items of all processes, since each depends on all of them.
+    """
+    return (_arrangement(student) - _arrangement(teacher)).abs().mean(1)
+
+
+def _arrangement(features: Tensor) -> Tensor:
+    """The cosines between the rows of the whole batch after their mean is taken from them, [B, B]."""
+    whole = distributed.gathered(features.float())
+    centred = functional.normalize(whole - whole.mean(0), dim=-1)
+    return centred @ centred.T
+
+
+DISTANCES: dict[str, Distance] = {"l1": l1, "mse": mse, "cosine": cosine, "relation": relation}
 
 
 def info_nce(student: Tensor, teacher: Tensor, same: Tensor, temperature: float) -> Tensor:

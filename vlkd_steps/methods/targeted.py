@@ -125,7 +125,10 @@ class Targeted(Objective):
         losses = {"task": task_loss(output.logits, batch.labels)}
         for name, distance in self.distances(output, batch).items():
             term = self.terms[name]
-            losses[name] = (strength * term.share * batch.extra[term.weight] * distance).mean()
+            weight = batch.extra[term.weight]
+            if self.settings.distance == "relation":  # it is that of the items of all processes
+                weight = distributed.gathered(weight)
+            losses[name] = (strength * term.share * weight * distance).mean()
         return losses
 
     def contrast(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
@@ -142,7 +145,7 @@ class Targeted(Objective):
         }
 
     def distances(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
-        """The distance of each term per item, [B], before weight and strength."""
+        """The distance of each term per item, [B], before weight and strength (`relation`: of all processes' items)."""
         found: dict[str, Tensor] = {}
         for name, term in self.terms.items():
             to_teacher, target = self.to_teacher[name], batch.extra[name]

@@ -20,7 +20,7 @@ from vlkd_steps.config.models.base import (
 )
 from vlkd_steps.config.models.method import Settings
 
-Distance = Literal["l1", "mse", "cosine"]
+Distance = Literal["l1", "mse", "cosine", "relation"]
 Target = Literal["image", "joint", "tokens", "text", "patches"]
 
 
@@ -71,5 +71,11 @@ class TargetedSettings(Settings):
             return (
                 f"adaptive_steps is {self.adaptive_steps}, but the whole run has {steps} steps (training.steps); leave "
                 "some for the task"
+            )
+        parts = [target for target in self.targets if target in ("tokens", "patches")]
+        if self.distance == "relation" and parts:
+            return (
+                f"distance: relation compares whole items of a batch, but targets has {' and '.join(parts)}; name only "
+                "image, joint or text, such as targets: [image, joint]"
             )
         return None
