@@ -21,3 +21,11 @@ def test_three_seeds_decide_nothing() -> None:
     [found] = findings([row("100", 4.0, 0.001, "1 2 3")], "finetune")
     assert "a verdict takes 5 seeds." in found.detail
     assert "supported" not in found.detail
+
+
+def test_one_comparison_is_not_counted_and_a_loss_is_no_gain() -> None:
+    [found] = findings([row("100", -4.0, 0.001)], "finetune")
+    assert "On test: −4.0 [−5.0, −3.0] on scenes_vqa at 100 training questions; contradicted." in found.detail
+    [found] = findings([row("100", -4.0, 0.001), row("300", -2.0, 0.001)], "finetune")
+    assert "below 0 in 2" in found.detail
+    assert "Smallest loss: −2.0" in found.detail

@@ -83,14 +83,19 @@ def _finding(rows: Sequence[Row], words: Sequence[str], variant: str, reference:
     else:
         title = f"{variant} and {reference}: not decided ({between})"
     enough = any(len(row["seeds"].split()) >= SEEDS for row in rows)
-    counted = ", ".join(f"{words.count(word)} {word}" for word in WORDS if word in words)
+    counted = words[0] if len(words) == 1 else ", ".join(f"{words.count(w)} {w}" for w in WORDS if w in words)
     judged = counted if enough else f"a verdict takes {SEEDS} seeds"
     best = max(rows, key=lambda row: row["gain"])
-    detail = (
-        f"On {on} the 95 % interval is above 0 in {better} of {len(rows)} comparisons"
-        + (f" and below 0 in {worse}" if worse else "")
-        + f"; {judged}. Largest: {points(best['gain'])} {interval(best)} "
-        f"on {best['dataset']} at {training(best['shot'], best['unit'])}."
-        + (f" Intervals over {few_seeds(best)} are wide because the seeds are so few." if few_seeds(best) else "")
-    )
+    where = f"{points(best['gain'])} {interval(best)} on {best['dataset']} at {training(best['shot'], best['unit'])}"
+    if len(rows) == 1:
+        detail = f"On {on}: {where}; {judged}."
+    else:
+        below = f" and below 0 in {worse}" if worse else ""
+        extreme = "Largest gain" if best["gain"] > 0 else "Smallest loss"
+        detail = (
+            f"On {on} the 95 % interval is above 0 in {better} of {len(rows)} comparisons{below}; {judged}. "
+            f"{extreme}: {where}."
+        )
+    if few := few_seeds(best):
+        detail += f" Intervals over {few} are wide because the seeds are so few."
     return Finding(rows[0]["variant"], title, detail, sum(row["gain"] for row in rows) / len(rows))
