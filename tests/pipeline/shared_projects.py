@@ -1,11 +1,10 @@
 """Projects that several test files start from, made once for all test processes."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+import shared_folders
 from own_data import start
 from pipeline_project import Project, checkout
 
@@ -15,16 +14,7 @@ NAME = "it's a žproj ect"
 
 def made_once(name: str, factory: pytest.TempPathFactory, make: Callable[[Path], None]) -> Project:
     """The project that the first test process makes and the others wait for. Work on a copy."""
-    own = factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
-    made = folder / NAME
-    making = made.with_suffix(".unfinished")
-    folder.mkdir(exist_ok=True)
-    with FileLock(folder / "lock"):
-        if not made.is_dir():
-            make(making)
-            making.rename(made)
-    return Project(made)
+    return Project(shared_folders.made_once(f"{name}/{NAME}", factory, make))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import pytest
 
 from vlkd_steps.cli.table import _cell
 from vlkd_steps.reporting import table
+from vlkd_steps.reporting.table import training
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,11 @@ def test_what_is_no_percentage_is_called_by_its_name() -> None:
     assert table.scale({"metric": "CIDEr"}) == "CIDEr"
     assert table.scale({"metric": "accuracy"}) == "accuracy, %"
     assert table.scale({}) == "accuracy, %"  # results of an earlier version
+
+
+@pytest.mark.parametrize(
+    ("shot", "expected"),
+    [("300", "300 training captions"), ("10pct", "10 % of the training captions"), ("full", "all training captions")],
+)
+def test_a_shot_in_words(shot: str, expected: str) -> None:
+    assert training(shot, "captions") == expected

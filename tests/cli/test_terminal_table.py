@@ -1,0 +1,39 @@
+"""The results as a table in the terminal."""
+
+import pytest
+from synthetic_report import RESULTS
+
+from vlkd_steps.cli import table
+from vlkd_steps.reporting.table import interval, points, read, spread
+
+
+def test_terminal_table_holds_the_numbers_and_where_to_look(
+    config: dict, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert table.main(["--experiment", "scenes"]) == 0
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert max(map(len, out.splitlines())) <= 80
+    for row in read(RESULTS / "gains.csv"):
+        if row["evaluation_set"] == "test":
+            assert table.plain(spread(row)) in out
+            assert row["gain"] is None or table.plain(f"{points(row['gain'])} {interval(row)}") in out
+    assert "results/scenes/report.html" in out
+    assert "vlkd ui" in out
+
+
+def test_terminal_table_breaks_many_shots_into_several(config: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        row for row in read(RESULTS / "gains.csv") if row["evaluation_set"] == "test" and row["dataset"] == "scenes_ve"
+    ]
+    many = [{**row, "shot": str(shot)} for shot in (1, 2, 3, 4) for row in rows if row["shot"] == "100"]
+    assert [len(each.columns) - 1 for _, each in table.tables(many, 80)] == [2, 2]
+    assert [len(each.columns) - 1 for _, each in table.tables(many, 120)] == [4]
+
+
+def test_terminal_table_refuses_what_is_not_there(config: dict, capsys: pytest.CaptureFixture) -> None:
+    assert table.main(["--experiment", "scenes", "--set", "tset"]) == 2
+    assert "has no such evaluation set; it has dev, test, other_style" in capsys.readouterr().err
+    assert table.main(["--experiment", "other"]) == 2
+    assert "results/other/gains.csv does not exist" in capsys.readouterr().err
