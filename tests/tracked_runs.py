@@ -6,7 +6,7 @@ import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -24,7 +24,11 @@ SETS = ("dev", "test", "unseen_pairs", "other_style")
 QUESTION_TYPES = ("what colour is", "how many", "is there a", "what shape is the")
 LEVELS = {"finetune": 43.0, "naive_kd": 46.0, "clip_td": 53.0, "bart": 33.0, "vlkd": 54.0}
 
+CLIP_TD = "clip_td 300 s10 scenes_vqa"
+"""What the run of the default arguments is called in MLflow."""
+
 MakeRun = Callable[..., Path]
+Tracked = Callable[..., dict[str, Any]]
 
 
 def synthetic_run(
@@ -153,6 +157,30 @@ def tracked() -> Callable[..., dict[str, "Run"]]:
         return dict(zip(names, runs, strict=True))
 
     return read
+
+
+def client(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def history(uri: str, run: Any, metric: str) -> list[tuple[int, float]]:
+    return sorted((each.step, each.value) for each in client(uri).get_metric_history(run.info.run_id, metric))
+
+
+def everything(uri: str, runs: dict[str, Any]) -> Any:
+    """All that MLflow holds of the runs, but for the random ids."""
+    return {
+        name: (
+            run.info.status, run.info.start_time, run.info.end_time, run.data.params,
+            {tag: value for tag, value in run.data.tags.items() if tag not in ("mlflow.runId", mlflow_sync.PARENT)},
+            {metric: history(uri, run, metric) for metric in run.data.metrics},
+            sorted((item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs),
+            sorted(item.path for item in client(uri).list_artifacts(run.info.run_id)),
+        )
+        for name, run in runs.items()
+    }  # fmt: skip
 
 
 @pytest.fixture

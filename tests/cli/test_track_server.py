@@ -1,4 +1,4 @@
-"""The same against a real tracking server, which is killed in the middle and comes back."""
+"""Tracking to a real server, which is killed in the middle and comes back."""
 
 import contextlib
 import http.server

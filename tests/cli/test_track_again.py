@@ -1,0 +1,112 @@
+"""Tracking again: what is unchanged is neither read nor sent, and what MLflow lost is written anew."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from tracked_runs import CLIP_TD, MakeRun, Tracked, client, everything
+
+from vlkd_steps.cli import track
+from vlkd_steps.core import layout
+from vlkd_steps.reporting.experiment_sync import ExperimentSync
+from vlkd_steps.tracking import mlflow_sync, polling, records, seen
+from vlkd_steps.tracking.journal import Journal
+
+
+def test_the_second_time_nothing_changes(
+    make_run: MakeRun, uri: str, tracked: Tracked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run()
+    make_run(variant="finetune", end="FAILED")
+    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    first = everything(uri, tracked(uri))
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("an unchanged run was sent again")
+
+    monkeypatch.setattr(mlflow_sync.MlflowSync, "_send", refuse)
+    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert everything(uri, tracked(uri)) == first
+
+
+def test_with_nothing_new_no_run_is_read_and_mlflow_is_not_imported(
+    make_run: MakeRun, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run()
+    make_run(variant="finetune", end=None)
+    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    first = capsys.readouterr().err
+    monkeypatch.setattr(records, "read", lambda *_: pytest.fail("a run was read"))
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # its import would raise
+    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert capsys.readouterr().err == first
+    assert first.endswith(": 2 runs up to date\n")
+
+
+@pytest.mark.parametrize("lost", ["the file", "artifacts", "the digest", "the name"])
+def test_what_was_lost_in_mlflow_is_written_again_though_nothing_here_changed(
+    make_run: MakeRun, uri: str, tracked: Tracked, tmp_path: Path, lost: str
+) -> None:
+    make_run()
+    make_run(variant="finetune")
+    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    first = everything(uri, tracked(uri))
+    run_id = tracked(uri)[CLIP_TD].info.run_id
+    if lost == "the file":
+        (tmp_path / "mlflow.db").unlink()
+    elif lost == "artifacts":
+        shutil.rmtree(tmp_path / "mlartifacts" / "scenes" / run_id)
+    elif lost == "the digest":
+        client(uri).delete_tag(run_id, mlflow_sync.SYNCED)
+    else:
+        (experiment,) = client(uri).search_experiments(filter_string="name = 'scenes'")
+        client(uri).rename_experiment(experiment.experiment_id, "mine")
+    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert everything(uri, tracked(uri)) == first
+
+
+def test_a_lost_memory_of_what_was_sent_costs_nothing(make_run: MakeRun, uri: str, tracked: Tracked) -> None:
+    make_run()
+    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    first = everything(uri, tracked(uri))
+    run_id = tracked(uri)[CLIP_TD].info.run_id
+    for tag in (mlflow_sync.SYNCED, mlflow_sync.ARTIFACTS):
+        client(uri).delete_tag(run_id, tag)
+    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    assert everything(uri, tracked(uri)) == first
+
+
+def test_a_deleted_database_is_made_again(make_run: MakeRun, uri: str, tracked: Tracked, tmp_path: Path) -> None:
+    make_run()
+    make_run(variant="naive_kd", end=None)
+    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    first = everything(uri, tracked(uri))
+    elsewhere = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"  # MLflow keeps a deleted file open within one process
+    (tmp_path / "new").mkdir()
+    track.main(["--experiment", "scenes", "--tracking-uri", elsewhere])
+    assert everything(elsewhere, tracked(elsewhere)) == first
+
+
+def test_between_two_looks_at_everything_only_training_runs_are_looked_at(
+    make_run: MakeRun, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_run(variant="finetune")
+    training = make_run(end=None)
+    looked: list[Path] = []
+    stamp = seen.stamp
+    monkeypatch.setattr(seen, "stamp", lambda path, reference: looked.append(path) or stamp(path, reference))
+    sync, pace = ExperimentSync("scenes", uri, "finetune"), polling.Pace()
+    with Journal(layout.journal(training)) as journal:
+        assert sync.update(pace) == 2
+        monkeypatch.setattr(polling.Pace, "due", False)
+        looked.clear()
+        journal.append("metrics", step=1_000, metrics={"loss": 0.5})
+        assert sync.update(pace) == 1
+        assert looked == [training]
+    assert sync.update(pace) == 1  # killed, so no end is logged
+    assert sync.update(pace) == 0
+    layout.journal(folder).write_text(layout.journal(folder).read_text() + "\n")
+    looked.clear()
+    sync.update()
+    assert set(looked) == {folder, training}
