@@ -1,0 +1,64 @@
+"""The overrides of params.yaml: how they are written, and where they arrive."""
+
+from typing import Any
+
+import pytest
+from compositions import PARAMS
+
+from vlkd_steps.config import composition, jobs
+from vlkd_steps.config.models.composition import Cell, Composition
+
+
+@pytest.mark.parametrize(
+    ("dotted", "nested"),
+    [
+        ({"variants.clip_td.lambda0": 3}, {"variants": {"clip_td": {"lambda0": 3}, "finetune": {}}}),
+        (
+            {"variants.clip_td.lambda0": 3, "training.steps": 8},
+            {"variants": {"clip_td.lambda0": 3}, "training.steps": 8},
+        ),
+        ({"variants.clip_td.by_task.vqa.lambda0": 3}, {"variants.clip_td": {"by_task": {"vqa": {"lambda0": 3}}}}),
+        ({"variants.mad.teacher.text": "clip_scenes"}, {"variants": {"mad": {"teacher": {"text": "clip_scenes"}}}}),
+        (
+            {"datasets.scenes_smoke_vqa.roles.dev.share": 0.5},
+            {"datasets.scenes_smoke_vqa.roles": {"dev": {"share": 0.5}}},
+        ),
+    ],
+)
+def test_nested_overrides_are_dotted_ones(params, dotted: dict, nested: dict) -> None:
+    none, plain, same = (composition.compose(params(overrides=given)) for given in ({}, dotted, nested))
+    assert sections_of(same) == sections_of(plain) != sections_of(none)
+    assert list(jobs.runs(same)) == list(jobs.runs(plain))
+
+
+def test_the_value_preset_leaves_the_presets(params) -> None:
+    given = {"training": {"steps": "preset"}, "variants.clip_td.lambda0": "preset"}
+    none, same = (composition.compose(params(overrides=overrides)) for overrides in ({}, given))
+    assert sections_of(same) == sections_of(none)
+    assert list(jobs.runs(same)) == list(jobs.runs(none))
+
+
+def sections_of(c: Composition) -> tuple[Any, ...]:
+    return c.training, c.variants, c.datasets
+
+
+def test_overrides_reach_methods_students_and_training(params) -> None:
+    changes = {"variants.clip_td.lambda0": 7, "students.vilt_scenes.architecture.hidden_size": 32, "training.steps": 5}
+    composed = composition.compose(params(overrides=changes))
+    job = jobs.distill(composed, Cell("scenes_smoke_vqa", "vilt_scenes", "clip_td", "40"))
+    assert job["method"]["lambda0"] == 7
+    assert job["student"]["architecture"]["hidden_size"] == 32
+    assert job["training"]["steps"] == 5
+
+
+def test_by_shot_reaches_its_jobs_and_no_other(params) -> None:
+    changes = {"variants.clip_td.by_shot.40": {"lambda0": 7, "training": {"learning_rate": 0.5}}}
+    grid = {**PARAMS["grid"], "shot": [40, "1pct"]}
+    composed = composition.compose(params(overrides=changes, grid=grid))
+    before = composition.compose(params(grid=grid))
+    for cell in composed.cells:
+        job = jobs.distill(composed, cell)
+        if cell.variant == "clip_td" and cell.shot == "40":
+            assert (job["method"]["lambda0"], job["training"]["learning_rate"]) == (7, 0.5)
+        else:
+            assert job == jobs.distill(before, cell)

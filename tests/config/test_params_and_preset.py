@@ -1,0 +1,59 @@
+"""params.yaml and the preset that it names: what is crossed, and what is left out."""
+
+from pathlib import Path
+
+import pytest
+from compositions import PARAMS
+
+from vlkd_steps.config import composition, jobs
+from vlkd_steps.config.models.composition import Cell
+
+
+def test_the_committed_params_file_composes(root: Path) -> None:
+    composed = composition.compose(root / "params.yaml")
+    assert composed.experiment == "scenes"
+    assert len(jobs.runs(composed)) == 2 * 3 * 2 * 3
+
+
+@pytest.mark.parametrize("name", composition.options("experiment"))
+def test_every_preset_composes(name: str, params, shared_data: Path) -> None:
+    composed = composition.compose(params(), experiment=name)
+    assert composed.experiment == name
+    assert jobs.runs(composed)
+    for dataset in composed.grid.dataset:
+        for variant in composed.grid.variant:
+            jobs.distill(composed, Cell(dataset, composed.grid.student[0], variant, "40"))
+            jobs.code(composed, "distill", dataset=dataset, variant=variant, student=composed.grid.student[0])
+
+
+def test_a_list_left_out_is_the_presets(params) -> None:
+    composed = composition.compose(params())
+    assert composed.grid.student == ("vilt_scenes",)
+    assert composed.grid.shot == (40, "1pct")
+
+
+def test_a_presets_own_override_about_a_variant_that_the_grid_leaves_out_is_left_out(params) -> None:
+    grid = {**PARAMS["grid"], "variant": ["finetune"]}  # scenes_smoke has an override for clip_td
+    composed = composition.compose(params(grid=grid))
+    assert {run["variant"] for run in jobs.runs(composed)} == {"finetune"}
+
+
+def test_a_presets_own_override_about_a_data_set_that_the_grid_leaves_out_is_left_out(params) -> None:
+    for name, sets in (("scenes_ve", 6), ("scenes_vqa", 4)):  # scenes_protocol names scenes_ve's sets
+        grid = {"dataset": [name], "variant": ["finetune", "clip_td"], "shot": [300]}
+        composed = composition.compose(params(experiment="scenes_protocol", grid=grid))
+        assert len(composed.datasets[name].evaluation_sets) == sets
+
+
+@pytest.mark.parametrize("text", ["experiment: scenes_smoke", "experiment: scenes_smoke\ngrid: {}\noverrides: {}"])
+def test_without_a_grid_the_presets_is_crossed(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    composed = composition.compose(path)
+    assert composed.grid == composition.compose(path, experiment="scenes_smoke").grid
+    assert composed.artifacts.dataset == list(composed.grid.dataset)
+
+
+def test_another_experiment_leaves_the_grid_of_params_aside(params) -> None:
+    composed = composition.compose(params(), experiment="scenes")
+    assert composed.grid.shot == (100, 1000)

@@ -1,0 +1,103 @@
+"""Mistakes in params.yaml and what does not fit together there, each named in one message."""
+
+from pathlib import Path
+
+import pytest
+from compositions import PARAMS
+
+from vlkd_steps.config import composition, jobs
+from vlkd_steps.core.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"experimnet": "x"}, "unknown key 'experimnet' at the top level; did you mean 'experiment'?"),
+        ({"grid": {**PARAMS["grid"], "shots": [1]}}, "unknown key 'shots' at grid; did you mean 'shot'?"),
+        ({"experiment": "scene_smoke"}, "names 'scene_smoke', which does not exist; did you mean 'scenes_smoke'?"),
+        ({"grid": {**PARAMS["grid"], "shot": ["ten"]}}, "grid.shot.0 is 'ten'; write a number of questions"),
+        ({"grid": {**PARAMS["grid"], "variant": ["clip-td"]}}, "grid.variant"),
+        ({"grid": {**PARAMS["grid"], "variant": ["clip_dt"]}}, "did you mean 'clip_td'?"),
+        ({"grid": {**PARAMS["grid"], "seed": [1, 1]}}, "grid.seed: 1 appears twice"),
+        (
+            {"overrides": {"training.stepz": 3}},
+            "overrides has unknown key 'training.stepz'; did you mean 'training.steps'?",
+        ),
+        ({"overrides": {"variants.clip_td.lambda": 3}}, "did you mean 'variants.clip_td.lambda0'?"),
+        ({"overrides": {"training": 3}}, "would replace all of training; set its keys one by one, such as training."),
+        ({"overrides": {"training": {"stepz": 3}}}, "unknown key 'training.stepz'; did you mean 'training.steps'?"),
+        (
+            {"overrides": {"training.steps": 8, "training": {"steps": 9}}},
+            "params.yaml: overrides sets training.steps twice, to 9 and 8; keep one of them",
+        ),
+        ({"overrides": {"variants.clip_td": 3}}, "would replace all of variants.clip_td; set its keys one by one"),
+        (
+            {"overrides": {"training.device": "gpu"}},
+            "params.yaml: overrides: training.device is 'gpu'; choose from:",
+        ),
+        ({"overrides": {"variants.clip_td.training.learning_rate": "fast"}}, "is 'fast'; write a number above 0"),
+        ({"overrides": {"variants.clip_td.method": "clip_dt"}}, "clip_td.method names 'clip_dt', which does not exist"),
+        (
+            {"artifacts": {"source": ["scenes_smoke"]}},
+            "artifacts is no longer listed by hand",
+        ),
+        ({"artifacts": None}, "delete the key `artifacts`"),
+    ],
+)
+def test_a_mistake_is_named_with_the_nearest_valid_key(params, changes: dict, message: str) -> None:
+    with pytest.raises(UserError) as mistake:
+        composition.compose(params(**changes))
+    assert message in str(mistake.value)
+
+
+def test_broken_yaml_and_a_missing_file(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    with pytest.raises(UserError, match="is missing; run from the project's root"):
+        composition.compose(path)
+    path.write_text("experiment: [")
+    with pytest.raises(UserError, match=r"params\.yaml is not valid YAML: .*line"):
+        composition.compose(path)
+
+
+def test_a_config_argument_that_nothing_reads() -> None:
+    with pytest.raises(UserError, match=r"--config experimant=\.\.\. is not a known key; did you mean 'experiment'\?"):
+        jobs.check_arguments({"experimant": "x"})
+
+
+@pytest.mark.parametrize(
+    "key", ["variants.clip_td.by_shot.400.lambda0", "variants.clip_td.by_task.vqa.by_shot.400.lambda0"]
+)
+def test_by_shot_for_a_shot_that_no_run_has_is_refused_in_overrides(params, key: str) -> None:
+    grid = {**PARAMS["grid"], "shot": [40, 100]}
+    section = key.rpartition(".")[0]
+    with pytest.raises(UserError, match=rf"params.yaml: overrides: {section} sets values of no run; .*'40'"):
+        composition.compose(params(overrides={key: 3}, grid=grid))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"student": ["bart_scenes"]}, "method finetune trains a classifier, but bart_scenes answers in words"),
+        ({"student": ["bart_scenes"], "variant": ["mad"]}, "method mad trains a classifier, but bart_scenes answers"),
+        ({"dataset": ["scenes_smoke_captions"]}, "vilt_scenes is a classifier, but scenes_smoke_captions has"),
+    ],
+)
+def test_a_student_that_cannot_do_it_is_named(params, changes: dict, message: str) -> None:
+    with pytest.raises(UserError) as mistake:
+        composition.compose(params(grid={**PARAMS["grid"], **changes}))
+    assert message in str(mistake.value)
+
+
+def test_a_head_that_does_not_fit_the_task_is_named(params) -> None:
+    grid = {**PARAMS["grid"], "dataset": ["scenes_smoke_vcr"]}
+    with pytest.raises(UserError, match=r"head of vilt_scenes is vilt, .* but scenes_smoke_vcr has choices"):
+        composition.compose(params(grid=grid, overrides={"students.vilt_scenes.head": "vilt"}))
+
+
+def test_an_adversary_is_for_students_that_take_shifts(params) -> None:
+    changes = {"training.adversarial": {"of": ["text"], "steps": 3, "rate": 1e-3, "kl_weight": 1.5}}
+    with pytest.raises(UserError, match=r"vilt_scenes .*training.adversarial is for UNITER and VILLA"):
+        composition.compose(params(overrides=changes))
+    composed = composition.compose(params(overrides=changes, grid={**PARAMS["grid"], "student": ["uniter_scenes"]}))
+    job = jobs.distill(composed, composed.cells[0])
+    assert job["training"]["adversarial"] == changes["training.adversarial"]
