@@ -1,9 +1,14 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from compositions import PARAMS
 from user_files import Project
+
+from vlkd_steps.config import composition
+from vlkd_steps.config.models.composition import Composition
 
 
 @pytest.fixture
@@ -20,3 +25,14 @@ def params(tmp_path: Path):
         return path
 
     return write
+
+
+@pytest.fixture
+def composed(project: Project) -> Callable[..., Composition]:
+    """params.yaml with these changes, composed."""
+
+    def compose(**changes: Any) -> Composition:
+        project.params(**changes)
+        return composition.compose(project.folder / "params.yaml")
+
+    return compose

@@ -36,6 +36,10 @@ defaults: [scenes_smoke, _self_]
 grid:
   dataset: [scenes_smoke_vqa]
 """
+SWEEP = {"variants.clip_td.sweep": {"lambda0": [1, 3], "learning_rate": [1e-3, 4e-3]}}
+"""Overrides that sweep two keys of a variant of GRID."""
+FIRST, LAST = "clip_td_lambda0_1_learning_rate_0p001", "clip_td_lambda0_3_learning_rate_0p004"
+"""What the first and the last member of that sweep are called."""
 
 
 class Project:
