@@ -1,0 +1,64 @@
+"""Claims about a number of a measure, in per cent of that of the reference."""
+
+import csv
+
+import pytest
+from claimed_scores import claim, falling, of, preset, run, write
+from claimed_scores import here as here
+
+from vlkd_steps.cli import claims
+from vlkd_steps.core import layout
+
+
+def with_measure(values: dict[str, float]) -> None:
+    """Adds a measure's number to `summary.csv`, which varies by 1 % over the seeds of each variant but the first."""
+    path = layout.results("mine") / "summary.csv"
+    with path.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    first = next(iter(values))
+    new = [
+        row
+        | {"evaluation_set": "kept", "metric": "infilling"}
+        | {"value": values[row["variant"]] * (1 if row["variant"] == first else 1 + (int(row["seed"]) - 3) / 200)}
+        for row in rows
+        if row["evaluation_set"] == "test" and row["shot"] == "100" and row["variant"] in values
+    ]
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows([*rows, *new])
+
+
+def test_a_number_of_a_measure_is_compared_in_per_cent(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = {"test": "measure", "metric": "infilling", "set": ["kept"], "shot": [100], "direction": "below"}
+    claimed = {
+        "within_five": claim(**kept, margin=5, level="primary"),
+        "within_two": claim(**kept, margin=2),
+        "no_worse": claim(**kept),
+        "no_such": claim(**kept | {"metric": "infiling"}),
+    }
+    measures = {"scenes_vqa": {"kept": {"measure": "forgetting"}}}
+    preset({name: claimed[name] for name in claimed if name != "no_such"}, extra_evals=measures)
+    write(falling, {"scenes_vqa": ["test"]}, ["finetune", "clip_td"], ["100"])
+    with_measure({"finetune": 0.4, "clip_td": 0.412})
+    found = run(capsys)
+    row = of(found, "within_five")
+    assert row["found"]["gain"] == pytest.approx(3.0)
+    assert row["found"]["high"] - row["found"]["gain"] == pytest.approx(2.776 * 0.8143 / 5**0.5, rel=1e-3)  # t of 4
+    assert (row["per_cent"], row["relative"], row["verdict"]) == (True, None, "held")
+    assert of(found, "within_two")["verdict"] != "supported"
+    assert of(found, "no_worse")["verdict"] == "contradicted"
+    assert claims.main(["mine"]) == 0
+    assert "+3.0 % [2.0, 4.0]" in capsys.readouterr().out
+    preset(claimed, extra_evals=measures)
+    assert claims.main(["mine"]) == 2
+    assert "kept has no number 'infiling'; it has infilling" in capsys.readouterr().err
+
+
+def test_a_measure_that_is_zero_has_no_per_cent(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = claim(test="measure", metric="infilling", set=["kept"], shot=[100])
+    preset({"kept": kept}, extra_evals={"scenes_vqa": {"kept": {"measure": "forgetting"}}})
+    write(falling, {"scenes_vqa": ["test"]}, ["finetune", "clip_td"], ["100"])
+    with_measure({"finetune": 0.0, "clip_td": 0.4})
+    assert claims.main(["mine"]) == 2
+    assert "infilling of kept is 0 in a run of the reference" in capsys.readouterr().err
