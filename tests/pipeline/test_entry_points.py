@@ -183,6 +183,15 @@ def test_sync_blesses_nothing_that_is_stale(project: Project) -> None:
     assert project.dry_run() == ONE_METHOD
 
 
+def test_sync_writes_an_outdated_list_of_data_sets(project: Project) -> None:
+    path = project.folder / "dvc_vars.yaml"
+    lists = path.read_text()
+    path.write_text(lists.replace('dataset: ["mine"]', 'dataset: ["mine", "others"]'))  # as after a merge
+    assert path.read_text() != lists
+    assert "updated dvc_vars.yaml to match params.yaml" in project.run("python", "-m", "vlkd_steps.graph.sync")
+    assert path.read_text() == lists
+
+
 @pytest.mark.exhaustive
 def test_another_experiment_leaves_this_one_clean(project: Project) -> None:
     project.snakemake("--config", "experiment=scenes_core", "--", "data/raw/scenes_smoke/manifest.json", status=None)

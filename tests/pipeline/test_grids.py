@@ -15,7 +15,7 @@ from pipeline_project import Project, finished
 
 from vlkd_steps.config.phases import PHASES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 GRID = {"dataset": ["mine"], "variant": ["finetune"], "shot": [20], "seed": [1]}
 PRESET = """\
@@ -80,7 +80,6 @@ def repro_stops(project: Project, *arguments: str) -> None:
     assert yaml.safe_load(text(project, "dvc.lock"))["stages"].items() <= yaml.safe_load(before)["stages"].items()
 
 
-@pytest.mark.exhaustive
 def test_a_grid_that_grows_and_shrinks(project: Project) -> None:
     assert recorded(project) == stages("mine")
     before = hashes(project)
@@ -104,7 +103,6 @@ def test_a_grid_that_grows_and_shrinks(project: Project) -> None:
     nothing_to_do(project)
 
 
-@pytest.mark.exhaustive
 def test_another_preset_with_its_own_grid_and_back(project: Project) -> None:
     first = text(project, "dvc.lock"), text(project, "dvc_vars.yaml")
     params = text(project, "params.yaml")
@@ -126,7 +124,6 @@ def test_another_preset_with_its_own_grid_and_back(project: Project) -> None:
     assert text(other, "dvc_vars.yaml") == first[1]
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("arguments", [[], ["--single-item", "instances_bytes@others"]], ids=["all", "one"])
 def test_foreign_bytes_are_not_recorded_by_dvc_repro(project: Project, arguments: Sequence[str]) -> None:
     outdated(project)
