@@ -1,4 +1,4 @@
-"""Claims about a number of a measure, in per cent of that of the reference."""
+"""Claims about a number of a measure, in percent of that of the reference."""
 
 import csv
 

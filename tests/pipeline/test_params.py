@@ -21,8 +21,8 @@ def project(new_project):
         ),
         (
             {"overrides": {"variants.clip_td.distance": "l3"}},
-            "error: params.yaml: overrides: variants.clip_td.distance is 'l3'; choose from: l1, mse, cosine; "
-            "did you mean 'l1'?",
+            "error: params.yaml: overrides: variants.clip_td.distance is 'l3'; choose from: l1, mse, cosine, "
+            "relation; did you mean 'l1'?",
         ),
         ({"grid": {"seed": [True]}}, "error: params.yaml: grid.seed.0 is true; write a whole number"),
         ({"conf": ["nowhere"]}, "error: params.yaml: conf names 'nowhere'"),

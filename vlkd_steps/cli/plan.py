@@ -11,6 +11,7 @@ number is marked accordingly. See docs/protocol.md.
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,6 +89,8 @@ def planned(experiment: str | None, given: Throughput | None, cores: int) -> dic
         UserError: the experiment does not compose, or Snakemake refuses it.
     """
     c = composition.compose(Path("params.yaml"), experiment)
+    if c.note:
+        say(f"note: {c.note}", file=sys.stderr)
     found = dry_run.dry_run(experiment)
     planned_cells = [Cell(**job.wildcards) for job in found if job.rule == "distill"]
     left = {cell: len(cost.unfinished(jobs.distill(c, cell))) for cell in planned_cells}

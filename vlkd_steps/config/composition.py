@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vlkd_steps.config import claims, conf_files, cross_checks, like, members, overrides, sweeps
+from vlkd_steps.config import claims, conf_files, cross_checks, like, members, overrides, replaced_lists, sweeps
 from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.config.models.dataset import Dataset
@@ -99,7 +99,9 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     c = replace(c, members=swept.members)
     cross_checks.check(c, origin)
     whole = blocks(preset, GivenGrid(), name, where)
-    return replace(c, claims=claims.checked(c, origin, whole))
+    packaged = ConfFiles([CONF]).options("dataset")
+    note = replaced_lists.note(name, given_grid, whole, packaged, where)
+    return replace(c, claims=claims.checked(c, origin, whole), note=note)
 
 
 def dataset(name: str, params_file: Path = Path("params.yaml")) -> Dataset:

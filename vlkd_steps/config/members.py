@@ -106,7 +106,7 @@ def checked(raw: Mapping[str, Any], origin: Origin, given: Params, blocks: Seque
         UserError: invalid values; of one file, all of them.
     """
     preset = validated(Preset, {key: raw[key] for key in PRESET if key in raw}, "", origin)
-    members = {f"{group}s": _members(group, raw[f"{group}s"], origin) for group in GROUPS}
+    members: dict[str, Any] = {f"{group}s": _members(group, raw[f"{group}s"], origin) for group in GROUPS}
     extra = {
         trained_on: {
             name: _extra_eval(conf, f"extra_evals.{trained_on}.{name}", origin) for name, conf in (of_one or {}).items()

@@ -24,8 +24,8 @@ class Row:
         claim: its name in the preset.
         contrast: what is compared, whatever the claim is called: a primary row has one of its own.
         found: points with their interval; None where the claim is not about points, or nothing was run.
-        per_cent: whether the points are per cent of the reference's number, those of a measure.
-        relative: the gain in per cent of what it is a gain over.
+        per_cent: whether the points are percent of the reference's number, those of a measure.
+        relative: the gain in percent of what it is a gain over.
         stated: the same from the paper.
         p: against the row's own null hypothesis.
         p_adjusted: after the correction over the rows of its level.

@@ -94,7 +94,7 @@ class Evidence:
         return Contrast(two_way(differences, items), seeds, float(np.mean(base)), keys)
 
     def measured(self, dataset: str, student: str, measure: str, metric: str, terms: Sequence[Term]) -> Contrast | None:
-        """A combination of a measure's numbers in per cent of the reference's, over the seeds that all its runs have.
+        """A combination of a measure's numbers in percent of the reference's, over the seeds that all its runs have.
 
         None where they have none in common; the interval is over seeds alone.
 
@@ -114,7 +114,7 @@ class Evidence:
         if not (base > 0).all():
             raise UserError(
                 f"{self.experiment}: {metric} of {measure} is 0 in a run of the reference, so there is no difference "
-                "in per cent of it; claim something about another number"
+                "in percent of it; claim something about another number"
             )
         keys = sorted({str(of_term[seed]["run_key"]) for of_term in runs for seed in seeds})
         found = over_seeds(100 * (coefficients @ values) / base)

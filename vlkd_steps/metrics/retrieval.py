@@ -14,7 +14,7 @@ ROWS = 1024  # compared at a time, so that memory grows with the set, not with i
 
 
 def recall(texts: np.ndarray, images: np.ndarray, image_of: Sequence[int]) -> dict[str, dict[str, float]]:
-    """Recall in per cent, two decimals.
+    """Recall in percent, two decimals.
 
     Args:
         texts: embeddings of N captions, float [N, D] of length 1.

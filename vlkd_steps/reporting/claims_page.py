@@ -35,12 +35,15 @@ def page(rows: Sequence[Row], command: str, results: Mapping[str, Sequence[Gains
     """
     lines = [
         MARK, "", f"# Results of {', '.join(results)}", "",
-        f"What was claimed before the runs, and what they say. Made by `{command}`; "
-        "docs/protocol.md (Which claims held) says how claims are tested and what the verdicts mean.", "",
+        "The claims of these presets, declared before the runs where no note says otherwise, and their verdicts. "
+        f"Made by `{command}`; docs/protocol.md (Which claims held) says how claims are tested and what the verdicts "
+        "mean.", "",
         *overview(rows), "",
         "## Details", "",
-        "Relative gains and the paper's figures are in per cent of the reference's result. The keys of all runs behind "
-        f"a row are in [{keys}]({keys}).", "",
+        "Relative gains are in percent of the reference's result. *paper* is the largest gain that the paper's "
+        "abstract states for the task and setting, on other data and students; that it is a relative gain is our "
+        "reading. The runs behind each row are listed, by the hash of their inputs and settings, in "
+        f"[{keys}]({keys}).", "",
         *details(rows), "",
     ]  # fmt: skip
     for experiment, gains in results.items():

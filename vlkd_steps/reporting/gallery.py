@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Box:
-    """An object that a text refers to, such as ``person 1``; its sides in per cent of the image."""
+    """An object that a text refers to, such as ``person 1``; its sides in percent of the image."""
 
     name: str
     left: float

@@ -81,7 +81,7 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
             if not means:
                 continue
             shown = f"{titles()[metric]} accuracy" if several else "accuracy"
-            lines += [f"{dataset}, {student}: test {shown} in per cent, in brackets the gain over {reference}", ""]
+            lines += [f"{dataset}, {student}: test {shown} in percent, in brackets the gain over {reference}", ""]
             called = {record.tags.get("variant", ""): record.tags.get("label") for record in chosen}
             lines += [
                 "| shot | " + " | ".join(called[each] or each for each in variants) + " |",

@@ -3,9 +3,9 @@
 On generated texts about scenes, which are always available (`on_scenes`):
 
 - **infilling**: mean cross-entropy of held-out texts given their masked versions, without an image;
-- **entailment**: accuracy, in per cent, of a linear probe on the encoder's state of a premise and a hypothesis: how
+- **entailment**: accuracy, in percent, of a linear probe on the encoder's state of a premise and a hypothesis: how
   much of the relation between two sentences the encoder still represents. The probe is trained for each measurement;
-- **answers**: how many questions, in per cent, are answered rightly from a description of the scene.
+- **answers**: how many questions, in percent, are answered rightly from a description of the scene.
 
 All are functions of (student, seed): the texts, their masks and the probe's halves are the same for every student.
 
@@ -14,7 +14,7 @@ the user provides (nothing is fetched), in the formats of the Hugging Face hub a
 Missing ones are left out and logged.
 
 - ``glue``: a linear probe on the encoder's states of SST-2's sentences and of MRPC's, RTE's pairs: ``train`` and
-  ``validation`` below ``<folder>/<task>/``. Accuracy, in per cent. Unlike GLUE's published numbers this is not
+  ``validation`` below ``<folder>/<task>/``. Accuracy, in percent. Unlike GLUE's published numbers this is not
   fine-tuning of the whole model: the same probe before and after measures what was lost.
 - ``xsum``: ROUGE-L of the first sentences generated after a document of ``<folder>/test.*`` and a mask.
 """
@@ -74,7 +74,7 @@ def entailment(student: BartStudent, pairs: Sequence[texts.Pair]) -> float:
 
 
 def probed(states: np.ndarray, labels: Sequence[Any], held_out: np.ndarray, held_out_labels: Sequence[Any]) -> float:
-    """Accuracy on held-out states, in per cent, of a logistic regression on the others."""
+    """Accuracy on held-out states, in percent, of a logistic regression on the others."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
@@ -98,7 +98,7 @@ def states_of(student: BartStudent, sentences: Sequence[str]) -> Tensor:
 
 
 def answers(student: BartStudent, asked: Sequence[texts.Asked]) -> float:
-    """The share of the questions, in per cent, to which the generated text is the answer."""
+    """The share of the questions, in percent, to which the generated text is the answer."""
     prompt = Prompt.of("{q} " + MASK)
     written = generation.write(student, None, prompt, [text for text, _ in asked], beams=1, most_tokens=5)
     return 100 * sum(text == answer for text, (_, answer) in zip(written, asked, strict=True)) / len(asked)

@@ -35,7 +35,7 @@ def recalls(
     texts: Callable[[Sequence[str]], np.ndarray],
     images: Callable[[Sequence[str]], np.ndarray],
 ) -> dict[str, Any]:
-    """R@1, 5 and 10 over an evaluation set, in per cent.
+    """R@1, 5 and 10 over an evaluation set, in percent.
 
     Args:
         texts, images: captions, image files -> their embeddings of length 1, [N, D].

@@ -41,7 +41,7 @@ def logits(
 
 
 def accuracy(student: nn.Module, data: Encoded, accelerator: Accelerator) -> float:
-    """Mean soft score of the best answer, in per cent; several processes share the batches.
+    """Mean soft score of the best answer, in percent; several processes share the batches.
 
     Entailment: the accuracy. VQA: the official accuracy except for answers outside the vocabulary and the evaluator's
     leave-one-out, an approximation for following training; the results table has the official one.

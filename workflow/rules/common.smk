@@ -29,6 +29,8 @@ try:
     if workflow.is_main_process:
         file_system.check_temporary()
         dvc_vars.check_stage(C)
+        if C.note:
+            say(f"note: {C.note}", file=sys.stderr)
 except UserError as mistake:
     # A user's mistake is one message; Snakemake would print a traceback around it.
     say(f"error: {mistake}", file=sys.stderr)

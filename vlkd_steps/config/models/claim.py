@@ -27,17 +27,17 @@ class ListedClaim(Model):
     Attributes:
         text: the claim in words; default: ``variant > reference``.
         test: ``gain``: `variant` minus `reference`, the mean over the shots; ``slope``: how that changes when the
-            training questions are ten times as many; ``measure``: by how many per cent `variant` differs from
+            training questions are ten times as many; ``measure``: by how many percent `variant` differs from
             `reference` in a number of a measure (`extra_evals`), the mean over the shots; ``same_tensors``: trained
             students of both have tensors of the same names and shapes.
         metric: the measure's number, such as ``infilling`` of ``forgetting``.
         direction: whether the gain (or slope) is claimed to lie above or below zero, or on either side of it.
-        margin: points (of a measure: per cent) by which it may miss zero on the wrong side: "no loss" is a gain above
+        margin: points (of a measure: percent) by which it may miss zero on the wrong side: "no loss" is a gain above
             minus the margin.
         level: a primary claim has one row for each task, and Holm's correction over all primary rows; a secondary one
             has Benjamini and Hochberg's over all secondary rows.
         seeds: the fewest that the verdict takes.
-        stated: the paper's figure by task: a gain over the reference in per cent of the reference.
+        stated: the paper's figure by task: a gain over the reference in percent of the reference.
         note: what else is to be known of it; it is printed below the tables.
     """
 

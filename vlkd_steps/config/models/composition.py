@@ -78,6 +78,7 @@ class Composition:
         claims: by name, what the runs are tested for.
         overrides: the preset's and those of params.yaml, each as a tree of keys: what `precedence` reads last.
         members: the variants that sweeps made (`sweeps`).
+        note: what the user may not have meant; often empty.
     """
 
     experiment: str
@@ -94,6 +95,7 @@ class Composition:
     claims: Mapping[str, Claim] = field(default_factory=dict)
     overrides: Sequence[Mapping[str, Any]] = ()
     members: Mapping[str, Member] = field(default_factory=dict)
+    note: str = ""
 
     def label(self, variant: str) -> str:
         """A variant's name for people: a member of a sweep has one that says its values."""
