@@ -1,5 +1,6 @@
 """A variant that is like another one but for what it says itself."""
 
+import json
 from typing import Any
 
 import pytest
@@ -81,6 +82,33 @@ variants:
     c = composition.compose(project.folder / "params.yaml")
     found = precedence.settings(c, "mine", "vqa", "40").written()
     assert (found["lambda0"], found["distance"]) == (7, "mse")
+
+
+@pytest.mark.parametrize(
+    ("own", "override", "expected"),
+    [
+        ({"training": {"learning_rate": 0.5}}, {"training.learning_rate": 0.01}, (10, 0.5)),
+        ({"by_task": {"vqa": {"lambda0": 7}}}, {"by_task.vqa.lambda0": 5}, (7, 0.008)),
+        ({"lambda0": 7}, {"by_task.vqa.lambda0": 5}, (7, 0.008)),
+        ({"lambda0": 7}, {"by_shot.40.lambda0": 5}, (7, 0.008)),
+        ({"by_task": {"vqa": {"lambda0": 7}}}, {"lambda0": 5}, (7, 0.008)),
+        ({"by_task": {"vqa": {"by_shot": {40: {"lambda0": 7}}}}}, {"by_task.vqa.lambda0": 5}, (7, 0.008)),
+        ({"by_shot": {40: {"training": {"learning_rate": 0.5}}}}, {"training.learning_rate": 0.01}, (10, 0.5)),
+        ({"by_task": {"entailment": {"lambda0": 7}}}, {"lambda0": 5}, (5, 0.008)),
+        ({"weight": "uniform"}, {"lambda0": 5, "training.learning_rate": 0.01}, (5, 0.01)),
+    ],
+)
+def test_its_own_words_win_over_overrides_of_the_other_wherever_they_stand(
+    project: Project, own: dict[str, Any], override: dict[str, Any], expected: tuple[float, float]
+) -> None:
+    clip_td = "variants:\n  clip_td: {lambda0: 10}\n"
+    composed(project, clip_td + f"  mine: {json.dumps({'like': 'clip_td', **own})}\n", ["clip_td", "mine"])
+    overrides = {f"variants.clip_td.{key}": value for key, value in override.items()}
+    project.params(experiment="mine", grid={}, overrides=overrides)
+    c = composition.compose(project.folder / "params.yaml")
+    [cell] = [cell for cell in c.cells if cell.variant == "mine" and cell.dataset == "scenes_smoke_vqa"][:1]
+    found = precedence.settings(c, "mine", "vqa", "40").written()["lambda0"], precedence.recipe(c, cell).learning_rate
+    assert found == expected
 
 
 def test_overrides_of_the_other_reach_it_but_for_what_it_says_itself(project: Project) -> None:

@@ -60,17 +60,50 @@ def _given(name: str, variants: Mapping[str, Any], of: Mapping[str, Mapping[str,
     variant = _texts(variants[name])
     if not isinstance(variant, Mapping) or variant.get("like") is None:
         return dict(of.get(name, {}))
-    reaching = {key: value for key, value in _given(variant["like"], variants, of).items() if key not in OWN}
-    return merge(_unsaid(reaching, variant), of.get(name, {}))
+    given = {key: value for key, value in _given(variant["like"], variants, of).items() if key not in OWN}
+    reaching = _unsaid(_without(given, variant), variant)
+    return merge(merge(reaching, _said_narrowly(variant, reaching)), of.get(name, {}))
 
 
 def _unsaid(values: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The values at keys that `own` has no value for."""
     found = {}
     for key, value in values.items():
-        both = isinstance(value, Mapping) and isinstance(own.get(key), Mapping)
-        if both or key not in own:
-            found[key] = _unsaid(value, own[key]) if both else value
+        if key not in own:
+            found[key] = value
+        elif isinstance(value, Mapping) and isinstance(own[key], Mapping) and (unsaid := _unsaid(value, own[key])):
+            found[key] = unsaid
+    return found
+
+
+def _said_narrowly(own: Mapping[str, Any], reaching: Mapping[str, Any]) -> dict[str, Any]:
+    """What a variant says for a task or shot of keys that the overrides reaching it say for more of them.
+
+    Otherwise an override of the other, which wins over all that files say, would win over the variant's own words.
+    """
+    wider = {key: value for key, value in reaching.items() if key not in PARTS}
+    found: dict[str, Any] = {}
+    for kind in PARTS:
+        parts = own[kind] if isinstance(own.get(kind), Mapping) else {}
+        for name, part in parts.items():
+            if not isinstance(part, Mapping):
+                continue
+            there = reaching[kind].get(name) if isinstance(reaching.get(kind), Mapping) else None
+            here = merge(wider, there) if isinstance(there, Mapping) else wider
+            if said := merge(_common(part, wider), _said_narrowly(part, here)):
+                found.setdefault(kind, {})[name] = said
+    return found
+
+
+def _common(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """The values at keys that `others` has too."""
+    found = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(others.get(key), Mapping):
+            if common := _common(value, others[key]):
+                found[key] = common
+        elif key in others:
+            found[key] = value
     return found
 
 
@@ -130,8 +163,11 @@ def _without(base: Any, own: Mapping[str, Any]) -> Any:
         if not isinstance(base.get(kind), Mapping):
             continue
         parts = own[kind] if isinstance(own.get(kind), Mapping) else {}
-        found[kind] = {}
+        left = {}
         for name, part in base[kind].items():
             here = parts[name] if isinstance(parts.get(name), Mapping) else {}
-            found[kind][name] = _without(_unsaid(part, said) if isinstance(part, Mapping) else part, merge(said, here))
+            left[name] = _without(_unsaid(part, said) if isinstance(part, Mapping) else part, merge(said, here))
+        found.pop(kind)
+        if left := {name: part for name, part in left.items() if part != {}}:
+            found[kind] = left
     return found
