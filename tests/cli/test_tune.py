@@ -125,6 +125,51 @@ def test_of_several_students_the_mean_is_written(project: Callable[..., Composit
     ]
 
 
+def preset(text: str) -> None:
+    Path("conf/experiment").mkdir(exist_ok=True)
+    Path("conf/experiment/mine.yaml").write_text(f"# @package _global_\ndefaults: [scenes, _self_]\n{text}")
+
+
+def test_blocks_keep_the_presets_own_variants_whatever_params_names(project: Callable[..., Composition]) -> None:
+    preset("""
+grid: {dataset: [scenes_vqa], variant: [finetune, clip_td], seed: [0, 1]}
+grids: [{shot: [100]}, {shot: [300], variant: [finetune, naive_kd]}]
+variants: {clip_td: {sweep: {lambda0: [1, 3]}}}
+""")
+    finished(project(experiment="mine", grid={}, overrides={}), lambda _, swept: swept.get("lambda0", 0))
+    assert tune.main(["mine", "--write", "conf/experiment/chosen.yaml"]) == 0
+    crossed = {(cell.variant, cell.shot) for cell in composition.compose(experiment="chosen").cells}
+    assert crossed == {("finetune", "100"), ("clip_td", "100"), ("finetune", "300"), ("naive_kd", "300")}
+
+
+def test_what_one_shot_chose_is_said_for_all_and_only_what_was_chosen_is_renamed(
+    project: Callable[..., Composition],
+) -> None:
+    preset("""
+reference: "naive_kd[lambda0=1]"
+variants:
+  clip_td: {sweep: {lambda0: [11, 13]}}
+  naive_kd: {sweep: {lambda0: [1, 10]}}
+""")
+    grid = {"dataset": ["scenes_vqa"], "variant": ["clip_td"], "shot": [100], "seed": [0, 1]}
+    finished(project(experiment="mine", grid=grid, overrides={}), lambda _, swept: swept.get("lambda0", 0))
+    assert tune.main(["mine", "--write", "conf/experiment/chosen.yaml"]) == 0
+    chosen = composition.compose(experiment="chosen")
+    assert chosen.members[chosen.preset.reference].label == "naive_kd[lambda0=1]"
+    for shot in ("100", "300", "1000"):
+        assert precedence.settings(chosen, "clip_td", "vqa", shot).written()["lambda0"] == 13
+
+
+def test_a_sweep_in_a_presets_overrides_is_refused_since_it_would_be_inherited(
+    project: Callable[..., Composition], capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset("overrides: {variants.clip_td.sweep: {lambda0: [1, 10]}}\n")
+    finished(project(experiment="mine", grid=GRID, overrides={}), lambda _, swept: swept.get("lambda0", 0))
+    assert tune.main(["mine", "--write", "conf/experiment/chosen.yaml"]) == 2
+    assert "the overrides of mine set variants.clip_td.sweep" in capsys.readouterr().err
+    assert not Path("conf/experiment/chosen.yaml").exists()
+
+
 NOT_TRIED = {"vqa": (10, 8e-3), "entailment": (10, 4e-3)}
 """lambda0 and the rate of clip_td at 1,000 as `scenes` has them."""
 
@@ -188,6 +233,12 @@ def summary_rows(c: Composition) -> list[dict[str, Any]]:
         ({"conf": []}, ["--write"], ["params.yaml: conf", "--write FILE"]),
         ({}, ["--write", "conf/there.yaml"], ["conf/there.yaml exists"]),
         ({}, ["--write", "conf/scenes.yaml"], ["conf/scenes.yaml cannot be the preset"]),
+        (
+            {},
+            ["--write", "conf/scenes_core.yaml"],
+            ["conf/scenes_core.yaml cannot be the preset", "called scenes_core"],
+        ),
+        ({}, ["--write", "chosen.yaml"], ["chosen.yaml would not be found", "conf/experiment"]),
         ({}, ["conf/x.yaml"], ["conf/x.yaml", "without --write"]),
         ({}, ["--metric", "acuracy"], ["--metric names 'acuracy'", "did you mean 'accuracy'"]),
     ],

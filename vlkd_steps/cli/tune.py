@@ -19,7 +19,8 @@ from rich.table import Table
 from typer import Argument, Option
 
 from vlkd_steps.cli import command
-from vlkd_steps.config import composition, member_names
+from vlkd_steps.config import composition, member_names, overrides
+from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core import files, layout, step
 from vlkd_steps.core.did_you_mean import one_of
@@ -63,7 +64,8 @@ def destination(c: Composition, file: Path | None) -> Path:
     """The path of the preset.
 
     Raises:
-        UserError: params.yaml names no folder for it, the file exists, or its name is not valid for a preset.
+        UserError: params.yaml names no folder for it, the file exists, its name is not valid for a preset or is one's
+            that there is, no preset is found there, or it would inherit the sweep.
     """
     if file is None and not c.params.conf:
         raise UserError(
@@ -72,10 +74,25 @@ def destination(c: Composition, file: Path | None) -> Path:
         )
     found = file or Path(c.params.conf[0]) / "experiment" / f"{c.experiment}_tuned.yaml"
     name = command.experiment(found.stem)
-    if found.suffix != ".yaml" or name == c.experiment:
-        raise UserError(f"{found} cannot be the preset; name another file that ends in .yaml")
+    if found.suffix != ".yaml":
+        raise UserError(f"{found} cannot be the preset; name a file that ends in .yaml")
     if found.exists():
         raise UserError(f"{found} exists; delete it, or name another file: --write FILE")
+    folders = composition.folders(c.params.conf, PARAMS)
+    conf = ConfFiles([*folders, composition.CONF])
+    if name in conf.options("experiment"):
+        raise UserError(f"{found} cannot be the preset: there is one called {name}; name another file: --write FILE")
+    if found.parent.resolve() not in [(folder / "experiment").resolve() for folder in (*folders, composition.CONF)]:
+        raise UserError(
+            f"{found} would not be found as a preset; put it into the folder experiment of one that {PARAMS} names as "
+            "conf, such as conf/experiment"
+        )
+    inherited = overrides.by_key(conf.merged("experiment", c.experiment).get("overrides") or {}, "overrides")
+    if swept := sorted(key for key in inherited if key.startswith("variants.") and key.split(".")[2] == "sweep"):
+        raise UserError(
+            f"the overrides of {c.experiment} set {swept[0]}, which the new preset would inherit; write the sweep "
+            f"under variants in {c.experiment} itself, then tune again"
+        )
     return found
 
 

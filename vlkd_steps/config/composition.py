@@ -96,7 +96,7 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
         for key, value in given.items():
             overrides.override(composed, key.split("."), value, called, may)
     c = members.checked({**composed, "overrides": list(map(overrides.tree, applied))}, origin, params, crossed)
-    c = replace(c, members=swept.members)
+    c = replace(c, members=swept.members, preset=c.preset.model_copy(update={"grid": preset.grid}))
     cross_checks.check(c, origin)
     whole = blocks(preset, GivenGrid(), name, where)
     packaged = ConfFiles([CONF]).options("dataset")

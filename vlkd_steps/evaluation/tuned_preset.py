@@ -28,11 +28,12 @@ def text(c: Composition, choices: Sequence[Choice]) -> str:
     ]
     if c.preset.grids:
         lines += ["grids:", *(f"  - {_flow(_block(c, block))}" for block in c.preset.grids)]
+    chosen = list(dict.fromkeys(choice.group[-1] for choice in choices))
     for key in ("reference", "highlight"):
-        if (name := getattr(c.preset, key)) in c.members:
+        if (name := getattr(c.preset, key)) in c.members and c.members[name].variant in chosen:
             lines.append(f"{key}: {c.members[name].variant}")
     lines += ["", "variants:"]
-    for variant in dict.fromkeys(choice.group[-1] for choice in choices):
+    for variant in chosen:
         lines += [f"  {variant}:", "    sweep: null", "    by_task:"]
         of_variant = [each for each in choices if each.group[-1] == variant]
         for task in dict.fromkeys(choice.group[0] for choice in of_variant):
@@ -48,7 +49,8 @@ def _task(c: Composition, task: str, choices: Sequence[Choice]) -> Iterator[str]
     if len(choices) == 1:
         yield from _comments(c, choices[0], "      ")
         values = _values(c, choices[0].trials[0].member, *choices[0].group[:2])
-        shots = dict.fromkeys(map(str, (*c.grid.shot, *c.preset.grid.shot)))
+        member = choices[0].trials[0].member
+        shots = dict.fromkeys([*map(str, (*c.grid.shot, *c.preset.grid.shot)), *_said_shots(c, member, task)])
         yield f"      {task}: {_flow(values | {'by_shot': dict.fromkeys(shots, values)})}"
         return
     yield f"      {task}:"
@@ -56,6 +58,13 @@ def _task(c: Composition, task: str, choices: Sequence[Choice]) -> Iterator[str]
     for choice in choices:
         yield from _comments(c, choice, "          ")
         yield f"          {choice.group[1]}: {_flow(_values(c, choice.trials[0].member, *choice.group[:2]))}"
+
+
+def _said_shots(c: Composition, member: str, task: str) -> list[str]:
+    """The shots that a variant says something of, for a task or for all."""
+    variant = c.variants[member].written()
+    parts = (variant, (variant.get("by_task") or {}).get(task) or {})
+    return [str(shot) for part in parts for shot in part.get("by_shot") or {}]
 
 
 def _comments(c: Composition, choice: Choice, indent: str) -> Iterator[str]:

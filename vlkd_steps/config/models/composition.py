@@ -70,7 +70,7 @@ class Composition:
 
     Attributes:
         params: params.yaml; `experiment` may be another one than it names.
-        preset: with its overrides, and those of params.yaml.
+        preset: with its overrides, and those of params.yaml, but with the grid of its own files.
         grid: every value of any block of `blocks`, which are what is crossed.
         datasets, sources, teachers, students: those that the grid names, and what they name in turn.
         methods: the settings of their files, without what variants change.
