@@ -8,6 +8,7 @@ from claimed_scores import here as here
 
 from vlkd_steps.cli import claims
 from vlkd_steps.core import layout
+from vlkd_steps.evaluation.contrasts import Evidence, mean_gain
 
 
 def with_measure(values: dict[str, float]) -> None:
@@ -62,3 +63,17 @@ def test_a_measure_that_is_zero_has_no_per_cent(capsys: pytest.CaptureFixture[st
     with_measure({"finetune": 0.0, "clip_td": 0.4})
     assert claims.main(["mine"]) == 2
     assert "infilling of kept is 0 in a run of the reference" in capsys.readouterr().err
+
+
+def test_over_shots_it_is_the_mean_of_the_percents() -> None:
+    at = {("finetune", "100"): 1.0, ("clip_td", "100"): 2.0, ("finetune", "300"): 100.0, ("clip_td", "300"): 100.0}
+    rows = [
+        {"dataset": "d", "student": "s", "variant": variant, "shot": shot, "seed": seed, "evaluation_set": "kept",
+         "metric": "infilling", "value": value * (1 + seed / 100 if variant == "clip_td" else 1), "run_key": "k"}
+        for (variant, shot), value in at.items()
+        for seed in (1, 2, 3)
+    ]  # fmt: skip
+    both = {"100": "clip_td", "300": "clip_td"}, {"100": "finetune", "300": "finetune"}
+    found = Evidence("mine", rows).measured("d", "s", "kept", "infilling", mean_gain(*both))
+    assert found is not None
+    assert found.found.of_seeds == pytest.approx([((100 + 2 * seed) + seed) / 2 for seed in (1, 2, 3)])

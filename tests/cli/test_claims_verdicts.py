@@ -99,7 +99,8 @@ def test_differences_that_do_not_vary_decide_nothing(capsys: pytest.CaptureFixtu
 
 def test_nothing_added_at_inference_is_read_from_the_weights(capsys: pytest.CaptureFixture[str]) -> None:
     same = {"test": "same_tensors", "shot": [100]}
-    preset({"clip": claim(**same), "mad": claim("mad", **same), "naive": claim("naive_kd", **same)})
+    claims = {"clip": claim(**same, level="primary"), "mad": claim("mad", **same), "naive": claim("naive_kd", **same)}
+    preset(claims | {"less": claim(**same)})
     write(falling, {"scenes_vqa": ["test"]}, ["finetune", "clip_td", "mad"], ["100"], (1, 2))
     for variant, seed in itertools.product(("finetune", "clip_td", "mad"), (1, 2)):
         tensors = {"head.weight": torch.zeros(3, 2), **({"extra": torch.zeros(1)} if variant == "mad" else {})}
@@ -109,6 +110,10 @@ def test_nothing_added_at_inference_is_read_from_the_weights(capsys: pytest.Capt
     clip = of(found, "clip")
     assert (clip["verdict"], clip["reason"]) == ("held", "equal names and shapes in 2 pairs of runs")
     assert len(clip["run_keys"]) == 4
+    assert of(found, "less")["verdict"] == "supported"  # a secondary claim
     assert of(found, "mad")["verdict"] == "contradicted"
     assert of(found, "mad")["reason"].startswith("runs/mine/scenes_vqa/vilt_scenes/mad/100/s1/model")
     assert of(found, "naive")["verdict"] == "not decided"
+    (layout.run("mine", "scenes_vqa", "vilt_scenes", "clip_td", "100", 2) / "model.safetensors").unlink()
+    clip = of(run(capsys), "clip")
+    assert (clip["verdict"], clip["reason"]) == ("not decided", "1 pairs of runs have weights, 1 lack them")

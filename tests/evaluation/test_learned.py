@@ -85,4 +85,4 @@ def test_without_any_spread_the_difference_decides(score: float, expected: bool)
 
 
 def test_one_image_shows_nothing() -> None:
-    assert not have_learned(np.full((1, 2), 100.0), np.zeros(2), ["a", "a"]).any()
+    assert have_learned(np.full((1, 2), 100.0), np.zeros(2), ["a", "a"]) is None

@@ -7,6 +7,7 @@ from vlkd_steps.evaluation.significance import (
     benjamini_hochberg,
     by_image,
     holm,
+    over_seeds,
     p_value,
     pigeonhole_bootstrap,
     sign_flip,
@@ -47,6 +48,15 @@ def test_a_p_value_tests_the_null_hypothesis_that_it_is_given() -> None:
     assert p_value(found, -2.0, "below") == pytest.approx(stats.t.cdf(2.0, 4))
     assert p_value(found) == pytest.approx(2 * stats.t.sf(2.0, 4))
     assert p_value(Gain(1.0)) is None
+
+
+def test_a_wide_spread_makes_groups_of_points_of_accuracy_alone() -> None:
+    changes = np.array([-30.0, -20.0, -25.0, -36.0, -28.0])
+    assert over_seeds(changes).grouped
+    in_percent = over_seeds(changes, None)
+    assert not in_percent.grouped
+    assert in_percent.p is not None
+    assert in_percent.p < 0.001
 
 
 def test_seeds_in_groups_are_tested_by_signs_where_t_is_less_strict() -> None:

@@ -19,7 +19,7 @@ def test_accuracy_and_its_mean_over_classes() -> None:
     assert scores == [1.0, 1.0, 0.0, 0.0]
     assert scorer.metrics(scores) == {
         "accuracy": 50.0,
-        "macro_accuracy": 66.66,  # of 100 and 33.33
+        "macro_accuracy": 66.67,  # of 100 and a third, which is rounded only then
         "by_label": {"contradiction": 100.0, "entailment": 33.33},
     }
 

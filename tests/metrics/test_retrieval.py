@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.metrics import retrieval
 
 
@@ -35,6 +36,14 @@ def test_perfect_and_blind() -> None:
     assert perfect == {name: {"R@1": 100.0, "R@5": 100.0, "R@10": 100.0} for name in perfect}
     blind = retrieval.recall(np.full((12, 12), 12**-0.5), np.full((12, 12), 12**-0.5), range(12))
     assert blind["text_to_image"] == {"R@1": 0.0, "R@5": 0.0, "R@10": 0.0}
+
+
+@pytest.mark.parametrize("broken", ["captions", "images"])
+def test_what_is_not_finite_is_no_embedding(broken: str) -> None:
+    rows = {"captions": np.eye(3), "images": np.eye(3)}
+    rows[broken] = np.where(np.eye(3) * [1, 1, 0] > 0, np.nan, np.eye(3))
+    with pytest.raises(UserError, match=f"the embeddings of 2 of 3 {broken} are not finite"):
+        retrieval.recall(rows["captions"], rows["images"], range(3))
 
 
 def test_numbers_must_fit() -> None:

@@ -18,7 +18,7 @@ RESULTS = Path("results/scenes")
 
 
 def prepared(config: dict) -> dict:
-    synthetic_results.write(config, images=12, questions=2, steps=4)
+    synthetic_results.write(config, images=100, questions=2, steps=4)
     for each in synthetic_results.evaluations(config):
         assert evaluate.main(["--config", json.dumps(each)]) == 0
     return config
@@ -59,7 +59,7 @@ def test_the_columns_are_those_of_the_documentation(config: dict) -> None:
     )
     assert (RESULTS / "gains.csv").read_text().splitlines()[0] == (
         "dataset,student,variant,method,teacher,shot,evaluation_set,metric,seeds,n,images,mean,sd,floor,learned,"
-        "reference_mean,gain,gain_low,gain_high,p,p_holm,bootstrap_low,bootstrap_high"
+        "reference_mean,gain,gain_low,gain_high,p,p_holm,bootstrap_low,bootstrap_high,grouped"
     )
 
 
@@ -100,13 +100,28 @@ def test_gain_is_the_paired_difference_with_the_two_way_interval(config: dict) -
         [100 * (scores("clip_td", s)["score"] - scores("finetune", s)["score"]).to_numpy() for s in (10, 11, 12)]
     )
     expected = two_way(*by_image(differences, scores("finetune", 10)["image_id"].to_list()))
-    assert (found["seeds"], found["n"], found["images"]) == ("10 11 12", "24", "12")
+    assert (found["seeds"], found["n"], found["images"]) == ("10 11 12", "200", "100")
     assert float(found["gain"]) == pytest.approx(differences.mean(), abs=1e-4)
     assert float(found["gain_low"]) == pytest.approx(expected.low, abs=1e-4)
     assert float(found["gain_high"]) == pytest.approx(expected.high, abs=1e-4)
     assert float(found["p"]) == pytest.approx(expected.p, rel=1e-3)
     assert float(found["mean"]) - float(found["reference_mean"]) == pytest.approx(float(found["gain"]), abs=2e-4)
     assert float(found["bootstrap_low"]) < float(found["gain"]) < float(found["bootstrap_high"])
+
+
+def test_seeds_in_groups_have_a_p_value_and_no_t_interval(config: dict) -> None:
+    for seed, share in ((10, 0.1), (11, 0.9), (12, 0.2)):
+        path = layout.scores(layout.run("scenes", "scenes_vqa", "vilt_scenes", "clip_td", "100", seed), "test")
+        table = pl.read_parquet(path)
+        table.with_columns(score=pl.Series(np.arange(len(table)) < share * len(table)).cast(pl.Float64)).write_parquet(
+            path
+        )
+    seal()
+    run(config)
+    found = row("clip_td")
+    assert (found["grouped"], found["gain_low"], found["gain_high"]) == ("1", "", "")
+    assert float(found["p"]) >= 0.25  # the smallest of a sign-flip test of three seeds
+    assert row("finetune")["grouped"] == ""
 
 
 def test_holm_is_over_the_whole_table(config: dict) -> None:

@@ -68,6 +68,14 @@ def test_words_that_yake_skips_are_the_least_of_the_keywords(monkeypatch) -> Non
     assert select(["tv baker star"], SEEN, selection="keyness", keyness_by="yake", m=2) == [["tv", "star"]]
 
 
+def test_yake_reads_a_word_with_a_capital_as_the_word() -> None:
+    text = "People are playing outside."
+    assert set(keyness.yake_scores(text)) == set(keyness.yake_scores(text.lower()))
+    [capital] = keyness.of({text: ["people", "playing"]}, [text], "yake").values()
+    [lower] = keyness.of({text.lower(): ["people", "playing"]}, [text.lower()], "yake").values()
+    assert (capital.argmax(), lower.argmax()) == (0, 0)
+
+
 def test_idf_prefers_rare_words() -> None:
     texts = ["baker star", "baker red", "baker painted red"]
     v = np.repeat(SEEN, 3, axis=0)

@@ -13,7 +13,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.contrasts import Evidence, Term, mean_gain, slope
 from vlkd_steps.evaluation.gains import folder
 from vlkd_steps.evaluation.significance import Gain, Side, p_value
-from vlkd_steps.evaluation.verdicts import CONTRADICTED, HELD, NOT_DECIDED, RowTest, verdicts
+from vlkd_steps.evaluation.verdicts import CONTRADICTED, HELD, NOT_DECIDED, SUPPORTED, RowTest, verdicts
 
 
 @dataclass(frozen=True)
@@ -158,14 +158,20 @@ def _tested(evidence: Evidence, claim: Claim, row: Row) -> Row:
 
 
 def _tensors(evidence: Evidence, claim: Claim, row: Row) -> Row:
-    """A row whose trained students were compared tensor by tensor: a fact, so there is no p value."""
-    compared, different = 0, ""
+    """A row whose trained students were compared tensor by tensor: a fact, so there is no p value.
+
+    All pairs of runs of all shots have to be there.
+    """
+    compared, missing, different = 0, 0, ""
     keys: set[str] = set()
     seeds: set[int] = set()
     for shot in claim.shots:
         pair = claim.pair(shot)
         place = {"dataset": row.dataset, "student": row.student, "shot": shot}
-        for seed in evidence.values("seed", **place, variant=pair.variant):
+        of_variant = evidence.values("seed", **place, variant=pair.variant)
+        of_reference = evidence.values("seed", **place, variant=pair.reference)
+        missing += not of_variant or not of_reference
+        for seed in sorted({*of_variant, *of_reference}):
             variants = (pair.variant, pair.reference)
             paths = [_weights(evidence, place | {"variant": name, "seed": seed}) for name in variants]
             if all(path.is_file() for path in paths):
@@ -175,12 +181,15 @@ def _tensors(evidence: Evidence, claim: Claim, row: Row) -> Row:
                     keys.update(evidence.values("run_key", **place, seed=seed, variant=name))
                 own, plain = map(tensors, paths)
                 different = different or ("" if own == plain else str(paths[0]))
+            else:
+                missing += 1
     row = replace(row, run_keys=tuple(sorted(keys)), seeds=tuple(sorted(seeds)))
     if different:
         return replace(row, verdict=CONTRADICTED, reason=f"{different} has other tensors")
-    if not compared:
-        return replace(row, verdict=NOT_DECIDED, reason="there are no weights of both")
-    return replace(row, verdict=HELD, reason=f"equal names and shapes in {compared} pairs of runs")
+    if missing or not compared:
+        return replace(row, verdict=NOT_DECIDED, reason=f"{compared} pairs of runs have weights, {missing} lack them")
+    word = HELD if row.level == "primary" else SUPPORTED
+    return replace(row, verdict=word, reason=f"equal names and shapes in {compared} pairs of runs")
 
 
 def _weights(evidence: Evidence, run: Mapping[str, str | int]) -> Path:

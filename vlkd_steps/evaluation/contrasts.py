@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from vlkd_steps import tasks
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.evaluation.gains import Scores
+from vlkd_steps.evaluation.gains import Scores, of_groups
 from vlkd_steps.evaluation.significance import Gain, by_image, over_seeds, two_way
 
 Row = Mapping[str, Any]
@@ -50,7 +51,8 @@ class Evidence:
 
     Args:
         experiment: its name.
-        summary: rows of `summary.csv`, with the columns dataset, student, variant, shot, seed, evaluation_set, run_key.
+        summary: rows of `summary.csv`, with the columns dataset, student, variant, shot, seed, evaluation_set, metric,
+            run_key.
     """
 
     def __init__(self, experiment: str, summary: Sequence[Row]) -> None:
@@ -91,12 +93,17 @@ class Evidence:
         differences, items = by_image(np.asarray(total), scores.images())
         base = [float(v.mean()) for term, v in zip(terms, read, strict=True) if term.coefficient < 0]
         keys = sorted({str(of_term[seed]["run_key"]) for of_term in runs for seed in seeds})
-        return Contrast(two_way(differences, items), seeds, float(np.mean(base)), keys)
+        metric = tasks.metrics()[self.values("metric", dataset=dataset, evaluation_set=evaluation_set)[0]]
+        found = two_way(differences, items, of_groups(metric))
+        return Contrast(found, seeds, float(np.mean(base)), keys)
 
     def measured(self, dataset: str, student: str, measure: str, metric: str, terms: Sequence[Term]) -> Contrast | None:
-        """A combination of a measure's numbers in percent of the reference's, over the seeds that all its runs have.
+        """The difference of a measure's number in percent of the reference's, the mean over shots.
 
-        None where they have none in common; the interval is over seeds alone.
+        None where the runs have no seed in common; the interval is over seeds alone.
+
+        Args:
+            terms: a method and its reference at each shot (`mean_gain`).
 
         Raises:
             UserError: the measure has no such number, or the reference's is 0.
@@ -109,16 +116,16 @@ class Evidence:
         if not seeds:
             return None
         values = np.array([[float(of_term[seed]["value"]) for seed in seeds] for of_term in runs])  # [K, S]
-        coefficients = np.array([term.coefficient for term in terms])
-        base = -(coefficients.clip(max=0) @ values)
-        if not (base > 0).all():
+        base = {term.shot: row for term, row in zip(terms, values, strict=True) if term.coefficient < 0}
+        if not all((row > 0).all() for row in base.values()):
             raise UserError(
                 f"{self.experiment}: {metric} of {measure} is 0 in a run of the reference, so there is no difference "
                 "in percent of it; claim something about another number"
             )
         keys = sorted({str(of_term[seed]["run_key"]) for of_term in runs for seed in seeds})
-        found = over_seeds(100 * (coefficients @ values) / base)
-        return Contrast(found, seeds, float(base.mean()), keys)
+        parts = [term.coefficient * row / base[term.shot] for term, row in zip(terms, values, strict=True)]
+        found = over_seeds(100 * np.sum(parts, axis=0), None)
+        return Contrast(found, seeds, float(np.mean(list(base.values()))), keys)
 
     def _runs(self, place: Mapping[str, str], terms: Sequence[Term]) -> tuple[list[dict[int, Row]], list[int]]:
         """The rows of each term by seed, and the seeds that all terms have."""

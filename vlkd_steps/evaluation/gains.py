@@ -14,8 +14,8 @@ from vlkd_steps.config import extra_evals
 from vlkd_steps.core import checksums, layout, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.learned import have_learned
-from vlkd_steps.evaluation.significance import by_image, holm, pigeonhole_bootstrap, two_way
-from vlkd_steps.tasks import ACCURACY, Task
+from vlkd_steps.evaluation.significance import SD_OF_GROUPS, by_image, holm, pigeonhole_bootstrap, two_way
+from vlkd_steps.tasks import ACCURACY, Metric, Task
 
 Run = Mapping[str, Any]
 Row = dict[str, Any]
@@ -137,7 +137,8 @@ def gains(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str, 
     """One row for every data set, student, shot, evaluation set, metric and variant (the columns of `gains.csv`).
 
     A variant is compared over the seeds that it has in common with the reference; its `mean` and `sd` are over those
-    seeds too, so that mean - reference_mean = gain. The reference's own rows, and rows without a reference, have mean
+    seeds too, so that mean - reference_mean = gain. Where seeds fall into groups (`grouped`), a t interval does not
+    describe them, so there is none. The reference's own rows, and rows without a reference, have mean
     and sd over all their seeds and no gain. Holm's adjustment is over all p values of the table.
 
     Args:
@@ -159,12 +160,17 @@ def gains(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str, 
     return rows
 
 
+def of_groups(metric: Metric) -> float | None:
+    """The spread of gains by which seeds fall into groups (`significance.in_groups`): known for points of accuracy."""
+    return SD_OF_GROUPS if metric.percentage else None
+
+
 def _floor(scores: Scores, of_seeds: NDArray[np.float64], images: Sequence[str]) -> Row:
     """The commonest answer's score, and how many seeds are above it (`learned`)."""
     if scores.floors is None:
         return {"floor": None, "learned": None}
     learned = have_learned(of_seeds, scores.floors, images)
-    return {"floor": float(scores.floors.mean()), "learned": int(learned.sum())}
+    return {"floor": float(scores.floors.mean()), "learned": None if learned is None else int(learned.sum())}
 
 
 def _on_one_set(scores: Scores, runs: Sequence[Run], reference: str) -> list[Row]:
@@ -203,14 +209,16 @@ def _on_one_set(scores: Scores, runs: Sequence[Run], reference: str) -> list[Row
             **_floor(scores, np.stack([of_seeds[seed] for seed in seeds]), images),
         }
         row |= dict.fromkeys(["reference_mean", "gain", "gain_low", "gain_high", "p", "p_holm"])
-        row |= dict.fromkeys(["bootstrap_low", "bootstrap_high"])
+        row |= dict.fromkeys(["bootstrap_low", "bootstrap_high", "grouped"])
         rows.append(row)
         if common:
             items_differ = np.stack([of_seeds[seed] - base[seed] for seed in common])
             differences, items = by_image(items_differ, images)
-            found = two_way(differences, items)
+            found = two_way(differences, items, of_groups(tasks.metrics()[scores.metric]))
             row["reference_mean"] = float(np.mean([base[seed].mean() for seed in common]))
-            row |= {"gain": found.gain, "gain_low": found.low, "gain_high": found.high, "p": found.p}
+            row |= {"gain": found.gain, "p": found.p, "grouped": int(found.grouped)}
+            if not found.grouped:
+                row |= {"gain_low": found.low, "gain_high": found.high}
             compared.append((row, differences))
     intervals = pigeonhole_bootstrap([differences for _, differences in compared], items)
     for (row, _), interval in zip(compared, intervals, strict=True):

@@ -46,8 +46,10 @@ def floor(task: Task, instances: pl.DataFrame, scorer: Scorer) -> pl.Series:
     return pl.Series(scores, dtype=pl.Float64)
 
 
-def have_learned(scores: NDArray[np.float64], floors: NDArray[np.float64], images: Sequence[str]) -> NDArray[np.bool_]:
-    """Which seeds are above the floor.
+def have_learned(
+    scores: NDArray[np.float64], floors: NDArray[np.float64], images: Sequence[str]
+) -> NDArray[np.bool_] | None:
+    """Which seeds are above the floor; None where one image cannot tell.
 
     Args:
         scores: of each seed and item [S, N]; floors: of the commonest answer [N].
@@ -57,7 +59,7 @@ def have_learned(scores: NDArray[np.float64], floors: NDArray[np.float64], image
     shares, count = items / items.sum(), len(items)
     means = differences @ shares
     if count < 2:
-        return np.zeros(len(scores), bool)
+        return None
     deviations = (differences - means[:, None]) * shares * count
     errors = np.sqrt((deviations**2).sum(1) / (count - 1) / count)
     p = special.stdtr(count - 1, -means / np.maximum(errors, 1e-12))

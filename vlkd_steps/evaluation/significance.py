@@ -24,7 +24,8 @@ Array = NDArray[np.float64]
 Side = Literal["above", "below", "either"]
 
 LEVEL = 0.95
-SD_OF_GROUPS = 5.0  # points
+SD_OF_GROUPS = 5.0
+"""Points of accuracy; of numbers on another scale, no spread says that seeds fall into groups."""
 DRAWS = 10_000
 _CELLS_AT_ONCE = 4_000_000  # of the bootstrap's table draws x images: about 64 MB
 
@@ -70,7 +71,7 @@ def by_image(scores: Array, image_ids: Sequence[str]) -> tuple[Array, Array]:
     return sums / items, items.astype(float)
 
 
-def two_way(differences: Array, items: Array, level: float = LEVEL) -> Gain:
+def two_way(differences: Array, items: Array, sd_of_groups: float | None = SD_OF_GROUPS, level: float = LEVEL) -> Gain:
     """The gain with an interval and a p value that hold over new seeds and new images.
 
     The variance of the mean is ``s2_seed/S + s2_image/G - s2_residual/(S G)``, at least each of the first two, because
@@ -84,6 +85,7 @@ def two_way(differences: Array, items: Array, level: float = LEVEL) -> Gain:
     Args:
         differences: D [S, G] in percentage points, method minus reference.
         items: [G], the number of items of each image.
+        sd_of_groups: as `in_groups`.
         level: coverage of the interval.
     """
     seeds, images = differences.shape
@@ -110,25 +112,30 @@ def two_way(differences: Array, items: Array, level: float = LEVEL) -> Gain:
     freedom = min(float(freedom), seeds - 1.0)
     error = float(np.sqrt(variance))
     half = float(special.stdtrit(freedom, (1 + level) / 2)) * error  # scipy.stats takes a second to import
-    found = Gain(gain, gain - half, gain + half, None, freedom, of_seeds, in_groups(per_seed), error)
+    found = Gain(gain, gain - half, gain + half, None, freedom, of_seeds, in_groups(per_seed, sd_of_groups), error)
     return replace(found, p=p_value(found))
 
 
-def over_seeds(differences: Array, level: float = LEVEL) -> Gain:
+def over_seeds(differences: Array, sd_of_groups: float | None = SD_OF_GROUPS, level: float = LEVEL) -> Gain:
     """The mean of one difference a seed, with an interval and a p value that hold over new seeds: t with S - 1."""
     gain, of_seeds, seeds = float(differences.mean()), tuple(map(float, differences)), len(differences)
     error = float(differences.std(ddof=1)) / np.sqrt(seeds) if seeds > 1 else 0.0
     if error < 1e-9:  # rounding error of differences that are all equal
         return Gain(gain, of_seeds=of_seeds)
     half = float(special.stdtrit(seeds - 1, (1 + level) / 2)) * error
-    grouped = in_groups(differences)
+    grouped = in_groups(differences, sd_of_groups)
     found = Gain(gain, gain - half, gain + half, None, seeds - 1.0, of_seeds, grouped, float(error))
     return replace(found, p=p_value(found))
 
 
-def in_groups(of_seeds: Array) -> bool:
-    """Whether seeds fall into groups, or differ so much that few of them say little: then t does not describe them."""
-    return float(np.std(of_seeds, ddof=1)) > SD_OF_GROUPS or several_groups(of_seeds.round(9))
+def in_groups(of_seeds: Array, sd_of_groups: float | None = SD_OF_GROUPS) -> bool:
+    """Whether seeds fall into groups, or differ so much that few of them say little: then t does not describe them.
+
+    Args:
+        sd_of_groups: the standard deviation above which they differ so much; None: only the dip test decides.
+    """
+    wide = sd_of_groups is not None and float(np.std(of_seeds, ddof=1)) > sd_of_groups
+    return wide or several_groups(of_seeds.round(9))
 
 
 def p_value(found: Gain, null: float = 0.0, side: Side = "either") -> float | None:

@@ -14,7 +14,7 @@ TEXT = (
     "dataset", "student", "variant", "method", "teacher", "shot", "seed", "seeds", "evaluation_set", "metric",
     "run_key", "label",
 )  # fmt: skip
-COUNTS = ("n", "images", "learned")
+COUNTS = ("n", "images", "learned", "grouped")
 MEASURED = ("value", "mean", "reference_mean", "floor")
 """Columns that hold a value of the row's metric; the other numbers are differences, deviations and p values."""
 

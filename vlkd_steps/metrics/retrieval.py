@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vlkd_steps.core.errors import UserError
+
 DEPTHS = (1, 5, 10)
 ROWS = 1024  # compared at a time, so that memory grows with the set, not with its square
 
@@ -26,7 +28,14 @@ def recall(texts: np.ndarray, images: np.ndarray, image_of: Sequence[int]) -> di
 
     Raises:
         ValueError: numbers that do not fit.
+        UserError: an embedding is not finite.
     """
+    for kind, rows in (("captions", texts), ("images", images)):
+        if broken := int((~np.isfinite(rows).all(axis=1)).sum()):
+            raise UserError(
+                f"retrieval: the embeddings of {broken} of {len(rows)} {kind} are not finite numbers, so the model has "
+                "diverged; train it again with a lower training.learning_rate"
+            )
     own = np.asarray(image_of)
     if len(own) != len(texts) or set(own.tolist()) != set(range(len(images))):
         raise ValueError(f"{len(texts)} captions, {len(own)} images of captions, {len(images)} images: these differ")

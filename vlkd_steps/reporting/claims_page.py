@@ -130,9 +130,9 @@ def _long(row: Row) -> list[str]:
 def _points(row: Row) -> str:
     if row.found is None:
         return ""
-    if row.found.grouped:
-        return f"{points(row.found.gain)}; seeds {' '.join(map(points, row.found.of_seeds))}"
     gain = f"{points(row.found.gain)} %" if row.per_cent else points(row.found.gain)
+    if row.found.grouped:
+        return f"{gain}; seeds {' '.join(map(points, row.found.of_seeds))}"
     if row.found.low is None or row.found.high is None:
         return gain
     low, high = points(row.found.low, signed=False), points(row.found.high, signed=False)

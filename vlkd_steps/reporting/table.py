@@ -126,6 +126,8 @@ def interval(row: Row) -> str:
     """``[low, high]`` of a gain to one decimal, or why there is none."""
     if row["gain"] is None:
         return ""
+    if row.get("grouped"):
+        return "(seeds in groups)"
     if row["gain_low"] is None:  # with several seeds: if all differences are equal (`significance.two_way`)
         return "(one seed)" if len(row["seeds"].split()) < 2 else "(no spread)"
     low, high = (points(row[end], signed=False) for end in ("gain_low", "gain_high"))

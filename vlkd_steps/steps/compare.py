@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     step.log.info("[compare %s] the 95 %% interval excludes 0 in %d of them", experiment, sure)
     unsure = sum(row["gain_low"] is None for row in compared)
     if unsure:
-        why = "it takes two seeds or more, and differences that vary"
+        why = "it takes two seeds or more that do not fall into groups, and differences that vary"
         step.log.info("[compare %s] %d of them have no interval: %s", experiment, unsure, why)
     return 0
 

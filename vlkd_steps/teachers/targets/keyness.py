@@ -46,9 +46,16 @@ def _scored(texts: Sequence[str]) -> Iterator[dict[str, float]]:
 
 
 def yake_scores(text: str) -> dict[str, float]:
-    """YAKE's score of every single word it finds in `text` (Campos et al. 2020); lower means more of a keyword."""
+    """YAKE's score of every single word it finds in `text` (Campos et al. 2020); lower means more of a keyword.
+
+    Words are in lower case, as content words are. YAKE keeps their capitals, and may score a word that is written in
+    two ways twice: the lower score counts.
+    """
+    found: dict[str, float] = {}
     with contextlib.redirect_stderr(io.StringIO()):  # it reports on stderr what it cannot score, such as empty texts
-        return {word: float(score) for word, score in _extractor().extract_keywords(text)}
+        for word, score in _extractor().extract_keywords(text):
+            found[word.lower()] = min(float(score), found.get(word.lower(), float("inf")))
+    return found
 
 
 @cache
