@@ -303,6 +303,13 @@ def test_two_models_that_are_made_need_two_names(project: Project) -> None:
     holds(project.message(), "models", "'vilt_scenes_pretrained'", "share a folder")
 
 
+def test_a_batch_that_processes_cannot_share_is_refused(project: Project) -> None:
+    project.params(overrides={"training": {"batch_size": 33, "processes": 2}})
+    holds(project.message(), "batch_size 33", "2 processes", "such as 32")
+    project.params(overrides={"training": {"batch_size": 33, "processes": 2, "tokens_per_batch": 4000}})
+    composition.compose(project.folder / "params.yaml")
+
+
 @pytest.mark.parametrize("written", ["4e-3", "4E-3", "'4e-3'", "0.004", "4.0e-3"])
 def test_a_number_may_be_written_as_any_language_writes_it(project: Project, written: str) -> None:
     text = yaml.safe_dump(PARAMS | {"overrides": {"training.learning_rate": "HERE"}}).replace("HERE", written)

@@ -1,11 +1,14 @@
 """Batches by tokens: the budget is kept, an epoch has every item once, a batch is a function of (seed, number)."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.data import token_budget
 from vlkd_steps.data.token_budget import TokenBudget
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=120)
@@ -60,5 +63,27 @@ def test_epochs_and_seeds_differ() -> None:
 def test_a_budget_that_is_too_small_is_named() -> None:
     with pytest.raises(UserError, match=r"training.tokens_per_batch is 100; .* write 160 or more"):
         TokenBudget(torch.tensor([3, 20]), 100, seed=0)
-    with pytest.raises(UserError, match="the training split is empty"):
+    with pytest.raises(UserError, match="the training split has 0 items"):
         TokenBudget(torch.tensor([], dtype=torch.int64), 100, seed=0)
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_every_batch_in_equal_parts(processes: int) -> None:
+    lengths = list(range(1, 18))
+    batches = TokenBudget(torch.tensor(lengths), 17 * 24, seed=0, processes=processes)
+    epoch = [batches(number).tolist() for number in range(batches.batches)]
+    assert all(batch and len(batch) % processes == 0 for batch in epoch)
+    left_out = set(range(17)) - {item for batch in epoch for item in batch}
+    assert left_out == set(range(17 % processes))  # the shortest
+
+
+def test_fewer_items_than_processes_are_refused() -> None:
+    with pytest.raises(UserError, match="1 items for 2 processes; choose a larger shot"):
+        TokenBudget(torch.tensor([3]), 100, seed=0, processes=2)
+
+
+def test_each_choice_of_an_item_is_read_with_the_items_regions() -> None:
+    items = SimpleNamespace(passage_rows=torch.tensor([[0, 1, 2, 3]]), image_rows=torch.tensor([0]))
+    sight = SimpleNamespace(counts=torch.tensor([36]))
+    encoded = SimpleNamespace(items=items, sight=sight, lengths=torch.tensor([10, 8, 9, 7]))
+    assert token_budget.of(encoded, 8 * 4 * 46, 0, 1).lengths == [4 * (10 + 36)]

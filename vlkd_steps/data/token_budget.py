@@ -2,11 +2,13 @@
 
 The official `TokenBucketSampler`: an epoch's items are shuffled and cut into buckets of 8,192; a bucket is sorted by
 length, longest first, and cut into batches of a multiple of 8 items; the batches are shuffled. Unlike there, a bucket's
-last, smaller batch is kept (choice): in a low-shot split it may be the only one.
+last, smaller batch is kept (choice): in a low-shot split it may be the only one. Processes that share batches need
+equal parts, so of that batch at most `processes` - 1 items, the shortest, are left out until the next epoch.
 """
 
 import bisect
 import functools
+import math
 from typing import Any
 
 import torch
@@ -25,13 +27,18 @@ class TokenBudget:
     Args:
         lengths: int64 [N], tokens of each item, its regions included.
         budget: tokens of a batch, padding included.
+        processes: that share a batch.
     """
 
-    def __init__(self, lengths: Tensor, budget: int, seed: int, bucket: int = BUCKET, multiple: int = MULTIPLE) -> None:
-        if not len(lengths):
-            raise UserError("the training split is empty; choose a larger shot")
+    def __init__(self, lengths: Tensor, budget: int, seed: int, processes: int = 1, bucket: int = BUCKET) -> None:
+        if len(lengths) < processes:
+            raise UserError(
+                f"the training split has {len(lengths)} items for {processes} process{'es' * (processes > 1)}; choose "
+                "a larger shot"
+            )
         self.lengths = lengths.tolist()
-        self.budget, self.seed, self.bucket, self.multiple = budget, seed, bucket, multiple
+        self.budget, self.seed, self.bucket, self.processes = budget, seed, bucket, processes
+        self.multiple = multiple = math.lcm(MULTIPLE, processes)
         longest = max(self.lengths)
         if longest * multiple > budget:
             raise UserError(
@@ -68,6 +75,9 @@ class TokenBudget:
         batches: list[list[int]] = []
         for start in range(0, len(items), self.multiple):
             group = items[start : start + self.multiple]
+            group = group[: len(group) - len(group) % self.processes]
+            if not group:
+                break
             last = batches[-1] if batches else None
             if last is None or self.lengths[last[0]] * (len(last) + self.multiple) > self.budget:
                 batches.append(group)
@@ -76,12 +86,13 @@ class TokenBudget:
         return batches
 
 
-def of(training_set: Any, budget: int, seed: int) -> TokenBudget:
-    """The batches of an encoded training split (`batches.Encoded`): text counts and, where it has them, regions."""
+def of(training_set: Any, budget: int, seed: int, processes: int) -> TokenBudget:
+    """The batches of an encoded training split (`batches.Encoded`): what the student reads of an item, text and, where
+    it has them, regions, which each of its choices is read with."""
     items = training_set.items
     counts = getattr(getattr(training_set, "sight", None), "counts", None)
     choices = items.passage_rows.cpu()
-    lengths = training_set.lengths.cpu()[choices].amax(1) * choices.shape[1]
+    lengths = training_set.lengths.cpu()[choices].amax(1)
     if counts is not None:
         lengths = lengths + counts.cpu()[items.image_rows.cpu()]
-    return TokenBudget(lengths, budget, seed)
+    return TokenBudget(lengths * choices.shape[1], budget, seed, processes)

@@ -102,7 +102,9 @@ def train(
     vocabulary_fit.warn(student.tokenizer, training_set.segments, config["student"]["name"], context.label)
     model = distillation(config, student, training_set, recipe, seed)
     training_set.to(accelerator.device)
-    by_tokens = token_budget.of(training_set, recipe.tokens_per_batch, seed) if recipe.tokens_per_batch else None
+    by_tokens = None
+    if recipe.tokens_per_batch:
+        by_tokens = token_budget.of(training_set, recipe.tokens_per_batch, seed, distributed.count())
     numbered = by_tokens or order(len(training_set), recipe.batch_size, seed)
     epoch = by_tokens.batches if by_tokens else len(training_set) / recipe.batch_size
 

@@ -8,7 +8,7 @@ fingerprints of training; what its values may be is said in `base`, which is not
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
 from vlkd_steps.config.models.base import (
     Betas,
@@ -21,6 +21,7 @@ from vlkd_steps.config.models.base import (
     Sequence,
     Tokens,
     Warmup,
+    problem,
     some,
     unique,
 )
@@ -74,6 +75,16 @@ class Recipe(PartialRecipe):
     steps: Count
     batch_size: Count
     learning_rate: Positive
+
+    @model_validator(mode="after")
+    def _shared_in_equal_parts(self) -> Self:
+        if not self.tokens_per_batch and self.batch_size % self.processes:
+            near = self.batch_size - self.batch_size % self.processes or self.processes
+            raise problem(
+                f"has batch_size {self.batch_size}, which {self.processes} processes cannot share in equal parts; "
+                f"write a multiple of {self.processes}, such as {near}"
+            )
+        return self
 
     @classmethod
     def of(cls, training: Mapping[str, Any]) -> Self:
