@@ -71,6 +71,21 @@ def test_a_primary_claim_at_other_shots_is_another_one(capsys: pytest.CaptureFix
     assert [row["shots"] for row in run(capsys)] == [["100"], ["1000"]]
 
 
+@pytest.mark.parametrize("target", ["", "folder", "page.txt", "mine.md", "other.md"])
+def test_a_page_that_cannot_be_written_is_refused_before_anything_is(
+    target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset({"low": claim(level="primary", shot=[100])})
+    write(falling, {"scenes_vqa": ["test"]}, ["finetune", "clip_td"], ["100"])
+    Path("folder").mkdir()
+    for foreign in ("mine.md", "other.runs.csv"):
+        Path(foreign).write_text("a user's own")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    assert claims.main(["mine", "--write", target]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
 def test_an_experiment_without_results_or_claims(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("params.yaml").write_text((root / "params.yaml").read_text())
     assert claims.main(["scenes_full"]) == 2

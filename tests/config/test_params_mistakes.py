@@ -30,6 +30,14 @@ from vlkd_steps.core.errors import UserError
             {"overrides": {"training.steps": 8, "training": {"steps": 9}}},
             "params.yaml: overrides sets training.steps twice, to 9 and 8; keep one of them",
         ),
+        (
+            {"overrides": {"variants.clip_td.training": None, "variants.clip_td.training.learning_rate": 0.1}},
+            "sets variants.clip_td.training as a whole and variants.clip_td.training.learning_rate, a key of it",
+        ),
+        (
+            {"overrides": {"training.by_shot.100.steps": 3, "training.by_shot": 5}},
+            "overrides sets training.by_shot as a whole and training.by_shot.100.steps, a key of it; keep one of them",
+        ),
         ({"overrides": {"variants.clip_td": 3}}, "would replace all of variants.clip_td; set its keys one by one"),
         (
             {"overrides": {"training.device": "gpu"}},

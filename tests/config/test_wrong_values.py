@@ -303,6 +303,40 @@ def test_two_models_that_are_made_need_two_names(project: Project) -> None:
     holds(project.message(), "models", "'vilt_scenes_pretrained'", "share a folder")
 
 
+@pytest.mark.parametrize(
+    ("entry", "facts"),
+    [
+        ({"share": 0.5, "cues": {"Top": "neutral"}}, ["cues", "one word in lower case"]),
+        ({"share": 0, "cues": {"top": "neutral"}}, ["share", "above 0 and below 1"]),
+    ],
+)
+def test_a_bias_that_cannot_be_planted_is_refused(project: Project, entry: dict[str, Any], facts: list[str]) -> None:
+    files = {"train": {"pairs": "snli_ve/train.jsonl", "images": "images/train", "rule": "biased", **entry}}
+    name = {"defaults": ["scenes_smoke_ve", "_self_"], "name": "mine", "files": files}
+    project.conf("dataset/mine.yaml", yaml.safe_dump(name))
+    project.params(grid={**GRID, "dataset": ["mine"]})
+    holds(project.message(), *facts)
+
+
+def test_measures_alone_are_nothing_to_compare_runs_by(project: Project) -> None:
+    name = "scenes_wide_captions"
+    bart = {"method": "vlkd", "teacher": "clip_scenes", "ttdm": 0, "itcl": 0, "icti": 0}
+    preset = {
+        "grid": {"dataset": [name], "student": ["bart_scenes"], "variant": ["bart"], "shot": ["full"], "seed": [1]},
+        "reference": "bart",
+        "variants": {"bart": bart},
+        "training": {"steps": 4, "batch_size": 4, "learning_rate": 1e-3},
+        "extra_evals": {name: {"kept": {"measure": "forgetting"}}},
+        "overrides": {f"datasets.{name}.evaluation_sets": []},
+    }
+    project.conf("experiment/mine.yaml", "# @package _global_\n" + yaml.safe_dump(preset))
+    project.params(experiment="mine", grid={})
+    holds(project.message(), "evaluation_sets", "is empty", "no extra_evals", "has items to score")
+    preset["extra_evals"][name]["asked"] = {"dataset": "scenes_vqa", "set": "test"}
+    project.conf("experiment/mine.yaml", "# @package _global_\n" + yaml.safe_dump(preset))
+    composition.compose(project.folder / "params.yaml")
+
+
 def test_a_batch_that_processes_cannot_share_is_refused(project: Project) -> None:
     project.params(overrides={"training": {"batch_size": 33, "processes": 2}})
     holds(project.message(), "batch_size 33", "2 processes", "such as 32")

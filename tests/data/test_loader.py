@@ -70,6 +70,11 @@ def test_a_mistake_comes_from_a_worker_as_it_is() -> None:
 
 
 @pytest.mark.usefixtures("two_workers")
+def test_a_fault_of_the_program_in_a_worker_keeps_its_traceback() -> None:
+    with pytest.raises(RuntimeError, match="The size of tensor a"):
+        list(loader.ahead(lambda _: torch.ones(2) + torch.ones(3), range(3)))
+
+
 def test_a_killed_worker_is_named() -> None:
     with pytest.raises(UserError, match=r"killed.*loader_workers"):
         list(loader.ahead(lambda number: os.kill(os.getpid(), signal.SIGKILL), range(3)))

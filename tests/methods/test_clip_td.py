@@ -269,6 +269,11 @@ def test_impossible_settings_are_named(settings: dict[str, Any]) -> None:
             {"distance": "relation"},
             "distance: relation compares whole items .* targets has tokens; name only image, joint",
         ),
+        (
+            {"targets": ["tokens"], "selection": "none"},
+            "targets is .tokens., but selection is none .* nothing would be",
+        ),
+        ({"targets": ["tokens"], "tokens_per_text": 0}, "tokens_per_text is 0, so nothing would be distilled"),
         ({"lambda_schedule": "step"}, "lambda_schedule is 'step'; choose from: linear, constant, cosine"),
         ({"selecton": "both"}, "unknown key 'selecton' .*; did you mean 'selection'"),
     ):

@@ -59,6 +59,8 @@ def test_statements_without_one_clear_cue_go():
     [
         ({}, 0.5, "a planted bias needs cues"),
         (CUES, 1.0, r"a planted bias needs cues \(word: label\) and a share in \(0, 1\)"),
+        ({**CUES, "Top": "neutral"}, 0.5, "the cue 'Top' is in no text .* one word in lower case"),
+        ({"at top": "neutral"}, 0.5, "the cue 'at top' is in no text"),
         ({"zebra": "neutral"}, 0.5, "the cues zebra are right in 0 of 0 items that hold one"),
     ],
 )

@@ -67,6 +67,13 @@ def test_scores_that_do_not_fit_are_refused(tmp_path, change, message):
     assert message in str(caught.value)
 
 
+def test_scores_of_an_annotation_that_is_there_twice_are_refused(tmp_path):
+    path = scores(tmp_path)
+    path.write_text(2 * path.read_text())
+    with pytest.raises(UserError, match="line 2: annot_id val-0 is there twice"):
+        Masking("adv_top_1", path)
+
+
 def test_an_unknown_rule(tmp_path):
     with pytest.raises(UserError, match="VCR has no masking rule 'top_2'; there are adv_top_1, keep_top_1"):
         Masking("top_2", scores(tmp_path))

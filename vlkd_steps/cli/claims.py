@@ -34,6 +34,8 @@ def main(
 ) -> None:
     step.log_to(None)
     names = list(dict.fromkeys(experiments or with_claims()))
+    if write:
+        _check_target(write)
     rows = tested(names)
     if write:
         _write(write, names, rows)
@@ -87,16 +89,32 @@ def summary(experiment: str) -> list[dict[str, str]]:
     return [row for _, row in records.rows(path)]
 
 
-def _write(path: Path, experiments: Sequence[str], rows: Sequence[Row]) -> None:
-    """The page, and beside it the keys of the runs.
+def _check_target(path: Path) -> None:
+    """Refuse a page that cannot be written, before the claims are tested.
 
     Raises:
-        UserError: a file of this name that this command did not make.
+        UserError: no file that ends in .md, or a file of this name, or of the keys beside it, that this command did not
+            make.
     """
-    if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(claims_page.MARK):
-        raise UserError(f"{path} was not made by vlkd claims; move it away, or write to another file")
+    if path.suffix != ".md" or path.is_dir():
+        raise UserError(f"--write {path}: name a file that ends in .md, such as claims.md")
+    beginnings = {path: claims_page.MARK, _keys_of(path): claims_page.run_keys([])}
+    for file, beginning in beginnings.items():
+        if file.exists() and not (
+            file.is_file() and file.read_text(encoding="utf-8", errors="replace").startswith(beginning.splitlines()[0])
+        ):
+            raise UserError(f"{file} was not made by vlkd claims; move it away, or write to another file")
+
+
+def _keys_of(path: Path) -> Path:
+    """The file beside a page that has the keys of its runs."""
+    return path.with_suffix(".runs.csv")
+
+
+def _write(path: Path, experiments: Sequence[str], rows: Sequence[Row]) -> None:
+    """The page, and beside it the keys of the runs."""
     results = {name: table.read(layout.results(name) / "gains.csv") for name in experiments}
-    keys = path.with_suffix(".runs.csv")
+    keys = _keys_of(path)
     made_by = f"vlkd claims {' '.join(experiments)} --write {path.as_posix()}"
     text = claims_page.page(rows, made_by, results, keys.name)
     files.write_text(keys, claims_page.run_keys(rows))

@@ -66,11 +66,12 @@ def _check_datasets(c: Composition, origin: Origin) -> None:
                 f"has no train, and the grid trains on {name}; add the role, or take {name} out of the grid; "
                 f"roles are: {', '.join(conf.roles)}",
             )
-        if not conf.evaluation_sets and not c.extra_evals.get(name):
+        scored = any(isinstance(each, ItemsOfASet) for each in (c.extra_evals.get(name) or {}).values())
+        if not conf.evaluation_sets and not scored:
             raise origin.mistake(
                 f"datasets.{name}.evaluation_sets",
-                f"is empty, and there are no extra_evals for {name}, which the grid trains on; name one of its roles: "
-                f"{', '.join(conf.roles)}",
+                f"is empty, and no extra_evals for {name}, which the grid trains on, has items to score; name one of "
+                f"its roles: {', '.join(conf.roles)}",
             )
 
 

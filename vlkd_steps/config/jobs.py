@@ -52,12 +52,6 @@ def prepare(c: Composition, dataset: str) -> dict[str, Any]:
     return {"dataset": _part(c.datasets[dataset], *keys, *more)}
 
 
-def sources_of(c: Composition, dataset: str) -> list[str]:
-    """The sources that a data set is read from: its records', and its images' where they are shared."""
-    conf = c.datasets[dataset]
-    return sorted({conf.source, conf.image_source or conf.source})
-
-
 def split_train(c: Composition, dataset: str, shot: str) -> dict[str, Any]:
     return {"role": "train", "dataset": _cut(c, dataset), "shots": [str(shot)], "seeds": list(c.grid.seed)}
 

@@ -12,7 +12,7 @@ from vlkd_steps.config.models.composition import Composition, Member
 from vlkd_steps.config.models.dataset import Dataset
 from vlkd_steps.config.models.extra_evals import MEASURES, ItemsOfASet
 from vlkd_steps.config.models.method import declaration
-from vlkd_steps.config.models.preset import Grid, Params, Preset, Variant
+from vlkd_steps.config.models.preset import Grid, Params, Preset, Training, Variant
 from vlkd_steps.config.models.recipe import PartialRecipe
 from vlkd_steps.config.validation import shown, validated
 from vlkd_steps.core import components
@@ -84,7 +84,7 @@ class Origin:
 def optional(raw: Mapping[str, Any]) -> dict[str, Any]:
     """By dotted key of a section, its optional keys: overrides may set them even if no file does."""
     recipe = PartialRecipe.model_fields
-    found: dict[str, Any] = {"training": recipe}
+    found: dict[str, Any] = {"training": Training.model_fields}
     for name in raw["datasets"]:
         found[f"datasets.{name}"] = Dataset.model_fields
     for group in ("source", "teacher", "student"):

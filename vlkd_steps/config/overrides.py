@@ -20,7 +20,7 @@ def by_key(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Overrides by the dotted key of a section's or a member's key, however they are nested; without those `UNSET`.
 
     Raises:
-        UserError: a key is set twice.
+        UserError: a key is set twice, or beside a key of its own.
     """
     found: dict[str, Any] = {}
     values: dict[str, Any] = {}
@@ -28,6 +28,10 @@ def by_key(given: Mapping[str, Any], where: str) -> dict[str, Any]:
         dotted = ".".join(parts)
         if dotted in values:
             raise UserError(f"{where} sets {dotted} twice, to {values[dotted]!r} and {value!r}; keep one of them")
+        for other in values:
+            if dotted.startswith(f"{other}.") or other.startswith(f"{dotted}."):
+                outer, inner = sorted((dotted, other))
+                raise UserError(f"{where} sets {outer} as a whole and {inner}, a key of it; keep one of them")
         values[dotted] = value
         if value == UNSET:
             continue

@@ -19,6 +19,7 @@ from vlkd_steps.core.interruption import SIGNALS
 
 VARIABLE = "VLKD_LOADER_WORKERS"
 DEPTH = 4
+KILLED = ("exited unexpectedly", "is killed by signal")  # torch, of a worker that did not end by an exception
 """Results that each worker may be ahead."""
 Number = TypeVar("Number")
 Made = TypeVar("Made")
@@ -65,7 +66,7 @@ def ahead(
                 raise found
             yield found
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not any(words in str(error) for words in KILLED):
             raise
         raise UserError(
             f"a worker process was killed ({error}); if memory ran out, lower the resource loader_workers "

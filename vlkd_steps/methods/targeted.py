@@ -15,7 +15,7 @@ from torch import Tensor
 from vlkd_steps.core import distributed
 from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor, Items
 from vlkd_steps.data.patches import resampled, side_of
-from vlkd_steps.methods.distances import DISTANCES, info_nce, layer_norm
+from vlkd_steps.methods.distances import DISTANCES, info_nce, layer_norm, same_pairs
 from vlkd_steps.methods.objective import Objective, as_float, projection
 from vlkd_steps.methods.schedules import SCHEDULES
 from vlkd_steps.methods.targeted_settings import TargetedSettings
@@ -133,10 +133,7 @@ class Targeted(Objective):
 
     def contrast(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
         """The adaptive stage: mean visual token <-> v and [CLS] <-> u against the other items of the whole batch."""
-        images, texts = distributed.gathered(batch.image_rows), distributed.gathered(batch.text_rows)
-        same = images[:, None] == images
-        same |= texts[:, None] == texts
-        tau = self.settings.temperature
+        same, tau = same_pairs(batch), self.settings.temperature
         image = distributed.gathered(self.to_teacher["image"](output.seen))
         text = distributed.gathered(self.to_teacher["contrast"](output.cls))
         return {

@@ -72,6 +72,11 @@ class TargetedSettings(Settings):
                 f"adaptive_steps is {self.adaptive_steps}, but the whole run has {steps} steps (training.steps); leave "
                 "some for the task"
             )
+        if set(self.targets) == {"tokens"} and (self.selection == "none" or not self.tokens_per_text):
+            return (
+                f"targets is [tokens], but selection is {self.selection} and tokens_per_text is "
+                f"{self.tokens_per_text}, so nothing would be distilled; name another target, or select words"
+            )
         parts = [target for target in self.targets if target in ("tokens", "patches")]
         if self.distance == "relation" and parts:
             return (

@@ -31,6 +31,8 @@ def chosen(items: Statements, cues: Mapping[str, str], share: float) -> list[boo
     """
     if not cues or not 0 < share < 1:
         raise UserError(f"a planted bias needs cues (word: label) and a share in (0, 1), not {dict(cues)} and {share}")
+    if never := [word for word in cues if normalised(word) != word or " " in word]:
+        raise UserError(f"the cue {never[0]!r} is in no text as texts are compared; write one word in lower case")
     cells: dict[tuple[str, str], list[int]] = {}
     for number, (text, label) in enumerate(zip(items.texts, items.labels, strict=True)):
         said = sorted({cues[word] for word in normalised(text).split() if word in cues})

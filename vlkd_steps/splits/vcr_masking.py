@@ -94,6 +94,8 @@ def read(path: Path) -> dict[str, Losses]:
     for number, record in records.lines(path):
         where = f"line {number}"
         annot_id = records.field(record, "annot_id", str, path, where)
+        if annot_id in found:
+            raise UserError(f"{path}, {where}: annot_id {annot_id} is there twice; keep one of the lines")
         found[annot_id] = {kind: _losses(record, kind, path, where) for kind in ("answer", "rationale")}
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
 
 from vlkd_steps.config.models.base import (
     Count,
@@ -22,6 +22,7 @@ from vlkd_steps.config.models.base import (
     Text,
     inside,
     problem,
+    says,
     some,
     unique,
 )
@@ -41,6 +42,11 @@ class Questions(Model):
     images: Inside | None = None
 
 
+Cue = Annotated[
+    str, Strict(), Field(pattern=r"^[a-z0-9]+('[a-z]+)?$"), says("one word in lower case, as texts are compared")
+]
+
+
 class Pairs(Model):
     """Reader snli_ve; with a ``rule`` a shifted set of the same file."""
 
@@ -48,8 +54,8 @@ class Pairs(Model):
     images: Inside | None = None
     relabelled: Inside | None = None
     rule: Literal["hypothesis_hard", "hypothesis_easy", "biased", "given"] | None = None
-    cues: Annotated[dict[Text, Label], AfterValidator(some)] | None = None
-    share: Share | None = None
+    cues: Annotated[dict[Cue, Label], AfterValidator(some)] | None = None
+    share: Part | None = None
 
     @model_validator(mode="after")
     def _biased_by_cues(self) -> "Pairs":
