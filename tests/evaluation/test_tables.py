@@ -9,7 +9,7 @@ import pytest
 from vlkd_steps.core import checksums
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation import tables
-from vlkd_steps.evaluation.gains import check_scores
+from vlkd_steps.evaluation.scores import check_scores
 from vlkd_steps.evaluation.summary import plausible
 from vlkd_steps.reporting import measured, table
 from vlkd_steps.tasks import ACCURACY, Metric

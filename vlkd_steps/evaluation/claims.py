@@ -11,7 +11,7 @@ from vlkd_steps.config.models.dataset import Dataset
 from vlkd_steps.core import json_text
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.contrasts import Evidence, Term, mean_gain, slope
-from vlkd_steps.evaluation.gains import folder
+from vlkd_steps.evaluation.scores import folder
 from vlkd_steps.evaluation.significance import Gain, Side, p_value
 from vlkd_steps.evaluation.verdicts import CONTRADICTED, HELD, NOT_DECIDED, SUPPORTED, RowTest, verdicts
 

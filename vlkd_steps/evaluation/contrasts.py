@@ -14,7 +14,8 @@ import numpy as np
 
 from vlkd_steps import tasks
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.evaluation.gains import Scores, of_groups
+from vlkd_steps.evaluation.gains import of_groups
+from vlkd_steps.evaluation.scores import Scores
 from vlkd_steps.evaluation.significance import Gain, by_image, over_seeds, two_way
 
 Row = Mapping[str, Any]

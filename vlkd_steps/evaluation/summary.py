@@ -11,7 +11,7 @@ from vlkd_steps.config import extra_evals
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.numbers import finite
-from vlkd_steps.evaluation.gains import Row, Run, evaluated, folder, labelled
+from vlkd_steps.evaluation.scores import Row, Run, evaluated, folder, labelled
 from vlkd_steps.tracking import journal
 
 AGAIN = "run snakemake --forcerun evaluate"

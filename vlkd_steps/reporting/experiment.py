@@ -9,7 +9,7 @@ from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.core import checksums, files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation import summary
-from vlkd_steps.evaluation.gains import Run
+from vlkd_steps.evaluation.scores import Run
 from vlkd_steps.reporting import figures, page, swept, teaching
 from vlkd_steps.reporting import table as results_table
 from vlkd_steps.reporting import timings as cost

@@ -16,7 +16,7 @@ import polars as pl
 from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.core import artifacts, image_file, layout, tables
-from vlkd_steps.evaluation.gains import Run, Scores, folder
+from vlkd_steps.evaluation.scores import Run, Scores, folder
 
 LONGEST_SIDE = 320  # pixels; larger images are scaled down for the page
 SMALL_SIDE = 96  # images up to this size are drawn with their pixels enlarged

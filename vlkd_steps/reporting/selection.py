@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlkd_steps.core import files, layout
-from vlkd_steps.evaluation.gains import Run
+from vlkd_steps.evaluation.scores import Run
 from vlkd_steps.teachers.targets.visual_words import KEY, Measured, described
 
 

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from vlkd_steps.evaluation.gains import Run
+from vlkd_steps.evaluation.scores import Run
 from vlkd_steps.reporting.training import Logged
 
 LABELS = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from vlkd_steps.config import teacher_names
 from vlkd_steps.core import files, layout
-from vlkd_steps.evaluation.gains import Run, folder
+from vlkd_steps.evaluation.scores import Run, folder
 from vlkd_steps.tracking import cost
 from vlkd_steps.tracking.cost import Cost
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vlkd_steps.core import layout
-from vlkd_steps.evaluation.gains import Run, folder
+from vlkd_steps.evaluation.scores import Run, folder
 from vlkd_steps.tracking import cost, journal
 from vlkd_steps.tracking.cost import Cost
 

@@ -16,8 +16,8 @@ from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Evaluation, measures, of_run, sets
 from vlkd_steps.core import artifacts, checksums, files, layout, step, tables
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.evaluation.gains import check_scores
 from vlkd_steps.evaluation.learned import floor
+from vlkd_steps.evaluation.scores import check_scores
 from vlkd_steps.evaluation.summary import plausible
 
 
