@@ -14,3 +14,8 @@ def test_other_numbers_are_converted_and_float32_is_not_copied() -> None:
     rows = np.ones((2, 3), np.float32)
     assert arrays.single(rows) is rows
     assert arrays.single(rows.astype(np.float64)).dtype == arrays.single(np.array([1, 2])).dtype == np.float32
+
+
+def test_vectors_of_unit_length_and_zeros_that_stay() -> None:
+    found = arrays.unit(np.array([[3.0, 4.0], [0.0, 0.0]], np.float32))
+    np.testing.assert_allclose(found, [[0.6, 0.8], [0.0, 0.0]], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Arrays in npy and npz files. Arrays of objects, which would have to be unpickled, are refused.
+"""Arrays in npy and npz files, and of unit length. Arrays of objects, which would have to be unpickled, are refused.
 
 A damaged header is a Python literal that no longer parses: numpy raises whatever its parser does.
 """
@@ -29,6 +29,12 @@ def mapped(path: Path) -> np.ndarray:
 def single(rows: np.ndarray) -> np.ndarray:
     """Numbers as float32. Half precision is looked up, which takes half the time of numpy's conversion."""
     return _singles().take(rows.view(np.uint16)) if rows.dtype == np.float16 else np.asarray(rows, np.float32)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Vectors [..., D] with length 1; a vector of zeros stays one."""
+    found: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+    return found
 
 
 @functools.cache

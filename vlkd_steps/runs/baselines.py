@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.core import artifacts, distributed, files, layout, tables
+from vlkd_steps.core.arrays import unit
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.methods import objective
@@ -161,8 +162,3 @@ def captions(config: Mapping[str, Any]) -> list[str]:
 def commonest(texts: Sequence[str]) -> str:
     counts = Counter(texts)
     return min(counts, key=lambda text: (-counts[text], text))
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    found: np.ndarray = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-    return found

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from vlkd_steps.core.arrays import unit
 from vlkd_steps.teachers.features.store import FeatureStore
 
 ITEMS = 256
@@ -45,7 +46,7 @@ def zero_shot(store: FeatureStore, instances: pl.DataFrame, most: int = ITEMS) -
     pairs = instances.select("image_id", "text").unique().sort("image_id", "text")
     pairs = pairs[np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(int))]
     names, texts = pairs["image_id"].to_list(), pairs["text"].to_list()
-    v, u = _unit(store.images(names)), _unit(store.texts(texts))
+    v, u = unit(store.images(names)), unit(store.texts(texts))
     if v.shape[1] != u.shape[1]:
         return None
     own: dict[str, set[str]] = defaultdict(set)
@@ -59,7 +60,3 @@ def zero_shot(store: FeatureStore, instances: pl.DataFrame, most: int = ITEMS) -
     if len(shares) < 2:
         return None
     return ZeroShot(float(np.mean(shares)), float(np.std(shares, ddof=1) / len(shares) ** 0.5), len(shares))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-12)

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from vlkd_steps.core import artifacts, step, tables
+from vlkd_steps.core.arrays import unit
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.models import clip
 
@@ -47,10 +48,10 @@ def accuracy(teacher: clip.ClipTeacher, rows: pl.DataFrame, labels: Sequence[str
     test = rows.filter(pl.col("split") == split)
     if test.is_empty():
         raise UserError(f"there is no open question in split {split!r}; the data set has {sorted(set(rows['split']))}")
-    answers = _unit(np.stack([_unit(teacher.embed_texts([p.format(a) for p in PROMPTS])[0]).mean(0) for a in labels]))
+    answers = unit(np.stack([unit(teacher.embed_texts([p.format(a) for p in PROMPTS])[0]).mean(0) for a in labels]))
     paths = sorted(set(test["image_path"].to_list()))
     features = [teacher.embed_images([teacher.load_image(Path(p)) for p in part]) for part in _chunks(paths, 256)]
-    score = _unit(np.concatenate(features)) @ answers.T
+    score = unit(np.concatenate(features)) @ answers.T
     row = {path: number for number, path in enumerate(paths)}
     candidates = {
         group[0]: sorted(set(part["label"].to_list()))
@@ -63,10 +64,6 @@ def accuracy(teacher: clip.ClipTeacher, rows: pl.DataFrame, labels: Sequence[str
         right.setdefault(group, []).append(best == label)
     every = [hit for hits in right.values() for hit in hits]
     return {"all": float(np.mean(every)), **{group: float(np.mean(hits)) for group, hits in sorted(right.items())}}
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def _chunks(items: Sequence[str], size: int) -> list[Sequence[str]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from vlkd_steps.core.arrays import unit
 from vlkd_steps.teachers.targets.cross_fit import FOLDS, Features, ask, folds
 
 SHRINKAGE = 500
@@ -113,16 +114,12 @@ def choice_probabilities(v: Features, texts: Features, choice_rows: np.ndarray, 
     for start in range(0, len(choice_rows), BLOCK):
         here = np.arange(start, min(start + BLOCK, len(choice_rows)))
         distinct, rows = np.unique(choice_rows[here], return_inverse=True)
-        read = _unit(texts(distinct))[rows.reshape(len(here), -1)]
-        scores = np.einsum("nd,nad->na", _unit(v(here)), read).astype(np.float64)
+        read = unit(texts(distinct))[rows.reshape(len(here), -1)]
+        scores = np.einsum("nd,nad->na", unit(v(here)), read).astype(np.float64)
         scores /= temperature
         likely = np.exp(scores - scores.max(axis=1, keepdims=True))
         found[here] = likely / likely.sum(axis=1, keepdims=True)
     return found
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
 def _rescaled(confidence: np.ndarray) -> np.ndarray:

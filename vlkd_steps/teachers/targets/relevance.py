@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from vlkd_steps.core.arrays import unit
 from vlkd_steps.core.did_you_mean import one_of
 from vlkd_steps.data.words import content_words
 from vlkd_steps.teachers.targets import cross_fit, keyness
@@ -43,7 +44,7 @@ def cosines(texts: Sequence[str], v: np.ndarray, rows: np.ndarray, store: WordVe
         v: its embeddings of the distinct images, [I, D]; item n shows image rows[n].
         store: the teacher's word vectors.
     """
-    return _cosines(texts, _unit(np.asarray(v, np.float32)), rows, store)
+    return _cosines(texts, unit(np.asarray(v, np.float32)), rows, store)
 
 
 def centred_cosines(texts: Sequence[str], v: np.ndarray, rows: np.ndarray, store: WordVectors) -> Relevance:
@@ -53,15 +54,15 @@ def centred_cosines(texts: Sequence[str], v: np.ndarray, rows: np.ndarray, store
     a word's cosine is informative only relative to its average. (Two words of each scenes question: 15 % of those
     chosen by the plain cosine name something visible, 50 % by the centred one, 22 % by chance.)
     """
-    images = _unit(np.asarray(v, np.float32))
+    images = unit(np.asarray(v, np.float32))
     if len(rows):
-        images = _unit(images - np.average(images, axis=0, weights=_shown(rows, len(v))).astype(np.float32))
+        images = unit(images - np.average(images, axis=0, weights=_shown(rows, len(v))).astype(np.float32))
     return _cosines(texts, images, rows, store)
 
 
 def _cosines(texts: Sequence[str], images: np.ndarray, rows: np.ndarray, store: WordVectors) -> Relevance:
     row = _vocabulary(texts)
-    vectors = _unit(store.words(list(row))) if row else np.zeros((0, 1), np.float32)
+    vectors = unit(store.words(list(row))) if row else np.zeros((0, 1), np.float32)
     return lambda item, words: vectors[[row[word] for word in words]] @ images[rows[item]]
 
 
@@ -189,7 +190,3 @@ def z_normalised(values: np.ndarray) -> np.ndarray:
 def _top(words: list[str], score: np.ndarray, m: int) -> list[str]:
     best = np.argsort(-score, kind="stable")[:m]
     return [words[index] for index in sorted(best.tolist())]
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
