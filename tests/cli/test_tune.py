@@ -230,7 +230,7 @@ def summary_rows(c: Composition) -> list[dict[str, Any]]:
             ["no run is evaluated on dev", "scenes_vqa, scenes_ve", "evaluation_sets"],
         ),
         ({"grid": GRID | {"seed": [0, 1, 2]}}, [], ["12 of 36 runs", "lambda0=1, learning_rate=0.001] 100 s2"]),
-        ({"conf": []}, ["--write"], ["params.yaml: conf", "--write FILE"]),
+        ({"conf": []}, ["--write"], ["params.yaml: conf", "conf: [conf]"]),
         ({}, ["--write", "conf/there.yaml"], ["conf/there.yaml exists"]),
         ({}, ["--write", "conf/scenes.yaml"], ["conf/scenes.yaml cannot be the preset"]),
         (
@@ -238,7 +238,7 @@ def summary_rows(c: Composition) -> list[dict[str, Any]]:
             ["--write", "conf/scenes_core.yaml"],
             ["conf/scenes_core.yaml cannot be the preset", "called scenes_core"],
         ),
-        ({}, ["--write", "chosen.yaml"], ["chosen.yaml would not be found", "conf/experiment"]),
+        ({}, ["--write", "chosen.yaml"], ["chosen.yaml would not be found", "as conf (conf)"]),
         ({}, ["conf/x.yaml"], ["conf/x.yaml", "without --write"]),
         ({}, ["--metric", "acuracy"], ["--metric names 'acuracy'", "did you mean 'accuracy'"]),
     ],

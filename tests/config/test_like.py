@@ -95,6 +95,11 @@ variants:
         ({"by_task": {"vqa": {"by_shot": {40: {"lambda0": 7}}}}}, {"by_task.vqa.lambda0": 5}, (7, 0.008)),
         ({"by_shot": {40: {"training": {"learning_rate": 0.5}}}}, {"training.learning_rate": 0.01}, (10, 0.5)),
         ({"by_task": {"entailment": {"lambda0": 7}}}, {"lambda0": 5}, (5, 0.008)),
+        ({"by_task": {"vqa": {"lambda0": 7}}}, {"by_shot.40.lambda0": 5}, (7, 0.008)),
+        ({"by_task": {"vqa": {"by_shot": {40: {"lambda0": 7}}}}}, {"by_shot.40.lambda0": 5}, (7, 0.008)),
+        ({"by_shot": {40: {"lambda0": 7}}}, {"by_task.vqa.lambda0": 5}, (5, 0.008)),  # a task's wins over a shot's
+        ({"by_shot": {300: {"lambda0": 7}}}, {"lambda0": 5, "by_shot.40.training.learning_rate": 0.02}, (5, 0.02)),
+        ({}, {"by_task": {}, "lambda0": 5}, (5, 0.004)),  # the rate of all tasks
         ({"weight": "uniform"}, {"lambda0": 5, "training.learning_rate": 0.01}, (5, 0.01)),
     ],
 )
@@ -109,6 +114,26 @@ def test_its_own_words_win_over_overrides_of_the_other_wherever_they_stand(
     [cell] = [cell for cell in c.cells if cell.variant == "mine" and cell.dataset == "scenes_smoke_vqa"][:1]
     found = precedence.settings(c, "mine", "vqa", "40").written()["lambda0"], precedence.recipe(c, cell).learning_rate
     assert found == expected
+
+
+def test_its_own_overrides_win_over_its_own_words(project: Project) -> None:
+    text = "variants:\n  x: {like: clip_td, by_task: {vqa: {lambda0: 1, training: {steps: 40}}}}\n  z: {like: x}\n"
+    composed(project, text, ["clip_td", "x", "z"])
+    given = {"variants.clip_td.lambda0": 50, "variants.x.lambda0": 7, "variants.clip_td.training.steps": 50}
+    project.params(experiment="mine", grid={}, overrides={**given, "training.steps": 30})
+    c = composition.compose(project.folder / "params.yaml")
+    for name in ("x", "z"):
+        assert precedence.settings(c, name, "vqa", "40").written()["lambda0"] == 7
+        [cell] = [cell for cell in c.cells if cell.variant == name and cell.dataset == "scenes_smoke_vqa"][:1]
+        assert precedence.recipe(c, cell).steps == 30
+
+
+def test_what_it_sweeps_itself_is_not_reached(project: Project) -> None:
+    text = "variants:\n  x: {like: clip_td, sweep: {lambda0: [1, 2]}}\n"
+    composed(project, text, ["clip_td", "x"])
+    project.params(experiment="mine", grid={}, overrides={"variants.clip_td.lambda0": 50})
+    c = composition.compose(project.folder / "params.yaml")
+    assert {c.variants[name].written()["lambda0"] for name in c.members} == {1, 2}
 
 
 def test_overrides_of_the_other_reach_it_but_for_what_it_says_itself(project: Project) -> None:

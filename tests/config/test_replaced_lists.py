@@ -14,7 +14,8 @@ SHIPPED = {"dataset": ["scenes_vqa", "scenes_ve"], "student": ["vilt_scenes"], "
     ("experiment", "grid", "facts"),
     [
         ("paper_vqa", SHIPPED, ["scenes_vqa, scenes_ve instead of vqa", "student vilt_scenes instead", "grid: {}"]),
-        ("scenes_full", SHIPPED, ["scenes_full: shot 100, 1000 instead of full"]),
+        ("scenes_smoke", SHIPPED, ["shot 100, 1000 instead of 40"]),
+        ("scenes", {"student": ["uniter_scenes"], "shot": [50]}, []),
         ("scenes", SHIPPED, []),
         ("scenes", {"shot": [100], "seed": [99]}, []),
         ("paper_vqa", {}, []),

@@ -306,7 +306,7 @@ def test_two_models_that_are_made_need_two_names(project: Project) -> None:
 @pytest.mark.parametrize(
     ("entry", "facts"),
     [
-        ({"share": 0.5, "cues": {"Top": "neutral"}}, ["cues", "one word in lower case"]),
+        ({"share": 0.5, "cues": {"Top": "neutral"}}, ["cues", "one word", "lower case"]),
         ({"share": 0, "cues": {"top": "neutral"}}, ["share", "above 0 and below 1"]),
     ],
 )
@@ -335,6 +335,11 @@ def test_measures_alone_are_nothing_to_compare_runs_by(project: Project) -> None
     preset["extra_evals"][name]["asked"] = {"dataset": "scenes_vqa", "set": "test"}
     project.conf("experiment/mine.yaml", "# @package _global_\n" + yaml.safe_dump(preset))
     composition.compose(project.folder / "params.yaml")
+
+
+def test_batches_by_tokens_are_for_classification(project: Project) -> None:
+    project.params(experiment="scenes_vlkd", grid={}, overrides={"training.tokens_per_batch": 3000})
+    holds(project.message(), "tokens_per_batch is 3000", "method vlkd trains by batch_size", "tokens_per_batch: 0")
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(project: Project) -> None:

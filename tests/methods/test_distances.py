@@ -28,6 +28,19 @@ def test_relation_compares_cosines_between_centred_items() -> None:
     torch.testing.assert_close(relation(turned, student), torch.zeros(4), atol=1e-6, rtol=0)
 
 
+def test_rows_that_hardly_differ_have_no_arrangement_and_a_bounded_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    apart = torch.randn(8, 4, generator=generator)
+    alike = (torch.ones(8, 4) + 1e-6 * torch.randn(8, 4, generator=generator)).requires_grad_()
+    loss = relation(alike, apart).mean()
+    loss.backward()
+    assert alike.grad is not None
+    assert alike.grad.norm() < 300
+    constant = torch.full((8, 4), 33.0).mul(0.1)
+    torch.testing.assert_close(relation(apart, constant), relation(apart, torch.zeros(8, 4)), atol=1e-3, rtol=0)
+    assert torch.isfinite(relation(torch.zeros(1, 4), torch.zeros(1, 4))).all()
+
+
 def contrast_in_numpy(student: np.ndarray, teacher: np.ndarray, same: np.ndarray, tau: float) -> float:
     a = student / np.linalg.norm(student, axis=1, keepdims=True)
     b = teacher / np.linalg.norm(teacher, axis=1, keepdims=True)

@@ -6,7 +6,7 @@ import re
 from synthetic_report import RESULTS, Page, run
 
 from vlkd_steps.core import files, layout
-from vlkd_steps.reporting.table import interval, learned, points, read, spread
+from vlkd_steps.reporting.table import interval, learned, points, read, spread, sure
 from vlkd_steps.teachers.targets.visual_words import Measured
 
 
@@ -43,8 +43,10 @@ def test_the_headline_is_about_test_and_counts_what_is_sure(html: str) -> None:
     ]
     gains = [row["gain"] for row in rows]
     assert f"{points(min(gains))} to {points(max(gains))} points" in re.search(r"<h1>(.*?)</h1>", html)[1]
-    sure = sum(row["gain_low"] is not None and row["gain_low"] > 0 for row in rows)
-    assert f"On test the 95 % interval is above 0 in {sure} of 4 comparisons; a verdict takes 5 seeds." in html
+    above = sum(sure(row) > 0 for row in rows)
+    assert (
+        f"On test the gain is significantly above 0 (5 %) in {above} of 4 comparisons; a verdict takes 5 seeds." in html
+    )
 
 
 def test_the_page_shows_what_the_teacher_did(html: str) -> None:

@@ -73,6 +73,10 @@ def main(
         console.print("* the interval excludes 0")
     if any(map(learned, shown)):
         console.print("learned k of n seeds: the others are no better than the commonest answer to every item (at 1 %)")
+    if any(row.get("grouped") for row in shown):
+        console.print(
+            "seeds in groups: t does not describe such seeds, so there is no interval; gains.csv has p, by signs"
+        )
     few = sorted({few_seeds(row) for row in shown} - {""})
     if few:
         console.print(f"intervals over {' and over '.join(few)} are wide because the seeds are so few")

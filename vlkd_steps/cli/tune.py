@@ -69,8 +69,8 @@ def destination(c: Composition, file: Path | None) -> Path:
     """
     if file is None and not c.params.conf:
         raise UserError(
-            f"{PARAMS}: conf names no folder for your presets; add conf: [conf] and make the folder, or name the "
-            f"file: vlkd tune {c.experiment} --write FILE"
+            f"{PARAMS}: conf names no folder for your presets; add conf: [conf] there, and make the folder: "
+            "mkdir -p conf/experiment"
         )
     found = file or Path(c.params.conf[0]) / "experiment" / f"{c.experiment}_tuned.yaml"
     name = command.experiment(found.stem)
@@ -84,8 +84,8 @@ def destination(c: Composition, file: Path | None) -> Path:
         raise UserError(f"{found} cannot be the preset: there is one called {name}; name another file: --write FILE")
     if found.parent.resolve() not in [(folder / "experiment").resolve() for folder in (*folders, composition.CONF)]:
         raise UserError(
-            f"{found} would not be found as a preset; put it into the folder experiment of one that {PARAMS} names as "
-            "conf, such as conf/experiment"
+            f"{found} would not be found as a preset; name a file in the folder experiment of one that {PARAMS} names "
+            f"as conf ({', '.join(c.params.conf) or 'none yet: add conf: [conf]'})"
         )
     inherited = overrides.by_key(conf.merged("experiment", c.experiment).get("overrides") or {}, "overrides")
     if swept := sorted(key for key in inherited if key.startswith("variants.") and key.split(".")[2] == "sweep"):

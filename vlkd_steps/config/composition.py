@@ -44,16 +44,17 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     one_of(name, conf.options("experiment"), "experiment" if experiment else f"{where}: experiment")
 
     as_written = _resolved(conf, name)
-    raw = like.resolved(as_written, lambda key: f"{conf.locate('experiment', name, key)}: {key}")
     files = conf.chain("experiment", name)
-    given_first, given_last = raw.get("overrides"), params.overrides if own else {}
+    given_first, given_last = as_written.get("overrides"), params.overrides if own else {}
     written = {
         f"{files[-1].called}: overrides": given_first if isinstance(given_first, Mapping) else {},
         f"{where}: overrides": given_last,
     }
+    by_key = [overrides.by_key(given, called) for called, given in written.items()]
+    raw, reached = like.resolved(as_written, by_key, lambda key: f"{conf.locate('experiment', name, key)}: {key}")
     swept = sweeps.expanded(
         raw,
-        [(called, like.reached(overrides.by_key(given, called), as_written)) for called, given in written.items()],
+        list(zip(written, reached, strict=True)),
         [file.content for file in files],
         lambda key: f"{conf.locate('experiment', name, key)}: {key}",
     )

@@ -145,6 +145,11 @@ def _check_method(c: Composition, cell: Cell, origin: Origin) -> None:
     if declaration(variant.method).runner == "probe" and (variant.training or variant.init):
         problem = f"is set, but method {variant.method} trains no student; delete it"
         raise origin.mistake(f"variants.{cell.variant}.{'training' if variant.training else 'init'}", problem)
+    if recipe.tokens_per_batch and declaration(variant.method).runner != "classify":
+        raise UserError(
+            f"experiment {c.experiment}, {' '.join(cell)}: training.tokens_per_batch is {recipe.tokens_per_batch}, but "
+            f"method {variant.method} trains by batch_size; set tokens_per_batch: 0"
+        )
     kind = kinds.model("student", c.students[cell.student].kind)
     if recipe.adversarial and not getattr(kind, "takes_shifts", False):
         raise UserError(

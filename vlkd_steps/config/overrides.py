@@ -28,7 +28,7 @@ def by_key(given: Mapping[str, Any], where: str) -> dict[str, Any]:
         dotted = ".".join(parts)
         if dotted in values:
             raise UserError(f"{where} sets {dotted} twice, to {values[dotted]!r} and {value!r}; keep one of them")
-        for other in values:
+        for other in [key for key, each in values.items() if UNSET not in (each, value)]:
             if dotted.startswith(f"{other}.") or other.startswith(f"{dotted}."):
                 outer, inner = sorted((dotted, other))
                 raise UserError(f"{where} sets {outer} as a whole and {inner}, a key of it; keep one of them")

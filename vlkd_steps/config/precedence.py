@@ -67,7 +67,10 @@ def recipe(c: Composition, cell: Cell) -> Recipe:
             f"experiment {c.experiment}, {' '.join(cell)}: training.{lacking[0]} is missing; give it in the preset "
             "or in params.yaml under overrides"
         )
-    return Recipe.of(values)
+    try:
+        return Recipe.of(values)
+    except UserError as mistake:
+        raise UserError(f"experiment {c.experiment}, {' '.join(cell)}: {mistake}") from mistake
 
 
 def settings(

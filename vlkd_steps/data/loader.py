@@ -19,10 +19,10 @@ from vlkd_steps.core.interruption import SIGNALS
 
 VARIABLE = "VLKD_LOADER_WORKERS"
 DEPTH = 4
-KILLED = ("exited unexpectedly", "is killed by signal")  # torch, of a worker that did not end by an exception
 """Results that each worker may be ahead."""
 Number = TypeVar("Number")
 Made = TypeVar("Made")
+KILLED = ("exited unexpectedly", "is killed by signal")  # torch, of a worker that did not end by an exception
 
 
 def ahead(

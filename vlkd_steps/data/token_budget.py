@@ -3,7 +3,7 @@
 The official `TokenBucketSampler`: an epoch's items are shuffled and cut into buckets of 8,192; a bucket is sorted by
 length, longest first, and cut into batches of a multiple of 8 items; the batches are shuffled. Unlike there, a bucket's
 last, smaller batch is kept (choice): in a low-shot split it may be the only one. Processes that share batches need
-equal parts, so of that batch at most `processes` - 1 items, the shortest, are left out until the next epoch.
+equal parts, so of a bucket at most `processes` - 1 items, other ones in each epoch, are left out.
 """
 
 import bisect
@@ -65,7 +65,9 @@ class TokenBudget:
         ids = torch.randperm(len(self.lengths), generator=generator).tolist()
         batches: list[list[int]] = []
         for start in range(0, len(ids), self.bucket):
-            longest_first = sorted(ids[start : start + self.bucket], key=lambda i: self.lengths[i], reverse=True)
+            bucket = ids[start : start + self.bucket]
+            shared = bucket[: len(bucket) - len(bucket) % self.processes]  # of shuffled items
+            longest_first = sorted(shared, key=lambda i: self.lengths[i], reverse=True)
             batches += self._cut(longest_first)
         shuffled = torch.randperm(len(batches), generator=generator).tolist()
         return [torch.tensor(batches[index], dtype=torch.int64) for index in shuffled]
@@ -75,9 +77,6 @@ class TokenBudget:
         batches: list[list[int]] = []
         for start in range(0, len(items), self.multiple):
             group = items[start : start + self.multiple]
-            group = group[: len(group) - len(group) % self.processes]
-            if not group:
-                break
             last = batches[-1] if batches else None
             if last is None or self.lengths[last[0]] * (len(last) + self.multiple) > self.budget:
                 batches.append(group)

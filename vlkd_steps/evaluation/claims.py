@@ -170,7 +170,7 @@ def _tensors(evidence: Evidence, claim: Claim, row: Row) -> Row:
         place = {"dataset": row.dataset, "student": row.student, "shot": shot}
         of_variant = evidence.values("seed", **place, variant=pair.variant)
         of_reference = evidence.values("seed", **place, variant=pair.reference)
-        missing += not of_variant or not of_reference
+        missing += not of_variant and not of_reference
         for seed in sorted({*of_variant, *of_reference}):
             variants = (pair.variant, pair.reference)
             paths = [_weights(evidence, place | {"variant": name, "seed": seed}) for name in variants]

@@ -24,7 +24,7 @@ def text(c: Composition, choices: Sequence[Choice]) -> str:
         "# differs, and take seeds that no trial used.",
         f"defaults: [{c.experiment}, _self_]",
         "",
-        f"grid: {_flow({'variant': _variants(c, c.preset.grid)})}",
+        f"grid: {_flow({'variant': list(dict.fromkeys([*_variants(c, c.preset.grid), *_crossed(c)]))})}",
     ]
     if c.preset.grids:
         lines += ["grids:", *(f"  - {_flow(_block(c, block))}" for block in c.preset.grids)]
@@ -96,6 +96,11 @@ def _values(c: Composition, member: str, task: str, shot: str) -> dict[str, Any]
         else:
             found[rest[0]] = precedence.settings(c, member, task, shot).written()[rest[0]]
     return found
+
+
+def _crossed(c: Composition) -> list[str]:
+    """The variants that were run, where a preset without blocks was given others by params.yaml."""
+    return [] if c.preset.grids else _variants(c, c.grid)
 
 
 def _block(c: Composition, block: Block) -> dict[str, Any]:

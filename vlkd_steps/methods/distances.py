@@ -10,6 +10,7 @@ from vlkd_steps.core import distributed
 from vlkd_steps.data.batches import Batch
 
 Distance = Callable[[Tensor, Tensor], Tensor]
+HARDLY = 1e-3  # of a vector's length
 
 
 def layer_norm(features: Tensor) -> Tensor:
@@ -46,10 +47,15 @@ def relation(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _arrangement(features: Tensor) -> Tensor:
-    """The cosines between the rows of the whole batch after their mean is taken from them, [B, B]."""
+    """The cosines between the rows of the whole batch after their mean is taken from them, [B, B].
+
+    Rows that hardly differ from the mean have no direction: their cosines go to 0, not to those of rounding errors.
+    """
     whole = distributed.gathered(features.float())
-    centred = functional.normalize(whole - whole.mean(0), dim=-1)
-    return centred @ centred.T
+    centred = whole - whole.mean(0)
+    least = HARDLY * whole.detach().norm(dim=-1, keepdim=True)
+    directions = centred / torch.maximum(centred.norm(dim=-1, keepdim=True), least).clamp_min(1e-12)
+    return directions @ directions.T
 
 
 DISTANCES: dict[str, Distance] = {"l1": l1, "mse": mse, "cosine": cosine, "relation": relation}

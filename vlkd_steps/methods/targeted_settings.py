@@ -72,12 +72,13 @@ class TargetedSettings(Settings):
                 f"adaptive_steps is {self.adaptive_steps}, but the whole run has {steps} steps (training.steps); leave "
                 "some for the task"
             )
-        if set(self.targets) == {"tokens"} and (self.selection == "none" or not self.tokens_per_text):
+        none = self.selection == "none" or (self.selection != "all" and not self.tokens_per_text)
+        if set(self.targets) == {"tokens"} and none:
             return (
                 f"targets is [tokens], but selection is {self.selection} and tokens_per_text is "
                 f"{self.tokens_per_text}, so nothing would be distilled; name another target, or select words"
             )
-        parts = [target for target in self.targets if target in ("tokens", "patches")]
+        parts = [t for t in self.targets if t == "patches" or (t == "tokens" and self.selection != "none")]
         if self.distance == "relation" and parts:
             return (
                 f"distance: relation compares whole items of a batch, but targets has {' and '.join(parts)}; name only "

@@ -93,7 +93,7 @@ def _finding(rows: Sequence[Row], words: Sequence[str], variant: str, reference:
         below = f" and below 0 in {worse}" if worse else ""
         extreme = "Largest gain" if best["gain"] > 0 else "Smallest loss"
         detail = (
-            f"On {on} the 95 % interval is above 0 in {better} of {len(rows)} comparisons{below}; {judged}. "
+            f"On {on} the gain is significantly above 0 (5 %) in {better} of {len(rows)} comparisons{below}; {judged}. "
             f"{extreme}: {where}."
         )
     if few := few_seeds(best):

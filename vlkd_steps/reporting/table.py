@@ -8,6 +8,7 @@ from vlkd_steps import tasks
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import layout
 from vlkd_steps.evaluation import tables
+from vlkd_steps.evaluation.significance import LEVEL
 from vlkd_steps.tasks import ACCURACY
 
 Row = dict[str, Any]
@@ -80,7 +81,12 @@ def run_keys(experiment: str, summary: Path) -> dict[str, str]:
 
 
 def sure(row: Row) -> int:
-    """1 if the 95 % interval is above 0, -1 if it is below, else 0 (also without an interval)."""
+    """1 if the 95 % interval is above 0, -1 if it is below, else 0 (also without an interval).
+
+    Where seeds fall into groups there is none, and p below 5 % decides.
+    """
+    if row.get("grouped"):
+        return 0 if row["p"] is None or row["p"] >= 1 - LEVEL else 1 if row["gain"] > 0 else -1
     if row["gain_low"] is None:
         return 0
     return (row["gain_low"] > 0) - (row["gain_high"] < 0)

@@ -17,6 +17,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.gains import gains
 from vlkd_steps.evaluation.summary import summary, table
 from vlkd_steps.reporting.headline import headline
+from vlkd_steps.reporting.table import sure
 
 
 @step.entry
@@ -41,9 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     checksums.write(listing, [results / "summary.csv", results / "gains.csv", *headlines])
 
     compared = [row for row in rows if row["gain"] is not None]
-    sure = sum(row["gain_low"] is not None and (row["gain_low"] > 0 or row["gain_high"] < 0) for row in compared)
+    significant = sum(sure(row) != 0 for row in compared)
     step.log.info("[compare %s] %d runs; %d gains over %s", experiment, len(runs), len(compared), reference)
-    step.log.info("[compare %s] the 95 %% interval excludes 0 in %d of them", experiment, sure)
+    step.log.info("[compare %s] %d of them are significant at 5 %%", experiment, significant)
     unsure = sum(row["gain_low"] is None for row in compared)
     if unsure:
         why = "it takes two seeds or more that do not fall into groups, and differences that vary"

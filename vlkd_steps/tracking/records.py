@@ -189,11 +189,12 @@ def _metrics(path: Path) -> dict[str, Any]:
     results = {name: _without_remarks(values) for name, values in read.items()}
     for name, values in results.items():
         wrong = next((each for each in _leaves(values, name) if not finite(each[1])), None)
+        kind = "a finite number"
         if not isinstance(values, Mapping):
-            wrong = name, values
+            wrong, kind = (name, values), "metrics by name"
         if wrong is not None:
             log.warning(
-                f"{path}: {wrong[0]} is {str(wrong[1])[:40]}, not a finite number; its results are not tracked: "
+                f"{path}: {wrong[0]} is {str(wrong[1])[:40]}, not {kind}; its results are not tracked: "
                 "run snakemake --forcerun evaluate"
             )
             return {}

@@ -85,6 +85,16 @@ def unique(values: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
     return values
 
 
+def shared_in_equal_parts(batch_size: int, processes: int) -> None:
+    """Refuse a batch that processes cannot share in equal parts."""
+    if batch_size % processes:
+        near = batch_size - batch_size % processes or processes
+        raise problem(
+            f"has batch_size {batch_size}, which {processes} processes cannot share in equal parts; write a multiple "
+            f"of {processes}, such as {near}"
+        )
+
+
 def some(values: S) -> S:
     """Refuse an empty list or mapping."""
     if not values:

@@ -43,7 +43,10 @@ class Questions(Model):
 
 
 Cue = Annotated[
-    str, Strict(), Field(pattern=r"^[a-z0-9]+('[a-z]+)?$"), says("one word in lower case, as texts are compared")
+    str,
+    Strict(),
+    Field(pattern=r"^[a-z0-9]+('[a-z]+)?$"),
+    says("one word of a-z and digits in lower case, as texts are compared"),
 ]
 
 

@@ -21,7 +21,7 @@ from vlkd_steps.config.models.base import (
     Sequence,
     Tokens,
     Warmup,
-    problem,
+    shared_in_equal_parts,
     some,
     unique,
 )
@@ -78,12 +78,8 @@ class Recipe(PartialRecipe):
 
     @model_validator(mode="after")
     def _shared_in_equal_parts(self) -> Self:
-        if not self.tokens_per_batch and self.batch_size % self.processes:
-            near = self.batch_size - self.batch_size % self.processes or self.processes
-            raise problem(
-                f"has batch_size {self.batch_size}, which {self.processes} processes cannot share in equal parts; "
-                f"write a multiple of {self.processes}, such as {near}"
-            )
+        if not self.tokens_per_batch:
+            shared_in_equal_parts(self.batch_size, self.processes)
         return self
 
     @classmethod

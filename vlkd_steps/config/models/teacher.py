@@ -28,6 +28,7 @@ from vlkd_steps.config.models.base import (
     between,
     problem,
     says,
+    shared_in_equal_parts,
     some,
     unique,
     value_error,
@@ -80,6 +81,7 @@ class ClipPretrain(Model):
             raise problem(f"{needed} is missing; write it")
         if getattr(self, other) is not None:
             raise problem(f"{other} belongs to {'corpus' if self.stream else 'stream'}; delete it")
+        shared_in_equal_parts(self.batch_size, self.processes)
         return self
 
 
