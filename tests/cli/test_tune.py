@@ -160,6 +160,36 @@ variants:
         assert precedence.settings(chosen, "clip_td", "vqa", shot).written()["lambda0"] == 13
 
 
+def test_a_variant_like_another_keeps_what_its_own_trials_had(project: Callable[..., Composition]) -> None:
+    preset("""
+grid: {dataset: [scenes_vqa], variant: [finetune, mad, mad_x], shot: [100], seed: [0, 1]}
+highlight: finetune
+variants:
+  mad: {sweep: {whitening: [none, pca], lambda0: [3, 10]}}
+  mad_x: {like: mad, weight: uniform, sweep: {lambda0: [3, 10]}}
+""")
+    by_whitening = {"none": 0, "pca": 5}
+    finished(
+        project(experiment="mine", grid={}, overrides={}),
+        lambda _, swept: swept.get("lambda0", 0) + by_whitening.get(swept.get("whitening"), 0),
+    )
+    assert tune.main(["mine", "--write", "conf/experiment/chosen.yaml"]) == 0
+    chosen = composition.compose(experiment="chosen")
+    found = {name: precedence.settings(chosen, name, "vqa", "100").written() for name in ("mad", "mad_x")}
+    assert {name: (each["whitening"], each["lambda0"]) for name, each in found.items()} == {
+        "mad": ("pca", 10),
+        "mad_x": ("none", 10),
+    }
+
+
+def test_what_was_tuned_is_run_though_the_presets_grid_lacks_it(project: Callable[..., Composition]) -> None:
+    preset("variants: {mad: {sweep: {lambda0: [1, 3]}}}\n")  # scenes runs finetune, naive_kd and clip_td
+    grid = {"dataset": ["scenes_vqa"], "variant": ["finetune", "mad"], "shot": [100], "seed": [0, 1]}
+    finished(project(experiment="mine", grid=grid, overrides={}), lambda _, swept: swept.get("lambda0", 0))
+    assert tune.main(["mine", "--write", "conf/experiment/chosen.yaml"]) == 0
+    assert "mad" in composition.compose(experiment="chosen").grid.variant
+
+
 def test_a_sweep_in_a_presets_overrides_is_refused_since_it_would_be_inherited(
     project: Callable[..., Composition], capsys: pytest.CaptureFixture[str]
 ) -> None:

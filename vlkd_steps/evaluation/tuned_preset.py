@@ -76,14 +76,19 @@ def _comments(c: Composition, choice: Choice, indent: str) -> Iterator[str]:
 
 
 def _values(c: Composition, member: str, task: str, shot: str) -> dict[str, Any]:
-    """What the runs of a member had of each swept key, as `by_task` says it."""
+    """What the runs of a member had of each swept key, as `by_task` says it.
+
+    Those that other variants of its method sweep are said too: it may be like one of them, whose choice is not its own.
+    """
     cell = next(
         each
         for each in c.cells
         if (each.variant, each.shot) == (member, shot) and c.datasets[each.dataset].task == task
     )
     found: dict[str, Any] = {}
-    for path in c.members[member].written:
+    method = c.variants[member].method
+    of_method = [each for name, each in c.members.items() if c.variants[name].method == method]
+    for path in dict.fromkeys(path for each in (c.members[member], *of_method) for path in each.written):
         first, *rest = path.split(".")
         if first == "by_task":
             if rest[0] != task:
