@@ -344,7 +344,7 @@ def test_batches_by_tokens_are_for_classification(project: Project) -> None:
 
 def test_a_batch_that_processes_cannot_share_is_refused(project: Project) -> None:
     project.params(overrides={"training": {"batch_size": 33, "processes": 2}})
-    holds(project.message(), "batch_size 33", "2 processes", "such as 32")
+    holds(project.message(), "batch_size is 33", "2 processes", "such as 32")
     project.params(overrides={"training": {"batch_size": 33, "processes": 2, "tokens_per_batch": 4000}})
     composition.compose(project.folder / "params.yaml")
 

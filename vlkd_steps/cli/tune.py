@@ -87,13 +87,18 @@ def destination(c: Composition, file: Path | None) -> Path:
             f"{found} would not be found as a preset; name a file in the folder experiment of one that {PARAMS} names "
             f"as conf ({', '.join(c.params.conf) or 'none yet: add conf: [conf]'})"
         )
-    inherited = overrides.by_key(conf.merged("experiment", c.experiment).get("overrides") or {}, "overrides")
-    if swept := sorted(key for key in inherited if key.startswith("variants.") and key.split(".")[2] == "sweep"):
-        raise UserError(
-            f"the overrides of {c.experiment} set {swept[0]}, which the new preset would inherit; write the sweep "
-            f"under variants in {c.experiment} itself, then tune again"
-        )
+    _check_inherited(c.experiment, conf)
     return found
+
+
+def _check_inherited(experiment: str, conf: ConfFiles) -> None:
+    """Refuse sweeps in the overrides of the experiment's own files: the new preset, which extends it, has them too."""
+    inherited = overrides.by_key(conf.merged("experiment", experiment).get("overrides") or {}, "overrides")
+    if swept := sorted(key for key in inherited if key.startswith("variants.") and key.endswith(".sweep")):
+        raise UserError(
+            f"the overrides of {experiment} set {swept[0]}, which the new preset would inherit; write the sweep under "
+            f"variants in {experiment} itself, then tune again"
+        )
 
 
 def show(c: Composition, choices: list[Choice]) -> None:

@@ -94,17 +94,13 @@ def _other(variant: Any) -> str | None:
 def _words(tree: Tree, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, Any]]:
     """Every single value of a variant's tree: the keys above it, its key, and the value."""
     for key, value in tree.items():
-        inner = value if key in (*PARTS, "training") else {}
-        if key in PARTS and isinstance(value, Mapping):
+        if key in (*PARTS, "training") and isinstance(value, Mapping) and value:
             for name, part in value.items():
-                if isinstance(part, Mapping) and part:
+                if key in PARTS and isinstance(part, Mapping) and part:
                     yield from _words(part, (*place, key, str(name)))
                 else:
                     yield (*place, key), str(name), part
-        elif isinstance(inner, Mapping):
-            for name, one in inner.items():
-                yield (*place, key), str(name), one
-        if not (isinstance(inner, Mapping) and inner):
+        else:
             yield place, str(key), value
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from vlkd_steps.core.devices import DEVICES, PRECISIONS
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.numbers import unequal_parts
 
 PATIENCE = timedelta(hours=2)  # for a process that reads or writes alone; a dead one is noticed by its launcher
 
@@ -67,12 +68,8 @@ def resolve_processes(training: Mapping[str, Any]) -> int:
             f"profile (set-resources) to {processes}"
         )
     batch_size = training.get("batch_size", processes)
-    if isinstance(batch_size, int) and batch_size % processes:
-        below = batch_size - batch_size % processes
-        raise UserError(
-            f"training.batch_size is {batch_size}, which {processes} processes (training.processes) cannot share in "
-            f"equal parts; write a multiple of {processes}, such as {below or processes}"
-        )
+    if isinstance(batch_size, int) and (message := unequal_parts(batch_size, processes)):
+        raise UserError(f"training.{message}")
     return processes
 
 

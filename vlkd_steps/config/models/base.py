@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from vlkd_steps.core import components, layout
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.inside import fault
+from vlkd_steps.core.numbers import unequal_parts
 
 S = TypeVar("S")
 
@@ -87,12 +88,8 @@ def unique(values: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
 
 def shared_in_equal_parts(batch_size: int, processes: int) -> None:
     """Refuse a batch that processes cannot share in equal parts."""
-    if batch_size % processes:
-        near = batch_size - batch_size % processes or processes
-        raise problem(
-            f"has batch_size {batch_size}, which {processes} processes cannot share in equal parts; write a multiple "
-            f"of {processes}, such as {near}"
-        )
+    if message := unequal_parts(batch_size, processes):
+        raise problem(message)
 
 
 def some(values: S) -> S:
