@@ -77,7 +77,7 @@ def timed(what: str) -> None:
 
 
 def command(*options: str) -> list[str]:
-    return [sys.executable, "-m", "vlkd_steps", "track", "--experiment", "benchmark", *options,
+    return [sys.executable, "-m", "vlkd_steps", "track", "benchmark", *options,
             "--tracking-uri", ADDRESS]  # fmt: skip
 
 

@@ -118,7 +118,7 @@ def outage(
 
 
 def track(uri: str, *more: str) -> list[str]:
-    return [sys.executable, "-m", "vlkd_steps.cli.track", "--experiment", EXPERIMENT, "--tracking-uri", uri, *more]
+    return [sys.executable, "-m", "vlkd_steps.cli.track", EXPERIMENT, "--tracking-uri", uri, *more]
 
 
 @contextlib.contextmanager

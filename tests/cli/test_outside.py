@@ -11,8 +11,8 @@ from vlkd_steps.cli import claims, leaderboard, plan, run, table, track, verify
 @pytest.mark.parametrize(
     ("main", "before", "after"),
     [
-        (table.main, ["--experiment"], []),
-        (track.main, ["--experiment"], []),
+        (table.main, [], []),
+        (track.main, [], []),
         (plan.main, ["--experiment"], []),
         (claims.main, [], []),
         (run.main, [], ["-n"]),
@@ -40,15 +40,13 @@ def test_a_misspelt_experiment_is_answered_with_the_nearest_one(tmp_path: Path, 
     monkeypatch.chdir(tmp_path)
     Path("results/scenes").mkdir(parents=True)
     Path("results/scenes/gains.csv").touch()
-    assert table.main(["--experiment", "scenez"]) == 2
-    assert "--experiment scenez: results/scenez/gains.csv does not exist; did you mean 'scenes'?" in (
-        capsys.readouterr().err
-    )
+    assert table.main(["scenez"]) == 2
+    assert "results/scenez/gains.csv does not exist; did you mean 'scenes'?" in capsys.readouterr().err
 
 
 def test_a_table_without_rows_is_named(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     Path("results/scenes").mkdir(parents=True)
     Path("results/scenes/gains.csv").write_text("dataset,student,variant,shot,evaluation_set,metric,mean\n")
-    assert table.main(["--experiment", "scenes"]) == 2
+    assert table.main(["scenes"]) == 2
     assert "results/scenes/gains.csv has no rows; make it again: snakemake" in capsys.readouterr().err

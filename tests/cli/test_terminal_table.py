@@ -11,7 +11,7 @@ def test_terminal_table_holds_the_numbers_and_where_to_look(
     config: dict, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert table.main(["--experiment", "scenes"]) == 0
+    assert table.main(["scenes"]) == 0
     out = capsys.readouterr().out
     assert out.isascii()
     assert max(map(len, out.splitlines())) <= 80
@@ -33,7 +33,7 @@ def test_terminal_table_breaks_many_shots_into_several(config: dict, monkeypatch
 
 
 def test_terminal_table_refuses_what_is_not_there(config: dict, capsys: pytest.CaptureFixture) -> None:
-    assert table.main(["--experiment", "scenes", "--set", "tset"]) == 2
+    assert table.main(["scenes", "--set", "tset"]) == 2
     assert "has no such evaluation set; it has dev, test, other_style" in capsys.readouterr().err
-    assert table.main(["--experiment", "other"]) == 2
+    assert table.main(["other"]) == 2
     assert "results/other/gains.csv does not exist" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from vlkd_steps.tracking import address
 
 
 def test_no_runs_is_a_mistake_that_says_what_to_do(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
-    assert track.main(["--experiment", "nothing"]) == 2
+    assert track.main(["nothing"]) == 2
     assert "vlkd run" in capsys.readouterr().err
 
 
@@ -21,7 +21,7 @@ def test_a_folder_as_address_is_a_mistake(
 ) -> None:
     make_run()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", folder)
-    assert track.main(["--experiment", "scenes"]) == 2
+    assert track.main(["scenes"]) == 2
     assert "sqlite:///FILE.db" in capsys.readouterr().err
 
 
@@ -46,7 +46,7 @@ def test_on_a_shared_file_system_the_database_is_on_this_machine(
     assert empty is not None
     file_system.make_private(local.parent)
     empty.rename(local)  # an empty schema, to spare the seconds of making one
-    assert track.main(["--experiment", "scenes"]) == 0
+    assert track.main(["scenes"]) == 0
     assert not (tmp_path / "mlflow.db").exists()
     said = capsys.readouterr().err
     assert f"is on nfs4, where sqlite is not safe: MLflow's file is {local}" in said.splitlines()[0]

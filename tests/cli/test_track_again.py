@@ -19,14 +19,14 @@ def test_the_second_time_nothing_changes(
 ) -> None:
     make_run()
     make_run(variant="finetune", end="FAILED")
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     first = everything(uri, tracked(uri))
 
     def refuse(*_: object) -> None:
         raise AssertionError("an unchanged run was sent again")
 
     monkeypatch.setattr(mlflow_sync.MlflowSync, "_send", refuse)
-    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert track.main(["scenes", "--tracking-uri", uri]) == 0
     assert everything(uri, tracked(uri)) == first
 
 
@@ -35,11 +35,11 @@ def test_with_nothing_new_no_run_is_read_and_mlflow_is_not_imported(
 ) -> None:
     make_run()
     make_run(variant="finetune", end=None)
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     first = capsys.readouterr().err
     monkeypatch.setattr(records, "read", lambda *_: pytest.fail("a run was read"))
     monkeypatch.setitem(sys.modules, "mlflow", None)  # its import would raise
-    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert track.main(["scenes", "--tracking-uri", uri]) == 0
     assert capsys.readouterr().err == first
     assert first.endswith(": 2 runs up to date\n")
 
@@ -50,7 +50,7 @@ def test_what_was_lost_in_mlflow_is_written_again_though_nothing_here_changed(
 ) -> None:
     make_run()
     make_run(variant="finetune")
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     first = everything(uri, tracked(uri))
     run_id = tracked(uri)[CLIP_TD].info.run_id
     if lost == "the file":
@@ -62,29 +62,29 @@ def test_what_was_lost_in_mlflow_is_written_again_though_nothing_here_changed(
     else:
         (experiment,) = client(uri).search_experiments(filter_string="name = 'scenes'")
         client(uri).rename_experiment(experiment.experiment_id, "mine")
-    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert track.main(["scenes", "--tracking-uri", uri]) == 0
     assert everything(uri, tracked(uri)) == first
 
 
 def test_a_lost_memory_of_what_was_sent_costs_nothing(make_run: MakeRun, uri: str, tracked: Tracked) -> None:
     make_run()
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     first = everything(uri, tracked(uri))
     run_id = tracked(uri)[CLIP_TD].info.run_id
     for tag in (mlflow_sync.SYNCED, mlflow_sync.ARTIFACTS):
         client(uri).delete_tag(run_id, tag)
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     assert everything(uri, tracked(uri)) == first
 
 
 def test_a_deleted_database_is_made_again(make_run: MakeRun, uri: str, tracked: Tracked, tmp_path: Path) -> None:
     make_run()
     make_run(variant="naive_kd", end=None)
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     first = everything(uri, tracked(uri))
     elsewhere = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"  # MLflow keeps a deleted file open within one process
     (tmp_path / "new").mkdir()
-    track.main(["--experiment", "scenes", "--tracking-uri", elsewhere])
+    track.main(["scenes", "--tracking-uri", elsewhere])
     assert everything(elsewhere, tracked(elsewhere)) == first
 
 

@@ -13,10 +13,10 @@ def test_a_run_deleted_after_the_last_look_is_still_reported(
     make_run: MakeRun, uri: str, tracked: Tracked, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run()
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     client(uri).delete_run(tracked(uri)[CLIP_TD].info.run_id)
     for _ in range(2):
-        track.main(["--experiment", "scenes", "--tracking-uri", uri])
+        track.main(["scenes", "--tracking-uri", uri])
         assert capsys.readouterr().err.endswith(f"skipped, because they were deleted in MLflow: {CLIP_TD}\n")
 
 
@@ -25,11 +25,11 @@ def test_what_a_user_deleted_stays_deleted(
 ) -> None:
     folder = make_run()
     make_run(variant="finetune")
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     client(uri).delete_run(tracked(uri)[CLIP_TD].info.run_id)
     files.write_json(layout.metrics(folder), {"test": {"accuracy": 1.0}})
     capsys.readouterr()
-    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert track.main(["scenes", "--tracking-uri", uri]) == 0
     assert CLIP_TD not in tracked(uri)
     assert CLIP_TD in capsys.readouterr().err
 
@@ -52,7 +52,7 @@ def test_a_deleted_experiment_ends_in_what_to_do(
     make_run: MakeRun, uri: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run()
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     client(uri).delete_experiment(client(uri).get_experiment_by_name("scenes").experiment_id)
-    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 2
+    assert track.main(["scenes", "--tracking-uri", uri]) == 2
     assert "mlflow experiments restore" in capsys.readouterr().err

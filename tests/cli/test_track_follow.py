@@ -24,8 +24,8 @@ def test_a_second_tracker_is_logged_and_ends_with_success(
     make_run()
     with exclusive(tracker_lock.path(uri, "scenes")) as holder:
         assert holder is None
-        assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
-        assert track.main(["--experiment", "scenes", "--tracking-uri", uri, "--follow"]) == 0
+        assert track.main(["scenes", "--tracking-uri", uri]) == 0
+        assert track.main(["scenes", "--tracking-uri", uri, "--follow"]) == 0
     assert f"another tracker (process {os.getpid()} on " in capsys.readouterr().err
     assert tracked(uri) == {}
 
@@ -41,7 +41,6 @@ def test_following_shows_runs_while_they_train_and_ends_on_a_signal(
         sys.executable,
         "-m",
         "vlkd_steps.cli.track",
-        "--experiment",
         "scenes",
         "--follow",
         "--tracking-uri",
@@ -81,7 +80,7 @@ def test_trackers_of_two_experiments_on_a_new_database_do_not_meet(
     for experiment in ("scenes", "other"):
         for seed in (10, 11):
             make_run(experiment=experiment, seed=seed)
-    command = [sys.executable, "-m", "vlkd_steps.cli.track", "--tracking-uri", uri, "--experiment"]
+    command = [sys.executable, "-m", "vlkd_steps.cli.track", "--tracking-uri", uri]
     both = [subprocess.Popen([*command, experiment]) for experiment in ("scenes", "other", "scenes")]
     assert [tracker.wait(120) for tracker in both] == [0, 0, 0]
     assert len(tracked(uri, "scenes")) == len(tracked(uri, "other")) == 2

@@ -21,7 +21,7 @@ NAME = "clip_td 300 scenes_vqa"
 
 
 def synced(uri: str) -> None:
-    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert track.main(["scenes", "--tracking-uri", uri]) == 0
 
 
 def accuracy(folder: Path) -> float:

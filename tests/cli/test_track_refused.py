@@ -15,7 +15,7 @@ from vlkd_steps.tracking.journal import Journal
 def test_a_warning_of_a_run_is_repeated(make_run: MakeRun, uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     files.write_text(layout.metrics(make_run()), '{"test": {"accuracy": "high"}}')
     for _ in range(2):
-        track.main(["--experiment", "scenes", "--tracking-uri", uri])
+        track.main(["scenes", "--tracking-uri", uri])
         assert "test.accuracy is high, not a finite number" in capsys.readouterr().err
 
 
@@ -39,7 +39,7 @@ def test_what_is_not_written_is_named_with_its_reason(
     monkeypatch.setattr(mlflow_sync.MlflowSync, "_send", refuse)
     monkeypatch.setattr(mlflow_sync.artifacts, "prediction_sample", lambda *_: 1 / 0)
     for _ in range(2):  # the second tracker tries again
-        assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+        assert track.main(["scenes", "--tracking-uri", uri]) == 0
         *_, summed, last = said = capsys.readouterr().err.splitlines()
     assert any(line.startswith("no artifacts of ") for line in said)
     assert summed.endswith(": 0 runs up to date")
@@ -90,7 +90,7 @@ def test_of_many_that_are_not_written_three_are_named(
         raise ValueError("a long reason " * 40)
 
     monkeypatch.setattr(mlflow_sync.artifacts, "write", refuse)
-    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert track.main(["scenes", "--tracking-uri", uri]) == 0
     last = capsys.readouterr().err.splitlines()[-1]
     assert [name for name in ("s10", "s11", "s12", "s13", "s14") if f"clip_td 300 {name} " in last] == [
         "s10", "s11", "s12",
@@ -105,6 +105,6 @@ def test_a_broken_file_of_one_run_does_not_affect_the_others(
     broken = make_run()
     make_run(variant="finetune")
     layout.predictions(broken, "test").write_bytes(b"PAR1 torn")
-    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert track.main(["scenes", "--tracking-uri", uri]) == 0
     assert {run.info.status for run in tracked(uri).values()} == {"FINISHED"}
     assert f"no artifacts of {CLIP_TD}" in capsys.readouterr().err

@@ -23,7 +23,7 @@ def test_a_run_arrives_complete(
     make_instances("scenes_vqa")
     folder = make_run()
     make_run(variant="finetune")
-    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert track.main(["scenes", "--tracking-uri", uri]) == 0
     runs = tracked(uri)
     assert set(runs) == {CLIP_TD, "finetune 300 s10 scenes_vqa"}
     run = runs[CLIP_TD]
@@ -66,7 +66,7 @@ def test_gains_are_over_the_reference_of_the_experiments_preset(
     files.write_text(Path("params.yaml"), "experiment: scenes\n")
     for variant in ("vlkd", "bart", "finetune"):
         make_run(experiment=experiment, variant=variant)
-    assert track.main(["--experiment", experiment, "--tracking-uri", uri]) == 0
+    assert track.main([experiment, "--tracking-uri", uri]) == 0
     found = client(uri)
     runs = found.search_runs([found.get_experiment_by_name(experiment).experiment_id])
     gains = {run.data.tags["variant"] for run in runs if "gain/test/accuracy" in run.data.metrics}
@@ -77,7 +77,7 @@ def test_a_rerun_continues_the_same_run_and_repeated_steps_count_once(
     make_run: MakeRun, uri: str, tracked: Tracked
 ) -> None:
     make_run(steps=100, end=None)
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     killed = tracked(uri)[CLIP_TD]
     assert killed.info.status == "KILLED"
     folder = make_run(steps=100)
@@ -86,7 +86,7 @@ def test_a_rerun_continues_the_same_run_and_repeated_steps_count_once(
         journal.append("metrics", step=100, metrics={"loss": 0.5})  # the same value as before
         journal.append("metrics", step=110, metrics={"loss": math.nan, "loss/image": math.inf})
         journal.append("end", status="FINISHED", seconds=3700)
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     (run,) = tracked(uri).values()
     assert run.info.run_id == killed.info.run_id
     assert run.info.status == "FINISHED"
@@ -95,7 +95,7 @@ def test_a_rerun_continues_the_same_run_and_repeated_steps_count_once(
     assert [step for step, _ in history(uri, run, "train/loss")] == list(range(10, 111, 10))
     assert math.isnan(history(uri, run, "train/loss")[-1][1])
     assert run.data.params["method.name"] == "clip_td"
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     assert len(history(uri, run, "train/loss")) == 11
 
 
@@ -103,13 +103,13 @@ def test_of_a_repeated_step_with_another_value_the_later_one_is_the_latest(
     make_run: MakeRun, uri: str, tracked: Tracked
 ) -> None:
     folder = make_run(steps=20, end=None)
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     key = tracked(uri)[CLIP_TD].data.tags["run_key"]
     time.sleep(0.01)  # MLflow orders by milliseconds
     with Journal(layout.journal(folder)) as journal:
         journal.append("start", run_key=key, attempt=2)
         journal.append("metrics", step=20, metrics={"loss": 7.0})
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     (run,) = tracked(uri).values()
     assert run.data.metrics["train/loss"] == 7.0
 
@@ -119,7 +119,7 @@ def test_names_and_values_beyond_mlflows_limits_are_cut(make_run: MakeRun, uri: 
     folder = make_run(variant="finetune", end=None)
     with Journal(layout.journal(folder)) as journal:
         journal.append("start", run_key="long", attempt=1, params={"p" * 300: "v" * 9000}, tags={"t": "v" * 9000})
-    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert track.main(["scenes", "--tracking-uri", uri]) == 0
     runs = tracked(uri)
     assert sum(name.startswith("extra.option_") for name in runs[CLIP_TD].data.params) == 150
     assert {"train/loss/what is _the_ man_s ä_", "train/x/_/y", "train/_/up"} <= set(runs[CLIP_TD].data.metrics)
@@ -132,7 +132,7 @@ def test_the_experiment_has_a_description_and_a_view_of_the_gains(make_run: Make
     for variant in ("finetune", "clip_td"):
         for shot in (1000, 300):
             make_run(variant=variant, shot=shot)
-    track.main(["--experiment", "scenes", "--tracking-uri", uri])
+    track.main(["scenes", "--tracking-uri", uri])
     tags = client(uri).get_experiment_by_name("scenes").tags
     lines = tags["mlflow.note.content"].splitlines()
     assert "Cost so far: 0.0253 core-hours in 4 attempts of 4 runs." in lines
@@ -153,7 +153,7 @@ def test_it_stays_light_and_sends_no_telemetry(make_run: MakeRun, uri: str, tmp_
     code = f"""
 import sys
 from vlkd_steps.cli import track
-assert track.main(["--experiment", "scenes", "--tracking-uri", {uri!r}]) == 0
+assert track.main(["scenes", "--tracking-uri", {uri!r}]) == 0
 from mlflow.telemetry.utils import is_telemetry_disabled
 print(is_telemetry_disabled(), [name for name in ("torch", "transformers", "open_clip") if name in sys.modules])
 """

@@ -60,7 +60,7 @@ def test_an_outage_neither_stops_nor_loses_a_run(
     uri = f"http://127.0.0.1:{port}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     make_run(variant="finetune")
-    command = [sys.executable, "-m", "vlkd_steps.cli.track", "--experiment", "scenes", "--follow"]
+    command = [sys.executable, "-m", "vlkd_steps.cli.track", "scenes", "--follow"]
     said = tmp_path / "tracker.log"
     with contextlib.ExitStack() as cleaning:
         with serve(port) as server:
@@ -100,7 +100,7 @@ def test_without_a_server_it_ends_soon_and_says_that_nothing_is_lost(
 ) -> None:
     make_run()
     started = time.monotonic()
-    status = track.main(["--experiment", "scenes", "--tracking-uri", f"http://127.0.0.1:{ui.free_port(5700)}"])
+    status = track.main(["scenes", "--tracking-uri", f"http://127.0.0.1:{ui.free_port(5700)}"])
     assert status == 3
     assert time.monotonic() - started < 30
     said = capsys.readouterr().err
@@ -124,7 +124,7 @@ def test_a_login_page_and_a_dead_server_are_one_message_without_the_password(
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Login) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ada:secret@127.0.0.1:{server.server_port}")
-        ended = [track.main(["--experiment", "scenes"]), ui.main([])]
+        ended = [track.main(["scenes"]), ui.main([])]
         server.shutdown()
     assert ended == [3, 2]
     shown = capsys.readouterr()
@@ -132,6 +132,6 @@ def test_a_login_page_and_a_dead_server_are_one_message_without_the_password(
     first, second = shown.err.splitlines()
     for line in (first, second):
         assert f"http://127.0.0.1:{server.server_port} does not answer: a web page came back ('Sign in')" in line
-    assert track.main(["--experiment", "scenes"]) == 3
+    assert track.main(["scenes"]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert "secret" not in first + second + line

@@ -49,7 +49,7 @@ def test_a_user_id_without_a_name_or_a_home(make_run: MakeRun, uri: str, tracked
     ordinary_user.give(tmp_path, ordinary_user.NAMELESS)
     user = ordinary_user.command(ordinary_user.NAMELESS)
     nothing = {"HOME": None, "MPLCONFIGDIR": None, "VLKD_LOCAL": str(tmp_path / "local")}
-    done = run("track", "--experiment", "scenes", user=user, **nothing)
+    done = run("track", "scenes", user=user, **nothing)
     assert (done.returncode, len(done.stderr.splitlines())) == (0, 1), done.stderr
     assert set(tracked(uri)) == {CLIP_TD}
     assert not (tmp_path / "~").exists()
@@ -75,7 +75,7 @@ def test_in_a_read_only_folder_the_file_is_on_this_machine(
         folder.chmod(0o555)
     try:
         variables = {"VLKD_LOCAL": str(local), "HOME": str(home), "MLFLOW_TRACKING_URI": None, "MPLCONFIGDIR": None}
-        done = run("track", "--experiment", "scenes", user=ordinary_user.command(), **variables)
+        done = run("track", "scenes", user=ordinary_user.command(), **variables)
     finally:
         for folder in folders:
             folder.chmod(0o755)
@@ -100,7 +100,7 @@ def test_files_of_another_user_are_named(make_run: MakeRun, uri: str, tmp_path: 
         os.chown(path, 0, 0)
     path.chmod(0o555 if path.is_dir() else 0o444)
     try:
-        done = run("track", "--experiment", "scenes", user=ordinary_user.command(), MLFLOW_TRACKING_URI=None)
+        done = run("track", "scenes", user=ordinary_user.command(), MLFLOW_TRACKING_URI=None)
     finally:
         path.chmod(0o755)
     assert done.returncode == 2, done.stderr

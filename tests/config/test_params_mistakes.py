@@ -38,6 +38,9 @@ from vlkd_steps.core.errors import UserError
             {"overrides": {"training.by_shot.100.steps": 3, "training.by_shot": 5}},
             "overrides sets training.by_shot as a whole and training.by_shot.100.steps, a key of it; keep one of them",
         ),
+        ({"overrides": {"grids": [{"shot": [100]}]}}, "overrides cannot set grids: only a preset has them"),
+        ({"overrides": {"grid.shot": [100]}}, "overrides cannot set grid: write its lists under grid"),
+        ({"overrides": {"zzz": 3}}, "overrides has unknown key 'zzz'; valid are: datasets, highlight, methods, "),
         ({"overrides": {"variants.clip_td": 3}}, "would replace all of variants.clip_td; set its keys one by one"),
         (
             {"overrides": {"training.device": "gpu"}},

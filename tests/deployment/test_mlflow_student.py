@@ -17,7 +17,7 @@ from vlkd_steps.core.errors import UserError
 @pytest.fixture
 def tracked_id(run: Path, uri: str) -> Iterator[str]:
     """The id in MLflow of the run."""
-    assert track.main(["--experiment", "toys", "--tracking-uri", uri]) == 0
+    assert track.main(["toys", "--tracking-uri", uri]) == 0
     import mlflow
 
     before = mlflow.get_tracking_uri()

@@ -123,7 +123,7 @@ def test_names_of_the_package_exist(document: Path) -> None:
 @each_document
 def test_presets_exist(document: Path) -> None:
     presets = {path.stem for path in (ROOT / "vlkd_steps" / "conf" / "experiment").glob("*.yaml")}
-    assert named(document, r"(?:--experiment |EXPERIMENT=|experiment[=:] ?)([a-z]\w*)") <= presets
+    assert named(document, r"(?:vlkd (?:plan|track|claims|tune) |EXPERIMENT=|experiment[=:] ?)([a-z]\w*)") <= presets
 
 
 @each_document

@@ -50,7 +50,7 @@ def test_outside_the_project_is_reported(tmp_path, monkeypatch: pytest.MonkeyPat
         (["--gpu", "a100", "--tflops", "3"], "--gpu and --tflops both give the device's speed"),
         (["--gpu", "a100", "--utilisation", "30"], "--utilisation is 30; give a share of the peak, such as 0.3"),
         (["--tflops", "-1"], "--tflops is -1; give what the device sustains"),
-        (["--experiment", "paper_vqq"], "did you mean 'paper_vqa'?"),
+        (["paper_vqq"], "did you mean 'paper_vqa'?"),
     ],
 )
 def test_mistakes_in_calling_it(root, monkeypatch, capsys, arguments: list[str], message: str) -> None:

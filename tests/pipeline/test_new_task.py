@@ -103,7 +103,7 @@ def test_a_new_task_is_planned_trained_compared_and_shown(project) -> None:
     assert project.dry_run("--", "results/scenes_smoke/report.html") == {}
 
     # prepared now, it is counted, and derived hours are known
-    planned = project.run(*plan, "--experiment", "scenes_smoke")
+    planned = project.run(*plan, "scenes_smoke")
     assert json.loads(planned[planned.index("{") :])["totals"]["not_known"] == 0
 
     module = project.folder / "vlkd_steps/tasks/true_false.py"

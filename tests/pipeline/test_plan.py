@@ -17,7 +17,7 @@ def plan(project, *arguments: str) -> dict:
 
 
 def test_what_is_done_is_not_counted(project) -> None:
-    before = plan(project, "--experiment", "scenes_smoke", "--tflops", "0.05")
+    before = plan(project, "scenes_smoke", "--tflops", "0.05")
     assert before["runs"] == {"of_the_experiment": 12, "to_train": 12}
     assert before["jobs"]["download"] == 1
     assert before["jobs"]["distill"] == 6
@@ -26,7 +26,7 @@ def test_what_is_done_is_not_counted(project) -> None:
     assert sum(row["count"] for row in trainings) == 12
     assert trainings[0]["hours"] == pytest.approx(trainings[0]["operations"] / 0.05e12 / 3600)
     project.snakemake("--config", "experiment=scenes_smoke", "--", "data/instances/scenes_smoke_ve.parquet")
-    after = plan(project, "--experiment", "scenes_smoke")
+    after = plan(project, "scenes_smoke")
     assert "download" not in after["jobs"]
     assert after["jobs"]["prepare"] == 1
     assert after["sources"] == []
@@ -61,7 +61,7 @@ def test_vlkd_on_web_captions_builds_its_graph_and_says_what_to_bring(project) -
 
 
 def test_a_printed_plan_says_where_each_number_is_from(project) -> None:
-    output = project.run("python", "-m", "vlkd_steps.cli.plan", "--experiment", "paper_vcr", "--gpu", "a100")
+    output = project.run("python", "-m", "vlkd_steps.cli.plan", "paper_vcr", "--gpu", "a100")
     assert "paper_vcr: 567 of 567 runs to train" in output
     assert "vcr: MISSING. source 'vcr': the folder data/incoming/vcr does not exist" in output
     assert "derived: a100, 0.3 of 312 TFLOP/s" in output

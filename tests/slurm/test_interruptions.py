@@ -106,7 +106,7 @@ def last_step(path: Path) -> int:
 
 def in_mlflow(project: Project) -> None:
     """One run of two attempts."""
-    project.run(sys.executable, "-m", "vlkd_steps.cli.track", "--experiment", "scenes_smoke")
+    project.run(sys.executable, "-m", "vlkd_steps.cli.track", "scenes_smoke")
     code = (
         "import mlflow; c = mlflow.MlflowClient('sqlite:///mlflow.db'); "
         "e = c.get_experiment_by_name('scenes_smoke').experiment_id; "

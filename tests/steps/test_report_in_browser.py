@@ -44,5 +44,5 @@ def test_tracked_runs_are_linked_to_mlflow_without_another_page(config: dict, ht
     assert beside == f"../../{place}/"
     layout.mlflow_links("scenes").unlink()
     with opened(address) as page:
-        assert "vlkd track --experiment scenes" in page.locator("#mlflow").inner_text()
+        assert "vlkd track scenes" in page.locator("#mlflow").inner_text()
         assert page.get_by_text("MLflow", exact=True).count() == 0

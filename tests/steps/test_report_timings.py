@@ -107,5 +107,5 @@ def test_who_needs_its_teacher_at_inference_is_said_and_two_teachers_and_regions
         rows = [(row["step"], row["name"]) for row in csv.DictReader(stream)][:3]
     assert rows == [("extract", f"features/{name}/scenes_ve") for name in ("eyes", "ears", "boxes")]
     capsys.readouterr()
-    assert table.main(["--experiment", "scenes"]) == 0
+    assert table.main(["scenes"]) == 0
     assert "clip_td keeps its teacher at inference" in capsys.readouterr().out

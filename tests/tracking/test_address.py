@@ -64,7 +64,7 @@ def test_the_message_names_what_to_write_and_no_password(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     said = []
-    for main, arguments in ((track.main, ["--experiment", "scenes"]), (track.main, ["--rebuild"]), (ui.main, [])):
+    for main, arguments in ((track.main, ["scenes"]), (track.main, ["--rebuild"]), (ui.main, [])):
         assert main(arguments) == 2
         (line,) = capsys.readouterr().err.splitlines()
         said.append(line.removeprefix("error: "))

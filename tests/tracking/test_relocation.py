@@ -33,7 +33,7 @@ def content(project: Path) -> dict[str, str]:
 
 def track_here() -> None:
     """In a process of its own: MLflow keeps a database of a relative address open."""
-    command = [sys.executable, "-m", "vlkd_steps.cli.track", "--experiment", "scenes"]
+    command = [sys.executable, "-m", "vlkd_steps.cli.track", "scenes"]
     subprocess.run(command, check=True)
 
 

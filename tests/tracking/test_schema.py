@@ -130,8 +130,8 @@ def test_one_message_from_track_ui_and_doctor_and_then_a_rebuild(
     if kind in ("older", "newer", "foreign"):
         words = [*words, newest]
     for command in (
-        [track.main, "--experiment", "scenes"],
-        [track.main, "--experiment", "scenes", "--follow"],
+        [track.main, "scenes"],
+        [track.main, "scenes", "--follow"],
         [ui.main],
     ):
         main, *arguments = command
@@ -167,7 +167,7 @@ def test_a_file_of_an_older_mlflow_is_backed_up_and_upgraded(
     execute(path, "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage) "
                   "VALUES (7, 'by hand', 'file:///elsewhere', 'active')")  # fmt: skip
     before = path.read_bytes()
-    assert track.main(["--experiment", "scenes"]) == 2
+    assert track.main(["scenes"]) == 2
     assert f"`{schema.UPGRADE}` backs the file up" in capsys.readouterr().err
     subprocess.run([sys.executable, "-m", "vlkd_steps.cli.track", "--upgrade"], check=True)
     assert (tmp_path / "mlflow.db.backup-1").read_bytes() == before
@@ -246,7 +246,7 @@ def test_an_empty_file_is_filled(make_run: MakeRun, tmp_path: Path, tracked: Tra
     (tmp_path / "empty.db").touch()
     uri = f"sqlite:///{tmp_path / 'empty.db'}"
     assert schema.fault(tmp_path / "empty.db") is None
-    assert track.main(["--experiment", "scenes", "--tracking-uri", uri]) == 0
+    assert track.main(["scenes", "--tracking-uri", uri]) == 0
     assert len(tracked(uri)) == 1
 
 

@@ -66,7 +66,7 @@ def app(name: str, doc: str | None, **settings: Any) -> typer.Typer:
     """An application whose help is a module's docstring."""
     plain: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "add_completion": False}
     plain["no_args_is_help"] = True
-    plain["context_settings"] = {"max_content_width": 100}
+    plain["context_settings"] = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
     return typer.Typer(name=name, help=manual(doc), **plain | settings)
 
 
@@ -173,11 +173,20 @@ class Several(TyperCommand):
         return super().parse_args(ctx, expanded)
 
 
-class Verbatim(TyperCommand):
-    """A command that passes its arguments on unchanged, also ``--``; it handles only a leading ``--help``."""
+class Named(TyperCommand):
+    """A command with one argument, an experiment, that may also be written as an option: ``--experiment scenes``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args[:1] == ["--help"] and self.add_help_option:
+        if args[-1:] == ["--experiment"]:
+            raise typer.BadParameter("--experiment needs a name")
+        return super().parse_args(ctx, [word.removeprefix("--experiment=") for word in args if word != "--experiment"])
+
+
+class Verbatim(TyperCommand):
+    """A command that passes its arguments on unchanged, also ``--``; it handles only a leading ``-h`` or ``--help``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args[:1] and args[0] in ("-h", "--help") and self.add_help_option:
             return super().parse_args(ctx, args)
         ctx.args = list(args)
         return ctx.args

@@ -1,8 +1,8 @@
 r"""Estimate what an experiment takes before it runs: jobs, data to download or provide, disk, hours.
 
     vlkd plan
-    vlkd plan --experiment paper_vcr --gpu a100
-    vlkd plan --experiment scenes_protocol --json
+    vlkd plan paper_vcr --gpu a100
+    vlkd plan scenes_protocol --json
 
 The jobs are those of Snakemake's dry run, so finished jobs are not counted. Hours are measured in past runs on this
 machine, or derived from the models' configurations and a device that you name (--gpu, --tflops), or not known; each
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Option
+from typer import Argument, Option
 
 from vlkd_steps.cli import command
 from vlkd_steps.config import composition, jobs
@@ -41,10 +41,10 @@ GPUS = {  # teraFLOP/s of dense bf16 (V100: fp16) matrix products, from the vend
 UTILISATION = 0.3
 
 
-@command.single("plan", __doc__)
+@command.single("plan", __doc__, cls=command.Named)
 def main(
     experiment: Annotated[
-        str | None, Option(help="a preset; default: the one in params.yaml", callback=command.experiment)
+        str | None, Argument(help="a preset; default: the one in params.yaml", callback=command.experiment)
     ] = None,
     gpu: Annotated[
         str | None, command.choice(sorted(GPUS), "derive hours for this GPU instead of measured ones")

@@ -91,7 +91,7 @@ def show(experiment: str) -> int:
         return 0
     from vlkd_steps.cli import table
 
-    return table.main(["--experiment", experiment])
+    return table.main([experiment])
 
 
 def listed(options: Sequence[str]) -> int:
@@ -153,7 +153,7 @@ def tracker(experiment: str) -> Iterator["subprocess.Popen[bytes]"]:
 
     TERM ends it after a last update. If it fails, one line gives the reason, and the exit status is unaffected.
     """
-    again = ["track", "--experiment", experiment]
+    again = ["track", experiment]
     LOG.parent.mkdir(exist_ok=True)
     with LOG.open("wb") as log:
         process = subprocess.Popen(

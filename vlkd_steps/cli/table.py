@@ -1,4 +1,4 @@
-"""Print an experiment's results: ``vlkd table --experiment scenes``.
+"""Print an experiment's results: ``vlkd table scenes``.
 
 One table per data set, on its test set (without one, on the first evaluation set of its runs): accuracy as mean +- sd
 over seeds and, below it, the gain over the reference with its 95 % interval; a star marks intervals that exclude 0.
@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from typer import Option
+from typer import Argument, Option
 
 from vlkd_steps.cli import command
 from vlkd_steps.core import layout
@@ -40,15 +40,15 @@ NARROWEST = 80  # columns, also if the terminal's width is unknown
 SHOT_COLUMN = 23  # "* +11.7 [10.7, 12.8]" and the frame
 
 
-@command.single("table", __doc__)
+@command.single("table", __doc__, cls=command.Named)
 def main(
-    experiment: Annotated[str, Option(help="its name, as in params.yaml", callback=command.experiment)],
+    experiment: Annotated[str, Argument(help="its name, as in params.yaml", callback=command.experiment)],
     evaluation_set: Annotated[str | None, Option("--set", help="the evaluation set; default: test")] = None,
 ) -> None:
     path = layout.results(experiment) / "gains.csv"
     finished = [each.parent.name for each in path.parent.parent.glob("*/gains.csv")]
     if experiment not in finished and (near := nearest(experiment, finished, " ").strip()):
-        raise UserError(f"--experiment {experiment}: {path} does not exist; {near}")
+        raise UserError(f"{path} does not exist; {near}")
     rows = read(path)
     if not rows:
         raise UserError(f"{path} has no rows; make it again: snakemake --cores 1 -f {path}")

@@ -1,11 +1,11 @@
 """Bring MLflow up to date with the journals under runs/<experiment>/. Safe to repeat at any time.
 
-    vlkd track --experiment scenes             once
-    vlkd track --experiment scenes --follow    during training, until stdin (a pipe) is closed,
-                                               TERM or INT arrives, or the process --until-pid ends
-    vlkd track --rebuild                       move the sqlite file aside and build a new one with
-                                               every experiment that has runs here
-    vlkd track --upgrade                       back up a file of an older MLflow, and upgrade it
+    vlkd track scenes             once
+    vlkd track scenes --follow    during training, until stdin (a pipe) is closed, TERM or INT
+                                  arrives, or the process --until-pid ends
+    vlkd track --rebuild          move the sqlite file aside and build a new one with every
+                                  experiment that has runs here
+    vlkd track --upgrade          back up a file of an older MLflow, and upgrade it
 
 Writes to --tracking-uri, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db (a file on this machine's own disk if the
 project is on a shared file system or cannot be written to: VLKD_LOCAL names the folder). Exit status:
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from typer import BadParameter, Option
+from typer import Argument, BadParameter, Option
 
 from vlkd_steps.cli import command
 from vlkd_steps.config import preset_reference
@@ -38,10 +38,10 @@ LONGEST_PAUSE = 20.0  # seconds between two tries, of up to ten, to reach a serv
 NOTHING_LOST, UNREACHED = "nothing is lost, the journals have it", 3
 
 
-@command.single("track", __doc__)
+@command.single("track", __doc__, cls=command.Named)
 def main(
     experiment: Annotated[
-        str | None, Option(help="the folder under runs/ and the name in MLflow", callback=command.experiment)
+        str | None, Argument(help="the folder under runs/ and the name in MLflow", callback=command.experiment)
     ] = None,
     rebuild: Annotated[bool, Option("--rebuild", help="write a new file; the old one is kept")] = False,
     upgrade: Annotated[bool, Option("--upgrade", help="upgrade an older file; a backup is kept")] = False,
@@ -54,7 +54,7 @@ def main(
     log_file: Annotated[Path | None, Option("--log", help="write the log here as well as to stderr")] = None,
 ) -> int:
     if (experiment is not None) + rebuild + upgrade != 1:
-        raise BadParameter("give one of --experiment, --rebuild and --upgrade")
+        raise BadParameter("give an experiment, --rebuild or --upgrade, and one of them")
     if (rebuild or upgrade) and follow:
         raise BadParameter("--rebuild and --upgrade do not combine with --follow")
     step.log_to(log_file)
@@ -89,7 +89,7 @@ def once(experiment: str, uri: str, reference: str | None = None) -> int:
     try:
         catch_up(experiment, uri, reference)
     except Outage as outage:
-        log.error("%s; %s: run `vlkd track --experiment %s` again", outage, NOTHING_LOST, experiment)
+        log.error("%s; %s: run `vlkd track %s` again", outage, NOTHING_LOST, experiment)
         return UNREACHED
     return 0
 
@@ -189,7 +189,7 @@ def followed(experiment: str, uri: str, reference: str | None, stop: Stop) -> in
                 break
             stop.wait(pause)
         if unreached:
-            log.error("MLflow still does not answer; %s; %s: run `vlkd track --experiment %s` later",
+            log.error("MLflow still does not answer; %s; %s: run `vlkd track %s` later",
                       sync.unwritten(), NOTHING_LOST, experiment)  # fmt: skip
             return UNREACHED
         sync.report()

@@ -13,6 +13,11 @@ from vlkd_steps.core.errors import UserError
 
 NAMED = ("datasets", "sources", "students", "teachers", "methods", "variants")  # groups of named members
 FIXED = ("grid", "experiment", "artifacts", "overrides", "blocks")  # not to be overridden
+ELSEWHERE = {
+    "grid": "write its lists under grid, beside overrides",
+    "grids": "only a preset has them; in params.yaml, `grid` chooses from them (docs/presets.md)",
+    "experiment": "write it beside overrides",
+}
 UNSET = "preset"
 
 
@@ -76,8 +81,7 @@ def override(
         last = depth == len(parts) - 1
         may = last and part in optional.get(".".join(parts[:depth]), ())
         if not isinstance(node, dict) or (_key(node, part) not in node and not may) or parts[0] in FIXED:
-            known = [*_dotted(composed), *(f"{key}.{inner}" for key, inners in optional.items() for inner in inners)]
-            raise UserError(f"{where} has unknown key {dotted!r}; {nearest(dotted, known)}")
+            raise UserError(f"{where} {_refusal(composed, parts, depth, optional)}")
         if not last:
             node = node[_key(node, part)]
     key = _key(node, parts[-1])
@@ -89,6 +93,16 @@ def override(
     if len(parts) == 3 and parts[0] in NAMED and parts[2] == "name":
         raise UserError(f"{where}: {dotted} cannot be set: a name is its file's; write a file of another name")
     node[key] = merged(node.get(key), value)
+
+
+def _refusal(composed: dict[str, Any], parts: Sequence[str], depth: int, optional: Mapping[str, Any]) -> str:
+    """Why there is no such key, of which `depth` parts exist, and which there are."""
+    if parts[0] in ELSEWHERE:
+        return f"cannot set {parts[0]}: {ELSEWHERE[parts[0]]}"
+    dotted, above = ".".join(parts), parts[:depth]
+    known = [*_dotted(composed), *(f"{key}.{inner}" for key, inners in optional.items() for inner in inners)]
+    beside = [last for *before, last in (key.split(".") for key in known) if before == list(above)]
+    return f"has unknown key {dotted!r}; {nearest(dotted, known, nearest(parts[depth], beside) if beside else '')}"
 
 
 def merged(before: Any, value: Any) -> Any:
