@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vlkd_steps.config import composition, jobs
+from vlkd_steps.config import composition, hydra_composed, jobs
 from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.splits import leakage
 
@@ -24,7 +24,7 @@ overrides: {{}}
 def confs():
     """All data sets and sources, composed at once: Hydra takes its time."""
     names = [("dataset", name) for name in NAMES] + [("source", name) for name in composition.options("source")]
-    return composition._hydra(
+    return hydra_composed.composed(
         ConfFiles(), "scenes_smoke", [f"+{group}@{group}s.{name}={name}" for group, name in names]
     )
 

@@ -3,7 +3,7 @@
 import pytest
 from compositions import sections
 
-from vlkd_steps.config import composition, jobs
+from vlkd_steps.config import composition, grid_blocks, jobs
 from vlkd_steps.config.models.preset import GivenGrid, Grid, Preset
 from vlkd_steps.core.errors import UserError
 
@@ -24,7 +24,7 @@ def crossed(blocks: list[Grid]) -> list[tuple]:
 
 
 def test_blocks_are_crossed_each_on_its_own_and_united_without_duplicates() -> None:
-    blocks = composition.blocks(BLOCKS, GivenGrid(), "p", "params.yaml")
+    blocks = grid_blocks.blocks_of(BLOCKS, GivenGrid(), "p", "params.yaml")
     assert crossed(blocks) == [
         ("a", "s", "x", "10"), ("a", "s", "x", "20"), ("a", "s", "y", "10"), ("a", "s", "y", "20"),
         ("b", "s", "x", "full"), ("b", "s", "y", "full"),
@@ -34,7 +34,7 @@ def test_blocks_are_crossed_each_on_its_own_and_united_without_duplicates() -> N
 
 def test_a_list_of_params_keeps_of_the_blocks_what_it_names() -> None:
     given = {"dataset": ["b", "a"], "shot": [20, "full"], "variant": ["x"], "seed": [7]}
-    blocks = composition.blocks(BLOCKS, GivenGrid.model_validate(given), "p", "params.yaml")
+    blocks = grid_blocks.blocks_of(BLOCKS, GivenGrid.model_validate(given), "p", "params.yaml")
     assert crossed(blocks) == [("a", "s", "x", "20"), ("b", "s", "x", "full")]
     assert all(block.seed == (7,) for block in blocks)
 
@@ -48,7 +48,7 @@ def test_a_list_of_params_keeps_of_the_blocks_what_it_names() -> None:
 )
 def test_mistakes_in_blocks(given: dict, message: str) -> None:
     with pytest.raises(UserError) as mistake:
-        composition.blocks(BLOCKS, GivenGrid.model_validate(given), "p", "params.yaml")
+        grid_blocks.blocks_of(BLOCKS, GivenGrid.model_validate(given), "p", "params.yaml")
     assert message in str(mistake.value)
 
 

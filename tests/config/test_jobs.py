@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from compositions import PARAMS
 
-from vlkd_steps.config import composition, jobs
+from vlkd_steps.config import composition, jobs, users_files
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core.errors import UserError
 
@@ -29,15 +29,15 @@ def test_a_job_gets_only_the_values_it_reads(params) -> None:
 def test_all_missing_data_are_reported_at_once(params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     composed = composition.compose(params(), experiment="paper_snli_ve")
-    missing = jobs.missing(composed)
+    missing = users_files.missing(composed)
     assert sorted(missing["download"]) == ["flickr30k", "snli_ve"]
     assert list(missing["extract"]) == ["butd snli_ve"]
     assert list(missing["distill"]) == ["uniter_base", "uniter_large"]
-    text = jobs.missing_message("paper_snli_ve", missing)
+    text = users_files.missing_message("paper_snli_ve", missing)
     assert text.count("put") >= 2
     for name in ("snli_ve_train.jsonl", "data/incoming/butd/flickr30k", "models/official/uniter-base.pt"):
         assert name in text
-    assert jobs.incoming(composed, "snli_ve") == []
+    assert users_files.incoming(composed, "snli_ve") == []
 
 
 def test_two_teachers_of_a_variant_are_allowed_wherever_one_is(params) -> None:

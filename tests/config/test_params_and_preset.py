@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from compositions import PARAMS
 
-from vlkd_steps.config import composition, jobs
+from vlkd_steps.config import composition, jobs, step_code
 from vlkd_steps.config.models.composition import Cell
 
 
@@ -23,7 +23,7 @@ def test_every_preset_composes(name: str, params, shared_data: Path) -> None:
     for dataset in composed.grid.dataset:
         for variant in composed.grid.variant:
             jobs.distill(composed, Cell(dataset, composed.grid.student[0], variant, "40"))
-            jobs.code(composed, "distill", dataset=dataset, variant=variant, student=composed.grid.student[0])
+            step_code.code(composed, "distill", dataset=dataset, variant=variant, student=composed.grid.student[0])
 
 
 def test_a_list_left_out_is_the_presets(params) -> None:

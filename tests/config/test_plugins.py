@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vlkd_steps.config import composition, jobs
+from vlkd_steps.config import composition, jobs, step_code
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import components, fingerprint
 from vlkd_steps.core.errors import UserError
@@ -87,7 +87,7 @@ def forget() -> None:
 
 def code_now() -> str:
     forget()
-    return jobs.code(composition.compose(), "distill", variant="toy", student="vilt_scenes")
+    return step_code.code(composition.compose(), "distill", variant="toy", student="vilt_scenes")
 
 
 def check_method(package: Path) -> None:
@@ -102,7 +102,7 @@ def check_method(package: Path) -> None:
     Path("params.yaml").write_text(params)
 
     before = code_now()
-    other = jobs.code(composition.compose(), "distill", variant="finetune", student="vilt_scenes")
+    other = step_code.code(composition.compose(), "distill", variant="finetune", student="vilt_scenes")
     (package / "strong.py").write_text("def factor(strength):  # how strong\n    return strength\n")
     assert code_now() == before
     (package / "strong.py").write_text("def factor(strength):\n    return strength**2\n")
@@ -110,7 +110,7 @@ def check_method(package: Path) -> None:
     assert after != before
     (package / "methods/toy/__init__.py").write_text(DECLARATION.replace("FromZero", "Positive"))
     assert code_now() not in (before, after)
-    assert jobs.code(composition.compose(), "distill", variant="finetune", student="vilt_scenes") == other
+    assert step_code.code(composition.compose(), "distill", variant="finetune", student="vilt_scenes") == other
 
 
 def test_a_method_of_a_plugin_that_params_names(project: Path) -> None:

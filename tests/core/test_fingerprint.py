@@ -98,3 +98,11 @@ def test_modules_that_only_refuse_values_do_not_count(package: Path) -> None:
 @pytest.mark.parametrize("checks", sorted(module.CHECKS))
 def test_what_does_not_count_is_there(checks: str) -> None:
     assert module._source(checks)
+
+
+@pytest.mark.parametrize("step", ["prepare", "split", "extract", "targets", "pretrain", "distill", "evaluate"])
+def test_how_an_experiment_is_composed_and_scheduled_is_no_code_of_a_step(step: str) -> None:
+    """A job has its part of the composition as an argument, which is compared by itself."""
+    found = module.closure((f"vlkd_steps.steps.{step}",))
+    apart = ("config.composition", "config.jobs", "config.phases", "config.models.preset", "graph", "planning", "cli")
+    assert not [each for each in found for name in apart if f"{each}.".startswith(f"vlkd_steps.{name}.")]

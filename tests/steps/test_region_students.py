@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from vlkd_steps.config import composition, jobs
+from vlkd_steps.config import composition, jobs, step_code
 from vlkd_steps.config.models import kinds
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.config.models.dataset import Dataset
@@ -45,7 +45,7 @@ def test_regions_are_extracted_for_all_roles_and_features_for_training_alone(par
     seen = jobs.extract(composed, "boxes_scenes", "scenes_smoke_vqa")
     assert set(seen["dataset"]["roles"]) == {"train", "dev", "test", "unseen_pairs", "other_style"}
     assert set(jobs.extract(composed, "clip_scenes", "scenes_smoke_vqa")["dataset"]["roles"]) == {"train"}
-    assert jobs.code(composed, "extract", teacher="boxes_scenes")
+    assert step_code.code(composed, "extract", teacher="boxes_scenes")
 
 
 def test_a_run_reads_its_students_regions(params) -> None:
@@ -55,7 +55,7 @@ def test_a_run_reads_its_students_regions(params) -> None:
     assert jobs.regions_of(composed, "vilt_scenes", "scenes_smoke_vqa") == []
     job = jobs.distill(composed, Cell("scenes_smoke_vqa", "visual_bert_scenes", "finetune", "40"))
     assert job["student"]["regions"] == "boxes_scenes"
-    assert jobs.code(composed, "distill", dataset="scenes_smoke_vqa", variant="finetune", student="uniter_scenes")
+    assert step_code.code(composed, "distill", dataset="scenes_smoke_vqa", variant="finetune", student="uniter_scenes")
 
 
 @pytest.mark.parametrize("name", ["uniter_base", "uniter_large", "villa_base", "villa_large"])

@@ -5,33 +5,23 @@ when something that it reads has changed. Settings that cannot affect results (l
 number of loader workers) are left out on purpose.
 """
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps import tasks
-from vlkd_steps.config import extra_evals, precedence, teacher_names, visual_words
+from vlkd_steps.config import extra_evals, precedence, teacher_names, visual_words, weights
 from vlkd_steps.config import targets as of_config
-from vlkd_steps.config.models.base import Learned, Model
+from vlkd_steps.config.models.base import Model
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.extra_evals import ItemsOfASet, Retrieval
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.preset import TeacherPair
-from vlkd_steps.config.models.student import Student
-from vlkd_steps.config.models.teacher import Files, Teacher
-from vlkd_steps.core import components, layout
+from vlkd_steps.core import layout
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.files import canonical, digest, sha256, write_text
-from vlkd_steps.core.fingerprint import fingerprint
-from vlkd_steps.sources import local
+from vlkd_steps.core.files import canonical, digest, write_text
 
-PACKAGE = Path(__file__).resolve().parent.parent
 ARGUMENT_LIMIT = 100_000  # characters; Linux allows 128 KiB for the whole of a shell command
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
-MAX_IMAGES = 2000
-WEIGHT_SUFFIXES = (".pt", ".bin", ".safetensors")
 STREAMED = (
     "source",
     "shards",
@@ -128,7 +118,7 @@ def _wanted_targets(c: Composition, cell: Cell) -> dict[str, Any] | None:
 
 def distill(c: Composition, cell: Cell) -> dict[str, Any]:
     conf, of_student = c.datasets[cell.dataset], c.students[cell.student]
-    shipped, started_from = shipped_weights(of_student.weights), initial(c, cell)
+    shipped, started_from = weights.shipped(of_student.weights), initial(c, cell)
     return {
         "experiment": c.experiment,
         "dataset": evaluated_dataset(c, cell.dataset) | (_part(conf, *STREAMED) if conf.streamed else {}),
@@ -263,11 +253,6 @@ def report(c: Composition) -> dict[str, Any]:
     return compare(c) | highlighted | ({"swept": swept} if swept else {})
 
 
-def page_templates() -> str:
-    """A hash of the page's templates, which code fingerprints do not cover."""
-    return digest({path.name: sha256(path) for path in sorted((PACKAGE / "templates").iterdir())})
-
-
 def train_splits(c: Composition) -> list[tuple[str, str]]:
     """The (dataset, shot) that some run trains on, in the grid's order."""
     return list(dict.fromkeys((cell.dataset, cell.shot) for cell in c.cells))
@@ -288,170 +273,6 @@ def runs(c: Composition) -> list[dict[str, Any]]:
         for cell in c.cells
         for seed in c.grid.seed
     ]
-
-
-def code(c: Composition, step: str, **chosen: str) -> str:
-    """The fingerprint of a step with the modules that its configuration chooses by name."""
-    module = components.module_name
-    modules = [f"vlkd_steps.steps.{step}"]
-    if "source" in chosen:
-        source = c.sources[chosen["source"]]
-        modules.append(module("source", source.kind))
-        modules += [module("reader", convert)] if (convert := getattr(source, "convert", None)) else []
-    if step == "prepare":
-        modules.append(module("reader", c.datasets[chosen["dataset"]].reader))
-    modules += task_modules(c, step, chosen.get("dataset"))
-    if "variant" in chosen:
-        method = c.variants[chosen["variant"]].method
-        modules += [*components.code_of("method", method), declaration(method).run_module]
-    if "student" in chosen:
-        modules += student_modules(c.students[chosen["student"]])
-    if "teacher" in chosen:
-        modules.append(module("teacher", c.teachers[chosen["teacher"]].kind))
-    if "model" in chosen:
-        learned = c.learned(chosen["model"])
-        modules.append(module("pretraining", learned.kind))
-        modules += student_modules(learned) if isinstance(learned, Student) else [module("teacher", learned.kind)]
-    try:
-        return fingerprint(*modules)
-    except ModuleNotFoundError as error:
-        raise UserError(f"the configuration of step {step} names code that does not exist: {error}") from error
-
-
-def task_modules(c: Composition, step: str, dataset: str | None) -> list[str]:
-    """The tasks that a step works on, with their metrics if it scores, so a changed metric causes no retraining."""
-    read = [dataset] if dataset else c.grid.dataset if step in ("compare", "report") else []
-    if step in ("prepare", "split"):
-        names = {c.datasets[name].task for name in read}
-    else:
-        names = {task for name in read for task in extra_evals.tasks_of(evaluated_dataset(c, name))}
-    scored = {tasks.load(name).metric for name in names} - {""} if step == "evaluate" else set()
-    found = [components.module_name("task", name) for name in sorted(names)]
-    return found + [components.module_name("metric", name) for name in sorted(scored)]
-
-
-def student_modules(conf: Student) -> list[str]:
-    """A student's architecture and, if its vocabulary is built in, the module of the words."""
-    return [components.module_name("student", conf.kind), *vocabulary_modules(conf.vocabulary)]
-
-
-def vocabulary_modules(words: str | None) -> list[str]:
-    """The module of a student's words, if they are built in."""
-    return [components.module_name("vocabulary", words)] if words and not words.endswith(".txt") else []
-
-
-def incoming(c: Composition, source: str) -> list[str]:
-    """The user's own files that a local source copies: inputs of its download, so that an edit is noticed.
-
-    Listing more than `MAX_IMAGES` images would make every parse slow; then `listing` replaces them.
-    """
-    others, images = _chosen(c, source)
-    return [str(path) for path in others + (images if len(images) <= MAX_IMAGES else [])]
-
-
-def listing(c: Composition, source: str) -> str:
-    """A hash over names, sizes and times of the user's files that a local source copies.
-
-    A file that kept its old modification time, or was edited while it was copied, is older than the copy, so by times
-    alone Snakemake would consider the copy up to date.
-    """
-    others, images = _chosen(c, source)
-    found = [(path, path.stat()) for path in others + images]
-    return digest([[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in found]) if found else ""
-
-
-def missing(c: Composition) -> dict[str, dict[str, str]]:
-    """The data that the user has to provide and that is missing, and what to do about it.
-
-    Returns:
-        By the rule that reads it first, what is missing: ``download`` by source, ``extract`` by teacher and data set,
-        ``distill`` by student.
-    """
-    found: dict[str, dict[str, str]] = {"download": {}, "extract": {}, "distill": {}}
-    for name in c.artifacts.source:
-        if c.sources[name].kind == "local":
-            try:
-                local.chosen(c.sources[name].written())
-            except UserError as error:
-                found["download"][name] = str(error)
-    for name in c.artifacts.teacher:
-        for dataset in c.grid.dataset:
-            if not layout.features_manifest(name, dataset).is_file() and (absent := _absent(c.teachers[name], dataset)):
-                found["extract"][f"{name} {dataset}"] = (
-                    f"{', '.join(absent)}: missing; put the files of regions {name} there, or set their path "
-                    f"in conf/teacher/{name}.yaml"
-                )
-    of_grid = dict.fromkeys(c.datasets[dataset].task for dataset in c.grid.dataset)
-    for name in c.grid.student:
-        conf = c.students[name]
-        parts = [(conf.by_task or {}).get(task, {}) for task in of_grid]
-        named = dict.fromkeys(str(part.get("weights", conf.weights) or "") for part in parts)
-        if absent := [path for path in named if path.endswith(WEIGHT_SUFFIXES) and not Path(path).is_file()]:
-            found["distill"][name] = (
-                f"{', '.join(absent)}: missing; put the weights of student {name} there, or set their path "
-                f"in conf/student/{name}.yaml"
-            )
-    return found
-
-
-def _absent(conf: Teacher, dataset: str) -> list[str]:
-    """The files of regions that a configuration names for a data set and that do not exist."""
-    if not isinstance(conf, Files):
-        return []
-    whole = conf.written() | conf.by_dataset.get(dataset, {})
-    parts = (whole, *(whole.get("parts") or ()))
-    return [path for part in parts for path in part.get("files") or () if not Path(path).exists()]
-
-
-def missing_message(experiment: str, found: Mapping[str, Mapping[str, str]]) -> str:
-    """All missing data in one message."""
-    lines = "\n".join(f"  {text}" for of_rule in found.values() for _, text in sorted(of_rule.items()))
-    return f"experiment {experiment} reads data that you have to provide, and that is missing:\n{lines}"
-
-
-def _chosen(c: Composition, source: str) -> tuple[list[Path], list[Path]]:
-    paths = []
-    if c.sources[source].kind == "local":
-        with contextlib.suppress(UserError):  # `missing` reports all of them at once
-            paths = local.chosen(c.sources[source].written())
-    images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
-    return [path for path in paths if path not in set(images)], images
-
-
-def pretrain_inputs(c: Composition, model: str) -> list[str]:
-    """The corpus that a pre-trained model reads and the weights that it starts from, where it has them."""
-    making = c.learned(model).pretraining
-    inputs = [str(layout.instances(making["corpus"]))] if making.get("corpus") else []
-    return inputs + (made_weights(c.teachers[making["init"]]) if making.get("init") else [])
-
-
-def made_weights(conf: Learned) -> list[str]:
-    """The weights of a teacher or student that `pretrain` makes; empty if they are shipped or downloaded."""
-    return [str(layout.model_weights(conf.name))] if conf.pretraining else []
-
-
-def starting_weights(c: Composition, model: str) -> str:
-    """`of_package` for the teacher that a pre-training starts from."""
-    init = c.learned(model).pretraining.get("init")
-    return of_package(c.teachers[init]) if init else ""
-
-
-def of_package(conf: Teacher) -> str:
-    """A hash of the files, beside code, of a teacher shipped with the package: weights, architecture and tokenizer."""
-    weights = shipped_weights(getattr(conf, "weights", None))
-    if not weights:
-        return ""
-    folders = (PACKAGE / "assets" / "open_clip", PACKAGE / "assets" / "scenes_tokenizer")
-    return digest([weights, [[path.name, sha256(path)] for folder in folders for path in sorted(folder.iterdir())]])
-
-
-def shipped_weights(named: str | None) -> str:
-    """sha256 of weights shipped with the package, which code fingerprints do not cover."""
-    weights = named or ""
-    path = PACKAGE / "assets" / weights.removeprefix("asset:")
-    if not weights.startswith("asset:") or not path.exists():
-        return ""
-    return sha256(path) if path.is_file() else digest({each.name: sha256(each) for each in sorted(path.iterdir())})
 
 
 def features_of(c: Composition, variant: str, dataset: str) -> list[str]:

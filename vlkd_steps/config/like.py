@@ -52,14 +52,6 @@ def resolved(raw: Tree, sections: Sequence[Tree], said: Said) -> tuple[dict[str,
     return {**raw, "variants": whole}, found
 
 
-def used(raw: Tree) -> bool:
-    """Whether some variant is like another."""
-    variants = raw.get("variants")
-    return isinstance(variants, Mapping) and any(
-        isinstance(each, Mapping) and "like" in each for each in variants.values()
-    )
-
-
 def _reaching(variants: Tree, section: Tree) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """Of each variant that is like another: its overrides, and those that count as words of the other's file."""
     of: dict[str, dict[str, Any]] = {}

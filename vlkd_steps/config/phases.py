@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.config import extra_evals, jobs
+from vlkd_steps.config import extra_evals, jobs, step_code, weights
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.core import layout
 from vlkd_steps.core.files import digest
@@ -62,13 +62,15 @@ def of_phase(c: Composition, phase: str) -> list[Job]:
 
 def _download(c: Composition) -> Iterator[Job]:
     for source in c.artifacts.source:
-        yield _job([layout.raw_manifest(source)], jobs.download(c, source), jobs.code(c, "download", source=source))
+        yield _job(
+            [layout.raw_manifest(source)], jobs.download(c, source), step_code.code(c, "download", source=source)
+        )
 
 
 def _prepare(c: Composition) -> Iterator[Job]:
     for name in c.artifacts.dataset:
         outputs = [layout.instances(name), layout.labels(name), layout.instances_checksums(name)]
-        yield _job(outputs, jobs.prepare(c, name), jobs.code(c, "prepare", dataset=name))
+        yield _job(outputs, jobs.prepare(c, name), step_code.code(c, "prepare", dataset=name))
 
 
 def _split(c: Composition) -> Iterator[Job]:
@@ -77,27 +79,27 @@ def _split(c: Composition) -> Iterator[Job]:
         yield _job(
             [*cut, *map(layout.split_manifest, cut)],
             jobs.split_train(c, dataset, shot),
-            jobs.code(c, "split", dataset=dataset),
+            step_code.code(c, "split", dataset=dataset),
         )
     for dataset, name in jobs.held_out(c):
         held_out = layout.eval_split(dataset, name)
         yield _job(
             [held_out, layout.split_manifest(held_out)],
             jobs.split_eval(c, dataset, name),
-            jobs.code(c, "split", dataset=dataset),
+            step_code.code(c, "split", dataset=dataset),
         )
 
 
 def _pretrain(c: Composition) -> Iterator[Job]:
     for model in c.artifacts.model:
-        code = [jobs.code(c, "pretrain", model=model), jobs.starting_weights(c, model)]
+        code = [step_code.code(c, "pretrain", model=model), weights.of_package_for(c, model)]
         outputs = [layout.model_weights(model), layout.model_config(model), layout.model_checksums(model)]
         yield _job(outputs, jobs.pretrain(c, model), *code)
 
 
 def _extract(c: Composition) -> Iterator[Job]:
     for teacher in c.artifacts.teacher:
-        code = [jobs.code(c, "extract", teacher=teacher), jobs.of_package(c.teachers[teacher])]
+        code = [step_code.code(c, "extract", teacher=teacher), weights.of_package(c.teachers[teacher])]
         for dataset in c.grid.dataset:
             yield _job([layout.features_manifest(teacher, dataset)], jobs.extract(c, teacher, dataset), *code)
 
@@ -105,7 +107,7 @@ def _extract(c: Composition) -> Iterator[Job]:
 def _targets(c: Composition) -> Iterator[Job]:
     for (dataset, teacher, shot, key), config in jobs.targets(c).items():
         made = [layout.targets(dataset, teacher, shot, seed, key) for seed in c.grid.seed]
-        yield _job([*made, *map(layout.targets_checksums, made)], config, jobs.code(c, "targets"))
+        yield _job([*made, *map(layout.targets_checksums, made)], config, step_code.code(c, "targets"))
 
 
 def _distill(c: Composition) -> Iterator[Job]:
@@ -128,7 +130,7 @@ def _distill(c: Composition) -> Iterator[Job]:
         yield _job(
             [*trained, *(layout.predictions(folder, name) for folder in folders for name in common)],
             jobs.distill(c, cell),
-            jobs.code(c, "distill", dataset=dataset, variant=variant, student=student),
+            step_code.code(c, "distill", dataset=dataset, variant=variant, student=student),
             beside=[
                 extra_evals.of_run(folder, name, of_dataset)
                 for folder in folders
@@ -142,7 +144,7 @@ def _distill(c: Composition) -> Iterator[Job]:
                 *(layout.scores(folder, name) for folder in folders for name in common),
             ],
             jobs.evaluate(c, cell),
-            jobs.code(c, "evaluate", dataset=dataset),
+            step_code.code(c, "evaluate", dataset=dataset),
             beside=[layout.scores(folder, name) for folder in folders for name in more],
         )
 
@@ -152,11 +154,11 @@ def _compare(c: Composition) -> Iterator[Job]:
     tables = [results / name for name in ("summary.csv", "gains.csv")]
     headlines = [layout.headline(c.experiment, name) for name in c.grid.dataset]
     listing = layout.results_checksums(c.experiment, "compare")
-    yield _job([*tables, *headlines, listing], jobs.compare(c), jobs.code(c, "compare"))
+    yield _job([*tables, *headlines, listing], jobs.compare(c), step_code.code(c, "compare"))
     plots = ("learning_curves.svg", "gains.svg", "loss_curves.svg", "learning_curves.csv")
     page = [results / "report.html", *(results / "plots" / name for name in plots), results / "timings.csv"]
     page.append(layout.results_checksums(c.experiment, "report"))
-    yield _job(page, jobs.report(c), jobs.code(c, "report"), jobs.page_templates())
+    yield _job(page, jobs.report(c), step_code.code(c, "report"), step_code.page_templates())
 
 
 def run_folders(c: Composition, cell: Cell) -> list[Path]:

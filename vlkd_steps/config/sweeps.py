@@ -60,7 +60,6 @@ class Sweeps:
         of: by swept variant, the names of its members.
         members: by name.
         after_highlight: the variants that only overrides sweep, or a file that extends the one with the highlight.
-        changed: whether any of its files has a sweep.
         raw: the preset with the members in place of the variants.
         sections: the overrides, likewise.
     """
@@ -70,12 +69,6 @@ class Sweeps:
     of: dict[str, list[str]] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
     after_highlight: set[str] = field(default_factory=set)
-    changed: bool = False
-
-    @property
-    def renamed(self) -> list[str]:
-        """The keys of the preset that differ from what its files say."""
-        return [key for key in ("variants", "grids", "reference", "highlight") if self.changed and key in self.raw]
 
     def named(self, name: Any, where: str) -> list[str]:
         """The variants that a name of a list means: all members of a swept one, those that a label fits, or itself.
@@ -139,7 +132,6 @@ def expanded(
     found.raw["variants"] = {}
     for name, variant in variants.items():
         keys = _keys(str(name), variant, sections, said) if isinstance(variant, Mapping) else []
-        found.changed |= bool(keys) or (isinstance(variant, Mapping) and "sweep" in variant)
         if not keys:
             plain = isinstance(variant, Mapping) and "sweep" in variant
             found.raw["variants"][name] = _without(variant, ["sweep"]) if plain else variant

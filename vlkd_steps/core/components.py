@@ -167,6 +167,11 @@ def code_of(kind: str, name: str) -> list[str]:
     return [module, *(part for part in objective if has_module(part))]
 
 
+def vocabulary_code(words: str | None) -> list[str]:
+    """The module of a student's words, if they are built in and no file."""
+    return [module_name("vocabulary", words)] if words and not words.endswith(".txt") else []
+
+
 @cache
 def names(kind: str) -> tuple[str, ...]:
     """The names of all components of this kind, sorted."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.config import jobs, precedence
+from vlkd_steps.config import precedence, users_files
 from vlkd_steps.config.models.base import Learned
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.source import Http, Local, Scenes
@@ -23,7 +23,7 @@ Entry = dict[str, Any]
 
 def sources(c: Composition, planned: Sequence[Job]) -> list[Entry]:
     """What `download` would fetch: kind, gigabytes (None: not known) and, for a user's own data, what is missing."""
-    missing = jobs.missing(c)["download"]
+    missing = users_files.missing(c)["download"]
     found = []
     for name in sorted({job.wildcards["source"] for job in planned if job.rule == "download"}):
         conf = c.sources[name]
@@ -41,7 +41,7 @@ def sources(c: Composition, planned: Sequence[Job]) -> list[Entry]:
 
 def put_in_place(c: Composition) -> list[str]:
     """What else is missing: files of regions, weights."""
-    found = jobs.missing(c)
+    found = users_files.missing(c)
     return [*found["extract"].values(), *found["distill"].values()]
 
 

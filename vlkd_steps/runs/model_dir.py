@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import yaml
 
-from vlkd_steps.config import jobs
 from vlkd_steps.core import artifacts, checksums, components, files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
@@ -42,7 +41,7 @@ class ModelDir:
         try:
             code = fingerprint(
                 components.module_name("pretraining", config["kind"]),
-                *jobs.vocabulary_modules(config.get("vocabulary")),
+                *components.vocabulary_code(config.get("vocabulary")),
             )
         except UserError as error:
             raise UserError(f"model {config['name']}: {error}; correct the kind in its conf file") from None
@@ -109,7 +108,7 @@ def read(config: Mapping[str, Any]) -> dict[str, str]:
 
 def initial(teacher: str) -> Path:
     """The weights of a teacher to start from: shipped with this package, or made by `pretrain`."""
-    shipped = jobs.PACKAGE / "assets" / f"{teacher}.safetensors"
+    shipped = components.ROOT / "assets" / f"{teacher}.safetensors"
     return shipped if shipped.is_file() else layout.model_weights(teacher)
 
 

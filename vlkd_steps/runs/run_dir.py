@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import yaml
 
-from vlkd_steps.config import extra_evals, jobs, targets, teacher_names
+from vlkd_steps.config import extra_evals, targets, teacher_names
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import artifacts, checksums, components, files, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
@@ -68,7 +68,7 @@ class RunDir:
             *components.code_of("method", method["name"]),
             declaration(method["name"]).run_module,
             components.module_name("task", dataset["task"]),
-            *jobs.vocabulary_modules(words),
+            *components.vocabulary_code(words),
         ]
         try:
             code = fingerprint(*modules)

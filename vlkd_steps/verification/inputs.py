@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from vlkd_steps.config import extra_evals, jobs, targets, teacher_names
+from vlkd_steps.config import extra_evals, targets, teacher_names, weights
 from vlkd_steps.core import artifacts, files, layout, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
@@ -157,7 +157,7 @@ def _student(run: RecordedRun, by: str) -> Iterator[Input]:
         yield from _stores([student["regions"]], run.own["dataset"]["name"], made_of["regions"], f"{by}.regions")
     if student.get("shipped"):
         path = Path("vlkd_steps/assets") / str(student["weights"]).removeprefix("asset:")
-        present = jobs.shipped_weights(student.get("weights")) or None
+        present = weights.shipped(student.get("weights")) or None
         yield Input(path, student["shipped"], present, f"{layout.run_config(run.folder)}, student.shipped")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.io import IOFile
 from snakemake.settings.enums import RerunTrigger
 
-from vlkd_steps.config import composition, jobs, phases, teacher_names
+from vlkd_steps.config import composition, jobs, phases, step_code, teacher_names, users_files, weights
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import environment, file_system, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
@@ -37,7 +37,7 @@ except UserError as mistake:
     sys.exit(2)
 
 # The graph is built without them; a dry run ends with what is missing, a real one ends in `onstart` before any job.
-MISSING = jobs.missing(C)
+MISSING = users_files.missing(C)
 READS = {"download": ["source"], "extract": ["teacher", "dataset"], "distill": ["student"]}
 
 EXPERIMENT = C.experiment
@@ -177,7 +177,7 @@ def cannot_run():
 @atexit.register  # no hook of Snakemake's runs after a dry run
 def say_what_is_missing():
     if workflow.dryrun and cannot_run():
-        say(f"note: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
+        say(f"note: {users_files.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
 
 
 onstart:
@@ -195,7 +195,7 @@ onstart:
         )
         sys.exit(2)
     if cannot_run() and not workflow.touch:
-        say(f"error: {jobs.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
+        say(f"error: {users_files.missing_message(EXPERIMENT, MISSING)}", file=sys.stderr)
         sys.exit(2)
     keep_dvc_vars_current()
     # With its default rate limit, Snakemake 9.27 looks for ready jobs every second, and once more per second for every

@@ -1,6 +1,6 @@
 rule download:
     input:
-        lambda wc: jobs.incoming(C, wc.source),
+        lambda wc: users_files.incoming(C, wc.source),
     output:
         layout.raw_manifest("{source}"),
     log:
@@ -9,8 +9,8 @@ rule download:
         "../envs/vlkd.yaml"
     params:
         config=lambda wc: jobs.argument(jobs.download(C, wc.source)),
-        code=lambda wc: jobs.code(C, "download", source=wc.source),
-        listing=lambda wc: jobs.listing(C, wc.source),
+        code=lambda wc: step_code.code(C, "download", source=wc.source),
+        listing=lambda wc: users_files.listing(C, wc.source),
     shell:
         step("download")
 
@@ -28,6 +28,6 @@ rule prepare:
         "../envs/vlkd.yaml"
     params:
         config=lambda wc: jobs.argument(jobs.prepare(C, wc.dataset)),
-        code=lambda wc: jobs.code(C, "prepare", dataset=wc.dataset),
+        code=lambda wc: step_code.code(C, "prepare", dataset=wc.dataset),
     shell:
         step("prepare")

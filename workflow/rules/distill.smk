@@ -8,7 +8,7 @@ rule distill:
         features=lambda wc: jobs.features_of(C, wc.variant, wc.dataset),
         targets=lambda wc: jobs.targets_of_a_run(C, Cell(**wc)),
         regions=lambda wc: jobs.regions_of(C, wc.student, wc.dataset),
-        weights=lambda wc: jobs.made_weights(C.students[wc.student]),
+        weights=lambda wc: weights.made(C.students[wc.student]),
         init=lambda wc: jobs.initial_models(C, Cell(**wc)),
     output:
         run_outputs(
@@ -26,6 +26,6 @@ rule distill:
         **RESOURCES | {"loader_workers": lambda wc: jobs.readers_of_a_run(C, Cell(**wc))},
     params:
         config=lambda wc: jobs.argument(jobs.distill(C, Cell(**wc))),
-        code=lambda wc: jobs.code(C, "distill", dataset=wc.dataset, variant=wc.variant, student=wc.student),
+        code=lambda wc: step_code.code(C, "distill", dataset=wc.dataset, variant=wc.variant, student=wc.student),
     shell:
         launched_step("distill")

@@ -13,6 +13,6 @@ rule evaluate:
         "../envs/vlkd.yaml"
     params:
         config=lambda wc: jobs.argument(jobs.evaluate(C, Cell(**wc))),
-        code=lambda wc: jobs.code(C, "evaluate", dataset=wc.dataset),
+        code=lambda wc: step_code.code(C, "evaluate", dataset=wc.dataset),
     shell:
         step("evaluate")

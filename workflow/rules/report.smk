@@ -12,7 +12,7 @@ rule compare:
         "../envs/vlkd.yaml"
     params:
         config=lambda wc: jobs.argument(jobs.compare(C)),  # a prompt of `extra_evals` may hold braces
-        code=jobs.code(C, "compare"),
+        code=step_code.code(C, "compare"),
     shell:
         step("compare")
 
@@ -35,8 +35,8 @@ rule report:
         "../envs/vlkd.yaml"
     params:
         config=lambda wc: jobs.argument(jobs.report(C)),
-        code=jobs.code(C, "report"),
-        templates=jobs.page_templates(),
+        code=step_code.code(C, "report"),
+        templates=step_code.page_templates(),
     shell:
         step("report")
 

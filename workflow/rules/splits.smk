@@ -11,7 +11,7 @@ rule split_train:
         "../envs/vlkd.yaml"
     params:
         config=lambda wc: jobs.argument(jobs.split_train(C, wc.dataset, wc.shot)),
-        code=lambda wc: jobs.code(C, "split", dataset=wc.dataset),
+        code=lambda wc: step_code.code(C, "split", dataset=wc.dataset),
     shell:
         step("split")
 
@@ -29,6 +29,6 @@ rule split_eval:
         "../envs/vlkd.yaml"
     params:
         config=lambda wc: jobs.argument(jobs.split_eval(C, wc.dataset, wc.evaluation_set)),
-        code=lambda wc: jobs.code(C, "split", dataset=wc.dataset),
+        code=lambda wc: step_code.code(C, "split", dataset=wc.dataset),
     shell:
         step("split")

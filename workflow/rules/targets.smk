@@ -17,7 +17,7 @@ rule targets:
     threads: lambda wc: 1 if wc.shot.isdigit() else 8  # a share of the data, or all of it, may be hundreds of thousands
     params:
         config=lambda wc: jobs.argument(TARGETS[wc.dataset, wc.teacher, wc.shot, wc.key]),
-        code=jobs.code(C, "targets"),
+        code=step_code.code(C, "targets"),
     shell:
         # How many processes work changes no byte, so it is no parameter.
         step("targets").replace("exec", "exec env VLKD_LOADER_WORKERS={threads}", 1)

@@ -1,6 +1,6 @@
 rule pretrain:
     input:
-        lambda wc: jobs.pretrain_inputs(C, wc.model),
+        lambda wc: weights.pretrain_inputs(C, wc.model),
     output:
         layout.model_weights("{model}"),
         layout.model_config("{model}"),
@@ -14,8 +14,8 @@ rule pretrain:
         **RESOURCES,
     params:
         config=lambda wc: jobs.argument(jobs.pretrain(C, wc.model)),
-        code=lambda wc: jobs.code(C, "pretrain", model=wc.model),
-        weights=lambda wc: jobs.starting_weights(C, wc.model),
+        code=lambda wc: step_code.code(C, "pretrain", model=wc.model),
+        weights=lambda wc: weights.of_package_for(C, wc.model),
     shell:
         launched_step("pretrain")
 
@@ -23,7 +23,7 @@ rule pretrain:
 rule extract:
     input:
         instances=layout.instances("{dataset}"),
-        weights=lambda wc: jobs.made_weights(C.teachers[wc.teacher]),
+        weights=lambda wc: weights.made(C.teachers[wc.teacher]),
     output:
         layout.features_manifest("{teacher}", "{dataset}"),
     log:
@@ -35,7 +35,7 @@ rule extract:
         **RESOURCES | {"loader_workers": lambda wc: jobs.readers(C, wc.teacher, wc.dataset)},
     params:
         config=lambda wc: jobs.argument(jobs.extract(C, wc.teacher, wc.dataset)),
-        code=lambda wc: jobs.code(C, "extract", teacher=wc.teacher),
-        weights=lambda wc: jobs.of_package(C.teachers[wc.teacher]),
+        code=lambda wc: step_code.code(C, "extract", teacher=wc.teacher),
+        weights=lambda wc: weights.of_package(C.teachers[wc.teacher]),
     shell:
         launched_step("extract")

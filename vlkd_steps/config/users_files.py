@@ -1,0 +1,94 @@
+"""The files that users provide: those of local sources, as inputs of their download, and what is missing."""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from vlkd_steps.config.models.composition import Composition
+from vlkd_steps.config.models.teacher import Files, Teacher
+from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.files import digest
+from vlkd_steps.sources import local
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
+MAX_IMAGES = 2000
+WEIGHT_SUFFIXES = (".pt", ".bin", ".safetensors")
+
+
+def incoming(c: Composition, source: str) -> list[str]:
+    """The user's own files that a local source copies: inputs of its download, so that an edit is noticed.
+
+    Listing more than `MAX_IMAGES` images would make every parse slow; then `listing` replaces them.
+    """
+    others, images = _chosen(c, source)
+    return [str(path) for path in others + (images if len(images) <= MAX_IMAGES else [])]
+
+
+def listing(c: Composition, source: str) -> str:
+    """A hash over names, sizes and times of the user's files that a local source copies.
+
+    A file that kept its old modification time, or was edited while it was copied, is older than the copy, so by times
+    alone Snakemake would consider the copy up to date.
+    """
+    others, images = _chosen(c, source)
+    found = [(path, path.stat()) for path in others + images]
+    return digest([[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in found]) if found else ""
+
+
+def _chosen(c: Composition, source: str) -> tuple[list[Path], list[Path]]:
+    paths = []
+    if c.sources[source].kind == "local":
+        with contextlib.suppress(UserError):  # `missing` reports all of them at once
+            paths = local.chosen(c.sources[source].written())
+    images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+    return [path for path in paths if path not in set(images)], images
+
+
+def missing(c: Composition) -> dict[str, dict[str, str]]:
+    """The data that the user has to provide and that is missing, and what to do about it.
+
+    Returns:
+        By the rule that reads it first, what is missing: ``download`` by source, ``extract`` by teacher and data set,
+        ``distill`` by student.
+    """
+    found: dict[str, dict[str, str]] = {"download": {}, "extract": {}, "distill": {}}
+    for name in c.artifacts.source:
+        if c.sources[name].kind == "local":
+            try:
+                local.chosen(c.sources[name].written())
+            except UserError as error:
+                found["download"][name] = str(error)
+    for name in c.artifacts.teacher:
+        for dataset in c.grid.dataset:
+            if not layout.features_manifest(name, dataset).is_file() and (absent := _absent(c.teachers[name], dataset)):
+                found["extract"][f"{name} {dataset}"] = (
+                    f"{', '.join(absent)}: missing; put the files of regions {name} there, or set their path "
+                    f"in conf/teacher/{name}.yaml"
+                )
+    of_grid = dict.fromkeys(c.datasets[dataset].task for dataset in c.grid.dataset)
+    for name in c.grid.student:
+        conf = c.students[name]
+        parts = [(conf.by_task or {}).get(task, {}) for task in of_grid]
+        named = dict.fromkeys(str(part.get("weights", conf.weights) or "") for part in parts)
+        if absent := [path for path in named if path.endswith(WEIGHT_SUFFIXES) and not Path(path).is_file()]:
+            found["distill"][name] = (
+                f"{', '.join(absent)}: missing; put the weights of student {name} there, or set their path "
+                f"in conf/student/{name}.yaml"
+            )
+    return found
+
+
+def _absent(conf: Teacher, dataset: str) -> list[str]:
+    """The files of regions that a configuration names for a data set and that do not exist."""
+    if not isinstance(conf, Files):
+        return []
+    whole = conf.written() | conf.by_dataset.get(dataset, {})
+    parts = (whole, *(whole.get("parts") or ()))
+    return [path for part in parts for path in part.get("files") or () if not Path(path).exists()]
+
+
+def missing_message(experiment: str, found: Mapping[str, Mapping[str, str]]) -> str:
+    """All missing data in one message."""
+    lines = "\n".join(f"  {text}" for of_rule in found.values() for _, text in sorted(of_rule.items()))
+    return f"experiment {experiment} reads data that you have to provide, and that is missing:\n{lines}"
