@@ -23,7 +23,7 @@ import polars as pl
 
 from vlkd_steps.cli import track
 from vlkd_steps.core import files, layout
-from vlkd_steps.tracking import mlflow_sync
+from vlkd_steps.tracking import mlflow_environment
 from vlkd_steps.tracking.journal import Journal
 
 PARAMETERS, METRICS, STEPS = 60, 12, 30
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1_000)
     parser.add_argument("--follow", type=float, default=60.0, help="seconds to watch --follow for")
     arguments = parser.parse_args()
-    mlflow_sync.set_environment()
+    mlflow_environment.set_defaults()
     import mlflow  # noqa: F401  its import (about 2 s) is measured in the command alone
 
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH")]))

@@ -13,7 +13,7 @@ import pytest
 from sealed import seal
 
 from vlkd_steps.core import files, layout
-from vlkd_steps.tracking import mlflow_sync
+from vlkd_steps.tracking import mlflow_environment, mlflow_sync
 from vlkd_steps.tracking.journal import Journal, next_attempt
 from vlkd_steps.tracking.records import MEAN_OVER
 
@@ -125,7 +125,7 @@ def make_instances(make_run: MakeRun) -> Callable[[str], None]:
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sqlite file with MLflow's schema and nothing else: making one takes seconds, copying it none."""
-    mlflow_sync.set_environment()
+    mlflow_environment.set_defaults()
     from mlflow import MlflowClient
 
     path = tmp_path_factory.mktemp("schema") / "mlflow.db"

@@ -26,7 +26,7 @@ from fault_kinds.small_project import EXPERIMENT, Undisturbed, make
 
 from vlkd_steps.cli import ui
 from vlkd_steps.core import files, locks
-from vlkd_steps.tracking import mlflow_sync
+from vlkd_steps.tracking import mlflow_environment, mlflow_sync
 from vlkd_steps.tracking.records import MEAN_OVER
 
 FAULTS = ("an MLflow server goes away and comes back",)
@@ -40,7 +40,7 @@ OWN_IDS = ("mlflow.runId", mlflow_sync.PARENT, "mlflow.log-model.history")
 def trials(scratch: Path, seed: int) -> Iterator[Callable[[int], Trial]]:
     """Make the project and what MLflow holds of it; yields what makes the trial of a number."""
     undisturbed = make(scratch, other=False)
-    mlflow_sync.set_environment()
+    mlflow_environment.set_defaults()
     from mlflow import MlflowClient
 
     empty = scratch / "empty.db"

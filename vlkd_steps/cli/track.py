@@ -30,7 +30,7 @@ from vlkd_steps.core.step import log
 from vlkd_steps.reporting.experiment_sync import ExperimentSync
 from vlkd_steps.tracking import address, schema, tracker_lock
 from vlkd_steps.tracking.address import set_aside
-from vlkd_steps.tracking.mlflow_sync import Outage
+from vlkd_steps.tracking.outages import Outage
 from vlkd_steps.tracking.polling import INTERVAL, Pace, Stop
 from vlkd_steps.tracking.records import REFERENCE
 

@@ -27,8 +27,9 @@ from vlkd_steps.core.step import log
 from vlkd_steps.core.terminal import say
 from vlkd_steps.reporting import mlflow_links, mlflow_view
 from vlkd_steps.reporting.mlflow_links import HOST, PORT
-from vlkd_steps.tracking import address, mlflow_sync, records
-from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
+from vlkd_steps.tracking import address, mlflow_environment, records
+from vlkd_steps.tracking.mlflow_sync import MlflowSync
+from vlkd_steps.tracking.outages import Outage
 
 PORTS_TRIED = 50
 STARTUP = 120.0  # seconds that a server may take to answer
@@ -104,7 +105,7 @@ def served(uri: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
     Raises:
         UserError: it ended, or does not answer.
     """
-    mlflow_sync.set_environment()
+    mlflow_environment.set_defaults()
     started = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     started += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
     # No helper processes for unused services, no deprecation warnings.

@@ -11,7 +11,8 @@ from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
 from vlkd_steps.reporting import mlflow_links, mlflow_view, seed_means
 from vlkd_steps.tracking import records, seen, tracker_lock
-from vlkd_steps.tracking.mlflow_sync import MlflowSync, Outage
+from vlkd_steps.tracking.mlflow_sync import MlflowSync
+from vlkd_steps.tracking.outages import Outage
 from vlkd_steps.tracking.polling import Pace
 from vlkd_steps.tracking.records import Record
 

@@ -9,28 +9,33 @@ Runs and experiments that a user deleted in MLflow stay deleted.
 """
 
 import contextlib
-import functools
 import json
 import logging
-import math
-import os
-import re
 import sqlite3
-import sys
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
-from vlkd_steps.tracking import artifacts, cost, new_database, relocation, schema, sqlite_runs, student_model
+from vlkd_steps.tracking import (
+    artifacts,
+    new_database,
+    outages,
+    points,
+    relocation,
+    run_tags,
+    schema,
+    sqlite_runs,
+    student_model,
+)
 from vlkd_steps.tracking.address import database
-from vlkd_steps.tracking.records import MEAN_OVER, Point, Record
+from vlkd_steps.tracking.outages import Outage
+from vlkd_steps.tracking.records import MEAN_OVER, Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,31 +44,7 @@ if TYPE_CHECKING:
 SYNCED = "vlkd.synced"
 ARTIFACTS = "vlkd.artifacts"
 PARENT = "mlflow.parentRunId"
-REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow's error code for data that it refuses, and for deleted runs
-BATCH_METRICS, BATCH_OTHERS = 800, 100  # MLflow accepts 1,000 entities in a batch, 100 of them parameters or tags
-REASON_LENGTH = 140  # in a list of runs
-KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 250, 6000, 8000, 36  # its limits
-
-# One attempt per request, of at most ten seconds: our loop retries, so that a dead server delays nothing.
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
-
-
-class Outage(Exception):
-    """MLflow does not answer. Nothing is lost, since the journals have everything."""
-
-
-def set_environment() -> None:
-    """No telemetry, bounded waits, quiet logging; called before mlflow is imported. The user's variables are kept."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+PARAM_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 6000, 8000, 36  # MLflow's limits
 
 
 class MlflowSync:
@@ -96,7 +77,7 @@ class MlflowSync:
             Outage: MLflow cannot be reached.
             UserError: the experiment was deleted in MLflow, or the installed MLflow cannot work with the sqlite file.
         """
-        with _outages(self.uri):
+        with outages.outages(self.uri):
             self._prepare_file()
             from mlflow import MlflowClient
             from mlflow.entities import ViewType
@@ -185,7 +166,7 @@ class MlflowSync:
                 try:
                     self._send(client, record, known or self._create(client, record), digest)
                 except MlflowException as error:
-                    if error.error_code != REFUSED:
+                    if error.error_code != outages.REFUSED:
                         raise
                     self._refused(client, record, digest, error)
                 changed += 1
@@ -197,7 +178,7 @@ class MlflowSync:
         for record in records:
             known = self._known.get(record.run_key)
             if reason := self._left_out.get(record.run_key):
-                names.append(f"{record.name} ({_cut(reason)})")
+                names.append(f"{record.name} ({outages.cut(reason)})")
             elif known is None or not (known.deleted or self._has(known, record)):
                 names.append(record.name)
         return names
@@ -232,7 +213,7 @@ class MlflowSync:
             self.connect()
         assert self._client is not None
         try:
-            with _outages(self.uri):
+            with outages.outages(self.uri):
                 yield self._client
         except Outage:
             self._client = None  # what was sent is uncertain now: read it again on the next connection
@@ -246,7 +227,7 @@ class MlflowSync:
         return known
 
     def _wanted_tags(self, record: Record) -> dict[str, str]:
-        own = {_key(name): redacted(value)[:TAG_LENGTH] for name, value in _run_tags(record).items()}
+        own = {points.key(name): redacted(value)[:TAG_LENGTH] for name, value in run_tags.of(record).items()}
         return own | self._link(record)
 
     def _send(self, client: "MlflowClient", record: Record, known: "_Known", digest: str) -> None:
@@ -254,14 +235,13 @@ class MlflowSync:
         from mlflow.entities import Metric, Param, RunTag
 
         if known.sent is None:
-            known.sent = _history(client, known.run_id, known.metric_names)
-        new = [point for point in _cleaned(record.points) if not _same(known.sent.get(point[:2]), point.value)]
-        new = _renewed(record, new, known.sent)
+            known.sent = points.history(client, known.run_id, known.metric_names)
+        new = points.unsent(record, known.sent)
         metrics = [Metric(point.name, point.value, point.time, point.step) for point in new]
         params = [
-            Param(_key(name), redacted(value)[:PARAM_LENGTH])
+            Param(points.key(name), redacted(value)[:PARAM_LENGTH])
             for name, value in record.params.items()
-            if _key(name) not in known.params
+            if points.key(name) not in known.params
         ]
         self._send_datasets(client, record, known)
         wanted = self._wanted_tags(record) | self._send_artifacts(record, known)
@@ -269,7 +249,7 @@ class MlflowSync:
         if record.run_key not in self._left_out:  # otherwise the next tracker would not retry
             wanted[SYNCED] = digest
         tags = [RunTag(name, value) for name, value in wanted.items() if known.tags.get(name) != value]
-        for part in _batches(metrics, params, tags):
+        for part in points.batches(metrics, params, tags):
             client.log_batch(known.run_id, *part)
         known.sent.update({(point.name, point.step): point.value for point in new})
         known.params |= {param.key for param in params}
@@ -289,8 +269,8 @@ class MlflowSync:
         if known is not None and client.get_run(known.run_id).info.lifecycle_stage == "deleted":
             known.deleted = True
             return
-        self._left_out[record.run_key] = f"refused by MLflow: {_reason(error)}"
-        log.warning("MLflow refused the run %s, the others continue: %s", record.name, _reason(error))
+        self._left_out[record.run_key] = f"refused by MLflow: {outages.reason(error)}"
+        log.warning("MLflow refused the run %s, the others continue: %s", record.name, outages.reason(error))
         if known is not None:  # in this process only: no retry before something changes
             known.tags[SYNCED] = digest
         else:
@@ -324,7 +304,7 @@ class MlflowSync:
                 tables = artifacts.write(record, Path(folder))
             except Exception as error:  # a broken file of one run must not prevent tracking of the others
                 kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-                reason = kind + _reason(error)
+                reason = kind + outages.reason(error)
                 self._left_out[record.run_key] = f"its artifacts: {reason}"
                 log.warning("no artifacts of %s: %s", record.name, reason)
                 return {}
@@ -351,7 +331,7 @@ class MlflowSync:
             return
         for each in (path.absolute().parent, path):
             if each.exists() and not files.writable(each):
-                raise UserError(_not_ours(each))
+                raise UserError(outages.not_ours(each))
         schema.check(path)
         if former := relocation.relocate(path):
             log.info("%s was copied or moved here from %s: its artifacts are now those beside it", path,
@@ -389,56 +369,8 @@ class _Known:
         )
 
 
-def _run_tags(record: Record) -> dict[str, str]:
-    tags = dict(record.tags)
-    tags["mlflow.runName"] = record.name
-    tags["mlflow.source.name"] = "vlkd_steps.steps.distill"
-    tags["mlflow.source.type"] = "LOCAL"
-    tags["mlflow.note.content"] = note(record)
-    if "git_commit" in tags:
-        tags["mlflow.source.git.commit"] = tags["git_commit"]
-    return tags
-
-
 def _cell(tags: Mapping[str, str]) -> tuple[str | None, ...]:
     return tuple(tags.get(name) for name in ("dataset", "student", "variant", "shot"))
-
-
-def note(record: Record) -> str:
-    """A run's description: what it is, its folder, its cost and its results."""
-    lines = [f"`{record.folder}`", ""]
-    if MEAN_OVER in record.tags:
-        lines += [
-            f"Mean over the seeds {record.tags['seeds']}" if record.tags["seeds"] else "No run has results yet",
-            "",
-        ]
-    if spent := _spent(record):
-        lines += [spent, ""]
-    if record.results:
-        gains = {
-            point.name.removeprefix("gain/"): point.value for point in record.points if point.name.startswith("gain/")
-        }
-        lines += ["| evaluation set | metric | value | gain over the reference, same seed |", "|---|---|---|---|"]
-        for name, values in record.results.items():
-            for metric, value in values.items():
-                if "/" not in metric:
-                    gain = gains.get(f"{name}/{metric}")
-                    lines.append(f"| {name} | {metric} | {value:.2f} | {'' if gain is None else f'{gain:+.2f}'} |")
-    return "\n".join(lines)
-
-
-def _spent(record: Record) -> str:
-    """For example ``0.5 GPU-hours, 61 % of its CPU time used, 2 attempts, Slurm 17 on node3``."""
-    numbers = {point.name: point.value for point in record.points if point.name.startswith("cost/")}
-    used = numbers.get("cost/cpu_efficiency")
-    attempts, job = record.tags.get("attempts", "1"), record.tags.get("slurm_job")
-    parts = [
-        cost.hours(numbers.get("cost/core_hours"), numbers.get("cost/gpu_hours")),
-        "" if used is None else f"{100 * used:.0f} % of its CPU time used",
-        f"{attempts} attempts" if attempts != "1" else "",
-        f"Slurm {job} on {record.tags.get('slurm_node', 'a node')}" if job else "",
-    ]
-    return ", ".join(part for part in parts if part)
 
 
 def _artifacts_are_gone(run: "Run") -> bool:
@@ -455,110 +387,3 @@ def _all_runs(client: "MlflowClient", experiment_id: str, view: int) -> "Iterato
         token = page.token
         if not token:
             return
-
-
-def _history(client: "MlflowClient", run_id: str, names: Iterable[str]) -> dict[tuple[str, int], float]:
-    """The latest value that MLflow has for every metric and step."""
-    latest = {}
-    for name in names:
-        for metric in sorted(client.get_metric_history(run_id, name), key=lambda metric: metric.timestamp):
-            latest[metric.key, metric.step] = metric.value
-    return latest
-
-
-def _batches(metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]) -> Iterator[tuple[Any, Any, Any]]:
-    """Parts that each fit into one of MLflow's batches, tags in the last ones."""
-    while len(metrics) > BATCH_METRICS or len(params) > BATCH_OTHERS:
-        yield metrics[:BATCH_METRICS], params[:BATCH_OTHERS], []
-        metrics, params = metrics[BATCH_METRICS:], params[BATCH_OTHERS:]
-    while metrics or params or tags:
-        yield metrics, params, tags[:BATCH_OTHERS]
-        metrics, params, tags = [], [], tags[BATCH_OTHERS:]
-
-
-def _cleaned(points: Iterable[Point]) -> Iterator[Point]:
-    """Points with names that MLflow accepts, and infinities as it stores them."""
-    for point in points:
-        limit = sys.float_info.max
-        value = point.value if math.isnan(point.value) else max(-limit, min(limit, point.value))
-        yield point._replace(name=_key(point.name), value=value)
-
-
-def _renewed(record: Record, new: list[Point], sent: Mapping[tuple[str, int], float]) -> list[Point]:
-    """Points of a mean, which may change or disappear: with a later time than MLflow's, and NaN for missing ones."""
-    if MEAN_OVER not in record.tags or record.tags.get("superseded") == "yes":
-        return new
-    now, names = round(1000 * time.time()), {_key(point.name) for point in record.points}
-    gone = [
-        Point(name, step, math.nan, now)
-        for (name, step), value in sent.items()
-        if name not in names and not math.isnan(value)
-    ]
-    return [point._replace(time=max(now, point.time)) if point[:2] in sent else point for point in new] + gone
-
-
-def _same(sent: float | None, value: float) -> bool:
-    return sent is not None and (sent == value or (math.isnan(sent) and math.isnan(value)))
-
-
-@functools.cache  # a curve repeats its name at every step
-def _key(name: str) -> str:
-    """A name of letters, digits and ``_-. :/``, without empty or dotted parts, because MLflow uses it as a path."""
-    parts = [re.sub(r"[^\w.\- :]", "_", part) for part in name.split("/")]
-    return "/".join("_" if part in ("", ".", "..") else part for part in parts)[:KEY_LENGTH]
-
-
-@contextlib.contextmanager
-def _outages(uri: str) -> Iterator[None]:
-    """Raise `Outage` for every error that means that MLflow cannot be reached now."""
-    set_environment()
-    import requests
-    import sqlalchemy.exc
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except (
-        MlflowException,
-        requests.RequestException,
-        sqlalchemy.exc.SQLAlchemyError,
-        sqlite3.Error,
-        OSError,
-    ) as error:
-        if getattr(error, "error_code", None) == REFUSED:
-            raise
-        if (path := database(uri)) is not None and (mistake := _lasting(path, str(error))) is not None:
-            raise UserError(mistake) from error
-        raise Outage(f"MLflow at {redacted(uri)} does not answer: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error, without passwords; for a web page, its title."""
-    text = redacted(str(error).strip()) or type(error).__name__
-    if re.search(r"<!doctype html|<html", text, flags=re.IGNORECASE):
-        title = re.search(r"<title[^>]*>\s*([^<]*?)\s*<", text, flags=re.IGNORECASE)
-        page = f"a web page came back{f' ({title[1][:80]!r})' if title else ''}"
-        return f"{page}, so this address is that of a login page or another program"
-    return text.splitlines()[0][:300]
-
-
-def _cut(text: str) -> str:
-    """A reason for a list of runs: the whole of it was logged with its run."""
-    return text if len(text) <= REASON_LENGTH else f"{text[:REASON_LENGTH].rstrip()} ..."
-
-
-def _lasting(path: Path, text: str) -> str | None:
-    """A fault of a sqlite file that a retry cannot cure; None for temporary ones, such as a full disk."""
-    if any(words in text for words in ("malformed", "not a database", "no such table", "no such column")):
-        damaged = schema.Fault(f"{path} is damaged ({text.splitlines()[0][:200]})")
-        return f"{damaged.what}; {damaged.remedy(path)}"
-    if any(words in text for words in ("readonly database", "unable to open", "Permission denied", "Read-only file")):
-        return _not_ours(path, f" ({text.splitlines()[0][:200]})")
-    return None
-
-
-def _not_ours(path: Path, reason: str = "") -> str:
-    return (
-        f"{path} or a file beside it cannot be written to by this user{reason}; make it yours (a run as root may "
-        "have left it), or name another file: --tracking-uri sqlite:///FILE.db"
-    )
