@@ -32,10 +32,10 @@ def cut_from(dataset: str) -> dict[str, str | None]:
     """What a split's manifest records of its instances."""
     path = layout.instances(dataset)
     try:
-        source = instances.content_hash(path)
+        source, pixels = instances.content_hash(path), instances.images_hash(path)
     except (UserError, OSError):
-        source = None  # instances that `prepare` did not write
-    return {"source": source, "instances": checksums.of(path) if path.exists() else None}
+        source = pixels = None  # instances that `prepare` did not write
+    return {"source": source, "pixels": pixels, "instances": checksums.of(path) if path.exists() else None}
 
 
 def _seal_run(folder: Path) -> None:

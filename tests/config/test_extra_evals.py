@@ -40,7 +40,10 @@ def test_a_job_knows_the_extra_evaluations_of_its_runs(composed: Composition) ->
     named = [evaluation.name for evaluation in extra_evals.sets(config["dataset"])]
     assert set(named[:2]) == {"vqa", "captions_masked"}  # which lead
     led, not_led = extra["vqa"], {key: value for key, value in extra["vqa"].items() if key != "lead"}
-    assert extra_evals.identity(led, "x") == extra_evals.identity(not_led, "x") != extra_evals.identity(led, "y")
+    items = {"sha256": "ids", "source": "rows", "pixels": "images"}
+    assert extra_evals.identity(led, items) == extra_evals.identity(not_led, items)
+    others = [extra_evals.identity(led, items | {key: "other"}) for key in items]
+    assert len({extra_evals.identity(led, items), *others}) == 4
     assert {"vqa", "captions", "prompt_bare"} <= set(named)
     assert set(extra_evals.measures(config["dataset"])) == {"retrieval", "forgetting"}
     assert config["teacher"]["model"] == "vlkd-scenes"  # whole: it looks at images itself

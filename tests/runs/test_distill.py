@@ -181,6 +181,7 @@ def test_the_key_follows_split_features_and_words(project: Path, teacher: None, 
     keys.append(RunDir.of(clip_td, 1).key)
     for path, change in (
         (layout.split_manifest(layout.train_split("toy", "30", 1)), {"sha256": "x", **cut_from("toy")}),
+        (layout.split_manifest(layout.train_split("toy", "30", 1)), {"sha256": "x", **cut_from("toy"), "pixels": "x"}),
         (layout.features_manifest("clip_toy", "toy"), {"key": "x", "shards": []}),
         (layout.features_manifest("clip_toy", "toy"), {"key": "x", "shards": [{"sha256": "z"}]}),
     ):

@@ -121,6 +121,7 @@ def test_the_manifest_says_what_was_cut_from_what(table):
         },
         "sha256": manifest["sha256"],
         "source": instances.content_hash(layout.instances("mine")),
+        "pixels": instances.images_hash(layout.instances("mine")),
         "instances": checksums.of(layout.instances("mine")),
         "generator_version": 1,
         "leaks": {

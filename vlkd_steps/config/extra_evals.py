@@ -71,12 +71,17 @@ def tasks_of(dataset: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([dataset["task"], *(conf["task"] for conf in extra if "task" in conf)]))
 
 
-def identity(evaluation: Mapping[str, Any], split: str | None) -> str:
-    """A hash of all that predictions depend on beside the model: the set's ids (sha256), own files, settings, and the
-    code of its items' task."""
+def identity(evaluation: Mapping[str, Any], split: Mapping[str, Any] | None) -> str:
+    """A hash of all that predictions depend on beside the model: the items, own files, settings, and the code of the
+    items' task.
+
+    Args:
+        split: the manifest of the evaluation set's split; None for a measure.
+    """
+    items = [split.get(key) for key in ("sha256", "source", "pixels")] if split else None
     settings = {key: value for key, value in evaluation.items() if key != "lead"}
     code = fingerprint(components.module_name("task", evaluation["task"])) if "task" in evaluation else None
-    return files.digest([split, {str(path): files.sha256(path) for path in own_files(evaluation)}, settings, code])
+    return files.digest([items, {str(path): files.sha256(path) for path in own_files(evaluation)}, settings, code])
 
 
 def own_files(evaluation: Mapping[str, Any]) -> list[Path]:

@@ -117,15 +117,12 @@ def _wanted_targets(c: Composition, cell: Cell) -> dict[str, Any] | None:
 
 
 def distill(c: Composition, cell: Cell) -> dict[str, Any]:
-    conf, of_student = c.datasets[cell.dataset], c.students[cell.student]
-    shipped, started_from = weights.shipped(of_student.weights), initial(c, cell)
+    conf, of_student = c.datasets[cell.dataset], student(c, cell.student, c.datasets[cell.dataset].task)
+    shipped, started_from = weights.shipped(of_student.get("weights")), initial(c, cell)
     return {
         "experiment": c.experiment,
         "dataset": evaluated_dataset(c, cell.dataset) | (_part(conf, *STREAMED) if conf.streamed else {}),
-        "student": _without(of_student, "pretrain", "recipe", "by_task")
-        | (of_student.by_task or {}).get(conf.task, {})
-        | {"pretrained": bool(of_student.pretraining)}
-        | ({"shipped": shipped} if shipped else {}),
+        "student": of_student | ({"shipped": shipped} if shipped else {}),
         "variant": cell.variant,
         **_swept(c, cell.variant),
         "method": precedence.settings(c, cell.variant, conf.task, cell.shot).written(),
@@ -135,6 +132,13 @@ def distill(c: Composition, cell: Cell) -> dict[str, Any]:
         "training": precedence.recipe(c, cell).written(),
         **({"init": started_from._asdict()} if started_from else {}),
     }
+
+
+def student(c: Composition, name: str, task: str) -> dict[str, Any]:
+    """A student's configuration for a task."""
+    conf = c.students[name]
+    own = _without(conf, "pretrain", "recipe", "by_task") | (conf.by_task or {}).get(task, {})
+    return own | {"pretrained": bool(conf.pretraining)}
 
 
 def _swept(c: Composition, variant: str) -> dict[str, Any]:

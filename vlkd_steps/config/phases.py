@@ -1,6 +1,7 @@
 """The phases of the graph in order, and the jobs of each: the one list that the Snakefile, `sync` and dvc.yaml go by.
 
-What a job is made by is a hash of its configuration, its code and the weights that ship with it. A phase's manifest
+What a job is made by is a hash of its configuration, its code, the weights that ship with it and the files that its
+models' configuration names. A phase's manifest
 records it file by file, so that a result is distinguished from that of another configuration, whatever file times and
 Snakemake's own records say.
 """
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.config import extra_evals, jobs, step_code, weights
+from vlkd_steps.config import extra_evals, jobs, step_code, users_files, weights
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.core import layout
 from vlkd_steps.core.files import digest
@@ -23,7 +24,7 @@ class Job:
     Attributes:
         outputs: the files that its rule declares.
         config: its ``--config``.
-        made_by: hash of its configuration, its code and the weights that ship with it.
+        made_by: hash of its configuration, its code, the weights that ship with it and the user's files for its models.
         beside: files that it leaves beside its outputs; their names depend on the data set, so no rule declares them.
     """
 
@@ -92,7 +93,11 @@ def _split(c: Composition) -> Iterator[Job]:
 
 def _pretrain(c: Composition) -> Iterator[Job]:
     for model in c.artifacts.model:
-        code = [step_code.code(c, "pretrain", model=model), weights.of_package_for(c, model)]
+        code = [
+            step_code.code(c, "pretrain", model=model),
+            weights.of_package_for(c, model),
+            users_files.of_model(c, model),
+        ]
         outputs = [layout.model_weights(model), layout.model_config(model), layout.model_checksums(model)]
         yield _job(outputs, jobs.pretrain(c, model), *code)
 
@@ -101,7 +106,8 @@ def _extract(c: Composition) -> Iterator[Job]:
     for teacher in c.artifacts.teacher:
         code = [step_code.code(c, "extract", teacher=teacher), weights.of_package(c.teachers[teacher])]
         for dataset in c.grid.dataset:
-            yield _job([layout.features_manifest(teacher, dataset)], jobs.extract(c, teacher, dataset), *code)
+            given = users_files.of_teacher(c, teacher, dataset)
+            yield _job([layout.features_manifest(teacher, dataset)], jobs.extract(c, teacher, dataset), *code, given)
 
 
 def _targets(c: Composition) -> Iterator[Job]:
@@ -131,6 +137,7 @@ def _distill(c: Composition) -> Iterator[Job]:
             [*trained, *(layout.predictions(folder, name) for folder in folders for name in common)],
             jobs.distill(c, cell),
             step_code.code(c, "distill", dataset=dataset, variant=variant, student=student),
+            users_files.of_student(c, cell),
             beside=[
                 extra_evals.of_run(folder, name, of_dataset)
                 for folder in folders

@@ -4,16 +4,17 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from vlkd_steps.config.models.composition import Composition
+from vlkd_steps.config import jobs
+from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.teacher import Files, Teacher
-from vlkd_steps.core import layout
+from vlkd_steps.core import given_files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import digest
 from vlkd_steps.sources import local
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 MAX_IMAGES = 2000
-WEIGHT_SUFFIXES = (".pt", ".bin", ".safetensors")
+SUFFIXES = (".pt", ".bin", ".safetensors", ".txt")  # of weights and vocabularies; other names are those of a hub
 
 
 def incoming(c: Composition, source: str) -> list[str]:
@@ -34,6 +35,31 @@ def listing(c: Composition, source: str) -> str:
     others, images = _chosen(c, source)
     found = [(path, path.stat()) for path in others + images]
     return digest([[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in found]) if found else ""
+
+
+def of_student(c: Composition, cell: Cell) -> str:
+    """A hash of the files that the configuration of a cell's student names, for the cell's task."""
+    return given_files.digest(jobs.student(c, cell.student, c.datasets[cell.dataset].task))
+
+
+def of_model(c: Composition, model: str) -> str:
+    """As `of_student`, of a student or teacher that is pre-trained."""
+    return given_files.digest(c.learned(model).written())
+
+
+def of_teacher(c: Composition, teacher: str, dataset: str) -> str:
+    """As `of_student`, of a teacher for a data set. Of files of regions, which may have many gigabytes, the sizes."""
+    conf = c.teachers[teacher]
+    whole = conf.written() | conf.by_dataset.get(dataset, {})
+    regions = [path for name in _region_files(conf, dataset) for path in _files_at(Path(name))]
+    sizes = digest([[path.as_posix(), path.stat().st_size] for path in regions]) if regions else ""
+    return given_files.digest(whole) + sizes
+
+
+def _files_at(path: Path) -> list[Path]:
+    """The file, or those below the folder, sorted."""
+    found = [path, *path.rglob("*")] if path.is_dir() else [path]
+    return sorted(each for each in found if each.is_file())
 
 
 def _chosen(c: Composition, source: str) -> tuple[list[Path], list[Path]]:
@@ -68,12 +94,11 @@ def missing(c: Composition) -> dict[str, dict[str, str]]:
                 )
     of_grid = dict.fromkeys(c.datasets[dataset].task for dataset in c.grid.dataset)
     for name in c.grid.student:
-        conf = c.students[name]
-        parts = [(conf.by_task or {}).get(task, {}) for task in of_grid]
-        named = dict.fromkeys(str(part.get("weights", conf.weights) or "") for part in parts)
-        if absent := [path for path in named if path.endswith(WEIGHT_SUFFIXES) and not Path(path).is_file()]:
+        parts = [jobs.student(c, name, task) for task in of_grid]
+        named = dict.fromkeys(str(part[key]) for key in ("weights", "vocabulary") for part in parts if part.get(key))
+        if absent := [path for path in named if path.endswith(SUFFIXES) and not Path(path).is_file()]:
             found["distill"][name] = (
-                f"{', '.join(absent)}: missing; put the weights of student {name} there, or set their path "
+                f"{', '.join(absent)}: missing; put the files of student {name} there, or set their path "
                 f"in conf/student/{name}.yaml"
             )
     return found
@@ -81,11 +106,16 @@ def missing(c: Composition) -> dict[str, dict[str, str]]:
 
 def _absent(conf: Teacher, dataset: str) -> list[str]:
     """The files of regions that a configuration names for a data set and that do not exist."""
+    return [path for path in _region_files(conf, dataset) if not Path(path).exists()]
+
+
+def _region_files(conf: Teacher, dataset: str) -> list[str]:
+    """The files of regions that a configuration names for a data set."""
     if not isinstance(conf, Files):
         return []
     whole = conf.written() | conf.by_dataset.get(dataset, {})
     parts = (whole, *(whole.get("parts") or ()))
-    return [path for part in parts for path in part.get("files") or () if not Path(path).exists()]
+    return [path for part in parts for path in part.get("files") or ()]
 
 
 def missing_message(experiment: str, found: Mapping[str, Mapping[str, str]]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import yaml
 
-from vlkd_steps.core import artifacts, checksums, components, files, layout
+from vlkd_steps.core import artifacts, checksums, components, files, given_files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
 
@@ -85,7 +85,8 @@ def inputs(config: Mapping[str, Any]) -> dict[str, Path]:
     making, words = config["pretrain"], str(config.get("vocabulary") or "")
     found = {"pretrain.corpus": layout.instances(making["corpus"])} if making.get("corpus") else {}
     found |= {"pretrain.init": initial(making["init"])} if making.get("init") else {}
-    return found | ({"vocabulary": Path(words)} if words.endswith(".txt") else {})
+    found |= {"vocabulary": Path(words)} if words.endswith(".txt") else {}
+    return found | {path.as_posix(): path for path in given_files.named(config) if path not in found.values()}
 
 
 def read(config: Mapping[str, Any]) -> dict[str, str]:

@@ -20,7 +20,7 @@ import yaml
 
 from vlkd_steps.config import extra_evals, targets, teacher_names
 from vlkd_steps.config.models.method import declaration
-from vlkd_steps.core import artifacts, checksums, components, files, layout, leftovers, locks
+from vlkd_steps.core import artifacts, checksums, components, files, given_files, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
 from vlkd_steps.tracking import journal
@@ -62,6 +62,8 @@ class RunDir:
         teacher = config.get("teacher")
         weights = layout.model_weights(student["name"]) if student.get("pretrained") else None
         words = student.get("vocabulary") or ""
+        if words.endswith(".txt") and not Path(words).is_file():
+            raise UserError(f"student.vocabulary: cannot read {words}: no such file; name a text file of words")
         modules = [
             "vlkd_steps.steps.distill",
             components.module_name("student", student["kind"]),
@@ -80,9 +82,10 @@ class RunDir:
             "config": byte_relevant(own),
             "split": split["sha256"],
             "instances": split["source"],
+            "pixels": split.get("pixels"),
             "features": features(teacher_names.split(teacher["name"]), dataset["name"]) if teacher else None,
             "weights": initial_weights(weights) if weights else None,
-            "words": word_list(words) if words.endswith(".txt") else None,
+            "given": given_files.sums(student),
             "code": code,
             **sight(student, dataset["name"]),
             **computed_targets(config, seed),
@@ -93,10 +96,9 @@ class RunDir:
             for name in dataset["evaluation_sets"]
         }
         for name, evaluation in (dataset.get("extra_evals") or {}).items():
-            ids = None
-            if of := evaluation.get("dataset"):
-                ids = split_manifest(layout.eval_split(of, evaluation["set"]), of)["sha256"]
-            sets[name] = extra_evals.identity(evaluation, ids)
+            of = evaluation.get("dataset")
+            items = split_manifest(layout.eval_split(of, evaluation["set"]), of) if of else None
+            sets[name] = extra_evals.identity(evaluation, items)
         return cls(own, folder, identity, sets)
 
     @property
@@ -268,14 +270,12 @@ def computed_targets(config: Mapping[str, Any], seed: int) -> dict[str, str]:
 
 
 def sight(student: Mapping[str, Any], dataset: str) -> dict[str, Any]:
-    """For a student with region input: content key and file hash of the regions, and a hash of its weights file."""
+    """For a student with region input: content key and file hash of the regions."""
     if not student.get("regions"):
         return {}
     store = files.read_json(layout.features_manifest(student["regions"], dataset))
-    weights = Path(student.get("weights") or "")
     return {
-        "regions": {"key": store["key"], "files": files.digest(sorted(shard["sha256"] for shard in store["shards"]))},
-        "given_weights": files.sha256(weights) if weights.is_file() else None,
+        "regions": {"key": store["key"], "files": files.digest(sorted(shard["sha256"] for shard in store["shards"]))}
     }
 
 
@@ -283,16 +283,6 @@ def initial(config: Mapping[str, Any]) -> Path:
     """The model that a run starts from by ``init``: that of the run with the same seed."""
     folder = layout.run(config["experiment"], **config["init"], seed=config["seed"])
     return checksums.verified(folder / "model.safetensors", layout.run_checksums(folder, "distill"))
-
-
-def word_list(name: str) -> str:
-    """sha256 of a student's own vocabulary file."""
-    try:
-        return files.sha256(Path(name))
-    except OSError as error:
-        raise UserError(
-            f"student.vocabulary: cannot read {name}: {error.strerror}; name a text file of words"
-        ) from error
 
 
 def initial_weights(path: Path) -> str:

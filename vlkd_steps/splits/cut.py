@@ -26,6 +26,7 @@ class Source:
         roles: the rows of every role.
         near: the group of every image that is nearly the same as another one.
         content: sha256 of the instances' content.
+        pixels: sha256 over the images that they name.
         sha256: sha256 of the instances' file.
     """
 
@@ -33,6 +34,7 @@ class Source:
     roles: Mapping[str, pl.DataFrame]
     near: Mapping[str, int]
     content: str
+    pixels: str
     sha256: str
 
 
@@ -118,6 +120,7 @@ def write(path: Path, ids: pl.Series, rows: pl.DataFrame, source: Source, facts:
         "images": rows["image_id"].n_unique(),
         "labels": count_labels(rows, dataset["name"]),
         "source": source.content,
+        "pixels": source.pixels,
         "instances": source.sha256,
         "generator_version": low_shot.VERSION,
     }

@@ -17,7 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = config["dataset"]
     path = artifacts.instances(dataset["name"])
     roles = domain_shift.assign(instances.read(path, cut.COLUMNS), dataset)
-    source = cut.Source(dataset, roles, instances.near_images(path), instances.content_hash(path), checksums.of(path))
+    content, pixels = instances.content_hash(path), instances.images_hash(path)
+    source = cut.Source(dataset, roles, instances.near_images(path), content, pixels, checksums.of(path))
     if config["role"] == "train":
         cut.training(source, [str(shot) for shot in config["shots"]], config["seeds"])
     else:

@@ -145,14 +145,11 @@ def _stores(stores: Sequence[str], dataset: str, recorded: Mapping[str, str], by
 def _student(run: RecordedRun, by: str) -> Iterator[Input]:
     """The student's inputs: initial weights, vocabulary, regions."""
     student, made_of = run.own["student"], run.described["made_of"]
-    named = {
-        "weights": layout.model_weights(student["name"]),
-        "words": Path(student.get("vocabulary") or ""),
-        "given_weights": Path(student.get("weights") or ""),
-    }
-    for key, path in named.items():
-        if made_of.get(key):
-            yield Input(path, made_of[key], _present(path, files.sha256), f"{by}.{key}")
+    if made_of.get("weights"):
+        path = layout.model_weights(student["name"])
+        yield Input(path, made_of["weights"], _present(path, files.sha256), f"{by}.weights")
+    for name, sha256 in (made_of.get("given") or {}).items():
+        yield Input(Path(name), sha256, _present(Path(name), files.sha256), f"{by}.given")
     if made_of.get("regions"):
         yield from _stores([student["regions"]], run.own["dataset"]["name"], made_of["regions"], f"{by}.regions")
     if student.get("shipped"):
@@ -170,7 +167,8 @@ def _evaluation_sets(run: RecordedRun) -> Iterator[Input]:
         path = layout.eval_split(evaluation.dataset, evaluation.evaluation_set)
         present = _present(path, _ids_hash)
         if present and evaluation.name in extra:
-            present = extra_evals.identity(extra[evaluation.name], present)
+            items = files.read_json(layout.split_manifest(path)) | {"sha256": present}
+            present = extra_evals.identity(extra[evaluation.name], items)
         yield Input(path, digests.get(f"{dataset['name']} {evaluation.name}"), present, by)
         if evaluation.dataset != dataset["name"]:
             yield Input(

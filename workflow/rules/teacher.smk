@@ -16,6 +16,7 @@ rule pretrain:
         config=lambda wc: jobs.argument(jobs.pretrain(C, wc.model)),
         code=lambda wc: step_code.code(C, "pretrain", model=wc.model),
         weights=lambda wc: weights.of_package_for(C, wc.model),
+        given=lambda wc: users_files.of_model(C, wc.model),
     shell:
         launched_step("pretrain")
 
@@ -37,5 +38,6 @@ rule extract:
         config=lambda wc: jobs.argument(jobs.extract(C, wc.teacher, wc.dataset)),
         code=lambda wc: step_code.code(C, "extract", teacher=wc.teacher),
         weights=lambda wc: weights.of_package(C.teachers[wc.teacher]),
+        given=lambda wc: users_files.of_teacher(C, wc.teacher, wc.dataset),
     shell:
         launched_step("extract")
