@@ -2,17 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 from toy_project import project
 
 from vlkd_steps.config import targets as of_config
 from vlkd_steps.core import files, layout
 from vlkd_steps.steps import targets
 from vlkd_steps.teachers.features.store import Writer
-from vlkd_steps.teachers.targets import target_file
+from vlkd_steps.teachers.targets import compute, target_file
 from vlkd_steps.teachers.targets.visual_words import Measured
 
 __all__ = ["project"]
@@ -78,3 +80,17 @@ def test_visual_words_change_no_byte_of_the_targets(inverted: None, capsys: pyte
     assert path.read_bytes() == before
     assert "visual_words" not in files.read_json(layout.targets_provenance(path))
     assert "warning" not in capsys.readouterr().err
+
+
+def test_numpy_computes_in_one_thread_whatever_the_cores(inverted: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    of_the_step = compute.compute
+
+    def watched(*arguments: Any) -> Any:
+        threads.update(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")
+        return of_the_step(*arguments)
+
+    monkeypatch.setattr(compute, "compute", watched)
+    with threadpool_limits(2):
+        run([])
+    assert threads == {1}

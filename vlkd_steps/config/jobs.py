@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.config import extra_evals, precedence, teacher_names, visual_words, weights
+from vlkd_steps.config import extra_evals, precedence, teacher_names, visual_words
 from vlkd_steps.config import targets as of_config
 from vlkd_steps.config.models.base import Model
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.extra_evals import ItemsOfASet, Retrieval
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.preset import TeacherPair
-from vlkd_steps.core import layout
+from vlkd_steps.core import layout, package_assets
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import canonical, digest, write_text
@@ -118,7 +118,7 @@ def _wanted_targets(c: Composition, cell: Cell) -> dict[str, Any] | None:
 
 def distill(c: Composition, cell: Cell) -> dict[str, Any]:
     conf, of_student = c.datasets[cell.dataset], student(c, cell.student, c.datasets[cell.dataset].task)
-    shipped, started_from = weights.shipped(of_student.get("weights")), initial(c, cell)
+    shipped, started_from = package_assets.of(of_student.get("weights")), initial(c, cell)
     return {
         "experiment": c.experiment,
         "dataset": evaluated_dataset(c, cell.dataset) | (_part(conf, *STREAMED) if conf.streamed else {}),
@@ -251,10 +251,12 @@ def compare(c: Composition) -> dict[str, Any]:
 
 
 def report(c: Composition) -> dict[str, Any]:
-    """As `compare`, the highlighted variant, and what was swept."""
+    """As `compare`, the highlighted variant, what was swept, and the words by which token selection is measured."""
     swept = {name: _swept(c, name)["swept"] for name in c.grid.variant if name in c.members}
     highlighted = {"highlight": c.preset.highlight} if c.preset.highlight in c.grid.variant else {}
-    return compare(c) | highlighted | ({"swept": swept} if swept else {})
+    words = {name: digest(found) for name in c.grid.dataset if (found := visual_words.of(c.datasets[name]))}
+    more = {"swept": swept} if swept else {}
+    return compare(c) | highlighted | more | ({"visual_words": words} if words else {})
 
 
 def train_splits(c: Composition) -> list[tuple[str, str]]:

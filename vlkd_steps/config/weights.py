@@ -2,11 +2,8 @@
 
 from vlkd_steps.config.models.base import Learned
 from vlkd_steps.config.models.composition import Composition
-from vlkd_steps.config.models.teacher import Teacher
-from vlkd_steps.core import components, layout
-from vlkd_steps.core.files import digest, sha256
-
-ASSETS = components.ROOT / "assets"
+from vlkd_steps.core import layout, package_assets
+from vlkd_steps.core.files import digest
 
 
 def pretrain_inputs(c: Composition, model: str) -> list[str]:
@@ -22,24 +19,13 @@ def made(conf: Learned) -> list[str]:
 
 
 def of_package_for(c: Composition, model: str) -> str:
-    """`of_package` for the teacher that a pre-training starts from."""
+    """`of_package`, for a pre-training: of the model itself, and of the teacher that it starts from."""
     init = c.learned(model).pretraining.get("init")
-    return of_package(c.teachers[init]) if init else ""
+    return of_package(c.learned(model)) + (of_package(c.teachers[init]) if init else "")
 
 
-def of_package(conf: Teacher) -> str:
-    """A hash of the files, beside code, of a teacher shipped with the package: weights, architecture and tokenizer."""
-    weights = shipped(getattr(conf, "weights", None))
-    if not weights:
-        return ""
-    folders = (ASSETS / "open_clip", ASSETS / "scenes_tokenizer")
-    return digest([weights, [[path.name, sha256(path)] for folder in folders for path in sorted(folder.iterdir())]])
-
-
-def shipped(named: str | None) -> str:
-    """sha256 of weights shipped with the package, which code fingerprints do not cover."""
-    weights = named or ""
-    path = ASSETS / weights.removeprefix("asset:")
-    if not weights.startswith("asset:") or not path.exists():
-        return ""
-    return sha256(path) if path.is_file() else digest({each.name: sha256(each) for each in sorted(path.iterdir())})
+def of_package(conf: Learned) -> str:
+    """A hash of the files, beside code, that a model takes from the package: weights, a CLIP's architecture and
+    tokenizer; empty without any."""
+    found = [package_assets.of(getattr(conf, "weights", None)), package_assets.clip(str(getattr(conf, "model", "")))]
+    return digest(found) if any(found) else ""

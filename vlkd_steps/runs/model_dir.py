@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import yaml
 
-from vlkd_steps.core import artifacts, checksums, components, files, given_files, layout
+from vlkd_steps.core import artifacts, checksums, components, files, given_files, layout, package_assets
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.fingerprint import fingerprint
 
@@ -45,7 +45,8 @@ class ModelDir:
             )
         except UserError as error:
             raise UserError(f"model {config['name']}: {error}; correct the kind in its conf file") from None
-        return cls(dict(config), {**read(config), "code": code})
+        package = package_assets.clip(str(config.get("model", "")))
+        return cls(dict(config), {**read(config), **({"package": package} if package else {}), "code": code})
 
     @property
     def key(self) -> str:

@@ -19,6 +19,8 @@ from vlkd_steps.core import artifacts, files, layout, step
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
     config = step.configuration(argv, __doc__)
+    from threadpoolctl import threadpool_limits
+
     from vlkd_steps.data.batches import read_items  # torch
     from vlkd_steps.teachers.features.pair import open_stores
     from vlkd_steps.teachers.targets import compute, target_file
@@ -31,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         meter = provenance.Meter()
         items = read_items(instances, layout.train_split(dataset, shot, seed), labels)
         path = layout.targets(dataset, teacher["name"], shot, seed, of_config.key(wanted))
-        found = compute.compute(wanted, items, store, seed, visual)
+        with threadpool_limits(1):  # numpy rounds differently with more threads, so that other words may be selected
+            found = compute.compute(wanted, items, store, seed, visual)
         target_file.write(path, layout.targets_checksums(path), items.ids, found)
         cost: dict[str, Any] = meter.cost()
         measured, label = found.measured, f"[targets {dataset} {teacher['name']} {shot} s{seed}]"

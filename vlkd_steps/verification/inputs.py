@@ -13,8 +13,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from vlkd_steps.config import extra_evals, targets, teacher_names, weights
-from vlkd_steps.core import artifacts, files, layout, tables
+from vlkd_steps.config import extra_evals, targets, teacher_names
+from vlkd_steps.core import artifacts, files, layout, package_assets, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.datasets import instances
@@ -154,7 +154,7 @@ def _student(run: RecordedRun, by: str) -> Iterator[Input]:
         yield from _stores([student["regions"]], run.own["dataset"]["name"], made_of["regions"], f"{by}.regions")
     if student.get("shipped"):
         path = Path("vlkd_steps/assets") / str(student["weights"]).removeprefix("asset:")
-        present = weights.shipped(student.get("weights")) or None
+        present = package_assets.of(student.get("weights")) or None
         yield Input(path, student["shipped"], present, f"{layout.run_config(run.folder)}, student.shipped")
 
 

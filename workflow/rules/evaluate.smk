@@ -4,7 +4,7 @@ rule evaluate:
         labels=layout.labels("{dataset}"),
         held_out=lambda wc: [layout.eval_split(wc.dataset, name) for name in C.datasets[wc.dataset].evaluation_sets],
         extra_evals=lambda wc: jobs.extra_eval_files(C, wc.dataset),
-        predictions=run_outputs(*([f"predictions/{name}.parquet" for name in COMMON_SETS] or ["config.yaml"])),
+        predictions=run_outputs("distill.sha256", *(f"predictions/{name}.parquet" for name in COMMON_SETS)),
     output:
         run_outputs("metrics.json", "evaluate.sha256", *(f"scores/{name}.parquet" for name in COMMON_SETS)),
     log:

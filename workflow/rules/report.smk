@@ -21,6 +21,7 @@ rule report:
     input:
         rules.compare.output,
         rules.compare.input,  # a run trained anew has a new config.yaml, and other curves, even where its metrics agree
+        [layout.split_manifest(layout.eval_split(*each)) for each in jobs.held_out(C)],
     output:
         report(RESULTS / "report.html", caption="../report/report.rst", category="Results"),
         report(RESULTS / "plots/learning_curves.svg", caption="../report/learning_curves.rst", category="Figures"),
