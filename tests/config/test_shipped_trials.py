@@ -11,7 +11,8 @@ from vlkd_steps.config import jobs
 @pytest.mark.parametrize(
     ("name", "trials"),
     [
-        ("scenes_tune", 288),
+        ("scenes_tune", 324),
+        ("scenes_tune_weak", 18),
         ("scenes_tune_methods", 144),
         ("scenes_tune_full", 18),
         ("scenes_tune_students", 72),
