@@ -12,7 +12,7 @@ from sealed import seal
 from toy_pretraining import CLIP_RECIPE
 
 from vlkd_steps.core import layout
-from vlkd_steps.runs import pretrain_clip
+from vlkd_steps.runs import model_dir, pretrain_clip
 from vlkd_steps.steps import pretrain
 from vlkd_steps.teachers.models import clip
 
@@ -70,6 +70,25 @@ def test_after_a_signal_it_saves_and_resumes_to_the_same_bytes(monkeypatch, stop
     train("whole2")
     assert steps == [1, 2, 3, 4, 5], "nothing is computed twice"
     assert layout.model_weights("whole2").read_bytes() == layout.model_weights("whole").read_bytes()
+
+
+def test_a_kill_before_the_result_is_kept_costs_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise SystemExit(137)
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(model_dir, "keep", killed)
+        train("a")
+    steps: list[int] = []
+    monkeypatch.setattr(pretrain_clip.Progress, "log_event", lambda self, state, loss: steps.append(state["done"]))
+    assert train("a") == 0
+    assert steps == []
+    assert not (layout.model("a") / "work" / "last.safetensors").exists()
+
+
+def test_the_checkpoint_stays_if_it_is_to_be_resumable() -> None:
+    assert train("a", keep="resumable") == 0
+    assert (layout.model("a") / "work" / "last.safetensors").exists()
 
 
 def test_starts_from_another_teacher_and_trains_on_a_data_set_of_captions() -> None:
