@@ -1,5 +1,7 @@
 """Tracking again: what is unchanged is neither read nor sent, and what MLflow lost is written anew."""
 
+import math
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -8,7 +10,7 @@ import pytest
 from tracked_runs import CLIP_TD, MakeRun, Tracked, client, everything
 
 from vlkd_steps.cli import track
-from vlkd_steps.core import layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.reporting.experiment_sync import ExperimentSync
 from vlkd_steps.tracking import mlflow_sync, polling, records, seen
 from vlkd_steps.tracking.journal import Journal
@@ -110,3 +112,59 @@ def test_between_two_looks_at_everything_only_training_runs_are_looked_at(
     looked.clear()
     sync.update()
     assert set(looked) == {folder, training}
+
+
+def shown(uri: str, tracked: Tracked, metric: str, reference: str = "finetune") -> float:
+    """A metric of the default run in MLflow, after tracking again."""
+    assert track.main(["scenes", "--tracking-uri", uri, "--reference", reference]) == 0
+    return float(tracked(uri)[CLIP_TD].data.metrics[metric])
+
+
+def evaluated_again(folder: Path, accuracy: float) -> None:
+    files.write_json(layout.metrics(folder), {"dev": {"accuracy": accuracy}, "test": {"accuracy": accuracy}})
+
+
+def test_a_gain_follows_the_reference_run_and_ends_with_it(make_run: MakeRun, uri: str, tracked: Tracked) -> None:
+    evaluated_again(make_run(), 50.0)
+    reference = make_run(variant="finetune")
+    for accuracy in (40.0, 48.0, 30.0):
+        evaluated_again(reference, accuracy)
+        assert shown(uri, tracked, "gain/test/accuracy") == 50.0 - accuracy
+    layout.metrics(reference).unlink()
+    assert math.isnan(shown(uri, tracked, "gain/test/accuracy"))
+    evaluated_again(reference, 30.0)
+    assert shown(uri, tracked, "gain/test/accuracy") == 20.0
+    assert tracked(uri)[CLIP_TD].data.metrics["test/accuracy"] == 50.0
+
+
+def test_a_gain_follows_the_choice_of_the_reference(make_run: MakeRun, uri: str, tracked: Tracked) -> None:
+    for variant, accuracy in (("clip_td", 50.0), ("finetune", 40.0), ("naive_kd", 48.0)):
+        evaluated_again(make_run(variant=variant), accuracy)
+    assert shown(uri, tracked, "gain/test/accuracy") == 10.0
+    assert shown(uri, tracked, "gain/test/accuracy", "naive_kd") == 2.0
+    assert math.isnan(shown(uri, tracked, "gain/test/accuracy", "clip_td"))
+
+
+def test_an_older_metrics_json_that_comes_back_is_what_mlflow_shows(
+    make_run: MakeRun, uri: str, tracked: Tracked
+) -> None:
+    folder = make_run()
+    path = layout.metrics(folder)
+    for predictions in (folder / "predictions").iterdir():
+        os.utime(predictions, (1e9, 1e9))
+    for written, accuracy in ((1e9 + 20, 60.0), (1e9 + 10, 50.0)):
+        evaluated_again(folder, accuracy)
+        os.utime(path, (written, written))
+        for name in ("dev", "test"):
+            assert shown(uri, tracked, f"{name}/accuracy") == accuracy
+    former = client(uri).get_metric_history(tracked(uri)[CLIP_TD].info.run_id, "train/loss")
+    assert len({(each.step, each.value) for each in former}) == len(former)  # the curves are not sent again
+
+
+def test_a_metric_that_a_user_added_in_mlflow_stays(make_run: MakeRun, uri: str, tracked: Tracked) -> None:
+    folder = make_run()
+    track.main(["scenes", "--tracking-uri", uri])
+    client(uri).log_metric(tracked(uri)[CLIP_TD].info.run_id, "judged/clarity", 4.0)
+    evaluated_again(folder, 50.0)
+    assert shown(uri, tracked, "judged/clarity") == 4.0
+    assert math.isnan(tracked(uri)[CLIP_TD].data.metrics["test/by_question_type/how many"])

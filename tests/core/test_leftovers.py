@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -50,6 +51,27 @@ def test_a_file_of_another_machine_is_removed_after_a_day(tmp_path: Path, hours:
     os.utime(path, (time.time() - 3600 * hours,) * 2)
     assert leftovers.remove(tmp_path) == removed
     assert path.exists() != bool(removed)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_file_that_this_user_cannot_remove_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    for folder in ("mine", "theirs"):
+        path = tmp_path / folder / ".tmp-node-7-1-abcd_123.a.json"
+        path.parent.mkdir()
+        path.touch()
+        os.utime(path, (1e9, 1e9))
+    unlink = Path.unlink
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path.parent.name == "theirs":
+            raise OSError(number, os.strerror(number), str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    assert leftovers.remove(tmp_path) == 1
+    assert [path.parent.name for path in tmp_path.rglob(".tmp-*")] == ["theirs"]
 
 
 @pytest.mark.parametrize("name", ["a.json", ".tmp", ".tmp-notes.txt", ".a.json.x7.json", "tmp-node-7-x.a.json"])

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vlkd_steps.config.models.recipe import Recipe
+from vlkd_steps.core import versions
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.data.batches import Batch
@@ -162,6 +163,16 @@ def test_a_checkpoint_of_another_precision_is_not_resumed(place: Any, monkeypatc
     monkeypatch.setattr(loop.hardware, "precision", lambda accelerator: "bf16")
     run(Line(), place[0], recipe(steps=4))
     assert checkpoint.peek(place[0].checkpoints / "last.safetensors")["key"] == "key-bf16"  # type: ignore[index]
+    assert [e["step"] for e in place[1]] == [4, 4]
+
+
+def test_a_checkpoint_of_other_versions_of_the_libraries_is_not_resumed(
+    place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(Line(), place[0], recipe(steps=4))
+    monkeypatch.setattr(versions, "digest", lambda: "of another torch")
+    run(Line(), place[0], recipe(steps=4))
+    run(Line(), place[0], recipe(steps=4))
     assert [e["step"] for e in place[1]] == [4, 4]
 
 

@@ -86,3 +86,12 @@ def test_values_are_spaced_by_their_ratio_where_they_span_much() -> None:
     assert not sweep_figures.is_log([1, 2, 3])
     assert not sweep_figures.is_log([0, 1, 10])
     assert not sweep_figures.is_log(["l1", "mse"])
+
+
+def test_small_swept_values_stay_readable_on_the_page() -> None:
+    look = style.styles(["a"], "a")["a"]
+    means = {number: (40.0 + number / 3, None) for number in range(3)}
+    drawn = sweep_figures.curves([0.00025, 0.0005, 0.001], {"full": means}, "learning_rate", look)
+    page = figures.inline(drawn, {"a": look}, "f")
+    assert re.findall(r">(0\.0[0-9]*)</text>", page) == ["0.00025", "0.0005", "0.001"]
+    assert not re.search(r'="[^"]*\d\.\d{4,}', page)  # the coordinates are short

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from sealed import seal
 from toy_pretraining import CLIP_RECIPE
 
-from vlkd_steps.core import layout
-from vlkd_steps.runs import pretrain_clip
+from vlkd_steps.core import layout, locks
+from vlkd_steps.runs import model_dir, pretrain_clip
 from vlkd_steps.steps import pretrain
 from vlkd_steps.teachers.models import clip
 
@@ -70,6 +70,46 @@ def test_after_a_signal_it_saves_and_resumes_to_the_same_bytes(monkeypatch, stop
     train("whole2")
     assert steps == [1, 2, 3, 4, 5], "nothing is computed twice"
     assert layout.model_weights("whole2").read_bytes() == layout.model_weights("whole").read_bytes()
+
+
+def test_a_kill_before_the_result_is_kept_costs_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise SystemExit(137)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(model_dir, "keep", killed)
+        with pytest.raises(SystemExit):
+            train("a")
+    steps: list[int] = []
+    monkeypatch.setattr(pretrain_clip.Progress, "log_event", lambda self, state, loss: steps.append(state["done"]))
+    assert train("a") == 0
+    assert steps == []
+    assert not (layout.model("a") / "work" / "last.safetensors").exists()
+
+
+def test_the_checkpoint_stays_if_it_is_to_be_resumable() -> None:
+    assert train("a", keep="resumable") == 0
+    assert (layout.model("a") / "work" / "last.safetensors").exists()
+
+
+def test_a_folder_in_which_another_process_trains_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with locks.exclusive(layout.model("a") / "work" / "lock"):
+        assert train("a") == 2
+        assert "models/a is in use by another process (process " in capsys.readouterr().err
+        assert not (layout.model("a") / "work" / "last.safetensors").exists()
+    assert train("a") == 0
+
+
+def test_only_one_process_at_a_time_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[str | None] = []
+
+    def publish(self: model_dir.ModelDir) -> None:
+        with locks.exclusive(self.folder / "work" / "lock") as holder:
+            published.append(holder)
+
+    monkeypatch.setattr(model_dir.ModelDir, "publish", publish)
+    assert train("a") == 0
+    assert published[0] is not None
 
 
 def test_starts_from_another_teacher_and_trains_on_a_data_set_of_captions() -> None:

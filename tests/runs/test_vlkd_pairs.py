@@ -13,6 +13,9 @@ from vlkd_scenes import conf, job
 from vlkd_scenes import project as project
 
 from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.image_file import ImageError
+from vlkd_steps.datasets.caption_shards import PairLocation
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import caption_batches, vlkd
 from vlkd_steps.sources import manifest
@@ -95,3 +98,27 @@ def test_processes_share_a_streamed_batch_without_overlap(
     whole, first, second = (masked(slice(*part)) for part in ((None,), (0, None, 2), (1, None, 2)))
     assert len(whole) == 8
     assert (first, second) == (whole[0::2], whole[1::2])  # the same pairs, masked alike, each in one process
+
+
+def test_broken_images_are_counted_over_resumptions_and_processes(tmp_path: Path) -> None:
+    file, error = tmp_path / "work" / "broken_images.txt", ImageError("it is broken")
+
+    def attempt() -> Any:
+        unused: Any = None
+        stream: Any = range(100)
+        corpus = caption_batches.StreamedCaptions(stream, unused, unused, size=8, max_skipped=0.02)
+        corpus.count_in(file)
+        return corpus
+
+    def leave_out(corpus: Any, *keys: str) -> None:
+        for key in keys:
+            corpus._leave_out(PairLocation(key, Path("0.tar"), (0, 1), "a caption"), error)
+
+    leave_out(attempt(), "1", "2", "2")
+    leave_out(attempt(), "1", "2")  # resumed: the same images again
+    with pytest.raises(UserError, match="3 of the corpus's 100 images cannot be decoded"):
+        leave_out(attempt(), "3")
+    one, other = attempt(), attempt()  # the files were fetched again; now two processes
+    leave_out(one, "1", "2")
+    with pytest.raises(UserError, match="3 of the corpus"):
+        leave_out(other, "3")

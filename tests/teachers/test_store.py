@@ -7,10 +7,11 @@ from pathlib import Path
 
 import counting_teacher
 import numpy as np
+import polars as pl
 import pytest
 from counting_teacher import SETTINGS, CountingTeacher
 
-from vlkd_steps.core import files
+from vlkd_steps.core import files, versions
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.features.extraction import extract
 from vlkd_steps.teachers.features.store import FeatureStore, Part, Table, Writer
@@ -97,6 +98,20 @@ def test_a_shard_whose_mark_is_damaged_is_made_again(tmp_path: Path, key: str, v
     mark = (tmp_path / shard.file).with_suffix(".json")
     files.write_json(mark, files.read_json(mark) | {key: value})
     assert writer.found("image", "a" * 64) is None
+
+
+def test_shards_of_other_versions_of_the_libraries_are_made_again_until_the_store_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def writer() -> Writer:
+        return Writer(tmp_path, {}, "float32")
+
+    before = writer()
+    shard = before.add("image", "a" * 64, np.ones((3, 2), np.float32))
+    monkeypatch.setattr(versions, "digest", lambda: "of another torch")
+    assert writer().found("image", "a" * 64) is None
+    before.finish(pl.DataFrame({"kind": ["image"], "name": ["i"], "row": [0]}), 2)
+    assert writer().found("image", "a" * 64) == shard
 
 
 def test_the_manifest_lists_sums_that_anyone_can_check(folder: Path) -> None:

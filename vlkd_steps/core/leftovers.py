@@ -1,5 +1,6 @@
 """Temporary files that killed processes have left (`files.atomic`)."""
 
+import contextlib
 import os
 import re
 import time
@@ -12,11 +13,13 @@ FOREIGN_AGE = 24 * 3600
 
 
 def remove(folder: Path) -> int:
-    """Remove the temporary files at and below `folder` whose writers have ended; how many there were."""
-    found = list(_left(folder))
-    for path in found:
-        path.unlink(missing_ok=True)
-    return len(found)
+    """Remove the temporary files at and below `folder` whose writers have ended; how many it removed."""
+    removed = 0
+    for path in list(_left(folder)):
+        with contextlib.suppress(OSError):  # gone meanwhile; another user's folder; a read-only file system
+            path.unlink()
+            removed += 1
+    return removed
 
 
 def _left(folder: Path) -> Iterator[Path]:

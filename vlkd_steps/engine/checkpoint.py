@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vlkd_steps.core import files
+from vlkd_steps.core import files, versions
 from vlkd_steps.core.step import log
 
 
@@ -28,7 +28,8 @@ def save(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimize
     for parameter, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{parameter}.{name}": value for name, value in state.items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    described = files.canonical({"key": key, "crc32": _crc32(tensors), **progress})
+    about = {"key": key, "versions": versions.digest(), "crc32": _crc32(tensors)}
+    described = files.canonical({**about, **progress})
     with files.atomic(path) as temporary:
         save_file(tensors, temporary, metadata={"progress": described})
 
@@ -43,11 +44,14 @@ def save_model(path: Path, model: nn.Module) -> None:
 def load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
     """Restore model and optimizer from `path` and return its progress.
 
-    None, with nothing changed, if there is no checkpoint, or it belongs to another run (another content key) or is
-    damaged: training from the start gives the same bytes.
+    None, with nothing changed, if there is no checkpoint, or it belongs to another run (another content key), was
+    written with other versions of the libraries or is damaged: training from the start gives the same bytes.
     """
     progress = peek(path)
     if progress is None or progress.pop("key") != key:
+        return None
+    if progress.pop("versions", None) != versions.digest():
+        log.warning(f"{path} was written with other versions of torch or other libraries; training starts again")
         return None
     with safe_open(path, framework="pt") as stream:
         tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dictionary)

@@ -163,11 +163,16 @@ def inline(drawn: str, styles: Mapping[str, Style], prefix: str) -> str:
         text = text.replace(colour, f"var({variable})")
     text = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px; font-family: inherit", text)
     text = re.sub(r'<g id="[^"]+"', "<g", text)  # nothing refers to a group
-    text = re.sub(r"-?\d+\.\d{4,}", lambda number: f"{float(number[0]):.1f}", text)  # of a point, 1/72 inch
+    text = re.sub(r"<[^>]*>", lambda tag: _shortened(tag[0]), text)  # not texts such as a tick, 0.0005
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
     return text.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+
+
+def _shortened(tag: str) -> str:
+    """Coordinates to a tenth of a point, 1/72 inch."""
+    return re.sub(r"-?\d+\.\d{4,}", lambda number: f"{float(number[0]):.1f}", tag)
 
 
 def _parts(rows: Sequence[Row], *columns: str) -> dict[tuple[str, ...], list[Row]]:

@@ -14,10 +14,13 @@ from vlkd_steps.evaluation.tables import read
 from vlkd_steps.tasks import ACCURACY, Metric
 
 Table = dict[str, Any]
+Key = tuple[str, str]
+"""What a row is of: the variant; student and shot in words, as far as they differ in the table."""
 
 
 def tables(summary: Path, datasets: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """Tables ``{dataset, title, columns, rows}``; a row is ``(variant, cells)``, a cell the mean over seeds or empty.
+    """Tables ``{dataset, title, columns, rows}``; a row is ``(variant, of, cells)``, a cell the mean over seeds or
+    empty. ``of`` has student and shot where several are in the table, else nothing.
 
     Args:
         summary: `summary.csv` of the experiment.
@@ -63,30 +66,33 @@ def _wordings(dataset: Mapping[str, Any], rows: pl.DataFrame) -> list[Table]:
             continue
         means = _means(part, "evaluation_set")
         cells = []
-        for variant, texts in _cells(means, list(prompts)):
-            values = [means[variant][name] for name in prompts if name in means[variant]]
+        for variant, of, texts in _cells(means, list(prompts)):
+            mine = means[variant, of]
+            values = [mine[name] for name in prompts if name in mine]
             together = (statistics.mean(values), statistics.stdev(values)) if len(values) > 1 else ()
-            cells.append((variant, [*texts, *(f"{value:.1f}" for value in together)]))
+            cells.append((variant, of, [*texts, *(f"{value:.1f}" for value in together)]))
         title = f"wordings of the questions of {of_set}, accuracy"
         columns = [*prompts.values(), "mean", "sd over wordings"]
         found.append({"dataset": dataset["name"], "title": title, "columns": columns, "rows": cells})
     return found
 
 
-def _means(rows: pl.DataFrame, column: str) -> dict[str, dict[str, float]]:
-    """variant -> value of `column` -> mean over seeds, in the order of the rows."""
-    of_variant: dict[str, dict[str, float]] = {}
-    grouped = rows.group_by("variant", column, maintain_order=True).agg(pl.col("value").mean())
-    for variant, name, value in grouped.iter_rows():
-        of_variant.setdefault(variant, {})[name] = value
-    return of_variant
+def _means(rows: pl.DataFrame, column: str) -> dict[Key, dict[str, float]]:
+    """Row -> value of `column` -> mean over seeds, in the order of the rows."""
+    varying = [name for name in ("student", "shot") if rows[name].n_unique() > 1]
+    found: dict[Key, dict[str, float]] = {}
+    grouped = rows.group_by("variant", "student", "shot", column, maintain_order=True).agg(pl.col("value").mean())
+    for row in grouped.iter_rows(named=True):
+        of = ", ".join(f"shot {row[name]}" if name == "shot" else row[name] for name in varying)
+        found.setdefault((row["variant"], of), {})[row[column]] = row["value"]
+    return found
 
 
-def _cells(means: Mapping[str, Mapping[str, float]], columns: Sequence[str]) -> list[tuple[str, list[str]]]:
+def _cells(means: Mapping[Key, Mapping[str, float]], columns: Sequence[str]) -> list[tuple[str, str, list[str]]]:
     """Cells with more decimals for losses, of a nat or two, than for percentages."""
     return [
-        (variant, [_text(values[column], column) if column in values else "" for column in columns])
-        for variant, values in means.items()
+        (*key, [_text(values[column], column) if column in values else "" for column in columns])
+        for key, values in means.items()
     ]
 
 

@@ -12,13 +12,14 @@ Images are decoded ahead of the training step that needs them (`data.loader`).
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vlkd_steps.core import distributed, image_file
+from vlkd_steps.core import distributed, image_file, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.core.step import log
@@ -156,13 +157,19 @@ class StreamedCaptions:
 
     Args:
         size: rows of a whole batch.
-        max_skipped: the share of the corpus's pairs that may be broken; if not 0, at least one pair.
+        max_skipped: the share of the corpus's pairs that may be broken; if not 0, at least one pair (`count_in`).
     """
 
     def __init__(self, stream: Stream, clip: Eyes, maker: Maker, size: int, max_skipped: float = MAX_SKIPPED) -> None:
         self.stream, self.clip, self.maker, self.size = stream, clip, maker, size
         self.max_skipped, self.broken = max_skipped, set[str]()
         self.most = max(1, max_skipped * len(stream)) if max_skipped else 0
+        self.noted: Path | None = None
+
+    def count_in(self, file: Path) -> None:
+        """Count broken images in a file of the run: those of its earlier attempts and of its other processes too."""
+        self.noted = file
+        self.broken |= _lines(file)
 
     def __len__(self) -> int:
         return len(self.stream)
@@ -207,16 +214,32 @@ class StreamedCaptions:
         )
 
     def _leave_out(self, location: PairLocation, error: image_file.ImageError) -> None:
-        if location.key in self.broken:
+        name = str(derive(0, "image", location.key))
+        if name in self.broken:
             return
-        self.broken.add(location.key)
+        self.broken.add(name)
         log.warning(f"[corpus] {location.file}: the image of pair {location.key} is left out: {error}")
+        if self.noted:
+            self._note(self.noted, name)
         if len(self.broken) > self.most:
+            if self.noted:
+                self.noted.unlink(missing_ok=True)  # the files may be fetched again
             raise UserError(
                 f"{len(self.broken)} of the corpus's {len(self.stream)} images cannot be decoded, more than "
                 f"max_skipped: {self.max_skipped:g} allows; fetch its files again, or raise max_skipped in the data "
                 f"set's conf. The last: {error}"
             )
+
+    def _note(self, file: Path, name: str) -> None:
+        """Append a broken image to the run's file, and count those that other processes have appended."""
+        with locks.exclusive(file.with_suffix(".lock"), wait=None):
+            with file.open("a", encoding="ascii") as stream:
+                stream.write(f"{name}\n")
+            self.broken |= _lines(file)
+
+
+def _lines(file: Path) -> set[str]:
+    return set(file.read_text(encoding="ascii").split()) if file.exists() else set()
 
 
 @dataclass(frozen=True)

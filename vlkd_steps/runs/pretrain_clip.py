@@ -112,7 +112,6 @@ def pretrain(config: Mapping[str, Any]) -> None:
                 raise SystemExit(Interrupted(stop.signal_number).exit_status)
     if distributed.is_main():
         write(folder, model, config, state["curve"])
-        kept.unlink()
     distributed.leave()
 
 

@@ -82,6 +82,8 @@ def train(
     items = 0
     if method.learns:
         corpus = items_of(config, student, method.settings, teacher, seed, recipe.batch_size, accelerator.device)
+        if isinstance(corpus, StreamedCaptions):
+            corpus.count_in(run.work / "broken_images.txt")
         items = len(corpus)
         batches: Batches = corpus.batches
         if method.settings.rehearsal:

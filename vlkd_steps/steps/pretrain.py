@@ -7,13 +7,15 @@ The kind names the module: ``vlkd_steps/runs/pretrain_<kind>.py``, whose functio
 of a job that outlived its submitter is used.
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import components, layout, leftovers, step
+from vlkd_steps.core import components, layout, leftovers, locks, step
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.launch.work import Part, Work, launch
 from vlkd_steps.runs import model_dir
 from vlkd_steps.runs.model_dir import ModelDir
@@ -38,24 +40,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = launch(work)
         if status:
             return status
-    model.publish()
+    with lock(model.folder, 60):  # a job that has just ended may still hold the lock
+        model.publish()
     return 0
 
 
 def train(job: Mapping[str, Any]) -> int:
-    """The job: imports torch, so it runs only if there is something to train."""
-    started, config = time.monotonic(), job["model"]
-    folder = layout.model(config["name"])
-    leftovers.remove(folder)
-    before = model_dir.times(folder)
-    components.load("pretraining", config["kind"]).pretrain(config)
+    """The job: imports torch, so it runs only if there is something to train. The first process locks and keeps."""
+    config, pretraining = job["model"], components.load("pretraining", job["model"]["kind"])
     if os.environ.get("RANK", "0") != "0":
+        pretraining.pretrain(config)
         return 0
-    provenance.record(folder, started, **computed_on())
-    model_dir.keep(folder, before, Path(job["kept"]))
-    if config["pretrain"].get("keep", "last") == "last":
-        (folder / "work" / "last.safetensors").unlink(missing_ok=True)
+    started, folder = time.monotonic(), layout.model(config["name"])
+    with lock(folder, 60 if "SLURM_JOB_ID" in os.environ else 0):  # an earlier attempt may still be ending
+        before = model_dir.times(folder)
+        pretraining.pretrain(config)
+        provenance.record(folder, started, **computed_on())
+        model_dir.keep(folder, before, Path(job["kept"]))
+        if config["pretrain"].get("keep", "last") == "last":
+            (folder / "work" / "last.safetensors").unlink(missing_ok=True)
     return 0
+
+
+@contextlib.contextmanager
+def lock(folder: Path, patience: float) -> Iterator[None]:
+    """Lock a model's folder for this process, as a run directory (`RunDir.lock`).
+
+    Args:
+        patience: seconds to wait for another process to release it.
+
+    Raises:
+        UserError: another process holds the lock, or the file system has no locks.
+    """
+    with locks.exclusive(folder / "work" / "lock", wait=patience) as holder:
+        if holder is not None:
+            raise UserError(f"{folder} is in use by another process ({holder}); wait until it ends, or end it")
+        leftovers.remove(folder)
+        yield
 
 
 def computed_on() -> dict[str, Any]:

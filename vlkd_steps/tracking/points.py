@@ -12,18 +12,25 @@ from vlkd_steps.tracking.records import MEAN_OVER, Point, Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
 BATCH_METRICS, BATCH_OTHERS = 800, 100  # MLflow accepts 1,000 entities in a batch, 100 of them parameters or tags
 KEY_LENGTH = 250  # MLflow's limit
+TRAINING = ("train/", "cost/")
+"""What the names of metrics from training begin with; the others are results and gains."""
 
 
 def history(client: "MlflowClient", run_id: str, names: Iterable[str]) -> dict[tuple[str, int], float]:
-    """The latest value that MLflow has for every metric and step."""
+    """The value that MLflow shows for every metric and step: the latest, and of one time the largest."""
     latest = {}
     for name in names:
-        for metric in sorted(client.get_metric_history(run_id, name), key=lambda metric: metric.timestamp):
+        for metric in sorted(client.get_metric_history(run_id, name), key=_rank):
             latest[metric.key, metric.step] = metric.value
     return latest
+
+
+def _rank(metric: "Metric") -> tuple[int, float]:
+    return metric.timestamp, 0.0 if math.isnan(metric.value) else metric.value
 
 
 def unsent(record: Record, sent: Mapping[tuple[str, int], float]) -> list[Point]:
@@ -51,16 +58,23 @@ def _cleaned(points: Iterable[Point]) -> Iterator[Point]:
 
 
 def _renewed(record: Record, new: list[Point], sent: Mapping[tuple[str, int], float]) -> list[Point]:
-    """Points of a mean, which may change or disappear: with a later time than MLflow's, and NaN for missing ones."""
-    if MEAN_OVER not in record.tags or record.tags.get("superseded") == "yes":
+    """Points that may change or disappear: with a later time than MLflow's, and NaN for missing ones.
+
+    These are all points of a mean, and the results and gains of an evaluated run; its training curves only grow.
+    """
+    of_mean = MEAN_OVER in record.tags
+    if record.tags.get("superseded") == "yes" or not (of_mean or record.results):
         return new
-    now, names = round(1000 * time.time()), {key(point.name) for point in record.points}
-    gone = [
-        Point(name, step, math.nan, now)
-        for (name, step), value in sent.items()
-        if name not in names and not math.isnan(value)
-    ]
-    return [point._replace(time=max(now, point.time)) if point[:2] in sent else point for point in new] + gone
+    now = round(1000 * time.time())
+    last = {point.name: point.step for point in sorted(_cleaned(record.points), key=lambda point: point.step)}
+    ours = ("",) if of_mean else ("gain/", *(f"{key(name)}/" for name in record.results))  # others may be a user's
+    gone = [each for each, value in sent.items() if each[0] not in last and not math.isnan(value)]
+    missing = [Point(*each, math.nan, now) for each in gone if each[0].startswith(ours)]
+    for number, point in enumerate(new):
+        result = point.step == last[point.name] and not point.name.startswith(TRAINING)
+        if point[:2] in sent and (of_mean or result):
+            new[number] = point._replace(time=max(now, point.time))
+    return new + missing
 
 
 def _same(sent: float | None, value: float) -> bool:

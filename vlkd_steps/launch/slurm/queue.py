@@ -64,7 +64,7 @@ class Queue:
         with locks.exclusive(self.answer.with_suffix(".lock"), wait=None):
             known = files.known_json(self.answer)
             rows = known.get("rows")
-            if known.get("at", 0.0) < moment:
+            if not moment <= known.get("at", 0.0) <= time.time():  # a later answer: the clock was set back
                 at, rows = time.time(), listed()
                 files.write_text(self.answer, files.canonical({"at": at, "rows": rows}))
         return None if rows is None else {row[0]: Seen(*row) for row in rows}

@@ -6,7 +6,8 @@
   it the store is not finished.
 - ``<first 16 digits of the key>/``: shards ``<kind>-<inputs>.npy`` of rows and one ``index-<inputs>.parquet``. A
   shard's name has a hash of its inputs (images by their bytes), so that an interrupted extraction finds only its own
-  shards, and a changed key, image or text never mixes with old files. A copy of the manifest is stored there too:
+  shards, and a changed key, image or text never mixes with old files; nor do shards of other versions of the libraries,
+  which their marks name, before the store is finished. A copy of the manifest is stored there too:
   Snakemake deletes the other one whenever it starts the step again, even while workers are still running.
 
 The **content key** is a hash of everything else that the features depend on: the teacher's weights, transform and
@@ -30,7 +31,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from vlkd_steps.core import arrays, checksums, files, inside, layout, scratch, tables
+from vlkd_steps.core import arrays, checksums, files, inside, layout, scratch, tables, versions
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.words import split_words
 
@@ -347,8 +348,11 @@ class Writer:
     def described(self, kind: str, inputs: str) -> Shard | None:
         """As `found`, but checked only by size: enough for a shard that another writer has just made or checked."""
         path = self._path(kind, inputs)
+        mark = files.known_json(path.with_suffix(".json"))
+        if mark.pop("versions", None) != versions.digest() and self._name(path) not in self._finished:
+            return None
         try:
-            shard = Shard(**files.known_json(path.with_suffix(".json")))
+            shard = Shard(**mark)
             return shard if path.stat().st_size == shard.bytes else None
         except (FileNotFoundError, TypeError):
             return None
@@ -367,7 +371,7 @@ class Writer:
         with files.atomic(path) as temporary, temporary.open("wb") as stream:
             np.save(stream, np.ascontiguousarray(stored), allow_pickle=False)
         shard = self._describe(path, kind, len(rows))
-        files.write_json(path.with_suffix(".json"), asdict(shard))
+        files.write_json(path.with_suffix(".json"), {**asdict(shard), "versions": versions.digest()})
         self.shards.append(shard)
         return shard
 
@@ -399,9 +403,18 @@ class Writer:
             "shards": [asdict(shard) for shard in self.shards],
             "index": asdict(self._describe(path, "index", len(index))),
         }
-        files.write_json(path.with_name("manifest.json"), manifest)
+        files.write_json(self._kept_manifest, manifest)
         files.write_json(self.folder / "manifest.json", manifest)
         return manifest
+
+    @cached_property
+    def _finished(self) -> set[str]:
+        """The shards of a finished store, which stay valid with other versions of the libraries."""
+        return {shard["file"] for shard in files.known_json(self._kept_manifest).get("shards", ())}
+
+    @property
+    def _kept_manifest(self) -> Path:
+        return self.folder / self.key[:16] / "manifest.json"
 
     def _path(self, kind: str, inputs: str) -> Path:
         return self.folder / self.key[:16] / f"{kind}-{inputs[:16]}.npy"
