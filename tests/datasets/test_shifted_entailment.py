@@ -99,6 +99,6 @@ def test_scorers_learn_from_as_many_pairs_as_may_be_skipped(folder):
     entry = {"pairs": "test.jsonl", "images": None}
     files = {"train": {**entry, "pairs": "train.jsonl"}, "hard": {**entry, "rule": "hypothesis_hard"}}
     dataset = {"name": "mine", "task": "entailment", "files": files, "image_name": "{image_id}.jpg"}
-    with pytest.raises(UserError, match="line 181.sentence2: is empty"):
+    with pytest.raises(UserError, match=r"line 181\.sentence2: is empty"):
         snli_ve.read(dataset, folder)
     assert snli_ve.read(dataset | {"max_skipped": 0.01}, folder).counts["train"]["skipped"] == {"text is empty": 1}
