@@ -62,7 +62,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         more = {"extra": ["{}"] * len(golds), **snli_ve.label_columns(golds, classes)}
         tables[split] = instances.table({**columns, **more}, split)
         counts[split] = tally.close()
-    return Instances(hugging_face.joined(tables), classes, counts, frozenset(read_files))
+    return Instances(instances.join(tables), classes, counts, frozenset(read_files))
 
 
 def _class(row: Row, names: list[str], classes: list[str]) -> str:

@@ -6,7 +6,7 @@ metadata, so that a step gets it without reading 658 k rows.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,28 @@ def join(tables: dict[str, pa.Table]) -> pa.Table:
                 )
             seen[instance_id] = split
     return pa.concat_tables([tables[split] for split in sorted(tables)])
+
+
+def check_images(table: pa.Table, sha256: Callable[[str], str]) -> None:
+    """Refuse an image id that means two images, as where each split counts its images from 0 in a folder of its own.
+
+    Args:
+        sha256: of the image of a path: equal bytes under two paths are one image.
+
+    Raises:
+        UserError: two paths of one id hold different bytes.
+    """
+    columns = (table[name].to_pylist() for name in ("image_id", "image_path", "split"))
+    seen = dict.fromkeys(row for row in zip(*columns, strict=True) if row[1])
+    paths: dict[str, tuple[str, str]] = {}
+    for image_id, path, split in seen:
+        other, where = paths.setdefault(image_id, (path, split))
+        if other != path and sha256(other) != sha256(path):
+            raise UserError(
+                f"the image id {image_id} means {other} in split {where}, and {path} in split {split}, which is "
+                "another image; give every image an id of its own. Of Parquet files, leave that column out with "
+                "`columns: {image_id: null}` in the conf: the content then identifies an image"
+            )
 
 
 def write(
