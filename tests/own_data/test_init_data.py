@@ -303,3 +303,11 @@ def test_real_files(project: Path, shared_data: Path, capsys: pytest.CaptureFixt
     assert call("photo_captions", "captioning", shared_data / "coco_mini_open") == 0
     assert written("photo_captions")["roles"]["test"] == {"split": "val"}
     assert "read 555 instances" in capsys.readouterr().out
+
+
+def test_a_link_to_a_folder_is_named(project: Path, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    (mine / "images").rename(tmp_path / "disk")
+    (mine / "images").symlink_to(tmp_path / "disk")
+    assert call("pets", "vqa", mine) == 2
+    assert "mine/images is a link to the folder" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from vlkd_steps.config.models.dataset import READERS
 from vlkd_steps.core import components, records, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets.hugging_face import Column
+from vlkd_steps.sources.local import hidden, linked_folders
 from vlkd_steps.sources.parquet_images import described, is_image
 
 RECORDS = (".json", ".jsonl", ".csv", ".tsv", ".token", ".parquet")
@@ -89,10 +90,15 @@ def look(folder: Path, task: str) -> tuple[list[Found], list[Unknown], dict[str,
         of the images in it; all sorted.
 
     Raises:
-        UserError: the folder does not exist, or a file of records is damaged.
+        UserError: the folder does not exist, a file of records is damaged, or a link leads to another folder.
     """
     if not folder.is_dir():
         raise UserError(f"--from: {folder} is no folder; name the one that holds your files")
+    for link, _ in linked_folders(folder):
+        raise UserError(
+            f"{link} is a link to the folder {link.resolve()}, in which nothing is looked for; put the files "
+            "themselves there, or name the folder that holds them by --from"
+        )
     found: list[Found] = []
     unknown: list[Unknown] = []
     images: dict[str, list[str]] = {}
@@ -100,7 +106,7 @@ def look(folder: Path, task: str) -> tuple[list[Found], list[Unknown], dict[str,
     stems = {path.with_suffix("") for path in paths if path.suffix.lower() in IMAGES}
     for path in paths:
         relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts):
+        if hidden(relative):
             continue
         kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
         if kind.lower() in IMAGES:
