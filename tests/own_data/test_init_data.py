@@ -1,6 +1,7 @@
 """``vlkd init-data`` on folders in every format: what it writes is what the steps then read."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +304,13 @@ def test_real_files(project: Path, shared_data: Path, capsys: pytest.CaptureFixt
     assert call("photo_captions", "captioning", shared_data / "coco_mini_open") == 0
     assert written("photo_captions")["roles"]["test"] == {"split": "val"}
     assert "read 555 instances" in capsys.readouterr().out
+
+
+def test_a_name_that_is_not_utf_8_is_named(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    (mine / os.fsdecode(b"caf\xe9.jpg")).touch()
+    assert call("pets", "vqa", mine) == 2
+    assert r"caf\xe9.jpg' is not UTF-8" in capsys.readouterr().err
 
 
 def test_a_link_to_a_folder_is_named(project: Path, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,10 +1,11 @@
 import hashlib
+import os
 import zipfile
 
 import pytest
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.sources import local
+from vlkd_steps.sources import local, manifest
 
 
 @pytest.fixture
@@ -129,6 +130,16 @@ def test_a_link_to_a_folder_is_followed_only_if_the_conf_allows_it(mine, tmp_pat
         local.fetch(source, tmp_path / "raw")
     local.fetch(source | {"links": True}, tmp_path / "raw")
     assert {"images/1.jpg", "images/photos/deep/2.jpg"} <= tree(tmp_path / "raw")
+
+
+def test_a_name_that_is_not_utf_8_is_refused_before_anything_is_copied(mine, tmp_path):
+    (mine / os.fsdecode(b"caf\xe9.jpg")).touch()
+    with pytest.raises(UserError, match=r"source 'mine': the name of the file b'.*caf\\xe9\.jpg' is not UTF-8"):
+        local.fetch(conf(mine), tmp_path / "raw")
+    assert not (tmp_path / "raw").exists()
+    with pytest.raises(UserError, match="is not UTF-8; rename the file"):
+        manifest.write(mine, "mine")
+    local.fetch(conf(mine, files=["q.json"]), tmp_path / "raw")
 
 
 def test_links_in_a_circle_have_an_end(mine, tmp_path):

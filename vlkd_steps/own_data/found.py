@@ -13,6 +13,7 @@ from vlkd_steps.config.models.dataset import READERS
 from vlkd_steps.core import components, records, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets.hugging_face import Column
+from vlkd_steps.sources import manifest
 from vlkd_steps.sources.local import hidden, linked_folders
 from vlkd_steps.sources.parquet_images import described, is_image
 
@@ -90,7 +91,8 @@ def look(folder: Path, task: str) -> tuple[list[Found], list[Unknown], dict[str,
         of the images in it; all sorted.
 
     Raises:
-        UserError: the folder does not exist, a file of records is damaged, or a link leads to another folder.
+        UserError: the folder does not exist, a file of records is damaged, a link leads to another folder, or a file's
+            name is not UTF-8.
     """
     if not folder.is_dir():
         raise UserError(f"--from: {folder} is no folder; name the one that holds your files")
@@ -103,6 +105,7 @@ def look(folder: Path, task: str) -> tuple[list[Found], list[Unknown], dict[str,
     unknown: list[Unknown] = []
     images: dict[str, list[str]] = {}
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    manifest.check_names(path for path in paths if not hidden(path.relative_to(folder)))
     stems = {path.with_suffix("") for path in paths if path.suffix.lower() in IMAGES}
     for path in paths:
         relative = path.relative_to(folder)

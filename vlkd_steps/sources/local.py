@@ -12,7 +12,7 @@ from typing import Any
 from vlkd_steps.core import files, inside, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.step import log
-from vlkd_steps.sources import archive
+from vlkd_steps.sources import archive, manifest
 
 
 def incoming(name: str) -> dict[str, Any]:
@@ -111,6 +111,7 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     transfer = source.get("transfer", "copy")
     if transfer not in ("copy", "hardlink", "symlink"):
         raise UserError(f"source {source['name']!r}: transfer is {transfer!r}, not copy, hardlink or symlink")
+    manifest.check_names(paths, f"source {source['name']!r}: ")
     names = {path.relative_to(root).as_posix(): path for path in paths}
     _check_hashes(source, names)
     folder.mkdir(parents=True, exist_ok=True)
