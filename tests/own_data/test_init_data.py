@@ -319,3 +319,19 @@ def test_a_link_to_a_folder_is_named(project: Path, mine: Path, tmp_path: Path, 
     (mine / "images").symlink_to(tmp_path / "disk")
     assert call("pets", "vqa", mine) == 2
     assert "mine/images is a link to the folder" in capsys.readouterr().err
+
+
+def test_files_that_were_moved_to_incoming_are_read_there(
+    project: Path, mine: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The former source would go on to name the folder in which they were."""
+    vqa(mine, "train2014", range(1, 41))
+    assert call("pets", "vqa", mine) == 0
+    layout.INCOMING.mkdir(parents=True)
+    mine.rename(layout.INCOMING / "pets")
+    Path("conf/dataset/pets.yaml").unlink()
+    assert call("pets", "vqa", layout.INCOMING / "pets") == 2
+    assert "conf/source/pets.yaml exists; name another data set, or replace it" in capsys.readouterr().err
+    assert call("pets", "vqa", layout.INCOMING / "pets", "--overwrite") == 0
+    assert "removed conf/source/pets.yaml" in capsys.readouterr().out
+    assert len(prepared("pets")) == 40
