@@ -335,3 +335,19 @@ def test_files_that_were_moved_to_incoming_are_read_there(
     assert call("pets", "vqa", layout.INCOMING / "pets", "--overwrite") == 0
     assert "removed conf/source/pets.yaml" in capsys.readouterr().out
     assert len(prepared("pets")) == 40
+
+
+@pytest.mark.parametrize("more", ["", "-a09b74b3ef9c3b56"])
+def test_patterns_match_the_shards_of_their_split_alone(project: Path, mine: Path, more: str) -> None:
+    """Also in a folder whose name is a pattern itself, and with the hash that older files of the hub end in."""
+    for name, numbers in {
+        "train-00000-of-00002": range(20), "train-00001-of-00002": range(20, 40),
+        "test-00000-of-00001": range(40, 44), "test-hard-00000-of-00001": range(44, 47),
+    }.items():  # fmt: skip
+        hf_files.questions(mine / f"data [1]/{name}{more}.parquet", numbers)
+    assert call("birds", "vqa", mine) == 0
+    folder, shard = "data [[]1]", "-?????-of-?????" + ("-" + "?" * 16 if more else "")
+    assert [entry["parquet"] for entry in written("birds")["files"].values()] == [
+        f"{folder}/test{shard}.parquet", f"{folder}/test-hard-*.parquet", f"{folder}/train-*.parquet",
+    ]  # fmt: skip
+    assert prepared("birds")["split"].value_counts().sort("split").rows() == [("test", 4), ("test_2", 3), ("train", 40)]

@@ -3,8 +3,10 @@
 The split is guessed from the name: ``train``, ``val``, ``dev`` or ``test`` in it, or in a folder on the way.
 """
 
+import fnmatch
+import glob
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,8 @@ JSON_LINES = (
     ("vcr", "annotations", ("annot_id", "img_fn", "metadata_fn", "answer_choices", "rationale_choices")),
 )
 SPLIT = re.compile(r"(?<![a-z])(train|val|dev|test)(?:ing|idation|elopment)?(?![a-z])")
-SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}(?=\.parquet$)")
+SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}(-[0-9a-f]{16})?(?=\.parquet$)")
+"""What numbers the files of a split; older ones of the hub have the hash of their content behind it."""
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "image": ("img", "picture", "jpg", "png", "file_name", "image_path"),
     "question": ("query", "sentence", "text", "prompt"),
@@ -123,7 +126,7 @@ def look(folder: Path, task: str) -> tuple[list[Found], list[Unknown], dict[str,
             unknown.append(Unknown(relative.as_posix(), "a tar; for a corpus in shards see conf/dataset/cc3m.yaml"))
         elif path.suffix == ".zip":
             unknown.append(Unknown(relative.as_posix(), "a zip; unpack it, or name it by `unpack` of the source"))
-    return _joined(found), unknown, images
+    return _joined(found, [path.relative_to(folder).as_posix() for path in paths]), unknown, images
 
 
 def split_of(path: str) -> str:
@@ -196,10 +199,24 @@ def _parquet(path: Path, relative: str, task: str) -> Found | Unknown:
     return Unknown(relative, f"Parquet, which no reader of task {task} takes")
 
 
-def _joined(found: list[Found]) -> list[Found]:
-    """The shards of a split in Parquet as one pattern."""
+def _joined(found: Sequence[Found], paths: Sequence[str]) -> list[Found]:
+    """The shards of a split in Parquet as one pattern.
+
+    Args:
+        paths: of all files, also of those that are none of the split's and must not match.
+    """
     made: dict[str, Found] = {}
     for each in found:
-        pattern = SHARD.sub("-*", each.path)
-        made.setdefault(pattern, replace(each, path=pattern))
-    return list(made.values())
+        pattern = SHARD.sub(_exactly, glob.escape(each.path)) if each.key == "parquet" else each.path
+        made.setdefault(pattern, each)
+    return [replace(each, path=_shortest(pattern, each, paths)) for pattern, each in made.items()]
+
+
+def _exactly(shard: re.Match[str]) -> str:
+    return "-?????-of-?????" + ("-" + "?" * 16 if shard[1] else "")
+
+
+def _shortest(pattern: str, one: Found, paths: Sequence[str]) -> str:
+    """``train-*.parquet``, unless other files match that, such as train-hard-00000-of-00001.parquet."""
+    short = SHARD.sub("-*", glob.escape(one.path)) if one.key == "parquet" else pattern
+    return short if fnmatch.filter(paths, short) == fnmatch.filter(paths, pattern) else pattern
