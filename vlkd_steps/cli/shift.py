@@ -197,6 +197,8 @@ def shift_vqa(
     group_of: dict[int, changing_priors.Group] = {}
     for path, where, record in _records(annotations, "annotations"):
         question_id = records.field(record, "question_id", int, path, where)
+        if question_id in group_of:
+            raise records.complaint(path, f"{where}.question_id", f"{question_id} occurs twice", "ids must be unique")
         if question_id not in texts:
             raise records.complaint(path, f"{where}.question_id", f"{question_id} is not a question of the given files")
         kind = records.field(record, "question_type", str, path, where)
