@@ -351,3 +351,28 @@ def test_patterns_match_the_shards_of_their_split_alone(project: Path, mine: Pat
         f"{folder}/test{shard}.parquet", f"{folder}/test-hard-*.parquet", f"{folder}/train-*.parquet",
     ]  # fmt: skip
     assert prepared("birds")["split"].value_counts().sort("split").rows() == [("test", 4), ("test_2", 3), ("train", 40)]
+
+
+def test_records_beside_an_image_of_their_name_and_in_capitals(
+    project: Path, mine: Path, capsys: pytest.CaptureFixture
+) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    vqa(mine, "val2014", range(41, 51))
+    (questions,) = mine.glob("*train2014_questions.json")
+    questions.rename(mine / "train_questions.JSON")
+    write_images(mine, ["train_questions.png", "v2_mscoco_train2014_annotations.png", "notes.png"])
+    (mine / "notes.csv").write_text("of,this,image\n")
+    assert call("pets", "vqa", mine) == 0
+    train = written("pets")["files"]["train"]
+    assert train["questions"] == "train_questions.JSON"
+    assert train["annotations"] == "v2_mscoco_train2014_annotations.json"
+    assert "left out" not in capsys.readouterr().out
+    assert len(prepared("pets")) == 50
+
+
+def test_ids_that_are_names_of_files(project: Path, mine: Path) -> None:
+    write_lines(mine / "train.jsonl", [pair(f"{n}-0", f"{n}.png", "neutral", f"Text {n}.") for n in range(40)])
+    write_images(mine / "images", [f"{n}.png" for n in range(40)])
+    assert call("street", "entailment", mine) == 0
+    assert (written("street")["image_name"], written("street")["files"]["train"]["images"]) == ("{image_id}", "images")
+    assert len(prepared("street")) == 40

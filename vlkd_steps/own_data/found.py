@@ -6,6 +6,7 @@ The split is guessed from the name: ``train``, ``val``, ``dev`` or ``test`` in i
 import fnmatch
 import glob
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from vlkd_steps.sources.parquet_images import described, is_image
 
 RECORDS = (".json", ".jsonl", ".csv", ".tsv", ".token", ".parquet")
 IMAGES = (".avif", ".bmp", ".gif", ".jpg", ".jpeg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp")
+MOST_BESIDE = 20
+"""Files of records that have the name of an image beside them; where there are more, each tells of its image."""
 ALL = "all"
 """The split of a file whose name says nothing."""
 
@@ -110,21 +113,27 @@ def look(folder: Path, task: str) -> tuple[list[Found], list[Unknown], dict[str,
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     manifest.check_names(path for path in paths if not hidden(path.relative_to(folder)))
     stems = {path.with_suffix("") for path in paths if path.suffix.lower() in IMAGES}
+    beside = Counter(path.parent for path in paths if path.suffix.lower() in RECORDS and path.with_suffix("") in stems)
     for path in paths:
         relative = path.relative_to(folder)
         if hidden(relative):
             continue
-        kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-        if kind.lower() in IMAGES:
+        kind = (path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix).lower()
+        if kind in IMAGES:
             images.setdefault(relative.parent.as_posix(), []).append(path.name)
-        elif path.with_suffix("") in stems:  # what is told of one image, such as VCR's boxes
+        elif path.with_suffix("") in stems and beside[path.parent] > MOST_BESIDE:
             continue
         elif kind in RECORDS:
             what = _recognised(path, relative.as_posix(), kind, task)
-            (found if isinstance(what, Found) else unknown).append(what)  # type: ignore[arg-type]
-        elif path.suffix == ".tar":
+            if isinstance(what, Found):
+                found.append(what)
+            elif path.with_suffix("") not in stems:  # else what is told of one image, such as VCR's boxes
+                unknown.append(what)
+        elif path.with_suffix("") in stems:
+            continue
+        elif kind == ".tar":
             unknown.append(Unknown(relative.as_posix(), "a tar; for a corpus in shards see conf/dataset/cc3m.yaml"))
-        elif path.suffix == ".zip":
+        elif kind == ".zip":
             unknown.append(Unknown(relative.as_posix(), "a zip; unpack it, or name it by `unpack` of the source"))
     return _joined(found, [path.relative_to(folder).as_posix() for path in paths]), unknown, images
 

@@ -120,7 +120,7 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     to_unpack = [name for pattern in source.get("unpack", []) for name in _named(source, pattern, names)]
     limit = int(source.get("limit_gib", 64) * archive.GIB)
     for name in to_unpack:
-        if name.endswith(archive.TABLE):
+        if name.lower().endswith(archive.TABLE):
             from vlkd_steps.sources import parquet_images  # pyarrow, which a submitter does not load
 
             parquet_images.unpack(names[name], folder, name, limit)
