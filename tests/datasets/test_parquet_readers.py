@@ -115,6 +115,7 @@ CLASSES = {"label": {"names": ["entailment", "neutral", "contradiction"], "_type
         ([0, 2, -1], CLASSES, {}),
         ([0, 2, -1], None, {"labels": ["entailment", "neutral", "contradiction"]}),
         (["entailment", "contradiction", "-"], None, {}),
+        (["entailment", "contradiction", None], None, {}),
     ],
 )
 def test_statements_by_the_names_of_their_classes(labels: list[Any], features: Any, more: dict[str, Any]) -> None:

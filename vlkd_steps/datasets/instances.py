@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vlkd_steps.core import files, tables
@@ -83,11 +84,18 @@ def join(tables: dict[str, pa.Table]) -> pa.Table:
     """All splits of a data set in one table, in the splits' alphabetical order.
 
     Raises:
-        UserError: two splits hold the same instance id.
+        UserError: two splits, or two rows of one, hold the same instance id.
     """
     seen: dict[str, str] = {}
     for split in sorted(tables):
         for instance_id in tables[split]["instance_id"].to_pylist():
+            if seen.get(instance_id) == split:
+                rows = tables[split].filter(pc.equal(tables[split]["instance_id"], instance_id)).to_pylist()
+                shown = ", and ".join(f"{row['text'][:60]!r} on image {row['image_id'][:60]}" for row in rows[:2])
+                raise UserError(
+                    f"the id {instance_id} is there {len(rows)} times in split {split!r}: {shown}; ids must be unique: "
+                    "correct one, or leave the column of ids out"
+                )
             if instance_id in seen:
                 raise UserError(
                     f"the id {instance_id} is in split {seen[instance_id]!r} and in split {split!r}; "
