@@ -91,6 +91,18 @@ def entailment(tmp_path):
         write_lines(tmp_path / f"{name}.jsonl", pairs)
 
 
+@pytest.mark.parametrize("repeated", ["q.json", "a.json"])
+def test_vqa_questions_and_annotations_that_are_repeated(tmp_path, capsys, repeated):
+    write_json(tmp_path / "q.json", {"questions": [question(n, n) for n in range(4)]})
+    write_json(tmp_path / "a.json", {"annotations": [annotation(n, n, ["cat"]) for n in range(4)]})
+    given = [["--questions", "q.json"], ["--annotations", "a.json"]]
+    given = [[*files, repeated] if files[1] == repeated else files for files in given]
+    assert run("vqa", "--rule", "changing_priors", *given[0], *given[1], "--out", "cp") == 2
+    kind = given[0 if repeated == "q.json" else 1][0].removeprefix("--")
+    assert f"{repeated}: {kind}[0].question_id: 0 occurs twice; ids must be unique" in capsys.readouterr().err
+    assert not (tmp_path / "cp").exists()
+
+
 def test_snli_ve_hypothesis_hard(tmp_path, capsys):
     entailment(tmp_path)
     common = ("snli_ve", "--rule", "hypothesis_hard", "--annotations", "test.jsonl", "--out", "hard.jsonl")

@@ -43,6 +43,14 @@ def test_karpathys_splits(coco):
     assert rows["20"]["image_path"] == f"{coco}/val2014/COCO_val2014_000000000002.jpg"
 
 
+def test_karpathys_images_without_captions_are_counted(coco):
+    images = [image(1, "test", cocoid=1), image(2, "test", cocoid=2, sentences=[])]
+    write_json(coco / "dataset_coco.json", {"images": images})
+    files = {"test": {"captions": "dataset_coco.json", "parts": ["test"], "images": None}}
+    made = karpathy.read({"name": "coco", "files": files}, coco)
+    assert made.counts["test"] == {"read": 3, "left_out": {"images without captions": 1}, "skipped": {}}
+
+
 def test_karpathys_file_for_flickr_has_no_coco_ids(tmp_path):
     write_json(tmp_path / "dataset_flickr30k.json", {"images": [image(3, "test")], "dataset": "flickr30k"})
     files = {"test": {"captions": "dataset_flickr30k.json", "parts": ["test"], "images": None}}

@@ -160,6 +160,29 @@ def test_a_source_fetched_again_is_counted_again(tmp_path: Path, monkeypatch: py
     assert list(TarShards(raw / "tars", Path("i.json")).counts) == [4]
 
 
+def test_images_fetched_later_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tsv is the same as before: what is there of its images is what the manifest of the download says."""
+    monkeypatch.chdir(tmp_path)
+    raw = raw_source(tmp_path)
+    content = (raw / "a.jpg").read_bytes()
+
+    def counted() -> tuple[list[int], dict[str, int]]:
+        found = TsvShards(raw / "t.tsv", raw, "{name}", Path("i.json"))
+        return list(found.counts), dict(found.skipped)
+
+    (raw / "a.jpg").unlink()
+    with pytest.raises(UserError, match=r"a\.jpg is missing, although .*manifest\.json lists it"):
+        counted()
+    manifest.write(raw, "web")
+    assert counted() == ([1], {"image is missing": 1})
+    (raw / "a.jpg").touch()
+    manifest.write(raw, "web")
+    assert counted() == ([1], {"image is empty": 1})
+    (raw / "a.jpg").write_bytes(content)
+    manifest.write(raw, "web")
+    assert counted() == ([2], {})
+
+
 def test_images_removed_since_they_were_counted(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("a\ta.jpg\nb\tb.jpg\n")
     for name in "ab":

@@ -27,6 +27,7 @@ def test_one_instance_per_caption(tmp_path, content):
     made = read(tmp_path, content, "images")
     rows = made.table.to_pylist()
     assert made.labels == []
+    assert made.counts["train"] == {"read": 3, "left_out": {"images without captions": 1}, "skipped": {}}
     assert [(row["instance_id"], row["image_id"], row["text"]) for row in rows] == [
         ("1", "5", "A circle."),
         ("2", "5", "A red circle."),

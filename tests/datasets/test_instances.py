@@ -33,6 +33,12 @@ def test_an_id_in_two_splits_is_refused():
         instances.join({"test": rows(["x"], "test"), "dev": rows(["x"], "dev")})
 
 
+def test_an_id_twice_in_a_split_names_both_rows():
+    table = instances.table({"instance_id": ["x", "y", "x"], "image_id": ["1", "2", "3"], "text": ["A", "B", "C"]}, "a")
+    with pytest.raises(UserError, match="the id x is there 2 times in split 'a': 'A' on image 1, and 'C' on image 3;"):
+        instances.join({"a": table})
+
+
 def test_hash_sees_content_but_not_chunks():
     soft = pa.array([[{"label": 1, "score": 0.3}], []], pa.list_(instances.SOFT_LABEL))
     whole = rows(["a", "b"], soft_labels=soft, label=[1, None])

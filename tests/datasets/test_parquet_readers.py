@@ -13,7 +13,7 @@ from vlkd_steps.config.models.dataset import Dataset
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core import components, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.datasets import hf_captions, hf_choices, hf_questions, hf_statements
+from vlkd_steps.datasets import hf_captions, hf_choices, hf_questions, hf_statements, instances
 from vlkd_steps.datasets.instances import Instances
 from vlkd_steps.sources import local
 from vlkd_steps.steps import download, prepare
@@ -115,6 +115,7 @@ CLASSES = {"label": {"names": ["entailment", "neutral", "contradiction"], "_type
         ([0, 2, -1], CLASSES, {}),
         ([0, 2, -1], None, {"labels": ["entailment", "neutral", "contradiction"]}),
         (["entailment", "contradiction", "-"], None, {}),
+        (["entailment", "contradiction", None], None, {}),
     ],
 )
 def test_statements_by_the_names_of_their_classes(labels: list[Any], features: Any, more: dict[str, Any]) -> None:
@@ -203,10 +204,12 @@ def test_ids_that_mean_two_images_are_named_and_can_be_left_out() -> None:
     hf_files.write(Path("in/data/val-0.parquet"), {"image": images(9), "caption": ["A cow."], "image_id": [0]})
     files = {split: {"parquet": f"data/{split}-*.parquet"} for split in ("train", "val")}
     columns = {"image": images(1), "caption": ["A cat."], "image_id": [0]}
+    made = read("hf_captions", columns, files=files)
     with pytest.raises(
         UserError, match=r"the image id 0 means raw/images/.* in split train, and raw/images/.* in split val"
     ):
-        read("hf_captions", columns, files=files)
+        instances.check_images(made.table, lambda path: path)
+    instances.check_images(made.table, lambda path: "equal bytes")
     shutil.rmtree("raw")
     made = read("hf_captions", columns, files=files, columns={"image_id": None})
     assert len(set(made.table["image_id"].to_pylist())) == 2

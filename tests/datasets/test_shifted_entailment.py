@@ -1,5 +1,7 @@
 """Shifted splits of data in SNLI-VE's format: made while it is read."""
 
+import json
+
 import pytest
 from official_files import pair, write_lines
 
@@ -78,3 +80,25 @@ def test_an_unknown_rule_and_no_training_pairs(folder):
     only = {"test": {"pairs": "test.jsonl", "images": None, "rule": "hypothesis_hard"}}
     with pytest.raises(UserError, match="hypothesis_hard needs a split train"):
         snli_ve.read({"name": "mine", "task": "entailment", "files": only}, folder)
+
+
+def test_each_split_is_judged_by_its_own_labels(folder):
+    """Two splits of the same pairs, one relabelled: the votes on the old labels say nothing of the new ones."""
+    wrong = [f"{image}-tall" for image in range(501, 510)]
+    write_lines(folder / "new.jsonl", [{"pairID": pair_id, "gold_label": "entailment"} for pair_id in wrong])
+    entry = {"pairs": "test.jsonl", "images": None, "rule": "hypothesis_hard"}
+    made = read(folder, corrected={**entry, "relabelled": "new.jsonl"}, hard=entry)
+    of = {split: {row["instance_id"] for row in made if row["split"] == split} for split in ("corrected", "hard")}
+    assert of["corrected"] == {f"corrected/{pair_id}" for pair_id in wrong}
+    assert len(of["hard"]) == 12
+
+
+def test_scorers_learn_from_as_many_pairs_as_may_be_skipped(folder):
+    with (folder / "train.jsonl").open("a") as stream:
+        stream.write(json.dumps(pair("90-tall", "90", "neutral", " ")) + "\n")
+    entry = {"pairs": "test.jsonl", "images": None}
+    files = {"train": {**entry, "pairs": "train.jsonl"}, "hard": {**entry, "rule": "hypothesis_hard"}}
+    dataset = {"name": "mine", "task": "entailment", "files": files, "image_name": "{image_id}.jpg"}
+    with pytest.raises(UserError, match=r"line 181\.sentence2: is empty"):
+        snli_ve.read(dataset, folder)
+    assert snli_ve.read(dataset | {"max_skipped": 0.01}, folder).counts["train"]["skipped"] == {"text is empty": 1}

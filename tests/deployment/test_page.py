@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from in_browser import opened, violations
+from PIL import Image
 
 from vlkd_steps.cli import demo
-from vlkd_steps.core import layout
+from vlkd_steps.core import image_file, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.deployment import finished_run, page
 from vlkd_steps.deployment.finished_run import Query
@@ -71,6 +72,33 @@ def test_the_page_shows_the_items_of_the_test_set(server: page.Server) -> None:
         assert call(server, path)[0].status == 404
 
 
+def test_images_that_a_browser_shows_otherwise_are_sent_as_png(server: page.Server, tmp_path: Path) -> None:
+    """A browser shows no CMYK as students see it, turns a photo by its EXIF, and knows no TIFF."""
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    noise = Image.frombytes("RGB", (8, 4), bytes(range(96)))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    noise.convert("P").save(shown / "palette.png")
+    noise.convert("RGBA").save(shown / "alpha.png")
+    noise.save(shown / "x.tiff")
+    noise.convert("CMYK").save(shown / "cmyk.jpg")
+    noise.save(shown / "turned.jpg", exif=turned)
+    for path in shown.glob("*.*"):
+        server.page.items[0] = replace(server.page.items[0], query=Query(path, "what"))
+        reply, content = call(server, "/image/0")
+        assert (reply.status, reply.headers["Content-Type"]) == (200, "image/png")
+        assert image_file.decode(content, "sent").tobytes() == image_file.read(path).tobytes()
+
+
+def test_an_image_that_is_missing_or_damaged_is_not_found(server: page.Server, tmp_path: Path) -> None:
+    (tmp_path / "damaged.png").write_bytes(b"no image")
+    for name in ("damaged.png", "missing.png"):
+        server.page.items[0] = replace(server.page.items[0], query=Query(tmp_path / name, "what"))
+        assert call(server, "/image/0")[0].status == 404
+    assert call(server, f"/image/{'9' * 5000}")[0].status == 404
+
+
 @pytest.mark.parametrize(
     ("query", "message"),
     [
@@ -80,6 +108,7 @@ def test_the_page_shows_the_items_of_the_test_set(server: page.Server) -> None:
         ({"item": 0, "question": 3}, "must be texts"),
         ({"item": 0, "question": "what", "choices": 3}, "a list of texts"),
         ({"image": "%%", "question": "what"}, "not in base64"),
+        ({"image": "é", "question": "what"}, "not in base64"),
         ({"image": base64.b64encode(b"no image").decode(), "question": "what"}, "upload"),
         ([1], "must be JSON of an object"),
     ],

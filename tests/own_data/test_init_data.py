@@ -1,6 +1,7 @@
 """``vlkd init-data`` on folders in every format: what it writes is what the steps then read."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -303,3 +304,75 @@ def test_real_files(project: Path, shared_data: Path, capsys: pytest.CaptureFixt
     assert call("photo_captions", "captioning", shared_data / "coco_mini_open") == 0
     assert written("photo_captions")["roles"]["test"] == {"split": "val"}
     assert "read 555 instances" in capsys.readouterr().out
+
+
+def test_a_name_that_is_not_utf_8_is_named(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    (mine / os.fsdecode(b"caf\xe9.jpg")).touch()
+    assert call("pets", "vqa", mine) == 2
+    assert r"caf\xe9.jpg' is not UTF-8" in capsys.readouterr().err
+
+
+def test_a_link_to_a_folder_is_named(project: Path, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    (mine / "images").rename(tmp_path / "disk")
+    (mine / "images").symlink_to(tmp_path / "disk")
+    assert call("pets", "vqa", mine) == 2
+    assert "mine/images is a link to the folder" in capsys.readouterr().err
+
+
+def test_files_that_were_moved_to_incoming_are_read_there(
+    project: Path, mine: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The former source would go on to name the folder in which they were."""
+    vqa(mine, "train2014", range(1, 41))
+    assert call("pets", "vqa", mine) == 0
+    layout.INCOMING.mkdir(parents=True)
+    mine.rename(layout.INCOMING / "pets")
+    Path("conf/dataset/pets.yaml").unlink()
+    assert call("pets", "vqa", layout.INCOMING / "pets") == 2
+    assert "conf/source/pets.yaml exists; name another data set, or replace it" in capsys.readouterr().err
+    assert call("pets", "vqa", layout.INCOMING / "pets", "--overwrite") == 0
+    assert "removed conf/source/pets.yaml" in capsys.readouterr().out
+    assert len(prepared("pets")) == 40
+
+
+@pytest.mark.parametrize("more", ["", "-a09b74b3ef9c3b56"])
+def test_patterns_match_the_shards_of_their_split_alone(project: Path, mine: Path, more: str) -> None:
+    """Also in a folder whose name is a pattern itself, and with the hash that older files of the hub end in."""
+    for name, numbers in {
+        "train-00000-of-00002": range(20), "train-00001-of-00002": range(20, 40),
+        "test-00000-of-00001": range(40, 44), "test-hard-00000-of-00001": range(44, 47),
+    }.items():  # fmt: skip
+        hf_files.questions(mine / f"data [1]/{name}{more}.parquet", numbers)
+    assert call("birds", "vqa", mine) == 0
+    folder, shard = "data [[]1]", "-?????-of-?????" + ("-" + "?" * 16 if more else "")
+    assert [entry["parquet"] for entry in written("birds")["files"].values()] == [
+        f"{folder}/test{shard}.parquet", f"{folder}/test-hard-*.parquet", f"{folder}/train-*.parquet",
+    ]  # fmt: skip
+    assert prepared("birds")["split"].value_counts().sort("split").rows() == [("test", 4), ("test_2", 3), ("train", 40)]
+
+
+def test_records_beside_an_image_of_their_name_and_in_capitals(
+    project: Path, mine: Path, capsys: pytest.CaptureFixture
+) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    vqa(mine, "val2014", range(41, 51))
+    (questions,) = mine.glob("*train2014_questions.json")
+    questions.rename(mine / "train_questions.JSON")
+    write_images(mine, ["train_questions.png", "v2_mscoco_train2014_annotations.png", "notes.png"])
+    (mine / "notes.csv").write_text("of,this,image\n")
+    assert call("pets", "vqa", mine) == 0
+    train = written("pets")["files"]["train"]
+    assert train["questions"] == "train_questions.JSON"
+    assert train["annotations"] == "v2_mscoco_train2014_annotations.json"
+    assert "left out" not in capsys.readouterr().out
+    assert len(prepared("pets")) == 50
+
+
+def test_ids_that_are_names_of_files(project: Path, mine: Path) -> None:
+    write_lines(mine / "train.jsonl", [pair(f"{n}-0", f"{n}.png", "neutral", f"Text {n}.") for n in range(40)])
+    write_images(mine / "images", [f"{n}.png" for n in range(40)])
+    assert call("street", "entailment", mine) == 0
+    assert (written("street")["image_name"], written("street")["files"]["train"]["images"]) == ("{image_id}", "images")
+    assert len(prepared("street")) == 40

@@ -36,6 +36,12 @@ def test_accuracy_confusion_and_pairs_without_consensus(tmp_path: Path, capsys: 
     assert "3 pairs; 2 without consensus (gold_label '-') left out" in capsys.readouterr().out
 
 
+def test_the_mean_over_classes_is_rounded_once(tmp_path: Path) -> None:
+    path = pairs(tmp_path, "neutral", *["entailment"] * 3)
+    assert run(tmp_path, path, [("p0", "entailment"), ("p1", "entailment"), ("p2", "neutral"), ("p3", "neutral")]) == 0
+    assert json.loads((tmp_path / "m.json").read_text())["macro"] == 16.67  # half of a third, not of 33.33
+
+
 def test_real_pairs(tmp_path: Path, shared_data: Path) -> None:
     path = shared_data / "format_fixtures" / "snli_ve_sample_pairs.jsonl"
     gold = [(record["pairID"], record["gold_label"]) for _, record in records.lines(path)]

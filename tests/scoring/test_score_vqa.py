@@ -114,6 +114,21 @@ def test_annotations_as_a_plain_list(scored: Score) -> None:
     assert scored([annotation(1, 1, ["cat"])], [{"question_id": 1, "answer": "cat"}])[1]["overall"] == 100.0
 
 
+def test_ids_of_answers_may_be_anything(scored: Score) -> None:
+    """They are compared as the official evaluator compares them: 1, 1.0 and true are equal."""
+    answers = [{"answer": "cat" if n < 3 else "dog", "answer_id": n} for n in range(10)]
+    expected = []
+    for same in ([0, 1, 2], [1, 1.0, True], [[1], [1], {}]):
+        given = [{**answer, "answer_id": same[n] if n < 3 else n} for n, answer in enumerate(answers)]
+        leave_one_out = [[other for other in given if other != one] for one in given]  # as its code says
+        hits = [sum(answer["answer"] == "cat" for answer in others) for others in leave_one_out]
+        status, found = scored([{**annotation(1, 1, ["cat"]), "answers": given}], [{"question_id": 1, "answer": "cat"}])
+        assert status == 0
+        expected.append(round(100 * sum(min(1.0, count / 3) for count in hits) / 10, 2))
+        assert found["per_question"] == {"1": expected[-1]}
+    assert expected == [90.0, 70.0, 83.33]
+
+
 def broken(**change: Any) -> list[dict[str, Any]]:
     return [annotation(1, 1, ["cat"]), {**annotation(2, 1, ["dog"]), **change}]
 
@@ -125,6 +140,7 @@ def broken(**change: Any) -> list[dict[str, Any]]:
         (broken(), [1, 2, 9], "R.json: does not fit {A}: 1 results are for other questions; first: 9"),
         (broken(question_id=1), [1], "A.json: 1 questions are annotated a second time; first: 1"),
         (broken(question_id="2"), [1, 2], 'annotations[1].question_id: must be a whole number, not "2"'),
+        (broken(question_id=1 << 63), [1, 1 << 63], "annotations[1].question_id: must be a whole number of at most 63"),
         (broken(question_type=None), [1, 2], "annotations[1].question_type: must be a string, not null"),
         (broken(answers=[]), [1, 2], "annotations[1].answers: has 0 answers, the official metric is defined over 10"),
         (broken(answers=[{"answer": 3}] * 10), [1, 2], "annotations[1].answers[0].answer: must be a string, not 3"),

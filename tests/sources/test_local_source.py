@@ -1,10 +1,11 @@
 import hashlib
+import os
 import zipfile
 
 import pytest
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.sources import local
+from vlkd_steps.sources import local, manifest
 
 
 @pytest.fixture
@@ -115,3 +116,42 @@ def test_a_file_does_not_replace_a_member_of_a_zip(mine, tmp_path):
         out.writestr("q.json", "other")
     with pytest.raises(UserError, match=r"q\.json is also in one of its zips"):
         local.fetch(conf(mine, unpack=["a.zip"]), tmp_path / "raw")
+
+
+@pytest.mark.parametrize("more", [{}, {"files": ["**/*.jpg"]}, {"files": ["images/**/*.jpg"]}])
+def test_a_link_to_a_folder_is_followed_only_if_the_conf_allows_it(mine, tmp_path, more):
+    """``**`` goes past links, so that the folder behind one was left out without a word."""
+    disk = tmp_path / "disk" / "deep"
+    disk.mkdir(parents=True)
+    (disk / "2.jpg").write_text("two")
+    (mine / "images" / "photos").symlink_to(tmp_path / "disk")
+    source = conf(mine, **more)
+    with pytest.raises(UserError, match=r"photos is a link to the folder .*disk; if you made it, write `links: true`"):
+        local.fetch(source, tmp_path / "raw")
+    local.fetch(source | {"links": True}, tmp_path / "raw")
+    assert {"images/1.jpg", "images/photos/deep/2.jpg"} <= tree(tmp_path / "raw")
+
+
+def test_a_name_that_is_not_utf_8_is_refused_before_anything_is_copied(mine, tmp_path):
+    (mine / os.fsdecode(b"caf\xe9.jpg")).touch()
+    with pytest.raises(UserError, match=r"source 'mine': the name of the file b'.*caf\\xe9\.jpg' is not UTF-8"):
+        local.fetch(conf(mine), tmp_path / "raw")
+    assert not (tmp_path / "raw").exists()
+    with pytest.raises(UserError, match="is not UTF-8; rename the file"):
+        manifest.write(mine, "mine")
+    local.fetch(conf(mine, files=["q.json"]), tmp_path / "raw")
+
+
+def test_links_in_a_circle_have_an_end(mine, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "back").symlink_to(mine)
+    (mine / "photos").symlink_to(tmp_path / "disk")
+    with pytest.raises(UserError, match=r"photos/back is a link to the folder .*mine, from which it is reached"):
+        local.chosen(conf(mine, links=True))
+
+
+def test_what_is_in_a_hidden_folder_is_left_out(mine):
+    (mine / ".git").mkdir()
+    (mine / ".git" / "config").touch()
+    (mine / ".git" / "link").symlink_to(mine / "images")
+    assert [path.name for path in local.chosen(conf(mine))] == ["1.jpg", "q.json"]

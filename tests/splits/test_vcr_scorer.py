@@ -128,3 +128,14 @@ def test_a_scorer_does_not_score_its_training_data(raw: Path) -> None:
     del wrong["files"]["train"]
     with pytest.raises(UserError, match="a rule that masks needs a split train, from which its scorer learns"):
         vcr.read(wrong, raw)
+
+
+def test_the_scorer_skips_what_the_data_set_may_skip(raw: Path) -> None:
+    lines = (raw / "vcr" / "train.jsonl").read_text().splitlines()
+    gap = json.dumps({**json.loads(lines[0]), "img_fn": "nowhere.png"})
+    (raw / "vcr" / "gap.jsonl").write_text("\n".join([gap, *lines[1:40]]) + "\n")
+    dataset = conf()
+    dataset["files"]["train"]["annotations"] = "vcr/gap.jsonl"
+    with pytest.raises(UserError, match=r"gap\.jsonl: line 1\.img_fn"):
+        vcr.OwnScores(dataset, raw).of("test")
+    assert vcr.OwnScores({**dataset, "max_skipped": 0.1}, raw).of("test")

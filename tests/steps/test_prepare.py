@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from official_files import annotation, question, vqa, vqa_conf, write_images
@@ -132,3 +133,16 @@ def test_no_name_of_the_conf_is_a_path(conf, capsys, key, name):
         return
     assert run(conf | {key: name}) == 2
     assert f"{name!r} cannot name a file or folder of this project" in capsys.readouterr().err
+
+
+def test_an_image_id_that_means_two_images_is_refused(conf, capsys):
+    """Each split counts its images from 1 in its own folder; the same image in both folders is one image."""
+    mine = layout.INCOMING / "mine"
+    more = vqa(mine, "val", [question(9, 1)], [annotation(9, 1, ["cat"])]) | {"images": "val"}
+    write_images(mine / "val", ["other.png", "1.png"])
+    files = {"train": conf["files"]["train"], "val": more}
+    assert (fetch(), run(conf | {"files": files})) == (0, 2)
+    said = capsys.readouterr().err
+    assert "the image id 1 means data/raw/mine/images/1.png in split train, and data/raw/mine/val/1.png in" in said
+    shutil.copyfile(mine / "images" / "1.png", mine / "val" / "1.png")
+    assert (fetch(), run(conf | {"files": files})) == (0, 0)

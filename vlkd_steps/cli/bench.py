@@ -31,8 +31,7 @@ def gpu(
     step.log_to(None)
     one_of(device, DEVICES, "--device")
     one_of(precision, PRECISIONS, "--precision")
-    if out.is_dir():
-        raise UserError(f"--out {out} is a folder; name a file, such as {out / 'gpu.json'}")
+    command.check_output(out, "--out")
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}; create it, or name a file in another one")
     found = runbook.run(runbook.settings(device, precision, tiny, seconds), out)

@@ -33,6 +33,7 @@ def main(
     as_json: Annotated[bool, Option("--json", help="for programs")] = False,
 ) -> None:
     step.log_to(None)
+    command.check_output(write, "--write")
     names = list(dict.fromkeys(experiments or with_claims()))
     if write:
         _check_target(write)

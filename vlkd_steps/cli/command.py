@@ -22,7 +22,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from vlkd_steps.core import layout, step
+from vlkd_steps.core import files, inside, layout, step
 from vlkd_steps.core.errors import UserError
 
 INSTALL = "install everything that the pipeline needs: pip install 'vlkd-steps[pipeline]', or in a clone: make install"
@@ -154,6 +154,34 @@ def from_project(path: Path) -> Path:
     if relative.parts[:1] == ("..",):
         raise UserError(f"{path} is outside this folder; call vlkd in the folder of its project")
     return relative
+
+
+def check_output(path: Path | None, option: str, folder: bool = False) -> None:
+    """Refuse an output that cannot be written, before there is work that would be lost.
+
+    Args:
+        option: by which it was given, such as ``--out``.
+        folder: it is to be a folder and not a file.
+
+    Raises:
+        UserError: its name is too long, it is a folder or, if it is to be one, a file, or nothing may be made there.
+    """
+    if path is None:
+        return
+    longest = inside.LONGEST_NAME - len(os.fsencode(files.temporary_prefix())) - 16  # it is first written beside it
+    if any(len(os.fsencode(part)) > longest for part in path.parts):
+        raise UserError(f"{option} {path}: cannot be written (a name of it is too long); give a shorter one")
+    try:
+        if path.is_dir() and not folder:
+            raise UserError(f"{option} {path} is a folder; give the path of a file")
+        above = next(each for each in path.absolute().parents if each.exists())
+        file = path if folder and path.is_file() else above if not above.is_dir() else None
+        if file:
+            raise UserError(f"{option} {path}: cannot be written ({file} is a file, no folder); give another path")
+        if not files.writable(above):
+            raise UserError(f"{option} {path}: cannot be written (you may not write into {above}); give another path")
+    except OSError as error:
+        raise UserError(f"{option} {path}: cannot be written ({error.strerror}); give another path") from error
 
 
 class Several(TyperCommand):

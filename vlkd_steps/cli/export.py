@@ -26,6 +26,7 @@ def main(
     out: Annotated[Path, Option(help="the folder to write")],
     onnx: Annotated[bool, Option("--onnx", help="write model.onnx too, for a student with pixel input")] = False,
 ) -> None:
+    command.check_output(out, "--out", folder=True)
     step.log_to(None)
     from vlkd_steps.deployment import export, finished_run  # torch only where there is work to do
 

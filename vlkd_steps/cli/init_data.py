@@ -47,7 +47,7 @@ def main(
     incoming = folder.resolve() == (layout.INCOMING / name).resolve()
     path = (layout.INCOMING / name).as_posix() if incoming else os.path.normpath(folder)
     made = draft.draft(name, task, folder, path, incoming)
-    targets = [conf / group / f"{name}.yaml" for group in ("dataset", "source")][: 2 if made.source else 1]
+    targets = [conf / group / f"{name}.yaml" for group in ("dataset", "source")]
     for target in targets:
         if target.exists() and not overwrite:
             raise UserError(f"{target} exists; name another data set, or replace it: --overwrite")
@@ -55,9 +55,8 @@ def main(
         read = sample.prepare(made.dataset, Path(path), made.unpacks)
     except UserError as error:
         write(targets, made)
-        raise UserError(
-            f"{error} ({', '.join(map(str, targets))}: written; correct what is wrong there, or the data)"
-        ) from error
+        there = ", ".join(str(target) for target in targets if target.exists())
+        raise UserError(f"{error} ({there}: written; correct what is wrong there, or the data)") from error
     table = shown.frame(read.table)
     told = [] if made.unpacks else roles.checked(made.dataset, table)
     write(targets, made)
@@ -75,9 +74,13 @@ def main(
 
 
 def write(targets: Sequence[Path], made: "draft.Draft") -> None:
-    for target, text in zip(targets, (made.text(), made.source_text()), strict=False):
-        files.write_text(target, text)
-        say(f"wrote {target}")
+    for target, text in zip(targets, (made.text(), made.source_text()), strict=True):
+        if text:
+            files.write_text(target, text)
+            say(f"wrote {target}")
+        elif target.exists():  # it would be read instead of the folder in data/incoming
+            target.unlink()
+            say(f"removed {target}")
 
 
 def destination() -> tuple[Path, bool]:

@@ -32,6 +32,7 @@ def main(
     out: Annotated[Path, Option(help="the CSV")],
     split: Annotated[str, Option(help="a file group of the run's data set")] = "test",
 ) -> None:
+    command.check_output(out, "--out")
     run = command.from_project(run)
     config = run_config(run)
     rows = questions(config["dataset"]["name"], split)

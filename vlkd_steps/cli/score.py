@@ -124,8 +124,9 @@ def check(inputs: Mapping[str, Path | None], out: Path | None) -> None:
     """Check the paths before anything is read.
 
     Raises:
-        UserError: an input is no file, or `out` is a folder or one of the inputs.
+        UserError: an input is no file, or `out` cannot be written or is one of the inputs.
     """
+    command.check_output(out, "--out")
     for name, path in inputs.items():
         if path is None:
             continue
@@ -133,8 +134,6 @@ def check(inputs: Mapping[str, Path | None], out: Path | None) -> None:
             raise UserError(f"--{name} {path}: there is no such file; give the path of an existing one")
         if out and out.exists() and out.samefile(path):
             raise UserError(f"--out {out} is the file of --{name}, which it would overwrite; give another path")
-    if out and out.is_dir():
-        raise UserError(f"--out {out} is a folder; give the path of a file")
 
 
 def table(title: str, rows: Sequence[tuple[str, float]]) -> str:

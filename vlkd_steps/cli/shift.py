@@ -55,6 +55,8 @@ def shift_vcr(
         UserError: a file is not in the official format, scores are missing, or the rule applies to nothing.
     """
     step.log_to(None)
+    for option, path in (("--out", out), ("--scores-out", scores_out)):
+        _check_output(path, option, [annotations, scores, train])
     rewritten_by: vcr_rules.Rule
     if rule in vcr_rules.RULES:
         rewritten_by = vcr_rules.RULES[rule]
@@ -134,6 +136,7 @@ def shift_snli_ve(
         UserError: a file is not in the official format, arguments are missing, or the rule selects nothing.
     """
     step.log_to(None)
+    _check_output(out, "--out", [annotations, train])
     ids, items = snli_ve.statements(annotations)
     if rule == "biased":
         kept = planted_bias.chosen(items, _cues(cues or []), share)
@@ -184,8 +187,9 @@ def shift_vqa(
         UserError: a file is not in the official format, or questions and annotations do not match.
     """
     step.log_to(None)
-    made = [out / f"{part}_{kind}.json" for part in ("train", "test") for kind in KINDS]
-    _refuse_overwriting(made, [*questions, *annotations])
+    command.check_output(out, "--out", folder=True)
+    for path in (out / f"{part}_{kind}.json" for part in ("train", "test") for kind in KINDS):
+        _check_output(path, "--out", [*questions, *annotations])
     texts: dict[int, str] = {}
     image_of: dict[int, int] = {}
     for path, where, record in _records(questions, "questions"):
@@ -197,6 +201,8 @@ def shift_vqa(
     group_of: dict[int, changing_priors.Group] = {}
     for path, where, record in _records(annotations, "annotations"):
         question_id = records.field(record, "question_id", int, path, where)
+        if question_id in group_of:
+            raise records.complaint(path, f"{where}.question_id", f"{question_id} occurs twice", "ids must be unique")
         if question_id not in texts:
             raise records.complaint(path, f"{where}.question_id", f"{question_id} is not a question of the given files")
         kind = records.field(record, "question_type", str, path, where)
@@ -258,19 +264,19 @@ def _write_lines(out: Path, lines: Iterable[str], inputs: Sequence[Path | None])
     """Write JSON lines, at least one, atomically.
 
     Raises:
-        UserError: `out` is one of the inputs, or there is no line.
+        UserError: there is no line.
     """
-    _refuse_overwriting([out], [path for path in inputs if path is not None])
     with files.atomic(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.writelines(line + "\n" for line in lines)
         if not stream.tell():
             raise UserError(f"nothing in {', '.join(str(path) for path in inputs if path)} matches this rule")
 
 
-def _refuse_overwriting(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
-    for path in outputs:
-        if path.resolve() in {given.resolve() for given in inputs}:
-            raise UserError(f"--out would overwrite the input {path}; name another path")
+def _check_output(path: Path | None, option: str, inputs: Sequence[Path | None]) -> None:
+    """Refuse an output that cannot be written, or would overwrite an input, before anything is read."""
+    command.check_output(path, option)
+    if path and path.resolve() in {given.resolve() for given in inputs if given}:
+        raise UserError(f"{option} would overwrite the input {path}; name another path")
 
 
 main = command.group(

@@ -33,6 +33,7 @@ def main(
     ] = None,
     html: Annotated[Path | None, Option(help="write a page with the images here", metavar="FILE")] = None,
 ) -> None:
+    command.check_output(html, "--html")
     step.log_to(None)
     from vlkd_steps.own_data import shown
 

@@ -57,6 +57,7 @@ def main(
         raise BadParameter("give an experiment, --rebuild or --upgrade, and one of them")
     if (rebuild or upgrade) and follow:
         raise BadParameter("--rebuild and --upgrade do not combine with --follow")
+    command.check_output(log_file, "--log")
     step.log_to(log_file)
     environment.use_own()
     uri = address.tracking_uri(tracking_uri)

@@ -118,7 +118,7 @@ class TsvShards:
         self.path, self.images, self.image_name = path, images, image_name
         if not path.is_file():
             raise UserError(f"{path} is missing; put the corpus there, or correct `tsv` of the data set")
-        key = files.digest([str(images), image_name])
+        key = files.digest([str(images), image_name, raw_files.below(images)])  # which of its images are there
         self.blocks, self.skipped = _counted(index, [path], lambda _: self._scan(), key)
         self.counts: Sequence[int] = [pairs for _, _, pairs in self.blocks]
         if not sum(self.counts):
@@ -164,12 +164,13 @@ class TsvShards:
         if not tab:
             raise UserError(f"{self.path}, {where}: {caption[:60]!r} has no tab; write caption<TAB>image")
         file = self._image(name, number)
-        try:
-            there = file.is_file()
-        except OSError:  # in a folder that may not be read
-            there = False
-        if not there:
+        size = _size(file)
+        if size is None:
+            raw_files.check_missing(file)
             raise Unusable("image is missing", self.path, where, f"there is no image {name[:60]!r}")
+        if size == 0:
+            raw_files.check(file, b"")
+            raise Unusable("image is empty", self.path, where, f"the image {name[:60]!r} is empty")
         return PairLocation(str(number), file, (0, 0), sentence({"caption": caption}, "caption", self.path, where))
 
     def _image(self, name: str, number: int) -> Path:
@@ -182,6 +183,13 @@ class TsvShards:
                 "fields are {name} and {number}"
             ) from error
         return inside.path(self.images, filled, where, links=True)
+
+
+def _size(file: Path) -> int | None:
+    try:
+        return file.stat().st_size if file.is_file() else None
+    except OSError:  # in a folder that may not be read
+        return None
 
 
 Counts = tuple[list[list[int]], dict[str, int]]

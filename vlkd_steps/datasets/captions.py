@@ -12,7 +12,7 @@ from vlkd_steps.core import records
 from vlkd_steps.datasets import image_files, instances
 from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import Instances
-from vlkd_steps.datasets.tally import Tally, sentence
+from vlkd_steps.datasets.tally import NO_CAPTIONS, Tally, sentence
 
 
 def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
@@ -42,6 +42,7 @@ def _columns(path: Path, images: ImageFolder, group: str | None, tally: Tally) -
     file_names, groups = _file_names(path, group)
     paths = {}
     number_of: dict[int, int] = {}
+    captioned: set[int] = set()
     ids: list[str] = []
     image_ids: list[int] = []
     texts: list[str] = []
@@ -54,6 +55,7 @@ def _columns(path: Path, images: ImageFolder, group: str | None, tally: Tally) -
         image_id = records.field(record, "image_id", int, path, where)
         if image_id not in file_names:
             raise records.complaint(path, f"{where}.image_id", f"{image_id} is not among `images`")
+        captioned.add(image_id)
         with tally.record():
             text = sentence(record, "caption", path, where)
             if image_id not in paths:
@@ -62,6 +64,8 @@ def _columns(path: Path, images: ImageFolder, group: str | None, tally: Tally) -
             ids.append(str(caption_id))
             image_ids.append(image_id)
             texts.append(text)
+    if without := len(file_names.keys() - captioned):
+        tally.leave_out(NO_CAPTIONS, without)
     if not texts:
         raise records.complaint(path, "annotations", "is empty", "check `files` in the data set's conf")
     return {

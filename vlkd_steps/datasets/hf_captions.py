@@ -52,4 +52,4 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
                         columns[key].append(value)
         tables[split] = instances.table(dict(columns), split)
         counts[split] = tally.close()
-    return Instances(hugging_face.joined(tables), [], counts, frozenset(read_files))
+    return Instances(instances.join(tables), [], counts, frozenset(read_files))

@@ -53,7 +53,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
                 made += vcr.rows(_annotation(row, split, images), "")
         tables[split] = instances.table(vcr.columns_of(made), split)
         counts[split] = tally.close()
-    return Instances(hugging_face.joined(tables), vcr.CLASSES, counts, frozenset(read_files))
+    return Instances(instances.join(tables), vcr.CLASSES, counts, frozenset(read_files))
 
 
 def _annotation(row: Row, split: str, images: hugging_face.Images) -> vcr.Annotation:

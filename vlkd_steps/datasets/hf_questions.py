@@ -85,7 +85,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         targets = vocabulary.soft_targets(each.codes, list(codes), labels)
         tables[split] |= {"soft_labels": targets.soft_labels, "label": targets.label}
     made = {split: instances.table(columns, split) for split, columns in tables.items()}
-    return Instances(hugging_face.joined(made), labels, counts, frozenset(read_files))
+    return Instances(instances.join(made), labels, counts, frozenset(read_files))
 
 
 def ten_answers(row: Row) -> list[str] | None:

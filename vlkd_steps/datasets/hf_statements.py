@@ -1,8 +1,8 @@
 """Statements about images with their classes, from parquet files of Hugging Face's `datasets` (`hugging_face`).
 
 Columns ``image, hypothesis, label`` and, where they exist, ``pair_id, image_id``. ``label`` is a class's name, or a
-number, whose names are the conf's ``labels`` or, without them, those that `datasets` recorded in the file; -1 is no
-label.
+number, whose names are the conf's ``labels`` or, without them, those that `datasets` recorded in the file; -1, or
+null, is no label.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ COLUMNS = {
     "pair_id": IDENTITY,
     "image_id": IDENTITY,
 }
-NO_LABEL = (-1, snli_ve.NO_CONSENSUS)
+NO_LABEL = (None, -1, snli_ve.NO_CONSENSUS)
 
 
 def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
@@ -50,8 +50,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
             if row.path not in names:
                 names[row.path] = dataset.get("labels") or hugging_face.class_names(row.path, row.named["label"])
             if row.values["label"] in NO_LABEL:
-                tally.read += 1
-                tally.left_out["without label"] += 1
+                tally.leave_out("without label")
                 continue
             gold = _class(row, names[row.path], classes)
             with tally.record():
@@ -62,7 +61,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         more = {"extra": ["{}"] * len(golds), **snli_ve.label_columns(golds, classes)}
         tables[split] = instances.table({**columns, **more}, split)
         counts[split] = tally.close()
-    return Instances(hugging_face.joined(tables), classes, counts, frozenset(read_files))
+    return Instances(instances.join(tables), classes, counts, frozenset(read_files))
 
 
 def _class(row: Row, names: list[str], classes: list[str]) -> str:

@@ -15,7 +15,7 @@ from pyarrow import types
 
 from vlkd_steps.core import inside, records, tables
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.datasets import image_files, instances
+from vlkd_steps.datasets import image_files
 from vlkd_steps.datasets.tally import Unusable, sentence
 from vlkd_steps.sources.parquet_images import described, is_image
 
@@ -184,26 +184,6 @@ def columns(
             raise records.complaint(path, f"column {name!r}", problem, "name another by `columns`, or convert it")
         found[column] = name
     return found
-
-
-def joined(tables: Mapping[str, pa.Table]) -> pa.Table:
-    """All splits of a data set in one table (`instances.join`).
-
-    Raises:
-        UserError: an image id that means two images, as where each split counts its images from 0.
-    """
-    made = instances.join(dict(tables))
-    paths: dict[str, tuple[str, str]] = {}
-    for image_id, path, split in zip(
-        *(made[name].to_pylist() for name in ("image_id", "image_path", "split")), strict=True
-    ):
-        other, where = paths.setdefault(image_id, (path, split))
-        if other != path:
-            raise UserError(
-                f"the image id {image_id} means {other} in split {where}, and {path} in split {split}; leave that "
-                "column out with `columns: {image_id: null}` in the conf: the content then identifies an image"
-            )
-    return made
 
 
 def class_names(path: Path, column: str) -> list[str]:

@@ -6,7 +6,7 @@ metadata, so that a step gets it without reading 658 k rows.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vlkd_steps.core import files, tables
@@ -83,11 +84,18 @@ def join(tables: dict[str, pa.Table]) -> pa.Table:
     """All splits of a data set in one table, in the splits' alphabetical order.
 
     Raises:
-        UserError: two splits hold the same instance id.
+        UserError: two splits, or two rows of one, hold the same instance id.
     """
     seen: dict[str, str] = {}
     for split in sorted(tables):
         for instance_id in tables[split]["instance_id"].to_pylist():
+            if seen.get(instance_id) == split:
+                rows = tables[split].filter(pc.equal(tables[split]["instance_id"], instance_id)).to_pylist()
+                shown = ", and ".join(f"{row['text'][:60]!r} on image {row['image_id'][:60]}" for row in rows[:2])
+                raise UserError(
+                    f"the id {instance_id} is there {len(rows)} times in split {split!r}: {shown}; ids must be unique: "
+                    "correct one, or leave the column of ids out"
+                )
             if instance_id in seen:
                 raise UserError(
                     f"the id {instance_id} is in split {seen[instance_id]!r} and in split {split!r}; "
@@ -95,6 +103,28 @@ def join(tables: dict[str, pa.Table]) -> pa.Table:
                 )
             seen[instance_id] = split
     return pa.concat_tables([tables[split] for split in sorted(tables)])
+
+
+def check_images(table: pa.Table, sha256: Callable[[str], str]) -> None:
+    """Refuse an image id that means two images, as where each split counts its images from 0 in a folder of its own.
+
+    Args:
+        sha256: of the image of a path: equal bytes under two paths are one image.
+
+    Raises:
+        UserError: two paths of one id hold different bytes.
+    """
+    columns = (table[name].to_pylist() for name in ("image_id", "image_path", "split"))
+    seen = dict.fromkeys(row for row in zip(*columns, strict=True) if row[1])
+    paths: dict[str, tuple[str, str]] = {}
+    for image_id, path, split in seen:
+        other, where = paths.setdefault(image_id, (path, split))
+        if other != path and sha256(other) != sha256(path):
+            raise UserError(
+                f"the image id {image_id} means {other} in split {where}, and {path} in split {split}, which is "
+                "another image; give every image an id of its own. Of Parquet files, leave that column out with "
+                "`columns: {image_id: null}` in the conf: the content then identifies an image"
+            )
 
 
 def write(

@@ -12,7 +12,7 @@ from vlkd_steps.core import records
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import image_files, instances
 from vlkd_steps.datasets.instances import Instances
-from vlkd_steps.datasets.tally import Tally, sentence
+from vlkd_steps.datasets.tally import NO_CAPTIONS, Tally, sentence
 
 SPLITS = ("train", "restval", "val", "test")
 
@@ -56,7 +56,10 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
             if image_of.setdefault(image_id, where) != where:
                 problem = f"{image_id} already appears in {image_of[image_id]}"
                 raise records.complaint(path, f"{where}.{id_name}", problem, "ids must be unique")
-            for number, given in enumerate(records.field(record, "sentences", list, path, where)):
+            sentences = records.field(record, "sentences", list, path, where)
+            if not sentences:
+                tally.leave_out(NO_CAPTIONS)
+            for number, given in enumerate(sentences):
                 item = f"{where}.sentences[{number}]"
                 if type(given) is not dict:
                     raise records.complaint(path, item, "must be an object with raw and sentid")

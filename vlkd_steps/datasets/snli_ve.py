@@ -48,7 +48,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
     """
     tables, counts = {}, {}
     files = dataset["files"]
-    votes: dict[str, list[int]] = {}
+    votes: dict[tuple[Any, ...], list[int]] = {}
     labels = classes(dataset)
     for split in sorted(files):
         paths = files[split]
@@ -58,10 +58,11 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
             columns = _relabelled(columns, folder / paths["relabelled"], labels, tally)
         rule, read = paths.get("rule"), len(columns["instance_id"])
         if rule in hypothesis_only.RULES:
-            name = paths["pairs"]
-            if name not in votes:
-                votes[name] = hypothesis_only.wrong_votes(_training(dataset, folder, labels), _statements(columns))
-            columns = _take(columns, hypothesis_only.chosen(rule, votes[name]))
+            items = _statements(columns)
+            judged = (paths["pairs"], *map(tuple, (items.ids, items.labels)))  # `relabelled` changes both
+            if judged not in votes:
+                votes[judged] = hypothesis_only.wrong_votes(_training(dataset, folder, labels), items)
+            columns = _take(columns, hypothesis_only.chosen(rule, votes[judged]))
         elif rule == "biased":
             kept = planted_bias.chosen(_statements(columns), paths.get("cues") or {}, paths.get("share", 0.5))
             columns = _take(columns, kept)
@@ -92,13 +93,17 @@ def classes(dataset: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def statements(path: Path, labels: Sequence[str] = tuple(LABELS)) -> tuple[list[str], Statements]:
+def statements(
+    path: Path, labels: Sequence[str] = tuple(LABELS), tally: Tally | None = None
+) -> tuple[list[str], Statements]:
     """The pairs' ids, and what a text-only model may learn from: one entry per labelled pair of a file.
+
+    A pair without its text is refused, or skipped by `tally`.
 
     Raises:
         UserError: a file that is not in the official format, with file, line and field.
     """
-    columns = _columns(path, ImageFolder(None), {}, labels, Tally(str(path)))
+    columns = _columns(path, ImageFolder(None), {}, labels, tally or Tally(str(path)))
     return columns["instance_id"], _statements(columns)
 
 
@@ -112,7 +117,7 @@ def _training(dataset: Mapping[str, Any], folder: Path, labels: Sequence[str]) -
         raise UserError(
             f"data set {dataset['name']}: hypothesis_hard needs a split train, from which its scorers learn; add it"
         )
-    return statements(folder / train["pairs"], labels)[1]
+    return statements(folder / train["pairs"], labels, Tally.of(dataset, "train"))[1]
 
 
 def _take(columns: Mapping[str, Any], kept: Sequence[bool]) -> dict[str, Any]:

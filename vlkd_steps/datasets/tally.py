@@ -15,6 +15,8 @@ from typing import Any
 from vlkd_steps.core import records
 from vlkd_steps.core.errors import UserError
 
+NO_CAPTIONS = "images without captions"
+
 
 class Unusable(UserError):
     """A record without its text or image; `reason` in a few words, under which such records are counted."""
@@ -53,6 +55,11 @@ class Tally:
             yield
         except Unusable as error:
             self.skip(error)
+
+    def leave_out(self, reason: str, number: int = 1) -> None:
+        """Count records that are right but not wanted."""
+        self.read += number
+        self.left_out[reason] += number
 
     def skip(self, error: Unusable) -> None:
         """Count a record that is unusable.

@@ -202,7 +202,7 @@ class OwnScores:
         paths = self.dataset["files"][split]
         images = image_files.of(self.dataset, paths, self.folder)
         metadata = metadata_folder(self.dataset, paths, self.folder)
-        return annotations(self.folder / paths["annotations"], images, metadata)
+        return annotations(self.folder / paths["annotations"], images, metadata, Tally.of(self.dataset, split))
 
 
 def seen(annotation: Annotation) -> vcr_scorer.Item:

@@ -5,7 +5,7 @@ browser can query it. All text on the page is escaped, and nothing is loaded fro
 """
 
 import base64
-import binascii
+import io
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -75,10 +75,18 @@ class Page:
         )
 
     def image(self, number: int) -> tuple[bytes, str]:
-        """An item's image and its media type, for the browser."""
+        """An item's image and its media type, for the browser: what it would show otherwise is sent as PNG.
+
+        Raises:
+            UserError: the image is missing or damaged.
+        """
         path = self.items[number].query.image
         content = image_file.read_bytes(path)
-        return content, image_file.shown_as(content, path) or "application/octet-stream"
+        if kind := image_file.shown_as(content, path):
+            return content, kind
+        stream = io.BytesIO()
+        image_file.decode(content, path).save(stream, "PNG")
+        return stream.getvalue(), "image/png"
 
     def answers(self, request: dict[str, Any]) -> list[list[dict[str, Any]]]:
         """Each run's best answers to ``{question, image (base64) or item (its number), choices?, answer?}``.
@@ -106,7 +114,7 @@ class Page:
 def decoded(content: str) -> bytes:
     try:
         return base64.b64decode(content, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error is one; letters that are not ASCII are another
         raise UserError(f"the image is not in base64 ({error})") from error
 
 
@@ -146,14 +154,20 @@ class Handler(BaseHTTPRequestHandler):
         if not self._is_ours():
             return
         page = self.server.page
-        number = self.path.removeprefix("/image/")
         if self.path == "/":
             self._send(page.html().encode(), "text/html; charset=utf-8")
         elif self.path in ASSETS:
             self._send((TEMPLATES / self.path[1:]).read_bytes(), f"{ASSETS[self.path]}; charset=utf-8")
-        elif number != self.path and number.isdecimal() and int(number) < len(page.items):
-            self._send(*page.image(int(number)))
+        elif self.path in map("/image/{}".format, range(len(page.items))):
+            self._send_image(int(self.path.removeprefix("/image/")))
         else:
+            self.send_error(HTTPStatus.NOT_FOUND)
+
+    def _send_image(self, number: int) -> None:
+        try:
+            self._send(*self.server.page.image(number))
+        except UserError as mistake:
+            log.warning(f"the page shows no image of item {number}: {mistake}")
             self.send_error(HTTPStatus.NOT_FOUND)
 
     def do_POST(self) -> None:

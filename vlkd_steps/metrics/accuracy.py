@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.metrics.percentages import by, percent
+from vlkd_steps.metrics.percentages import by, macro, percent
 
 
 class Scorer:
@@ -32,9 +32,8 @@ class Scorer:
     def metrics(self, scores: Sequence[float]) -> dict[str, Any]:
         """Percentages to two decimals; `macro_accuracy` weighs the classes equally, whatever their shares."""
         table = self.instances.select("group").with_columns(pl.Series("score", scores, pl.Float64))
-        means = table.group_by("group").agg(pl.col("score").mean())["score"]
         return {
             "accuracy": percent(table["score"]),
-            "macro_accuracy": percent(means),
+            "macro_accuracy": macro(table, "group"),
             "by_label": by(table, "group"),
         }

@@ -13,7 +13,6 @@ import functools
 import itertools
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -155,12 +154,18 @@ def _leave_one_out(gone: tuple[int, ...]) -> float:
 
 def _alike(answers: Sequence[str], records: Sequence[Mapping[str, Any]]) -> Sequence[int] | None:
     """How many records equal each one, itself included, once their answers are normalised; None: all differ."""
-    if len({record.get("answer_id") for record in records}) == len(records):
+    if all_differ(records):
         return None  # as it nearly always is
-    rest = [tuple(sorted((key, repr(value)) for key, value in r.items() if key != "answer")) for r in records]
-    keys = list(zip(answers, rest, strict=True))
-    times = Counter(keys)
-    return [times[key] for key in keys]
+    normalised = [{**record, "answer": answer} for answer, record in zip(answers, records, strict=True)]
+    return [normalised.count(record) for record in normalised]  # by ==, as the official code: 1, 1.0 and True are equal
+
+
+def all_differ(records: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether no two records can be equal, whatever their answers: by their ids."""
+    try:
+        return len({record.get("answer_id") for record in records}) == len(records)
+    except TypeError:  # an id that is a list or an object
+        return False
 
 
 def soft_accuracy(prediction: str, records: Sequence[Mapping[str, Any]]) -> float:

@@ -3,8 +3,11 @@
 The split is guessed from the name: ``train``, ``val``, ``dev`` or ``test`` in it, or in a folder on the way.
 """
 
+import fnmatch
+import glob
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,14 @@ from vlkd_steps.config.models.dataset import READERS
 from vlkd_steps.core import components, records, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets.hugging_face import Column
+from vlkd_steps.sources import manifest
+from vlkd_steps.sources.local import hidden, linked_folders
 from vlkd_steps.sources.parquet_images import described, is_image
 
 RECORDS = (".json", ".jsonl", ".csv", ".tsv", ".token", ".parquet")
 IMAGES = (".avif", ".bmp", ".gif", ".jpg", ".jpeg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp")
+MOST_BESIDE = 20
+"""Files of records that have the name of an image beside them; where there are more, each tells of its image."""
 ALL = "all"
 """The split of a file whose name says nothing."""
 
@@ -34,7 +41,8 @@ JSON_LINES = (
     ("vcr", "annotations", ("annot_id", "img_fn", "metadata_fn", "answer_choices", "rationale_choices")),
 )
 SPLIT = re.compile(r"(?<![a-z])(train|val|dev|test)(?:ing|idation|elopment)?(?![a-z])")
-SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}(?=\.parquet$)")
+SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}(-[0-9a-f]{16})?(?=\.parquet$)")
+"""What numbers the files of a split; older ones of the hub have the hash of their content behind it."""
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "image": ("img", "picture", "jpg", "png", "file_name", "image_path"),
     "question": ("query", "sentence", "text", "prompt"),
@@ -89,32 +97,45 @@ def look(folder: Path, task: str) -> tuple[list[Found], list[Unknown], dict[str,
         of the images in it; all sorted.
 
     Raises:
-        UserError: the folder does not exist, or a file of records is damaged.
+        UserError: the folder does not exist, a file of records is damaged, a link leads to another folder, or a file's
+            name is not UTF-8.
     """
     if not folder.is_dir():
         raise UserError(f"--from: {folder} is no folder; name the one that holds your files")
+    for link, _ in linked_folders(folder):
+        raise UserError(
+            f"{link} is a link to the folder {link.resolve()}, in which nothing is looked for; put the files "
+            "themselves there, or name the folder that holds them by --from"
+        )
     found: list[Found] = []
     unknown: list[Unknown] = []
     images: dict[str, list[str]] = {}
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    manifest.check_names(path for path in paths if not hidden(path.relative_to(folder)))
     stems = {path.with_suffix("") for path in paths if path.suffix.lower() in IMAGES}
+    beside = Counter(path.parent for path in paths if path.suffix.lower() in RECORDS and path.with_suffix("") in stems)
     for path in paths:
         relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts):
+        if hidden(relative):
             continue
-        kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-        if kind.lower() in IMAGES:
+        kind = (path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix).lower()
+        if kind in IMAGES:
             images.setdefault(relative.parent.as_posix(), []).append(path.name)
-        elif path.with_suffix("") in stems:  # what is told of one image, such as VCR's boxes
+        elif path.with_suffix("") in stems and beside[path.parent] > MOST_BESIDE:
             continue
         elif kind in RECORDS:
             what = _recognised(path, relative.as_posix(), kind, task)
-            (found if isinstance(what, Found) else unknown).append(what)  # type: ignore[arg-type]
-        elif path.suffix == ".tar":
+            if isinstance(what, Found):
+                found.append(what)
+            elif path.with_suffix("") not in stems:  # else what is told of one image, such as VCR's boxes
+                unknown.append(what)
+        elif path.with_suffix("") in stems:
+            continue
+        elif kind == ".tar":
             unknown.append(Unknown(relative.as_posix(), "a tar; for a corpus in shards see conf/dataset/cc3m.yaml"))
-        elif path.suffix == ".zip":
+        elif kind == ".zip":
             unknown.append(Unknown(relative.as_posix(), "a zip; unpack it, or name it by `unpack` of the source"))
-    return _joined(found), unknown, images
+    return _joined(found, [path.relative_to(folder).as_posix() for path in paths]), unknown, images
 
 
 def split_of(path: str) -> str:
@@ -187,10 +208,24 @@ def _parquet(path: Path, relative: str, task: str) -> Found | Unknown:
     return Unknown(relative, f"Parquet, which no reader of task {task} takes")
 
 
-def _joined(found: list[Found]) -> list[Found]:
-    """The shards of a split in Parquet as one pattern."""
+def _joined(found: Sequence[Found], paths: Sequence[str]) -> list[Found]:
+    """The shards of a split in Parquet as one pattern.
+
+    Args:
+        paths: of all files, also of those that are none of the split's and must not match.
+    """
     made: dict[str, Found] = {}
     for each in found:
-        pattern = SHARD.sub("-*", each.path)
-        made.setdefault(pattern, replace(each, path=pattern))
-    return list(made.values())
+        pattern = SHARD.sub(_exactly, glob.escape(each.path)) if each.key == "parquet" else each.path
+        made.setdefault(pattern, each)
+    return [replace(each, path=_shortest(pattern, each, paths)) for pattern, each in made.items()]
+
+
+def _exactly(shard: re.Match[str]) -> str:
+    return "-?????-of-?????" + ("-" + "?" * 16 if shard[1] else "")
+
+
+def _shortest(pattern: str, one: Found, paths: Sequence[str]) -> str:
+    """``train-*.parquet``, unless other files match that, such as train-hard-00000-of-00001.parquet."""
+    short = SHARD.sub("-*", glob.escape(one.path)) if one.key == "parquet" else pattern
+    return short if fnmatch.filter(paths, short) == fnmatch.filter(paths, pattern) else pattern

@@ -46,7 +46,7 @@ def _candidates(ids: Sequence[int | str], folder: str, names: Sequence[str]) -> 
         by_stem.setdefault(PurePosixPath(name).stem, name)
         if match := NAME.fullmatch(name):
             by_number.setdefault(int(match[2]), name)
-    found: Counter[str] = Counter()
+    found: Counter[str] = Counter({"{image_id}": len({*ids} & {*names})})
     for image_id in ids:
         name = by_number.get(image_id, "") if isinstance(image_id, int) else by_stem.get(image_id, "")
         if not name:
@@ -58,7 +58,7 @@ def _candidates(ids: Sequence[int | str], folder: str, names: Sequence[str]) -> 
             before = match[1].replace("{", "{{").replace("}", "}}")
             before = before.replace(PurePosixPath(folder).name, "{folder}") if folder != "." else before
             found[f"{before}{{image_id{width}}}{match[3]}"] += 1
-    return [pattern for pattern, _ in found.most_common(3)]
+    return [pattern for pattern, times in found.most_common(3) if times]
 
 
 def by_name(names: Collection[str], images: Mapping[str, Sequence[str]]) -> Fit | None:

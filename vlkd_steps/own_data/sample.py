@@ -39,6 +39,7 @@ def prepare(dataset: Mapping[str, Any], folder: Path, unpack: bool, items: int =
     if unpack:
         _unpack(dataset, folder, target, items)
     made: Instances = components.load("reader", dataset["reader"]).read(dataset, target if unpack else folder)
+    instances.check_images(made.table, lambda path: files.sha256(Path(path)))
     places = np.unique(np.linspace(0, len(made.table) - 1, min(items, len(made.table))).round().astype(int))
     instances.write(made.table.take(pa.array(places)), target / "instances.parquet", "", counts=made.counts)
     files.write_json(target / "labels.json", made.labels)

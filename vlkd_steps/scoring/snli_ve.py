@@ -8,7 +8,7 @@ import polars as pl
 
 from vlkd_steps.core import records
 from vlkd_steps.datasets.snli_ve import LABELS, NO_CONSENSUS
-from vlkd_steps.metrics.percentages import by, percent
+from vlkd_steps.metrics.percentages import by, macro, percent
 from vlkd_steps.scoring import results as result_lists
 from vlkd_steps.scoring.results import FORMAT, Faults, shown
 
@@ -42,7 +42,7 @@ def measure(annotations: Path, results: Path) -> dict[str, Any]:
         counts[right][answer] += 1
     return {
         "overall": percent(table["score"]),
-        "macro": round(sum(classes.values()) / len(classes), 2),
+        "macro": macro(table, "gold"),
         "per_label": classes,
         "confusion": counts,
         "pairs": len(gold),

@@ -14,7 +14,7 @@ import polars as pl
 
 from vlkd_steps.core import records
 from vlkd_steps.metrics.percentages import by, percent
-from vlkd_steps.metrics.vqa import ANSWERS, soft_accuracies, soft_accuracy
+from vlkd_steps.metrics.vqa import ANSWERS, all_differ, soft_accuracies, soft_accuracy
 from vlkd_steps.scoring import results as result_lists
 from vlkd_steps.scoring.results import FORMAT, Faults, shown
 
@@ -81,7 +81,7 @@ def accuracies(path: Path, answers: Mapping[int, str], results_path: Path) -> pl
             answer_type, given = record["answer_type"], record["answers"]
             texts = [answer["answer"] for answer in given]
             "".join((question_type, answer_type, *texts))  # TypeError: not all of them are strings
-            sound = len(texts) == ANSWERS and type(question_id) is int
+            sound = len(texts) == ANSWERS and type(question_id) is int and abs(question_id) < 1 << 63
         except (KeyError, TypeError):
             sound = False
         if not sound:
@@ -89,7 +89,7 @@ def accuracies(path: Path, answers: Mapping[int, str], results_path: Path) -> pl
         if question_id in ids:
             twice.add(shown(question_id))
             continue
-        if len({answer.get("answer_id") for answer in given}) < ANSWERS:
+        if not all_differ(given):
             alike[question_id] = given
         ids[question_id] = len(ids)
         references.extend(map(numbers.__getitem__, texts))

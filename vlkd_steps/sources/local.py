@@ -12,7 +12,7 @@ from typing import Any
 from vlkd_steps.core import files, inside, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.step import log
-from vlkd_steps.sources import archive
+from vlkd_steps.sources import archive, manifest
 
 
 def incoming(name: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def chosen(source: Mapping[str, Any]) -> list[Path]:
         )
     found: set[Path] = set()
     for pattern in source.get("files", ["**/*"]):
-        matches = {path for path in matching(source, root, pattern) if not path.name.startswith(".")}
+        matches = {path for path in matching(source, root, pattern) if not hidden(path.relative_to(root))}
         if not matches:
             raise UserError(
                 f"source {source['name']!r}: no file matches {pattern!r} in {root}; add it, or fix `files`"
@@ -49,11 +49,19 @@ def chosen(source: Mapping[str, Any]) -> list[Path]:
     return sorted(found)
 
 
-def matching(source: Mapping[str, Any], folder: Path, pattern: str) -> list[Path]:
+def hidden(relative: Path) -> bool:
+    """Whether a file, or a folder on the way to it, is hidden: programs' own files, such as .git/config."""
+    return any(part.startswith(".") for part in relative.parts)
+
+
+def matching(source: Mapping[str, Any], folder: Path, pattern: str, walked: tuple[Path, ...] = ()) -> list[Path]:
     """The files below `folder` that match a pattern, in any order.
 
+    Args:
+        walked: the folders from which links led to `folder`, resolved.
+
     Raises:
-        UserError: the pattern is invalid or leaves the folder.
+        UserError: the pattern is invalid or leaves the folder, or a link to a folder that may not be followed.
     """
     problem = inside.fault(pattern)
     try:
@@ -62,7 +70,29 @@ def matching(source: Mapping[str, Any], folder: Path, pattern: str) -> list[Path
         problem = f"is no pattern ({error})"
     if problem:
         raise UserError(f"source {source['name']!r}: the pattern {pattern!r} {problem}; write one such as images/*.jpg")
+    walked = (*walked, folder.resolve())
+    for link, rest in linked_folders(folder, pattern):
+        where = f"source {source['name']!r}: {link} is a link to the folder {link.resolve()}"
+        if not source.get("links"):
+            raise UserError(
+                f"{where}; if you made it, write `links: true` in conf/source/{source['name']}.yaml, so that its files "
+                "are taken, or take the link away"
+            )
+        if any(each.is_relative_to(link.resolve()) for each in walked):
+            raise UserError(f"{where}, from which it is reached, so that there is no end; take the link away")
+        found += matching(source, link, rest, walked)
     return found
+
+
+def linked_folders(folder: Path, pattern: str = "**/*") -> list[tuple[Path, str]]:
+    """The links to folders that ``**`` of a pattern leaves out, and what of the pattern is to be matched below them."""
+    parts = pattern.split("/")
+    return [
+        (path, "/".join(parts[at:]))
+        for at in (number for number, part in enumerate(parts) if part == "**")
+        for path in sorted(folder.glob("/".join([*parts[: at + 1], "*"])))
+        if path.is_symlink() and path.is_dir() and not hidden(path.relative_to(folder))
+    ]
 
 
 def fetch(source: Mapping[str, Any], folder: Path) -> None:
@@ -81,6 +111,7 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     transfer = source.get("transfer", "copy")
     if transfer not in ("copy", "hardlink", "symlink"):
         raise UserError(f"source {source['name']!r}: transfer is {transfer!r}, not copy, hardlink or symlink")
+    manifest.check_names(paths, f"source {source['name']!r}: ")
     names = {path.relative_to(root).as_posix(): path for path in paths}
     _check_hashes(source, names)
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +120,7 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     to_unpack = [name for pattern in source.get("unpack", []) for name in _named(source, pattern, names)]
     limit = int(source.get("limit_gib", 64) * archive.GIB)
     for name in to_unpack:
-        if name.endswith(archive.TABLE):
+        if name.lower().endswith(archive.TABLE):
             from vlkd_steps.sources import parquet_images  # pyarrow, which a submitter does not load
 
             parquet_images.unpack(names[name], folder, name, limit)

@@ -1,5 +1,7 @@
 """The raw manifest: sha256 of every file of a source, written last, so that its presence means "complete"."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from vlkd_steps.core import files, layout
@@ -7,11 +9,31 @@ from vlkd_steps.core.errors import UserError
 
 
 def write(folder: Path, name: str) -> dict[str, str]:
-    """Hash every file below `folder` and write ``folder/manifest.json``; returns {relative path: sha256}."""
+    """Hash every file below `folder` and write ``folder/manifest.json``; returns {relative path: sha256}.
+
+    Raises:
+        UserError: a file whose name is no Unicode text.
+    """
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    check_names(paths, f"source {name!r}: ")
     hashes = {path.relative_to(folder).as_posix(): files.sha256(path) for path in paths}
     files.write_json(folder / "manifest.json", {"source": name, "files": hashes})
     return hashes
+
+
+def check_names(paths: Iterable[Path], where: str = "") -> None:
+    """Refuse files whose names cannot be written into a manifest.
+
+    Raises:
+        UserError: a name that is not UTF-8, as old archives and disks of other systems have them.
+    """
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{where}the name of the file {os.fsencode(path)!r} is not UTF-8; rename the file, or leave it out"
+            ) from error
 
 
 def read(source: str) -> dict[str, str]:

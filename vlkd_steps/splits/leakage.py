@@ -17,7 +17,9 @@ from vlkd_steps.core.errors import UserError
 LONG = 9
 """Words from which on a text with one word replaced is nearly the same (word-set Jaccard >= 0.8)."""
 
-_PATTERN = "[a-z0-9]+(?:'[a-z]+)?"
+_PATTERN = r"[^\W_]+(?:'[^\W\d_]+)?"
+"""Letters and digits of any script, and an apostrophe between letters."""
+
 _WORD = re.compile(_PATTERN)
 _ARTICLES = ("a", "an", "the")
 
@@ -42,7 +44,7 @@ class Texts:
     def __init__(self, texts: Sequence[str] | pl.Series) -> None:
         """`texts` may repeat; `times` says how often each normalised one occurs."""
         words = pl.DataFrame({"text": pl.Series(texts, dtype=pl.String)})["text"].value_counts(name="times")
-        words = words.with_columns(words=pl.col("text").str.to_lowercase().str.extract_all(_PATTERN))
+        words = words.with_columns(words=_words(pl.col("text")))
         distinct = words.group_by(pl.col("words").list.join(" ").alias("text")).agg(
             pl.col("times").sum(), pl.col("words").first()
         )
@@ -76,6 +78,12 @@ class Texts:
     def _filed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The keys in order, sorted once for any number of look-ups."""
         return np.unique(self.whole), np.unique(self.shorter), np.unique(self.shorter[self.long])
+
+
+def _words(text: pl.Expr) -> pl.Expr:
+    """The words of texts; one without any, such as "?!", is a word itself, else all of these were the same text."""
+    words = text.str.to_lowercase().str.extract_all(_PATTERN)
+    return pl.when(words.list.len() > 0).then(words).otherwise(pl.concat_list(text))
 
 
 def _among(keys: np.ndarray, filed: np.ndarray) -> np.ndarray:

@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     holder = dataset.get("image_source") or dataset["source"]
     of_images = hashes if holder == dataset["source"] else manifest.read(holder)
     named = named_images(made.table, holder, of_images)
+    raw = layout.raw(holder)
+    instances.check_images(made.table, lambda path: named[Path(path).relative_to(raw).as_posix()])
     groups = near(made.table, holder, named)
     instances.write(made.table, layout.instances(name), files.digest(named), groups, made.counts)
     files.write_json(layout.labels(name), made.labels)
