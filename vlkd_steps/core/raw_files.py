@@ -66,16 +66,10 @@ def recorded(path: Path) -> str | None:
     return None if manifest is None else _listed(path, manifest)
 
 
-def below(folder: Path) -> dict[str, str]:
-    """The sha256 (hex) of the files that were downloaded into a folder below ``data/raw/``, by their paths from there.
-
-    Of any other folder nothing is known.
-    """
+def downloaded(folder: Path) -> str | None:
+    """A hash of all that was downloaded with a folder below ``data/raw/``; None of any other folder."""
     manifest = _manifest(folder)
-    if manifest is None:
-        return {}
-    prefix = "" if folder == manifest.parent else f"{folder.relative_to(manifest.parent).as_posix()}/"
-    return {name: found for name, found in _hashes(manifest).items() if name.startswith(prefix)}
+    return None if manifest is None else files.sha256(manifest)
 
 
 def _listed(path: Path, manifest: Path) -> str:

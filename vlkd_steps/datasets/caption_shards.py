@@ -118,7 +118,7 @@ class TsvShards:
         self.path, self.images, self.image_name = path, images, image_name
         if not path.is_file():
             raise UserError(f"{path} is missing; put the corpus there, or correct `tsv` of the data set")
-        key = files.digest([str(images), image_name, raw_files.below(images)])  # which of its images are there
+        key = files.digest([str(images), image_name, raw_files.downloaded(images)])  # which of its images are there
         self.blocks, self.skipped = _counted(index, [path], lambda _: self._scan(), key)
         self.counts: Sequence[int] = [pairs for _, _, pairs in self.blocks]
         if not sum(self.counts):

@@ -90,9 +90,20 @@ def linked_folders(folder: Path, pattern: str = "**/*") -> list[tuple[Path, str]
     return [
         (path, "/".join(parts[at:]))
         for at in (number for number, part in enumerate(parts) if part == "**")
-        for path in sorted(folder.glob("/".join([*parts[: at + 1], "*"])))
-        if path.is_symlink() and path.is_dir() and not hidden(path.relative_to(folder))
+        for start in (sorted(folder.glob("/".join(parts[:at]))) if at else [folder])
+        for path in _linked_below(start)
+        if not hidden(path.relative_to(folder))
     ]
+
+
+def _linked_below(folder: Path) -> list[Path]:
+    """The links to folders at any depth, sorted; files are not looked at, as there may be hundreds of thousands."""
+    return sorted(
+        path
+        for above, names, _ in os.walk(folder)
+        for path in (Path(above, name) for name in names)
+        if path.is_symlink()
+    )
 
 
 def fetch(source: Mapping[str, Any], folder: Path) -> None:
