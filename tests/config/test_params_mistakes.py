@@ -99,10 +99,11 @@ def test_a_student_that_cannot_do_it_is_named(params, changes: dict, message: st
     assert message in str(mistake.value)
 
 
-def test_a_head_that_does_not_fit_the_task_is_named(params) -> None:
+@pytest.mark.parametrize("head", [{"head": "vilt"}, {"by_task": {"vcr": {"head": "vilt"}}}])
+def test_a_head_that_does_not_fit_the_task_is_named(params, head: dict) -> None:
     grid = {**PARAMS["grid"], "dataset": ["scenes_smoke_vcr"]}
     with pytest.raises(UserError, match=r"head of vilt_scenes is vilt, .* but scenes_smoke_vcr has choices"):
-        composition.compose(params(grid=grid, overrides={"students.vilt_scenes.head": "vilt"}))
+        composition.compose(params(grid=grid, overrides={"students.vilt_scenes": head}))
 
 
 def test_an_adversary_is_for_students_that_take_shifts(params) -> None:

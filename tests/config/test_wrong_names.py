@@ -92,6 +92,25 @@ def test_of_a_model(project: Project, group: str, text: str, facts: list[str]) -
 
 
 @pytest.mark.parametrize(
+    ("group", "part", "key"),
+    [
+        ("student", "by_task: {vqa: {%s}}", "name: other"),
+        ("student", "by_task: {vqa: {%s}}", "recipe: {vqa: {steps: 3}}"),
+        ("student", "by_task: {vqa: {%s}}", "regions: boxes_scenes"),
+        ("student", "by_task: {vqa: {%s}}", "vocabulary: scenes"),
+        ("student", "by_task: {vqa: {%s}}", "pretrain: null"),
+        ("student", "by_task: {vqa: {%s}}", "by_task: {}"),
+        ("teacher", "by_dataset: {scenes_smoke_vqa: {%s}}", "splits: used"),
+        ("teacher", "by_dataset: {scenes_smoke_vqa: {%s}}", "pretrain: null"),
+        ("teacher", "by_dataset: {scenes_smoke_vqa: {%s}}", "by_dataset: {}"),
+    ],
+)
+def test_a_key_that_is_read_from_the_whole_cannot_differ(project: Project, group: str, part: str, key: str) -> None:
+    of = {"student": STUDENT, "teacher": TEACHER}[group]
+    test_of_a_model(project, group, of + part % key + "\n", [f".{key.partition(':')[0]} cannot differ; delete it"])
+
+
+@pytest.mark.parametrize(
     ("more", "facts"),
     [
         ({"variants": {"other": {"method": "finetune", "init": "fintune"}}}, ["variants.other.init", "'finetune'"]),

@@ -117,7 +117,8 @@ def _check_pretraining(c: Composition, where: str, conf: Learned, origin: Origin
 def _check_student(c: Composition, cell: Cell, origin: Origin) -> None:
     """Check that the method can train the student, and that the student can do the task."""
     method, student = c.variants[cell.variant].method, cell.student
-    of_method = declaration(method)
+    of_method, task = declaration(method), c.datasets[cell.dataset].task
+    of_task = c.students[student].written() | (c.students[student].by_task or {}).get(task, {})
     writes = getattr(kinds.model("student", c.students[student].kind), "writes", False)
     if writes and of_method.classifies:
         message = (
@@ -125,12 +126,9 @@ def _check_student(c: Composition, cell: Cell, origin: Origin) -> None:
         )
     elif not writes and of_method.runner == "vlkd":
         message = f"method {method} trains a BART, which {student} is not; name one, such as bart_scenes"
-    elif not writes and tasks.load(c.datasets[cell.dataset].task).head == "written" and of_method.classifies:
+    elif not writes and tasks.load(task).head == "written" and of_method.classifies:
         message = f"{student} is a classifier, but {cell.dataset} has captions; name a BART, such as bart_scenes"
-    elif (
-        getattr(c.students[student], "head", "") == "vilt"
-        and tasks.load(c.datasets[cell.dataset].task).head != "classes"
-    ):
+    elif of_task.get("head") == "vilt" and tasks.load(task).head != "classes":
         message = f"head of {student} is vilt, a classifier, but {cell.dataset} has choices; write head: uniter"
     else:
         return
