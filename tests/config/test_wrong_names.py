@@ -172,3 +172,24 @@ def test_an_architecture_has_only_keys_of_transformers() -> None:
         assert set(ours.model_fields) <= set(known), theirs
         activation = next(key for key in ours.model_fields if key in ("hidden_act", "activation_function"))
         assert set(ours.model_fields[activation].annotation.__args__) <= set(ACT2FN)
+
+
+@pytest.mark.parametrize("name", ["2024", "null", "true", "nan", "1_000", "_self_", "2nd"])
+def test_a_preset_may_be_called_as_hydra_writes_other_values(project: Project, name: str) -> None:
+    project.params(experiment=name)
+    project.conf(f"experiment/{name}.yaml", PRESET)
+    assert composition.compose(Path("params.yaml")).experiment == name
+
+
+@pytest.mark.parametrize("name", ["5", "null", "true", "inf"])
+def test_a_data_set_may_be_called_as_hydra_writes_other_values(project: Project, name: str) -> None:
+    project.params(grid=GRID | {"dataset": [name]})
+    project.conf(f"dataset/{name}.yaml", DATASET.replace("name: mine", f"name: '{name}'"))
+    assert list(composition.compose(Path("params.yaml")).datasets) == [name]
+
+
+@pytest.mark.parametrize("name", ["_global_", "_self_", "_group_", "0x1f", "007", "2nd"])
+def test_a_name_that_hydra_reads_as_something_else_is_refused(project: Project, name: str) -> None:
+    project.params(grid=GRID | {"student": [name]})
+    project.conf(f"student/{name}.yaml", STUDENT.replace("name: mine", f"name: '{name}'"))
+    holds(project.message(), f"mine/student/{name}.yaml: a student cannot be called '{name}'", "rename the file")
