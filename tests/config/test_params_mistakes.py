@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from compositions import PARAMS
 
 from vlkd_steps.config import composition, jobs
@@ -113,3 +114,16 @@ def test_an_adversary_is_for_students_that_take_shifts(params) -> None:
     composed = composition.compose(params(overrides=changes, grid={**PARAMS["grid"], "student": ["uniter_scenes"]}))
     job = jobs.distill(composed, composed.cells[0])
     assert job["training"]["adversarial"] == changes["training.adversarial"]
+
+
+def test_an_override_sets_one_key_of_the_adversary(params, tmp_path: Path) -> None:
+    adversary = {"of": ["text"], "steps": 3, "rate": 1e-3, "kl_weight": 1.5}
+    preset = {"defaults": ["scenes_smoke", "_self_"], "training": {"adversarial": adversary}}
+    (tmp_path / "mine/experiment").mkdir(parents=True)
+    (tmp_path / "mine/experiment/mine.yaml").write_text(f"# @package _global_\n{yaml.safe_dump(preset)}")
+    grid = {**PARAMS["grid"], "student": ["uniter_scenes"]}
+    changes = {"training.adversarial": {"rate": 2e-3}}
+    composed = composition.compose(
+        params(experiment="mine", conf=[str(tmp_path / "mine")], grid=grid, overrides=changes)
+    )
+    assert jobs.distill(composed, composed.cells[0])["training"]["adversarial"] == adversary | {"rate": 2e-3}
