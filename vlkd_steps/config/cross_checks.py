@@ -43,6 +43,7 @@ def check(c: Composition, origin: Origin) -> None:
     _check_shots(c, origin)
     for cell in c.cells:
         _check_student(c, cell, origin)
+        _check_answers(c, cell, origin)
         _check_method(c, cell, origin)
 
 
@@ -134,6 +135,17 @@ def _check_student(c: Composition, cell: Cell, origin: Origin) -> None:
         return
     where = origin.said("grid.student")
     raise UserError(f"{where}: experiment {c.experiment}, {cell.dataset} {student} {cell.variant}: {message}")
+
+
+def _check_answers(c: Composition, cell: Cell, origin: Origin) -> None:
+    """Check that runs with extra evaluations answer in words: those that classify make none of them."""
+    method, dataset = c.variants[cell.variant].method, cell.dataset
+    if c.extra_evals.get(dataset) and declaration(method).classifies:
+        raise origin.mistake(
+            f"extra_evals.{dataset}",
+            f"is for runs that answer in words, and {cell.variant}, which the grid trains on {dataset}, is of method "
+            f"{method}, which classifies; write {dataset}: null, or take {cell.variant} out of the grid there",
+        )
 
 
 def _check_method(c: Composition, cell: Cell, origin: Origin) -> None:
