@@ -45,6 +45,19 @@ def test_a_presets_own_override_about_a_data_set_that_the_grid_leaves_out_is_lef
         assert len(composed.datasets[name].evaluation_sets) == sets
 
 
+def test_a_model_that_a_pre_training_starts_from_is_pre_trained_as_well(params, tmp_path: Path) -> None:
+    (tmp_path / "mine/teacher").mkdir(parents=True)
+    text = (
+        "defaults: [clip_easy_vqa, _self_]\nname: {0}\nweights: models/{0}/model.safetensors\npretrain: {{init: {1}}}\n"
+    )
+    for name, init in (("first", "clip_scenes"), ("second", "first"), ("third", "second")):
+        (tmp_path / f"mine/teacher/{name}.yaml").write_text(text.format(name, init))
+    changes = {"variants.clip_td.teacher": "third"}
+    composed = composition.compose(params(conf=[str(tmp_path / "mine")], overrides=changes))
+    assert composed.artifacts.model == ["first", "second", "third"]
+    assert composed.artifacts.teacher == ["third"]
+
+
 @pytest.mark.parametrize("text", ["experiment: scenes_smoke", "experiment: scenes_smoke\ngrid: {}\noverrides: {}"])
 def test_without_a_grid_the_presets_is_crossed(tmp_path: Path, text: str) -> None:
     path = tmp_path / "params.yaml"
