@@ -200,6 +200,43 @@ def test_a_sweep_in_a_presets_overrides_is_refused_since_it_would_be_inherited(
     assert not Path("conf/experiment/chosen.yaml").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "sweep", "reason"),
+    [
+        (
+            "overrides: {variants.clip_td.adaptive_steps: 4}\n",
+            {"adaptive_steps": [2, 3]},
+            "adaptive_steps of clip_td for vqa at 100 would be 4 instead of 3, since the overrides of mine",
+        ),
+        (
+            "overrides: {training.warmup: 0.3}\n",
+            {"warmup": [0.1, 0.2]},
+            "warmup of clip_td for vqa at 100 would be 0.3 instead of 0.2, since the overrides of mine",
+        ),
+        (
+            'variants: {after: {method: finetune, init: "clip_td[lambda0=3]"}}\n',
+            {"lambda0": [1, 3]},
+            "would not compose: conf/experiment/mine.yaml: variants.after.init names 'clip_td[lambda0=3]'",
+        ),
+    ],
+)
+def test_a_preset_without_the_chosen_values_does_not_stay(
+    project: Callable[..., Composition],
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    sweep: dict[str, list[float]],
+    reason: str,
+) -> None:
+    preset(text)
+    changes = {"variants.clip_td.sweep": sweep}
+    finished(project(experiment="mine", grid=GRID, overrides=changes), lambda _, swept: sum(swept.values()))
+    assert tune.main(["mine", "--write", "conf/experiment/chosen.yaml"]) == 2
+    error = capsys.readouterr().err
+    assert "conf/experiment/chosen.yaml is not written" in error
+    assert reason in error
+    assert not Path("conf/experiment/chosen.yaml").exists()
+
+
 NOT_TRIED = {"vqa": (10, 8e-3), "entailment": (10, 4e-3)}
 """lambda0 and the rate of clip_td at 1,000 as `scenes` has them."""
 
