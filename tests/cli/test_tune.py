@@ -160,6 +160,36 @@ variants:
         assert precedence.settings(chosen, "clip_td", "vqa", shot).written()["lambda0"] == 13
 
 
+PLACES = """
+grid: {dataset: [scenes_vqa], variant: [finetune, clip_td], shot: [100], seed: [0, 1]}
+grids: [{student: [vilt_scenes], variant: [%s]}, {student: [uniter_scenes], variant: ["clip_td[lambda0=3]"]}]
+highlight: finetune
+variants: {clip_td: {sweep: {lambda0: [1, 3]}}}
+"""
+
+
+def test_members_are_compared_where_all_of_them_were_run(project: Callable[..., Composition]) -> None:
+    preset(PLACES % "finetune, clip_td")
+    c = project(experiment="mine", grid={}, overrides={})
+    finished(c, lambda _, swept: 40.0 + swept.get("lambda0", 0))
+    rows = summary_rows(c)
+    for row in rows:  # a weaker student, which only one member was run with
+        row["value"] -= 30.0 if row["student"] == "uniter_scenes" else 0.0
+    [choice] = tuning.choices(c, rows, tuning.by_task)
+    assert [c.label(trial.member) for trial in choice.trials] == ["clip_td[lambda0=3]", "clip_td[lambda0=1]"]
+    assert [len(trial.run_keys) for trial in choice.trials] == [2, 2]
+
+
+def test_members_that_were_run_nowhere_together_are_refused(
+    project: Callable[..., Composition], capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset(PLACES % 'finetune, "clip_td[lambda0=1]"')
+    finished(project(experiment="mine", grid={}, overrides={}), lambda _, swept: swept.get("lambda0", 0))
+    assert tune.main(["mine", "--write", "conf/experiment/chosen.yaml"]) == 2
+    assert "no data set and student for all of clip_td[lambda0=1], clip_td[lambda0=3]" in capsys.readouterr().err
+    assert not Path("conf/experiment/chosen.yaml").exists()
+
+
 def test_a_variant_like_another_keeps_what_its_own_trials_had(project: Callable[..., Composition]) -> None:
     preset("""
 grid: {dataset: [scenes_vqa], variant: [finetune, mad, mad_x], shot: [100], seed: [0, 1]}

@@ -4,10 +4,10 @@ r"""Choose the best values of an experiment's sweeps by dev, and write them into
     vlkd tune scenes_tune --write
     vlkd tune scenes_tune --write conf/experiment/chosen.yaml
 
-For every task, student, shot and swept variant: the member with the highest mean on dev, over seeds and over data sets
-of the task. --write writes FILE or, without one, <experiment>_tuned.yaml in the first folder that params.yaml names as
-conf. There the mean over students decides, and values are set by task and, if there are several shots, by shot. Test
-sets are not read.
+For every task, student, shot and swept variant: the member with the highest mean on dev, over seeds and over the data
+sets of the task that all members have. --write writes FILE or, without one, <experiment>_tuned.yaml in the first folder
+that params.yaml names as conf. There the mean over students decides, and values are set by task and, if there are
+several shots, by shot. Test sets are not read.
 """
 
 from pathlib import Path
