@@ -87,6 +87,20 @@ def test_by_shot_for_a_shot_that_no_run_has_is_refused_in_overrides(params, key:
 
 
 @pytest.mark.parametrize(
+    "key",
+    [
+        "training.by_task.captioning.steps",
+        "variants.clip_td.by_task.captioning.lambda0",
+        "students.vilt_scenes.by_task.captioning.image_size",
+    ],
+)
+def test_by_task_for_a_task_that_no_run_has_is_refused_in_overrides(params, key: str) -> None:
+    section = key.rpartition(".")[0]
+    with pytest.raises(UserError, match=rf"params.yaml: overrides: {section} sets values of no run; valid are: vqa"):
+        composition.compose(params(overrides={key: 3}))
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"student": ["bart_scenes"]}, "method finetune trains a classifier, but bart_scenes answers in words"),

@@ -40,7 +40,7 @@ def check(c: Composition, origin: Origin) -> None:
                 _check_pretraining(c, f"{group}.{name}", conf, origin)
     _check_extra_evals(c, origin)
     _check_sweeps(c, origin)
-    _check_shots(c, origin)
+    _check_narrower(c, origin)
     for cell in c.cells:
         _check_student(c, cell, origin)
         _check_answers(c, cell, origin)
@@ -192,21 +192,22 @@ def _check_sweeps(c: Composition, origin: Origin) -> None:
                 )
 
 
-def _check_shots(c: Composition, origin: Origin) -> None:
-    """Check that the user's overrides `by_shot` are for shots of the grid; a preset's may be for a larger one."""
-    shots = list(dict.fromkeys(cell.shot for cell in c.cells))
-    for key in _by_shot(c.overrides[-1]) if c.overrides else ():
-        shot = key.rpartition(".")[2]
-        if shot not in shots:
-            raise origin.mistake(key, f"sets values of no run; {nearest(shot, shots)}")
+def _check_narrower(c: Composition, origin: Origin) -> None:
+    """Check that the user's overrides `by_shot` and `by_task` are for shots and tasks of the grid; a preset's may be
+    for a larger one."""
+    there = {"by_shot": [cell.shot for cell in c.cells], "by_task": [c.datasets[cell.dataset].task for cell in c.cells]}
+    for key in _narrower(c.overrides[-1]) if c.overrides else ():
+        *_, kind, name = key.split(".")
+        if name not in there[kind]:
+            raise origin.mistake(key, f"sets values of no run; {nearest(name, there[kind])}")
 
 
-def _by_shot(given: Mapping[str, Any], where: str = "") -> Iterator[str]:
-    """The dotted keys of what a tree of overrides says by shot."""
+def _narrower(given: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """The dotted keys of what a tree of overrides says by shot and by task."""
     for key, value in given.items():
         if isinstance(value, Mapping):
-            yield from (f"{where}{key}.{shot}" for shot in value if key == "by_shot")
-            yield from _by_shot(value, f"{where}{key}.")
+            yield from (f"{where}{key}.{name}" for name in value if key in ("by_shot", "by_task"))
+            yield from _narrower(value, f"{where}{key}.")
 
 
 def _has_all(c: Composition, place: Cell, members: Sequence[str], path: Sequence[str]) -> bool:
