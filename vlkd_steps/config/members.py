@@ -113,7 +113,9 @@ def checked(raw: Mapping[str, Any], origin: Origin, given: Params, blocks: Seque
     members: dict[str, Any] = {f"{group}s": _members(group, raw[f"{group}s"], origin) for group in GROUPS}
     extra = {
         trained_on: {
-            name: _extra_eval(conf, f"extra_evals.{trained_on}.{name}", origin) for name, conf in (of_one or {}).items()
+            name: _extra_eval(conf, f"extra_evals.{trained_on}.{name}", origin)
+            for name, conf in (of_one or {}).items()
+            if conf is not None  # null leaves out an inherited one
         }
         for trained_on, of_one in (preset.extra_evals or {}).items()
     }
