@@ -193,3 +193,10 @@ def test_a_name_that_hydra_reads_as_something_else_is_refused(project: Project, 
     project.params(grid=GRID | {"student": [name]})
     project.conf(f"student/{name}.yaml", STUDENT.replace("name: mine", f"name: '{name}'"))
     holds(project.message(), f"mine/student/{name}.yaml: a student cannot be called '{name}'", "rename the file")
+
+
+def test_teachers_whose_pre_training_starts_from_each_other_are_refused(project: Project) -> None:
+    project.params(overrides={"variants.clip_td.teacher": "mine"})
+    for name, init in (("mine", "other"), ("other", "mine")):
+        project.conf(f"teacher/{name}.yaml", CLIP.replace("mine", name) + f"pretrain: {{init: {init}}}\n")
+    holds(project.message(), "pretrain.init is circular: mine starts from other starts from mine")

@@ -109,6 +109,12 @@ def _check_pretraining(c: Composition, where: str, conf: Learned, origin: Origin
             raise origin.mistake(f"{where}.pretrain.split", f"is {split!r}; {corpus} has no such files; {near}")
     if (init := making.get("init")) and (kind := c.teachers[init].kind) != conf.kind:
         raise origin.mistake(f"{where}.pretrain.init", f"is {init!r}, of kind {kind}; name one of kind {conf.kind}")
+    followed = [conf.name]
+    while init := c.learned(followed[-1]).pretraining.get("init"):
+        followed.append(init)
+        if init in followed[:-1]:
+            circle = " starts from ".join(followed)
+            raise origin.mistake(f"{where}.pretrain.init", f"is circular: {circle}; name a teacher outside of it")
     made, weights = layout.model_weights(conf.name).as_posix(), getattr(conf, "weights", None)
     if isinstance(conf, Teacher) and weights != made:
         file = origin.conf.chain("teacher", conf.name)[-1].called
