@@ -3,12 +3,25 @@
 import csv
 
 import pytest
-from claimed_scores import claim, falling, of, preset, run, write
+from claimed_scores import claim, of, preset, run, write
 from claimed_scores import here as here
 
 from vlkd_steps.cli import claims
 from vlkd_steps.core import layout
 from vlkd_steps.evaluation.contrasts import Evidence, mean_gain
+
+PAIR = ["by_type", "commonest"]
+IN_WORDS = {
+    "grid": {"dataset": ["scenes_vqa"], "variant": PAIR, "shot": [100], "seed": [1, 2, 3, 4, 5]},
+    "reference": "commonest",
+    "highlight": "by_type",
+    "variants": {
+        "commonest": {"method": "baseline", "by": "commonest"},
+        "by_type": {"method": "baseline", "by": "commonest", "given": "question_type"},
+    },
+    "extra_evals": {"scenes_vqa": {"kept": {"measure": "forgetting"}}},
+}
+"""A preset whose runs answer in words, with a measure."""
 
 
 def with_measure(values: dict[str, float]) -> None:
@@ -33,15 +46,14 @@ def with_measure(values: dict[str, float]) -> None:
 def test_a_number_of_a_measure_is_compared_in_per_cent(capsys: pytest.CaptureFixture[str]) -> None:
     kept = {"test": "measure", "metric": "infilling", "set": ["kept"], "shot": [100], "direction": "below"}
     claimed = {
-        "within_five": claim(**kept, margin=5, level="primary"),
-        "within_two": claim(**kept, margin=2),
-        "no_worse": claim(**kept),
-        "no_such": claim(**kept | {"metric": "infiling"}),
+        "within_five": claim(*PAIR, **kept, margin=5, level="primary"),
+        "within_two": claim(*PAIR, **kept, margin=2),
+        "no_worse": claim(*PAIR, **kept),
+        "no_such": claim(*PAIR, **kept | {"metric": "infiling"}),
     }
-    measures = {"scenes_vqa": {"kept": {"measure": "forgetting"}}}
-    preset({name: claimed[name] for name in claimed if name != "no_such"}, extra_evals=measures)
-    write(falling, {"scenes_vqa": ["test"]}, ["finetune", "clip_td"], ["100"])
-    with_measure({"finetune": 0.4, "clip_td": 0.412})
+    preset({name: claimed[name] for name in claimed if name != "no_such"}, **IN_WORDS)
+    write(lambda *_: 40.0, {"scenes_vqa": ["test"]}, PAIR, ["100"])
+    with_measure({"commonest": 0.4, "by_type": 0.412})
     found = run(capsys)
     row = of(found, "within_five")
     assert row["found"]["gain"] == pytest.approx(3.0)
@@ -51,16 +63,16 @@ def test_a_number_of_a_measure_is_compared_in_per_cent(capsys: pytest.CaptureFix
     assert of(found, "no_worse")["verdict"] == "contradicted"
     assert claims.main(["mine"]) == 0
     assert "+3.0 % [2.0, 4.0]" in capsys.readouterr().out
-    preset(claimed, extra_evals=measures)
+    preset(claimed, **IN_WORDS)
     assert claims.main(["mine"]) == 2
     assert "kept has no number 'infiling'; it has infilling" in capsys.readouterr().err
 
 
 def test_a_measure_that_is_zero_has_no_per_cent(capsys: pytest.CaptureFixture[str]) -> None:
-    kept = claim(test="measure", metric="infilling", set=["kept"], shot=[100])
-    preset({"kept": kept}, extra_evals={"scenes_vqa": {"kept": {"measure": "forgetting"}}})
-    write(falling, {"scenes_vqa": ["test"]}, ["finetune", "clip_td"], ["100"])
-    with_measure({"finetune": 0.0, "clip_td": 0.4})
+    kept = claim(*PAIR, test="measure", metric="infilling", set=["kept"], shot=[100])
+    preset({"kept": kept}, **IN_WORDS)
+    write(lambda *_: 40.0, {"scenes_vqa": ["test"]}, PAIR, ["100"])
+    with_measure({"commonest": 0.0, "by_type": 0.4})
     assert claims.main(["mine"]) == 2
     assert "infilling of kept is 0 in a run of the reference" in capsys.readouterr().err
 

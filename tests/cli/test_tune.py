@@ -160,6 +160,36 @@ variants:
         assert precedence.settings(chosen, "clip_td", "vqa", shot).written()["lambda0"] == 13
 
 
+PLACES = """
+grid: {dataset: [scenes_vqa], variant: [finetune, clip_td], shot: [100], seed: [0, 1]}
+grids: [{student: [vilt_scenes], variant: [%s]}, {student: [uniter_scenes], variant: ["clip_td[lambda0=3]"]}]
+highlight: finetune
+variants: {clip_td: {sweep: {lambda0: [1, 3]}}}
+"""
+
+
+def test_members_are_compared_where_all_of_them_were_run(project: Callable[..., Composition]) -> None:
+    preset(PLACES % "finetune, clip_td")
+    c = project(experiment="mine", grid={}, overrides={})
+    finished(c, lambda _, swept: 40.0 + swept.get("lambda0", 0))
+    rows = summary_rows(c)
+    for row in rows:  # a weaker student, which only one member was run with
+        row["value"] -= 30.0 if row["student"] == "uniter_scenes" else 0.0
+    [choice] = tuning.choices(c, rows, tuning.by_task)
+    assert [c.label(trial.member) for trial in choice.trials] == ["clip_td[lambda0=3]", "clip_td[lambda0=1]"]
+    assert [len(trial.run_keys) for trial in choice.trials] == [2, 2]
+
+
+def test_members_that_were_run_nowhere_together_are_refused(
+    project: Callable[..., Composition], capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset(PLACES % 'finetune, "clip_td[lambda0=1]"')
+    finished(project(experiment="mine", grid={}, overrides={}), lambda _, swept: swept.get("lambda0", 0))
+    assert tune.main(["mine", "--write", "conf/experiment/chosen.yaml"]) == 2
+    assert "no data set and student for all of clip_td[lambda0=1], clip_td[lambda0=3]" in capsys.readouterr().err
+    assert not Path("conf/experiment/chosen.yaml").exists()
+
+
 def test_a_variant_like_another_keeps_what_its_own_trials_had(project: Callable[..., Composition]) -> None:
     preset("""
 grid: {dataset: [scenes_vqa], variant: [finetune, mad, mad_x], shot: [100], seed: [0, 1]}
@@ -197,6 +227,43 @@ def test_a_sweep_in_a_presets_overrides_is_refused_since_it_would_be_inherited(
     finished(project(experiment="mine", grid=GRID, overrides={}), lambda _, swept: swept.get("lambda0", 0))
     assert tune.main(["mine", "--write", "conf/experiment/chosen.yaml"]) == 2
     assert "the overrides of mine set variants.clip_td.sweep" in capsys.readouterr().err
+    assert not Path("conf/experiment/chosen.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "sweep", "reason"),
+    [
+        (
+            "overrides: {variants.clip_td.adaptive_steps: 4}\n",
+            {"adaptive_steps": [2, 3]},
+            "adaptive_steps of clip_td for vqa at 100 would be 4 instead of 3, since the overrides of mine",
+        ),
+        (
+            "overrides: {training.warmup: 0.3}\n",
+            {"warmup": [0.1, 0.2]},
+            "warmup of clip_td for vqa at 100 would be 0.3 instead of 0.2, since the overrides of mine",
+        ),
+        (
+            'variants: {after: {method: finetune, init: "clip_td[lambda0=3]"}}\n',
+            {"lambda0": [1, 3]},
+            "would not compose: conf/experiment/mine.yaml: variants.after.init names 'clip_td[lambda0=3]'",
+        ),
+    ],
+)
+def test_a_preset_without_the_chosen_values_does_not_stay(
+    project: Callable[..., Composition],
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    sweep: dict[str, list[float]],
+    reason: str,
+) -> None:
+    preset(text)
+    changes = {"variants.clip_td.sweep": sweep}
+    finished(project(experiment="mine", grid=GRID, overrides=changes), lambda _, swept: sum(swept.values()))
+    assert tune.main(["mine", "--write", "conf/experiment/chosen.yaml"]) == 2
+    error = capsys.readouterr().err
+    assert "conf/experiment/chosen.yaml is not written" in error
+    assert reason in error
     assert not Path("conf/experiment/chosen.yaml").exists()
 
 

@@ -106,6 +106,31 @@ def test_a_name_that_the_data_set_has_is_refused(refused) -> None:
     assert "choose another" in message
 
 
+def test_null_leaves_out_an_inherited_evaluation(tmp_path: Path) -> None:
+    left_out = {"vqa": None, "retrieval": None}
+    preset = {"defaults": ["scenes_vlkd", "_self_"], "extra_evals": {CORPUS: left_out}, "claims": None}
+    path = tmp_path / "mine/experiment/mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("# @package _global_\n" + yaml.safe_dump(preset))
+    (tmp_path / "params.yaml").write_text("experiment: mine\ngrid: {}\nconf: [mine]\n")
+    inherited = composition.compose(tmp_path / "params.yaml", "scenes_vlkd").extra_evals[CORPUS]
+    found = composition.compose(tmp_path / "params.yaml").extra_evals[CORPUS]
+    assert set(inherited) - set(found) == set(left_out)
+
+
+@pytest.mark.parametrize("extra", [QUESTIONS, {"measure": "forgetting"}])
+def test_runs_that_classify_have_no_extra_evaluations(tmp_path: Path, extra: dict[str, Any]) -> None:
+    preset = {"defaults": ["scenes", "_self_"], "extra_evals": {"scenes_vqa": {"more": extra}}}
+    path = tmp_path / "mine/experiment/mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("# @package _global_\n" + yaml.safe_dump(preset))
+    (tmp_path / "params.yaml").write_text("experiment: mine\ngrid: {}\nconf: [mine]\n")
+    with pytest.raises(UserError, match=r"extra_evals.scenes_vqa is for runs that answer in words, and finetune"):
+        composition.compose(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("experiment: mine\ngrid: {dataset: [scenes_ve]}\nconf: [mine]\n")
+    composition.compose(tmp_path / "params.yaml")
+
+
 def test_init_needs_one_run_to_start_from(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(Path("params.yaml").read_text())

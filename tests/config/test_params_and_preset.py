@@ -45,6 +45,38 @@ def test_a_presets_own_override_about_a_data_set_that_the_grid_leaves_out_is_lef
         assert len(composed.datasets[name].evaluation_sets) == sets
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "datasets.scenes_smoke_ve.evaluation_sets: [test]",
+        "students.uniter_scenes.regions: boxes_scenes",
+        "teachers.clip_scenes_patches.batch_size: 3",
+        "sources.scenes.kind: local",
+        "methods.vlkd.ttdm: 3",
+    ],
+)
+def test_a_presets_override_about_anything_that_the_grid_leaves_out_is_left_out(
+    params, tmp_path: Path, override: str
+) -> None:
+    (tmp_path / "mine/experiment").mkdir(parents=True)
+    text = f"# @package _global_\ndefaults: [scenes_smoke, _self_]\noverrides: {{{override}}}\n"
+    (tmp_path / "mine/experiment/mine.yaml").write_text(text)
+    composition.compose(params(experiment="mine", conf=[str(tmp_path / "mine")]))
+
+
+def test_a_model_that_a_pre_training_starts_from_is_pre_trained_as_well(params, tmp_path: Path) -> None:
+    (tmp_path / "mine/teacher").mkdir(parents=True)
+    text = (
+        "defaults: [clip_easy_vqa, _self_]\nname: {0}\nweights: models/{0}/model.safetensors\npretrain: {{init: {1}}}\n"
+    )
+    for name, init in (("first", "clip_scenes"), ("second", "first"), ("third", "second")):
+        (tmp_path / f"mine/teacher/{name}.yaml").write_text(text.format(name, init))
+    changes = {"variants.clip_td.teacher": "third"}
+    composed = composition.compose(params(conf=[str(tmp_path / "mine")], overrides=changes))
+    assert composed.artifacts.model == ["first", "second", "third"]
+    assert composed.artifacts.teacher == ["third"]
+
+
 @pytest.mark.parametrize("text", ["experiment: scenes_smoke", "experiment: scenes_smoke\ngrid: {}\noverrides: {}"])
 def test_without_a_grid_the_presets_is_crossed(tmp_path: Path, text: str) -> None:
     path = tmp_path / "params.yaml"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from compositions import PARAMS
 
 from vlkd_steps.config import composition, jobs
@@ -86,6 +87,20 @@ def test_by_shot_for_a_shot_that_no_run_has_is_refused_in_overrides(params, key:
 
 
 @pytest.mark.parametrize(
+    "key",
+    [
+        "training.by_task.captioning.steps",
+        "variants.clip_td.by_task.captioning.lambda0",
+        "students.vilt_scenes.by_task.captioning.image_size",
+    ],
+)
+def test_by_task_for_a_task_that_no_run_has_is_refused_in_overrides(params, key: str) -> None:
+    section = key.rpartition(".")[0]
+    with pytest.raises(UserError, match=rf"params.yaml: overrides: {section} sets values of no run; valid are: vqa"):
+        composition.compose(params(overrides={key: 3}))
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"student": ["bart_scenes"]}, "method finetune trains a classifier, but bart_scenes answers in words"),
@@ -99,10 +114,11 @@ def test_a_student_that_cannot_do_it_is_named(params, changes: dict, message: st
     assert message in str(mistake.value)
 
 
-def test_a_head_that_does_not_fit_the_task_is_named(params) -> None:
+@pytest.mark.parametrize("head", [{"head": "vilt"}, {"by_task": {"vcr": {"head": "vilt"}}}])
+def test_a_head_that_does_not_fit_the_task_is_named(params, head: dict) -> None:
     grid = {**PARAMS["grid"], "dataset": ["scenes_smoke_vcr"]}
     with pytest.raises(UserError, match=r"head of vilt_scenes is vilt, .* but scenes_smoke_vcr has choices"):
-        composition.compose(params(grid=grid, overrides={"students.vilt_scenes.head": "vilt"}))
+        composition.compose(params(grid=grid, overrides={"students.vilt_scenes": head}))
 
 
 def test_an_adversary_is_for_students_that_take_shifts(params) -> None:
@@ -112,3 +128,16 @@ def test_an_adversary_is_for_students_that_take_shifts(params) -> None:
     composed = composition.compose(params(overrides=changes, grid={**PARAMS["grid"], "student": ["uniter_scenes"]}))
     job = jobs.distill(composed, composed.cells[0])
     assert job["training"]["adversarial"] == changes["training.adversarial"]
+
+
+def test_an_override_sets_one_key_of_the_adversary(params, tmp_path: Path) -> None:
+    adversary = {"of": ["text"], "steps": 3, "rate": 1e-3, "kl_weight": 1.5}
+    preset = {"defaults": ["scenes_smoke", "_self_"], "training": {"adversarial": adversary}}
+    (tmp_path / "mine/experiment").mkdir(parents=True)
+    (tmp_path / "mine/experiment/mine.yaml").write_text(f"# @package _global_\n{yaml.safe_dump(preset)}")
+    grid = {**PARAMS["grid"], "student": ["uniter_scenes"]}
+    changes = {"training.adversarial": {"rate": 2e-3}}
+    composed = composition.compose(
+        params(experiment="mine", conf=[str(tmp_path / "mine")], grid=grid, overrides=changes)
+    )
+    assert jobs.distill(composed, composed.cells[0])["training"]["adversarial"] == adversary | {"rate": 2e-3}

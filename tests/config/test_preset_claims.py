@@ -148,3 +148,12 @@ def test_a_member_of_a_sweep_is_named_by_its_label(project: Project) -> None:
     written(project, {"mine": OWN | {"variant": "clip_td[lambda0=3]"}}, variants=variants, highlight="finetune")
     claims = composition.compose(Path("params.yaml")).claims
     assert claims["mine"].variant == "clip_td_lambda0_3"
+
+
+@pytest.mark.parametrize("key", ["variant", "reference", "by_shot"])
+def test_a_label_that_several_members_fit_is_refused(project: Project, key: str) -> None:
+    variants = {"clip_td": {"sweep": {"lambda0": [1, 3], "steps": [20, 30]}}}
+    label = "clip_td[lambda0=1]"
+    said = {key: label if key != "by_shot" else {40: {"variant": label, "reference": "finetune"}}}
+    written(project, {"mine": OWN | said}, variants=variants, highlight="finetune")
+    holds(project.message(), f"claims.mine.{key}", f"is '{label}', which is swept", "'clip_td[lambda0=1, steps=30]'")

@@ -19,6 +19,8 @@ from vlkd_steps.core.errors import UserError
         ("{experiment: scenes_vlkd, overrides: {training.stepz: 3}}", "scenes_vlkd", "bart"),  # another's mistake
         ("{experiment: scenes_vlkd, overrides: {reference: preset}}", "scenes_vlkd", "bart"),  # changes nothing
         ("experiment: scenes", "a_preset_of_once", None),
+        ("experiment: scenes", "scenes_tune", "finetune_learning_rate_0p002"),  # a label, and its runs' name
+        ("{experiment: scenes_tune, overrides: {training.stepz: 3}}", "scenes_tune", "finetune[learning_rate=0.002]"),
     ],
 )
 def test_the_preset_says_it_and_params_yaml_may_change_it(

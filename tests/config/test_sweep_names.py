@@ -82,3 +82,17 @@ def test_names_are_safe_and_their_own() -> None:
 def test_a_label_writes_values_as_yaml_does() -> None:
     written = {"a": 3.0, "b": True, "c": None, "d": ["image", "text"], "e": 1e-05}
     assert member_names.label("v", written) == "v[a=3, b=true, c=null, d=[image, text], e=1e-05]"
+
+
+def test_members_of_two_sweeps_never_share_a_name(project: Project, composed: Callable[..., Composition]) -> None:
+    text = """# @package _global_
+defaults: [scenes_smoke, _self_]
+highlight: finetune
+variants:
+  clip_td: {sweep: {lambda0: [1, 3], steps: [30]}}
+  clip_td_lambda0_1: {like: clip_td, lambda0: 9, sweep: {steps: [30]}}
+"""
+    project.conf("experiment/mine.yaml", text)
+    c = composed(experiment="mine", grid=GRID | {"variant": ["clip_td", "clip_td_lambda0_1"]})
+    assert len(c.members) == len(c.grid.variant) == 3
+    assert sorted(c.variants[name].written()["lambda0"] for name in c.members) == [1, 3, 9]

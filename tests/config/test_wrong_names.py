@@ -92,6 +92,25 @@ def test_of_a_model(project: Project, group: str, text: str, facts: list[str]) -
 
 
 @pytest.mark.parametrize(
+    ("group", "part", "key"),
+    [
+        ("student", "by_task: {vqa: {%s}}", "name: other"),
+        ("student", "by_task: {vqa: {%s}}", "recipe: {vqa: {steps: 3}}"),
+        ("student", "by_task: {vqa: {%s}}", "regions: boxes_scenes"),
+        ("student", "by_task: {vqa: {%s}}", "vocabulary: scenes"),
+        ("student", "by_task: {vqa: {%s}}", "pretrain: null"),
+        ("student", "by_task: {vqa: {%s}}", "by_task: {}"),
+        ("teacher", "by_dataset: {scenes_smoke_vqa: {%s}}", "splits: used"),
+        ("teacher", "by_dataset: {scenes_smoke_vqa: {%s}}", "pretrain: null"),
+        ("teacher", "by_dataset: {scenes_smoke_vqa: {%s}}", "by_dataset: {}"),
+    ],
+)
+def test_a_key_that_is_read_from_the_whole_cannot_differ(project: Project, group: str, part: str, key: str) -> None:
+    of = {"student": STUDENT, "teacher": TEACHER}[group]
+    test_of_a_model(project, group, of + part % key + "\n", [f".{key.partition(':')[0]} cannot differ; delete it"])
+
+
+@pytest.mark.parametrize(
     ("more", "facts"),
     [
         ({"variants": {"other": {"method": "finetune", "init": "fintune"}}}, ["variants.other.init", "'finetune'"]),
@@ -153,3 +172,31 @@ def test_an_architecture_has_only_keys_of_transformers() -> None:
         assert set(ours.model_fields) <= set(known), theirs
         activation = next(key for key in ours.model_fields if key in ("hidden_act", "activation_function"))
         assert set(ours.model_fields[activation].annotation.__args__) <= set(ACT2FN)
+
+
+@pytest.mark.parametrize("name", ["2024", "null", "true", "nan", "1_000", "_self_", "2nd"])
+def test_a_preset_may_be_called_as_hydra_writes_other_values(project: Project, name: str) -> None:
+    project.params(experiment=name)
+    project.conf(f"experiment/{name}.yaml", PRESET)
+    assert composition.compose(Path("params.yaml")).experiment == name
+
+
+@pytest.mark.parametrize("name", ["5", "null", "true", "inf"])
+def test_a_data_set_may_be_called_as_hydra_writes_other_values(project: Project, name: str) -> None:
+    project.params(grid=GRID | {"dataset": [name]})
+    project.conf(f"dataset/{name}.yaml", DATASET.replace("name: mine", f"name: '{name}'"))
+    assert list(composition.compose(Path("params.yaml")).datasets) == [name]
+
+
+@pytest.mark.parametrize("name", ["_global_", "_self_", "_group_", "0x1f", "007", "2nd"])
+def test_a_name_that_hydra_reads_as_something_else_is_refused(project: Project, name: str) -> None:
+    project.params(grid=GRID | {"student": [name]})
+    project.conf(f"student/{name}.yaml", STUDENT.replace("name: mine", f"name: '{name}'"))
+    holds(project.message(), f"mine/student/{name}.yaml: a student cannot be called '{name}'", "rename the file")
+
+
+def test_teachers_whose_pre_training_starts_from_each_other_are_refused(project: Project) -> None:
+    project.params(overrides={"variants.clip_td.teacher": "mine"})
+    for name, init in (("mine", "other"), ("other", "mine")):
+        project.conf(f"teacher/{name}.yaml", CLIP.replace("mine", name) + f"pretrain: {{init: {init}}}\n")
+    holds(project.message(), "pretrain.init is circular: mine starts from other starts from mine")

@@ -50,6 +50,9 @@ def test_outside_the_project_is_reported(tmp_path, monkeypatch: pytest.MonkeyPat
         (["--gpu", "a100", "--tflops", "3"], "--gpu and --tflops both give the device's speed"),
         (["--gpu", "a100", "--utilisation", "30"], "--utilisation is 30; give a share of the peak, such as 0.3"),
         (["--tflops", "-1"], "--tflops is -1; give what the device sustains"),
+        (["--tflops", "nan"], "--tflops is nan; give what the device sustains"),
+        (["--tflops", "inf"], "--tflops is inf; give what the device sustains"),
+        (["--cores", "0"], "'--cores': Input should be greater than or equal to 1"),
         (["paper_vqq"], "did you mean 'paper_vqa'?"),
     ],
 )

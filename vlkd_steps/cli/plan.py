@@ -10,6 +10,7 @@ number is marked accordingly. See docs/protocol.md.
 """
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -51,9 +52,9 @@ def main(
     ] = None,
     tflops: Annotated[float | None, Option(help="derive hours for a device that sustains this many teraFLOP/s")] = None,
     utilisation: Annotated[float, Option(help="of --gpu's peak that training reaches")] = UTILISATION,
-    cores: Annotated[int, Option(help="jobs at once, for the elapsed time", show_default="all of this machine")] = (
-        os.cpu_count() or 1
-    ),
+    cores: Annotated[
+        int, Option(min=1, help="jobs at once, for the elapsed time", show_default="all of this machine")
+    ] = (os.cpu_count() or 1),
     as_json: Annotated[bool, Option("--json", help="write JSON")] = False,
 ) -> None:
     step.log_to(None)
@@ -71,7 +72,7 @@ def throughput(gpu: str | None, tflops: float | None, utilisation: float) -> Thr
         raise UserError("--gpu and --tflops both give the device's speed; give one of them")
     if not 0 < utilisation <= 1:
         raise UserError(f"--utilisation is {utilisation:g}; give a share of the peak, such as 0.3")
-    if tflops is not None and tflops <= 0:
+    if tflops is not None and not 0 < 1e12 * tflops < math.inf:
         raise UserError(f"--tflops is {tflops:g}; give what the device sustains, such as 60")
     if gpu:
         peak = GPUS[gpu]

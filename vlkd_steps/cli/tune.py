@@ -4,10 +4,10 @@ r"""Choose the best values of an experiment's sweeps by dev, and write them into
     vlkd tune scenes_tune --write
     vlkd tune scenes_tune --write conf/experiment/chosen.yaml
 
-For every task, student, shot and swept variant: the member with the highest mean on dev, over seeds and over data sets
-of the task. --write writes FILE or, without one, <experiment>_tuned.yaml in the first folder that params.yaml names as
-conf. There the mean over students decides, and values are set by task and, if there are several shots, by shot. Test
-sets are not read.
+For every task, student, shot and swept variant: the member with the highest mean on dev, over seeds and over the data
+sets of the task that all members have. --write writes FILE or, without one, <experiment>_tuned.yaml in the first folder
+that params.yaml names as conf. There the mean over students decides, and values are set by task and, if there are
+several shots, by shot. Test sets are not read.
 """
 
 from pathlib import Path
@@ -56,7 +56,7 @@ def main(
     target = destination(c, file) if write else None
     show(c, found)
     if target:
-        files.write_text(target, tuned_preset.text(c, tuning.choices(c, rows, tuning.by_task, metric)))
+        _write(target, c, tuning.choices(c, rows, tuning.by_task, metric))
         say(f"wrote {target}: vlkd run {target.stem}")
 
 
@@ -89,6 +89,26 @@ def destination(c: Composition, file: Path | None) -> Path:
         )
     _check_inherited(c.experiment, conf)
     return found
+
+
+def _write(target: Path, c: Composition, choices: list[Choice]) -> None:
+    """Write the preset; one that does not compose, or lacks a chosen value, does not stay.
+
+    Raises:
+        UserError: it is such a one.
+    """
+    files.write_text(target, tuned_preset.text(c, choices))
+    try:
+        lost = tuned_preset.lost(c, composition.compose(PARAMS, target.stem), choices)
+    except UserError as error:
+        target.unlink()
+        raise UserError(f"{target} is not written, since it would not compose: {error}") from None
+    if lost:
+        target.unlink()
+        raise UserError(
+            f"{target} is not written: {lost}, since the overrides of {c.experiment}, which it inherits, set it; write "
+            f"them under variants and training in {c.experiment} itself, then tune again"
+        )
 
 
 def _check_inherited(experiment: str, conf: ConfFiles) -> None:

@@ -44,7 +44,7 @@ def checked(c: Composition, origin: Origin, blocks: Sequence[Grid]) -> dict[str,
 
 
 def _checked(c: Composition, given: Mapping[str, Any], where: str, origin: Origin, blocks: Sequence[Grid]) -> Claim:
-    claim = _named(c, validated(Claim, _extended(given, where, origin), where, origin))
+    claim = _named(c, validated(Claim, _extended(given, where, origin), where, origin), where, origin)
     _check_names(c, claim, where, origin, blocks)
     _check_runs(claim, where, origin, blocks)
     _check_primary(c, claim, where, origin, blocks)
@@ -68,21 +68,27 @@ def _extended(given: Mapping[str, Any], where: str, origin: Origin) -> Mapping[s
     return conf_files.merge(listed["claims"][claim], given)
 
 
-def _named(c: Composition, claim: Claim) -> Claim:
-    """The claim with the names of variants for labels of a sweep's members."""
-    labels = {
-        label: name for name, member in c.members.items() for label in member_names.labels(member.variant, member.swept)
-    }
+def _named(c: Composition, claim: Claim, where: str, origin: Origin) -> Claim:
+    """The claim with the names of variants for labels of a sweep's members.
 
-    def renamed(pair: Pair) -> dict[str, str]:
-        return {
-            "variant": labels.get(pair.variant, pair.variant),
-            "reference": labels.get(pair.reference, pair.reference),
-        }
+    Raises:
+        UserError: a label that several members fit.
+    """
 
-    by_shot = {shot: Pair(**renamed(pair)) for shot, pair in claim.by_shot.items()}
-    own = renamed(Pair(variant=claim.variant, reference=claim.reference))
+    def renamed(pair: Pair, at: str) -> dict[str, str]:
+        return {key: _member(c, name, f"{at}.{key}", origin) for key, name in pair.model_dump().items()}
+
+    by_shot = {shot: Pair(**renamed(pair, f"{where}.by_shot.{shot}")) for shot, pair in claim.by_shot.items()}
+    own = renamed(Pair(variant=claim.variant, reference=claim.reference), where)
     return claim.model_copy(update={**own, "by_shot": by_shot})
+
+
+def _member(c: Composition, name: str, where: str, origin: Origin) -> str:
+    """The one variant that a name or a label means."""
+    fitting = [each for each, of in c.members.items() if name in member_names.labels(of.variant, of.swept)]
+    if len(fitting) > 1:
+        raise origin.mistake(where, member_names.not_one(name, [c.label(each) for each in fitting]))
+    return fitting[0] if fitting else name
 
 
 def _check_names(c: Composition, claim: Claim, where: str, origin: Origin, blocks: Sequence[Grid]) -> None:

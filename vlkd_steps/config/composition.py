@@ -54,15 +54,16 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     one_of(name, conf.options("experiment"), "experiment" if experiment else f"{where}: experiment")
     as_written = hydra_composed.resolved(conf, name)
     swept = _expanded(as_written, conf, name, params.overrides if own else {}, where)
-    preset = validated(Preset, swept.raw, "", members.Origin(conf, name, {}, swept.members))
+    overridden = {key: called for called, keys in swept.sections for key in keys}
+    set_already = {key: called for key, called in overridden.items() if key in ("reference", "highlight")}  # `sweeps`
+    preset = validated(Preset, swept.raw, "", members.Origin(conf, name, set_already, swept.members))
     given = _members_named(params.grid if own else GivenGrid(), swept, f"{where}: grid.variant")
     blocks = grid_blocks.blocks_of(preset, given, name, where)
     said = {f"grid.{key}": where for key in given.model_fields_set}
-    said |= {key: called for called, keys in swept.sections for key in keys}
-    origin = members.Origin(conf, name, said, swept.members)
+    origin = members.Origin(conf, name, said | overridden, swept.members)
 
     composed = _composed(origin, grid_blocks.lists(blocks), swept, as_written)
-    composed["overrides"] = _overridden(composed, swept.sections, conf.options("dataset"))
+    composed["overrides"] = _overridden(composed, swept.sections, conf)
     c = members.checked(composed, origin, params, blocks)
     c = replace(c, members=swept.members, preset=c.preset.model_copy(update={"grid": preset.grid}))
     cross_checks.check(c, origin)
@@ -116,16 +117,16 @@ def _composed(
     return composed
 
 
-def _overridden(composed: dict[str, Any], sections: Sequence[Section], known: Sequence[str]) -> list[dict[str, Any]]:
-    """Set the overrides; those of a preset for a data set that the grid leaves out are left out.
+def _overridden(composed: dict[str, Any], sections: Sequence[Section], conf: ConfFiles) -> list[dict[str, Any]]:
+    """Set the overrides; those of a preset for a data set or a model that the grid leaves out are left out.
 
     Args:
         sections: the preset's, then params.yaml's.
-        known: the data sets that there are.
 
     Returns:
         The overrides that were set, each section as a tree.
     """
+    known = {f"{group}s": conf.options(group) for group in members.GROUPS}
     applied = [
         {key: value for key, value in given.items() if number or not overrides.left_out(key, composed, known)}
         for number, (_, given) in enumerate(sections)

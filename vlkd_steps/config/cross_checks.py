@@ -40,9 +40,10 @@ def check(c: Composition, origin: Origin) -> None:
                 _check_pretraining(c, f"{group}.{name}", conf, origin)
     _check_extra_evals(c, origin)
     _check_sweeps(c, origin)
-    _check_shots(c, origin)
+    _check_narrower(c, origin)
     for cell in c.cells:
         _check_student(c, cell, origin)
+        _check_answers(c, cell, origin)
         _check_method(c, cell, origin)
 
 
@@ -108,6 +109,12 @@ def _check_pretraining(c: Composition, where: str, conf: Learned, origin: Origin
             raise origin.mistake(f"{where}.pretrain.split", f"is {split!r}; {corpus} has no such files; {near}")
     if (init := making.get("init")) and (kind := c.teachers[init].kind) != conf.kind:
         raise origin.mistake(f"{where}.pretrain.init", f"is {init!r}, of kind {kind}; name one of kind {conf.kind}")
+    followed = [conf.name]
+    while init := c.learned(followed[-1]).pretraining.get("init"):
+        followed.append(init)
+        if init in followed[:-1]:
+            circle = " starts from ".join(followed)
+            raise origin.mistake(f"{where}.pretrain.init", f"is circular: {circle}; name a teacher outside of it")
     made, weights = layout.model_weights(conf.name).as_posix(), getattr(conf, "weights", None)
     if isinstance(conf, Teacher) and weights != made:
         file = origin.conf.chain("teacher", conf.name)[-1].called
@@ -117,7 +124,8 @@ def _check_pretraining(c: Composition, where: str, conf: Learned, origin: Origin
 def _check_student(c: Composition, cell: Cell, origin: Origin) -> None:
     """Check that the method can train the student, and that the student can do the task."""
     method, student = c.variants[cell.variant].method, cell.student
-    of_method = declaration(method)
+    of_method, task = declaration(method), c.datasets[cell.dataset].task
+    of_task = c.students[student].written() | (c.students[student].by_task or {}).get(task, {})
     writes = getattr(kinds.model("student", c.students[student].kind), "writes", False)
     if writes and of_method.classifies:
         message = (
@@ -125,17 +133,25 @@ def _check_student(c: Composition, cell: Cell, origin: Origin) -> None:
         )
     elif not writes and of_method.runner == "vlkd":
         message = f"method {method} trains a BART, which {student} is not; name one, such as bart_scenes"
-    elif not writes and tasks.load(c.datasets[cell.dataset].task).head == "written" and of_method.classifies:
+    elif not writes and tasks.load(task).head == "written" and of_method.classifies:
         message = f"{student} is a classifier, but {cell.dataset} has captions; name a BART, such as bart_scenes"
-    elif (
-        getattr(c.students[student], "head", "") == "vilt"
-        and tasks.load(c.datasets[cell.dataset].task).head != "classes"
-    ):
+    elif of_task.get("head") == "vilt" and tasks.load(task).head != "classes":
         message = f"head of {student} is vilt, a classifier, but {cell.dataset} has choices; write head: uniter"
     else:
         return
     where = origin.said("grid.student")
     raise UserError(f"{where}: experiment {c.experiment}, {cell.dataset} {student} {cell.variant}: {message}")
+
+
+def _check_answers(c: Composition, cell: Cell, origin: Origin) -> None:
+    """Check that runs with extra evaluations answer in words: those that classify make none of them."""
+    method, dataset = c.variants[cell.variant].method, cell.dataset
+    if c.extra_evals.get(dataset) and declaration(method).classifies:
+        raise origin.mistake(
+            f"extra_evals.{dataset}",
+            f"is for runs that answer in words, and {cell.variant}, which the grid trains on {dataset}, is of method "
+            f"{method}, which classifies; write {dataset}: null, or take {cell.variant} out of the grid there",
+        )
 
 
 def _check_method(c: Composition, cell: Cell, origin: Origin) -> None:
@@ -182,21 +198,22 @@ def _check_sweeps(c: Composition, origin: Origin) -> None:
                 )
 
 
-def _check_shots(c: Composition, origin: Origin) -> None:
-    """Check that the user's overrides `by_shot` are for shots of the grid; a preset's may be for a larger one."""
-    shots = list(dict.fromkeys(cell.shot for cell in c.cells))
-    for key in _by_shot(c.overrides[-1]) if c.overrides else ():
-        shot = key.rpartition(".")[2]
-        if shot not in shots:
-            raise origin.mistake(key, f"sets values of no run; {nearest(shot, shots)}")
+def _check_narrower(c: Composition, origin: Origin) -> None:
+    """Check that the user's overrides `by_shot` and `by_task` are for shots and tasks of the grid; a preset's may be
+    for a larger one."""
+    there = {"by_shot": [cell.shot for cell in c.cells], "by_task": [c.datasets[cell.dataset].task for cell in c.cells]}
+    for key in _narrower(c.overrides[-1]) if c.overrides else ():
+        *_, kind, name = key.split(".")
+        if name not in there[kind]:
+            raise origin.mistake(key, f"sets values of no run; {nearest(name, there[kind])}")
 
 
-def _by_shot(given: Mapping[str, Any], where: str = "") -> Iterator[str]:
-    """The dotted keys of what a tree of overrides says by shot."""
+def _narrower(given: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """The dotted keys of what a tree of overrides says by shot and by task."""
     for key, value in given.items():
         if isinstance(value, Mapping):
-            yield from (f"{where}{key}.{shot}" for shot in value if key == "by_shot")
-            yield from _by_shot(value, f"{where}{key}.")
+            yield from (f"{where}{key}.{name}" for name in value if key in ("by_shot", "by_task"))
+            yield from _narrower(value, f"{where}{key}.")
 
 
 def _has_all(c: Composition, place: Cell, members: Sequence[str], path: Sequence[str]) -> bool:

@@ -26,7 +26,7 @@ def composed(conf: ConfFiles, experiment: str, chosen: Sequence[str]) -> dict[st
     try:
         with initialize_config_dir(str(conf_files.PACKAGED), version_base="1.3"):
             plain = OmegaConf.to_container(
-                hydra_compose("config", overrides=[f"experiment={experiment}", *chosen]), resolve=True
+                hydra_compose("config", overrides=[f"experiment='{experiment}'", *chosen]), resolve=True
             )
     except OmegaConfBaseException as error:
         raise _unresolved(conf, experiment, error) from None

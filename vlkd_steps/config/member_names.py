@@ -12,6 +12,7 @@ from vlkd_steps.core.files import digest
 
 LONGEST = 100  # characters, of a name (`layout.NAME`)
 HASH = 8
+SHOWN = 8  # members that a message lists
 
 
 def label(variant: str, swept: Mapping[str, Any]) -> str:
@@ -30,6 +31,12 @@ def labels(variant: str, swept: Mapping[str, Any]) -> list[str]:
     items = list(swept.items())
     chosen = (part for size in range(len(items), 0, -1) for part in itertools.combinations(items, size))
     return [label(variant, dict(part)) for part in chosen]
+
+
+def not_one(name: str, labels: Sequence[str]) -> str:
+    """What a message says of a name that means several members where it must mean one."""
+    more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
+    return f"is {name!r}, which is swept; name one of its members: {', '.join(map(repr, labels[:SHOWN]))}{more}"
 
 
 def text(value: Any) -> str:

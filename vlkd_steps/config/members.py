@@ -20,6 +20,10 @@ from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 
 GROUPS = ("dataset", "source", "teacher", "student", "method")
+FIXED = {  # by kind of part, the keys that are read from the whole alone
+    "by_task": ("name", "kind", "recipe", "regions", "vocabulary", "pretrain", "by_task"),
+    "by_dataset": ("name", "kind", "splits", "pretrain", "by_dataset"),
+}
 PRESET = ("grid", "grids", "reference", "highlight", "variants", "training", "extra_evals", "claims")
 
 
@@ -109,7 +113,9 @@ def checked(raw: Mapping[str, Any], origin: Origin, given: Params, blocks: Seque
     members: dict[str, Any] = {f"{group}s": _members(group, raw[f"{group}s"], origin) for group in GROUPS}
     extra = {
         trained_on: {
-            name: _extra_eval(conf, f"extra_evals.{trained_on}.{name}", origin) for name, conf in (of_one or {}).items()
+            name: _extra_eval(conf, f"extra_evals.{trained_on}.{name}", origin)
+            for name, conf in (of_one or {}).items()
+            if conf is not None  # null leaves out an inherited one
         }
         for trained_on, of_one in (preset.extra_evals or {}).items()
     }
@@ -166,11 +172,11 @@ def _check_parts(group: str, model: type[Model], conf: Mapping[str, Any], where:
             validated(kinds.model("reader", conf["reader"]), paths, f"{where}.files.{split}", origin)
     if group == "source" and conf.get("convert"):
         origin.one_of(f"{where}.convert", conf["convert"], components.names("reader"), "reader")
-    by = {"teacher": "by_dataset", "student": "by_task"}.get(group)
-    for name, part in ((conf.get(by) or {}) if by else {}).items():
+    by = {"teacher": "by_dataset", "student": "by_task"}.get(group, "")
+    for name, part in (conf.get(by) or {}).items():
         if group == "teacher":
             one_of(name, origin.conf.options("dataset"), f"{origin(f'{where}.{by}.{name}')[0]}: {by}")
-        if fixed := [key for key in ("name", "kind") if isinstance(part, Mapping) and key in part]:
+        if fixed := [key for key in FIXED[by] if isinstance(part, Mapping) and key in part]:
             raise origin.mistake(f"{where}.{by}.{name}.{fixed[0]}", "cannot differ; delete it")
         whole = {key: value for key, value in conf.items() if key != by} | dict(part)
         validated(model, whole, f"{where}.{by}.{name}", origin)

@@ -24,10 +24,21 @@ def composed(
     tree, dropped_in = _gathered(origin, _of_grid(origin, grid, preset), raw)
     found = [(group, name) for group in sorted(members.GROUPS) for name in sorted(tree[f"{group}s"])]
     with_files = [(group, name) for group, name in found if group != "source" or name not in dropped_in]
-    chosen = [f"+{group}@{group}s.{name}={name}" for group, name in with_files]
+    for group, name in with_files:
+        _check_name(origin, group, name)
+    chosen = [f"+{group}@{group}s.{name}='{name}'" for group, name in with_files]
     empty: dict[str, Any] = {f"{group}s": {} for group in members.GROUPS}
     all_of_them = empty | hydra_composed.composed(origin.conf, origin.experiment, chosen)
     return all_of_them | {"sources": all_of_them["sources"] | dropped_in}
+
+
+def _check_name(origin: members.Origin, group: str, name: str) -> None:
+    """Refuse a file's name that Hydra reads as something else where it is a key."""
+    if re.fullmatch("_[a-z]+_", name) or not re.fullmatch("[A-Za-z_].*|0|[1-9](_?[0-9])*", name):
+        called = origin.conf.chain(group, name)[-1].called
+        raise UserError(
+            f"{called}: a {group} cannot be called {name!r}; rename the file, and its name, to begin with a letter"
+        )
 
 
 def _check_names(origin: members.Origin, grid: Mapping[str, Sequence[Any]], preset: Preset) -> None:

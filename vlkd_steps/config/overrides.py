@@ -130,11 +130,15 @@ def tree(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def left_out(dotted: str, composed: Mapping[str, Any], datasets: Sequence[str]) -> bool:
-    """Is it about one of the `datasets` that there are, which the user's grid leaves out?"""
+def left_out(dotted: str, composed: Mapping[str, Any], known: Mapping[str, Sequence[str]]) -> bool:
+    """Is it about a member of a group that there is, such as a data set, and that the user's grid leaves out?
+
+    Args:
+        known: by group, the names that there are.
+    """
     group, _, rest = dotted.partition(".")
     name = rest.partition(".")[0]
-    return group == "datasets" and name in datasets and name not in composed["datasets"]
+    return name in known.get(group, ()) and name not in composed[group]
 
 
 def _dotted(tree: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vlkd_steps.config.conf_files import merge
 from vlkd_steps.config.models.base import Model
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.method import Settings, declaration
@@ -124,8 +125,11 @@ def _at(tree: Any, key: Sequence[str | None]) -> Iterator[Mapping[str, Any]]:
 
 
 def _merged(layers: Sequence[Layer]) -> dict[str, Any]:
-    """The values of all layers, the last winning."""
-    return {key: value for layer in layers for key, value in layer.values.items()}
+    """The values of all layers, the last winning; a mapping sets the keys in it."""
+    found: dict[str, Any] = {}
+    for layer in layers:
+        found = merge(found, layer.values)
+    return found
 
 
 def _origin(layers: Sequence[Layer], key: str) -> str:

@@ -1,11 +1,16 @@
-"""The reference of an experiment, read from its preset without composing the rest: a tracker needs no more."""
+"""The reference of an experiment, read from its preset without composing the rest: a tracker needs no more.
+
+Only a member of a sweep takes composing, to learn what its runs are called.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from vlkd_steps.config import composition
 from vlkd_steps.config.composition import CONF, folders, read_params
 from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.config.overrides import UNSET
+from vlkd_steps.core.errors import UserError
 
 
 def of(experiment: str, params_file: Path = Path("params.yaml")) -> str | None:
@@ -25,5 +30,15 @@ def of(experiment: str, params_file: Path = Path("params.yaml")) -> str | None:
     for given in (own, preset.get("overrides"), preset):
         found = given.get("reference") if isinstance(given, Mapping) else None
         if found is not None and found != UNSET:
-            return str(found)
+            return _name(str(found), experiment, params_file)
     return None
+
+
+def _name(reference: str, experiment: str, params_file: Path) -> str:
+    """What the runs of the reference are called; a label as it is where the experiment does not compose."""
+    if "[" not in reference:
+        return reference
+    try:
+        return composition.compose(params_file, experiment).preset.reference
+    except UserError:
+        return reference

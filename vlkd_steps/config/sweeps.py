@@ -25,7 +25,6 @@ from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 
 MOST = 300  # members of a variant
-SHOWN = 8  # members that a message lists
 
 Path = tuple[str, ...]
 Section = tuple[str, dict[str, Any]]
@@ -97,11 +96,7 @@ class Sweeps:
         if not isinstance(name, str):
             return name
         if len(found) > 1 or name in self.of:
-            labels = [repr(self.members[each].label) for each in found]
-            more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
-            raise UserError(
-                f"{where} is {name!r}, which is swept; name one of its members: {', '.join(labels[:SHOWN])}{more}"
-            )
+            raise UserError(f"{where} {member_names.not_one(name, [self.members[each].label for each in found])}")
         return found[0]
 
     def several(self, names: Any, where: str) -> Any:
@@ -140,7 +135,7 @@ def expanded(
                     del given[f"variants.{name}.sweep"]
             continue
         _check_set_once(str(name), keys, sections, chain, said)
-        others = [str(other) for other in variants if other != name]
+        others = [*(str(other) for other in variants if other != name), *found.members]
         _expand(found, str(name), _emptied(variant, str(name), keys, chain), keys, others)
         files = [_last(chain, tuple(key.at.split("."))) for key in keys if key.section < 0]
         if all(_last(chain, ("highlight",)) < file for file in files):

@@ -41,6 +41,28 @@ def text(c: Composition, choices: Sequence[Choice]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def lost(c: Composition, tuned: Composition, choices: Sequence[Choice]) -> str:
+    """A chosen value that the preset, once composed, does not have: overrides that it inherits set it. Empty if none.
+
+    Args:
+        tuned: the preset that was written.
+    """
+    for choice in choices:
+        task, shot, variant = choice.group
+        chosen = _values(c, choice.trials[0].member, task, shot)
+        of_recipe = chosen.pop("training", {})
+        for cell in tuned.cells:
+            if cell.variant != variant or tuned.datasets[cell.dataset].task != task:
+                continue
+            recipe = precedence.recipe(tuned, cell._replace(shot=shot)).written()
+            settings = precedence.settings(tuned, variant, task, shot).written()
+            for wanted, found in ((chosen, settings), (of_recipe, recipe)):
+                if wrong := [key for key, value in wanted.items() if found.get(key) != value]:
+                    key = wrong[0]
+                    return f"{key} of {variant} for {task} at {shot} would be {found.get(key)} instead of {wanted[key]}"
+    return ""
+
+
 def _task(c: Composition, task: str, choices: Sequence[Choice]) -> Iterator[str]:
     """What was chosen for a task: the values of its one shot for all shots, those of several for each.
 

@@ -12,6 +12,8 @@ from vlkd_steps.core.errors import UserError
 
 DEV = "dev"
 Group = tuple[str, ...]
+Runs = Mapping[str, Sequence[tuple[int, Mapping[str, Any]]]]
+"""By member, the seed and the row of each of its runs."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Trial:
     """A member's runs on dev.
 
     Attributes:
-        mean: of the metric, over data sets, seeds and whatever else the group leaves open.
+        mean: of the metric, over data sets, seeds and whatever else the group leaves open, as far as all members have
+            them.
         run_keys: of its runs.
     """
 
@@ -61,7 +64,8 @@ def choices(
         metric: of tasks that have several; default: the task's main one.
 
     Raises:
-        UserError: nothing is swept, nothing was evaluated on dev, or runs are missing.
+        UserError: nothing is swept, nothing was evaluated on dev, runs are missing, or members have no data set and
+            student in common.
     """
     cells = on_dev(c)
     values = {
@@ -84,7 +88,26 @@ def choices(
             f"experiment {c.experiment}: {len(missing)} of {len(cells) * len(c.grid.seed)} runs have no {DEV} value in "
             f"results/{c.experiment}/summary.csv, the first is {missing[0]}; finish them: vlkd run {c.experiment}"
         )
-    return [Choice(each, measure(each[0], metric), _ranked(of_members)) for each, of_members in found.items()]
+    return [
+        Choice(each, measure(each[0], metric), _ranked(_in_shared_places(c, each, of_members)))
+        for each, of_members in found.items()
+    ]
+
+
+def _in_shared_places(c: Composition, group: Group, of_members: Runs) -> Runs:
+    """Only the runs with data sets and students that all members have: means over others say nothing of the values."""
+    places = [{(row["dataset"], row["student"]) for _, row in runs} for runs in of_members.values()]
+    shared = set.intersection(*places)
+    if not shared:
+        labels = ", ".join(map(c.label, of_members))
+        raise UserError(
+            f"experiment {c.experiment}: {' '.join(group)}: the grid has no data set and student for all of {labels}, "
+            "which cannot be compared; give all of them one, or tune them in experiments of their own"
+        )
+    return {
+        member: [(seed, row) for seed, row in runs if (row["dataset"], row["student"]) in shared]
+        for member, runs in of_members.items()
+    }
 
 
 def measure(task: str, metric: str | None) -> str:
@@ -137,7 +160,7 @@ def ties(choice: Choice) -> list[Trial]:
     return [trial for trial in others if math.isclose(trial.mean, best.mean, rel_tol=1e-9)]
 
 
-def _ranked(of_members: Mapping[str, Sequence[tuple[int, Mapping[str, Any]]]]) -> tuple[Trial, ...]:
+def _ranked(of_members: Runs) -> tuple[Trial, ...]:
     trials = [
         Trial(
             member,

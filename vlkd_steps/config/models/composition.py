@@ -54,7 +54,7 @@ class Artifacts:
     Attributes:
         source: what is downloaded.
         dataset: the grid's data sets, then the corpora of pre-trainings and the data sets of extra evaluations.
-        model: what is pre-trained.
+        model: what is pre-trained, also for another one to start from.
         teacher: whose features are extracted, including those of image regions.
     """
 
@@ -132,6 +132,7 @@ class Composition:
         teachers = {teacher for name in grid.variant for teacher in self.variants[name].teachers}
         learned: list[Learned] = [self.teachers[name] for name in teachers]
         learned += [self.students[name] for name in grid.student]
+        learned = self._with_initial(learned)
         corpora = {model.pretraining["corpus"] for model in learned if model.pretraining.get("corpus")}
         others = (corpora | set(self.preset.extra_datasets(grid.dataset))) - set(grid.dataset)
         regions = {name for name in (self.students[student].regions for student in grid.student) if name}
@@ -142,3 +143,11 @@ class Composition:
             model=sorted({model.name for model in learned if model.pretraining}),
             teacher=sorted(teachers | regions),
         )
+
+    def _with_initial(self, learned: Sequence[Learned]) -> list[Learned]:
+        """The models, and those whose weights their pre-training starts from, and so on."""
+        found = list(learned)
+        for model in found:  # it grows
+            if (init := model.pretraining.get("init")) and self.teachers[init] not in found:
+                found.append(self.teachers[init])
+        return found
