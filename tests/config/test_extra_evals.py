@@ -160,3 +160,18 @@ def test_images_takes_all_items_of_so_many_images(tmp_path: Path, monkeypatch: p
     assert few["image_id"].n_unique() == 2
     assert len(few) == 6
     assert len(Evaluation("all", "some", "vqa", "test", {}).ids()) == 12
+
+
+@pytest.mark.parametrize(
+    ("by_dataset", "dtype"),
+    [({CORPUS: {"dtype": "float32", "workers": 3}}, "float32"), ({"scenes_vqa": {"dtype": "float32"}}, "float16")],
+)
+def test_a_run_knows_its_teacher_as_it_is_for_its_data_set(
+    composed: Composition, by_dataset: dict[str, Any], dtype: str
+) -> None:
+    """What differs for another data set, and how many processes read, is none of its business."""
+    clip = composed.teachers["clip_scenes"].model_copy(update={"by_dataset": by_dataset, "dtype": "float16"})
+    changed = dataclasses.replace(composed, teachers={**composed.teachers, "clip_scenes": clip})
+    told = jobs.distill(changed, Cell(CORPUS, "bart_scenes", "vlkd", "full"))["teacher"]
+    assert told["dtype"] == dtype
+    assert not {"by_dataset", "workers"} & told.keys()

@@ -16,6 +16,7 @@ from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.extra_evals import ItemsOfASet, Retrieval
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.preset import TeacherPair
+from vlkd_steps.config.models.teacher import Teacher
 from vlkd_steps.core import layout, package_assets
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
@@ -62,10 +63,15 @@ def extract(c: Composition, teacher: str, dataset: str) -> dict[str, Any]:
     conf, chosen = c.datasets[dataset], c.teachers[teacher]
     roles = {name: role.written() for name, role in conf.roles.items() if chosen.splits == "used" or name == "train"}
     return {
-        "teacher": _without(chosen, "pretrain", "workers", "by_dataset")
-        | {key: value for key, value in chosen.by_dataset.get(dataset, {}).items() if key != "workers"},
+        "teacher": _of_dataset(chosen, dataset),
         "dataset": {"name": conf.name, "task": conf.task, "roles": roles},
     }
+
+
+def _of_dataset(conf: Teacher, dataset: str) -> dict[str, Any]:
+    """What features of a data set depend on in a teacher's configuration."""
+    whole = _without(conf, "pretrain", "by_dataset") | conf.by_dataset.get(dataset, {})
+    return {key: value for key, value in whole.items() if key != "workers"}
 
 
 def readers(c: Composition, teacher: str, dataset: str) -> str:
@@ -85,7 +91,7 @@ def targets(c: Composition) -> dict[tuple[str, str, str, str], dict[str, Any]]:
     """The jobs of the phase, by data set, teacher (two by their joint name), shot and key (`config.targets`)."""
     found = {}
     for cell in c.cells:
-        of_teacher, wanted = teacher(c, cell.variant), _wanted_targets(c, cell)
+        of_teacher, wanted = teacher(c, cell), _wanted_targets(c, cell)
         if of_teacher and wanted:
             found[cell.dataset, of_teacher["name"], cell.shot, of_config.key(wanted)] = {
                 "dataset": _part(c.datasets[cell.dataset], "name") | _visual_words(c, cell.dataset, wanted),
@@ -126,7 +132,7 @@ def distill(c: Composition, cell: Cell) -> dict[str, Any]:
         "variant": cell.variant,
         **_swept(c, cell.variant),
         "method": precedence.settings(c, cell.variant, conf.task, cell.shot).written(),
-        "teacher": teacher(c, cell.variant),
+        "teacher": teacher(c, cell),
         "shot": cell.shot,
         "seeds": list(c.grid.seed),
         "training": precedence.recipe(c, cell).written(),
@@ -225,11 +231,11 @@ def initial_models(c: Composition, cell: Cell) -> list[str]:
     return [str(folder / "model.safetensors") for folder in folders]
 
 
-def teacher(c: Composition, variant: str) -> dict[str, Any] | None:
-    """``name, kind`` of a variant's teacher; of two teachers their joined name, and each under its role."""
-    chosen = c.variants[variant]
+def teacher(c: Composition, cell: Cell) -> dict[str, Any] | None:
+    """``name, kind`` of the teacher of a cell's variant; of two teachers their joined name, and each under its role."""
+    chosen = c.variants[cell.variant]
     if isinstance(chosen.teacher, str) and not declaration(chosen.method).classifies:
-        return _without(c.teachers[chosen.teacher], "pretrain", "workers")  # it reads images that are not in the store
+        return _of_dataset(c.teachers[chosen.teacher], cell.dataset)  # it reads images that are not in the store
     parts = {name: _part(c.teachers[name], "name", "kind") for name in chosen.teachers}
     if isinstance(chosen.teacher, TeacherPair) and len(parts) == 2:
         return {"name": teacher_names.joined(chosen.teachers), **{role: parts[name] for role, name in chosen.teacher}}
