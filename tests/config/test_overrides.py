@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from compositions import PARAMS
+from user_files import PRESET, Project
 
 from vlkd_steps.config import composition, jobs
 from vlkd_steps.config.models.composition import Cell, Composition
@@ -62,3 +63,13 @@ def test_by_shot_reaches_its_jobs_and_no_other(params) -> None:
             assert (job["method"]["lambda0"], job["training"]["learning_rate"]) == (7, 0.5)
         else:
             assert job == jobs.distill(before, cell)
+
+
+def test_a_preset_replaces_an_inherited_override_however_it_is_written(project: Project, composed: Any) -> None:
+    project.conf(
+        "experiment/mine.yaml",
+        PRESET + "overrides:\n  variants: {clip_td: {adaptive_steps: 6}}\n",  # dotted in scenes_smoke
+    )
+    c = composed(experiment="mine", grid={})
+    cell = next(cell for cell in c.cells if cell.variant == "clip_td")
+    assert jobs.distill(c, cell)["method"]["adaptive_steps"] == 6

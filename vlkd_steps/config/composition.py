@@ -24,7 +24,7 @@ from vlkd_steps.config import (
     replaced_lists,
     sweeps,
 )
-from vlkd_steps.config.conf_files import ConfFiles
+from vlkd_steps.config.conf_files import ConfFile, ConfFiles
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.config.models.dataset import Dataset
 from vlkd_steps.config.models.preset import GivenGrid, Params, Preset
@@ -76,11 +76,8 @@ def _expanded(
     as_written: Mapping[str, Any], conf: ConfFiles, name: str, given: Mapping[str, Any], where: str
 ) -> Sweeps:
     """A preset and the overrides, its own and those `given`, without `like` and with every sweep expanded."""
-    files, first = conf.chain("experiment", name), as_written.get("overrides")
-    written = {
-        f"{files[-1].called}: overrides": first if isinstance(first, Mapping) else {},
-        f"{where}: overrides": given,
-    }
+    files = conf.chain("experiment", name)
+    written = {f"{files[-1].called}: overrides": _own_overrides(as_written, files), f"{where}: overrides": given}
 
     def said(key: str) -> str:
         return f"{conf.locate('experiment', name, key)}: {key}"
@@ -88,6 +85,22 @@ def _expanded(
     by_key = [overrides.by_key(section, called) for called, section in written.items()]
     raw, reached = like.resolved(as_written, by_key, said)
     return sweeps.expanded(raw, list(zip(written, reached, strict=True)), [file.content for file in files], said)
+
+
+def _own_overrides(as_written: Mapping[str, Any], files: Sequence[ConfFile]) -> Mapping[str, Any]:
+    """A preset's overrides; a file's replace those of the files before it, however each is written.
+
+    Raises:
+        UserError: one file sets a key twice.
+    """
+    merged = as_written.get("overrides")
+    if not isinstance(merged, Mapping) or "${" in str([file.content.get("overrides") for file in files]):
+        return merged if isinstance(merged, Mapping) else {}
+    found: dict[str, Any] = {}
+    for file in files:
+        given = file.content.get("overrides")
+        found = conf_files.merge(found, overrides.by_key(given or {}, f"{file.called}: overrides"))
+    return found
 
 
 def _members_named(given: GivenGrid, swept: Sweeps, where: str) -> GivenGrid:
