@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vlkd_steps.config import conf_files, members
+from vlkd_steps.config import members
 from vlkd_steps.config.conf_files import ConfFiles
 from vlkd_steps.core.errors import UserError
 
@@ -24,7 +24,7 @@ def composed(conf: ConfFiles, experiment: str, chosen: Sequence[str]) -> dict[st
 
     _search_path().folders = conf.folders[:-1]
     try:
-        with initialize_config_dir(str(conf_files.PACKAGED), version_base="1.3"):
+        with initialize_config_dir(str(conf.folders[-1]), version_base="1.3"):
             plain = OmegaConf.to_container(
                 hydra_compose("config", overrides=[f"experiment='{experiment}'", *chosen]), resolve=True
             )
