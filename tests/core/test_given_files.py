@@ -27,6 +27,8 @@ def test_files_and_those_of_a_folder_are_found_with_their_sums(here: Path) -> No
 
 @pytest.mark.parametrize("weights", [None, "facebook/bart-base", "asset:clip_scenes.safetensors", "openai"])
 def test_names_of_a_hub_or_of_the_package_are_no_files(here: Path, weights: str | None) -> None:
+    Path("scenes").mkdir()  # a vocabulary of the package, whatever lies here
+    Path("scenes/file").touch()
     conf = {"name": "mine", "weights": weights, "vocabulary": "scenes"}
     assert given_files.named(conf) == []
     assert given_files.digest(conf) == ""

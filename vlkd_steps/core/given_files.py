@@ -18,7 +18,10 @@ def named(conf: Mapping[str, Any]) -> list[Path]:
     """The files that are here: those that a key names, and those directly in a folder that it names; sorted."""
     own = layout.model(str(conf["name"]))
     found: set[Path] = set()
-    for path in (Path(conf[key]) for key in KEYS if isinstance(conf.get(key), str)):
+    of_keys = {key: conf[key] for key in KEYS if isinstance(conf.get(key), str)}
+    if not of_keys.get("vocabulary", "").endswith(".txt"):
+        of_keys.pop("vocabulary", None)  # one of the package's
+    for path in map(Path, of_keys.values()):
         if path.is_file():
             found.add(path)
         elif path.is_dir():
