@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from vlkd_steps.core import files, given_files
+from vlkd_steps.core.errors import UserError
 
 CONF = {"name": "mine", "kind": "vilt", "weights": "folder", "vocabulary": "words.txt", "architecture": {"model": "x"}}
 
@@ -40,3 +41,14 @@ def test_what_pretraining_makes_is_not_given(here: Path) -> None:
     made.touch()
     assert given_files.named({"name": "mine", "weights": made.as_posix()}) == []
     assert given_files.named({"name": "other", "weights": made.as_posix()}) == [made]
+
+
+def test_a_file_that_cannot_be_read_is_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(given_files.checksums, "of", refused)
+    with pytest.raises(
+        UserError, match=r"^mine: cannot read folder/config.json, .*: Permission denied; make it readable"
+    ):
+        given_files.digest(CONF)

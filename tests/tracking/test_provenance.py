@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from vlkd_steps.core import versions
 from vlkd_steps.tracking import provenance
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
-    for function in (provenance.git, provenance.versions, provenance.host):
+    for function in (provenance.git, versions.installed, provenance.host):
         function.cache_clear()
 
 
@@ -135,6 +136,7 @@ def test_a_meter_reports_what_was_used_since() -> None:
 def test_a_step_that_keeps_no_clock_is_measured_over_its_whole_life() -> None:
     code = """
 import json, time
+from vlkd_steps.core import versions
 from vlkd_steps.tracking import provenance
 until = time.process_time() + 0.4
 while time.process_time() < until: pass

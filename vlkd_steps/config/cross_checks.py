@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vlkd_steps import tasks
-from vlkd_steps.config import precedence
+from vlkd_steps.config import jobs, precedence
 from vlkd_steps.config.members import Origin
 from vlkd_steps.config.models import kinds
 from vlkd_steps.config.models.base import Learned
@@ -125,7 +125,6 @@ def _check_student(c: Composition, cell: Cell, origin: Origin) -> None:
     """Check that the method can train the student, and that the student can do the task."""
     method, student = c.variants[cell.variant].method, cell.student
     of_method, task = declaration(method), c.datasets[cell.dataset].task
-    of_task = c.students[student].written() | (c.students[student].by_task or {}).get(task, {})
     writes = getattr(kinds.model("student", c.students[student].kind), "writes", False)
     if writes and of_method.classifies:
         message = (
@@ -135,7 +134,7 @@ def _check_student(c: Composition, cell: Cell, origin: Origin) -> None:
         message = f"method {method} trains a BART, which {student} is not; name one, such as bart_scenes"
     elif not writes and tasks.load(task).head == "written" and of_method.classifies:
         message = f"{student} is a classifier, but {cell.dataset} has captions; name a BART, such as bart_scenes"
-    elif of_task.get("head") == "vilt" and tasks.load(task).head != "classes":
+    elif jobs.student(c, student, task).get("head") == "vilt" and tasks.load(task).head != "classes":
         message = f"head of {student} is vilt, a classifier, but {cell.dataset} has choices; write head: uniter"
     else:
         return

@@ -1,6 +1,8 @@
-"""The files that users provide: those of local sources, as inputs of their download, and what is missing."""
+"""The files that users provide: those of local sources, as inputs of their download, those that students and teachers
+name (`core.given_files`), and what is missing."""
 
 import contextlib
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,15 +53,15 @@ def of_teacher(c: Composition, teacher: str, dataset: str) -> str:
     """As `of_student`, of a teacher for a data set. Of files of regions, which may have many gigabytes, the sizes."""
     conf = c.teachers[teacher]
     whole = conf.written() | conf.by_dataset.get(dataset, {})
-    regions = [path for name in _region_files(conf, dataset) for path in _files_at(Path(name))]
-    sizes = digest([[path.as_posix(), path.stat().st_size] for path in regions]) if regions else ""
-    return given_files.digest(whole) + sizes
+    sizes = [size for name in _region_files(conf, dataset) for size in _sizes(Path(name))]
+    return given_files.digest(whole) + (digest(sizes) if sizes else "")
 
 
-def _files_at(path: Path) -> list[Path]:
-    """The file, or those below the folder, sorted."""
+@functools.cache
+def _sizes(path: Path) -> list[tuple[str, int]]:
+    """Name and size of the file, or of those below the folder, sorted; looked at once, as there may be 100,000."""
     found = [path, *path.rglob("*")] if path.is_dir() else [path]
-    return sorted(each for each in found if each.is_file())
+    return sorted((each.as_posix(), each.stat().st_size) for each in found if each.is_file())
 
 
 def _chosen(c: Composition, source: str) -> tuple[list[Path], list[Path]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps.core import checksums, files, layout
+from vlkd_steps.core.errors import UserError
 
 KEYS = ("vocabulary", "weights", "tokenizer", "model")
 
@@ -30,8 +31,18 @@ def named(conf: Mapping[str, Any]) -> list[Path]:
 
 
 def sums(conf: Mapping[str, Any]) -> dict[str, str]:
-    """The sha256 of each of those files, by path."""
-    return {path.as_posix(): checksums.of(path) for path in named(conf)}
+    """The sha256 of each of those files, by path.
+
+    Raises:
+        UserError: one cannot be read.
+    """
+    try:
+        return {path.as_posix(): checksums.of(path) for path in named(conf)}
+    except OSError as error:
+        raise UserError(
+            f"{conf['name']}: cannot read {error.filename}, which its configuration names: {error.strerror}; make it "
+            "readable, or name another file"
+        ) from error
 
 
 def digest(conf: Mapping[str, Any]) -> str:

@@ -12,14 +12,20 @@ COMPUTING = (
 
 
 @functools.cache
-def digest() -> str:
-    """A short hash of the versions of `COMPUTING`."""
+def installed(names: tuple[str, ...]) -> dict[str, str]:
+    """The versions of those of the packages that are installed."""
     from importlib import metadata  # here, so that programs that compute nothing start fast
 
-    installed = {}
-    for name in COMPUTING:
+    found = {}
+    for name in names:
         try:
-            installed[name] = metadata.version(name)
+            found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return files.digest(installed)[:16]
+    return found
+
+
+@functools.cache
+def digest() -> str:
+    """A short hash of the versions of `COMPUTING`."""
+    return files.digest(installed(COMPUTING))[:16]

@@ -114,10 +114,11 @@ def check_images(table: pa.Table, sha256: Callable[[str], str]) -> None:
     Raises:
         UserError: two paths of one id hold different bytes.
     """
-    columns = (table[name].to_pylist() for name in ("image_id", "image_path", "split"))
-    seen = dict.fromkeys(row for row in zip(*columns, strict=True) if row[1])
+    frame = pl.DataFrame(table.select(["image_id", "image_path", "split"])).filter(pl.col("image_path") != "")
     paths: dict[str, tuple[str, str]] = {}
-    for image_id, path, split in seen:
+    for image_id, path, split in frame.unique(
+        ["image_id", "image_path"], keep="first", maintain_order=True
+    ).iter_rows():
         other, where = paths.setdefault(image_id, (path, split))
         if other != path and sha256(other) != sha256(path):
             raise UserError(

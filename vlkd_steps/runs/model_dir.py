@@ -110,7 +110,7 @@ def read(config: Mapping[str, Any]) -> dict[str, str]:
 
 def initial(teacher: str) -> Path:
     """The weights of a teacher to start from: shipped with this package, or made by `pretrain`."""
-    shipped = components.ROOT / "assets" / f"{teacher}.safetensors"
+    shipped = package_assets.ASSETS / f"{teacher}.safetensors"
     return shipped if shipped.is_file() else layout.model_weights(teacher)
 
 

@@ -4,7 +4,6 @@ A file beside every run that enters no hash.
 """
 
 import functools
-import importlib.metadata
 import os
 import platform
 import re
@@ -15,29 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import environment, files, layout
+from vlkd_steps.core import environment, files, layout, versions
 
-PACKAGES = (
-    "accelerate",
-    "dvc",
-    "hydra-core",
-    "mlflow",
-    "numpy",
-    "open_clip_torch",
-    "polars",
-    "pyarrow",
-    "safetensors",
-    "scikit-learn",
-    "scipy",
-    "snakemake",
-    "submitit",
-    "timm",
-    "torch",
-    "torchvision",
-    "transformers",
-    "vlkd-steps",
-    "yake",
-)
+OTHERS = ("dvc", "hydra-core", "mlflow", "polars", "pyarrow", "safetensors", "snakemake", "submitit", "vlkd-steps")
+"""Packages that are recorded beside `versions.COMPUTING`."""
 LOCK_FILE = Path("requirements.lock")
 SLURM = (
     "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT", "SLURM_CLUSTER_NAME",
@@ -109,7 +89,7 @@ def collect(
     return {
         "git": git(),
         "python": platform.python_version(),
-        "versions": versions(),
+        "versions": versions.installed(tuple(sorted((*versions.COMPUTING, *OTHERS)))),
         "lock_sha256": files.sha256(LOCK_FILE) if LOCK_FILE.is_file() else None,
         "host": host(),
         "kernels": kernels(os.environ),
@@ -202,18 +182,6 @@ def git() -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain") if commit else None
     return {"commit": commit, "dirty": None if status is None else bool(status)}
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Installed versions of the packages that can change a byte or a number."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 @functools.cache

@@ -31,6 +31,8 @@ try:
         dvc_vars.check_stage(C)
         if C.note:
             say(f"note: {C.note}", file=sys.stderr)
+    MADE = {phase: phases.of_phase(C, phase) for phase in phases.PHASES}
+    TARGETS = jobs.targets(C)
 except UserError as mistake:
     # A user's mistake is one message; Snakemake would print a traceback around it.
     say(f"error: {mistake}", file=sys.stderr)
@@ -44,10 +46,8 @@ EXPERIMENT = C.experiment
 RESULTS = layout.results(EXPERIMENT)
 SEEDS = C.grid.seed
 DATASETS = C.grid.dataset
-MADE = {phase: phases.of_phase(C, phase) for phase in phases.PHASES}
 # Evaluation sets that all data sets of the grid have are declared outputs; the others are stored beside them.
 COMMON_SETS = phases.common_sets(C)
-TARGETS = jobs.targets(C)
 FAILURES = failures.Failures()
 WAITS = executor_waits.ExecutorWaits()
 

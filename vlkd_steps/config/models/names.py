@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator
 
 from vlkd_steps.config.models.base import Text, problem, value_error
-from vlkd_steps.core import components
+from vlkd_steps.core import components, package_assets
 from vlkd_steps.core.did_you_mean import nearest
 
 
@@ -38,7 +38,7 @@ def _clips() -> tuple[str, ...]:
     """The models that open_clip knows, with ours; none where it is not installed. Importing it would import torch."""
     spec = importlib.util.find_spec("open_clip")
     folders = [Path(folder) / "model_configs" for folder in (spec.submodule_search_locations or [])] if spec else []
-    ours = components.ROOT / "assets" / "open_clip"
+    ours = package_assets.ASSETS / "open_clip"
     return tuple(sorted(path.stem for folder in [*folders, ours] for path in folder.glob("*.json"))) if folders else ()
 
 
@@ -51,8 +51,11 @@ def _clip(value: str) -> str:
 
 
 def _weights(value: str) -> str:
-    assets = components.ROOT / "assets"
-    shipped = [f"asset:{path.name}" for path in assets.iterdir() if path.suffix == ".safetensors" or path.is_dir()]
+    shipped = [
+        f"asset:{path.name}"
+        for path in package_assets.ASSETS.iterdir()
+        if path.suffix == ".safetensors" or path.is_dir()
+    ]
     if value.startswith("asset:") and value not in shipped:
         raise value_error(f"this package ships no such weights; {nearest(value, shipped)}")
     return value
