@@ -158,5 +158,4 @@ def trained(
     context = loop.RunContext(folder, folder / "batch.safetensors", "bench", "bench", log)
     with distillation.without_progress():
         loop.train(model, upcoming, recipe, context, 0, accelerator, stop)
-    accelerator.free_memory()
     return model, losses
