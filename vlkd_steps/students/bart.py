@@ -87,8 +87,8 @@ class BartStudent(nn.Module):
 
     def embed(self, states: Tensor, mask: Tensor) -> Tensor:
         """e [B, D] of length 1: the last token's state (EOS), projected."""
-        last = mask.sum(1) - 1
-        return functional.normalize(self.to_clip(states[torch.arange(len(states), device=states.device), last]), dim=-1)
+        last = states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
+        return functional.normalize(self.to_clip(last).float(), dim=-1)
 
     def see(self, v: Tensor, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Put the image, v [B, D] of length 1, before the states: [B, 1 + T, H] and its mask."""
