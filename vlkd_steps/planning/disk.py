@@ -8,7 +8,7 @@ from vlkd_steps.config import precedence, users_files
 from vlkd_steps.config.models.base import Learned
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.source import Http, Local, Scenes
-from vlkd_steps.core import layout
+from vlkd_steps.core import layout, package_assets
 from vlkd_steps.graph.dry_run import Job
 from vlkd_steps.planning import sizes, volumes
 
@@ -54,7 +54,7 @@ def weights(c: Composition) -> list[Entry]:
         named = str(conf.get("weights") or (conf.get("model") if conf.get("kind") == "text" else None) or "")
         if (
             not named
-            or named.startswith("asset:")
+            or package_assets.path(named)
             or Path(named).exists()
             or conf.get("pretrain")
             or conf.get("package")
