@@ -2,7 +2,8 @@
 
 A teacher's configuration (``conf/teacher/*.yaml``) names
 
-- ``model``: an open_clip model name, ``local-dir:FOLDER`` or ``hf-hub:ORG/REPO``;
+- ``model``: an open_clip model name, ``local-dir:FOLDER`` or ``hf-hub:ORG/REPO``; OpenAI's weights, and some others',
+  belong to the names that end in ``-quickgelu``;
 - ``weights``: a pretrained tag of that model, a safetensors file, or ``asset:FILE`` for one that ships with this
   package; left out for the two prefixed forms, which have their own;
 - ``template``: the text around every text, mostly ``{}``; ``word_template``: the text around every single word, such as
