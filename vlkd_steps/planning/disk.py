@@ -14,7 +14,7 @@ from vlkd_steps.planning import sizes, volumes
 
 BYTES_OF_A_RUN = {"last": 4, "resumable": 20}
 """Bytes per parameter, by `keep`: the weights; also the last checkpoint with Adam's moments, and the best one."""
-DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4}
+DTYPES = {"float16": 2, "float32": 4}
 WORDS_OF_A_TEXT = 9  # a state is stored for each: choice, about the mean of the official data
 GB = 1e9
 

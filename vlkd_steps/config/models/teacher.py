@@ -47,7 +47,7 @@ def _with_slot(value: str) -> str:
 Template = Annotated[
     str, Strict(), Printable, AfterValidator(_with_slot), says('a text with {} in it, such as "a photo of {}"')
 ]
-Dtype = Literal["float16", "bfloat16", "float32"]
+Dtype = Literal["float16", "float32"]
 Transform = Literal["exact", "fast"]
 
 
@@ -106,14 +106,19 @@ class Teacher(Learned):
 
     splits: Literal["used"] | None = None
     dtype: Dtype = "float32"
-    batch_size: Count = 64
-    shard_size: Count = 4096
+    batch_size: Count | None = None
+    shard_size: Count | None = None
+    """Both: None for what is usual for the kind (`extraction.Maker`)."""
     threads: Count = 1
     workers: Count | None = None
     """Read by `jobs.readers`."""
     device: Device = "auto"
     by_dataset: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     """What differs for a data set; checked as part of the whole, `composition`."""
+
+    def written(self) -> dict[str, Any]:
+        """As `Model.written`, where null means the same as a key that is left out."""
+        return self.model_dump(mode="json", exclude_unset=True, exclude_none=True, by_alias=True)
 
 
 class Encoder(Teacher):
@@ -163,7 +168,7 @@ class Boxes(Teacher):
     kind: Literal["regions_boxes"]
     boxes: Literal["metadata", "grid"]
     metadata: OfImages | None = None
-    grid: Count = 7
+    grid: Count = 3
     whole_image: Flag = False
     max_regions: Count = 100
     backbone: Annotated[str, Strict(), Field(pattern="^(pixels|timm:.+)$"), says("pixels, or timm:MODEL")] = "pixels"
@@ -181,7 +186,7 @@ class Detector(Teacher):
     confidence: Share = 0.2
     min_regions: Whole = 10
     max_regions: Count = 100
-    overlap: Share = 0.5
+    overlap: Share = 0.3
 
 
 Confidence = Annotated[Number, between(-1, 1), says("a number from 0 to 1, or -1 for all regions")]
