@@ -74,7 +74,7 @@ def tokenizer(source: str, name: str, model: PreTrainedModel | None = None) -> A
     """
     where = f"student {name}: tokenizer"
     try:
-        found = hugging_face.tokenizer(pretrained.located(source), where)
+        found = hugging_face.tokenizer(pretrained.located(source, ()), where)
     except OSError as error:
         raise cannot(where, source, "a tokenizer.json or vocab.txt", error) from error
     if not found.is_fast:
