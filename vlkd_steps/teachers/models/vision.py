@@ -21,7 +21,6 @@ import timm
 import torch
 from torch import Tensor
 
-from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.pretrained import report, timm_models
@@ -113,9 +112,7 @@ def load(config: Mapping[str, Any]) -> VisionTeacher:
 def create(config: Mapping[str, Any]) -> Any:
     """The timm model of `config` with its weights, without its classifier."""
     name, model, weights = config["name"], config["model"], config.get("weights")
-    if ":" not in model and not timm.is_model(model.split(".")[0]):
-        hint = nearest(model, timm.list_models(), "timm.list_models() names them all")
-        raise UserError(f"teacher {name}: model {model!r} is unknown to timm; {hint}")
+    timm_models.check_name(model, f"teacher {name}: model")
     if weights is None:
         try:
             return body(timm_models.pretrained(model, f"teacher {name}"), config)
