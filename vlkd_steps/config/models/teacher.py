@@ -44,6 +44,9 @@ def _with_slot(value: str) -> str:
     return value
 
 
+WITH_WEIGHTS = ("local-dir:", "hf-hub:", "hf_hub:")
+"""How models begin that open_clip or timm read from a folder with its weights."""
+
 Template = Annotated[
     str, Strict(), Printable, AfterValidator(_with_slot), says('a text with {} in it, such as "a photo of {}"')
 ]
@@ -125,6 +128,14 @@ class Encoder(Teacher):
     """One that may compute in less than float32; detected boxes would move by pixels."""
 
     precision: Precision = "auto"
+
+    @model_validator(mode="after")
+    def _one_source_of_weights(self) -> "Encoder":
+        """A folder's own would be read, or its configuration unchecked."""
+        model, weights = str(getattr(self, "model", "")), getattr(self, "weights", None)
+        if weights and model.startswith(WITH_WEIGHTS):
+            raise problem(f"weights is {weights!r}, and the model {model!r} has weights of its own; write null")
+        return self
 
 
 class Clip(Encoder):

@@ -79,10 +79,9 @@ class Timm:
         defaults = model.pretrained_cfg
         self.mean, self.std = (torch.tensor(defaults[key]).view(3, 1, 1) for key in ("mean", "std"))
         widths = model.feature_info.channels()
-        if not -len(widths) <= self.layer < len(widths):
-            raise UserError(
-                f"{where}: layer is {self.layer}, and {self.name} has {len(widths)} maps: 0 to -1, the last"
-            )
+        maps = len(widths)
+        if not -maps <= self.layer < maps:
+            raise UserError(f"{where}: layer is {self.layer}, and {self.name} has {maps} maps; write 0 to {maps - 1}")
         self.dim = widths[self.layer]
         self._check(where)
         self.identity: dict[str, Any] = {
