@@ -8,13 +8,13 @@ from vlkd_steps.config import precedence, users_files
 from vlkd_steps.config.models.base import Learned
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.source import Http, Local, Scenes
-from vlkd_steps.core import layout
+from vlkd_steps.core import layout, package_assets
 from vlkd_steps.graph.dry_run import Job
 from vlkd_steps.planning import sizes, volumes
 
 BYTES_OF_A_RUN = {"last": 4, "resumable": 20}
 """Bytes per parameter, by `keep`: the weights; also the last checkpoint with Adam's moments, and the best one."""
-DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4}
+DTYPES = {"float16": 2, "float32": 4}
 WORDS_OF_A_TEXT = 9  # a state is stored for each: choice, about the mean of the official data
 GB = 1e9
 
@@ -54,7 +54,7 @@ def weights(c: Composition) -> list[Entry]:
         named = str(conf.get("weights") or (conf.get("model") if conf.get("kind") == "text" else None) or "")
         if (
             not named
-            or named.startswith("asset:")
+            or package_assets.path(named)
             or Path(named).exists()
             or conf.get("pretrain")
             or conf.get("package")
