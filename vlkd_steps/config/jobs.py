@@ -321,6 +321,6 @@ def check_arguments(config: Mapping[str, Any]) -> None:
     for key in config:
         if key != "experiment":
             raise UserError(
-                f"--config {key}=... is not a known key; {nearest(key, ['experiment'])} "
-                "Everything else is set in params.yaml."
+                f"--config {key}=... is not a known key; {nearest(key, ['experiment'])}; everything else is set in "
+                "params.yaml"
             )
