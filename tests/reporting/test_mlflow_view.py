@@ -1,5 +1,6 @@
 """What MLflow's page shows of a task of several metrics."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def test_the_description_has_a_table_for_each_metric() -> None:
     assert "vcr, vilt: test Q→AR accuracy in percent, in brackets the gain over finetune" in lines
     assert lines.count("| 300 | 40.0 | 40.0 (+2.5) |") == 1
     assert not any("test accuracy" in line for line in lines)
+
+
+def test_a_description_of_hundreds_of_variants_fits_into_a_tag() -> None:
+    many = [record(f"clip_td_lambda0_{number}_learning_rate_0p001", 0) for number in range(400)]
+    few = [dataclasses.replace(each, tags={**each.tags, "dataset": "vqa"}) for each in many[:3]]
+    text = mlflow_view.description("x", [*many, *few], "finetune")
+    assert len(text) <= mlflow_view.LONGEST_TAG
+    assert "vqa, vilt: test Q→AR accuracy" in text
+    assert "3 tables are too large" in text
 
 
 def test_members_of_a_sweep_are_called_by_their_values() -> None:

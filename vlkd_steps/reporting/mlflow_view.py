@@ -10,7 +10,7 @@ import dataclasses
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
@@ -63,7 +63,10 @@ def experiment_tags(
 
 
 def description(experiment: str, records: Sequence[Record], reference: str) -> str:
-    """Markdown: the experiment's content and its test accuracies, means over the seeds so far."""
+    """Markdown: the experiment's content and its test accuracies, means over the seeds so far.
+
+    As many tables as fit into a tag.
+    """
     lines = [
         f"**{experiment}**: one run per data set, student, method, shot and seed, as the journals under "
         f"`runs/{experiment}/` have it. Intervals: `results/{experiment}/report.html`.",
@@ -71,6 +74,17 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
     ]
     if spent := _spent(records):
         lines += [f"Cost so far: {spent}.", ""]
+    text, left_out = "\n".join(lines), 0
+    for table in _tables(records, reference):
+        if len(text) + len(table) < LONGEST_TAG - 100:
+            text += f"\n{table}"
+        else:
+            left_out += 1
+    return f"{text}\n{left_out} tables are too large for this place." if left_out else text
+
+
+def _tables(records: Sequence[Record], reference: str) -> Iterator[str]:
+    """For each data set, student and metric a table, shot x variant."""
     for dataset, student in subjects(records):
         chosen = [record for record in records if _subject(record) == (dataset, student)]
         several = [metric for metric in titles() if _means(chosen, f"test/{metric}")]
@@ -81,7 +95,7 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
             if not means:
                 continue
             shown = f"{titles()[metric]} accuracy" if several else "accuracy"
-            lines += [f"{dataset}, {student}: test {shown} in percent, in brackets the gain over {reference}", ""]
+            lines = [f"{dataset}, {student}: test {shown} in percent, in brackets the gain over {reference}", ""]
             called = {record.tags.get("variant", ""): record.tags.get("label") for record in chosen}
             lines += [
                 "| shot | " + " | ".join(called[each] or each for each in variants) + " |",
@@ -90,8 +104,7 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
             for shot in shots:
                 cells = [_cell(means.get((variant, shot)), gains.get((variant, shot))) for variant in variants]
                 lines.append(f"| {shot} | " + " | ".join(cells) + " |")
-            lines.append("")
-    return "\n".join(lines)
+            yield "\n".join([*lines, ""])
 
 
 def _spent(records: Sequence[Record]) -> str:

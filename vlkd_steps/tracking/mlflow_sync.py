@@ -142,11 +142,19 @@ class MlflowSync:
         return {key: run.run_id for key, run in self._known.items() if not run.deleted}
 
     def describe(self, tags: Mapping[str, str]) -> None:
-        """Set those tags of the experiment (its description, its views) that differ."""
+        """Set those tags of the experiment (its description, its views) that differ; a refused one is logged."""
         with self._session() as client:
+            from mlflow.exceptions import MlflowException
+
             for name, value in tags.items():
                 if self._tags.get(name) != value:
-                    client.set_experiment_tag(self.experiment_id, name, value)
+                    try:
+                        client.set_experiment_tag(self.experiment_id, name, value)
+                    except MlflowException as error:  # such as that of an older server, which allows 5,000 characters
+                        if error.error_code != outages.REFUSED:
+                            raise
+                        log.warning("MLflow refused %s of experiment %s, the runs are not affected: %s",
+                                    name, self.experiment, outages.reason(error))  # fmt: skip
                     self._tags[name] = value
 
     def sync(self, records: Iterable[Record]) -> int:
