@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 SYNCED = "vlkd.synced"
 ARTIFACTS = "vlkd.artifacts"
 PARENT = "mlflow.parentRunId"
+RUNS_AT_ONCE = 100  # of a request: a busy server takes seconds for them, and a request that takes ten is given up
 PARAM_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 6000, 8000, 36  # MLflow's limits
 
 
@@ -406,7 +407,7 @@ def _artifacts_are_gone(run: "Run") -> bool:
 def _all_runs(client: "MlflowClient", experiment_id: str, view: int) -> "Iterator[Run]":
     token = None
     while True:
-        page = client.search_runs([experiment_id], run_view_type=view, order_by=["start_time ASC"], page_token=token)
+        page = client.search_runs([experiment_id], "", view, RUNS_AT_ONCE, ["start_time ASC"], token)
         yield from page
         token = page.token
         if not token:
