@@ -337,5 +337,22 @@ def test_metadata_that_were_changed_after_the_download(
     assert "data/raw/toy/1.json was changed after the download" in capsys.readouterr().err
 
 
-def test_a_tally_without_records_is_no_division_by_zero() -> None:
-    assert Tally("x", 0.5).close() == {"read": 0, "left_out": {}, "skipped": {}}
+@pytest.mark.parametrize("most", [0, 0.5, 1])
+def test_a_split_without_a_usable_record_is_an_error(most: float) -> None:
+    with pytest.raises(UserError, match="x: no record can be used, of 0 read; correct the file"):
+        Tally("x", most).close(0)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_images_that_are_all_missing_are_named_whatever_may_be_skipped(reader: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"1 of 1 records cannot be used \(1 image is missing\).*0\.jpg is missing"):
+        read(reader, tmp_path, ["a cat"], images=True, max_skipped=0.5)
+    with pytest.raises(UserError, match=r"no record can be used, of 1 read, 1 skipped \(1 image is missing\)"):
+        read(reader, tmp_path, ["a cat"], images=True, max_skipped=1)
+
+
+def test_vcr_images_that_are_all_missing(tmp_path: Path) -> None:
+    conf = of_vcr(tmp_path, METADATA)
+    (tmp_path / "1.jpg").unlink()
+    with pytest.raises(UserError, match=r"1 of 1 records cannot be used \(1 image is missing\)"):
+        vcr.read({**conf, "max_skipped": 0.5}, tmp_path)
