@@ -167,9 +167,7 @@ def test_ids_that_count_each_splits_rows_can_be_left_out() -> None:
     files = {split: {"parquet": f"data/{split}-*.parquet"} for split in ("train", "val")}
     hf_files.questions(Path("in/data/val-0.parquet"), range(2), question_id=pa.array([0, 1]))
     hf_files.questions(Path("in/data/train-0.parquet"), range(2), question_id=pa.array([0, 1]))
-    with pytest.raises(
-        UserError, match=r"the id 0 is in split 'train' and .*'val'.*columns: \{question_id: null\}"
-    ):
+    with pytest.raises(UserError, match=r"the id 0 is in split 'train' and .*'val'.*columns: \{question_id: null\}"):
         read("hf_questions", files=files)
     shutil.rmtree("raw")
     made = read("hf_questions", files=files, columns={"question_id": None})

@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 import zipfile
 
 import hf_files
@@ -37,6 +38,58 @@ def test_one_file_that_cannot_be_had_ends_the_others(server, tmp_path):
         http_source.fetch({"name": "web", "files": items, "parallel": 1}, tmp_path / "raw")
     assert len(server.requested) <= 2
     assert list((tmp_path / "raw").iterdir()) == []
+
+
+def test_the_file_that_failed_is_named_and_not_those_given_up_for_it(server, tmp_path):
+    failed = threading.Event()
+
+    def answer(handler):
+        if handler.path == "/missing":
+            handler.send_error(404)
+            failed.set()
+            return
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(bytes(500))
+        failed.wait(5)
+        for _ in range(50):
+            server.over.wait(0.01)
+            handler.wfile.write(bytes(1))
+
+    server.answer = answer
+    url = server.url.removesuffix("/file.bin")
+    items = [{"url": f"{url}/{name}", "path": name, "retries": 0} for name in ("large", "missing")]
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(UserError, match=r"/missing cannot be downloaded .*404"):
+        http_source.fetch({"name": "web", "files": items}, tmp_path / "raw")
+
+
+def test_what_arrived_from_an_address_that_was_corrected_since_is_not_used(server, tmp_path):
+    """Without a published checksum, it would be recorded as the content of the new address."""
+    known = {"/v1/a.json": b"old", "/v2/a.json": b"new", "/b.json": b"other"}
+
+    def answer(handler):
+        content = known.get(handler.path, b"")
+        handler.send_response(200 if content else 404)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    def fetched(first, second):
+        url = server.url.removesuffix("/file.bin")
+        items = [{"url": url + first, "path": "a.json"}, {"url": url + second, "path": "b.json"}]
+        http_source.fetch({"name": "web", "files": items, "parallel": 1}, tmp_path / "raw")
+
+    server.answer = answer
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(UserError, match=r"/missing cannot be downloaded"):
+        fetched("/v1/a.json", "/missing")
+    fetched("/v2/a.json", "/b.json")
+    assert (tmp_path / "raw" / "a.json").read_bytes() == b"new"
+    assert len(set(json.loads(layout.checksums("web").read_text()).values())) == 3
+    assert list(layout.RAW.iterdir()) == [layout.RAW / ".downloads"]
+    assert list((layout.RAW / ".downloads").iterdir()) == []
 
 
 def test_files_that_a_list_names_are_fetched_after_it(server, tmp_path):

@@ -70,6 +70,7 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     for item in sorted(items, key=lambda item: not item.get("unpack")):  # a damaged zip fails before files move
         _put(item, source, arriving, folder)
     shutil.rmtree(arriving, ignore_errors=True)
+    _addresses(arriving).unlink(missing_ok=True)
 
 
 def _put(item: Item, source: Mapping[str, Any], arriving: Path, folder: Path) -> None:
@@ -122,6 +123,7 @@ def _fetch_all(source: Mapping[str, Any], items: Sequence[Item], arriving: Path)
     name = source["name"]
     known = _recorded(name)
     _check_recordable(items, name)
+    _forget_other_addresses(items, arriving)
     given_up = threading.Event()
     limit = _limit(source)
     with interruption.stop_request() as stop:
@@ -141,9 +143,11 @@ def _fetch_all(source: Mapping[str, Any], items: Sequence[Item], arriving: Path)
             source.get("parallel", PARALLEL),
         )
         pending: set[Future[Path]] = set(transfers)
-        while pending and not stop and not any(each.done() and each.exception() for each in transfers):
+        failed: list[Future[Path]] = []
+        while pending and not stop and not failed:
             _, pending = wait(pending, timeout=HEARD_WITHIN, return_when=FIRST_EXCEPTION)
-        given_up.set()
+            failed = [each for each in transfers if each.done() and each.exception()]
+        given_up.set()  # by which others fail too, which is not to be told
         for transfer in transfers:
             transfer.cancel()
         wait(transfers, timeout=HEARD_WITHIN)
@@ -153,9 +157,24 @@ def _fetch_all(source: Mapping[str, Any], items: Sequence[Item], arriving: Path)
             known,
         )
         stop.raise_if_set()
-    for transfer in transfers:
-        if transfer.done() and not transfer.cancelled():
-            transfer.result()
+    for transfer in failed:
+        transfer.result()
+
+
+def _forget_other_addresses(items: Sequence[Item], arriving: Path) -> None:
+    """Remove what an interrupted download left under the path of a file whose address was corrected since."""
+    noted = _addresses(arriving)
+    before = files.known_json(noted)
+    now = {item["path"]: redacted(item["url"]) for item in items}
+    for path in (path for path, url in now.items() if before.get(path, url) != url):
+        for name in (path, f"{path}.part", f"{path}.part.json"):
+            (arriving / name).unlink(missing_ok=True)
+    files.write_json(noted, before | now)
+
+
+def _addresses(arriving: Path) -> Path:
+    """Where it is noted from which address each file of a source arrives."""
+    return arriving.with_name(f"{arriving.name}.addresses.json")
 
 
 def _in_threads(jobs: Sequence[Callable[[], Path]], number: int) -> list[Future[Path]]:
