@@ -137,7 +137,7 @@ def test_a_file_does_not_replace_a_member_of_a_zip(server, tmp_path):
     url = server.url.removesuffix("/file.bin")
     items = [{"url": f"{url}/a.json", "path": "a.json"}, {"url": f"{url}/a.zip", "path": "a.zip", "unpack": True}]
     (tmp_path / "raw").mkdir()
-    with pytest.raises(UserError, match=r"'a\.json' is also the name of a file in one of its zips"):
+    with pytest.raises(UserError, match=r"path is 'a\.json', and another file of this source"):
         http_source.fetch({"name": "web", "files": items}, tmp_path / "raw")
 
 

@@ -85,10 +85,7 @@ def _put(item: Item, source: Mapping[str, Any], arriving: Path, folder: Path) ->
     if item.get("unpack"):
         archive.unpack(arrived, target.parent, _limit(source), most=source.get("limit_files", archive.FILES))
         return
-    if target.exists():
-        raise UserError(f"{where} {item['path']!r} is also the name of a file in one of its zips; rename one")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    arrived.replace(target)
+    arrived.replace(archive.free_place(target, where))
 
 
 def _limit(source: Mapping[str, Any]) -> int:

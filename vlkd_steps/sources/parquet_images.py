@@ -39,10 +39,8 @@ def unpack(parquet: Path, folder: Path, name: str, limit: int, most_rows: int | 
             f"{parquet} has no column of images to unpack, a struct of bytes and path; its columns are: "
             f"{described(schema)}; take it out of `unpack` in the source's conf"
         )
-    target = inside.path(folder, name, f"{parquet}: the name")
-    if target.exists():
-        raise UserError(f"{parquet}: {name} is in {folder} already, from another file of this source; rename one")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    where = f"{parquet}: the name"
+    target = archive.free_place(inside.path(folder, name, where), where)
     archive.check_space(folder, parquet.stat().st_size)
     for number in columns:
         schema = schema.set(number, schema.field(number).with_type(_with_path(schema.field(number).type)))
