@@ -165,7 +165,7 @@ def read_annotations(
                 and answer_type
                 and record["image_id"] == questions.image_ids[position]
             )
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, ValueError):  # ValueError: there is no answer to be the commonest
             valid = False
         if not valid:
             names = ("question_type", "answer_type", *(() if multiple_choice_answer else ("multiple_choice_answer",)))
