@@ -23,6 +23,11 @@ RATIO = 200
 SMALL = 64 << 20
 """Bytes that any zip may unpack to: a small one may contain a blank image or array."""
 
+
+class Damaged(UserError):
+    """An archive that is not what was sent."""
+
+
 DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError,
     ValueError, OSError,
@@ -148,12 +153,12 @@ def _bytes_of(content: zipfile.ZipFile, member: zipfile.ZipInfo, archive: Path) 
         raise _damaged(archive, error) from error
 
 
-def _damaged(archive: Path, error: Exception) -> UserError:
+def _damaged(archive: Path, error: Exception) -> Damaged:
     other = ""
     with contextlib.suppress(OSError), archive.open("rb") as stream:
         if stream.read(2) != b"PK":  # as all zips begin, also those that are cut off
             other = ", or, if it is of another kind such as .tar.gz, unpack it yourself: only zip files are unpacked"
-    return UserError(f"{archive} is not a complete zip file ({error}); fetch it again{other}")
+    return Damaged(f"{archive} is not a complete zip file ({error}); fetch it again{other}")
 
 
 def _untrusted(archive: Path, name: str, problem: str) -> UserError:
