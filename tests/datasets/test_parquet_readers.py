@@ -174,6 +174,18 @@ def test_ids_that_count_each_splits_rows_can_be_left_out() -> None:
     assert made.table["instance_id"].to_pylist() == ["train-0", "train-1", "val-0", "val-1"]
 
 
+def test_images_in_two_folders_are_two_whatever_their_names() -> None:
+    """Not unpacked: the struct of `datasets` names files that are there."""
+    for place in ("a", "b"):
+        Path(f"raw/{place}").mkdir(parents=True)
+        Path(f"raw/{place}/1.png").write_bytes(hf_files.png(ord(place)))
+    named = [{"bytes": None, "path": f"{place}/1.png"} for place in ("a", "b")]
+    hf_files.write(Path("raw/data/train-0.parquet"), {"image": named, "caption": ["A cat.", "A dog."]})
+    made = hf_captions.read(conf("hf_captions"), Path("raw"))
+    assert made.table["image_id"].to_pylist() == ["a/1.png", "b/1.png"]
+    instances.check_images(made.table, lambda path: path)
+
+
 def test_text_alone_needs_no_images() -> None:
     files = {"train": {"parquet": "train.parquet", "images": None}}
     columns = {"hypothesis": ["A.", "B."], "label": ["neutral"] * 2, "image_id": ["scene", None]}

@@ -6,6 +6,7 @@ files with checksums, as in any other source. Rows are read a few at a time: mem
 """
 
 import hashlib
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -69,6 +70,12 @@ def is_image(kind: pa.DataType) -> bool:
     """Whether a column of this type holds images as `datasets` stores them; a path that no row has is of type null."""
     types = {field.name: field.type for field in kind} if pa.types.is_struct(kind) else {}
     return set(types) == {"bytes", "path"} and types["path"] in (pa.string(), pa.large_string(), pa.null())
+
+
+def identity(path: str) -> str:
+    """What an image is known by: the hash in the path of one that was unpacked, else its path."""
+    unpacked = re.fullmatch(rf"{IMAGES}/[0-9a-f]{{2}}/([0-9a-f]{{{DIGITS}}})\.[a-z0-9]+", path)
+    return unpacked[1] if unpacked else path
 
 
 def described(schema: pa.Schema) -> str:
