@@ -278,6 +278,8 @@ def _download(item: Item, folder: Path, sha256: str | None, source: str, limit: 
             raise UserError(
                 f"source {source!r}: {url} cannot be downloaded ({error}); correct its conf, or {kept}"
             ) from error
+        except urllib3.exceptions.LocationValueError as error:  # of a host such as a..org, which requests lets through
+            raise UserError(f"source {source!r}: {url} names no host ({error}); correct it") from error
         except requests.exceptions.RequestException as error:
             if attempt == retries or given_up.is_set() or _status(error) in FINAL or isinstance(error, ValueError):
                 why = f"{type(error).__name__}: {redacted(str(error))[:200]}"
