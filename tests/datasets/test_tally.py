@@ -259,7 +259,7 @@ def test_lines_of_a_tsv_that_are_unusable(tmp_path: Path) -> None:
     assert [pair.caption for pair in shards.locations(0)] == ["a"]
     for name, problem in (("long" * 200, "longer than a file's name"), ("nul\0.jpg", "control characters")):
         tsv.write_text("\n".join([*lines, f"c\t{name}"]), encoding="utf-8")
-        with pytest.raises(UserError, match=rf"t\.tsv, line 4: the image is .*{problem}"):
+        with pytest.raises(UserError, match=rf"t\.tsv, line 4: the image, by image_name .*{problem}"):
             TsvShards(tsv, tmp_path, "{name}", tmp_path / f"{problem[:4]}.json")
     tsv.write_bytes("a\t1.jpg\ncaf\xe9\t1.jpg\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"t\.tsv: line 2: byte 3 is not valid UTF-8 .*save the file as UTF-8"):
@@ -271,6 +271,14 @@ def test_a_tsv_names_files_of_its_folder_only(tmp_path: Path, name: str) -> None
     tsv = tmp_path / "t.tsv"
     tsv.write_text(f"c\t{name}\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"t\.tsv, line 1: the image"):
+        TsvShards(tsv, tmp_path, "{name}", tmp_path / "i.json")
+
+
+def test_addresses_in_a_tsv_are_no_names_of_files_and_the_pattern_is_named(tmp_path: Path) -> None:
+    """CC3M's own tsv has them; its images are called by the line's number."""
+    tsv = tmp_path / "t.tsv"
+    tsv.write_text("a cat\thttp://images.org/1.jpg\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"line 1: the image, by image_name '\{name\}', is 'http://images\.org/1\.jpg'"):
         TsvShards(tsv, tmp_path, "{name}", tmp_path / "i.json")
 
 

@@ -174,7 +174,7 @@ class TsvShards:
         return PairLocation(str(number), file, (0, 0), sentence({"caption": caption}, "caption", self.path, where))
 
     def _image(self, name: str, number: int) -> Path:
-        where = f"{self.path}, line {number + 1}: the image"
+        where = f"{self.path}, line {number + 1}: the image, by image_name {self.image_name!r},"
         try:
             filled = patterns.fill(self.image_name, {"name": name, "number": number})
         except ValueError as error:
