@@ -179,6 +179,8 @@ def test_a_parquet_file_whose_labels_are_hidden_plays_no_role(
     made = written("street")
     assert set(made["files"]) == {"train", "val"}
     assert made["roles"]["test"] == {"split": "val"}
+    source = yaml.safe_load(Path("conf/source/street.yaml").read_text())
+    assert source["files"] == source["unpack"] == ["train-*.parquet", "validation-*.parquet"]
     assert "could not tell: what the labels of test-*.parquet are" in capsys.readouterr().out
 
 
