@@ -177,7 +177,10 @@ def test_a_vilt_is_pretrained_by_two_as_by_one(model: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("corpus", "tolerance"),
     # Turning the batch round in one process moves the gradient of the first case by 2e-3: its rounding errors are large
-    [({"stream": "scenes"}, 0.05), ({"stream": None, "corpus": "toy", "split": "train"}, ROUNDING)],
+    [
+        pytest.param({"stream": "scenes"}, 0.05, marks=pytest.mark.exhaustive),
+        ({"stream": None, "corpus": "toy", "split": "train"}, ROUNDING),
+    ],
 )
 def test_a_clip_is_pretrained_by_two_as_by_one(project: Path, corpus: dict[str, Any], tolerance: float) -> None:
     recipe = CLIP_RECIPE | {"steps": 3, "single_object_legs": 9, "evaluate_every": 9, "dtype": "float32"} | corpus
@@ -245,7 +248,14 @@ def clear(project: Path) -> None:
         name.unlink()
 
 
-@pytest.mark.parametrize("strike", [(1, 5, signal.SIGTERM), (0, 0, signal.SIGUSR2), (1, 11, signal.SIGTERM)])
+@pytest.mark.parametrize(
+    "strike",
+    [
+        (1, 5, signal.SIGTERM),
+        pytest.param((0, 0, signal.SIGUSR2), marks=pytest.mark.exhaustive),
+        pytest.param((1, 11, signal.SIGTERM), marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_signal_to_one_process_stops_both_and_nothing_is_computed_twice(two: Any, strike: Strike) -> None:
     job, expected, curves = two
     status = 128 + strike[2]
@@ -259,7 +269,7 @@ def test_a_signal_to_one_process_stops_both_and_nothing_is_computed_twice(two: A
     assert [event["attempt"] for event in starts] == [1, 2], "only one process writes the journal"
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.exhaustive), 1])
 def test_killed_they_repeat_the_steps_since_the_last_checkpoint(two: Any, rank: int) -> None:
     job, expected, curves = two
     assert attempt(seeds.train_seeds, job, strike=(rank, 6, signal.SIGKILL))[rank] == -signal.SIGKILL

@@ -1,11 +1,14 @@
 """What is printed, and what is to be run again, after a job on the cluster failed; the profile is quiet as shipped."""
 
 import re
+import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from pipeline_project import Project
+from shared_projects import NAME
 from waiting import places, state
 
 
@@ -39,8 +42,10 @@ def test_a_job_that_sbatch_refuses(project: Project) -> None:
 
 
 @pytest.mark.slow
-def test_a_cancelled_run_is_run_again(prepared: Project, project: Project) -> None:
-    project.snakemake()
+def test_a_cancelled_run_is_run_again(prepared: Project, finished_project: Project, tmp_path: Path) -> None:
+    project = finished_project.copy(tmp_path / NAME)
+    for name in ("params.yaml", "profiles/slurm/config.yaml"):  # two seeds, one of them new
+        shutil.copyfile(prepared.folder / name, project.folder / name)
     project.params(overrides={"training.steps": 200000, "variants.clip_td.adaptive_steps": 2})
     run = subprocess.Popen(
         ["snakemake", "--profile", "slurm"],

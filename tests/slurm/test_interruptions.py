@@ -63,7 +63,7 @@ def reach_the_limit(job_id: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "disturb",
-    [preempt, kill, *(pytest.param(each, marks=pytest.mark.exhaustive) for each in (by_hand, reach_the_limit))],
+    [preempt, *(pytest.param(each, marks=pytest.mark.exhaustive) for each in (kill, by_hand, reach_the_limit))],
 )
 def test_a_disturbed_run_ends_in_the_undisturbed_bytes(
     disturb: Callable[[str], None], project: Project, undisturbed: dict[str, str]

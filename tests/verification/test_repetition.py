@@ -189,7 +189,7 @@ def test_a_training_that_cannot_be_repeated_says_on_what_it_was_done(
     assert "step distill failed with status 2 for the reason above (the run was trained on mps:0)" in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)])
 def test_ctrl_c_leaves_nothing(
     project: Path, job: dict[str, Any], root: Path, temporary: Path, number: signal.Signals
 ) -> None:
