@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from vlkd_steps.checks import profile
 from vlkd_steps.checks.profile import options
@@ -28,8 +29,7 @@ set-resources:
     tasks: 2
     warning: 90
   extract:
-    <<: *gpu
-    mem_mb:
+    launcher: slurm
     mem: 16GB
     workers: 4
   compare:
@@ -98,8 +98,9 @@ def test_what_a_rule_does_not_name_is_what_the_launcher_takes_and_the_executor_l
     [
         ("runtime: 2h", "--time=120"), ("runtime: 1d", "--time=1440"), ("runtime: 1w", "--time=10080"),
         ("runtime: 90", "--time=90"), ("runtime: 150m", "--time=150"), ("runtime: 30 minutes", "--time=30"),
-        ("mem_mb: 16GB", "--mem=16000M"), ("mem: 1 TB", "--mem=1000000M"), ("mem: 512MiB", "--mem=537M"),
-        ("mem_mb: 4000", "--mem=4000M"),
+        ("mem: 16GB", "--mem=16000M"), ("mem: 1 TB", "--mem=1000000M"), ("mem: 512MiB", "--mem=537M"),
+        ("mem_mb: 4000", "--mem=4000M"), ("mem_mb: 1500.7", "--mem=1501M"),
+        ("slurm_partition: \"'all'\"", "--partition=all"), ("slurm_extra: \"'--nice=100'\"", "--nice=100"),
     ],
 )  # fmt: skip
 def test_units_are_read_as_snakemake_reads_them(requested, written: str, option: str) -> None:
@@ -116,7 +117,7 @@ def test_without_slurm_nothing_is_queried(requested) -> None:
     ("line", "message"),
     [
         ("runtime: soon", "the resource runtime is 'soon'; write minutes, or 2h"),
-        ("mem_mb: 16 loaves", "the resource mem_mb is '16 loaves'; write 32000, or 32GB"),
+        ("mem: 16 loaves", "the resource mem is '16 loaves'; write 32GB"),
         ("nodes: two", "the resource nodes is 'two'; write a whole number"),
         ("slurm_extra: --time=3", "slurm_extra sets --time, which comes from the resource `runtime`"),
         ("tries: never", "the resource tries is 'never'; write a whole number"),
@@ -127,6 +128,45 @@ def test_a_value_that_cannot_be_is_named(requested, line: str, message: str) -> 
         requested(f"set-resources:\n  distill:\n    launcher: slurm\n    {line}\n")
     assert message in str(mistake.value)
     assert "profiles/mine/config.yaml: distill: " in str(mistake.value)
+
+
+def notes(text: str) -> list[str]:
+    return profile.Profile(Path("config.yaml"), yaml.safe_load(text)).notes()
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ("set-resources: {distill: {gpus: 1}}", ["distill", "'gpus'", "did you mean 'gpu'"]),
+        ("set-resources: ['extract:partition=gpu']", ["extract", "'partition'", "did you mean 'slurm_partition'"]),
+        ("set-resources: {distil: {launcher: slurm}}", ["'distil'", "does not exist", "did you mean 'distill'"]),
+    ],
+)
+def test_what_nothing_reads_is_a_note(text: str, facts: list[str]) -> None:
+    [note] = notes(text)
+    assert all(fact in note for fact in facts), note
+
+
+def test_what_is_read_is_none(root: Path) -> None:
+    for path in (root / "profiles").glob("*/config.yaml"):
+        assert notes(path.read_text()) == []
+    assert notes("resources: [net=3]\nset-resources: {distill: {net: 1, mem: 32GB}, manifest_split: {mem: 1GB}}") == []
+    mem = "set-resources: {distill: {mem_mb: attempt * 4000, cpus_per_task: threads, detach: 'True'}}"
+    assert notes(f"{mem}\ndefault-resources: {{mem_mb: 4000 if attempt < 2 else 8000}}") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("set-resources: {distill: {slurm_partition: all}}", "set-resources: distill: slurm_partition is all, a word"),
+        ("default-resources: [qos=max]", "default-resources: qos is max, a word of Python"),
+        ("set-resources: {distill: {mem_mb: 32GB}}", "set-resources: distill: mem_mb is '32GB'; write a number"),
+        ("set-resources: {distill: {slurm_account: }}", "set-resources: distill: slurm_account is empty"),
+    ],
+)
+def test_what_snakemake_cannot_read_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        notes(text)
 
 
 def test_the_projects_own_profiles_can_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,14 @@ def test_how_the_cache_is_linked(repository: Path) -> None:
     assert not Path("/dev/shm/vlkd-no-such-cache").exists()
 
 
+def test_a_cache_of_copies_takes_the_space_again(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versioning, "_reflinks", lambda folder: False)
+    assert versioning.doubles(repository) == repository / ".dvc" / "cache"
+    dvc("config", "cache.type", "reflink,hardlink,copy")
+    assert versioning.doubles(repository) is None
+    assert versioning.doubles(repository / "elsewhere") is None
+
+
 def test_without_its_lists_dvc_cannot_read_its_stages(repository: Path) -> None:
     (repository / "dvc.yaml").write_text("vars: [dvc_vars.yaml]\n")
     assert subprocess.run([sys.executable, "-m", "dvc", "status"], capture_output=True).returncode

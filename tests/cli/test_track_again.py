@@ -79,6 +79,16 @@ def test_a_lost_memory_of_what_was_sent_costs_nothing(make_run: MakeRun, uri: st
     assert everything(uri, tracked(uri)) == first
 
 
+def test_more_runs_than_one_answer_holds_are_not_written_twice(
+    make_run: MakeRun, uri: str, tracked: Tracked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_sync, "RUNS_AT_ONCE", 2)
+    for seed in (1, 2, 3):
+        make_run(seed=seed, steps=20)
+        assert track.main(["scenes", "--tracking-uri", uri]) == 0
+    assert len(tracked(uri)) == 3  # the reader fails on names that are there twice
+
+
 def test_a_deleted_database_is_made_again(make_run: MakeRun, uri: str, tracked: Tracked, tmp_path: Path) -> None:
     make_run()
     make_run(variant="naive_kd", end=None)

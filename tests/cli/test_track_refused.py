@@ -108,3 +108,15 @@ def test_a_broken_file_of_one_run_does_not_affect_the_others(
     assert track.main(["scenes", "--tracking-uri", uri]) == 0
     assert {run.info.status for run in tracked(uri).values()} == {"FINISHED"}
     assert f"no artifacts of {CLIP_TD}" in capsys.readouterr().err
+
+
+def test_a_description_that_mlflow_refuses_affects_no_run(
+    make_run: MakeRun, uri: str, tracked: Tracked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow.utils import validation
+
+    monkeypatch.setattr(validation, "MAX_EXPERIMENT_TAG_VAL_LENGTH", 500)  # an older MLflow's is 5,000
+    make_run()
+    assert track.main(["scenes", "--tracking-uri", uri]) == 0
+    assert "MLflow refused mlflow.sharedViewState.means" in capsys.readouterr().err
+    assert tracked(uri)[CLIP_TD].info.status == "FINISHED"

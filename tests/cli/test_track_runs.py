@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tracked_runs import CLIP_TD, MakeRun, Tracked, client, history
@@ -112,6 +113,27 @@ def test_of_a_repeated_step_with_another_value_the_later_one_is_the_latest(
     track.main(["scenes", "--tracking-uri", uri])
     (run,) = tracked(uri).values()
     assert run.data.metrics["train/loss"] == 7.0
+
+
+def test_the_last_step_is_sent_first_and_all_steps_are_there(
+    make_run: MakeRun, uri: str, tracked: Tracked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    log_batch, steps = MlflowClient.log_batch, []
+
+    def watched(self: MlflowClient, run_id: str, metrics: Any = (), *others: Any) -> None:
+        steps.append([metric.step for metric in metrics if metric.key == "train/loss"])
+        log_batch(self, run_id, metrics, *others)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", watched)
+    make_run(steps=30)
+    track.main(["scenes", "--tracking-uri", uri])
+    assert [each for each in steps if each] == [[30, 20, 10]]
+    run = tracked(uri)[CLIP_TD]
+    of_steps = history(uri, run, "train/loss")
+    assert [step for step, _ in of_steps] == [10, 20, 30]
+    assert run.data.metrics["train/loss"] == of_steps[-1][1]
 
 
 def test_names_and_values_beyond_mlflows_limits_are_cut(make_run: MakeRun, uri: str, tracked: Tracked) -> None:

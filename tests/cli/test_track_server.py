@@ -135,3 +135,27 @@ def test_a_login_page_and_a_dead_server_are_one_message_without_the_password(
     assert track.main(["scenes"]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert "secret" not in first + second + line
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_denies_access_is_a_mistake_to_correct(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    class Denied(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b"not for you")
+
+        def log_message(self, *_: object) -> None: ...
+
+    make_run()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Denied) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ended = track.main(["scenes", "--tracking-uri", f"http://127.0.0.1:{server.server_port}"])
+        server.shutdown()
+    assert ended == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "denies access" in line
+    assert "not for you" in line
+    assert "MLFLOW_TRACKING_USERNAME" in line

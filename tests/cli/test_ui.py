@@ -2,10 +2,12 @@ import socket
 from pathlib import Path
 
 import pytest
+from tracked_runs import MakeRun
 
-from vlkd_steps.cli import ui
+from vlkd_steps.cli import track, ui
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.reporting import mlflow_view
+from vlkd_steps.tracking import journal
 
 
 def test_without_runs_it_says_what_to_do(
@@ -37,3 +39,19 @@ def test_the_compare_link_opens_the_view_that_track_writes() -> None:
     link = mlflow_view.compare_link("http://127.0.0.1:5000/", "3", mlflow_view.view_key("scenes_vqa", "vilt scenes"))
     assert link.startswith("http://127.0.0.1:5000/#/experiments/3/runs?")
     assert link.endswith("viewStateShareKey=gain-scenes_vqa-vilt+scenes")
+
+
+def test_links_are_printed_without_reading_the_runs(
+    make_run: MakeRun, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(steps=20)
+    make_run("scenes", "scenes_ve", steps=20)
+    track.main(["scenes", "--tracking-uri", uri])
+    monkeypatch.setattr(journal, "read", lambda _: pytest.fail("a journal was read"))
+    capsys.readouterr()
+    ui.print_links("http://127.0.0.1:5000", uri, ["scenes"])
+    shown = [line.split(": ")[0].strip() for line in capsys.readouterr().out.splitlines() if ": http" in line]
+    of_data = [
+        f"{what} on {name}, vilt_scenes" for name in ("scenes_ve", "scenes_vqa") for what in ("mean gains", "gains")
+    ]
+    assert shown == ["means over seeds", "all runs", *of_data]

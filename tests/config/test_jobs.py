@@ -26,6 +26,15 @@ def test_a_job_gets_only_the_values_it_reads(params) -> None:
         assert cut(before) == cut(after)
 
 
+def test_null_in_a_teachers_file_is_a_key_that_is_left_out(params) -> None:
+    extractor = "teachers.boxes_scenes"
+    changes = {f"{extractor}.pool": None, f"{extractor}.by_dataset": {"scenes_smoke_vqa": {"shard_size": None}}}
+    composed = composition.compose(params(grid={**PARAMS["grid"], "student": ["uniter_scenes"]}, overrides=changes))
+    told = jobs.extract(composed, "boxes_scenes", "scenes_smoke_vqa")["teacher"]
+    assert None not in told.values()
+    assert "pool" not in told
+
+
 def test_all_missing_data_are_reported_at_once(params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     composed = composition.compose(params(), experiment="paper_snli_ve")

@@ -200,3 +200,11 @@ def test_what_cannot_be(project: Project, variants: str, facts: list[str]) -> No
     project.conf("experiment/mine.yaml", PRESET + f"variants: {variants}\n")
     project.params(experiment="mine", grid={})
     holds(project.message(), *facts)
+
+
+def test_an_override_of_one_that_the_grid_leaves_out_reaches_one_that_is_like_it(project: Project) -> None:
+    text = "variants:\n  uniform: {like: clip_td, weight: uniform}\n  random: {like: uniform, selection: random}\n"
+    project.conf("experiment/mine.yaml", f"{PRESET}  variant: [finetune, random]\n{text}")
+    project.params(experiment="mine", grid={}, overrides={"variants.clip_td.lambda0": 2})
+    c = composition.compose(project.folder / "params.yaml")
+    assert precedence.settings(c, "random", "vqa", "40").written()["lambda0"] == 2

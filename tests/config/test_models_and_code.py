@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 
 from vlkd_steps.benchmarks.scenes import write
@@ -15,8 +17,9 @@ from vlkd_steps.methods.schedules import SCHEDULES
 from vlkd_steps.methods.targeted_settings import Distance, Target, TargetedSettings
 from vlkd_steps.methods.whitening import WHITENINGS
 from vlkd_steps.splits import hypothesis_only, leakage, vcr_masking, vcr_rules
+from vlkd_steps.teachers.features.store import Writer
 from vlkd_steps.teachers.models import text
-from vlkd_steps.teachers.regions import region_files
+from vlkd_steps.teachers.regions import region_files, region_pooling, regions_boxes, regions_detector, regions_files
 from vlkd_steps.teachers.targets import keyness, relevance
 
 
@@ -47,6 +50,26 @@ def test_names() -> None:
     assert set(get_args(Distance)) == set(DISTANCES)
     assert set(get_args(Target)) == set(MAD.terms_of)
     assert set(get_args(dataset.Leaks)) == set(leakage.STOPPING)
+
+
+def test_features_are_stored_in_any_dtype_that_a_teacher_may_name(tmp_path: Path) -> None:
+    for dtype in get_args(teacher.Dtype):
+        assert Writer(tmp_path, {}, dtype).converted("image", np.zeros((1, 2), np.float32)).dtype == dtype
+
+
+def test_defaults_of_extractors_are_the_codes() -> None:
+    pooling = {"shorter_side": region_pooling.SHORTER_SIDE}
+    files = {"min_regions": regions_files.MINIMUM, "max_regions": regions_files.MAXIMUM}
+    found = {"min_regions": regions_detector.MINIMUM, "max_regions": regions_detector.MAXIMUM}
+    for model, defaults in (
+        (teacher.Boxes, {"grid": regions_boxes.GRID, "max_regions": regions_boxes.MAXIMUM, **pooling}),
+        (teacher.Files, {"confidence": regions_files.CONFIDENCE, **files}),
+        (
+            teacher.Detector,
+            {"confidence": regions_detector.CONFIDENCE, "overlap": regions_detector.OVERLAP, **found},
+        ),
+    ):
+        assert {name: model.model_fields[name].default for name in defaults} == defaults
 
 
 def test_the_scenes_source_has_the_generators_keys_and_defaults() -> None:

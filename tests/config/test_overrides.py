@@ -27,7 +27,8 @@ from vlkd_steps.config.models.composition import Cell, Composition
     ],
 )
 def test_nested_overrides_are_dotted_ones(params, dotted: dict, nested: dict) -> None:
-    none, plain, same = (composition.compose(params(overrides=given)) for given in ({}, dotted, nested))
+    grid = {**PARAMS["grid"], "variant": ["finetune", "clip_td", "mad"]}
+    none, plain, same = (composition.compose(params(overrides=given, grid=grid)) for given in ({}, dotted, nested))
     assert sections_of(same) == sections_of(plain) != sections_of(none)
     assert list(jobs.runs(same)) == list(jobs.runs(plain))
 
@@ -65,10 +66,14 @@ def test_by_shot_reaches_its_jobs_and_no_other(params) -> None:
             assert job == jobs.distill(before, cell)
 
 
-def test_a_preset_replaces_an_inherited_override_however_it_is_written(project: Project, composed: Any) -> None:
+@pytest.mark.parametrize("value", ["6", "'${training.evaluate_every}'"])
+def test_a_preset_replaces_an_inherited_override_however_it_is_written(
+    project: Project, composed: Any, value: str
+) -> None:
     project.conf(
         "experiment/mine.yaml",
-        PRESET + "overrides:\n  variants: {clip_td: {adaptive_steps: 6}}\n",  # dotted in scenes_smoke
+        f"{PRESET}overrides:\n  variants: {{clip_td: {{adaptive_steps: {value}}}}}\n"  # dotted in scenes_smoke
+        "training: {evaluate_every: 6}\n",
     )
     c = composed(experiment="mine", grid={})
     cell = next(cell for cell in c.cells if cell.variant == "clip_td")

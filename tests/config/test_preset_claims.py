@@ -157,3 +157,22 @@ def test_a_label_that_several_members_fit_is_refused(project: Project, key: str)
     said = {key: label if key != "by_shot" else {40: {"variant": label, "reference": "finetune"}}}
     written(project, {"mine": OWN | said}, variants=variants, highlight="finetune")
     holds(project.message(), f"claims.mine.{key}", f"is '{label}', which is swept", "'clip_td[lambda0=1, steps=30]'")
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"), [([1, 3], ["of_a_member", "of_another"]), ([1, 2], ["of_another"])], ids=["there", "gone"]
+)
+def test_a_claim_about_a_variant_that_params_yaml_sweeps_is_left_out(
+    project: Project, values: list[int], kept: list[str]
+) -> None:
+    claims = {
+        "of_all": OWN,
+        "of_a_member": OWN | {"variant": "clip_td[lambda0=3]"},
+        "of_another": OWN | {"variant": "naive_kd"},
+    }
+    written(project, claims, {"variant": ["finetune", "clip_td", "naive_kd"]})
+    project.params(experiment="mine", grid={}, overrides={"variants.clip_td.sweep": {"lambda0": values}})
+    composed = composition.compose(Path("params.yaml"))
+    assert list(composed.claims) == kept
+    gone = ", ".join(name for name in claims if name not in kept)
+    assert f"params.yaml sweeps a variant of these claims, which are left out: {gone}" in composed.note

@@ -85,6 +85,14 @@ from vlkd_steps.config import composition
             ["overrides", "evaluation_sets", "'tets'", "did you mean 'test'"],
         ),
         ({"overrides": {"datasets.scenes_smoke_vqa.name": "other"}}, ["datasets.scenes_smoke_vqa.name", "its file's"]),
+        (
+            {"overrides": {"teachers.clip_scenes.model": "local-dir:models/mine"}},
+            [
+                "teachers.clip_scenes",
+                "'asset:clip_scenes.safetensors'",
+                "'local-dir:models/mine' has weights of its own",
+            ],
+        ),
         ({"overrides": {"students.vilt_scenes.kind": "vit"}}, ["students.vilt_scenes.kind is 'vit'", "'vilt'"]),
         ({"overrides": {"sources.scenes_smoke.seed": 1.5}}, ["overrides: sources.scenes_smoke.seed is 1.5"]),
         ({"overrides": {"reference": "finetuned"}}, ["reference", "'finetuned'", "did you mean 'finetune'"]),

@@ -26,6 +26,11 @@ def test_a_clip_follows_its_architecture_and_tokenizer(assets: Path, changed: st
     assert package_assets.clip("ViT-B-16") == ""
 
 
+def test_a_name_is_a_path_in_the_package_and_any_other_is_none(assets: Path) -> None:
+    assert package_assets.path("asset:weights.safetensors") == assets / "weights.safetensors"
+    assert [package_assets.path(name) for name in (None, "", "openai", "models/x.safetensors")] == [None] * 4
+
+
 def test_named_weights_follow_their_bytes(assets: Path) -> None:
     before = package_assets.of("asset:weights.safetensors")
     (assets / "weights.safetensors").write_text("other")

@@ -1,5 +1,7 @@
+import gc
 import math
 import signal
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,40 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_keeps_the_batch(place: Any
     kept = load_file(place[0].inspection)
     assert kept["images"][:, 0, 0, 0].tolist() == [6, 7]
     assert checkpoint.peek(place[0].checkpoints / "last.safetensors")["step"] == 4  # type: ignore[index]
+
+
+class Steep(Line):
+    """The gradient of the step `steep` is not a number, although its loss is."""
+
+    steep = -1
+
+    def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
+        losses = super().forward(batch, step)
+        if step == self.steep:
+            losses["pull"] = losses["pull"] + (0 * self.layer.weight).sum().sqrt()
+        return losses
+
+
+@pytest.mark.parametrize(("step", "saved"), [(7, 4), (3, None)], ids=["the last one", "one that is to be saved"])
+def test_a_gradient_that_is_not_a_number_ends_the_run_before_its_weights_are_saved(
+    place: Any, step: int, saved: int | None
+) -> None:
+    model = Steep()
+    model.steep = step
+    with pytest.raises(UserError, match=rf"the gradient of step {step + 1} is not a finite .*gradient_norm nan"):
+        run(model, place[0], recipe())
+    assert load_file(place[0].inspection)["images"][:, 0, 0, 0].tolist() == [step + 1, step + 2]
+    found = checkpoint.peek(place[0].checkpoints / "last.safetensors")
+    assert (found and found["step"]) == saved
+
+
+def test_a_trained_model_is_not_kept_for_the_next_seed(place: Any) -> None:
+    accelerator, model = Accelerator(cpu=True), Line()
+    loop.train(model, batches, recipe(), place[0], 1, accelerator, StopRequest())
+    left = weakref.ref(model)
+    del model
+    gc.collect()
+    assert left() is None
 
 
 def test_nothing_is_read_from_the_device_until_a_window_ends(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,18 @@
 """The whole run-book on small models; what it says of a GPU has to be seen on one."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from vlkd_steps.cli import bench
 from vlkd_steps.data.batches import Batch
-from vlkd_steps.gpu_bench import cases, distillation
+from vlkd_steps.gpu_bench import cases, checks, distillation, runbook
+from vlkd_steps.gpu_bench.results import Line
 from vlkd_steps.planning import sizes
 
 
@@ -34,6 +38,34 @@ def test_the_run_book_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert (found["tiny"], found["skipped"]) == (True, [])
     assert "| ViLT of scenes, clip_td | 16 |" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_what_memory_is_too_small_for_is_named_and_all_else_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def checked(*_: Any) -> Iterator[checks.Check]:
+        yield checks.Check("resumed", "equal", True)
+        raise torch.OutOfMemoryError("32 GiB are too many")
+
+    line = Line("ViLT of scenes, clip_td", 16, 1.0, 0.1)
+    monkeypatch.setattr(runbook, "cases", lambda settings: [("ViLT", lambda: iter([line]))])
+    monkeypatch.setattr(checks, "all_of", checked)
+    monkeypatch.setattr(checks.subprocess, "Popen", lambda *_, **__: Failed())
+    out = tmp_path / "gpu.json"
+    assert bench.main(["gpu", "--tiny", "--device", "cpu", "--out", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert found["skipped"] == ["checks: 32 GiB are too many"]
+    assert [check["good"] for check in found["checks"]] == [True, None]
+    assert "- not measured: checks: 32 GiB" in capsys.readouterr().err
+
+
+class Failed:
+    """A process that ran out of memory."""
+
+    returncode = 1
+
+    def communicate(self) -> tuple[str, None]:
+        return "", None
 
 
 @pytest.mark.parametrize(

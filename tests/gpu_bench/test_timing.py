@@ -55,3 +55,26 @@ def test_the_peak_of_what_has_no_data_sheet_is_measured() -> None:
     found = card.of(CPU, "fp32")
     assert (found.source, found.memory) == ("measured", None)
     assert found.peak > 1e8
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "A100"),
+        ("NVIDIA A100 80GB PCIe", "A100"),
+        ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("Tesla V100-PCIE-32GB", "V100"),
+        ("NVIDIA GeForce RTX 4090", "RTX 4090"),
+        *(
+            (name, None)
+            for name in (
+                "NVIDIA L40", "NVIDIA RTX A1000", "NVIDIA RTX A4000", "NVIDIA A10G", "NVIDIA T400 4GB",
+                "NVIDIA H100 NVL", "NVIDIA GeForce RTX 3090 Ti", "NVIDIA GeForce RTX 4090 Laptop GPU",
+                "NVIDIA A100-SXM4-40GB MIG 1g.5gb",
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_a_card_is_known_by_its_whole_name(name: str, model: str | None) -> None:
+    assert card.sheet(name) == (card.SHEETS[model] if model else None)

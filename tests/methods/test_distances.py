@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from vlkd_steps.methods.distances import DISTANCES, info_nce, layer_norm, relation
+from vlkd_steps.methods.distances import DISTANCES, info_nce, layer_norm, products, relation
+from vlkd_steps.methods.two_tower import cosines
+from vlkd_steps.methods.vlkd.objective import itcl
 
 
 def test_layer_norm_by_hand() -> None:
@@ -70,3 +72,21 @@ def test_info_nce_of_a_batch_without_negatives_is_zero_and_has_no_gradient_that_
     assert loss.item() == pytest.approx(0.0, abs=1e-6)
     assert student.grad is not None
     assert torch.isfinite(student.grad).all()
+
+
+def test_items_are_compared_in_float32_where_the_step_is_computed_in_bf16() -> None:
+    """At a temperature of 0.01 a rounded cosine would move the teacher's own probabilities by a tenth."""
+    generator = torch.Generator().manual_seed(0)
+    rows, columns = (
+        torch.nn.functional.normalize(torch.randn(16, 64, generator=generator) + 1, dim=-1) for _ in range(2)
+    )
+    same = torch.zeros(16, 16, dtype=torch.bool)
+
+    def found() -> list[torch.Tensor]:
+        values = info_nce(rows, columns, same, 0.01), itcl(rows, columns, 100.0), relation(rows, columns).mean()
+        return [products(rows, columns) / 0.01, cosines(rows, columns) / 0.01, torch.stack(values)]
+
+    whole = found()
+    torch.testing.assert_close(whole[0], (rows.double() @ columns.double().T / 0.01).float())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(found(), whole, atol=0, rtol=0)

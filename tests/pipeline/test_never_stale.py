@@ -160,6 +160,13 @@ def test_a_run_of_a_part_is_not_recorded(changed: Project, options: list[str]) -
     assert changed.dry_run() != Counter()
 
 
+def test_the_table_after_a_run_of_a_part_is_said_to_be_of_an_earlier_run(changed: Project) -> None:
+    note = "note: this table is of an earlier run: "
+    assert note in changed.run("python", "-m", "vlkd_steps", "run", "--until", "split_train")
+    changed.params(overrides=PARAMS["overrides"])
+    assert note not in changed.run("python", "-m", "vlkd_steps", "run", "--until", "split_train")
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("options", [["--forcerun", "report"]], ids=lambda given: given[0])
 def test_a_run_with_an_option_that_is_no_whole_run_is_not_recorded(changed: Project, options: list[str]) -> None:

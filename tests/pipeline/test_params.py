@@ -45,6 +45,15 @@ def test_an_unknown_config_argument(project) -> None:
     assert "Traceback" not in output
 
 
+def test_resources_that_nothing_reads_and_such_that_cannot_be_read(project) -> None:
+    output = project.snakemake("-n", "--set-resources", "distill:gpus=1", "distil:launcher=slurm")
+    assert "note: set-resources: distill: nothing reads 'gpus'; did you mean 'gpu'?" in output
+    assert "note: set-resources names the rule 'distil'" in output
+    output = project.snakemake("-n", "--set-resources", "distill:slurm_partition=all", status=2)
+    assert "error: set-resources: distill: slurm_partition is all" in output
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

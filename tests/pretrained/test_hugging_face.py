@@ -9,10 +9,12 @@ import models
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import BertModel
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.pretrained import folder as folders
 from vlkd_steps.pretrained import hugging_face
+from vlkd_steps.students import initialization
 
 
 @pytest.fixture
@@ -197,6 +199,24 @@ def test_a_damaged_tokenizer_is_a_message(folder: Path) -> None:
     (folder / "tokenizer.json").write_text('{"model": 3}')
     with pytest.raises(UserError, match=r"the tokenizer of .* cannot be loaded"):
         hugging_face.tokenizer(folder, "teacher x")
+
+
+def test_a_repository_of_pickles_is_named_and_a_tokenizers_weights_are_not_fetched(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def fetched(name: str, allow_patterns: list[str], **_: Any) -> str:
+        asked.append(allow_patterns)
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
+    assert initialization.load("org/bert@refs/pr/1", "mine", BertModel, "BERT")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match=r"the repository org/bert of the hub has no weights as safetensors.*NAME@REV"):
+        initialization.load("org/bert", "mine", BertModel, "BERT")
+    assert initialization.tokenizer("org/bert", "mine")
+    assert not [each for each in asked[-1] if each.endswith("safetensors")]
 
 
 def test_nothing_is_left_behind(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,14 @@ def test_what_is_wrong_with_a_folder_is_named(folder: Path) -> None:
         load(folder)
 
 
+def test_names_are_timms_with_their_tags() -> None:
+    for name in [*timm.list_models(), *timm.list_models("resnet*", include_tags=True), "hf-hub:org/model"]:
+        timm_models.check_name(name, "model")
+    for wrong, nearest in (("resnet101.a1_in1", "'resnet101.a1_in1k'"), ("resnet_101", "'resnet101'")):
+        with pytest.raises(UserError, match=f"model '{wrong}' is unknown to timm; did you mean {nearest}"):
+            timm_models.check_name(wrong, "model")
+
+
 def test_weights_that_timm_knows_are_fetched_as_safetensors_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

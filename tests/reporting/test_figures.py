@@ -95,3 +95,10 @@ def test_small_swept_values_stay_readable_on_the_page() -> None:
     page = figures.inline(drawn, {"a": look}, "f")
     assert re.findall(r">(0\.0[0-9]*)</text>", page) == ["0.00025", "0.0005", "0.001"]
     assert not re.search(r'="[^"]*\d\.\d{4,}', page)  # the coordinates are short
+
+
+def test_a_dollar_in_a_label_is_drawn_as_it_is() -> None:
+    row = {"dataset": "d", "student": "s", "evaluation_set": "test", "shot": "100", "variant": "a", "mean": 50.0,
+           "sd": 1.0, "gain": 0.0, "gain_low": -1.0, "gain_high": 1.0, "unit": "questions"}  # fmt: skip
+    looks = style.styles(["a"], "b", {"a": "a[template=$x_{ of $]"})
+    assert "a[template=$x_{ of $] 100" in figures.gains([row], looks)

@@ -29,3 +29,11 @@ def test_one_comparison_is_not_counted_and_a_loss_is_no_gain() -> None:
     [found] = findings([row("100", -4.0, 0.001), row("300", -2.0, 0.001)], "finetune")
     assert "below 0 in 2" in found.detail
     assert "Smallest loss: −2.0" in found.detail
+
+
+def test_captions_are_compared_by_their_metric_unless_there_is_an_accuracy() -> None:
+    captions = row("100", 4.0, 0.001) | {"metric": "CIDEr", "dataset": "coco CIDEr"}
+    [found] = findings([captions], "finetune")
+    assert found.title == "clip_td gains +4.0 CIDEr points over finetune"
+    [found] = findings([captions, row("100", 2.0, 0.001)], "finetune")
+    assert found.title == "clip_td gains +2.0 points over finetune"

@@ -1,5 +1,6 @@
 """What MLflow's page shows of a task of several metrics."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def test_the_description_has_a_table_for_each_metric() -> None:
     assert "vcr, vilt: test Q→AR accuracy in percent, in brackets the gain over finetune" in lines
     assert lines.count("| 300 | 40.0 | 40.0 (+2.5) |") == 1
     assert not any("test accuracy" in line for line in lines)
+
+
+def test_a_description_of_hundreds_of_variants_fits_into_a_tag() -> None:
+    many = [record(f"clip_td_lambda0_{number}_learning_rate_0p001", 0) for number in range(400)]
+    few = [dataclasses.replace(each, tags={**each.tags, "dataset": "vqa"}) for each in many[:3]]
+    text = mlflow_view.description("x", [*many, *few], "finetune")
+    assert len(text) <= mlflow_view.LONGEST_TAG
+    assert "vqa, vilt: test Q→AR accuracy" in text
+    assert "3 tables are too large" in text
 
 
 def test_members_of_a_sweep_are_called_by_their_values() -> None:
@@ -84,3 +94,33 @@ def test_the_view_of_single_runs_shows_no_parents() -> None:
     view = mlflow_view.gain_view("vcr", "vilt", [record("finetune", 1), record("clip_td", 1)], "finetune")
     assert view["searchFilter"].endswith("params.seed LIKE '%'")
     assert view["orderByKey"] == "metrics.`gain/test/q_a`"
+
+
+def test_without_test_or_a_reference_the_views_show_what_was_measured() -> None:
+    def measured(variant: str, gains: bool) -> Record:
+        values = {"dev/CIDEr": 70.0, "val/CIDEr": 80.0, "val/BLEU": 30.0, "val/by_length/short": 1.0}
+        points = [Point(name, 0, value, 1) for name, value in values.items()]
+        points += [Point(f"gain/{name}", 0, 1.0, 1) for name in values if gains]
+        results = {"dev": {"CIDEr": 70.0}, "val": {"CIDEr": 80.0, "BLEU": 30.0}}
+        return dataclasses.replace(mean(variant, {}), points=points, results=results)
+
+    def of(found: list[Record]) -> tuple[str, list[str], list[str]]:
+        means, runs = (mlflow_view.means_view("vqa", "vilt", found), mlflow_view.gain_view("vqa", "vilt", found, "f"))
+        charts = [[chart["displayName"] for chart in view["compareRunCharts"]] for view in (means, runs)]
+        return means["orderByKey"], *charts
+
+    alone = [measured("a", gains=False), measured("b", gains=False)]
+    assert of(alone) == ("metrics.`val/CIDEr`", ["val/CIDEr"], ["val/CIDEr"])
+    order, means, runs = of([*alone, measured("c", gains=True)])
+    assert order == "metrics.`gain/val/CIDEr`"
+    assert means == ["gain/val/CIDEr", "gain/val/CIDEr", "val/CIDEr"]
+    assert runs[0] == "gain/val/BLEU"
+    text = mlflow_view.description("x", alone, "finetune")
+    assert "vqa, vilt: val CIDEr, in brackets" in text
+    assert "| 300 | 80.0 | 80.0 |" in text
+
+
+def test_of_a_curve_on_dev_the_description_has_the_last_value() -> None:
+    points = [Point("dev/accuracy", step, float(step), 1) for step in (10, 20)]
+    tuned = dataclasses.replace(mean("a", {}), points=points, results={"dev": {"accuracy": 20.0}})
+    assert "| 300 | 20.0 |" in mlflow_view.description("x", [tuned], "finetune")

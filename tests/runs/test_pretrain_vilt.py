@@ -6,7 +6,7 @@ import torch
 from transformers import ViltModel
 
 from vlkd_steps.core import layout
-from vlkd_steps.data.batches import Encoded, read_items
+from vlkd_steps.data.batches import Batch, Encoded, read_items
 from vlkd_steps.runs.pretrain_vilt import IGNORED, Exercises, MaskedLanguageAndMatching
 from vlkd_steps.steps import pretrain
 from vlkd_steps.students import vilt
@@ -69,7 +69,7 @@ def test_masking_is_berts(model: dict[str, Any]) -> None:
 def test_a_mismatched_pair_has_another_image_and_another_text(model: dict[str, Any]) -> None:
     exercises, _ = exercises_of(model)
     whole = exercises.data.batch(torch.arange(24))
-    batch = exercises.batch(torch.arange(24), step=1)
+    batch = exercises.batch(torch.arange(24), 1)
     plain, images = batch.inputs.images.chunk(2)
     assert torch.equal(plain, whole.inputs.images)
     changed = (images != plain).flatten(1).any(1)
@@ -79,7 +79,7 @@ def test_a_mismatched_pair_has_another_image_and_another_text(model: dict[str, A
     first = int(changed.nonzero()[0])
     assert torch.equal(images[first], plain[first - 1])
     # one pair six times: nothing can be mismatched
-    assert exercises.batch(torch.zeros(6, dtype=torch.int64), step=1).extra["matches"].tolist() == [1] * 6
+    assert exercises.batch(torch.zeros(6, dtype=torch.int64), 1).extra["matches"].tolist() == [1] * 6
 
 
 def test_exercises_are_the_same_from_memory_and_from_files_and_hold_each_pair_twice(model: dict[str, Any]) -> None:
@@ -101,6 +101,21 @@ def test_a_batch_without_a_masked_word_has_no_loss_for_words(model: dict[str, An
     losses = MaskedLanguageAndMatching(student)(exercises.batch(torch.arange(4), 0), 0)
     assert losses["mlm"].item() == 0.0
     assert losses["itm"].item() > 0.0
+
+
+def test_each_of_the_batches_that_a_step_accumulates_has_masks_of_its_own(
+    model: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, own = [], Exercises.batch
+
+    def batch(self: Exercises, index: torch.Tensor, number: int) -> Batch:
+        made.append(number)
+        return own(self, index, number)
+
+    monkeypatch.setattr(Exercises, "batch", batch)
+    model["pretrain"] |= {"steps": 2, "accumulation": 3}
+    assert run(model) == 0
+    assert made == list(range(6))
 
 
 def test_losses_fall(model: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Preemption, time limit, requeue by hand, kill -9: the run resumes in its folder, to the undisturbed bytes."""
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from pipeline_project import Project
-from waiting import Submitter, configuration, jobs
+from waiting import Submitter, configuration, jobs, state
 
 from vlkd_steps.core.files import sha256
 from vlkd_steps.tracking import journal
@@ -98,6 +99,33 @@ def test_a_disturbed_run_ends_in_the_undisturbed_bytes(
     overlapping(events)
     if disturb is by_hand:
         in_mlflow(project)
+
+
+def test_the_warning_requeues_one_task_of_an_array(cluster: dict[str, str], tmp_path: Path) -> None:
+    """The last task has the array's id as SLURM_JOB_ID, by which Slurm would requeue all of them."""
+    ask = "from vlkd_steps.launch.slurm import attempt; attempt.still_running() and attempt.requeue()"
+    task = (
+        f'if [ "$SLURM_ARRAY_TASK_ID" = 1 ] && [ -z "$SLURM_RESTART_COUNT" ]; then {shlex.quote(sys.executable)} -c '
+        f"{shlex.quote(ask)}; fi; sleep 60"
+    )
+    options = ["--parsable", "--array=0-1", "--requeue", "--partition=normal", "--mem=100", f"--wrap={task}"]
+    sbatch = ["sbatch", *options, f"--output={tmp_path}/%a.log"]
+    base = subprocess.run(sbatch, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        until = time.monotonic() + 60
+        while state(f"{base}_1") != "PENDING" or restarts(f"{base}_1") != 1:
+            assert time.monotonic() < until, (tmp_path / "1.log").read_text()
+            time.sleep(0.3)
+        time.sleep(2)
+        assert state(f"{base}_0") == "RUNNING"
+        assert restarts(f"{base}_0") == 0
+    finally:
+        subprocess.run(["scancel", base], check=True)
+
+
+def restarts(job_id: str) -> int:
+    shown = subprocess.run(["scontrol", "show", "job", "--oneliner", job_id], capture_output=True, text=True).stdout
+    return int(shown.partition(" Restarts=")[2].split()[0])
 
 
 def last_step(path: Path) -> int:

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -39,6 +40,24 @@ def test_the_folder_is_replaced_whole(project):
     run(local.incoming("pets"))
     assert {path.name for path in layout.raw("pets").iterdir()} == {"images", "manifest.json", "p.json"}
     assert [path.name for path in layout.raw("pets").parent.iterdir()] == ["pets"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_replaced_with_a_folder(project, there: bool):
+    """As often as wanted, and what it points to stays."""
+    elsewhere = project / "big"
+    if there:
+        elsewhere.mkdir()
+        (elsewhere / "mine").touch()
+    for _ in range(2):
+        layout.raw("pets").parent.mkdir(parents=True, exist_ok=True)
+        if layout.raw("pets").is_dir() and not layout.raw("pets").is_symlink():
+            shutil.rmtree(layout.raw("pets"))
+        layout.raw("pets").symlink_to(elsewhere)
+        assert run(local.incoming("pets")) == 0
+        assert not layout.raw("pets").is_symlink()
+        assert [path.name for path in layout.raw("pets").parent.iterdir()] == ["pets"]
+    assert not there or (elsewhere / "mine").is_file()
 
 
 def test_a_failure_leaves_what_was_there(project, capsys):

@@ -44,8 +44,8 @@ def test_without_journals_and_provenance_the_rest_is_there(config: dict) -> None
 @pytest.mark.parametrize(
     ("keep", "expected"),
     [
-        (lambda run: run["variant"] == "finetune", "Nothing was compared with finetune"),
-        (lambda run: run["variant"] != "finetune", "Nothing was compared with finetune"),
+        (lambda run: run["variant"] == "finetune", "Nothing was compared with finetune: no other variant was run"),
+        (lambda run: run["variant"] != "finetune", "Nothing was compared with finetune: it has no run"),
         (lambda run: run["seed"] == 10, "one seed"),
         (lambda run: run["shot"] == "100", "95 % interval"),
     ],

@@ -9,7 +9,7 @@ import synthetic_costs
 from synthetic_report import RESULTS, Page, run
 
 from vlkd_steps.cli import table
-from vlkd_steps.core import layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.steps import compare
 
 
@@ -90,6 +90,17 @@ def test_models_and_features_are_timed_where_they_say_so(config: dict) -> None:
     ]
     assert "1 min 01 s" in extracted
     assert "of them only the process that finished is counted" in html
+
+
+def test_targets_are_listed_by_their_teacher(config: dict) -> None:
+    for each in config["runs"]:
+        if each["variant"] == "clip_td":
+            each["targets"] = "0" * 16
+            place = layout.targets(each["dataset"], each["teacher"], each["shot"], each["seed"], each["targets"])
+            files.write_json(layout.targets_provenance(place), {"seconds": 2.5})
+    listed = [row[:3] for row in Page(run(config)).rows if row[:1] == ["targets"]]
+    assert {tuple(row) for row in listed} == {("targets", name, "clip_scenes") for name in ("scenes_vqa", "scenes_ve")}
+    assert len(listed) > 2
 
 
 def test_who_needs_its_teacher_at_inference_is_said_and_two_teachers_and_regions_are_timed_each(

@@ -172,6 +172,10 @@ def test_mistakes_are_named(student: bart.BartStudent, v: torch.Tensor, tmp_path
         model.caption(["a.jpg"])
     with pytest.raises(UserError, match="exceed the 40 positions"):
         model.answer(v[:1], ["star " * 36])
+    prompt = Prompt.of("{q} <mask>")
+    for question, answer in (("star " * 40, "red"), ("what", "star " * 40)):
+        with pytest.raises(UserError, match="exceed the 40 positions"):
+            generation.probabilities(student, v[:1], prompt, question, [answer, "blue"])
     with pytest.raises(UserError, match="list of answers to choose from is empty"):
         model.answer(v[:1], ["what"], among=[])
     with pytest.raises(UserError, match=r"vlkd\.json is missing; name a folder that bart.export wrote"):

@@ -215,6 +215,7 @@ def test_parts_that_do_not_fit_are_named(conf: dict[str, Any], tmp_path: Path) -
     [
         ("uniter.pooler.dense.bias", torch.full((16,), torch.nan), r"not finite numbers, first in uniter\.pooler"),
         ("uniter.encoder.extra.weight", torch.zeros(2), r"no tensor uniter\.encoder\.extra\.weight"),
+        ("uniter.pooler.dense.bias", torch.ones(16, dtype=torch.int8), r"pooler\.dense\.bias not as floating-point"),
     ],
 )
 def test_weights_that_are_not_numbers_or_of_more_than_the_model(

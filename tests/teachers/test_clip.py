@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.pretrained import folder as folders
 from vlkd_steps.teachers.models import clip, zero_shot
 
 SMALL = {  # CLIP's own text tokenizer and towers, small
@@ -225,6 +226,19 @@ def test_no_network_ends_in_what_to_do(monkeypatch, tmp_path) -> None:
         UserError, match=r"openai of RN50-quickgelu cannot be fetched .*connect this machine to the hub, or"
     ):
         clip.ClipTeacher({"model": "RN50-quickgelu", "weights": "openai"})
+
+
+def test_weights_of_another_activation_are_refused_before_they_are_fetched(monkeypatch) -> None:
+    monkeypatch.setattr(folders, "located", lambda *_: pytest.fail("fetched"))
+    with pytest.raises(UserError, match=r"openai were trained with QuickGELU.* write model: RN50-quickgelu"):
+        clip.ClipTeacher({"model": "RN50", "weights": "openai"})
+
+
+def test_every_refused_pair_has_the_model_that_the_message_names() -> None:
+    for model, tag in open_clip.list_pretrained():
+        needed = open_clip.get_pretrained_cfg(model, tag).get("quick_gelu")
+        if needed and not open_clip.get_model_config(model).get("quick_gelu"):
+            assert tag in open_clip.list_pretrained_tags_by_model(f"{model}-quickgelu")
 
 
 def test_classify_names_the_class_with_the_nearest_prompt() -> None:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import timm
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
+from vlkd_steps.core import components
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.regions import regions_boxes
@@ -92,6 +94,33 @@ def test_features_of_a_timm_model_from_a_local_file(picture: ImageRef) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "changes", "message"),
+    [
+        ("resnet10t", {"layer": 5}, "layer is 5, and resnet10t has 5 maps"),
+        ("resnet10t", {"layer": -6}, "layer is -6, and resnet10t has 5 maps"),
+        ("test_vit", {}, "test_vit has no feature map of an image of any size .*; name a convolutional model"),
+    ],
+)
+def test_a_backbone_without_such_a_feature_map_is_refused(
+    model: str, changes: dict[str, Any], message: str, picture: ImageRef
+) -> None:
+    save_file(timm.create_model(model).state_dict(), "backbone.safetensors")
+    config = conf(backbone=f"timm:{model}", weights="backbone.safetensors", shorter_side=64, device="cpu")
+    with pytest.raises(UserError, match=message):
+        regions_boxes.load(config | changes)
+
+
+def test_the_shipped_backbone_is_one_of_timms(picture: ImageRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetched(name: str, **_: Any) -> str:
+        raise OSError(f"asked for {name}")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
+    config = yaml.safe_load((components.ROOT / "conf/teacher/boxes_vcr.yaml").read_text())
+    with pytest.raises(UserError, match=r"asked for timm/resnet101\.a1_in1k"):
+        regions_boxes.load(config)
+
+
+@pytest.mark.parametrize(
     ("config", "metadata", "message"),
     [
         (conf(boxes="detected"), METADATA, "boxes is 'detected'; write metadata or grid"),
@@ -101,7 +130,7 @@ def test_features_of_a_timm_model_from_a_local_file(picture: ImageRef) -> None:
         (conf(), {"boxes": [[1, 2]]}, "images/p7.json: boxes[0]: must be five numbers"),
         (conf(), {"boxes": [[9, 0, 1, 9]]}, "boxes[0]: [9, 0, 1, 9] is empty"),
         (conf(backbone="resnet50"), METADATA, "backbone is 'resnet50'; write pixels or timm:NAME"),
-        (conf(backbone="timm:resnet50x"), METADATA, "timm has no model 'resnet50x'"),
+        (conf(backbone="timm:resnet50x"), METADATA, "backbone 'resnet50x' is unknown to timm; did you mean 'resnet50'"),
         (conf(backbone="timm:resnet10t"), METADATA, "needs weights"),
         (conf(backbone="timm:resnet10t", weights="no.pth"), METADATA, "the weights no.pth are missing"),
         (conf(backbone="timm:resnet10t", weights="images/p7.png"), METADATA, "cannot be loaded from images/p7.png"),

@@ -1,5 +1,6 @@
 """A torchvision detector with weights from a file: real forward passes, the official number of regions."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,43 @@ def test_regions_of_a_real_detector(weights: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(regions.features, other.features)
 
 
+def test_a_file_of_a_detector_whose_batch_norms_were_frozen(weights: Path, tmp_path: Path) -> None:
+    held = torch.load(weights)
+    path = tmp_path / "frozen.pth"
+    torch.save({name: tensor for name, tensor in held.items() if not name.endswith("num_batches_tracked")}, path)
+    whole, frozen = (regions_detector.load(conf(file)).identity["weights"] for file in (weights, path))
+    assert frozen == whole
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return (print, ("unpickled",))
+
+
+@pytest.mark.parametrize("content", [Evil(), None])
+def test_what_torchvision_has_fetched_is_read_as_tensors_alone(
+    content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "0")
+    url = torchvision.models.get_model_weights(MODEL)["COCO_V1"].url
+    path = tmp_path / "hub" / "checkpoints" / url.rpartition("/")[2]
+    path.parent.mkdir(parents=True)
+    torch.save(content, path) if content else path.write_bytes(b"PK cut")
+    with pytest.raises(UserError, match=r"COCO_V1.*delete (it|its file)") as error:
+        regions_detector.load(conf(Path("COCO_V1")))
+    assert str(tmp_path) in str(error.value)
+    assert "unpickled" not in capsys.readouterr().out
+    assert os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] == "0"
+
+
 def test_mistakes_are_named(weights: Path, tmp_path: Path) -> None:
     for config, message in [
         (conf(weights, model="yolo"), "model is 'yolo'; torchvision's Faster R-CNNs are fasterrcnn_mobilenet"),
         (conf(weights) | {"weights": None}, "needs weights"),
         (conf(tmp_path / "none.pth"), "none.pth are missing"),
-        (conf(weights, classes=7), "cannot be loaded from"),
-        (conf(weights) | {"weights": "COCO_V9"}, "cannot be loaded from COCO_V9"),
+        (conf(weights, classes=7), "holds the weights of another model"),
+        (conf(weights) | {"weights": "COCO_V9"}, "put the file there, or name COCO_V1"),
     ]:
         with pytest.raises(UserError) as error:
             regions_detector.load(config)

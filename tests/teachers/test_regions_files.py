@@ -43,6 +43,18 @@ def expected(arrays: dict[str, np.ndarray], number: int, lossy: bool = True) -> 
     return rows.astype(np.float32), np.concatenate([boxes, boxes[:, 4:5] * boxes[:, 5:6]], axis=1)
 
 
+def test_an_lmdb_that_was_copied_in_part_or_damaged_is_a_message() -> None:
+    write_lmdb(Path("butd"), {f"{number}": bytes(500) for number in range(500)})
+    path = Path("butd/data.mdb")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])  # LMDB would read beyond the end, and the process be killed
+    with pytest.raises(UserError, match=r"the LMDB butd is cut off: data\.mdb has \d+ of \d+ bytes; copy it again"):
+        found(conf("lmdb", "butd"))
+    path.write_bytes(content[:8192].ljust(len(content), b"\0"))
+    with pytest.raises(UserError, match=rf"the LMDB butd cannot be read at '{NAME}' .*; copy it again"):
+        found(conf("lmdb", "butd"))
+
+
 @pytest.mark.parametrize("form", ["npz", "lmdb compressed", "lmdb"])
 def test_uniters_files(form: str) -> None:
     arrays = features(0)

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from vlkd_steps.benchmarks.scenes import stream
+from vlkd_steps.core import package_assets
 from vlkd_steps.data import pretraining_pairs
 from vlkd_steps.teachers.models import clip, zero_shot
 
@@ -20,7 +21,7 @@ def model():
 
 
 def test_weights_are_half_precision_and_at_most_four_megabytes() -> None:
-    path = clip.asset(WEIGHTS)
+    path = package_assets.path(WEIGHTS)
     assert path.stat().st_size <= 4_000_000
     assert {tensor.dtype for tensor in load_file(path).values()} == {torch.float16, torch.int64}
 
@@ -33,7 +34,7 @@ def test_names_colour_and_shape_of_single_objects_zero_shot(model) -> None:
 
 
 def test_the_curve_beside_the_weights_ends_at_their_accuracy(model) -> None:
-    curve = json.loads((clip.ASSETS / "clip_scenes.curve.json").read_text(encoding="utf-8"))
+    curve = json.loads((package_assets.ASSETS / "clip_scenes.curve.json").read_text(encoding="utf-8"))
     last = {key: curve[-1][key] for key in ("colour", "shape", "row")}
     measured = zero_shot.scenes_accuracy(model, clip.tokenizer("vlkd-scenes"))
     assert {key: measured[key] for key in last} == pytest.approx(last, abs=0.005)  # the shipped copy is rounded to fp16

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel, BertTokenizerFast
+from transformers import BertConfig, BertModel, BertTokenizerFast, RobertaConfig, RobertaModel, T5Config, T5Model
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.models import text
@@ -59,6 +59,29 @@ def test_cut_texts_lose_their_last_words_and_templates_have_none(folder: Path) -
     np.testing.assert_allclose(states, framed[4:6], atol=1e-5)
 
 
+TINY = {"vocab_size": len(WORDS), "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+LONG = " ".join(["red"] * 600)
+
+
+@pytest.mark.parametrize(
+    ("model", "most"),
+    [
+        (BertModel(BertConfig(**TINY, intermediate_size=8, max_position_embeddings=20)), 20),
+        (RobertaModel(RobertaConfig(**TINY, intermediate_size=8, max_position_embeddings=20, pad_token_id=1)), 18),
+        (T5Model(T5Config(vocab_size=len(WORDS), d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)), 512),
+    ],
+)
+def test_texts_are_cut_where_the_model_has_no_more_positions(model: Any, most: int, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS))
+    BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)  # which states no limit
+    model.save_pretrained(tmp_path)
+    made = teacher(tmp_path)
+    assert (made.max_tokens, len(made.embed_texts([LONG])[1][0][0])) == (most, most - 2)
+    if most < 512:
+        with pytest.raises(UserError, match=f"max_tokens is {most + 1}, and its model has positions for {most};"):
+            teacher(tmp_path, max_tokens=most + 1)
+
+
 def test_the_identity_covers_what_changes_features(folder: Path) -> None:
     assert teacher(folder).identity == teacher(folder).identity
     for change in ({"pooling": "cls"}, {"max_tokens": 4}, {"template": "a {}"}):
@@ -69,6 +92,7 @@ def test_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
     for change, message in (
         ({"pooling": "max"}, "pooling is 'max'; write one of mean, cls"),
         ({"template": "a"}, "has no {}"),
+        ({"max_tokens": 2}, "max_tokens is 2, which leaves none for a text; write 3 or more"),
         ({"model": str(tmp_path)}, "cannot be loaded .*; without network, put such a folder below models/"),
         ({"package": "no-such-package-here"}, "pip install no-such-package-here"),
     ):

@@ -74,6 +74,30 @@ def test_files_of_all_kinds_give_the_same_teacher(weights: Path, picture: Path) 
     assert teacher(weights, patches=True).identity != first.identity  # another content key
 
 
+def test_a_deeper_models_file_is_refused_and_what_was_trained_beside_the_encoder_is_left_out(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = timm.create_model("test_vit").state_dict()
+    deeper = {
+        name.replace("blocks.5", "blocks.6"): tensor.clone() for name, tensor in state.items() if "blocks.5" in name
+    }
+    assert deeper
+    save_file({**state, **deeper}, tmp_path / "deeper.safetensors")
+    with pytest.raises(UserError, match=r"no tensor blocks\.6\.attn\.proj\.bias, one of 12 such"):
+        teacher(tmp_path, "deeper.safetensors", model="test_vit")
+    beside = {"decoder.weight": torch.zeros(2), "head.layers.0.weight": torch.zeros(2)}
+    save_file({**state, **beside}, tmp_path / "beside.safetensors")
+    save_file(state, tmp_path / "own.safetensors")
+    files = ("own.safetensors", "beside.safetensors")
+    assert len({teacher(tmp_path, file, model="test_vit").identity["weights"] for file in files}) == 1
+
+
+def test_a_model_with_two_classifiers_takes_a_file_of_other_classes_or_none(tmp_path: Path) -> None:
+    model = "deit_tiny_distilled_patch16_224"
+    for number, classes in enumerate((10, 0)):
+        save_file(timm.create_model(model, num_classes=classes).state_dict(), tmp_path / f"{number}.safetensors")
+        assert vision.create({"name": "deit", "model": model, "weights": str(tmp_path / f"{number}.safetensors")})
+
+
 class Evil:
     def __reduce__(self) -> Any:
         return (print, ("unpickled",))

@@ -147,6 +147,11 @@ def test_a_journal_linked_into_a_cache_is_copied_before_it_is_written(tmp_path: 
         b'{"event":"metrics","time":1,"step":1,"metrics":{"loss":[]}}',
         b'{"event":"metrics","time":1,"step":1,"metrics":{"loss":1' + b"0" * 400 + b"}}",
         b'{"event":"evaluation","time":1,"step":1,"metrics":{"accuracy":1}}',
+        b'{"event":"metrics","time":NaN,"step":1,"metrics":{}}', b'{"event":"end","time":1e999,"status":"FINISHED"}',
+        b'{"event":"metrics","time":1,"step":' + b"9" * 30 + b',"metrics":{}}', b'{"event":7,"time":1}',
+        b'{"event":"end","time":1,"status":"FINISHED","seconds":1e999}', b'{"event":"end","time":1,"peak_mib":"a"}',
+        b'{"event":"end","time":1,"status":"FINISHED","cpu_seconds":"a"}',
+        b'{"event":"start","time":1,"run_key":"a","allocation":{"cpus":"a"}}',
     ],
 )  # fmt: skip
 def test_damaged_lines_are_left_out_counted_and_reported_once(

@@ -1,3 +1,4 @@
+import gc
 from pathlib import Path
 
 from sqlalchemy import create_engine, text
@@ -36,3 +37,10 @@ def test_a_file_that_exists_may_hold_what_no_journal_has_so_its_commits_wait(tmp
         assert level(tmp_path / "mlflow.db") == DOES_NOT_WAIT
     with sync.filling():
         assert level(tmp_path / "mlflow.db") == WAITS
+
+
+def test_while_runs_are_sent_garbage_is_looked_for_less_often(tmp_path: Path) -> None:
+    before = gc.get_threshold()
+    with MlflowSync("http://127.0.0.1:1", "mine").filling():
+        assert gc.get_threshold()[0] > 10 * before[0]
+    assert gc.get_threshold() == before

@@ -158,6 +158,14 @@ def test_what_is_no_finished_run_is_refused(
     (run / "predictions/test.parquet").rename("moved")
     assert f"{run} is not finished: predictions/test.parquet is missing" in refused(run)
     Path("moved").rename(run / "predictions/test.parquet")
+    described = yaml.safe_load((run / "config.yaml").read_text())
+    for key, name in (("dataset", "dataset.name"), ("made_of", "made_of.code"), ("run_key", "run_key")):
+        kept = {**described, key: "x"} if key != "run_key" else {k: v for k, v in described.items() if k != key}
+        (run / "config.yaml").write_text(yaml.safe_dump(kept))
+        assert f"{run}/config.yaml has no {name}; restore it" in refused(run)
+    (run / "config.yaml").write_text(yaml.safe_dump(described))
+    (run / "provenance.json").write_text("[1]")
+    assert f"{run}/provenance.json" in refused(run)
     run.rename("copy")
     assert f"copy has the run {run}" in refused("copy")
     Path("copy/config.yaml").write_text("not: [closed")

@@ -1,9 +1,10 @@
 """A Snakemake profile read for the resources that its rules request from Slurm."""
 
+import builtins
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,23 @@ from typing import Any
 import humanfriendly
 import yaml
 
-from vlkd_steps.config.composition import nearest
+from vlkd_steps.config import phases
+from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.launch.slurm.request import PREFIX, Request
 
 LAUNCHED = ("pretrain", "extract", "distill")  # through submitit; their resources are not default-resources
+DEFAULTS = "default-resources"
 OTHERS = "other rules"  # those that set-resources does not name
+RULES = [rule for name, phase in phases.PHASES.items() for rule in (*phase.rules, f"manifest_{name}")]
+TEXTS = ("launcher", *(field.name for field in fields(Request) if field.type is str))
+READ = (*TEXTS, *(field.name for field in fields(Request) if field.type is int))
+OF_SNAKEMAKE = ("mem", "mem_mib", "disk", "disk_mb", "disk_mib", "tmpdir")  # further names that it reads itself
+PYTHON = {*dir(builtins), "attempt", "input", "threads", "wildcards"} - {"True", "False", "None"}
+"""Words that Snakemake evaluates instead of taking them as text."""
 OF_SUBMITIT = ("signal_delay_s", "stderr_to_stdout", "srun_args", "additional_parameters")  # no options of sbatch
 EXPRESSION = re.compile(r"[A-Za-z_].*[*+/(]|[*+/(].*[A-Za-z_]")  # of Snakemake's, such as `attempt * 4000`
+NUMBER = re.compile(r"\d+(\.\d*)?")
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,11 @@ class Profile:
         named = self._set_resources()
         return [rule for rule in LAUNCHED if named.get(rule, {}).get("launcher") != "slurm"]
 
+    def notes(self) -> list[str]:
+        """Of what it sets, that which nothing reads; raises UserError for what Snakemake cannot read (`unread`)."""
+        given = {**self._set_resources(), DEFAULTS: _pairs(self.content.get("default-resources"))}
+        return unread(given, _pairs(self.content.get("resources")))
+
     def _set_resources(self) -> dict[str, dict[str, Any]]:
         given = self.content.get("set-resources") or {}
         if isinstance(given, Mapping):
@@ -84,6 +99,52 @@ class Profile:
         named = _environment(own)
         unset: dict[str, Any] = {key: 0 for key in ("runtime", "mem_mb") if PREFIX + key.upper() not in named}
         return replace(self._launched(rule, own), **unset)
+
+
+def notes_of(settings: Any) -> list[str]:
+    """As `Profile.notes`, of Snakemake's own resource settings: those of its profile and its command line."""
+    given = {**settings.overwrite_resources, DEFAULTS: settings.default_resources or {}}
+    written = {rule: {name: value.raw for name, value in of_rule.items()} for rule, of_rule in given.items()}
+    return unread(written, settings.resources)
+
+
+def unread(given: Mapping[str, Mapping[str, Any]], limited: Collection[str]) -> list[str]:
+    """What ``set-resources`` says of rules that do not exist, and of the launched rules that nobody reads.
+
+    Args:
+        given: by rule the resources as they are written; those of all rules by `DEFAULTS`.
+        limited: resources that the user counts (``--resources``).
+
+    Raises:
+        UserError: a value that Snakemake cannot read, which it says late or by a traceback.
+    """
+    for rule, resources in given.items():
+        for name, value in resources.items():
+            _check_written(rule if rule == DEFAULTS else f"set-resources: {rule}", name, str(value).strip())
+    notes = [
+        f"set-resources names the rule {rule!r}, which does not exist; {nearest(rule, RULES)}"
+        for rule in given
+        if rule not in (*RULES, DEFAULTS)
+    ]
+    for rule in (name for name in LAUNCHED if name in given):
+        notes += [
+            f"set-resources: {rule}: nothing reads {name!r}; {nearest(name, READ)}"
+            for name in given[rule]
+            if name not in (*READ, *OF_SNAKEMAKE, *limited)
+        ]
+    return notes
+
+
+def _check_written(where: str, name: str, text: str) -> None:
+    if name in READ and text == "None" and where != DEFAULTS:
+        raise UserError(f"{where}: {name} is empty; give it a value, or delete it")
+    if name in TEXTS and text in PYTHON:
+        raise UserError(
+            f"{where}: {name} is {text}, a word of Python, which Snakemake evaluates; in the profile write it with two "
+            f"""kinds of quotes: {name}: "'{text}'\""""
+        )
+    if name == "mem_mb" and re.fullmatch(r"[\d.]+ *[A-Za-z]+", text):
+        raise UserError(f"{where}: mem_mb is {text!r}; write a number of megabytes, or mem: 32GB")
 
 
 def options(request: Request) -> list[str]:
@@ -130,7 +191,7 @@ def _environment(resources: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         UserError: a size or a time that Snakemake would not read.
     """
-    given = {key: str(value).strip() for key, value in resources.items() if value not in (None, "")}
+    given = {key: _unquoted(str(value).strip()) for key, value in resources.items() if value not in (None, "")}
     if "mem" in given:
         given.setdefault("mem_mb", given["mem"])
     found = {}
@@ -141,12 +202,20 @@ def _environment(resources: Mapping[str, Any]) -> dict[str, str]:
         try:
             found[PREFIX + field.name.upper()] = AS_NUMBER.get(field.name, str)(text)
         except (humanfriendly.InvalidTimespan, humanfriendly.InvalidSize):
-            example = "minutes, or 2h" if field.name == "runtime" else "32000, or 32GB"
-            raise UserError(f"the resource {field.name} is {text!r}; write {example}") from None
+            name, example = ("runtime", "minutes, or 2h") if field.name == "runtime" else ("mem", "32GB")
+            raise UserError(f"the resource {name} is {text!r}; write {example}") from None
     return found
 
 
-AS_NUMBER: Mapping[str, Callable[[str], str]] = {  # as Snakemake reads `2h` and `32GB`
+def _unquoted(text: str) -> str:
+    """A text without the second kind of quotes, by which Snakemake takes it as it is."""
+    found = re.fullmatch(r"(['\"])([^'\"\\]*)\1", text)
+    return found[2] if found else text
+
+
+AS_NUMBER: Mapping[str, Callable[[str], str]] = {  # as Snakemake reads `runtime: 2h` and `mem: 32GB`
     "runtime": lambda text: text if text.isdecimal() else str(max(round(humanfriendly.parse_timespan(text)) // 60, 1)),
-    "mem_mb": lambda text: text if text.isdecimal() else str(max(math.ceil(humanfriendly.parse_size(text) / 1e6), 1)),
+    "mem_mb": lambda text: str(
+        round(float(text)) if NUMBER.fullmatch(text) else max(math.ceil(humanfriendly.parse_size(text) / 1e6), 1)
+    ),
 }

@@ -31,17 +31,18 @@ AGAIN = "it is down or busy; wait longer: --wait 10"
 
 def check(profile: Profile, seconds: float) -> list[CheckResult]:
     """Everything about Slurm that the profile needs; `seconds`: the time limit of each command."""
-    if not profile.needs_slurm:
-        return [ok("slurm", f"not needed by {profile.path}")]
-    missing = [name for name in COMMANDS if shutil.which(name) is None]
-    if missing:
-        return [fail("commands", f"no {', '.join(missing)} on PATH", ON_LOGIN_NODE)]
-    if (silent := controller(seconds)) is not None:
-        return [silent]
     try:
+        unread = [warn("profile", note, "correct it there") for note in profile.notes()]
         requests = profile.requests()
     except UserError as mistake:
         return [fail("profile", str(mistake), "correct it there")]
+    if not profile.needs_slurm:
+        return [*unread, ok("slurm", f"not needed by {profile.path}")]
+    missing = [name for name in COMMANDS if shutil.which(name) is None]
+    if missing:
+        return [*unread, fail("commands", f"no {', '.join(missing)} on PATH", ON_LOGIN_NODE)]
+    if (silent := controller(seconds)) is not None:
+        return [*unread, silent]
     commands = [cluster.SINFO, cluster.PARTITIONS, cluster.CONFIGURATION]
     commands.append([*cluster.ACCOUNTS, f"user={file_system.user_name()}"])
     with ThreadPoolExecutor(len(commands)) as pool:
@@ -57,7 +58,7 @@ def check(profile: Profile, seconds: float) -> list[CheckResult]:
         return run(["sbatch", "--test-only", *options(request), "--output=/dev/null", "--wrap=true"], seconds)
 
     version = settings.get("SLURM_VERSION", "of unknown version")
-    found = [ok("controller", f"cluster {settings.get('ClusterName', 'without a name')}, Slurm {version}")]
+    found = [*unread, ok("controller", f"cluster {settings.get('ClusterName', 'without a name')}, Slurm {version}")]
     found += accounting(settings, accounts, profile, requests.values())
     with ThreadPoolExecutor(len(requests) or 1) as pool:
         list(pool.map(test, set(requests.values())))  # in parallel; read from the cache below

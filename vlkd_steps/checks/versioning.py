@@ -91,12 +91,32 @@ def link_types(config: Any) -> list[str]:
     return kinds.split(",") if isinstance(kinds, str) else list(kinds)
 
 
-def cache(config: Any, root: Path) -> CheckResult:
-    """The first of the configured link types that works between cache and work tree."""
-    kinds = link_types(config)
+def cache_folder(config: Any, root: Path) -> tuple[Path, Path]:
+    """DVC's cache, and the nearest folder of its path that exists."""
     folder = file_system.expanded(config["cache"].get("dir") or root / ".dvc" / "cache")
     folder = folder if folder.is_absolute() else root / ".dvc" / folder
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    return folder, next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+
+
+def doubles(root: Path) -> Path | None:
+    """DVC's cache, if it holds a second copy, on the disk of `root`, of every file that is recorded."""
+    from dvc.config import Config, ConfigError
+
+    if not (root / ".dvc").is_dir():
+        return None
+    try:
+        config: Any = Config(str(root / ".dvc"))
+        folder, there = cache_folder(config, root)
+    except (UserError, ConfigError):  # `vlkd doctor` says what is wrong
+        return None
+    same_disk = there.stat().st_dev == root.stat().st_dev
+    works = next((kind for kind in link_types(config) if _works(kind, there, root)), None)
+    return folder if same_disk and works == "copy" else None
+
+
+def cache(config: Any, root: Path) -> CheckResult:
+    """The first of the configured link types that works between cache and work tree."""
+    kinds, (folder, there) = link_types(config), cache_folder(config, root)
     if not there.is_dir() or not files.writable(there):
         what = "is no folder" if not there.is_dir() else "cannot be written to by this user"
         return fail("cache", f"DVC's cache {folder}: {there} {what}", "dvc cache dir --local FOLDER")

@@ -6,6 +6,7 @@ accuracy, and a CSV file beside it with the keys of the runs.
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -71,6 +72,8 @@ def tested(experiments: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
     for name in experiments:
         composed = composition.compose(experiment=name)
+        if composed.note:
+            say(f"note: {composed.note}", file=sys.stderr)
         if not composed.claims:
             raise UserError(f"experiment {name} has no claims; write some in its preset (docs/protocol.md), or run one")
         rows += evaluate(Evidence(name, summary(name)), composed.claims, composed.datasets)

@@ -96,6 +96,9 @@ def planned(experiment: str | None, given: Throughput | None, cores: int) -> dic
     planned_cells = [Cell(**job.wildcards) for job in found if job.rule == "distill"]
     left = {cell: len(cost.unfinished(jobs.distill(c, cell))) for cell in planned_cells}
     rows = cost.rows(c, found, given)
+    added = disk.folders(c, found, left)
+    if c.experiment == c.params.experiment:  # the one that DVC records
+        added += disk.recorded(added)
     known = [row for row in rows if row.hours is not None]
     hours = {
         name: sum(row.hours or 0.0 for row in known if row.gpu is gpu)
@@ -108,7 +111,7 @@ def planned(experiment: str | None, given: Throughput | None, cores: int) -> dic
         "sources": disk.sources(c, found),
         "put_in_place": disk.put_in_place(c) if found else [],
         "weights": disk.weights(c) if found else [],
-        "disk": disk.folders(c, found, left),
+        "disk": added,
         "disk_free_gb": disk.free(),
         "cost": [
             {**{key: value for key, value in vars(row).items() if key != "of"}, "from": _sources(row)} for row in rows

@@ -91,7 +91,23 @@ def show(experiment: str) -> int:
         return 0
     from vlkd_steps.cli import table
 
+    if why := outdated(experiment):
+        say(f"note: this table is of an earlier run: {why}", file=sys.stderr)
     return table.main([experiment])
+
+
+def outdated(experiment: str) -> str:
+    """Why the results are not those of the configuration and code as they are now, as after a run of a part."""
+    from vlkd_steps.config import composition, phases
+    from vlkd_steps.graph import phase_manifest
+
+    try:
+        composed = composition.compose(experiment=experiment)
+        for phase in phases.PHASES:
+            phase_manifest.check_configuration(composed, phase)
+    except UserError as mistake:
+        return str(mistake)
+    return ""
 
 
 def listed(options: Sequence[str]) -> int:

@@ -27,7 +27,7 @@ from vlkd_steps.core.step import log
 from vlkd_steps.core.terminal import say
 from vlkd_steps.reporting import mlflow_links, mlflow_view
 from vlkd_steps.reporting.mlflow_links import HOST, PORT
-from vlkd_steps.tracking import address, mlflow_environment, records
+from vlkd_steps.tracking import address, mlflow_environment
 from vlkd_steps.tracking.mlflow_sync import MlflowSync
 from vlkd_steps.tracking.outages import Outage
 
@@ -74,8 +74,7 @@ def print_links(page: str, uri: str, experiments: Sequence[str]) -> None:
         say(f"\n{experiment}")
         for shown, key in (("means over seeds", mlflow_view.MEANS), ("all runs", mlflow_view.NESTED)):
             say(f"  {shown}: {mlflow_view.table_link(page, sync.experiment_id, key)}")
-        found = [record for folder in layout.run_folders(experiment) for record in records.read(folder)]
-        for dataset, student in mlflow_view.subjects(found):
+        for dataset, student in dict.fromkeys(folder.parts[-5:-3] for folder in layout.run_folders(experiment)):
             for shown, key_of in (("mean gains", mlflow_view.means_key), ("gains", mlflow_view.view_key)):
                 link = mlflow_view.compare_link(page, sync.experiment_id, key_of(dataset, student))
                 say(f"  {shown} on {dataset}, {student}: {link}")

@@ -1,7 +1,7 @@
 """A preset's ``claims``: completed from the lists that they extend, validated, and checked against what is crossed."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from vlkd_steps.config import conf_files, member_names
@@ -17,30 +17,44 @@ from vlkd_steps.core.errors import UserError
 GROUP = "claims"
 
 
-def checked(c: Composition, origin: Origin, blocks: Sequence[Grid]) -> dict[str, Claim]:
-    """The claims of a composed preset, by name; one that is null is none.
+def checked(
+    c: Composition, origin: Origin, blocks: Sequence[Grid], swept: Collection[str] = ()
+) -> tuple[dict[str, Claim], list[str]]:
+    """The claims of a composed preset, by name, and the names of those that are left out; one that is null is none.
 
     Args:
         blocks: all that the preset crosses, also where params.yaml takes a part of it: a claim about runs that are
             left out is not tested, and no mistake.
+        swept: the variants that params.yaml sweeps: a claim about all of such a one is left out.
 
     Raises:
         UserError: an invalid value; a list, variant, data set, student, set or shot that does not exist; runs that the
             grid does not have; a primary claim with several rows for one task, or the same as another one.
     """
     own = origin.conf.chain("experiment", origin.experiment)[-1].called
-    found = {}
+    found, left_out = {}, []
     for name, given in (c.preset.claims or {}).items():
         where = f"claims.{name}"
         try:
-            if given is not None:
+            if given is not None and _of_many(c, given, where, origin, swept):
+                left_out.append(name)
+            elif given is not None:
                 found[name] = _checked(c, given, where, origin, blocks)
         except UserError as error:
             if origin(where)[0] == own:
                 raise
             raise UserError(f"{error}; or leave this claim out of {own}: claims: {{{name}: null}}") from None
     _check_twice(found, origin)
-    return found
+    return found, left_out
+
+
+def _of_many(c: Composition, given: Mapping[str, Any], where: str, origin: Origin, swept: Collection[str]) -> bool:
+    """Whether a claim names a variant that is several, or other ones, by the sweep of params.yaml."""
+    if not swept:
+        return False
+    claim = validated(Claim, _extended(given, where, origin), where, origin)
+    named = {name for shot in claim.shots for name in claim.pair(shot).model_dump().values()}
+    return any(name.partition("[")[0] in swept and len(_fitting(c, name)) != 1 for name in named)
 
 
 def _checked(c: Composition, given: Mapping[str, Any], where: str, origin: Origin, blocks: Sequence[Grid]) -> Claim:
@@ -85,10 +99,15 @@ def _named(c: Composition, claim: Claim, where: str, origin: Origin) -> Claim:
 
 def _member(c: Composition, name: str, where: str, origin: Origin) -> str:
     """The one variant that a name or a label means."""
-    fitting = [each for each, of in c.members.items() if name in member_names.labels(of.variant, of.swept)]
+    fitting = _fitting(c, name)
     if len(fitting) > 1:
         raise origin.mistake(where, member_names.not_one(name, [c.label(each) for each in fitting]))
     return fitting[0] if fitting else name
+
+
+def _fitting(c: Composition, label: str) -> list[str]:
+    """The members of a sweep that a label fits."""
+    return [each for each, of in c.members.items() if label in member_names.labels(of.variant, of.swept)]
 
 
 def _check_names(c: Composition, claim: Claim, where: str, origin: Origin, blocks: Sequence[Grid]) -> None:

@@ -53,7 +53,8 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     components.use(params.plugins)
     one_of(name, conf.options("experiment"), "experiment" if experiment else f"{where}: experiment")
     as_written = hydra_composed.resolved(conf, name)
-    swept = _expanded(as_written, conf, name, params.overrides if own else {}, where)
+    users = overrides.by_key(params.overrides if own else {}, f"{where}: overrides")
+    swept = _expanded(as_written, conf, name, users, where)
     overridden = {key: called for called, keys in swept.sections for key in keys}
     set_already = {key: called for key, called in overridden.items() if key in ("reference", "highlight")}  # `sweeps`
     preset = validated(Preset, swept.raw, "", members.Origin(conf, name, set_already, swept.members))
@@ -67,9 +68,16 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     c = members.checked(composed, origin, params, blocks)
     c = replace(c, members=swept.members, preset=c.preset.model_copy(update={"grid": preset.grid}))
     cross_checks.check(c, origin)
+    cross_checks.check_in_grid(c, users, as_written["variants"], origin)
     whole = grid_blocks.blocks_of(preset, GivenGrid(), name, where)
-    note = replaced_lists.note(name, given, whole, options("dataset"), where)
-    return replace(c, claims=claims.checked(c, origin, whole), note=note)
+    tested, untested = claims.checked(
+        c, origin, whole, [each for each in swept.of if f"variants.{each}.sweep" in users]
+    )
+    notes = [replaced_lists.note(name, given, whole, options("dataset"), where)]
+    notes += (
+        [f"{where} sweeps a variant of these claims, which are left out: {', '.join(untested)}"] if untested else []
+    )
+    return replace(c, claims=tested, note="; ".join(filter(None, notes)))
 
 
 def _expanded(
@@ -93,13 +101,11 @@ def _own_overrides(as_written: Mapping[str, Any], files: Sequence[ConfFile]) -> 
     Raises:
         UserError: one file sets a key twice.
     """
-    merged = as_written.get("overrides")
-    if not isinstance(merged, Mapping) or "${" in str([file.content.get("overrides") for file in files]):
-        return merged if isinstance(merged, Mapping) else {}
     found: dict[str, Any] = {}
-    for file in files:
-        given = file.content.get("overrides")
-        found = conf_files.merge(found, overrides.by_key(given or {}, f"{file.called}: overrides"))
+    for file in (file for file in files if "overrides" in file.content):
+        given = hydra_composed.as_resolved(file.content["overrides"], as_written["overrides"])
+        own = overrides.by_key(given, f"{file.called}: overrides") if isinstance(given, Mapping) else {}
+        found = {} if given is None else conf_files.merge(found, own)  # null drops those of the files before
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vlkd_steps import tasks
-from vlkd_steps.config import jobs, precedence
+from vlkd_steps.config import jobs, like, precedence
 from vlkd_steps.config.members import Origin
 from vlkd_steps.config.models import kinds
 from vlkd_steps.config.models.base import Learned
@@ -205,6 +205,30 @@ def _check_narrower(c: Composition, origin: Origin) -> None:
         *_, kind, name = key.split(".")
         if name not in there[kind]:
             raise origin.mistake(key, f"sets values of no run; {nearest(name, there[kind])}")
+
+
+def check_in_grid(c: Composition, users: Mapping[str, Any], variants: Mapping[str, Any], origin: Origin) -> None:
+    """Check that the variants of the user's overrides are those of runs, or ones that such a variant is like.
+
+    Args:
+        users: the overrides of params.yaml, by dotted key.
+        variants: the preset's, as its files say them.
+
+    Raises:
+        UserError: one is of no run.
+    """
+    named = [c.members[each].variant if each in c.members else each for each in c.grid.variant]
+    for each in named:  # grows
+        other = like.other(variants.get(each))
+        named += [other] if other and other not in named else []
+    for key in users:
+        group, _, rest = key.partition(".")
+        name = rest.partition(".")[0]
+        if group == "variants" and name not in (*named, *c.grid.variant):
+            raise origin.mistake(
+                f"variants.{name}",
+                f"sets values of no run: {name} is not in grid.variant; add it there, or delete this",
+            )
 
 
 def _narrower(given: Mapping[str, Any], where: str = "") -> Iterator[str]:

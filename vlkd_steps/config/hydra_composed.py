@@ -54,6 +54,19 @@ def resolved(conf: ConfFiles, name: str) -> dict[str, Any]:
         raise _unresolved(conf, name, error) from None
 
 
+def as_resolved(written: Any, found: Any) -> Any:
+    """What a file says, with the values of its interpolations.
+
+    Args:
+        found: what `resolved` has in its place.
+    """
+    if "${" not in str(written):
+        return written
+    if isinstance(written, Mapping) and isinstance(found, Mapping):
+        return {key: as_resolved(value, found.get(key)) for key, value in written.items()}
+    return found
+
+
 def selected(tree: Mapping[str, Any], dotted: str) -> Any:
     """What an interpolation says; None where it refers to nothing, or to a member that is not read yet."""
     from omegaconf import OmegaConf

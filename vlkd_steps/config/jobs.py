@@ -71,7 +71,7 @@ def extract(c: Composition, teacher: str, dataset: str) -> dict[str, Any]:
 def _of_dataset(conf: Teacher, dataset: str) -> dict[str, Any]:
     """What features of a data set depend on in a teacher's configuration."""
     whole = _without(conf, "pretrain", "by_dataset") | conf.by_dataset.get(dataset, {})
-    return {key: value for key, value in whole.items() if key != "workers"}
+    return {key: value for key, value in whole.items() if key != "workers" and value is not None}
 
 
 def readers(c: Composition, teacher: str, dataset: str) -> str:
@@ -321,6 +321,6 @@ def check_arguments(config: Mapping[str, Any]) -> None:
     for key in config:
         if key != "experiment":
             raise UserError(
-                f"--config {key}=... is not a known key; {nearest(key, ['experiment'])} "
-                "Everything else is set in params.yaml."
+                f"--config {key}=... is not a known key; {nearest(key, ['experiment'])}; everything else is set in "
+                "params.yaml"
             )

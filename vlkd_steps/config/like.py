@@ -60,16 +60,16 @@ def _reaching(variants: Tree, section: Tree) -> dict[str, tuple[dict[str, Any], 
         name, _, setting = rest.partition(".")
         if group == "variants" and setting:
             of.setdefault(name, {})[setting] = value
-    return {name: _given(name, variants, of) for name in variants if _other(variants[name]) is not None}
+    return {name: _given(name, variants, of) for name in variants if other(variants[name]) is not None}
 
 
 def _given(name: str, variants: Tree, of: Mapping[str, Tree]) -> tuple[dict[str, Any], dict[str, Any]]:
-    if (other := _other(variants[name])) is None:
+    if (like := other(variants[name])) is None:
         return dict(of.get(name, {})), {}
     said = set(_names(variants[name]))
     over: dict[str, Any] = {}
     under: dict[str, Any] = {}
-    for place, key, value in _words(_given(other, variants, of)[0]):
+    for place, key, value in _words(_given(like, variants, of)[0]):
         if key not in OWN:
             node = under if key in said else over
             for part in place:
@@ -78,7 +78,7 @@ def _given(name: str, variants: Tree, of: Mapping[str, Tree]) -> tuple[dict[str,
     return merge(over, of.get(name, {})), under
 
 
-def _other(variant: Any) -> str | None:
+def other(variant: Any) -> str | None:
     """The variant that one is like."""
     return variant.get("like") if isinstance(variant, Mapping) else None
 

@@ -39,7 +39,11 @@ class Step:
 
 @dataclass(frozen=True)
 class NotFinite:
-    """A non-finite loss: its step and batch, and all losses of the batch, also this process's own."""
+    """A non-finite loss or gradient: its step and batch, and all losses of the batch, also this process's own.
+
+    Attributes:
+        losses: with ``gradient_norm``, where that is what is not finite; the batch is then the step's last one.
+    """
 
     step: int
     batch: int
@@ -64,7 +68,7 @@ class Curves:
         self._unread.append(step)
 
     def read(self) -> NotFinite | None:
-        """Add the results of the steps since the last reading, up to the first non-finite loss, which is returned."""
+        """Add the results of the steps since the last reading, up to the first non-finite one, which is returned."""
         steps, self._unread = self._unread, []
         tensors = [tensor for step in steps for tensor in step.tensors()]
         numbers = iter(torch.cat(tensors).tolist() if tensors else [])
@@ -78,7 +82,9 @@ class Curves:
                     found[f"loss/{name}"] = found.get(f"loss/{name}", 0.0) + loss / len(step.batches)
             found["loss"] = self.loss = sum(found.values())
             if step.norm is not None:
-                found["gradient_norm"] = next(numbers)
+                found["gradient_norm"] = norm = next(numbers)
+                if not math.isfinite(norm):  # the step was taken with it
+                    return NotFinite(step.number, batch, losses | {"gradient_norm": norm}, own)
             for name, value in {**step.values, **found}.items():
                 self.count(name, value)
         return None

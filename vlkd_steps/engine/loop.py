@@ -5,8 +5,8 @@ zero. Everything random is keyed by (seed, step): the batch of a step and its dr
 before, so an interrupted run ends in the same bytes as an uninterrupted one.
 
 On TERM the current step is finished and saved, then `Interrupted` is raised: nothing is computed twice. After kill -9
-the run resumes from the last checkpoint. A loss that is not a number ends the run when its window is read (`curves`),
-before anything is saved, and its batch is made again for inspection.
+the run resumes from the last checkpoint. A loss or a gradient that is not a number ends the run when its window is read
+(`curves`), before anything is saved, and its batch is made again for inspection.
 
 Several processes run this loop in lockstep, each with its rows of a batch (`core.distributed`). Only the first writes.
 
@@ -91,90 +91,142 @@ def train(
 
     Raises:
         Interrupted: stopped by a signal; everything is saved.
-        UserError: a loss is not a number, or processes found different checkpoints.
+        UserError: a loss or a gradient is not a number, or processes found different checkpoints.
     """
-    optimizer = adamw(model, recipe)
-    last, best = context.checkpoints / "last.safetensors", context.checkpoints / "best.safetensors"
-    model.to(accelerator.device)
-    progress: dict[str, Any] = {"step": 0, "best": None, "dev": None, "window": {}}
-    key = "-".join([context.key, *({hardware.precision(accelerator)} - {"fp32"})])
-    progress |= checkpoint.load(last, key, model, optimizer) or {}
-    distributed.check_start(progress["step"], last)
-    rank = [distributed.rank()] if distributed.rank() else []  # each process has its own dropout
-    # The optimizer and the backward pass are torch's own: accelerate's wrappers scale fp16 losses, which are not
-    # used here, and look for packages at every step.
-    bare, model = model, accelerator.prepare(model)
-    parameters = list(model.parameters())
-    time_left = TimeLeft(recipe.steps, progress["step"])
-    model.train()
-    curves = Curves(progress["window"])
-
-    def read() -> None:
-        if found := curves.read():
-            raise not_finite(found, next(iter(batches(range(found.batch, found.batch + 1)))), context)
-
-    upcoming = batches(range(progress["step"] * recipe.accumulation, recipe.steps * recipe.accumulation))
-
-    for step in range(progress["step"], recipe.steps):
-        done = step + 1
-        evaluation_due = evaluate is not None and recipe.evaluate_every and done % recipe.evaluate_every == 0
-        begun = time.perf_counter()
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate(step) * group["multiplier"]
-        seed_dropout(derive(seed, "dropout", step, *rank), accelerator.device)
-        computed = Step(step)
-        for number in range(step * recipe.accumulation, done * recipe.accumulation):
-            last_one = number == done * recipe.accumulation - 1  # only this averages gradients over the processes
-            with contextlib.nullcontext() if last_one else accelerator.no_sync(model):
-                shown = next(upcoming)
-                losses: dict[str, Tensor] = model(shown, step)
-                each = torch.stack(list(losses.values()))
-                own = each.detach()
-                computed.batches.append((number, list(losses), distributed.mean(own), own))
-                if evaluation_due and not computed.values:
-                    computed.values |= gradient_ratio(losses, bare) | observed(bare, shown)
-                (each.sum() / recipe.accumulation).backward()
-        computed.norm = nn.utils.clip_grad_norm_(parameters, recipe.clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        window_ends = done % WINDOW == 0 or done == recipe.steps
-        curves.add(computed)
-        if window_ends or evaluation_due:
-            read()
-        curves.count(
-            "step_ms", 1000 * (time.perf_counter() - begun)
-        )  # on a GPU a window's last step waits for the others
-
-        progress["step"] = done
-        if window_ends:
-            means = curves.point() | {"learning_rate": recipe.rate(step)}
-            context.log_event("metrics", step=done, epoch=round(done / epoch_steps, 3), metrics=means)
-        if evaluation_due and evaluate is not None:
-            model.eval()
-            metrics = evaluate()
-            model.train()
-            progress["dev"] = next(iter(metrics.values()))
-            context.log_event("evaluation", step=done, set="dev", metrics=metrics)
-            if progress["best"] is None or progress["dev"] > progress["best"]:
-                progress["best"] = progress["dev"]
-                if distributed.is_main():
-                    checkpoint.save_model(best, bare)
+    run = Training(model, batches, recipe, context, seed, accelerator)
+    time_left = TimeLeft(recipe.steps, run.done)
+    upcoming = batches(range(run.done * recipe.accumulation, recipe.steps * recipe.accumulation))
+    while run.done < recipe.steps:
+        watched = evaluate is not None and recipe.evaluate_every > 0 and (run.done + 1) % recipe.evaluate_every == 0
+        run.update(upcoming, watched)
+        if run.window_ends:
+            means = run.curves.point() | {"learning_rate": recipe.rate(run.done - 1)}
+            context.log_event("metrics", step=run.done, epoch=round(run.done / epoch_steps, 3), metrics=means)
+        if watched and evaluate is not None:
+            run.evaluate(evaluate)
         # Evaluate, then save: a resumed run does not repeat the evaluation. The stop request is read once: one that
         # comes after saving must not end the run before the next save.
         stopping = distributed.agree(stop)
-        saving = stopping or done % recipe.checkpoint_every == 0 or done == recipe.steps
-        left = time_left(done) if distributed.is_main() else None
+        saving = stopping or run.done % recipe.checkpoint_every == 0 or run.done == recipe.steps
+        left = time_left(run.done) if distributed.is_main() else None
         if saving or (left and distributed.count() == 1):  # otherwise all processes would have to agree on the line
-            read()
+            run.read()
         if saving and distributed.is_main():
-            checkpoint.save(last, key, bare, optimizer, progress)
+            run.save()
         if left:
-            dev = "" if progress["dev"] is None else f"  dev {progress['dev']:.1f}"
-            log.info(f"[{context.label}] step {done}/{recipe.steps}  loss {curves.loss:.3f}{dev}  left {left}")
-        if stopping and done < recipe.steps:
+            dev = "" if run.progress["dev"] is None else f"  dev {run.progress['dev']:.1f}"
+            log.info(f"[{context.label}] step {run.done}/{recipe.steps}  loss {run.curves.loss:.3f}{dev}  left {left}")
+        if stopping and run.done < recipe.steps:
             distributed.wait()  # a process that exits early may end the others while one is still saving
             stop.raise_if_set()
-    return bare.eval()
+    accelerator.free_memory()  # it keeps every model that it has prepared, and a job trains one for each seed
+    return model.eval()
+
+
+class Training:
+    """A run between two steps, resumed from its last checkpoint: model, optimizer and progress.
+
+    Attributes:
+        model: as accelerate has prepared it; `bare` is the one that was given.
+        progress: saved with the weights: steps done, the best and the last dev score, the sums of `curves`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Callable[[range], Iterator[Batch]],
+        recipe: Recipe,
+        context: RunContext,
+        seed: int,
+        accelerator: Accelerator,
+    ) -> None:
+        self.bare, self.batches, self.recipe, self.context, self.seed = model, batches, recipe, context, seed
+        self.accelerator = accelerator
+        self.optimizer = adamw(model, recipe)
+        self.last, self.best = (context.checkpoints / f"{name}.safetensors" for name in ("last", "best"))
+        model.to(accelerator.device)
+        self.progress: dict[str, Any] = {"step": 0, "best": None, "dev": None, "window": {}}
+        self.key = "-".join([context.key, *({hardware.precision(accelerator)} - {"fp32"})])
+        self.progress |= checkpoint.load(self.last, self.key, model, self.optimizer) or {}
+        distributed.check_start(self.done, self.last)
+        # The optimizer and the backward pass are torch's own: accelerate's wrappers scale fp16 losses, which are not
+        # used here, and look for packages at every step.
+        self.model = accelerator.prepare(model).train()
+        self.parameters = list(self.model.parameters())
+        self.curves = Curves(self.progress["window"])
+
+    @property
+    def done(self) -> int:
+        """Steps so far."""
+        steps: int = self.progress["step"]
+        return steps
+
+    @property
+    def window_ends(self) -> bool:
+        return self.done % WINDOW == 0 or self.done == self.recipe.steps
+
+    def update(self, upcoming: Iterator[Batch], watched: bool) -> None:
+        """One step.
+
+        Args:
+            upcoming: its batches, and those of later steps.
+            watched: add the values that are journaled where dev is evaluated.
+        """
+        begun, step = time.perf_counter(), self.done
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate(step) * group["multiplier"]
+        own = [distributed.rank()] if distributed.rank() else []  # each process has its own dropout
+        seed_dropout(derive(self.seed, "dropout", step, *own), self.accelerator.device)
+        computed = self._gradients(step, upcoming, watched)
+        computed.norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.progress["step"] = step + 1
+        self.curves.add(computed)
+        if self.window_ends or watched:
+            self.read()
+        # On a GPU a window's last step waits for the others.
+        self.curves.count("step_ms", 1000 * (time.perf_counter() - begun))
+
+    def _gradients(self, step: int, upcoming: Iterator[Batch], watched: bool) -> Step:
+        """Add up the gradients of the step's batches, which weigh alike."""
+        computed, count = Step(step), self.recipe.accumulation
+        for number in range(step * count, (step + 1) * count):
+            last_one = number == (step + 1) * count - 1  # only this averages gradients over the processes
+            with contextlib.nullcontext() if last_one else self.accelerator.no_sync(self.model):
+                shown = next(upcoming)
+                losses: dict[str, Tensor] = self.model(shown, step)
+                each = torch.stack(list(losses.values()))
+                own = each.detach()
+                computed.batches.append((number, list(losses), distributed.mean(own), own))
+                if watched and not computed.values:
+                    computed.values |= gradient_ratio(losses, self.bare) | observed(self.bare, shown)
+                (each.sum() / count).backward()
+        return computed
+
+    def read(self) -> None:
+        """Wait for the results of the steps so far.
+
+        Raises:
+            UserError: one of them is not a number.
+        """
+        if found := self.curves.read():
+            raise not_finite(found, next(iter(self.batches(range(found.batch, found.batch + 1)))), self.context)
+
+    def evaluate(self, evaluate: Callable[[], dict[str, float]]) -> None:
+        """Journal the dev metrics, and keep the weights if their first one is better than ever."""
+        self.model.eval()
+        metrics = evaluate()
+        self.model.train()
+        dev = self.progress["dev"] = next(iter(metrics.values()))
+        self.context.log_event("evaluation", step=self.done, set="dev", metrics=metrics)
+        if self.progress["best"] is None or dev > self.progress["best"]:
+            self.progress["best"] = dev
+            if distributed.is_main():
+                checkpoint.save_model(self.best, self.bare)
+
+    def save(self) -> None:
+        checkpoint.save(self.last, self.key, self.bare, self.optimizer, self.progress)
 
 
 def seed_dropout(number: int, device: torch.device) -> None:
@@ -250,22 +302,21 @@ def observed(model: nn.Module, batch: Batch) -> dict[str, float]:
 
 
 def not_finite(found: NotFinite, batch: Batch, context: RunContext) -> UserError:
-    """The error for a loss that is not a number; saves the batch that caused it.
+    """The error for a loss or a gradient that is not a number; saves the batch that caused it.
 
-    The first process whose own loss is not a number saves its rows.
+    The first process whose own loss is not a number saves its rows; of a gradient, the first process.
     """
-    if distributed.first(not math.isfinite(found.own.sum().item())) == distributed.rank():
+    saving = distributed.first(not math.isfinite(found.own.sum().item())) % distributed.count()
+    if distributed.rank() == saving:
+        tensors = {
+            name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in batch.tensors().items()
+        }
         with files.atomic(context.inspection) as temporary:
-            save_file(
-                {
-                    name: tensor.cpu().clone(memory_format=torch.contiguous_format)
-                    for name, tensor in batch.tensors().items()
-                },
-                temporary,
-            )
+            save_file(tensors, temporary)
     distributed.wait()
+    what = "gradient" if "gradient_norm" in found.losses else "loss"
     values = ", ".join(f"{name} {loss:g}" for name, loss in found.losses.items())
     return UserError(
-        f"[{context.label}] the loss of step {found.step + 1} is not a finite number ({values}); its batch is in "
+        f"[{context.label}] the {what} of step {found.step + 1} is not a finite number ({values}); its batch is in "
         f"{context.inspection}. Lower training.learning_rate or the method's lambda0, or look for bad features"
     )

@@ -1,5 +1,6 @@
 """The accelerator: its name, its memory, and its peak rate."""
 
+import re
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,7 +20,9 @@ SHEETS = {  # dense TFLOP/s of the NVIDIA data sheets in bf16 (fp16 if there is 
     "V100": (125, 15.7, 15.7),
     "T4": (65, 8.1, 8.1),
 }
-"""By a part of the device's name; the first match counts."""
+"""By the model's name, without `ASIDE`; the first one whose words are all in the device's name counts."""
+ASIDE = re.compile(r"NVIDIA|Tesla|GeForce|PCIe|PCIE|SXM\d*|HBM\d\w*|\d+GB")
+"""Words of a device's name that do not make it another model, as "Ti", "Laptop" or "MIG" do."""
 PRECISIONS = ("bf16", "tf32", "fp32")
 
 
@@ -43,12 +46,24 @@ class Card:
 def of(device: torch.device, precision: str) -> Card:
     """The card behind a device, with its peak in `precision`."""
     if device.type != "cuda":
-        return Card(f"CPU, {torch.get_num_threads()} threads", matrix_rate(device, precision), "measured", None)
+        name = f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else f"GPU ({device.type})"
+        return Card(name, matrix_rate(device, precision), "measured", None)
     about = torch.cuda.get_device_properties(device)
-    known = next((sheet for part, sheet in SHEETS.items() if part in about.name), None)
+    known = sheet(about.name)
     if known is None:
         return Card(about.name, matrix_rate(device, precision), "measured", about.total_memory)
     return Card(about.name, 1e12 * known[PRECISIONS.index(precision)], "data sheet", about.total_memory)
+
+
+def sheet(name: str) -> tuple[float, float, float] | None:
+    """The entry of `SHEETS` for a device, by its name as torch gives it; None for a model that is not listed."""
+    words = set(re.split(r"[ -]", name))
+    known = (of_model for model, of_model in SHEETS.items() if _is(set(model.split()), words))
+    return next(known, None)
+
+
+def _is(model: set[str], words: set[str]) -> bool:
+    return model <= words and all(ASIDE.fullmatch(word) for word in words - model)
 
 
 def matrix_rate(device: torch.device, precision: str) -> float:
@@ -56,7 +71,7 @@ def matrix_rate(device: torch.device, precision: str) -> float:
     from vlkd_steps.core import hardware
     from vlkd_steps.gpu_bench.timing import repeated
 
-    side = 8192 if device.type == "cuda" else 1024
+    side = 1024 if device.type == "cpu" else 8192
     matrix = torch.randn(side, side, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
     with hardware.tf32(device.type, precision == "tf32"):
         return 2 * side**3 / repeated(lambda: matrix @ matrix, 1.0, device)

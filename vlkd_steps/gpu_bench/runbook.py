@@ -41,7 +41,7 @@ class Settings:
 def run(settings: Settings, out: Path) -> list[checks.Check]:
     """Measure, write `out` (JSON), print the tables and return the checks.
 
-    The file is written after each case, so that running out of memory loses no earlier results.
+    The file is written after each case, and one for which memory is too small is left out, so that no other is lost.
     """
     begun = time.monotonic()
     lines: list[Line] = []
@@ -50,36 +50,30 @@ def run(settings: Settings, out: Path) -> list[checks.Check]:
     about = described(settings)
     log.info("%s, %s", about["card"], settings.precision)
 
-    def written() -> None:
-        files.write_json(
-            out,
-            about
-            | {
-                "seconds": round(time.monotonic() - begun, 1),
-                "lines": [line.described() for line in lines],
-                "checks": [asdict(check) for check in found],
-                "skipped": skipped,
-            },
-        )
-
-    for name, measure in cases(settings):
+    def measured(name: str, into: list[Any], measure: Callable[[], Iterator[Any]]) -> None:
         log.info("%4.0f s  %s", time.monotonic() - begun, name)
         try:
-            lines.extend(measure())
+            into.extend(measure())  # what was found before memory ran out is in the list
         except torch.OutOfMemoryError as error:
             skipped.append(f"{name}: {str(error).splitlines()[0]}")
-        written()
-    case = (TINY if settings.tiny else FULL).students[0]
-    log.info("%4.0f s  checks", time.monotonic() - begun)
-    found.extend(
-        checks.all_of(case, settings.device, settings.precision, settings.seconds, 50 if settings.tiny else 200)
-    )
+        results_so_far = {
+            "seconds": round(time.monotonic() - begun, 1),
+            "lines": [line.described() for line in lines],
+            "checks": [asdict(check) for check in found],
+            "skipped": skipped,
+        }
+        files.write_json(out, about | results_so_far)
+
+    for name, measure in cases(settings):
+        measured(name, lines, measure)
+    case, losses = settings.cases.students[0], 50 if settings.tiny else 200
+    device, precision, seconds = settings.device, settings.precision, settings.seconds
+    measured("checks", found, partial(checks.all_of, case, device, precision, seconds, losses))
     clip_td = next((line for line in lines if line.name == f"{case.name}, clip_td"), None)
     if clip_td:
-        size = "tiny" if settings.tiny else "full"
-        arguments = [settings.device.type, settings.precision, str(settings.seconds), size]
-        found.append(checks.together(case, settings.device, clip_td.items / clip_td.seconds, arguments))
-    written()
+        arguments = [device.type, precision, str(seconds), "tiny" if settings.tiny else "full"]
+        alone = clip_td.items / clip_td.seconds
+        measured("two processes", found, lambda: iter([checks.together(case, device, alone, arguments)]))
     log.info("%s", page(about, lines, found, skipped))
     log.info("\n%.0f s; the results are in %s", time.monotonic() - begun, out)
     return found

@@ -23,6 +23,8 @@ def wait(device: torch.device) -> None:
     """Wait until the device has finished its queue."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def repeated(step: Callable[[], object], seconds: float, device: torch.device) -> float:

@@ -19,6 +19,7 @@ from vlkd_steps.core import components
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor
 from vlkd_steps.methods.adversarial import adversarial_loss
+from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
 from vlkd_steps.teachers.targets.target_file import Targets
 
@@ -56,12 +57,12 @@ class Objective(nn.Module):
         return {}
 
     def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Scalar losses by name, weighted: the loop minimises their sum. ``task`` is the task's own.
+        """Scalar losses by name, weighted: the loop minimises their sum. ``task`` is the task's own, the only one here.
 
         With several processes, each has a part of the batch and losses and gradients are averaged. That is exact for a
         mean over rows; a loss that compares rows with each other gathers them first (`distributed.gathered`).
         """
-        raise TypeError(f"{type(self).__name__} does not define forward")
+        return {"task": task_loss(output.logits, batch.labels)}
 
 
 def create(settings: Mapping[str, Any], steps: int) -> Objective:

@@ -21,7 +21,6 @@ from vlkd_steps.methods.schedules import SCHEDULES
 from vlkd_steps.methods.targeted_settings import TargetedSettings
 from vlkd_steps.methods.tokens import gather_tokens, mean_selected, token_targets
 from vlkd_steps.methods.whitening import whitened
-from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
 from vlkd_steps.teachers.targets.target_file import Targets
 
@@ -122,7 +121,7 @@ class Targeted(Objective):
             return self.contrast(output, batch)
         done = (step - self.adaptive_steps) / (self.steps - self.adaptive_steps)
         strength = self.settings.lambda0 * self.schedule(done)
-        losses = {"task": task_loss(output.logits, batch.labels)}
+        losses = super().forward(output, batch, step)
         for name, distance in self.distances(output, batch).items():
             term = self.terms[name]
             weight = batch.extra[term.weight]

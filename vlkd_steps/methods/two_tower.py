@@ -5,24 +5,21 @@ for the image tower's output and [CLS] for the text tower's (choice, as in CLIP-
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vlkd_steps.core import distributed
-from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor
-from vlkd_steps.methods.objective import Objective, as_float, projection
+from vlkd_steps.data.batches import Batch
+from vlkd_steps.methods.distances import products
 from vlkd_steps.methods.schedules import SCHEDULES
+from vlkd_steps.methods.two_targets import TwoTargets
 from vlkd_steps.methods.two_tower_settings import TwoTowerSettings
-from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
-from vlkd_steps.teachers.targets.target_file import Targets
 
 
-class TwoTower(Objective):
+class TwoTower(TwoTargets):
     """L = L_task + lambda(t) L_distill, with lambda(t) = lambda0 s(t / T), s the `lambda_schedule`.
 
     The student's two embeddings are projected to the teacher's widths, and all four have length 1.
@@ -32,26 +29,15 @@ class TwoTower(Objective):
         super().__init__(settings, steps)
         self.schedule = SCHEDULES[settings.lambda_schedule]
 
-    def prepare(
-        self, data: Encoded, store: Any, seed: int, targets: Targets | None = None
-    ) -> dict[str, IndexedTensor | Tensor]:
-        items = data.items
-        v, u = as_float(store.images(items.image_ids)), as_float(store.texts(items.texts))
-        return {
-            "v": IndexedTensor(functional.normalize(v, dim=-1), items.image_rows),
-            "u": IndexedTensor(functional.normalize(u, dim=-1), items.text_rows),
-        }
-
-    def project(self, student_width: int, extra: Mapping[str, IndexedTensor | Tensor]) -> None:
-        self.to_image = projection(student_width, extra["v"])
-        self.to_text = projection(student_width, extra["u"])
+    def as_target(self, embeddings: Tensor) -> Tensor:
+        return functional.normalize(embeddings, dim=-1)
 
     def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
         image = functional.normalize(self.to_image(output.seen).float(), dim=-1)
         text = functional.normalize(self.to_text(output.cls).float(), dim=-1)
         strength = self.settings.lambda0 * self.schedule(step / self.steps)
         distilled = self.distilled(image, text, batch)
-        return {"task": task_loss(output.logits, batch.labels)} | {k: strength * x for k, x in distilled.items()}
+        return super().forward(output, batch, step) | {k: strength * x for k, x in distilled.items()}
 
     def distilled(self, image: Tensor, text: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The scalar terms of L_distill by name.
@@ -65,7 +51,7 @@ class TwoTower(Objective):
 
 def cosines(rows: Tensor, columns: Tensor) -> Tensor:
     """[B, B] of vectors of length 1, [B / N, D] in each of N processes: the rows of all with the columns of all."""
-    return distributed.gathered(rows) @ distributed.gathered(columns).T
+    return products(distributed.gathered(rows), distributed.gathered(columns))
 
 
 class LearnedScale(nn.Module):

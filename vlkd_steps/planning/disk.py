@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlkd_steps.checks import versioning
 from vlkd_steps.config import precedence, users_files
 from vlkd_steps.config.models.base import Learned
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.source import Http, Local, Scenes
-from vlkd_steps.core import layout
+from vlkd_steps.core import layout, package_assets
 from vlkd_steps.graph.dry_run import Job
 from vlkd_steps.planning import sizes, volumes
 
 BYTES_OF_A_RUN = {"last": 4, "resumable": 20}
 """Bytes per parameter, by `keep`: the weights; also the last checkpoint with Adam's moments, and the best one."""
-DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4}
+DTYPES = {"float16": 2, "float32": 4}
 WORDS_OF_A_TEXT = 9  # a state is stored for each: choice, about the mean of the official data
 GB = 1e9
 
@@ -54,7 +55,7 @@ def weights(c: Composition) -> list[Entry]:
         named = str(conf.get("weights") or (conf.get("model") if conf.get("kind") == "text" else None) or "")
         if (
             not named
-            or named.startswith("asset:")
+            or package_assets.path(named)
             or Path(named).exists()
             or conf.get("pretrain")
             or conf.get("package")
@@ -87,6 +88,16 @@ def folders(c: Composition, planned: Sequence[Job], runs_left: Mapping[Cell, int
         source = f"{each} bytes per parameter and finished run (keep: {keep}), 16 more while it trains"
         _add(found, f"runs/{c.experiment}/{cell.dataset}/{cell.student}", gb, source)
     return found
+
+
+def recorded(added: Sequence[Entry]) -> list[Entry]:
+    """What DVC's cache adds to that when it records the results: as much again, where it cannot link files."""
+    if not added or (cache := versioning.doubles(Path.cwd())) is None:
+        return []
+    known = [entry["gb"] for entry in added if entry["gb"] is not None]
+    folder = cache.relative_to(Path.cwd()) if cache.is_relative_to(Path.cwd()) else cache
+    why = "DVC's copy of all of these, which links avoid: dvc config cache.type reflink,hardlink,copy"
+    return [{"folder": str(folder), "gb": sum(known) if known else None, "from": why}]
 
 
 def features(c: Composition, teacher: str, dataset: str) -> tuple[float | None, str]:

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from vlkd_steps import tasks
-from vlkd_steps.core import components, files
+from vlkd_steps.core import components, files, package_assets
 from vlkd_steps.core.errors import UserError
 
 Keys = dict[str, Any]
@@ -124,7 +124,7 @@ def unweighted(conf: Mapping[str, Any], task: str | None = None, labels: Sequenc
         keys = {**PUBLISHED_UNITERS[name], **(conf.get("architecture") or {})}
         encoder = uniter_model.UniterModel(uniter_model.UniterConfig.of(keys))
         return uniter.UniterStudent(encoder, None, task, labels, "")
-    config = _config(weights.replace("asset:", f"{bart.ASSETS}/"))
+    config = _config(str(package_assets.path(weights) or weights))
     if config is None or config.model_type != kind:
         return None
     if kind == "vilt":

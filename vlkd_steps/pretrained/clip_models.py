@@ -108,10 +108,15 @@ def tagged(model: Model, tag: str) -> tuple[Path, dict[str, Any]]:
     """The safetensors file of one of open_clip's pretrained tags, fetched, and how its images are prepared.
 
     Raises:
-        UserError: it is not published as safetensors.
+        UserError: it is not published as safetensors, or was trained with another activation than the model has.
         OSError: it cannot be fetched.
     """
     known = open_clip.get_pretrained_cfg(model.name.replace("/", "-"), tag)
+    if known.get("quick_gelu") and not model.config.get("quick_gelu"):  # else other features, without an error
+        raise UserError(
+            f"the weights {tag} were trained with QuickGELU, which the teacher's model {model.name} does not compute; "
+            f"write model: {model.name}-quickgelu"
+        )
     repository, _, name = known.get("hf_hub", "").rpartition("/")
     if not repository:
         raise UserError(

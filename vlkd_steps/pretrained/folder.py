@@ -74,11 +74,12 @@ def located(source: str, weights: Collection[str] = (*WEIGHTS, *SHARDED), offlin
     """A folder, or the copy of a repository of the Hugging Face hub (``NAME@REVISION``): the files that are read here.
 
     Args:
-        weights: names (or patterns) of the files of weights that are wanted.
+        weights: names (or patterns) of the files of weights that are wanted; none for a tokenizer.
         offline: take what the hub's cache on this machine has.
 
     Raises:
         OSError: no such folder, and it cannot be fetched.
+        UserError: the repository has none of the wanted weights.
     """
     if Path(source).is_dir():
         return Path(source)
@@ -90,9 +91,16 @@ def located(source: str, weights: Collection[str] = (*WEIGHTS, *SHARDED), offlin
     configurations = ("config.json", "open_clip_config.json", "tokenizer_config.json", "special_tokens_map.json")
     wanted = [*weights, *LINKED, *configurations, "added_tokens.json"]
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted, local_files_only=offline))
+        found = snapshot_download(name, revision=revision or None, allow_patterns=wanted, local_files_only=offline)
     except Exception as error:  # of the hub, of its HTTP library and of the system
         raise OSError(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__) from error
+    if weights and not offline and not any(any(Path(found).glob(each)) for each in weights):
+        raise UserError(
+            f"the repository {source} of the hub has no weights as safetensors, and nothing else is read; name a "
+            "revision that has them (NAME@REVISION; see its pull requests, NAME@refs/pr/NUMBER), or a folder that "
+            "save_pretrained wrote"
+        )
+    return Path(found)
 
 
 @contextmanager

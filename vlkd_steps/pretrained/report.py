@@ -1,6 +1,8 @@
 """What came of a model's weights: how many of its tensors are those of the file. One report for every loader."""
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -62,6 +64,21 @@ def read(path: Path, where: str, pickles: bool = True) -> Any:
         raise UserError(
             f"{where} {path} cannot be read as tensors by name ({brief(error)}); fetch the file again"
         ) from error
+
+
+@contextmanager
+def restricted() -> Iterator[None]:
+    """torch's restricted unpickler, also where a library asks for the other one, as torchvision does."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def load(model: nn.Module, found: Mapping[str, Tensor], where: str) -> None:

@@ -14,6 +14,7 @@ from timm.models import PretrainedCfg
 from torch import Tensor
 
 from vlkd_steps.core import files
+from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.pretrained import folder as folders
 from vlkd_steps.pretrained import report
@@ -29,6 +30,27 @@ ARGUMENTS = {
     "dynamic_img_size", "drop_rate", "drop_path_rate", "pos_embed", "window_size", "depths", "dims", "layers",
 }  # fmt: skip
 """Keys of a folder's ``model_args``."""
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse what timm does not have: a model, or a tag of its weights after a dot.
+
+    Args:
+        where: the start of the message, which `name` follows.
+
+    Raises:
+        UserError: it is unknown.
+    """
+    if name.startswith(PREFIXES):
+        return
+    architecture, _, tag = name.partition(".")
+    known = timm.list_models()
+    if timm.is_model(architecture):
+        known = timm.list_models(f"{architecture}.*", include_tags=True)
+        if not tag or name in known:
+            return
+    hint = nearest(name, known, "timm.list_models() names them all")
+    raise UserError(f"{where} {name!r} is unknown to timm; {hint}")
 
 
 def unweighted(name: str) -> Any:

@@ -23,6 +23,7 @@ LETTER = 0.078  # inches, the average width of a name's letters
 SETTINGS: Any = {
     # Not the user's matplotlibrc: equal numbers give equal bytes on every machine.
     **{key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")},
+    "text.parse_math": False,  # a value that was swept may contain $
     "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and uses the page's font
     "svg.hashsalt": "vlkd",
     "font.family": "sans-serif",

@@ -21,7 +21,10 @@ from vlkd_steps.reporting.table import (
 
 @dataclass(frozen=True)
 class Finding:
-    """A variant against the reference on the main evaluation set of every data set and shot, in accuracy."""
+    """A variant against the reference on the main evaluation set of every data set and shot.
+
+    In accuracy or, where nothing has one, in the task's metric.
+    """
 
     variant: str
     title: str
@@ -47,9 +50,10 @@ def main_rows(rows: Sequence[Row]) -> list[Row]:
 
 def findings(rows: Sequence[Row], reference: str) -> list[Finding]:
     """One finding for each compared variant, the largest mean gain first."""
-    left_out = no_percentages(rows)
+    others = no_percentages(rows)
     called = labels(rows)
-    rows = [row for row in main_rows(rows) if row["gain"] is not None and row.get("metric") not in left_out]
+    compared = [row for row in main_rows(rows) if row["gain"] is not None]
+    rows = [row for row in compared if row.get("metric") not in others] or compared
     words = _judged(rows)
     found = []
     for variant in values(rows, "variant"):
@@ -73,7 +77,8 @@ def _finding(rows: Sequence[Row], words: Sequence[str], variant: str, reference:
     better = sum(sure(row) > 0 for row in rows)
     worse = sum(sure(row) < 0 for row in rows)
     low, high = min(row["gain"] for row in rows), max(row["gain"] for row in rows)
-    between = f"{points(low)} to {points(high)} points" if low != high else f"{points(low)} points"
+    unit = " ".join([*no_percentages(rows), "points"])  # CIDEr points
+    between = f"{points(low)} to {points(high)} {unit}" if low != high else f"{points(low)} {unit}"
     if better and not worse and low > 0:
         title = f"{variant} gains {between} over {reference}"
     elif better > worse:

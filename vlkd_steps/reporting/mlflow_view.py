@@ -10,18 +10,18 @@ import dataclasses
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
+from vlkd_steps import tasks
 from vlkd_steps.reporting.style import styles
 from vlkd_steps.reporting.table import titles
 from vlkd_steps.tracking.records import MEAN_OVER, Record
 
 VIEW = "mlflow.sharedViewState."
 MEANS, NESTED = "means", "runs"  # the keys of the tables
-LEADING = "gain/test/"  # begins the metrics by which runs are sorted
 LONGEST_TAG = 20_000  # characters that MLflow allows in an experiment's tag
 COSTS = ("cost/gpu_hours", "cost/core_hours", "cost/cpu_efficiency")
 NO_SECTION = "Model metrics"  # where MLflow's page puts names without a slash
@@ -63,7 +63,10 @@ def experiment_tags(
 
 
 def description(experiment: str, records: Sequence[Record], reference: str) -> str:
-    """Markdown: the experiment's content and its test accuracies, means over the seeds so far."""
+    """Markdown: the experiment's content and its results on the main set, means over the seeds so far.
+
+    As many tables as fit into a tag.
+    """
     lines = [
         f"**{experiment}**: one run per data set, student, method, shot and seed, as the journals under "
         f"`runs/{experiment}/` have it. Intervals: `results/{experiment}/report.html`.",
@@ -71,17 +74,24 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
     ]
     if spent := _spent(records):
         lines += [f"Cost so far: {spent}.", ""]
+    text, left_out = "\n".join(lines), 0
+    for table in _tables(records, reference):
+        if len(text) + len(table) < LONGEST_TAG - 100:
+            text += f"\n{table}"
+        else:
+            left_out += 1
+    return f"{text}\n{left_out} tables are too large for this place." if left_out else text
+
+
+def _tables(records: Sequence[Record], reference: str) -> Iterator[str]:
+    """For each data set, student and metric a table, shot x variant."""
     for dataset, student in subjects(records):
         chosen = [record for record in records if _subject(record) == (dataset, student)]
-        several = [metric for metric in titles() if _means(chosen, f"test/{metric}")]
-        for metric in several or ["accuracy"]:
-            means, gains = _means(chosen, f"test/{metric}"), _means(chosen, f"gain/test/{metric}")
+        for name in _Measured(chosen).compared:
+            means, gains = _means(chosen, name), _means(chosen, f"gain/{name}")
             shots = sorted({shot for _, shot in means}, key=_shot_order)
             variants = sorted({variant for variant, _ in means}, key=lambda variant: (variant != reference, variant))
-            if not means:
-                continue
-            shown = f"{titles()[metric]} accuracy" if several else "accuracy"
-            lines += [f"{dataset}, {student}: test {shown} in percent, in brackets the gain over {reference}", ""]
+            lines = [f"{dataset}, {student}: {_in_words(name)}, in brackets the gain over {reference}", ""]
             called = {record.tags.get("variant", ""): record.tags.get("label") for record in chosen}
             lines += [
                 "| shot | " + " | ".join(called[each] or each for each in variants) + " |",
@@ -90,8 +100,7 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
             for shot in shots:
                 cells = [_cell(means.get((variant, shot)), gains.get((variant, shot))) for variant in variants]
                 lines.append(f"| {shot} | " + " | ".join(cells) + " |")
-            lines.append("")
-    return "\n".join(lines)
+            yield "\n".join([*lines, ""])
 
 
 def _spent(records: Sequence[Record]) -> str:
@@ -137,28 +146,35 @@ def table_link(address: str, experiment_id: str, key: str) -> str:
 def gain_view(dataset: str, student: str, records: Sequence[Record], reference: str) -> dict[str, Any]:
     """The state of MLflow's page: gains and accuracies over shots, gains as bars, then training curves.
 
-    As many gains as fit into a tag, those on test first. For a task with several metrics their mean has no chart.
+    As many gains as fit into a tag, those on the main set first. For a task with several metrics their mean has no
+    chart. Without gains there are the results alone.
     """
-    names = {point.name for record in records if _subject(record) == (dataset, student) for point in record.points}
-    several = any(name.rpartition("/")[2] in titles() for name in names)
+    chosen = [record for record in records if _subject(record) == (dataset, student)]
+    measured = _Measured(chosen)
+    several = any(name.rpartition("/")[2] in titles() for name in measured.names)
     gains = sorted(
-        (name for name in names if _is_gain(name) and not (several and name.endswith("/accuracy"))),
-        key=lambda name: ("/test/" not in name, name),
+        (name for name in measured.names if _is_gain(name) and not (several and name.endswith("/accuracy"))),
+        key=lambda name: (f"/{measured.main}/" not in name, name),
     )
     while True:
-        view = _gain_view(dataset, student, records, reference, names, gains)
+        view = _gain_view(dataset, student, chosen, reference, measured, gains)
         if len(json.dumps(view)) <= LONGEST_TAG or not gains:
             return view
         gains = gains[:-1]
 
 
 def _gain_view(
-    dataset: str, student: str, records: Sequence[Record], reference: str, names: Collection[str], gains: Sequence[str]
+    dataset: str,
+    student: str,
+    records: Sequence[Record],
+    reference: str,
+    measured: "_Measured",
+    gains: Sequence[str],
 ) -> dict[str, Any]:
-    measured = [name.removeprefix("gain/") for name in gains]
+    names, results = measured.names, [name.removeprefix("gain/") for name in gains] or measured.compared
     sections = {
         f"gain over {reference}, same seed": [_over_shots(name) for name in gains] + [_bars(name) for name in gains],
-        "accuracy": [_over_shots(name) for name in measured],
+        "accuracy": [_over_shots(name) for name in results],
         "training": [_curve(name) for name in ("dev/accuracy", "train/loss") if name in names],
     }
     labelled, allocated = ["label"] * any("label" in each.tags for each in records), _allocation_tags(records)
@@ -167,66 +183,89 @@ def _gain_view(
         sections=sections,
         names=names,
         columns=[f"tags.`{name}`" for name in ("variant", *labelled, "shot", "seed", *allocated)]
-        + [f"metrics.`{name}`" for name in [*gains, *measured, *(name for name in COSTS if name in names)]],
-        sorted_by=_leading(names) or ["test/accuracy"],  # if sorted by time, MLflow would put them below their parents
+        + [f"metrics.`{name}`" for name in [*gains, *results, *(name for name in COSTS if name in names)]],
+        # If sorted by time, MLflow would put them below their parents.
+        sorted_by=measured.gains or measured.compared or ["test/accuracy"],
     )
 
 
 def means_view(dataset: str, student: str, means: Sequence[Record]) -> dict[str, Any]:
-    """The state of MLflow's page for the parents: gains over swept values, over shots and as bars."""
+    """The state of MLflow's page for the parents: gains over swept values, over shots and as bars; or results."""
     chosen = [each for each in means if _subject(each) == (dataset, student) and each.tags["superseded"] == "no"]
-    names = {point.name for each in chosen for point in each.points}
-    gains, swept = _leading(names), _swept(chosen)
-    measured = [name.removeprefix("gain/") for name in gains]
+    measured, swept = _Measured(chosen), _swept(chosen)
+    gains, leading = measured.gains, measured.gains or measured.compared
     sections = {
-        "what was swept": [_parallel(name, ("shot", *swept)) for name in gains if swept],
+        "what was swept": [_parallel(name, ("shot", *swept)) for name in leading if swept],
         "gain, mean over seeds": [_over_shots(name) for name in gains] + [_bars(name) for name in gains],
-        "mean over seeds": [_over_shots(name) for name in measured],
+        "mean over seeds": [_over_shots(name) for name in measured.compared],
     }
     table = means_table(chosen)
     return _view(
         filtered=f"{_of(dataset, student)} and tags.{MEAN_OVER} = 'seeds'",
         sections=sections,
-        names=names,
+        names=measured.names,
         columns=table["selectedColumns"],
-        sorted_by=gains,
+        sorted_by=leading,
     )
 
 
 def means_table(means: Sequence[Record]) -> dict[str, Any]:
-    """The state of MLflow's table for the parents, the largest gain first."""
-    gains = _leading({point.name for each in means for point in each.points})
-    spread = [f"{bound}/{name}" for name in gains for bound in ("low", "high")]
+    """The state of MLflow's table for the parents, the largest gain first; without gains the best result."""
+    measured = _Measured(means)
+    spread = [f"{bound}/{name}" for name in measured.gains for bound in ("low", "high")]
     return _view(
         filtered=f"tags.superseded = 'no' and tags.{MEAN_OVER} = 'seeds'",
-        columns=_columns(means, gains, [*spread, "seeds"], ()),
-        sorted_by=gains,
+        columns=_columns(means, measured, [*spread, "seeds"], ()),
+        sorted_by=measured.gains or measured.compared,
     )
 
 
 def nested_table(records: Sequence[Record]) -> dict[str, Any]:
     """The state of MLflow's table for all runs, each below its parent, which MLflow does only in order of time."""
-    gains = _leading({point.name for record in records for point in record.points})
-    return _view(filtered="tags.superseded = 'no'", columns=_columns(records, gains, (), ("seed",)))
+    columns = _columns(records, _Measured(records), (), ("seed",))
+    return _view(filtered="tags.superseded = 'no'", columns=columns)
 
 
-def _columns(records: Sequence[Record], gains: Sequence[str], more: Sequence[str], params: Sequence[str]) -> list[str]:
-    """Columns for accuracy, gain, a run's condition, and swept values, as the page names them."""
-    measured = [name.removeprefix("gain/") for name in gains] or ["test/accuracy"]
+def _columns(records: Sequence[Record], measured: "_Measured", more: Sequence[str], params: Sequence[str]) -> list[str]:
+    """Columns for results, gains, a run's condition, and swept values, as the page names them."""
+    results = measured.compared or ["test/accuracy"]
     described = ["params.`variant`", "tags.`dataset`", "tags.`student`"]
     described += [f"params.`{name}`" for name in ("shot", *params, *_swept(records))]
-    return [f"metrics.`{name}`" for name in (*measured, *gains, *more)] + described
+    return [f"metrics.`{name}`" for name in (*results, *measured.gains, *more)] + described
 
 
 def _of(dataset: str, student: str) -> str:
     return f"tags.dataset = '{dataset}' and tags.student = '{student}' and tags.superseded = 'no'"
 
 
-def _leading(names: Collection[str]) -> list[str]:
-    """The gains on test by which methods are compared; for a task with several metrics, not their mean."""
-    found = sorted(name for name in names if name.startswith(LEADING) and name.count("/") == 2)
-    several = [name for name in found if name.removeprefix(LEADING) in titles()]
-    return several or [name for name in found if name == f"{LEADING}accuracy"] or found
+class _Measured:
+    """What some records measured: the names of all their metrics, and those by which methods are compared.
+
+    Attributes:
+        main: ``test`` if there is one, else the first evaluation set, `dev` last.
+        compared: ``<main set>/<metric>``; for a task with several metrics, not their mean.
+        gains: those of `compared` that there are.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.names = {point.name for record in records for point in record.points}
+        sets = list(dict.fromkeys(name for record in records for name in record.results)) or ["test"]
+        self.main = "test" if "test" in sets else min(sets, key=lambda name: name == "dev")
+        known = tasks.metrics()
+        found = {name: name.partition("/")[2] for name in sorted(self.names) if name.startswith(f"{self.main}/")}
+        found = {name: metric for name, metric in found.items() if "/" not in metric}
+        several = [name for name, metric in found.items() if metric in titles()]
+        self.compared = several or [name for name, metric in found.items() if metric in known] or [*found]
+        self.gains = [f"gain/{name}" for name in self.compared if f"gain/{name}" in self.names]
+
+
+def _in_words(name: str) -> str:
+    """``test/q_ar`` as ``test Q→AR accuracy in percent``."""
+    evaluation_set, _, metric = name.partition("/")
+    found = tasks.metrics().get(metric)
+    if found is None or not found.percentage:
+        return f"{evaluation_set} {metric}"
+    return f"{evaluation_set} {f'{found.title} ' if found.title else ''}accuracy in percent"
 
 
 def _swept(records: Sequence[Record]) -> list[str]:
@@ -324,12 +363,11 @@ def _subject(record: Record) -> tuple[str, str]:
 
 
 def _means(records: Iterable[Record], metric: str) -> dict[tuple[str, str], float]:
-    """(variant, shot) -> mean over seeds."""
+    """(variant, shot) -> mean over seeds, at the last step; `dev` has a value at others too."""
     values = defaultdict(list)
     for record in records:
-        for point in record.points:
-            if point.name == metric:
-                values[record.tags.get("variant", ""), record.tags.get("shot", "")].append(point.value)
+        if of_steps := {point.step: point.value for point in record.points if point.name == metric}:
+            values[record.tags.get("variant", ""), record.tags.get("shot", "")].append(of_steps[max(of_steps)])
     return {cell: statistics.fmean(found) for cell, found in values.items()}
 
 

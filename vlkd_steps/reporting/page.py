@@ -61,6 +61,7 @@ def render(
         "learned": results.learned,
         "readable": results.name,
         "duration": duration,
+        "made": cost.made,
         "share": lambda share: "" if share is None else f"{100 * share:.0f} %",
         "p_value": p_value,
     }
@@ -102,6 +103,7 @@ def render(
         commits=_commits(provenance),
         lock=here.LOCK_FILE if here.LOCK_FILE.is_file() else None,
         keeping_teacher=results.keeping_teacher(rows),
+        no_percentages=results.no_percentages(rows),
         made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         git=here.git(),
         seeds=sorted({seed for row in rows for seed in row["seeds"].split()}, key=int),

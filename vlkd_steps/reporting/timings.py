@@ -46,14 +46,17 @@ def written(row: Row) -> Row:
     return {**row, **hours}
 
 
+def made(row: Row) -> str:
+    """The variant, model or teacher whose step a row is of."""
+    # models/<model>, features/<teacher>/<data set>, targets/<data set>/<teacher>/...
+    return row["variant"] or Path(row["name"]).parts[2 if row["step"] == "targets" else 1]
+
+
 def totals(rows: Sequence[Row]) -> list[Row]:
     """`summed` rows for each step, data set and variant, in order of appearance."""
     groups: dict[tuple[str | None, ...], list[Row]] = {}
     for row in rows:
-        # models/<model>, features/<teacher>/<data set>, targets/<data set>/<teacher>/...
-        place = Path(row["name"]).parts
-        what = row["variant"] or place[2 if row["step"] == "targets" else 1]
-        groups.setdefault((row["step"], row["dataset"] or "", what), []).append(row)
+        groups.setdefault((row["step"], row["dataset"] or "", made(row)), []).append(row)
     return [
         {"step": step, "dataset": dataset, "what": what, "variant": mine[0]["variant"], **summed(mine)}
         for (step, dataset, what), mine in groups.items()

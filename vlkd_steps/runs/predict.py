@@ -106,7 +106,7 @@ def write_predictions(
             _, found_logits = next(upcoming)
             best = heads.scores(found_logits).argmax(1)
             probability = heads.probabilities(found_logits).gather(1, best[:, None])[:, 0]
-            answers[: len(own)] = torch.stack([best.double(), probability.double()], dim=1)
+            answers[: len(own)] = torch.stack([best.cpu().double(), probability.cpu().double()], dim=1)
         found = torch.cat([found, distributed.gathered(answers)[: len(index)]])
         begin += len(index)
         if distributed.agree(stop) and begin < len(data):

@@ -62,8 +62,8 @@ class MaskedLanguageAndMatching(nn.Module):
 class Exercises:
     """Pre-training batches: every pair twice, once with masked words and once with a right or wrong image.
 
-    Masks and mismatches are a function of (seed, step), drawn for the whole batch, of which each process then takes its
-    rows. The images and tokens of a batch are those of its B pairs for MLM, then for ITM. Its extras are ``words``,
+    Masks and mismatches are a function of (seed, number), drawn for the whole batch, of which each process then takes
+    its rows. The images and tokens of a batch are those of its B pairs for MLM, then for ITM. Its extras are ``words``,
     int64 [B, T], to be predicted (`IGNORED` elsewhere); ``matches``, int64 [B], 1 or 0; and ``hidden``, float32 [B], in
     every row the whole batch's number of masked words divided by the number of processes, so that the mean of the
     processes' losses is the mean over all words.
@@ -72,10 +72,10 @@ class Exercises:
     def __init__(self, data: Encoded, mask_rate: float, mismatched: float, seed: int) -> None:
         self.data, self.mask_rate, self.mismatched, self.seed = data, mask_rate, mismatched, seed
 
-    def batch(self, index: Tensor, step: int) -> Batch:
-        """This process's rows of the batch made of the items at `index`, int64 [whole batch]."""
+    def batch(self, index: Tensor, number: int) -> Batch:
+        """This process's rows of the batch of this number, made of the items at `index`, int64 [whole batch]."""
         index = index.to(self.data.device)
-        generator = torch.Generator().manual_seed(derive(self.seed, "masks", step))
+        generator = torch.Generator().manual_seed(derive(self.seed, "masks", number))
         images, texts = self.data.items.image_rows[index], self.data.items.passage_rows[index, 0]
         tokens, mask, types = self.data.text(texts)
         masked, words = self.mask_words(tokens.cpu(), mask.cpu(), generator)
@@ -144,7 +144,7 @@ def pretrain(config: Mapping[str, Any]) -> None:
     numbered = order(len(data), recipe.batch_size, seed)
 
     def batch(number: int) -> Batch:
-        return exercises.batch(numbered(number), number // recipe.accumulation)
+        return exercises.batch(numbered(number), number)
 
     curve = pretraining.train(
         name,

@@ -4,6 +4,7 @@ The kind of the source names the module of `vlkd_steps/sources/` that does it. T
 completely; its ``manifest.json`` (sha256 of every file) is written last.
 """
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,13 +45,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def replace(folder: Path, staging: Path) -> None:
-    """Replace `folder` with `staging`; for an instant there is neither, but never a partial folder."""
+    """Replace `folder`, or a link, with `staging`; for an instant there is neither, but never a partial folder."""
     old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
+    _remove(old)
+    if os.path.lexists(folder):
         folder.rename(old)
     staging.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or a link but not what it points to."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 if __name__ == "__main__":

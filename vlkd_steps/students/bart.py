@@ -27,7 +27,6 @@ from vlkd_steps.data import tokenizer as text
 from vlkd_steps.pretrained import hugging_face, report
 from vlkd_steps.students import initialization, saved
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "cls_token", "sep_token")
 PROJECTIONS = ("to_clip.", "from_clip.")
 TABLE = "model.shared.weight"  # word embeddings, shared by encoder, decoder and head; saved once
@@ -87,8 +86,8 @@ class BartStudent(nn.Module):
 
     def embed(self, states: Tensor, mask: Tensor) -> Tensor:
         """e [B, D] of length 1: the last token's state (EOS), projected."""
-        last = mask.sum(1) - 1
-        return functional.normalize(self.to_clip(states[torch.arange(len(states), device=states.device), last]), dim=-1)
+        last = states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
+        return functional.normalize(self.to_clip(last).float(), dim=-1)
 
     def see(self, v: Tensor, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Put the image, v [B, D] of length 1, before the states: [B, 1 + T, H] and its mask."""
@@ -156,8 +155,6 @@ def build(conf: Mapping[str, Any], clip_width: int, seed: int, clip: Mapping[str
             invalid.
     """
     source = initialization.source(conf)
-    if source and source.startswith("asset:"):
-        source = str(ASSETS / source.removeprefix("asset:"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "student"))
         bart, tokenizer = load_weights(source, conf["name"]) if source else from_scratch(conf)

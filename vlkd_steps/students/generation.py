@@ -115,7 +115,11 @@ def answer_length(positions: int, prefix: int, least: int, most: int) -> int:
 def probabilities(
     student: BartStudent, v: Tensor | None, prompt: Prompt, question: str, answers: Sequence[str]
 ) -> list[float]:
-    """The probability of each answer to a question, with its end token, given the prompt; arguments as in `write`."""
+    """The probability of each answer to a question, with its end token, given the prompt; arguments as in `write`.
+
+    Raises:
+        UserError: the question, its prompt and an answer have more tokens than the model has positions.
+    """
     tokenizer, config, device = student.tokenizer, student.config, student.to_clip.weight.device
     source = [prompt.text(tokenizer.mask_token, question)]
     tokens = torch.tensor(tokenizer(source, truncation=True, max_length=student.max_tokens).input_ids, device=device)
@@ -124,7 +128,10 @@ def probabilities(
     if v is not None:
         memory, mask = student.see(v.to(device), memory, mask)
     prefix = tokenizer(prompt.prefix(question)).input_ids[:-1]
-    written = [[*prefix, *answer_ids(tokenizer, answer), config.eos_token_id] for answer in answers]
+    continued = [answer_ids(tokenizer, answer) for answer in answers]
+    longest = max(map(len, continued))
+    answer_length(student.max_tokens, len(prefix), longest, longest)
+    written = [[*prefix, *answer, config.eos_token_id] for answer in continued]
     target, there = (part.to(device) for part in padded(written, tokenizer.pad_token_id))
     many = len(answers)
     logits = student.write(memory.expand(many, -1, -1), mask.expand(many, -1), target)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from vlkd_steps.core import artifacts, components, files, layout
+from vlkd_steps.core import artifacts, components, files, layout, package_assets
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.pretrained import folder as pretrained
 from vlkd_steps.pretrained import hugging_face
@@ -19,7 +19,11 @@ from vlkd_steps.pretrained import hugging_face
 
 def source(conf: Mapping[str, Any]) -> str | None:
     """Where a student's weights come from: the folder that `pretrain` makes, or ``weights`` of its configuration."""
-    return str(artifacts.model(layout.model(conf["name"]))) if conf.get("pretrained") else conf.get("weights")
+    if conf.get("pretrained"):
+        return str(artifacts.model(layout.model(conf["name"])))
+    weights = conf.get("weights")
+    shipped = package_assets.path(weights)
+    return str(shipped) if shipped else weights
 
 
 def load(source: str, name: str, model: type[PreTrainedModel], title: str) -> Any:
@@ -70,7 +74,7 @@ def tokenizer(source: str, name: str, model: PreTrainedModel | None = None) -> A
     """
     where = f"student {name}: tokenizer"
     try:
-        found = hugging_face.tokenizer(pretrained.located(source), where)
+        found = hugging_face.tokenizer(pretrained.located(source, ()), where)
     except OSError as error:
         raise cannot(where, source, "a tokenizer.json or vocab.txt", error) from error
     if not found.is_fast:

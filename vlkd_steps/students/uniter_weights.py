@@ -115,10 +115,11 @@ def load_into(student: nn.Module, tensors: Mapping[str, Tensor], task: str, head
     """Load the encoder and, with `head`, the task's official head; a checkpoint's other tensors are ignored.
 
     Raises:
-        UserError: a tensor of the encoder or of the requested head is missing or has another shape.
+        UserError: a tensor of the encoder or of the requested head is missing, quantised or has another shape.
     """
     official = OFFICIAL_HEADS[tasks.load(task).head]
     own = student.state_dict()
+    report.check_stored(own, report.not_floating(tensors), where)
     chosen = {}
     for name, tensor in own.items():
         if name.startswith("head."):

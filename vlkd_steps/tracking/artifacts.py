@@ -20,7 +20,10 @@ def write(record: Record, folder: Path) -> list[str]:
     for source in (layout.run_config(record.folder), layout.provenance(record.folder)):
         if source.is_file():
             shutil.copyfile(source, folder / source.name)
-    student_model.write(record, folder, first_item(record.tags.get("dataset", "")))
+    if student_model.has(record):
+        instances = layout.instances(record.tags.get("dataset", ""))
+        changed = instances.stat().st_mtime_ns if instances.is_file() else None
+        student_model.write(record, folder, _first_item(instances, changed))
     tables = []
     for evaluation_set in _sampled_sets(record):
         name = SAMPLE.format(evaluation_set)
@@ -86,12 +89,12 @@ def rounded(probability: float | None) -> float | None:
     return None if probability is None else round(probability, 4)
 
 
-def first_item(dataset: str) -> student_model.Example:
-    """A data set's first item; if its instances are not here, one that shows the format."""
+@cache
+def _first_item(instances: Path, changed: int | None) -> student_model.Example:
+    """A data set's first item; if its instances are not here (`changed` is None), one that shows the format."""
     import polars as pl
 
-    path = layout.instances(dataset)
-    rows = pl.scan_parquet(path).head(1).collect().to_dicts() if path.is_file() else []
+    rows = [] if changed is None else pl.scan_parquet(instances).head(1).collect().to_dicts()
     return next(
         (student_model.Example(row["image_path"], row["text"], tuple(row.get("choices") or ())) for row in rows),
         student_model.Example(),

@@ -17,7 +17,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,7 @@ from typing import Any, Self
 import yaml
 
 from vlkd_steps.core import files, layout, locks, run_yaml
+from vlkd_steps.core.numbers import finite
 from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
 
@@ -149,11 +150,24 @@ def curves(events: Iterable[Event]) -> dict[str, dict[int, float]]:
     return {name: dict(sorted(steps.items())) for name, steps in points.items()}
 
 
-_NUMBER = (int, float)
-_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "time": _NUMBER, "run_key": str, "step": int, "metrics": dict, "set": str, "status": str,
-    "tags": dict, "params": dict, "datasets": list, "seconds": _NUMBER, "epoch": _NUMBER,
+_TYPES = {
+    "event": str, "run_key": str, "metrics": dict, "set": str, "status": str, "tags": dict, "params": dict,
+    "datasets": list,
 }  # fmt: skip
+LARGEST_STEP = 2**63 - 1  # that a database holds
+
+
+def _is(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kind)
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    **{name: _is(kind) for name, kind in _TYPES.items()},
+    **dict.fromkeys(("time", "seconds", "epoch", "cpu_seconds", "peak_mib", "gpu_peak_mib"), finite),
+    "step": lambda value: type(value) is int and abs(value) <= LARGEST_STEP,
+    "allocation": lambda value: isinstance(value, dict) and all(n is None or finite(n) for n in value.values()),
+}
+"""Whether a field's value is valid, where it has one."""
 _REQUIRED = {"start": ["run_key"], "metrics": ["step", "metrics"], "evaluation": ["step", "set", "metrics"]}
 
 
@@ -176,7 +190,7 @@ def _event(line: bytes) -> Event | None:
         event = json.loads(line)
         required = ["time", *_REQUIRED.get(event["event"], [])]
         known = {name: event[name] for name in _FIELDS if name in required or event.get(name) is not None}
-        if not all(isinstance(value, _FIELDS[name]) for name, value in known.items()):
+        if not all(_FIELDS[name](value) for name, value in known.items()):
             return None
         if "metrics" in known:
             event["metrics"] = {name: float(value) for name, value in known["metrics"].items()}

@@ -9,6 +9,7 @@ Runs and experiments that a user deleted in MLflow stay deleted.
 """
 
 import contextlib
+import gc
 import json
 import logging
 import sqlite3
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 SYNCED = "vlkd.synced"
 ARTIFACTS = "vlkd.artifacts"
 PARENT = "mlflow.parentRunId"
+RUNS_AT_ONCE = 100  # of a request: a busy server takes seconds for them, and a request that takes ten is given up
 PARAM_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 6000, 8000, 36  # MLflow's limits
 
 
@@ -65,10 +67,13 @@ class MlflowSync:
         self._left_out: dict[str, str] = {}  # by run key: why MLflow lacks the run
         self._not_created: dict[str, str] = {}  # by run key: the digest of the record that MLflow would not create
 
-    def filling(self) -> contextlib.AbstractContextManager[None]:
-        """For the block in which everything is sent: it takes less time where the sqlite file is new."""
+    @contextlib.contextmanager
+    def filling(self) -> Iterator[None]:
+        """For the block in which everything is sent: it takes less time, above all for a new sqlite file."""
         path = database(self.uri)
-        return contextlib.nullcontext() if path is None or path.exists() else new_database.filled(path)
+        new = path is not None and not path.exists()
+        with new_database.filled(path) if path and new else contextlib.nullcontext(), _rare_collections():
+            yield
 
     def connect(self) -> None:
         """Create schema and experiment if they do not exist, and read which runs MLflow has.
@@ -138,11 +143,19 @@ class MlflowSync:
         return {key: run.run_id for key, run in self._known.items() if not run.deleted}
 
     def describe(self, tags: Mapping[str, str]) -> None:
-        """Set those tags of the experiment (its description, its views) that differ."""
+        """Set those tags of the experiment (its description, its views) that differ; a refused one is logged."""
         with self._session() as client:
+            from mlflow.exceptions import MlflowException
+
             for name, value in tags.items():
                 if self._tags.get(name) != value:
-                    client.set_experiment_tag(self.experiment_id, name, value)
+                    try:
+                        client.set_experiment_tag(self.experiment_id, name, value)
+                    except MlflowException as error:  # such as that of an older server, which allows 5,000 characters
+                        if error.error_code != outages.REFUSED:
+                            raise
+                        log.warning("MLflow refused %s of experiment %s, the runs are not affected: %s",
+                                    name, self.experiment, outages.reason(error))  # fmt: skip
                     self._tags[name] = value
 
     def sync(self, records: Iterable[Record]) -> int:
@@ -249,8 +262,9 @@ class MlflowSync:
         if record.run_key not in self._left_out:  # otherwise the next tracker would not retry
             wanted[SYNCED] = digest
         tags = [RunTag(name, value) for name, value in wanted.items() if known.tags.get(name) != value]
-        for part in points.batches(metrics, params, tags):
-            client.log_batch(known.run_id, *part)
+        for numbers, *others in points.batches(metrics, params, tags):
+            # The last step first: MLflow keeps a metric's latest value, and changes that for every later one it meets.
+            client.log_batch(known.run_id, numbers[::-1], *others)
         known.sent.update({(point.name, point.step): point.value for point in new})
         known.params |= {param.key for param in params}
         known.tags |= wanted | {SYNCED: digest}
@@ -369,6 +383,17 @@ class _Known:
         )
 
 
+@contextlib.contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Look for cyclic garbage less often: MLflow makes some 500 objects for a run, and few of them are garbage."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def _cell(tags: Mapping[str, str]) -> tuple[str | None, ...]:
     return tuple(tags.get(name) for name in ("dataset", "student", "variant", "shot"))
 
@@ -382,7 +407,7 @@ def _artifacts_are_gone(run: "Run") -> bool:
 def _all_runs(client: "MlflowClient", experiment_id: str, view: int) -> "Iterator[Run]":
     token = None
     while True:
-        page = client.search_runs([experiment_id], run_view_type=view, order_by=["start_time ASC"], page_token=token)
+        page = client.search_runs([experiment_id], "", view, RUNS_AT_ONCE, ["start_time ASC"], token)
         yield from page
         token = page.token
         if not token:

@@ -12,6 +12,11 @@ from vlkd_steps.tracking import mlflow_environment, schema
 from vlkd_steps.tracking.address import database
 
 REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow's error code for data that it refuses, and for deleted runs
+DENIED = ("PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED", "UNAUTHENTICATED")
+ACCESS = (
+    "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to an account that may write "
+    "there (an MLflow server also denies a host name that its MLFLOW_SERVER_ALLOWED_HOSTS lacks)"
+)
 REASON_LENGTH = 140  # in a list of runs
 
 
@@ -21,7 +26,7 @@ class Outage(Exception):
 
 @contextlib.contextmanager
 def outages(uri: str) -> Iterator[None]:
-    """Raise `Outage` for every error that means that MLflow cannot be reached now."""
+    """Raise `Outage` for every error that means that MLflow cannot be reached now, `UserError` for one that stays."""
     mlflow_environment.set_defaults()
     import requests
     import sqlalchemy.exc
@@ -36,8 +41,11 @@ def outages(uri: str) -> Iterator[None]:
         sqlite3.Error,
         OSError,
     ) as error:
-        if getattr(error, "error_code", None) == REFUSED:
-            raise
+        code = getattr(error, "error_code", None)
+        if code in DENIED:
+            raise UserError(f"MLflow at {redacted(uri)} denies access: {reason(error)}; {ACCESS}") from error
+        if code == REFUSED:
+            raise UserError(f"MLflow at {redacted(uri)} refuses the request: {reason(error)}") from error
         if (path := database(uri)) is not None and (mistake := _lasting(path, str(error))) is not None:
             raise UserError(mistake) from error
         raise Outage(f"MLflow at {redacted(uri)} does not answer: {reason(error)}") from error

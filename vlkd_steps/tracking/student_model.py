@@ -44,10 +44,8 @@ def write(record: Record, folder: Path, example: Example) -> None:
     """Write the model below an artifact folder.
 
     Args:
-        record: that of a run below the current directory, the project's root.
+        record: of a run that `has` a student, below the current directory, the project's root.
     """
-    if not has(record):
-        return
     made = folder / NAME
     shutil.copytree(_template(example).name, made)
     described = made / "MLmodel"

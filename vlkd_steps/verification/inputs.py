@@ -153,8 +153,8 @@ def _student(run: RecordedRun, by: str) -> Iterator[Input]:
     if made_of.get("regions"):
         yield from _stores([student["regions"]], run.own["dataset"]["name"], made_of["regions"], f"{by}.regions")
     if student.get("shipped"):
-        path = Path("vlkd_steps/assets") / str(student["weights"]).removeprefix("asset:")
-        present = package_assets.of(student.get("weights")) or None
+        path = package_assets.path(student["weights"]) or Path(student["weights"])
+        present = package_assets.of(student["weights"]) or None
         yield Input(path, student["shipped"], present, f"{layout.run_config(run.folder)}, student.shipped")
 
 

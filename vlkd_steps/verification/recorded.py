@@ -1,14 +1,13 @@
 """A run or pre-trained model that can be verified: its folder, and what that records about its making."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
 
-from vlkd_steps.core import layout, run_yaml
+from vlkd_steps.core import files, layout, run_yaml
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.tracking import journal
 
@@ -71,33 +70,40 @@ class Recorded:
         return {**recipe, **({"device": device} if device else {})}
 
 
-def description(folder: Path) -> dict[str, Any]:
+def description(folder: Path, keys: Iterable[str]) -> dict[str, Any]:
     """A folder's config.yaml.
 
+    Args:
+        keys: dotted ones that it has to have, beside its content key and its inputs.
+
     Raises:
-        UserError: it cannot be read, or does not record its inputs.
+        UserError: it cannot be read, or lacks one of them.
     """
     path = layout.run_config(folder)
     try:
         content = run_yaml.parse(path.read_text(encoding="utf-8"))
-        return {**content, "made_of": dict(content["made_of"])}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); restore it: dvc checkout") from None
+    for key in ("content_key", "made_of.code", *keys):
+        if _entry(content, key) is None:
+            raise UserError(f"{path} has no {key}; restore it: dvc checkout")
+    return dict(content)
+
+
+def _entry(content: Any, key: str) -> Any:
+    for name in key.split("."):
+        content = content.get(name) if isinstance(content, Mapping) else None
+    return content
 
 
 def provenance(folder: Path) -> dict[str, Any]:
     """A folder's provenance.json; empty if there is none.
 
     Raises:
-        UserError: it is not JSON.
+        UserError: it is no JSON object.
     """
     path = layout.provenance(folder)
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); restore it: dvc checkout") from error
+    found: dict[str, Any] = files.read_json(path, "restore it: dvc checkout") if path.exists() else {}
     return found
 
 

@@ -62,8 +62,9 @@ def read(folder: Path) -> RecordedModel:
                 f"{folder} is not a finished model of `pretrain`: it has no {path.name}; make it: "
                 f"snakemake --cores all {path}"
             )
-    found = RecordedModel(folder, recorded.description(folder), recorded.provenance(folder), [])
-    if (named := (found.described.get("model") or {}).get("name")) != folder.name:
+    described = recorded.description(folder, ("model.name", "model.pretrain"))
+    found = RecordedModel(folder, described, recorded.provenance(folder), [])
+    if (named := found.own["name"]) != folder.name:
         raise UserError(f"{folder} has the model {named}, according to its config.yaml; rename the folder")
     recorded.check_whole(found, f"snakemake --cores all -f {layout.model_weights(folder.name)}")
     return found

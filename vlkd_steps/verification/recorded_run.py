@@ -14,6 +14,12 @@ from vlkd_steps.tracking import journal
 from vlkd_steps.verification import recorded
 from vlkd_steps.verification.recorded import Recorded, Step
 
+KEYS = (
+    "experiment", "dataset.name", "dataset.task", "dataset.evaluation_sets", "student.name", "student.kind", "variant",
+    "method.name", "shot", "seed", "training", "run_key", "made_of.split", "made_of.instances",
+)  # fmt: skip
+"""Of config.yaml (`RunDir.describe`); others may be missing in a run of an earlier version."""
+
 
 class RecordedRun(Recorded):
     """The run of one seed."""
@@ -103,7 +109,7 @@ def _described(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{folder} is not a finished run: it has no config.yaml; finish it first: snakemake --cores all"
         )
-    return recorded.description(folder)
+    return recorded.description(folder, KEYS)
 
 
 def _is_seed(folder: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from snakemake.io import IOFile
 from snakemake.settings.enums import RerunTrigger
 
+from vlkd_steps.checks import profile
 from vlkd_steps.config import composition, jobs, phases, step_code, teacher_names, users_files, weights
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import environment, file_system, layout, leftovers, locks
@@ -29,8 +30,8 @@ try:
     if workflow.is_main_process:
         file_system.check_temporary()
         dvc_vars.check_stage(C)
-        if C.note:
-            say(f"note: {C.note}", file=sys.stderr)
+        for note in filter(None, [C.note, *profile.notes_of(workflow.resource_settings)]):
+            say(f"note: {note}", file=sys.stderr)
     MADE = {phase: phases.of_phase(C, phase) for phase in phases.PHASES}
     TARGETS = jobs.targets(C)
 except UserError as mistake:

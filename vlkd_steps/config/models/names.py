@@ -56,7 +56,7 @@ def _weights(value: str) -> str:
         for path in package_assets.ASSETS.iterdir()
         if path.suffix == ".safetensors" or path.is_dir()
     ]
-    if value.startswith("asset:") and value not in shipped:
+    if package_assets.path(value) and value not in shipped:
         raise value_error(f"this package ships no such weights; {nearest(value, shipped)}")
     return value
 

@@ -44,10 +44,13 @@ def _with_slot(value: str) -> str:
     return value
 
 
+WITH_WEIGHTS = ("local-dir:", "hf-hub:", "hf_hub:")
+"""How models begin that open_clip or timm read from a folder with its weights."""
+
 Template = Annotated[
     str, Strict(), Printable, AfterValidator(_with_slot), says('a text with {} in it, such as "a photo of {}"')
 ]
-Dtype = Literal["float16", "bfloat16", "float32"]
+Dtype = Literal["float16", "float32"]
 Transform = Literal["exact", "fast"]
 
 
@@ -106,8 +109,9 @@ class Teacher(Learned):
 
     splits: Literal["used"] | None = None
     dtype: Dtype = "float32"
-    batch_size: Count = 64
-    shard_size: Count = 4096
+    batch_size: Count | None = None
+    shard_size: Count | None = None
+    """Both: None for what is usual for the kind (`extraction.Maker`)."""
     threads: Count = 1
     workers: Count | None = None
     """Read by `jobs.readers`."""
@@ -115,11 +119,23 @@ class Teacher(Learned):
     by_dataset: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     """What differs for a data set; checked as part of the whole, `composition`."""
 
+    def written(self) -> dict[str, Any]:
+        """As `Model.written`, where null means the same as a key that is left out."""
+        return self.model_dump(mode="json", exclude_unset=True, exclude_none=True, by_alias=True)
+
 
 class Encoder(Teacher):
     """One that may compute in less than float32; detected boxes would move by pixels."""
 
     precision: Precision = "auto"
+
+    @model_validator(mode="after")
+    def _one_source_of_weights(self) -> "Encoder":
+        """A folder's own would be read, or its configuration unchecked."""
+        model, weights = str(getattr(self, "model", "")), getattr(self, "weights", None)
+        if weights and model.startswith(WITH_WEIGHTS):
+            raise problem(f"weights is {weights!r}, and the model {model!r} has weights of its own; write null")
+        return self
 
 
 class Clip(Encoder):
@@ -163,7 +179,7 @@ class Boxes(Teacher):
     kind: Literal["regions_boxes"]
     boxes: Literal["metadata", "grid"]
     metadata: OfImages | None = None
-    grid: Count = 7
+    grid: Count = 3
     whole_image: Flag = False
     max_regions: Count = 100
     backbone: Annotated[str, Strict(), Field(pattern="^(pixels|timm:.+)$"), says("pixels, or timm:MODEL")] = "pixels"
@@ -181,7 +197,7 @@ class Detector(Teacher):
     confidence: Share = 0.2
     min_regions: Whole = 10
     max_regions: Count = 100
-    overlap: Share = 0.5
+    overlap: Share = 0.3
 
 
 Confidence = Annotated[Number, between(-1, 1), says("a number from 0 to 1, or -1 for all regions")]

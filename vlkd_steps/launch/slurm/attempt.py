@@ -87,4 +87,6 @@ def requeue() -> None:
 
 
 def job_id() -> str:
-    return os.environ["SLURM_JOB_ID"]
+    """This job; in an array ``12_0``, since SLURM_JOB_ID of its last task is 12, which to Slurm means all of them."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"]

@@ -111,6 +111,7 @@ class Request:
         return {name: value for name, value in chosen.items() if value != ""} | {
             "signal_delay_s": self.warning,
             "stderr_to_stdout": True,
+            "wckey": None,  # submitit's own, "submitit", is refused where users have keys (AccountingStorageEnforce)
             # If one process of a training dies, the others must not wait for it.
             "srun_args": ["--kill-on-bad-exit=1", *cpu_option(self.cpus_per_task)],
             "additional_parameters": more,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor
 from vlkd_steps.methods.objective import Objective, as_float
-from vlkd_steps.students.heads import scores, task_loss
+from vlkd_steps.students.heads import scores
 from vlkd_steps.students.output import StudentOutput
 from vlkd_steps.teachers.targets.target_file import Targets
 
@@ -35,10 +35,8 @@ class LogitKD(Objective):
         said = (scores(output.logits) / temperature).log_softmax(1).gather(1, batch.extra["answers"])
         likely = batch.extra["likely"]
         divergence = (torch.xlogy(likely, likely) - likely * said).sum(1)
-        return {
-            "task": task_loss(output.logits, batch.labels),
-            "answers": self.settings.lambda0 * temperature**2 * divergence.mean(),
-        }
+        answers = self.settings.lambda0 * temperature**2 * divergence.mean()
+        return super().forward(output, batch, step) | {"answers": answers}
 
 
 OBJECTIVE = LogitKD

@@ -5,19 +5,11 @@ the teacher's last feature map, layer-normalised and projected, replaces the stu
 inference too.
 """
 
-from torch import Tensor
-
-from vlkd_steps.data.batches import Batch
 from vlkd_steps.methods.objective import Objective
-from vlkd_steps.students.heads import task_loss
-from vlkd_steps.students.output import StudentOutput
 
 
 class PlugIn(Objective):
     """L = L_task; the patches come from `students.seen_patches`."""
-
-    def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
-        return {"task": task_loss(output.logits, batch.labels)}
 
 
 OBJECTIVE = PlugIn

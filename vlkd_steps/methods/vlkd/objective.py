@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from vlkd_steps.core import distributed
 from vlkd_steps.data.batches import Batch
-from vlkd_steps.methods.distances import same_pairs
+from vlkd_steps.methods.distances import products, same_pairs
 from vlkd_steps.methods.objective import Objective
 from vlkd_steps.methods.vlkd import Vlkd as VlkdSettings
 from vlkd_steps.students.bart import BartStudent, infilling_loss, text_loss
@@ -124,7 +124,7 @@ def itcl(e: Tensor, v: Tensor, scale: float, alike: Tensor | None = None) -> Ten
         scale: 1 / tau.
         alike: bool [all rows, all rows], off-diagonal pairs that are not negatives; None: all are negatives.
     """
-    logits = scale * distributed.gathered(e.float()) @ distributed.gathered(v).T
+    logits = products(scale * distributed.gathered(e.float()), distributed.gathered(v))
     if alike is not None:
         logits = logits.masked_fill(alike, -torch.inf)
     own = torch.arange(len(logits), device=logits.device)

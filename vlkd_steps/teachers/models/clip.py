@@ -2,7 +2,8 @@
 
 A teacher's configuration (``conf/teacher/*.yaml``) names
 
-- ``model``: an open_clip model name, ``local-dir:FOLDER`` or ``hf-hub:ORG/REPO``;
+- ``model``: an open_clip model name, ``local-dir:FOLDER`` or ``hf-hub:ORG/REPO``; OpenAI's weights, and some others',
+  belong to the names that end in ``-quickgelu``;
 - ``weights``: a pretrained tag of that model, a safetensors file, or ``asset:FILE`` for one that ships with this
   package; left out for the two prefixed forms, which have their own;
 - ``template``: the text around every text, mostly ``{}``; ``word_template``: the text around every single word, such as
@@ -22,7 +23,7 @@ import numpy as np
 import open_clip
 import torch
 
-from vlkd_steps.core import artifacts, files
+from vlkd_steps.core import artifacts, components, files, package_assets
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
@@ -33,9 +34,6 @@ from vlkd_steps.teachers.models.computing import Computing
 from vlkd_steps.teachers.models.pixels import Pixels
 from vlkd_steps.teachers.models.text_tower import TextTower
 from vlkd_steps.teachers.models.weights import weights_digest
-
-PACKAGE = Path(__file__).resolve().parents[2]
-ASSETS = PACKAGE / "assets"
 
 
 class ClipTeacher:
@@ -168,9 +166,9 @@ def register() -> None:
     absolute path in this package.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for path in sorted((PACKAGE / "assets/open_clip").glob("*.json")):
+        for path in sorted((package_assets.ASSETS / "open_clip").glob("*.json")):
             config = files.read_json(path, "install the package again")
-            config["text_cfg"]["hf_tokenizer_name"] = str(PACKAGE / config["text_cfg"]["hf_tokenizer_name"])
+            config["text_cfg"]["hf_tokenizer_name"] = str(components.ROOT / config["text_cfg"]["hf_tokenizer_name"])
             (Path(folder) / path.name).write_text(json.dumps(config), encoding="utf-8")
         open_clip.add_model_config(folder)
 
@@ -222,11 +220,6 @@ def described(model: str) -> clip_models.Model:
     return clip_models.described(model)
 
 
-def asset(reference: str) -> Path:
-    """A path; ``asset:FILE`` is a file that ships with this package."""
-    return ASSETS / reference.removeprefix("asset:") if reference.startswith("asset:") else Path(reference)
-
-
 def tokenizer_digest(tokenizer: Any) -> str:
     """sha256 (hex) of a Hugging Face tokenizer with its vocabulary; for CLIP's own, which never changes, its name."""
     if isinstance(tokenizer, open_clip.tokenizer.HFTokenizer):
@@ -275,7 +268,7 @@ def _weights_file(model: str, weights: str) -> Path | None:
     tags = open_clip.list_pretrained_tags_by_model(model.replace("/", "-"))
     if weights in tags or weights.replace("-", "_").lower() in tags:
         return None
-    path = asset(weights)
+    path = package_assets.path(weights) or Path(weights)
     if path.suffix != ".safetensors" and (path.exists() or "/" in weights):
         raise UserError(
             f"the teacher's weights {weights} are not a .safetensors file; nothing else is loaded from disk"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from vlkd_steps.core import files
+from vlkd_steps.core import files, package_assets
 
-FOLDER = Path(__file__).resolve().parents[2] / "assets" / "scenes_tokenizer"
+FOLDER = package_assets.ASSETS / "scenes_tokenizer"
 SPECIAL = ("[PAD]", "[UNK]", "[EOS]")
 
 

@@ -5,7 +5,7 @@ A teacher's configuration (``conf/teacher/*.yaml``, ``kind: text``) names
 - ``model``: a Hugging Face name, or a folder that `save_pretrained` wrote (inside the distribution ``package`` where
   that is named); weights are read from safetensors only;
 - ``pooling``: ``mean`` over all tokens of the text (default), or ``cls``, the first one;
-- ``max_tokens``: where longer texts are truncated; left out: the tokenizer's limit, 512 at most;
+- ``max_tokens``: where longer texts are truncated; left out: the limit of the tokenizer and the model, 512 at most;
 - ``template``: the text around every text and word, as for CLIP; usually ``{}``.
 """
 
@@ -44,7 +44,7 @@ class TextTeacher:
 
         Raises:
             UserError: the weights are missing or unreachable, the tokenizer cannot pad or has no offsets, the pooling
-                is unknown, or the template has no ``{}``.
+                is unknown, the template has no ``{}``, or the model has no positions for ``max_tokens``.
         """
         name = config["name"]
         self.template: str = config.get("template", "{}")
@@ -58,7 +58,7 @@ class TextTeacher:
         self.computing = Computing(config, device)
         self.model, self.tokenizer = create(str(resolve(config.get("package"), config["model"], name)), name)
         self.model.eval().requires_grad_(False).to(self.computing.device)
-        self.max_tokens: int = config.get("max_tokens") or min(self.tokenizer.model_max_length, LONGEST)
+        self.max_tokens = most_tokens(config.get("max_tokens"), self.model, self.tokenizer, name)
         self.dim: int = self.model.config.hidden_size
         self.identity: dict[str, Any] = {
             "model": self.model.config.model_type,
@@ -114,6 +114,30 @@ def load(config: Mapping[str, Any]) -> TextTeacher:
     """The teacher of a configuration of kind ``text``, on its ``device`` (default: the best available)."""
     torch.set_num_threads(config.get("threads", 1))
     return TextTeacher(config, resolve_device(config.get("device", "auto")))
+
+
+def most_tokens(wanted: int | None, model: Any, tokenizer: Any, name: str) -> int:
+    """Where texts are truncated.
+
+    Raises:
+        UserError: the model cannot read `wanted` tokens, or they are none but special ones.
+    """
+    limit, least = positions(model), tokenizer.num_special_tokens_to_add() + 1
+    if wanted is None:
+        return min(tokenizer.model_max_length, LONGEST, limit or LONGEST)
+    if limit and wanted > limit:
+        raise UserError(f"teacher {name}: max_tokens is {wanted}, and its model has positions for {limit}; write fewer")
+    if wanted < least:
+        raise UserError(f"teacher {name}: max_tokens is {wanted}, which leaves none for a text; write {least} or more")
+    return wanted
+
+
+def positions(model: Any) -> int | None:
+    """The tokens that the encoder has positions for; None where it counts distances, without a limit (T5)."""
+    stated = getattr(model.config, "max_position_embeddings", None) or 0
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)  # RoBERTa and its kin count on from there
+    return None if stated < 1 else stated if padding is None else stated - padding - 1
 
 
 def create(source: str, name: str) -> tuple[Any, Any]:

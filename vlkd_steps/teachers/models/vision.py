@@ -21,7 +21,6 @@ import timm
 import torch
 from torch import Tensor
 
-from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.pretrained import report, timm_models
@@ -113,9 +112,7 @@ def load(config: Mapping[str, Any]) -> VisionTeacher:
 def create(config: Mapping[str, Any]) -> Any:
     """The timm model of `config` with its weights, without its classifier."""
     name, model, weights = config["name"], config["model"], config.get("weights")
-    if ":" not in model and not timm.is_model(model.split(".")[0]):
-        hint = nearest(model, timm.list_models(), "timm.list_models() names them all")
-        raise UserError(f"teacher {name}: model {model!r} is unknown to timm; {hint}")
+    timm_models.check_name(model, f"teacher {name}: model")
     if weights is None:
         try:
             return body(timm_models.pretrained(model, f"teacher {name}"), config)
@@ -156,14 +153,15 @@ def fitting(held: Mapping[str, Tensor], model: Any, where: str) -> dict[str, Ten
     """`held` under the names of `model`, without the classifier.
 
     A file of another library names the layers differently; it fits if all tensors, in order, agree in shape and in the
-    last part of their names (weight, bias, running_mean, ...).
+    last part of their names (weight, bias, running_mean, ...). What was trained beside the encoder, such as another
+    head, is left out; a tensor in a part that the model has means that the file's is larger.
 
     Raises:
         UserError: the file belongs to another model.
     """
     own: dict[str, Tensor] = model.state_dict()
-    classifier = str(model.default_cfg.get("classifier") or "classifier")
-    body = [name for name in own if not name.startswith(f"{classifier}.")]
+    heads = classifiers(model)
+    body = [name for name in own if not name.startswith(heads)]
     if not set(body) <= set(held):
         in_order = list(zip(own.items(), held.items(), strict=False))
         alike = len(own) == len(held) and all(
@@ -177,6 +175,14 @@ def fitting(held: Mapping[str, Tensor], model: Any, where: str) -> dict[str, Ten
                 f"fit the {len(own)} of this one in order; name the file's own model"
             )
         held = {name: theirs for (name, _), (_, theirs) in in_order}
+    parts = {name.partition(".")[0] for name in body}
+    others = {name for name in set(held) - set(own) if not name.startswith(heads)}
+    more = sorted(name for name in others if name.partition(".")[0] in parts)
+    if more:
+        raise UserError(
+            f"{where} holds the weights of another model: this one has no tensor {more[0]}, one of {len(more)} such; "
+            "name the file's own model"
+        )
     wrong = [name for name in body if held[name].shape != own[name].shape]
     if wrong:
         raise UserError(
@@ -184,3 +190,9 @@ def fitting(held: Mapping[str, Tensor], model: Any, where: str) -> dict[str, Ten
             f"this one's {tuple(own[wrong[0]].shape)}; name the file's own model"
         )
     return {**own, **{name: held[name] for name in body}}
+
+
+def classifiers(model: Any) -> tuple[str, ...]:
+    """How the names of a timm model's classifiers begin: a distilled DeiT has two."""
+    found = model.default_cfg.get("classifier") or "classifier"
+    return tuple(f"{name}." for name in ([found] if isinstance(found, str) else found))

@@ -25,6 +25,10 @@ from vlkd_steps.core.errors import UserError
 Arrays = Mapping[str, np.ndarray]
 
 
+FREED = 16 << 20
+"""Bytes at an LMDB's end that were freed before they were written, and may be missing from a whole one."""
+
+
 class Reader(Protocol):
     """Features of images by name."""
 
@@ -68,14 +72,22 @@ class Lmdb:
                 f"the LMDB folder {folder} has no data.mdb; name the folder with it, such as "
                 "img_db/coco_train2014/feat_th0.2_max100_min10"
             )
+        self.folder, self._error = folder, lmdb.Error
         try:
             self._environment = lmdb.open(str(folder), readonly=True, lock=False, create=False, readahead=False)
         except lmdb.Error as error:
             raise UserError(f"the LMDB {folder} cannot be opened ({error}); copy it again") from error
+        there = (folder / "data.mdb").stat().st_size
+        whole = (self._environment.info()["last_pgno"] + 1) * self._environment.stat()["psize"]
+        if there < whole - min(FREED, whole // 10):  # to read beyond the end would kill the process
+            raise UserError(f"the LMDB {folder} is cut off: data.mdb has {there} of {whole} bytes; copy it again")
 
     def get(self, name: str) -> bytes | None:
-        with self._environment.begin() as transaction:
-            return transaction.get(name.encode())
+        try:
+            with self._environment.begin() as transaction:
+                return transaction.get(name.encode())
+        except self._error as error:
+            raise UserError(f"the LMDB {self.folder} cannot be read at {name!r} ({error}); copy it again") from error
 
     def decode(self, content: bytes) -> Arrays:
         return from_npz(content) if content[:2] == b"PK" else from_msgpack(content)

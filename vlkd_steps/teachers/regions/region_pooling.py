@@ -62,37 +62,28 @@ class Timm:
     """A feature map of a timm model."""
 
     def __init__(self, config: Mapping[str, Any], device: str) -> None:
-        import timm
-
+        """
+        Raises:
+            UserError: model or layer are unknown, the weights are missing, unreachable or of another model, or the
+                model takes images of one size only.
+        """
+        where = f"extractor {config['name']}"
         self.name = str(config["backbone"]).removeprefix("timm:")
         self.device = torch.device(device)
         self.pool = int(config.get("pool", POOL["timm"]))
         self.layer = int(config.get("layer", -1))
         self.side = int(config.get("shorter_side", SHORTER_SIDE))
-        if self.name not in timm.list_models():
-            raise UserError(
-                f"extractor {config['name']}: timm has no model {self.name!r}; timm.list_models() names all"
-            )
-        weights = config.get("weights")
-        if not weights:
-            raise UserError(
-                f"extractor {config['name']}: backbone {self.name} needs weights: a safetensors or .pth file, or "
-                "pretrained for those that timm fetches"
-            )
-        if weights != "pretrained" and not Path(str(weights)).is_file():
-            raise UserError(f"extractor {config['name']}: the weights {weights} are missing; put the file there")
-        where = f"extractor {config['name']}"
-        try:
-            if weights == "pretrained":
-                model = timm_models.pretrained(self.name, where, features_only=True)
-            else:
-                model = timm_models.from_file(self.name, Path(str(weights)), where, features_only=True)
-        except (UserError, OSError) as error:
-            raise UserError(f"{where}: {self.name} cannot be loaded from {weights} ({report.brief(error)})") from error
+        timm_models.check_name(self.name, f"{where}: backbone")
+        model = feature_maps(self.name, config.get("weights"), where)
         self.model = model.eval().requires_grad_(False).to(self.device)
         defaults = model.pretrained_cfg
         self.mean, self.std = (torch.tensor(defaults[key]).view(3, 1, 1) for key in ("mean", "std"))
-        self.dim = model.feature_info.channels()[self.layer]
+        widths = model.feature_info.channels()
+        maps = len(widths)
+        if not -maps <= self.layer < maps:
+            raise UserError(f"{where}: layer is {self.layer}, and {self.name} has {maps} maps; write 0 to {maps - 1}")
+        self.dim = widths[self.layer]
+        self._check(where)
         self.identity: dict[str, Any] = {
             "backbone": self.name,
             "weights": weights_digest(model),
@@ -101,6 +92,19 @@ class Timm:
             "shorter_side": self.side,
         }
 
+    def _check(self, where: str) -> None:
+        """Try a wide image: transformers assert their own size, and some have the width of their maps last."""
+        shown, why = Image.new("RGB", (self.side + self.side // 3, self.side)), ""
+        try:
+            width = self.pooled(shown, np.array([[0, 0, 1, 1]])).shape[1]
+        except (AssertionError, RuntimeError) as error:
+            width, why = 0, f" ({report.brief(error)})"
+        if width != self.dim:
+            raise UserError(
+                f"{where}: {self.name} has no feature map of an image of any size{why}; name a convolutional model, "
+                "such as resnet101"
+            )
+
     @torch.inference_mode()
     def pooled(self, image: Image.Image, boxes: np.ndarray) -> np.ndarray:
         scale = self.side / min(image.size)
@@ -108,6 +112,27 @@ class Timm:
         pixels = functional.interpolate(tensor(image)[None], size, mode="bilinear", antialias=True)
         maps = self.model(((pixels[0] - self.mean) / self.std)[None].to(self.device))
         return roi(maps[self.layer].float(), boxes, self.pool).mean((2, 3)).cpu().numpy()
+
+
+def feature_maps(name: str, weights: Any, where: str) -> Any:
+    """The timm model `name` that gives its feature maps, with its weights.
+
+    Raises:
+        UserError: they are missing, unreachable or of another model.
+    """
+    if not weights:
+        raise UserError(
+            f"{where}: backbone {name} needs weights: a safetensors or .pth file, or pretrained for those that timm "
+            "fetches"
+        )
+    if weights != "pretrained" and not Path(str(weights)).is_file():
+        raise UserError(f"{where}: the weights {weights} are missing; put the file there")
+    try:
+        if weights == "pretrained":
+            return timm_models.pretrained(name, where, features_only=True)
+        return timm_models.from_file(name, Path(str(weights)), where, features_only=True)
+    except (UserError, OSError) as error:
+        raise UserError(f"{where}: {name} cannot be loaded from {weights} ({report.brief(error)})") from error
 
 
 def tensor(image: Image.Image) -> Tensor:

@@ -14,6 +14,7 @@ to exactly that box.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -105,20 +106,44 @@ def create(config: Mapping[str, Any]) -> torch.nn.Module:
         raise UserError(f"extractor {name}: model is {model!r}; torchvision's Faster R-CNNs are {', '.join(known)}")
     if not weights:
         raise UserError(f"extractor {name} needs weights: a .pth or .safetensors file of {model}, or COCO_V1")
-    path = Path(str(weights))
-    if not path.is_file() and (path.suffix or "/" in str(weights)):
-        raise UserError(f"extractor {name}: the weights {weights} are missing; put the file there, or name COCO_V1")
-    try:
-        if not path.is_file():
-            return torchvision.models.get_model(model, weights=weights)
-        built = torchvision.models.get_model(
-            model, weights=None, weights_backbone=None, num_classes=int(config.get("classes", 91))
+    path, published = Path(str(weights)), torchvision.models.get_model_weights(model).__members__
+    if not path.is_file() and weights not in published:
+        raise UserError(
+            f"extractor {name}: the weights {weights} are missing; put the file there, or name {', '.join(published)}"
         )
-        report.load(built, report.tensors(path, "the weights"), f"extractor {name}: {path}")
-        return built
+    return from_file(config, path) if path.is_file() else fetched(name, model, str(weights))
+
+
+def fetched(name: str, model: str, weights: str) -> torch.nn.Module:
+    """A detector with weights that torchvision publishes, by their name; torch keeps the file."""
+    try:
+        with report.restricted():
+            built: torch.nn.Module = torchvision.models.get_model(model, weights=weights)
+            return built
+    except UnpicklingError as error:  # its own message advises to unpickle all the same
+        raise UserError(
+            f"extractor {name}: the file of {model}, {weights}, below {torch.hub.get_dir()} is damaged or holds more "
+            "than tensors; delete it"
+        ) from error
     except Exception as error:  # torch and urllib raise errors of their own
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"extractor {name}: {model} cannot be loaded from {weights} ({reason})") from error
+        raise UserError(
+            f"extractor {name}: {model} cannot be loaded from {weights} ({report.brief(error)}); connect this machine "
+            f"to the network, or delete its file below {torch.hub.get_dir()} if that is damaged"
+        ) from error
+
+
+def from_file(config: Mapping[str, Any], path: Path) -> torch.nn.Module:
+    """A detector with the state dict of a file."""
+    where = f"extractor {config['name']}: {path}"
+    held = report.tensors(path, f"extractor {config['name']}: the weights")
+    classes = int(config.get("classes", 91))
+    built: torch.nn.Module = torchvision.models.get_model(
+        str(config["model"]), weights=None, weights_backbone=None, num_classes=classes
+    )
+    # Batch norms that were frozen in training, as torchvision's first detectors' were, have no such numbers.
+    unused = {key: tensor for key, tensor in built.state_dict().items() if key.endswith(".num_batches_tracked")}
+    report.load(built, {**unused, **held}, where)
+    return built
 
 
 def load(config: Mapping[str, Any]) -> DetectorSource:
