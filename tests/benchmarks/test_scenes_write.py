@@ -13,6 +13,7 @@ from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.words import split_words
 from vlkd_steps.datasets import vcr
+from vlkd_steps.datasets.image_files import ImageFolder
 
 SMALL = {"train": 60, "dev": 20, "test": 40, "unseen_pairs": 30, "other_style": 20, "pretrain": 25}
 LABELLED = SPLITS[:-1]
@@ -103,8 +104,9 @@ def test_vcr_files_follow_the_official_schema_and_point_at_what_exists(folder):
     known = set(vocabulary.words())
     for name in LABELLED:
         records = lines(folder / "vcr" / f"{name}.jsonl")
-        checked = vcr.validate(folder / "vcr" / f"{name}.jsonl", folder / "images", folder / "vcr" / "metadata")
-        assert checked == len(records) == 2 * SMALL[name]
+        path, images = folder / "vcr" / f"{name}.jsonl", ImageFolder(folder / "images")
+        checked = list(vcr.annotations(path, images, folder / "vcr" / "metadata"))
+        assert len(checked) == len(records) == 2 * SMALL[name]
         assert len({record["annot_id"] for record in records}) == len(records)
         for record in records:
             described = read(folder / "vcr" / "metadata" / record["metadata_fn"])

@@ -58,7 +58,7 @@ def test_karpathys_file_for_flickr_has_no_coco_ids(tmp_path):
 
 
 def test_karpathy_mistakes(coco):
-    with pytest.raises(UserError, match=r"has no captions of val; correct files\.test\.parts"):
+    with pytest.raises(UserError, match=r"split test: no record can be used, of 0 read; correct .* entry in `files`"):
         read_coco(coco, parts=["val"])
     (coco / "val2014" / "COCO_val2014_000000000002.jpg").unlink()
     with pytest.raises(UserError, match=r"images\[2\]\.filename: the image .* is missing"):
@@ -103,7 +103,7 @@ def test_flickr30k(tmp_path):
         ),
         ("1.jpg#0\t ", "line 1: must be"),
         ("1.jpg#0\tA\n1.jpg#0\tB", r"line 2: 1\.jpg#0 already appears in line 1"),
-        ("", "holds no caption"),
+        ("", "no record can be used, of 0 read"),
         ("1.jpg#0\tA\r1.jpg#1\tB\r", r"line 1: holds a carriage return \(\\r\)"),  # else one long caption
     ],
 )

@@ -270,7 +270,7 @@ def test_a_line_names_no_file_outside_the_folder_of_images(tmp_path: Path, name:
     (tmp_path / "secret.jpg").touch()
     (tmp_path / "images" / "1.jpg").touch()
     (tmp_path / "pairs.tsv").write_text(f"a cat\t1.jpg\na dog\t{name}\n")
-    with pytest.raises(UserError, match=r"pairs\.tsv, line 2: the image is .*name a file below"):
+    with pytest.raises(UserError, match=r"pairs\.tsv, line 2: the image, by image_name .*, is .*name a file below"):
         TsvShards(tmp_path / "pairs.tsv", tmp_path / "images", "{name}", tmp_path / "index.json")
 
 

@@ -156,6 +156,36 @@ def test_a_row_without_captions_is_counted() -> None:
     assert made.counts["train"] == {"read": 2, "left_out": {}, "skipped": {"text is empty": 1}}
 
 
+@pytest.mark.parametrize(("label", "counted"), [([-1], "1 read, 1 left out"), ([], "0 read")])
+def test_a_split_without_a_labelled_row_is_an_error(label: list[int], counted: str) -> None:
+    given = {"image": images(*label), "hypothesis": ["A."] * len(label), "label": pa.array(label, pa.int64())}
+    with pytest.raises(UserError, match=f"split train: no record can be used, of {counted}"):
+        read("hf_statements", {**given, "hypothesis": pa.array(given["hypothesis"], pa.string())})
+
+
+def test_ids_that_count_each_splits_rows_can_be_left_out() -> None:
+    files = {split: {"parquet": f"data/{split}-*.parquet"} for split in ("train", "val")}
+    hf_files.questions(Path("in/data/val-0.parquet"), range(2), question_id=pa.array([0, 1]))
+    hf_files.questions(Path("in/data/train-0.parquet"), range(2), question_id=pa.array([0, 1]))
+    with pytest.raises(UserError, match=r"the id 0 is in split 'train' and .*'val'.*columns: \{question_id: null\}"):
+        read("hf_questions", files=files)
+    shutil.rmtree("raw")
+    made = read("hf_questions", files=files, columns={"question_id": None})
+    assert made.table["instance_id"].to_pylist() == ["train-0", "train-1", "val-0", "val-1"]
+
+
+def test_images_in_two_folders_are_two_whatever_their_names() -> None:
+    """Not unpacked: the struct of `datasets` names files that are there."""
+    for place in ("a", "b"):
+        Path(f"raw/{place}").mkdir(parents=True)
+        Path(f"raw/{place}/1.png").write_bytes(hf_files.png(ord(place)))
+    named = [{"bytes": None, "path": f"{place}/1.png"} for place in ("a", "b")]
+    hf_files.write(Path("raw/data/train-0.parquet"), {"image": named, "caption": ["A cat.", "A dog."]})
+    made = hf_captions.read(conf("hf_captions"), Path("raw"))
+    assert made.table["image_id"].to_pylist() == ["a/1.png", "b/1.png"]
+    instances.check_images(made.table, lambda path: path)
+
+
 def test_text_alone_needs_no_images() -> None:
     files = {"train": {"parquet": "train.parquet", "images": None}}
     columns = {"hypothesis": ["A.", "B."], "label": ["neutral"] * 2, "image_id": ["scene", None]}

@@ -57,5 +57,5 @@ def test_a_missing_image_and_an_empty_file(tmp_path):
     write_images(tmp_path / "images", ["2.jpg"])
     with pytest.raises(UserError, match=r"train\.jsonl: line 1\.Flickr30K_ID: the image .*/1\.jpg is missing"):
         read(tmp_path, [pair("a", "1", "neutral", "X.")], "images")
-    with pytest.raises(UserError, match=r"train\.jsonl: holds no labelled pair"):
+    with pytest.raises(UserError, match=r"split train: no record .* of 1 read, 1 left out .*without consensus"):
         read(tmp_path, [pair("a", "1", "-", "X.")])

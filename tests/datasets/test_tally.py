@@ -259,7 +259,7 @@ def test_lines_of_a_tsv_that_are_unusable(tmp_path: Path) -> None:
     assert [pair.caption for pair in shards.locations(0)] == ["a"]
     for name, problem in (("long" * 200, "longer than a file's name"), ("nul\0.jpg", "control characters")):
         tsv.write_text("\n".join([*lines, f"c\t{name}"]), encoding="utf-8")
-        with pytest.raises(UserError, match=rf"t\.tsv, line 4: the image is .*{problem}"):
+        with pytest.raises(UserError, match=rf"t\.tsv, line 4: the image, by image_name .*{problem}"):
             TsvShards(tsv, tmp_path, "{name}", tmp_path / f"{problem[:4]}.json")
     tsv.write_bytes("a\t1.jpg\ncaf\xe9\t1.jpg\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"t\.tsv: line 2: byte 3 is not valid UTF-8 .*save the file as UTF-8"):
@@ -271,6 +271,14 @@ def test_a_tsv_names_files_of_its_folder_only(tmp_path: Path, name: str) -> None
     tsv = tmp_path / "t.tsv"
     tsv.write_text(f"c\t{name}\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"t\.tsv, line 1: the image"):
+        TsvShards(tsv, tmp_path, "{name}", tmp_path / "i.json")
+
+
+def test_addresses_in_a_tsv_are_no_names_of_files_and_the_pattern_is_named(tmp_path: Path) -> None:
+    """CC3M's own tsv has them; its images are called by the line's number."""
+    tsv = tmp_path / "t.tsv"
+    tsv.write_text("a cat\thttp://images.org/1.jpg\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"line 1: the image, by image_name '\{name\}', is 'http://images\.org/1\.jpg'"):
         TsvShards(tsv, tmp_path, "{name}", tmp_path / "i.json")
 
 
@@ -337,5 +345,22 @@ def test_metadata_that_were_changed_after_the_download(
     assert "data/raw/toy/1.json was changed after the download" in capsys.readouterr().err
 
 
-def test_a_tally_without_records_is_no_division_by_zero() -> None:
-    assert Tally("x", 0.5).close() == {"read": 0, "left_out": {}, "skipped": {}}
+@pytest.mark.parametrize("most", [0, 0.5, 1])
+def test_a_split_without_a_usable_record_is_an_error(most: float) -> None:
+    with pytest.raises(UserError, match="x: no record can be used, of 0 read; correct the file"):
+        Tally("x", most).close(0)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_images_that_are_all_missing_are_named_whatever_may_be_skipped(reader: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"1 of 1 records cannot be used \(1 image is missing\).*0\.jpg is missing"):
+        read(reader, tmp_path, ["a cat"], images=True, max_skipped=0.5)
+    with pytest.raises(UserError, match=r"no record can be used, of 1 read, 1 skipped \(1 image is missing\)"):
+        read(reader, tmp_path, ["a cat"], images=True, max_skipped=1)
+
+
+def test_vcr_images_that_are_all_missing(tmp_path: Path) -> None:
+    conf = of_vcr(tmp_path, METADATA)
+    (tmp_path / "1.jpg").unlink()
+    with pytest.raises(UserError, match=r"1 of 1 records cannot be used \(1 image is missing\)"):
+        vcr.read({**conf, "max_skipped": 0.5}, tmp_path)

@@ -100,7 +100,7 @@ def test_files_that_others_have_masked_are_read(folder):
     [
         ({"rule": "singulr"}, "data set vcr: files.shifted.rule is 'singulr'; there are singular, plural, adv_top_1"),
         ({"rule": "adv_top_1"}, "data set vcr: a rule that masks needs a split train, from which its scorer learns"),
-        ({"rule": "plural"}, "val.jsonl: no annotation falls under rule plural"),
+        ({"rule": "plural"}, "split shifted: no record can be used, of 2 read, 2 left out (2 not under rule plural)"),
     ],
 )
 def test_mistakes_in_the_conf_are_explained(folder, entry, message):

@@ -193,6 +193,14 @@ def test_ok_vqa_annotations_do_not_name_their_commonest_answer(sound):
     assert json.loads(made[0]["extra"])["multiple_choice_answer"] == "The dog"  # five to five: the first by string
 
 
+def test_a_question_without_answers_has_no_majority(sound):
+    folder, questions, annotations = sound
+    annotations[1]["answers"] = []
+    files = {"train": vqa(folder, "train", questions, annotations)}
+    with pytest.raises(UserError, match=r"annotations\[1\]\.answers: has 0 answers, the official metric"):
+        rows(folder, files, multiple_choice_answer="majority")
+
+
 def test_the_majority_of_ten_answers():
     assert vqa_v2.majority(["b", "a", "c", "b", "a"]) == "a"
 

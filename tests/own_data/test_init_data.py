@@ -164,6 +164,26 @@ def test_parquet_files(project: Path, mine: Path, capsys: pytest.CaptureFixture)
     assert len(prepared("birds")) == 190
 
 
+def test_a_parquet_file_whose_labels_are_hidden_plays_no_role(
+    project: Path, mine: Path, capsys: pytest.CaptureFixture
+) -> None:
+    labels = {"train": [-1, *[0, 1, 2] * 8], "validation": [0, 1, 2] * 2, "test": [-1] * 6}
+    first = 0
+    for split, given in labels.items():
+        columns = {"image": [hf_files.image(first + n) for n in range(len(given))], "label": given}
+        names = {"label": {"names": ["entailment", "neutral", "contradiction"]}}
+        path = mine / f"{split}-00000-of-00001.parquet"
+        hf_files.write(path, {**columns, "hypothesis": [f"Thing {n}." for n in range(len(given))]}, names)
+        first += len(given)
+    assert call("street", "entailment", mine) == 0
+    made = written("street")
+    assert set(made["files"]) == {"train", "val"}
+    assert made["roles"]["test"] == {"split": "val"}
+    source = yaml.safe_load(Path("conf/source/street.yaml").read_text())
+    assert source["files"] == source["unpack"] == ["train-*.parquet", "validation-*.parquet"]
+    assert "could not tell: what the labels of test-*.parquet are" in capsys.readouterr().out
+
+
 def test_parquet_files_with_paths_of_images(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
     write_images(mine / "photos/small", [f"{n}.png" for n in range(40)])
     columns = {"question": ["What is it?"] * 40, "answers": ["cat"] * 40}

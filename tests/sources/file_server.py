@@ -2,11 +2,13 @@
 
 import hashlib
 import http.server
+import shutil
 import threading
 from collections.abc import Callable
 
 import pytest
 
+from vlkd_steps.core import layout
 from vlkd_steps.sources import http as http_source
 
 CONTENT = bytes(range(256)) * 2000
@@ -111,6 +113,12 @@ def server(tmp_path, monkeypatch):
 
 def fetch(server, folder, **item):
     source = {"name": "web", "kind": "http", "files": [{"url": server.url, "path": "file.bin", "sha256": SHA, **item}]}
+    fetch_all(source, folder)
+    return folder / item.get("path", "file.bin")
+
+
+def fetch_all(source, folder):
+    """Fetch a source, and remove what has arrived, as the step does once its raw folder is whole."""
     folder.mkdir(exist_ok=True)
     http_source.fetch(source, folder)
-    return folder / item.get("path", "file.bin")
+    shutil.rmtree(layout.arriving(source["name"]))

@@ -1,5 +1,6 @@
 import contextlib
 import stat
+import tarfile
 import warnings
 import zipfile
 
@@ -90,6 +91,18 @@ def test_more_members_than_agreed_are_refused(tmp_path):
     assert archive.unpack(content, tmp_path / "out", MIB) == 11
 
 
+def test_an_archive_of_another_kind_is_not_told_to_be_fetched_again_alone(tmp_path):
+    (tmp_path / "x").write_text("1")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as out:
+        out.add(tmp_path / "x", "x")
+    with pytest.raises(UserError, match=r"no.* complete zip file .*\.tar\.gz, unpack it yourself"):
+        archive.unpack(tmp_path / "a.tar.gz", tmp_path / "out", MIB)
+    whole = make(tmp_path / "a.zip", {"x": "1" * 1000}).read_bytes()
+    (tmp_path / "a.zip").write_bytes(whole[:-30])
+    with pytest.raises(UserError, match=r"complete zip file .*fetch it again$"):
+        archive.unpack(tmp_path / "a.zip", tmp_path / "out", MIB)
+
+
 def test_a_zip_bomb_is_refused_whatever_was_agreed(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "SMALL", MIB)
     content = make(tmp_path / "a.zip", {"zeros": bytes(2 * MIB)})
@@ -101,7 +114,7 @@ def test_a_zip_bomb_is_refused_whatever_was_agreed(tmp_path, monkeypatch):
 def test_two_zips_cannot_write_one_file(tmp_path):
     content = make(tmp_path / "a.zip", {"x/a.json": "1"})
     archive.unpack(content, tmp_path / "out", MIB)
-    with pytest.raises(UserError, match=r"'x/a\.json' already exists in .*out, from another file of this source"):
+    with pytest.raises(UserError, match=r"member is 'a\.json', and another file of this source is at .*out/x/a\.json"):
         archive.unpack(content, tmp_path / "out", MIB)
 
 

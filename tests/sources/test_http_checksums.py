@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from file_server import SHA, fetch
+from file_server import SHA, fetch, fetch_all
 
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
@@ -21,9 +21,8 @@ def test_trust_on_first_use_is_recorded_and_held(server, tmp_path):
 
 def test_no_token_is_recorded_or_shown(server, tmp_path, caplog):
     conf = {"url": f"{server.url}?token=hunter2&id=1", "path": "file.bin"}
-    (tmp_path / "raw").mkdir()
     source = {"name": "web", "files": [conf], "parallel": 1}
-    http_source.fetch(source, tmp_path / "raw")
+    fetch_all(source, tmp_path / "raw")
     recorded = json.loads(layout.checksums("web").read_text())
     assert recorded == {f"{server.url}?token=***&id=1": SHA}
     server.content = b"other"

@@ -56,6 +56,13 @@ def test_another_file_than_expected_is_refused(server, tmp_path):
     assert not (tmp_path / "raw" / "file.bin").exists()
 
 
+@pytest.mark.parametrize("host", ["images..cocodataset.org", f"{'a' * 64}.org"])
+def test_a_host_that_cannot_be_is_not_taken_for_another_file(server, tmp_path, host):
+    server.url = f"http://{host}/file.bin"
+    with pytest.raises(UserError, match=rf"http://{host}/file\.bin names no host .*correct it"):
+        fetch(server, tmp_path / "raw", sha256=None)
+
+
 def test_no_server_and_no_space(server, tmp_path):
     server.url = "http://127.0.0.1:9/file.bin"
     with pytest.raises(UserError, match=r"source 'web': http://127.0.0.1:9/file\.bin cannot be downloaded"):

@@ -6,7 +6,7 @@ import pytest
 import requests
 from file_server import CONTENT, fetch
 
-from vlkd_steps.core import layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import http as http_source
 
@@ -46,6 +46,26 @@ def test_an_interrupted_download_is_resumed_by_the_next_call(server, tmp_path):
     assert fetch(server, tmp_path / "raw", retries=0).read_bytes() == CONTENT
     assert server.requested[1] is not None
     assert len(server.requested) == 2
+
+
+def test_a_stop_between_two_files_of_one_address_mixes_nothing(server, tmp_path, monkeypatch):
+    """The first bytes of the old file must not be there once the state is the new one's."""
+    server.breaks = 1
+    with pytest.raises(UserError, match="cannot be downloaded"):
+        fetch(server, tmp_path / "raw", sha256=None, retries=0)
+    server.content, server.etag = bytes(reversed(CONTENT)), '"two"'
+    write = files.write_json
+
+    def stopped(path, value):
+        write(path, value)
+        if path.name.endswith(".part.json"):
+            raise OSError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_json", stopped)
+        with pytest.raises(UserError):
+            fetch(server, tmp_path / "raw", sha256=None, retries=0)
+    assert fetch(server, tmp_path / "raw", sha256=None).read_bytes() == server.content
 
 
 def test_a_stalled_transfer_is_cut_and_continues(server, tmp_path, monkeypatch):

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 import zipfile
@@ -85,8 +86,8 @@ def test_data_behind_a_sign_up_says_how_to_get_it(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"1 files match '\*\.zip', there must be 2; .*not the complete release\. Ask"):
         local.fetch(source, tmp_path / "raw")
     (tmp_path / "data/incoming/vcr/b.zip").touch()
-    local.fetch(source, tmp_path / "raw")
-    assert len(list((tmp_path / "raw").iterdir())) == 2
+    local.fetch(source, tmp_path / "whole")
+    assert len(list((tmp_path / "whole").iterdir())) == 2
 
 
 @pytest.mark.parametrize("pattern", ["../../secret/*", "/etc/*", "", "**.json", "..\\*", "a\0", "x/../../*"])
@@ -114,8 +115,28 @@ def test_a_link_out_of_the_folder_is_followed_only_if_the_conf_allows_it(mine, t
 def test_a_file_does_not_replace_a_member_of_a_zip(mine, tmp_path):
     with zipfile.ZipFile(mine / "a.zip", "w") as out:
         out.writestr("q.json", "other")
-    with pytest.raises(UserError, match=r"q\.json is also in one of its zips"):
+    with pytest.raises(UserError, match=r"q\.json.* and another file of this source is at .*raw/q\.json"):
         local.fetch(conf(mine, unpack=["a.zip"]), tmp_path / "raw")
+
+
+def test_a_file_is_no_folder_for_another_file(mine, tmp_path):
+    with zipfile.ZipFile(mine / "a.zip", "w") as out:
+        out.writestr("images", "a file")
+    with pytest.raises(UserError, match=r"another file of this source is at .*, or on the way to it"):
+        local.fetch(conf(mine, unpack=["a.zip"]), tmp_path / "raw")
+    with zipfile.ZipFile(mine / "b.zip", "w") as out:
+        out.writestr("images/deep/1.jpg", "one")
+    with pytest.raises(UserError, match=r"b\.zip: a member is '1\.jpg'.*, or on the way to it"):
+        local.fetch(conf(mine, files=["*.zip"], unpack=["*.zip"]), tmp_path / "other")
+
+
+def test_a_copy_that_fails_is_not_told_to_copy(mine, tmp_path, monkeypatch):
+    def refused(source, target):
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(local.shutil, "copyfile", refused)
+    with pytest.raises(UserError, match=r"by copy: Permission denied; see that it can be read"):
+        local.fetch(conf(mine), tmp_path / "raw")
 
 
 @pytest.mark.parametrize("more", [{}, {"files": ["**/*.jpg"]}, {"files": ["images/**/*.jpg"]}])

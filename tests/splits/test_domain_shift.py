@@ -57,6 +57,14 @@ def test_other_columns_and_the_order_of_rows_stay():
     assert part["instance_id"].to_list() == [i for i in rows["instance_id"] if i in set(part["instance_id"])]
 
 
+def test_shares_that_make_up_the_whole_are_not_more_than_it():
+    shares = {"a": 0.05, "b": 0.55, "c": 0.3, "d": 0.1}
+    assert sum(shares.values()) > 1  # by the last bit
+    images = [str(number) for number in range(100)]
+    made = assign(frame(images), {role: {"split": "train", "share": share} for role, share in shares.items()})
+    assert sorted(image for part in made.values() for image in part["image_id"]) == sorted(images)
+
+
 @pytest.mark.parametrize(
     ("roles", "message"),
     [

@@ -91,13 +91,15 @@ def _own(conf: Local) -> CheckResult:
 
 
 def _from_the_web(conf: Http) -> CheckResult:
+    from vlkd_steps.sources import http
+
     name, subject = conf.name, _subject(conf)
     hosts = sorted({item.url.split("/")[2] for item in conf.files})
     text = f"not downloaded yet; the next run downloads {len(conf.files)} files from {', '.join(hosts)}"
-    arriving = layout.raw(name).parent / ".downloads" / name
+    arriving = layout.arriving(name)
     if arriving.is_dir() and (size := sum(path.stat().st_size for path in arriving.rglob("*") if path.is_file())):
         text += f", resuming after {size / GIB:.2f} GiB"
-    wanted = sum(item.bytes or 0 for item in conf.files)
+    wanted = http.missing(conf.written())
     free = shutil.disk_usage(Path.cwd()).free
     if wanted > free:
         return fail(subject, f"{text}: {wanted / GIB:.1f} GiB, {free / GIB:.1f} GiB are free", "free some space")

@@ -25,6 +25,11 @@ def raw_manifest(source: str) -> Path:
     return raw(source) / RAW_MANIFEST
 
 
+def arriving(source: str) -> Path:
+    """Where the files of a source arrive; kept until the raw folder is whole."""
+    return RAW / ".downloads" / _part(source)
+
+
 INCOMING = Path("data/incoming")
 
 

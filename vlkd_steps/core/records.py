@@ -222,11 +222,12 @@ def field(record: dict[str, Any], name: str, kind: type, path: Path, where: str)
 
 
 def shown(value: Any) -> str:
-    """The beginning of a JSON value, for a message."""
+    """A JSON value, cut to a length that fits in a message."""
     try:
-        return json.dumps(value)[:60]
+        text = json.dumps(value)
     except RecursionError:
         return "something nested too deeply"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _skip(text: str, position: int) -> int:

@@ -174,7 +174,7 @@ class TsvShards:
         return PairLocation(str(number), file, (0, 0), sentence({"caption": caption}, "caption", self.path, where))
 
     def _image(self, name: str, number: int) -> Path:
-        where = f"{self.path}, line {number + 1}: the image"
+        where = f"{self.path}, line {number + 1}: the image, by image_name {self.image_name!r},"
         try:
             filled = patterns.fill(self.image_name, {"name": name, "number": number})
         except ValueError as error:
@@ -389,16 +389,17 @@ def open_shards(dataset: Mapping[str, Any], folder: Path) -> Shards:
         UserError: neither of them, or more unusable pairs than ``max_skipped`` allows.
     """
     shards = opened(dataset, folder)
-    counted(dataset, shards).close()
+    counted(dataset, shards)
     return shards
 
 
-def counted(dataset: Mapping[str, Any], shards: Shards) -> Tally:
-    """The pairs of a corpus, counted."""
+def counted(dataset: Mapping[str, Any], shards: Shards) -> dict[str, Any]:
+    """The pairs of a corpus, counted; errors as `Tally.close`."""
     tally = Tally.of(dataset, "train", MAX_SKIPPED)
     tally.skipped = Counter(shards.skipped)
-    tally.read = sum(shards.counts) + tally.skipped.total()
-    return tally
+    usable = sum(shards.counts)
+    tally.read = usable + tally.skipped.total()
+    return tally.close(usable)
 
 
 def opened(dataset: Mapping[str, Any], folder: Path) -> Shards:

@@ -31,10 +31,9 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         paths = dataset["files"][split]
         images = image_files.of(dataset, paths, folder)
         tally = Tally.of(dataset, split)
-        tables[split] = instances.table(
-            _columns(folder / paths["captions"], images, dataset.get("group"), tally), split
-        )
-        counts[split] = tally.close()
+        columns = _columns(folder / paths["captions"], images, dataset.get("group"), tally)
+        tables[split] = instances.table(columns, split)
+        counts[split] = tally.close(len(tables[split]))
     return Instances(instances.join(tables), [], counts)
 
 
@@ -66,8 +65,6 @@ def _columns(path: Path, images: ImageFolder, group: str | None, tally: Tally) -
             texts.append(text)
     if without := len(file_names.keys() - captioned):
         tally.leave_out(NO_CAPTIONS, without)
-    if not texts:
-        raise records.complaint(path, "annotations", "is empty", "check `files` in the data set's conf")
     return {
         "instance_id": ids,
         "image_id": [str(image_id) for image_id in image_ids],

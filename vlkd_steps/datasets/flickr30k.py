@@ -50,8 +50,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
                 raise records.complaint(path, where, *malformed)
             image_id = file_name.removesuffix(".jpg")
             if wanted is not None and image_id not in wanted:
-                tally.read += 1
-                tally.left_out["of other images than those in ids"] += 1
+                tally.leave_out("of other images than those in ids")
                 continue
             if line_of.setdefault(caption_id, number) != number:
                 problem = f"{caption_id} already appears in line {line_of[caption_id]}"
@@ -66,10 +65,8 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         if wanted is not None and (missing := sorted(wanted - seen)):
             problem = f"{len(missing)} of {len(wanted)} images have no caption in {path}, {missing[0]} first"
             raise records.complaint(folder / paths["ids"], "", problem, "use the files of one release")
-        if not line_of:
-            raise records.complaint(path, "", "holds no caption", "check `files` in the data set's conf")
         tables[split] = instances.table(dict(columns), split)
-        counts[split] = tally.close()
+        counts[split] = tally.close(len(tables[split]))
     return Instances(instances.join(tables), [], counts)
 
 

@@ -51,5 +51,5 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
                     for key, value in zip(columns, (identity, *images.of(row, identity), text, "{}"), strict=True):
                         columns[key].append(value)
         tables[split] = instances.table(dict(columns), split)
-        counts[split] = tally.close()
+        counts[split] = tally.close(len(tables[split]))
     return Instances(instances.join(tables), [], counts, frozenset(read_files))

@@ -52,7 +52,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
             with tally.record():
                 made += vcr.rows(_annotation(row, split, images), "")
         tables[split] = instances.table(vcr.columns_of(made), split)
-        counts[split] = tally.close()
+        counts[split] = tally.close(len(tables[split]))
     return Instances(instances.join(tables), vcr.CLASSES, counts, frozenset(read_files))
 
 

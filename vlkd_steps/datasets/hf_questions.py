@@ -79,7 +79,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         if found := _annotations(kept, columns["text"], given, codes):
             annotated[split] = found
             tables[split] |= {"answer_type": found.answer_types, "group": found.question_types, "extra": found.extras}
-        counts[split] = tally.close()
+        counts[split] = tally.close(len(kept))
     labels = vqa_v2.classes(dataset, annotated, {})
     for split, each in annotated.items():
         targets = vocabulary.soft_targets(each.codes, list(codes), labels)

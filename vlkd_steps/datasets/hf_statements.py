@@ -60,7 +60,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
                 golds.append(gold)
         more = {"extra": ["{}"] * len(golds), **snli_ve.label_columns(golds, classes)}
         tables[split] = instances.table({**columns, **more}, split)
-        counts[split] = tally.close()
+        counts[split] = tally.close(len(tables[split]))
     return Instances(instances.join(tables), classes, counts, frozenset(read_files))
 
 

@@ -17,7 +17,7 @@ from vlkd_steps.core import inside, records, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import image_files
 from vlkd_steps.datasets.tally import Unusable, sentence
-from vlkd_steps.sources.parquet_images import described, is_image
+from vlkd_steps.sources.parquet_images import described, identity, is_image
 
 METADATA = b"huggingface"
 """Where `datasets` keeps what it knows of the columns, such as the names of classes."""
@@ -120,7 +120,7 @@ class Images:
         if name is None:
             raise Unusable("image is null", row.path, row.where("image"), "is null")
         path = self.folder.path(name, row.path, row.where("image"))
-        return (Path(name).stem if isinstance(value, Mapping) else name) if found is None else str(found), path
+        return identity(name) if found is None else str(found), path
 
 
 def files_of(paths: Mapping[str, Any], folder: Path) -> list[Path]:

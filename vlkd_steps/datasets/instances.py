@@ -40,6 +40,7 @@ SCHEMA = pa.schema(
 
 ROW_GROUP = 65_536
 PREPARE = "run the prepare step for this data set: snakemake --cores 1 -f {path}"
+_OF_ROWS = "of Parquet files, leave out the column of ids, as by `columns: {question_id: null}`: rows then count"
 _CONTENT, _IMAGES, _NEAR, _COUNTS = b"vlkd.content", b"vlkd.images", b"vlkd.near_images", b"vlkd.counts"
 
 
@@ -94,12 +95,12 @@ def join(tables: dict[str, pa.Table]) -> pa.Table:
                 shown = ", and ".join(f"{row['text'][:60]!r} on image {row['image_id'][:60]}" for row in rows[:2])
                 raise UserError(
                     f"the id {instance_id} is there {len(rows)} times in split {split!r}: {shown}; ids must be unique: "
-                    "correct one, or leave the column of ids out"
+                    f"correct one, or, {_OF_ROWS}"
                 )
             if instance_id in seen:
                 raise UserError(
                     f"the id {instance_id} is in split {seen[instance_id]!r} and in split {split!r}; "
-                    "ids must be unique within a data set: leave one of the two files out of `files`"
+                    f"ids must be unique within a data set: leave one of the two files out of `files`, or, {_OF_ROWS}"
                 )
             seen[instance_id] = split
     return pa.concat_tables([tables[split] for split in sorted(tables)])

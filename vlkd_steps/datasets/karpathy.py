@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps.core import records
-from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import image_files, instances
 from vlkd_steps.datasets.instances import Instances
 from vlkd_steps.datasets.tally import NO_CAPTIONS, Tally, sentence
@@ -72,11 +71,6 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
                     image_path = images.path(file_path, path, f"{where}.filename")
                     for key, value in zip(columns, (sentence_id, image_id, image_path, text, "{}"), strict=True):
                         columns[key].append(value)
-        if not columns["instance_id"]:
-            raise UserError(
-                f"data set {dataset['name']}: {path} has no captions of {', '.join(paths['parts'])}; "
-                f"correct files.{split}.parts"
-            )
         tables[split] = instances.table(dict(columns), split)
-        counts[split] = tally.close()
+        counts[split] = tally.close(len(tables[split]))
     return Instances(instances.join(tables), [], counts)

@@ -46,5 +46,5 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         "image_id": sorted(named),
         "extra": [files.canonical({"sha256": named[name]}) for name in sorted(named)],
     }
-    counts = caption_shards.counted(dataset, caption_shards.opened(dataset, folder)).close()
+    counts = caption_shards.counted(dataset, caption_shards.opened(dataset, folder))
     return Instances(instances.table(columns, SPLIT), [], {SPLIT: counts})

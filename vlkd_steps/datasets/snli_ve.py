@@ -74,7 +74,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
         if rule or paths.get("relabelled"):
             columns["instance_id"] = [f"{split}/{pair_id}" for pair_id in columns["instance_id"]]
         tables[split] = instances.table(columns, split)
-        counts[split] = tally.close()
+        counts[split] = tally.close(len(tables[split]))
     return Instances(instances.join(tables), labels, counts)
 
 
@@ -172,8 +172,7 @@ def _columns(
         pair_id = records.field(record, "pairID", str, path, where)
         gold = records.field(record, "gold_label", str, path, where)
         if gold == NO_CONSENSUS:
-            tally.read += 1
-            tally.left_out["without consensus (gold_label '-')"] += 1
+            tally.leave_out("without consensus (gold_label '-')")
             continue
         if gold not in labels:
             raise records.complaint(path, f"{where}.gold_label", f"is {gold!r}, not one of {', '.join(labels)}")
@@ -194,8 +193,7 @@ def _columns(
             image_ids.append(image_id)
             texts.append(text)
             golds.append(gold)
-    if not golds:
-        raise records.complaint(path, "", "holds no labelled pair", "check `files` in the data set's conf")
+    tally.close(len(golds))  # before a rule chooses among them
     return {
         "instance_id": ids,
         "image_id": image_ids,

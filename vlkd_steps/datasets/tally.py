@@ -16,6 +16,7 @@ from vlkd_steps.core import records
 from vlkd_steps.core.errors import UserError
 
 NO_CAPTIONS = "images without captions"
+CORRECT = "correct the file, or the split's entry in `files` of the data set's conf"
 
 
 class Unusable(UserError):
@@ -72,11 +73,14 @@ class Tally:
         self.skipped[error.reason] += 1
         self.first = self.first or error
 
-    def close(self) -> dict[str, Any]:
+    def close(self, kept: int) -> dict[str, Any]:
         """The counts, as JSON.
 
+        Args:
+            kept: the number of rows that were made of the records.
+
         Raises:
-            UserError: more records were skipped than may be.
+            UserError: more records were skipped than may be, or no row is left.
         """
         lost = self.skipped.total()
         if lost > self.most * self.read:
@@ -85,7 +89,10 @@ class Tally:
                 f"max_skipped: {self.most:g} allows; repair the data, or raise max_skipped in the data set's conf"
                 + (f". The first: {self.first}" if self.first else "")
             )
-        return {"read": self.read, "left_out": dict(self.left_out), "skipped": dict(self.skipped)}
+        counts = {"read": self.read, "left_out": dict(self.left_out), "skipped": dict(self.skipped)}
+        if not kept:
+            raise UserError(f"{self.where}: no record can be used, of {line(counts)}; {CORRECT}")
+        return counts
 
 
 def sentence(record: dict[str, Any], name: str, path: Path, where: str) -> str:

@@ -81,12 +81,8 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
                 tally.left_out[f"not under rule {paths['rule']}"] += 1
             else:
                 made += rows(annotation._replace(record=changed), prefix)
-        if not made:
-            raise records.complaint(
-                folder / paths["annotations"], "", f"no annotation falls under rule {paths['rule']}"
-            )
         tables[split] = instances.table(columns_of(made), split)
-        counts[split] = tally.close()
+        counts[split] = tally.close(len(made))
     return Instances(instances.join(tables), CLASSES, counts, frozenset(read))
 
 
@@ -231,23 +227,6 @@ def _rule(dataset: Mapping[str, Any], split: str, folder: Path, own: OwnScores) 
     if scores:
         return vcr_masking.Masking(name, folder / scores)
     return vcr_masking.Masking(name, folder / paths["annotations"], own.of(split))
-
-
-def validate(path: Path, images: Path, metadata: Path | None = None) -> int:
-    """Check a VCR jsonl file with the images and metadata that it names.
-
-    Args:
-        path: e.g. ``train.jsonl``.
-        images: the folder that `img_fn` is relative to.
-        metadata: the folder that `metadata_fn` is relative to; None: `images`, as in the official zip.
-
-    Returns:
-        The number of annotations.
-
-    Raises:
-        UserError: the first record that is not in the official format, with file, line and field.
-    """
-    return sum(1 for _ in annotations(path, ImageFolder(images), metadata or images))
 
 
 def annotations(path: Path, images: ImageFolder, metadata: Path, tally: Tally | None = None) -> Iterator[Annotation]:

@@ -74,17 +74,19 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
     codes = AnswerCodes()
     tables: dict[str, dict[str, Any]] = {}
     annotated: dict[str, Annotations] = {}
-    tallies = {split: Tally.of(dataset, split) for split in sorted(dataset["files"])}
+    counts: dict[str, dict[str, Any]] = {}
     skipped: dict[str, set[int]] = {}
     for split in sorted(dataset["files"]):
         paths = dataset["files"][split]
-        questions = read_questions(folder / paths["questions"], tallies[split])
+        tally = Tally.of(dataset, split)
+        questions = read_questions(folder / paths["questions"], tally)
         if paths.get("annotations"):
             path = folder / paths["annotations"]
             annotated[split] = read_annotations(path, questions, codes, dataset.get("multiple_choice_answer"))
         images = image_files.of(dataset, paths, folder)
-        tables[split] = _columns(questions, annotated.get(split), images, dataset, tallies[split])
+        tables[split] = _columns(questions, annotated.get(split), images, dataset, tally)
         skipped[split] = questions.unusable
+        counts[split] = tally.close(len(questions.ids) - len(questions.unusable))
 
     parts = _split_again(dataset, tables, annotated)
     labels = classes(dataset, annotated, parts)
@@ -97,7 +99,7 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
     return Instances(
         instances.join({split: instances.table(tables.pop(split), split, skipped[split]) for split in sorted(tables)}),
         labels,
-        {split: tally.close() for split, tally in tallies.items()},
+        counts,
     )
 
 
@@ -163,7 +165,7 @@ def read_annotations(
                 and answer_type
                 and record["image_id"] == questions.image_ids[position]
             )
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, ValueError):  # ValueError: there is no answer to be the commonest
             valid = False
         if not valid:
             names = ("question_type", "answer_type", *(() if multiple_choice_answer else ("multiple_choice_answer",)))

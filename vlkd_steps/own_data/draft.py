@@ -83,6 +83,8 @@ def draft(name: str, task: str, folder: Path, path: str, incoming: bool) -> Draf
             Unknown(each.path, f"the format of reader {each.reader}, but no record of a known split") for each in mine
         ]
         raise UserError(_nothing(folder, task, [*empty, *unknown], images))
+    used = {path for entry in made.entries for path in entry.paths.values() if isinstance(path, str)}
+    mine = [each for each in mine if each.path in used]
     left_out = [f"{each.path}: {each.holds}" for each in unknown]
     left_out += [f"{each.path}: for reader {each.reader}" for each in known if each.reader != reader]
     guess = roles.guessed(made.entries)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps.core import records, tables
-from vlkd_steps.datasets import snli_ve
+from vlkd_steps.datasets import hf_statements, snli_ve
 from vlkd_steps.own_data import image_names
 from vlkd_steps.own_data.found import ALL, Found, split_of
 from vlkd_steps.own_data.image_names import Fit
 
 Images = Mapping[str, Sequence[str]]
+LABELS = {"hf_questions": "answers", "hf_statements": "label", "hf_choices": "answer_label"}
+"""The column that says whether the rows of a file have labels. Without any, only questions can be read."""
 KARPATHY = {"train": ["train", "restval"], "val": ["val"], "test": ["test"]}
 
 
@@ -163,12 +165,10 @@ def _parquet(folder: Path, found: Sequence[Found], images: Images) -> Entries:
     columns: dict[str, str] = {}
     for each in found:
         files = sorted(folder.glob(each.path))
-        number, labelled = sum(_rows(files)), True
-        if "answers" in each.columns:
-            batch = next(tables.batches(files[0], [each.columns["answers"]], 1, "fetch it again"), None)
-            labelled = batch is not None and bool(batch.num_rows) and batch.column(0)[0].as_py() not in (None, [])
-        elif each.reader == "hf_questions":
-            labelled = False
+        number, labelled = sum(_rows(files)), _labelled(each, files[0])
+        if not labelled and each.reader != "hf_questions":
+            made.notes.append(f"what the labels of {each.path} are: its first rows have none, so it is left out")
+            continue
         paths: dict[str, Any] = {"parquet": each.path}
         about = f"{number} rows"
         if not each.inside:
@@ -184,6 +184,16 @@ def _parquet(folder: Path, found: Sequence[Found], images: Images) -> Entries:
     if columns:
         made.more["columns"] = (columns, "what the reader takes: how the files call it; guessed from names and types")
     return _named_apart(made)
+
+
+def _labelled(one: Found, path: Path) -> bool:
+    """Whether the first rows of a file have what its reader learns from; hidden labels are often written as -1."""
+    wanted = LABELS.get(one.reader)
+    if wanted is None or wanted not in one.columns:
+        return wanted is None
+    for batch in tables.batches(path, [one.columns[wanted]], remedy="fetch it again"):
+        return any(value not in ([], *hf_statements.NO_LABEL) for value in batch.column(0).to_pylist())
+    return False
 
 
 def _rows(files: Sequence[Path]) -> Iterator[int]:

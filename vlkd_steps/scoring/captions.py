@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps.core import records
+from vlkd_steps.core.records import shown
 from vlkd_steps.metrics import captioning, ptb_tokenizer
 from vlkd_steps.scoring import results as result_lists
-from vlkd_steps.scoring.results import FORMAT, Faults, shown
+from vlkd_steps.scoring.results import FORMAT, Faults
 
 
 def measure(annotations: Path, results: Path, images: Path | None = None) -> dict[str, Any]:

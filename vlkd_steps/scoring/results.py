@@ -4,12 +4,12 @@ A score over some of the items, or over other items, is invalid: whatever is mis
 type is counted and named by its first example.
 """
 
-import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from vlkd_steps.core import records
+from vlkd_steps.core.records import shown
 
 FORMAT = "see docs/score.md for the format"
 
@@ -95,12 +95,6 @@ class Faults:
 
     def __bool__(self) -> bool:
         return self.count > 0
-
-
-def shown(value: Any) -> str:
-    """A JSON value, cut to a length that fits in a message."""
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def top_level(path: Path) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 import polars as pl
 
 from vlkd_steps.core import records
+from vlkd_steps.core.records import shown
 from vlkd_steps.datasets.snli_ve import LABELS, NO_CONSENSUS
 from vlkd_steps.metrics.percentages import by, macro, percent
 from vlkd_steps.scoring import results as result_lists
-from vlkd_steps.scoring.results import FORMAT, Faults, shown
+from vlkd_steps.scoring.results import FORMAT, Faults
 
 
 def measure(annotations: Path, results: Path) -> dict[str, Any]:

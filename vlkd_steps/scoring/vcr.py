@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from vlkd_steps.core import records
+from vlkd_steps.core.records import shown
 from vlkd_steps.datasets.vcr import CHOICES, LABELS
 from vlkd_steps.evaluation import vcr_leaderboard
 from vlkd_steps.metrics import vcr
 from vlkd_steps.scoring import results
-from vlkd_steps.scoring.results import FORMAT, Faults, shown
+from vlkd_steps.scoring.results import FORMAT, Faults
 
 
 def measure(annotations: Path, predictions: Path) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from typing import Any
 import polars as pl
 
 from vlkd_steps.core import records
+from vlkd_steps.core.records import shown
 from vlkd_steps.metrics.percentages import by, percent
 from vlkd_steps.metrics.vqa import ANSWERS, all_differ, soft_accuracies, soft_accuracy
 from vlkd_steps.scoring import results as result_lists
-from vlkd_steps.scoring.results import FORMAT, Faults, shown
+from vlkd_steps.scoring.results import FORMAT, Faults
 
 
 def measure(

@@ -1,5 +1,6 @@
 """Unpacking an untrusted zip: inside its folder, without links or duplicates, up to a size limit."""
 
+import contextlib
 import lzma
 import shutil
 import stat
@@ -21,6 +22,11 @@ RATIO = 200
 """Bytes that each byte of the zip may unpack to: JSON has 10 to 30, a zip bomb a thousand or more."""
 SMALL = 64 << 20
 """Bytes that any zip may unpack to: a small one may contain a blank image or array."""
+
+
+class Damaged(UserError):
+    """An archive that is not what was sent."""
+
 
 DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError,
@@ -55,17 +61,33 @@ def unpack(
         folder.mkdir(parents=True, exist_ok=True)
         check_space(folder, sum(member.file_size for member in members))
         for member in members:
-            target = inside.path(folder, member.filename, f"{archive}: a member")
-            if target.exists():
-                raise UserError(
-                    f"{archive}: the member {member.filename!r} already exists in {folder}, from another file of this "
-                    "source; give each zip a folder of its own by its `path`"
-                )
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as out:
+            where = f"{archive}: a member"
+            with free_place(inside.path(folder, member.filename, where), where).open("wb") as out:
                 for piece in _bytes_of(content, member, archive):
                     out.write(piece)
         return len(members)
+
+
+def free_place(target: Path, where: str) -> Path:
+    """The path of a new file of a source, with its folder, which is made.
+
+    Args:
+        where: what names the file, for the message.
+
+    Raises:
+        UserError: another file of the source is there, or where a folder on the way is to be.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        taken = target.exists()
+    except (FileExistsError, NotADirectoryError):
+        taken = True
+    if taken:
+        raise UserError(
+            f"{where} is {target.name!r}, and another file of this source is at {target}, or on the way to it; take "
+            "one of them out of `files` in the source's conf, or rename it (of kind http: by its `path`)"
+        )
+    return target
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -131,8 +153,12 @@ def _bytes_of(content: zipfile.ZipFile, member: zipfile.ZipInfo, archive: Path) 
         raise _damaged(archive, error) from error
 
 
-def _damaged(archive: Path, error: Exception) -> UserError:
-    return UserError(f"{archive} is not a complete zip file ({error}); fetch it again")
+def _damaged(archive: Path, error: Exception) -> Damaged:
+    other = ""
+    with contextlib.suppress(OSError), archive.open("rb") as stream:
+        if stream.read(2) != b"PK":  # as all zips begin, also those that are cut off
+            other = ", or, if it is of another kind such as .tar.gz, unpack it yourself: only zip files are unpacked"
+    return Damaged(f"{archive} is not a complete zip file ({error}); fetch it again{other}")
 
 
 def _untrusted(archive: Path, name: str, problem: str) -> UserError:

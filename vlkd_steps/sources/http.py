@@ -6,6 +6,7 @@ neither sizes, nor pauses, nor the names in a list of files.
 """
 
 import email.utils
+import os
 import queue
 import re
 import shutil
@@ -49,45 +50,75 @@ class Refused(Exception):
 def fetch(source: Mapping[str, Any], folder: Path) -> None:
     """Download every file of ``files`` [{url, path, sha256 | null, bytes | null, unpack}] into `folder`.
 
-    Files arrive in ``data/raw/.downloads/<source>``, where an interrupted download continues. ``listed`` {in, key, url,
-    name, folder} then fetches the files that the records of a JSON file name (NoCaps' images). ``parallel`` files are
-    fetched at a time. No file may be longer than its ``bytes`` or, if the conf has none, than ``limit_gib``.
+    Files arrive in ``data/raw/.downloads/<source>``, where an interrupted download continues; the caller removes that
+    once it has published `folder`. ``listed`` {in, key, url, name, folder} then fetches the files that the records of a
+    JSON file name (NoCaps' images). ``parallel`` files are fetched at a time. No file may be longer than its ``bytes``
+    or, if the conf has none, than ``limit_gib``.
 
     Raises:
         UserError: a file cannot be downloaded, has another checksum, or does not fit on the disk.
         Interrupted: a stop signal came; the same call resumes.
     """
-    arriving = layout.raw(source["name"]).parent / ".downloads" / source["name"]
+    arriving = layout.arriving(source["name"])
     arriving.mkdir(parents=True, exist_ok=True)
-    archive.check_space(arriving, sum(item.get("bytes") or 0 for item in source["files"]))
+    archive.check_space(arriving, missing(source))
     pooch.get_logger().setLevel("WARNING")
     items = list(source["files"])
     _fetch_all(source, items, arriving)
     if source.get("listed"):
-        more = list(_listed(source, arriving))
+        try:
+            more = list(_listed(source))
+        except UserError:
+            _arrived({"path": source["listed"]["in"]}, source["name"]).unlink()  # an error page, perhaps
+            raise
         _fetch_all(source, more, arriving)
         items += more
-    for item in sorted(items, key=lambda item: not item.get("unpack")):  # a damaged zip fails before files move
-        _put(item, source, arriving, folder)
-    shutil.rmtree(arriving, ignore_errors=True)
+    for item in sorted(items, key=lambda item: not item.get("unpack")):  # a damaged zip fails first
+        _put(item, source, folder)
+    _record(source["name"], items)
 
 
-def _put(item: Item, source: Mapping[str, Any], arriving: Path, folder: Path) -> None:
-    """Move a downloaded file to its path in `folder`, or unpack it there."""
+def missing(source: Mapping[str, Any]) -> int:
+    """Bytes of a source that have not arrived yet, of the files whose size its conf states."""
+    total = 0
+    for item in source["files"]:
+        arrived = _arrived(item, source["name"])
+        there = sum(path.stat().st_size for path in (arrived, _part(arrived)) if path.is_file())
+        total += max(0, (item.get("bytes") or 0) - there)
+    return total
+
+
+def _arrived(item: Item, source: str) -> Path:
+    """Where a file of a source arrives."""
+    return inside.path(layout.arriving(source), item["path"], f"source {source!r}: path")
+
+
+def _part(arrived: Path) -> Path:
+    """Where the first bytes of a file are."""
+    return arrived.with_name(f"{arrived.name}.part")
+
+
+def _put(item: Item, source: Mapping[str, Any], folder: Path) -> None:
+    """Give a downloaded file its path in `folder`, or unpack it there; a damaged zip is removed and fetched again."""
     where = f"source {source['name']!r}: path"
-    arrived, target = inside.path(arriving, item["path"], where), inside.path(folder, item["path"], where)
+    arrived, target = _arrived(item, source["name"]), inside.path(folder, item["path"], where)
     if item.get("unpack") and item["path"].endswith(archive.TABLE):
         from vlkd_steps.sources import parquet_images  # pyarrow, as in `local`
 
         parquet_images.unpack(arrived, folder, item["path"], _limit(source))
         return
     if item.get("unpack"):
-        archive.unpack(arrived, target.parent, _limit(source), most=source.get("limit_files", archive.FILES))
+        try:
+            archive.unpack(arrived, target.parent, _limit(source), most=source.get("limit_files", archive.FILES))
+        except archive.Damaged:
+            arrived.unlink()
+            raise
         return
-    if target.exists():
-        raise UserError(f"{where} {item['path']!r} is also the name of a file in one of its zips; rename one")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    arrived.replace(target)
+    archive.free_place(target, where)
+    try:
+        os.link(arrived, target)
+    except OSError:
+        shutil.copyfile(arrived, target)
 
 
 def _limit(source: Mapping[str, Any]) -> int:
@@ -95,7 +126,7 @@ def _limit(source: Mapping[str, Any]) -> int:
     return int(source.get("limit_gib", 64) * archive.GIB)
 
 
-def _listed(source: Mapping[str, Any], arriving: Path) -> Iterator[Item]:
+def _listed(source: Mapping[str, Any]) -> Iterator[Item]:
     """The files that the records of a downloaded JSON file name.
 
     Raises:
@@ -103,7 +134,7 @@ def _listed(source: Mapping[str, Any], arriving: Path) -> Iterator[Item]:
             twice.
     """
     conf = source["listed"]
-    path = inside.path(arriving, conf["in"], f"source {source['name']!r}: listed.in")
+    path = _arrived({"path": conf["in"]}, source["name"])
     seen = {item["path"] for item in source["files"]}
     for number, record in enumerate(records.array(path, conf["key"])):
         where = f"{conf['key']}[{number}]"
@@ -122,6 +153,7 @@ def _fetch_all(source: Mapping[str, Any], items: Sequence[Item], arriving: Path)
     name = source["name"]
     known = _recorded(name)
     _check_recordable(items, name)
+    _forget_other_addresses(items, name)
     given_up = threading.Event()
     limit = _limit(source)
     with interruption.stop_request() as stop:
@@ -141,21 +173,30 @@ def _fetch_all(source: Mapping[str, Any], items: Sequence[Item], arriving: Path)
             source.get("parallel", PARALLEL),
         )
         pending: set[Future[Path]] = set(transfers)
-        while pending and not stop and not any(each.done() and each.exception() for each in transfers):
+        failed: list[Future[Path]] = []
+        while pending and not stop and not failed:
             _, pending = wait(pending, timeout=HEARD_WITHIN, return_when=FIRST_EXCEPTION)
-        given_up.set()
+            failed = [each for each in transfers if each.done() and each.exception()]
+        given_up.set()  # by which others fail too, which is not to be told
         for transfer in transfers:
             transfer.cancel()
         wait(transfers, timeout=HEARD_WITHIN)
-        _record(
-            name,
-            [(item, each.result()) for item, each in zip(items, transfers, strict=True) if _succeeded(each)],
-            known,
-        )
         stop.raise_if_set()
-    for transfer in transfers:
-        if transfer.done() and not transfer.cancelled():
-            transfer.result()
+    for transfer in failed:
+        transfer.result()
+
+
+def _forget_other_addresses(items: Sequence[Item], source: str) -> None:
+    """Remove what an interrupted download left under the path of a file whose address was corrected since."""
+    noted = layout.arriving(source) / layout.RAW_MANIFEST  # a name that no file of a source may have
+    before = files.known_json(noted)
+    now = {item["path"]: redacted(item["url"]) for item in items}
+    for item in items:
+        if before.get(item["path"], now[item["path"]]) != now[item["path"]]:
+            arrived = _arrived(item, source)
+            arrived.unlink(missing_ok=True)
+            _part(arrived).unlink(missing_ok=True)
+    files.write_json(noted, before | now)
 
 
 def _in_threads(jobs: Sequence[Callable[[], Path]], number: int) -> list[Future[Path]]:
@@ -183,10 +224,6 @@ def _in_threads(jobs: Sequence[Callable[[], Path]], number: int) -> list[Future[
     return futures
 
 
-def _succeeded(transfer: "Future[Path]") -> bool:
-    return transfer.done() and not transfer.cancelled() and transfer.exception() is None
-
-
 def _recorded(source: str) -> dict[str, str]:
     """Recorded sha256 of files without a published one, by their redacted address."""
     path = layout.checksums(source)
@@ -208,11 +245,13 @@ def _check_recordable(items: Sequence[Item], source: str) -> None:
         )
 
 
-def _record(source: str, arrived: Sequence[tuple[Item, Path]], known: dict[str, str]) -> None:
-    new = [each for each in arrived if not each[0].get("sha256") and redacted(each[0]["url"]) not in known]
-    for item, path in new:
+def _record(source: str, items: Sequence[Item]) -> None:
+    """Trust what has arrived, and could be unpacked, for the first time."""
+    known = _recorded(source)
+    new = [item for item in items if not item.get("sha256") and redacted(item["url"]) not in known]
+    for item in new:
         url = redacted(item["url"])
-        known[url] = files.sha256(path)
+        known[url] = files.sha256(_arrived(item, source))
         log.info(
             "[download %s] %s has no published checksum: trusted on first use, recorded in %s as sha256 %s",
             source, item["path"], layout.checksums(source), known[url],
@@ -239,6 +278,8 @@ def _download(item: Item, folder: Path, sha256: str | None, source: str, limit: 
             raise UserError(
                 f"source {source!r}: {url} cannot be downloaded ({error}); correct its conf, or {kept}"
             ) from error
+        except urllib3.exceptions.LocationValueError as error:  # of a host such as a..org, which requests lets through
+            raise UserError(f"source {source!r}: {url} names no host ({error}); correct it") from error
         except requests.exceptions.RequestException as error:
             if attempt == retries or given_up.is_set() or _status(error) in FINAL or isinstance(error, ValueError):
                 why = f"{type(error).__name__}: {redacted(str(error))[:200]}"
@@ -309,7 +350,7 @@ class Resuming:
 
     def __call__(self, url: str, output_file: str, keeper: pooch.Pooch) -> None:
         (name,) = keeper.registry
-        part = Path(keeper.abspath) / f"{name}.part"
+        part = _part(Path(keeper.abspath) / name)
         state = part.with_name(part.name + ".json")
         part.parent.mkdir(parents=True, exist_ok=True)
         start, validator = _state(part, state)
@@ -318,6 +359,8 @@ class Resuming:
             headers |= {"Range": f"bytes={start}-", "If-Range": validator}
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
             start = self._start(response, part, start)
+            if not start:  # before the state is that of another file
+                part.unlink(missing_ok=True)
             etag = response.headers.get("ETag", "")
             # a weak ETag does not promise equal bytes, so If-Range must not carry it
             validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")

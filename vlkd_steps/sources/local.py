@@ -139,11 +139,7 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
             archive.unpack(names[name], folder, limit, most=source.get("limit_files", archive.FILES))
     for name, path in names.items():
         if name not in to_unpack:
-            if to_unpack and (folder / name).exists():
-                raise UserError(
-                    f"source {source['name']!r}: {name} is also in one of its zips; leave one out by `files`"
-                )
-            _transfer(path, folder / name, transfer)
+            _transfer(path, archive.free_place(folder / name, f"source {source['name']!r}: a file"), transfer)
     for pattern, number in sorted(source.get("expect", {}).items()):
         if (found := len(matching(source, folder, pattern))) < number:
             raise UserError(
@@ -178,7 +174,6 @@ def _check_hashes(source: Mapping[str, Any], names: Mapping[str, Path]) -> None:
 
 
 def _transfer(path: Path, target: Path, transfer: str) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if transfer == "symlink":
             target.symlink_to(path.resolve())
@@ -187,6 +182,7 @@ def _transfer(path: Path, target: Path, transfer: str) -> None:
         else:
             shutil.copyfile(path, target)
     except OSError as error:
+        advice = "see that it can be read and that the disk has room" if transfer == "copy" else "try transfer: copy"
         raise UserError(
-            f"{path} cannot be transferred to {target} by {transfer}: {error.strerror}; try transfer: copy"
+            f"{path} cannot be transferred to {target} by {transfer}: {error.strerror}; {advice}"
         ) from error

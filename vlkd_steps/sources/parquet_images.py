@@ -6,6 +6,7 @@ files with checksums, as in any other source. Rows are read a few at a time: mem
 """
 
 import hashlib
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -39,10 +40,8 @@ def unpack(parquet: Path, folder: Path, name: str, limit: int, most_rows: int | 
             f"{parquet} has no column of images to unpack, a struct of bytes and path; its columns are: "
             f"{described(schema)}; take it out of `unpack` in the source's conf"
         )
-    target = inside.path(folder, name, f"{parquet}: the name")
-    if target.exists():
-        raise UserError(f"{parquet}: {name} is in {folder} already, from another file of this source; rename one")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    where = f"{parquet}: the name"
+    target = archive.free_place(inside.path(folder, name, where), where)
     archive.check_space(folder, parquet.stat().st_size)
     for number in columns:
         schema = schema.set(number, schema.field(number).with_type(_with_path(schema.field(number).type)))
@@ -71,6 +70,12 @@ def is_image(kind: pa.DataType) -> bool:
     """Whether a column of this type holds images as `datasets` stores them; a path that no row has is of type null."""
     types = {field.name: field.type for field in kind} if pa.types.is_struct(kind) else {}
     return set(types) == {"bytes", "path"} and types["path"] in (pa.string(), pa.large_string(), pa.null())
+
+
+def identity(path: str) -> str:
+    """What an image is known by: the hash in the path of one that was unpacked, else its path."""
+    unpacked = re.fullmatch(rf"{IMAGES}/[0-9a-f]{{2}}/([0-9a-f]{{{DIGITS}}})\.[a-z0-9]+", path)
+    return unpacked[1] if unpacked else path
 
 
 def described(schema: pa.Schema) -> str:

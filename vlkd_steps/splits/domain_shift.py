@@ -6,6 +6,7 @@ hash of the image's id alone: the same images for every task, seed and shot. Rol
 what the shares of their split leave.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,7 +51,7 @@ def _assign_split(
     whole = [role for role in sorted(roles) if roles[role]["split"] == split and role not in shares]
     if len(whole) > 1:
         raise UserError(f"data set {name}: roles {' and '.join(whole)} take the same split {split!r}; give one a share")
-    if any(not 0 < share < 1 for share in shares.values()) or sum(shares.values()) > 1:
+    if any(not 0 < share < 1 for share in shares.values()) or math.fsum(shares.values()) > 1:
         raise UserError(
             f"data set {name}: the shares of split {split!r} are {shares}; each in (0, 1), together at most 1"
         )

@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         hashes = manifest.write(staging, name)
         replace(raw, staging)
+        shutil.rmtree(layout.arriving(name), ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     step.log.info("[download %s] %d files in %s", name, len(hashes), raw)
