@@ -1,8 +1,6 @@
 """Text to tokens: a word-level tokenizer for tiny students, and which word each token belongs to."""
 
-import itertools
 import string
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,10 +10,11 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 from vlkd_steps.data.passages import ABSENT, TYPES, Passages
+from vlkd_steps.data.segment_tokens import SegmentTokens, within
 from vlkd_steps.data.words import word_of_each_token
 
 PIECE = 16_384
-"""Segments or passages that are worked on at a time: what a tokenizer returns takes hundreds of bytes a token."""
+"""Passages that are filled at a time."""
 SPECIAL = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
@@ -68,10 +67,8 @@ class Tokenised:
 
     def __init__(self, tokenizer: Any, passages: Passages, max_tokens: int) -> None:
         self.segments, self._places = passages.segments, passages.places
-        self._fast = tokenizer.backend_tokenizer
-        self._fast.no_truncation()
-        self._fast.no_padding()
-        self._tokens, self._counts = _tokenised(self._fast, self.segments)
+        self._segment_tokens = SegmentTokens(tokenizer)
+        self._tokens, self._counts = self._segment_tokens.ids(self.segments)
         self._begins = self._counts.cumsum() - self._counts
         # With its [SEP] an absent segment counts 0.
         self._kept = np.where(self._places == ABSENT, -1, np.append(self._counts, 0)[self._places])
@@ -102,8 +99,8 @@ class Tokenised:
 
     def _fill(self, rows: np.ndarray, ids: np.ndarray, types: np.ndarray, separator: int) -> None:
         for at, first, number, place in self._filled(rows):
-            inside = at.repeat(number), _within(first, number)
-            ids[inside] = self._tokens[_within(self._begins[self._places[rows[at], place]], number)]
+            inside = at.repeat(number), within(first, number)
+            ids[inside] = self._tokens[within(self._begins[self._places[rows[at], place]], number)]
             ids[at, first + number] = separator
             types[inside] = types[at, first + number] = TYPES[place]
 
@@ -113,12 +110,12 @@ class Tokenised:
         segment = np.full(places.shape, ABSENT)
         segment[places != ABSENT] = numbered
         texts, counts = [self.segments[row] for row in read], self._counts[read]
-        word_of, in_segment = word_of_each_token(texts, _spans(self._fast, texts), counts)
+        word_of, in_segment = word_of_each_token(texts, self._segment_tokens.spans(texts), counts)
         before = np.zeros(len(rows), np.int64)
         for at, first, number, place in self._filled(rows):
             here = segment[at, place]
-            word = word_of[_within((counts.cumsum() - counts)[here], number)]
-            found[at.repeat(number), _within(first, number)] = np.where(word >= 0, word + before[at].repeat(number), -1)
+            word = word_of[within((counts.cumsum() - counts)[here], number)]
+            found[at.repeat(number), within(first, number)] = np.where(word >= 0, word + before[at].repeat(number), -1)
             before[at] += in_segment[here]
 
     def _filled(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
@@ -130,11 +127,6 @@ class Tokenised:
             number, first = self._kept[rows[here], place], ends[here]
             yield here, first, number, place
             ends[here] += number + 1
-
-
-def _within(first: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """first[0], first[0] + 1, ..., as many as number[0], then those from first[1], and so on."""
-    return first.repeat(number) + np.arange(number.sum()) - (number.cumsum() - number).repeat(number)
 
 
 def shares(lengths: Sequence[int], limit: int) -> list[int]:
@@ -157,23 +149,3 @@ def shares(lengths: Sequence[int], limit: int) -> list[int]:
 
 def _pieces(size: int) -> list[slice]:
     return [slice(start, start + PIECE) for start in range(0, size, PIECE)]
-
-
-def _tokenised(fast: Tokenizer, segments: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The tokens of distinct segments, one segment after the other, [T], and the number of each one's tokens, [S].
-
-    (transformers' own call takes twice the time to return the same.)
-    """
-    ids, counts = array("i"), array("q")
-    for piece in _pieces(len(segments)):
-        for coded in fast.encode_batch_fast(segments[piece], add_special_tokens=False):
-            ids.extend(coded.ids)
-            counts.append(len(coded))
-    return np.array(ids, np.int32), np.array(counts, np.int64)
-
-
-def _spans(fast: Tokenizer, segments: Sequence[str]) -> np.ndarray:
-    """The characters [start, stop) of its segment that each token covers, int [T, 2], in the order of `_tokenised`."""
-    coded = fast.encode_batch(segments, add_special_tokens=False)
-    flat = itertools.chain.from_iterable(itertools.chain.from_iterable(each.offsets for each in coded))
-    return np.fromiter(flat, np.int64).reshape(-1, 2)
