@@ -24,6 +24,7 @@ from sklearn.linear_model import LogisticRegression
 
 from vlkd_steps.data import loader
 from vlkd_steps.data.batches import Items
+from vlkd_steps.data.passages import Passages
 from vlkd_steps.data.words import content_words
 from vlkd_steps.teachers.targets import compute, confidence, cross_fit
 
@@ -82,8 +83,8 @@ def split(n: int, distinct: float, generator: np.random.Generator) -> Items:
     image_rows = torch.from_numpy(generator.permutation(np.arange(n) % images))
     return Items(
         ids=[str(k) for k in range(n)], image_ids=[f"i{k}" for k in range(images)], image_paths=[],
-        image_rows=image_rows, passages=[], passage_rows=text_rows[:, None], texts=texts, text_rows=text_rows,
-        text_passages=[], choice_texts=[], choice_rows=text_rows[:, None][:, :0],
+        image_rows=image_rows, passages=Passages(texts, np.arange(number)[:, None]), passage_rows=text_rows[:, None],
+        texts=texts, text_rows=text_rows, text_passages=np.arange(number),
         label_ids=torch.from_numpy(label_ids), label_scores=torch.from_numpy(label_scores),
         labels=[str(k) for k in range(CLASSES)],
     )  # fmt: skip

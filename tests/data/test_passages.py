@@ -23,10 +23,18 @@ def frame(**changes: object) -> pl.DataFrame:
 
 
 def test_a_choice_is_a_segment_and_the_gold_answer_precedes_a_rationale() -> None:
-    answers, rationales = passages.of(frame())
-    question = ("Why is person 1 here ?", 0)
-    assert answers == [(question, (choice, 2)) for choice in "abcd"]
-    assert rationales == [(question, ("person 1 waits .", 2), (choice, 3)) for choice in "efgh"]
+    read, rows = passages.of(frame())
+    question = "Why is person 1 here ?"
+    assert [read.segments_of(row) for row in rows[0]] == [[question, choice] for choice in "abcd"]
+    assert [read.segments_of(row) for row in rows[1]] == [[question, "person 1 waits .", choice] for choice in "efgh"]
+
+
+def test_passages_and_segments_are_numbered_once_in_the_order_of_their_first_use() -> None:
+    read, rows = passages.of(frame(choices=[["b", "a", "b", "a"], ["e", "f", "e", "Why is person 1 here ?"]]))
+    assert rows.tolist() == [[0, 1, 0, 1], [2, 3, 2, 4]]
+    assert read.segments == ["Why is person 1 here ?", "b", "a", "person 1 waits .", "e", "f"]
+    assert read.places.tolist() == [[0, 1, -1], [0, 2, -1], [0, 3, 4], [0, 3, 5], [0, 3, 0]]
+    assert read.texts([1, 3]) == ["Why is person 1 here ? a", "Why is person 1 here ? person 1 waits . f"]
 
 
 def test_the_teacher_reads_every_choice_with_its_query() -> None:
@@ -38,7 +46,8 @@ def test_the_teacher_reads_every_choice_with_its_query() -> None:
 
 def test_without_choices_nothing_changes() -> None:
     plain = frame(choices=[[], []])
-    assert passages.of(plain) == [[((text, 0),)] for text in plain["text"]]
+    read, rows = passages.of(plain)
+    assert read.texts(rows[:, 0]) == plain["text"].to_list() == read.segments
     assert passages.teacher_texts(plain) is plain
 
 

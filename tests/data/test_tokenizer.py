@@ -1,6 +1,10 @@
+from collections.abc import Sequence
+
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlkd_steps.data.passages import TYPES, Passages
 from vlkd_steps.data.tokenizer import SPECIAL, Tokenised, from_json, shares, to_json, word_tokenizer
 from vlkd_steps.data.words import split_words
 
@@ -22,41 +26,49 @@ def test_special_tokens_come_first_and_order_of_words_does_not_matter() -> None:
     assert tokenizer("is").input_ids == [2, tokenizer.convert_tokens_to_ids("is"), 3]
 
 
+def passages_of(*each: Sequence[str]) -> Passages:
+    segments = list(dict.fromkeys(segment for passage in each for segment in passage))
+    places = np.full((len(each), max(map(len, each), default=1)), -1)
+    for row, passage in enumerate(each):
+        places[row, : len(passage)] = [segments.index(segment) for segment in passage]
+    return Passages(segments, places)
+
+
 def test_encode_pads_and_cuts() -> None:
     tokenizer = word_tokenizer(WORDS)
-    found = Tokenised(tokenizer, [(("what don't, red", 0),), (("is", 0),)], max_tokens=9)
+    found = Tokenised(tokenizer, passages_of(["what don't, red"], ["is"]), max_tokens=9)
     ids, lengths = found.ids, found.lengths
     assert not found.types.any()
     cut = ["[CLS]", "what", "d", "##o", "##n", "'", "t", ",", "[SEP]"]
     assert tokenizer.convert_ids_to_tokens(ids[0].tolist()) == cut
     assert lengths.tolist() == [9, 3]
     assert ids[1].tolist() == [*tokenizer("is").input_ids, *[tokenizer.pad_token_id] * 6]
-    assert Tokenised(tokenizer, [], max_tokens=9).ids.shape == (0, 0)
+    assert Tokenised(tokenizer, passages_of(), max_tokens=9).ids.shape == (0, 0)
 
 
 WORD = st.sampled_from(["what", "red", "don't", "ox,", "is?", ""])
-PASSAGE = st.lists(st.tuples(st.lists(WORD, max_size=6).map(" ".join), st.integers(0, 3)), min_size=1, max_size=3)
+PASSAGE = st.lists(st.lists(WORD, max_size=6).map(" ".join), min_size=1, max_size=3)
 
 
-@given(st.lists(PASSAGE.map(tuple), max_size=5), st.integers(4, 16))
+@given(st.lists(PASSAGE, max_size=5), st.integers(4, 16))
 def test_passages_are_encoded_segment_by_segment_and_words_found_at_their_tokens(passages, max_tokens) -> None:
     tokenizer = word_tokenizer(WORDS)
-    found = Tokenised(tokenizer, passages, max_tokens)
+    found = Tokenised(tokenizer, passages_of(*passages), max_tokens)
     ids, types, lengths = found.ids, found.types, found.lengths
     words = found.words(range(len(passages)))
     assert words.shape == ids.shape
     for row, passage in enumerate(passages):
-        pieces = [tokenizer(segment, add_special_tokens=False).input_ids for segment, _ in passage]
+        pieces = [tokenizer(segment, add_special_tokens=False).input_ids for segment in passage]
         kept = shares(list(map(len, pieces)), max_tokens - 1 - len(passage))
-        expected, kinds = [tokenizer.cls_token_id], [passage[0][1]]
-        for of_segment, (_, kind), number in zip(pieces, passage, kept, strict=True):
+        expected, kinds = [tokenizer.cls_token_id], [0]
+        for of_segment, kind, number in zip(pieces, TYPES, kept, strict=False):
             expected += [*of_segment[:number], tokenizer.sep_token_id]
             kinds += [kind] * (number + 1)
         rest = ids.shape[1] - len(expected)
         assert ids[row].tolist() == expected + [tokenizer.pad_token_id] * rest
         assert types[row].tolist() == kinds + [0] * rest
         assert lengths[row] == len(expected)
-        spelled = split_words(" ".join(segment for segment, _ in passage))
+        spelled = split_words(" ".join(passage))
         for token, word in zip(tokenizer.convert_ids_to_tokens(ids[row].tolist()), words[row], strict=True):
             assert word < 0 or token.removeprefix("##") in (spelled[word], *spelled[word])
             assert word >= 0 or token in (*SPECIAL.values(), ",", "?")
@@ -72,7 +84,7 @@ def test_the_longest_is_cut_first_and_the_later_one_on_ties(lengths, limit) -> N
 
 def test_wordpieces_of_a_word_share_its_number_and_punctuation_has_none() -> None:
     assert split_words("what don't, red") == ["what", "don't", "red"]
-    found = Tokenised(word_tokenizer(WORDS), [(("what don't, red", 0),), (("red ox is", 0),)], max_tokens=9)
+    found = Tokenised(word_tokenizer(WORDS), passages_of(["what don't, red"], ["red ox is"]), max_tokens=9)
     assert found.words([0, 1]).tolist() == [[-1, 0, 1, 1, 1, 1, 1, -1, -1], [-1, 0, 1, 1, 2, -1, -1, -1, -1]]
     assert found.words([1]).tolist() == [[-1, 0, 1, 1, 2, -1, -1, -1, -1]]
 
@@ -81,7 +93,7 @@ def test_a_tokenizer_file_that_truncates_and_pads_does_neither_here() -> None:
     tokenizer = word_tokenizer(WORDS)
     tokenizer.backend_tokenizer.enable_truncation(2)
     tokenizer.backend_tokenizer.enable_padding(length=9)
-    assert Tokenised(tokenizer, [(("what is red", 0),)], 9).lengths.tolist() == [5]
+    assert Tokenised(tokenizer, passages_of(["what is red"]), 9).lengths.tolist() == [5]
 
 
 def test_json_keeps_the_tokenizer() -> None:

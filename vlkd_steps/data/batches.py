@@ -17,7 +17,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import loader, passages
 from vlkd_steps.data.inputs import Inputs
-from vlkd_steps.data.passages import Passage
+from vlkd_steps.data.passages import Passages
 from vlkd_steps.data.tokenizer import Tokenised
 
 SMALL = 128  # pixels; a set of smaller images is decoded faster than processes for it are started
@@ -35,8 +35,7 @@ class Items:
         passages: the distinct passages that a student reads; `passage_rows` int64 [N, A] says which ones an item has,
             one, or one for each of its A choices.
         texts: the distinct texts that the teacher reads; `text_rows` int64 [N] says which one an item has, of an item
-            with choices that of the right one. `text_passages`: the index of each one's passage.
-        choice_texts: the distinct texts of all choices; `choice_rows` int64 [N, A] says which. Empty without choices.
+            with choices that of the right one. `text_passages`: int64, the number of each one's passage.
         label_ids: int64 [N, K], the classes with a score, padded with C (one past the last class).
         label_scores: float32 [N, K], their scores in (0, 1], padded with 0.
         labels: the C classes in index order.
@@ -46,19 +45,22 @@ class Items:
     image_ids: list[str]
     image_paths: list[Path]
     image_rows: Tensor
-    passages: list[Passage]
+    passages: Passages
     passage_rows: Tensor
     texts: list[str]
     text_rows: Tensor
-    text_passages: list[int]
-    choice_texts: list[str]
-    choice_rows: Tensor
+    text_passages: np.ndarray
     label_ids: Tensor
     label_scores: Tensor
     labels: list[str]
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def choices(self) -> int:
+        """A: how many passages an item has."""
+        return self.passage_rows.shape[1]
 
     def soft_labels(self, index: Tensor | None = None) -> Tensor:
         """Dense targets, float32 [B, C], of the items in `index` (of all, without it)."""
@@ -73,7 +75,7 @@ class Items:
         0 where an item has one passage or no label.
         """
         best: Tensor = self.label_ids[:, 0] if index is None else self.label_ids[index, 0]
-        return torch.where(best < self.passage_rows.shape[1], best, 0)
+        return torch.where(best < self.choices, best, 0)
 
 
 def read_items(instances: Path, split: Path | None, labels: Sequence[str], only: str | None = None) -> Items:
@@ -105,30 +107,24 @@ def from_frame(frame: pl.DataFrame, labels: Sequence[str]) -> Items:
     """
     images = frame.unique("image_id", keep="first", maintain_order=True)
     image_row = {name: row for row, name in enumerate(images["image_id"])}
-    read = passages.of(frame)
-    if passages.has_choices(frame) and len(read[0]) != len(labels):
+    read, rows = passages.of(frame)
+    if passages.has_choices(frame) and rows.shape[1] != len(labels):
         raise UserError(
-            f"instance {frame['instance_id'][0]} has {len(read[0])} choices, but its data set has {len(labels)} "
+            f"instance {frame['instance_id'][0]} has {rows.shape[1]} choices, but its data set has {len(labels)} "
             f"classes ({', '.join(labels)}); a class is the position of a choice: prepare the data set again"
         )
-    distinct = list(dict.fromkeys(passage for of_item in read for passage in of_item))
-    row_of = {passage: row for row, passage in enumerate(distinct)}
-    passage_rows = torch.tensor([[row_of[p] for p in of_item] for of_item in read], dtype=torch.int64).reshape(
-        len(read), -1 if read else 1
-    )
+    passage_rows = torch.from_numpy(rows)
     label_ids, scores = _soft(frame, len(labels))
     items = Items(
         ids=frame["instance_id"].to_list(),
         image_ids=images["image_id"].to_list(),
         image_paths=[Path(p) for p in images["image_path"]],
         image_rows=torch.tensor([image_row[i] for i in frame["image_id"]], dtype=torch.int64),
-        passages=distinct,
+        passages=read,
         passage_rows=passage_rows,
         texts=[],
         text_rows=passage_rows[:, 0],
-        text_passages=[],
-        choice_texts=[],
-        choice_rows=passage_rows[:, :0],
+        text_passages=np.arange(0),
         label_ids=torch.from_numpy(label_ids),
         label_scores=torch.from_numpy(scores),
         labels=list(labels),
@@ -153,19 +149,11 @@ def _soft(frame: pl.DataFrame, classes: int) -> tuple[np.ndarray, np.ndarray]:
 
 def with_teacher_texts(items: Items) -> Items:
     """Add what the teacher reads: the passage of an item or of its right choice, as one text."""
-    every = [passages.text(passage) for passage in items.passages]
-    if items.passage_rows.shape[1] == 1:
-        return replace(items, texts=every, text_passages=list(range(len(every))))
+    if items.choices == 1:
+        return replace(items, texts=items.passages.texts(), text_passages=np.arange(len(items.passages)))
     right = items.passage_rows.gather(1, items.right_choices()[:, None])[:, 0]
     read, text_rows = right.unique(return_inverse=True)
-    return replace(
-        items,
-        texts=[every[row] for row in read.tolist()],
-        text_rows=text_rows,
-        text_passages=read.tolist(),
-        choice_texts=every,
-        choice_rows=items.passage_rows,
-    )
+    return replace(items, texts=items.passages.texts(read), text_rows=text_rows, text_passages=read.numpy())
 
 
 @dataclass(frozen=True)
@@ -277,7 +265,7 @@ class Encoded:
         if self.from_files:
             return self
         self.device = device
-        tensors = ("image_rows", "passage_rows", "text_rows", "choice_rows", "label_ids", "label_scores")
+        tensors = ("image_rows", "passage_rows", "text_rows", "label_ids", "label_scores")
         self.items = replace(self.items, **{name: getattr(self.items, name).to(device) for name in tensors})
         self.tokens, self.types, self.lengths = (t.to(device) for t in (self.tokens, self.types, self.lengths))
         self.images = None if self.images is None else self.images.to(device)
@@ -300,7 +288,7 @@ class Encoded:
         """The items at `index`, int64 [B]."""
         index = index.to(self.device)
         images, passages_shown = self.items.image_rows[index], self.items.passage_rows[index]
-        choices = passages_shown.shape[1]
+        choices = self.items.choices
         tokens, mask, types = self.text(passages_shown.flatten())
         return Batch(
             inputs=Inputs(tokens, mask, types, **self.seen(images.repeat_interleave(choices))),
@@ -313,8 +301,7 @@ class Encoded:
 
     def gold(self, index: Tensor) -> Tensor:
         """Which of a batch's rows show the right choices of the items at `index`, int64 [B]."""
-        choices = self.items.passage_rows.shape[1]
-        return torch.arange(len(index), device=self.device) * choices + self.items.right_choices(index)
+        return torch.arange(len(index), device=self.device) * self.items.choices + self.items.right_choices(index)
 
     def text(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens, mask and types, int64 [N, T], of the distinct passages at `rows`; T is the longest one's length."""

@@ -1,8 +1,6 @@
 """Text to tokens: a word-level tokenizer for tiny students, and which word each token belongs to."""
 
-import itertools
 import string
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,13 +9,12 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from vlkd_steps.data.passages import Passage
+from vlkd_steps.data.passages import ABSENT, TYPES, Passages
+from vlkd_steps.data.segment_tokens import SegmentTokens, within
 from vlkd_steps.data.words import word_of_each_token
 
-ABSENT = -1
-"""In place of a number of tokens: the passage has fewer segments. With its [SEP] such a place counts 0."""
 PIECE = 16_384
-"""Segments that are tokenised at a time, since their spans take hundreds of bytes a token."""
+"""Passages that are filled at a time."""
 SPECIAL = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
@@ -68,34 +65,26 @@ class Tokenised:
         segments: the distinct segments.
     """
 
-    def __init__(self, tokenizer: Any, passages: Sequence[Passage], max_tokens: int) -> None:
-        self.segments = list(dict.fromkeys(segment for passage in passages for segment, _ in passage))
-        pieces, self._spans, self._counts = _tokenised(tokenizer, self.segments)
+    def __init__(self, tokenizer: Any, passages: Passages, max_tokens: int) -> None:
+        self.segments, self._places = passages.segments, passages.places
+        self._segment_tokens = SegmentTokens(tokenizer)
+        self._tokens, self._counts = self._segment_tokens.ids(self.segments)
         self._begins = self._counts.cumsum() - self._counts
-        row_of = {segment: row for row, segment in enumerate(self.segments)}
-        shape = len(passages), max(map(len, passages), default=0)
-        self._places = np.full(shape, ABSENT)
-        kinds = np.zeros(shape, np.int64)
-        for row, passage in enumerate(passages):
-            for place, (segment, kind) in enumerate(passage):
-                self._places[row, place], kinds[row, place] = row_of[segment], kind
-        self._kept = np.where(self._places == ABSENT, ABSENT, np.append(self._counts, 0)[self._places])
+        # With its [SEP] an absent segment counts 0.
+        self._kept = np.where(self._places == ABSENT, -1, np.append(self._counts, 0)[self._places])
         for cut in np.flatnonzero((self._kept + 1).sum(1) + 1 > max_tokens).tolist():
-            size = len(passages[cut])
+            size = int((self._places[cut] != ABSENT).sum())
             self._kept[cut, :size] = shares(self._kept[cut, :size].tolist(), max_tokens - 1 - size)
         lengths = (self._kept + 1).sum(1) + 1
         self.lengths = torch.from_numpy(lengths)
         ids = np.full((len(passages), int(lengths.max(initial=0))), tokenizer.pad_token_id, np.int32)
         types = np.zeros(ids.shape, np.uint8)
-        ids[:, :1], types[:, :1] = tokenizer.cls_token_id, kinds[:, :1]
-        for rows, first, number, place in self._filled(np.arange(len(passages))):
-            at, kind = (rows.repeat(number), _within(first, number)), kinds[rows, place]
-            ids[at] = pieces[_within(self._begins[self._places[rows, place]], number)]
-            types[at] = kind.repeat(number)
-            ids[rows, first + number], types[rows, first + number] = tokenizer.sep_token_id, kind
+        ids[:, :1], types[:, :1] = tokenizer.cls_token_id, TYPES[0]
+        for piece in _pieces(len(passages)):
+            self._fill(np.arange(len(passages))[piece], ids[piece], types[piece], tokenizer.sep_token_id)
         self.ids, self.types = torch.from_numpy(ids), torch.from_numpy(types)
 
-    def words(self, rows: Sequence[int]) -> np.ndarray:
+    def words(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """For each token of the passages at `rows`, which word it belongs to.
 
         Returns:
@@ -104,23 +93,29 @@ class Tokenised:
         """
         every = np.asarray(rows, np.int64)
         found = np.full((len(every), self.ids.shape[1]), -1, np.int32)
-        for start in range(0, len(every), PIECE):
-            self._fill_words(every[start : start + PIECE], found[start : start + PIECE])
+        for piece in _pieces(len(every)):
+            self._fill_words(every[piece], found[piece])
         return found
+
+    def _fill(self, rows: np.ndarray, ids: np.ndarray, types: np.ndarray, separator: int) -> None:
+        for at, first, number, place in self._filled(rows):
+            inside = at.repeat(number), within(first, number)
+            ids[inside] = self._tokens[within(self._begins[self._places[rows[at], place]], number)]
+            ids[at, first + number] = separator
+            types[inside] = types[at, first + number] = TYPES[place]
 
     def _fill_words(self, rows: np.ndarray, found: np.ndarray) -> None:
         places = self._places[rows]
         read, numbered = np.unique(places[places != ABSENT], return_inverse=True)
         segment = np.full(places.shape, ABSENT)
         segment[places != ABSENT] = numbered
-        counts = self._counts[read]
-        tokens = _within(self._begins[read], counts)
-        word_of, in_segment = word_of_each_token([self.segments[row] for row in read], self._spans[tokens], counts)
+        texts, counts = [self.segments[row] for row in read], self._counts[read]
+        word_of, in_segment = word_of_each_token(texts, self._segment_tokens.spans(texts), counts)
         before = np.zeros(len(rows), np.int64)
         for at, first, number, place in self._filled(rows):
             here = segment[at, place]
-            word = word_of[_within((counts.cumsum() - counts)[here], number)]
-            found[at.repeat(number), _within(first, number)] = np.where(word >= 0, word + before[at].repeat(number), -1)
+            word = word_of[within((counts.cumsum() - counts)[here], number)]
+            found[at.repeat(number), within(first, number)] = np.where(word >= 0, word + before[at].repeat(number), -1)
             before[at] += in_segment[here]
 
     def _filled(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
@@ -132,11 +127,6 @@ class Tokenised:
             number, first = self._kept[rows[here], place], ends[here]
             yield here, first, number, place
             ends[here] += number + 1
-
-
-def _within(first: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """first[0], first[0] + 1, ..., as many as number[0], then those from first[1], and so on."""
-    return first.repeat(number) + np.arange(number.sum()) - (number.cumsum() - number).repeat(number)
 
 
 def shares(lengths: Sequence[int], limit: int) -> list[int]:
@@ -157,17 +147,5 @@ def shares(lengths: Sequence[int], limit: int) -> list[int]:
     return kept
 
 
-def _tokenised(tokenizer: Any, segments: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The tokens of distinct segments, one segment after the other: ids [T], their spans of characters [T, 2], and the
-    number of each segment's tokens [S]. (transformers' own call takes twice the time to return the same.)"""
-    fast = tokenizer.backend_tokenizer
-    fast.no_truncation()
-    fast.no_padding()
-    ids, spans, counts = array("i"), array("i"), array("i")
-    for start in range(0, len(segments), PIECE):
-        for coded in fast.encode_batch(segments[start : start + PIECE], add_special_tokens=False):
-            ids.extend(coded.ids)
-            spans.extend(itertools.chain.from_iterable(coded.offsets))
-            counts.append(len(coded))
-    of_tokens, of_spans, of_counts = (np.array(flat, np.int32) for flat in (ids, spans, counts))
-    return of_tokens, of_spans.reshape(-1, 2), of_counts.astype(np.int64)
+def _pieces(size: int) -> list[slice]:
+    return [slice(start, start + PIECE) for start in range(0, size, PIECE)]

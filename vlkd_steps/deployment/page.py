@@ -133,14 +133,15 @@ def items_of(run: FinishedRun, evaluation_set: str) -> list[Item]:
         return []
     rows = pl.DataFrame({"instance_id": ids}).join(table, on="instance_id", maintain_order="left")
     rows = rows.unique("image_id", keep="first", maintain_order=True).head(SHOWN)
-    read = [first for first, *_ in passages.of(rows)]
-    return [_item(run, row, passage) for row, passage in zip(rows.iter_rows(named=True), read, strict=True)]
+    read, passage_rows = passages.of(rows)
+    segments = map(read.segments_of, passage_rows[:, 0])
+    return [_item(run, row, each) for row, each in zip(rows.iter_rows(named=True), segments, strict=True)]
 
 
-def _item(run: FinishedRun, row: dict[str, Any], passage: passages.Passage) -> Item:
-    """An item from a row; for VCR, `passage` is that of its first choice, with the answer if it is given."""
-    question = "" if run.task.head == "written" else passage[0][0]
-    answer = passage[1][0] if len(passage) > 2 else ""
+def _item(run: FinishedRun, row: dict[str, Any], segments: Sequence[str]) -> Item:
+    """An item from a row; `segments` are its first passage's, in VCR with the answer if it is given."""
+    question = "" if run.task.head == "written" else segments[0]
+    answer = segments[1] if len(segments) > 2 else ""
     query = Query(Path(row["image_path"]), question, tuple(row["choices"]), answer)
     return Item(query, run.task.question(row), run.task.gold(row))
 

@@ -92,15 +92,15 @@ class Fitted:
 
     def answers(self, items: Items, store: Any) -> tuple[np.ndarray, np.ndarray]:
         """The likeliest class or choice of each item, int64 [N], and its probability, float32 [N]."""
-        seen, choices = _features(items, store), max(1, items.choice_rows.shape[1])
+        seen, choices = _features(items, store), items.choices
         found, sure = np.zeros(len(items), np.int64), np.zeros(len(items), np.float32)
         for start in range(0, len(items), probe.BLOCK):
             here = np.arange(start, min(start + probe.BLOCK, len(items)))
             likely = self.probe.probabilities(seen(_rows(here, choices)))
-            if items.choice_texts:
+            if choices > 1:
                 likely = likely[:, 1].reshape(-1, choices)
             best = likely.argmax(1)
-            found[here] = best if items.choice_texts else self.classes[best]
+            found[here] = best if choices > 1 else self.classes[best]
             sure[here] = likely[np.arange(len(here)), best]
         return found, sure
 
@@ -111,7 +111,7 @@ def fit(items: Items, store: Any, most: int, seed: int) -> Fitted:
     Raises:
         UserError: no item has an answer that is a class.
     """
-    soft, choices = compute.sparse_labels(items), max(1, items.choice_rows.shape[1])
+    soft, choices = compute.sparse_labels(items), items.choices
     known = np.flatnonzero(soft.sum(1).A1)
     if not len(known):
         raise UserError(
@@ -120,7 +120,7 @@ def fit(items: Items, store: Any, most: int, seed: int) -> Fitted:
         )
     drawn = np.sort(np.random.default_rng(seed).permutation(known)[:most])
     soft = soft[drawn]
-    if items.choice_texts:
+    if choices > 1:
         right = soft.toarray().reshape(-1, 1)
         soft = sparse.csr_matrix(np.concatenate([1 - right, right], axis=1))
     classes = np.unique(soft.indices).astype(np.int64)
@@ -133,12 +133,8 @@ def fit(items: Items, store: Any, most: int, seed: int) -> Fitted:
 
 def _features(items: Items, store: Any) -> Features:
     """What the probe sees of rows: of the items, or of items' choices one after another."""
-    images, rows = items.image_rows.numpy(), items.text_rows.numpy()
-    if items.choice_texts:
-        rows = items.choice_rows.numpy().flatten()
-        images = images.repeat(items.choice_rows.shape[1])
-    u = store.texts(items.choice_texts or items.texts)
-    return confidence.both(store.images(items.image_ids), images, u, rows)
+    images, texts = items.image_rows.numpy().repeat(items.choices), items.passage_rows.numpy().flatten()
+    return confidence.both(store.images(items.image_ids), images, store.texts(items.passages.texts()), texts)
 
 
 def _rows(items: np.ndarray, choices: int) -> np.ndarray:

@@ -203,8 +203,7 @@ def pairs(
     items = read_items(
         artifacts.instances(dataset["name"]), layout.train_split(dataset["name"], config["shot"], seed), []
     )
-    segments = [segment for passage in items.passages for segment, _ in passage]
-    vocabulary_fit.warn(student.tokenizer, segments, config["student"]["name"], prefix.strip("[]"))
+    vocabulary_fit.warn(student.tokenizer, items.passages.segments, config["student"]["name"], prefix.strip("[]"))
     if len(items) <= settings.stored_pairs:
         log.info(f"{prefix} {len(items)} pairs, at most stored_pairs {settings.stored_pairs}: features from the store")
         store = FeatureStore.open(layout.features(config["teacher"]["name"], dataset["name"]))

@@ -82,7 +82,7 @@ def _relevance(kind: str | None, texts: Sequence[str], items: Items, store: Any,
 
 def _weights(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> dict[str, np.ndarray]:
     """``weight`` by both embeddings together, or ``weight_vision`` and ``weight_text`` by each alone."""
-    if items.choice_texts:
+    if items.choices > 1:
         return _weights_of_choices(wanted["by"], items, store)
     image_rows, text_rows = items.image_rows.numpy(), items.text_rows.numpy()
     v, u = store.images(items.image_ids), store.texts(items.texts)
@@ -115,7 +115,7 @@ def _weights_of_choices(by: str, items: Items, store: Any) -> dict[str, np.ndarr
 
 def _answers(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> soft_answers.SoftAnswers:
     """Of items with choices (VCR) the softmax of the teacher's own cosines, which no probe is fitted for."""
-    if items.choice_texts:
+    if items.choices > 1:
         return soft_answers.of_choices(_of_choices(items, store))
     return soft_answers.by_probe(
         confidence.both(
@@ -132,11 +132,11 @@ def _answers(wanted: Mapping[str, Any], items: Items, store: Any, seed: int) -> 
 
 def _of_choices(items: Items, store: Any) -> np.ndarray:
     """The teacher's probability of each choice, float64 [N, A]."""
-    v, texts, image_rows = store.images(items.image_ids), items.choice_texts, items.image_rows.numpy()
+    v, image_rows = store.images(items.image_ids), items.image_rows.numpy()
     return confidence.choice_probabilities(
         lambda here: v[image_rows[here]],
-        lambda here: store.texts([texts[row] for row in here]),
-        items.choice_rows.numpy(),
+        lambda here: store.texts(items.passages.texts(here)),
+        items.passage_rows.numpy(),
         store.temperature,
     )
 
