@@ -83,7 +83,7 @@ def write_features(generator: np.random.Generator) -> None:
     """Random rows for every image, text and content word of the split; the words of its texts in a file."""
     split = layout.train_split("big", "full", SEED)
     items = read_items(artifacts.instances("big"), split, artifacts.labels("big"))
-    texts = sorted({*items.texts, *items.choice_texts})
+    texts = sorted(set(items.passages.texts()))
     known = sorted({word for text in texts for word in split_words(text)})
     Path(VOCABULARY).write_text("\n".join(known) + "\n")
     names = {
