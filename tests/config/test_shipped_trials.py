@@ -14,6 +14,7 @@ from vlkd_steps.config import jobs
         ("scenes_tune", 324),
         ("scenes_tune_weak", 18),
         ("scenes_tune_methods", 144),
+        ("scenes_tune_contrast", 36),
         ("scenes_tune_full", 18),
         ("scenes_tune_students", 72),
         ("scenes_tune_vcr", 15),

@@ -40,9 +40,7 @@ class OnAMac(torch.Tensor):
 
 def test_a_device_without_float64_predicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = torch.tensor([[0.0, 1.0], [2.0, 0.0], [0.0, 3.0]])
-    items = SimpleNamespace(
-        ids=["a", "b", "c"], labels=["no", "yes"], passage_rows=torch.arange(3)[:, None], choice_rows=torch.zeros(3, 0)
-    )
+    items = SimpleNamespace(ids=["a", "b", "c"], labels=["no", "yes"], passage_rows=torch.arange(3)[:, None])
     data: Any = type("Three", (), {"items": items, "lengths": torch.tensor([1, 3, 2]), "__len__": lambda _: 3})()
     monkeypatch.setattr(
         predict, "logits", lambda *of: ((None, found[index].as_subclass(OnAMac)) for index in of[2])
