@@ -1,4 +1,4 @@
-"""Which answers of squeue are used again."""
+"""Which answers of squeue are used again, and how a job ended."""
 
 import time
 from pathlib import Path
@@ -22,3 +22,19 @@ def test_an_answer_is_used_again_for_the_interval_and_not_once_the_clock_was_set
         now += moved
         assert jobs.look() == {}
         assert len(asked) == queries
+
+
+@pytest.mark.parametrize(
+    ("shown", "how"),
+    [
+        ("JobId=7 JobState=FAILED Reason=NonZeroExitCode ExitCode=1:0", "FAILED, exit 1:0, NonZeroExitCode"),
+        ("JobId=7 JobState=COMPLETED Reason=None ExitCode=0:0", "COMPLETED, exit 0:0"),
+        (
+            "JobId=7 JobState=OUT_OF_MEMORY Reason=OutOfMemory ExitCode=0:125",
+            "OUT_OF_MEMORY, exit 0:125, OutOfMemory; raise the profile's mem_mb",
+        ),
+    ],
+)
+def test_how_a_job_ended_and_what_to_do_about_it(monkeypatch: pytest.MonkeyPatch, shown: str, how: str) -> None:
+    monkeypatch.setattr(queue, "_output", lambda *command: shown)
+    assert queue.ending("7") == how

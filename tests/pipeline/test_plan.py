@@ -51,6 +51,13 @@ def test_the_papers_grid_builds_its_graph_and_names_all_missing_data_at_once(pro
     assert not (project.folder / "data/raw").joinpath("snli_ve").exists()
 
 
+def test_a_target_with_a_name_outside_the_experiment_has_no_rule(project) -> None:
+    for target in ("data/instances/vcr.parquet", "features/clip_scenes/vcr/manifest.json"):
+        output = project.snakemake("-n", "--config", "experiment=scenes_smoke", "--", target, status=1)
+        assert f"No rule to produce {target}" in output
+        assert "Traceback" not in output
+
+
 def test_vlkd_on_web_captions_builds_its_graph_and_says_what_to_bring(project) -> None:
     output = project.snakemake("-n", "--config", "experiment=paper_vlkd_l14")
     note = output[output.index("note: experiment paper_vlkd_l14 reads data that you have to provide") :]

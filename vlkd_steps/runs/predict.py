@@ -35,7 +35,7 @@ def logits(
             first = data.items.ids[int(index[int((~finite).int().argmax())])]
             raise UserError(
                 f"the student's scores of instance {first} are not finite numbers; its weights, or the features it "
-                "reads, are damaged, or training diverged: train the run again"
+                "reads, are damaged, or training diverged: delete the run's folder and start snakemake again"
             )
         yield batch, found
 

@@ -53,14 +53,19 @@ FAILURES = failures.Failures()
 WAITS = executor_waits.ExecutorWaits()
 
 
+def one_of(names):
+    """The pattern of exactly these names, so that a target with another one has no rule: it is no error inside one."""
+    return "|".join(sorted(names)) or "(?!)"
+
+
 wildcard_constraints:
-    source="[A-Za-z0-9_]+",
-    dataset="[A-Za-z0-9_]+",
+    source=one_of(C.sources),
+    dataset=one_of(C.datasets),
     evaluation_set="[A-Za-z0-9_]+",
-    model="[A-Za-z0-9_]+",
-    teacher="[A-Za-z0-9_]+",
-    student="[A-Za-z0-9_]+",
-    variant="[A-Za-z0-9_]+",
+    model=one_of({*C.teachers, *C.students}),
+    teacher=one_of(C.teachers),
+    student=one_of(C.students),
+    variant=one_of({cell.variant for cell in C.cells}),
     shot="[0-9.]+(pct)?|full",
 
 
