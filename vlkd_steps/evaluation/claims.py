@@ -210,4 +210,5 @@ def tensors(path: Path) -> dict[str, list[int]]:
             header = json_text.loads(stream.read(size).decode("utf-8"))
             return {name: tensor["shape"] for name, tensor in sorted(header.items()) if name != "__metadata__"}
     except (struct.error, ValueError, AttributeError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is no safetensors file ({error}); delete its run's folder and start snakemake again") from error
+        remedy = "delete its run's folder and start snakemake again"
+        raise UserError(f"{path} is no safetensors file ({error}); {remedy}") from error
