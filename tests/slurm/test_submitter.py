@@ -130,24 +130,25 @@ def test_another_configurations_jobs_are_cancelled_first(project: Project) -> No
 
 
 @pytest.mark.slow
-def test_a_hundred_submitters_are_light_and_run_at_once(project: Project) -> None:
+@pytest.mark.parametrize("count", [25, pytest.param(100, marks=pytest.mark.exhaustive)])
+def test_many_submitters_are_light_and_run_at_once(project: Project, count: int) -> None:
     config = configuration(project)
     submitters = []
     try:
-        for number in range(100):
+        for number in range(count):
             own = {**config, "seeds": [1], "training": {**config["training"], "learning_rate": 1e-4 * (1 + number)}}
             # Each has its own job; none may start, so that all wait.
             submitters.append(Submitter(project, own | {"experiment": f"many{number}"}, slurm_extra="--hold", poll=2))
         for submitter in submitters:
             submitter.until(
-                lambda submitter=submitter: (memory(submitter) or 0) and held() >= 100, "all wait", seconds=240
+                lambda submitter=submitter: (memory(submitter) or 0) and held() >= count, "all wait", seconds=240
             )
-        assert sum(submitter.process.poll() is None for submitter in submitters) == 100
+        assert sum(submitter.process.poll() is None for submitter in submitters) == count
         largest = max(memory(submitter) for submitter in submitters)
         assert largest < 80, f"{largest} MB"
         maps = Path(f"/proc/{submitters[0].process.pid}/maps").read_text()
         assert "libtorch" not in maps
-        print(json.dumps({"submitters": 100, "largest VmHWM in MB": largest}))
+        print(json.dumps({"submitters": count, "largest VmHWM in MB": largest}))
     finally:
         for submitter in submitters:
             os.killpg(submitter.process.pid, signal.SIGINT)
