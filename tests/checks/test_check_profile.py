@@ -151,6 +151,7 @@ def test_what_is_read_is_none(root: Path) -> None:
     for path in (root / "profiles").glob("*/config.yaml"):
         assert notes(path.read_text()) == []
     assert notes("resources: [net=3]\nset-resources: {distill: {net: 1, mem: 32GB}, manifest_split: {mem: 1GB}}") == []
+    assert notes("set-resources: {compare: {slurm_account: }}\nresources: net=3") == []  # drops the default
     mem = "set-resources: {distill: {mem_mb: attempt * 4000, cpus_per_task: threads, detach: 'True'}}"
     assert notes(f"{mem}\ndefault-resources: {{mem_mb: 4000 if attempt < 2 else 8000}}") == []
 

@@ -88,7 +88,7 @@ def test_by_shot_for_a_shot_that_no_run_has_is_refused_in_overrides(params, key:
 
 def test_an_override_of_a_variant_that_the_grid_leaves_out_is_refused(params) -> None:
     grid = {**PARAMS["grid"], "variant": ["finetune"]}
-    with pytest.raises(UserError, match=r"params.yaml: overrides: variants.clip_td sets values of no run"):
+    with pytest.raises(UserError, match=r"params.yaml: overrides: variants.clip_td.* sets values of no run"):
         composition.compose(params(overrides={"variants": {"clip_td": {"lambda0": 3}}}, grid=grid))
     composition.compose(params(overrides={"variants": {"clip_td": {"lambda0": "preset"}}}, grid=grid))
 

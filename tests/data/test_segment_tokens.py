@@ -34,9 +34,21 @@ def byte_level() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
 
 
-TOKENIZERS = {"words": word_tokenizer(" ".join(SEEN).split()), "cased": cased(), "byte_level": byte_level()}
+def with_names() -> PreTrainedTokenizerFast:
+    """With an added token of two words."""
+    tokenizer = word_tokenizer(" ".join(SEEN).split())
+    tokenizer.add_tokens("red ball")
+    return tokenizer
+
+
+TOKENIZERS = {
+    "words": word_tokenizer(" ".join(SEEN).split()),
+    "cased": cased(),
+    "byte_level": byte_level(),
+    "with_names": with_names(),
+}
 WORD = st.sampled_from(
-    [*" ".join(SEEN).split(), "", "[SEP]", "[MASK]", "the[CLS]", "xx", "ab\tcd", "e\u0301", "\u0301"]
+    [*" ".join(SEEN).split(), "", "[SEP]", "[MASK]", "the[CLS]", "red ball", "xx", "ab\tcd", "e\u0301", "\u0301"]
 )
 TEXT = st.lists(WORD | st.text(max_size=4), max_size=6).map(" ".join)
 
@@ -82,4 +94,5 @@ def test_only_a_tokenizer_that_ends_words_at_spaces_is_given_words() -> None:
         "words": True,
         "cased": True,
         "byte_level": False,
+        "with_names": False,
     }

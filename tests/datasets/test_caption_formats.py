@@ -58,7 +58,8 @@ def test_karpathys_file_for_flickr_has_no_coco_ids(tmp_path):
 
 
 def test_karpathy_mistakes(coco):
-    with pytest.raises(UserError, match=r"split test: no record can be used, of 0 read; correct .* entry in `files`"):
+    said = r'split test: no record can be used, of 0 read, from .*"parts": \["val"\].*; correct .* entry in `files`'
+    with pytest.raises(UserError, match=said):
         read_coco(coco, parts=["val"])
     (coco / "val2014" / "COCO_val2014_000000000002.jpg").unlink()
     with pytest.raises(UserError, match=r"images\[2\]\.filename: the image .* is missing"):

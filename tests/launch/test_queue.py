@@ -31,7 +31,7 @@ def test_an_answer_is_used_again_for_the_interval_and_not_once_the_clock_was_set
         ("JobId=7 JobState=COMPLETED Reason=None ExitCode=0:0", "COMPLETED, exit 0:0"),
         (
             "JobId=7 JobState=OUT_OF_MEMORY Reason=OutOfMemory ExitCode=0:125",
-            "OUT_OF_MEMORY, exit 0:125, OutOfMemory; raise the profile's mem_mb",
+            "OUT_OF_MEMORY, exit 0:125, OutOfMemory; raise the profile's mem_mb or mem",
         ),
     ],
 )

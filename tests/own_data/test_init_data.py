@@ -182,6 +182,11 @@ def test_a_parquet_file_whose_labels_are_hidden_plays_no_role(
     source = yaml.safe_load(Path("conf/source/street.yaml").read_text())
     assert source["files"] == source["unpack"] == ["train-*.parquet", "validation-*.parquet"]
     assert "could not tell: what the labels of test-*.parquet are" in capsys.readouterr().out
+    for path in mine.glob("*.parquet"):
+        if not path.name.startswith("test"):
+            path.unlink()
+    assert call("alley", "entailment", mine) == 2
+    assert "has no split to train on: what the labels of test-*.parquet are" in capsys.readouterr().err
 
 
 def test_parquet_files_with_paths_of_images(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:

@@ -42,7 +42,7 @@ def test_a_description_of_hundreds_of_variants_fits_into_a_tag() -> None:
     text = mlflow_view.description("x", [*many, *few], "finetune")
     assert len(text) <= mlflow_view.LONGEST_TAG
     assert "vqa, vilt: test Q→AR accuracy" in text
-    assert "3 tables are too large" in text
+    assert "too small: 3 more" in text
 
 
 def test_members_of_a_sweep_are_called_by_their_values() -> None:

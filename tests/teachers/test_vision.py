@@ -91,6 +91,15 @@ def test_a_deeper_models_file_is_refused_and_what_was_trained_beside_the_encoder
     assert len({teacher(tmp_path, file, model="test_vit").identity["weights"] for file in files}) == 1
 
 
+def test_a_file_may_have_what_timm_computes(tmp_path: Path) -> None:
+    """LeViT's indices of its attention biases, which other libraries save."""
+    model = timm.create_model("levit_128s")
+    computed = dict(model.named_buffers()).keys() - model.state_dict().keys()
+    assert computed
+    held = {**model.state_dict(), **{name: dict(model.named_buffers())[name] for name in computed}}
+    assert vision.fitting(held, model, "a file").keys() == model.state_dict().keys()
+
+
 def test_a_model_with_two_classifiers_takes_a_file_of_other_classes_or_none(tmp_path: Path) -> None:
     model = "deit_tiny_distilled_patch16_224"
     for number, classes in enumerate((10, 0)):

@@ -24,7 +24,9 @@ RULES = [rule for name, phase in phases.PHASES.items() for rule in (*phase.rules
 TEXTS = ("launcher", *(field.name for field in fields(Request) if field.type is str))
 READ = (*TEXTS, *(field.name for field in fields(Request) if field.type is int))
 OF_SNAKEMAKE = ("mem", "mem_mib", "disk", "disk_mb", "disk_mib", "tmpdir")  # further names that it reads itself
-PYTHON = {*dir(builtins), "attempt", "input", "threads", "wildcards"} - {"True", "False", "None"}
+OF_A_JOB = ("attempt", "input", "output", "params", "resources", "threads", "wildcards")
+OF_A_WORKFLOW = ("branch", "collect", "evaluate", "exists", "flatten", "lookup", "shutil", "subpath", "system_tmpdir")
+PYTHON = {*dir(builtins), *OF_A_JOB, *OF_A_WORKFLOW} - {"True", "False", "None"}
 """Words that Snakemake evaluates instead of taking them as text."""
 OF_SUBMITIT = ("signal_delay_s", "stderr_to_stdout", "srun_args", "additional_parameters")  # no options of sbatch
 EXPRESSION = re.compile(r"[A-Za-z_].*[*+/(]|[*+/(].*[A-Za-z_]")  # of Snakemake's, such as `attempt * 4000`
@@ -120,7 +122,7 @@ def unread(given: Mapping[str, Mapping[str, Any]], limited: Collection[str]) -> 
     """
     for rule, resources in given.items():
         for name, value in resources.items():
-            _check_written(rule if rule == DEFAULTS else f"set-resources: {rule}", name, str(value).strip())
+            _check_written(rule, name, str(value).strip())
     notes = [
         f"set-resources names the rule {rule!r}, which does not exist; {nearest(rule, RULES)}"
         for rule in given
@@ -135,8 +137,9 @@ def unread(given: Mapping[str, Mapping[str, Any]], limited: Collection[str]) -> 
     return notes
 
 
-def _check_written(where: str, name: str, text: str) -> None:
-    if name in READ and text == "None" and where != DEFAULTS:
+def _check_written(rule: str, name: str, text: str) -> None:
+    where = rule if rule == DEFAULTS else f"set-resources: {rule}"
+    if rule in LAUNCHED and name in READ and text == "None":  # of other rules it drops a default resource
         raise UserError(f"{where}: {name} is empty; give it a value, or delete it")
     if name in TEXTS and text in PYTHON:
         raise UserError(
@@ -182,7 +185,8 @@ def _pairs(given: Any) -> dict[str, Any]:
     """A mapping, also from a list of ``resource=value``."""
     if isinstance(given, Mapping):
         return {str(key): value for key, value in given.items()}
-    return {key: value for key, _, value in (str(each).partition("=") for each in given or [])}
+    written = [given] if isinstance(given, str) else given or []
+    return {key: value for key, _, value in (str(each).partition("=") for each in written)}
 
 
 def _environment(resources: Mapping[str, Any]) -> dict[str, str]:

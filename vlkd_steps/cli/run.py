@@ -92,12 +92,12 @@ def show(experiment: str) -> int:
     from vlkd_steps.cli import table
 
     if why := outdated(experiment):
-        say(f"note: this table is of an earlier run: {why}", file=sys.stderr)
+        say(f"note: this table may be of an earlier run: {why}", file=sys.stderr)
     return table.main([experiment])
 
 
 def outdated(experiment: str) -> str:
-    """Why the results are not those of the configuration and code as they are now, as after a run of a part."""
+    """Why the results may not be those of the configuration and code as they are now, as after a run of a part."""
     from vlkd_steps.config import composition, phases
     from vlkd_steps.graph import phase_manifest
 

@@ -68,15 +68,14 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     c = members.checked(composed, origin, params, blocks)
     c = replace(c, members=swept.members, preset=c.preset.model_copy(update={"grid": preset.grid}))
     cross_checks.check(c, origin)
-    cross_checks.check_in_grid(c, users, as_written["variants"], origin)
+    cross_checks.check_in_grid(c, users, as_written["variants"], where)
     whole = grid_blocks.blocks_of(preset, GivenGrid(), name, where)
     tested, untested = claims.checked(
         c, origin, whole, [each for each in swept.of if f"variants.{each}.sweep" in users]
     )
     notes = [replaced_lists.note(name, given, whole, options("dataset"), where)]
-    notes += (
-        [f"{where} sweeps a variant of these claims, which are left out: {', '.join(untested)}"] if untested else []
-    )
+    if untested:
+        notes.append(f"{where} sweeps a variant of these claims, which are left out: {', '.join(untested)}")
     return replace(c, claims=tested, note="; ".join(filter(None, notes)))
 
 

@@ -207,12 +207,13 @@ def _check_narrower(c: Composition, origin: Origin) -> None:
             raise origin.mistake(key, f"sets values of no run; {nearest(name, there[kind])}")
 
 
-def check_in_grid(c: Composition, users: Mapping[str, Any], variants: Mapping[str, Any], origin: Origin) -> None:
+def check_in_grid(c: Composition, users: Mapping[str, Any], variants: Mapping[str, Any], where: str) -> None:
     """Check that the variants of the user's overrides are those of runs, or ones that such a variant is like.
 
     Args:
         users: the overrides of params.yaml, by dotted key.
         variants: the preset's, as its files say them.
+        where: names params.yaml, for the message.
 
     Raises:
         UserError: one is of no run.
@@ -225,9 +226,9 @@ def check_in_grid(c: Composition, users: Mapping[str, Any], variants: Mapping[st
         group, _, rest = key.partition(".")
         name = rest.partition(".")[0]
         if group == "variants" and name not in (*named, *c.grid.variant):
-            raise origin.mistake(
-                f"variants.{name}",
-                f"sets values of no run: {name} is not in grid.variant; add it there, or delete this",
+            raise UserError(
+                f"{where}: overrides: {key} sets values of no run: {name} is not in grid.variant; add it there, or "
+                "delete this"
             )
 
 

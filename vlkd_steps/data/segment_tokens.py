@@ -85,10 +85,13 @@ class SegmentTokens:
 def at_spaces(fast: Tokenizer) -> bool:
     """Whether the tokens of "a b" are those of "a" and then those of "b", whatever a and b are.
 
-    BERT's rules look at single characters, and end a word at a space.
+    BERT's rules look at single characters, and end a word at a space. Tokens that were added are looked for in the
+    whole text, before these rules.
     """
+    added = fast.get_added_tokens_decoder().values()
     normal = fast.normalizer is None or isinstance(fast.normalizer, normalizers.BertNormalizer)
-    return normal and isinstance(fast.pre_tokenizer, pre_tokenizers.BertPreTokenizer)
+    ends_words = normal and isinstance(fast.pre_tokenizer, pre_tokenizers.BertPreTokenizer)
+    return ends_words and not any(" " in token.content or token.lstrip or token.rstrip for token in added)
 
 
 def within(first: np.ndarray, number: np.ndarray) -> np.ndarray:

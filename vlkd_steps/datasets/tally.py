@@ -5,6 +5,7 @@ A record that is right but not wanted (other ids, no consensus) is *left out*. O
 of corpora in shards 1 %), and an error otherwise. What contradicts the format or itself is an error in any case.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,10 +35,12 @@ class Tally:
     Attributes:
         where: data set and split, for messages.
         most: the share of the records that may be skipped.
+        entry: the split's entry in the data set's `files`, for messages.
     """
 
     where: str = ""
     most: float = 0
+    entry: Any = None
     read: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -46,7 +49,8 @@ class Tally:
     @classmethod
     def of(cls, dataset: Mapping[str, Any], split: str, most: float = 0) -> "Tally":
         """The tally of a split of a data set's conf; `most` where that has no ``max_skipped``."""
-        return cls(f"data set {dataset.get('name')}, split {split}", dataset.get("max_skipped", most))
+        entry = dataset.get("files", {}).get(split)
+        return cls(f"data set {dataset.get('name')}, split {split}", dataset.get("max_skipped", most), entry)
 
     @contextmanager
     def record(self) -> Iterator[None]:
@@ -91,7 +95,8 @@ class Tally:
             )
         counts = {"read": self.read, "left_out": dict(self.left_out), "skipped": dict(self.skipped)}
         if not kept:
-            raise UserError(f"{self.where}: no record can be used, of {line(counts)}; {CORRECT}")
+            read = f"{line(counts)}{f', from {json.dumps(self.entry)}' if self.entry else ''}"
+            raise UserError(f"{self.where}: no record can be used, of {read}; {CORRECT}")
         return counts
 
 

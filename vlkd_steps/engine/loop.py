@@ -306,6 +306,7 @@ def not_finite(found: NotFinite, batch: Batch, context: RunContext) -> UserError
 
     The first process whose own loss is not a number saves its rows; of a gradient, the first process.
     """
+    # `first` is the number of processes where none has such a loss.
     saving = distributed.first(not math.isfinite(found.own.sum().item())) % distributed.count()
     if distributed.rank() == saving:
         tensors = {

@@ -78,6 +78,8 @@ def draft(name: str, task: str, folder: Path, path: str, incoming: bool) -> Draf
     )
     mine = [each for each in known if each.reader == reader]
     made = entries.of(folder, reader, mine, images)
+    if not made.entries and made.notes:
+        raise UserError(f"{folder} has no split to train on: {'; '.join(made.notes)}")
     if not made.entries:
         empty = [
             Unknown(each.path, f"the format of reader {each.reader}, but no record of a known split") for each in mine

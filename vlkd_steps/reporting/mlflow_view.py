@@ -80,7 +80,7 @@ def description(experiment: str, records: Sequence[Record], reference: str) -> s
             text += f"\n{table}"
         else:
             left_out += 1
-    return f"{text}\n{left_out} tables are too large for this place." if left_out else text
+    return f"{text}\nNot shown, since this place is too small: {left_out} more." if left_out else text
 
 
 def _tables(records: Sequence[Record], reference: str) -> Iterator[str]:
@@ -242,16 +242,18 @@ class _Measured:
     """What some records measured: the names of all their metrics, and those by which methods are compared.
 
     Attributes:
-        main: ``test`` if there is one, else the first evaluation set, `dev` last.
+        main: ``test`` if there is one, else the first evaluation set by name, `dev` last.
         compared: ``<main set>/<metric>``; for a task with several metrics, not their mean.
         gains: those of `compared` that there are.
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.names = {point.name for record in records for point in record.points}
-        sets = list(dict.fromkeys(name for record in records for name in record.results)) or ["test"]
-        self.main = "test" if "test" in sets else min(sets, key=lambda name: name == "dev")
         known = tasks.metrics()
+        sets = {
+            name for record in records for name, values in record.results.items() if known.keys() & values.keys()
+        } or {"test"}  # without measures such as `forgetting`
+        self.main = "test" if "test" in sets else min(sets, key=lambda name: (name == "dev", name))
         found = {name: name.partition("/")[2] for name in sorted(self.names) if name.startswith(f"{self.main}/")}
         found = {name: metric for name, metric in found.items() if "/" not in metric}
         several = [name for name, metric in found.items() if metric in titles()]

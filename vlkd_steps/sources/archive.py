@@ -1,10 +1,10 @@
 """Unpacking an untrusted zip: inside its folder, without links or duplicates, up to a size limit."""
 
-import contextlib
 import lzma
 import shutil
 import stat
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +18,7 @@ FILES = 50_000
 """Members that a zip may have if its source sets no `limit_files`."""
 TABLE = ".parquet"
 """The suffix of files that `parquet_images` unpacks instead of this module."""
+_BY_HAND = "unpack it yourself and use the files through a source of kind local"
 RATIO = 200
 """Bytes that each byte of the zip may unpack to: JSON has 10 to 30, a zip bomb a thousand or more."""
 SMALL = 64 << 20
@@ -25,14 +26,13 @@ SMALL = 64 << 20
 
 
 class Damaged(UserError):
-    """An archive that is not what was sent."""
+    """A zip that is not what was sent."""
 
 
-DAMAGED = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError,
-    ValueError, OSError,
-)  # fmt: skip
-"""What reading a damaged, truncated or encrypted zip raises."""
+BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError)
+"""What reading a damaged or truncated zip raises."""
+CANNOT = (NotImplementedError, RuntimeError, OSError)
+"""What reading an encrypted zip raises, one that is packed in another way, or one on a failing disk."""
 
 
 def unpack(
@@ -52,8 +52,8 @@ def unpack(
     """
     try:
         content = zipfile.ZipFile(archive)
-    except DAMAGED as error:
-        raise _damaged(archive, error) from error
+    except (*BROKEN, *CANNOT) as error:
+        raise _unreadable(archive, error) from error
     with content:
         members = _checked(content.infolist(), archive, most)
         members = [member for member in members if wanted(member.filename)]
@@ -84,7 +84,7 @@ def free_place(target: Path, where: str) -> Path:
         taken = True
     if taken:
         raise UserError(
-            f"{where} is {target.name!r}, and another file of this source is at {target}, or on the way to it; take "
+            f"{where} is {target.name!r}, and another file of this source has that place, or is on the way to it; take "
             "one of them out of `files` in the source's conf, or rename it (of kind http: by its `path`)"
         )
     return target
@@ -139,7 +139,7 @@ def _check_size(total: int, archive: Path, limit: int) -> None:
     if total > max(SMALL, RATIO * archive.stat().st_size):
         raise UserError(
             f"{archive} unpacks to {total / GIB:.2f} GiB, more than {RATIO} times its own size, as a zip bomb does; "
-            "if you trust it, unpack it yourself and use the files through a source of kind local"
+            f"if you trust it, {_BY_HAND}"
         )
 
 
@@ -149,16 +149,16 @@ def _bytes_of(content: zipfile.ZipFile, member: zipfile.ZipInfo, archive: Path) 
         with content.open(member) as stream:
             while piece := stream.read(1 << 20):
                 yield piece
-    except DAMAGED as error:
-        raise _damaged(archive, error) from error
+    except (*BROKEN, *CANNOT) as error:
+        raise _unreadable(archive, error) from error
 
 
-def _damaged(archive: Path, error: Exception) -> Damaged:
-    other = ""
-    with contextlib.suppress(OSError), archive.open("rb") as stream:
-        if stream.read(2) != b"PK":  # as all zips begin, also those that are cut off
-            other = ", or, if it is of another kind such as .tar.gz, unpack it yourself: only zip files are unpacked"
-    return Damaged(f"{archive} is not a complete zip file ({error}); fetch it again{other}")
+def _unreadable(archive: Path, error: Exception) -> UserError:
+    if isinstance(error, CANNOT):
+        return UserError(f"{archive} cannot be unpacked ({error}); {_BY_HAND}")
+    if tarfile.is_tarfile(archive):
+        return UserError(f"{archive} is a tar file, and only zip files are unpacked; {_BY_HAND}")
+    return Damaged(f"{archive} is not a complete zip file ({error}); fetch it again")
 
 
 def _untrusted(archive: Path, name: str, problem: str) -> UserError:

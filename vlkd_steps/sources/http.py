@@ -117,7 +117,8 @@ def _put(item: Item, source: Mapping[str, Any], folder: Path) -> None:
     archive.free_place(target, where)
     try:
         os.link(arrived, target)
-    except OSError:
+    except OSError:  # a file system without hard links
+        archive.check_space(target.parent, arrived.stat().st_size)
         shutil.copyfile(arrived, target)
 
 

@@ -62,7 +62,7 @@ wildcard_constraints:
     source=one_of(C.sources),
     dataset=one_of(C.datasets),
     evaluation_set="[A-Za-z0-9_]+",
-    model=one_of({*C.teachers, *C.students}),
+    model=one_of(C.artifacts.model),
     teacher=one_of(C.teachers),
     student=one_of(C.students),
     variant=one_of({cell.variant for cell in C.cells}),

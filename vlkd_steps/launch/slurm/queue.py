@@ -104,7 +104,7 @@ def configuration() -> dict[str, str]:
 def ending(job_id: str) -> str:
     """How a job ended, such as ``FAILED, exit 0:9``, as far as Slurm still knows, and what to do about it."""
     how = _ending(job_id)
-    return f"{how}; raise the profile's mem_mb" if how.startswith("OUT_OF_MEMORY") else how
+    return f"{how}; raise the profile's mem_mb or mem" if how.startswith("OUT_OF_MEMORY") else how
 
 
 def _ending(job_id: str) -> str:

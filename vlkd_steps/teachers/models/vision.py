@@ -176,7 +176,8 @@ def fitting(held: Mapping[str, Tensor], model: Any, where: str) -> dict[str, Ten
             )
         held = {name: theirs for (name, _), (_, theirs) in in_order}
     parts = {name.partition(".")[0] for name in body}
-    others = {name for name in set(held) - set(own) if not name.startswith(heads)}
+    unsaved = dict(model.named_buffers()).keys()  # some files have what timm computes
+    others = {name for name in set(held) - set(own) - unsaved if not name.startswith(heads)}
     more = sorted(name for name in others if name.partition(".")[0] in parts)
     if more:
         raise UserError(

@@ -97,6 +97,8 @@ class Timm:
         shown, why = Image.new("RGB", (self.side + self.side // 3, self.side)), ""
         try:
             width = self.pooled(shown, np.array([[0, 0, 1, 1]])).shape[1]
+        except torch.OutOfMemoryError:
+            raise
         except (AssertionError, RuntimeError) as error:
             width, why = 0, f" ({report.brief(error)})"
         if width != self.dim:
