@@ -107,7 +107,7 @@ def doubles(root: Path) -> Path | None:
     try:
         config: Any = Config(str(root / ".dvc"))
         folder, there = cache_folder(config, root)
-    except (UserError, ConfigError):  # `vlkd doctor` says what is wrong
+    except (UserError, ConfigError, OSError):  # `vlkd doctor` says what is wrong
         return None
     same_disk = there.stat().st_dev == root.stat().st_dev
     works = next((kind for kind in link_types(config) if _works(kind, there, root)), None)

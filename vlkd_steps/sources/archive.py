@@ -31,8 +31,9 @@ class Damaged(UserError):
 
 BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError)
 """What reading a damaged or truncated zip raises."""
-CANNOT = (NotImplementedError, RuntimeError, OSError)
-"""What reading an encrypted zip raises, one that is packed in another way, or one on a failing disk."""
+CANNOT = (RuntimeError, OSError)
+"""What reading an encrypted zip raises, one that is compressed in another way (NotImplementedError, a RuntimeError), or
+one on a failing disk."""
 
 
 def unpack(
