@@ -49,7 +49,7 @@ def distilled(job: dict[str, Any]) -> int:
     return distill.main(["--config", json.dumps(job)])
 
 
-@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.exhaustive)])
 def test_every_write_may_fail(
     every: int,
     project: Path,

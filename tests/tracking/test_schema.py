@@ -76,6 +76,7 @@ FAULTS = {
     "torn": (torn, ["damaged"]),
     "folder": (folder, ["is no file"]),
 }
+REBUILT_ALIKE = sorted(FAULTS.keys() - {"torn", "folder"})
 
 
 @pytest.fixture
@@ -112,17 +113,10 @@ def test_several_heads_or_none_are_not_judged() -> None:
 
 @pytest.mark.usefixtures("subprocess_environment")
 @pytest.mark.parametrize("kind", FAULTS)
-def test_one_message_from_track_ui_and_doctor_and_then_a_rebuild(
-    kind: str,
-    make_run: MakeRun,
-    uri: str,
-    newest: str,
-    tracked: Tracked,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+def test_one_message_from_track_ui_and_doctor(
+    kind: str, make_run: MakeRun, uri: str, newest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run()
-    make_run(experiment="other")
     spoil, words = FAULTS[kind]
     database = tmp_path / "mlflow.db"
     spoil(database)
@@ -145,6 +139,21 @@ def test_one_message_from_track_ui_and_doctor_and_then_a_rebuild(
     assert all(word in found.line() for word in words)
     if before is not None:
         assert database.read_bytes() == before
+
+
+@pytest.mark.usefixtures("subprocess_environment")
+@pytest.mark.parametrize(
+    "kind", ["torn", "folder", *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in REBUILT_ALIKE)]
+)
+def test_it_is_made_again_beside_a_backup(
+    kind: str, make_run: MakeRun, uri: str, tracked: Tracked, tmp_path: Path
+) -> None:
+    make_run()
+    make_run(experiment="other")
+    database = tmp_path / "mlflow.db"
+    spoil, _ = FAULTS[kind]
+    spoil(database)
+    before = database.read_bytes() if database.is_file() else None
     # In a process of its own: MLflow keeps a database of a relative address open.
     subprocess.run([sys.executable, "-m", "vlkd_steps.cli.track", "--rebuild"], check=True)
     backup = tmp_path / "mlflow.db.backup-1"
