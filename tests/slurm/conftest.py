@@ -46,7 +46,7 @@ def cluster(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
 
 @pytest.fixture(scope="session")
 def prepared(cluster: dict[str, str], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Data, splits and features, and nothing trained. Work on a copy."""
+    """All phases before the trainings, and nothing trained. Work on a copy."""
 
     def make(folder: Path) -> None:
         project = checkout(root, folder)
@@ -54,7 +54,8 @@ def prepared(cluster: dict[str, str], root: Path, tmp_path_factory: pytest.TempP
             (root / "profiles/slurm_dev/config.yaml").read_text(encoding="utf-8")
         )
         start(project, {**PARAMS, "grid": {**PARAMS["grid"], "seed": [1, 2]}})
-        project.snakemake("--", "all_split", "all_extract", "all_targets")
+        phases = ("download", "prepare", "split", "pretrain", "extract", "targets")
+        project.snakemake("--", *(f"all_{phase}" for phase in phases))
 
     return made_once("prepared", tmp_path_factory, make)
 

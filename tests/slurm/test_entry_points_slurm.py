@@ -1,6 +1,8 @@
 """``snakemake --profile slurm`` and ``SNAKEMAKE_PROFILE=slurm dvc repro``: params.yaml unchanged, the same bytes."""
 
 import re
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,14 +11,43 @@ from pipeline_project import Project, checkout, finished
 from shared_projects import NAME
 from waiting import places, submitted
 
+MISSING = ("distill", "compare")
+
+
+def on_the_dev_cluster(project: Project) -> None:
+    """Replace the profile `slurm` by that of the one-node cluster."""
+    dev = (project.folder / "profiles/slurm_dev/config.yaml").read_text()
+    (project.folder / "profiles/slurm/config.yaml").write_text(dev)
+
 
 @pytest.mark.slow
+def test_dvc_repro_trains_on_the_cluster_what_is_missing(
+    cluster: dict[str, str], finished_project: Project, tmp_path: Path
+) -> None:
+    there = finished_project.copy(tmp_path / NAME)
+    on_the_dev_cluster(there)
+    for name in ("runs", "results", ".dvc/cache", *(f"manifests/scenes_smoke/{it}.json" for it in MISSING)):
+        path = there.folder / name
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+
+    before = submitted(there)
+    output = there.run("env", "SNAKEMAKE_PROFILE=slurm", "dvc", "repro")
+    assert hashes(there) == hashes(finished_project)
+    runs = len(PARAMS["grid"]["variant"])
+    assert finished(output) == Counter(distill=runs, evaluate=runs, compare=1, report=1) + Counter(
+        f"manifest_{phase}" for phase in MISSING
+    )
+    assert len(submitted(there) - before) == runs
+    assert "up to date" in there.dvc("status")
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_dvc_repro_on_the_cluster(
     cluster: dict[str, str], root: Path, tmp_path: Path, finished_project: Project
 ) -> None:
     there = start(checkout(root, tmp_path / NAME))
-    dev = (there.folder / "profiles/slurm_dev/config.yaml").read_text()
-    (there.folder / "profiles/slurm/config.yaml").write_text(dev)
+    on_the_dev_cluster(there)
 
     before = submitted(there)
     output = there.run("env", "SNAKEMAKE_PROFILE=slurm", "dvc", "repro")

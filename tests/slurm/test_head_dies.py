@@ -12,7 +12,6 @@ from pipeline_project import Project, finished
 from waiting import jobs, state, submitted
 
 RUNS = 4  # two variants, two seeds each
-MANIFESTS = 3  # of what the prepared project has: download, prepare, pretrain
 
 
 def start(project: Project, output: Path) -> subprocess.Popen[bytes]:
@@ -67,8 +66,6 @@ def test_the_same_command_finds_every_job_again(project: Project, finished_proje
         return len(held) == RUNS - 1
 
     until(all_held, "all submitted", output)
-    # A rule of Snakemake's own executor that ends unseen is run again some time later, which is not tested here.
-    until(lambda: output.read_text().count("Finished jobid") >= MANIFESTS, "the phase manifests are in", output)
     until(lambda: "COMPLETED" in states(), "a run has finished", output)
     runs, *waits = held
     subprocess.run(["scontrol", "release", runs], check=True)
