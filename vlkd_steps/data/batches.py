@@ -318,17 +318,17 @@ class Encoded:
         """The distinct images at `rows`, uint8 [B, 3, S, S]; a repeated one is decoded once."""
         if self.images is not None:
             return self.images[rows]
-        distinct, inverse = rows.unique(return_inverse=True)
-        paths = [self.items.image_paths[row] for row in distinct.tolist()]
-        return decode_all(paths, self.image_size)[inverse]
+        places = {row: place for place, row in enumerate(dict.fromkeys(rows.tolist()))}
+        decoded = decode_all([self.items.image_paths[row] for row in places], self.image_size)
+        return decoded if len(decoded) == len(rows) else decoded[[places[row] for row in rows.tolist()]]
 
 
 def decode_all(paths: Sequence[Path], size: int) -> Tensor:
     """Decode images to uint8 [N, 3, size, size], RGB. Another size or shape is resized to the square (choice)."""
-    decoded = np.empty((len(paths), size, size, 3), dtype=np.uint8)
+    decoded = np.empty((len(paths), 3, size, size), dtype=np.uint8)
     for row, path in enumerate(paths):
-        decoded[row] = decode_one(path, size)
-    return torch.from_numpy(decoded).permute(0, 3, 1, 2).contiguous()
+        decoded[row] = decode_one(path, size).transpose(2, 0, 1)
+    return torch.from_numpy(decoded)
 
 
 def decode_ahead(paths: Sequence[Path], size: int) -> Tensor:
