@@ -14,7 +14,17 @@ from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import environment, file_system, layout, leftovers, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
-from vlkd_steps.graph import commit, dvc_vars, executor_waits, failures, phase_manifest, remake, stopping, sync
+from vlkd_steps.graph import (
+    commit,
+    dvc_vars,
+    executor_polling,
+    executor_waits,
+    failures,
+    phase_manifest,
+    remake,
+    stopping,
+    sync,
+)
 from vlkd_steps.launch.slurm.request import Request
 
 # The profile, not the user's shell, decides what runs where; a rule's `python` is the one that runs snakemake.
@@ -221,6 +231,7 @@ onstart:
     except UserError as mistake:
         say(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
+    executor_polling.steady()
     WAITS.watch()
     stopping.in_order(workflow.scheduler)
 
