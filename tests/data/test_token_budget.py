@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data import token_budget
 from vlkd_steps.data.token_budget import TokenBudget
+from vlkd_steps.students.seen_patches import PatchSight
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=120)
 
@@ -82,8 +84,16 @@ def test_fewer_items_than_processes_are_refused() -> None:
         TokenBudget(torch.tensor([3]), 100, seed=0, processes=2)
 
 
-def test_each_choice_of_an_item_is_read_with_the_items_regions() -> None:
+def test_an_item_with_choices_counts_once_by_its_longest_choice_and_its_regions() -> None:
+    """As the official code counts: VCR's longest items, about 110 tokens and 200 regions, fit into its 4,000 tokens."""
     items = SimpleNamespace(passage_rows=torch.tensor([[0, 1, 2, 3]]), image_rows=torch.tensor([0]))
     sight = SimpleNamespace(counts=torch.tensor([36]))
     encoded = SimpleNamespace(items=items, sight=sight, lengths=torch.tensor([10, 8, 9, 7]))
-    assert token_budget.of(encoded, 8 * 4 * 46, 0, 1).lengths == [4 * (10 + 36)]
+    assert token_budget.of(encoded, 8 * 46, 0, 1).lengths == [10 + 36]
+
+
+def test_a_plugged_in_teachers_patches_count() -> None:
+    store = SimpleNamespace(patches=lambda names: np.zeros((len(names), 9, 4), np.float32))
+    items = SimpleNamespace(passage_rows=torch.tensor([[0], [1]]), image_rows=torch.tensor([1, 0]))
+    encoded = SimpleNamespace(items=items, sight=PatchSight(store, ["a", "b"]), lengths=torch.tensor([3, 5]))
+    assert token_budget.of(encoded, 8 * 14, 0, 1).lengths == [3 + 9, 5 + 9]

@@ -86,12 +86,13 @@ class TokenBudget:
 
 
 def of(training_set: Any, budget: int, seed: int, processes: int) -> TokenBudget:
-    """The batches of an encoded training split (`batches.Encoded`): what the student reads of an item, text and, where
-    it has them, regions, which each of its choices is read with."""
+    """The batches of an encoded training split (`batches.Encoded`): what the student reads of an item, its text and,
+    where it has them, its regions or a teacher's patches.
+
+    An item with choices counts once, by its longest one, though it is read with each (official).
+    """
     items = training_set.items
-    counts = getattr(getattr(training_set, "sight", None), "counts", None)
-    choices = items.passage_rows.cpu()
-    lengths = training_set.lengths.cpu()[choices].amax(1)
-    if counts is not None:
-        lengths = lengths + counts.cpu()[items.image_rows.cpu()]
-    return TokenBudget(lengths * choices.shape[1], budget, seed, processes)
+    lengths = training_set.lengths.cpu()[items.passage_rows.cpu()].amax(1)
+    if training_set.sight is not None:
+        lengths = lengths + training_set.sight.counts.cpu()[items.image_rows.cpu()]
+    return TokenBudget(lengths, budget, seed, processes)

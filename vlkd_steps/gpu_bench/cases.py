@@ -18,7 +18,8 @@ class Student:
         head: the kind of its task's head: ``classes`` or ``choices``.
         labels: number of classes, or of an item's choices.
         text: tokens of a row; regions: of an image, for a student that reads regions.
-        batch: items of a step; tokens: instead, the budget of text and region tokens of a batch.
+        batch: items of a step; tokens: instead, the budget of text and region tokens of a batch, in which an item with
+            choices counts as one row (`data.token_budget`).
     """
 
     name: str
@@ -33,8 +34,7 @@ class Student:
     @property
     def items(self) -> int:
         """Items of a batch."""
-        rows = self.tokens // (self.text + self.regions) if self.tokens else self.batch * self.choices
-        return max(1, rows // self.choices)
+        return max(1, self.tokens // (self.text + self.regions)) if self.tokens else self.batch
 
     @property
     def choices(self) -> int:
@@ -90,7 +90,7 @@ TINY = Cases(
     teachers=(Teacher("CLIP of scenes", "clip_scenes", 32, 32),),
     students=(
         Student("ViLT of scenes", "vilt_scenes", "classes", 20, text=10, batch=16),
-        Student("UNITER of scenes", "uniter_scenes", "choices", 4, text=12, regions=6, tokens=300),
+        Student("UNITER of scenes", "uniter_scenes", "choices", 4, text=12, regions=6, tokens=75),
     ),
     writers=(Writer("BART of scenes", "bart_scenes", 64, 16, 10),),
 )

@@ -137,8 +137,7 @@ def operations_of_run(c: Composition, cell: Cell, recipe: Recipe) -> float | Non
     if size is None or size.operations is None or volume is None:
         return None
     forward = size.operations * task.choices
-    row = (task.tokens + size.visual) * task.choices
-    each = recipe.tokens_per_batch / row or recipe.batch_size
+    each = recipe.tokens_per_batch / (task.tokens + size.visual) or recipe.batch_size
     items = float(recipe.steps * each * recipe.accumulation)
     evaluated = sum(volume.sets.values()) * task.rows
     if recipe.evaluate_every:

@@ -24,6 +24,9 @@ class PatchSight:
 
     Raises:
         UserError: the store has no patches, or none of these images (``splits: used`` extracts all that are evaluated).
+
+    Attributes:
+        counts: int64 [R], how many patches each image has.
     """
 
     def __init__(self, store: Any, image_ids: Sequence[str], in_memory: int = IN_MEMORY) -> None:
@@ -31,6 +34,7 @@ class PatchSight:
         first = torch.from_numpy(store.patches(self.image_ids[:1]))
         self.locations = grid_locations(side_of(first.shape[1]))
         self.width: int = first.shape[2]
+        self.counts = torch.full((len(self.image_ids),), first.shape[1])
         self.device = torch.device("cpu")
         fits = len(self.image_ids) * first.nbytes <= in_memory
         self.patches = torch.from_numpy(store.patches(self.image_ids)) if fits else None
