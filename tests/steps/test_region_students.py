@@ -87,5 +87,7 @@ def test_official_students_take_each_tasks_weights_and_files(name: str) -> None:
     assert len(read["vcr"]["parts"]) == 2
     assert read["vqa_v2"]["key"] == "coco_{folder}_{number:012d}.npz"
     assert "by_dataset" not in read["vcr"]
-    for task in ("vqa", "entailment", "vcr"):
-        assert conf["recipe"][task]["tokens_per_batch"] % 8 == 0
+    for task, gpus in {"vqa": 8 if "large" in name else 4, "entailment": 4 if "large" in name else 2, "vcr": 4}.items():
+        recipe = conf["recipe"][task]
+        assert recipe["tokens_per_batch"] % 8 == 0
+        assert recipe["clip"] * recipe["accumulation"] / gpus == pytest.approx(2.0)  # of a sum over a GPU's batches
