@@ -28,6 +28,7 @@ from vlkd_steps.teachers.models import clip
 from vlkd_steps.teachers.models.zero_shot_vqa import PROMPTS
 
 BATCH = 256  # texts
+COSINES = 1 << 28  # computed at a time: COCO's 5,000 test images and 566,747 training captions have 11 GB of them
 
 
 def prepare(config: Mapping[str, Any], accelerator: Accelerator) -> RunSeed:
@@ -64,23 +65,42 @@ def answerer(config: Mapping[str, Any], device: str) -> "Nearest | Commonest":
     return Nearest(config, clip.ClipTeacher(config["teacher"], device))
 
 
-class Nearest:
+class Typed:
+    """The answers of the training questions by official type, read once for each evaluation set."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+        self._of_type: dict[str, dict[str, list[str]]] = {}
+
+    def of_type(self, evaluation: Evaluation) -> dict[str, list[str]]:
+        if evaluation.name not in self._of_type:
+            self._of_type[evaluation.name] = by_type(evaluation)
+        return self._of_type[evaluation.name]
+
+
+class Nearest(Typed):
     """CLIP alone."""
 
     def __init__(self, config: Mapping[str, Any], teacher: clip.ClipTeacher) -> None:
-        self.config, self.teacher, self.eyes = config, teacher, Eyes(teacher)
+        super().__init__(config)
+        self.teacher, self.eyes = teacher, Eyes(teacher)
         self.known: dict[str, tuple[list[str], np.ndarray]] = {}
 
     def answers(self, rows: pl.DataFrame, evaluation: Evaluation) -> list[str]:
         written = tasks.load(evaluation.task).head == "written"
         texts, embeddings = self._captions() if written else self._list(evaluation.dataset)
-        near = self.eyes(rows["image_path"].to_list()).numpy() @ embeddings.T
+        of_type: dict[str, np.ndarray] = {}
         if not written and self.config["method"]["given"] == "question_type":
-            of_type = {group: np.isin(texts, answers) for group, answers in by_type(evaluation).items()}
-            for row, group in enumerate(rows["group"]):
+            of_type = {group: np.isin(texts, answers) for group, answers in self.of_type(evaluation).items()}
+        v, groups, found = self.eyes(rows["image_path"].to_list()).numpy(), rows["group"].to_list(), []
+        size = max(1, COSINES // len(texts))
+        for start in range(0, len(v), size):
+            near = v[start : start + size] @ embeddings.T
+            for row, group in enumerate(groups[start : start + size]):
                 if group in of_type and of_type[group].any():  # a rare type may have no answer there
                     near[row, ~of_type[group]] = -2
-        return [texts[index] for index in near.argmax(1)]
+            found += [texts[index] for index in near.argmax(1)]
+        return found
 
     def measure(self, measure: Mapping[str, Any], seed: int) -> dict[str, Any]:
         if measure["measure"] != "retrieval":
@@ -104,19 +124,16 @@ class Nearest:
 
     def _embedded(self, texts: Sequence[str]) -> np.ndarray:
         starts = range(0, len(texts), BATCH)
-        return unit(np.concatenate([self.teacher.embed_texts(texts[start : start + BATCH])[0] for start in starts]))
+        return unit(np.concatenate([self.teacher.text_vectors(texts[start : start + BATCH]) for start in starts]))
 
 
-class Commonest:
+class Commonest(Typed):
     """The most common answer or caption; among equally common ones, the alphabetically first."""
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = config
 
     def answers(self, rows: pl.DataFrame, evaluation: Evaluation) -> list[str]:
         if tasks.load(evaluation.task).head == "written":
             return [commonest(captions(self.config))] * len(rows)
-        of_type = by_type(evaluation)
+        of_type = self.of_type(evaluation)
         everywhere = commonest([answer for answers in of_type.values() for answer in answers])
         if self.config["method"]["given"] == "nothing":
             return [everywhere] * len(rows)

@@ -9,11 +9,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from vlkd_steps.core import checksums, distributed, files
+from vlkd_steps.core import distributed, files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
-from vlkd_steps.core.step import log
 from vlkd_steps.data.batches import Batch, Encoded, Items
+from vlkd_steps.runs import cut_short
 from vlkd_steps.students import heads
 
 BATCH = 256  # rows
@@ -90,10 +90,9 @@ def write_predictions(
     Raises:
         Interrupted: stopped by a signal; predictions so far are saved next to `path` and not computed again.
     """
-    partial = path.with_suffix(".partial.parquet")
     found = torch.zeros(0, 2, dtype=torch.float64)
-    if distributed.is_main() and _whole(partial):
-        found = pl.read_parquet(partial).to_torch()
+    if distributed.is_main() and (before := cut_short.read(path)) is not None:
+        found = before.to_torch()
     order = by_length(data)
     begin = distributed.decided(lambda: len(found))
     size = items_at_once(data)
@@ -111,9 +110,7 @@ def write_predictions(
         begin += len(index)
         if distributed.agree(stop) and begin < len(data):
             if distributed.is_main():
-                with files.atomic(partial) as temporary:
-                    pl.DataFrame(found.numpy(), schema=["prediction", "probability"]).write_parquet(temporary)
-                checksums.write(_checksums(partial), [partial])
+                cut_short.write(path, pl.DataFrame(found.numpy(), schema=["prediction", "probability"]))
             distributed.wait()
             stop.raise_if_set()
     if not distributed.is_main():
@@ -121,8 +118,7 @@ def write_predictions(
     rows = torch.empty_like(found)
     rows[order] = found
     write_answers(data.items, rows[:, 0].long().numpy(), rows[:, 1].numpy(), path)
-    for left in (partial, _checksums(partial)):
-        left.unlink(missing_ok=True)
+    cut_short.remove(path)
 
 
 def write_answers(items: Items, classes: np.ndarray, probabilities: np.ndarray, path: Path) -> None:
@@ -137,19 +133,3 @@ def write_answers(items: Items, classes: np.ndarray, probabilities: np.ndarray, 
     )
     with files.atomic(path) as temporary:
         frame.write_parquet(temporary)
-
-
-def _checksums(partial: Path) -> Path:
-    return partial.with_suffix(".sha256")
-
-
-def _whole(partial: Path) -> bool:
-    """Whether predictions that were saved on a signal are intact; if not, all are computed again."""
-    if not partial.is_file():
-        return False
-    try:
-        checksums.verified(partial, _checksums(partial))
-    except UserError:
-        log.warning(f"{partial} is damaged; the set is predicted again")
-        return False
-    return True
