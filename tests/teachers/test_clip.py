@@ -113,6 +113,7 @@ def test_words_and_texts_have_templates_of_their_own(folder: Path, small: clip.C
     made = clip.ClipTeacher({"model": f"local-dir:{folder}", "word_template": "a photo of a {}"})
     np.testing.assert_array_equal(made.embed_words(["kitten", "red"]), small.embed_texts(["kitten", "red"])[0])
     np.testing.assert_array_equal(small.embed_words(["red"]), small.embed_texts(["red"])[0])  # left out
+    np.testing.assert_array_equal(made.text_vectors(TEXTS), made.embed_texts(TEXTS)[0])
     bare = clip.ClipTeacher({"model": f"local-dir:{folder}"})
     np.testing.assert_array_equal(made.embed_texts(TEXTS)[0], bare.embed_texts(TEXTS)[0])
     assert np.abs(made.embed_texts(["red"])[0] - made.embed_words(["red"])).max() > 1e-3

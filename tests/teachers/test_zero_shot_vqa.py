@@ -19,10 +19,10 @@ class Oracle:
         return path.stem.split("_")[0].split("-")
 
     def embed_images(self, images):
-        return np.stack([np.mean([self.embed_texts([word])[0][0] for word in words], axis=0) for words in images])
+        return np.stack([np.mean([self.text_vectors([word])[0] for word in words], axis=0) for words in images])
 
-    def embed_texts(self, texts):
-        return np.array([[word in text.split() for word in LABELS] for text in texts], np.float32) + 0.01, []
+    def text_vectors(self, texts):
+        return np.array([[word in text.split() for word in LABELS] for text in texts], np.float32) + 0.01
 
 
 def rows(*items: tuple[str, str, str, str]) -> pl.DataFrame:

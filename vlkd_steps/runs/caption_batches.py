@@ -43,7 +43,7 @@ class Eyes(Protocol):
 
     def embed_images(self, images: Tensor) -> Any: ...
 
-    def embed_texts(self, texts: Sequence[str]) -> tuple[Any, Any]: ...
+    def text_vectors(self, texts: Sequence[str]) -> Any: ...
 
 
 class Maker:
@@ -147,7 +147,7 @@ def made_features(items: Items, clip: Eyes) -> Features:
 
 def embedded(clip: Eyes, pixels: Tensor, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
     """CLIP's embeddings of images, uint8 [B, 3, S, S], and captions, without a gradient."""
-    return torch.from_numpy(clip.embed_images(pixels)), torch.from_numpy(clip.embed_texts(texts)[0])
+    return torch.from_numpy(clip.embed_images(pixels)), torch.from_numpy(clip.text_vectors(texts))
 
 
 class StreamedCaptions:

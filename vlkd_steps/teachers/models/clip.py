@@ -121,9 +121,15 @@ class ClipTeacher:
             for text, frame, state in zip(texts, framed, states, strict=True)
         ]
 
+    def text_vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """u alone: `embed_texts` takes longer for the states of words than a GPU takes for the texts."""
+        return self._pooled(self.in_template(texts))
+
     def embed_words(self, words: Sequence[str]) -> np.ndarray:
         """Words, each in the word template -> their vectors, float32 [B, D]."""
-        framed = [self.word_template.replace("{}", word) for word in words]
+        return self._pooled([self.word_template.replace("{}", word) for word in words])
+
+    def _pooled(self, framed: Sequence[str]) -> np.ndarray:
         with self.computing():
             return self.text_tower.encode(self.tokenizer(framed))[0].float().cpu().numpy()
 

@@ -48,7 +48,7 @@ def accuracy(teacher: clip.ClipTeacher, rows: pl.DataFrame, labels: Sequence[str
     test = rows.filter(pl.col("split") == split)
     if test.is_empty():
         raise UserError(f"there is no open question in split {split!r}; the data set has {sorted(set(rows['split']))}")
-    answers = unit(np.stack([unit(teacher.embed_texts([p.format(a) for p in PROMPTS])[0]).mean(0) for a in labels]))
+    answers = unit(np.stack([unit(teacher.text_vectors([p.format(a) for p in PROMPTS])).mean(0) for a in labels]))
     paths = sorted(set(test["image_path"].to_list()))
     features = [teacher.embed_images([teacher.load_image(Path(p)) for p in part]) for part in _chunks(paths, 256)]
     score = unit(np.concatenate(features)) @ answers.T
