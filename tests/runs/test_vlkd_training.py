@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-from vlkd_scenes import conf, events, job, train
+from vlkd_scenes import TINY, conf, events, job, train
 from vlkd_scenes import project as project
 
 from vlkd_steps.core import files, layout
@@ -154,3 +154,11 @@ def test_a_template_around_captions_is_refused(project: Path) -> None:
     wrong = job(teacher=conf("teacher/clip_scenes") | {"template": "a photo of a {}"})
     with pytest.raises(UserError, match="VLKD compares whole captions"):
         seeds.train_seeds(wrong)
+
+
+def test_a_training_question_that_would_lose_its_answer_is_refused(project: Path) -> None:
+    questions = {"name": "scenes_vqa", "task": "vqa", "evaluation_sets": []}
+    config = job(dataset=questions, shot="8", method={"ttdm": 0, "itcl": 0})
+    config["student"] = config["student"] | {"architecture": TINY | {"max_position_embeddings": 8}}
+    with pytest.raises(UserError, match=r"training question 'Question: .* and this BART 8 positions"):
+        seeds.train_seeds(config)

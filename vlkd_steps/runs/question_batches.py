@@ -27,8 +27,12 @@ class Questions:
     Args:
         rows: ``text, answer`` of each.
         v: CLIP's embeddings of their images, float32 [N, D].
-        tokenizer: the student's; texts are cut at `most_tokens`.
+        tokenizer: the student's.
+        most_tokens: its positions.
         size: rows of a whole batch; seed: of the run.
+
+    Raises:
+        UserError: a question and its answer have more tokens: the answer, or the mask in its place, would be cut off.
     """
 
     def __init__(
@@ -54,7 +58,13 @@ class Questions:
 
     @staticmethod
     def _tokens(tokenizer: Any, texts: Sequence[str], most: int) -> list[list[int]]:
-        found: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=most).input_ids
+        found: list[list[int]] = tokenizer(list(texts)).input_ids
+        for text, tokens in zip(texts, found, strict=True):
+            if len(tokens) > most:
+                raise UserError(
+                    f"the training question {text[:80]!r} has {len(tokens)} tokens with its prompt, and this BART "
+                    f"{most} positions; leave it out of the data, or take a student with more positions"
+                )
         return found
 
     def batches(self, numbers: Sequence[int]) -> Iterator[Batch]:
