@@ -1,5 +1,6 @@
 """The answers to a set that is too large to be asked at once."""
 
+import os
 import signal
 import tracemalloc
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import torch
 
 from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.core.interruption import Interrupted, StopRequest
-from vlkd_steps.runs import answering, baselines
+from vlkd_steps.runs import answering, baselines, vlkd
 
 QUESTIONS = [f"question {number}" for number in range(5)]
 
@@ -68,3 +69,19 @@ def test_the_nearest_of_many_answers_are_found_in_little_memory(monkeypatch: pyt
     tracemalloc.stop()
     assert found == [str(number) for number in (v @ u.T).argmax(1)]
     assert peak < 2 << 20  # all cosines at once are 8 MB
+
+
+def test_images_are_read_ahead_by_other_processes_and_once() -> None:
+    asked: list[int] = []
+
+    def embed_images(images: torch.Tensor) -> np.ndarray:
+        asked.append(len(images))
+        return images.numpy()
+
+    teacher: Any = SimpleNamespace(load_image=lambda path: torch.tensor([os.getpid(), 0.0]), embed_images=embed_images)
+    eyes = vlkd.Eyes(teacher)
+    paths = [str(number) for number in range(70)]
+    assert eyes([*paths, "0"]).shape == (71, 2)
+    eyes(paths)
+    assert asked == [64, 6]
+    assert os.getpid() not in {int(row[0]) for row in eyes.known.values()}

@@ -26,6 +26,7 @@ from vlkd_steps.core import artifacts, distributed, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.core.step import log
+from vlkd_steps.data import loader
 from vlkd_steps.data.batches import Batch, read_items
 from vlkd_steps.data.infilling import Infilling
 from vlkd_steps.datasets.caption_shards import MAX_SKIPPED, Stream, open_shards
@@ -213,7 +214,7 @@ def pairs(
 
 
 class Eyes:
-    """CLIP's normalised embeddings of image files, each computed once."""
+    """CLIP's normalised embeddings of image files, each computed once; files are read ahead."""
 
     def __init__(self, teacher: clip.ClipTeacher) -> None:
         self.teacher = teacher
@@ -222,11 +223,13 @@ class Eyes:
     def __call__(self, paths: Sequence[str]) -> Tensor:
         """v, float32 [N, D] of length 1."""
         new = sorted(set(paths) - set(self.known))
-        for start in range(0, len(new), 64):
-            part = new[start : start + 64]
-            rows = self.teacher.embed_images([self.teacher.load_image(Path(path)) for path in part])
-            self.known |= dict(zip(part, rows, strict=True))
+        parts = [new[start : start + 64] for start in range(0, len(new), 64)]
+        for part, images in zip(parts, loader.ahead(self._read, parts, waits=True), strict=True):
+            self.known |= dict(zip(part, self.teacher.embed_images(images), strict=True))
         return functional.normalize(torch.from_numpy(np.stack([self.known[path] for path in paths])), dim=1)
+
+    def _read(self, paths: Sequence[str]) -> Tensor:
+        return torch.stack([self.teacher.load_image(Path(path)) for path in paths])
 
 
 def answer(run: RunDir, eyes: Eyes, accelerator: Accelerator, stop: StopRequest) -> None:
