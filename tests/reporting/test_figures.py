@@ -38,6 +38,37 @@ def test_with_one_shot_no_mark_hides_another() -> None:
         assert min(high - low for low, high in pairwise(places)) > 5.5  # points, the width of a mark
 
 
+def gain(dataset: str, variant: str, **more: str) -> dict[str, object]:
+    return {"dataset": dataset, "student": "s", "evaluation_set": "test", "shot": "100", "variant": variant,
+            "mean": 50.0, "sd": 1.0, "gain": 0.0, "gain_low": -1.0, "gain_high": 1.0, "unit": "questions",
+            **more}  # fmt: skip
+
+
+def test_panels_with_other_variants_share_the_names_at_their_left() -> None:
+    rows = [gain("one", "a"), gain("one", "b"), gain("two", "c"), gain("two", "b")]
+    drawn = figures.gains(rows, style.styles(["a", "b", "c"], "r"))
+    assert re.findall(r">(\w) 100</text>", drawn) == ["a", "b", "c"]
+    lines = [float(y) for y in re.findall(r'y="([0-9.]+)"[^>]*>[abc] 100</text>', drawn)]
+    of_two = drawn.split('id="axes_2"')[1]
+    marks = [float(y) for y in re.findall(r'<use xlink:href="#\w+" x="[0-9.]+" y="([0-9.]+)" style="fill', of_two)]
+    assert [min(range(3), key=lambda line: abs(lines[line] - 3 - mark)) for mark in marks] == [2, 1]  # c and b
+
+
+def test_panels_of_several_students_say_which() -> None:
+    rows = [gain("one", "a", student=student) for student in ("vilt", "uniter")] + [gain("two", "a", student="vilt")]
+    for draw in (figures.gains, figures.learning_curves):
+        titles = re.findall(r">([^<>]*: test)</text>", draw(rows, style.styles(["a"], "r")))
+        assert titles == ["one (vilt): test", "one (uniter): test", "two: test"]
+
+
+def test_the_legend_has_variants_that_the_first_panel_lacks() -> None:
+    looks = style.styles(["a", "b", "c"], "r")
+    panels = {("d", "100"): {"a": {1: [2.0]}}, ("d", "1000"): {"a": {1: [2.0]}, "b": {1: [1.0]}}}
+    assert re.findall(r">([abc])</text>", figures.training_curves(panels, looks, "loss")) == ["a", "b"]
+    rows = [gain("one", "a"), gain("one", "b"), gain("two", "b"), gain("two", "c")]
+    assert re.findall(r">([abc])</text>", figures.learning_curves(rows, looks)) == ["a", "b", "c"]
+
+
 def test_shots_that_are_not_numbers_keep_the_grids_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vlkd_steps.reporting import figures, style
 

@@ -6,7 +6,7 @@ Every figure is drawn once. `inline` adapts the drawing to the page, where its c
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -64,46 +64,52 @@ def learning_curves(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
     """
     places, sets = _parts(rows, "dataset", "student"), values(rows, "evaluation_set")
     several = len(places) * len(sets) > 1
+    title = _titles(rows)
     heights = [1.35, 1] if any(row["gain"] is not None for row in rows) else [1.35]
     with matplotlib.rc_context(SETTINGS):
         width = 3.4 * len(sets) if several else SINGLE
         figure = Figure(figsize=(width, (0.8 + 1.5 * sum(heights)) * len(places) + 0.4 * several))
         blocks = figure.add_gridspec(len(places), 1, hspace=0.22)
-        for number, ((dataset, _), of_place) in enumerate(places.items()):
+        for number, of_place in enumerate(places.values()):
             block = blocks[number].subgridspec(len(heights), len(sets), height_ratios=heights, hspace=0.2, wspace=0.2)
-            for column, evaluation_set in enumerate(sets):
+            own = values(of_place, "evaluation_set")
+            for evaluation_set in own:
                 mine = [row for row in of_place if row["evaluation_set"] == evaluation_set]
-                if not mine:
-                    continue
+                column = sets.index(evaluation_set)
                 axes = [figure.add_subplot(block[line, column]) for line in range(len(heights))]
                 _accuracy(axes[0], mine, styles)
                 if several:
-                    axes[0].set_title(f"{dataset}: {name(evaluation_set)}")
+                    axes[0].set_title(title(mine[0]))
                 if len(axes) > 1:
                     _gain(axes[1], mine, styles)
                 axes[-1].set_xlabel(f"training {mine[0]['unit']}")
-                if column == 0:
+                if evaluation_set == min(own, key=sets.index):
                     for each, label in zip(axes, (scale(mine[0]), "gain, points"), strict=False):
                         each.set_ylabel(label)
-        margins(figure, top=0.85 + _legend(figure, figure.axes[0]) if several else 0.15)
+        margins(figure, top=0.85 + _legend(figure) if several else 0.15)
         return svg(figure)
 
 
 def gains(rows: Sequence[Row], styles: Mapping[str, Style]) -> str:
-    """Every gain with its 95 % interval, one line each; marks are filled if the interval excludes 0."""
-    panels = _parts([row for row in rows if row["gain"] is not None], "dataset", "student", "evaluation_set")
+    """Every gain with its 95 % interval, one line each; marks are filled if the interval excludes 0.
+
+    A variant at a shot has the same line in every panel, as the panels share the names at their left.
+    """
+    compared = [row for row in rows if row["gain"] is not None]
+    panels, shots = _parts(compared, "dataset", "student", "evaluation_set"), values(compared, "shot")
+    names = sorted({(row["variant"], row["shot"]): None for row in compared}, key=lambda name: shots.index(name[1]))
+    title = _titles(rows)
     with matplotlib.rc_context(SETTINGS):
         columns = min(4, max(1, len(panels)))
         lines = math.ceil(len(panels) / columns) or 1
-        longest = max((len(mine) for mine in panels.values()), default=1)
-        figure = Figure(figsize=(3.4 * columns, (1.1 + 0.26 * longest) * lines))
+        figure = Figure(figsize=(3.4 * columns, (1.1 + 0.26 * (len(names) or 1)) * lines))
         space = {"wspace": 0.12, "hspace": 0.5}
         grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True, gridspec_kw=space)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
-        for axes, ((dataset, _, evaluation_set), mine) in zip(grid.flat, panels.items(), strict=False):
-            axes.set_title(f"{dataset}: {name(evaluation_set)}")
-            _forest(axes, sorted(mine, key=lambda row: values(mine, "shot").index(row["shot"])), styles)
+        for axes, mine in zip(grid.flat, panels.values(), strict=False):
+            axes.set_title(title(mine[0]))
+            _forest(axes, mine, names, styles)
         if not panels:
             grid[0, 0].text(0, 0.5, "no variant could be compared with the reference")
         longest_name = max((len(f"{styles[row['variant']].label} {row['shot']}") for row in rows), default=0)
@@ -143,7 +149,7 @@ def training_curves(
             axes.set_xlabel("step")
         if not panels:
             grid[0, 0].text(0, 0.5, "the runs left no journal")
-        margins(figure, top=0.85 + _legend(figure, grid[0, 0]) if several else 0.15)
+        margins(figure, top=0.85 + _legend(figure) if several else 0.15)
         return svg(figure)
 
 
@@ -174,6 +180,17 @@ def inline(drawn: str, styles: Mapping[str, Style], prefix: str) -> str:
 def _shortened(tag: str) -> str:
     """Coordinates to a tenth of a point, 1/72 inch."""
     return re.sub(r"-?\d+\.\d{4,}", lambda number: f"{float(number[0]):.1f}", tag)
+
+
+def _titles(rows: Sequence[Row]) -> Callable[[Row], str]:
+    """The title of a row's panel: data set and evaluation set, with the student where a data set has several."""
+    students = [dataset for dataset, _ in _parts(rows, "dataset", "student")]
+
+    def title(row: Row) -> str:
+        student = f" ({row['student']})" if students.count(row["dataset"]) > 1 else ""
+        return f"{row['dataset']}{student}: {name(row['evaluation_set'])}"
+
+    return title
 
 
 def _parts(rows: Sequence[Row], *columns: str) -> dict[tuple[str, ...], list[Row]]:
@@ -252,18 +269,21 @@ def _gain(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
-def _forest(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Style]) -> None:
+def _forest(
+    axes: Axes, rows: Sequence[Row], names: Sequence[tuple[str, str]], styles: Mapping[str, Style]
+) -> None:  # fmt: skip
+    """The gains of a panel, each on the line of its variant and shot in `names`."""
     axes.axvline(0, color=SOFT, linewidth=1)
-    for place, row in enumerate(rows):
-        style = styles[row["variant"]]
+    for row in rows:
+        style, place = styles[row["variant"]], names.index((row["variant"], row["shot"]))
         if row["gain_low"] is not None:
             axes.hlines(place, row["gain_low"], row["gain_high"], color=style.light, linewidth=1.8)
         axes.plot(
             [row["gain"]], [place], color=style.light, marker=style.marker,
             markerfacecolor=style.light if sure(row) else PAPER, markeredgecolor=style.light,
         )  # fmt: skip
-    axes.set_yticks(range(len(rows)), [f"{styles[row['variant']].label} {row['shot']}" for row in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_yticks(range(len(names)), [f"{styles[variant].label} {shot}" for variant, shot in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("gain, points")
@@ -292,15 +312,21 @@ def margins(figure: Figure, top: float, left: float = 0.62) -> None:
     figure.subplots_adjust(left=left / width, right=1 - 0.12 / width, bottom=0.5 / height, top=1 - top / height)
 
 
-def _legend(figure: Figure, axes: Axes) -> float:
-    """A legend across the top; if it needs several lines the figure grows, by the returned number of inches."""
-    handles, labels = axes.get_legend_handles_labels()
+def _legend(figure: Figure) -> float:
+    """A legend across the top; if it needs several lines the figure grows, by the returned number of inches.
+
+    Each variant is in it once: not every panel has all of them.
+    """
+    named: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
     width, height = figure.get_size_inches()
-    fitting = int(width / (0.6 + LETTER * max(map(len, labels), default=0)))
-    columns = max(1, min(len(labels), fitting))
-    more = 0.19 * (math.ceil(len(labels) / columns) - 1)
+    fitting = int(width / (0.6 + LETTER * max(map(len, named), default=0)))
+    columns = max(1, min(len(named), fitting))
+    more = 0.19 * (math.ceil(len(named) / columns) - 1)
     figure.set_size_inches(width, height + more)
-    figure.legend(handles, labels, loc="upper left", ncols=columns, handlelength=2.6)
+    figure.legend([*named.values()], [*named], loc="upper left", ncols=columns, handlelength=2.6)
     return more
 
 
