@@ -1,5 +1,7 @@
 """The results as a table in the terminal."""
 
+from pathlib import Path
+
 import pytest
 from synthetic_report import RESULTS
 
@@ -37,3 +39,20 @@ def test_terminal_table_refuses_what_is_not_there(config: dict, capsys: pytest.C
     assert "has no such evaluation set; it has dev, test, other_style" in capsys.readouterr().err
     assert table.main(["other"]) == 2
     assert "results/other/gains.csv does not exist" in capsys.readouterr().err
+
+
+def test_a_star_says_what_it_means_where_seeds_fall_into_groups(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "results/mine/gains.csv"
+    path.parent.mkdir(parents=True)
+    columns = (
+        "dataset,student,variant,method,shot,evaluation_set,metric,seeds,mean,sd,gain,gain_low,gain_high,p,grouped"
+    )
+    path.write_text(f"{columns}\nd,s,clip_td,clip_td,100,test,accuracy,1 2 3 4 5 6,50.0,9.0,9.0,,,0.03,1\n")
+    assert table.main(["mine"]) == 0
+    out = capsys.readouterr().out
+    assert "* +9.0 (seeds in groups)" in out
+    assert "* of seeds in groups: p is below 5 %" in out
+    assert "interval excludes 0" not in out

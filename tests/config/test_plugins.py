@@ -1,5 +1,6 @@
 """Methods of one's own, from a package that params.yaml names or that is installed with entry points."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vlkd_steps.cli import command, table
 from vlkd_steps.config import composition, jobs, step_code
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import components, fingerprint
@@ -149,6 +151,23 @@ def test_a_job_finds_the_plugin_and_trains_by_it(project: Path, root: Path) -> N
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["toy_plugin.methods.toy.objective", "2"], done.stderr
+
+
+def test_commands_that_compose_nothing_find_the_plugin(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(project, "toy_plugin")
+    (project / "params.yaml").write_text(PARAMS + "plugins: [toy_plugin]\n")
+    results = project / "results/mine/gains.csv"
+    results.parent.mkdir(parents=True)
+    results.write_text(
+        "dataset,student,variant,method,teacher,shot,evaluation_set,metric,seeds,n,images,mean,sd,gain,gain_low,p\n"
+        "d,s,toy,toy,,40,test,accuracy,1,9,9,50.0,,,,\n"
+    )
+    assert table.main(["mine"]) == 0, capsys.readouterr().err
+    assert "50.0" in capsys.readouterr().out
+    os.environ[components.VARIABLE] = ""
+    forget()
+    command.from_project(Path("runs/mine"))
+    assert components.used() == ("toy_plugin",)
 
 
 def test_a_student_of_a_plugin_declares_its_settings_beside_it(project: Path) -> None:

@@ -145,7 +145,7 @@ def experiment(value: str | list[str] | None) -> Any:
 
 
 def from_project(path: Path) -> Path:
-    """A folder relative to the project's root, which is the current folder.
+    """A run's folder relative to the project's root, which is the current folder; components of its plugins are found.
 
     Raises:
         UserError: it is outside.
@@ -153,6 +153,9 @@ def from_project(path: Path) -> Path:
     relative = Path(os.path.relpath(path))
     if relative.parts[:1] == ("..",):
         raise UserError(f"{path} is outside this folder; call vlkd in the folder of its project")
+    from vlkd_steps.config import composition  # which `vlkd score` and others do without
+
+    composition.use_plugins()
     return relative
 
 

@@ -16,10 +16,11 @@ from rich.text import Text
 from typer import Argument, Option
 
 from vlkd_steps.cli import command
+from vlkd_steps.config import composition
 from vlkd_steps.core import layout
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.reporting.findings import main_rows, main_set
+from vlkd_steps.reporting.findings import main_rows
 from vlkd_steps.reporting.table import (
     Row,
     few_seeds,
@@ -45,6 +46,7 @@ def main(
     experiment: Annotated[str, Argument(help="its name, as in params.yaml", callback=command.experiment)],
     evaluation_set: Annotated[str | None, Option("--set", help="the evaluation set; default: test")] = None,
 ) -> None:
+    composition.use_plugins()
     path = layout.results(experiment) / "gains.csv"
     finished = [each.parent.name for each in path.parent.parent.glob("*/gains.csv")]
     if experiment not in finished and (near := nearest(experiment, finished, " ").strip()):
@@ -52,14 +54,13 @@ def main(
     rows = read(path)
     if not rows:
         raise UserError(f"{path} has no rows; make it again: snakemake --cores 1 -f {path}")
-    on = evaluation_set or main_set(rows)
-    if on not in values(rows, "evaluation_set"):
-        known = ", ".join(values(rows, "evaluation_set"))
-        raise UserError(f"--set {on}: {path} has no such evaluation set; it has {known}")
+    if evaluation_set and evaluation_set not in (sets := values(rows, "evaluation_set")):
+        known = ", ".join(sets)
+        raise UserError(f"--set {evaluation_set}: {path} has no such evaluation set; it has {known}")
     console = Console(highlight=False, soft_wrap=False, markup=False)
     if console.width < NARROWEST:
         console = Console(highlight=False, width=NARROWEST, markup=False)
-    shown = [row for row in rows if row["evaluation_set"] == on] if evaluation_set else main_rows(rows)
+    shown = [row for row in rows if row["evaluation_set"] == evaluation_set] if evaluation_set else main_rows(rows)
     for title, table in tables(shown, console.width):
         console.print()
         console.print(Text(title, "bold"), soft_wrap=True)
@@ -69,7 +70,8 @@ def main(
     console.print("a shot is the number of training items: questions, hypotheses, annotations or captions")
     for metric in sorted(no_percentages(shown)):
         console.print(f"{metric} is multiplied by 100 and is not a percentage")
-    if any(row["gain"] is not None and sure(row) for row in shown):
+    starred = [row for row in shown if row["gain"] is not None and sure(row)]
+    if any(not row.get("grouped") for row in starred):
         console.print("* the interval excludes 0")
     if any(map(learned, shown)):
         console.print("learned k of n seeds: the others are no better than the commonest answer to every item (at 1 %)")
@@ -77,6 +79,8 @@ def main(
         console.print(
             "seeds in groups: t does not describe such seeds, so there is no interval; gains.csv has p, by signs"
         )
+        if any(row.get("grouped") for row in starred):
+            console.print("* of seeds in groups: p is below 5 %")
     few = sorted({few_seeds(row) for row in shown} - {""})
     if few:
         console.print(f"intervals over {' and over '.join(few)} are wide because the seeds are so few")

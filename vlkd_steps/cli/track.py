@@ -21,7 +21,7 @@ from typing import Annotated
 from typer import Argument, BadParameter, Option
 
 from vlkd_steps.cli import command
-from vlkd_steps.config import preset_reference
+from vlkd_steps.config import composition, preset_reference
 from vlkd_steps.core import environment, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.locks import exclusive
@@ -60,6 +60,7 @@ def main(
     command.check_output(log_file, "--log")
     step.log_to(log_file)
     environment.use_own()
+    composition.use_plugins()
     uri = address.tracking_uri(tracking_uri)
     if experiment is None:
         return rebuilt(uri, reference) if rebuild else upgraded(uri, reference)

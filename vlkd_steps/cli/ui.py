@@ -20,6 +20,7 @@ from typing import Annotated
 from typer import Option
 
 from vlkd_steps.cli import command, track
+from vlkd_steps.config import composition
 from vlkd_steps.core import environment, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.redaction import redacted
@@ -42,6 +43,7 @@ def main(
 ) -> int:
     step.log_to(None)
     environment.use_own()
+    composition.use_plugins()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends the server too, as Ctrl-C does
     uri = address.tracking_uri(tracking_uri)
     experiments = track.experiments()

@@ -172,6 +172,16 @@ def dataset(name: str, params_file: Path = Path("params.yaml")) -> Dataset:
     return found
 
 
+def use_plugins(params_file: Path = Path("params.yaml")) -> None:
+    """Look components up in the project's plugins too, for commands that compose nothing; outside a project in none.
+
+    Raises:
+        UserError: params.yaml cannot be read, or a plugin cannot be found.
+    """
+    if params_file.is_file():
+        components.use(read_params(params_file).plugins)
+
+
 def read_params(path: Path) -> Params:
     """Read params.yaml.
 

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlkd_steps.config import composition
 from vlkd_steps.core import files, layout, run_yaml
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.deployment import finished_run
@@ -30,6 +31,7 @@ class Student:
     def __init__(self, project: Path, folder: Path) -> None:
         self.project = project
         with _IN_PROJECT, contextlib.chdir(project):
+            composition.use_plugins()
             self.run = finished_run.load(folder)
 
     def predict(self, model_input: "pd.DataFrame", params: dict[str, Any] | None = None) -> "pd.DataFrame":
