@@ -9,7 +9,7 @@ from claimed_scores import here as here
 from safetensors.torch import save_file
 
 from vlkd_steps.cli import claims
-from vlkd_steps.core import layout
+from vlkd_steps.core import files, layout
 
 
 def test_gains_slopes_and_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,6 +42,21 @@ def test_gains_slopes_and_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
     assert (weight["verdict"], weight["text"]) == ("not decided", "clip_td > no_weight")
     assert of(found, "weight_either")["verdict"] == "not decided"
     assert all(row["p_adjusted"] >= row["p"] for row in found)
+
+
+def test_runs_that_were_trained_again_since_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Their scores are new, and the keys and measures in summary.csv are not."""
+    preset({"low": claim(shot=[100])})
+    write(falling, {"scenes_vqa": ["test"]}, ["finetune", "clip_td"], ["100"])
+    folder = layout.run("mine", "scenes_vqa", "vilt_scenes", "clip_td", "100", 3)
+    key = files.digest(["scenes_vqa", "clip_td", "100", 3])[:16]
+    layout.run_config(folder).write_text(f"run_key: {key}\n")
+    assert of(run(capsys), "low")["verdict"] == "supported"
+    layout.run_config(folder).write_text("run_key: another\n")
+    assert claims.main(["mine"]) == 2
+    said = capsys.readouterr().err
+    assert "results/mine/summary.csv is of earlier runs: 1 of its 10 " in said
+    assert f"{folder}; make it again: vlkd run mine" in said
 
 
 def test_fewer_than_five_seeds_decide_nothing_and_count_as_declared(capsys: pytest.CaptureFixture[str]) -> None:

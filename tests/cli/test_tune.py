@@ -52,6 +52,18 @@ def known(task: str, swept: dict[str, Any]) -> float:
     return 50.0 - abs(swept.get("lambda0", 0) - lambda0) - 1000 * abs(swept.get("learning_rate", 0) - rate)
 
 
+def test_trials_that_were_trained_again_since_are_refused(
+    project: Callable[..., Composition], capsys: pytest.CaptureFixture[str]
+) -> None:
+    c = project()
+    finished(c, known)
+    folder = layout.run(c.experiment, *c.cells[0], 1)
+    folder.mkdir(parents=True)
+    layout.run_config(folder).write_text("run_key: another\n")
+    assert tune.main(["scenes"]) == 2
+    assert f"the first is {folder}; make it again: vlkd run scenes" in capsys.readouterr().err
+
+
 def test_the_best_by_dev_of_each_task(project: Callable[..., Composition], capsys: pytest.CaptureFixture[str]) -> None:
     finished(project(), known)
     assert tune.main(["scenes"]) == 0

@@ -22,6 +22,7 @@ from vlkd_steps.core.terminal import say
 from vlkd_steps.evaluation import tables
 from vlkd_steps.evaluation.claims import Row, evaluate, judged
 from vlkd_steps.evaluation.contrasts import Evidence
+from vlkd_steps.evaluation.summary import check_current
 from vlkd_steps.reporting import claims_page, table
 
 
@@ -84,13 +85,15 @@ def summary(experiment: str) -> list[dict[str, str]]:
     """The rows of an experiment's `summary.csv`.
 
     Raises:
-        UserError: the experiment is not finished.
+        UserError: the experiment is not finished, or some of its runs were trained again since.
     """
     path = layout.results(experiment) / "summary.csv"
     if not path.is_file():
         raise UserError(f"{path} does not exist; run: snakemake --cores all --config experiment={experiment}")
     tables.read(path)  # checks the cells' types and values
-    return [row for _, row in records.rows(path)]
+    rows = [row for _, row in records.rows(path)]
+    check_current(experiment, rows)
+    return rows
 
 
 def _check_target(path: Path) -> None:
