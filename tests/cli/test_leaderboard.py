@@ -5,6 +5,22 @@ import pytest
 import yaml
 
 from vlkd_steps.cli import leaderboard
+from vlkd_steps.core import checksums, layout
+
+
+def finished(task: str, method: str) -> Path:
+    """The folder of a run that was not evaluated on anything, from the current folder."""
+    run = layout.run("mine", "toy", "vilt_toy", "some", "30", 1)
+    run.mkdir(parents=True)
+    (run / "model.safetensors").write_bytes(b"weights")
+    checksums.write(layout.run_checksums(run, "distill"), [run / "model.safetensors"])
+    described = {
+        "experiment": "mine", "dataset": {"name": "toy", "task": task, "evaluation_sets": []}, "variant": "some",
+        "student": {"name": "vilt_toy", "kind": "vilt"}, "method": {"name": method}, "shot": "30", "seed": 1,
+        "training": {}, "run_key": "k", "content_key": "c", "made_of": {"code": "c", "split": "s", "instances": "i"},
+    }  # fmt: skip
+    layout.run_config(run).write_text(yaml.safe_dump(described))
+    return run
 
 
 @pytest.mark.parametrize(
@@ -18,12 +34,24 @@ def test_a_run_without_scores_of_choices_is_refused(
     task: str, method: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run = Path("runs/mine/toy/vilt_toy/some/30/s1")
-    run.mkdir(parents=True)
-    (run / "model.safetensors").touch()
-    (run / "config.yaml").write_text(
-        yaml.safe_dump({"dataset": {"name": "toy", "task": task}, "method": {"name": method}})
-    )
-    assert leaderboard.main([str(run), "--out", "x.csv"]) == 2
+    assert leaderboard.main([str(finished(task, method)), "--out", "x.csv"]) == 2
     assert message in capsys.readouterr().err
     assert not Path("x.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.safetensors", "other weights", "model.safetensors is damaged, or was changed after it was made"),
+        ("config.yaml", "dataset: [", "config.yaml cannot be read"),
+        ("config.yaml", "method: {name: clip_td}", "config.yaml has no content_key"),
+    ],
+)
+def test_a_damaged_run_is_named(
+    name: str, content: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = finished("vcr", "clip_td")
+    (run / name).write_text(content)
+    assert leaderboard.main([str(run), "--out", "x.csv"]) == 2
+    assert f"{run}/{message}" in capsys.readouterr().err

@@ -145,7 +145,7 @@ def test_the_leaderboards_file_scores_as_the_run_does(
     assert leaderboard.main([str(run), "--split", "val", "--out", "val.csv"]) == 2
     assert f"--split val: {layout.instances(NAME)} has no rows of it; there are " in capsys.readouterr().err
     assert leaderboard.main(["runs", "--out", "x.csv"]) == 2
-    assert "runs is not a finished run: it lacks config.yaml or model.safetensors" in capsys.readouterr().err
+    assert "; name the folder of one seed, such as runs/" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("student", "variant"), [("vilt_scenes", "clip_td"), *CELLS[-2:]])

@@ -18,7 +18,7 @@ from typer import Argument, Option
 
 from vlkd_steps import tasks
 from vlkd_steps.cli import command
-from vlkd_steps.core import artifacts, layout, run_yaml
+from vlkd_steps.core import artifacts
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 from vlkd_steps.tasks import vcr
@@ -37,7 +37,7 @@ def main(
     config = run_config(run)
     rows = questions(config["dataset"]["name"], split)
     ids = rows["instance_id"].to_list()[::5]
-    from vlkd_steps.evaluation import vcr_leaderboard  # numpy and torch only where there is work to do
+    from vlkd_steps.evaluation import vcr_leaderboard  # numpy only where there is work to do
 
     vcr_leaderboard.write(out, [official(name, split) for name in ids], scores(run, config, rows))
     say(f"{out}: {len(ids)} annotations of {config['dataset']['name']}, split {split}")
@@ -47,19 +47,13 @@ def run_config(folder: Path) -> dict[str, Any]:
     """The run's configuration.
 
     Raises:
-        UserError: the run is not finished, not on VCR, or has no student.
+        UserError: the run is not finished, damaged, not on VCR, or has no student.
     """
-    path = layout.run_config(folder)
-    if not path.is_file() or not (folder / "model.safetensors").is_file():
-        raise UserError(
-            f"{folder} is not a finished run: it lacks {path.name} or model.safetensors; name a run's folder"
-        )
-    config: dict[str, Any] = run_yaml.parse(path.read_text(encoding="utf-8"))
+    from vlkd_steps.deployment import finished_run  # torch only where there is a run to read
+
+    config, _ = finished_run.described(folder)
     if tasks.load(config["dataset"]["task"]) is not vcr.TASK:
         raise UserError(f"{folder} is a run on {config['dataset']['task']}; the leaderboard is for VCR")
-    from vlkd_steps.deployment import finished_run  # torch only for a run that may have a student
-
-    finished_run.with_student(folder, config["method"]["name"])
     return config
 
 

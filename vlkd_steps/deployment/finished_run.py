@@ -223,22 +223,24 @@ def load(folder: Path) -> FinishedRun:
     Raises:
         UserError: there is no such run, or it is unfinished, damaged or trains nothing.
     """
-    run = recorded_run.read(folder)
-    described = dict(run.described)
-    checksums.verified(folder / "model.safetensors", layout.run_checksums(folder, "distill"), _AGAIN)
-    return RUNNERS[with_student(folder, described["method"]["name"]).runner](folder, described)
+    config, method = described(folder)
+    return RUNNERS[method.runner](folder, config)
 
 
-def with_student(folder: Path, method: str) -> Method:
-    """The declaration of a run's method.
+def described(folder: Path) -> tuple[dict[str, Any], Method]:
+    """The configuration and the method of a finished run whose weights are those that it recorded.
 
     Raises:
-        UserError: it trains no student.
+        UserError: there is no such run, or it is unfinished, damaged or trains nothing.
     """
-    found = declaration(method)
-    if not found.trains:
-        raise UserError(f"{folder} is a run of {method}, which trains no student; name a run of another variant")
-    return found
+    config = dict(recorded_run.read(folder).described)
+    method = declaration(config["method"]["name"])
+    if not method.trains:
+        raise UserError(
+            f"{folder} is a run of {config['method']['name']}, which trains no student; name a run of another variant"
+        )
+    checksums.verified(folder / "model.safetensors", layout.run_checksums(folder, "distill"), _AGAIN)
+    return config, method
 
 
 _AGAIN = "make it again (snakemake --cores all), or restore it (dvc checkout)"
