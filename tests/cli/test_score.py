@@ -85,6 +85,11 @@ def test_the_file_holds_everything_and_equal_inputs_give_equal_bytes(document: s
     assert Path("vqa.json").read_bytes() == first
 
 
+def test_accuracies_of_questions_without_a_file_to_write_them_to_are_refused(capsys: pytest.CaptureFixture) -> None:
+    assert score.main(["vqa", "--annotations", "a.json", "--results", "r.json", "--per-question"]) == 2
+    assert "--per-question is written to --out alone; name a file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -48,6 +48,8 @@ def vqa(
     """VQA soft accuracy. Overall, per question type and per answer type, for an official results list."""
     from vlkd_steps.scoring import vqa as task
 
+    if per_question and out is None:
+        raise UserError("--per-question is written to --out alone; name a file: --out m.json")
     inputs = {"questions": questions, "annotations": annotations, "results": results}
     check(inputs, out)
     report(task, "vqa", task.measure(annotations, results, questions, per_question), inputs, out)
