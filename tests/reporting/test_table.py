@@ -13,6 +13,7 @@ from vlkd_steps.reporting.table import training
         ({"gain": 1.0, "gain_low": -0.04, "gain_high": 2.06}, "[0.0, 2.1]"),
         ({"gain": 1.0, "seeds": "10"}, "(one seed)"),
         ({"gain": 0.0}, "(no spread)"),
+        ({"gain": 3.0, "images": 1}, "(one image)"),
         ({}, ""),
     ],
 )

@@ -6,7 +6,9 @@ import polars as pl
 from sealed import seal
 from synthetic_report import Page, run
 
+from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.core import layout
+from vlkd_steps.reporting.gallery import gallery
 
 
 def test_gallery_shows_where_one_is_right_and_the_other_wrong(html: str) -> None:
@@ -60,3 +62,15 @@ def test_gallery_images_are_the_files_enlarged_by_their_pixels(html: str) -> Non
     page = Page(html)
     assert page.images
     assert all(image["class"] == "pixels" and image["width"] == "48" and image["alt"] for image in page.images)
+
+
+def test_the_gallery_is_of_a_shot_and_student_that_both_have(config: dict) -> None:
+    evaluation = Evaluation("test", "scenes_vqa", "vqa", "test", {})
+    of_both = [run for run in config["runs"] if (run["variant"], run["shot"]) != ("finetune", "300")]
+    found = gallery("scenes", of_both, "scenes_vqa", evaluation, "clip_td", "finetune")
+    assert found is not None
+    assert found.shot == "100"
+    others = [{**run, "student": "other"} for run in config["runs"] if run["variant"] == "clip_td"]
+    found = gallery("scenes", [*others, *config["runs"]], "scenes_vqa", evaluation, "clip_td", "finetune")
+    assert found is not None
+    assert found.shot == "300"

@@ -13,7 +13,7 @@ from vlkd_steps.evaluation.scores import Run
 from vlkd_steps.reporting import figures, page, swept, teaching
 from vlkd_steps.reporting import table as results_table
 from vlkd_steps.reporting import timings as cost
-from vlkd_steps.reporting.findings import findings, main_set
+from vlkd_steps.reporting.findings import findings, main_rows
 from vlkd_steps.reporting.gallery import gallery
 from vlkd_steps.reporting.measured import tables
 from vlkd_steps.reporting.selection import selections
@@ -67,7 +67,7 @@ def report(
     galleries = [
         gallery(experiment, runs, dataset["name"], evaluation, hero, reference)
         for dataset in datasets
-        for evaluation in looked_at(dataset, main_set(rows))
+        for evaluation in looked_at(dataset, rows)
     ]
     html = page.render(
         experiment=experiment,
@@ -93,8 +93,7 @@ def report(
     return results / "report.html"
 
 
-def looked_at(dataset: Mapping[str, Any], main: str) -> list[Evaluation]:
-    """The sets whose items the page shows: the main one, or the first extra evaluation of each task."""
-    evaluations = extra_evals.sets(dataset)
-    own = [evaluation for evaluation in evaluations if evaluation.name == main]
-    return own or list({evaluation.task: evaluation for evaluation in reversed(evaluations) if evaluation.how}.values())
+def looked_at(dataset: Mapping[str, Any], rows: Sequence[results_table.Row]) -> list[Evaluation]:
+    """The sets whose items the page shows: those that its findings are about."""
+    names = {row["evaluation_set"] for row in main_rows(rows) if row["dataset"].split()[0] == dataset["name"]}
+    return [evaluation for evaluation in extra_evals.sets(dataset) if evaluation.name in names]

@@ -39,13 +39,9 @@ def main_set(rows: Sequence[Row]) -> str:
 
 
 def main_rows(rows: Sequence[Row]) -> list[Row]:
-    """The rows of the main set or, for data sets without it, of their first set."""
-    first: dict[str, str] = {}
-    for row in rows:
-        first.setdefault(row["dataset"], row["evaluation_set"])
-    on = main_set(rows)
-    have = {row["dataset"] for row in rows if row["evaluation_set"] == on}
-    return [r for r in rows if r["evaluation_set"] == (on if r["dataset"] in have else first[r["dataset"]])]
+    """The rows of each data set's main set."""
+    on = {each: main_set([row for row in rows if row["dataset"] == each]) for each in values(rows, "dataset")}
+    return [row for row in rows if row["evaluation_set"] == on[row["dataset"]]]
 
 
 def findings(rows: Sequence[Row], reference: str) -> list[Finding]:
@@ -82,9 +78,10 @@ def _finding(rows: Sequence[Row], words: Sequence[str], variant: str, reference:
     if better and not worse and low > 0:
         title = f"{variant} gains {between} over {reference}"
     elif better > worse:
-        title = f"{variant} mostly gains over {reference}: {between}"
+        title = f"{variant} gains over {reference} in {better} of {len(rows)} comparisons: {between}"
     elif worse > better:
-        title = f"{variant} loses against {reference}: {between}"
+        often = f" in {worse} of {len(rows)} comparisons" if len(rows) > 1 else ""
+        title = f"{variant} loses against {reference}{often}: {between}"
     else:
         title = f"{variant} and {reference}: not decided ({between})"
     enough = any(len(row["seeds"].split()) >= SEEDS for row in rows)

@@ -84,9 +84,10 @@ def gallery(
 ) -> Gallery | None:  # fmt: skip
     """Items that `hero` gets right over most of its seeds and `reference` does not, and the reverse.
 
-    They are taken at the middle shot. Items whose right answer is the most frequent one come first. Among items with
-    the largest difference, question types alternate and every image is shown once; ties are broken by a hash of the
-    item's id, so the choice is deterministic and independent of content. The task defines what counts as right.
+    They are taken at the middle one of the shots at which both were run with the same student. Items whose right answer
+    is the most frequent one come first. Among items with the largest difference, question types alternate and every
+    image is shown once; ties are broken by a hash of the item's id, so the choice is deterministic and independent of
+    content. The task defines what counts as right.
 
     Args:
         runs: those of the experiment.
@@ -94,18 +95,18 @@ def gallery(
         each: the largest number of items of either kind.
 
     Returns:
-        None if there is no shot at which both were run with the same student.
+        None if there is no such shot.
     """
     mine = [run for run in runs if run["dataset"] == trained_on]
-    shots = list(dict.fromkeys(str(run["shot"]) for run in mine if run["variant"] == hero))
-    if not shots:
+    of_reference = {(str(run["shot"]), run["student"]) for run in mine if run["variant"] == reference}
+    of_hero = {(str(run["shot"]), run["student"]): None for run in mine if run["variant"] == hero}
+    both = {place[0]: place for place in reversed(of_hero) if place in of_reference}
+    shots = [shot for shot in dict.fromkeys(shot for shot, _ in of_hero) if shot in both]
+    if not shots or hero == reference:
         return None
-    shot = shots[len(shots) // 2]
-    student = next(run["student"] for run in mine if run["variant"] == hero and str(run["shot"]) == shot)
+    shot, student = both[shots[len(shots) // 2]]
     mine = [run for run in mine if str(run["shot"]) == shot and run["student"] == student]
     variants = list(dict.fromkeys(run["variant"] for run in mine))
-    if reference not in variants or hero == reference:
-        return None
 
     task, scores = tasks.load(evaluation.task), Scores(experiment, evaluation.name)
     reached = {

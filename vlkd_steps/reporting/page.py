@@ -79,7 +79,6 @@ def render(
         styles=styles,
         markers={variant: MARKERS.get(style.marker, "★") for variant, style in styles.items()},
         datasets=[_dataset(name, rows, styles) for name in results.values(rows, "dataset")],
-        main_set=main_set(rows),
         training=_training(training, styles),
         teaching=teaching,
         selections=selections,
@@ -207,8 +206,8 @@ def p_value(p: float | None) -> str:
 def _dataset(name: str, rows: Sequence[Row], styles: Mapping[str, Style]) -> dict[str, Any]:
     mine = [row for row in rows if row["dataset"] == name]
     shots, variants = results.values(mine, "shot"), results.values(mine, "variant")
-    sets = results.values(mine, "evaluation_set")
-    sets.sort(key=lambda evaluation_set: (evaluation_set == "dev", evaluation_set != main_set(rows)))
+    sets, main = results.values(mine, "evaluation_set"), main_set(mine)
+    sets.sort(key=lambda evaluation_set: (evaluation_set == "dev", evaluation_set != main))
     ends = [row[column] for row in mine for column in ("gain", "gain_low", "gain_high") if row[column] is not None]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     aside = 0.04 * (high - low) or 1.0
@@ -223,6 +222,7 @@ def _dataset(name: str, rows: Sequence[Row], styles: Mapping[str, Style]) -> dic
             panels.append(
                 {
                     "set": evaluation_set,
+                    "main": evaluation_set == main,
                     "student": student,
                     "rows": results.ordered(part, variants, shots),
                     "curve": figures.inline(figures.learning_curves(part, styles), styles, prefix),

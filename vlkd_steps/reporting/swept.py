@@ -58,15 +58,24 @@ def tables(rows: Sequence[Row], members: Members, styles: Mapping[str, Style]) -
 
 
 def chosen(rows: Sequence[Row], members: Members) -> set[str]:
-    """The member of each swept variant that is best on dev over all data sets and shots; without dev all members."""
-    found: dict[str, dict[str, list[float]]] = {}
+    """The member of each swept variant that is best on dev, or all its members where dev cannot tell.
+
+    Means are over the data sets, students and shots that all of them have, as `vlkd tune` has it.
+    """
+    found: set[str] = set()
+    for variant in dict.fromkeys(member["variant"] for member in members.values()):
+        mine = {name for name, member in members.items() if member["variant"] == variant}
+        found |= _best([row for row in rows if row["variant"] in mine and row["evaluation_set"] == "dev"]) or mine
+    return found
+
+
+def _best(rows: Sequence[Row]) -> set[str]:
+    """The variant with the largest mean over the places that all have; none if there is no such place."""
+    means: dict[str, dict[tuple[str, ...], float]] = {}
     for row in rows:
-        if row["variant"] in members and row["evaluation_set"] == "dev":
-            of = members[row["variant"]]["variant"]
-            found.setdefault(of, {}).setdefault(row["variant"], []).append(row["mean"])
-    if not found:
-        return set(members)
-    return {max(means, key=lambda member: fmean(means[member])) for means in found.values()}
+        means.setdefault(row["variant"], {})[row["dataset"], row["student"], row["shot"]] = row["mean"]
+    shared = set.intersection(*map(set, means.values())) if means else set()
+    return {max(means, key=lambda name: fmean(means[name][place] for place in shared))} if shared else set()
 
 
 def _swept(rows: Sequence[Row], place: tuple[str, str, str], members: Members, styles: Mapping[str, Style]) -> Swept:

@@ -134,8 +134,9 @@ def interval(row: Row) -> str:
         return ""
     if row.get("grouped"):
         return "(seeds in groups)"
-    if row["gain_low"] is None:  # with several seeds: if all differences are equal (`significance.two_way`)
-        return "(one seed)" if len(row["seeds"].split()) < 2 else "(no spread)"
+    if row["gain_low"] is None:  # (no spread): all differences are equal (`significance.two_way`)
+        one_image = "(one image)" if row.get("images") == 1 else "(no spread)"
+        return "(one seed)" if len(row["seeds"].split()) < 2 else one_image
     low, high = (points(row[end], signed=False) for end in ("gain_low", "gain_high"))
     return f"[{low}, {high}]"
 

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     step.log.info("[compare %s] %d of them are significant at 5 %%", experiment, significant)
     unsure = sum(row["gain_low"] is None for row in compared)
     if unsure:
-        why = "it takes two seeds or more that do not fall into groups, and differences that vary"
+        why = "it takes two seeds or more that do not fall into groups, two images, and differences that vary"
         step.log.info("[compare %s] %d of them have no interval: %s", experiment, unsure, why)
     return 0
 
