@@ -170,6 +170,21 @@ def test_commands_that_compose_nothing_find_the_plugin(project: Path, capsys: py
     assert components.used() == ("toy_plugin",)
 
 
+def test_a_metric_that_means_something_else_in_another_task_is_refused(project: Path) -> None:
+    package = write(project, "toy_plugin")
+    (package / "tasks").mkdir()
+    (package / "tasks/__init__.py").write_text("")
+    task = "from vlkd_steps.tasks import Metric, Task\n\n\nclass Toy(Task):\n    head = 'classes'\n"
+    task += "    compared_by = (Metric('NAME'),)\n\n\nTASK = Toy()\n"
+    (project / "params.yaml").write_text(PARAMS + "plugins: [toy_plugin]\n")
+    (package / "tasks/toy.py").write_text(task.replace("NAME", "CIDEr"))
+    with pytest.raises(UserError, match="tasks captioning and toy are both compared by 'CIDEr', with another"):
+        composition.compose()
+    forget()
+    (package / "tasks/toy.py").write_text(task.replace("NAME", "accuracy"))
+    composition.compose()
+
+
 def test_a_student_of_a_plugin_declares_its_settings_beside_it(project: Path) -> None:
     package = write(project, "toy_plugin")
     (package / "students").mkdir()

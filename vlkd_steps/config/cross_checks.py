@@ -25,7 +25,8 @@ def check(c: Composition, origin: Origin) -> None:
     Raises:
         UserError: a reference or init that is not a variant, a data set that nothing can be trained or evaluated on, an
             extractor of regions as a teacher or the reverse, a pre-training that cannot be, a student that does not fit
-            the method or the task, an incomplete recipe, a missing teacher, an invalid extra evaluation.
+            the method or the task, an incomplete recipe, a missing teacher, an invalid extra evaluation, two tasks that
+            mean other things by a metric's name.
     """
     for key, name in (("reference", c.preset.reference), ("highlight", c.preset.highlight)):
         if name:
@@ -39,12 +40,26 @@ def check(c: Composition, origin: Origin) -> None:
             if conf.pretraining:
                 _check_pretraining(c, f"{group}.{name}", conf, origin)
     _check_extra_evals(c, origin)
+    _check_metrics()
     _check_sweeps(c, origin)
     _check_narrower(c, origin)
     for cell in c.cells:
         _check_student(c, cell, origin)
         _check_answers(c, cell, origin)
         _check_method(c, cell, origin)
+
+
+def _check_metrics() -> None:
+    """Check that a metric's name means one thing: tables know metrics by their names."""
+    seen: dict[str, tuple[str, tasks.Metric]] = {}
+    for name in components.names("task"):
+        for metric in tasks.load(name).compared_by:
+            other, same = seen.setdefault(metric.name, (name, metric))
+            if metric != same:
+                raise UserError(
+                    f"tasks {other} and {name} are both compared by {metric.name!r}, with another title or scale "
+                    "(compared_by); give it another name in one of them"
+                )
 
 
 def _check_variant(c: Composition, name: str, variant: Variant, origin: Origin) -> None:
