@@ -22,7 +22,6 @@ from vlkd_steps.core.terminal import say
 from vlkd_steps.evaluation import tables
 from vlkd_steps.evaluation.claims import Row, evaluate, judged
 from vlkd_steps.evaluation.contrasts import Evidence
-from vlkd_steps.evaluation.summary import check_current
 from vlkd_steps.reporting import claims_page, table
 
 
@@ -92,7 +91,7 @@ def summary(experiment: str) -> list[dict[str, str]]:
         raise UserError(f"{path} does not exist; run: snakemake --cores all --config experiment={experiment}")
     tables.read(path)  # checks the cells' types and values
     rows = [row for _, row in records.rows(path)]
-    check_current(experiment, rows)
+    tables.check_current(experiment, rows)
     return rows
 
 

@@ -27,7 +27,6 @@ from vlkd_steps.core.did_you_mean import one_of
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 from vlkd_steps.evaluation import tables, tuned_preset, tuning
-from vlkd_steps.evaluation.summary import check_current
 from vlkd_steps.evaluation.tuning import Choice, Trial
 
 PARAMS = Path("params.yaml")
@@ -53,7 +52,7 @@ def main(
     if not path.is_file():
         raise UserError(f"{path} does not exist; run the experiment first: vlkd run {experiment}")
     rows = tables.read(path).to_dicts()
-    check_current(experiment, rows)
+    tables.check_current(experiment, rows)
     found = tuning.choices(c, rows, metric=metric)
     target = destination(c, file) if write else None
     show(c, found)

@@ -51,24 +51,6 @@ def summary(experiment: str, runs: Sequence[Run], datasets: Sequence[Mapping[str
     return rows
 
 
-def check_current(experiment: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a `summary.csv` of which some runs were trained again since, as by a run of a part of the graph.
-
-    A run whose folder is not here is left to whoever reads it.
-
-    Raises:
-        UserError: there are such runs.
-    """
-    keys = {folder(experiment, row): row["run_key"] for row in rows}
-    newer = [run for run, key in keys.items() if journal.owner(run) not in (None, key)]
-    if newer:
-        path = layout.results(experiment) / "summary.csv"
-        raise UserError(
-            f"{path} is of earlier runs: {len(newer)} of its {len(keys)} were trained again since, the first is "
-            f"{newer[0]}; make it again: vlkd run {experiment}"
-        )
-
-
 def numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The values of a measure, with the names of the keys above them joined by a space."""
     for key, value in tree.items():

@@ -1,14 +1,18 @@
 """`summary.csv` and `gains.csv` read back, their numbers checked: whoever reads one of them reads it here."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from vlkd_steps import tasks
-from vlkd_steps.core import checksums
+from vlkd_steps.core import checksums, layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation.scores import folder
 from vlkd_steps.evaluation.summary import plausible
 from vlkd_steps.tasks import ACCURACY
+from vlkd_steps.tracking import journal
 
 TEXT = (
     "dataset", "student", "variant", "method", "teacher", "shot", "seed", "seeds", "evaluation_set", "metric",
@@ -52,3 +56,21 @@ def read(path: Path) -> pl.DataFrame:
             if name in known and value is not None:
                 plausible(value, known[name], f"{path}, row {row}: {column}", again)
     return found
+
+
+def check_current(experiment: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a `summary.csv` of which some runs were trained again since, as by a run of a part of the graph.
+
+    A run whose folder is not here is left to whoever reads it.
+
+    Raises:
+        UserError: there are such runs.
+    """
+    keys = {folder(experiment, row): row["run_key"] for row in rows}
+    newer = [run for run, key in keys.items() if journal.owner(run) not in (None, key)]
+    if newer:
+        path = layout.results(experiment) / "summary.csv"
+        raise UserError(
+            f"{path} is of earlier runs: {len(newer)} of its {len(keys)} were trained again since, the first is "
+            f"{newer[0]}; make it again: vlkd run {experiment}"
+        )
