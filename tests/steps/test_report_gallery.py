@@ -1,13 +1,16 @@
 """The page's gallery of items that one variant answers right and another wrong."""
 
 import re
+from pathlib import Path
 
 import polars as pl
+import pytest
 from sealed import seal
 from synthetic_report import Page, run
 
 from vlkd_steps.config.extra_evals import Evaluation
 from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.reporting.gallery import gallery
 
 
@@ -74,3 +77,11 @@ def test_the_gallery_is_of_a_shot_and_student_that_both_have(config: dict) -> No
     found = gallery("scenes", [*others, *config["runs"]], "scenes_vqa", evaluation, "clip_td", "finetune")
     assert found is not None
     assert found.shot == "300"
+
+
+def test_answers_that_were_changed_after_training_are_not_shown(config: dict) -> None:
+    for path in Path("runs").rglob("predictions/test.parquet"):
+        pl.read_parquet(path).with_columns(answer=pl.lit("changed")).write_parquet(path)
+    evaluation = Evaluation("test", "scenes_vqa", "vqa", "test", {})
+    with pytest.raises(UserError, match=r"test\.parquet is damaged, or was changed after it was made"):
+        gallery("scenes", config["runs"], "scenes_vqa", evaluation, "clip_td", "finetune")

@@ -15,7 +15,7 @@ import polars as pl
 
 from vlkd_steps import tasks
 from vlkd_steps.config.extra_evals import Evaluation
-from vlkd_steps.core import artifacts, image_file, layout, tables
+from vlkd_steps.core import artifacts, checksums, image_file, layout, tables
 from vlkd_steps.evaluation.scores import Run, Scores, folder
 
 LONGEST_SIDE = 320  # pixels; larger images are scaled down for the page
@@ -186,7 +186,8 @@ def _spread(instances: pl.DataFrame, ahead: np.ndarray, usual: Collection[int], 
 
 
 def _answers(experiment: str, run: Run, evaluation_set: str, chosen: pl.DataFrame) -> list[str]:
-    path = layout.predictions(folder(experiment, run), evaluation_set)
+    of_run = folder(experiment, run)
+    path = checksums.verified(layout.predictions(of_run, evaluation_set), layout.run_checksums(of_run, "distill"))
     predictions = tables.read(path, columns=["instance_id", "answer"])
     return chosen.join(predictions, on="instance_id", how="left", maintain_order="left")["answer"].to_list()
 
