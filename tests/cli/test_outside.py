@@ -49,4 +49,6 @@ def test_a_table_without_rows_is_named(tmp_path: Path, monkeypatch, capsys) -> N
     Path("results/scenes").mkdir(parents=True)
     Path("results/scenes/gains.csv").write_text("dataset,student,variant,shot,evaluation_set,metric,mean\n")
     assert table.main(["scenes"]) == 2
-    assert "results/scenes/gains.csv has no rows; make it again: snakemake" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "results/scenes/gains.csv has no rows; make it again: snakemake" in said
+    assert "--config experiment=scenes" in said

@@ -20,6 +20,7 @@ from vlkd_steps.config import composition
 from vlkd_steps.core import layout
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.evaluation.tables import making
 from vlkd_steps.reporting.findings import main_rows
 from vlkd_steps.reporting.table import (
     Row,
@@ -53,7 +54,7 @@ def main(
         raise UserError(f"{path} does not exist; {near}")
     rows = read(path)
     if not rows:
-        raise UserError(f"{path} has no rows; make it again: snakemake --cores 1 -f {path}")
+        raise UserError(f"{path} has no rows; make it again: {making(path)}")
     if evaluation_set and evaluation_set not in (sets := values(rows, "evaluation_set")):
         known = ", ".join(sets)
         raise UserError(f"--set {evaluation_set}: {path} has no such evaluation set; it has {known}")

@@ -107,7 +107,8 @@ def evaluated(experiment: str, run: Run, path: Path) -> Path:
         UserError: it is missing, or was changed after it was made.
     """
     listing = layout.run_checksums(folder(experiment, run), "evaluate")
-    return checksums.verified(path, listing, f"evaluate run {name(run)} again: snakemake --cores 1 -f {{path}}")
+    again = f"snakemake --cores 1 -f {{path}} --config experiment={experiment}"
+    return checksums.verified(path, listing, f"evaluate run {name(run)} again: {again}")
 
 
 def labelled(run: Run) -> Row:

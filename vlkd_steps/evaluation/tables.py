@@ -30,12 +30,12 @@ def read(path: Path) -> pl.DataFrame:
         UserError: it is missing or damaged (by `compare.sha256`, where that lies beside it), or a cell is no finite
             number or no value of its metric.
     """
-    again = f"make it again: snakemake --cores 1 -f {path}"
+    again = f"make it again: {making(path)}"
     if not path.exists():
-        raise UserError(f"{path} does not exist; it is made by the step `compare`: run snakemake {path}")
+        raise UserError(f"{path} does not exist; it is made by the step `compare`: {making(path)}")
     listing = path.with_name("compare.sha256")
     if listing.exists():
-        checksums.verified(path, listing)
+        checksums.verified(path, listing, again)
     try:
         cells = pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -56,6 +56,11 @@ def read(path: Path) -> pl.DataFrame:
             if name in known and value is not None:
                 plausible(value, known[name], f"{path}, row {row}: {column}", again)
     return found
+
+
+def making(path: Path) -> str:
+    """The command that makes a table, be its experiment that of params.yaml or not."""
+    return f"snakemake --cores 1 -f {path} --config experiment={path.parent.name}"
 
 
 def check_current(experiment: str, rows: Sequence[Mapping[str, Any]]) -> None:
