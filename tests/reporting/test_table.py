@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from vlkd_steps.cli.table import _cell
-from vlkd_steps.reporting import table
+from vlkd_steps.reporting import claims_page, page, table
 from vlkd_steps.reporting.table import training
 
 
@@ -54,3 +54,19 @@ def test_what_is_no_percentage_is_called_by_its_name() -> None:
 )
 def test_a_shot_in_words(shot: str, expected: str) -> None:
     assert training(shot, "captions") == expected
+
+
+@pytest.mark.parametrize(
+    ("p", "in_claims", "on_page"),
+    [
+        (0.0496, "0.0496", "0.0496"),
+        (0.049996, "0.049996", "0.049996"),
+        (0.0504, "0.05", "0.050"),
+        (0.05, "0.05", "0.050"),
+        (0.0123, "0.012", "0.012"),
+        (1.3e-06, "1.3e-06", "< 0.001"),
+        (1.0, "1", "1.00"),
+    ],
+)
+def test_a_p_value_stays_on_its_side_of_5_percent(p: float, in_claims: str, on_page: str) -> None:
+    assert (claims_page._p(p), page.p_value(p)) == (in_claims, on_page)

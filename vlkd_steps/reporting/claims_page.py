@@ -6,7 +6,7 @@ from vlkd_steps.evaluation import summary
 from vlkd_steps.evaluation.claims import Row
 from vlkd_steps.evaluation.verdicts import HELD, WORDS
 from vlkd_steps.reporting.table import Row as Gains
-from vlkd_steps.reporting.table import interval, labels, name, points, spread, values
+from vlkd_steps.reporting.table import interval, labels, name, points, rounded_p, spread, values
 
 MARK = "<!-- made by vlkd claims: write it again instead of editing it -->"
 SHORT = ("claim", "on", "points [95 %]", "p (Holm)", "verdict")
@@ -140,7 +140,7 @@ def _points(row: Row) -> str:
 
 
 def _p(p: float | None) -> str:
-    return "" if p is None else f"{p:.2g}"
+    return "" if p is None else rounded_p(p, 2, "g")
 
 
 def _verdict(row: Row) -> str:

@@ -200,7 +200,7 @@ def p_value(p: float | None) -> str:
     """A p value as text: ``0.03``, ``< 0.001``."""
     if p is None:
         return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    return "< 0.001" if p < 0.001 else results.rounded_p(p, 3 if p < 0.1 else 2, "f")
 
 
 def _dataset(name: str, rows: Sequence[Row], styles: Mapping[str, Style]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from vlkd_steps import tasks
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import layout
-from vlkd_steps.evaluation import tables
+from vlkd_steps.evaluation import tables, verdicts
 from vlkd_steps.evaluation.significance import LEVEL
 from vlkd_steps.tasks import ACCURACY
 
@@ -126,6 +126,12 @@ def points(value: float | None, signed: bool = True, missing: str = "–") -> st
     if float(text) == 0:
         return "0.0"
     return text.replace("-", "−")
+
+
+def rounded_p(p: float, digits: int, form: str) -> str:
+    """A p value with so many digits (`form` as of a format, ``f`` or ``g``), or more where 0.0496 would be 0.05."""
+    text = f"{p:.{digits}{form}}"
+    return text if (float(text) < verdicts.LEVEL) == (p < verdicts.LEVEL) else rounded_p(p, digits + 1, form)
 
 
 def interval(row: Row) -> str:
