@@ -24,19 +24,25 @@ LEVEL = 0.01
 def commonest_answer(task: Task, instances: pl.DataFrame) -> pl.DataFrame | None:
     """Predictions that give every item the set's commonest right answer; None for a task without classes or choices.
 
-    Among choices it is the number that is right most often; of equally common answers the first in order.
+    Among choices it is the number that is right most often for the item's kind: answers and rationales are compared
+    apart. Of equally common answers it is the first in order.
     """
     if task.head == "written" or instances.is_empty():
         return None
-    golds = (
-        instances["label"].to_list()
-        if task.head == "choices"
-        else list(map(task.gold, instances.iter_rows(named=True)))
+    choices = task.head == "choices"
+    golds = instances["label"].to_list() if choices else list(map(task.gold, instances.iter_rows(named=True)))
+    kinds = instances["answer_type"].to_list() if choices else [""] * len(golds)
+    labels = dict(zip(golds, instances["label"], strict=True))
+    usual = {}
+    for kind in dict.fromkeys(kinds):
+        counts = Counter(gold for gold, of in zip(golds, kinds, strict=True) if of == kind)
+        usual[kind] = min(counts, key=lambda gold: (-counts[gold], str(gold)))
+    given = [usual[kind] for kind in kinds]
+    return instances.select(
+        "instance_id",
+        prediction=pl.Series([labels[gold] for gold in given], dtype=pl.Int64),
+        answer=pl.Series(map(str, given), dtype=pl.String),
     )
-    counts = Counter(golds)
-    usual = min(counts, key=lambda gold: (-counts[gold], str(gold)))
-    label = instances["label"][golds.index(usual)]
-    return instances.select("instance_id", prediction=pl.lit(label, pl.Int64), answer=pl.lit(str(usual)))
 
 
 def floor(task: Task, instances: pl.DataFrame, scorer: Scorer) -> pl.Series:
