@@ -51,7 +51,7 @@ def test_panels_with_other_variants_share_the_names_at_their_left() -> None:
     lines = [float(y) for y in re.findall(r'y="([0-9.]+)"[^>]*>[abc] 100</text>', drawn)]
     of_two = drawn.split('id="axes_2"')[1]
     marks = [float(y) for y in re.findall(r'<use xlink:href="#\w+" x="[0-9.]+" y="([0-9.]+)" style="fill', of_two)]
-    assert [min(range(3), key=lambda line: abs(lines[line] - 3 - mark)) for mark in marks] == [2, 1]  # c and b
+    assert [min(range(3), key=lambda line: abs(lines[line] - 3 - mark)) for mark in marks] == [1, 2]  # b and c
 
 
 def test_panels_of_several_students_say_which() -> None:

@@ -274,8 +274,9 @@ def _forest(
 ) -> None:  # fmt: skip
     """The gains of a panel, each on the line of its variant and shot in `names`."""
     axes.axvline(0, color=SOFT, linewidth=1)
-    for row in rows:
-        style, place = styles[row["variant"]], names.index((row["variant"], row["shot"]))
+    of_names = {(row["variant"], row["shot"]): row for row in rows}
+    for place, row in ((place, of_names[each]) for place, each in enumerate(names) if each in of_names):
+        style = styles[row["variant"]]
         if row["gain_low"] is not None:
             axes.hlines(place, row["gain_low"], row["gain_high"], color=style.light, linewidth=1.8)
         axes.plot(
