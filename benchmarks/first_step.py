@@ -32,7 +32,7 @@ from vlkd_steps.config import targets as of_config
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core import artifacts, files, layout
-from vlkd_steps.data.batches import read_items
+from vlkd_steps.data.items import read_items
 from vlkd_steps.data.words import content_words, split_words
 from vlkd_steps.teachers.features.store import Writer
 

@@ -20,7 +20,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from vlkd_steps.data import loader
-from vlkd_steps.data.batches import Encoded, decode_one, from_frame, order
+from vlkd_steps.data.batches import Encoded, order
+from vlkd_steps.data.decoding import decode_one
+from vlkd_steps.data.items import from_frame
 from vlkd_steps.data.tokenizer import word_tokenizer
 
 SIZE = 384

@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from vlkd_steps.core import artifacts, layout
-from vlkd_steps.data.batches import read_items
+from vlkd_steps.data.items import read_items
 from vlkd_steps.teachers.features.store import FeatureStore
 from vlkd_steps.teachers.targets import compute, confidence, cross_fit, probe
 

@@ -23,7 +23,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from vlkd_steps.data import loader
-from vlkd_steps.data.batches import Items
+from vlkd_steps.data.items import Items
 from vlkd_steps.data.passages import Passages
 from vlkd_steps.data.words import content_words
 from vlkd_steps.teachers.targets import compute, confidence, cross_fit

@@ -32,7 +32,7 @@ OWN = {
     ),
     "its own parquet files, lazily": (
         "cli/leaderboard.py",
-        "data/batches.py",
+        "data/items.py",
         "planning/volumes.py",
         "runs/baselines.py",
         "teachers/features/rows.py",
@@ -56,7 +56,7 @@ OWNERS = {
     "csv.DictReader": ("core/records.py",),
     "gzip.open": ("core/records.py",),
     "gzip.decompress": ("core/records.py",),
-    "read_parquet": (*TABLES, "runs/predict.py"),
+    "read_parquet": (*TABLES, "runs/cut_short.py"),
     "read_table": (*TABLES, "verification/inputs.py"),
     "read_schema": TABLES,
     "ParquetFile": TABLES,

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from tiny_teacher import TinyStore, V
 
-from vlkd_steps.data.batches import Encoded, from_frame
+from vlkd_steps.data.batches import Encoded
+from vlkd_steps.data.items import from_frame
 from vlkd_steps.data.tokenizer import word_tokenizer
 from vlkd_steps.students.output import StudentOutput
 

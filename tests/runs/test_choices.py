@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.data.batches import Encoded, from_frame
+from vlkd_steps.data.batches import Encoded
 from vlkd_steps.data.inputs import Inputs
+from vlkd_steps.data.items import from_frame
 from vlkd_steps.data.tokenizer import shares, word_tokenizer
 from vlkd_steps.methods import objective
 from vlkd_steps.students import vilt

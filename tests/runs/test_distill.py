@@ -67,7 +67,8 @@ def files_hash(split: Path) -> str:
 
 
 def test_predictions_are_what_the_kept_weights_say_one_by_one(project: Path, job: dict[str, Any]) -> None:
-    from vlkd_steps.data.batches import Encoded, read_items
+    from vlkd_steps.data.batches import Encoded
+    from vlkd_steps.data.items import read_items
 
     assert run(job) == 0
     student = vilt.load(folder(job) / "model.safetensors")

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from vlkd_steps.cli import ask, export
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.data.batches import Encoded, read_items
+from vlkd_steps.data.batches import Encoded
+from vlkd_steps.data.items import read_items
 from vlkd_steps.deployment import finished_run
 from vlkd_steps.steps import distill, extract
 from vlkd_steps.students import exported, vilt

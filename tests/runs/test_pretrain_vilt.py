@@ -6,7 +6,8 @@ import torch
 from transformers import ViltModel
 
 from vlkd_steps.core import layout
-from vlkd_steps.data.batches import Batch, Encoded, read_items
+from vlkd_steps.data.batches import Batch, Encoded
+from vlkd_steps.data.items import read_items
 from vlkd_steps.runs.pretrain_vilt import IGNORED, Exercises, MaskedLanguageAndMatching
 from vlkd_steps.steps import pretrain
 from vlkd_steps.students import vilt

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from vlkd_steps.cli import main
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.data.batches import Items, from_frame, read_items
+from vlkd_steps.data.items import Items, from_frame, read_items
 from vlkd_steps.runs import probe as runs
 from vlkd_steps.runs.run_dir import RunDir
 from vlkd_steps.steps import distill

@@ -96,7 +96,7 @@ def official(instance_id: str, split: str) -> str:
 def scores(folder: Path, config: dict[str, Any], rows: pl.DataFrame) -> Any:
     """The student's scores of every choice for N annotations, float64 [N, 5, 4]."""
     from vlkd_steps.core import hardware
-    from vlkd_steps.data.batches import from_frame
+    from vlkd_steps.data.items import from_frame
     from vlkd_steps.runs import classify, predict
 
     accelerator = hardware.accelerator(config["training"])

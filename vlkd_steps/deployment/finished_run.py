@@ -19,7 +19,9 @@ from vlkd_steps import tasks
 from vlkd_steps.config.models.method import Method, declaration
 from vlkd_steps.core import artifacts, checksums, hardware, image_file, layout, tables
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.data.batches import Encoded, decode_one, from_frame
+from vlkd_steps.data.batches import Encoded
+from vlkd_steps.data.decoding import decode_one
+from vlkd_steps.data.items import from_frame
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import classify, predict
 from vlkd_steps.students import bart, generation, heads, inference

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from vlkd_steps.core import distributed
-from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor, Items
+from vlkd_steps.data.batches import Batch, Encoded, IndexedTensor
+from vlkd_steps.data.items import Items
 from vlkd_steps.data.patches import resampled, side_of
 from vlkd_steps.methods.distances import DISTANCES, info_nce, layer_norm, same_pairs
 from vlkd_steps.methods.objective import Objective, as_float, projection

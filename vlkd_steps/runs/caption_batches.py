@@ -24,9 +24,10 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.core.step import log
 from vlkd_steps.data import loader
-from vlkd_steps.data.batches import Batch, Items, order
+from vlkd_steps.data.batches import Batch, order
 from vlkd_steps.data.infilling import Infilling, padded
 from vlkd_steps.data.inputs import Inputs
+from vlkd_steps.data.items import Items
 from vlkd_steps.data.tokenizer import Tokenised
 from vlkd_steps.datasets.caption_shards import MAX_SKIPPED, PairLocation, Stream, read_pair
 from vlkd_steps.teachers.features.store import FeatureStore

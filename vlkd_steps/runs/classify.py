@@ -17,7 +17,8 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import token_budget
-from vlkd_steps.data.batches import Batch, Encoded, Items, order, read_items
+from vlkd_steps.data.batches import Batch, Encoded, order
+from vlkd_steps.data.items import Items, read_items
 from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
 from vlkd_steps.runs import predict, vocabulary_fit

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from vlkd_steps.core import distributed, files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import StopRequest
-from vlkd_steps.data.batches import Batch, Encoded, Items
+from vlkd_steps.data.batches import Batch, Encoded
+from vlkd_steps.data.items import Items
 from vlkd_steps.runs import cut_short
 from vlkd_steps.students import heads
 

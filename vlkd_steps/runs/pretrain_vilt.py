@@ -17,8 +17,9 @@ from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core import artifacts, distributed, hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
-from vlkd_steps.data.batches import Batch, Encoded, order, read_items
+from vlkd_steps.data.batches import Batch, Encoded, order
 from vlkd_steps.data.inputs import Inputs
+from vlkd_steps.data.items import read_items
 from vlkd_steps.runs import pretraining
 from vlkd_steps.runs.model_dir import ModelDir
 from vlkd_steps.students import vilt

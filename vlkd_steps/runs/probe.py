@@ -18,7 +18,7 @@ from vlkd_steps.core import artifacts, distributed, files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.core.seeds import derive
-from vlkd_steps.data.batches import Items, read_items
+from vlkd_steps.data.items import Items, read_items
 from vlkd_steps.methods import objective
 from vlkd_steps.pretrained import report
 from vlkd_steps.runs import predict

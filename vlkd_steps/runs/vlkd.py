@@ -27,8 +27,9 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.core.step import log
 from vlkd_steps.data import loader
-from vlkd_steps.data.batches import Batch, read_items
+from vlkd_steps.data.batches import Batch
 from vlkd_steps.data.infilling import Infilling
+from vlkd_steps.data.items import read_items
 from vlkd_steps.datasets.caption_shards import MAX_SKIPPED, Stream, open_shards
 from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective

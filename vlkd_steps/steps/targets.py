@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = step.configuration(argv, __doc__)
     from threadpoolctl import threadpool_limits
 
-    from vlkd_steps.data.batches import read_items  # torch
+    from vlkd_steps.data.items import read_items  # torch
     from vlkd_steps.teachers.features.pair import open_stores
     from vlkd_steps.teachers.targets import compute, target_file
     from vlkd_steps.tracking import provenance

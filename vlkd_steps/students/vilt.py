@@ -293,7 +293,7 @@ def _with_its_head(student: ViltStudent) -> ViltForQuestionAnswering:
 
 
 def _preprocessor(side: int) -> dict[str, Any]:
-    """A processor's settings that give the pixels of `data.batches.decode_one` and `ViltStudent.embed_images`."""
+    """A processor's settings that give the pixels of `data.decoding.decode_one` and `ViltStudent.embed_images`."""
     half = [0.5, 0.5, 0.5]
     resized = {"do_resize": True, "size": {"height": side, "width": side}, "resample": Image.Resampling.BICUBIC.value}
     scaled = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}

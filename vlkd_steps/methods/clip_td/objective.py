@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.data.batches import Encoded, IndexedTensor, Items
+from vlkd_steps.data.batches import Encoded, IndexedTensor
+from vlkd_steps.data.items import Items
 from vlkd_steps.methods.distances import layer_norm
 from vlkd_steps.methods.targeted import Targeted, Term
 from vlkd_steps.methods.tokens import token_positions

@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from vlkd_steps.data.batches import IndexedTensor, Items
+from vlkd_steps.data.batches import IndexedTensor
+from vlkd_steps.data.items import Items
 from vlkd_steps.methods.targeted import Targeted, Term
 
 

@@ -13,7 +13,7 @@ from scipy import sparse
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import loader
-from vlkd_steps.data.batches import Items
+from vlkd_steps.data.items import Items
 from vlkd_steps.data.words import content_words
 from vlkd_steps.teachers.targets import confidence, relevance, soft_answers, visual_words
 from vlkd_steps.teachers.targets.cross_fit import Features
