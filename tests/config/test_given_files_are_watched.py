@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from user_files import GRID, Project
 
 from vlkd_steps.config import phases, users_files
@@ -41,3 +42,56 @@ def test_an_edit_changes_what_its_jobs_are_made_by(watched: Composition, name: s
 def test_a_missing_vocabulary_is_reported_before_any_job(watched: Composition) -> None:
     Path("words.txt").unlink()
     assert "words.txt: missing" in users_files.missing(watched)["distill"]["mine"]
+
+
+def test_an_edit_in_the_folder_of_a_clip_changes_what_its_features_are_made_by(
+    project: Project, watched: Composition, composed: Callable[..., Composition]
+) -> None:
+    Path("clip").mkdir()
+    weights = Path("clip/open_clip_model.safetensors")
+    weights.write_text("weights")
+    project.conf("teacher/ours.yaml", f"{TEACHER}model: local-dir:clip\n".replace("ours.safetensors", "null"))
+    c = composed(overrides=VARIANTS)
+    before = made_by(c, "extract")
+    weights.write_text("others")
+    assert made_by(c, "extract") != before
+
+
+@pytest.mark.parametrize(
+    ("keys", "name"),
+    [
+        ("weights: nowhere.pth", "nowhere.pth"),
+        ("{model: 'local-dir:nowhere', weights: null}", "nowhere"),
+        ("by_dataset: {scenes_smoke_vqa: {weights: other.safetensors}}", "other.safetensors"),
+    ],
+)
+def test_missing_weights_of_a_teacher_are_reported_before_any_job(
+    project: Project, composed: Callable[..., Composition], monkeypatch: pytest.MonkeyPatch, keys: str, name: str
+) -> None:
+    monkeypatch.chdir(project.folder)
+    written = yaml.safe_load(TEACHER) | yaml.safe_load(keys)
+    project.conf("teacher/ours.yaml", yaml.safe_dump(written))
+    Path("ours.safetensors").touch()
+    found = users_files.missing(composed(overrides=VARIANTS))["extract"]
+    assert f"{name}: missing" in found["ours scenes_smoke_vqa"]
+
+
+def test_weights_in_a_package_or_made_here_are_not_missing(composed: Callable[..., Composition]) -> None:
+    c = composed(grid={**GRID, "variant": ["mad"]}, overrides={"variants.mad.teacher.text": "clip_scenes_again"})
+    assert users_files.missing(c)["extract"] == {}
+
+
+def test_files_that_a_measure_reads(
+    project: Project, composed: Callable[..., Composition], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.folder)
+    glue = Path("glue/rte/train.csv")
+    glue.parent.mkdir(parents=True)
+    glue.write_text("1")
+    extra = {"extra_evals.scenes_wide_captions.glue": {"measure": "glue", "folder": "glue"}}
+    c = composed(experiment="scenes_vlkd", grid={"seed": [1]}, overrides=extra)
+    before, others = made_by(c, "distill"), made_by(c, "extract")
+    glue.write_text("2")
+    changed = made_by(c, "distill") - before
+    assert len(changed) == sum(cell.dataset == "scenes_wide_captions" for cell in c.cells)
+    assert made_by(c, "extract") == others

@@ -1,5 +1,6 @@
 """What each job is told: the values that it reads and its teachers; and which data it lacks."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from compositions import PARAMS
 
 from vlkd_steps.config import composition, jobs, users_files
 from vlkd_steps.config.models.composition import Cell
+from vlkd_steps.config.models.source import Local
 from vlkd_steps.core.errors import UserError
 
 
@@ -47,6 +49,24 @@ def test_all_missing_data_are_reported_at_once(params, tmp_path: Path, monkeypat
     for name in ("snli_ve_train.jsonl", "data/incoming/butd/flickr30k", "models/official/uniter-base.pt"):
         assert name in text
     assert users_files.incoming(composed, "snli_ve") == []
+
+
+def test_a_file_whose_name_looks_like_a_wildcard_is_watched_and_no_input(
+    params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("data/incoming/snli_ve")
+    folder.mkdir(parents=True)
+    names = ["photo{1}.jpg", "photo 2.jpg", "a{source}.json"]
+    for name in names:
+        (folder / name).touch()
+    sources = {"name": "mine", "kind": "local", "path": folder.as_posix()}
+    composed = composition.compose(params())
+    with_mine = dataclasses.replace(composed, sources={"mine": Local(**sources)})
+    assert users_files.incoming(with_mine, "mine") == ["data/incoming/snli_ve/photo 2.jpg"]
+    before = users_files.listing(with_mine, "mine")
+    (folder / "photo{1}.jpg").write_text("another")
+    assert users_files.listing(with_mine, "mine") != before
 
 
 def test_two_teachers_of_a_variant_are_allowed_wherever_one_is(params) -> None:

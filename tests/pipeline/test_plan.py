@@ -42,8 +42,8 @@ def test_the_papers_grid_builds_its_graph_and_names_all_missing_data_at_once(pro
     note = output[output.index("note: experiment paper_snli_ve reads data that you have to provide") :]
     assert "source 'flickr30k': the folder data/incoming/flickr30k does not exist" in note
     assert "source 'snli_ve': the folder data/incoming/snli_ve does not exist" in note
-    assert "data/incoming/butd/flickr30k/feat_th0.2_max100_min10: missing; put the files of regions butd" in note
-    assert "models/official/uniter-base.pt: missing; put the files of student uniter_base there" in note
+    assert "data/incoming/butd/flickr30k/feat_th0.2_max100_min10: missing; put the files of butd" in note
+    assert "models/official/uniter-base.pt: missing; put the files of uniter_base there" in note
     assert "Traceback" not in output
     real = project.snakemake("--config", "experiment=paper_snli_ve", status=2)
     assert note.removeprefix("note: ").strip() in real

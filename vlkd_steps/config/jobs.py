@@ -5,7 +5,7 @@ when something that it reads has changed. Settings that cannot affect results (l
 number of loader workers) are left out on purpose.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,13 @@ def extra_eval_files(c: Composition, dataset: str) -> list[str]:
     of_sets = dict.fromkeys(name for name, _ in pairs)
     read = [path(name) for name in of_sets for path in (layout.instances, layout.labels)]
     own = [path for conf in c.extra_evals.get(dataset, {}).values() for path in extra_evals.own_files(conf.written())]
-    return [str(path) for path in (*read, *(layout.eval_split(*pair) for pair in pairs), *own)]
+    return inputs([*read, *(layout.eval_split(*pair) for pair in pairs), *own])
+
+
+def inputs(paths: Iterable[Path]) -> list[str]:
+    """Paths as inputs of a rule, without those in whose names Snakemake would find a wildcard, as in photo{1}.jpg; the
+    user's files are parameters of their jobs too (`users_files`)."""
+    return [name for name in map(str, paths) if "{" not in name]
 
 
 def initial(c: Composition, cell: Cell) -> Cell | None:

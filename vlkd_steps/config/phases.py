@@ -137,7 +137,7 @@ def _distill(c: Composition) -> Iterator[Job]:
             [*trained, *(layout.predictions(folder, name) for folder in folders for name in common)],
             jobs.distill(c, cell),
             step_code.code(c, "distill", dataset=dataset, variant=variant, student=student),
-            users_files.of_student(c, cell),
+            users_files.of_cell(c, cell),
             beside=[
                 extra_evals.of_run(folder, name, of_dataset)
                 for folder in folders

@@ -1,22 +1,29 @@
 """The files that users provide: those of local sources, as inputs of their download, those that students and teachers
-name (`core.given_files`), and what is missing."""
+name (`core.given_files`), those of measures, and what is missing."""
 
 import contextlib
 import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from vlkd_steps.config import jobs
+from vlkd_steps.config import extra_evals, jobs
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.teacher import Files, Teacher
-from vlkd_steps.core import given_files, layout
+from vlkd_steps.core import checksums, given_files, layout, package_assets
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import digest
 from vlkd_steps.sources import local
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 MAX_IMAGES = 2000
-SUFFIXES = (".pt", ".bin", ".safetensors", ".txt")  # of weights and vocabularies; other names are those of a hub
+SUFFIXES = (
+    ".pt",
+    ".pth",
+    ".bin",
+    ".safetensors",
+    ".txt",
+)  # of weights and vocabularies; other names are those of a hub
+FOLDER = "local-dir:"  # how open_clip and timm have a model's folder written
 
 
 def incoming(c: Composition, source: str) -> list[str]:
@@ -25,7 +32,7 @@ def incoming(c: Composition, source: str) -> list[str]:
     Listing more than `MAX_IMAGES` images would make every parse slow; then `listing` replaces them.
     """
     others, images = _chosen(c, source)
-    return [str(path) for path in others + (images if len(images) <= MAX_IMAGES else [])]
+    return jobs.inputs(others + (images if len(images) <= MAX_IMAGES else []))
 
 
 def listing(c: Composition, source: str) -> str:
@@ -39,22 +46,31 @@ def listing(c: Composition, source: str) -> str:
     return digest([[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in found]) if found else ""
 
 
-def of_student(c: Composition, cell: Cell) -> str:
-    """A hash of the files that the configuration of a cell's student names, for the cell's task."""
-    return given_files.digest(jobs.student(c, cell.student, c.datasets[cell.dataset].task))
+def of_cell(c: Composition, cell: Cell) -> str:
+    """A hash of the files that the configuration of a cell's student names, for the cell's task, and of those that
+    measures of its runs read."""
+    extra = c.extra_evals.get(cell.dataset, {}).values()
+    measured = [path for conf in extra for path in extra_evals.own_files(conf.written())]
+    named = given_files.digest(jobs.student(c, cell.student, c.datasets[cell.dataset].task))
+    try:
+        return named + (digest({str(path): checksums.of(path) for path in measured}) if measured else "")
+    except OSError as error:
+        where = f"experiment {c.experiment}: extra_evals.{cell.dataset}"
+        raise UserError(f"{where}: cannot read {error.filename}: {error.strerror}; make it readable") from error
 
 
 def of_model(c: Composition, model: str) -> str:
-    """As `of_student`, of a student or teacher that is pre-trained."""
+    """A hash of the files that the configuration of a student or teacher names that is pre-trained."""
     return given_files.digest(c.learned(model).written())
 
 
 def of_teacher(c: Composition, teacher: str, dataset: str) -> str:
-    """As `of_student`, of a teacher for a data set. Of files of regions, which may have many gigabytes, the sizes."""
+    """As `of_model`, of a teacher for a data set. Of files of regions, which may have many gigabytes, the sizes."""
     conf = c.teachers[teacher]
     whole = conf.written() | conf.by_dataset.get(dataset, {})
     sizes = [size for name in _region_files(conf, dataset) for size in _sizes(Path(name))]
-    return given_files.digest(whole) + (digest(sizes) if sizes else "")
+    folder = {"model": str(whole["model"]).removeprefix(FOLDER)} if "model" in whole else {}
+    return given_files.digest(whole | folder) + (digest(sizes) if sizes else "")
 
 
 @functools.cache
@@ -87,11 +103,13 @@ def missing(c: Composition) -> dict[str, dict[str, str]]:
                 local.chosen(c.sources[name].written())
             except UserError as error:
                 found["download"][name] = str(error)
+    made = [layout.model_weights(name).as_posix() for name in c.artifacts.model]
     for name in c.artifacts.teacher:
         for dataset in c.grid.dataset:
-            if not layout.features_manifest(name, dataset).is_file() and (absent := _absent(c.teachers[name], dataset)):
+            absent = [path for path in _absent(c.teachers[name], dataset) if path not in made]
+            if absent and not layout.features_manifest(name, dataset).is_file():
                 found["extract"][f"{name} {dataset}"] = (
-                    f"{', '.join(absent)}: missing; put the files of regions {name} there, or set their path "
+                    f"{', '.join(absent)}: missing; put the files of {name} there, or set their path "
                     f"in conf/teacher/{name}.yaml"
                 )
     of_grid = dict.fromkeys(c.datasets[dataset].task for dataset in c.grid.dataset)
@@ -100,15 +118,21 @@ def missing(c: Composition) -> dict[str, dict[str, str]]:
         named = dict.fromkeys(str(part[key]) for key in ("weights", "vocabulary") for part in parts if part.get(key))
         if absent := [path for path in named if path.endswith(SUFFIXES) and not Path(path).is_file()]:
             found["distill"][name] = (
-                f"{', '.join(absent)}: missing; put the files of student {name} there, or set their path "
+                f"{', '.join(absent)}: missing; put the files of {name} there, or set their path "
                 f"in conf/student/{name}.yaml"
             )
     return found
 
 
 def _absent(conf: Teacher, dataset: str) -> list[str]:
-    """The files of regions that a configuration names for a data set and that do not exist."""
-    return [path for path in _region_files(conf, dataset) if not Path(path).exists()]
+    """What a configuration names for a data set and does not exist: files of regions, weights, a model's folder."""
+    whole = conf.written() | conf.by_dataset.get(dataset, {})
+    weights, model = str(whole.get("weights") or ""), str(whole.get("model") or "")
+    named = _region_files(conf, dataset)
+    in_package = whole.get("package") or package_assets.path(weights)
+    named += [weights] if weights.endswith(SUFFIXES) and not in_package else []
+    named += [model.removeprefix(FOLDER)] if model.startswith(FOLDER) else []
+    return [path for path in named if not Path(path).exists()]
 
 
 def _region_files(conf: Teacher, dataset: str) -> list[str]:

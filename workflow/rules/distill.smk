@@ -27,6 +27,6 @@ rule distill:
     params:
         config=lambda wc: jobs.argument(jobs.distill(C, Cell(**wc))),
         code=lambda wc: step_code.code(C, "distill", dataset=wc.dataset, variant=wc.variant, student=wc.student),
-        given=lambda wc: users_files.of_student(C, Cell(**wc)),
+        given=lambda wc: users_files.of_cell(C, Cell(**wc)),
     shell:
         launched_step("distill")
