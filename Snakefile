@@ -27,3 +27,7 @@ include: "workflow/rules/targets.smk"
 include: "workflow/rules/distill.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+
+
+if not workflow.is_main_process:
+    end_unless_planned()

@@ -45,6 +45,17 @@ def test_an_unknown_config_argument(project) -> None:
     assert "Traceback" not in output
 
 
+def test_a_job_on_a_cluster_does_not_make_what_was_not_planned(project) -> None:
+    planned = project.folder / ".snakemake/vlkd_planned.json"
+    planned.parent.mkdir()
+    planned.write_text('{"data/raw/scenes_smoke/manifest.json": "other"}')
+    job = ("--mode", "remote", "--target-jobs", "download:source=scenes_smoke")
+    output = project.run("snakemake", "--cores", "1", *job, status=2)
+    assert "what makes data/raw/scenes_smoke/manifest.json was edited since this run began" in output
+    assert "Traceback" not in output
+    assert not (project.folder / "data/raw").exists()
+
+
 def test_resources_that_nothing_reads_and_such_that_cannot_be_read(project) -> None:
     output = project.snakemake("-n", "--set-resources", "distill:gpus=1", "distil:launcher=slurm")
     assert "note: set-resources: distill: nothing reads 'gpus'; did you mean 'gpu'?" in output

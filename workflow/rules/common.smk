@@ -3,10 +3,12 @@ import contextlib
 import os
 import sys
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 
 from snakemake.io import IOFile
 from snakemake.settings.enums import RerunTrigger
+from snakemake.target_jobs import parse_target_jobs_cli_args
 
 from vlkd_steps.checks import profile
 from vlkd_steps.config import composition, jobs, phases, step_code, teacher_names, users_files, weights
@@ -21,6 +23,7 @@ from vlkd_steps.graph import (
     executor_waits,
     failures,
     phase_manifest,
+    planned,
     remake,
     stopping,
     sync,
@@ -110,6 +113,18 @@ def launched_step(name):
 def outputs_of(phase):
     """Every declared output of a phase for this experiment."""
     return [path for job in MADE[phase] for path in job.outputs]
+
+
+def end_unless_planned():
+    """End a job on a cluster that would make another result than the run has planned."""
+    given = sys.argv[sys.argv.index("--target-jobs") + 1 :] if "--target-jobs" in sys.argv else []
+    asked = parse_target_jobs_cli_args(list(takewhile(lambda word: not word.startswith("--"), given)))
+    rules_outputs = [workflow.get_rule(spec.rulename).expand_output(spec.wildcards_dict)[0] for spec in asked]
+    try:
+        planned.check(planned.of(EXPERIMENT, MADE), [str(path) for outputs in rules_outputs for path in outputs])
+    except UserError as mistake:
+        say(f"error: {mistake}", file=sys.stderr)
+        sys.exit(2)
 
 
 def remembered(path):
@@ -231,6 +246,7 @@ onstart:
     except UserError as mistake:
         say(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
+    planned.remember(planned.of(EXPERIMENT, MADE))
     executor_polling.steady()
     WAITS.watch()
     stopping.in_order(workflow.scheduler)
