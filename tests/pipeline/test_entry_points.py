@@ -4,15 +4,20 @@ Every test starts from a copy of one finished project: data of one's own in data
 methods. Nothing is mocked.
 """
 
+import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import ordinary_user
 import pytest
+import yaml
 from own_data import PARAMS, hashes, start
 from pipeline_project import Project, finished, planned
+
+from vlkd_steps.config.phases import PHASES
 
 # What a change in one method reaches, and no more.
 ONE_METHOD = Counter(distill=1, evaluate=1, manifest_distill=1, compare=1, report=1, manifest_compare=1)
@@ -48,6 +53,17 @@ def test_after_snakemake_both_entry_points_have_nothing_to_do(project: Project) 
     assert "Running stage" not in output
     assert finished(output) == Counter()
     assert hashes(project) == before
+
+
+def test_each_stage_watches_every_phase_that_its_rules_read(project: Project) -> None:
+    manifests = {phase: project.folder / f"manifests/scenes_smoke/{phase}.json" for phase in PHASES}
+    made = {file: phase for phase, path in manifests.items() for file in json.loads(path.read_text())["files"]}
+    stages = yaml.safe_load((project.folder / "dvc.yaml").read_text())["stages"]
+    jobs = re.findall(r"rule (\w+):\n    input: (.*)$", project.snakemake("-n", "--forceall"), re.M)
+    for phase, described in PHASES.items():
+        read = {made.get(file) for rule, files in jobs if rule in described.rules for file in files.split(", ")}
+        deps = stages[phase]["deps"]
+        assert {f"manifests/${{experiment}}/{other}.json" for other in read - {phase, None}} <= set(deps), phase
 
 
 @pytest.mark.exhaustive  # tests/slurm does the same with the profile slurm

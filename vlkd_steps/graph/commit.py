@@ -20,7 +20,7 @@ from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
-from vlkd_steps.graph import dry_run, dvc_command, dvc_vars, installed_code, phase_manifest
+from vlkd_steps.graph import dry_run, dvc_command, dvc_vars, installed_code, phase_manifest, watched
 
 # A user's data first: their .dvc files lie in data/incoming, which the download stage depends on as a whole.
 COMMANDS = (("commit", "--force", "--recursive", "data/incoming"), ("commit", "--force"))
@@ -47,8 +47,9 @@ def check(c: Composition) -> None:
     """Refuse results that do not match the composition.
 
     Raises:
-        UserError: what is out of date, missing, changed, or of another configuration.
+        UserError: what is out of date, missing, changed, of another configuration, or not watched by DVC.
     """
+    watched.check(c.params)
     pending = dry_run.pending()
     if pending:
         named = ", ".join(f"{rule} {number}" for rule, number in sorted(pending.items()))

@@ -24,6 +24,7 @@ from vlkd_steps.core import layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import write_text
 from vlkd_steps.core.terminal import say
+from vlkd_steps.graph import watched
 
 DVC_LOCK = Path("dvc.lock")
 HEADER = """\
@@ -63,12 +64,15 @@ def keep_current(c: Composition) -> None:
 
 
 def check_stage(c: Composition) -> None:
-    """Check the file at the start of a stage of `dvc repro`; does nothing elsewhere.
+    """Check the file, and what DVC watches, at the start of a stage of `dvc repro`; does nothing elsewhere.
 
     Raises:
-        UserError: DVC has read an outdated file; it is updated now.
+        UserError: DVC has read an outdated file, which is updated now, or does not watch a folder of the user's.
     """
-    if "DVC_STAGE" in os.environ and _write(c):
+    if "DVC_STAGE" not in os.environ:
+        return
+    watched.check(c.params)
+    if _write(c):
         raise UserError(
             f"{layout.DVC_VARS} did not match params.yaml when DVC read it; it does now; repeat the command: dvc repro"
         )
