@@ -66,6 +66,21 @@ def test_by_shot_reaches_its_jobs_and_no_other(params) -> None:
             assert job == jobs.distill(before, cell)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"variants.clip_td.by_shot.0.5pct.lambda0": 7},
+        {"variants": {"clip_td": {"by_shot": {"0.5pct": {"lambda0": 7}}}}},
+        {"variants.clip_td.by_shot.0.5pct": {"lambda0": 7}},
+    ],
+)
+def test_a_shot_with_a_decimal_point_is_one_part_of_a_key(params, changes: dict) -> None:
+    composed = composition.compose(params(overrides=changes, grid={**PARAMS["grid"], "shot": ["0.5pct", "5pct"]}))
+    strengths = {cell.shot: jobs.distill(composed, cell)["method"]["lambda0"] for cell in composed.cells
+                 if cell.variant == "clip_td"}  # fmt: skip
+    assert strengths["0.5pct"] == 7 != strengths["5pct"]
+
+
 @pytest.mark.parametrize("value", ["6", "'${training.evaluate_every}'"])
 def test_a_preset_replaces_an_inherited_override_however_it_is_written(
     project: Project, composed: Any, value: str

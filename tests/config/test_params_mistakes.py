@@ -94,6 +94,33 @@ def test_an_override_of_a_variant_that_the_grid_leaves_out_is_refused(params) ->
 
 
 @pytest.mark.parametrize(
+    ("overrides", "facts"),
+    [
+        ({"methods.mad.lambda0": 3}, ["methods.mad.lambda0", "no variant in grid.variant is of method mad"]),
+        ({"students.vilt_scenes.recipe.vcr.steps": 3}, ["students.vilt_scenes.recipe.vcr", "valid are: vqa"]),
+        ({"teachers.clip_scenes.by_dataset.scenes_ve.batch_size": 3}, ["by_dataset.scenes_ve", "scenes_smoke_vqa"]),
+    ],
+)
+def test_an_override_that_no_run_reads_is_refused(params, overrides: dict, facts: list[str]) -> None:
+    with pytest.raises(UserError, match="sets values of no run") as mistake:
+        composition.compose(params(overrides=overrides))
+    assert [fact for fact in facts if fact not in str(mistake.value)] == []
+
+
+def test_an_override_of_evaluations_of_a_data_set_that_the_grid_leaves_out_is_refused(params) -> None:
+    changes = {"extra_evals.scenes_wide_captions.kept": {"measure": "forgetting"}}
+    grid = {"dataset": ["scenes_vqa"], "variant": ["bart"]}
+    with pytest.raises(UserError, match="sets values of no run: scenes_wide_captions is not in grid.dataset"):
+        composition.compose(params(experiment="scenes_vlkd", grid=grid, overrides=changes))
+
+
+def test_an_override_of_the_method_of_a_run_is_taken(params) -> None:
+    composed = composition.compose(params(overrides={"methods.clip_td.lambda0": 7}))
+    cell = next(cell for cell in composed.cells if cell.variant == "clip_td")
+    assert jobs.distill(composed, cell)["method"]["lambda0"] == 7
+
+
+@pytest.mark.parametrize(
     "key",
     [
         "training.by_task.captioning.steps",

@@ -73,6 +73,7 @@ def test_a_data_set_may_have_the_name_of_its_own_folder(project: Project) -> Non
         ("student", PRETRAINED + "pretrain: {split: pretran}\n", ["pretrain.split is 'pretran'", "'pretrain'"]),
         ("teacher", CLIP + "pretrain: {init: clip_scense}\n", ["pretrain.init", "did you mean 'clip_scenes'"]),
         ("teacher", CLIP + "pretrain: {init: boxes_scenes}\n", ["pretrain.init", "kind regions_boxes"]),
+        ("teacher", CLIP + "pretrain: {init: clip_vit_b32}\n", ["pretrain.init is 'clip_vit_b32'", "neither ships"]),
         ("teacher", CLIP + "pretrain: {init: mine}\n", ["pretrain.init is 'mine'", "itself"]),
         ("teacher", CLIP + "pretrain: {stream: scenes}\n", ["pretrain", "stream: scenes, or by corpus"]),
         ("teacher", CLIP + "weights: models/other/model.safetensors\n", ["weights: models/mine/model.safetensors"]),

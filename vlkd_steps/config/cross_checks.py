@@ -1,10 +1,10 @@
 """Checks across sections: a name that means another kind of thing, a student that a method cannot train."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from vlkd_steps import tasks
-from vlkd_steps.config import jobs, like, precedence
+from vlkd_steps.config import jobs, like, overrides, precedence
 from vlkd_steps.config.members import Origin
 from vlkd_steps.config.models import kinds
 from vlkd_steps.config.models.base import Learned
@@ -14,7 +14,7 @@ from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.preset import Variant
 from vlkd_steps.config.models.teacher import Teacher
 from vlkd_steps.config.validation import shown
-from vlkd_steps.core import components, layout
+from vlkd_steps.core import components, layout, package_assets
 from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 
@@ -124,6 +124,10 @@ def _check_pretraining(c: Composition, where: str, conf: Learned, origin: Origin
             raise origin.mistake(f"{where}.pretrain.split", f"is {split!r}; {corpus} has no such files; {near}")
     if (init := making.get("init")) and (kind := c.teachers[init].kind) != conf.kind:
         raise origin.mistake(f"{where}.pretrain.init", f"is {init!r}, of kind {kind}; name one of kind {conf.kind}")
+    shipped = package_assets.ASSETS / f"{init}.safetensors"  # as `runs.model_dir.initial` finds them
+    if init and not c.teachers[init].pretraining and not shipped.is_file():
+        problem = "whose weights this package neither ships nor makes; name a teacher with `pretrain`, or clip_scenes"
+        raise origin.mistake(f"{where}.pretrain.init", f"is {init!r}, {problem}")
     followed = [conf.name]
     while init := c.learned(followed[-1]).pretraining.get("init"):
         followed.append(init)
@@ -213,17 +217,24 @@ def _check_sweeps(c: Composition, origin: Origin) -> None:
 
 
 def _check_narrower(c: Composition, origin: Origin) -> None:
-    """Check that the user's overrides `by_shot` and `by_task` are for shots and tasks of the grid; a preset's may be
+    """Check that what the user's overrides say by shot, task or data set is for those of the grid; a preset's may be
     for a larger one."""
-    there = {"by_shot": [cell.shot for cell in c.cells], "by_task": [c.datasets[cell.dataset].task for cell in c.cells]}
-    for key in _narrower(c.overrides[-1]) if c.overrides else ():
-        *_, kind, name = key.split(".")
+    tasks_there = [c.datasets[cell.dataset].task for cell in c.cells]
+    there: dict[str, Sequence[str]] = {
+        "by_shot": [cell.shot for cell in c.cells],
+        "by_task": tasks_there,
+        "recipe": tasks_there,
+        "by_dataset": c.grid.dataset,
+    }
+    for *above, kind, name in _narrower(c.overrides[-1], there) if c.overrides else ():
         if name not in there[kind]:
+            key = ".".join([*above, kind, name])
             raise origin.mistake(key, f"sets values of no run; {nearest(name, there[kind])}")
 
 
 def check_in_grid(c: Composition, users: Mapping[str, Any], variants: Mapping[str, Any], where: str) -> None:
-    """Check that the variants of the user's overrides are those of runs, or ones that such a variant is like.
+    """Check that the user's overrides are of variants that are run, or that such a one is like, of methods that are
+    run, and of data sets that are trained on.
 
     Args:
         users: the overrides of params.yaml, by dotted key.
@@ -237,22 +248,26 @@ def check_in_grid(c: Composition, users: Mapping[str, Any], variants: Mapping[st
     for each in named:  # grows
         other = like.other(variants.get(each))
         named += [other] if other and other not in named else []
+    there = {
+        "variants": ([*named, *c.grid.variant], "{} is not in grid.variant; add it there"),
+        "methods": ([c.variants[each].method for each in c.grid.variant], "no variant in grid.variant is of method {}"),
+        "extra_evals": (c.grid.dataset, "{} is not in grid.dataset; add it there"),
+    }
     for key in users:
         group, _, rest = key.partition(".")
         name = rest.partition(".")[0]
-        if group == "variants" and name not in (*named, *c.grid.variant):
-            raise UserError(
-                f"{where}: overrides: {key} sets values of no run: {name} is not in grid.variant; add it there, or "
-                "delete this"
-            )
+        names, why = there.get(group, ([name], ""))
+        if name not in names:
+            raise UserError(f"{where}: overrides: {key} sets values of no run: {why.format(name)}, or delete this")
 
 
-def _narrower(given: Mapping[str, Any], where: str = "") -> Iterator[str]:
-    """The dotted keys of what a tree of overrides says by shot and by task."""
+def _narrower(given: Mapping[str, Any], kinds: Collection[str], *above: str) -> Iterator[tuple[str, ...]]:
+    """The parts of the keys of what a tree of overrides says by shot, by task and so on."""
+    is_name = above in [(group,) for group in overrides.NAMED]  # a data set may be called recipe
     for key, value in given.items():
         if isinstance(value, Mapping):
-            yield from (f"{where}{key}.{name}" for name in value if key in ("by_shot", "by_task"))
-            yield from _narrower(value, f"{where}{key}.")
+            yield from ((*above, key, str(name)) for name in value if key in kinds and not is_name)
+            yield from _narrower(value, kinds, *above, key)
 
 
 def _has_all(c: Composition, place: Cell, members: Sequence[str], path: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@ the latter. A mapping sets the keys in it, the others stay. The value ``preset``
 params.yaml, where ``-S`` finds it.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ ELSEWHERE = {
     "experiment": "write it beside overrides",
 }
 UNSET = "preset"
+DOT = re.compile(r"(?<![0-9])\.|\.(?![0-9]+pct(?:\.|$))")
+"""Between the parts of a key: not the decimal point of a shot, 0.5pct."""
 
 
 def by_key(given: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -60,7 +63,7 @@ def _values(given: Any, parts: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
         yield parts, given
         return
     for key, value in given.items():
-        yield from _values(value, (*parts, *str(key).split(".")))
+        yield from _values(value, (*parts, *DOT.split(str(key))))
 
 
 def override(
