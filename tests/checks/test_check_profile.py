@@ -177,6 +177,34 @@ def test_the_projects_own_profiles_can_be_read(root: Path, monkeypatch: pytest.M
         assert set(found.requests()) >= ({"distill", "extract", "pretrain"} if found.needs_slurm else set())
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"jobs: \xff\n", "is not valid YAML"), (b"a: 2024-99-99\n", "is not valid YAML"), (b"3\n", "has no keys")],
+)
+def test_a_profile_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    Path("mine/config.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=f"^mine/config.yaml {message}"):
+        profile.read("mine")
+
+
+@pytest.mark.parametrize("name", ["mine", "mine/config.v8+.yaml"])
+def test_a_profile_for_a_version_of_snakemake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    Path("mine/config.yaml").write_text("jobs: 7\n")
+    Path("mine/config.v8+.yaml").write_text("jobs: 8\n")
+    assert profile.read(name).content == {"jobs": 8}
+
+
+@pytest.mark.parametrize("text", ["set-resources: 3\n", "default-resources: 3\n", "resources: 3\n"])
+def test_one_value_instead_of_a_list_of_resources_is_no_traceback(requested, text: str) -> None:
+    assert requested(f"executor: slurm\n{text}")["other rules"] is not None
+
+
 def test_no_such_profile(requested) -> None:
     requested("cores: all\n")
     with pytest.raises(UserError, match=r"there is no profile 'mien' .*did you mean 'mine'"):

@@ -31,6 +31,7 @@ PYTHON = {*dir(builtins), *OF_A_JOB, *OF_A_WORKFLOW} - {"True", "False", "None"}
 OF_SUBMITIT = ("signal_delay_s", "stderr_to_stdout", "srun_args", "additional_parameters")  # no options of sbatch
 EXPRESSION = re.compile(r"[A-Za-z_].*[*+/(]|[*+/(].*[A-Za-z_]")  # of Snakemake's, such as `attempt * 4000`
 NUMBER = re.compile(r"\d+(\.\d*)?")
+CONFIG = re.compile(r"(?:config|profile)(?:\.v(\d+)\+)?\.yaml")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Profile:
         if isinstance(given, Mapping):
             return {str(rule): _pairs(resources) for rule, resources in given.items()}
         rules: dict[str, dict[str, Any]] = {}
-        for each in given:  # "rule:resource=value", as on the command line
+        for each in _listed(given):  # "rule:resource=value", as on the command line
             rule, _, pair = str(each).partition(":")
             rules.setdefault(rule, {}).update(_pairs([pair]))
         return rules
@@ -166,12 +167,13 @@ def read(name: str) -> Profile:
     """
     settings = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expandvars("$HOME/.config"))
     for folder in (Path(name), Path("profiles") / name, settings / "snakemake" / name):
-        path = folder / "config.yaml"
-        if path.is_file():
+        if path := _config(folder):
             try:
-                content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-            except yaml.YAMLError as error:
+                content = yaml.safe_load(path.read_bytes()) or {}
+            except (yaml.YAMLError, ValueError) as error:
                 raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+            except OSError as error:
+                raise UserError(f"{path} cannot be read ({error.strerror}); make it a readable file") from error
             if not isinstance(content, dict):
                 raise UserError(f"{path} has no keys; write `key: value` lines as in profiles/local/config.yaml")
             return Profile(path, content)
@@ -181,12 +183,24 @@ def read(name: str) -> Profile:
     )
 
 
+def _config(folder: Path) -> Path | None:
+    """The file of a profile that Snakemake reads: the one for the newest of its versions."""
+    if folder.is_file():
+        return folder
+    found = [(int(name[1] or 0), path) for path in folder.glob("*.yaml") if (name := CONFIG.fullmatch(path.name))]
+    return max(found)[1] if found else None
+
+
 def _pairs(given: Any) -> dict[str, Any]:
     """A mapping, also from a list of ``resource=value``."""
     if isinstance(given, Mapping):
         return {str(key): value for key, value in given.items()}
-    written = [given] if isinstance(given, str) else given or []
-    return {key: value for key, _, value in (str(each).partition("=") for each in written)}
+    return {key: value for key, _, value in (str(each).partition("=") for each in _listed(given or []))}
+
+
+def _listed(given: Any) -> list[Any]:
+    """A list; of one value alone."""
+    return given if isinstance(given, list) else [given]
 
 
 def _environment(resources: Mapping[str, Any]) -> dict[str, str]:
