@@ -1,9 +1,12 @@
 """Which of several values of a setting or of the recipe wins: the narrower one, and the user's."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import yaml
 from compositions import sections
+from user_files import Project
 
 from vlkd_steps.config import composition, jobs, precedence
 from vlkd_steps.config.models.composition import Cell
@@ -17,6 +20,20 @@ def test_what_was_tuned_for_a_task_wins_over_the_variant() -> None:
     composed = sections(variants={"v": tuned}, methods={"naive_kd": method})
     assert precedence.settings(composed, "v", "vqa", "40").lambda0 == 3
     assert precedence.settings(composed, "v", "entailment", "40").lambda0 == 2
+
+
+def test_a_shot_in_quotes_is_the_same_shot_in_a_preset_that_another_extends(project: Project, composed: Any) -> None:
+    for name, base, shot in (("first", "scenes_smoke", 40), ("mine", "first", "40")):
+        of_shot = {"lambda0": 7, "training": {"learning_rate": 0.5}} if name == "first" else {"lambda0": 8}
+        preset = {
+            "defaults": [base, "_self_"],
+            "variants": {"clip_td": {"by_task": {"vqa": {"by_shot": {shot: of_shot}}}}},
+        }
+        project.conf(f"experiment/{name}.yaml", f"# @package _global_\n{yaml.safe_dump(preset)}")
+    c = composed(experiment="mine")
+    cell = next(cell for cell in c.cells if cell.variant == "clip_td")
+    assert precedence.settings(c, "clip_td", "vqa", cell.shot).lambda0 == 8
+    assert precedence.recipe(c, cell).learning_rate == 0.5
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,8 @@ def test_in_a_file_of_the_users(project: Project, group: str, text: str | bytes,
     ("text", "facts"),
     [
         (PRESET.replace("# @package _global_\n", ""), ["@package _global_"]),
+        ("# mine\n" + PRESET, ["does not begin with", "@package _global_"]),
+        ("\ufeff" + PRESET, ["does not begin with", "byte order mark"]),
         (PRESET + "training: 3\n", ["training is 3", "mapping"]),
         (PRESET + "extra_evalz: {}\n", ["'extra_evalz'", "did you mean 'extra_evals'"]),
         (PRESET + "reference: finetuned\n", ["reference", "'finetuned'", "did you mean 'finetune'"]),

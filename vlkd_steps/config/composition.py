@@ -5,6 +5,7 @@ composes the preset once with the groups that its grid names. `overrides` are se
 what only sections together can get wrong (`cross_checks`). What comes out is one frozen object of validated sections.
 """
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -63,7 +64,7 @@ def compose(params_file: Path = Path("params.yaml"), experiment: str | None = No
     said = {f"grid.{key}": where for key in given.model_fields_set}
     origin = members.Origin(conf, name, said | overridden, swept.members)
 
-    composed = _composed(origin, grid_blocks.lists(blocks), swept, as_written)
+    composed = _composed(origin, grid_blocks.lists(blocks), swept)
     composed["overrides"] = _overridden(composed, swept.sections, conf)
     c = members.checked(composed, origin, params, blocks)
     c = replace(c, members=swept.members, preset=c.preset.model_copy(update={"grid": preset.grid}))
@@ -115,17 +116,14 @@ def _members_named(given: GivenGrid, swept: Sweeps, where: str) -> GivenGrid:
     return given.model_copy(update={"variant": tuple(dict.fromkeys(swept.several(given.variant, where)))})
 
 
-def _composed(
-    origin: members.Origin, grid: Mapping[str, Sequence[Any]], swept: Sweeps, as_written: Mapping[str, Any]
-) -> dict[str, Any]:
+def _composed(origin: members.Origin, grid: Mapping[str, Sequence[Any]], swept: Sweeps) -> dict[str, Any]:
     """The preset with all members that it reads, before overrides. Keys that may be overridden and that nothing sets
     are written down."""
     raw = swept.raw
-    rewritten = [key for key, value in raw.items() if value != as_written[key]]
     for _, given in swept.sections:
         needed_members.choose(given, raw)
     composed = needed_members.composed(origin, grid, validated(Preset, raw, "", origin), raw)
-    composed |= {"experiment": origin.experiment, **{key: raw[key] for key in rewritten}, "grid": grid}
+    composed |= {**copy.deepcopy(raw), "experiment": origin.experiment, "grid": grid}
     learned = [*composed["teachers"].values(), *composed["students"].values()]
     for recipe in (composed["training"], *(model["pretrain"] for model in learned if model.get("pretrain"))):
         if isinstance(recipe, dict):
@@ -197,6 +195,16 @@ def read_params(path: Path) -> Params:
             "and the lines below it"
         )
     return validated(Params, given, locate=lambda key: (path.name, key))
+
+
+def use_plugins(params_file: Path = Path("params.yaml")) -> None:
+    """Look components up in the plugins that params.yaml names, for what composes nothing; without that file in none.
+
+    Raises:
+        UserError: it cannot be read, or a plugin cannot be found.
+    """
+    if params_file.is_file():
+        components.use(read_params(params_file).plugins)
 
 
 def folders(given: Sequence[str], params_file: Path) -> list[Path]:

@@ -4,6 +4,7 @@ A file may extend another of its group (``defaults: [scenes, _self_]``); `ConfFi
 message names the file that sets a value.
 """
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -204,14 +205,15 @@ class ConfFiles:
         called = shown(path)
         content = read(path, called)
         _check_interpolations(content, called)
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
         packages = [line.strip() for line in lines if re.match(r"\s*#\s*@package\b", line)]
-        has_header = HEADER in packages
         if other := [line for line in packages if line != HEADER]:
             raise UserError(f"{called} has the line {other[0]!r}, which moves its keys elsewhere; delete it")
-        if group == "experiment" and not has_header:
-            raise UserError(f"{called} does not begin with {HEADER!r}; write that as its first line")
-        if group != "experiment" and has_header:
+        if group == "experiment" and not _begins_with_header(lines):
+            raise UserError(
+                f"{called} does not begin with {HEADER!r}; write that as its first line, without a byte order mark"
+            )
+        if group != "experiment" and HEADER in packages:
             raise UserError(f"{called} has the line {HEADER!r}, which is a preset's; delete it")
         defaults = content.pop("defaults", ["_self_"])
         if not isinstance(defaults, list) or not all(isinstance(each, str) for each in defaults):
@@ -230,6 +232,13 @@ class ConfFiles:
             else:
                 found += self._follow(group, default, (*above, name))
         return found
+
+
+def _begins_with_header(lines: Sequence[str]) -> bool:
+    """Whether Hydra sees the header: it reads no further than the first line of another kind, be it a comment, and
+    without the header puts what a preset says where nothing reads it."""
+    first = itertools.takewhile(lambda line: not line.strip() or re.match(r"\s*#\s*@", line), lines)
+    return HEADER in map(str.strip, first)
 
 
 def _check_interpolations(content: Any, called: str, dotted: str = "") -> None:
@@ -256,12 +265,20 @@ def shown(path: Path) -> str:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge mappings; replace everything else."""
+    """Merge mappings; replace everything else. The shot 100 is the same key as "100"."""
     found = dict(base)
-    for key, value in over.items():
+    for written, value in over.items():
+        key = _same(found, written)
         both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
         found[key] = merge(found[key], value) if both else value
     return found
+
+
+def _same(there: Mapping[Any, Any], key: Any) -> Any:
+    """The key of a mapping that a key means."""
+    if key in there:
+        return key
+    return next((each for each in there if str(each) == str(key)), key)
 
 
 def _depth(content: Any, parts: Sequence[str]) -> int:
