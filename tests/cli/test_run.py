@@ -129,6 +129,16 @@ def test_a_dry_run_runs_nothing_beside_it(root: Path, project: Path, options: li
     assert not Path("made.txt").exists()
 
 
+def test_what_snakemake_only_prints_has_no_results_below_it(root: Path, project: Path) -> None:
+    Path("results/scenes_smoke").mkdir(parents=True)
+    Path("results/scenes_smoke/gains.csv").write_text("")
+    process = start(root, "--dag")
+    said = process.communicate()[0]
+    assert process.returncode == 0, said
+    assert said.rstrip().endswith("}")  # what `dot` reads
+    assert not Path("logs").exists()
+
+
 def test_a_dry_run_onto_a_full_disk_is_one_message(root: Path, project: Path) -> None:
     command = [sys.executable, "-m", "vlkd_steps", "run", "-n"]
     environment = {**os.environ, "PYTHONPATH": str(root)}

@@ -8,10 +8,11 @@ import pytest
 import yaml
 
 from vlkd_steps.cli import tune
-from vlkd_steps.config import composition, precedence
+from vlkd_steps.config import composition, phases, precedence
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core import files, layout
 from vlkd_steps.evaluation import summary, tables, tuning
+from vlkd_steps.graph import phase_manifest
 
 SWEEP = {"variants.clip_td.sweep": {"lambda0": [1, 3, 10], "learning_rate": [1e-3, 4e-3]}}
 GRID = {"dataset": ["scenes_vqa", "scenes_ve"], "variant": ["finetune", "clip_td"], "shot": [100], "seed": [0, 1]}
@@ -74,6 +75,23 @@ def test_the_best_by_dev_of_each_task(project: Callable[..., Composition], capsy
     ]  # fmt: skip
     assert "lambda0=10, learning_rate=0.001" in entailment
     assert "lambda0 is the largest that was tried; learning_rate is the least that was tried" in entailment
+
+
+def test_values_of_another_configuration_are_said_to_be_such(
+    project: Callable[..., Composition], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c = project()
+    finished(c, known)
+    monkeypatch.setattr(phase_manifest, "_check_runs", lambda c: None)  # there are no runs
+    for phase in phases.PHASES:
+        files_of = phase_manifest.config(c.experiment, phase, phases.of_phase(c, phase))["files"]
+        entries = {path: {"sha256": "", "made_by": made_by} for path, made_by in files_of.items()}
+        files.write_json(layout.phase_manifest(c.experiment, phase), {"files": entries})
+    assert tune.main(["scenes"]) == 0
+    assert capsys.readouterr().err == ""
+    project(overrides={**SWEEP, "training.steps": 700})
+    assert tune.main(["scenes"]) == 0
+    assert "may be of an earlier run: runs/scenes/" in capsys.readouterr().err
 
 
 def test_a_narrow_terminal_breaks_no_name(
@@ -222,6 +240,32 @@ variants:
         "mad": ("pca", 10),
         "mad_x": ("none", 10),
     }
+
+
+def test_what_was_not_tuned_stays_what_it_is_for_the_shot(project: Callable[..., Composition]) -> None:
+    c = project(overrides={"variants.clip_td.sweep": {"lambda0": [1, 3]}})
+    finished(c, known)
+    assert tune.main(["scenes", "--write"]) == 0
+    tuned = composition.compose(Path("params.yaml"), "scenes_tuned")
+    of_trials = {cell.dataset: precedence.recipe(c, cell) for cell in c.cells if cell.variant in c.members}
+    for cell in tuned.cells:
+        if cell.variant == "clip_td" and cell.shot == "100":
+            assert precedence.recipe(tuned, cell) == of_trials[cell.dataset]
+
+
+def test_a_key_that_only_another_variant_of_the_method_sweeps_and_no_file_says(
+    project: Callable[..., Composition],
+) -> None:
+    Path("conf/experiment").mkdir()
+    Path("conf/experiment/mine.yaml").write_text(
+        "# @package _global_\ndefaults: [scenes, _self_]\nvariants:\n"
+        "  clip_td: {sweep: {lambda0: [1, 3]}}\n  betas: {like: clip_td, sweep: {head_multiplier: [1, 2]}}\n"
+    )
+    c = project(experiment="mine", grid={**GRID, "variant": ["finetune", "clip_td", "betas"]}, overrides={})
+    finished(c, lambda task, swept: 50.0 + swept.get("lambda0", 0) + swept.get("head_multiplier", 0))
+    assert tune.main(["mine", "--write"]) == 0
+    written = yaml.safe_load(Path("conf/experiment/mine_tuned.yaml").read_text())["variants"]["clip_td"]["by_task"]
+    assert written["vqa"] | {"by_shot": None} == {"lambda0": 3, "training": {"head_multiplier": 1.0}, "by_shot": None}
 
 
 def test_what_was_tuned_is_run_though_the_presets_grid_lacks_it(project: Callable[..., Composition]) -> None:

@@ -35,6 +35,13 @@ PROFILE = "profiles/local"
 LOG = Path("logs/track.log")
 SNAKEMAKE = "import signal; signal.signal(2, signal.SIG_DFL); from snakemake.cli import main; main()"
 """`snakemake`, started so that Ctrl-C ends it without a traceback even while it loads."""
+DRY_RUN = re.compile(r"-[npqkFr]*n[npqkFr]*|--dry-?run")
+PRINTS = (
+    "--dag", "--rulegraph", "--filegraph", "--d3dag", "-S", "--summary", "-D", "--detailed-summary", "-l", "--list",
+    "--list-rules", "--lt", "--list-target-rules", "--lc", "--list-changes", "--li", "--list-input-changes", "--lp",
+    "--list-params-changes", "--lu", "--list-untracked", "--lint", "--unlock", "-v", "--version",
+)  # fmt: skip
+"""Options with which Snakemake only prints something; no results belong below that."""
 NAMED = re.compile(r"(--config=)?experiment=")
 LAST_LOOK = 120.0  # seconds that MLflow may take to be brought up to date after the run
 
@@ -55,7 +62,7 @@ def main(ctx: typer.Context) -> int:
     if importlib.util.find_spec("snakemake") is None:
         raise ModuleNotFoundError(name="snakemake")
     options = [*([f"--config=experiment={given}"] if given else []), *profile(words), *words]
-    if any(re.fullmatch(r"-[npqkFr]*n[npqkFr]*|--dry-?run", word) for word in words):
+    if any(DRY_RUN.fullmatch(word) or word.partition("=")[0] in PRINTS for word in words):
         return listed(options)
     experiment = given or named or experiment_of(Path("params.yaml"))
     with contextlib.suppress(KeyboardInterrupt), tracker(experiment) as tracking:
@@ -98,20 +105,18 @@ def show(experiment: str) -> int:
 
 def outdated(experiment: str) -> str:
     """Why the results may not be those of the configuration and code as they are now, as after a run of a part."""
-    from vlkd_steps.config import composition, phases
+    from vlkd_steps.config import composition
     from vlkd_steps.graph import phase_manifest
 
     try:
-        composed = composition.compose(experiment=experiment)
-        for phase in phases.PHASES:
-            phase_manifest.check_configuration(composed, phase)
+        return phase_manifest.outdated(composition.compose(experiment=experiment))
     except UserError as mistake:
         return str(mistake)
-    return ""
 
 
 def listed(options: Sequence[str]) -> int:
-    """A dry run. What does not go to a terminal is written here: on a full disk Snakemake logs a traceback a line."""
+    """A call that only prints. What does not go to a terminal is written here: on a full disk Snakemake logs a
+    traceback a line."""
     if sys.stdout.isatty():
         return snakemake(options)
     with tempfile.TemporaryFile() as output:

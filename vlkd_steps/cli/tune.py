@@ -10,6 +10,7 @@ that params.yaml names as conf. There the mean over students decides, and values
 several shots, by shot. Test sets are not read.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 from vlkd_steps.evaluation import tables, tuned_preset, tuning
 from vlkd_steps.evaluation.tuning import Choice, Trial
+from vlkd_steps.graph import phase_manifest
 
 PARAMS = Path("params.yaml")
 NAMED = 2  # members that are as good as the best one
@@ -55,6 +57,8 @@ def main(
     tables.check_current(experiment, rows)
     found = tuning.choices(c, rows, metric=metric)
     target = destination(c, file) if write else None
+    if why := phase_manifest.outdated(c):
+        say(f"note: these values may be of an earlier run: {why}", file=sys.stderr)
     show(c, found)
     if target:
         _write(target, c, tuning.choices(c, rows, tuning.by_task, metric))

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from vlkd_steps.config import precedence
+from vlkd_steps.config.models.base import Model
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.config.models.preset import Block, Grid
 from vlkd_steps.evaluation.tuning import Choice
@@ -119,10 +120,15 @@ def _values(c: Composition, member: str, task: str, shot: str) -> dict[str, Any]
         else:
             rest = [first, *rest]
         if rest[0] == "training":
-            found.setdefault("training", {})[rest[1]] = precedence.recipe(c, cell).written()[rest[1]]
+            found.setdefault("training", {})[rest[1]] = _value(precedence.recipe(c, cell), rest[1])
         else:
-            found[rest[0]] = precedence.settings(c, member, task, shot).written()[rest[0]]
+            found[rest[0]] = _value(precedence.settings(c, member, task, shot), rest[0])
     return found
+
+
+def _value(of: Model, key: str) -> Any:
+    """A value as YAML has it, also one that no file says."""
+    return of.model_dump(mode="json", by_alias=True)[key]
 
 
 def _crossed(c: Composition) -> list[str]:

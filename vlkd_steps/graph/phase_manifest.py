@@ -58,9 +58,12 @@ def write(job: Mapping[str, Any]) -> None:
     for path in sorted(made_by):
         if not path.is_file():
             raise UserError(f"{path} is missing, although its job has ended; {AGAIN}")
-    for listing in (Path(name) for name in job["files"] if name.endswith(".sha256")):
-        for path in (path for path in map(Path, job["files"]) if path.is_relative_to(listing.parent)):
-            if made_by[path] == made_by[listing] and path.suffix != ".sha256":
+    listings: dict[Path, list[Path]] = {}
+    for listing in (path for path in made_by if path.suffix == ".sha256"):
+        listings.setdefault(listing.parent, []).append(listing)
+    for path in (path for path in made_by if path.suffix != ".sha256"):
+        for listing in (each for folder in path.parents for each in listings.get(folder, ())):
+            if made_by[path] == made_by[listing]:
                 checksums.verified(path, listing)
     entries = {str(path): asdict(Entry(checksums.of(path), made_by[path])) for path in sorted(made_by)}
     write_json(Path(job["manifest"]), {"files": entries})
@@ -113,6 +116,16 @@ def check_configuration(c: Composition, phase: str) -> None:
                 )
     if phase == "distill":
         _check_runs(c)
+
+
+def outdated(c: Composition) -> str:
+    """Why results may not be those of the configuration and code as they are now; empty if they are."""
+    try:
+        for phase in phases.PHASES:
+            check_configuration(c, phase)
+    except UserError as mistake:
+        return str(mistake)
+    return ""
 
 
 def _check_runs(c: Composition) -> None:
