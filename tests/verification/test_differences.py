@@ -61,3 +61,13 @@ def test_json(tmp_path: Path) -> None:
     then.write_text(json.dumps({"test": {"accuracy": 50.0, "n": 2}}))
     now.write_text(json.dumps({"test": {"accuracy": 51.0, "n": 2}}))
     assert differences._json(then, now) == "1 values differ, the first is test.accuracy: was 50.0, is 51.0"
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".parquet", ".json"])
+def test_a_damaged_output_differs_by_its_bytes(tmp_path: Path, suffix: str) -> None:
+    then, now = tmp_path / f"then{suffix}", tmp_path / f"now{suffix}"
+    save_file({"a": torch.zeros(2)}, tmp_path / "now.safetensors")
+    pl.DataFrame({"instance_id": ["x"]}).write_parquet(tmp_path / "now.parquet")
+    (tmp_path / "now.json").write_text("{}")
+    then.write_bytes(now.read_bytes()[:-1])
+    assert f"the bytes differ from byte {then.stat().st_size} on" in differences._difference(then, now)

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from vlkd_steps.core import files, tables
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.tracking import journal
 from vlkd_steps.verification.recorded import Recorded
 
@@ -60,7 +61,17 @@ def of_outputs(run: Recorded, again: Path) -> Iterator[str]:
         if not now.is_file():
             yield f"{name}: the repetition wrote no such file"
         elif files.sha256(then) != files.sha256(now):
-            yield f"{name}: {_KINDS.get(name.suffix, _bytes)(then, now)}"
+            yield f"{name}: {_difference(then, now)}"
+
+
+def _difference(then: Path, now: Path) -> str:
+    """How two files differ, by their kind; by their bytes alone where one of them is damaged."""
+    from safetensors import SafetensorError
+
+    try:
+        return _KINDS.get(then.suffix, _bytes)(then, now)
+    except (UserError, ValueError, SafetensorError):
+        return _bytes(then, now)
 
 
 def _tensors(then: Path, now: Path) -> str:
