@@ -10,8 +10,10 @@ from vlkd_steps.config.models.base import Learned
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.source import Http, Local, Scenes
 from vlkd_steps.core import layout, package_assets
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.graph.dry_run import Job
 from vlkd_steps.planning import sizes, volumes
+from vlkd_steps.sources import local
 
 BYTES_OF_A_RUN = {"last": 4, "resumable": 20}
 """Bytes per parameter, by `keep`: the weights; also the last checkpoint with Adam's moments, and the best one."""
@@ -33,7 +35,7 @@ def sources(c: Composition, planned: Sequence[Job]) -> list[Entry]:
         if isinstance(conf, Http):
             entry["hosts"] = sorted({item.url.split("/")[2] for item in conf.files})
         if isinstance(conf, Local) and not entry["missing"]:
-            entry |= {"gb": _size(Path(conf.path)) / GB, "from": "counted here"}
+            entry |= {"gb": _own(conf), "from": "counted here"}
         if isinstance(conf, Scenes):
             entry |= {"gb": 0.0, "from": "drawn, not fetched"}
         found.append(entry)
@@ -77,7 +79,10 @@ def folders(c: Composition, planned: Sequence[Job], runs_left: Mapping[Cell, int
     for job in planned:
         if job.rule == "download":
             conf = c.sources[job.wildcards["source"]]
-            _add(found, str(layout.raw(conf.name)), conf.about_gb, "the source's conf")
+            gb, source = conf.about_gb, "the source's conf"
+            if isinstance(conf, Local) and (own := _own(conf)) is not None:
+                gb, source = own if conf.transfer == "copy" else 0.0, f"counted here, transfer: {conf.transfer}"
+            _add(found, str(layout.raw(conf.name)), gb, source)
         elif job.rule == "extract":
             gb, source = features(c, job.wildcards["teacher"], job.wildcards["dataset"])
             _add(found, str(layout.features(job.wildcards["teacher"], job.wildcards["dataset"])), gb, source)
@@ -136,5 +141,9 @@ def _add(entries: list[Entry], folder: str, gb: float | None, source: str) -> No
         entry["gb"] = None if entry["gb"] is None or gb is None else entry["gb"] + gb
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _own(conf: Local) -> float | None:
+    """Gigabytes of the user's files that a source takes; None where they are not there, as `sources` says."""
+    try:
+        return sum(path.stat().st_size for path in local.chosen(conf.written())) / GB
+    except UserError:
+        return None
