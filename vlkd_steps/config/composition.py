@@ -197,16 +197,6 @@ def read_params(path: Path) -> Params:
     return validated(Params, given, locate=lambda key: (path.name, key))
 
 
-def use_plugins(params_file: Path = Path("params.yaml")) -> None:
-    """Look components up in the plugins that params.yaml names, for what composes nothing; without that file in none.
-
-    Raises:
-        UserError: it cannot be read, or a plugin cannot be found.
-    """
-    if params_file.is_file():
-        components.use(read_params(params_file).plugins)
-
-
 def folders(given: Sequence[str], params_file: Path) -> list[Path]:
     """The folders of ``conf``, relative to that of params.yaml."""
     root, where = params_file.parent, params_file.name
