@@ -272,3 +272,34 @@ def test_large_and_dictionary_texts_are_texts() -> None:
     }
     hf_files.write(Path("in/data/train-0.parquet"), {"image": images(1, 2)}, **more)
     assert [row["text"] for row in read("hf_statements").table.to_pylist()] == ["A.", "B."]
+
+
+def test_lists_of_a_given_length_are_lists() -> None:
+    """What `datasets` makes of ``List(Value("string"), length=4)``."""
+    four = pa.list_(pa.string(), 4)
+    more = {"answer_choices": pa.array([["a", "b", "c", "d"]], four)}
+    more |= {"rationale_choices": pa.array([["e", "f", "g", "h"]], four)}
+    columns = {"image": images(1), "question": ["Why?"], "answer_label": [1], "rationale_label": [3]}
+    hf_files.write(Path("in/data/train-0.parquet"), columns, **more)
+    assert read("hf_choices").table.to_pylist()[0]["choices"] == ["a", "b", "c", "d"]
+    ten = pa.array([["cat"] * 10, ["dog"] * 10], pa.list_(pa.string(), 10))
+    hf_files.write(Path("in2/data/train-0.parquet"), {"image": images(1, 2), "question": ["What?"] * 2}, answers=ten)
+    local.fetch({"name": "mine", "path": "in2", "unpack": ["data/*.parquet"]}, Path("raw2"))
+    assert hf_questions.read(conf("hf_questions"), Path("raw2")).labels == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("none", ["", [], [""], None])
+def test_an_empty_answer_is_none(none: Any) -> None:
+    """Copies of test sets whose answers are hidden have such; it became a class of its own."""
+    given = ["cat", none] if isinstance(none, str) else [["cat"], none]
+    with pytest.raises(UserError, match=r"row 1\.answers: has no answers, and other rows do"):
+        read("hf_questions", QUESTION | {"answers": given})
+
+
+def test_text_that_is_not_utf_8_is_named() -> None:
+    """pyarrow reads it without a word, and fails where it becomes Python's."""
+    text = pa.array([b"A caf\xe9.", b"A dog."])
+    latin = pa.Array.from_buffers(pa.string(), 2, text.buffers())
+    hf_files.write(Path("in/data/train-0.parquet"), {"image": images(1, 2)}, caption=latin)
+    with pytest.raises(UserError, match=r"train-0\.parquet: column 'caption': holds text that is not UTF-8"):
+        read("hf_captions")

@@ -15,7 +15,17 @@ import pyarrow as pa
 from pyarrow import types
 
 from vlkd_steps.datasets import hugging_face, instances, vocabulary, vqa_v2
-from vlkd_steps.datasets.hugging_face import IDENTITY, IMAGE, OPTIONAL_TEXT, TEXT, Column, Row, is_text, is_texts
+from vlkd_steps.datasets.hugging_face import (
+    IDENTITY,
+    IMAGE,
+    OPTIONAL_TEXT,
+    TEXT,
+    Column,
+    Row,
+    is_list,
+    is_text,
+    is_texts,
+)
 from vlkd_steps.datasets.instances import Instances
 from vlkd_steps.datasets.tally import Tally
 from vlkd_steps.metrics.vqa import ANSWERS
@@ -24,7 +34,7 @@ from vlkd_steps.metrics.vqa import ANSWERS
 def _are_answers(kind: pa.DataType) -> bool:
     if is_text(kind) or is_texts(kind) or types.is_null(kind):
         return True
-    record = kind.value_type if types.is_list(kind) or types.is_large_list(kind) else pa.null()
+    record = kind.value_type if is_list(kind) else pa.null()
     return types.is_struct(record) and any(field.name == "answer" and is_text(field.type) for field in record)
 
 
@@ -38,6 +48,9 @@ COLUMNS = {
     "answer_type": OPTIONAL_TEXT,
     "multiple_choice_answer": OPTIONAL_TEXT,
 }
+
+NO_ANSWERS = (None, "", [], [""])
+"""How a row without answers is written."""
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 
@@ -95,7 +108,7 @@ def ten_answers(row: Row) -> list[str] | None:
         UserError: another number of them, or one that is null.
     """
     value = row.values.get("answers")
-    if value is None or value == []:
+    if value in NO_ANSWERS:
         return None
     answers = [value] if isinstance(value, str) else [each["answer"] if type(each) is dict else each for each in value]
     answers = answers * ANSWERS if len(answers) == 1 else answers

@@ -19,6 +19,7 @@ from vlkd_steps.datasets import image_files
 from vlkd_steps.datasets.tally import Unusable, sentence
 from vlkd_steps.sources.parquet_images import described, identity, is_image
 
+FETCH_AGAIN = "download its source again"
 METADATA = b"huggingface"
 """Where `datasets` keeps what it knows of the columns, such as the names of classes."""
 
@@ -43,8 +44,13 @@ def is_text(kind: pa.DataType) -> bool:
     return types.is_string(kind) or types.is_large_string(kind)
 
 
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a type is a list; one of a given length is what `datasets` makes of ``List(..., length=4)``."""
+    return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+
+
 def is_texts(kind: pa.DataType) -> bool:
-    return (types.is_list(kind) or types.is_large_list(kind)) and is_text(kind.value_type)
+    return is_list(kind) and is_text(kind.value_type)
 
 
 IMAGE = Column(lambda kind: is_image(kind) or is_text(kind), "an image of `datasets`, or a path as text")
@@ -151,12 +157,28 @@ def rows(
     for path in files_of(paths, folder):
         named = columns(path, dataset, paths, wanted)
         number = 0
-        for batch in tables.batches(path, list(named.values()), remedy="download its source again"):
+        for batch in batches(path, list(named.values())):
             values = {column: batch.column(name).to_pylist() for column, name in named.items()}
             for at in range(len(batch)):
                 row = {column: of_batch[at] for column, of_batch in values.items()}
                 yield Row(path, number, place, row, named)
                 number, place = number + 1, place + 1
+
+
+def batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of a file, a few rows at a time.
+
+    Raises:
+        UserError: it is damaged, or holds text that is not UTF-8, which pyarrow reads without a word.
+    """
+    for batch in tables.batches(path, names, remedy=FETCH_AGAIN):
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid as error:
+                problem = f"holds text that is not UTF-8, or is damaged ({error})"
+                raise records.complaint(path, f"column {name!r}", problem, "write the file again, as UTF-8") from error
+        yield batch
 
 
 def columns(
@@ -167,7 +189,7 @@ def columns(
     Raises:
         UserError: it lacks one, or one is of another type.
     """
-    schema = tables.schema(path, "download its source again")
+    schema = tables.schema(path, FETCH_AGAIN)
     given = dataset.get("columns") or {}
     found = {}
     for column, kind in wanted.items():

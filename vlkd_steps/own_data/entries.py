@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps.core import records, tables
-from vlkd_steps.datasets import hf_statements, snli_ve
+from vlkd_steps.datasets import hf_questions, hf_statements, hugging_face, snli_ve
 from vlkd_steps.own_data import image_names
 from vlkd_steps.own_data.found import ALL, Found, split_of
 from vlkd_steps.own_data.image_names import Fit
@@ -191,8 +191,9 @@ def _labelled(one: Found, path: Path) -> bool:
     wanted = LABELS.get(one.reader)
     if wanted is None or wanted not in one.columns:
         return wanted is None
-    for batch in tables.batches(path, [one.columns[wanted]], remedy="fetch it again"):
-        return any(value not in ([], *hf_statements.NO_LABEL) for value in batch.column(0).to_pylist())
+    none = (*hf_questions.NO_ANSWERS, *hf_statements.NO_LABEL)
+    for batch in hugging_face.batches(path, [one.columns[wanted]]):
+        return any(value not in none for value in batch.column(0).to_pylist())
     return False
 
 
@@ -204,7 +205,7 @@ def _rows(files: Sequence[Path]) -> Iterator[int]:
 def _texts(files: Sequence[Path], column: str) -> Iterator[str]:
     """The texts of a column, without those that are null or empty."""
     for path in files:
-        for batch in tables.batches(path, [column], remedy="fetch it again"):
+        for batch in hugging_face.batches(path, [column]):
             yield from filter(None, batch.column(0).to_pylist())
 
 
