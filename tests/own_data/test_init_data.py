@@ -269,6 +269,7 @@ def test_data_that_cannot_be_read_are_described_all_the_same(
     ("arguments", "message"),
     [
         (["pets", "--task", "vqa", "--from", "nowhere"], "--from: nowhere is no folder"),
+        (["flickr30k", "--task", "captioning", "--from", "."], "flickr30k is the name of a source of this package"),
         (["../pets", "--task", "vqa", "--from", "."], "is not a valid name"),
         (["pets", "--task", "vqq", "--from", "."], "'vqq' is not one of captioning, entailment, vcr, vqa"),
     ],
@@ -360,6 +361,9 @@ def test_files_that_were_moved_to_incoming_are_read_there(
     assert call("pets", "vqa", layout.INCOMING / "pets", "--overwrite") == 0
     assert "removed conf/source/pets.yaml" in capsys.readouterr().out
     assert len(prepared("pets")) == 40
+    (layout.INCOMING / "pets").rename(layout.INCOMING / "vqa_v2")  # the package's source has addresses
+    assert call("vqa_v2", "vqa", layout.INCOMING / "vqa_v2", "--overwrite") == 0
+    assert yaml.safe_load(Path("conf/source/vqa_v2.yaml").read_text())["path"] == "data/incoming/vqa_v2"
 
 
 @pytest.mark.parametrize("more", ["", "-a09b74b3ef9c3b56"])
@@ -376,6 +380,16 @@ def test_patterns_match_the_shards_of_their_split_alone(project: Path, mine: Pat
         f"{folder}/test{shard}.parquet", f"{folder}/test-hard-*.parquet", f"{folder}/train-*.parquet",
     ]  # fmt: skip
     assert prepared("birds")["split"].value_counts().sort("split").rows() == [("test", 4), ("test_2", 3), ("train", 40)]
+
+
+def test_files_that_the_hub_converted(project: Path, mine: Path) -> None:
+    for name, numbers in {"train/0000": range(20), "train/0001": range(20, 40), "test/0000": range(40, 44)}.items():
+        hf_files.questions(mine / f"default/{name}.parquet", numbers)
+    assert call("birds", "vqa", mine) == 0
+    assert [entry["parquet"] for entry in written("birds")["files"].values()] == [
+        "default/test/*.parquet", "default/train/*.parquet",
+    ]  # fmt: skip
+    assert prepared("birds")["split"].value_counts().sort("split").rows() == [("test", 4), ("train", 40)]
 
 
 def test_records_beside_an_image_of_their_name_and_in_capitals(
@@ -401,3 +415,19 @@ def test_ids_that_are_names_of_files(project: Path, mine: Path) -> None:
     assert call("street", "entailment", mine) == 0
     assert (written("street")["image_name"], written("street")["files"]["train"]["images"]) == ("{image_id}", "images")
     assert len(prepared("street")) == 40
+
+
+def test_first_rows_with_few_of_each_answer(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
+    """An answer is a class from nine occurrences in all rows; among the first hundred it may be there once."""
+    answers = [[f"thing {n % 60}"] for n in range(540)]
+    hf_files.questions(mine / "train.parquet", range(540), answers=answers)
+    assert call("birds", "vqa", mine) == 0
+    assert written("birds")["vocabulary"]["minimum"] == 9
+    assert "read the first rows: 100 instances (train 100)" in capsys.readouterr().out
+
+
+def test_a_table_beside_the_data_need_not_be_utf_8(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    (mine / "notes.csv").write_bytes("Tier;Größe\n".encode("latin-1"))
+    assert call("pets", "vqa", mine) == 0
+    assert "left out: notes.csv: line 1: byte 7 is not valid UTF-8" in capsys.readouterr().out

@@ -1,13 +1,16 @@
 """``vlkd show``: items of the sample or of the prepared data, as text and as a page."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from in_browser import opened, violations
 from official_files import annotation, question, write_images, write_json
 
 from vlkd_steps.cli import init_data, show
+from vlkd_steps.core import checksums, layout
 
 
 @pytest.fixture
@@ -55,3 +58,28 @@ def test_a_page_is_complete_in_itself(pets: Path) -> None:
 def test_mistakes(pets: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
     assert show.main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_sample_of_a_file_that_was_corrected_since_is_refused(pets: Path, capsys: pytest.CaptureFixture) -> None:
+    path = Path("conf/dataset/pets.yaml")
+    conf = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(conf | {"evaluation_sets": ["test"]}))  # changes no item
+    assert show.main(["pets"]) == 0
+    path.write_text(yaml.safe_dump(conf | {"vocabulary": {"minimum": 1, "splits": ["train"]}}))
+    assert show.main(["pets"]) == 2
+    said = capsys.readouterr().err
+    assert "was read before vocabulary of its file was changed" in said
+    assert "snakemake --cores 1 -- data/instances/pets.parquet" in said
+
+
+def test_what_was_read_last_is_shown(pets: Path, capsys: pytest.CaptureFixture) -> None:
+    sample, instances = layout.sample("pets"), layout.instances("pets")
+    instances.parent.mkdir(parents=True)
+    shutil.copy(sample / "instances.parquet", instances)
+    shutil.copy(sample / "labels.json", layout.labels("pets"))
+    checksums.write(layout.instances_checksums("pets"), [instances, layout.labels("pets")])
+    assert show.main(["pets"]) == 0
+    assert "all of pets: 40 instances" in capsys.readouterr().out
+    assert init_data.main(["pets", "--task", "vqa", "--from", str(pets), "--overwrite"]) == 0
+    assert show.main(["pets"]) == 0
+    assert "all of a sample of pets: 40 instances" in capsys.readouterr().out

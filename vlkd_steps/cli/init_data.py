@@ -44,7 +44,13 @@ def main(
     from vlkd_steps.own_data import draft, roles, sample, shown
 
     conf, configured = destination()
-    incoming = folder.resolve() == (layout.INCOMING / name).resolve()
+    packaged = [] if conf.resolve() == composition.CONF.resolve() else packaged_as(name)
+    if packaged and not overwrite:
+        raise UserError(
+            f"{name} is the name of a {packaged[0]} of this package, which yours would replace wherever it is read; "
+            "name another, or replace it: --overwrite"
+        )
+    incoming = folder.resolve() == (layout.INCOMING / name).resolve() and "source" not in packaged
     path = (layout.INCOMING / name).as_posix() if incoming else os.path.normpath(folder)
     made = draft.draft(name, task, folder, path, incoming)
     targets = [conf / group / f"{name}.yaml" for group in ("dataset", "source")]
@@ -81,6 +87,11 @@ def write(targets: Sequence[Path], made: "draft.Draft") -> None:
         elif target.exists():  # it would be read instead of the folder in data/incoming
             target.unlink()
             say(f"removed {target}")
+
+
+def packaged_as(name: str) -> list[str]:
+    """What the package has under a name: a dataset, a source."""
+    return [group for group in ("dataset", "source") if name in composition.options(group)]
 
 
 def destination() -> tuple[Path, bool]:

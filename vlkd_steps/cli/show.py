@@ -3,7 +3,7 @@
     vlkd show pets
     vlkd show pets --set test --items 12 --html pets.html
 
-The items are those that `prepare` has written or, before it has run, those of the sample that `vlkd init-data` made.
+The items are those that `prepare` has written, or those of the sample that `vlkd init-data` made, whichever is newer.
 --html writes one page with the images inside, beside the text. Items are evenly spaced over the data set or the set.
 """
 
@@ -35,21 +35,27 @@ def main(
 ) -> None:
     command.check_output(html, "--html")
     step.log_to(None)
-    from vlkd_steps.own_data import shown
+    from vlkd_steps.own_data import sample, shown
 
     dataset = composition.dataset(name)
-    prepared = layout.instances(name).is_file()
-    sample = layout.sample(name)
-    if not prepared and not (sample / "instances.parquet").is_file():
+    written = dataset.written()
+    folder, prepare = layout.sample(name), f"snakemake --cores 1 -- {layout.instances(name)}"
+    made, sampled = _made(layout.instances(name)), _made(folder / "instances.parquet")
+    prepared = made >= sampled
+    if not made and not sampled:
         raise UserError(
-            f"{name} is not prepared, and there is no sample of it; run: snakemake --cores 1 -- "
-            f"{layout.instances(name)}, or for a data set of your own: vlkd init-data {name}"
+            f"{name} is not prepared, and there is no sample of it; run: {prepare}, or for a data set of your own: "
+            f"vlkd init-data {name}"
         )
     if dataset.streamed:
         raise UserError(f"{name} is a corpus in shards, whose pairs are read in training; it has no items to show")
-    path = artifacts.instances(name) if prepared else sample / "instances.parquet"
-    labels = artifacts.labels(name) if prepared else files.read_json(sample / "labels.json", kind=list)
-    written = dataset.written()
+    if not prepared and (changed := sample.outdated(written)):
+        raise UserError(
+            f"the sample of {name} was read before {', '.join(changed)} of its file was changed; to see what the file "
+            f"says now, prepare it: {prepare}"
+        )
+    path = artifacts.instances(name) if prepared else folder / "instances.parquet"
+    labels = artifacts.labels(name) if prepared else files.read_json(folder / "labels.json", kind=list)
     table = shown.of_role(tables.read(path), written, role, sampled=not prepared)
     rows = shown.chosen(table, items or (ITEMS_OF_A_PAGE if html else ITEMS))
     found = shown.items(rows, dataset.task, labels)
@@ -60,6 +66,11 @@ def main(
         say(f"{about}\nwrote {html}")
     else:
         say(f"{about}\n\n{shown.text(found)}", end="")
+
+
+def _made(path: Path) -> int:
+    """When a file was written; 0: it is not there."""
+    return path.stat().st_mtime_ns if path.is_file() else 0
 
 
 if __name__ == "__main__":

@@ -41,8 +41,9 @@ JSON_LINES = (
     ("vcr", "annotations", ("annot_id", "img_fn", "metadata_fn", "answer_choices", "rationale_choices")),
 )
 SPLIT = re.compile(r"(?<![a-z])(train|val|dev|test)(?:ing|idation|elopment)?(?![a-z])")
-SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}(-[0-9a-f]{16})?(?=\.parquet$)")
-"""What numbers the files of a split; older ones of the hub have the hash of their content behind it."""
+SHARD = re.compile(r"(?:(?:^|(?<=/))[0-9]{4}|-[0-9]{5}-of-[0-9]{5}(-[0-9a-f]{16})?)(?=\.parquet$)")
+"""What numbers the files of a split; older ones of the hub have the hash of their content behind it, and those that the
+hub converts are called 0000.parquet in a folder of the split's name."""
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "image": ("img", "picture", "jpg", "png", "file_name", "image_path"),
     "question": ("query", "sentence", "text", "prompt"),
@@ -154,12 +155,13 @@ def _recognised(path: Path, relative: str, kind: str, task: str) -> Found | Unkn
     elif kind == ".jsonl":
         first = next((record for _, record in records.lines(path)), {})
         match = next(((reader, key) for reader, key, fields in JSON_LINES if set(fields) <= set(first)), None)
-    elif kind == ".csv" and "#" not in (lines := records.read_text(path)[:200]).partition("\t")[0]:
-        return Unknown(
-            relative, f"csv, which no reader takes; its columns: {lines.splitlines()[0] if lines else 'none'}"
-        )
     else:
-        line = records.read_text(path).partition("\n")[0]
+        try:
+            line = records.read_text(path).partition("\n")[0]
+        except UserError as error:  # a table of the user's that no reader takes need not be UTF-8
+            return Unknown(relative, str(error).removeprefix(f"{path}: "))
+        if kind == ".csv" and "#" not in line[:200].partition("\t")[0]:
+            return Unknown(relative, f"csv, which no reader takes; its columns: {line[:200].rstrip() or 'none'}")
         first, match = {}, ("flickr30k", "captions") if re.match(r"\S+#[0-9]+\t", line) else None
     fields = tuple(sorted(first))
     if match is None:
@@ -222,10 +224,16 @@ def _joined(found: Sequence[Found], paths: Sequence[str]) -> list[Found]:
 
 
 def _exactly(shard: re.Match[str]) -> str:
+    if shard[0].isdigit():
+        return "????"
     return "-?????-of-?????" + ("-" + "?" * 16 if shard[1] else "")
+
+
+def _any(shard: re.Match[str]) -> str:
+    return "*" if shard[0].isdigit() else "-*"
 
 
 def _shortest(pattern: str, one: Found, paths: Sequence[str]) -> str:
     """``train-*.parquet``, unless other files match that, such as train-hard-00000-of-00001.parquet."""
-    short = SHARD.sub("-*", glob.escape(one.path)) if one.key == "parquet" else pattern
+    short = SHARD.sub(_any, glob.escape(one.path)) if one.key == "parquet" else pattern
     return short if fnmatch.filter(paths, short) == fnmatch.filter(paths, pattern) else pattern

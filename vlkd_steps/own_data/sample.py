@@ -19,6 +19,10 @@ from vlkd_steps.sources import parquet_images
 
 ITEMS = 100
 LIMIT = 4 << 30  # bytes of unpacked images
+CONF = "dataset.json"
+"""The data set's conf as it was when the sample was read."""
+NOT_READ = ("roles", "evaluation_sets", "sizes", "allow_leaks", "max_skipped", "visual_words")
+"""Keys of a conf that no reader reads."""
 
 
 def prepare(dataset: Mapping[str, Any], folder: Path, unpack: bool, items: int = ITEMS) -> Instances:
@@ -36,14 +40,24 @@ def prepare(dataset: Mapping[str, Any], folder: Path, unpack: bool, items: int =
     target = layout.sample(dataset["name"])
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
+    files.write_json(target / CONF, dataset)
     if unpack:
         _unpack(dataset, folder, target, items)
+        if dataset.get("vocabulary"):  # the first rows alone hold too few of each answer
+            dataset = {**dataset, "vocabulary": {**dataset["vocabulary"], "minimum": 1}}
     made: Instances = components.load("reader", dataset["reader"]).read(dataset, target if unpack else folder)
     instances.check_images(made.table, lambda path: files.sha256(Path(path)))
     places = np.unique(np.linspace(0, len(made.table) - 1, min(items, len(made.table))).round().astype(int))
     instances.write(made.table.take(pa.array(places)), target / "instances.parquet", "", counts=made.counts)
     files.write_json(target / "labels.json", made.labels)
     return made
+
+
+def outdated(dataset: Mapping[str, Any]) -> list[str]:
+    """The keys of a data set's conf that were changed after its sample was read, and decide what the items are."""
+    then = files.known_json(layout.sample(dataset["name"]) / CONF)
+    read = (then.keys() | dataset.keys()) - {*NOT_READ}
+    return sorted(key for key in read if then.get(key) != dataset.get(key))
 
 
 def _unpack(dataset: Mapping[str, Any], folder: Path, target: Path, items: int) -> None:
