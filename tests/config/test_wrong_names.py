@@ -27,6 +27,8 @@ def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (DATASET.replace("  train: {split: train}\n", ""), ["roles has no train", "roles are: dev, test"]),
         (DATASET.replace("[dev, test]", "[]"), ["evaluation_sets is empty", "dev, test"]),
+        (DATASET.replace(", images: images/test", ""), ["files.test.images names no folder", "test is test"]),
+        (DATASET.replace("images: images/train", "images: null"), ["files.train.images names no folder"]),
         (DATASET.replace("annotations: vqa/test_annotations.json, ", ""), ["files.test.annotations is missing"]),
         (DATASET.replace("task: vqa", "task: vcr"), ["reader is 'vqa_v2'", "task is 'vcr'", "readers vcr"]),
         (DATASET.replace("source: scenes_smoke", "source: scenes_smok"), ["source", "did you mean 'scenes_smoke'"]),

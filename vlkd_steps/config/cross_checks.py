@@ -9,6 +9,7 @@ from vlkd_steps.config.members import Origin
 from vlkd_steps.config.models import kinds
 from vlkd_steps.config.models.base import Learned
 from vlkd_steps.config.models.composition import Cell, Composition
+from vlkd_steps.config.models.dataset import READERS, Dataset
 from vlkd_steps.config.models.extra_evals import ItemsOfASet, Retrieval
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.preset import Variant
@@ -82,6 +83,13 @@ def _check_datasets(c: Composition, origin: Origin) -> None:
                 f"has no train, and the grid trains on {name}; add the role, or take {name} out of the grid; "
                 f"roles are: {', '.join(conf.roles)}",
             )
+        for role in ("train", *conf.evaluation_sets):
+            if split := _without_images(conf, role):
+                raise origin.mistake(
+                    f"datasets.{name}.files.{split}.images",
+                    f"names no folder, and {role} is {split}: students and teachers read images; name the folder of "
+                    f"images, or take {name} out of the grid",
+                )
         scored = any(isinstance(each, ItemsOfASet) for each in (c.extra_evals.get(name) or {}).values())
         if not conf.evaluation_sets and not scored:
             raise origin.mistake(
@@ -89,6 +97,15 @@ def _check_datasets(c: Composition, origin: Origin) -> None:
                 f"is empty, and no extra_evals for {name}, which the grid trains on, has items to score; name one of "
                 f"its roles: {', '.join(conf.roles)}",
             )
+
+
+def _without_images(conf: Dataset, role: str) -> str | None:
+    """The split of a role whose records are text alone; None: it has images, or a plugin reads it."""
+    reader, split = READERS.get(conf.reader), conf.roles[role].split
+    if reader is None or conf.streamed or split not in conf.files:
+        return None
+    default = "." if reader.columns else None  # Parquet files name or hold their images
+    return split if conf.files[split].get("images", default) is None else None
 
 
 def _check_regions(c: Composition, origin: Origin) -> None:
