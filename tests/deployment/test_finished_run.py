@@ -101,3 +101,11 @@ def test_probabilities_of_written_answers_are_those_of_their_tokens() -> None:
     assert 0 < alone[0] < 1
     assert both[0] == pytest.approx(alone[0], rel=1e-4)  # padding of the longer one changes nothing
     assert both[1] < both[0]
+
+
+def test_a_query_is_spaced_as_texts_of_data_sets_are(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, asked = finished_run.load(run), []
+    monkeypatch.setattr(model, "_check", lambda query: None)
+    monkeypatch.setattr(model, "_answers", lambda query: asked.append(query) or [])
+    model.answers(Query(IMAGE, " what\n color  ", (" a  b",), "c\t d"))
+    assert asked == [Query(IMAGE, "what color", ("a b",), "c d")]

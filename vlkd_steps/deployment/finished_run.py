@@ -23,7 +23,7 @@ from vlkd_steps.data.batches import Encoded
 from vlkd_steps.data.decoding import decode_one
 from vlkd_steps.data.items import from_frame
 from vlkd_steps.methods import objective
-from vlkd_steps.runs import classify, predict
+from vlkd_steps.runs import classify, predict, run_dir
 from vlkd_steps.students import bart, generation, heads, inference
 from vlkd_steps.students.prompts import CAPTION, QUESTION, Prompt
 from vlkd_steps.verification import recorded_run
@@ -84,7 +84,8 @@ class FinishedRun:
             UserError: the image cannot be read, the question is empty, or the number of choices is wrong.
         """
         self._check(query)
-        return self._answers(query)[:best]
+        choices = tuple(map(_spaced, query.choices))
+        return self._answers(Query(query.image, _spaced(query.text), choices, _spaced(query.answer)))[:best]
 
     def _check(self, query: Query) -> None:
         if not query.image.is_file():
@@ -138,8 +139,24 @@ class Classifying(FinishedRun):
             items = from_frame(row(query, str(query.image)), student.labels)
             sight = Pixels(query.image, student.image_size)
             return Encoded(items, student.tokenizer, student.max_tokens, student.image_size, sight=sight)
+        self._check_features()
         data = classify.DataSet(self.dataset, self.accelerator.device, classify.plugged(self.described))
         return data.encode(from_frame(row(query, self._image_id(query.image)), student.labels), student)
+
+    def _check_features(self) -> None:
+        """Refuse features that another model made than those that the run was trained and evaluated with.
+
+        Raises:
+            UserError: they are such, or are missing.
+        """
+        name = self.described["teacher"]["name"] if self.keeps_teacher else self.student.regions
+        key = "features" if self.keeps_teacher else "regions"
+        if run_dir.features([name], self.dataset)["key"] != self.described["made_of"][key]["key"]:
+            raise UserError(
+                f"{layout.features_manifest(name, self.dataset)}: these features are others than those that "
+                f"{self.folder} was trained with, of another model, configuration or code; train the run again "
+                "(snakemake --cores all), or restore the features (dvc checkout)"
+            )
 
     def _image_id(self, image: Path) -> str:
         """The id of an image of the run's data set, whose features are stored.
@@ -156,6 +173,11 @@ class Classifying(FinishedRun):
                 f"{self.dataset}, and {image} is none of them; name one, such as {table['image_path'][0]}"
             )
         return str(found["image_id"][0])
+
+
+def _spaced(text: str) -> str:
+    """A text with single spaces, as the texts of data sets are: a byte-level tokenizer reads others differently."""
+    return " ".join(text.split())
 
 
 class Pixels:
