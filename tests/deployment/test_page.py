@@ -176,3 +176,39 @@ def test_in_a_browser(server: page.Server, tmp_path: Path) -> None:
         shown.get_by_role("button", name="Ask").click()
         shown.get_by_text("the question is empty").wait_for()
         assert problems == []
+
+
+def test_a_tunnel_may_have_another_port(server: page.Server) -> None:
+    for host in ("localhost:8000", "127.0.0.1"):
+        assert call(server, "/", headers={"Host": host})[0].status == 200
+    for host in ("localhost.evil.example:8000", "127.0.0.1.evil.example", "evil.example:localhost"):
+        assert call(server, "/", headers={"Host": host})[0].status == 403
+
+
+def test_a_browser_that_goes_away_leaves_no_traceback(
+    server: page.Server, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(page.Handler, "_send", gone)
+    with pytest.raises(http.client.RemoteDisconnected):
+        call(server, "/")
+    assert capsys.readouterr().err == ""
+
+
+def test_an_uploaded_image_is_shown_as_the_student_sees_it_and_not_sent_if_too_large(
+    server: page.Server, tmp_path: Path
+) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (80, 40)).save(tmp_path / "turned.jpg", exif=turned)
+    (tmp_path / "large.jpg").write_bytes(bytes(page.LARGEST * 3 // 4))
+    with opened(server.address) as shown:
+        shown.get_by_label("An image", exact=True).set_input_files(tmp_path / "turned.jpg")
+        shown.wait_for_function("document.getElementById('image').naturalWidth > 0")
+        assert shown.locator("#image").evaluate("image => image.clientWidth > image.clientHeight")
+        shown.get_by_label("An image", exact=True).set_input_files(tmp_path / "large.jpg")
+        shown.get_by_label("The question").fill("what")
+        shown.get_by_role("button", name="Ask").click()
+        shown.get_by_text(page.TOO_LARGE).wait_for()

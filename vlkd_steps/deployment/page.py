@@ -1,11 +1,14 @@
 """A local page that queries one or two finished runs: Python's own HTTP server, on the loopback address only.
 
-It answers only to requests that name this address, and takes questions only as JSON, so that no other page in the same
-browser can query it. All text on the page is escaped, and nothing is loaded from elsewhere.
+It answers only to requests that name this machine, at any port, since that of a tunnel may be another one, and takes
+questions only as JSON, so that no other page in the same browser can query it. All text on the page is escaped, and
+nothing is loaded from elsewhere.
 """
 
 import base64
 import io
+import re
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,9 +28,11 @@ from vlkd_steps.data import passages
 from vlkd_steps.deployment.finished_run import FinishedRun, Query
 
 HOST = "127.0.0.1"  # the page has no password: for this machine only
+OWN = re.compile(r"(127\.0\.0\.1|localhost)(:[0-9]+)?")
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 SHOWN = 24  # items of the data set to choose from
 LARGEST = 64 << 20  # bytes of a request; an image of 48 MB in base64
+TOO_LARGE = f"the image is larger than {LARGEST * 3 // 4 >> 20} MB; take a smaller one"
 ASSETS = {"/demo.css": "text/css", "/demo.js": "text/javascript"}
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'"
 
@@ -72,6 +77,8 @@ class Page:
             evaluation_set=self.evaluation_set,
             items=self.items,
             question=first.task.input_label,
+            largest=LARGEST * 3 // 4 - (1 << 16),  # there is a question beside it
+            too_large=TOO_LARGE,
         )
 
     def image(self, number: int) -> tuple[bytes, str]:
@@ -179,7 +186,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
         elif not length.isdecimal() or int(length) > LARGEST:
             self.close_connection = True
-            self._send_json({"error": f"the image is larger than {LARGEST * 3 // 4 >> 20} MB; take a smaller one"})
+            self._send_json({"error": TOO_LARGE})
         else:
             self._send_json(self._answered(self.rfile.read(int(length))))
 
@@ -191,9 +198,8 @@ class Handler(BaseHTTPRequestHandler):
             return {"error": str(mistake)}
 
     def _is_ours(self) -> bool:
-        """Whether the request names this server: another site's name may resolve to this address."""
-        port = self.server.server_address[1]
-        if self.headers.get("Host") in (f"{HOST}:{port}", f"localhost:{port}"):
+        """Whether the request names this machine: another site's name may resolve to this address."""
+        if OWN.fullmatch(self.headers.get("Host", "")):
             return True
         self.send_error(HTTPStatus.FORBIDDEN)
         return False
@@ -229,6 +235,10 @@ class Server(ThreadingHTTPServer):
             super().__init__((HOST, port), Handler)
         except OSError as error:
             raise UserError(f"--port {port}: {error.strerror}; choose another, or 0 for any free one") from error
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a page that is reloaded goes away meanwhile
+            super().handle_error(request, client_address)
 
     @property
     def address(self) -> str:

@@ -29,7 +29,8 @@ if (item) item.addEventListener("change", () => {
   if (at("choices")) [at("choices").value, at("answer").value] = [chosen.choices, chosen.answer];
 });
 
-function inBase64(file) {
+function inBase64(file) { // a larger one is not sent: the server closes the connection, and its answer is lost
+  if (file.size > Number(upload.dataset.largest)) throw new Error(upload.dataset.tooLarge);
   return new Promise((done, failed) => {
     const reader = new FileReader();
     reader.onload = () => done(reader.result.split(",")[1] || "");
