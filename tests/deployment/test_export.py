@@ -184,3 +184,13 @@ class TestWithTheOtherHead:
         assert all(torch.equal(value, ours.state_dict()[name]) for name, value in student.state_dict().items())
         with safe_open(out / "head.safetensors", framework="pt") as rest:
             assert {name.partition(".")[0] for name in rest.keys()} == {"head"}  # noqa: SIM118
+
+
+def test_the_card_says_what_training_started_from_and_what_the_student_reads(run: Path, tmp_path: Path) -> None:
+    model = finished_run.load(run)
+    assert "from scratch, trained for" in model_card.card(model, tmp_path)
+    model.described["init"] = {"dataset": "captions", "student": "vilt_toy", "variant": "vlkd", "shot": "full"}
+    model.described["student"]["regions"] = "boxes"
+    text = model_card.card(model, tmp_path)
+    assert "from the model of variant `vlkd` on `captions` (shot full, same seed), trained for" in text
+    assert "It reads regions of `boxes` instead of pixels." in text

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from vlkd_steps.cli import ask, export
-from vlkd_steps.core import layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Encoded
 from vlkd_steps.data.items import read_items
@@ -76,6 +76,7 @@ def test_a_finished_run_answers_as_it_did_in_evaluation_and_is_exported(
     loaded = exported.load(Path("out"))
     assert loaded.visual_width == model.student.visual_width
     assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.student.state_dict().items())
+    assert "reads the patches of its teacher `eyes` instead of pixels" in Path("out/README.md").read_text()
     capsys.readouterr()
     assert export.main([str(folder), "--out", "onnx", "--onnx"]) == 2
     assert "--onnx is for students with pixel input" in capsys.readouterr().err
@@ -83,6 +84,10 @@ def test_a_finished_run_answers_as_it_did_in_evaluation_and_is_exported(
     assert ask.main([str(folder), "--image", "own.png", "what color is it"]) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert "its student reads its teacher's features, which were extracted only for the images of toy" in said
+    manifest = layout.features_manifest("eyes", "toy")
+    files.write_json(manifest, files.read_json(manifest) | {"key": "0" * 64})  # as after another extraction
+    with pytest.raises(UserError, match=r"these features are others than those that runs/.* was trained with"):
+        model.answers(finished_run.Query(Path(row["image_path"]), row["text"]))
 
 
 def test_the_sight_is_the_same_from_memory_and_from_disk(eyes: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import yaml
 
 from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
+from vlkd_steps.config.models.method import declaration
 from vlkd_steps.core import checksums, files, layout
 from vlkd_steps.deployment.finished_run import FinishedRun
 from vlkd_steps.evaluation import tables
@@ -119,12 +120,14 @@ def _body(run: FinishedRun, name: str) -> str:
     described = run.described
     student, teacher, method = described["student"], described.get("teacher"), described["method"]["name"]
     began = student.get("weights") or ("weights that were pre-trained here" if student.get("pretrained") else "scratch")
+    if first := described.get("init"):
+        began = f"the model of variant `{first['variant']}` on `{first['dataset']}` (shot {first['shot']}, same seed)"
     taught = f", teacher `{teacher['name']}`" if teacher else ", without a teacher"
     return f"""# {student["name"]}, {described["variant"]}, on {run.dataset}
 
 A {student["kind"]} student, from {began}, trained for {run.task_name} by method `{method}`{taught}, on
 {described["train_items"]} items (shot {described["shot"]}, seed {described["seed"]}) of `{run.dataset}`, for
-{described["training"]["steps"]} steps. It has {described["student_parameters"]:,} parameters.
+{described["training"]["steps"]} steps. It has {described["student_parameters"]:,} parameters.{_sees(run)}
 
 ## Use
 
@@ -144,6 +147,17 @@ from, so `license` is `unknown`; set it before you publish the model.
 Run `{run.folder}`, key `{described["run_key"]}`, content key `{described["content_key"]}`. In the project,
 `vlkd verify {run.folder}` trains it again and compares every byte. `vlkd_export.json` lists the files.
 """
+
+
+def _sees(run: FinishedRun) -> str:
+    """What the student reads instead of pixels, which is not part of the folder."""
+    student, teacher = run.described["student"], run.described.get("teacher")
+    if clip := getattr(run.student, "clip", None):
+        names = ", ".join(f"`{clip[key]}`" for key in ("model", "weights") if clip.get(key))
+        return f" Images are embedded by its CLIP ({names}), which is not in this folder."
+    if teacher and declaration(run.described["method"]["name"]).keeps_teacher:
+        return f" It reads the patches of its teacher `{teacher['name']}` instead of pixels, so it needs the teacher."
+    return f" It reads regions of `{student['regions']}` instead of pixels." if student.get("regions") else ""
 
 
 def _use(kind: str, name: str) -> str:
