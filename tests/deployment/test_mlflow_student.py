@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 
 from vlkd_steps.cli import track
-from vlkd_steps.core import layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.tracking import artifacts
+from vlkd_steps.tracking.student_model import Example
 
 
 @pytest.fixture
@@ -65,6 +67,17 @@ def test_the_weights_are_not_copied_and_another_run_in_their_place_is_refused(
     config.write_text(config.read_text().replace(reference["run_key"], "0" * 16))
     with pytest.raises(UserError, match=reference["run_key"]):
         mlflow.pyfunc.load_model(f"runs:/{tracked_id}/student")
+    config.write_text("a: [")
+    with pytest.raises(UserError, match=reference["run_key"]):
+        mlflow.pyfunc.load_model(f"runs:/{tracked_id}/student")
+    assert "vlkd-steps[pipeline]" in (stored / "requirements.txt").read_text()  # without it there is no torch
     shutil.rmtree(run)
     with pytest.raises(UserError, match="dvc pull"):
         mlflow.pyfunc.load_model(f"runs:/{tracked_id}/student")
+
+
+def test_the_example_of_captions_asks_no_question(project: Path) -> None:
+    """With a text a student answers it instead of writing a caption."""
+    assert artifacts._first_item("toy", 1).text
+    files.write_json(layout.labels("toy"), [])
+    assert artifacts._first_item("toy", 2) == Example("data/raw/toy/train0.png")

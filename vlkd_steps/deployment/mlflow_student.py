@@ -9,6 +9,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from vlkd_steps.config import composition
 from vlkd_steps.core import files, layout, run_yaml
 from vlkd_steps.core.errors import UserError
@@ -81,6 +83,9 @@ def _load_pyfunc(data_path: str) -> Student:
 
 
 def _key(folder: Path) -> str | None:
-    path = layout.run_config(folder)
-    described = run_yaml.parse(path.read_text(encoding="utf-8")) if path.is_file() else None
+    """The key of the run in a folder; None: there is none, or its config.yaml is damaged."""
+    try:
+        described = run_yaml.parse(layout.run_config(folder).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
     return str(described["run_key"]) if isinstance(described, dict) and "run_key" in described else None

@@ -21,15 +21,16 @@ def write(record: Record, folder: Path) -> list[str]:
         if source.is_file():
             shutil.copyfile(source, folder / source.name)
     if student_model.has(record):
-        instances = layout.instances(record.tags.get("dataset", ""))
+        dataset = record.tags["dataset"]
+        instances = layout.instances(dataset)
         changed = instances.stat().st_mtime_ns if instances.is_file() else None
-        student_model.write(record, folder, _first_item(instances, changed))
+        student_model.write(record, folder, _first_item(dataset, changed))
     tables = []
     for evaluation_set in _sampled_sets(record):
         name = SAMPLE.format(evaluation_set)
         (folder / name).parent.mkdir(exist_ok=True)
-        dataset = evaluated_dataset(record.folder, evaluation_set) or record.tags["dataset"]
-        table = prediction_sample(record.folder, dataset, evaluation_set)
+        of = evaluated_dataset(record.folder, evaluation_set) or record.tags["dataset"]
+        table = prediction_sample(record.folder, of, evaluation_set)
         (folder / name).write_text(json.dumps(table, ensure_ascii=False), encoding="utf-8")
         tables.append(name)
     return tables
@@ -90,15 +91,17 @@ def rounded(probability: float | None) -> float | None:
 
 
 @cache
-def _first_item(instances: Path, changed: int | None) -> student_model.Example:
-    """A data set's first item; if its instances are not here (`changed` is None), one that shows the format."""
+def _first_item(dataset: str, changed: int | None) -> student_model.Example:
+    """A data set's first item; if its instances are not here (`changed` is None), or have no images, as those of a
+    corpus in shards, one that shows the format. The text of an item without classes is a caption, and no question."""
     import polars as pl
 
-    rows = [] if changed is None else pl.scan_parquet(instances).head(1).collect().to_dicts()
-    return next(
-        (student_model.Example(row["image_path"], row["text"], tuple(row.get("choices") or ())) for row in rows),
-        student_model.Example(),
-    )
+    rows = [] if changed is None else pl.scan_parquet(layout.instances(dataset)).head(1).collect().to_dicts()
+    for row in rows:
+        if row["image_path"]:
+            text = row["text"] if _class_names(dataset) else ""
+            return student_model.Example(row["image_path"], text, tuple(row.get("choices") or ()))
+    return student_model.Example()
 
 
 def evaluated_dataset(run_folder: Path, evaluation_set: str) -> str | None:

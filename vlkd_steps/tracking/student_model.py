@@ -88,7 +88,8 @@ def _template(example: Example) -> "tempfile.TemporaryDirectory[str]":
 
 
 def _requirement() -> str:
+    """The package with the extra that torch comes with."""
     try:
-        return f"vlkd-steps=={importlib.metadata.version('vlkd-steps')}"
+        return f"vlkd-steps[pipeline]=={importlib.metadata.version('vlkd-steps')}"
     except importlib.metadata.PackageNotFoundError:
-        return "vlkd-steps"
+        return "vlkd-steps[pipeline]"
