@@ -35,7 +35,9 @@ def test_a_finished_run_answers_queries_and_is_exported(project: Path, tmp_path:
     export.export(run, tmp_path / "out")
     model = inference.load(tmp_path / "out")
     assert model.answer(rows["image_path"].to_list(), rows["text"].to_list()) == rows["answer"].to_list()
-    assert "from vlkd_steps.students import inference" in (tmp_path / "out/README.md").read_text()
+    card = (tmp_path / "out/README.md").read_text()
+    assert "from vlkd_steps.students import inference" in card
+    assert "Images are embedded by its CLIP (`vlkd-scenes`, `asset:clip_scenes.safetensors`)" in card
     with pytest.raises(UserError, match="the question is empty"):
         run.answers(finished_run.Query(Path(rows["image_path"][0])))
     captions = train(job(experiment="queries", training={"steps": 2}))

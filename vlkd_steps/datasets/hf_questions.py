@@ -49,7 +49,7 @@ COLUMNS = {
     "multiple_choice_answer": OPTIONAL_TEXT,
 }
 
-NO_ANSWERS = (None, "", [], [""])
+NO_ANSWERS: tuple[Any, ...] = (None, "", [], [""])
 """How a row without answers is written."""
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
