@@ -417,6 +417,13 @@ def test_ids_that_are_names_of_files(project: Path, mine: Path) -> None:
     assert len(prepared("street")) == 40
 
 
+def test_json_lines_whatever_they_are_called(project: Path, mine: Path) -> None:
+    write_lines(mine / "train.json", [pair(f"{n}-0", f"{n}.png", "neutral", f"Text {n}.") for n in range(40)])
+    write_images(mine / "images", [f"{n}.png" for n in range(40)])
+    assert call("street", "entailment", mine) == 0
+    assert written("street")["files"]["train"] == {"pairs": "train.json", "images": "images"}
+
+
 def test_first_rows_with_few_of_each_answer(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
     """An answer is a class from nine occurrences in all rows; among the first hundred it may be there once."""
     answers = [[f"thing {n % 60}"] for n in range(540)]

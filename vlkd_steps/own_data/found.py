@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps.config.models.dataset import READERS
-from vlkd_steps.core import components, records, tables
+from vlkd_steps.core import components, json_text, records, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets.hugging_face import Column
 from vlkd_steps.sources import manifest
@@ -150,9 +150,9 @@ def split_of(path: str) -> str:
 def _recognised(path: Path, relative: str, kind: str, task: str) -> Found | Unknown:
     if kind == ".parquet":
         return _parquet(path, relative, task)
-    if kind == ".json":
+    if kind == ".json" and not _are_lines(path):
         first, match = _of_json(path)
-    elif kind == ".jsonl":
+    elif kind in (".json", ".jsonl"):
         first = next((record for _, record in records.lines(path)), {})
         match = next(((reader, key) for reader, key, fields in JSON_LINES if set(fields) <= set(first)), None)
     else:
@@ -169,6 +169,15 @@ def _recognised(path: Path, relative: str, kind: str, task: str) -> Found | Unkn
     if READERS[match[0]].task != task:
         return Unknown(relative, f"the format of reader {match[0]}, of task {READERS[match[0]].task}")
     return Found(relative, *match, split_of(relative), fields, first, {})
+
+
+def _are_lines(path: Path) -> bool:
+    """Whether a file is JSON lines, whatever it is called: its first line is an object, and another one follows."""
+    first, _, rest = records.read_text(path).lstrip().partition("\n")
+    try:
+        return rest.lstrip().startswith("{") and isinstance(json_text.loads(first), dict)
+    except ValueError:
+        return False
 
 
 def _of_json(path: Path) -> tuple[dict[str, Any], tuple[str, str] | None]:
