@@ -107,7 +107,7 @@ def ten_answers(row: Row) -> list[str] | None:
     Raises:
         UserError: another number of them, or one that is null.
     """
-    value = row.values.get("answers")
+    value: Any = row.values.get("answers")
     if value in NO_ANSWERS:
         return None
     answers = [value] if isinstance(value, str) else [each["answer"] if type(each) is dict else each for each in value]
