@@ -197,6 +197,7 @@ def test_a_profile_for_a_version_of_snakemake(tmp_path: Path, monkeypatch: pytes
     Path("mine").mkdir()
     Path("mine/config.yaml").write_text("jobs: 7\n")
     Path("mine/config.v8+.yaml").write_text("jobs: 8\n")
+    Path("mine/config.v99+.yaml").write_text("jobs: 99\n")
     assert profile.read(name).content == {"jobs": 8}
 
 

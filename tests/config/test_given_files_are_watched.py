@@ -79,6 +79,8 @@ def test_missing_weights_of_a_teacher_are_reported_before_any_job(
 def test_weights_in_a_package_or_made_here_are_not_missing(composed: Callable[..., Composition]) -> None:
     c = composed(grid={**GRID, "variant": ["mad"]}, overrides={"variants.mad.teacher.text": "clip_scenes_again"})
     assert users_files.missing(c)["extract"] == {}
+    c = composed(overrides={"teachers.clip_scenes.weights": "models/clip_scenes_again/model.safetensors"})
+    assert "clip_scenes scenes_smoke_vqa" in users_files.missing(c)["extract"]  # nothing here makes another's weights
 
 
 def test_files_that_a_measure_reads(

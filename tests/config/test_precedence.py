@@ -115,6 +115,9 @@ def test_a_students_recipe_reaches_its_runs_and_not_its_configuration(params) ->
     assert (job["training"]["steps"], job["training"]["head_multiplier"]) == (17300, 10.0)
     assert "recipe" not in job["student"]
     assert jobs.distill(composed, Cell("vqa_v2", "vilt_b32", "clip_td", "1pct"))["training"]["steps"] == 2000
+    for shot in ("full", "100"):  # the authors clip a step's summed gradients at 2, here their mean is clipped
+        training = jobs.distill(composed, Cell("vqa_v2", "uniter_large", "clip_td", shot))["training"]
+        assert training["clip"] * min(training["accumulation"], 4) == 2
 
 
 def test_what_a_user_sets_wins_over_what_the_preset_tuned(params) -> None:

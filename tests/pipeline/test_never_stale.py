@@ -18,6 +18,7 @@ from own_data import PARAMS, hashes
 from pipeline_project import Project
 
 from vlkd_steps.config import composition, phases
+from vlkd_steps.graph import planned
 
 pytestmark = pytest.mark.slow
 
@@ -139,8 +140,10 @@ def test_the_list_of_phases_is_what_the_rules_declare(finished_project: Project,
     monkeypatch.chdir(finished_project.folder)
     monkeypatch.setattr(composition, "CONF", finished_project.folder / "vlkd_steps/conf")
     c = composition.compose()
-    listed = {str(path) for phase in phases.PHASES for job in phases.of_phase(c, phase) for path in job.outputs}
+    made = {phase: phases.of_phase(c, phase) for phase in phases.PHASES}
+    listed = {str(path) for jobs in made.values() for job in jobs for path in job.outputs}
     assert declared == listed | {f"manifests/scenes_smoke/{phase}.json" for phase in phases.PHASES}
+    assert declared == planned.of("scenes_smoke", made).keys()  # of each, a job on a cluster knows what was planned
 
 
 PARTS = [

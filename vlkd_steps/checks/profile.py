@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -184,11 +185,12 @@ def read(name: str) -> Profile:
 
 
 def _config(folder: Path) -> Path | None:
-    """The file of a profile that Snakemake reads: the one for the newest of its versions."""
+    """The file of a profile that Snakemake reads: the one for the newest version that is not above its own."""
     if folder.is_file():
         return folder
     found = [(int(name[1] or 0), path) for path in folder.glob("*.yaml") if (name := CONFIG.fullmatch(path.name))]
-    return max(found)[1] if found else None
+    own = int(version("snakemake").partition(".")[0])
+    return max((each for each in found if each[0] <= own), default=(0, None))[1]
 
 
 def _pairs(given: Any) -> dict[str, Any]:

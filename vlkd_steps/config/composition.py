@@ -5,6 +5,7 @@ composes the preset once with the groups that its grid names. `overrides` are se
 what only sections together can get wrong (`cross_checks`). What comes out is one frozen object of validated sections.
 """
 
+import contextlib
 import copy
 import os
 from collections.abc import Mapping, Sequence
@@ -171,12 +172,11 @@ def dataset(name: str, params_file: Path = Path("params.yaml")) -> Dataset:
 
 
 def use_plugins(params_file: Path = Path("params.yaml")) -> None:
-    """Look components up in the project's plugins too, for commands that compose nothing; outside a project in none.
+    """Look components up in the project's plugins too, for commands that compose nothing.
 
-    Raises:
-        UserError: params.yaml cannot be read, or a plugin cannot be found.
+    They do without a params.yaml, or with one that is wrong: whoever looks for a component then names the missing one.
     """
-    if params_file.is_file():
+    with contextlib.suppress(UserError):
         components.use(read_params(params_file).plugins)
 
 

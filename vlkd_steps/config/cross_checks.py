@@ -55,8 +55,8 @@ def _check_metrics() -> None:
     seen: dict[str, tuple[str, tasks.Metric]] = {}
     for name in components.names("task"):
         for metric in tasks.load(name).compared_by:
-            other, same = seen.setdefault(metric.name, (name, metric))
-            if metric != same:
+            other, first = seen.setdefault(metric.name, (name, metric))
+            if metric != first:
                 raise UserError(
                     f"tasks {other} and {name} are both compared by {metric.name!r}, with another title or scale "
                     "(compared_by); give it another name in one of them"

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from vlkd_steps.config import extra_evals, jobs
+from vlkd_steps.config import extra_evals, jobs, weights
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.teacher import Files, Teacher
 from vlkd_steps.core import checksums, given_files, layout, package_assets
@@ -16,13 +16,8 @@ from vlkd_steps.sources import local
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 MAX_IMAGES = 2000
-SUFFIXES = (
-    ".pt",
-    ".pth",
-    ".bin",
-    ".safetensors",
-    ".txt",
-)  # of weights and vocabularies; other names are those of a hub
+SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".txt")
+"""Of files of weights and vocabularies; other names are those of a hub."""
 FOLDER = "local-dir:"  # how open_clip and timm have a model's folder written
 
 
@@ -103,9 +98,9 @@ def missing(c: Composition) -> dict[str, dict[str, str]]:
                 local.chosen(c.sources[name].written())
             except UserError as error:
                 found["download"][name] = str(error)
-    made = [layout.model_weights(name).as_posix() for name in c.artifacts.model]
     for name in c.artifacts.teacher:
         for dataset in c.grid.dataset:
+            made = weights.made(c.teachers[name])
             absent = [path for path in _absent(c.teachers[name], dataset) if path not in made]
             if absent and not layout.features_manifest(name, dataset).is_file():
                 found["extract"][f"{name} {dataset}"] = (
@@ -127,10 +122,10 @@ def missing(c: Composition) -> dict[str, dict[str, str]]:
 def _absent(conf: Teacher, dataset: str) -> list[str]:
     """What a configuration names for a data set and does not exist: files of regions, weights, a model's folder."""
     whole = conf.written() | conf.by_dataset.get(dataset, {})
-    weights, model = str(whole.get("weights") or ""), str(whole.get("model") or "")
+    file, model = str(whole.get("weights") or ""), str(whole.get("model") or "")
     named = _region_files(conf, dataset)
-    in_package = whole.get("package") or package_assets.path(weights)
-    named += [weights] if weights.endswith(SUFFIXES) and not in_package else []
+    in_package = whole.get("package") or package_assets.path(file)
+    named += [file] if file.endswith(SUFFIXES) and not in_package else []
     named += [model.removeprefix(FOLDER)] if model.startswith(FOLDER) else []
     return [path for path in named if not Path(path).exists()]
 

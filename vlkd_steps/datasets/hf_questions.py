@@ -49,9 +49,6 @@ COLUMNS = {
     "multiple_choice_answer": OPTIONAL_TEXT,
 }
 
-NO_ANSWERS: tuple[Any, ...] = (None, "", [], [""])
-"""How a row without answers is written."""
-
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -101,16 +98,22 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
     return Instances(instances.join(made), labels, counts, frozenset(read_files))
 
 
+def answers_of(value: Any) -> list[str]:
+    """The answers in a cell: a text, a list of texts, or of records with ``answer``. A single empty one is none."""
+    given = [value] if isinstance(value, str) else value or []
+    answers = [each["answer"] if type(each) is dict else each for each in given]
+    return [] if answers == [""] else answers
+
+
 def ten_answers(row: Row) -> list[str] | None:
     """The ten answers; None where there are none.
 
     Raises:
         UserError: another number of them, or one that is null.
     """
-    value: Any = row.values.get("answers")
-    if value in NO_ANSWERS:
+    answers = answers_of(row.values.get("answers"))
+    if not answers:
         return None
-    answers = [value] if isinstance(value, str) else [each["answer"] if type(each) is dict else each for each in value]
     answers = answers * ANSWERS if len(answers) == 1 else answers
     if None in answers:
         raise row.complaint("answers", "holds an answer that is null", "leave it out, or write ten answers")

@@ -35,6 +35,7 @@ def check(now: Mapping[str, str], outputs: Iterable[str]) -> None:
         UserError: it differs.
     """
     planned = read_json(FILE) if FILE.is_file() else {}
+    # What was not planned is of a job that somebody submitted by hand.
     changed = [path for path in outputs if planned.get(path, now.get(path)) != now.get(path)]
     if changed:
         raise UserError(

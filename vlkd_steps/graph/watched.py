@@ -38,7 +38,7 @@ def check(params: Params) -> None:
 def _named(params: Params) -> Iterator[str]:
     """The folders, from the project's root; of plugins those in it that are not installed into an environment."""
     for folder in params.conf:
-        here = os.path.relpath(folder)
+        here = os.path.relpath(os.path.realpath(folder), os.path.realpath("."))
         yield os.path.normpath(folder) if here.startswith("..") else here
     for plugin in params.plugins:
         spec = importlib.util.find_spec(plugin)

@@ -191,9 +191,11 @@ def _labelled(one: Found, path: Path) -> bool:
     wanted = LABELS.get(one.reader)
     if wanted is None or wanted not in one.columns:
         return wanted is None
-    none = (*hf_questions.NO_ANSWERS, *hf_statements.NO_LABEL)
     for batch in hugging_face.batches(path, [one.columns[wanted]]):
-        return any(value not in none for value in batch.column(0).to_pylist())
+        values = batch.column(0).to_pylist()
+        if one.reader == "hf_questions":
+            return any(map(hf_questions.answers_of, values))
+        return any(value not in hf_statements.NO_LABEL for value in values)
     return False
 
 

@@ -24,6 +24,8 @@ RECORDS = (".json", ".jsonl", ".csv", ".tsv", ".token", ".parquet")
 IMAGES = (".avif", ".bmp", ".gif", ".jpg", ".jpeg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MOST_BESIDE = 20
 """Files of records that have the name of an image beside them; where there are more, each tells of its image."""
+FIRST_LINES = 1 << 20
+"""Characters of a file in which its first lines are looked for."""
 ALL = "all"
 """The split of a file whose name says nothing."""
 
@@ -161,7 +163,8 @@ def _recognised(path: Path, relative: str, kind: str, task: str) -> Found | Unkn
         except UserError as error:  # a table of the user's that no reader takes need not be UTF-8
             return Unknown(relative, str(error).removeprefix(f"{path}: "))
         if kind == ".csv" and "#" not in line[:200].partition("\t")[0]:
-            return Unknown(relative, f"csv, which no reader takes; its columns: {line[:200].rstrip() or 'none'}")
+            columns = (line[:200].splitlines() or ["none"])[0]
+            return Unknown(relative, f"csv, which no reader takes; its columns: {columns}")
         first, match = {}, ("flickr30k", "captions") if re.match(r"\S+#[0-9]+\t", line) else None
     fields = tuple(sorted(first))
     if match is None:
@@ -173,7 +176,7 @@ def _recognised(path: Path, relative: str, kind: str, task: str) -> Found | Unkn
 
 def _are_lines(path: Path) -> bool:
     """Whether a file is JSON lines, whatever it is called: its first line is an object, and another one follows."""
-    first, _, rest = records.read_text(path).lstrip().partition("\n")
+    first, _, rest = records.read_text(path).lstrip()[:FIRST_LINES].partition("\n")
     try:
         return rest.lstrip().startswith("{") and isinstance(json_text.loads(first), dict)
     except ValueError:

@@ -56,6 +56,8 @@ def prepare(dataset: Mapping[str, Any], folder: Path, unpack: bool, items: int =
 def outdated(dataset: Mapping[str, Any]) -> list[str]:
     """The keys of a data set's conf that were changed after its sample was read, and decide what the items are."""
     then = files.known_json(layout.sample(dataset["name"]) / CONF)
+    if not then:
+        return []  # read by an earlier version, which did not keep it
     read = (then.keys() | dataset.keys()) - {*NOT_READ}
     return sorted(key for key in read if then.get(key) != dataset.get(key))
 

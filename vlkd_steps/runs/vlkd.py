@@ -225,7 +225,7 @@ class Eyes:
         """v, float32 [N, D] of length 1."""
         new = sorted(set(paths) - set(self.known))
         parts = [new[start : start + 64] for start in range(0, len(new), 64)]
-        for part, images in zip(parts, loader.ahead(self._read, parts, waits=True), strict=True):
+        for part, images in zip(parts, loader.ahead(self._read, parts), strict=True):
             self.known |= dict(zip(part, self.teacher.embed_images(images), strict=True))
         return functional.normalize(torch.from_numpy(np.stack([self.known[path] for path in paths])), dim=1)
 

@@ -119,7 +119,7 @@ def owner(folder: Path) -> str | None:
     """The run key of a folder's model and predictions, from its config.yaml; None: there is none."""
     try:
         content = run_yaml.parse(layout.run_config(folder).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+    except (OSError, ValueError, yaml.YAMLError):
         return None
     return content.get("run_key") if isinstance(content, dict) else None
 

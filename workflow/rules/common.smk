@@ -118,7 +118,7 @@ def outputs_of(phase):
 def end_unless_planned():
     """End a job on a cluster that would make another result than the run has planned."""
     given = sys.argv[sys.argv.index("--target-jobs") + 1 :] if "--target-jobs" in sys.argv else []
-    asked = parse_target_jobs_cli_args(list(takewhile(lambda word: not word.startswith("--"), given)))
+    asked = parse_target_jobs_cli_args(list(takewhile(lambda word: not word.startswith("-"), given)))
     rules_outputs = [workflow.get_rule(spec.rulename).expand_output(spec.wildcards_dict)[0] for spec in asked]
     try:
         planned.check(planned.of(EXPERIMENT, MADE), [str(path) for outputs in rules_outputs for path in outputs])
