@@ -18,7 +18,7 @@ from vlkd_steps.tracking import journal
 
 FOLDER = "runs/scenes_smoke/mine/vilt_scenes/clip_td/20/s1"
 EVERY = 50  # steps between checkpoints
-RECIPE = {"steps": 500, "evaluate_every": 0, "checkpoint_every": EVERY}
+RECIPE = {"steps": 300, "evaluate_every": 0, "checkpoint_every": EVERY}
 
 
 def settings(project: Project) -> dict[str, Any]:
