@@ -22,6 +22,10 @@ def test_a_title_counts_what_is_significant() -> None:
     unclear = [row(str(shot), gain, 0.6) for shot, gain in ((100, -0.5), (300, 0.4), (1000, 0.3))]
     [found] = findings([*unclear, row("3000", 5.0, 0.004)], "finetune")
     assert found.title == "clip_td gains over finetune in 1 of 4 comparisons: −0.5 to +5.0 points"
+    [found] = findings([row("100", 0.1, 0.6), row("3000", 5.0, 0.004)], "finetune")
+    assert found.title == "clip_td gains over finetune in 1 of 2 comparisons: +0.1 to +5.0 points"
+    [found] = findings([row("100", 2.0, 0.004), row("3000", 5.0, 0.004)], "finetune")
+    assert found.title == "clip_td gains +2.0 to +5.0 points over finetune"
     [found] = findings([*unclear, row("3000", -5.0, 0.004)], "finetune")
     assert found.title == "clip_td loses against finetune in 1 of 4 comparisons: −5.0 to +0.4 points"
 

@@ -75,7 +75,7 @@ def _finding(rows: Sequence[Row], words: Sequence[str], variant: str, reference:
     low, high = min(row["gain"] for row in rows), max(row["gain"] for row in rows)
     unit = " ".join([*no_percentages(rows), "points"])  # CIDEr points
     between = f"{points(low)} to {points(high)} {unit}" if low != high else f"{points(low)} {unit}"
-    if better and not worse and low > 0:
+    if better == len(rows):
         title = f"{variant} gains {between} over {reference}"
     elif better > worse:
         title = f"{variant} gains over {reference} in {better} of {len(rows)} comparisons: {between}"
