@@ -35,6 +35,7 @@ def test_the_dirty_flag_follows_the_working_tree(tmp_path: Path, monkeypatch: py
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run(["git", "init", "-q"], check=True)
     subprocess.run(["git", *identity, "commit", "-q", "--allow-empty", "-m", "a"], check=True)
+    Path("dvc.lock").touch()  # a run's own
     assert provenance.git()["dirty"] is False
     Path("new_method.py").touch()
     provenance.git.cache_clear()

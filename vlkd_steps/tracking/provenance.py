@@ -26,6 +26,9 @@ SLURM = (
     "SLURM_MEM_PER_GPU", "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS", "SLURMD_NODENAME",
 )  # fmt: skip
 
+WRITTEN = ("dvc.lock", "dvc_vars.yaml")
+"""Files in the repository that a run keeps current by itself."""
+
 KERNELS = (
     "OPENBLAS_*", "MKL_*", "BLIS_*", "ATEN_CPU_CAPABILITY", "DNNL_*", "ONEDNN_*", "NPY_*_CPU_FEATURES",
     "GLIBC_TUNABLES", "CUBLAS_*", "CUDNN_*", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
@@ -178,9 +181,12 @@ def kernels(variables: Mapping[str, str]) -> dict[str, str]:
 
 @functools.cache
 def git() -> dict[str, Any]:
-    """Commit of the working tree and whether files differ from it; both None outside a repository."""
+    """Commit of the working tree and whether files differ from it; both None outside a repository.
+
+    What a run itself writes for DVC is no difference: it would show in every later run.
+    """
     commit = _git("rev-parse", "HEAD")
-    status = _git("status", "--porcelain") if commit else None
+    status = _git("status", "--porcelain", "--", ":/", *(f":(exclude){name}" for name in WRITTEN)) if commit else None
     return {"commit": commit, "dirty": None if status is None else bool(status)}
 
 
