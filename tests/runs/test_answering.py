@@ -59,7 +59,7 @@ def test_the_nearest_of_many_answers_are_found_in_little_memory(monkeypatch: pyt
     v, u = generator.normal(size=(1000, 4)).astype(np.float32), generator.normal(size=(2000, 4)).astype(np.float32)
     unused: Any = None
     model = baselines.Nearest({"method": {"given": "nothing"}}, unused)
-    model.eyes = lambda paths: torch.from_numpy(v)  # type: ignore[assignment]
+    model.eyes = lambda paths: torch.from_numpy(v)
     model.known["d"] = [str(number) for number in range(2000)], u
     rows = pl.DataFrame({"image_path": [""] * 1000, "group": ""})
     monkeypatch.setattr(baselines, "COSINES", 1 << 16)

@@ -32,8 +32,7 @@ class Damaged(UserError):
 BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError)
 """What reading a damaged or truncated zip raises."""
 CANNOT = (RuntimeError, OSError)
-"""What reading an encrypted zip raises, one that is compressed in another way (NotImplementedError, a RuntimeError), or
-one on a failing disk."""
+"""What Python raises for a zip that is encrypted or of a compression that it lacks, and for a failing disk."""
 
 
 def unpack(
