@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -71,8 +72,10 @@ def test_a_mistake_comes_from_a_worker_as_it_is() -> None:
 
 @pytest.mark.usefixtures("two_workers")
 def test_a_fault_of_the_program_in_a_worker_keeps_its_traceback() -> None:
-    with pytest.raises(RuntimeError, match="The size of tensor a"):
+    with pytest.raises(RuntimeError, match="The size of tensor a") as raised:
         list(loader.ahead(lambda _: torch.ones(2) + torch.ones(3), range(3)))
+    assert raised.tb  # holds the iterator
+    assert not multiprocessing.active_children()
 
 
 def test_a_killed_worker_is_named() -> None:
@@ -104,6 +107,35 @@ with stop_request() as stop:
             break
 print("ended", flush=True)
 """
+
+
+FAULT = """
+import os, sys
+from vlkd_steps.data import loader
+
+def make(number):
+    open(f"{os.getpid()}.worker", "w").close()
+    if sys.argv[1] == "worker" and number == 5:
+        raise RuntimeError("boom")
+    return number
+
+for number in loader.ahead(make, range(10**6)):
+    if sys.argv[1] == "caller" and number == 5:
+        raise RuntimeError("boom")
+"""
+
+
+@pytest.mark.parametrize("where", ["worker", "caller"])
+def test_a_fault_of_the_program_ends_the_process_and_its_workers(tmp_path: Path, root: Path, where: str) -> None:
+    """Its traceback holds the iterator, and with it the workers, until the interpreter has gone."""
+    environment = {**os.environ, "PYTHONPATH": str(root), loader.VARIABLE: "2"}
+    command = [sys.executable, "-c", FAULT, where]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "boom" in done.stderr.splitlines()[-1] + done.stderr.splitlines()[-2]
+    assert "Exception ignored" not in done.stderr
+    assert len(workers_of(tmp_path)) == 2
+    assert not any(map(alive, workers_of(tmp_path)))
 
 
 @pytest.fixture

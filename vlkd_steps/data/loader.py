@@ -4,6 +4,8 @@ What a worker makes is a function of its number alone, and results come in the o
 of workers nor an interruption changes a byte. Underneath is torch's DataLoader.
 """
 
+import atexit
+import multiprocessing
 import os
 import signal
 import warnings
@@ -60,8 +62,11 @@ def ahead(
         pin_memory=pinned,
         generator=torch.Generator(),  # else it draws from the global one
     )
+    made: Any = iter(loader)
+    atexit.unregister(_end_workers)
+    atexit.register(_end_workers)  # the last to register is the first to run: before torch, which waits for each
     try:
-        for found in loader:
+        for found in made:
             if isinstance(found, UserError):
                 raise found
             yield found
@@ -72,6 +77,8 @@ def ahead(
             f"a worker process was killed ({error}); if memory ran out, lower the resource loader_workers "
             f"({count} now) under set-resources in the profile, or {VARIABLE}"
         ) from error
+    finally:
+        made._shutdown_workers()  # now, not when the last traceback that holds it has gone
 
 
 def workers(idle: bool = False) -> int:
@@ -115,6 +122,17 @@ class _Numbered(Dataset[Any]):
 
 def _as_it_is(found: Any) -> Any:
     return found
+
+
+def _end_workers() -> None:
+    """End the workers of an iterator that a traceback of its caller still holds when this process exits.
+
+    Python ends them by TERM, which they ignore, and would then wait for them without end.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises for a worker that was killed
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 def _ignore_signals(worker: int) -> None:
