@@ -59,7 +59,7 @@ def test_passages_are_encoded_segment_by_segment_and_words_found_at_their_tokens
     assert words.shape == ids.shape
     for row, passage in enumerate(passages):
         pieces = [tokenizer(segment, add_special_tokens=False).input_ids for segment in passage]
-        kept = shares(list(map(len, pieces)), max_tokens - 1 - len(passage))
+        kept = one_at_a_time(list(map(len, pieces)), max_tokens - 1 - len(passage))
         expected, kinds = [tokenizer.cls_token_id], [0]
         for of_segment, kind, number in zip(pieces, TYPES, kept, strict=False):
             expected += [*of_segment[:number], tokenizer.sep_token_id]
@@ -74,12 +74,19 @@ def test_passages_are_encoded_segment_by_segment_and_words_found_at_their_tokens
             assert word >= 0 or token in (*SPECIAL.values(), ",", "?")
 
 
-@given(st.lists(st.integers(0, 12), min_size=1, max_size=5), st.integers(-2, 40))
-def test_the_longest_is_cut_first_and_the_later_one_on_ties(lengths, limit) -> None:
-    expected = list(lengths)
-    while sum(expected) > max(limit, 0):
-        expected[max(range(len(expected)), key=lambda segment: (expected[segment], segment))] -= 1
-    assert shares(lengths, limit) == expected
+def one_at_a_time(lengths: Sequence[int], limit: int) -> list[int]:
+    """`shares` by its definition: a token is taken from the longest segment, of equally long ones from the last."""
+    kept = list(lengths)
+    while sum(kept) > max(limit, 0):
+        kept[max(range(len(kept)), key=lambda segment: (kept[segment], segment))] -= 1
+    return kept
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 30)] * 3, st.integers(-2, 60)), max_size=6))
+def test_the_longest_segment_is_cut_first(rows) -> None:
+    *lengths, limits = np.array(rows, np.int64).reshape(-1, 4).T
+    found = shares(np.stack(lengths, axis=1), limits)
+    assert found.tolist() == [one_at_a_time(row[:3], row[3]) for row in rows]
 
 
 def test_wordpieces_of_a_word_share_its_number_and_punctuation_has_none() -> None:

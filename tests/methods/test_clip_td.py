@@ -53,9 +53,18 @@ def projected(method: objective.Objective, name: str, features: np.ndarray) -> n
 
 
 @pytest.mark.parametrize(("step", "strength"), [(STAGE, 10.0), (STAGE + 25, 7.5), (STEPS - 1, 0.1)])
+@pytest.mark.parametrize("block", [3, objective.BLOCK])
 def test_image_and_joint_terms_in_numpy(
-    settings: dict[str, Any], data: Encoded, store: TinyStore, output: StudentOutput, step: int, strength: float
+    settings: dict[str, Any],
+    data: Encoded,
+    store: TinyStore,
+    output: StudentOutput,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    strength: float,
+    block: int,
 ) -> None:
+    monkeypatch.setattr(objective, "BLOCK", block)
     method = made(settings, data, store)
     losses = method(output, all_items(data), step)
     assert set(losses) == {"task", "image", "joint", "tokens"}

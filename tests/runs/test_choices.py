@@ -9,15 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Encoded
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.data.items import from_frame
-from vlkd_steps.data.tokenizer import shares, word_tokenizer
+from vlkd_steps.data.tokenizer import word_tokenizer
 from vlkd_steps.methods import objective
 from vlkd_steps.students import vilt
 from vlkd_steps.teachers.targets import confidence
@@ -176,16 +174,3 @@ def test_vcrs_types_start_as_the_questions_and_nothing_else_moves(conf: dict[str
 def test_as_many_choices_as_classes(frame: pl.DataFrame) -> None:
     with pytest.raises(UserError, match=r"v:answer has 4 choices, but its data set has 3 classes \(0, 1, 2\)"):
         from_frame(frame, LABELS[:3])
-
-
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=4), st.integers(0, 60))
-def test_segments_share_the_token_budget(lengths: list[int], budget: int) -> None:
-    kept = shares(lengths, budget)
-    assert sum(kept) == min(sum(lengths), budget)
-    assert all(some <= length for some, length in zip(kept, lengths, strict=True))
-    cut = [some for some, length in zip(kept, lengths, strict=True) if some < length]
-    assert max(cut, default=0) <= min(cut, default=0) + 1  # what was cut is equally long
-    assert (
-        all(some <= min(cut) + 1 for some, length in zip(kept, lengths, strict=True) if cut and some == length)
-        or not cut
-    )

@@ -13,6 +13,7 @@ from counting_teacher import SETTINGS, CountingTeacher
 
 from vlkd_steps.core import files, versions
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.teachers.features import store
 from vlkd_steps.teachers.features.extraction import extract
 from vlkd_steps.teachers.features.store import FeatureStore, Part, Table, Writer
 
@@ -30,6 +31,13 @@ def test_open_gives_what_was_written(folder: Path) -> None:
     assert store.images([]).shape == (0, 6)
     store.verify()
     assert FeatureStore.open(folder, store.key).key == store.key
+
+
+def test_many_rows_are_converted_a_block_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["i7", "i1", "i1", "i0", "i5", "i3", "i2"]
+    expected = FeatureStore.open(folder).images(names)
+    monkeypatch.setattr(store, "BLOCK", 3)
+    np.testing.assert_array_equal(FeatureStore.open(folder).images(names), expected)
 
 
 def test_a_stale_key_is_refused_with_both_keys(folder: Path) -> None:

@@ -28,7 +28,7 @@ class IndexedTensor:
     table: Tensor
     rows: Tensor
 
-    def __getitem__(self, index: Tensor) -> Tensor:
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
         return self.table[self.rows[index]]
 
     def to(self, device: torch.device) -> Self:

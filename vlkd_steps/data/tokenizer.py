@@ -72,9 +72,10 @@ class Tokenised:
         self._begins = self._counts.cumsum() - self._counts
         # With its [SEP] an absent segment counts 0.
         self._kept = np.where(self._places == ABSENT, -1, np.append(self._counts, 0)[self._places])
-        for cut in np.flatnonzero((self._kept + 1).sum(1) + 1 > max_tokens).tolist():
-            size = int((self._places[cut] != ABSENT).sum())
-            self._kept[cut, :size] = shares(self._kept[cut, :size].tolist(), max_tokens - 1 - size)
+        cut = np.flatnonzero((self._kept + 1).sum(1) + 1 > max_tokens)
+        present = self._places[cut] != ABSENT
+        kept = shares(self._kept[cut].clip(min=0), max_tokens - 1 - present.sum(1))
+        self._kept[cut] = np.where(present, kept, -1)
         lengths = (self._kept + 1).sum(1) + 1
         self.lengths = torch.from_numpy(lengths)
         ids = np.full((len(passages), int(lengths.max(initial=0))), tokenizer.pad_token_id, np.int32)
@@ -129,22 +130,28 @@ class Tokenised:
             ends[here] += number + 1
 
 
-def shares(lengths: Sequence[int], limit: int) -> list[int]:
-    """Tokens kept of each segment, so that all fit into `limit`: the longest is cut first, the later on ties.
+def shares(lengths: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Tokens kept of each segment, so that those of a row fit into its limit: the longest is cut first, later on ties.
+
+    Args:
+        lengths: int64 [N, K], 0 where a row has fewer segments.
+        limits: int64 [N].
 
     Example:
-        >>> shares([5, 9, 2], 10)
-        [4, 4, 2]
+        >>> shares(np.array([[5, 9, 2]]), np.array([10]))
+        array([[4, 4, 2]])
     """
-    kept, left = list(lengths), max(limit, 0)
-    if sum(lengths) <= left:
-        return kept
-    cut = sorted(range(len(lengths)), key=lambda segment: lengths[segment])
-    while lengths[cut[0]] <= left // len(cut):  # shorter than an even share of what is left
-        left -= lengths[cut.pop(0)]
-    for place, segment in enumerate(sorted(cut)):
-        kept[segment] = left // len(cut) + (place < left % len(cut))
-    return kept
+    ascending, places = np.sort(lengths, axis=1), lengths.shape[1]
+    left, level, rest = limits.clip(min=0), lengths.max(axis=1, initial=0), np.zeros_like(limits)
+    cut = np.zeros(len(lengths), bool)
+    for place in range(places):  # the shorter ones are kept whole; the others get an even share of what is left
+        even = left // (places - place)
+        here = ~cut & (ascending[:, place] > even)
+        level[here], rest[here] = even[here], (left % (places - place))[here]
+        cut |= here
+        left = left - ascending[:, place]
+    longer = lengths > level[:, None]
+    return np.where(longer, level[:, None] + (longer.cumsum(axis=1) <= rest[:, None]), lengths)
 
 
 def _pieces(size: int) -> list[slice]:

@@ -6,9 +6,10 @@ Parameters other than the student's (projections to the teacher's width) belong 
 training ends, so that the student's inference graph is that of plain fine-tuning.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +23,9 @@ from vlkd_steps.methods.adversarial import adversarial_loss
 from vlkd_steps.students.heads import task_loss
 from vlkd_steps.students.output import StudentOutput
 from vlkd_steps.teachers.targets.target_file import Targets
+
+BLOCK = 4096
+"""Rows."""
 
 
 class Objective(nn.Module):
@@ -129,6 +133,19 @@ class Distillation(nn.Module):
         return output if batch.gold is None else output.of(batch.gold)
 
 
-def as_float(array: Any) -> Tensor:
-    """A numpy array of the feature store, copied to a float32 tensor."""
-    return torch.tensor(array, dtype=torch.float32)
+def as_float(array: np.ndarray) -> Tensor:
+    """An array of the feature store or of a target file as a float32 tensor, which shares its memory if it can."""
+    return torch.from_numpy(np.require(array, np.float32, "W"))
+
+
+def by_blocks(make: Callable[[slice], Tensor], count: int) -> Tensor:
+    """`count` rows as one tensor [count, ...], made some thousands at a time.
+
+    What `make` computes on the way then stays in the CPU's cache. For VCR it would be gigabytes.
+    """
+    first = make(slice(0, BLOCK))
+    made = first.new_empty((count, *first.shape[1:]))
+    made[:BLOCK] = first
+    for start in range(BLOCK, count, BLOCK):
+        made[start : start + BLOCK] = make(slice(start, start + BLOCK))
+    return made

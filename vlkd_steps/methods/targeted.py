@@ -62,14 +62,13 @@ class Targeted(Objective):
     def prepare(
         self, data: Encoded, store: Any, seed: int, targets: Targets | None = None
     ) -> dict[str, IndexedTensor | Tensor]:
-        """v and u as stored, the layer-normalised targets (no gradient), and the weights; with `whitening` v and u and
-        all targets are whitened instead."""
+        """The layer-normalised targets (no gradient), the weights and, for the adaptive stage, v and u as stored; with
+        `whitening` v and u and all targets are whitened instead."""
         items, found = data.items, targets or Targets()
         v, u = as_float(store.images(items.image_ids)), as_float(store.texts(items.texts))
-        extra: dict[str, IndexedTensor | Tensor] = {
-            "v": IndexedTensor(v, items.image_rows),
-            "u": IndexedTensor(u, items.text_rows),
-        }
+        extra: dict[str, IndexedTensor | Tensor] = {}
+        if self.adaptive_steps:
+            extra = {"v": IndexedTensor(v, items.image_rows), "u": IndexedTensor(u, items.text_rows)}
         made: dict[str, IndexedTensor | Tensor] = {}
         v, u = layer_norm(v), layer_norm(u)
         image, text = IndexedTensor(v, items.image_rows), IndexedTensor(u, items.text_rows)

@@ -14,6 +14,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Encoded, IndexedTensor
 from vlkd_steps.data.items import Items
 from vlkd_steps.methods.distances import layer_norm
+from vlkd_steps.methods.objective import by_blocks
 from vlkd_steps.methods.targeted import Targeted, Term
 from vlkd_steps.methods.tokens import token_positions
 from vlkd_steps.teachers.targets.target_file import Targets
@@ -52,12 +53,13 @@ class ClipTD(Targeted):
 
     def own_targets(self, v: Tensor, u: Tensor, items: Items) -> dict[str, IndexedTensor | Tensor]:
         made: dict[str, IndexedTensor | Tensor] = {}
+        image, text = IndexedTensor(v, items.image_rows), IndexedTensor(u, items.text_rows)
         if "joint" in self.targets:
-            made["joint"] = layer_norm(v[items.image_rows] + u[items.text_rows])
+            made["joint"] = by_blocks(lambda rows: layer_norm(image[rows] + text[rows]), len(items))
         if "tokens" in self.targets and self.settings.token_target == "image":
-            made["tokens"] = IndexedTensor(v, items.image_rows)
+            made["tokens"] = image
         if "tokens" in self.targets and self.settings.token_target == "fused":
-            made["tokens"] = layer_norm(v[items.image_rows] * u[items.text_rows])
+            made["tokens"] = by_blocks(lambda rows: layer_norm(image[rows] * text[rows]), len(items))
         return made
 
 

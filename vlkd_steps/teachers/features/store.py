@@ -41,6 +41,9 @@ VERSION = 1
 TEMPERATURE = 0.01
 """Default for a teacher without one (choice); CLIP's value at the end of training."""
 
+BLOCK = 4096
+"""Rows that are converted to float32 at a time."""
+
 _KEY_FOLDER = re.compile("[0-9a-f]{16}")
 
 KINDS = ("image", "patch", "text", "word", "state", "count", "region", "location")
@@ -180,8 +183,13 @@ class FeatureStore:
             self._check(self.folder / shard.file, shard)
 
     def _rows(self, kind: str, names: Sequence[str]) -> np.ndarray:
-        rows = self._numbers(kind, names)
-        return arrays.single(self._tables[kind][rows]) if len(rows) else np.zeros((0, self.dim), np.float32)
+        rows, table = self._numbers(kind, names), self._tables[kind]
+        if len(rows) <= BLOCK:
+            return arrays.single(table[rows]) if len(rows) else np.zeros((0, self.dim), np.float32)
+        found = np.empty((len(rows), self.dim), np.float32)
+        for start in range(0, len(rows), BLOCK):  # as stored they would take half as much memory again, twice
+            found[start : start + BLOCK] = arrays.single(table[rows[start : start + BLOCK]])
+        return found
 
     def _numbers(self, kind: str, names: Sequence[str]) -> np.ndarray:
         """The row of each name, int64 [N]."""
