@@ -39,7 +39,7 @@ class Files(Dataset[torch.Tensor]):
         return len(self.paths)
 
     def __getitem__(self, row: int) -> torch.Tensor:
-        return torch.from_numpy(decode_one(self.paths[row], SIZE)).permute(2, 0, 1)
+        return torch.tensor(decode_one(self.paths[row], SIZE)).permute(2, 0, 1)
 
 
 def draw(folder: Path, count: int) -> list[Path]:

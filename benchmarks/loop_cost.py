@@ -4,7 +4,8 @@
 
 The student of the scenes (width 64, batch 32), finetune, one thread, batches made beforehand. Blocks of the two loops
 alternate, so that a change of the machine's load meets both; the ratio is that of each pair of blocks, the median of
-all pairs. Drawing the dropout's seed, the schedule, the curves and their journal events are the loop's own.
+all pairs, with its quartiles. A block is timed from its first batch on: what precedes that is done once a run. Drawing
+the dropout's seed, the schedule, the curves and their journal events are the loop's own.
 """
 
 import argparse
@@ -44,10 +45,14 @@ def main() -> None:
     model, _ = distillation.distillation(copy.deepcopy(student), "finetune", SCENES.text)
     events: list[str] = []
 
-    def ours() -> None:
+    def ours() -> float:
+        clock: list[float] = []
+
         def shown(numbers: range) -> Iterator[Batch]:
+            clock.append(time.process_time())
             for number in numbers:
                 if number == given.steps:
+                    clock.append(time.process_time())
                     raise Enough
                 yield batches[number % len(batches)]
 
@@ -57,10 +62,12 @@ def main() -> None:
         )
         with distillation.without_progress(), contextlib.suppress(Enough):
             loop.train(model, shown, recipe, context, 0, accelerator, StopRequest())
+        return clock[1] - clock[0]
 
     optimizer = torch.optim.AdamW(student.parameters(), lr=1e-4, fused=True)
 
-    def bare() -> None:
+    def bare() -> float:
+        begun = time.process_time()
         for number in range(given.steps):
             batch = batches[number % len(batches)]
             loss = distillation.heads.task_loss(student(batch.inputs).logits, batch.labels)
@@ -68,20 +75,23 @@ def main() -> None:
             torch.nn.utils.clip_grad_norm_(student.parameters(), 2.0)
             optimizer.step()
             optimizer.zero_grad()
+        return time.process_time() - begun
 
-    pairs = [(seconds(ours), seconds(bare)) for _ in range(given.rounds + 1)][1:]
-    ratio = statistics.median(own / other for own, other in pairs)
+    pairs = [(uncollected(ours), uncollected(bare)) for _ in range(given.rounds + 1)][1:]
+    low, ratio, high = statistics.quantiles((own / other for own, other in pairs), n=4)
     own, other = (1000 * statistics.median(times) / given.steps for times in zip(*pairs, strict=True))
-    print(f"a step of the loop {own:.2f} ms, of a bare loop {other:.2f} ms, ratio {ratio:.3f} (CPU time)")
+    print(
+        f"a step of the loop {own:.2f} ms, of a bare loop {other:.2f} ms, ratio {ratio:.3f} "
+        f"(quartiles {low:.3f}, {high:.3f}; CPU time)"
+    )
 
 
-def seconds(block: Callable[[], None]) -> float:
+def uncollected(block: Callable[[], float]) -> float:
+    """The block's seconds, without those of the garbage collector."""
     gc.collect()
     gc.disable()
     try:
-        begun = time.process_time()
-        block()
-        return time.process_time() - begun
+        return block()
     finally:
         gc.enable()
 
