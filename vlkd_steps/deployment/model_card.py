@@ -13,7 +13,7 @@ import yaml
 from vlkd_steps import tasks
 from vlkd_steps.config import extra_evals
 from vlkd_steps.config.models.method import declaration
-from vlkd_steps.core import checksums, files, layout
+from vlkd_steps.core import checksums, files, layout, markdown
 from vlkd_steps.deployment.finished_run import FinishedRun
 from vlkd_steps.evaluation import tables
 from vlkd_steps.reporting import table
@@ -170,11 +170,11 @@ def _use(kind: str, name: str) -> str:
 
 
 def _results(run: FinishedRun) -> str:
-    lines = [f"| {name} | {metric} | {value:.2f} |" for name, metric, value in _metrics(run)]
-    if not lines:
+    body = [(name, metric, f"{value:.2f}") for name, metric, value in _metrics(run)]
+    if not body:
         return "The run has not been scored."
-    own = "\n".join(["| evaluation set | metric | this seed |", "|---|---|---|", *lines])
-    return f"{own}\n\n{_over_seeds(run)}"
+    own = markdown.table(("evaluation set", "metric", "this seed"), body)
+    return "\n".join([*own, "", _over_seeds(run)])
 
 
 def _over_seeds(run: FinishedRun) -> str:
@@ -186,14 +186,10 @@ def _over_seeds(run: FinishedRun) -> str:
         return "The experiment's seeds have not been compared, so there are no intervals."
     if run.described["run_key"] not in {row["run_key"] for row in tables.read(results / "summary.csv").to_dicts()}:
         return "The experiment's results were computed from other weights of this run, so they are left out."
-    lines = [
-        "Over seeds:\n",
-        "| evaluation set | metric | seeds | mean ± sd | gain over the reference [95 % interval] |",
-        "|---|---|---|---|---|",
-    ]
+    body = []
     for row in tables.read(results / "gains.csv").to_dicts():
         if {key: str(row[key]) for key in keys} == keys:
             gain = "–" if row["gain"] is None else f"{table.points(row['gain'])} {table.interval(row)}"
-            cells = (row["evaluation_set"], row["metric"], row["seeds"], table.spread(row), gain)
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            body.append((row["evaluation_set"], row["metric"], row["seeds"], table.spread(row), gain))
+    header = ("evaluation set", "metric", "seeds", "mean ± sd", "gain over the reference [95 % interval]")
+    return "\n".join(["Over seeds:", "", *markdown.table(header, body)])

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vlkd_steps.core import markdown
+
 
 @dataclass(frozen=True)
 class Line:
@@ -36,8 +38,7 @@ HEADER = ("what", "batch", "items/s", "ms a step", "of the peak", "waiting", "x 
 
 def table(lines: Sequence[Line]) -> str:
     """Markdown."""
-    rows = [HEADER, ("---", *["---:"] * (len(HEADER) - 1)), *map(_cells, lines)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join(markdown.table(HEADER, map(_cells, lines), align="---:"))
 
 
 def _cells(line: Line) -> tuple[str, ...]:

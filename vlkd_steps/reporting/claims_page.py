@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from vlkd_steps.core import markdown
 from vlkd_steps.evaluation import summary
 from vlkd_steps.evaluation.claims import Row
 from vlkd_steps.evaluation.verdicts import HELD, WORDS
@@ -62,12 +63,18 @@ def overview(rows: Sequence[Row]) -> list[str]:
         return ["None of the claims is primary."]
     count = {word: sum(row.verdict == word for row in primary) for word in WORDS}
     counted = ", ".join(f"{number} {word}" for word, number in count.items() if number)
-    return ["## Primary claims", "", f"{len(primary)} rows: {counted}.", "", *_table(SHORT, map(_short, primary))]
+    return [
+        "## Primary claims",
+        "",
+        f"{len(primary)} rows: {counted}.",
+        "",
+        *markdown.table(SHORT, map(_short, primary)),
+    ]
 
 
 def details(rows: Sequence[Row]) -> list[str]:
     """All claims with all that is known of them, and their notes."""
-    lines = _table(LONG, map(_long, rows))
+    lines = markdown.table(LONG, map(_long, rows))
     if any(row.found and row.found.grouped for row in rows):
         lines += [
             "",
@@ -103,7 +110,7 @@ def accuracy(gains: Sequence[Gains]) -> list[str]:
             [called[variant], shot, *(cells.get((variant, shot, each), "") for each in sets)]
             for variant, shot in dict.fromkeys((row["variant"], row["shot"]) for row in mine)
         ]
-        lines += [f"**{dataset}** ({student})", "", *_table(["", "shot", *map(name, sets)], body), ""]
+        lines += [f"**{dataset}** ({student})", "", *markdown.table(["", "shot", *map(name, sets)], body), ""]
     return lines
 
 
@@ -146,8 +153,3 @@ def _p(p: float | None) -> str:
 def _verdict(row: Row) -> str:
     word = f"**{row.verdict}**" if row.verdict == HELD else row.verdict
     return f"{word}: {row.reason}" if row.reason else word
-
-
-def _table(columns: Sequence[str], body: "Sequence[Sequence[str]] | map[list[str]]") -> list[str]:
-    rows = [list(columns), ["---"] * len(columns), *map(list, body)]
-    return [f"| {' | '.join(' '.join(cell.replace('|', '&#124;').split()) for cell in row)} |" for row in rows]

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from vlkd_steps import tasks
+from vlkd_steps.core import markdown
 from vlkd_steps.reporting.style import styles
 from vlkd_steps.reporting.table import titles
 from vlkd_steps.tracking.records import MEAN_OVER, Record
@@ -93,13 +94,11 @@ def _tables(records: Sequence[Record], reference: str) -> Iterator[str]:
             variants = sorted({variant for variant, _ in means}, key=lambda variant: (variant != reference, variant))
             lines = [f"{dataset}, {student}: {_in_words(name)}, in brackets the gain over {reference}", ""]
             called = {record.tags.get("variant", ""): record.tags.get("label") for record in chosen}
-            lines += [
-                "| shot | " + " | ".join(called[each] or each for each in variants) + " |",
-                "|---" * (len(variants) + 1) + "|",
+            body = [
+                [shot, *(_cell(means.get((variant, shot)), gains.get((variant, shot))) for variant in variants)]
+                for shot in shots
             ]
-            for shot in shots:
-                cells = [_cell(means.get((variant, shot)), gains.get((variant, shot))) for variant in variants]
-                lines.append(f"| {shot} | " + " | ".join(cells) + " |")
+            lines += markdown.table(["shot", *(called[each] or each for each in variants)], body)
             yield "\n".join([*lines, ""])
 
 

@@ -1,5 +1,6 @@
 """A run's tags in MLflow, among them its description."""
 
+from vlkd_steps.core import markdown
 from vlkd_steps.tracking import cost
 from vlkd_steps.tracking.records import MEAN_OVER, Record
 
@@ -29,12 +30,13 @@ def note(record: Record) -> str:
         gains = {
             point.name.removeprefix("gain/"): point.value for point in record.points if point.name.startswith("gain/")
         }
-        lines += ["| evaluation set | metric | value | gain over the reference, same seed |", "|---|---|---|---|"]
+        body = []
         for name, values in record.results.items():
             for metric, value in values.items():
                 if "/" not in metric:
                     gain = gains.get(f"{name}/{metric}")
-                    lines.append(f"| {name} | {metric} | {value:.2f} | {'' if gain is None else f'{gain:+.2f}'} |")
+                    body.append((name, metric, f"{value:.2f}", "" if gain is None else f"{gain:+.2f}"))
+        lines += markdown.table(("evaluation set", "metric", "value", "gain over the reference, same seed"), body)
     return "\n".join(lines)
 
 
