@@ -6,6 +6,7 @@ import pytest
 import synthetic_results
 from sealed import seal
 
+from vlkd_steps import tasks
 from vlkd_steps.core import layout
 from vlkd_steps.steps import evaluate
 
@@ -130,3 +131,14 @@ def test_an_empty_set_is_refused(config: dict, capsys: pytest.CaptureFixture) ->
     seal()
     assert run(config) == [0, 2]
     assert "is empty: accuracy over no items is not defined" in capsys.readouterr().err
+
+
+def test_a_metric_that_the_scorer_does_not_give_is_named(
+    config: dict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(type(tasks.load("vqa")), "compared_by", (tasks.Metric("wups"),))
+    assert run(config)[0] == 2
+    error = capsys.readouterr().err
+    assert "dev.wups is None" in error
+    assert "task vqa" in error
+    assert not layout.metrics(folder()).exists()

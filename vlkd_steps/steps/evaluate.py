@@ -44,8 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             counts = {"n": len(instances), "images": instances["image_id"].n_unique()}
             metrics[seed][evaluation.name] = found = scorer.metrics(scores) | counts
             for compared in task.compared_by:
-                plausible(found[compared.name], compared, f"{folder}: {evaluation.name}.{compared.name}")
-                scored[seed].setdefault(compared.name, []).append(f"{evaluation.name} {found[compared.name]:.1f}")
+                where = f"{folder}: {evaluation.name}.{compared.name}"
+                remedy = f"`compared_by` of task {evaluation.task} names it, and its scorer's `metrics` is to hold it"
+                number = plausible(found.get(compared.name), compared, where, remedy)
+                scored[seed].setdefault(compared.name, []).append(f"{evaluation.name} {number:.1f}")
     for seed, of_sets in metrics.items():
         folder = run_folder(config, seed)
         files.write_json(layout.metrics(folder), of_sets | measured(config, seed))
