@@ -1,6 +1,7 @@
 """Extra evaluations beside a run's own evaluation sets: from the preset to each job, and what is refused."""
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,30 @@ def test_a_run_knows_its_teacher_as_it_is_for_its_data_set(
     told = jobs.distill(changed, Cell(CORPUS, "bart_scenes", "vlkd", "full"))["teacher"]
     assert told["dtype"] == dtype
     assert not {"by_dataset", "workers"} & told.keys()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"extra_evals.scenes_wide_captions.mine": {"dataset": "easy_vqa", "set": "test"}},
+        {"extra_evals": {CORPUS: {"mine.dataset": "easy_vqa", "mine": {"set": "test"}}}},
+    ],
+)
+def test_an_override_may_name_another_data_set(tmp_path: Path, overrides: dict[str, Any]) -> None:
+    given = yaml.safe_dump({"experiment": "scenes_vlkd", "grid": {}, "overrides": overrides})
+    (tmp_path / "params.yaml").write_text(given)
+    composed = composition.compose(tmp_path / "params.yaml")
+    assert composed.extra_evals[CORPUS]["mine"].dataset == "easy_vqa"
+    assert ("easy_vqa", "test") in jobs.held_out(composed)
+
+
+def test_a_data_sets_own_sets_know_the_training_split_that_is_called_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("experiment: scenes_vlkd\ngrid: {}\n")
+    composed = composition.compose(tmp_path / "params.yaml")
+    assert "train" not in jobs.evaluated_dataset(composed, "scenes_vqa")
+    renamed = composed.datasets["scenes_vqa"].model_copy(
+        update={"roles": {"train": composed.datasets["scenes_vqa"].roles["dev"]}}
+    )
+    changed = replace(composed, datasets={**composed.datasets, "scenes_vqa": renamed})
+    (own, *_) = extra_evals.sets(jobs.evaluated_dataset(changed, "scenes_vqa"))
+    assert own.how == {"train": "dev"}

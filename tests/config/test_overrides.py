@@ -8,6 +8,7 @@ from user_files import PRESET, Project
 
 from vlkd_steps.config import composition, jobs
 from vlkd_steps.config.models.composition import Cell, Composition
+from vlkd_steps.core.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -93,3 +94,23 @@ def test_a_preset_replaces_an_inherited_override_however_it_is_written(
     c = composed(experiment="mine", grid={})
     cell = next(cell for cell in c.cells if cell.variant == "clip_td")
     assert jobs.distill(c, cell)["method"]["adaptive_steps"] == 6
+
+
+@pytest.mark.parametrize(
+    ("given", "facts"),
+    [
+        ({"datasets.scenes_smoke_vqa.source": "scene"}, ["source names 'scene'", "did you mean 'scenes'"]),
+        ({"datasets.scenes_smoke_vqa.image_source": "coco_2041"}, ["'coco_2041'", "did you mean 'coco_2014'"]),
+        ({"students.vilt_scenes.regions": "bottom_up"}, ["'bottom_up'"]),
+    ],
+)
+def test_a_member_that_an_override_names_must_exist(params, given: dict, facts: list[str]) -> None:
+    with pytest.raises(UserError) as mistake:
+        composition.compose(params(overrides=given))
+    for fact in ["params.yaml: overrides", *facts]:
+        assert fact in str(mistake.value)
+
+
+def test_a_member_that_an_override_names_is_composed(params) -> None:
+    composed = composition.compose(params(overrides={"datasets.scenes_smoke_vqa.image_source": "coco_2014"}))
+    assert "coco_2014" in composed.sources

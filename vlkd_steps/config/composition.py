@@ -121,9 +121,10 @@ def _composed(origin: members.Origin, grid: Mapping[str, Sequence[Any]], swept: 
     """The preset with all members that it reads, before overrides. Keys that may be overridden and that nothing sets
     are written down."""
     raw = swept.raw
-    for _, given in swept.sections:
+    sections = [given for _, given in swept.sections]
+    for given in sections:
         needed_members.choose(given, raw)
-    composed = needed_members.composed(origin, grid, validated(Preset, raw, "", origin), raw)
+    composed = needed_members.composed(origin, grid, validated(Preset, raw, "", origin), raw, sections)
     composed |= {**copy.deepcopy(raw), "experiment": origin.experiment, "grid": grid}
     learned = [*composed["teachers"].values(), *composed["students"].values()]
     for recipe in (composed["training"], *(model["pretrain"] for model in learned if model.get("pretrain"))):

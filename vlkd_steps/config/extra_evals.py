@@ -1,7 +1,7 @@
 """The evaluations of a trained run: its data set's evaluation sets, and a preset's ``extra_evals``.
 
-A job's ``dataset`` is ``{name, task, evaluation_sets, extra_evals?}``; the last is documented in
-`models.extra_evals`. Imports no torch.
+A job's ``dataset`` is ``{name, task, evaluation_sets, train?, extra_evals?}``; ``train`` is the training split where it
+is not called so, and `models.extra_evals` documents the last. Imports no torch.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Evaluation:
     Attributes:
         name: of the extra evaluation, or of the data set's own evaluation set.
         dataset, task, evaluation_set: whose items these are.
-        how: the other keys of the extra evaluation; empty for a data set's own set.
+        how: the other keys of the extra evaluation; for a data set's own set, its training split at most.
     """
 
     name: str
@@ -53,7 +53,8 @@ def sets(dataset: Mapping[str, Any]) -> list[Evaluation]:
 
     Of the latter, those with ``lead: true`` come first, as in tables, on the page and in its gallery.
     """
-    own = [Evaluation(name, dataset["name"], dataset["task"], name, {}) for name in dataset["evaluation_sets"]]
+    trained = {key: dataset[key] for key in ("train",) if key in dataset}
+    own = [Evaluation(name, dataset["name"], dataset["task"], name, trained) for name in dataset["evaluation_sets"]]
     extra = {name: conf for name, conf in (dataset.get("extra_evals") or {}).items() if "measure" not in conf}
     order = sorted(extra.items(), key=lambda named: not named[1].get("lead"))
     how = {name: {key: value for key, value in conf.items() if key not in ITEMS} for name, conf in order}

@@ -157,14 +157,17 @@ def _swept(c: Composition, variant: str) -> dict[str, Any]:
 
 def evaluated_dataset(c: Composition, dataset: str) -> dict[str, Any]:
     """The part of a data set's configuration that a job reads, with the extra evaluations of its runs: of these also
-    their items' task and training split."""
+    their items' task and training split; of its own the latter where it is not called ``train``."""
     extra = {}
     for name, conf in c.extra_evals.get(dataset, {}).items():
         extra[name] = conf.written()
         if of := c.datasets.get(getattr(conf, "dataset", "")):
             train = of.roles.get("train")
             extra[name] |= {"task": of.task, "train": train.split if train else None}
-    own = _part(c.datasets[dataset], "name", "task", "evaluation_sets")
+    conf = c.datasets[dataset]
+    own = _part(conf, "name", "task", "evaluation_sets")
+    if "train" in conf.roles and conf.roles["train"].split != "train":
+        own["train"] = conf.roles["train"].split
     return own | ({"extra_evals": extra} if extra else {})
 
 

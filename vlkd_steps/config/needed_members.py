@@ -13,15 +13,22 @@ from vlkd_steps.sources import local
 
 
 def composed(
-    origin: members.Origin, grid: Mapping[str, Sequence[Any]], preset: Preset, raw: Mapping[str, Any]
+    origin: members.Origin,
+    grid: Mapping[str, Sequence[Any]],
+    preset: Preset,
+    raw: Mapping[str, Any],
+    given: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Compose the preset with every group member that the grid's cells read, and what those read in turn.
+
+    Args:
+        given: the overrides, of the preset and of params.yaml, which may name other members than the files do.
 
     Raises:
         UserError: a name that no member has.
     """
     _check_names(origin, grid, preset)
-    tree, dropped_in = _gathered(origin, _of_grid(origin, grid, preset), raw)
+    tree, dropped_in = _gathered(origin, _of_grid(origin, grid, preset), raw, given)
     found = [(group, name) for group in sorted(members.GROUPS) for name in sorted(tree[f"{group}s"])]
     with_files = [(group, name) for group, name in found if group != "source" or name not in dropped_in]
     for group, name in with_files:
@@ -68,10 +75,13 @@ def _of_grid(origin: members.Origin, grid: Mapping[str, Sequence[Any]], preset: 
 
 
 def _gathered(
-    origin: members.Origin, wanted: Mapping[tuple[str, str], str], raw: Mapping[str, Any]
+    origin: members.Origin,
+    wanted: Mapping[tuple[str, str], str],
+    raw: Mapping[str, Any],
+    given: Sequence[Mapping[str, Any]],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Those members and what they name in turn: the preset with all of them as their files say them, and the sources
-    that have no file, ``data/incoming/<name>``."""
+    """Those members and what they name in turn: the preset with all of them as their files and the overrides say them,
+    and the sources that have no file, ``data/incoming/<name>``."""
     conf = origin.conf
     tree: dict[str, Any] = {**raw, **{f"{group}s": {} for group in members.GROUPS}}
     dropped_in = {}
@@ -82,13 +92,25 @@ def _gathered(
                 tree["sources"][name] = dropped_in[name] = local.incoming(name)
                 continue
             one_of(name, conf.options(group), origin.said(key))
-            tree[f"{group}s"][name] = conf.merged(group, name)
+            tree[f"{group}s"][name] = _overridden(f"{group}s.{name}.", conf.merged(group, name), given)
         wanted = {(group, name): key for group, name, key in _named(tree) if name not in tree[f"{group}s"]}
     return tree, dropped_in
 
 
+def _overridden(prefix: str, member: dict[str, Any], given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A member with the overrides of its keys, which begin with `prefix`."""
+    for section in given:
+        for dotted, value in section.items():
+            if dotted.startswith(prefix):
+                key = dotted.removeprefix(prefix)
+                member = {**member, key: overrides.merged(member.get(key), value)}
+    return member
+
+
 def choose(given: Mapping[str, Any], preset: dict[str, Any]) -> None:
-    """Another teacher or method of a variant has to be composed as well."""
+    """Another teacher or method of a variant, and another data set of an extra evaluation, have to be composed too."""
+    if extra := overrides.tree({key: value for key, value in given.items() if key.startswith("extra_evals.")}):
+        preset["extra_evals"] = overrides.merged(preset.get("extra_evals") or {}, extra["extra_evals"])
     for key, value in given.items():
         group, _, rest = key.partition(".")
         variant, _, setting = rest.partition(".")

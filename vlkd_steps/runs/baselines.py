@@ -155,7 +155,11 @@ class Commonest(Typed):
 
 
 def by_type(evaluation: Evaluation) -> dict[str, list[str]]:
-    """The answers of the training questions of the set's data set, by official type."""
+    """The answers of the training questions of the set's data set, by official type.
+
+    Raises:
+        UserError: it has none.
+    """
     of_train = pl.col("split") == evaluation.how.get("train", "train")
     table = pl.scan_parquet(artifacts.instances(evaluation.dataset)).filter(of_train).collect()
     table = table.join(
@@ -165,6 +169,11 @@ def by_type(evaluation: Evaluation) -> dict[str, list[str]]:
     task = tasks.load(evaluation.task)
     for row in table.iter_rows(named=True):
         found.setdefault(row["group"], []).append(task.gold(row))
+    if not found:
+        raise UserError(
+            f"data set {evaluation.dataset} has no training questions (role `train`), whose answers this baseline "
+            "gives; leave it out of the variant's grid, or the set out of `extra_evals`"
+        )
     return found
 
 
