@@ -164,10 +164,10 @@ def evaluated_dataset(c: Composition, dataset: str) -> dict[str, Any]:
         if of := c.datasets.get(getattr(conf, "dataset", "")):
             train = of.roles.get("train")
             extra[name] |= {"task": of.task, "train": train.split if train else None}
-    conf = c.datasets[dataset]
-    own = _part(conf, "name", "task", "evaluation_sets")
-    if "train" in conf.roles and conf.roles["train"].split != "train":
-        own["train"] = conf.roles["train"].split
+    trained_on = c.datasets[dataset]
+    own = _part(trained_on, "name", "task", "evaluation_sets")
+    if "train" in trained_on.roles and trained_on.roles["train"].split != "train":
+        own["train"] = trained_on.roles["train"].split
     return own | ({"extra_evals": extra} if extra else {})
 
 
