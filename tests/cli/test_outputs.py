@@ -1,5 +1,6 @@
 """Outputs that cannot be written are refused in one message, before anything else is looked at."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,20 @@ def test_folders_files_and_what_may_not_be_written(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(command.files, "writable", lambda path: path != tmp_path)
     with pytest.raises(command.UserError, match="you may not write into"):
         command.check_output(tmp_path / "new" / "file", "--out")
+
+
+def test_what_a_file_would_replace_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "pipe.json").symlink_to("pipe")
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    for special in (
+        tmp_path / "pipe",
+        tmp_path / "pipe.json",
+        Path("/dev/null"),
+        Path("/dev/stdout"),
+        Path("/dev/fd/1"),
+    ):
+        with pytest.raises(command.UserError, match="is a device or a pipe"):
+            command.check_output(special, "--out")
+    command.check_output(tmp_path / "link", "--out")

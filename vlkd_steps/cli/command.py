@@ -167,7 +167,8 @@ def check_output(path: Path | None, option: str, folder: bool = False) -> None:
         folder: it is to be a folder and not a file.
 
     Raises:
-        UserError: its name is too long, it is a folder or, if it is to be one, a file, or nothing may be made there.
+        UserError: its name is too long, it is a folder or, if it is to be one, a file, it is a device or a pipe, or
+            nothing may be made there.
     """
     if path is None:
         return
@@ -177,6 +178,8 @@ def check_output(path: Path | None, option: str, folder: bool = False) -> None:
     try:
         if path.is_dir() and not folder:
             raise UserError(f"{option} {path} is a folder; give the path of a file")
+        if _is_special(path):
+            raise UserError(f"{option} {path} is a device or a pipe, which would be replaced; give the path of a file")
         above = next(each for each in path.absolute().parents if each.exists())
         file = path if folder and path.is_file() else above if not above.is_dir() else None
         if file:
@@ -185,6 +188,13 @@ def check_output(path: Path | None, option: str, folder: bool = False) -> None:
             raise UserError(f"{option} {path}: cannot be written (you may not write into {above}); give another path")
     except OSError as error:
         raise UserError(f"{option} {path}: cannot be written ({error.strerror}); give another path") from error
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is there and neither a file nor a folder, or is one of a process's open files, as /dev/stdout."""
+    target = path.parent / path.readlink() if path.is_symlink() else path
+    of_process = any(Path(os.path.realpath(each.parent)).is_relative_to("/proc") for each in (path, target))
+    return of_process or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 class Several(TyperCommand):
