@@ -52,6 +52,30 @@ def test_a_deleted_folder_is_one_message(
     assert capsys.readouterr().err.startswith("error: the current folder was deleted")
 
 
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (
+            PermissionError(errno.EACCES, os.strerror(errno.EACCES), "locked/a.json"),
+            "locked/a.json cannot be used (Perm",
+        ),
+        (
+            OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "x" * 300),
+            "x cannot be used (File name too long)",
+        ),
+    ],
+)
+def test_a_path_that_may_not_be_used_is_one_message(
+    error: OSError, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @step.entry
+    def main(argv: object = None) -> int:
+        raise error
+
+    assert main() == 2
+    assert why in capsys.readouterr().err
+
+
 def test_ctrl_c_is_one_line_and_the_status_of_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
     assert mistaken(["--config", json.dumps({"fail": "interrupt"})]) == 130
     assert capsys.readouterr().err == "stopped by SIGINT; the next start continues from here\n"
@@ -123,3 +147,13 @@ def test_a_configuration_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert mistaken(["--config", f"@{path}"]) == 0
     assert mistaken(["--config", f"@{tmp_path / 'none.json'}"]) == 2
     assert "none.json is missing" in capsys.readouterr().err
+
+
+def test_a_full_disk_below_the_log_costs_no_traceback_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    step.log_to(Path("/dev/full"))
+    try:
+        step.log.info("one line")
+    finally:
+        step.log.handlers[-1].stream = None  # closing it would write again
+        step.log_to(None)
+    assert capsys.readouterr().err == "one line\n"

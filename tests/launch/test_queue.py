@@ -1,5 +1,8 @@
 """Which answers of squeue are used again, and how a job ended."""
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -22,6 +25,34 @@ def test_an_answer_is_used_again_for_the_interval_and_not_once_the_clock_was_set
         now += moved
         assert jobs.look() == {}
         assert len(asked) == queries
+
+
+HOLD = """
+import pathlib, sys, time
+from vlkd_steps.core import locks
+with locks.exclusive(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_submitter_that_stands_still_holds_up_no_other_one(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_system, "user_folder", lambda: tmp_path)
+    monkeypatch.setattr(queue, "PATIENCE", 0.1)
+    monkeypatch.setattr(queue, "listed", lambda: [["7", "RUNNING", "cpu", "1:00", "2:00", "n1", "None", "x"]])
+    jobs = queue.Queue(10)
+    command = [sys.executable, "-c", HOLD, str(jobs.answer.with_suffix(".lock"))]
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)})
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert (seen := jobs.look())
+        assert seen["7"].state == "RUNNING"
+    finally:
+        other.kill()
+        other.wait()
 
 
 @pytest.mark.parametrize(

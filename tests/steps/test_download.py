@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def test_the_folder_is_replaced_whole(project):
     (layout.INCOMING / "pets" / "q.json").rename(layout.INCOMING / "pets" / "p.json")
     run(local.incoming("pets"))
     assert {path.name for path in layout.raw("pets").iterdir()} == {"images", "manifest.json", "p.json"}
-    assert [path.name for path in layout.raw("pets").parent.iterdir()] == ["pets"]
+    assert {path.name for path in layout.raw("pets").parent.iterdir()} == {"pets", ".pets.lock"}
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -56,7 +57,7 @@ def test_a_link_is_replaced_with_a_folder(project, there: bool):
         layout.raw("pets").symlink_to(elsewhere)
         assert run(local.incoming("pets")) == 0
         assert not layout.raw("pets").is_symlink()
-        assert [path.name for path in layout.raw("pets").parent.iterdir()] == ["pets"]
+        assert {path.name for path in layout.raw("pets").parent.iterdir()} == {"pets", ".pets.lock"}
     assert not there or (elsewhere / "mine").is_file()
 
 
@@ -65,7 +66,7 @@ def test_a_failure_leaves_what_was_there(project, capsys):
     assert run(local.incoming("pets") | {"files": ["*.json", "*.jsonl"]}) == 2
     assert "error: source 'pets': no file matches '*.jsonl'" in capsys.readouterr().err
     assert layout.raw_manifest("pets").is_file()
-    assert [path.name for path in layout.raw("pets").parent.iterdir()] == ["pets"]
+    assert {path.name for path in layout.raw("pets").parent.iterdir()} == {"pets", ".pets.lock"}
 
 
 def test_an_unknown_kind_is_explained_and_logged(project, capsys):
@@ -119,3 +120,24 @@ def test_a_file_of_the_users_is_not_taken_for_the_list_of_checksums(project, cap
     assert run(local.incoming("pets")) == 2
     assert "source 'pets' has a file manifest.json" in capsys.readouterr().err
     assert not layout.raw("pets").exists()
+
+
+HOLD = """
+import pathlib, sys, time
+from vlkd_steps.core import locks
+with locks.exclusive(pathlib.Path(sys.argv[1])) as holder:
+    print(holder, flush=True)
+    time.sleep(2)
+"""
+
+
+def test_a_second_one_waits_for_the_first(project, root, capsys: pytest.CaptureFixture):
+    """Such as a step that goes on after its Snakemake was killed."""
+    lock = layout.raw("pets").with_name(".pets.lock")
+    command = [sys.executable, "-c", HOLD, str(lock)]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)})
+    assert first.stdout is not None
+    assert first.stdout.readline() == "None\n"
+    assert run(local.incoming("pets")) == 0
+    assert first.wait(20) == 0
+    assert f"waits for process {first.pid}" in capsys.readouterr().err

@@ -168,6 +168,15 @@ def handled(handlers: Mapping[signal.Signals, object]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def tracker_log() -> IO[bytes]:
+    """Where the tracker's messages go; nowhere if the folder may not be written, which Snakemake then says."""
+    try:
+        LOG.parent.mkdir(exist_ok=True)
+        return LOG.open("wb")
+    except OSError:
+        return Path(os.devnull).open("wb")
+
+
 @contextlib.contextmanager
 def tracker(experiment: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `vlkd track --follow` during the block, in its own session, so that Ctrl-C does not end it too early.
@@ -175,8 +184,7 @@ def tracker(experiment: str) -> Iterator["subprocess.Popen[bytes]"]:
     TERM ends it after a last update. If it fails, one line gives the reason, and the exit status is unaffected.
     """
     again = ["track", experiment]
-    LOG.parent.mkdir(exist_ok=True)
-    with LOG.open("wb") as log:
+    with tracker_log() as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "vlkd_steps", *again, "--follow", "--until-pid", str(os.getpid())],
             stdin=subprocess.DEVNULL,
@@ -194,7 +202,8 @@ def tracker(experiment: str) -> Iterator["subprocess.Popen[bytes]"]:
             process.kill()
             failed = process.wait()
         if failed:
-            lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines() if failed > 0 else []
+            known = failed > 0 and LOG.is_file()
+            lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines() if known else []
             reason = lines[-1] if lines else f"run vlkd {' '.join(again)}"
             say(f"The runs are not in MLflow: {reason}", file=sys.stderr)
 

@@ -88,7 +88,11 @@ def stop_request() -> Iterator[StopRequest]:
     def note(number: int, frame: FrameType | None) -> None:
         request.signal_number = number
 
-    heard = [number for number in SIGNALS if not (number == signal.SIGHUP and ignored(number))]
+    ignorable = (
+        signal.SIGHUP,
+        signal.SIGINT,
+    )  # by nohup, and by a shell's `&`; submitit leaves TERM ignored until here
+    heard = [number for number in SIGNALS if not (number in ignorable and ignored(number))]
     previous = {number: signal.signal(number, note) for number in heard}
     try:
         yield request

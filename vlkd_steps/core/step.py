@@ -30,6 +30,14 @@ class Terminal(logging.Handler):
             say(self.format(record), file=sys.stderr, flush=True)
 
 
+class LogFile(logging.FileHandler):
+    """A log whose disk may be full: what it cannot take is on the terminal, without a traceback for each line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 class Main(Protocol):
     """A step's ``main``: command-line arguments (default: those of the process) to an exit status."""
 
@@ -60,7 +68,7 @@ def entry(main: Main) -> Main:
             log.info("%s", stopped)
             return stopped.exit_status
         except Exception as error:
-            if cause := disk_full(error) or folder_gone():
+            if cause := disk_full(error) or folder_gone() or no_access(error):
                 log.error("error: %s", cause) if log.handlers else say(f"error: {cause}", file=sys.stderr)
                 return 2
             if log.handlers:
@@ -79,6 +87,17 @@ def disk_full(error: BaseException) -> str | None:
     """The message for a write that failed for want of space, whichever library wrote; None for any other error."""
     if getattr(error, "errno", None) in FULL or _FULL.search(str(error)):
         return f"{error}; make room on that disk, then start the same command again: it continues from what is finished"
+    return None
+
+
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+def no_access(error: BaseException) -> str | None:
+    """The message for a path that may not be used, wherever it was looked at; None for any other error."""
+    if isinstance(error, OSError) and error.errno in NO_ACCESS and isinstance(error.filename, str | os.PathLike):
+        path = f"{os.fspath(error.filename):.200}"
+        return f"{path} cannot be used ({error.strerror}); give another path, or allow access to it"
     return None
 
 
@@ -120,7 +139,7 @@ def log_to(path: Path | None) -> None:
     handlers: list[logging.Handler] = [Terminal()]
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
+        handlers.append(LogFile(path, mode="w", encoding="utf-8"))
     for handler in handlers:
         handler.setFormatter(terminal.Formatter("%(message)s"))
         log.addHandler(handler)

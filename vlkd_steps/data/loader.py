@@ -62,6 +62,7 @@ def ahead(
         pin_memory=pinned,
         generator=torch.Generator(),  # else it draws from the global one
     )
+    atexit.register(_end_workers)  # also if not all can be started
     made: Any = iter(loader)
     atexit.unregister(_end_workers)
     atexit.register(_end_workers)  # the last to register is the first to run: before torch, which waits for each
@@ -125,7 +126,7 @@ def _as_it_is(found: Any) -> Any:
 
 
 def _end_workers() -> None:
-    """End the workers of an iterator that a traceback of its caller still holds when this process exits.
+    """End the workers of an iterator that a traceback still holds when this process exits, or that has not all of them.
 
     Python ends them by TERM, which they ignore, and would then wait for them without end.
     """

@@ -20,6 +20,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import stop_request
 
 VARIABLE = "VLKD_LAUNCHER"
+SAVING = 24 * 3600  # seconds that a stopped training may take until it has saved; torch kills it after 30 by itself
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def several_processes(work: Work) -> int:
     config = work.folder / "config.json"
     files.write_json(config, work.config)
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={work.processes}"]
+    start.append(f"--shutdown-timeout={SAVING}")
     forwarded = False
     with stop_request() as stop:
         command = [*start, "-m", "vlkd_steps.launch.process", work.job, str(config)]

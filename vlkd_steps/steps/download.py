@@ -6,12 +6,14 @@ completely; its ``manifest.json`` (sha256 of every file) is written last.
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from vlkd_steps.config.models import kinds
 from vlkd_steps.config.validation import validated
-from vlkd_steps.core import components, layout, step
+from vlkd_steps.core import components, layout, locks, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import manifest
 
@@ -26,6 +28,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"source {name!r}, kind: {error}") from error
     validated(kinds.model("source", str(kind)), source, "source")
     raw = layout.raw(name)
+    lock = raw.with_name(f".{name}.lock")
+    with locks.exclusive(lock) as holder:
+        if holder:  # as a step that goes on after a killed Snakemake
+            step.log.info("[download %s] waits for %s, which makes the same folder", name, holder)
+    with locks.exclusive(lock, wait=None):
+        hashes = made(source, module, raw)
+    step.log.info("[download %s] %d files in %s", name, len(hashes), raw)
+    return 0
+
+
+def made(source: Mapping[str, Any], module: ModuleType, raw: Path) -> dict[str, str]:
+    """Make the folder anew, and return the checksums of its files."""
+    name = source["name"]
     staging = raw.with_name(f".{name}.staging")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -41,8 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         shutil.rmtree(layout.arriving(name), ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    step.log.info("[download %s] %d files in %s", name, len(hashes), raw)
-    return 0
+    return hashes
 
 
 def replace(folder: Path, staging: Path) -> None:

@@ -15,6 +15,7 @@ from vlkd_steps.core import file_system, files, locks
 
 FORMAT = "%i|%T|%P|%M|%l|%N|%r|%j"
 TIMEOUT = 60  # seconds that a busy controller may take to answer
+PATIENCE = 10.0  # seconds that another submitter may take to ask, before this one asks by itself
 CANCELLED_BY = 10.0  # seconds that the queue may take to show that cancelled jobs end
 NOT_ENDED = {
     *("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED"),
@@ -61,13 +62,19 @@ class Queue:
 
     def since(self, moment: float) -> dict[str, Seen] | None:
         """As `look`, from a query made after `moment` (``time.time()``)."""
-        with locks.exclusive(self.answer.with_suffix(".lock"), wait=None):
+        with locks.exclusive(self.answer.with_suffix(".lock"), wait=PATIENCE) as holder:
+            if holder:  # it was stopped by Ctrl-Z, or waits for a busy controller
+                return by_id(listed())
             known = files.known_json(self.answer)
             rows = known.get("rows")
             if not moment <= known.get("at", 0.0) <= time.time():  # a later answer: the clock was set back
                 at, rows = time.time(), listed()
                 files.write_text(self.answer, files.canonical({"at": at, "rows": rows}))
-        return None if rows is None else {row[0]: Seen(*row) for row in rows}
+        return by_id(rows)
+
+
+def by_id(rows: list[list[str]] | None) -> dict[str, Seen] | None:
+    return None if rows is None else {row[0]: Seen(*row) for row in rows}
 
 
 def listed() -> list[list[str]] | None:
