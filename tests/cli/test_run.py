@@ -225,3 +225,10 @@ def test_the_profile_is_the_one_named_or_the_local_one(monkeypatch: pytest.Monke
     assert run.profile(["--profile=slurm"]) == []
     monkeypatch.setenv("SNAKEMAKE_PROFILE", "slurm")
     assert run.profile([]) == []
+
+
+def test_the_tracker_does_without_a_log_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "logs").touch()
+    monkeypatch.setattr(run, "LOG", tmp_path / "logs" / "track.log")
+    with run.tracker_log() as log:
+        assert log.name == os.devnull
