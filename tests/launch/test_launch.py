@@ -1,6 +1,5 @@
 """Launchers: the job of a work, here, in several processes of this machine, or by a name that does not exist."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.interruption import stop_request
 from vlkd_steps.launch.work import Part, Work, launch
 
 
@@ -78,19 +78,52 @@ def test_processes_find_this_package_whatever_is_on_pythons_path(
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"0-2", "1-2"}
 
 
-def test_term_reaches_the_processes(tmp_path: Path) -> None:
-    code = (
-        "import json, sys; from pathlib import Path; from tests.launch.test_launch import work; "
-        "from vlkd_steps.launch.work import launch; folder = Path(sys.argv[1]); "
-        "raise SystemExit(launch(work('sleep', {'folder': str(folder)}, folder, processes=2)))"
-    )
+CODE = (
+    "import json, sys; from pathlib import Path; from tests.launch.test_launch import work; "
+    "from vlkd_steps.launch.work import launch; folder = Path(sys.argv[1]); "
+    "raise SystemExit(launch(work(sys.argv[2], {'folder': str(folder)}, folder, processes=2)))"
+)
+
+
+def started(function: str, folder: Path) -> "subprocess.Popen[bytes]":
+    """A step whose job runs in two processes."""
     environment = {**os.environ, "VLKD_LAUNCHER": "local"}
-    starter = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment)
+    starter = subprocess.Popen([sys.executable, "-c", CODE, str(folder), function], env=environment)
     until = time.monotonic() + 60
-    while not (tmp_path / "0").exists() or not (tmp_path / "1").exists():
+    while not (folder / "0").exists() or not (folder / "1").exists():
         assert time.monotonic() < until
         time.sleep(0.1)
+    return starter
+
+
+def left(folder: Path) -> str:
+    return subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, text=True).stdout
+
+
+def test_term_reaches_the_processes(tmp_path: Path) -> None:
+    starter = started("sleep", tmp_path)
     starter.send_signal(signal.SIGTERM)
     assert starter.wait(30) == 143
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout
-    assert left == "", json.dumps(left)
+    assert left(tmp_path) == ""
+
+
+def save_when_stopped(config: Mapping[str, Any]) -> int:
+    rank = os.environ["RANK"]
+    with stop_request() as stop:
+        Path(config["folder"], rank).touch()
+        until = time.monotonic() + 60
+        while not stop and time.monotonic() < until:
+            time.sleep(0.1)
+        Path(config["folder"], f"{rank} stopped").touch()
+    return 0
+
+
+def test_a_killed_step_leaves_no_process_and_they_save(tmp_path: Path) -> None:
+    starter = started("save_when_stopped", tmp_path)
+    starter.kill()
+    starter.wait()
+    until = time.monotonic() + 30
+    while left(tmp_path) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert left(tmp_path) == ""
+    assert (tmp_path / "0 stopped").exists()

@@ -4,22 +4,38 @@ python -m torch.distributed.run --nproc-per-node=2 -m vlkd_steps.launch.process 
 """
 
 import importlib
+import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlkd_steps.core import files, step
+from vlkd_steps.core import files, locks, step
 
 
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
     job, config = argv or sys.argv[1:]
     step.log_to(None)
+    threading.Thread(target=stop_when_orphaned, args=(Path(config).with_name("step.lock"),), daemon=True).start()
     module, _, function = job.partition(":")
     status: int = getattr(importlib.import_module(module), function)(
         files.read_json(Path(config), "start the run again")
     )
     return status
+
+
+def stop_when_orphaned(lock: Path) -> None:
+    """Send this process a TERM, on which it saves, once the step that started it has gone, however that ended.
+
+    Args:
+        lock: the step holds it; then this process does, so that another start of the step waits for its end.
+    """
+    with lock.open("a") as stream:
+        locks.take(stream.fileno(), lock, wait=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

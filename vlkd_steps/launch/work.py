@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import files
+from vlkd_steps.core import files, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import stop_request
 
@@ -95,13 +95,14 @@ def local(work: Work) -> int:
 
 
 def several_processes(work: Work) -> int:
-    """Start the job in `work.processes` processes of this machine; a TERM is forwarded to them."""
+    """Start the job in `work.processes` processes of this machine; a TERM is forwarded to them, and they end with this
+    process."""
     config = work.folder / "config.json"
     files.write_json(config, work.config)
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={work.processes}"]
     start.append(f"--shutdown-timeout={SAVING}")
     forwarded = False
-    with stop_request() as stop:
+    with stop_request() as stop, locks.exclusive(work.folder / "step.lock", wait=None):
         command = [*start, "-m", "vlkd_steps.launch.process", work.job, str(config)]
         child = subprocess.Popen(command, env=own_package())
         while child.poll() is None:
