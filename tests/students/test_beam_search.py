@@ -83,6 +83,34 @@ def test_it_finds_what_transformers_finds_among_what_is_allowed(bart: BartForCon
     assert len({tuple(text) for text in found}) > 2
 
 
+@pytest.mark.parametrize("many", [1, 2, 3, 4])
+@torch.inference_mode()
+def test_with_a_beam_for_each_allowed_text_the_likeliest_is_found(
+    bart: BartForConditionalGeneration, many: int
+) -> None:
+    answers = [[5], [5, 6, 8], [7, 8, 9, 10, 11], [12, 13]][-many:]
+
+    def allowed(text: Any) -> list[int]:
+        return [(*a, END)[len(text)] for a in answers if a[: len(text)] == text] or [END]
+
+    rows = given(bart, 40)
+    scores = torch.stack([of_text(bart, rows, text) for text in answers], 1)
+    expected = [answers[place] for place in scores.argmax(1).tolist()]
+    assert beam_search.search(bart, **rows, beams=4, most_tokens=5, allowed=allowed) == expected
+    assert len({tuple(text) for text in expected}) == many
+
+
+def of_text(bart: BartForConditionalGeneration, rows: dict[str, torch.Tensor], text: list[int]) -> torch.Tensor:
+    """The mean log-likelihood of a text's tokens and the end in each row, float32 [N]."""
+    target = torch.tensor([*text, END]).expand(len(rows["begun"]), -1)
+    logits = bart(
+        encoder_outputs=BaseModelOutput(last_hidden_state=rows["memory"]),
+        attention_mask=rows["mask"],
+        decoder_input_ids=torch.cat([rows["begun"], target[:, :-1]], 1),
+    ).logits[:, rows["begun"].shape[1] - 1 :]
+    return logits.log_softmax(-1).gather(2, target[:, :, None])[:, :, 0].mean(1)
+
+
 @torch.inference_mode()
 def test_a_row_is_written_alike_whatever_else_is_in_the_batch(bart: BartForConditionalGeneration) -> None:
     bart.final_logits_bias[0, END] = 2.0

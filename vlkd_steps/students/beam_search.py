@@ -2,7 +2,8 @@
 
 The results are those of transformers' `generate` with ``early_stopping=True`` (tests/students/test_beam_search.py), but
 that keeps all rows until the slowest has ended, while most answers have one or two words. Also, the prefix is decoded
-once per row, not once per beam. benchmarks/generation.py measures both.
+once per row, not once per beam. benchmarks/generation.py measures both. Where fewer texts than beams are allowed, all
+of them are found: a copy of a beam is no text that has ended.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ def search(
 ) -> list[list[int]]:
     """The best text found for each of N rows, by mean log-likelihood of its tokens and the end.
 
-    A row is generated until `beams` texts have ended, or until none can continue.
+    A row is generated until `beams` different texts have ended, or until none can continue.
 
     Args:
         bart: in evaluation mode.
@@ -63,15 +64,15 @@ def search(
         beam, token = index // config.vocab_size, index % config.vocab_size
         texts = torch.cat([written.gather(1, beam[:, :, None].expand(-1, -1, length - 1)), token[:, :, None]], 2)
 
-        at_end = token.eq(end)
-        stopped = (at_end | (length == limit))[:, :beams]
+        at_end, real = token.eq(end), top > NEVER / 2  # copies and what is not allowed are no texts
+        stopped = ((at_end | (length == limit)) & real)[:, :beams]
         value, which = torch.where(stopped, top[:, :beams] / length, -torch.inf).max(1)
         better = (value > best_score[alive]).nonzero()[:, 0]
         best[alive[better], :length] = texts[better, which[better]]
         best_score[alive[better]] = value[better]
         ended[alive] += stopped.sum(1)
 
-        going = (ended[alive] < beams).nonzero()[:, 0]
+        going = ((ended[alive] < beams) & (real & ~at_end).any(1)).nonzero()[:, 0]
         if length == limit or not len(going):
             break
         scores, chosen = (top + at_end * NEVER)[going].topk(beams)
