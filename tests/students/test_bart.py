@@ -149,6 +149,20 @@ def test_the_prefix_is_not_part_of_the_answer(student: bart.BartStudent, v: torc
         assert text == "dark blue"
 
 
+@pytest.mark.parametrize("answer", ["Star-red", "é", "is  a", "猫", "don't"])
+def test_an_answer_of_a_list_is_returned_as_it_is_spelled(
+    student: bart.BartStudent, v: torch.Tensor, answer: str
+) -> None:
+    assert inference.VisualBart(student).answer(v[:2], ["what"] * 2, among=[answer]) == [answer] * 2
+
+
+def test_no_question_has_no_answer(student: bart.BartStudent) -> None:
+    model = inference.VisualBart(student)
+    assert model.answer(torch.zeros(0, D), []) == []
+    assert model.answer(torch.zeros(0, D), [], among=["red"]) == []
+    assert model.caption(torch.zeros(0, D)) == []
+
+
 def test_prompts() -> None:
     assert len(SENSITIVITY) >= 5
     for wording in SENSITIVITY.values():
@@ -178,6 +192,13 @@ def test_mistakes_are_named(student: bart.BartStudent, v: torch.Tensor, tmp_path
             generation.probabilities(student, v[:1], prompt, question, [answer, "blue"])
     with pytest.raises(UserError, match="list of answers to choose from is empty"):
         model.answer(v[:1], ["what"], among=[])
+    with pytest.raises(UserError, match="one text, 'red'; give a list"):
+        model.answer(v[:1], ["what"], among="red")
+    with pytest.raises(UserError, match=r"one path, 'a\.jpg'; give a list"):
+        model.caption("a.jpg")
+    for number in ("beams", "most_tokens"):
+        with pytest.raises(UserError, match=f"{number} is 0; give 1 or more"):
+            model.answer(v[:1], ["what"], **{number: 0})
     with pytest.raises(UserError, match=r"vlkd\.json is missing; name a folder that bart.export wrote"):
         inference.load(tmp_path)
     words = tmp_path / "w.txt"

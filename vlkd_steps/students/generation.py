@@ -26,6 +26,11 @@ class Trie:
     Args:
         answers: texts, at least one.
         end: the token after a complete answer.
+
+    Attributes:
+        texts: the answers by their tokens, which cannot always be decoded again ("t-shirt", "café"); the first of
+            those with equal tokens.
+        longest: tokens of the longest answer.
     """
 
     def __init__(self, tokenizer: Any, answers: Sequence[str], end: int) -> None:
@@ -33,12 +38,14 @@ class Trie:
             raise UserError("the list of answers to choose from is empty; give at least one, or None for free text")
         self.end = end
         self.root: dict[int, Any] = {}
+        self.texts: dict[tuple[int, ...], str] = {}
         self.longest = 0
         for answer in answers:
             node, tokens = self.root, answer_ids(tokenizer, answer)
             for token in tokens:
                 node = node.setdefault(token, {})
             node[end] = {}
+            self.texts.setdefault(tuple(tokens), answer)
             self.longest = max(self.longest, len(tokens))
 
     def next(self, tokens: Sequence[int]) -> list[int]:
@@ -70,11 +77,20 @@ def write(
         answers: the allowed answers; None: any text.
 
     Returns:
-        N texts without the prompt.
+        N texts without the prompt; of `answers`, as they are spelled there.
 
     Raises:
-        UserError: a question and its prompt leave no positions for an answer.
+        UserError: a question and its prompt leave no positions for an answer, one text is given for a list of texts,
+            or `beams` or `most_tokens` is less than 1.
     """
+    for name, number in (("beams", beams), ("most_tokens", most_tokens)):
+        if number < 1:
+            raise UserError(f"{name} is {number}; give 1 or more")
+    for name, given in (("questions are", questions), ("list of answers to choose from is", answers)):
+        if isinstance(given, str):
+            raise UserError(f"the {name} one text, {given!r}; give a list of texts, such as [{given!r}]")
+    if not questions:
+        return []
     tokenizer, config = student.tokenizer, student.config
     texts = [prompt.text(tokenizer.mask_token, question) for question in questions]
     sources = tokenizer(texts, truncation=True, max_length=student.max_tokens).input_ids
@@ -160,4 +176,6 @@ def _write_alike(
     begun = torch.tensor([[start, *prefix] for prefix in prefixes], device=device)
     allowed = None if trie is None else trie.next
     written = beam_search.search(student.bart, memory, mask, begun, beams, most_tokens, allowed)
+    if trie is not None:
+        return [trie.texts.get(tuple(tokens), "") for tokens in written]
     return [text.strip() for text in student.tokenizer.batch_decode(written, skip_special_tokens=True)]

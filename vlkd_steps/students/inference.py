@@ -54,10 +54,11 @@ class VisualBart:
         """An answer to each of N questions about N images.
 
         Args:
-            among: the answers to choose from; None: any text of at most `most_tokens` tokens.
+            among: the answers to choose from, returned as spelled; None: any text of at most `most_tokens` tokens.
 
         Raises:
-            UserError: the numbers of images and questions differ, or the prompt is invalid or too long for the model.
+            UserError: the numbers of images and questions differ, the prompt is invalid or too long for the model, or
+                as `generation.write`.
         """
         v = self.see(images)
         if len(v) != len(questions):
@@ -73,8 +74,12 @@ class VisualBart:
         """CLIP's embeddings, float32 [N, D] of length 1.
 
         Raises:
-            UserError: embeddings of another width, or files although the model names no CLIP.
+            UserError: embeddings of another width, files although the model names no CLIP, or one file for a list.
         """
+        if isinstance(images, str | Path):
+            raise UserError(
+                f"the images are one path, {str(images)!r}; give a list of paths, such as [{str(images)!r}]"
+            )
         if isinstance(images, Tensor):
             if images.ndim != 2 or images.shape[1] != self.student.clip_width:
                 raise UserError(
