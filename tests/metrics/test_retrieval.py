@@ -38,6 +38,16 @@ def test_perfect_and_blind() -> None:
     assert blind["text_to_image"] == {"R@1": 0.0, "R@5": 0.0, "R@10": 0.0}
 
 
+@pytest.mark.parametrize("size", [3, 5, 7, 13])
+@pytest.mark.parametrize("width", [96, 512, 768])
+def test_equal_vectors_are_tied_however_their_products_are_rounded(size: int, width: int) -> None:
+    rows = np.repeat(unit(np.random.default_rng(size).normal(size=(1, width))), size, axis=0)
+    assert retrieval.recall(rows, rows, range(size)) == {
+        name: {f"R@{depth}": 0.0 if depth < size else 100.0 for depth in (1, 5, 10)}
+        for name in ("text_to_image", "image_to_text")
+    }
+
+
 @pytest.mark.parametrize("broken", ["captions", "images"])
 def test_what_is_not_finite_is_no_embedding(broken: str) -> None:
     rows = {"captions": np.eye(3), "images": np.eye(3)}

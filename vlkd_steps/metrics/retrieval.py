@@ -12,6 +12,7 @@ import numpy as np
 from vlkd_steps.core.errors import UserError
 
 DEPTHS = (1, 5, 10)
+ROUNDING = 1e-12  # of a float64 product of unit vectors: equal vectors may differ by less
 ROWS = 1024  # compared at a time, so that memory grows with the set, not with its square
 
 
@@ -45,14 +46,14 @@ def recall(texts: np.ndarray, images: np.ndarray, image_of: Sequence[int]) -> di
         part = slice(start, start + ROWS)
         near = texts[part].astype(np.float64) @ images.T.astype(np.float64)
         mine = near[np.arange(len(near)), own[part]]
-        ranks[part] = (near >= mine[:, None]).sum(1) - 1
+        ranks[part] = (near >= mine[:, None] - ROUNDING).sum(1) - 1
         np.maximum.at(best_own, own[part], mine)
     image_ranks = np.zeros(len(images), np.int64)
     for start in range(0, len(texts), ROWS):
         part = slice(start, start + ROWS)
         near = texts[part].astype(np.float64) @ images.T.astype(np.float64)
         others = own[part][:, None] != np.arange(len(images))
-        image_ranks += ((near >= best_own) & others).sum(0)
+        image_ranks += ((near >= best_own - ROUNDING) & others).sum(0)
     return {name: _shares(found) for name, found in (("text_to_image", ranks), ("image_to_text", image_ranks))}
 
 
