@@ -103,6 +103,23 @@ def test_processes_share_a_streamed_batch_without_overlap(
     assert (first, second) == (whole[0::2], whole[1::2])  # the same pairs, masked alike, each in one process
 
 
+def test_an_image_is_known_by_where_it_is_and_a_broken_pair_by_its_file_and_key() -> None:
+    def at(file: str, key: str, offset: int = 0) -> PairLocation:
+        return PairLocation(key, Path(file), (offset, 0), "a caption")
+
+    lines = [at("a.png", "0"), at("a.png", "1"), at("b.png", "2")]  # of a tsv, the first two of one image
+    members = [at("0.tar", "0000", 512), at("0.tar", "0001", 1536), at("1.tar", "0000", 512)]
+    images = [caption_batches.image_of(each) for each in lines + members]
+    assert images[0] == images[1]
+    assert len(set(images)) == 5
+    unused: Any = None
+    stream: Any = range(100)
+    corpus = caption_batches.StreamedCaptions(stream, unused, unused, size=8, max_skipped=0.1)
+    for each in lines + members:
+        corpus._leave_out(each, ImageError("it is broken"))
+    assert len(corpus.broken) == 6
+
+
 def test_broken_images_are_counted_over_resumptions_and_processes(tmp_path: Path) -> None:
     file, error = tmp_path / "work" / "broken_images.txt", ImageError("it is broken")
 
@@ -119,7 +136,7 @@ def test_broken_images_are_counted_over_resumptions_and_processes(tmp_path: Path
 
     leave_out(attempt(), "1", "2", "2")
     leave_out(attempt(), "1", "2")  # resumed: the same images again
-    with pytest.raises(UserError, match="3 of the corpus's 100 images cannot be decoded"):
+    with pytest.raises(UserError, match="3 of the corpus's 100 pairs cannot be decoded"):
         leave_out(attempt(), "3")
     one, other = attempt(), attempt()  # the files were fetched again; now two processes
     leave_out(one, "1", "2")

@@ -158,7 +158,7 @@ class StreamedCaptions:
 
     Args:
         size: rows of a whole batch.
-        max_skipped: the share of the corpus's pairs that may be broken; if not 0, at least one pair (`count_in`).
+        max_skipped: the share of the corpus's pairs whose image may be broken; if not 0, at least one (`count_in`).
     """
 
     def __init__(self, stream: Stream, clip: Eyes, maker: Maker, size: int, max_skipped: float = MAX_SKIPPED) -> None:
@@ -168,7 +168,7 @@ class StreamedCaptions:
         self.noted: Path | None = None
 
     def count_in(self, file: Path) -> None:
-        """Count broken images in a file of the run: those of its earlier attempts and of its other processes too."""
+        """Count broken pairs in a file of the run: those of its earlier attempts and of its other processes too."""
         self.noted = file
         self.broken |= _lines(file)
 
@@ -182,7 +182,7 @@ class StreamedCaptions:
                 self._leave_out(location, error)
             v, t = embedded(self.clip, read.pixels, read.captions)
             rows = self.maker.tokenizer(read.captions, truncation=True, max_length=self.maker.most_tokens).input_ids
-            images = torch.tensor([derive(0, "image", key) for key in read.keys])
+            images = torch.tensor(read.images)
             texts = torch.tensor([derive(0, "caption", caption) for caption in read.captions])
             yield self.maker(rows, self._draws(number), v, t, images, texts)
 
@@ -193,19 +193,19 @@ class StreamedCaptions:
         """The pairs of a batch; runs in a process of `loader`, whose log is not shown."""
         left_out: list[tuple[PairLocation, image_file.ImageError]] = []
         pairs = [self._decoded(draw, left_out) for draw in self._draws(number)]
-        keys, captions, pixels = zip(*pairs, strict=True)
-        return Read(list(keys), list(captions), torch.stack(pixels), left_out)
+        images, captions, pixels = zip(*pairs, strict=True)
+        return Read(list(images), list(captions), torch.stack(pixels), left_out)
 
     def _decoded(
         self, draw: int, left_out: list[tuple[PairLocation, image_file.ImageError]]
-    ) -> tuple[str, str, Tensor]:
-        """A draw's pair, or the next one whose image is not broken."""
+    ) -> tuple[int, str, Tensor]:
+        """A draw's pair, or the next one whose image is not broken: which image it is, the caption and the pixels."""
         for after in range(TRIES + 1):
             location = self.stream.location(draw + after)
             pair = read_pair(location)
             try:
                 image = self.clip.pixels_of(pair.image, f"of pair {pair.key} in {location.file}")
-                return pair.key, pair.caption, image
+                return image_of(location), pair.caption, image
             except image_file.ImageError as error:
                 left_out.append((location, error))
         location = self.stream.location(draw)
@@ -215,7 +215,7 @@ class StreamedCaptions:
         )
 
     def _leave_out(self, location: PairLocation, error: image_file.ImageError) -> None:
-        name = str(derive(0, "image", location.key))
+        name = str(derive(0, "pair", str(location.file), location.key))
         if name in self.broken:
             return
         self.broken.add(name)
@@ -226,17 +226,23 @@ class StreamedCaptions:
             if self.noted:
                 self.noted.unlink(missing_ok=True)  # the files may be fetched again
             raise UserError(
-                f"{len(self.broken)} of the corpus's {len(self.stream)} images cannot be decoded, more than "
-                f"max_skipped: {self.max_skipped:g} allows; fetch its files again, or raise max_skipped in the data "
-                f"set's conf. The last: {error}"
+                f"the images of {len(self.broken)} of the corpus's {len(self.stream)} pairs cannot be decoded, more "
+                f"than max_skipped: {self.max_skipped:g} allows; fetch its files again, or raise max_skipped in the "
+                f"data set's conf. The last: {error}"
             )
 
     def _note(self, file: Path, name: str) -> None:
-        """Append a broken image to the run's file, and count those that other processes have appended."""
+        """Append a broken pair to the run's file, and count those that other processes have appended."""
         with locks.exclusive(file.with_suffix(".lock"), wait=None):
             with file.open("a", encoding="ascii") as stream:
                 stream.write(f"{name}\n")
             self.broken |= _lines(file)
+
+
+def image_of(location: PairLocation) -> int:
+    """A number that equal images share, 63 bits. A pair's key tells no images apart: in a tsv it is the number of the
+    line, and several lines may have one image; in tars it is unique within one shard."""
+    return derive(0, "image", str(location.file), location.image[0])
 
 
 def _lines(file: Path) -> set[str]:
@@ -246,9 +252,10 @@ def _lines(file: Path) -> set[str]:
 @dataclass(frozen=True)
 class Read:
     """The pairs of a batch as inputs of CLIP: pixels uint8 [B, 3, S, S], in one tensor because each one sent between
-    processes takes a file descriptor; and the broken images with their errors."""
+    processes takes a file descriptor; equal numbers in `images` for equal images; and the broken images with their
+    errors."""
 
-    keys: list[str]
+    images: list[int]
     captions: list[str]
     pixels: Tensor
     left_out: list[tuple[PairLocation, image_file.ImageError]]
