@@ -91,6 +91,13 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ({**QUESTIONS, "images": 0}, ["wrong.images is 0", "a whole number, 1 or more"]),
         ({**QUESTIONS, "answers": "free"}, ["wrong.answers is 'free'", "listed"]),
         ({**QUESTIONS, "lead": "yes"}, ["wrong.lead is 'yes'", "true"]),
+        ({**QUESTIONS, "prompt": "{q}"}, ["wrong.prompt is '{q}'", "write <mask> once"]),
+        ({**QUESTIONS, "prompt": "<mask> {q}"}, ["wrong.prompt is '<mask> {q}'", "{q}, the question, before it"]),
+        ({**QUESTIONS, "prompt": "Answer: <mask>"}, ["wrong.prompt is 'Answer: <mask>'", "questions of scenes_vqa"]),
+        (
+            {"dataset": CORPUS, "set": "test", "answers": "listed"},
+            ["wrong.answers is listed", "scenes_wide_captions, of task captioning, has no list of answers"],
+        ),
         ({"measure": "forget"}, ["wrong.measure is 'forget'", "did you mean 'forgetting'"]),
         ({"measure": "glue", "path": "x"}, ["unknown key 'path'"]),
     ],

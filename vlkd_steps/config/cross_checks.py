@@ -15,7 +15,7 @@ from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.preset import Variant
 from vlkd_steps.config.models.teacher import Teacher
 from vlkd_steps.config.validation import shown
-from vlkd_steps.core import components, layout, package_assets
+from vlkd_steps.core import components, layout, package_assets, prompt_wording
 from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 
@@ -331,7 +331,7 @@ def _check_teacher(c: Composition, variant: str, task: str | None, shot: str | N
 
 
 def _check_extra_evals(c: Composition, origin: Origin) -> None:
-    """Check that extra evaluations name existing sets, of tasks that are answered in words."""
+    """Check that extra evaluations name existing sets, of tasks that are answered in words, and suit these."""
     for trained_on in c.grid.dataset:
         for name, conf in c.extra_evals.get(trained_on, {}).items():
             where = f"extra_evals.{trained_on}.{name}"
@@ -349,3 +349,19 @@ def _check_extra_evals(c: Composition, origin: Origin) -> None:
                     f"is {conf.dataset!r}, of task {of.task}, which is not answered in words; name one of "
                     f"{' or '.join(tasks.in_words())}",
                 )
+            if isinstance(conf, ItemsOfASet):
+                _check_answering(conf, of, where, origin)
+
+
+def _check_answering(conf: ItemsOfASet, of: Dataset, where: str, origin: Origin) -> None:
+    """Check that the items of a set can be answered as an extra evaluation says."""
+    head = tasks.load(of.task).head
+    if conf.answers and head != "classes":
+        problem = f"is {conf.answers}, but {conf.dataset}, of task {of.task}, has no list of answers; delete it"
+        raise origin.mistake(f"{where}.answers", problem)
+    if conf.prompt and head != "written" and prompt_wording.QUESTION not in conf.prompt:
+        raise origin.mistake(
+            f"{where}.prompt",
+            f"is {shown(conf.prompt)}, which leaves the questions of {conf.dataset} out; write "
+            f"{prompt_wording.QUESTION}, the question, before {prompt_wording.MASK}",
+        )

@@ -30,12 +30,13 @@ from torch import Tensor
 from vlkd_steps.benchmarks.scenes import texts
 from vlkd_steps.core import tables
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.prompt_wording import MASK
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.core.step import log
 from vlkd_steps.data.infilling import Infilling, padded
 from vlkd_steps.students import generation
 from vlkd_steps.students.bart import BartStudent, infilling_loss
-from vlkd_steps.students.prompts import MASK, Prompt
+from vlkd_steps.students.prompts import Prompt
 
 BATCH = 128
 SIZE = 2000  # texts, and pairs

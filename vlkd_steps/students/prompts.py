@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vlkd_steps.core import prompt_wording
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.prompt_wording import MASK
 
-MASK = "<mask>"
 QUESTION = "Question: {q} Answer: <mask>"
 CAPTION = "A picture of <mask>"
 
@@ -41,8 +42,8 @@ class Prompt:
         Raises:
             UserError: it has no mask, or more than one, or a question after it.
         """
-        before, mask, after = wording.partition(MASK)
-        if not mask or MASK in after or "{q}" in after:
+        before, _, after = wording.partition(MASK)
+        if not prompt_wording.is_valid(wording):
             raise UserError(
                 f"the prompt {wording!r} must have {MASK} once, where the answer goes, and {{q}}, the question, "
                 f"before it; e.g. {QUESTION!r}"

@@ -16,12 +16,23 @@ puts the set first in tables and on the page.
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from vlkd_steps.config.models.base import Flag, Model, Name, Text, says
+from vlkd_steps.config.models.base import Flag, Model, Name, Text, says, value_error
+from vlkd_steps.core.prompt_wording import MASK, QUESTION, is_valid
 
 Some = Annotated[int, Field(ge=1, strict=True), says("a whole number, 1 or more")]
 Lead = Annotated[Flag, says("true, or leave it out")]
+
+
+def fillable(wording: str) -> str:
+    """A prompt that can be filled in."""
+    if not is_valid(wording):
+        raise value_error(f"write {MASK} once, where the answer goes, and {QUESTION}, the question, before it")
+    return wording
+
+
+Prompt = Annotated[Text, AfterValidator(fillable)]
 
 
 class ItemsOfASet(Model):
@@ -30,7 +41,7 @@ class ItemsOfASet(Model):
     dataset: Name
     set: Name
     images: Some | None = None
-    prompt: Text | None = None
+    prompt: Prompt | None = None
     answers: Annotated[Literal["listed"] | None, says("listed, or leave it out for any words")] = None
     beams: Some | None = None
     most_tokens: Some | None = None
