@@ -99,6 +99,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             ["wrong.answers is listed", "scenes_wide_captions, of task captioning, has no list of answers"],
         ),
         ({"measure": "forget"}, ["wrong.measure is 'forget'", "did you mean 'forgetting'"]),
+        ({"measure": "forgetting", "size": 3}, ["wrong.size is 3", "6 or more"]),
         ({"measure": "glue", "path": "x"}, ["unknown key 'path'"]),
     ],
 )

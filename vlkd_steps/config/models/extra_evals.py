@@ -22,6 +22,8 @@ from vlkd_steps.config.models.base import Flag, Model, Name, Text, says, value_e
 from vlkd_steps.core.prompt_wording import MASK, QUESTION, is_valid
 
 Some = Annotated[int, Field(ge=1, strict=True), says("a whole number, 1 or more")]
+Texts = Annotated[int, Field(ge=6, strict=True), says("a whole number, 6 or more")]
+"""Half of them train the entailment probe, which has to see each of the three relations."""
 Lead = Annotated[Flag, says("true, or leave it out")]
 
 
@@ -57,7 +59,7 @@ class Retrieval(Model):
 
 class Forgetting(Model):
     measure: Literal["forgetting"]
-    size: Some | None = None
+    size: Texts | None = None
 
 
 class Benchmark(Model):
