@@ -86,6 +86,22 @@ def test_official_vqa_files(project: Path, mine: Path, capsys: pytest.CaptureFix
     assert not list(layout.raw("pets").glob("notes*"))
 
 
+def test_folders_whose_images_have_the_same_names(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
+    for first, (split, count) in enumerate({"train": 20, "val": 20, "test": 10}.items()):
+        ids = {first * 1000 + n: n for n in range(count)}
+        write_json(mine / f"{split}_q.json", {"questions": [question(*each) for each in ids.items()]})
+        if split != "test":
+            answers = [annotation(*each, ["red"]) for each in ids.items()]
+            write_json(mine / f"{split}_a.json", {"annotations": answers})
+            write_images(mine / "images" / split, [f"{n}.png" for n in range(20)])
+    assert call("pets", "vqa", mine) == 0
+    taken = {split: paths["images"] for split, paths in written("pets")["files"].items()}
+    assert taken == {"train": "images/train", "val": "images/val", "test": "images/train"}
+    said = capsys.readouterr().out
+    assert "which images test_q.json means: images/train, images/val" in said
+    assert said.count("have files of the same names") == 1
+
+
 def test_pairs_with_images_in_data_incoming_need_no_source_file(project: Path) -> None:
     folder = layout.INCOMING / "street"
     for split, numbers in (

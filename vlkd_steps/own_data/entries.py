@@ -76,7 +76,7 @@ def _questions(folder: Path, found: Sequence[Found], images: Images) -> Entries:
             made.notes.append(f"which file has the answers to {each.path}: none begins with one of its question_id")
         elif "multiple_choice_answer" not in annotations.pop(own).fields:
             made.more["multiple_choice_answer"] = ("majority", "the annotations do not name their commonest answer")
-        fit = image_names.by_id(image_ids, images)
+        fit = image_names.by_id(image_ids, images, each.split)
         fits.append(fit)
         paths = {"questions": each.path, "annotations": own, "images": fit.folder if fit else None}
         made.entries.append(Entry("", paths, each.split, own is not None, f"{number} questions"))
@@ -100,7 +100,7 @@ def _pairs(folder: Path, found: Sequence[Found], images: Images) -> Entries:
             made.notes.append(
                 f"{each.path}: which image a pair shows; a record has none of {', '.join(snli_ve.IMAGE_KEYS)}"
             )
-        fits.append(image_names.by_id(ids, images) if keys else None)
+        fits.append(image_names.by_id(ids, images, each.split) if keys else None)
         paths = {"pairs": each.path, "images": fits[-1].folder if fits[-1] else None}
         made.entries.append(Entry("", paths, each.split, True, f"{len(pairs)} pairs"))
     return _with_pattern(_named_apart(made), fits)
@@ -117,11 +117,11 @@ def _named(folder: Path, found: Sequence[Found], images: Images) -> Entries:
         else:
             names = [str(record.get("img_fn")) for _, record in records.lines(path)]
             number, word = len(names), "annotations"
-        fit = image_names.by_name(dict.fromkeys(names), images)
+        fit = image_names.by_name(dict.fromkeys(names), images, each.split)
         labelled = each.key == "captions" or "answer_label" in each.fields
         paths = {each.key: each.path, "images": fit.folder if fit else None}
         made.entries.append(Entry("", paths, each.split, labelled, f"{number} {word}{_images(fit)}"))
-        _note_missing(made, each.path, fit)
+        _note_images(made, each.path, fit)
     return _named_apart(made)
 
 
@@ -135,10 +135,10 @@ def _karpathy(folder: Path, found: Sequence[Found], images: Images) -> Entries:
         names.setdefault(str(record.get("split")), []).append(f"{place}{record.get('filename')}")
     for split, parts in KARPATHY.items():
         if there := [part for part in parts if part in names]:
-            fit = image_names.by_name([name for part in there for name in names[part]], images)
+            fit = image_names.by_name([name for part in there for name in names[part]], images, split)
             paths = {"captions": first.path, "parts": there, "images": fit.folder if fit else None}
             made.entries.append(Entry(split, paths, split, True, f"{sum(len(names[p]) for p in there)} images"))
-            _note_missing(made, f"{first.path}, {split}", fit)
+            _note_images(made, f"{first.path}, {split}", fit)
     return made
 
 
@@ -146,8 +146,8 @@ def _flickr30k(folder: Path, found: Sequence[Found], images: Images) -> Entries:
     made = Entries([])
     first = found[0]
     lines = records.read_text(folder / first.path).split("\n")
-    fit = image_names.by_name({line.partition("#")[0]: None for line in lines if "#" in line}, images)
-    _note_missing(made, first.path, fit)
+    fit = image_names.by_name({line.partition("#")[0]: None for line in lines if "#" in line}, images, first.split)
+    _note_images(made, first.path, fit)
     lists = [
         path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.txt")) if split_of(path.stem) != ALL
     ]
@@ -172,10 +172,10 @@ def _parquet(folder: Path, found: Sequence[Found], images: Images) -> Entries:
         paths: dict[str, Any] = {"parquet": each.path}
         about = f"{number} rows"
         if not each.inside:
-            fit = image_names.by_name(dict.fromkeys(_texts(files, each.columns["image"])), images)
+            fit = image_names.by_name(dict.fromkeys(_texts(files, each.columns["image"])), images, each.split)
             paths["images"] = fit.folder if fit else None
             about += _images(fit)
-            _note_missing(made, each.path, fit)
+            _note_images(made, each.path, fit)
         made.entries.append(Entry("", paths, each.split, labelled, about))
         columns = columns or {column: name for column, name in each.columns.items() if name != column}
         different = {c: n for c, n in each.columns.items() if n != c}
@@ -219,7 +219,7 @@ def _with_pattern(made: Entries, fits: Sequence[Fit | None]) -> Entries:
             patterns[fit.pattern] += fit.fits
     for entry, fit in zip(made.entries, fits, strict=True):
         entry.about += _images(fit)
-        _note_missing(made, next(iter(entry.paths.values())), fit)
+        _note_images(made, next(iter(entry.paths.values())), fit)
     if patterns:
         pattern = patterns.most_common(1)[0][0]
         told = [f"{fit.fits} of {fit.of}" for fit in fits if fit and fit.pattern == pattern]
@@ -234,7 +234,7 @@ def _images(fit: Fit | None) -> str:
     return f" on {fit.of} images" if fit else ", no images found"
 
 
-def _note_missing(made: Entries, path: str, fit: Fit | None) -> None:
+def _note_images(made: Entries, path: str, fit: Fit | None) -> None:
     if fit is None:
         made.notes.append(f"where the images of {path} are: no image here has the name or number of one that it names")
     elif fit.fits < fit.of:
@@ -242,6 +242,9 @@ def _note_missing(made: Entries, path: str, fit: Fit | None) -> None:
             f"where {fit.of - fit.fits} of the {fit.of} images of {path} are; add them, or allow by `max_skipped` that "
             "such records are left out"
         )
+    if fit and fit.rivals:
+        folders = ", ".join((fit.folder, *fit.rivals))
+        made.notes.append(f"which images {path} means: {folders} have files of the same names; {fit.folder} is taken")
 
 
 def _named_apart(made: Entries) -> Entries:

@@ -7,35 +7,52 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from vlkd_steps.core import patterns
+from vlkd_steps.own_data.found import ALL, split_of
 
 TRIED = 20
 NAME = re.compile(r"(.*?)([0-9]+)(\.[A-Za-z0-9]+)")
+WHOLE_IMAGES = re.compile(r"(?<![a-z])(images?|imgs?|photos?|pictures?)(?![a-z])", re.IGNORECASE)
+"""In the name of a folder: it holds the images themselves, and not what was made of them, such as thumbs or masks."""
 
 
 class Fit(NamedTuple):
-    """The folder and the pattern that fit the most of `of` ids, and how many."""
+    """The folder and the pattern that fit the most of `of` ids, and how many; `rivals` are folders that fit as well."""
 
     folder: str
     pattern: str
     fits: int
     of: int
+    rivals: tuple[str, ...] = ()
 
 
-def by_id(ids: Collection[int | str], images: Mapping[str, Sequence[str]]) -> Fit | None:
+def by_id(ids: Collection[int | str], images: Mapping[str, Sequence[str]], split: str) -> Fit | None:
     """The best fit; None where no image has the number, or the name, of an id.
 
     Args:
         ids: distinct.
         images: the names of images by folder.
+        split: of the records, as guessed from the name of their file.
     """
-    found: Fit | None = None
+    found = []
     for folder, names in images.items():
+        last = PurePosixPath(folder).name
         for pattern in _candidates(list(ids)[:TRIED], folder, names):
-            last = PurePosixPath(folder).name
             filled = (patterns.fill(pattern, {"image_id": image_id, "folder": last}) for image_id in ids)
-            fit = Fit(folder, pattern, len(set(filled) & set(names)), len(ids))
-            found = fit if found is None or fit.fits > found.fits else found
-    return found
+            found.append(Fit(folder, pattern, len(set(filled) & set(names)), len(ids)))
+    return _best(found, split)
+
+
+def _best(found: Sequence[Fit], split: str) -> Fit | None:
+    """Of the folders that fit the most, the one named like the split, else the one named like images."""
+    most = max((fit.fits for fit in found), default=0)
+    fits: dict[str, Fit] = {}
+    for fit in found:
+        if fit.fits == most:
+            fits.setdefault(fit.folder, fit)
+    left = sorted(fits)
+    left = [folder for folder in left if split != ALL and split_of(folder) == split] or left
+    left = [folder for folder in left if WHOLE_IMAGES.search(folder)] or left
+    return fits[left[0]]._replace(rivals=tuple(left[1:])) if left else None
 
 
 def _candidates(ids: Sequence[int | str], folder: str, names: Sequence[str]) -> list[str]:
@@ -61,8 +78,13 @@ def _candidates(ids: Sequence[int | str], folder: str, names: Sequence[str]) -> 
     return [pattern for pattern, times in found.most_common(3) if times]
 
 
-def by_name(names: Collection[str], images: Mapping[str, Sequence[str]]) -> Fit | None:
-    """The folder that the most of some names, which may have subfolders, are relative to; None where none is there."""
+def by_name(names: Collection[str], images: Mapping[str, Sequence[str]], split: str) -> Fit | None:
+    """The folder that the most of some names, which may have subfolders, are relative to; None where none is there.
+
+    Args:
+        images: the names of images by folder.
+        split: of the records, as guessed from the name of their file.
+    """
     there = {name if folder == "." else f"{folder}/{name}" for folder, inside in images.items() for name in inside}
     bases: Counter[str] = Counter()
     for name in list(names)[:TRIED]:
@@ -70,4 +92,4 @@ def by_name(names: Collection[str], images: Mapping[str, Sequence[str]]) -> Fit 
     fits = [
         Fit(base, "", sum((n if base == "." else f"{base}/{n}") in there for n in names), len(names)) for base in bases
     ]
-    return max(fits, key=lambda fit: (fit.fits, fit.folder), default=None)
+    return _best(fits, split)
