@@ -1,7 +1,10 @@
 """In which folder images are, where several fit."""
 
+import pytest
+
 from vlkd_steps.own_data import image_names
 
+COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 NAMES = [f"{n}.png" for n in range(20)]
 
 
@@ -25,3 +28,18 @@ def test_folders_between_which_no_name_decides_are_rivals() -> None:
     for fit in (image_names.by_id(range(20), images, "train"), image_names.by_name(NAMES, images, "all")):
         assert fit
         assert (fit.folder, fit.rivals) == ("images/a", ("images/b",))
+
+
+@pytest.mark.parametrize(("there", "named"), [(DECOMPOSED, COMPOSED), (COMPOSED, DECOMPOSED)])
+def test_names_match_in_either_form_of_unicode(there: str, named: str) -> None:
+    images = {f"photos_{there}": [f"{there}_{n}.png" for n in range(20)]}
+    names = [f"{named}_{n}" for n in range(20)]
+    by_id = image_names.by_id(names, images, "all")
+    by_name = image_names.by_name([f"photos_{named}/{name}.png" for name in names], images, "all")
+    by_number = image_names.by_id(range(20), {there: images[f"photos_{there}"]}, "all")
+    assert by_id
+    assert by_name
+    assert by_number
+    assert (by_id.folder, by_id.pattern, by_id.fits) == (f"photos_{there}", "{image_id}.png", 20)  # as on the disk
+    assert (by_name.folder, by_name.fits) == (".", 20)
+    assert (by_number.folder, by_number.pattern, by_number.fits) == (there, "{folder}_{image_id}.png", 20)

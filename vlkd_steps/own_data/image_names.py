@@ -1,6 +1,10 @@
-"""Where the images of records are, and by which pattern an image's id gives its name: tried on the files there are."""
+"""Where the images of records are, and by which pattern an image's id gives its name: tried on the files there are.
+
+Names are compared in one form of Unicode (NFC), as the readers do: macOS writes another (NFD).
+"""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -33,13 +37,18 @@ def by_id(ids: Collection[int | str], images: Mapping[str, Sequence[str]], split
         images: the names of images by folder.
         split: of the records, as guessed from the name of their file.
     """
+    ids = [_composed(each) if isinstance(each, str) else each for each in ids]
     found = []
     for folder, names in images.items():
-        last = PurePosixPath(folder).name
-        for pattern in _candidates(list(ids)[:TRIED], folder, names):
-            filled = (patterns.fill(pattern, {"image_id": image_id, "folder": last}) for image_id in ids)
-            found.append(Fit(folder, pattern, len(set(filled) & set(names)), len(ids)))
+        there, last = {*map(_composed, names)}, _composed(PurePosixPath(folder).name)
+        for pattern in _candidates(ids[:TRIED], last, [*map(_composed, names)]):
+            filled = {patterns.fill(pattern, {"image_id": image_id, "folder": last}) for image_id in ids}
+            found.append(Fit(folder, pattern, len(filled & there), len(ids)))
     return _best(found, split)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _best(found: Sequence[Fit], split: str) -> Fit | None:
@@ -55,8 +64,8 @@ def _best(found: Sequence[Fit], split: str) -> Fit | None:
     return fits[left[0]]._replace(rivals=tuple(left[1:])) if left else None
 
 
-def _candidates(ids: Sequence[int | str], folder: str, names: Sequence[str]) -> list[str]:
-    """Patterns by which some ids give names of this folder, the commonest first."""
+def _candidates(ids: Sequence[int | str], last: str, names: Sequence[str]) -> list[str]:
+    """Patterns by which some ids give names of the folder whose path ends with `last`, the commonest first."""
     by_number: dict[int, str] = {}
     by_stem: dict[str, str] = {}
     for name in names:
@@ -73,7 +82,7 @@ def _candidates(ids: Sequence[int | str], folder: str, names: Sequence[str]) -> 
         elif match := NAME.fullmatch(name):
             width = f":0{len(match[2])}d" if match[2] != str(image_id) else ""
             before = match[1].replace("{", "{{").replace("}", "}}")
-            before = before.replace(PurePosixPath(folder).name, "{folder}") if folder != "." else before
+            before = before.replace(last, "{folder}") if last else before
             found[f"{before}{{image_id{width}}}{match[3]}"] += 1
     return [pattern for pattern, times in found.most_common(3) if times]
 
@@ -85,11 +94,15 @@ def by_name(names: Collection[str], images: Mapping[str, Sequence[str]], split: 
         images: the names of images by folder.
         split: of the records, as guessed from the name of their file.
     """
-    there = {name if folder == "." else f"{folder}/{name}" for folder, inside in images.items() for name in inside}
+    paths = (_joined(folder, name) for folder, inside in images.items() for name in inside)
+    there = {_composed(path): path for path in paths}
     bases: Counter[str] = Counter()
-    for name in list(names)[:TRIED]:
-        bases.update(path.removesuffix(name).rstrip("/") or "." for path in there if f"/{path}".endswith(f"/{name}"))
-    fits = [
-        Fit(base, "", sum((n if base == "." else f"{base}/{n}") in there for n in names), len(names)) for base in bases
-    ]
+    for name in map(_composed, list(names)[:TRIED]):
+        found = [path for known, path in there.items() if f"/{known}".endswith(f"/{name}")]
+        bases.update(PurePosixPath(path).parents[name.count("/")].as_posix() for path in found)
+    fits = [Fit(base, "", sum(_composed(_joined(base, name)) in there for name in names), len(names)) for base in bases]
     return _best(fits, split)
+
+
+def _joined(folder: str, name: str) -> str:
+    return name if folder == "." else f"{folder}/{name}"
