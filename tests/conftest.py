@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import errno
 import os
 import signal
 from collections import Counter
@@ -37,3 +38,18 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the sample data {folder.relative_to(ROOT.parent)} is not beside the project")
     return folder
+
+
+@pytest.fixture
+def closed_folders(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
+    """Folders, added by the test, that may not be listed: also where the tests run as root, whom no mode stops."""
+    closed: set[Path] = set()
+    listed = os.scandir
+
+    def scandir(path: str | Path = ".") -> object:
+        if not isinstance(path, int) and Path(path) in closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    return closed

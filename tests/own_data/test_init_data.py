@@ -363,6 +363,16 @@ def test_a_link_to_a_folder_is_named(project: Path, mine: Path, tmp_path: Path, 
     assert "mine/images is a link to the folder" in capsys.readouterr().err
 
 
+def test_a_folder_that_may_not_be_read_is_named(
+    project: Path, mine: Path, closed_folders: set[Path], capsys: pytest.CaptureFixture
+) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    closed_folders.add(mine / "images" / "train2014")
+    assert call("pets", "vqa", mine) == 2
+    assert "images/train2014 cannot be read (Permission denied); allow it: chmod" in capsys.readouterr().err
+    assert not Path("conf/dataset").exists()
+
+
 def test_files_that_were_moved_to_incoming_are_read_there(
     project: Path, mine: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -171,6 +171,18 @@ def test_links_in_a_circle_have_an_end(mine, tmp_path):
         local.chosen(conf(mine, links=True))
 
 
+@pytest.mark.parametrize("more", [{}, {"files": ["images/*.jpg"]}, {"files": ["images/**/*"]}, {"files": ["*/*.jpg"]}])
+def test_a_folder_that_may_not_be_read_is_named(mine, closed_folders, more):
+    """`glob` leaves such a folder out without a word, and the manifest then said that all was there."""
+    (mine / ".Trash").mkdir()
+    (mine / "private").mkdir()
+    closed_folders |= {mine / ".Trash", mine / "private"}
+    assert [path.name for path in local.chosen(conf(mine, files=["images/**/*", "q.json"]))] == ["1.jpg", "q.json"]
+    closed_folders.add(mine / "images")
+    with pytest.raises(UserError, match=r"mine/(images|private) cannot be read \(Permission denied\); allow it: chmod"):
+        local.chosen(conf(mine, **more))
+
+
 def test_what_is_in_a_hidden_folder_is_left_out(mine):
     (mine / ".git").mkdir()
     (mine / ".git" / "config").touch()

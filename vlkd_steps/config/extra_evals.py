@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlkd_steps.core import artifacts, components, files, layout, tables
+from vlkd_steps.core import artifacts, components, files, folders, layout, tables
 from vlkd_steps.core.fingerprint import fingerprint
 from vlkd_steps.core.seeds import position
 
@@ -87,11 +87,7 @@ def identity(evaluation: Mapping[str, Any], split: Mapping[str, Any] | None) -> 
 
 def own_files(evaluation: Mapping[str, Any]) -> list[Path]:
     """The user's files that a measure reads, as far as they exist."""
-    return (
-        sorted(path for path in Path(evaluation["folder"]).rglob("*") if path.is_file())
-        if evaluation.get("folder")
-        else []
-    )
+    return folders.files_below(Path(evaluation["folder"])) if evaluation.get("folder") else []
 
 
 def of_run(run_folder: Path, name: str, dataset: Mapping[str, Any]) -> Path:

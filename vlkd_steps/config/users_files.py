@@ -9,7 +9,7 @@ from pathlib import Path
 from vlkd_steps.config import extra_evals, jobs, weights
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.teacher import Files, Teacher
-from vlkd_steps.core import checksums, given_files, layout, package_assets
+from vlkd_steps.core import checksums, folders, given_files, layout, package_assets
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import digest
 from vlkd_steps.sources import local
@@ -71,7 +71,7 @@ def of_teacher(c: Composition, teacher: str, dataset: str) -> str:
 @functools.cache
 def _sizes(path: Path) -> list[tuple[str, int]]:
     """Name and size of the file, or of those below the folder, sorted; looked at once, as there may be 100,000."""
-    found = [path, *path.rglob("*")] if path.is_dir() else [path]
+    found = folders.files_below(path) if path.is_dir() else [path]
     return sorted((each.as_posix(), each.stat().st_size) for each in found if each.is_file())
 
 

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps.config.models.dataset import READERS
-from vlkd_steps.core import components, json_text, records, tables
+from vlkd_steps.core import components, folders, json_text, records, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets.hugging_face import Column
 from vlkd_steps.sources import manifest
-from vlkd_steps.sources.local import hidden, linked_folders
 from vlkd_steps.sources.parquet_images import described, is_image
 
 RECORDS = (".json", ".jsonl", ".csv", ".tsv", ".token", ".parquet")
@@ -26,6 +25,7 @@ MOST_BESIDE = 20
 """Files of records that have the name of an image beside them; where there are more, each tells of its image."""
 FIRST_LINES = 1 << 20
 """Characters of a file in which its first lines are looked for."""
+MOVE = "move it out of the folder that --from names"
 ALL = "all"
 """The split of a file whose name says nothing."""
 
@@ -100,27 +100,20 @@ def look(folder: Path, task: str) -> tuple[list[Found], list[Unknown], dict[str,
         of the images in it; all sorted.
 
     Raises:
-        UserError: the folder does not exist, a file of records is damaged, a link leads to another folder, or a file's
-            name is not UTF-8.
+        UserError: the folder does not exist, one in it may not be read, a file of records is damaged, a link leads to
+            another folder, or a file's name is not UTF-8.
     """
     if not folder.is_dir():
         raise UserError(f"--from: {folder} is no folder; name the one that holds your files")
-    for link, _ in linked_folders(folder):
-        raise UserError(
-            f"{link} is a link to the folder {link.resolve()}, in which nothing is looked for; put the files "
-            "themselves there, or name the folder that holds them by --from"
-        )
     found: list[Found] = []
     unknown: list[Unknown] = []
     images: dict[str, list[str]] = {}
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    manifest.check_names(path for path in paths if not hidden(path.relative_to(folder)))
+    paths = _files(folder)
+    manifest.check_names(paths)
     stems = {path.with_suffix("") for path in paths if path.suffix.lower() in IMAGES}
     beside = Counter(path.parent for path in paths if path.suffix.lower() in RECORDS and path.with_suffix("") in stems)
     for path in paths:
         relative = path.relative_to(folder)
-        if hidden(relative):
-            continue
         kind = (path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix).lower()
         if kind in IMAGES:
             images.setdefault(relative.parent.as_posix(), []).append(path.name)
@@ -139,6 +132,21 @@ def look(folder: Path, task: str) -> tuple[list[Found], list[Unknown], dict[str,
         elif kind == ".zip":
             unknown.append(Unknown(relative.as_posix(), "a zip; unpack it, or name it by `unpack` of the source"))
     return _joined(found, [path.relative_to(folder).as_posix() for path in paths]), unknown, images
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files at any depth, sorted, without those that are hidden, or in hidden folders; errors as for `look`."""
+    found: list[Path] = []
+    for above, names, files in folders.walk(folder, MOVE):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        for link in (above / name for name in names):
+            if link.is_symlink():
+                raise UserError(
+                    f"{link} is a link to the folder {link.resolve()}, in which nothing is looked for; put the files "
+                    "themselves there, or name the folder that holds them by --from"
+                )
+        found += (above / name for name in files if not name.startswith("."))
+    return sorted(path for path in found if folders.is_file(path, MOVE))
 
 
 def split_of(path: str) -> str:

@@ -4,12 +4,13 @@ Chosen files are copied (or linked) into the raw folder, so a run keeps its data
 """
 
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import files, inside, layout
+from vlkd_steps.core import files, folders, inside, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.step import log
 from vlkd_steps.sources import archive, manifest
@@ -34,7 +35,7 @@ def chosen(source: Mapping[str, Any]) -> list[Path]:
         )
     found: set[Path] = set()
     for pattern in source.get("files", ["**/*"]):
-        matches = {path for path in matching(source, root, pattern) if not hidden(path.relative_to(root))}
+        matches = set(matching(source, root, pattern))
         if not matches:
             raise UserError(
                 f"source {source['name']!r}: no file matches {pattern!r} in {root}; add it, or fix `files`"
@@ -55,17 +56,18 @@ def hidden(relative: Path) -> bool:
 
 
 def matching(source: Mapping[str, Any], folder: Path, pattern: str, walked: tuple[Path, ...] = ()) -> list[Path]:
-    """The files below `folder` that match a pattern, in any order.
+    """The files below `folder` that match a pattern, in any order, without hidden ones.
 
     Args:
         walked: the folders from which links led to `folder`, resolved.
 
     Raises:
-        UserError: the pattern is invalid or leaves the folder, or a link to a folder that may not be followed.
+        UserError: the pattern is invalid or leaves the folder, a folder that may not be read, or a link to a folder
+            that may not be followed.
     """
     problem = inside.fault(pattern)
     try:
-        found = [] if problem else [path for path in folder.glob(pattern) if path.is_file()]
+        found = [] if problem else _files(folder, pattern)
     except (ValueError, NotImplementedError) as error:
         problem = f"is no pattern ({error})"
     if problem:
@@ -84,26 +86,43 @@ def matching(source: Mapping[str, Any], folder: Path, pattern: str, walked: tupl
     return found
 
 
-def linked_folders(folder: Path, pattern: str = "**/*") -> list[tuple[Path, str]]:
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """The files that match and are not hidden; a folder in which names are looked for has to be readable."""
+    parts = pattern.split("/")
+    for at, part in enumerate(parts):
+        if part == "**":
+            break  # below that, `linked_folders` looks
+        if re.search(r"[*?[]", part):
+            for start in _starts(folder, parts[:at]):
+                next(folders.walk(start, folders.LEAVE_OUT), None)
+    found = (path for path in folder.glob(pattern) if not hidden(path.relative_to(folder)))
+    return [path for path in found if folders.is_file(path, folders.LEAVE_OUT)]
+
+
+def _starts(folder: Path, parts: Sequence[str]) -> list[Path]:
+    """The folders that the first parts of a pattern mean, sorted, without hidden ones."""
+    found = sorted(folder.glob("/".join(parts))) if parts else [folder]
+    return [path for path in found if not hidden(path.relative_to(folder)) and path.is_dir()]
+
+
+def linked_folders(folder: Path, pattern: str) -> list[tuple[Path, str]]:
     """The links to folders that ``**`` of a pattern leaves out, and what of the pattern is to be matched below them."""
     parts = pattern.split("/")
     return [
         (path, "/".join(parts[at:]))
         for at in (number for number, part in enumerate(parts) if part == "**")
-        for start in (sorted(folder.glob("/".join(parts[:at]))) if at else [folder])
+        for start in _starts(folder, parts[:at])
         for path in _linked_below(start)
-        if not hidden(path.relative_to(folder))
     ]
 
 
 def _linked_below(folder: Path) -> list[Path]:
     """The links to folders at any depth, sorted; files are not looked at, as there may be hundreds of thousands."""
-    return sorted(
-        path
-        for above, names, _ in os.walk(folder)
-        for path in (Path(above, name) for name in names)
-        if path.is_symlink()
-    )
+    found: list[Path] = []
+    for above, names, _ in folders.walk(folder, folders.LEAVE_OUT):
+        names[:] = [name for name in names if not name.startswith(".")]
+        found += (path for path in (above / name for name in names) if path.is_symlink())
+    return sorted(found)
 
 
 def fetch(source: Mapping[str, Any], folder: Path) -> None:

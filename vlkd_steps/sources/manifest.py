@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from vlkd_steps.core import files, layout
+from vlkd_steps.core import files, folders, layout
 from vlkd_steps.core.errors import UserError
 
 
@@ -14,7 +14,7 @@ def write(folder: Path, name: str) -> dict[str, str]:
     Raises:
         UserError: a file whose name is no Unicode text.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = folders.files_below(folder)
     check_names(paths, f"source {name!r}: ")
     hashes = {path.relative_to(folder).as_posix(): files.sha256(path) for path in paths}
     files.write_json(folder / "manifest.json", {"source": name, "files": hashes})
