@@ -180,6 +180,23 @@ def test_parquet_files(project: Path, mine: Path, capsys: pytest.CaptureFixture)
     assert len(prepared("birds")) == 190
 
 
+@pytest.mark.parametrize("otherwise", ["train", "validation"])
+def test_a_parquet_file_that_calls_a_column_otherwise_is_named(
+    project: Path, mine: Path, otherwise: str, capsys: pytest.CaptureFixture
+) -> None:
+    """The names of the first file were taken for none where they are the reader's own."""
+    for split, first in (("train", 0), ("validation", 40)):
+        columns = {"image": [hf_files.image(first + n) for n in range(40)], "answers": ["cat"] * 40}
+        named = {"sentence" if split == otherwise else "question": [f"What is {n}?" for n in range(40)]}
+        hf_files.write(mine / f"{split}.parquet", columns | named)
+    assert call("birds", "vqa", mine) == 2
+    said = capsys.readouterr()
+    assert "could not tell: how columns are called: " in said.out
+    assert " of validation.parquet is called otherwise in train.parquet" in said.out
+    assert "conf/dataset/birds.yaml" in said.err
+    assert ("columns" in written("birds")) == (otherwise == "train")
+
+
 def test_a_parquet_file_whose_labels_are_hidden_plays_no_role(
     project: Path, mine: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -61,6 +61,8 @@ def main(
         read = sample.prepare(made.dataset, Path(path), made.unpacks)
     except UserError as error:
         write(targets, made)
+        tell("left out: ", made.left_out)
+        tell("could not tell: ", made.notes)
         there = ", ".join(str(target) for target in targets if target.exists())
         raise UserError(f"{error} ({there}: written; correct what is wrong there, or the data)") from error
     table = shown.frame(read.table)
@@ -69,10 +71,7 @@ def main(
     train = table.filter(split=made.dataset["roles"]["train"]["split"])
     say(f"read {'the first rows: ' if made.unpacks else ''}{shown.totals(table, read.labels)}")
     for label, lines in (("", told), ("left out: ", made.left_out), ("could not tell: ", made.notes)):
-        for line in lines[:MOST]:
-            say(f"{label}{line}")
-        if len(lines) > MOST:
-            say(f"{label}{len(lines) - MOST} more")
+        tell(label, lines)
     say(f"\n{shown.text(shown.items(shown.chosen(train, ITEMS), task, read.labels))}")
     if not configured:
         say(f"Add this line to {PARAMS}, so that the files are found: conf: [{conf}]")
@@ -87,6 +86,13 @@ def write(targets: Sequence[Path], made: "draft.Draft") -> None:
         elif target.exists():  # it would be read instead of the folder in data/incoming
             target.unlink()
             say(f"removed {target}")
+
+
+def tell(label: str, lines: Sequence[str]) -> None:
+    for line in lines[:MOST]:
+        say(f"{label}{line}")
+    if len(lines) > MOST:
+        say(f"{label}{len(lines) - MOST} more")
 
 
 def packaged_as(name: str) -> list[str]:

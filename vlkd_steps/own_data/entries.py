@@ -162,7 +162,7 @@ def _flickr30k(folder: Path, found: Sequence[Found], images: Images) -> Entries:
 
 def _parquet(folder: Path, found: Sequence[Found], images: Images) -> Entries:
     made = Entries([])
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = {}  # what the reader takes, and how the first file that has it calls it
     for each in found:
         files = sorted(folder.glob(each.path))
         number, labelled = sum(_rows(files)), _labelled(each, files[0])
@@ -177,12 +177,15 @@ def _parquet(folder: Path, found: Sequence[Found], images: Images) -> Entries:
             about += _images(fit)
             _note_images(made, each.path, fit)
         made.entries.append(Entry("", paths, each.split, labelled, about))
-        columns = columns or {column: name for column, name in each.columns.items() if name != column}
-        different = {c: n for c, n in each.columns.items() if n != c}
-        if different != columns and set(different.items()) - set(columns.items()):
-            made.notes.append(f"{each.path}: its columns are called otherwise than those of {found[0].path}")
-    if columns:
-        made.more["columns"] = (columns, "what the reader takes: how the files call it; guessed from names and types")
+        others = [name for column, name in each.columns.items() if columns.setdefault(column, name) != name]
+        if others:
+            first = made.entries[0].paths["parquet"]
+            made.notes.append(
+                f"how columns are called: {', '.join(others)} of {each.path} is called otherwise in {first}; rename "
+                "it, as one name goes for all files"
+            )
+    if different := {column: name for column, name in columns.items() if name != column}:
+        made.more["columns"] = (different, "what the reader takes: how the files call it; guessed from names and types")
     return _named_apart(made)
 
 
