@@ -52,7 +52,10 @@ def test_a_page_is_complete_in_itself(pets: Path) -> None:
     [
         (["pets", "--set", "val"], "pets has no role 'val'; its roles are: train, dev, test"),
         (["petz"], "there is no data set 'petz'; did you mean 'pets'?"),
-        (["scenes_vqa"], "scenes_vqa is not prepared, and there is no sample of it; run: snakemake"),
+        (
+            ["scenes_vqa"],
+            "there is no sample of it; name it in params.yaml (grid: {dataset: [scenes_vqa]}), then run: ",
+        ),
     ],
 )
 def test_mistakes(pets: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
@@ -60,16 +63,28 @@ def test_mistakes(pets: Path, arguments: list[str], message: str, capsys: pytest
     assert message in capsys.readouterr().err
 
 
-def test_a_sample_of_a_file_that_was_corrected_since_is_refused(pets: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_sample_of_a_file_that_was_corrected_since_is_read_again(pets: Path, capsys: pytest.CaptureFixture) -> None:
     path = Path("conf/dataset/pets.yaml")
     conf = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump(conf | {"evaluation_sets": ["test"]}))  # changes no item
     assert show.main(["pets"]) == 0
     path.write_text(yaml.safe_dump(conf | {"vocabulary": {"minimum": 1, "splits": ["train"]}}))
+    assert "read again" not in capsys.readouterr().out
+    assert show.main(["pets"]) == 0
+    assert "was read before vocabulary of its file was changed; it is read again" in capsys.readouterr().out
+    assert show.main(["pets"]) == 0
+    assert "read again" not in capsys.readouterr().out
+    path.write_text(yaml.safe_dump(conf | {"image_name": "{image_id}.jpg"}))
+    for _ in range(2):  # the file is wrong
+        assert show.main(["pets"]) == 2
+        assert "is missing" in capsys.readouterr().err
+    path.write_text(yaml.safe_dump(conf))
+    assert show.main(["pets"]) == 0
+    source = Path("conf/source/pets.yaml")
+    source.write_text(source.read_text() + "unpack: [more.zip]\n")
+    path.write_text(yaml.safe_dump(conf | {"vocabulary": {"minimum": 1, "splits": ["train"]}}))
     assert show.main(["pets"]) == 2
-    said = capsys.readouterr().err
-    assert "was read before vocabulary of its file was changed" in said
-    assert "snakemake --cores 1 -- data/instances/pets.parquet" in said
+    assert "params.yaml (grid: {dataset: [pets]}), then run: snakemake --cores 1 -- " in capsys.readouterr().err
     (layout.sample("pets") / "dataset.json").unlink()  # as an earlier version left it
     assert show.main(["pets"]) == 0
 

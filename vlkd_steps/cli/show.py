@@ -4,11 +4,14 @@
     vlkd show pets --set test --items 12 --html pets.html
 
 The items are those that `prepare` has written, or those of the sample that `vlkd init-data` made, whichever is newer.
+The sample is read again where the data set's file was changed since.
 --html writes one page with the images inside, beside the text. Items are evenly spaced over the data set or the set.
 """
 
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
@@ -39,21 +42,18 @@ def main(
 
     dataset = composition.dataset(name)
     written = dataset.written()
-    folder, prepare = layout.sample(name), f"snakemake --cores 1 -- {layout.instances(name)}"
+    folder = layout.sample(name)
     made, sampled = _made(layout.instances(name)), _made(folder / "instances.parquet")
-    prepared = made >= sampled
-    if not made and not sampled:
+    if not made and not sampled and not sample.tried(name):
         raise UserError(
-            f"{name} is not prepared, and there is no sample of it; run: {prepare}, or for a data set of your own: "
-            f"vlkd init-data {name}"
+            f"{name} is not prepared, and there is no sample of it; {how_to_prepare(name)}, or for a data set of your "
+            f"own: vlkd init-data {name}"
         )
+    prepared = made > 0 and made >= sampled
     if dataset.streamed:
         raise UserError(f"{name} is a corpus in shards, whose pairs are read in training; it has no items to show")
-    if not prepared and (changed := sample.outdated(written)):
-        raise UserError(
-            f"the sample of {name} was read before {', '.join(changed)} of its file was changed; to see what the file "
-            f"says now, prepare it: {prepare}"
-        )
+    if not prepared and (not sampled or sample.outdated(written)):
+        read_again(written)
     path = artifacts.instances(name) if prepared else folder / "instances.parquet"
     labels = artifacts.labels(name) if prepared else files.read_json(folder / "labels.json", kind=list)
     table = shown.of_role(tables.read(path), written, role, sampled=not prepared)
@@ -66,6 +66,34 @@ def main(
         say(f"{about}\nwrote {html}")
     else:
         say(f"{about}\n\n{shown.text(found)}", end="")
+
+
+def read_again(dataset: Mapping[str, Any]) -> None:
+    """Read the sample anew, as the data set's file was changed.
+
+    Raises:
+        UserError: the file, or the data, are wrong, or the source's files cannot be read where they are.
+    """
+    from vlkd_steps.own_data import sample
+
+    name, source = dataset["name"], composition.source(dataset["source"])
+    changed = ", ".join(sample.outdated(dataset)) or "what was wrong"
+    if not sample.readable(source):
+        raise UserError(
+            f"the sample of {name} was read before {changed} of its file was changed; to see what the file says now, "
+            f"{how_to_prepare(name)}"
+        )
+    say(f"the sample of {name} was read before {changed} of its file was changed; it is read again")
+    sample.prepare(dataset, Path(source["path"]), any(map(sample.is_table, source.get("unpack", ()))))
+
+
+def how_to_prepare(name: str) -> str:
+    """The command; Snakemake has a rule for the data sets of the grid alone."""
+    run = f"run: snakemake --cores 1 -- {layout.instances(name)}"
+    with contextlib.suppress(UserError):
+        if name in composition.compose().artifacts.dataset:
+            return run
+    return f"name it in params.yaml (grid: {{dataset: [{name}]}}), then {run}"
 
 
 def _made(path: Path) -> int:

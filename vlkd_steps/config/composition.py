@@ -35,6 +35,7 @@ from vlkd_steps.config.validation import validated
 from vlkd_steps.core import components
 from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.sources import local
 
 CONF = conf_files.PACKAGED
 
@@ -162,14 +163,29 @@ def dataset(name: str, params_file: Path = Path("params.yaml")) -> Dataset:
     Raises:
         UserError: there is no such data set, or a key or value of its is not valid.
     """
-    params = read_params(params_file)
-    conf = ConfFiles([*folders(params.conf, params_file), CONF])
-    components.use(params.plugins)
+    conf = _conf_files(params_file)
     if name not in (known := conf.options("dataset")):
         raise UserError(f"there is no data set {name!r}; {nearest(name, known)}")
     found = members.member("dataset", name, conf.merged("dataset", name), members.Origin(conf, "", {}, {}))
     assert isinstance(found, Dataset)
     return found
+
+
+def source(name: str, params_file: Path = Path("params.yaml")) -> dict[str, Any]:
+    """One source by itself, as its file says it; without a file, the folder ``data/incoming/<name>``.
+
+    Raises:
+        UserError: a key or value of its is not valid.
+    """
+    conf = _conf_files(params_file)
+    written = conf.merged("source", name) if name in conf.options("source") else local.incoming(name)
+    return members.member("source", name, written, members.Origin(conf, "", {}, {})).written()
+
+
+def _conf_files(params_file: Path) -> ConfFiles:
+    params = read_params(params_file)
+    components.use(params.plugins)
+    return ConfFiles([*folders(params.conf, params_file), CONF])
 
 
 def use_plugins(params_file: Path = Path("params.yaml")) -> None:

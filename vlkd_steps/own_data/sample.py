@@ -15,7 +15,7 @@ import pyarrow as pa
 from vlkd_steps.core import components, files, layout
 from vlkd_steps.datasets import instances
 from vlkd_steps.datasets.instances import Instances
-from vlkd_steps.sources import parquet_images
+from vlkd_steps.sources import archive, parquet_images
 
 ITEMS = 100
 LIMIT = 4 << 30  # bytes of unpacked images
@@ -51,6 +51,21 @@ def prepare(dataset: Mapping[str, Any], folder: Path, unpack: bool, items: int =
     instances.write(made.table.take(pa.array(places)), target / "instances.parquet", "", counts=made.counts)
     files.write_json(target / "labels.json", made.labels)
     return made
+
+
+def tried(name: str) -> bool:
+    """Whether a sample of a data set was read, or could not be, as its file or the data were wrong."""
+    return (layout.sample(name) / CONF).is_file()
+
+
+def readable(source: Mapping[str, Any]) -> bool:
+    """Whether a sample can be read where a source's files are: the user has them, and not in a zip."""
+    return source["kind"] == "local" and all(map(is_table, source.get("unpack", ())))
+
+
+def is_table(path: str) -> bool:
+    """Whether a name or pattern is of Parquet files."""
+    return path.lower().endswith(archive.TABLE)
 
 
 def outdated(dataset: Mapping[str, Any]) -> list[str]:
