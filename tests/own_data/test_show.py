@@ -1,5 +1,6 @@
 """``vlkd show``: items of the sample or of the prepared data, as text and as a page."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -96,7 +97,15 @@ def test_what_was_read_last_is_shown(pets: Path, capsys: pytest.CaptureFixture) 
     shutil.copy(sample / "labels.json", layout.labels("pets"))
     checksums.write(layout.instances_checksums("pets"), [instances, layout.labels("pets")])
     assert show.main(["pets"]) == 0
-    assert "all of pets: 40 instances" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "all of pets: 40 instances" in said
+    assert "was changed" not in said
+    later = instances.stat().st_mtime + 1
+    os.utime("conf/dataset/pets.yaml", (later, later))
+    assert show.main(["pets"]) == 0
+    said = capsys.readouterr().out
+    assert "conf/dataset/pets.yaml was changed after data/instances/pets.parquet was made" in said
+    assert "snakemake --cores 1 -- data/instances/pets.parquet" in said
     assert init_data.main(["pets", "--task", "vqa", "--from", str(pets), "--overwrite"]) == 0
     assert show.main(["pets"]) == 0
     assert "all of a sample of pets: 40 instances" in capsys.readouterr().out

@@ -4,7 +4,7 @@
     vlkd show pets --set test --items 12 --html pets.html
 
 The items are those that `prepare` has written, or those of the sample that `vlkd init-data` made, whichever is newer.
-The sample is read again where the data set's file was changed since.
+The sample is read again where the data set's file was changed since; for what `prepare` has written, that is said.
 --html writes one page with the images inside, beside the text. Items are evenly spaced over the data set or the set.
 """
 
@@ -54,6 +54,11 @@ def main(
         raise UserError(f"{name} is a corpus in shards, whose pairs are read in training; it has no items to show")
     if not prepared and (not sampled or sample.outdated(written)):
         read_again(written)
+    if prepared and (file := composition.dataset_file(name)) and _made(file) > made:
+        say(
+            f"{file} was changed after {layout.instances(name)} was made, from which these items are; if more than "
+            f"roles or evaluation sets was changed, {how_to_prepare(name)}"
+        )
     path = artifacts.instances(name) if prepared else folder / "instances.parquet"
     labels = artifacts.labels(name) if prepared else files.read_json(folder / "labels.json", kind=list)
     table = shown.of_role(tables.read(path), written, role, sampled=not prepared)

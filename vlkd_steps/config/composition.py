@@ -171,6 +171,11 @@ def dataset(name: str, params_file: Path = Path("params.yaml")) -> Dataset:
     return found
 
 
+def dataset_file(name: str, params_file: Path = Path("params.yaml")) -> Path | None:
+    """The file of a data set; None where there is none."""
+    return _conf_files(params_file).path("dataset", name)
+
+
 def source(name: str, params_file: Path = Path("params.yaml")) -> dict[str, Any]:
     """One source by itself, as its file says it; without a file, the folder ``data/incoming/<name>``.
 
