@@ -1,6 +1,7 @@
 """The examples of docs/score.md, run literally, and what all tasks of `score` share."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -94,6 +95,7 @@ def test_accuracies_of_questions_without_a_file_to_write_them_to_are_refused(cap
     ("change", "message"),
     [
         (["--results", "nowhere.json"], "--results nowhere.json: there is no such file"),
+        (["--results", "."], "--results .: is no regular file"),
         (["--out", "results.json"], "--out results.json is the file of --results, which it would overwrite"),
         (["--out", "."], "--out . is a folder"),
         (["--out", "results.json/m.json"], "--out results.json/m.json: cannot be written"),
@@ -107,6 +109,13 @@ def test_paths_that_cannot_be_used(
     assert score.main([*arguments, *change]) == 2
     assert message in capsys.readouterr().err
     assert Path("results.json").read_bytes() == before
+
+
+def test_a_pipe_is_no_regular_file(document: str, capsys: pytest.CaptureFixture) -> None:
+    arguments, _ = shown(document, "vqa")
+    os.mkfifo("pipe")
+    assert score.main([*arguments, "--results", "pipe"]) == 2
+    assert "--results pipe: is no regular file" in capsys.readouterr().err
 
 
 def test_scoring_answers_imports_nothing_heavy(document: str, root: Path) -> None:

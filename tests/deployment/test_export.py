@@ -112,6 +112,17 @@ def test_the_card_has_intervals_over_seeds_of_these_weights_alone(run: Path, tmp
         assert ("from other weights" in text) is not expected
 
 
+@pytest.mark.parametrize("name", ["s0", "s0/exported", "s0/../s0/a/b"])
+def test_nothing_is_exported_into_a_runs_own_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s0").mkdir()
+    assert export.main(["s0", "--out", name]) == 2
+    assert "is in the run's own folder" in capsys.readouterr().err
+    assert not list(Path("s0").iterdir())
+
+
 def test_only_an_export_of_the_same_run_is_replaced(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

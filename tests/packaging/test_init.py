@@ -67,9 +67,10 @@ def test_a_project_of_the_installed_package_runs_and_dvc_has_nothing_to_do(insta
     assert "vlkd_steps.txt" in run("dvc", "status", cwd=project)
 
 
-def test_every_file_of_a_project_is_written(tmp_path: Path) -> None:
-    folder = tmp_path / "new" / "project"
+def test_every_file_of_a_project_is_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = tmp_path / "new" / "mon projet"
     assert init.main([str(folder), "--no-git"]) == 0
+    assert f"cd '{folder}' && vlkd run" in capsys.readouterr().out
     assert (folder / "slurm/config.yaml").is_file()
     assert os.access(folder / "workflow/bin/login/sbatch", os.X_OK)
     stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]

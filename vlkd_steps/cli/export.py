@@ -17,6 +17,7 @@ from typer import Argument, Option
 
 from vlkd_steps.cli import command
 from vlkd_steps.core import step
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 
 
@@ -27,10 +28,15 @@ def main(
     onnx: Annotated[bool, Option("--onnx", help="write model.onnx too, for a student with pixel input")] = False,
 ) -> None:
     command.check_output(out, "--out", folder=True)
+    folder = command.from_project(run)
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"--out {out} is in the run's own folder, {run}, which holds what its training made; name another"
+        )
     step.log_to(None)
     from vlkd_steps.deployment import export, finished_run  # torch only where there is work to do
 
-    export.export(finished_run.load(command.from_project(run)), out, onnx)
+    export.export(finished_run.load(folder), out, onnx)
     say(f"{out}: see its README.md")
 
 

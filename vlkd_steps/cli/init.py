@@ -9,6 +9,7 @@ you pass --no-git. A folder that already has files is refused.
 """
 
 import importlib.util
+import shlex
 import shutil
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def main(
         raise UserError(f"{path} cannot be written ({error.strerror}); name another folder") from error
     if problem:
         raise UserError(f"{folder} is a project now, but not versioned: {problem}")
-    say(f"{folder} is a project now; continue with: cd {folder} && vlkd run")
+    say(f"{folder} is a project now; continue with: cd {shlex.quote(str(folder))} && vlkd run")
 
 
 def write(folder: Path) -> None:

@@ -132,6 +132,8 @@ def check(inputs: Mapping[str, Path | None], out: Path | None) -> None:
     for name, path in inputs.items():
         if path is None:
             continue
+        if path.exists() and not path.is_file():  # it is read twice: for its content and its hash
+            raise UserError(f"--{name} {path}: is no regular file; write its content to a file, and give that one")
         if not path.is_file():
             raise UserError(f"--{name} {path}: there is no such file; give the path of an existing one")
         if out and out.exists() and out.samefile(path):
