@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vlkd_steps.core import files, locks, step
+from vlkd_steps.launch.work import STEP
 
 
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
     job, config = argv or sys.argv[1:]
     step.log_to(None)
-    threading.Thread(target=stop_when_orphaned, args=(Path(config).with_name("step.lock"),), daemon=True).start()
+    if lock := os.environ.get(STEP):
+        threading.Thread(target=stop_when_orphaned, args=(Path(lock),), daemon=True).start()
     module, _, function = job.partition(":")
     status: int = getattr(importlib.import_module(module), function)(
         files.read_json(Path(config), "start the run again")

@@ -20,6 +20,8 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import stop_request
 
 VARIABLE = "VLKD_LAUNCHER"
+STEP = "VLKD_STEP"
+"""Of the processes of a training: a lock that the step which started them holds as long as it lives."""
 SAVING = 24 * 3600  # seconds that a stopped training may take until it has saved; torch kills it after 30 by itself
 
 
@@ -102,9 +104,10 @@ def several_processes(work: Work) -> int:
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={work.processes}"]
     start.append(f"--shutdown-timeout={SAVING}")
     forwarded = False
-    with stop_request() as stop, locks.exclusive(work.folder / "step.lock", wait=None):
+    lock = (work.folder / "step.lock").absolute()
+    with stop_request() as stop, locks.exclusive(lock, wait=None):
         command = [*start, "-m", "vlkd_steps.launch.process", work.job, str(config)]
-        child = subprocess.Popen(command, env=own_package())
+        child = subprocess.Popen(command, env=own_package() | {STEP: str(lock)})
         while child.poll() is None:
             if stop and not forwarded:  # a second TERM would end torch's launcher before the processes have saved
                 child.terminate()
