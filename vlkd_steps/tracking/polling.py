@@ -8,6 +8,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 INTERVAL = 2.0  # seconds between two polls of the runs that train
 SHARE = 0.008  # of a core, for polling all run folders while runs train
@@ -68,7 +69,15 @@ def _lives(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _ended(pid)
+
+
+def _ended(pid: int) -> bool:
+    """Whether it has ended and its parent has not asked how, which the first process of a container may never do."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):  # there is no /proc on macOS
+        return False
 
 
 def _is_open(descriptor: int) -> bool:
