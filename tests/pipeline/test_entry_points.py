@@ -86,7 +86,7 @@ def test_a_comment_runs_no_job(project: Project) -> None:
 
 def test_a_change_in_one_method_reaches_only_its_runs(project: Project) -> None:
     before = hashes(project)
-    path = edit(project, "layer_norm(v[items.image_rows] + ", "layer_norm(2 * v[items.image_rows] + ")
+    path = edit(project, "layer_norm(image[rows] + ", "layer_norm(2 * image[rows] + ")
     assert project.dry_run() == ONE_METHOD
     os.utime(path, (1e9, 1e9))
 
@@ -159,7 +159,7 @@ def test_a_fresh_clone_pulls_syncs_and_has_nothing_to_do(project: Project, tmp_p
     nothing_to_do(clone)
     assert hashes(clone) == hashes(project)
     # And neither is blind to later changes.
-    edit(clone, "layer_norm(v[items.image_rows] + ", "layer_norm(2 * v[items.image_rows] + ")
+    edit(clone, "layer_norm(image[rows] + ", "layer_norm(2 * image[rows] + ")
     assert clone.dry_run() == ONE_METHOD
     said = clone.run("python", "-m", "vlkd_steps", "verify", run, status=1)
     assert "the losses diverge at step 6: loss" in said
