@@ -53,7 +53,7 @@ def sets(dataset: Mapping[str, Any]) -> list[Evaluation]:
 
     Of the latter, those with ``lead: true`` come first, as in tables, on the page and in its gallery.
     """
-    trained = {key: dataset[key] for key in ("train",) if key in dataset}
+    trained = {"train": dataset["train"]} if "train" in dataset else {}
     own = [Evaluation(name, dataset["name"], dataset["task"], name, trained) for name in dataset["evaluation_sets"]]
     extra = {name: conf for name, conf in (dataset.get("extra_evals") or {}).items() if "measure" not in conf}
     order = sorted(extra.items(), key=lambda named: not named[1].get("lead"))

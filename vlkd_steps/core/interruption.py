@@ -88,10 +88,8 @@ def stop_request() -> Iterator[StopRequest]:
     def note(number: int, frame: FrameType | None) -> None:
         request.signal_number = number
 
-    ignorable = (
-        signal.SIGHUP,
-        signal.SIGINT,
-    )  # by nohup, and by a shell's `&`; submitit leaves TERM ignored until here
+    # nohup ignores HUP, a shell's `&` INT; TERM is heard always, since submitit leaves it ignored until here.
+    ignorable = (signal.SIGHUP, signal.SIGINT)
     heard = [number for number in SIGNALS if not (number in ignorable and ignored(number))]
     previous = {number: signal.signal(number, note) for number in heard}
     try:

@@ -11,7 +11,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -57,6 +57,20 @@ def exclusive(path: Path, *, wait: float | None = 0.0) -> Iterator[str | None]:
         stream.write(f"{_this_process()}\n")
         stream.flush()
         yield None
+
+
+@contextlib.contextmanager
+def in_turn(path: Path, tell: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock file during the block, however long another process has it first.
+
+    Args:
+        tell: called with the holder that is waited for.
+    """
+    with exclusive(path) as holder:
+        if holder:
+            tell(holder)
+    with exclusive(path, wait=None):
+        yield
 
 
 def take(descriptor: int, path: Path, *, wait: bool) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 from vlkd_steps.core import files, locks
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import stop_request
+from vlkd_steps.core.terminal import say
 
 VARIABLE = "VLKD_LAUNCHER"
 STEP = "VLKD_STEP"
@@ -105,7 +106,11 @@ def several_processes(work: Work) -> int:
     start.append(f"--shutdown-timeout={SAVING}")
     forwarded = False
     lock = (work.folder / "step.lock").absolute()
-    with stop_request() as stop, locks.exclusive(lock, wait=None):
+
+    def tell(holder: str) -> None:
+        say(f"[{work.label}] waits for {holder}, which was started for the same runs and saves", file=sys.stderr)
+
+    with stop_request() as stop, locks.in_turn(lock, tell):
         command = [*start, "-m", "vlkd_steps.launch.process", work.job, str(config)]
         child = subprocess.Popen(command, env=own_package() | {STEP: str(lock)})
         while child.poll() is None:

@@ -25,7 +25,7 @@ from vlkd_steps.students.output import StudentOutput
 from vlkd_steps.teachers.targets.target_file import Targets
 
 BLOCK = 4096
-"""Rows."""
+"""Rows that `by_blocks` makes at a time."""
 
 
 class Objective(nn.Module):

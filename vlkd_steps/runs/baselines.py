@@ -65,24 +65,12 @@ def answerer(config: Mapping[str, Any], device: str) -> "Nearest | Commonest":
     return Nearest(config, clip.ClipTeacher(config["teacher"], device))
 
 
-class Typed:
-    """The answers of the training questions by official type, read once for each evaluation set."""
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = config
-        self._of_type: dict[str, dict[str, list[str]]] = {}
-
-    def of_type(self, evaluation: Evaluation) -> dict[str, list[str]]:
-        if evaluation.name not in self._of_type:
-            self._of_type[evaluation.name] = by_type(evaluation)
-        return self._of_type[evaluation.name]
-
-
-class Nearest(Typed):
+class Nearest:
     """CLIP alone."""
 
     def __init__(self, config: Mapping[str, Any], teacher: clip.ClipTeacher) -> None:
-        super().__init__(config)
+        self.config = config
+        self._of_type: dict[str, dict[str, list[str]]] = {}
         self.teacher, self.eyes = teacher, Eyes(teacher)
         self.known: dict[str, tuple[list[str], np.ndarray]] = {}
 
@@ -91,7 +79,7 @@ class Nearest(Typed):
         texts, embeddings = self._captions() if written else self._list(evaluation.dataset)
         of_type: dict[str, np.ndarray] = {}
         if not written and self.config["method"]["given"] == "question_type":
-            of_type = {group: np.isin(texts, answers) for group, answers in self.of_type(evaluation).items()}
+            of_type = {group: np.isin(texts, answers) for group, answers in self._answers_of_type(evaluation).items()}
         v, groups, found = self.eyes(rows["image_path"].to_list()).numpy(), rows["group"].to_list(), []
         size = max(1, COSINES // len(texts))
         for start in range(0, len(v), size):
@@ -106,6 +94,12 @@ class Nearest(Typed):
         if measure["measure"] != "retrieval":
             return {}
         return measures.recalls(measure, self._embedded, lambda paths: self.eyes(paths).numpy())
+
+    def _answers_of_type(self, evaluation: Evaluation) -> dict[str, list[str]]:
+        """`by_type`, read once for each evaluation set."""
+        if evaluation.name not in self._of_type:
+            self._of_type[evaluation.name] = by_type(evaluation)
+        return self._of_type[evaluation.name]
 
     def _list(self, dataset: str) -> tuple[list[str], np.ndarray]:
         """The answers of a data set's list, each as the mean of its prompts."""
@@ -127,11 +121,11 @@ class Nearest(Typed):
         return unit(np.concatenate([self.teacher.text_vectors(texts[start : start + BATCH]) for start in starts]))
 
 
-class Commonest(Typed):
+class Commonest:
     """The most common answer or caption; among equally common ones, the alphabetically first."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        super().__init__(config)
+        self.config = config
         self._known: dict[object, tuple[str, dict[str, str]]] = {}
 
     def answers(self, rows: pl.DataFrame, evaluation: Evaluation) -> list[str]:
@@ -144,7 +138,7 @@ class Commonest(Typed):
 
     def _common(self, evaluation: Evaluation) -> tuple[str, dict[str, str]]:
         """The most common answer of all training questions, and, where the type is given, that of each type."""
-        of_type = self.of_type(evaluation)
+        of_type = by_type(evaluation)
         everywhere = commonest([answer for answers in of_type.values() for answer in answers])
         if self.config["method"]["given"] == "nothing":
             return everywhere, {}

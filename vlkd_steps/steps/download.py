@@ -28,11 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"source {name!r}, kind: {error}") from error
     validated(kinds.model("source", str(kind)), source, "source")
     raw = layout.raw(name)
-    lock = raw.with_name(f".{name}.lock")
-    with locks.exclusive(lock) as holder:
-        if holder:  # as a step that goes on after a killed Snakemake
-            step.log.info("[download %s] waits for %s, which makes the same folder", name, holder)
-    with locks.exclusive(lock, wait=None):
+
+    def tell(holder: str) -> None:
+        step.log.info("[download %s] waits for %s, which makes the same folder", name, holder)
+
+    with locks.in_turn(raw.with_name(f".{name}.lock"), tell):  # a step may go on after its Snakemake was killed
         hashes = made(source, module, raw)
     step.log.info("[download %s] %d files in %s", name, len(hashes), raw)
     return 0

@@ -183,12 +183,12 @@ class FeatureStore:
             self._check(self.folder / shard.file, shard)
 
     def _rows(self, kind: str, names: Sequence[str]) -> np.ndarray:
-        rows, table = self._numbers(kind, names), self._tables[kind]
-        if len(rows) <= BLOCK:
-            return arrays.single(table[rows]) if len(rows) else np.zeros((0, self.dim), np.float32)
+        rows = self._numbers(kind, names)
+        if 0 < len(rows) <= BLOCK:
+            return arrays.single(self._tables[kind][rows])
         found = np.empty((len(rows), self.dim), np.float32)
         for start in range(0, len(rows), BLOCK):  # as stored they would take half as much memory again, twice
-            found[start : start + BLOCK] = arrays.single(table[rows[start : start + BLOCK]])
+            found[start : start + BLOCK] = arrays.single(self._tables[kind][rows[start : start + BLOCK]])
         return found
 
     def _numbers(self, kind: str, names: Sequence[str]) -> np.ndarray:
