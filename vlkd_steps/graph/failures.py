@@ -1,7 +1,9 @@
 """Report the failed jobs of a Snakemake run and their logs, at its end and even if a profile's `quiet` hides them."""
 
 import logging
+import os
 import sys
+import tempfile
 import time
 from collections import deque
 from pathlib import Path
@@ -73,9 +75,9 @@ def described(job: dict[str, Any], started: float) -> list[str]:
 
 
 def tail(path: Path, started: float, lines: int) -> list[str]:
-    """The last lines of a log, if it was written since `started`."""
+    """The last lines of a log, if it was written since `started`, by this machine's clock."""
     try:
-        if path.stat().st_mtime < started:
+        if path.stat().st_mtime < started + ahead(path.parent):
             return [NOTHING]
         with path.open(encoding="utf-8", errors="replace") as stream:
             return [line.rstrip() for line in deque((line for line in stream if line.strip()), lines)] or [KILLED]
@@ -83,3 +85,9 @@ def tail(path: Path, started: float, lines: int) -> list[str]:
         return [NOTHING]
     except OSError as error:
         return [f"(cannot be read: {error.strerror})"]
+
+
+def ahead(folder: Path) -> float:
+    """Seconds by which the clock of a folder's file system is ahead of this machine's: a file server has its own."""
+    with tempfile.TemporaryFile(dir=folder) as just_made:
+        return os.fstat(just_made.fileno()).st_mtime - time.time()

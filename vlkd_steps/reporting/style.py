@@ -4,7 +4,8 @@ The colours can be distinguished with every common kind of colour blindness (aft
 dashes distinguish the lines in greyscale. Each has a counterpart for dark pages.
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 
@@ -27,7 +28,7 @@ KNOWN = {
 }
 OTHERS = [
     Style("#6a51c7", "#aa99f2", "X", "-"),
-    Style("#1f728f", "#7cd3ee", "<", (":")),
+    Style("#1f728f", "#7cd3ee", "<", ":"),
     Style("#7d4a3c", "#cf9c8c", ">", "-"),
     Style("#4c7a1e", "#9ccf62", "p", "-."),
     Style("#b0303f", "#f08791", "h", "-"),
@@ -44,10 +45,20 @@ def styles(variants: Sequence[str], reference: str, labels: Mapping[str, str] | 
         labels: names of variants in figures, if they differ.
     """
     named = labels or {}
-    free = [style for name, style in KNOWN.items() if name not in variants]
-    queue = iter([*OTHERS, *free] * (1 + len(variants) // len(OTHERS)))
+    queue = available([style for name, style in KNOWN.items() if name not in variants])
     found = {
         variant: REFERENCE if variant == reference else KNOWN[variant] if variant in KNOWN else next(queue)
         for variant in sorted(variants)
     }
     return {variant: replace(found[variant], label=named.get(variant, variant)) for variant in variants}
+
+
+def available(free: Sequence[Style]) -> Iterator[Style]:
+    """OTHERS and what is free of KNOWN; from then on each colour again with markers and dashes of other styles."""
+    looks = [*OTHERS, *free]
+    yield from looks
+    every = [*OTHERS, *KNOWN.values()]
+    for shift in itertools.count(1):
+        for place, style in enumerate(every):
+            other = every[(place + shift) % len(every)]
+            yield replace(style, marker=other.marker, dash=other.dash)
