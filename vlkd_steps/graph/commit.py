@@ -22,8 +22,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import dry_run, dvc_command, dvc_vars, installed_code, phase_manifest, watched
 
-# A user's data first: their .dvc files lie in data/incoming, which the download stage depends on as a whole.
-COMMANDS = (("commit", "--force", "--recursive", "data/incoming"), ("commit", "--force"))
+INCOMING = "data/incoming"
 REPEAT = "then: python -m vlkd_steps.graph.commit"
 
 
@@ -77,8 +76,10 @@ def record() -> None:
     from dvc.config import Config
 
     linked = {"hardlink", "symlink"} & set(versioning.link_types(Config(".dvc")))
-    for command in COMMANDS:
-        dvc_command.run(*command, *([] if linked else ["--no-relink"]))
+    options = ["--force", *([] if linked else ["--no-relink"])]
+    if any(Path(INCOMING).rglob("*.dvc")):  # a user's data first: the download stage depends on the folder as a whole
+        dvc_command.run("commit", *options, "--recursive", INCOMING)
+    dvc_command.run("commit", *options)
 
 
 @step.entry
