@@ -63,7 +63,7 @@ def _renewed(record: Record, new: list[Point], sent: Mapping[tuple[str, int], fl
     These are all points of a mean, and the results and gains of an evaluated run; its training curves only grow.
     """
     of_mean = MEAN_OVER in record.tags
-    if record.tags.get("superseded") == "yes" or not (of_mean or record.results):
+    if not sent or record.tags.get("superseded") == "yes" or not (of_mean or record.results):
         return new
     now = round(1000 * time.time())
     last = {point.name: point.step for point in sorted(_cleaned(record.points), key=lambda point: point.step)}
