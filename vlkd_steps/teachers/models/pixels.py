@@ -4,8 +4,9 @@ the model's device.
 ``transform`` of a teacher's configuration says how images are resized:
 
 - ``exact`` (default): by Pillow, as in open_clip and timm;
-- ``fast``: by torch's 8-bit kernels. Pixels differ by at most one level; `benchmarks/transforms.py` prints how much
-  features differ.
+- ``fast``: by torch's 8-bit kernels. Pixels of photos differ by at most one level; at hard edges of upright images that
+  are squeezed into a square by more, since Pillow resizes these vertically first. `benchmarks/transforms.py` prints how
+  much features differ.
 """
 
 from collections.abc import Mapping, Sequence
