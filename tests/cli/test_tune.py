@@ -388,8 +388,8 @@ def summary_rows(c: Composition) -> list[dict[str, Any]]:
         ({}, ["--write", "conf/scenes.yaml"], ["conf/scenes.yaml cannot be the preset"]),
         (
             {},
-            ["--write", "conf/scenes_core.yaml"],
-            ["conf/scenes_core.yaml cannot be the preset", "called scenes_core"],
+            ["--write", "conf/scenes_full.yaml"],
+            ["conf/scenes_full.yaml cannot be the preset", "called scenes_full"],
         ),
         ({}, ["--write", "chosen.yaml"], ["chosen.yaml would not be found", "as conf (conf)"]),
         ({}, ["conf/x.yaml"], ["conf/x.yaml", "without --write"]),

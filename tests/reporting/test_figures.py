@@ -89,7 +89,7 @@ def test_shots_that_are_not_numbers_keep_the_grids_order(tmp_path: Path, monkeyp
 def test_every_variant_has_its_own_style() -> None:
     from vlkd_steps.reporting.style import styles
 
-    variants = ["finetune", "naive_kd", "clip_td", "clip_td_core", "mad", *(f"v{number}" for number in range(60))]
+    variants = ["finetune", "naive_kd", "clip_td", "clip_td_b", "mad", *(f"v{number}" for number in range(60))]
     looks = styles(variants, "finetune")
     drawn = {(each.light, each.dark, each.marker, each.dash) for each in looks.values()}
     assert len(drawn) == len(variants)
