@@ -43,6 +43,17 @@ def test_a_folder_is_read_with_its_allowed_keys(folder: Path, monkeypatch: pytes
     assert "state_dict" not in made.pretrained_cfg
 
 
+def test_a_folder_with_another_normalisation_or_other_arguments_is_described_otherwise(folder: Path) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    found = [timm_models.described(f"local-dir:{folder}")]
+    for change in ({"pretrained_cfg": {"mean": [0.1, 0.5, 0.5]}}, {"model_args": {"num_heads": 4}}):
+        path.write_text(json.dumps(config | change))
+        found.append(timm_models.described(f"local-dir:{folder}"))
+    assert len({each["architecture"] for each in found}) == 3
+    assert timm_models.described("test_vit") == {}
+
+
 @pytest.mark.parametrize("features_only", [False, True])
 def test_features_come_from_the_file(tmp_path: Path, features_only: bool) -> None:
     """timm loads a model of feature maps without a look at what is missing."""

@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,25 @@ def test_the_identity_covers_what_changes_features(folder: Path) -> None:
     assert teacher(folder).identity == teacher(folder).identity
     for change in ({"pooling": "cls"}, {"max_tokens": 4}, {"template": "a {}"}):
         assert teacher(folder, **change).identity != teacher(folder).identity
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("config.json", {"num_attention_heads": 4}),
+        ("config.json", {"hidden_act": "relu"}),
+        ("config.json", {"layer_norm_eps": 0.5}),
+        ("tokenizer_config.json", {"truncation_side": "left"}),
+    ],
+)
+def test_the_same_weights_in_another_model_are_another_identity(
+    folder: Path, tmp_path: Path, name: str, change: dict[str, Any]
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    assert teacher(copy).identity == teacher(folder).identity  # wherever it is
+    path = copy / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert teacher(copy).identity != teacher(folder).identity
 
 
 def test_mistakes_are_named(folder: Path, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def test_a_transformers_patches_leave_the_class_token_out(tmp_path: Path, pictur
 
 def test_files_of_all_kinds_give_the_same_teacher(weights: Path, picture: Path) -> None:
     first = teacher(weights)
+    assert "architecture" not in first.identity  # timm's name says it, and stores made before stay
     v = first.embed_images([first.load_image(picture)])
     for file in ("own.pth", "their.pth"):
         other = teacher(weights, file)
@@ -72,6 +74,16 @@ def test_files_of_all_kinds_give_the_same_teacher(weights: Path, picture: Path) 
         np.testing.assert_array_equal(other.embed_images([other.load_image(picture)]), v)
     assert teacher(weights, crop="centre").identity["transform"] != first.identity["transform"]
     assert teacher(weights, patches=True).identity != first.identity  # another content key
+
+
+def test_what_a_folder_says_of_its_model_is_in_the_identity(tmp_path: Path) -> None:
+    save_file(timm.create_model("test_vit", num_classes=3).state_dict(), tmp_path / "model.safetensors")
+    said: dict[str, Any] = {"architecture": "test_vit", "num_classes": 3, "pretrained_cfg": {}}
+    identities = []
+    for arguments in ({}, {"num_heads": 4}, {"num_heads": 4}):  # the same weights fit
+        (tmp_path / "config.json").write_text(json.dumps(said | {"model_args": arguments}))
+        identities.append(vision.VisionTeacher({"name": "tiny", "model": f"local-dir:{tmp_path}"}).identity)
+    assert identities[0] != identities[1] == identities[2]
 
 
 def test_a_deeper_models_file_is_refused_and_what_was_trained_beside_the_encoder_is_left_out(tmp_path: Path) -> None:

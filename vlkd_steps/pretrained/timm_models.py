@@ -58,6 +58,16 @@ def unweighted(name: str) -> Any:
     return timm.create_model(name, pretrained=False)
 
 
+def described(name: str) -> dict[str, str]:
+    """What the weights and a name of `pretrained` leave open, as a part of an identity: nothing for a model of timm's;
+    for a folder or a repository, a hash of what its configuration says."""
+    if not name.startswith(PREFIXES):
+        return {}
+    found = files.read_json(folders.located(name.partition(":")[2], WEIGHTS) / "config.json", folders.REMEDY)
+    read = ("architecture", "num_classes", "model_args", "pretrained_cfg")
+    return {"architecture": files.digest({key: found.get(key) for key in read})}
+
+
 def pretrained(name: str, where: str, features_only: bool = False) -> Any:
     """A model with the weights that timm knows, or those of its folder.
 

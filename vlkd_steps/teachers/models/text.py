@@ -63,7 +63,8 @@ class TextTeacher:
         self.identity: dict[str, Any] = {
             "model": self.model.config.model_type,
             "weights": weights_digest(self.model),
-            "tokenizer": files.digest([self.tokenizer.backend_tokenizer.to_str(), self.max_tokens]),
+            "architecture": architecture(self.model),
+            "tokenizer": tokenizer_digest(self.tokenizer, self.max_tokens),
             "pooling": self.pooling,
             "template": self.template,
             **self.computing.identity,
@@ -114,6 +115,18 @@ def load(config: Mapping[str, Any]) -> TextTeacher:
     """The teacher of a configuration of kind ``text``, on its ``device`` (default: the best available)."""
     torch.set_num_threads(config.get("threads", 1))
     return TextTeacher(config, resolve_device(config.get("device", "auto")))
+
+
+def architecture(model: Any) -> str:
+    """A hash of an encoder's configuration: the same weights may fit several (heads, activation, epsilons)."""
+    of_files = {"transformers_version", "_name_or_path", "dtype", "torch_dtype", "architectures"}
+    return files.digest({key: value for key, value in model.config.to_diff_dict().items() if key not in of_files})
+
+
+def tokenizer_digest(tokenizer: Any, most: int) -> str:
+    """A hash of a tokenizer with its vocabulary and of how it cuts texts to `most` tokens and pads them."""
+    sides = [tokenizer.truncation_side, tokenizer.padding_side]
+    return files.digest([tokenizer.backend_tokenizer.to_str(), most, *sides])
 
 
 def most_tokens(wanted: int | None, model: Any, tokenizer: Any, name: str) -> int:

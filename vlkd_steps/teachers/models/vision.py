@@ -58,6 +58,7 @@ class VisionTeacher:
         self.identity: dict[str, Any] = {
             "model": config["model"],
             "weights": weights_digest(self.model),
+            **timm_models.described(config["model"]),
             "transform": self.pixels.identity,
             "patches": "patch" in self.kinds,
             **self.computing.identity,

@@ -87,6 +87,7 @@ class Timm:
         self.identity: dict[str, Any] = {
             "backbone": self.name,
             "weights": weights_digest(model),
+            **timm_models.described(self.name),
             "pool": self.pool,
             "layer": self.layer,
             "shorter_side": self.side,
