@@ -47,6 +47,14 @@ def test_losses_in_numpy(data: Encoded, store: TinyStore, output: StudentOutput,
     )
 
 
+def test_a_low_temperature_leaves_the_likeliest_answer(data: Encoded, store: TinyStore) -> None:
+    method = objective.create(SETTINGS | {"temperature": 0.01}, steps=10)
+    unsure = SoftAnswers(TOLD.classes, TOLD.probabilities / 3)  # all below float32's smallest to the power of 100
+    likely = method.prepare(data, store, 1, Targets(answers=unsure))["likely"]
+    assert isinstance(likely, torch.Tensor)
+    np.testing.assert_allclose(likely, [[1, 0], [0.5, 0.5], [0, 0], [1, 0]], atol=1e-6)
+
+
 def test_of_choices_the_scores_that_rank_them_are_taught(data: Encoded, store: TinyStore) -> None:
     logits = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(1)).requires_grad_()
     losses = made(data, store)(StudentOutput(logits, *[torch.zeros(4, 1)] * 5), all_items(data), 0)

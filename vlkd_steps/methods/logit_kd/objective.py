@@ -26,8 +26,9 @@ class LogitKD(Objective):
     ) -> dict[str, IndexedTensor | Tensor]:
         assert targets is not None
         assert targets.answers is not None
-        likely = as_float(targets.answers.probabilities) ** (1 / self.settings.temperature)
-        likely /= likely.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+        p, least = as_float(targets.answers.probabilities), torch.finfo(torch.float32).tiny
+        likely = (p / p.amax(1, keepdim=True).clamp(min=least)) ** (1 / self.settings.temperature)  # the largest is 1
+        likely /= likely.sum(1, keepdim=True).clamp(min=least)
         return {"answers": torch.tensor(targets.answers.classes, dtype=torch.int64), "likely": likely}
 
     def forward(self, output: StudentOutput, batch: Batch, step: int) -> dict[str, Tensor]:
