@@ -77,6 +77,19 @@ def test_as_many_regions_as_the_official_rule_takes(sure: int, taken: int) -> No
     assert len(found(conf("npz", "butd", confidence=-1)).features) == 100
 
 
+def test_the_surest_regions_are_taken_wherever_they_are_and_given_boxes_from_the_first_on() -> None:
+    arrays = features(1, regions=20, sure=0)
+    arrays["conf"][[12, 15, 19]] = 0.9
+    Path("butd").mkdir()
+    Path("butd", NAME).write_bytes(npz(arrays))
+    rows, places = expected(arrays, 20)
+    for change, taken in (({}, [12, 15, 19]), ({"max_regions": 2}, [12, 15]), ({"confidence": -1}, [*range(20)])):
+        regions = found(conf("npz", "butd", min_regions=1) | change)
+        np.testing.assert_array_equal(regions.features, rows[taken])
+        np.testing.assert_array_equal(regions.locations, places[taken])
+    assert len(found(conf("npz", "butd", confidence=-1, max_regions=4)).features) == 4
+
+
 def test_the_bottom_up_tsv_in_several_parts() -> None:
     lines = {number: features(number, regions=4) for number in (5, 6, 7)}
     Path("a.tsv").write_bytes(tsv_line(5, lines[5], 640, 480) + tsv_line(6, lines[6], 640, 480))

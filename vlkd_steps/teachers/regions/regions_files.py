@@ -7,7 +7,8 @@ A configuration (`conf/teacher/butd*.yaml`) of kind ``regions_files`` names
   used;
 - ``dim``: their width;
 - ``confidence``, ``min_regions``, ``max_regions``: regions above `confidence` are used, but at least `min_regions` and
-  at most `max_regions` (official: 0.2, 10, 100). Without confidences all are, up to `max_regions`;
+  at most `max_regions` (official: 0.2, 10, 100), the surest ones, in the file's order. Without confidences, or where
+  `confidence` is -1, the first `max_regions` are;
 - ``parts``: instead, a list of such mappings, whose regions are concatenated (VCR: given boxes, then detected ones);
 - ``by_dataset``: any of these keys for one data set.
 """
@@ -50,7 +51,7 @@ class Part:
         self.confidence = float(config.get("confidence", CONFIDENCE))
         self.minimum = int(config.get("min_regions", MINIMUM))
         self.maximum = int(config.get("max_regions", MAXIMUM))
-        self.identity = [config["format"], self.keys, self.confidence, self.minimum, self.maximum]
+        self.identity = [config["format"], self.keys, self.confidence, self.minimum, self.maximum, "surest"]
 
     def content(self, ref: ImageRef) -> bytes:
         """
@@ -97,12 +98,18 @@ class Part:
         sure = arrays.get("conf")
         if sure is not None and sure.shape != (len(features),):
             raise ValueError(f"conf of shape {list(sure.shape)} for {len(features)} regions")
-        surer = len(features) if sure is None else int((sure > self.confidence).sum())
-        number = min(self.maximum, max(self.minimum, surer))
-        boxes = boxes[:number].astype(np.float32)
+        kept = self._kept(sure, len(features))
+        features, boxes = features[kept], boxes[kept].astype(np.float32)
         if boxes.shape[1] == 4:
-            return Regions(features[:number], locations(boxes))
-        return Regions(features[:number], np.concatenate([boxes[:, :6], boxes[:, 4:5] * boxes[:, 5:6]], axis=1))
+            return Regions(features, locations(boxes))
+        return Regions(features, np.concatenate([boxes[:, :6], boxes[:, 4:5] * boxes[:, 5:6]], axis=1))
+
+    def _kept(self, sure: np.ndarray | None, regions: int) -> np.ndarray:
+        """The numbers of the regions that are used, in the file's order, of confidences `sure` [`regions`]."""
+        if sure is None or self.confidence < 0:  # all, from the first on: VCR's tags are the numbers of given boxes
+            return np.arange(min(self.maximum, regions))
+        number = min(self.maximum, max(self.minimum, int((sure > self.confidence).sum())))
+        return np.sort(np.argsort(-sure, kind="stable")[:number])
 
     @property
     def _where(self) -> str:
