@@ -11,11 +11,12 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import save_file
+from tf32 import rounding
 
 from vlkd_steps.core import components
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.features.extraction import ImageRef
-from vlkd_steps.teachers.regions import regions_boxes
+from vlkd_steps.teachers.regions import region_pooling, regions_boxes
 from vlkd_steps.teachers.regions.region_extraction import Regions, named
 from vlkd_steps.teachers.regions.regions_boxes import cells
 
@@ -91,6 +92,16 @@ def test_features_of_a_timm_model_from_a_local_file(picture: ImageRef) -> None:
     assert shallow.features.shape == (2, 64)
     other = regions_boxes.load(config | {"layer": 1}).identity
     assert other != regions_boxes.load(config).identity
+
+
+def test_a_gpu_computes_a_backbone_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    save_file(timm.create_model("resnet10t").state_dict(), "backbone.safetensors")
+    config = conf(backbone="timm:resnet10t", weights="backbone.safetensors", shorter_side=64, device="cpu")
+    backbone = region_pooling.create(config)
+    assert isinstance(backbone, region_pooling.Timm)
+    rounds = rounding(backbone.model, monkeypatch)
+    backbone.pooled(Image.new("RGB", (8, 8)), regions_boxes.WHOLE)
+    assert rounds == [False]
 
 
 @pytest.mark.parametrize(

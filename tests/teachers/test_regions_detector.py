@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from tf32 import rounding
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.features.extraction import ImageRef
@@ -42,6 +43,13 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def conf(weights: Path, **more: Any) -> dict[str, Any]:
     return {"name": "det", "model": MODEL, "weights": str(weights), "classes": 5, "device": "cpu", **more}
+
+
+def test_a_gpu_computes_in_fp32(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = regions_detector.load(conf(weights))
+    rounds = rounding(source.model, monkeypatch)
+    source.regions([torch.zeros(3, 40, 60, dtype=torch.uint8)])
+    assert rounds == [False]
 
 
 def test_regions_of_a_real_detector(weights: Path, tmp_path: Path) -> None:

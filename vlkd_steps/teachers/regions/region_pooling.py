@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import roi_align
 
+from vlkd_steps.core import hardware
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.pretrained import report, timm_models
 from vlkd_steps.teachers.models.weights import weights_digest
 
@@ -113,7 +113,8 @@ class Timm:
         scale = self.side / min(image.size)
         size = (round(image.height * scale), round(image.width * scale))
         pixels = functional.interpolate(tensor(image)[None], size, mode="bilinear", antialias=True)
-        maps = self.model(((pixels[0] - self.mean) / self.std)[None].to(self.device))
+        with hardware.tf32(self.device.type, allowed=False):
+            maps = self.model(((pixels[0] - self.mean) / self.std)[None].to(self.device))
         return roi(maps[self.layer].float(), boxes, self.pool).mean((2, 3)).cpu().numpy()
 
 
@@ -156,5 +157,5 @@ def create(config: Mapping[str, Any]) -> Backbone:
     if name == "pixels":
         return Pixels(config)
     if name.startswith("timm:"):
-        return Timm(config, resolve_device(config.get("device", "auto")))
+        return Timm(config, hardware.resolve_device(config.get("device", "auto")))
     raise UserError(f"extractor {config['name']}: backbone is {name!r}; write pixels or timm:NAME")

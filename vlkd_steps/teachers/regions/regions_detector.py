@@ -23,9 +23,8 @@ import torchvision
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from vlkd_steps.core import image_file, raw_files
+from vlkd_steps.core import hardware, image_file, raw_files
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.pretrained import report
 from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.models.weights import weights_digest
@@ -66,7 +65,8 @@ class DetectorSource:
     @torch.inference_mode()
     def regions(self, loaded: Sequence[Tensor]) -> list[Regions]:
         white = torch.tensor(255.0, device=self.device)  # for a plain number, a GPU multiplies by the reciprocal
-        return [self._found(image.to(self.device).float() / white) for image in loaded]  # sizes differ: one by one
+        with hardware.tf32(self.device.type, allowed=False):
+            return [self._found(image.to(self.device).float() / white) for image in loaded]  # sizes differ: one by one
 
     def _found(self, image: Tensor) -> Regions:
         images, _ = self.model.transform([image])
@@ -149,4 +149,4 @@ def from_file(config: Mapping[str, Any], path: Path) -> torch.nn.Module:
 def load(config: Mapping[str, Any]) -> DetectorSource:
     """The source that a configuration of kind ``regions_detector`` describes, on its ``device``."""
     torch.set_num_threads(config.get("threads", 1))
-    return DetectorSource(config, resolve_device(config.get("device", "auto")))
+    return DetectorSource(config, hardware.resolve_device(config.get("device", "auto")))
