@@ -14,6 +14,7 @@ from torchvision.transforms import InterpolationMode
 
 from vlkd_steps.core import image_file
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.decoding import shorter_side
 from vlkd_steps.teachers.models import clip, vision
 from vlkd_steps.teachers.models.computing import Computing
 from vlkd_steps.teachers.models.pixels import Pixels
@@ -125,3 +126,17 @@ def test_features_of_a_teacher_are_those_of_its_own_transform(tmp_path: Path) ->
 def test_an_image_too_thin_to_be_resized_is_named() -> None:
     with pytest.raises(image_file.ImageError, match=r"the image thin\.jpg of 200 x 1 cannot be resized"):
         pixels(LONGEST).of(encoded(photo((200, 1))), "thin.jpg")
+
+
+@pytest.mark.parametrize("way", ["exact", "fast"])
+def test_an_image_that_would_grow_beyond_all_bounds_is_named_and_not_resized(way: str) -> None:
+    made = pixels(open_clip.image_transform(224, is_train=False), way)
+    with pytest.raises(image_file.ImageError, match=r"the image thin\.png of 9000 x 1 cannot be resized: with 224 pix"):
+        made.of(encoded(Image.new("RGB", (9000, 1)), "PNG"), "thin.png")
+    assert made.of(encoded(Image.new("RGB", (60, 1)), "PNG"), "x").shape == (3, 224, 224)
+
+
+def test_which_transforms_resize_by_the_shorter_side() -> None:
+    keeping = timm.data.create_transform((3, 32, 64), crop_pct=1)
+    sides = [shorter_side(transform) for transform in (CLIP, SQUASHED, LONGEST, keeping, lambda image: image)]
+    assert sides == [32, 0, 0, 64, 0]

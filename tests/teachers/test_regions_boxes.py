@@ -15,6 +15,7 @@ from tf32 import rounding
 
 from vlkd_steps.core import components
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.image_file import ImageError
 from vlkd_steps.teachers.features.extraction import ImageRef
 from vlkd_steps.teachers.regions import region_pooling, regions_boxes
 from vlkd_steps.teachers.regions.region_extraction import Regions, named
@@ -102,6 +103,15 @@ def test_a_gpu_computes_a_backbone_in_fp32(monkeypatch: pytest.MonkeyPatch) -> N
     rounds = rounding(backbone.model, monkeypatch)
     backbone.pooled(Image.new("RGB", (8, 8)), regions_boxes.WHOLE)
     assert rounds == [False]
+
+
+def test_an_image_too_thin_for_a_backbone_is_named(picture: ImageRef) -> None:
+    save_file(timm.create_model("resnet10t").state_dict(), "backbone.safetensors")
+    config = conf(boxes="grid", backbone="timm:resnet10t", weights="backbone.safetensors", device="cpu")
+    source = regions_boxes.load(config | {"shorter_side": 64})
+    Image.new("RGB", (40_000, 1)).save(picture.path)
+    with pytest.raises(ImageError, match=r"p7\.png of 40000 x 1 cannot be resized: with 64 pixels on its shorter side"):
+        source.load(picture)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,15 @@ def test_a_gpu_computes_in_fp32(weights: Path, monkeypatch: pytest.MonkeyPatch) 
     assert rounds == [False]
 
 
+def test_an_image_too_thin_for_the_detector_is_named(weights: Path, tmp_path: Path) -> None:
+    source = regions_detector.load(conf(weights))
+    for width in (source.longest - 1, source.longest):
+        Image.new("RGB", (width, 1)).save(tmp_path / f"{width}.png")
+    assert len(source.regions([source.load(ImageRef("7", tmp_path / f"{source.longest - 1}.png"))])) == 1
+    with pytest.raises(UserError, match=rf"{source.longest}\.png of {source.longest} x 1 cannot be resized"):
+        source.load(ImageRef("7", tmp_path / f"{source.longest}.png"))
+
+
 def test_regions_of_a_real_detector(weights: Path, tmp_path: Path) -> None:
     for number, size in enumerate([(60, 40), (30, 50)]):
         Image.effect_noise(size, 90).convert("RGB").save(tmp_path / f"{number}.png")

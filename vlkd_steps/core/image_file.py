@@ -105,6 +105,21 @@ def size(source: bytes | Path, name: Path | str = "") -> tuple[int, int]:
         return (image.height, image.width) if turned else image.size
 
 
+def check_side(size: tuple[int, int], side: int, name: Path | str) -> None:
+    """Refuse an image so thin that it has too many pixels when its shorter side is resized to `side` (0: it is not).
+
+    Raises:
+        ImageError: they would be more than `MOST_PIXELS`.
+    """
+    if side**2 * max(size) > MOST_PIXELS * min(size):
+        raise thin(size, name, f"with {side} pixels on its shorter side it would have more than {MOST_PIXELS:,}")
+
+
+def thin(size: tuple[int, int], name: Path | str, why: object) -> ImageError:
+    """The error for an image of which one side is too short for the other."""
+    return ImageError(f"the image {name} of {size[0]} x {size[1]} cannot be resized: {why}; crop it, or leave it out")
+
+
 def suffix(content: bytes, name: Path | str) -> str:
     """How the name of a file with these bytes ends, such as ``.jpg``; errors as `decode`, of its header alone."""
     with _opened(content, name) as image:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,3 +43,15 @@ def decode_one(path: Path, size: int) -> np.ndarray:
     """
     rgb = image_file.read(path, near=size)
     return np.asarray(rgb if rgb.size == (size, size) else rgb.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def shorter_side(transform: Any) -> int:
+    """The pixels to which torchvision's, open_clip's or timm's `transform` resizes an image's shorter side; 0: it does
+    not."""
+    for step in getattr(transform, "transforms", ()):
+        if hasattr(step, "max_size"):  # `Resize`
+            sides = [step.size] if isinstance(step.size, int) else list(step.size)
+            return sides[0] if len(sides) == 1 and step.max_size is None else 0
+        if getattr(step, "longest", 1) == 0:  # `ResizeKeepRatio`
+            return int(max(step.size))
+    return 0

@@ -18,6 +18,7 @@ from PIL import Image
 from vlkd_steps.core import artifacts, image_file, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data import loader
+from vlkd_steps.data.decoding import shorter_side
 
 Batch = tuple[torch.Tensor, list[str]]
 """Images as the model takes them, float32 [B, 3, S, S], and one caption for each."""
@@ -125,4 +126,6 @@ class Instances:
         return images.contiguous(memory_format=torch.channels_last)
 
     def _pixels(self, path: str) -> torch.Tensor:
-        return self.transform(image_file.read(Path(path)))
+        image = image_file.read(Path(path))
+        image_file.check_side(image.size, shorter_side(self.transform), path)
+        return self.transform(image)

@@ -22,6 +22,7 @@ from torchvision.transforms.functional import InterpolationMode
 
 from vlkd_steps.core import image_file
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.data.decoding import shorter_side
 from vlkd_steps.teachers.models.computing import Computing
 
 
@@ -42,6 +43,7 @@ class Pixels:
             raise UserError(f"a teacher's transform is {way!r}; write exact or fast")
         *steps, last = transform.transforms
         assert isinstance(last, Normalize)
+        self._side = shorter_side(transform)
         self._fast = way == "fast"
         self._shaping = [step for step in steps if not type(step).__name__.startswith(("Maybe", "ToTensor"))]
         if self._fast:
@@ -59,11 +61,11 @@ class Pixels:
             ImageError: as `image_file.decode`, or an image that is too thin for the model's transform.
         """
         image = image_file.decode(content, name)
+        image_file.check_side(image.size, self._side, name)
         try:
             return self._shaped(image)
         except ValueError as error:  # from Pillow, for an image so thin that a side would have no pixels
-            width, height = image.size
-            raise image_file.ImageError(f"the image {name} of {width} x {height} cannot be resized: {error}") from error
+            raise image_file.thin(image.size, name, error) from error
 
     def read(self, path: Path) -> Tensor:
         """An image file, as `of`."""

@@ -36,10 +36,12 @@ class Backbone(Protocol):
     Attributes:
         identity: what they depend on besides the image (JSON).
         dim: their width D.
+        side: pixels to which an image's shorter side is resized; 0: it is not.
     """
 
     identity: dict[str, Any]
     dim: int
+    side: int
 
     def pooled(self, image: Image.Image, boxes: np.ndarray) -> np.ndarray:
         """An RGB image and relative boxes [R, 4] -> float32 [R, D]."""
@@ -47,6 +49,8 @@ class Backbone(Protocol):
 
 class Pixels:
     """The pixels themselves."""
+
+    side = 0
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.pool = int(config.get("pool", POOL["pixels"]))

@@ -77,9 +77,11 @@ class BoxSource:
     def load(self, ref: ImageRef) -> Loaded:
         """
         Raises:
-            UserError: the image cannot be read, or its metadata are missing or have no boxes.
+            UserError: the image cannot be read or is too thin for the backbone, or its metadata are missing or have no
+                boxes.
         """
         image = image_file.read(ref.path)
+        image_file.check_side(image.size, self.backbone.side, ref.path)
         found = self._metadata(ref, image) if self.boxes == "metadata" else cells(self.grid)
         found = found[: self.maximum]
         if self.whole or not len(found):

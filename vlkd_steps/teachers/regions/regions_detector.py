@@ -43,6 +43,7 @@ class DetectorSource:
         self.device = torch.device(device)
         model: Any = create(config).eval().requires_grad_(False).to(self.device)
         self.model = model
+        self.longest = int(model.transform.max_size)
         self.confidence = float(config.get("confidence", CONFIDENCE))
         self.minimum = int(config.get("min_regions", MINIMUM))
         self.maximum = int(config.get("max_regions", MAXIMUM))
@@ -59,8 +60,15 @@ class DetectorSource:
         return raw_files.sha256(ref.path)
 
     def load(self, ref: ImageRef) -> Tensor:
-        """uint8 [3, H, W]."""
-        return torch.from_numpy(np.array(image_file.read(ref.path))).permute(2, 0, 1)
+        """uint8 [3, H, W].
+
+        Raises:
+            ImageError: it cannot be read, or is so thin that a side would have no pixels.
+        """
+        image = image_file.read(ref.path)
+        if max(image.size) >= min(image.size) * self.longest:
+            raise image_file.thin(image.size, ref.path, f"{self.longest} pixels on its longer side leave none for both")
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
     @torch.inference_mode()
     def regions(self, loaded: Sequence[Tensor]) -> list[Regions]:
