@@ -133,6 +133,43 @@ def test_word_states_are_means_of_the_last_layers_tokens(small: clip.ClipTeacher
     np.testing.assert_allclose(states, [layer[5], layer[6:8].mean(0), layer[8:10].mean(0)], atol=1e-6)
 
 
+def test_words_that_cleaning_changes_take_no_others_states_away(small: clip.ClipTeacher) -> None:
+    (plain, states), (curly, found) = small.embed_texts(["a dog's red toys", "a dog’s red toys"])[1]
+    assert (plain, curly) == (["a", "dog's", "red", "toys"], ["a", "dog", "s", "red", "toys"])
+    np.testing.assert_allclose(found, states[[0, 1, 1, 2, 3]], atol=1e-6)
+    cut = small.embed_texts(["one dog’s two three four five"])[1][0][0]  # twelve tokens
+    assert cut == ["one", "dog", "s", "two", "three", "four"]
+
+
+def test_a_tokenizer_that_drops_punctuation_and_a_template_with_words_behind() -> None:
+    made = clip.ClipTeacher.__new__(clip.ClipTeacher)
+    made.tokenizer = open_clip.tokenizer.SimpleTokenizer(clean="canonicalize")
+    states = np.arange(30, dtype=np.float32)[:, None]
+    read, found = made._word_states("What's red-ish?", "a What's red-ish? thing", states, 1, 1)
+    tokens = [made.tokenizer.decoder[token] for token in made.tokenizer.encode("a What's red-ish? thing")]
+    assert tokens == ["a</w>", "whats</w>", "re", "dish</w>", "thing</w>"]
+    assert read == ["what's", "red", "ish"]
+    assert found.tolist() == [[2], [3.5], [3.5]]  # both halves have tokens 3 and 4
+
+
+def test_what_stands_for_words_that_were_changed_or_dropped() -> None:
+    for known, seen, expected in (
+        ("a b c", "a b c d", [[0], [1], [2]]),
+        ("what's red ish", "whats redish", [[0], [1], [1]]),
+        ("a x y", "a q r s", [[0], [1, 2, 3], [1, 2, 3]]),
+        ("x s ' b", "x's ' b", [[0], [0], [1], [2]]),
+        ("red ' toy", "red toy", [[0], [0, 1], [1]]),
+        ("rock amp roll", "rock roll", [[0], [0, 1], [1]]),
+        ("amp roll", "roll", [[0], [0]]),
+        ("red amp", "red", [[0], [0]]),
+        ("red", "", [[]]),
+        ("", "x", []),
+        ("what s the color of the dog s", "what's the color of the dog's", [[0], [0], [1], [2], [3], [4], [5], [5]]),
+    ):
+        found = [list(numbers) for numbers in clip.counterparts(known.split(), seen.split())]
+        assert found == expected
+
+
 def test_words_behind_the_context_length_have_no_state(small: clip.ClipTeacher) -> None:
     long = "one two three four five six seven eight nine"
     words, states = small.embed_texts([long])[1][0]

@@ -14,8 +14,11 @@ A teacher's configuration (``conf/teacher/*.yaml``) names
 
 import json
 import tempfile
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
 from functools import cache
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +113,16 @@ class ClipTeacher:
 
         Returns:
             u, float32 [B, D], and for each text its first words and their states, float32 [words, H]: the words of
-            ``split_words(text)`` within the context length, without those of the template.
+            ``split_words(text)`` within the context length, without those of the template. Words that the tokenizer's
+            cleaning has changed have the states of `counterparts`.
         """
         framed = self.in_template(texts)
         with self.computing():
             pooled, states = (found.float().cpu().numpy() for found in self.text_tower.encode(self.tokenizer(framed)))
-        skip = len(words.split_words(self.template.split("{}")[0]))
+        before, after = self.template.split("{}", 1)
+        around = tuple(len(words.split_words(self.tokenizer.clean_fn(p))) - 1 for p in (f"{before}x", f"x{after}"))
         return pooled, [
-            self._word_states(text, frame, state, skip)
+            self._word_states(text, frame, state, *around)
             for text, frame, state in zip(texts, framed, states, strict=True)
         ]
 
@@ -137,18 +142,24 @@ class ClipTeacher:
         """Each text in the teacher's template."""
         return [self.template.replace("{}", text) for text in texts]
 
-    def _word_states(self, text: str, frame: str, states: np.ndarray, skip: int) -> tuple[list[str], np.ndarray]:
-        """Average the token `states` [L, H] of one text over its words, as far as the model reads."""
+    def _word_states(
+        self, text: str, frame: str, states: np.ndarray, before: int, after: int
+    ) -> tuple[list[str], np.ndarray]:
+        """Average the token `states` [L, H] of one text over its words, as far as the model reads.
+
+        Args:
+            before, after: the template's words around the text.
+        """
         clean, spans = token_spans(self.tokenizer, frame)
-        known: list[str] = []
+        known, seen = words.split_words(text), words.split_words(clean)
+        tokens = words.token_words(clean, spans)[before : len(seen) - after]
         means: list[np.ndarray] = []
-        read = zip(words.split_words(clean)[skip:], words.token_words(clean, spans, skip), strict=True)
-        for word, (seen, tokens) in zip(words.split_words(text), read, strict=False):
-            if word != seen or not tokens:  # cut away, or changed by open_clip's cleaning (such as &amp;)
+        for numbers in counterparts(known, seen[before : len(seen) - after]):
+            positions = [position for number in numbers for position in tokens[number]]
+            if not positions:  # cut away
                 break
-            known.append(word)
-            means.append(states[tokens].mean(0))
-        return known, np.array(means, np.float32).reshape(len(known), states.shape[1])
+            means.append(states[positions].mean(0))
+        return known[: len(means)], np.array(means, np.float32).reshape(len(means), states.shape[1])
 
 
 def load(config: Mapping[str, Any]) -> ClipTeacher:
@@ -231,6 +242,41 @@ def tokenizer_digest(tokenizer: Any) -> str:
     if isinstance(tokenizer, open_clip.tokenizer.HFTokenizer):
         return files.digest([tokenizer.tokenizer.backend_tokenizer.to_str(), tokenizer.context_length])
     return f"{type(tokenizer).__name__} {tokenizer.context_length}"
+
+
+def counterparts(known: Sequence[str], seen: Sequence[str]) -> list[range]:
+    """For each word of a text the numbers of those that stand for it in the text as its tokenizer cleans it.
+
+    Equal words stand for each other. Words that were joined, cut or changed have what is in their place, and one that
+    was dropped has the words next to it.
+
+    >>> counterparts(["the", "dog", "s", "bed"], ["the", "dog's", "bed"])  # a curly apostrophe becomes a plain one
+    [range(0, 1), range(1, 2), range(1, 2), range(2, 3)]
+    """
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(known, seen, strict=False)))
+    found = [range(number, number + 1) for number in range(same)]
+    matcher = SequenceMatcher(None, known[same:], seen[same:], autojunk=False)
+    for _, start, stop, first, last in matcher.get_opcodes():
+        if first == last:
+            found += [range(max(same + first - 1, 0), min(same + last + 1, len(seen)))] * (stop - start)
+        else:
+            inside = in_place(known[same + start : same + stop], seen[same + first : same + last])
+            found += [range(same + first + part.start, same + first + part.stop) for part in inside]
+    return found
+
+
+def in_place(known: Sequence[str], seen: Sequence[str]) -> list[range]:
+    """As `counterparts`, of words in one place: by their letters if both have the same ones, otherwise all of them."""
+    if known == seen:
+        return [range(number, number + 1) for number in range(len(seen))]
+    mine, theirs = ([word.replace("'", "") for word in part] for part in (known, seen))
+    if "".join(mine) != "".join(theirs) or not all(mine + theirs):
+        return [range(len(seen))] * len(known)
+    stops, ends = list(accumulate(map(len, mine))), list(accumulate(map(len, theirs)))
+    return [
+        range(bisect_right(ends, stop - len(word)), bisect_left(ends, stop) + 1)
+        for word, stop in zip(mine, stops, strict=True)
+    ]
 
 
 def token_spans(tokenizer: Any, text: str) -> tuple[str, list[tuple[int, int]]]:
