@@ -53,6 +53,28 @@ def test_grey_of_more_than_eight_bits_is_scaled(values: np.ndarray, kind: str) -
     assert found.mean() == 127.5
 
 
+def tiff(bits: int, photometric: int, kind: int, data: bytes) -> bytes:
+    """A row of four grey pixels of `kind` (1: integers, 3: floating-point numbers)."""
+    tags = {256: 4, 257: 1, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 1, 279: len(data), 339: kind}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("content", "grey"),
+    [
+        (tiff(8, 0, 1, bytes([0, 64, 128, 255])), [255, 191, 127, 0]),
+        (tiff(16, 1, 1, struct.pack("<4H", 0, 16_448, 32_896, 65_535)), [0, 64, 128, 255]),
+        (tiff(16, 0, 1, struct.pack("<4H", 0, 16_448, 32_896, 65_535)), [255, 191, 127, 0]),
+        (tiff(32, 0, 3, struct.pack("<4f", 0, 0.25, 0.5, 1)), [255, 191, 127, 0]),
+        (tiff(12, 1, 1, bytes([0xFF, 0xF8, 0x08, 0, 0, 0])), [255, 128, 0, 0]),
+    ],
+    ids=["8 bits", "16 bits, black is zero", "16 bits", "floating", "12 bits"],
+)
+def test_what_a_tiff_says_of_its_white(content: bytes, grey: list[int]) -> None:
+    assert pixels(content)[0, :, 0].tolist() == grey
+
+
 def test_big_endian_sixteen_bits() -> None:
     content = encoded(Image.fromarray(np.full((4, 4), 32_768, np.uint16)), "TIFF")
     assert pixels(content)[0, 0].tolist() == [128, 128, 128]

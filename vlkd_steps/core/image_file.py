@@ -3,10 +3,10 @@
 Pixels are those of the file, in its own orientation: an EXIF or TIFF orientation is not applied, as open_clip and timm
 do not apply it and as the boxes that come with data sets count pixels. 8-bit RGB and grey pass unchanged. Of the rest:
 
-- more than 8 bits: 16-bit grey and integers are divided by 257 and rounded (65,535 is white); 16-bit colour is reduced
-  by Pillow to its high bytes. Floating-point numbers must lie in 0..1, 0..255 or 0..65,535, and the smallest such range
-  that holds all of them is taken; numbers so small for their range that they could be meant in the one below it, those
-  below 0 and those that are not finite are refused;
+- more than 8 bits: 16-bit grey and integers are divided by 257 and rounded (65,535 is white; of a TIFF of 12 bits
+  4,095, and of one whose white is zero 0); 16-bit colour is reduced by Pillow to its high bytes. Floating-point numbers
+  must lie in 0..1, 0..255 or 0..65,535, and the smallest such range that holds all of them is taken; numbers so small
+  for their range that they could be meant in the one below it, those below 0 and those that are not finite are refused;
 - transparent pixels and a palette's or a file's transparent colour are composed on white (one of 16 bits a channel is
   refused);
 - CMYK and Lab go to sRGB, CMYK by the file's own profile where it has one; a profile of RGB or grey is not applied;
@@ -39,6 +39,8 @@ WHITES = (1, 255, 65_535)
 _DARK = 1 / 16
 _STEPS = {"L;2": 85, "L;4": 17}
 """Grey of a PNG's pixels for each value of 2 and 4 bits; Pillow scales the pixels, not their transparent value."""
+_TWELVE_BITS = 4095
+_BITS, _PHOTOMETRIC = 0x0102, 0x0106
 _ORIENTATION = 0x0112
 _STORED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -95,7 +97,9 @@ def decode(content: bytes, name: Path | str, near: int | None = None) -> Image.I
     with _opened(content, name) as image:
         if near is not None:
             image.draft("RGB", (near, near))
-        return _rgb(_as_stored(image))
+        tags = getattr(image, "tag_v2", {})
+        twelve, white_is_zero = tags.get(_BITS) == (12,), tags.get(_PHOTOMETRIC) == 0
+        return _rgb(_as_stored(image), _TWELVE_BITS if twelve else None, white_is_zero)
 
 
 def size(source: bytes | Path, name: Path | str = "") -> tuple[int, int]:
@@ -182,9 +186,12 @@ def _as_stored(image: Image.Image) -> Image.Image:
     return image.transpose(_STORED[turned]) if turned in _STORED else image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, white: int | None = None, white_is_zero: bool = False) -> Image.Image:
+    """`image` as RGB; of more than 8 bits, `white` is its largest number (None: that of its mode), or stands for black
+    where `white_is_zero`, which Pillow sees to in images of 8 bits alone."""
     if image.mode.startswith(("I", "F")):
-        return _of_numbers(np.asarray(image), image.info.get("transparency"), image.mode == "F")
+        whites = (white,) if white else WHITES if image.mode == "F" else WHITES[-1:]
+        return _of_numbers(np.asarray(image), image.info.get("transparency"), whites, white_is_zero)
     if image.mode == "CMYK" and image.info.get("icc_profile"):
         return _to_srgb(image, ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"])))
     if image.mode == "LAB":
@@ -201,16 +208,18 @@ def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
     return found
 
 
-def _of_numbers(values: np.ndarray, transparent: object, floating: bool) -> Image.Image:
-    """Grey values of more than 8 bits, [H, W], as RGB."""
+def _of_numbers(
+    values: np.ndarray, transparent: object, whites: tuple[int, ...], white_is_zero: bool = False
+) -> Image.Image:
+    """Grey values of more than 8 bits, [H, W], as RGB: the smallest of `whites` that none exceeds is white."""
     low, high = values.min(), values.max()
-    whites = WHITES if floating else WHITES[-1:]
     white = next((white for white in whites if high <= white), None)
     ambiguous = white is not None and white != whites[0] and high < white * _DARK
     if white is None or ambiguous or not low >= 0:  # so NaN is refused too
         ranges = ", ".join(f"0..{white:,}" for white in whites)
         raise ValueError(f"its numbers reach from {low:g} to {high:g}, which is no range that is known: {ranges}")
     grey = np.rint(values.astype(np.float64) * (255 / white)).astype(np.uint8)
+    grey = 255 - grey if white_is_zero else grey
     if isinstance(transparent, int):
         grey[values == transparent] = 255
     return Image.fromarray(grey).convert("RGB")
