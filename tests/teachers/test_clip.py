@@ -109,6 +109,16 @@ def test_patches_are_the_feature_map_that_v_is_pooled_from(scenes_weights: Path)
     assert teacher.identity == alone.identity | {"patches": True}
 
 
+def test_patches_of_a_model_that_has_none_are_refused_when_it_is_built(tmp_path: Path) -> None:
+    pooled = SMALL | {"vision_cfg": SMALL["vision_cfg"] | {"attentional_pool": True, "attn_pooler_heads": 2}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": pooled, "preprocess_cfg": {}}))
+    save_file(open_clip.model.CLIP(**pooled).state_dict(), tmp_path / "open_clip_model.safetensors")
+    config = {"model": f"local-dir:{tmp_path}"}
+    assert clip.ClipTeacher(config).dim == 16
+    with pytest.raises(UserError, match=r"has no square feature map \(.+\); take another, or leave `patches` out"):
+        clip.ClipTeacher(config | {"patches": True})
+
+
 def test_words_and_texts_have_templates_of_their_own(folder: Path, small: clip.ClipTeacher) -> None:
     made = clip.ClipTeacher({"model": f"local-dir:{folder}", "word_template": "a photo of a {}"})
     np.testing.assert_array_equal(made.embed_words(["kitten", "red"]), small.embed_texts(["kitten", "red"])[0])

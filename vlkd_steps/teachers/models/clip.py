@@ -52,8 +52,8 @@ class ClipTeacher:
         """Build the model that `config` names and load its weights.
 
         Raises:
-            UserError: model or tag are unknown, the weights are missing, unreachable or of another model, or the
-                template has no ``{}``.
+            UserError: model or tag are unknown, the weights are missing, unreachable or of another model, the template
+                has no ``{}``, or the model has no square feature map for ``patches``.
         """
         self.template: str = config.get("template", "{}")
         self.word_template: str = config.get("word_template") or self.template
@@ -68,6 +68,8 @@ class ClipTeacher:
         self.text_tower = TextTower(self.model, self.tokenizer)
         self.kinds = ("image", "patch", "text") if config.get("patches") else ("image", "text")
         self.dim: int = getattr(self.model.visual, "output_dim", 0) or self.embed_images([self.pixels.blank()]).shape[1]
+        if "patch" in self.kinds:
+            self._check_patches(config["model"])
         self.logit_scale = float(self.model.logit_scale.exp())
         self.temperature = 1 / self.logit_scale
         self.identity: dict[str, Any] = {
@@ -103,6 +105,20 @@ class ClipTeacher:
             )
             grid = found["image_intermediates"][-1].flatten(2).transpose(1, 2)
             return found["image_features"].float().cpu().numpy(), grid.float().cpu().numpy()
+
+    def _check_patches(self, model: str) -> None:
+        """Try a blank image: some towers, such as CoCa's, have no feature map that open_clip gives."""
+        patches, why = 0, ""
+        try:
+            patches = self.embed_patches([self.pixels.blank()])[1].shape[1]
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, AttributeError, TypeError, ValueError, AssertionError) as error:
+            why = f" ({report.brief(error)})"
+        if not patches or round(patches**0.5) ** 2 != patches:
+            raise UserError(
+                f"the teacher's model {model} has no square feature map{why}; take another, or leave `patches` out"
+            )
 
     def text_lengths(self, texts: Sequence[str]) -> list[int]:
         """The number of positions that the text tower needs for each text in its template."""
