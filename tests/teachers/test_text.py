@@ -6,7 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel, BertTokenizerFast, RobertaConfig, RobertaModel, T5Config, T5Model
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizerFast,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+    T5Config,
+    T5Model,
+)
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.models import text
@@ -88,6 +100,21 @@ def test_the_identity_covers_what_changes_features(folder: Path) -> None:
     assert teacher(folder).identity == teacher(folder).identity
     for change in ({"pooling": "cls"}, {"max_tokens": 4}, {"template": "a {}"}):
         assert teacher(folder, **change).identity != teacher(folder).identity
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_a_text_without_a_token_is_zero_in_any_batch(folder: Path, tmp_path: Path, pooling: str) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    bare = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    bare.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=bare, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(copy)
+    made = teacher(copy, pooling=pooling)
+    for texts in (["", " "], ["red star", ""]):
+        u, per_text = made.embed_texts(texts)
+        assert not u[1].any()
+        assert (per_text[1][0], per_text[1][1].shape) == ([], (0, 8))
+    np.testing.assert_allclose(u[0], made.embed_texts(["red star"])[0][0], atol=1e-6)
+    assert u[0].any()
 
 
 @pytest.mark.parametrize(

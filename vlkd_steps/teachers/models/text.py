@@ -79,14 +79,20 @@ class TextTeacher:
 
         Returns:
             u, float32 [B, D], and for each text its first words and their states, float32 [words, D]: the words of
-            ``split_words(text)`` within `max_tokens`, without those of the template.
+            ``split_words(text)`` within `max_tokens`, without those of the template. u of a text without any token, as
+            an empty one is to a tokenizer without special tokens, is zero.
         """
-        encoded = self._tokens(texts, return_tensors="pt", padding=True, return_offsets_mapping=True)
-        spans = encoded.pop("offset_mapping").tolist()
+        encoded = self._tokens(texts, padding=True, return_offsets_mapping=True)
+        spans = encoded.pop("offset_mapping")
+        if not spans[0]:  # of no text
+            nothing = np.zeros((len(texts), self.dim), np.float32)
+            return nothing, [([], nothing[:0]) for _ in texts]
+        encoded = encoded.convert_to_tensors("pt")
         with self.computing():
             states = self.model(**encoded.to(self.computing.device)).last_hidden_state.float()
             mask = encoded["attention_mask"][:, :, None].float()
             pooled = states[:, 0] if self.pooling == "cls" else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+            pooled = pooled.where(mask.any(1), 0.0)
         rows = zip(texts, self.in_template(texts), spans, states.cpu().numpy(), strict=True)
         return pooled.cpu().numpy(), [self._word_states(*row) for row in rows]
 
