@@ -29,6 +29,12 @@ def test_content_words_drop_function_words_and_keep_positions() -> None:
         ("a red star", [(0, 1), (2, 5), (6, 10)], 1, [[1], [2]]),  # the template's word is left out
         ("don't", [(0, 0), (0, 3), (3, 5), (0, 0)], 0, [[1, 2]]),  # two pieces of one word
         ("red, star", [(0, 3), (3, 4)], 0, [[0], []]),  # the comma is no word; the last word was cut away
+        (
+            "\u0130 \u0130: red on",
+            [(0, 1), (2, 3), (3, 4), (5, 8), (9, 11)],
+            0,
+            [[0], [1], [3], [4]],
+        ),  # lower: longer
     ],
 )
 def test_token_words(text: str, spans: list[tuple[int, int]], skip: int, expected: list[list[int]]) -> None:

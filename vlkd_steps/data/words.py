@@ -49,7 +49,7 @@ def token_words(text: str, spans: Sequence[tuple[int, int]], skip: int = 0) -> l
         One list of token positions per word; empty where truncation cut the word away.
     """
     found, first = [], 0
-    for begin, end in [match.span() for match in _WORD.finditer(text.lower())][skip:]:
+    for begin, end in _spans(text)[skip:]:
         while first < len(spans) and spans[first][1] <= begin:
             first += 1
         positions, last = [], first
@@ -71,9 +71,8 @@ def word_of_each_token(texts: Sequence[str], spans: np.ndarray, counts: np.ndarr
     Returns:
         The word in its text that each token is part of, int64 [T], or -1, and the number of words of each text, [S].
     """
-    lower = [text.lower() for text in texts]
-    words = np.array([match.span() for match in _WORD.finditer("\n".join(lower))], np.int64).reshape(-1, 2)
-    starts = np.cumsum([0, *(len(text) + 1 for text in lower)])
+    words = np.array(_spans("\n".join(texts)), np.int64).reshape(-1, 2)
+    starts = np.cumsum([0, *(len(text) + 1 for text in texts)])
     first = np.searchsorted(words[:, 0], starts)  # the number of the first word of each text
     text = np.arange(len(texts)).repeat(counts)
     begin, end = (spans + starts[text, None]).T
@@ -81,3 +80,17 @@ def word_of_each_token(texts: Sequence[str], spans: np.ndarray, counts: np.ndarr
     inside = (spans[:, 0] < spans[:, 1]) & (last >= first[text])
     inside[inside] = words[last[inside], 1] > begin[inside]
     return np.where(inside, last - first[text], -1), np.diff(first)
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    """For each word of `split_words` the characters [start, stop) of `text`, which may be longer in lower case.
+
+    >>> _spans("\u0130 red")
+    [(0, 1), (2, 5)]
+    """
+    lower = text.lower()
+    spans = [match.span() for match in _WORD.finditer(lower)]
+    if len(lower) == len(text):
+        return spans
+    origin = [place for place, letter in enumerate(text) for _ in letter.lower()]  # of each character of `lower`
+    return [(origin[start], origin[stop - 1] + 1) for start, stop in spans]
