@@ -161,6 +161,18 @@ def test_karpathy_and_flickr30k(project: Path, mine: Path, tmp_path: Path) -> No
     assert len(prepared("flickr")) == 12
 
 
+def test_lists_of_flickr30k_are_taken_from_visible_files_of_ids_alone(project: Path, mine: Path) -> None:
+    write_images(mine / "images", [f"{n}.jpg" for n in range(20)])
+    (mine / "results.token").write_text("".join(f"{n}.jpg#0\tA dog {n}.\n" for n in range(20)))
+    (mine / ".git").mkdir()
+    for name in (".git/train.txt", "._train.txt"):
+        (mine / name).write_text("1\n2\n")
+    (mine / "train_notes.txt").write_bytes(b"20 caf\xe9s\n")
+    (mine / "test_notes.txt").write_text("20 images\n")
+    assert call("flickr", "captioning", mine) == 0
+    assert written("flickr")["files"] == {"all": {"captions": "results.token", "images": "images"}}
+
+
 def test_parquet_files(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
     for name, numbers in (("train-00000-of-00002", range(150)), ("train-00001-of-00002", range(150, 180)),
                           ("validation-00000-of-00001", range(180, 190))):  # fmt: skip

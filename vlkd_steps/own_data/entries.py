@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from vlkd_steps.core import records, tables
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import hf_questions, hf_statements, hugging_face, snli_ve
 from vlkd_steps.own_data import image_names
-from vlkd_steps.own_data.found import ALL, Found, split_of
+from vlkd_steps.own_data.found import ALL, Found, files_in, split_of
 from vlkd_steps.own_data.image_names import Fit
 
 Images = Mapping[str, Sequence[str]]
@@ -148,16 +149,22 @@ def _flickr30k(folder: Path, found: Sequence[Found], images: Images) -> Entries:
     lines = records.read_text(folder / first.path).split("\n")
     fit = image_names.by_name({line.partition("#")[0]: None for line in lines if "#" in line}, images, first.split)
     _note_images(made, first.path, fit)
-    lists = [
-        path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.txt")) if split_of(path.stem) != ALL
-    ]
-    for ids in (path for path in lists if re.match(r"[0-9]+(\.jpg)?\s", records.read_text(folder / path)[:40])):
+    texts = [path for path in files_in(folder) if path.suffix == ".txt" and split_of(path.stem) != ALL]
+    for ids in (path.relative_to(folder).as_posix() for path in texts if _lists_ids(path)):
         paths = {"captions": first.path, "ids": ids, "images": fit.folder if fit else None}
         made.entries.append(Entry(split_of(ids), paths, split_of(ids), True, f"the images that {ids} lists"))
     if not made.entries:
         paths = {"captions": first.path, "images": fit.folder if fit else None}
         made.entries.append(Entry(ALL, paths, ALL, True, f"{len(lines)} lines; no list of image ids for each split"))
     return _named_apart(made)
+
+
+def _lists_ids(path: Path) -> bool:
+    """Whether a text begins with a line that is the id of an image; others of the user's need not be UTF-8."""
+    try:
+        return re.match(r"[0-9]+(\.jpg)?\s*(\n|$)", records.read_text(path)) is not None
+    except UserError:
+        return False
 
 
 def _parquet(folder: Path, found: Sequence[Found], images: Images) -> Entries:

@@ -108,7 +108,7 @@ def look(folder: Path, task: str) -> tuple[list[Found], list[Unknown], dict[str,
     found: list[Found] = []
     unknown: list[Unknown] = []
     images: dict[str, list[str]] = {}
-    paths = _files(folder)
+    paths = files_in(folder)
     manifest.check_names(paths)
     stems = {path.with_suffix("") for path in paths if path.suffix.lower() in IMAGES}
     beside = Counter(path.parent for path in paths if path.suffix.lower() in RECORDS and path.with_suffix("") in stems)
@@ -134,7 +134,7 @@ def look(folder: Path, task: str) -> tuple[list[Found], list[Unknown], dict[str,
     return _joined(found, [path.relative_to(folder).as_posix() for path in paths]), unknown, images
 
 
-def _files(folder: Path) -> list[Path]:
+def files_in(folder: Path) -> list[Path]:
     """The files at any depth, sorted, without those that are hidden, or in hidden folders; errors as for `look`."""
     found: list[Path] = []
     for above, names, files in folders.walk(folder, MOVE):
