@@ -83,7 +83,9 @@ def forget() -> None:
     for cached in (fingerprint.fingerprint, fingerprint._syntax, fingerprint._imports):
         cached.cache_clear()
     fingerprint._folder_of.cache_clear()
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("toy_plugin", "toy_installed")]:
+    for name in [
+        name for name in sys.modules if name.partition(".")[0] in ("toy_plugin", "other_plugin", "toy_installed")
+    ]:
         del sys.modules[name]
 
 
@@ -122,6 +124,20 @@ def test_a_method_of_a_plugin_that_params_names(project: Path) -> None:
         composition.compose()
     (project / "params.yaml").write_text(PARAMS + "plugins: [toy_plugin]\n")
     check_method(package)
+
+
+@pytest.mark.parametrize("name", ["finetune", "toy"])  # the package's, and another plugin's
+def test_a_component_with_the_name_of_another_is_refused(project: Path, name: str) -> None:
+    """It would never be used. A helper module may have any name."""
+    package, other = write(project, "toy_plugin"), write(project, "other_plugin")
+    (other / "methods/toy").rename(other / f"methods/{name}")
+    (package / "students").mkdir()
+    (package / "students/heads.py").touch()
+    (project / "params.yaml").write_text(PARAMS + "plugins: [toy_plugin, other_plugin]\n")
+    with pytest.raises(
+        UserError, match=rf"other_plugin.methods.{name} has the name of another method, '{name}'.*rename"
+    ):
+        composition.compose()
 
 
 def test_a_method_of_an_installed_package(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Find the modules that the configuration names: readers, sources, teachers, students, methods, tasks.
 
 Each component is one module (or subpackage), found by its name, so adding one requires no registration.
-A name is looked up in this order:
+A name is looked up in all of these, and one that two of them have is refused:
 
 1. this package, at the paths in `PATTERNS`;
 2. the plugins that params.yaml names (``plugins``): packages with the layout of this one, such as
@@ -76,7 +76,7 @@ def used() -> tuple[str, ...]:
 
 def forget() -> None:
     """Clear the caches, for when packages have been added or removed within this process."""
-    for cached in (_found, names, _entry_points):
+    for cached in (_found, names, _all_entry_points):
         cached.cache_clear()
 
 
@@ -84,20 +84,21 @@ def module_name(kind: str, name: str) -> str:
     """The dotted name of the module of a component.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or there are several.
     """
     found = _found(kind, name)
-    if found is None:
+    if not found:
         raise UserError(f"there is no {kind} {name!r}; {nearest(name, names(kind))}")
-    return found
+    if len(found) > 1:
+        raise UserError(
+            f"{_of_plugin(found[1])} has the name of another {kind}, {name!r} ({found[0]}), and would never be used; "
+            "rename yours"
+        )
+    return found[0]
 
 
 def load(kind: str, name: str) -> ModuleType:
-    """The module of a component.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The module of a component; errors as for `module_name`."""
     return imported(module_name(kind, name))
 
 
@@ -193,17 +194,17 @@ def _names_in(package: str, kind: str) -> set[str]:
 
 def brought(kind: str) -> list[str]:
     """The names of this kind that plugins and entry points provide, sorted."""
-    return [name for name in names(kind) if not f"{_found(kind, name)}.".startswith(f"{PACKAGE}.")]
+    return [name for name in names(kind) if not f"{_found(kind, name)[0]}.".startswith(f"{PACKAGE}.")]
 
 
 @cache
-def _found(kind: str, name: str) -> str | None:
+def _found(kind: str, name: str) -> tuple[str, ...]:
+    """The modules that are called so, each once, the package's first."""
     if not name.isidentifier():
-        return None
-    for package in (PACKAGE, *used()):
-        for dotted in _modules(package, kind, name):
-            return f"{package}.{dotted}"
-    return next((point.value.partition(":")[0] for point in _entry_points(kind) if point.name == name), None)
+        return ()
+    found = [f"{package}.{dotted}" for package in (PACKAGE, *used()) for dotted in _modules(package, kind, name)]
+    found += [point.value.partition(":")[0] for point in _entry_points(kind) if point.name == name]
+    return tuple(dict.fromkeys(found))
 
 
 def _modules(package: str, kind: str, name: str) -> Iterator[str]:
@@ -228,6 +229,10 @@ def _folders(package: str) -> list[Path]:
     return [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
 
 
-@cache
 def _entry_points(kind: str) -> tuple[importlib.metadata.EntryPoint, ...]:
-    return tuple(importlib.metadata.entry_points(group=f"{PACKAGE}.{kind}s"))
+    return tuple(_all_entry_points().select(group=f"{PACKAGE}.{kind}s"))
+
+
+@cache
+def _all_entry_points() -> Any:  # of another class before Python 3.12
+    return importlib.metadata.entry_points()
