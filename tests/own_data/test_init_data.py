@@ -209,6 +209,22 @@ def test_a_parquet_file_that_calls_a_column_otherwise_is_named(
     assert ("columns" in written("birds")) == (otherwise == "train")
 
 
+@pytest.mark.parametrize("whole", ["train", "validation"])
+def test_a_column_that_a_reader_can_do_without_is_left_out_if_it_does_not_fit(
+    project: Path, mine: Path, whole: str, capsys: pytest.CaptureFixture
+) -> None:
+    """Pandas makes decimal numbers of ids of which one is missing."""
+    for split, first in (("train", 0), ("validation", 40)):
+        numbers = range(first, first + 40)
+        columns = {"image": [hf_files.image(n) for n in numbers], "question": ["What is it?"] * 40}
+        ids = [n if split == whole else None if n == first else float(n) for n in numbers]
+        hf_files.write(mine / f"{split}.parquet", {**columns, "answers": ["cat"] * 40, "question_id": ids})
+    assert call("birds", "vqa", mine) == 0
+    assert written("birds")["columns"] == {"question_id": None}
+    assert "column question_id, which is left out: of" in capsys.readouterr().out
+    assert len(prepared("birds")) == 80
+
+
 def test_a_parquet_file_whose_labels_are_hidden_plays_no_role(
     project: Path, mine: Path, capsys: pytest.CaptureFixture
 ) -> None:

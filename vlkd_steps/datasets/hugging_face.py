@@ -203,7 +203,9 @@ def columns(
             raise records.complaint(path, "", f"has no column {name!r}; its columns are: {described(schema)}", advice)
         if not kind.fits(schema.field(name).type):
             problem = f"is of type {schema.field(name).type}, and must be {kind.words}"
-            raise records.complaint(path, f"column {name!r}", problem, "name another by `columns`, or convert it")
+            advice = "name another by `columns`, or convert it"
+            advice += f", or leave it out: `columns: {{{column}: null}}`" if kind.optional else ""
+            raise records.complaint(path, f"column {name!r}", problem, advice)
         found[column] = name
     return found
 

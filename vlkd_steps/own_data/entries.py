@@ -191,7 +191,14 @@ def _parquet(folder: Path, found: Sequence[Found], images: Images) -> Entries:
                 f"how columns are called: {', '.join(others)} of {each.path} is called otherwise in {first}; rename "
                 "it, as one name goes for all files"
             )
-    if different := {column: name for column, name in columns.items() if name != column}:
+    label = LABELS.get(found[0].reader)  # without it there is nothing to learn: the reader says what is wrong with it
+    unfit = {name: (each.path, problem) for each in found for name, problem in each.unfit.items() if name != label}
+    made.notes += [
+        f"what to do with column {column}, which is left out: of {path} it {problem}; convert it, and delete it from "
+        "`columns`"
+        for column, (path, problem) in unfit.items()
+    ]
+    if different := {column: name for column, name in columns.items() if name != column} | dict.fromkeys(unfit):
         made.more["columns"] = (different, "what the reader takes: how the files call it; guessed from names and types")
     return _named_apart(made)
 

@@ -8,7 +8,7 @@ import glob
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ class Found:
         first: its first record; of Parquet nothing.
         columns: of Parquet: what the reader takes, and how it is called here.
         inside: of Parquet: whether it has the images inside, and not only their paths.
+        unfit: of Parquet: the columns that the reader would take by their name, need not, and cannot, and why.
     """
 
     path: str
@@ -82,6 +83,7 @@ class Found:
     first: Mapping[str, Any]
     columns: Mapping[str, str]
     inside: bool = False
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,12 @@ def _parquet(path: Path, relative: str, task: str) -> Found | Unknown:
             return Unknown(relative, f"Parquet without a column for {', '.join(missing)}; it has {described(schema)}")
         fields = tuple(schema.names)
         inside = is_image(schema.field(columns["image"]).type)
-        return Found(relative, reader, "parquet", split_of(relative), fields, {}, columns, inside)
+        unfit = {
+            column: f"is of type {schema.field(column).type}, and must be {kind.words}"
+            for column, kind in wanted.items()
+            if column in schema.names and column not in columns
+        }
+        return Found(relative, reader, "parquet", split_of(relative), fields, {}, columns, inside, unfit)
     return Unknown(relative, f"Parquet, which no reader of task {task} takes")
 
 
