@@ -53,6 +53,8 @@ def test_folders_files_and_what_may_not_be_written(tmp_path: Path, monkeypatch: 
         command.check_output(tmp_path, "--out")
     with pytest.raises(command.UserError, match="file is a file, no folder"):
         command.check_output(tmp_path / "file", "--out", folder=True)
+    with pytest.raises(command.UserError, match="--out / is the root"):
+        command.check_output(Path("/"), "--out", folder=True)
     monkeypatch.setattr(command.files, "writable", lambda path: path != tmp_path)
     with pytest.raises(command.UserError, match="you may not write into"):
         command.check_output(tmp_path / "new" / "file", "--out")

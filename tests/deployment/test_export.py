@@ -16,6 +16,7 @@ from transformers import AutoModelForVisualQuestionAnswering, AutoProcessor, Vil
 from vlkd_steps.cli import export
 from vlkd_steps.core import checksums, files, layout
 from vlkd_steps.deployment import finished_run, model_card
+from vlkd_steps.deployment.export import whole
 from vlkd_steps.students import exported
 
 
@@ -151,6 +152,15 @@ def test_only_an_export_of_the_same_run_is_replaced(
     before = sorted(path.name for path in tmp_path.iterdir())
     assert export.main([str(run), "--out", str(tmp_path / "new")]) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_of_a_link_the_folder_that_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "disk/old").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("disk")
+    with whole(tmp_path / "link") as made:
+        (made / "new").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["new"]
 
 
 def test_a_file_for_onnx_gives_the_evaluations_answer(run: Path, tmp_path: Path) -> None:

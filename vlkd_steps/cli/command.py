@@ -167,8 +167,8 @@ def check_output(path: Path | None, option: str, folder: bool = False) -> None:
         folder: it is to be a folder and not a file.
 
     Raises:
-        UserError: its name is too long, it is a folder or, if it is to be one, a file, it is a device or a pipe, or
-            nothing may be made there.
+        UserError: its name is too long, it is a folder or, if it is to be one, a file or the root, it is a device or a
+            pipe, or nothing may be made there (of a folder that it is a link to: beside that).
     """
     if path is None:
         return
@@ -180,7 +180,10 @@ def check_output(path: Path | None, option: str, folder: bool = False) -> None:
             raise UserError(f"{option} {path} is a folder; give the path of a file")
         if _is_special(path):
             raise UserError(f"{option} {path} is a device or a pipe, which would be replaced; give the path of a file")
-        above = next(each for each in path.absolute().parents if each.exists())
+        parents = Path(os.path.realpath(path) if folder else path.absolute()).parents
+        if not parents:
+            raise UserError(f"{option} {path} is the root of all folders; give the path of a folder in it")
+        above = next(each for each in parents if each.exists())
         file = path if folder and path.is_file() else above if not above.is_dir() else None
         if file:
             raise UserError(f"{option} {path}: cannot be written ({file} is a file, no folder); give another path")

@@ -7,9 +7,11 @@ RUN is the folder of one seed, runs/EXPERIMENT/DATASET/STUDENT/VARIANT/SHOT/sSEE
 VisualBertModel, each with its head in a separate file; a UNITER has the official names; a BART is
 BartForConditionalGeneration with its maps to and from CLIP. vlkd_steps.students.exported loads all of them completely.
 
-All weights are safetensors. An existing folder is replaced only if it is an export of the same run.
+All weights are safetensors. An existing folder, or the one that FOLDER is a link to, is replaced only if it is
+an export of the same run.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +31,7 @@ def main(
 ) -> None:
     command.check_output(out, "--out", folder=True)
     folder = command.from_project(run)
-    if out.resolve().is_relative_to(folder.resolve()):
+    if Path(os.path.realpath(out)).is_relative_to(folder.resolve()):
         raise UserError(
             f"--out {out} is in the run's own folder, {run}, which holds what its training made; name another"
         )

@@ -4,6 +4,7 @@ The folder is written atomically. An existing one is replaced only if it has an 
 nothing else.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,7 +68,8 @@ def check_target(run: FinishedRun, out: Path) -> None:
 
 @contextmanager
 def whole(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that replaces it if the block ends without an error."""
+    """A temporary folder beside `out` that replaces it, or what it is a link to, if the block ends without an error."""
+    out = Path(os.path.realpath(out))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=files.temporary_prefix(), dir=out.parent) as scratch:
         made, before = Path(scratch) / "made", Path(scratch) / "before"
