@@ -30,6 +30,14 @@ def test_folders_between_which_no_name_decides_are_rivals() -> None:
         assert (fit.folder, fit.rivals) == ("images/a", ("images/b",))
 
 
+def test_folders_that_share_the_images_are_no_rivals() -> None:
+    for first in (10, 12):
+        images = {"a": NAMES[:first], "b": NAMES[first:], "c": NAMES[:3]}
+        for fit in (image_names.by_id(range(20), images, "train"), image_names.by_name(NAMES, images, "all")):
+            assert fit
+            assert (fit.folder, fit.fits, fit.rivals, fit.elsewhere) == ("a", first, (), ("b",))
+
+
 @pytest.mark.parametrize(("there", "named"), [(DECOMPOSED, COMPOSED), (COMPOSED, DECOMPOSED)])
 def test_names_match_in_either_form_of_unicode(there: str, named: str) -> None:
     images = {f"photos_{there}": [f"{there}_{n}.png" for n in range(20)]}

@@ -102,6 +102,17 @@ def test_folders_whose_images_have_the_same_names(project: Path, mine: Path, cap
     assert said.count("have files of the same names") == 1
 
 
+def test_images_in_two_folders_are_to_be_put_into_one(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    (mine / "more").mkdir()
+    for path in sorted((mine / "images/train2014").iterdir())[20:]:
+        path.rename(mine / "more" / path.name)
+    assert call("pets", "vqa", mine) == 2
+    said = capsys.readouterr().out
+    assert "images/train2014 has 20 of 40, and others are in more; put them into one" in said
+    assert "have files of the same names" not in said
+
+
 def test_pairs_with_images_in_data_incoming_need_no_source_file(project: Path) -> None:
     folder = layout.INCOMING / "street"
     for split, numbers in (

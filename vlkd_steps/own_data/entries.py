@@ -17,6 +17,8 @@ from vlkd_steps.own_data.image_names import Fit
 Images = Mapping[str, Sequence[str]]
 LABELS = {"hf_questions": "answers", "hf_statements": "label", "hf_choices": "answer_label"}
 """The column that says whether the rows of a file have labels. Without any, only questions can be read."""
+MOST_FOLDERS = 3
+"""That a note names."""
 KARPATHY = {"train": ["train", "restval"], "val": ["val"], "test": ["test"]}
 
 
@@ -254,6 +256,12 @@ def _images(fit: Fit | None) -> str:
 def _note_images(made: Entries, path: str, fit: Fit | None) -> None:
     if fit is None:
         made.notes.append(f"where the images of {path} are: no image here has the name or number of one that it names")
+    elif fit.fits < fit.of and fit.elsewhere:
+        more = f" and {len(fit.elsewhere) - MOST_FOLDERS} more" if len(fit.elsewhere) > MOST_FOLDERS else ""
+        made.notes.append(
+            f"which folder has the images of {path}: {fit.folder} has {fit.fits} of {fit.of}, and others are in "
+            f"{', '.join(fit.elsewhere[:MOST_FOLDERS])}{more}; put them into one"
+        )
     elif fit.fits < fit.of:
         made.notes.append(
             f"where {fit.of - fit.fits} of the {fit.of} images of {path} are; add them, or allow by `max_skipped` that "

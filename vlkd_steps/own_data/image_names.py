@@ -8,7 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vlkd_steps.core import patterns
 from vlkd_steps.own_data.found import ALL, split_of
@@ -20,13 +20,25 @@ WHOLE_IMAGES = re.compile(r"(?<![a-z])(images?|imgs?|photos?|pictures?)(?![a-z])
 
 
 class Fit(NamedTuple):
-    """The folder and the pattern that fit the most of `of` ids, and how many; `rivals` are folders that fit as well."""
+    """The folder and the pattern that fit the most of `of` ids, and how many.
+
+    Attributes:
+        rivals: folders that fit the same ids.
+        elsewhere: folders that fit ids for which there is nothing in this one.
+    """
 
     folder: str
     pattern: str
     fits: int
     of: int
     rivals: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+
+class _Tried(NamedTuple):
+    folder: str
+    pattern: str
+    fits: frozenset[int | str]
 
 
 def by_id(ids: Collection[int | str], images: Mapping[str, Sequence[str]], split: str) -> Fit | None:
@@ -41,27 +53,37 @@ def by_id(ids: Collection[int | str], images: Mapping[str, Sequence[str]], split
     found = []
     for folder, names in images.items():
         there, last = {*map(_composed, names)}, _composed(PurePosixPath(folder).name)
-        for pattern in _candidates(ids[:TRIED], last, [*map(_composed, names)]):
-            filled = {patterns.fill(pattern, {"image_id": image_id, "folder": last}) for image_id in ids}
-            found.append(Fit(folder, pattern, len(filled & there), len(ids)))
-    return _best(found, split)
+        for pattern in _candidates(_some(ids), last, [*map(_composed, names)]):
+            fits = (each for each in ids if patterns.fill(pattern, {"image_id": each, "folder": last}) in there)
+            found.append(_Tried(folder, pattern, frozenset(fits)))
+    return _best(found, len(ids), split)
+
+
+def _some(ids: Sequence[Any]) -> Sequence[Any]:
+    """About TRIED of them, evenly spaced: those of a part may be in a folder apart."""
+    return ids[:: max(len(ids) // TRIED, 1)]
 
 
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _best(found: Sequence[Fit], split: str) -> Fit | None:
-    """Of the folders that fit the most, the one named like the split, else the one named like images."""
-    most = max((fit.fits for fit in found), default=0)
-    fits: dict[str, Fit] = {}
-    for fit in found:
-        if fit.fits == most:
-            fits.setdefault(fit.folder, fit)
+def _best(tried: Sequence[_Tried], number: int, split: str) -> Fit | None:
+    """Of the folders that fit the most of a number of ids, the one named like the split, else like images."""
+    most = max((len(each.fits) for each in tried), default=0)
+    fits: dict[str, _Tried] = {}
+    for each in tried:
+        if len(each.fits) == most:
+            fits.setdefault(each.folder, each)
     left = sorted(fits)
     left = [folder for folder in left if split != ALL and split_of(folder) == split] or left
     left = [folder for folder in left if WHOLE_IMAGES.search(folder)] or left
-    return fits[left[0]]._replace(rivals=tuple(left[1:])) if left else None
+    if not left:
+        return None
+    best = fits[left[0]]
+    rivals = (folder for folder in left[1:] if fits[folder].fits == best.fits)
+    elsewhere = {each.folder for each in tried if each.fits - best.fits} - {best.folder}
+    return Fit(best.folder, best.pattern, most, number, tuple(rivals), tuple(sorted(elsewhere)))
 
 
 def _candidates(ids: Sequence[int | str], last: str, names: Sequence[str]) -> list[str]:
@@ -97,11 +119,13 @@ def by_name(names: Collection[str], images: Mapping[str, Sequence[str]], split: 
     paths = (_joined(folder, name) for folder, inside in images.items() for name in inside)
     there = {_composed(path): path for path in paths}
     bases: Counter[str] = Counter()
-    for name in map(_composed, list(names)[:TRIED]):
+    for name in map(_composed, _some(list(names))):
         found = [path for known, path in there.items() if f"/{known}".endswith(f"/{name}")]
         bases.update(PurePosixPath(path).parents[name.count("/")].as_posix() for path in found)
-    fits = [Fit(base, "", sum(_composed(_joined(base, name)) in there for name in names), len(names)) for base in bases]
-    return _best(fits, split)
+    tried = [
+        _Tried(base, "", frozenset(name for name in names if _composed(_joined(base, name)) in there)) for base in bases
+    ]
+    return _best(tried, len(names), split)
 
 
 def _joined(folder: str, name: str) -> str:
