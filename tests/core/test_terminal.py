@@ -1,6 +1,7 @@
 """Nothing reaches a terminal, a log or a file of ours with a secret in it, or steers the terminal."""
 
 import ast
+import io
 import json
 import logging
 import sys
@@ -50,6 +51,12 @@ def test_no_secret_is_in_a_message_or_in_the_log(text: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("text", HARMLESS)
 def test_what_is_no_secret_stays(text: str) -> None:
     assert redacted(text) == text
+
+
+def test_what_a_stream_cannot_encode_is_written_out() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    terminal.say("caf\u00e9 \u0416", file=stream, flush=True)
+    assert stream.buffer.getvalue() == b"caf\xe9 \\u0416\n"
 
 
 @pytest.mark.parametrize(

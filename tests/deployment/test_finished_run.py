@@ -48,6 +48,7 @@ def test_the_command_prints_answers_and_probabilities(run: Path, capsys: pytest.
         (["{run}", "--image", "words.txt", "what"], "words.txt"),
         (["{run}", "--image", "{image}", " "], "the question is empty"),
         (["{run}", "--image", "{image}"], "the question is empty"),
+        (["{run}", "--image", "{image}", "\udcff what"], "is not UTF-8"),
         (["{run}", "--image", "{image}", "what", "--choices", "a", "b"], "leave --choices out"),
         (["{run}", "--image", "{image}", "what", "--answer", "a"], "gives no rationale; leave --answer out"),
         (["{run}", "what"], "Missing option '--image'"),

@@ -93,6 +93,8 @@ def test_a_folder_with_files_is_refused_and_unchanged(tmp_path: Path, capsys: py
     assert "thesis.tex" in capsys.readouterr().err
     assert init.main([str(tmp_path / "thesis.tex")]) == 2
     assert "thesis.tex is a file" in capsys.readouterr().err
+    assert init.main([str(tmp_path / os.fsdecode(b"caf\xe9"))]) == 2
+    assert "caf\\xe9' is not UTF-8" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

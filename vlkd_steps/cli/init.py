@@ -9,6 +9,7 @@ you pass --no-git. A folder that already has files is refused.
 """
 
 import importlib.util
+import os
 import shlex
 import shutil
 import subprocess
@@ -64,6 +65,8 @@ def main(
         raise UserError(f"{folder} is not empty (it has {first}); name a new folder")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; name a new folder")
+    if not files.is_utf8(str(folder.absolute())):
+        raise UserError(f"the path {os.fsencode(folder.absolute())!r} is not UTF-8; name another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         problem = version(folder) if git else ""  # first: DVC makes no repository in a folder that has .dvc
@@ -107,7 +110,7 @@ def version(folder: Path) -> str:
     inside = not subprocess.run(["git", "rev-parse"], cwd=folder, capture_output=True).returncode
     dvc = [sys.executable, "-m", "dvc", "init", *(["--subdir"] if inside else [])]
     for words in [dvc] if inside else [["git", "init"], dvc]:
-        done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace")
         if done.returncode:
             return f"`{' '.join(words)}` fails: {' '.join((done.stdout + done.stderr).split())[-500:]}"
     return ""

@@ -63,6 +63,15 @@ def writable(path: Path) -> bool:
     return os.access(path, wanted, effective_ids=os.access in os.supports_effective_ids)
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text, such as an argument or a path, is UTF-8; Python reads other bytes as halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically, with ``\\n`` line ends on every system."""
     with atomic(path) as temporary:

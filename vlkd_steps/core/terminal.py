@@ -33,8 +33,16 @@ def shown(text: str) -> str:
 
 
 def say(*values: object, sep: str = " ", end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
-    """As `print`, of values as they may be shown; nothing in this package prints in another way."""
-    print(shown(sep.join(map(str, values))), end=end, file=file, flush=flush)
+    """As `print`, of values as they may be shown, and what the stream's encoding lacks is written out (``\\u0416``).
+
+    Nothing in this package prints in another way.
+    """
+    text, stream = shown(sep.join(map(str, values))), file or sys.stdout
+    try:
+        print(text, end=end, file=stream, flush=flush)
+    except UnicodeEncodeError as error:
+        known = text.encode(error.encoding, "backslashreplace").decode(error.encoding)
+        print(known, end=end, file=stream, flush=flush)
 
 
 class Formatter(logging.Formatter):

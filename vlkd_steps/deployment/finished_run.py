@@ -17,7 +17,7 @@ import torch
 
 from vlkd_steps import tasks
 from vlkd_steps.config.models.method import Method, declaration
-from vlkd_steps.core import artifacts, checksums, hardware, image_file, layout, tables
+from vlkd_steps.core import artifacts, checksums, files, hardware, image_file, layout, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Encoded
 from vlkd_steps.data.decoding import decode_one
@@ -81,13 +81,17 @@ class FinishedRun:
         """The best answers, the most probable first.
 
         Raises:
-            UserError: the image cannot be read, the question is empty, or the number of choices is wrong.
+            UserError: the image cannot be read, the question is empty, a text is not UTF-8, or the number of choices is
+                wrong.
         """
         self._check(query)
         choices = tuple(map(_spaced, query.choices))
         return self._answers(Query(query.image, _spaced(query.text), choices, _spaced(query.answer)))[:best]
 
     def _check(self, query: Query) -> None:
+        for text in (str(query.image), query.text, query.answer, *query.choices):
+            if not files.is_utf8(text):
+                raise UserError(f"{text!r} is not UTF-8; give texts and the image's path in UTF-8")
         if not query.image.is_file():
             raise UserError(f"the image {query.image} does not exist; name an image file")
         image_file.read(query.image)

@@ -28,12 +28,10 @@ def check_names(paths: Iterable[Path], where: str = "") -> None:
         UserError: a name that is not UTF-8, as old archives and disks of other systems have them.
     """
     for path in paths:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError as error:
+        if not files.is_utf8(str(path)):
             raise UserError(
                 f"{where}the name of the file {os.fsencode(path)!r} is not UTF-8; rename the file, or leave it out"
-            ) from error
+            )
 
 
 def read(source: str) -> dict[str, str]:
