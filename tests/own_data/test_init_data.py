@@ -86,6 +86,20 @@ def test_official_vqa_files(project: Path, mine: Path, capsys: pytest.CaptureFix
     assert not list(layout.raw("pets").glob("notes*"))
 
 
+def test_answers_that_are_no_classes_as_they_are_written(
+    project: Path, mine: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Classes are preprocessed answers, which answers are compared with as they are."""
+    vqa(mine, "train2014", range(1, 41))
+    path = mine / "v2_mscoco_train2014_annotations.json"
+    path.write_text(path.read_text().replace('"red"', '"A Red"').replace('"blue"', '"Blue"'))
+    assert call("pets", "vqa", mine) == 0
+    assert "; 35 % of the questions" in Path("conf/dataset/pets.yaml").read_text()
+    said = capsys.readouterr().out
+    assert "could not tell: what 'Blue' means" in said or "could not tell: what 'A Red' means" in said
+    assert "lower case, without articles" in said
+
+
 def test_folders_whose_images_have_the_same_names(project: Path, mine: Path, capsys: pytest.CaptureFixture) -> None:
     for first, (split, count) in enumerate({"train": 20, "val": 20, "test": 10}.items()):
         ids = {first * 1000 + n: n for n in range(count)}

@@ -72,6 +72,16 @@ def test_subsets_are_nested_and_each_seed_has_its_own(table):
     assert pl.read_parquet(layout.train_split("mine", 50, 10)).columns == ["instance_id"]
 
 
+def test_a_subset_of_which_no_answer_is_a_class_is_refused(table, capsys):
+    row = table.to_pylist()[0]
+    columns = {key: [row[key]] for key in ("instance_id", "image_id", "text", "answer_type", "group", "extra")}
+    write({"train": instances.table({**columns, "label": [None]}, "train")})
+    whole = conf(roles={"train": {"split": "train"}}, evaluation_sets=[])
+    assert run(role="train", shots=["full"], seeds=[1], dataset=whole) == 2
+    assert "no answer of these 1 questions to train on is a class as written" in capsys.readouterr().err
+    assert not layout.train_split("mine", "full", 1).exists()
+
+
 def test_percentages_keep_their_name(table):
     assert run(role="train", shots=["10pct"], seeds=[10]) == 0
     manifest = json.loads(layout.split_manifest(layout.train_split("mine", "10pct", 10)).read_text())

@@ -14,15 +14,23 @@ COVERED = 0.8  # of the questions must have a class as their commonest answer
 
 
 class Minimum(NamedTuple):
-    """How often an answer must occur, how many answers do, and the share of questions that they answer."""
+    """How often an answer must occur, how many answers do, and the share of questions that they answer.
+
+    Attributes:
+        unlike: the commonest answer that is no class only for how it is written, such as "Cat"; empty: there is none.
+    """
 
     minimum: int
     classes: int
     covered: float
+    unlike: str
 
 
 def minimum(dataset: Mapping[str, Any], folder: Path, splits: Sequence[str]) -> Minimum:
-    """The largest of `MINIMA` with which the classes answer enough of the questions of some splits."""
+    """The largest of `MINIMA` with which the classes answer enough of the questions of some splits.
+
+    Classes are preprocessed answers, and an answer counts as it is written (`datasets.vocabulary`).
+    """
     counted: Counter[str] = Counter()
     for split in splits:
         counted.update(_answers(dataset, dataset["files"][split], folder))
@@ -31,8 +39,10 @@ def minimum(dataset: Mapping[str, Any], folder: Path, splits: Sequence[str]) -> 
         preprocessed[preprocess(answer)] += times
     made = []
     for least in MINIMA:
-        enough = [times for times in preprocessed.values() if times >= least]
-        made.append(Minimum(least, len(enough), sum(enough) / max(preprocessed.total(), 1)))
+        names = {answer for answer, times in preprocessed.items() if times >= least}
+        covered = sum(counted[name] for name in names) / max(counted.total(), 1)
+        unlike = (answer for answer, _ in counted.most_common() if answer not in names and preprocess(answer) in names)
+        made.append(Minimum(least, len(names), covered, next(unlike, "")))
     return next((each for each in made if each.covered >= COVERED), made[-1])
 
 

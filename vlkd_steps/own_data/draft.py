@@ -16,6 +16,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.own_data import classes, entries, found, roles
 from vlkd_steps.own_data.entries import Entries
 from vlkd_steps.own_data.found import Found, Unknown
+from vlkd_steps.splits.cut import WRITTEN
 
 PLAIN = re.compile(r"(\.{0,2}/)*[A-Za-z_][A-Za-z0-9_./*-]*")
 
@@ -104,6 +105,11 @@ def draft(name: str, task: str, folder: Path, path: str, incoming: bool) -> Draf
             f"{chosen.classes} answers occur at least that often; "
             f"{100 * chosen.covered:.0f} % of the questions have one of them",
         )
+        if chosen.unlike and chosen.covered < classes.COVERED:
+            made.notes.append(
+                f"what {chosen.unlike!r} means, and answers like it: {100 * chosen.covered:.0f} % of the questions "
+                f"have a class as their answer, as written; {WRITTEN}: write the answers so"
+            )
     dataset |= {"roles": guess.roles, "evaluation_sets": ["dev", "test"]}
     validated(Dataset, dataset, f"data set {name}")
     unpack = [each.path for each in mine if each.inside]

@@ -16,6 +16,9 @@ from vlkd_steps.splits import leakage, low_shot
 
 COLUMNS = ("instance_id", "split", "image_id", "text", "label", "answer_type", "group")
 
+WRITTEN = "classes are lower case, without articles, numbers as digits"
+"""How answers must be written to be classes (`datasets.vocabulary`)."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -42,7 +45,7 @@ def training(source: Source, shots: Sequence[str], seeds: Sequence[int]) -> None
     """Write the subsets of some shots, as in `low_shot.count`, for every seed.
 
     Raises:
-        UserError: there is no role `train`, a shot is more than it holds, or a subset leaks.
+        UserError: there is no role `train`, a shot is more than it holds, or a subset leaks or has no class.
     """
     dataset, roles, near = source.dataset, source.roles, source.near
     if "train" not in roles:
@@ -60,6 +63,7 @@ def training(source: Source, shots: Sequence[str], seeds: Sequence[int]) -> None
         for shot, number in numbers.items():
             ids = low_shot.instances_of(order.head(number), rows, task)
             chosen = rows.filter(pl.col("instance_id").is_in(ids.implode()))
+            refuse_classless(chosen, dataset)
             whole = len(chosen) == len(rows)  # the same set whatever the seed
             leaks = everything if whole and everything else leakage.report(chosen, others, near)
             everything = leaks if whole else everything
@@ -98,6 +102,20 @@ def refuse_unlabelled(rows: pl.DataFrame, role: str, dataset: Mapping[str, Any])
         raise UserError(
             f"data set {dataset['name']}: role {role!r} takes split {dataset['roles'][role]['split']!r}, which has no "
             "annotations; give the role another split, or a share of one"
+        )
+
+
+def refuse_classless(chosen: pl.DataFrame, dataset: Mapping[str, Any]) -> None:
+    """A subset to train on has rows with labels, unless its task is to write.
+
+    Raises:
+        UserError: it has none.
+    """
+    if tasks.load(dataset["task"]).head != "written" and chosen["label"].null_count() == len(chosen):
+        raise UserError(
+            f"data set {dataset['name']}: no answer of these {len(chosen)} questions to train on is a class as written "
+            f"(such as 'Cat'; {WRITTEN}): write the answers so, or, if they are, lower vocabulary.minimum or take more "
+            "questions"
         )
 
 
