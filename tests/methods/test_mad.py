@@ -1,5 +1,6 @@
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -221,6 +222,13 @@ def test_what_is_journalled_at_an_evaluation(
     assert observed["weight_vision_sd"] == pytest.approx(W_V.std(), rel=1e-4)
     assert observed["weight_text_sd"] == pytest.approx(W_T.std(), rel=1e-4)
     assert output.cls.grad is None
+
+
+def test_texts_without_a_word_have_no_tokens_to_select(settings: dict[str, Any], pair: TwoTeachers) -> None:
+    items = SimpleNamespace(texts=["\u043a\u0430\u043a \u0436\u0435?"], text_rows=torch.tensor([0]))
+    wanted = {"words": {"relevance": "centred"}, "weights": None}
+    with pytest.raises(UserError, match=r"no text to train on has a word of the letters a to z"):
+        compute.compute(wanted, cast(Any, items), pair, 1)
 
 
 def test_what_two_teachers_cannot_do_is_said(

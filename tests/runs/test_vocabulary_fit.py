@@ -15,6 +15,14 @@ def test_words_count_as_often_as_they_occur_and_short_ones_do_not() -> None:
     assert found == (0.4, ["zebra"])  # of red, circle, zebra, zebra, red
 
 
+def test_words_of_another_alphabet_count_too() -> None:
+    tokenizer = word_tokenizer(["red", "\u043a\u043e\u0448\u043a\u0430"])
+    found = vocabulary_fit.fit(
+        tokenizer, ["\u041a\u043e\u0448\u043a\u0430? \u043d\u043e\u043c\u0435\u0440?", "\u2014 (5) red"]
+    )
+    assert found == (pytest.approx(1 / 3), ["\u043d\u043e\u043c\u0435\u0440"])
+
+
 def test_of_many_texts_a_sample_is_read_that_follows_no_period(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vocabulary_fit, "MOST_TEXTS", 100)
     tokenizer = word_tokenizer(["question", "answer"])

@@ -33,6 +33,13 @@ def test_open_gives_what_was_written(folder: Path) -> None:
     assert FeatureStore.open(folder, store.key).key == store.key
 
 
+def test_a_teacher_of_images_and_texts_has_one_space_also_where_no_text_has_a_word(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for left_out, shared in (("word", True), ("text", False), ("image", False)):
+        shards = [shard for shard in manifest["shards"] if shard["kind"] != left_out]
+        assert FeatureStore(folder, manifest | {"shards": shards}).shared_space is shared
+
+
 def test_many_rows_are_converted_a_block_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["i7", "i1", "i1", "i0", "i5", "i3", "i2"]
     expected = FeatureStore.open(folder).images(names)

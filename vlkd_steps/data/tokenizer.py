@@ -27,7 +27,8 @@ SPECIAL = {
 def word_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
     """A BERT-style WordPiece tokenizer whose pieces are whole `words`, lower-cased.
 
-    A word outside the vocabulary is spelled, one token a character, so that unknown words stay distinct.
+    A word outside the vocabulary is spelled, one token a character, so that unknown words stay distinct; but a word
+    with other characters than a to z, accents left out, digits and punctuation is [UNK].
     """
     characters = [*string.ascii_lowercase, *string.digits, *string.punctuation]
     pieces = [*SPECIAL.values(), *characters, *(f"##{c}" for c in characters)]

@@ -169,8 +169,8 @@ class FeatureStore:
 
     @property
     def shared_space(self) -> bool:
-        """Whether cosines between images and words are meaningful: one teacher made both."""
-        return self.has("image") and self.has("word")
+        """Whether cosines between images and texts, and their words, are meaningful: one teacher made both."""
+        return self.has("image") and self.has("text")
 
     def verify(self) -> None:
         """Compare every file (not this node's copy) with the checksum in the manifest.

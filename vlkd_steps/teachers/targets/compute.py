@@ -14,7 +14,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import loader
 from vlkd_steps.data.items import Items
-from vlkd_steps.data.words import content_words
+from vlkd_steps.data.words import content_words, split_words
 from vlkd_steps.teachers.targets import confidence, relevance, soft_answers, visual_words
 from vlkd_steps.teachers.targets.cross_fit import Features
 from vlkd_steps.teachers.targets.target_file import Targets
@@ -33,12 +33,18 @@ def compute(
         visual: the visual words of the data set, lower-cased, by which a selection is measured; empty: not known.
 
     Raises:
-        UserError: relevance is a cosine, and the teachers share no space.
+        UserError: words are to be selected and no text has any, or relevance is a cosine, and the teachers share no
+            space.
     """
     weights = _weights(wanted["weights"], items, store, seed) if wanted["weights"] else {}
     answers = _answers(wanted["answers"], items, store, seed) if wanted.get("answers") else None
     if not wanted["words"]:
         return Targets(weights=weights, answers=answers)
+    if not any(map(split_words, items.texts)):
+        raise UserError(
+            f"no text to train on has a word of the letters a to z (such as {items.texts[0][:60]!r}), so that no token "
+            "can be selected; leave `tokens` out of the method's `targets`"
+        )
     texts = [items.texts[row] for row in items.text_rows.tolist()]
     words_of = {text: list(dict.fromkeys(content_words(text))) for text in items.texts}
     by = _relevance(wanted["words"].get("relevance"), texts, items, store, seed)
