@@ -90,6 +90,19 @@ def test_a_sample_of_a_file_that_was_corrected_since_is_read_again(pets: Path, c
     assert show.main(["pets"]) == 0
 
 
+def test_a_sample_of_data_that_were_corrected_since_is_read_again(pets: Path, capsys: pytest.CaptureFixture) -> None:
+    path = pets / "train_q.json"
+    path.write_text(path.read_text().replace("What", "Which"))
+    assert show.main(["pets"]) == 0
+    said = capsys.readouterr().out
+    assert "was read before train_q.json was changed; it is read again" in said
+    assert "question   <b>Which</b> is " in said
+    assert show.main(["pets"]) == 0
+    assert "read again" not in capsys.readouterr().out
+    pets.rename(pets.with_name("elsewhere"))
+    assert show.main(["pets"]) == 0
+
+
 def test_what_was_read_last_is_shown(pets: Path, capsys: pytest.CaptureFixture) -> None:
     sample, instances = layout.sample("pets"), layout.instances("pets")
     instances.parent.mkdir(parents=True)
@@ -101,6 +114,9 @@ def test_what_was_read_last_is_shown(pets: Path, capsys: pytest.CaptureFixture) 
     assert "all of pets: 40 instances" in said
     assert "was changed" not in said
     later = instances.stat().st_mtime + 1
+    os.utime(pets / "train_q.json", (later, later))
+    assert show.main(["pets"]) == 0
+    assert "train_q.json was changed after data/instances/pets.parquet was made" in capsys.readouterr().out
     os.utime("conf/dataset/pets.yaml", (later, later))
     assert show.main(["pets"]) == 0
     said = capsys.readouterr().out

@@ -4,7 +4,8 @@
     vlkd show pets --set test --items 12 --html pets.html
 
 The items are those that `prepare` has written, or those of the sample that `vlkd init-data` made, whichever is newer.
-The sample is read again where the data set's file was changed since; for what `prepare` has written, that is said.
+The sample is read again where the data set's file or its files of records were changed since; for what `prepare` has
+written, that is said.
 --html writes one page with the images inside, beside the text. Items are evenly spaced over the data set or the set.
 """
 
@@ -52,13 +53,18 @@ def main(
     prepared = made > 0 and made >= sampled
     if dataset.streamed:
         raise UserError(f"{name} is a corpus in shards, whose pairs are read in training; it has no items to show")
-    if not prepared and (not sampled or sample.outdated(written)):
+    records = folder_of(written)
+    if not prepared and (not sampled or sample.outdated(written) or (records and sample.corrected(written, records))):
         read_again(written)
     if prepared and (file := composition.dataset_file(name)) and _made(file) > made:
         say(
             f"{file} was changed after {layout.instances(name)} was made, from which these items are; if more than "
             f"roles or evaluation sets was changed, {how_to_prepare(name)}"
         )
+    if prepared and records:
+        for path, (_, changed) in sample.records_of(written, records).items():
+            if changed > made:
+                say(f"{records / path} was changed after {layout.instances(name)} was made, from which these items are")
     path = artifacts.instances(name) if prepared else folder / "instances.parquet"
     labels = artifacts.labels(name) if prepared else files.read_json(folder / "labels.json", kind=list)
     table = shown.of_role(tables.read(path), written, role, sampled=not prepared)
@@ -74,7 +80,7 @@ def main(
 
 
 def read_again(dataset: Mapping[str, Any]) -> None:
-    """Read the sample anew, as the data set's file was changed.
+    """Read the sample anew, as the data set's file or the data were changed.
 
     Raises:
         UserError: the file, or the data, are wrong, or the source's files cannot be read where they are.
@@ -82,14 +88,23 @@ def read_again(dataset: Mapping[str, Any]) -> None:
     from vlkd_steps.own_data import sample
 
     name, source = dataset["name"], composition.source(dataset["source"])
-    changed = ", ".join(sample.outdated(dataset)) or "what was wrong"
+    keys, data = ", ".join(sample.outdated(dataset)), sample.corrected(dataset, Path(source.get("path", "")))
+    changed = ", ".join(data) if data and not keys else f"{keys or 'what was wrong'} of its file"
     if not sample.readable(source):
         raise UserError(
-            f"the sample of {name} was read before {changed} of its file was changed; to see what the file says now, "
+            f"the sample of {name} was read before {changed} was changed; to see what it says now, "
             f"{how_to_prepare(name)}"
         )
-    say(f"the sample of {name} was read before {changed} of its file was changed; it is read again")
+    say(f"the sample of {name} was read before {changed} was changed; it is read again")
     sample.prepare(dataset, Path(source["path"]), any(map(sample.is_table, source.get("unpack", ()))))
+
+
+def folder_of(dataset: Mapping[str, Any]) -> Path | None:
+    """The folder of a user's files; None where the data are of another kind, or their source cannot be told."""
+    with contextlib.suppress(UserError):
+        source = composition.source(dataset["source"])
+        return Path(source["path"]) if source["kind"] == "local" else None
+    return None
 
 
 def how_to_prepare(name: str) -> str:

@@ -4,6 +4,7 @@ Files in the official formats are read whole, with all their checks, and some of
 with images inside, the first rows are unpacked.
 """
 
+import contextlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vlkd_steps.core import components, files, layout
+from vlkd_steps.core import components, files, inside, layout
 from vlkd_steps.datasets import instances
 from vlkd_steps.datasets.instances import Instances
 from vlkd_steps.sources import archive, parquet_images
@@ -21,6 +22,8 @@ ITEMS = 100
 LIMIT = 4 << 30  # bytes of unpacked images
 CONF = "dataset.json"
 """The data set's conf as it was when the sample was read."""
+RECORDS = "records.json"
+"""The files of records as they were then: path -> size in bytes and time of the last change in ns."""
 NOT_READ = ("roles", "evaluation_sets", "sizes", "allow_leaks", "max_skipped", "visual_words")
 """Keys of a conf that no reader reads."""
 
@@ -41,6 +44,7 @@ def prepare(dataset: Mapping[str, Any], folder: Path, unpack: bool, items: int =
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     files.write_json(target / CONF, dataset)
+    files.write_json(target / RECORDS, records_of(dataset, folder))
     if unpack:
         _unpack(dataset, folder, target, items)
         if dataset.get("vocabulary"):  # the first rows alone hold too few of each answer
@@ -75,6 +79,29 @@ def outdated(dataset: Mapping[str, Any]) -> list[str]:
         return []  # read by an earlier version, which did not keep it
     read = (then.keys() | dataset.keys()) - {*NOT_READ}
     return sorted(key for key in read if then.get(key) != dataset.get(key))
+
+
+def records_of(dataset: Mapping[str, Any], folder: Path) -> dict[str, list[int]]:
+    """By its path relative to `folder`, the size in bytes of each file of records and when it was changed, in ns."""
+    found = {}
+    named = [(key, name) for paths in dataset.get("files", {}).values() for key, name in paths.items()]
+    for key, name in named:
+        if inside.fault(name):  # a list of parts, or what the reader complains of
+            continue
+        with contextlib.suppress(OSError):
+            for path in folder.glob(name) if key == "parquet" else [folder / name]:
+                if path.is_file():
+                    found[path.relative_to(folder).as_posix()] = [path.stat().st_size, path.stat().st_mtime_ns]
+    return found
+
+
+def corrected(dataset: Mapping[str, Any], folder: Path) -> list[str]:
+    """The files of records that were changed, added or removed after the sample was read; none if `folder` is gone."""
+    then = files.known_json(layout.sample(dataset["name"]) / RECORDS)
+    if not then or not folder.is_dir():
+        return []
+    now = records_of(dataset, folder)
+    return sorted(path for path in then.keys() | now.keys() if then.get(path) != now.get(path))
 
 
 def _unpack(dataset: Mapping[str, Any], folder: Path, target: Path, items: int) -> None:
