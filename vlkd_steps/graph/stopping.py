@@ -5,12 +5,14 @@ close a running event loop"), on TERM it waits for its jobs however long they ta
 running.
 """
 
+import contextlib
 import logging
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -48,8 +50,7 @@ class _Stop:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
-            for process in _processes(recursive=True):
-                process.kill()
+            _each(psutil.Process.kill, recursive=True)
             os._exit(128 + number)
         self.requested = True
         # Not in this thread, which may hold the scheduler's lock.
@@ -63,8 +64,7 @@ class _Stop:
         with self.scheduler._lock:
             self.scheduler._user_kill = "stopped"  # "graceful" would have Snakemake repeat a line of its own
         self.scheduler._open_jobs.release()
-        for process in _processes():
-            process.terminate()
+        _each(psutil.Process.terminate)
         executor, cancelled = self.scheduler._executor, []
         while True:  # also what is submitted just now
             if new := [job for job in getattr(executor, "active_jobs", ()) if job not in cancelled]:
@@ -77,8 +77,11 @@ class _Stop:
         return not self.requested or record.levelno < logging.ERROR
 
 
-def _processes(recursive: bool = False) -> list[Any]:
-    return psutil.Process().children(recursive=recursive)
+def _each(end: Callable[[psutil.Process], None], recursive: bool = False) -> None:
+    """Send a signal to each step, or to their own children too; a step may just have ended by itself."""
+    for process in psutil.Process().children(recursive=recursive):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            end(process)
 
 
 def _handle(handler: Any) -> None:
