@@ -1,6 +1,8 @@
 """What each job is told: the values that it reads and its teachers; and which data it lacks."""
 
 import dataclasses
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from vlkd_steps.config import composition, jobs, users_files
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.config.models.source import Local
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.step import parse_config
 
 
 def test_a_job_gets_only_the_values_it_reads(params) -> None:
@@ -122,3 +125,15 @@ def test_a_variant_may_be_given_another_teacher(params) -> None:
     )
     with pytest.raises(UserError, match=r"names 'clip_vit_b23', which does not exist; did you mean 'clip_vit_b32'\?"):
         composition.compose(params(overrides={"variants.clip_td.teacher": "clip_vit_b23"}))
+
+
+@pytest.mark.parametrize("word", ["answer", "ответ", "don't", "ça", "答え"])
+def test_a_configuration_of_any_script_fits_into_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in (10, 5000, 9000, 20_000):
+        config = {"answers": [word] * number}
+        text = jobs.argument(config)
+        subprocess.run(f"true --config {shlex.quote(text)}", shell=True, check=True)
+        assert parse_config(text) == config

@@ -5,6 +5,7 @@ when something that it reads has changed. Settings that cannot affect results (l
 number of loader workers) are left out on purpose.
 """
 
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import canonical, digest, write_text
 
-ARGUMENT_LIMIT = 100_000  # characters; Linux allows 128 KiB for the whole of a shell command
+ARGUMENT_LIMIT = 100_000  # bytes, quoted for the shell; Linux allows 128 KiB for the whole of a shell command
 STREAMED = (
     "source",
     "shards",
@@ -317,7 +318,7 @@ def _without(conf: Model, *keys: str) -> dict[str, Any]:
 def argument(config: Mapping[str, Any]) -> str:
     """A configuration as a step's ``--config``: its JSON or, where that is too long for a command, @FILE with it."""
     text = canonical(config)
-    if len(text) < ARGUMENT_LIMIT:
+    if len(shlex.quote(text).encode()) < ARGUMENT_LIMIT:
         return text
     path = Path(".snakemake") / "configurations" / f"{digest(config)}.json"
     if not path.exists():
