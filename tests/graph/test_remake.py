@@ -10,7 +10,7 @@ from vlkd_steps.config import composition, phases
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core import checksums, layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.files import write_json
+from vlkd_steps.core.files import sha256, write_json
 from vlkd_steps.graph import phase_manifest, remake
 
 Remembers = dict[Path, float]
@@ -45,10 +45,10 @@ def memory(path: Path) -> float:
     return path.stat().st_mtime
 
 
-def later(path: Path, text: str) -> None:
-    """Write a file anew, after its manifest."""
+def later(path: Path, text: str, seconds: float = 10) -> None:
+    """Write a file anew, after its manifest or, with a negative number of seconds, with an older time than that."""
     path.write_text(text)
-    after = path.stat().st_mtime + 10
+    after = path.stat().st_mtime + seconds
     os.utime(path, (after, after))
 
 
@@ -109,6 +109,30 @@ def test_a_file_that_was_changed_after_its_job(composed: Composition, whole: Rem
         later(path, text)  # the bytes of the phase manifest, with another time: brought by DVC, or touched
         assert unseen(composed, whole) == {}
         assert unseen(composed, {}) == {}
+
+
+def test_a_file_that_was_replaced_by_an_older_one(composed: Composition, whole: Remembers) -> None:
+    """As `cp -a` of another version leaves it: an older time than that of its manifest vouches for nothing."""
+    job = phases.of_phase(composed, "split")[0]
+    path = job.outputs[0]
+    text = path.read_text()
+    later(path, "another version", -1000)
+    assert unseen(composed, whole) == {job.outputs[0]: f"{path} was changed or replaced after it was made"}
+    later(path, text, -1000)
+    assert unseen(composed, whole) == {}
+
+
+def test_a_file_with_its_remembered_time_is_not_hashed(
+    composed: Composition, whole: Remembers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(remake, "sha256", lambda path: read.append(path) or sha256(path))
+    assert unseen(composed, whole) == {}
+    assert read == []
+    path = phases.of_phase(composed, "split")[0].outputs[0]
+    later(path, path.read_text())
+    assert unseen(composed, whole) == {}
+    assert read == [path]
 
 
 def test_a_file_that_its_job_made_since_the_manifest(composed: Composition, whole: Remembers) -> None:

@@ -35,13 +35,12 @@ def unseen(experiment: str, made: Made, remember: Remember) -> dict[Path, str]:
     for phase, jobs in made.items():
         path = layout.phase_manifest(experiment, phase)
         entries = phase_manifest.read(path)
-        written = remember(path) or 0.0  # not its own time, which `dvc commit` renews
         for job in jobs:
             if not all(file.is_file() for file in job.outputs):
                 continue  # a target, or Snakemake, asks for it
             if gone := next(_gone(job, job.beside), None):
                 found[job.outputs[0]] = f"{gone} is missing"
-            elif why := next(_distrust(job, entries, written, remember), None):
+            elif why := next(_distrust(job, entries, remember), None):
                 found[job.outputs[0]] = why
         if path.is_file() and jobs and not entries:
             found[path] = f"{path} cannot be read"
@@ -99,23 +98,17 @@ def _gone(job: Job, left: Sequence[Path]) -> Iterator[Path]:
             yield from phase_manifest.missing(path)
 
 
-def _distrust(
-    job: Job, entries: Mapping[Path, phase_manifest.Entry], written: float, remember: Remember
-) -> Iterator[str]:
+def _distrust(job: Job, entries: Mapping[Path, phase_manifest.Entry], remember: Remember) -> Iterator[str]:
     """Why outputs of a job cannot be trusted to come from its configuration and code, though Snakemake trusts them.
 
-    Args:
-        written: when the phase manifest was written; 0 if unknown. Hashing every file at each start would take
-            minutes, so a file older than its manifest is assumed to be the one that the manifest describes.
+    Hashing every file at each start would take minutes, so a file with the time that Snakemake remembers is assumed to
+    be the one that its job left. An older time is no such sign: a copy of another version may keep its own.
     """
     for path in job.outputs:
         entry = entries.get(path)
-        vouched = entry is not None and entry.made_by == job.made_by
-        if vouched and path.stat().st_mtime <= written:
-            continue
         if _remembered(path, remember):
             continue  # as its job left it; Snakemake itself compares that job's params with the current ones
-        if vouched and entry is not None and entry.sha256 == sha256(path):
+        if entry is not None and entry.made_by == job.made_by and entry.sha256 == sha256(path):
             continue  # touched, or brought by DVC
         if remember(path) is None:
             yield f"no record says by which configuration {path} was made"
