@@ -16,9 +16,13 @@ from vlkd_steps.core import syntax
 PACKAGE = "vlkd_steps"
 ROOT = Path(__file__).resolve().parents[2]
 CHECKS = frozenset(
-    f"{PACKAGE}.{name}" for name in ("config.models.base", "config.validation", "core.did_you_mean", "core.errors")
+    f"{PACKAGE}.{name}"
+    for name in ("config.models.base", "config.validation", "core.did_you_mean", "core.errors", "core.planned_code")
 )
-"""Modules that refuse values. What they let pass is in a job's configuration as it is used, and watched there."""
+"""Modules that refuse values, or code. What they let pass is watched: in a job's configuration as it is used."""
+
+CALCULATED: dict[str, dict[str, str]] = {}
+"""The fingerprints that this process has calculated: of what, as the hash of each module's syntax tree by its name."""
 
 
 @functools.cache
@@ -32,10 +36,22 @@ def fingerprint(*modules: str) -> str:
         if _source(module) is None:
             raise ModuleNotFoundError(f"{module} has no source file below {_root(module)}")
     total = hashlib.sha256()
-    for module in sorted(closure(modules)):
-        total.update(f"{module} {_syntax(module).tree}\n".encode())
+    trees = {module: _syntax(module).tree for module in sorted(closure(modules))}
+    for module, tree in trees.items():
+        total.update(f"{module} {tree}\n".encode())
     syntax.sources(ROOT / PACKAGE).keep()
-    return total.hexdigest()[:16]
+    result = total.hexdigest()[:16]
+    CALCULATED[result] = trees
+    return result
+
+
+def tree(module: str) -> str | None:
+    """The hash of a module's syntax tree as its source file is now; None if it has none that is Python."""
+    path = _source(module)
+    try:
+        return syntax.sources(ROOT / PACKAGE).read(path).tree if path else None
+    except (OSError, SyntaxError, ValueError):
+        return None
 
 
 def closure(modules: tuple[str, ...]) -> set[str]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from vlkd_steps.core import files, home, terminal
+from vlkd_steps.core import files, home, planned_code, terminal
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, as_ctrl_c
 from vlkd_steps.core.terminal import say
@@ -114,13 +114,15 @@ def configuration(argv: Sequence[str] | None, description: str | None) -> dict[s
     """Parse a step's command line ``--config JSON|@FILE [--log FILE]`` and return the configuration.
 
     Raises:
-        UserError: the configuration is not a JSON object, or its file cannot be read.
+        UserError: the configuration is not a JSON object, or its file cannot be read; or the step's code was edited
+            since the run that started it has planned it.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="a JSON object, or @FILE that holds one")
     parser.add_argument("--log", type=Path, help="write the log here as well as to stderr")
     arguments = parser.parse_args(argv)
     log_to(arguments.log)
+    planned_code.hold()
     return parse_config(arguments.config)
 
 

@@ -2,7 +2,7 @@
 
 Snakemake records a job's result as that of the configuration with which the run began. A job that starts after an edit
 that concerns it would leave the result of another one, and whoever takes the edit back would find it called current. So
-such a job ends; others go on.
+such a job ends; others go on. (Jobs of this machine are given their configuration; for their code: `planned_code`.)
 """
 
 from collections.abc import Iterable, Mapping

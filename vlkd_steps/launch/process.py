@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlkd_steps.core import files, locks, step
+from vlkd_steps.core import files, locks, planned_code, step
 from vlkd_steps.launch.work import STEP
 
 
@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     step.log_to(None)
     if lock := os.environ.get(STEP):
         threading.Thread(target=stop_when_orphaned, args=(Path(lock),), daemon=True).start()
+    planned_code.hold()
     module, _, function = job.partition(":")
     status: int = getattr(importlib.import_module(module), function)(
         files.read_json(Path(config), "start the run again")

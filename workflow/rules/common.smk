@@ -13,7 +13,7 @@ from snakemake.target_jobs import parse_target_jobs_cli_args
 from vlkd_steps.checks import profile
 from vlkd_steps.config import composition, jobs, phases, step_code, teacher_names, users_files, weights
 from vlkd_steps.config.models.composition import Cell
-from vlkd_steps.core import environment, file_system, layout, leftovers, locks
+from vlkd_steps.core import environment, file_system, layout, leftovers, locks, planned_code
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import (
@@ -94,9 +94,12 @@ localrules:
     distill,
 
 
+CODE = f"{planned_code.VARIABLE}={{params.code:q}}"
+
+
 def step(name):
     """The command of a step."""
-    return f"exec python -m vlkd_steps.steps.{name} --config {{params.config:q}} --log {{log:q}}"
+    return f"exec env {CODE} python -m vlkd_steps.steps.{name} --config {{params.config:q}} --log {{log:q}}"
 
 
 def manifest_step():
@@ -107,7 +110,7 @@ def manifest_step():
 def launched_step(name):
     """The command of a step whose work may run on a cluster; its resources are passed as environment variables."""
     place = " ".join(f"VLKD_{key.upper()}={{resources.{key}:q}}" for key in RESOURCES)
-    return f"exec env {place} python -m vlkd_steps.steps.{name} --config {{params.config:q}} --log {{log:q}}"
+    return f"exec env {CODE} {place} python -m vlkd_steps.steps.{name} --config {{params.config:q}} --log {{log:q}}"
 
 
 def outputs_of(phase):
@@ -247,6 +250,7 @@ onstart:
         say(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
     planned.remember(planned.of(EXPERIMENT, MADE))
+    planned_code.remember()
     executor_polling.steady()
     WAITS.watch()
     stopping.in_order(workflow.scheduler)

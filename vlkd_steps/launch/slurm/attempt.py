@@ -21,7 +21,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from vlkd_steps.core import step
+from vlkd_steps.core import planned_code, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, stop_request
 
@@ -48,6 +48,7 @@ def run(job: str, config: Mapping[str, Any], environment: Mapping[str, str]) -> 
         module, _, name = job.partition(":")
         try:
             stop.raise_if_set()
+            planned_code.hold()
             status = getattr(importlib.import_module(module), name)(config)
         except UserError as mistake:
             return {"status": 2, "message": str(mistake)}

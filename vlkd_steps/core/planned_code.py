@@ -1,0 +1,59 @@
+"""The code that a run has planned for its jobs; a job loads this code or ends.
+
+Snakemake records a job's result as that of the code with which the run began, and Python reads a module's source when
+it first imports it. A job that loads an edited module would leave the result of other code, and whoever takes the edit
+back would find it called current.
+"""
+
+import importlib.abc
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from vlkd_steps.core import fingerprint
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.files import known_json, write_json
+
+VARIABLE = "VLKD_CODE"
+"""Of a step: the fingerprint of its code that the Snakefile's process has calculated."""
+FILE = Path(".snakemake/vlkd_planned_code.json")
+
+
+def remember() -> None:
+    """Keep the fingerprints that this process, which plans, has calculated, with the modules that they cover."""
+    write_json(FILE, fingerprint.CALCULATED)
+
+
+def hold() -> None:
+    """Compare this step's code with what was planned, and every module that it imports from now on as it is imported.
+
+    A step that was started by hand has no plan.
+
+    Raises:
+        UserError: a module was edited since.
+    """
+    if trees := known_json(FILE).get(os.environ.get(VARIABLE, "")):
+        imports = _Imports(trees)
+        for module in trees:
+            imports.check(module)
+        sys.meta_path.insert(0, imports)
+
+
+class _Imports(importlib.abc.MetaPathFinder):
+    """Refuses to import a module that was edited; it finds none itself."""
+
+    def __init__(self, trees: Mapping[str, str]) -> None:
+        self.trees = trees
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        if name in self.trees:
+            self.check(name)
+
+    def check(self, module: str) -> None:
+        if fingerprint.tree(module) != self.trees[module]:
+            raise UserError(
+                f"the code of this step was edited since this run began (module {module}), so it would make another "
+                "result than was planned; repeat the run's command when it has ended"
+            )
