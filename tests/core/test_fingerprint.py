@@ -106,3 +106,13 @@ def test_how_an_experiment_is_composed_and_scheduled_is_no_code_of_a_step(step: 
     found = module.closure((f"vlkd_steps.steps.{step}",))
     apart = ("config.composition", "config.jobs", "config.phases", "config.models.preset", "graph", "planning", "cli")
     assert not [each for each in found for name in apart if f"{each}.".startswith(f"vlkd_steps.{name}.")]
+
+
+def test_a_plugin_may_lack_its_init_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    reader = tmp_path / "plugin_without_init" / "datasets" / "mine.py"
+    reader.parent.mkdir(parents=True)
+    reader.write_text("x = 1\n")
+    before = fresh("plugin_without_init.datasets.mine")
+    reader.write_text("x = 2\n")
+    assert fresh("plugin_without_init.datasets.mine") != before

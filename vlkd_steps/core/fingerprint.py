@@ -75,8 +75,10 @@ def _root(module: str) -> Path:
 @functools.cache
 def _folder_of(top: str) -> Path:
     spec = importlib.util.find_spec(top)
-    if spec is None or spec.origin is None:
+    if spec is None:
         return ROOT
+    if spec.origin is None:  # a folder without __init__.py
+        return Path(next(iter(spec.submodule_search_locations or ()), ROOT / top)).parent
     origin = Path(spec.origin)
     return origin.parent.parent if origin.name == "__init__.py" else origin.parent
 
