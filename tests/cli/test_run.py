@@ -120,6 +120,15 @@ def test_an_experiment_and_options_reach_snakemake(root: Path, project: Path) ->
     assert "MLflow experiment mine" in Path("logs/track.log").read_text()
 
 
+@pytest.mark.parametrize("named", [["2024_05"], ["--config", "experiment=!!str 2024_05"]])
+def test_a_name_that_snakemake_would_read_as_a_number(root: Path, project: Path, named: list[str]) -> None:
+    process = start(root, *named, "--quiet", "rules", "--", "made.txt")
+    said = process.communicate()[0]
+    assert process.returncode == 0, said
+    assert Path("made.txt").read_text() == "2024_05"
+    assert "no table: results/2024_05/gains.csv" in said
+
+
 @pytest.mark.parametrize("options", [["-n"], ["-pn"], ["mine", "--dry-run", "--", "made.txt"]])
 def test_a_dry_run_runs_nothing_beside_it(root: Path, project: Path, options: list[str]) -> None:
     process = start(root, *options)

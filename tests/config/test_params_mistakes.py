@@ -76,6 +76,13 @@ def test_a_config_argument_that_nothing_reads() -> None:
         jobs.check_arguments({"experimant": "x"})
 
 
+def test_an_experiment_that_snakemake_reads_as_a_number() -> None:
+    with pytest.raises(UserError, match="202405"):
+        jobs.check_arguments({"experiment": 202405})
+    jobs.check_arguments({"experiment": "2024_05"})
+    jobs.check_arguments({})
+
+
 @pytest.mark.parametrize(
     "key", ["variants.clip_td.by_shot.400.lambda0", "variants.clip_td.by_task.vqa.by_shot.400.lambda0"]
 )

@@ -16,7 +16,7 @@ from typer import Argument, Option
 
 from vlkd_steps.cli import command
 from vlkd_steps.config import composition
-from vlkd_steps.core import files, layout, records, step
+from vlkd_steps.core import experiment_option, files, layout, records, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 from vlkd_steps.evaluation import tables
@@ -88,7 +88,7 @@ def summary(experiment: str) -> list[dict[str, str]]:
     """
     path = layout.results(experiment) / "summary.csv"
     if not path.is_file():
-        raise UserError(f"{path} does not exist; run: snakemake --cores all --config experiment={experiment}")
+        raise UserError(f"{path} does not exist; run: snakemake --cores all {experiment_option.typed(experiment)}")
     tables.read(path)  # checks the cells' types and values
     rows = [row for _, row in records.rows(path)]
     tables.check_current(experiment, rows)

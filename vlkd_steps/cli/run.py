@@ -27,7 +27,7 @@ from typing import IO
 import typer
 
 from vlkd_steps.cli import command
-from vlkd_steps.core import layout
+from vlkd_steps.core import experiment_option, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 
@@ -42,7 +42,7 @@ PRINTS = (
     "--list-params-changes", "--lu", "--list-untracked", "--lint", "--unlock", "-v", "--version",
 )  # fmt: skip
 """Options with which Snakemake only prints something; no results belong below that."""
-NAMED = re.compile(r"(--config=)?experiment=")
+NAMED = re.compile(r"(--config=)?experiment=(!!str )?")
 LAST_LOOK = 120.0  # seconds that MLflow may take to be brought up to date after the run
 
 
@@ -50,7 +50,7 @@ LAST_LOOK = 120.0  # seconds that MLflow may take to be brought up to date after
 def main(ctx: typer.Context) -> int:
     words = list(ctx.args)
     given = words.pop(0) if words and not words[0].startswith("-") else None
-    named = next((word.removeprefix("--config=").partition("=")[2] for word in words if NAMED.match(word)), None)
+    named = next((NAMED.sub("", word, count=1) for word in words if NAMED.match(word)), None)
     command.experiment(named if given is None else given)
     if given and any(word in ("-C", "--config") or word.startswith("--config=") for word in words):
         raise UserError(f"{given} and --config both name what to run, but snakemake takes one --config; leave one out")
@@ -61,7 +61,7 @@ def main(ctx: typer.Context) -> int:
             )
     if importlib.util.find_spec("snakemake") is None:
         raise ModuleNotFoundError(name="snakemake")
-    options = [*([f"--config=experiment={given}"] if given else []), *profile(words), *words]
+    options = [*([f"--config={experiment_option.entry(given)}"] if given else []), *profile(words), *words]
     if any(DRY_RUN.fullmatch(word) or word.partition("=")[0] in PRINTS for word in words):
         return listed(options)
     experiment = given or named or experiment_of(Path("params.yaml"))

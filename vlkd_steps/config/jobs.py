@@ -327,10 +327,20 @@ def argument(config: Mapping[str, Any]) -> str:
 
 
 def check_arguments(config: Mapping[str, Any]) -> None:
-    """Refuse an unknown key of ``snakemake --config``."""
+    """Refuse an unknown key of ``snakemake --config``, and a name that Snakemake has read as a number.
+
+    Raises:
+        UserError: there is one.
+    """
     for key in config:
         if key != "experiment":
             raise UserError(
                 f"--config {key}=... is not a known key; {nearest(key, ['experiment'])}; everything else is set in "
                 "params.yaml"
             )
+    name = config.get("experiment")
+    if name is not None and not isinstance(name, str):
+        raise UserError(
+            f"Snakemake reads the name in --config experiment=NAME as the value {name}; write: "
+            "--config 'experiment=!!str NAME', or use: vlkd run NAME"
+        )

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vlkd_steps.core import checksums, layout, tables
+from vlkd_steps.core import checksums, experiment_option, layout, tables
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.tasks import ACCURACY, Task
 
@@ -107,7 +107,7 @@ def evaluated(experiment: str, run: Run, path: Path) -> Path:
         UserError: it is missing, or was changed after it was made.
     """
     listing = layout.run_checksums(folder(experiment, run), "evaluate")
-    again = f"snakemake --cores 1 -f {{path}} --config experiment={experiment}"
+    again = f"snakemake --cores 1 -f {{path}} {experiment_option.typed(experiment)}"
     return checksums.verified(path, listing, f"evaluate run {name(run)} again: {again}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from vlkd_steps import tasks
-from vlkd_steps.core import checksums, layout
+from vlkd_steps.core import checksums, experiment_option, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation.scores import folder
 from vlkd_steps.evaluation.summary import plausible
@@ -60,7 +60,7 @@ def read(path: Path) -> pl.DataFrame:
 
 def making(path: Path) -> str:
     """The command that makes a table, be its experiment that of params.yaml or not."""
-    return f"snakemake --cores 1 -f {path} --config experiment={path.parent.name}"
+    return f"snakemake --cores 1 -f {path} {experiment_option.typed(path.parent.name)}"
 
 
 def check_current(experiment: str, rows: Sequence[Mapping[str, Any]]) -> None:

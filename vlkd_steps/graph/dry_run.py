@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlkd_steps.config.phases import PHASES
+from vlkd_steps.core import experiment_option
 from vlkd_steps.core.errors import UserError
 
 RULES = [rule for phase in PHASES.values() for rule in phase.rules]
@@ -50,7 +51,7 @@ def _dry_run(experiment: str | None) -> str:
     if not Path("Snakefile").is_file():
         raise UserError(f"Snakefile is not in {Path.cwd()}; run this from the project's root")
     command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1"]
-    command += ["--config", f"experiment={experiment}"] if experiment else []
+    command += ["--config", experiment_option.entry(experiment)] if experiment else []
     environment = {key: value for key, value in os.environ.items() if key != "SNAKEMAKE_PROFILE"}  # it may be quiet
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     output = done.stdout + done.stderr

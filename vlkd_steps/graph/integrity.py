@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlkd_steps.core import artifacts, checksums, files, inside, layout
+from vlkd_steps.core import artifacts, checksums, experiment_option, files, inside, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.graph import phase_manifest
 from vlkd_steps.tracking import journal
@@ -214,4 +214,5 @@ def _command(problem: Problem, recorded: Recorded, experiment: str) -> str:
     own = experiment if not named or experiment in named else named[0]
     if problem.kind == "outdated":
         return "vlkd run" + ("" if own == experiment else f" {own}")
-    return f"snakemake --cores 1 -f {problem.target}" + ("" if own == experiment else f" --config experiment={own}")
+    named_too = "" if own == experiment else f" {experiment_option.typed(own)}"
+    return f"snakemake --cores 1 -f {problem.target}{named_too}"
