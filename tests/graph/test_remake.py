@@ -122,7 +122,7 @@ def test_a_file_that_was_replaced_by_an_older_one(composed: Composition, whole: 
     assert unseen(composed, whole) == {}
 
 
-def test_a_file_with_its_remembered_time_is_not_hashed(
+def test_a_file_with_its_remembered_time_is_not_hashed_and_another_once(
     composed: Composition, whole: Remembers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
@@ -133,6 +133,10 @@ def test_a_file_with_its_remembered_time_is_not_hashed(
     later(path, path.read_text())
     assert unseen(composed, whole) == {}
     assert read == [path]
+    assert unseen(composed, whole) == {}
+    assert read == [path]
+    later(path, "another version", -1000)
+    assert path in unseen(composed, whole)
 
 
 def test_a_file_that_its_job_made_since_the_manifest(composed: Composition, whole: Remembers) -> None:

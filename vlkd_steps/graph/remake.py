@@ -10,18 +10,19 @@ Snakemake compares file times and its records of jobs in `.snakemake/`. Three ca
 Phase manifests are stored with the results, so they show these cases.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vlkd_steps.config.phases import Job
 from vlkd_steps.core import layout
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.files import sha256
+from vlkd_steps.core.files import known_json, sha256, write_json
 from vlkd_steps.graph import phase_manifest
 
 SHOWN = 5  # reasons
 SAME_TIME = 1e-3  # seconds by which a file's time may differ from its record's, which is a decimal fraction
-
+COMPARED = Path(".snakemake/vlkd_compared.json")
 
 Remember = Callable[[Path], float | None]
 """The modification time that a file had when its job ended, as Snakemake remembers it; None where it does not."""
@@ -32,6 +33,7 @@ Made = Mapping[str, Sequence[Job]]
 def unseen(experiment: str, made: Made, remember: Remember) -> dict[Path, str]:
     """Outputs whose jobs must run, each with the reason; includes phase manifests that cannot be read."""
     found: dict[Path, str] = {}
+    compared = _Compared()
     for phase, jobs in made.items():
         path = layout.phase_manifest(experiment, phase)
         entries = phase_manifest.read(path)
@@ -40,10 +42,11 @@ def unseen(experiment: str, made: Made, remember: Remember) -> dict[Path, str]:
                 continue  # a target, or Snakemake, asks for it
             if gone := next(_gone(job, job.beside), None):
                 found[job.outputs[0]] = f"{gone} is missing"
-            elif why := next(_distrust(job, entries, remember), None):
+            elif why := next(_distrust(job, entries, remember, compared), None):
                 found[job.outputs[0]] = why
         if path.is_file() and jobs and not entries:
             found[path] = f"{path} cannot be read"
+    compared.keep()
     return found
 
 
@@ -98,17 +101,48 @@ def _gone(job: Job, left: Sequence[Path]) -> Iterator[Path]:
             yield from phase_manifest.missing(path)
 
 
-def _distrust(job: Job, entries: Mapping[Path, phase_manifest.Entry], remember: Remember) -> Iterator[str]:
+class _Compared:
+    """The files whose bytes were compared with a phase manifest in an earlier start.
+
+    DVC may leave files with other times than Snakemake remembers, all of a project's with ``cache.type hardlink``.
+    Hashing them at each start would take minutes.
+    """
+
+    def __init__(self) -> None:
+        self._known = known_json(COMPARED)
+        self._new = False
+
+    def has(self, path: Path, expected: str) -> bool:
+        """Whether a file has these bytes; read again only if it has changed since."""
+        stat = path.stat()
+        known = [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, expected]
+        if self._known.get(str(path)) != known:
+            if sha256(path) != expected:
+                return False
+            self._known[str(path)] = known
+            self._new = True
+        return True
+
+    def keep(self) -> None:
+        """Write what is new, where the folder can be written."""
+        if self._new:
+            with contextlib.suppress(OSError):
+                write_json(COMPARED, {name: known for name, known in self._known.items() if Path(name).exists()})
+
+
+def _distrust(
+    job: Job, entries: Mapping[Path, phase_manifest.Entry], remember: Remember, compared: _Compared
+) -> Iterator[str]:
     """Why outputs of a job cannot be trusted to come from its configuration and code, though Snakemake trusts them.
 
-    Hashing every file at each start would take minutes, so a file with the time that Snakemake remembers is assumed to
-    be the one that its job left. An older time is no such sign: a copy of another version may keep its own.
+    A file with the time that Snakemake remembers is assumed to be the one that its job left. An older time is no such
+    sign: a copy of another version may keep its own.
     """
     for path in job.outputs:
         entry = entries.get(path)
         if _remembered(path, remember):
             continue  # as its job left it; Snakemake itself compares that job's params with the current ones
-        if entry is not None and entry.made_by == job.made_by and entry.sha256 == sha256(path):
+        if entry is not None and entry.made_by == job.made_by and compared.has(path, entry.sha256):
             continue  # touched, or brought by DVC
         if remember(path) is None:
             yield f"no record says by which configuration {path} was made"
