@@ -72,6 +72,21 @@ def test_a_file_whose_name_looks_like_a_wildcard_is_watched_and_no_input(
     assert users_files.listing(with_mine, "mine") != before
 
 
+def test_the_copies_of_a_users_files_are_known_but_for_archives(
+    params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = Path("data/incoming/mine")
+    source = Local(name="mine", kind="local", path=root.as_posix(), unpack=("*.zip",))
+    composed = dataclasses.replace(composition.compose(params()), sources={"mine": source})
+    assert users_files.copied(composed, "mine") == {}  # as in a clone
+    (root / "b").mkdir(parents=True)
+    for name in ("a.zip", "b/c.jpg", "d.json"):
+        (root / name).touch()
+    raw = Path("data/raw/mine")
+    assert users_files.copied(composed, "mine") == {root / "d.json": raw / "d.json", root / "b/c.jpg": raw / "b/c.jpg"}
+
+
 def test_two_teachers_of_a_variant_are_allowed_wherever_one_is(params) -> None:
     grid = {**PARAMS["grid"], "variant": ["finetune", "mad", "mad_clip", "plug_in"]}
     eyes, ears = "efficientnet_lite0_scenes", "minilm_l6"

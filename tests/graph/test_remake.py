@@ -201,3 +201,25 @@ def test_links_to_files_that_are_gone_are_named(composed: Composition, whole: Re
         path.symlink_to(target)
     with pytest.raises(UserError, match=rf"{paths[0]} is a link to a file that is gone, and 1 more outputs are such"):
         remake.check_links(jobs)
+
+
+def test_without_memory_the_users_files_are_compared_with_their_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Snakemake's record has their sizes and times; where it is gone, a raw manifest has their bytes."""
+    monkeypatch.chdir(tmp_path)
+    own, raw = Path("data/incoming/mine/a.jpg"), Path("data/raw/mine")
+    for path in (own, raw / "a.jpg"):
+        path.parent.mkdir(parents=True)
+        path.write_text("an image")
+    manifest = raw / "manifest.json"
+    write_json(manifest, {"source": "mine", "files": {"a.jpg": sha256(own)}})
+    job = phases.Job((manifest,), "{}", "1", copied=lambda: {own: raw / "a.jpg"})
+    phase_manifest.write(phase_manifest.config("x", "download", [job]))
+    assert remake.unseen("x", {"download": [job]}, lambda path: None) == {}
+    later(own, "another!", -1000)
+    again = {manifest: f"{own} was added or changed since {manifest} was made"}
+    assert remake.unseen("x", {"download": [job]}, lambda path: None) == again
+    assert remake.unseen("x", {"download": [job]}, memory) == {}  # Snakemake compares its record
+    clone = phases.Job((manifest,), "{}", "1")
+    assert remake.unseen("x", {"download": [clone]}, lambda path: None) == {}

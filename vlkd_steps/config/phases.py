@@ -6,8 +6,9 @@ records it file by file, so that a result is distinguished from that of another 
 Snakemake's own records say.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,14 @@ class Job:
         config: its ``--config``.
         made_by: hash of its configuration, its code, the weights that ship with it and the user's files for its models.
         beside: files that it leaves beside its outputs; their names depend on the data set, so no rule declares them.
+        copied: the user's files that it copies, each with its copy; they are looked for when this is called.
     """
 
     outputs: tuple[Path, ...]
     config: str
     made_by: str
     beside: tuple[Path, ...] = ()
+    copied: Callable[[], Mapping[Path, Path]] = field(default=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,9 @@ def of_phase(c: Composition, phase: str) -> list[Job]:
 
 def _download(c: Composition) -> Iterator[Job]:
     for source in c.artifacts.source:
-        yield _job(
-            [layout.raw_manifest(source)], jobs.download(c, source), step_code.code(c, "download", source=source)
-        )
+        made = [layout.raw_manifest(source)]
+        job = _job(made, jobs.download(c, source), step_code.code(c, "download", source=source))
+        yield replace(job, copied=functools.partial(users_files.copied, c, source))
 
 
 def _prepare(c: Composition) -> Iterator[Job]:

@@ -41,6 +41,23 @@ def listing(c: Composition, source: str) -> str:
     return digest([[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in found]) if found else ""
 
 
+def copied(c: Composition, source: str) -> dict[Path, Path]:
+    """The user's files that a local source copies, each with its copy, without those that it unpacks.
+
+    Empty where the folder is missing, as in a clone: what was copied cannot be compared then.
+    """
+    others, images = _chosen(c, source)
+    conf = c.sources[source].written()
+    root = Path(conf.get("path", ""))
+    try:
+        unpacked = {
+            path for each in conf.get("unpack") or () for path in [root / each, *local.matching(conf, root, each)]
+        }
+    except UserError:  # the download says it
+        return {}
+    return {path: layout.raw(source) / path.relative_to(root) for path in others + images if path not in unpacked}
+
+
 def of_cell(c: Composition, cell: Cell) -> str:
     """A hash of the files that the configuration of a cell's student names, for the cell's task, and of those that
     measures of its runs read."""

@@ -148,6 +148,17 @@ def _distrust(
             yield f"no record says by which configuration {path} was made"
         else:
             yield f"{path} was changed or replaced after it was made"
+    if remember(job.outputs[0]) is None:  # a record has all that the job read
+        yield from _other_originals(job, compared)
+
+
+def _other_originals(job: Job, compared: _Compared) -> Iterator[str]:
+    """The user's files that differ from what the job copied of them."""
+    if originals := job.copied():
+        copies = phase_manifest.named_by(job.outputs[0])
+        for path, copy in originals.items():
+            if copy not in copies or not compared.has(path, copies[copy]):
+                yield f"{path} was added or changed since {job.outputs[0]} was made"
 
 
 def _remembered(path: Path, remember: Remember) -> bool:
