@@ -15,6 +15,8 @@ from vlkd_steps.evaluation.scores import folder
 from vlkd_steps.evaluation.significance import Gain, Side, p_value
 from vlkd_steps.evaluation.verdicts import CONTRADICTED, HELD, NOT_DECIDED, SUPPORTED, RowTest, verdicts
 
+SIGNS = {"above": ">", "below": "<", "either": "differs from"}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -102,7 +104,7 @@ def _check_contrasts(primary: Sequence[Row]) -> None:
 
 
 def _rows(evidence: Evidence, name: str, claim: Claim, datasets: Mapping[str, Dataset]) -> Iterator[Row]:
-    text = claim.text or f"{evidence.label(claim.variant)} > {evidence.label(claim.reference)}"
+    text = claim.text or in_words(claim, evidence.label(claim.variant), evidence.label(claim.reference))
     sets = claim.set if claim.test != "same_tensors" else ("",)
     for dataset in claim.dataset:
         stated = (claim.stated or {}).get(datasets[dataset].task) if dataset in datasets else None
@@ -118,6 +120,26 @@ def _rows(evidence: Evidence, name: str, claim: Claim, datasets: Mapping[str, Da
                     name, claim.level, text, evidence.experiment, dataset, student, evaluation_set, claim.shots,
                     contrast, per_cent=claim.test == "measure", stated=stated, note=claim.note or "",
                 )  # fmt: skip
+
+
+def in_words(claim: Claim, ours: str, reference: str) -> str:
+    """What is tested, for a claim without a text of its own.
+
+    Args:
+        ours, reference: names of the variants.
+    """
+    if claim.test == "same_tensors":
+        return f"{ours} and {reference} have tensors of the same names and shapes"
+    if claim.test == "slope":
+        changes = {"above": "rises", "below": "falls", "either": "changes"}[claim.direction]
+        return f"the gain of {ours} over {reference} {changes} with n"
+    if claim.test == "measure":
+        ours, reference = f"{claim.metric} of {ours}", f"that of {reference}"
+    text = f"{ours} {SIGNS[claim.direction]} {reference}"
+    if not claim.margin:
+        return text
+    unit = "%" if claim.test == "measure" else "points"
+    return f"{text} {'-' if claim.direction == 'above' else '+'} {claim.margin:g} {unit}"
 
 
 def _terms(claim: Claim) -> list[Term]:

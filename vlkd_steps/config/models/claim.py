@@ -25,7 +25,7 @@ class ListedClaim(Model):
     """What is claimed, wherever it is tested.
 
     Attributes:
-        text: the claim in words; default: ``variant > reference``.
+        text: the claim in words; default: what is tested, such as ``variant > reference`` or ``variant < reference``.
         test: ``gain``: `variant` minus `reference`, the mean over the shots; ``slope``: how that changes when the
             training questions are ten times as many; ``measure``: by how many percent `variant` differs from
             `reference` in a number of a measure (`extra_evals`), the mean over the shots; ``same_tensors``: trained
