@@ -199,7 +199,9 @@ def followed(experiment: str, uri: str, reference: str | None, stop: Stop) -> in
 
 
 def _log_busy(holder: str, experiment: str, uri: str) -> None:
-    log.info("another tracker (%s) already writes experiment %s to %s", holder, experiment, redacted(uri))
+    own = layout.MACHINE in tracker_lock.path(uri, experiment).parents
+    again = "" if own else "; if it is another project's, run `vlkd track` again when it has ended"
+    log.info("another tracker (%s) already writes experiment %s to %s%s", holder, experiment, redacted(uri), again)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class ExperimentSync:
     def __init__(self, experiment: str, uri: str, reference: str) -> None:
         self.experiment, self.uri, self.reference = experiment, uri, reference
         self.sync = MlflowSync(uri, experiment)
-        self._memory = tracker_lock.path(uri, experiment).with_suffix(".json")
+        self._memory = tracker_lock.memory(uri, experiment)
         self._records: dict[Path, list[Record]] = {}
         self._stamps: dict[Path, str] = {}
         self._colours: dict[str, str] = {}

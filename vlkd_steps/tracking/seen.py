@@ -1,6 +1,6 @@
 """Remembers what was tracked last, so that `track` with nothing new reads no journal and does not import MLflow.
 
-A file of this machine beside the tracker's lock, with a stamp of every run folder and the digest of every run that was
+A file of this project on this machine, with a stamp of every run folder and the digest of every run that was
 sent. It is only a cache: if a stamp differs, or MLflow has something else, everything is read again.
 """
 
