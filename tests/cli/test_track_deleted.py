@@ -55,4 +55,6 @@ def test_a_deleted_experiment_ends_in_what_to_do(
     track.main(["scenes", "--tracking-uri", uri])
     client(uri).delete_experiment(client(uri).get_experiment_by_name("scenes").experiment_id)
     assert track.main(["scenes", "--tracking-uri", uri]) == 2
-    assert "mlflow experiments restore" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"`MLFLOW_TRACKING_URI={uri} mlflow experiments restore -x 1`" in said
+    assert f"`mlflow gc --tracking-uri {uri} --backend-store-uri {uri} --experiment-ids 1`" in said

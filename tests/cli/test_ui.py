@@ -2,7 +2,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from tracked_runs import MakeRun
+from tracked_runs import MakeRun, client
 
 from vlkd_steps.cli import track, ui
 from vlkd_steps.core.errors import UserError
@@ -55,3 +55,19 @@ def test_links_are_printed_without_reading_the_runs(
         f"{what} on {name}, vilt_scenes" for name in ("scenes_ve", "scenes_vqa") for what in ("mean gains", "gains")
     ]
     assert shown == ["means over seeds", "all runs", *of_data]
+
+
+def test_an_experiment_that_was_deleted_in_mlflow_does_not_keep_the_others_from_being_shown(
+    make_run: MakeRun, uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for experiment in ("gone", "scenes"):
+        make_run(experiment, steps=20)
+        track.main([experiment, "--tracking-uri", uri])
+    client(uri).delete_experiment(client(uri).get_experiment_by_name("gone").experiment_id)
+    assert [ui.caught_up(name, uri) for name in ("gone", "scenes")] == [False, True]
+    assert "skipped: the MLflow experiment 'gone'" in capsys.readouterr().err
+    ui.print_links("http://127.0.0.1:5000", uri, ["gone", "scenes"])
+    shown = capsys.readouterr()
+    assert "\nscenes\n" in shown.out
+    assert "gone" not in shown.out
+    assert "skipped: the MLflow experiment 'gone'" in shown.err

@@ -30,6 +30,7 @@ from vlkd_steps.core.step import log
 from vlkd_steps.reporting.experiment_sync import ExperimentSync
 from vlkd_steps.tracking import address, schema, tracker_lock
 from vlkd_steps.tracking.address import set_aside
+from vlkd_steps.tracking.mlflow_sync import DeletedExperiment
 from vlkd_steps.tracking.outages import Outage
 from vlkd_steps.tracking.polling import INTERVAL, Pace, Stop
 from vlkd_steps.tracking.records import REFERENCE
@@ -121,7 +122,7 @@ def rebuilt(uri: str, reference: str | None = None) -> int:
         backup = _set_aside(path)
     if backup is not None:
         log.info("%s is now %s: edits and deletions made in MLflow are only there", path, backup)
-    return max(once(experiment, uri, reference) for experiment in found)
+    return _each(found, uri, reference)
 
 
 def upgraded(uri: str, reference: str | None = None) -> int:
@@ -141,7 +142,18 @@ def upgraded(uri: str, reference: str | None = None) -> int:
             backup = _set_aside(path)
             copy.replace(path)
             log.info("%s is upgraded; the backup is %s", path, backup)
-    return max(once(experiment, uri, reference) for experiment in found)
+    return _each(found, uri, reference)
+
+
+def _each(found: list[str], uri: str, reference: str | None) -> int:
+    """As `once`, for several experiments; one that was deleted in MLflow is logged and left out."""
+    status = 0
+    for experiment in found:
+        try:
+            status = max(status, once(experiment, uri, reference))
+        except DeletedExperiment as deleted:
+            log.warning("skipped: %s", deleted)
+    return status
 
 
 def _file(uri: str, option: str) -> Path:

@@ -29,7 +29,7 @@ from vlkd_steps.core.terminal import say
 from vlkd_steps.reporting import mlflow_links, mlflow_view
 from vlkd_steps.reporting.mlflow_links import HOST, PORT
 from vlkd_steps.tracking import address, mlflow_environment
-from vlkd_steps.tracking.mlflow_sync import MlflowSync
+from vlkd_steps.tracking.mlflow_sync import DeletedExperiment, MlflowSync
 from vlkd_steps.tracking.outages import Outage
 
 PORTS_TRIED = 50
@@ -46,10 +46,8 @@ def main(
     composition.use_plugins()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends the server too, as Ctrl-C does
     uri = address.tracking_uri(tracking_uri)
-    experiments = track.experiments()
     try:
-        for experiment in experiments:
-            track.catch_up(experiment, uri)
+        experiments = [each for each in track.experiments() if caught_up(each, uri)]
         if uri.lower().startswith("http"):
             print_links(redacted(uri), uri, experiments)
             return 0
@@ -63,15 +61,35 @@ def main(
     return 0
 
 
+def caught_up(experiment: str, uri: str) -> bool:
+    """Bring an experiment up to date; False, and logged, where it was deleted in MLflow.
+
+    Raises:
+        Outage: MLflow cannot be reached.
+    """
+    try:
+        track.catch_up(experiment, uri)
+    except DeletedExperiment as deleted:
+        log.warning("skipped: %s", deleted)
+        return False
+    return True
+
+
 def print_links(page: str, uri: str, experiments: Sequence[str]) -> None:
     """Print links to each experiment's tables and charts, one for each data set and student, and link its report.
+
+    One that was deleted in MLflow, though it is up to date here, is logged and left out.
 
     Raises:
         Outage: MLflow cannot be reached.
     """
     for experiment in experiments:
         sync = MlflowSync(uri, experiment)
-        sync.connect()
+        try:
+            sync.connect()
+        except DeletedExperiment as deleted:
+            log.warning("skipped: %s", deleted)
+            continue
         mlflow_links.write(experiment, page, sync.experiment_id, sync.run_ids())
         say(f"\n{experiment}")
         for shown, key in (("means over seeds", mlflow_view.MEANS), ("all runs", mlflow_view.NESTED)):

@@ -12,6 +12,7 @@ import contextlib
 import gc
 import json
 import logging
+import shlex
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,6 +50,20 @@ RUNS_AT_ONCE = 100  # of a request: a busy server takes seconds for them, and a 
 PARAM_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 6000, 8000, 36  # MLflow's limits
 
 
+class DeletedExperiment(UserError):
+    """The experiment was deleted in MLflow; others may be there."""
+
+    def __init__(self, uri: str, experiment: str, experiment_id: str) -> None:
+        address = shlex.quote(redacted(uri))
+        store = "DATABASE" if uri.lower().startswith("http") else address
+        super().__init__(
+            f"the MLflow experiment {experiment!r} at {redacted(uri)} was deleted there, so nothing is written to it; "
+            f"restore it with `MLFLOW_TRACKING_URI={address} mlflow experiments restore -x {experiment_id}`, or remove "
+            f"what MLflow still has of it with `mlflow gc --tracking-uri {address} --backend-store-uri {store} "
+            f"--experiment-ids {experiment_id}`: `vlkd track {experiment}` then makes it anew"
+        )
+
+
 class MlflowSync:
     """One experiment at one tracking address.
 
@@ -80,7 +95,8 @@ class MlflowSync:
 
         Raises:
             Outage: MLflow cannot be reached.
-            UserError: the experiment was deleted in MLflow, or the installed MLflow cannot work with the sqlite file.
+            DeletedExperiment: it was deleted in MLflow.
+            UserError: the installed MLflow cannot work with the sqlite file.
         """
         with outages.outages(self.uri):
             self._prepare_file()
@@ -93,11 +109,7 @@ class MlflowSync:
             client = MlflowClient(tracking_uri=self.uri)
             found = client.get_experiment_by_name(self.experiment)
             if found is not None and found.lifecycle_stage == "deleted":
-                raise UserError(
-                    f"the MLflow experiment {self.experiment!r} at {redacted(self.uri)} was deleted there, so nothing "
-                    f"is written to it; restore it with `mlflow experiments restore -x {found.experiment_id}`, or "
-                    "remove it for good with `mlflow gc`; then run this again"
-                )
+                raise DeletedExperiment(self.uri, self.experiment, found.experiment_id)
             if found is None:
                 identity = client.create_experiment(self.experiment, artifact_location=self._artifact_location())
                 found = client.get_experiment(identity)
