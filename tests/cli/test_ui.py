@@ -6,7 +6,7 @@ from tracked_runs import MakeRun, client
 
 from vlkd_steps.cli import track, ui
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.reporting import mlflow_view
+from vlkd_steps.reporting import mlflow_links, mlflow_view
 from vlkd_steps.tracking import journal
 
 
@@ -71,3 +71,12 @@ def test_an_experiment_that_was_deleted_in_mlflow_does_not_keep_the_others_from_
     assert "\nscenes\n" in shown.out
     assert "gone" not in shown.out
     assert "skipped: the MLflow experiment 'gone'" in shown.err
+
+
+def test_links_of_a_report_lead_to_the_port_that_was_last_used(make_run: MakeRun, tmp_path: Path) -> None:
+    assert mlflow_links.page("sqlite:///mlflow.db") == "http://127.0.0.1:5000"
+    mlflow_links.remember(5007)
+    assert mlflow_links.page("sqlite:///mlflow.db") == "http://127.0.0.1:5007"
+    assert mlflow_links.page("http://node:80") == "http://node:80"
+    (tmp_path / ".vlkd" / "ui.json").write_text("50")
+    assert mlflow_links.page("sqlite:///mlflow.db") == "http://127.0.0.1:5000"

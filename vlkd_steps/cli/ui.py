@@ -51,7 +51,8 @@ def main(
         if uri.lower().startswith("http"):
             print_links(redacted(uri), uri, experiments)
             return 0
-        with contextlib.suppress(KeyboardInterrupt), served(uri, free_port(port)) as (page, server):
+        with contextlib.suppress(KeyboardInterrupt), served(uri, used := free_port(port)) as (page, server):
+            mlflow_links.remember(used)
             print_links(page, uri, experiments)
             say("Ctrl-C ends it.", flush=True)
             return server.wait()

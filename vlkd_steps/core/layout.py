@@ -170,6 +170,10 @@ MACHINE = Path(".vlkd")
 """What concerns only this machine, such as locks; neither in git nor in DVC."""
 
 
+MLFLOW_PAGE = MACHINE / "ui.json"
+"""The port on which `vlkd ui` was last open."""
+
+
 def mlflow_links(experiment: str) -> Path:
     """The script that links a report to runs in MLflow."""
     return MACHINE / f"mlflow-{_part(experiment)}.js"

@@ -17,8 +17,16 @@ HOST, PORT = "127.0.0.1", 5000
 
 
 def page(uri: str) -> str:
-    """The address of MLflow's page for a tracking address: the server's own, or that of `vlkd ui`."""
-    return redacted(uri) if uri.lower().startswith("http") else f"http://{HOST}:{PORT}"
+    """The address of MLflow's page for a tracking address: the server's own, or that of `vlkd ui`, at its last port."""
+    if uri.lower().startswith("http"):
+        return redacted(uri)
+    return f"http://{HOST}:{files.known_json(layout.MLFLOW_PAGE).get('port', PORT)}"
+
+
+def remember(port: int) -> None:
+    """Let `page` find `vlkd ui` at this port, unless this user cannot write into the project."""
+    if _writable():
+        files.write_json(layout.MLFLOW_PAGE, {"port": port})
 
 
 def write(experiment: str, address: str, experiment_id: str, runs: Mapping[str, str]) -> None:
@@ -28,8 +36,7 @@ def write(experiment: str, address: str, experiment_id: str, runs: Mapping[str, 
         address: of MLflow's page.
         runs: run key -> id in MLflow.
     """
-    folder = layout.MACHINE
-    if not files.writable(folder if folder.exists() else Path.cwd()):
+    if not _writable():
         return
     links = {
         "experiment": mlflow_view.table_link(address, experiment_id, mlflow_view.MEANS),
@@ -37,3 +44,7 @@ def write(experiment: str, address: str, experiment_id: str, runs: Mapping[str, 
         "runs": dict(sorted(runs.items())),
     }
     files.write_text(layout.mlflow_links(experiment), f"linkToMlflow({json.dumps(links)})\n")
+
+
+def _writable() -> bool:
+    return files.writable(layout.MACHINE if layout.MACHINE.exists() else Path.cwd())
