@@ -1,3 +1,4 @@
+import contextlib
 import socket
 from pathlib import Path
 
@@ -33,6 +34,29 @@ def test_no_free_port_is_a_users_mistake(monkeypatch: pytest.MonkeyPatch) -> Non
         busy.listen()
         with pytest.raises(UserError, match="--port"):
             ui.free_port(busy.getsockname()[1])
+
+
+@pytest.mark.parametrize("port", ["-1", "0", "65536"])
+def test_a_number_that_is_no_port_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ui.main(["--port", port]) == 2
+    assert "'--port'" in capsys.readouterr().err
+
+
+def test_there_is_no_port_after_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ui.socket, "socket", lambda: contextlib.nullcontext(AlwaysBusy()))
+    with pytest.raises(UserError, match="ports 65500 to 65535 are all taken"):
+        ui.free_port(65500)
+
+
+class AlwaysBusy:
+    """A socket that finds every port taken."""
+
+    def setsockopt(self, *_: int) -> None:
+        pass
+
+    def bind(self, address: tuple[str, int]) -> None:
+        assert address[1] <= 65535, "as a real one, which raises OverflowError"
+        raise OSError
 
 
 def test_the_compare_link_opens_the_view_that_track_writes() -> None:

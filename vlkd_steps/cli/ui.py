@@ -33,12 +33,13 @@ from vlkd_steps.tracking.mlflow_sync import DeletedExperiment, MlflowSync
 from vlkd_steps.tracking.outages import Outage
 
 PORTS_TRIED = 50
+LAST_PORT = 65535
 STARTUP = 120.0  # seconds that a server may take to answer
 
 
 @command.single("ui", __doc__)
 def main(
-    port: Annotated[int, Option(help="if it is busy, the next free one is used")] = PORT,
+    port: Annotated[int, Option(min=1, max=LAST_PORT, help="if it is busy, the next free one is used")] = PORT,
     tracking_uri: Annotated[str | None, Option(help="default: MLFLOW_TRACKING_URI, or a local sqlite file")] = None,
 ) -> int:
     step.log_to(None)
@@ -108,14 +109,15 @@ def free_port(wanted: int) -> int:
     Raises:
         UserError: all of the next ports are taken.
     """
-    for port in range(wanted, wanted + PORTS_TRIED):
+    last = min(wanted + PORTS_TRIED - 1, LAST_PORT)
+    for port in range(wanted, last + 1):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
             if port != wanted:
                 log.info("port %d is taken; using %d", wanted, port)
             return port
-    raise UserError(f"ports {wanted} to {wanted + PORTS_TRIED - 1} are all taken; choose another with --port")
+    raise UserError(f"ports {wanted} to {last} are all taken; choose another with --port")
 
 
 @contextlib.contextmanager
