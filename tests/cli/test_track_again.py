@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,23 @@ def test_a_lost_memory_of_what_was_sent_costs_nothing(make_run: MakeRun, uri: st
         client(uri).delete_tag(run_id, tag)
     track.main(["scenes", "--tracking-uri", uri])
     assert everything(uri, tracked(uri)) == first
+
+
+def test_questions_are_added_when_the_data_arrive_and_kept_when_they_go(
+    make_run: MakeRun, make_instances: Callable[[str], None], uri: str, tracked: Tracked, tmp_path: Path
+) -> None:
+    def items() -> list[str]:
+        track.main(["scenes", "--tracking-uri", uri])
+        run_id = tracked(uri)[CLIP_TD].info.run_id
+        table = tmp_path / "mlartifacts" / "scenes" / run_id / "artifacts" / "predictions" / "test.json"
+        return [row[0] for row in files.read_json(table)["data"]]
+
+    make_run()
+    assert all(item.startswith("q") for item in items())
+    make_instances("scenes_vqa")
+    assert all(item.startswith("What is in picture") for item in items())
+    shutil.rmtree(tmp_path / "data")
+    assert all(item.startswith("What is in picture") for item in items())
 
 
 def test_more_runs_than_one_answer_holds_are_not_written_twice(

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tracked_runs import synthetic_instances
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.tracking import seen
@@ -30,6 +31,7 @@ def other_bytes(path: Path) -> None:
         lambda folder: layout.run_config(folder).unlink(),
         lambda folder: layout.predictions(folder, "dev").rename(layout.predictions(folder, "other")),
         lambda folder: other_bytes(layout.metrics(folder.parents[2] / "finetune" / "300" / "s10")),
+        lambda _: synthetic_instances("scenes_vqa"),
     ],
 )
 def test_whatever_a_record_is_made_of_changes_the_stamp(make_run: MakeRun, change: Callable[[Path], None]) -> None:

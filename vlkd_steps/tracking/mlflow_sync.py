@@ -322,8 +322,9 @@ class MlflowSync:
         if not record.sources:
             return {}
         made_of = sorted((str(path), sha) for path, sha in record.sources.items())
-        digest = files.digest([made_of, student_model.has(record)])[:16]
-        if known.tags.get(ARTIFACTS) == digest:
+        own, sent = files.digest([made_of, student_model.has(record)])[:16], known.tags.get(ARTIFACTS, "")
+        digest = own + record.instances
+        if sent == digest or (not record.instances and sent.startswith(own)):  # the questions sent before are kept
             return {}
         with tempfile.TemporaryDirectory() as folder:
             try:

@@ -47,6 +47,7 @@ class Record:
         results: evaluation set -> metric -> value, from metrics.json; {} before the evaluation.
         parent: the run key of the record for all seeds with these parameters; empty for such a record.
         sources: the artifacts' source files -> sha256; {} before the run is finished.
+        instances: which instances of its data set are here, as `instances` has it; empty before the run is finished.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class Record:
     results: dict[str, dict[str, float]] = field(default_factory=dict)
     sources: dict[Path, str] = field(default_factory=dict)
     parent: str = ""
+    instances: str = ""
 
     @functools.cached_property
     def digest(self) -> str:
@@ -111,7 +113,8 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
         last = _milliseconds(events[-1]["time"])
         for name, value in spent.numbers().items():
             points[f"cost/{name}", 0] = Point(f"cost/{name}", 0, value, last)
-    results = _results(folder, finished[0]) if current and finished and not writing else {}
+    whole = current and bool(finished) and not writing
+    results = _results(folder, finished[0]) if whole else {}
     if results:
         last_steps = {point.name: point.step for point in sorted(points.values(), key=lambda point: point.step)}
         gains = _gains(results, reference_results(folder, tags, reference))
@@ -132,8 +135,9 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
         started=_milliseconds(first["time"]),
         ended=None if writing else _milliseconds(events[-1]["time"]),
         results={name: dict(_flat_metrics(values)) for name, values in results.items()},
-        sources=_sources(folder) if current and finished and not writing else {},
+        sources=_sources(folder) if whole else {},
         parent=_parent(folder, params),
+        instances=instances(folder) if whole else "",
     )
 
 
@@ -286,6 +290,14 @@ def _sources(folder: Path) -> dict[Path, str]:
     candidates = [layout.run_config(folder), layout.provenance(folder), layout.journal(folder)]
     candidates += sorted((folder / "predictions").glob("*.parquet")) + sorted((folder / "scores").glob("*.parquet"))
     return {path: files.sha256(path) for path in candidates if path.is_file()}
+
+
+def instances(folder: Path) -> str:
+    """A hash of what is recorded of the instances of a run's data set; empty where they are not here."""
+    dataset = folder.parents[3].name
+    recorded = layout.instances_checksums(dataset)
+    here = layout.instances(dataset).is_file() and recorded.is_file()
+    return files.sha256(recorded)[:16] if here else ""
 
 
 def _duration(seconds: float) -> str:

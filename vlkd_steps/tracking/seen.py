@@ -31,7 +31,9 @@ def stamp(folder: Path, reference: str) -> str:
     shot, variant = folder.parent, folder.parent.parent
     compared = variant.parent / reference / shot.name / folder.name
     single = (layout.journal(folder), layout.run_config(folder), layout.provenance(folder), layout.metrics(folder))
-    found = [_stat(path) for path in (*single, layout.metrics(compared))]
+    dataset = variant.parents[1].name
+    data = (layout.instances(dataset), layout.instances_checksums(dataset))
+    found = [_stat(path) for path in (*single, layout.metrics(compared), *data)]
     found += [each for name in ("predictions", "scores") for each in _listing(folder / name)]
     return files.digest(found)[:24]
 
