@@ -60,12 +60,14 @@ def tables(rows: Sequence[Row], members: Members, styles: Mapping[str, Style]) -
 def chosen(rows: Sequence[Row], members: Members) -> set[str]:
     """The member of each swept variant that is best on dev, or all its members where dev cannot tell.
 
-    Means are over the data sets, students and shots that all of them have, as `vlkd tune` has it.
+    Means are of the tasks' main metrics, over the data sets, students and shots that all of them have, as `vlkd tune`
+    has it.
     """
     found: set[str] = set()
+    on_dev = [row for row in rows if row["evaluation_set"] == "dev" and row["main"]]
     for variant in dict.fromkeys(member["variant"] for member in members.values()):
         mine = {name for name, member in members.items() if member["variant"] == variant}
-        found |= _best([row for row in rows if row["variant"] in mine and row["evaluation_set"] == "dev"]) or mine
+        found |= _best([row for row in on_dev if row["variant"] in mine]) or mine
     return found
 
 

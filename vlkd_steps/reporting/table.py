@@ -16,10 +16,12 @@ FEW = 3  # seeds up to which t quantiles, and so intervals, are wide: 4.3 with t
 
 
 def read(path: Path, task_of: Mapping[str, str] | None = None) -> list[Row]:
-    """The rows in file order; empty cells are None. `unit` is what a shot of the data set counts.
+    """The rows in file order; empty cells are None.
+
+    `unit` is what a shot of the data set counts, and `main` whether the metric is the task's main one.
 
     Args:
-        task_of: the task of each data set; without it a shot counts items.
+        task_of: the task of each data set; without it a shot counts items, and every metric is a main one.
 
     Raises:
         UserError: see `tables.read`.
@@ -29,6 +31,7 @@ def read(path: Path, task_of: Mapping[str, str] | None = None) -> list[Row]:
     for row in rows:
         task = (task_of or {}).get(row["dataset"])
         row["unit"] = tasks.load(task).unit if task else "items"
+        row["main"] = task is None or row.get("metric", ACCURACY) == tasks.load(task).compared_by[0].name
         # a task with several metrics is shown as several data sets
         if row.get("metric", ACCURACY) != ACCURACY:
             row["dataset"] = f"{row['dataset']} {shown.get(row['metric'], row['metric'])}"
