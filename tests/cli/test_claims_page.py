@@ -1,6 +1,7 @@
 """The page of claims, and which experiments and claims are on it."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,16 @@ def test_the_page_has_the_primary_table_first_and_the_runs_beside_it(capsys: pyt
     assert claims.main(["mine", "--write", "docs/results.md"]) == 2
     assert "docs/results.md was not made by vlkd claims" in capsys.readouterr().err
     assert Path("docs/results.md").read_text() == "# My notes\n"
+
+
+def test_a_page_can_be_written_beside_json(capsys: pytest.CaptureFixture[str]) -> None:
+    preset({"low": claim(level="primary", dataset=["scenes_ve"], shot=[100])})
+    write(falling, {"scenes_ve": ["test"]}, ["finetune", "clip_td"], ["100"])
+    gains_csv()
+    assert claims.main(["mine", "--json", "--write", "page.md"]) == 0
+    shown = capsys.readouterr()
+    assert [row["claim"] for row in json.loads(shown.out)] == ["low"]
+    assert "page.md" in shown.err
 
 
 def test_two_experiments_with_one_primary_claim(capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,7 +125,7 @@ def _write(path: Path, experiments: Sequence[str], rows: Sequence[Row]) -> None:
     text = claims_page.page(rows, made_by, results, keys.name)
     files.write_text(keys, claims_page.run_keys(rows))
     files.write_text(path, text)
-    say(f"wrote {path}, and {keys} with the keys of the runs")
+    say(f"wrote {path}, and {keys} with the keys of the runs", file=sys.stderr)  # stdout may be JSON
 
 
 if __name__ == "__main__":
