@@ -64,6 +64,17 @@ def test_a_page_can_be_written_beside_json(capsys: pytest.CaptureFixture[str]) -
     assert "page.md" in shown.err
 
 
+def test_results_whose_preset_is_gone_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    preset({"low": claim(dataset=["scenes_ve"], shot=[100])})
+    for experiment in ("mine", "old"):
+        write(falling, {"scenes_ve": ["test"]}, ["finetune", "clip_td"], ["100"], experiment=experiment)
+    assert claims.main(["--json"]) == 0
+    shown = capsys.readouterr()
+    assert [row["experiment"] for row in json.loads(shown.out)] == ["mine"]
+    assert "left out: old\n" in shown.err
+    assert claims.main(["old"]) == 2
+
+
 def test_two_experiments_with_one_primary_claim(capsys: pytest.CaptureFixture[str]) -> None:
     mine = {"low": claim(level="primary", shot=[100])}
     preset(mine)

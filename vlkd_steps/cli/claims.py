@@ -48,13 +48,16 @@ def main(
 
 
 def with_claims() -> list[str]:
-    """The experiments that have claims and results, sorted.
+    """The experiments that have claims and results, sorted; results of no preset are named on stderr and left out.
 
     Raises:
-        UserError: there is none, or a folder of results is of no preset.
+        UserError: there is none.
     """
     finished = sorted(path.parent.name for path in layout.results("x").parent.glob("*/summary.csv"))
-    found = [name for name in finished if composition.compose(experiment=name).claims]
+    known = composition.presets()
+    if left := [name for name in finished if name not in known]:
+        say(f"note: results of no preset are left out: {', '.join(left)}", file=sys.stderr)
+    found = [name for name in finished if name in known and composition.compose(experiment=name).claims]
     if not found:
         raise UserError(
             f"no experiment with claims has results ({', '.join(finished) or 'nothing'} in results/); run one: "

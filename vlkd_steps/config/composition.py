@@ -230,6 +230,15 @@ def folders(given: Sequence[str], params_file: Path) -> list[Path]:
     return [(root / folder).resolve() for folder in given]
 
 
+def presets(params_file: Path = Path("params.yaml")) -> list[str]:
+    """The names of all presets, the package's and those of the folders in params.yaml, sorted.
+
+    Raises:
+        UserError: params.yaml is not valid.
+    """
+    return ConfFiles([*folders(read_params(params_file).conf, params_file), CONF]).options("experiment")
+
+
 def options(group: str) -> list[str]:
     """The names that the package offers of a group, sorted."""
     return ConfFiles([CONF]).options(group)
