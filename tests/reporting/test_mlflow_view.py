@@ -36,6 +36,15 @@ def test_the_description_has_a_table_for_each_metric() -> None:
     assert not any("test accuracy" in line for line in lines)
 
 
+def test_shots_are_sorted_by_number_then_by_share() -> None:
+    shots = ["300", "1000", "0.05pct", "0.5pct", "1pct", "12.5pct", "100pct", "full"]
+    runs = [record("finetune", 1) for _ in shots]
+    runs = [dataclasses.replace(each, tags={**each.tags, "shot": shot}) for each, shot in zip(runs, shots, strict=True)]
+    lines = mlflow_view.description("x", runs[::-1], "finetune").splitlines()
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in lines if line.endswith(" 40.0 |")]
+    assert rows == shots
+
+
 def test_a_description_of_hundreds_of_variants_fits_into_a_tag() -> None:
     many = [record(f"clip_td_lambda0_{number}_learning_rate_0p001", 0) for number in range(400)]
     few = [dataclasses.replace(each, tags={**each.tags, "dataset": "vqa"}) for each in many[:3]]

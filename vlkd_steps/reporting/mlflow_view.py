@@ -378,7 +378,10 @@ def _cell(mean: float | None, gain: float | None) -> str:
     return f"{mean:.1f}" if gain is None else f"{mean:.1f} ({gain:+.1f})"
 
 
-def _shot_order(shot: str) -> tuple[int, int, str]:
+def _shot_order(shot: str) -> tuple[int, float, str]:
     """Counts by size, then percentages, then words (`full`)."""
-    digits = shot.removesuffix("pct")
-    return (0 if shot.isdigit() else 1 if digits.isdigit() else 2, int(digits) if digits.isdigit() else 0, shot)
+    try:
+        number = float(shot.removesuffix("pct"))
+    except ValueError:
+        return 2, 0.0, shot
+    return int(shot.endswith("pct")), number, shot
