@@ -2,9 +2,11 @@
 
 import signal
 import subprocess
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from snakemake.exceptions import WorkflowError
 
 from vlkd_steps.graph import stopping
 
@@ -21,3 +23,28 @@ def test_a_step_that_ends_by_itself_meanwhile_keeps_no_other_step_from_its_signa
         monkeypatch.setattr(psutil.Process, "children", lambda self, recursive=False: listed)
         stopping._each(end)
         assert running.wait(30) == -number
+
+
+def test_a_cluster_that_does_not_cancel_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[list[str]] = []
+
+    def cancel_jobs(active: list[SimpleNamespace]) -> None:
+        asked.append([job.external_jobid for job in active])
+        if len(asked) <= 2:
+            raise WorkflowError("scancel: the controller does not answer")
+
+    executor = SimpleNamespace(active_jobs=[SimpleNamespace(external_jobid="11")], cancel_jobs=cancel_jobs)
+    stop = stopping._Stop(SimpleNamespace(_executor=executor))
+    for _ in range(4):
+        stop._cancel()
+    executor.active_jobs.append(SimpleNamespace(external_jobid="12"))  # submitted just now
+    stop._cancel()
+    assert asked == [["11"], ["11"], ["11"], ["12"]]
+    assert capsys.readouterr().err.count("the controller does not answer") == 1
+    monkeypatch.setattr(stopping, "AGAIN", 0.0)
+    stop.again.clear()
+    stop._cancel()
+    stop._cancel()
+    assert asked[4:] == [["11", "12"]] * 2

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 import psutil
+from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from vlkd_steps.core.interruption import ignored
@@ -27,6 +28,7 @@ FIRST = (
     "stopping: running steps save and end; the same command continues from there (a second signal ends them at once)"
 )
 POLL = 1.0  # seconds between two looks for jobs of a cluster that are to be cancelled
+AGAIN = 60.0  # seconds until a job that is still there is cancelled once more: its executor only logs a timeout
 
 
 def at_once() -> None:
@@ -47,6 +49,8 @@ class _Stop:
     def __init__(self, scheduler: Any) -> None:
         self.scheduler = scheduler
         self.requested = False
+        self.again: dict[str, float] = {}  # by a cluster's job: when it is cancelled once more
+        self.said: set[str] = set()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
@@ -65,12 +69,26 @@ class _Stop:
             self.scheduler._user_kill = "stopped"  # "graceful" would have Snakemake repeat a line of its own
         self.scheduler._open_jobs.release()
         _each(psutil.Process.terminate)
-        executor, cancelled = self.scheduler._executor, []
         while True:  # also what is submitted just now
-            if new := [job for job in getattr(executor, "active_jobs", ()) if job not in cancelled]:
-                executor.cancel_jobs(new)
-                cancelled += new
+            self._cancel()
             time.sleep(POLL)
+
+    def _cancel(self) -> None:
+        """Have a cluster cancel its jobs; those that are still there after a while, once more."""
+        executor, now = self.scheduler._executor, time.monotonic()
+        listed = list(getattr(executor, "active_jobs", ()))
+        active = [job for job in listed if self.again.get(job.external_jobid, 0.0) <= now]
+        if not active:
+            return
+        try:
+            executor.cancel_jobs(active)
+        except WorkflowError as error:  # such as a controller that does not answer
+            if (message := str(error)) not in self.said:
+                self.said.add(message)
+                with contextlib.suppress(OSError):
+                    say(f"{message}; trying again", file=sys.stderr, flush=True)
+        else:
+            self.again |= {job.external_jobid: now + AGAIN for job in active if job.external_jobid}
 
     def wanted(self, record: logging.LogRecord) -> bool:
         """Whether to log a record of Snakemake; after a stop, its errors only report steps that were stopped."""
