@@ -107,6 +107,24 @@ def test_term_reaches_the_processes(tmp_path: Path) -> None:
     assert left(tmp_path) == ""
 
 
+def test_a_step_that_waits_for_another_one_hears_a_signal_and_leaves_its_configuration(tmp_path: Path) -> None:
+    first = started("sleep", tmp_path)
+    try:
+        configuration = (tmp_path / "jobs/config.json").stat()
+        command = [sys.executable, "-c", CODE, str(tmp_path), "note_rank"]
+        environment = {**os.environ, "VLKD_LAUNCHER": "local"}
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as second:
+            assert second.stderr
+            assert "waits for process" in second.stderr.readline()
+            second.send_signal(signal.SIGTERM)
+            assert second.wait(30) == -signal.SIGTERM
+        assert (tmp_path / "jobs/config.json").stat() == configuration
+        assert first.poll() is None
+    finally:
+        first.terminate()
+        first.wait(30)
+
+
 def save_when_stopped(config: Mapping[str, Any]) -> int:
     rank = os.environ["RANK"]
     with stop_request() as stop:

@@ -101,16 +101,17 @@ def several_processes(work: Work) -> int:
     """Start the job in `work.processes` processes of this machine; a TERM is forwarded to them, and they end with this
     process."""
     config = work.folder / "config.json"
-    files.write_json(config, work.config)
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={work.processes}"]
     start.append(f"--shutdown-timeout={SAVING}")
     forwarded = False
     lock = (work.folder / "step.lock").absolute()
 
     def tell(holder: str) -> None:
-        say(f"[{work.label}] waits for {holder}, which was started for the same runs and saves", file=sys.stderr)
+        say(f"[{work.label}] waits for {holder}, which was started for the same runs", file=sys.stderr)
 
-    with stop_request() as stop, locks.in_turn(lock, tell):
+    # In this order: while it waits for another one, a signal ends this process.
+    with locks.in_turn(lock, tell), stop_request() as stop:
+        files.write_json(config, work.config)
         command = [*start, "-m", "vlkd_steps.launch.process", work.job, str(config)]
         child = subprocess.Popen(command, env=own_package() | {STEP: str(lock)})
         while child.poll() is None:
