@@ -107,6 +107,41 @@ def test_term_reaches_the_processes(tmp_path: Path) -> None:
     assert left(tmp_path) == ""
 
 
+def damaged(config: Mapping[str, Any]) -> int:
+    """Process 1 finds a mistake before the two have met, or after; process 0 then waits for it for hours."""
+    import torch
+
+    if not config["met"] and os.environ["RANK"] == "1":
+        raise UserError("its image is damaged")
+    torch.distributed.init_process_group("gloo")
+    if os.environ["RANK"] == "1":
+        raise UserError("its image is damaged")
+    torch.distributed.barrier()
+    return 0
+
+
+@pytest.mark.parametrize("met", [True, False])
+def test_a_mistake_in_one_of_the_processes_is_the_steps_only_message(
+    met: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VLKD_LAUNCHER", "local")
+    with pytest.raises(UserError, match=r"^its image is damaged$"):
+        launch(work("damaged", {"met": met}, tmp_path, processes=2))
+    assert "error" not in capfd.readouterr().err.lower()
+
+
+def crash(config: Mapping[str, Any]) -> int:
+    raise ValueError("no such luck")
+
+
+def test_the_report_of_a_crash_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VLKD_LAUNCHER", "local")
+    assert launch(work("crash", {}, tmp_path, processes=2)) == 1
+    assert "ValueError: no such luck" in capfd.readouterr().err
+
+
 def test_a_step_that_waits_for_another_one_hears_a_signal_and_leaves_its_configuration(tmp_path: Path) -> None:
     first = started("sleep", tmp_path)
     try:

@@ -99,9 +99,13 @@ def local(work: Work) -> int:
 
 def several_processes(work: Work) -> int:
     """Start the job in `work.processes` processes of this machine; a TERM is forwarded to them, and they end with this
-    process."""
-    config = work.folder / "config.json"
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={work.processes}"]
+    process.
+
+    Raises:
+        UserError: that of one of them.
+    """
+    config, mistake = work.folder / "config.json", work.folder / "mistake.txt"
+    start = [sys.executable, "-m", "vlkd_steps.launch.processes", "--standalone", f"--nproc-per-node={work.processes}"]
     start.append(f"--shutdown-timeout={SAVING}")
     forwarded = False
     lock = (work.folder / "step.lock").absolute()
@@ -112,14 +116,19 @@ def several_processes(work: Work) -> int:
     # In this order: while it waits for another one, a signal ends this process.
     with locks.in_turn(lock, tell), stop_request() as stop:
         files.write_json(config, work.config)
-        command = [*start, "-m", "vlkd_steps.launch.process", work.job, str(config)]
+        mistake.unlink(missing_ok=True)
+        command = [*start, "-m", "vlkd_steps.launch.process", work.job, str(config), str(mistake)]
         child = subprocess.Popen(command, env=own_package() | {STEP: str(lock)})
         while child.poll() is None:
             if stop and not forwarded:  # a second TERM would end torch's launcher before the processes have saved
                 child.terminate()
                 forwarded = True
             time.sleep(0.2)
-    return 128 + stop.signal_number if stop else child.returncode
+        if stop:
+            return 128 + stop.signal_number
+        if mistake.exists():
+            raise UserError(mistake.read_text(encoding="utf-8"))
+        return child.returncode
 
 
 def own_package() -> dict[str, str]:
