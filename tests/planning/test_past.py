@@ -67,3 +67,12 @@ def test_rows_a_second_of_a_teacher_and_seconds_of_a_rule() -> None:
         files.write_json(Path(".snakemake/metadata") / name, record)
     files.write_text(Path(".snakemake/metadata/d"), "not json")
     assert past.rules() == {"evaluate": 4.0}
+
+
+def test_what_snakemake_does_not_know_the_time_of_is_left_out() -> None:
+    record = {"rule": "evaluate", "starttime": 20.0, "endtime": 26.0}
+    files.write_json(Path(".snakemake/metadata/a"), record | {"endtime": 19.99})  # a job of its Slurm executor
+    files.write_json(Path(".snakemake/metadata/b"), record | {"incomplete": True})
+    assert past.rules() == {}
+    files.write_json(Path(".snakemake/metadata/c"), record)
+    assert past.rules() == {"evaluate": 6.0}

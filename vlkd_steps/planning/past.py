@@ -87,10 +87,14 @@ def features(teacher: str, root: Path = Path("features")) -> float | None:
 
 
 def rules(root: Path = Path(".snakemake/metadata")) -> dict[str, float]:
-    """Median seconds of a job of each rule, as Snakemake has recorded them."""
+    """Median seconds of a job of each rule, as Snakemake has recorded them; rules of which it has not are left out.
+
+    Of a job of its Slurm executor it records the end as its start, so that its outputs are older.
+    """
     seconds: dict[str, dict[float, float]] = {}
     for path in sorted(root.rglob("*")) if root.is_dir() else []:
         spent = files.known_json(path) if path.is_file() else {}
-        if spent.get("rule") and spent.get("starttime") and spent.get("endtime"):  # once per job, not per output
-            seconds.setdefault(spent["rule"], {})[spent["starttime"]] = spent["endtime"] - spent["starttime"]
+        begin, end = spent.get("starttime") or 0.0, spent.get("endtime") or 0.0
+        if spent.get("rule") and not spent.get("incomplete") and 0.0 < begin < end:  # once per job, not per output
+            seconds.setdefault(spent["rule"], {})[begin] = end - begin
     return {rule: statistics.median(found.values()) for rule, found in sorted(seconds.items())}
