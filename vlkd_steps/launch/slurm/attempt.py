@@ -51,7 +51,7 @@ def run(job: str, config: Mapping[str, Any], environment: Mapping[str, str]) -> 
             planned_code.hold()
             status = getattr(importlib.import_module(module), name)(config)
         except UserError as mistake:
-            return {"status": 2, "message": str(mistake)}
+            return ended_by(mistake)
         except Interrupted as interruption:
             status = interruption.exit_status
         except SystemExit as ending:
@@ -59,6 +59,24 @@ def run(job: str, config: Mapping[str, Any], environment: Mapping[str, str]) -> 
     if status > STOPPED:
         go_on_later(status)
     return {"status": status}
+
+
+def ended_by(mistake: UserError) -> dict[str, Any]:
+    """The answer for a user's mistake, which submitit writes as this process's result.
+
+    One of several processes writes it here and ends with status 2: after a return it would end with status 0, and Slurm
+    would let the others wait for it (``srun --kill-on-bad-exit``).
+    """
+    answer = {"status": 2, "message": str(mistake)}
+    if int(os.environ.get("SLURM_NTASKS", "1")) == 1:
+        return answer
+    from submitit.core import job_environment, utils
+
+    with utils.temporary_save_path(job_environment.JobEnvironment().paths.result_pickle) as path:
+        utils.cloudpickle_dump(("success", answer), path)
+    step.log.error("error: %s", mistake)
+    sys.stderr.flush()
+    os._exit(2)
 
 
 def go_on_later(status: int) -> None:

@@ -104,9 +104,19 @@ class Submission:
         self.save()
 
     def result(self, record: Record) -> dict[str, Any] | None:
-        """How the part's job ended: `attempt.run`'s value, or status 1 with a traceback; None while it runs."""
+        """How the part's job ended: its first process's result, or a user's mistake in any; None while it runs.
+
+        A mistake in one process makes the others fail, or Slurm ends them before they have a result.
+        """
+        # In this order: where the first process's failure can be seen, its cause was written before it.
+        found = [self._result(record, task) for task in range(self.request.processes)]
+        mistakes = [each for each in found if each and each["status"] == 2 and each.get("message")]
+        return mistakes[0] if mistakes else found[0]
+
+    def _result(self, record: Record, task: int) -> dict[str, Any] | None:
+        """`attempt.run`'s value in one of the job's processes, or status 1 with a traceback; None while it runs."""
         try:
-            outcome, value = pickle_load(JobPaths(self.folder, record.job_id).result_pickle)
+            outcome, value = pickle_load(JobPaths(self.folder, record.job_id, task).result_pickle)
         except (FileNotFoundError, EOFError):
             return None
         return value if outcome == "success" else {"status": 1, "message": value}
