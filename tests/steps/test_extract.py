@@ -56,6 +56,7 @@ def test_extracts_the_training_rows_with_the_real_model(config) -> None:
     store = FeatureStore.open(layout.features("tiny", "toy"))
     store.verify()
     assert store.manifest["rows"]["image"] == 2
+    assert json.loads(layout.provenance(layout.features("tiny", "toy")).read_text())["made"]["image"] == 2
     teacher = clip.load(config["teacher"])
     expected = teacher.embed_images([teacher.load_image(Path(name)) for name in ("0.png", "2.png")])
     np.testing.assert_array_equal(store.images(["i0", "i2"]), expected)

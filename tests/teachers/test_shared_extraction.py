@@ -57,6 +57,16 @@ def test_what_a_lost_worker_has_not_made_is_made_by_the_last() -> None:
     assert contents("features") == contents("alone")
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_one_that_finishes_says_which_rows_it_has_made(shared: bool) -> None:
+    if shared:
+        work(part=(0, 2), shared_round="r")
+    said: dict[str, int] = {}
+    work(shared_round="r", on_finish=lambda store, made: said.update(made))
+    rows = FeatureStore.open(Path("features")).manifest["rows"]
+    assert 0 < said["image"] < rows["image"] if shared else said == {kind: rows[kind] for kind in said}
+
+
 def test_a_round_looks_once_and_the_next_one_again() -> None:
     work(part=(0, 1), shared_round="r")
     Path("images/p00.png").write_bytes(b"another image")

@@ -163,9 +163,10 @@ def _extract(c: Composition, names: Mapping[str, str], given: Throughput | None,
     size = sizes.teacher(c.teachers[teacher].written()) if volume else None
     shown = volume.shown(c.teachers[teacher]) if volume else 0
     operations = shown * size.image + volume.texts * size.text if volume and size else None
-    place, rate = row("extract", f"{teacher} {dataset}"), None if given else past.features(teacher)
-    if rate and volume:
-        place.add(1, (shown + volume.texts) / rate, False, operations, "measured here")
+    place, measured = row("extract", f"{teacher} {dataset}"), None if given else past.features(teacher)
+    if measured and volume:
+        rate, gpu = measured
+        place.add(1, (shown + volume.texts) / rate, gpu, operations, "measured here")
     elif given is not None and operations is not None:
         place.add(1, operations / given.operations, given.gpu, operations, given.source)
     else:

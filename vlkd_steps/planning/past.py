@@ -12,7 +12,8 @@ from vlkd_steps.tracking import journal
 
 @dataclass(frozen=True)
 class Past:
-    """One finished run. Without a GPU its seconds are CPU time: what it takes on an idle core.
+    """One finished run. Its seconds are those of all its GPUs together; without a GPU they are CPU time of all its
+    processes: what it takes on an idle core.
 
     Attributes:
         step: seconds of one training step of `rows` items (batch x accumulation); 0 of a run that trains no student.
@@ -45,13 +46,19 @@ def _past(events: list[Mapping[str, Any]]) -> Past | None:
     steps = [event["metrics"]["step_ms"] for event in events if "step_ms" in (event.get("metrics") or {})]
     if end.get("seconds") is None:
         return None
-    gpus = float((start.get("allocation") or {}).get("gpus") or 0)
-    busy = 1.0 if gpus else _busy(end)
+    gpus, busy = _devices(start, end)
     step = busy * statistics.fmean(steps or [0.0]) / 1000
     tags = {key: str(value) for key, value in (start.get("tags") or {}).items()}
     rows = int(training.get("batch_size", 1)) * int(training.get("accumulation", 1))
     rest = max(0.0, busy * float(end["seconds"]) - step * int(training.get("steps", 0)))
     return Past(tags, step, rest, rows, gpus)
+
+
+def _devices(given: Mapping[str, Any], spent: Mapping[str, Any]) -> tuple[float, float]:
+    """GPUs, by an event or a provenance, and the GPU seconds or, without a GPU, CPU seconds in one of its seconds."""
+    allocation = given.get("allocation") or {}
+    gpus = float(allocation.get("gpus") or 0)
+    return gpus, gpus or float(allocation.get("processes") or 1) * _busy(spent)
 
 
 def _busy(spent: Mapping[str, Any]) -> float:
@@ -75,15 +82,24 @@ def like(pasts: Iterable[Past], trains: bool = True, **wanted: str) -> tuple[lis
     return [], ""
 
 
-def features(teacher: str, root: Path = Path("features")) -> float | None:
-    """Rows per second (images, texts, words) of a teacher's last extraction here."""
-    rates = []
+def features(teacher: str, root: Path = Path("features")) -> tuple[float, bool] | None:
+    """Rows (images, texts, words) of a teacher's extractions here per GPU second or CPU second, and which of the two.
+
+    An extraction of which the last job made less than half, because others shared it or had begun it, is left out.
+    """
+    rates: dict[bool, list[float]] = {}
     for manifest in sorted((root / teacher).glob("*/manifest.json")):
         spent = files.known_json(layout.provenance(manifest.parent))
-        rows = sum((files.known_json(manifest).get("rows") or {}).get(kind, 0) for kind in ("image", "text", "word"))
-        if spent.get("seconds") and rows:
-            rates.append(rows / (_busy(spent) * float(spent["seconds"])))
-    return statistics.median(rates) if rates else None
+        made = _rows(spent.get("made"))
+        if spent.get("seconds") and made and 2 * made >= _rows(files.known_json(manifest).get("rows")):
+            gpus, busy = _devices(spent, spent)
+            rates.setdefault(gpus > 0, []).append(made / (busy * float(spent["seconds"])))
+    gpu = True in rates
+    return (statistics.median(rates[gpu]), gpu) if rates else None
+
+
+def _rows(kinds: Mapping[str, int] | None) -> int:
+    return sum((kinds or {}).get(kind, 0) for kind in ("image", "text", "word"))
 
 
 def rules(root: Path = Path(".snakemake/metadata")) -> dict[str, float]:

@@ -81,11 +81,12 @@ def work(config: Mapping[str, Any]) -> int:
 
     from vlkd_steps.teachers.features import extraction  # torch
 
-    def record(store: FeatureStore) -> None:
+    def record(store: FeatureStore, rows_made: Mapping[str, int]) -> None:
         cost: dict[str, Any] = meter.cost()  # of this job, which is the last one
         collected = provenance.collect(threads=teacher.get("threads", 1), **computed, **cost)
-        made = {"key": store.key, "manifest": files.sha256(layout.features_manifest(teacher["name"], dataset["name"]))}
-        files.write_json(layout.provenance(folder), {**collected, "round": shared_round, **made})
+        manifest = files.sha256(layout.features_manifest(teacher["name"], dataset["name"]))
+        made = {"key": store.key, "manifest": manifest, "round": shared_round, "made": dict(rows_made)}
+        files.write_json(layout.provenance(folder), {**collected, **made})
         found = sanity.zero_shot(store, instances)
         if found is not None:
             step.log.info(f"[{label(config)}] {found}")

@@ -15,6 +15,7 @@ missing chunks, and writes the manifest.
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -82,7 +83,7 @@ def extract(
     shared_round: str | None = None,
     part: Slice | None = None,
     stop: StopRequest | None = None,
-    on_finish: Callable[[Any], None] = lambda store: None,
+    on_finish: Callable[[Any, Mapping[str, int]], None] = lambda store, made: None,
     **facts: Any,
 ) -> Any:
     """Embed every distinct image, text and word of `instances` once, continuing where an earlier call was killed.
@@ -98,7 +99,7 @@ def extract(
         shared_round: the name of a round shared with other processes (`Marks`); None: a new one.
         part: make only this slice, and no manifest.
         stop: checked between two batches.
-        on_finish: called with the finished store.
+        on_finish: called with the finished store, and how many of its rows of each kind this call has made.
         facts: entries of the manifest.
 
     Returns:
@@ -120,12 +121,13 @@ def extract(
     marks = Marks(folder, shared_round or uuid.uuid4().hex, files.digest([writer.key, plan.names]))
     mine = range(len(plan.chunks))[part[0] :: part[1]] if part else range(len(plan.chunks))
     progress = Progress(label, sum(len(plan.chunks[number].items) for number in mine))
-    shards = Making(maker(model, batch_size, stop), writer, marks, plan.chunks, progress).all(mine)
+    making = Making(maker(model, batch_size, stop), writer, marks, plan.chunks, progress)
+    shards = making.all(mine)
     if part:
         return None
     writer.shards = [shard for number in mine for shard in shards[number]]
     store = maker.STORE(folder, writer.finish(plan.index(), model.dim, **facts))
-    on_finish(store)
+    on_finish(store, making.made)
     sweep(folder, writer.key)
     return store
 
@@ -143,6 +145,7 @@ class Making:
     chunks: Sequence["Chunk"]
     progress: "Progress"
     shards: dict[int, list[Shard]] = field(default_factory=dict)
+    made: Counter[str] = field(default_factory=Counter)
 
     def all(self, mine: Sequence[int]) -> dict[int, list[Shard]]:
         """The shards of the chunks of these numbers.
@@ -195,6 +198,7 @@ class Making:
         chunk = self.chunks[number]
         rows = {kind: self.writer.converted(kind, computed[kind]) for kind in chunk.kinds}
         check_finite(chunk, computed, rows, self.progress.label)
+        self.made.update({kind: len(rows[kind]) for kind in chunk.kinds})
         self._done(number, inputs, [self.writer.add(kind, inputs, rows[kind]) for kind in chunk.kinds])
 
     def _done(self, number: int, inputs: str, shards: list[Shard]) -> None:
