@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,18 @@ def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
         die_half_way()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_umask_holds_and_is_not_changed_for_other_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", lambda mask: pytest.fail("changed for all threads"))
+            files.write_text(tmp_path / "a.txt", "new")
+    finally:
+        os.umask(before)
+    if "Umask:" in Path("/proc/self/status").read_text():
+        assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_read_only_link_into_a_cache_is_replaced_not_written(tmp_path: Path) -> None:

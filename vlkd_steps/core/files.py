@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,17 @@ from typing import Any
 
 from vlkd_steps.core import json_text
 from vlkd_steps.core.errors import UserError
+
+_AT_START = os.umask(0o077)
+os.umask(_AT_START)
+
+
+def _umask() -> int:
+    """This process's umask as Linux tells it, else as it was at the start: asking changes it for all threads."""
+    with contextlib.suppress(OSError):
+        told = re.search(r"^Umask:\s*([0-7]+)$", Path("/proc/self/status").read_text("utf-8", "replace"), re.MULTILINE)
+        return int(told[1], 8) if told else _AT_START
+    return _AT_START
 
 
 @contextlib.contextmanager
@@ -28,9 +40,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         with temporary.open("rb") as stream:
             os.fsync(stream)
         os.replace(temporary, path)
