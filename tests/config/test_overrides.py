@@ -6,7 +6,7 @@ import pytest
 from compositions import PARAMS
 from user_files import PRESET, Project
 
-from vlkd_steps.config import composition, jobs
+from vlkd_steps.config import composition, jobs, overrides
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.core.errors import UserError
 
@@ -114,3 +114,7 @@ def test_a_member_that_an_override_names_must_exist(params, given: dict, facts: 
 def test_a_member_that_an_override_names_is_composed(params) -> None:
     composed = composition.compose(params(overrides={"datasets.scenes_smoke_vqa.image_source": "coco_2014"}))
     assert "coco_2014" in composed.sources
+
+
+def test_a_part_of_a_key_with_a_digit_that_is_no_decimal_is_a_name() -> None:
+    assert overrides.merged({100: 1}, {"100": 2, "²": 3}) == {100: 2, "²": 3}

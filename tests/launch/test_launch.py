@@ -13,7 +13,7 @@ import pytest
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import stop_request
-from vlkd_steps.launch.work import Part, Work, launch
+from vlkd_steps.launch.work import Part, Work, launch, workers
 
 
 def job(config: Mapping[str, Any]) -> int:
@@ -56,6 +56,15 @@ def test_a_launcher_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("VLKD_LAUNCHER", "moon")
     with pytest.raises(UserError, match="VLKD_LAUNCHER is 'moon', but there is no such launcher; available: local, sl"):
         launch(work("job", {"status": 0}, tmp_path))
+
+
+@pytest.mark.parametrize(("text", "number"), [("3", 3), ("", 1), ("²", 1), ("1" * 5000, 1)])
+def test_workers_are_a_number_or_left_to_the_request_to_refuse(
+    text: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLKD_LAUNCHER", "slurm")
+    monkeypatch.setenv("VLKD_WORKERS", text)
+    assert workers() == number
 
 
 def test_two_processes_are_started_with_their_ranks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -210,7 +210,9 @@ def test_sync_writes_an_outdated_list_of_data_sets(project: Project) -> None:
 
 @pytest.mark.exhaustive
 def test_another_experiment_leaves_this_one_clean(project: Project) -> None:
-    project.snakemake("--config", "experiment=scenes_pretrained", "--", "data/raw/scenes_smoke/manifest.json", status=None)
+    project.snakemake(
+        "--config", "experiment=scenes_pretrained", "--", "data/raw/scenes_smoke/manifest.json", status=None
+    )
     project.snakemake("--config", "experiment=scenes_smoke", "--", "all_split", status=None)
     nothing_to_do(project)
 

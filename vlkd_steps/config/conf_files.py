@@ -289,7 +289,7 @@ def _depth(content: Any, parts: Sequence[str]) -> int:
             if part not in keys:
                 return depth
             content = content[keys[part]]
-        elif isinstance(content, list) and part.isdigit() and int(part) < len(content):
+        elif isinstance(content, list) and part.isdecimal() and int(part) < len(content):
             content = content[int(part)]
         else:
             return depth

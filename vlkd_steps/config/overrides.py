@@ -118,7 +118,7 @@ def merged(before: Any, value: Any) -> Any:
 
 def _key(node: Mapping[Any, Any], part: str) -> Any:
     """The key of a mapping that a part of a dotted key means: 100 is that of a shot."""
-    return int(part) if part not in node and part.isdigit() and int(part) in node else part
+    return int(part) if part not in node and part.isdecimal() and int(part) in node else part
 
 
 def tree(overrides: Mapping[str, Any]) -> dict[str, Any]:

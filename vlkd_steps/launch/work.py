@@ -7,6 +7,7 @@ does not import torch, so that a launcher that only waits stays small.
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -85,7 +86,7 @@ def workers() -> int:
     Without a cluster it is 1.
     """
     text = os.environ.get("VLKD_WORKERS", "") if os.environ.get(VARIABLE) == "slurm" else ""
-    return max(1, int(text)) if text.isdigit() else 1
+    return max(1, int(text)) if re.fullmatch("[0-9]{1,9}", text) else 1
 
 
 def local(work: Work) -> int:

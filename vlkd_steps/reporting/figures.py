@@ -202,14 +202,14 @@ def _parts(rows: Sequence[Row], *columns: str) -> dict[tuple[str, ...], list[Row
 
 def _shots(axes: Axes, shots: Sequence[str]) -> dict[str, float]:
     """The x position of each shot: on a logarithmic axis if all are numbers, else evenly spaced in grid order."""
-    numbers = [float(shot) for shot in shots if shot.isdigit()]
+    numbers = [float(shot) for shot in shots if shot.isdecimal()]
     if len(numbers) == len(shots):
         places = {shot: math.log10(number) for shot, number in zip(shots, numbers, strict=True)}
     else:
         places = {shot: float(place) for place, shot in enumerate(shots)}
     axes.xaxis.set_major_locator(FixedLocator(list(places.values())))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(list(places.values()), [f"{int(s):,}".replace(",", " ") if s.isdigit() else s for s in shots])
+    axes.set_xticks(list(places.values()), [f"{int(s):,}".replace(",", " ") if s.isdecimal() else s for s in shots])
     left, right = min(places.values()), max(places.values())
     aside = 0.12 * (right - left) or 1.0
     axes.set_xlim(left - aside, right + aside)  # the same for both plots of a column

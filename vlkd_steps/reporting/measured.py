@@ -49,7 +49,7 @@ def _measure(dataset: str, name: str, rows: pl.DataFrame) -> list[Table]:
 
 def _by_number(name: str) -> list[Any]:
     """Sorts R@5 before R@10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _wordings(dataset: Mapping[str, Any], rows: pl.DataFrame) -> list[Table]:

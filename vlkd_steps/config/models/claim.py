@@ -102,7 +102,7 @@ class Claim(ListedClaim):
 
     @model_validator(mode="after")
     def _can_be_tested(self) -> "Claim":
-        if self.test == "slope" and (len(self.shot) < 3 or not all(shot.isdigit() for shot in self.shots)):
+        if self.test == "slope" and (len(self.shot) < 3 or not all(shot.isdecimal() for shot in self.shots)):
             raise problem("test: slope needs three numbers of training questions or more in shot; name them")
         if other := [shot for shot in self.by_shot if shot not in self.shots]:
             raise problem(f"by_shot names {other[0]}, which is not in shot; delete it, or add it to shot")

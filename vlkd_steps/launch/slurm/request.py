@@ -1,6 +1,7 @@
 """A rule's Slurm resources from the profile, which a step reads from the environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -61,7 +62,7 @@ class Request:
                 given[field.name] = text
                 continue
             least = 0 if field.name in ("gpu", "mem_mb") else 1
-            if not text.isdigit() or int(text) < least:
+            if not re.fullmatch("[0-9]{1,9}", text) or int(text) < least:  # isdigit is true of superscripts
                 raise UserError(
                     f"the resource {field.name} is {text!r}; write a whole number of at least {least} under "
                     "set-resources in profiles/<name>/config.yaml"
