@@ -20,6 +20,7 @@ from vlkd_steps.checks.profile import Profile, options
 from vlkd_steps.checks.slurm_fit import judge
 from vlkd_steps.core import file_system
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.launch.slurm import sbatch
 from vlkd_steps.launch.slurm.request import Request
 
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "sinfo")
@@ -38,6 +39,8 @@ def check(profile: Profile, seconds: float) -> list[CheckResult]:
         return [fail("profile", str(mistake), "correct it there")]
     if not profile.needs_slurm:
         return [*unread, ok("slurm", f"not needed by {profile.path}")]
+    if reason := sbatch.pattern_in(Path.cwd()):
+        unread.append(fail("this folder", reason, sbatch.MOVE))
     missing = [name for name in COMMANDS if shutil.which(name) is None]
     if missing:
         return [*unread, fail("commands", f"no {', '.join(missing)} on PATH", ON_LOGIN_NODE)]

@@ -32,6 +32,16 @@ CORRECT = (
     "Correct this rule's resources (set-resources in profiles/<name>/config.yaml); "
     "`vlkd doctor --profile <name>` compares them with the cluster"
 )
+MOVE = "move the project to a folder without it"
+
+
+def pattern_in(folder: Path) -> str | None:
+    """What keeps jobs from writing into a folder, since sbatch expands the paths it is given; None: nothing.
+
+    Not every ``%`` is expanded, but which are depends on Slurm's version.
+    """
+    found = next((letter for letter in str(folder) if letter in "%\\\r\n"), None)
+    return None if found is None else f"{folder} has {found!r}, a character that sbatch takes for a pattern"
 
 
 def submit(script: Path, name: str, jobs: queue.Queue) -> str:

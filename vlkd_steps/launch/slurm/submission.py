@@ -157,6 +157,8 @@ class Submission:
                 "the launcher is slurm, but there is no sbatch on PATH; start on a login node of the cluster, or use "
                 "another profile. `vlkd doctor --profile slurm` says more"
             )
+        if reason := sbatch.pattern_in(self.folder):
+            raise UserError(f"{reason}; {sbatch.MOVE}")
         made = Executor(self.folder, self.jobs)
         made.update_parameters(job_name=self.name, **self.request.parameters())
         return made
