@@ -206,7 +206,10 @@ class Submitter:
         late = [job_id for job_id, since in self.ending.items() if since < limit]
         for job_id in late:
             del self.ending[job_id]
-        if stuck := [job_id for job_id in late if job_id in active]:
+        if any(job_id in active for job_id in late):  # by an answer that may be old
+            now = self.queue.since(time.time())
+            jobs = jobs if now is None else now
+        if stuck := [job_id for job_id in late if job_id in jobs and jobs[job_id].active]:
             left = queue.cancel(stuck, self.queue)
             what = f"{', '.join(stuck)} wrote the result, but Slurm reports it as running"
             remedy = f"scancel {' '.join(left)} by hand" if left else "cancelled"
