@@ -62,9 +62,10 @@ def main(
             f"roles or evaluation sets was changed, {how_to_prepare(name)}"
         )
     if prepared and records:
-        for path, (_, changed) in sample.records_of(written, records).items():
+        for record, (_, changed) in sample.records_of(written, records).items():
             if changed > made:
-                say(f"{records / path} was changed after {layout.instances(name)} was made, from which these items are")
+                what = f"was changed after {layout.instances(name)} was made, from which these items are"
+                say(f"{records / record} {what}; {how_to_prepare(name)}")
     path = artifacts.instances(name) if prepared else folder / "instances.parquet"
     labels = artifacts.labels(name) if prepared else files.read_json(folder / "labels.json", kind=list)
     table = shown.of_role(tables.read(path), written, role, sampled=not prepared)

@@ -35,7 +35,7 @@ from vlkd_steps.core import arrays, checksums, files, inside, layout, scratch, t
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.words import split_words
 
-VERSION = 1
+VERSION = 2
 """Increased whenever a change of this package changes the bytes of the features."""
 
 TEMPERATURE = 0.01
