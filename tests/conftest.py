@@ -1,9 +1,11 @@
 """Fixtures that every test may use."""
 
 import errno
+import logging
 import os
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: workers take whole files, and the last to start should be short."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """The package's log as at the start, after each test: a command that was run in it took the log from `caplog`."""
+    yield
+    log = logging.getLogger("vlkd_steps")
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+        handler.close()
+    log.setLevel(logging.NOTSET)
+    log.propagate = True
 
 
 @pytest.fixture(scope="session")

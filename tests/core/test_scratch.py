@@ -43,9 +43,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """What was logged."""
-    monkeypatch.setattr(step.log, "propagate", True)
     caplog.set_level(logging.INFO, logger=step.log.name)
     return caplog
 

@@ -1,7 +1,5 @@
 """Texts whose words a student's tokenizer does not know are told of."""
 
-import logging
-
 import pytest
 
 from vlkd_steps.benchmarks.scenes import vocabulary
@@ -35,17 +33,10 @@ def test_only_data_that_do_not_match_are_warned_of(
 ) -> None:
     monkeypatch.setattr(vocabulary_fit, "_warned", set())
     tokenizer = word_tokenizer(vocabulary.words())
-    logger = logging.getLogger("vlkd_steps")
-    logger.addHandler(caplog.handler)
-    try:
-        vocabulary_fit.warn(tokenizer, ["what color is the circle?"], "vilt_scenes", "a s0")
-        assert not caplog.messages
-        for seed in (1, 2):  # once
-            vocabulary_fit.warn(
-                tokenizer, ["Which breed might the sleepy puppy belong to?"], "vilt_scenes", f"a s{seed}"
-            )
-    finally:
-        logger.removeHandler(caplog.handler)
+    vocabulary_fit.warn(tokenizer, ["what color is the circle?"], "vilt_scenes", "a s0")
+    assert not caplog.messages
+    for seed in (1, 2):  # once
+        vocabulary_fit.warn(tokenizer, ["Which breed might the sleepy puppy belong to?"], "vilt_scenes", f"a s{seed}")
     (message,) = caplog.messages
     assert (
         "% of the content words in its training texts are not in the tokenizer of student vilt_scenes (belong"
