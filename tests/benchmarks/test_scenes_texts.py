@@ -136,7 +136,7 @@ def test_ten_annotators_err_a_little_and_agree_on_the_truth():
     assert 0.3 < wrong / 1000 < 0.5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), held_out=st.booleans())
 def test_neutral_if_and_only_if_not_seen_in_a_row_that_holds_the_cover(seed, held_out):
     things, covers = scenes(seed, 12, held_out)

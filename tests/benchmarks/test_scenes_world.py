@@ -13,7 +13,7 @@ def test_a_third_of_the_pairs_is_held_out_two_shapes_of_every_color():
         assert sum(pair[0] == color for pair in world.HELD_OUT) == 2
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32), lead=st.sampled_from([None, world.HELD_OUT]))
 def test_every_scene_has_one_empty_covered_cell_and_one_to_five_objects(seed, lead):
     pairs = world.SEEN if lead is None else world.PAIRS

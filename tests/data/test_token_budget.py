@@ -16,7 +16,7 @@ from vlkd_steps.students.seen_patches import PatchSight
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=120)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LENGTHS, st.integers(0, 400), st.integers(0, 5), st.sampled_from([16, 64, 8192]))
 def test_the_budget_is_kept_and_every_item_comes_once_an_epoch(
     lengths: list[int], more: int, seed: int, bucket: int
@@ -34,7 +34,7 @@ def test_the_budget_is_kept_and_every_item_comes_once_an_epoch(
         assert sorted(seen) == list(range(len(lengths)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(LENGTHS, st.integers(0, 5), st.integers(0, 40))
 def test_a_batch_does_not_depend_on_earlier_batches(lengths: list[int], seed: int, number: int) -> None:
     budget = max(lengths) * 8

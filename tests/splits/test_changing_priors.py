@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vlkd_steps.core.errors import UserError
@@ -18,7 +18,6 @@ def assign(items, share=0.5):
     return groups, changing_priors.assign(groups, [f"{kind} {thing}?" for kind, _, thing in items], share)
 
 
-@settings(deadline=None)
 @given(questions, st.randoms(use_true_random=False))
 def test_groups_are_not_divided_test_keeps_its_share_and_the_order_leaves_no_trace(items, random):
     try:

@@ -1,6 +1,6 @@
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vlkd_steps.core.errors import UserError
@@ -25,7 +25,6 @@ def assign(rows, roles=ROLES):
     return domain_shift.assign(rows, {"name": "mine", "roles": roles})
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 300), min_size=1), st.randoms(use_true_random=False))
 def test_images_never_straddle_roles_and_nothing_is_lost(extra, random):
     images = [f"i{n}" for n in [*range(100), *extra]]

@@ -52,7 +52,6 @@ def test_what_is_nearly_the_same(one, other, near):
     assert near_each_other(other, one) is near
 
 
-@settings(deadline=None)
 @given(words, words)
 def test_look_up_agrees_with_the_definition(one, other):
     a, b = set(one), set(other)
@@ -61,7 +60,6 @@ def test_look_up_agrees_with_the_definition(one, other):
     assert near_each_other(" ".join(one), " ".join(other)) is expected
 
 
-@settings(deadline=None)
 @given(words, words)
 def test_near_texts_overlap_by_four_fifths_from_four_words_on(one, other):
     a, b = set(one), set(other)
@@ -82,7 +80,7 @@ def test_texts_without_words_and_equal_texts_are_counted_once():
     assert not leakage.Texts(["yes"]).near(leakage.Texts(["-", "no"])).any()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(words, max_size=12), st.lists(words, max_size=12))
 def test_many_texts_at_once_agree_with_one_by_one(some, others):
     texts, filed = leakage.Texts([" ".join(one) for one in some]), leakage.Texts([" ".join(one) for one in others])
@@ -97,7 +95,6 @@ def test_texts_of_any_script_are_told_apart():
     assert leakage.report(train, {"test": test})["near_duplicate_texts"] == {"test": 0}
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(max_codepoint=127)))
 def test_words_of_ascii_texts(text):
     """Files of shifted splits are made of them."""

@@ -1,6 +1,6 @@
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vlkd_steps import tasks
@@ -48,7 +48,6 @@ def test_the_order_of_rows_leaves_no_trace(frame, seed, random):
     assert low_shot.order(frame[positions], seed).to_list() == low_shot.order(frame, seed).to_list()
 
 
-@settings(deadline=None)
 @given(rows, seeds)
 def test_every_stratum_has_its_share_of_every_prefix(frame, seed):
     """Within a round there is one fraction t from which no stratum is a whole item away.

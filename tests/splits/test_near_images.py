@@ -57,7 +57,7 @@ def test_nearness_is_passed_on():
     assert near_images._components(list("abcde"), np.array([[0, 3], [3, 4]])) == {"a": 0, "d": 0, "e": 0}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32))
 def test_no_near_pair_is_missed(seed):
     """Against every pair, one by one."""

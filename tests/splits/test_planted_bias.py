@@ -27,7 +27,7 @@ def right(items, kept):
     return agree / len(chosen)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.floats(0.05, 0.95))
 def test_the_cue_is_right_as_often_as_configured(share):
     items = statements()
