@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
+from scipy import sparse
 
 from vlkd_steps.cli import main
 from vlkd_steps.core import layout
@@ -48,6 +49,20 @@ def test_it_is_the_probe_of_the_weights_on_the_whole_split(items: Items) -> None
     assert found.tolist() == likely.argmax(1).tolist()
     assert sure == pytest.approx(likely.max(1), abs=1e-5)
     assert (found == items.label_ids[:, 0].numpy()).mean() > 0.5  # of four classes
+
+
+def test_items_without_an_answer_do_not_shift_the_others(items: Items) -> None:
+    """A third of the items has its answer outside the vocabulary, as some questions of VQA v2 have."""
+    scores = items.label_scores.clone()
+    scores[::3] = 0
+    some = dataclasses.replace(items, label_scores=scores)
+    kept = np.flatnonzero(scores[:, 0].numpy())
+    fitted = runs.fit(some, Store(), 10_000, seed=1).probe
+    v, u = Store().images(items.image_ids), Store().texts(items.texts)
+    seen = confidence.probe_features(v[items.image_rows.numpy()], u[items.text_rows.numpy()])[kept]
+    soft = items.soft_labels().double().numpy()[kept]
+    expected = probe.fit(seen.astype(np.float32), sparse.csr_matrix(soft))
+    np.testing.assert_allclose(fitted.weights, expected.weights, atol=1e-4)
 
 
 def test_a_class_without_an_item_is_never_answered_and_one_class_always(items: Items) -> None:
