@@ -39,18 +39,27 @@ def test_an_id_twice_in_a_split_names_both_rows():
         instances.join({"a": table})
 
 
-def test_hash_sees_content_but_not_chunks():
+def two_items():
     soft = pa.array([[{"label": 1, "score": 0.3}], []], pa.list_(instances.SOFT_LABEL))
-    whole = rows(["a", "b"], soft_labels=soft, label=[1, None])
+    return rows(["a", "b"], soft_labels=soft, label=[1, None])
+
+
+def test_the_hash_does_not_see_chunks():
+    whole = two_items()
     pieces = pa.concat_tables([whole.slice(0, 1), whole.slice(1, 1)])
     assert pieces["text"].num_chunks == 2
     assert instances.table_hash(pieces) == instances.table_hash(whole)
-    for column, other in [("label", [1, 0]), ("text", ["ta", "t"]), ("choices", [["x"], []])]:
-        at = instances.SCHEMA.get_field_index(column)
-        changed = whole.set_column(
-            at, instances.SCHEMA.field(column), pa.array(other, instances.SCHEMA.field(column).type)
-        )
-        assert instances.table_hash(changed) != instances.table_hash(whole)
+
+
+OTHER = {"label": [1, 0], "choices": [["x"], []], "soft_labels": [[{"label": 1, "score": 0.6}], []]}
+"""Other values than those of `two_items`; the columns that are not named here are of text."""
+
+
+@pytest.mark.parametrize("field", instances.SCHEMA, ids=lambda field: field.name)
+def test_the_hash_sees_every_column(field):
+    other = pa.array(OTHER.get(field.name, ["other", "text"]), field.type)
+    changed = two_items().set_column(instances.SCHEMA.get_field_index(field.name), field, other)
+    assert instances.table_hash(changed) != instances.table_hash(two_items())
 
 
 def test_a_letter_moved_to_the_next_row_changes_the_hash():
