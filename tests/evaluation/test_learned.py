@@ -71,6 +71,14 @@ def test_the_rule_is_a_one_sided_t_test_over_images() -> None:
     assert set((p < LEVEL).tolist()) == {True, False}
 
 
+def test_images_weigh_as_many_items_as_they_have() -> None:
+    """Ten single items gain 100, 90 items lose 12 or 13: the mean is below 0, and that of images far above."""
+    images = [f"i{n:02d}" for n in range(20) for _ in range(1 if n < 10 else 9)]
+    scores = np.array([[100.0 if int(i[1:]) < 10 else -12.0 - int(i[1:]) % 2 for i in images]])
+    assert have_learned(scores, np.zeros(len(images)), images).tolist() == [False]
+    assert have_learned(scores + 50, np.zeros(len(images)), images).tolist() == [True]
+
+
 def test_a_seed_that_guesses_is_rarely_called_learned_and_one_that_knows_a_little_is() -> None:
     generator = np.random.default_rng(0)
     labels, images = generator.integers(0, 3, 600), [f"i{n:03d}" for n in range(600)]

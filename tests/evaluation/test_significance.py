@@ -92,20 +92,18 @@ def test_benjamini_hochberg_on_their_own_example() -> None:
 
 
 def test_variance_is_at_least_the_images_part() -> None:
-    """Where residuals explain more than the seeds' means vary, the images' part is the floor."""
-    differences = np.array([[6.0, -6.0, 0.0, 1.0], [-6.0, 6.0, 0.0, -0.5]])
-    found = two_way(differences, np.ones(4))
-    image_part = np.var(differences.mean(axis=0), ddof=1) / 4
-    seed_part = np.var(differences.mean(axis=1), ddof=1) / 2
-    assert found.freedom is not None
-    half = stats.t.ppf(0.975, found.freedom) * np.sqrt(max(image_part, seed_part))
-    assert found.high == pytest.approx(found.gain + half)
+    """Seeds' means are equal; images' means 0, 0, 3, -3; residuals of 6 explain more than there is."""
+    found = two_way(np.array([[6.0, -6.0, 3.0, -3.0], [-6.0, 6.0, 3.0, -3.0]]), np.ones(4))
+    assert found.error == pytest.approx((18 / 3 / 4) ** 0.5)
 
 
 def test_images_weigh_as_many_items_as_they_have() -> None:
-    differences = np.array([[10.0, 0.0], [12.0, 1.0]])
-    found = two_way(differences, np.array([1.0, 3.0]))
-    assert found.gain == pytest.approx((10 / 4 + (12 + 3) / 4) / 2)
+    """Items 1, 1, 2: seeds' means 2 and 6; images' means 2, 6, 4; no residual."""
+    found = two_way(np.array([[0.0, 4.0, 2.0], [4.0, 8.0, 6.0]]), np.array([1.0, 1.0, 2.0]))
+    assert found.gain == pytest.approx(4.0)
+    seed_part = 8 / 2
+    image_part = (0.75**2 * 4 + 0.75**2 * 4 + 0) / 2 / 3  # deviations -2, 2, 0 times items / mean items
+    assert found.error == pytest.approx((seed_part + image_part) ** 0.5)
 
 
 def test_equal_weights_do_not_depend_on_their_size() -> None:
@@ -141,6 +139,12 @@ def test_bootstrap_agrees_with_the_normal_interval_where_seeds_do_not_matter() -
     error = images.std(ddof=1) / 20
     assert low == pytest.approx(images.mean() - 1.96 * error, abs=0.05)
     assert high == pytest.approx(images.mean() + 1.96 * error, abs=0.05)
+
+
+def test_bootstrap_weighs_images_by_their_items() -> None:
+    """Of images of 1 and 9 items one alone or both are drawn: 0, 9 and 10 in 1/4, 1/2 and 1/4 of the draws."""
+    both = np.array([[0.0, 10.0], [0.0, 10.0]])
+    assert pigeonhole_bootstrap([both], np.array([1.0, 9.0]), level=0.4) == [pytest.approx((9.0, 9.0))]
 
 
 def test_bootstrap_draws_seeds_too() -> None:

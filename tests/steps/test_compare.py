@@ -109,6 +109,20 @@ def test_gain_is_the_paired_difference_with_the_two_way_interval(config: dict) -
     assert float(found["bootstrap_low"]) < float(found["gain"]) < float(found["bootstrap_high"])
 
 
+def test_images_with_more_questions_weigh_more(config: dict) -> None:
+    """Half of the images have one question: the gain is the difference of the means that the table shows."""
+    for path in Path("runs").rglob("scores/*.parquet"):
+        number = pl.int_range(pl.len())
+        pl.read_parquet(path).filter((number < 100) | (number % 2 == 0)).write_parquet(path)
+    seal()
+    assert run(config) == 0
+    found = row("clip_td")
+    means = [[scores(name, seed)["score"].mean() for seed in (10, 11, 12)] for name in ("clip_td", "finetune")]
+    assert (found["n"], found["images"]) == ("150", "100")
+    assert float(found["gain"]) == pytest.approx(100 * (np.mean(means[0]) - np.mean(means[1])), abs=1e-4)
+    assert float(found["mean"]) - float(found["reference_mean"]) == pytest.approx(float(found["gain"]), abs=2e-4)
+
+
 def test_seeds_in_groups_have_a_p_value_and_no_t_interval(config: dict) -> None:
     for seed, share in ((10, 0.1), (11, 0.9), (12, 0.2)):
         path = layout.scores(layout.run("scenes", "scenes_vqa", "vilt_scenes", "clip_td", "100", seed), "test")
@@ -140,13 +154,15 @@ def test_the_reference_has_mean_and_sd_and_no_gain(config: dict) -> None:
     assert [found[c] for c in ("gain", "gain_low", "p", "p_holm", "bootstrap_low", "reference_mean")] == [""] * 6
 
 
-def test_only_common_seeds_are_compared(config: dict) -> None:
-    config["runs"] = [each for each in config["runs"] if not (each["variant"] == "finetune" and each["seed"] == 12)]
+@pytest.mark.parametrize("without", ["finetune", "clip_td"])
+def test_only_common_seeds_are_compared(config: dict, without: str) -> None:
+    config["runs"] = [each for each in config["runs"] if not (each["variant"] == without and each["seed"] == 12)]
     run(config)
     found = row("clip_td")
     assert found["seeds"] == "10 11"
-    means = [100 * scores("clip_td", seed)["score"].mean() for seed in (10, 11)]
-    assert float(found["mean"]) == pytest.approx(np.mean(means), abs=1e-4)
+    for column, variant in (("mean", "clip_td"), ("reference_mean", "finetune")):
+        means = [100 * scores(variant, seed)["score"].mean() for seed in (10, 11)]
+        assert float(found[column]) == pytest.approx(np.mean(means), abs=1e-4)
 
 
 def test_one_common_seed_gives_a_gain_without_an_interval(config: dict, capsys: pytest.CaptureFixture) -> None:
