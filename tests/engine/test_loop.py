@@ -224,3 +224,14 @@ def test_a_checkpoint_of_another_run_is_not_resumed(place: Any, tmp_path: Path) 
     assert model.layer.weight.item() != 0.0
     last.write_bytes(b"torn")
     assert checkpoint.load(last, "key", model, optimizer) is None
+
+
+def test_a_checkpoint_with_another_byte_is_not_resumed(place: Any) -> None:
+    run(Line(), place[0], recipe(steps=4))
+    last = place[0].checkpoints / "last.safetensors"
+    content = bytearray(last.read_bytes())
+    content[-1] ^= 1
+    last.write_bytes(content)
+    model = Line()
+    assert checkpoint.load(last, "key", model, loop.adamw(model, recipe())) is None
+    assert model.layer.weight.item() == 0.0

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.teachers.features import store
 from vlkd_steps.teachers.features.extraction import extract
 from vlkd_steps.teachers.features.store import FeatureStore, Part, Table, Writer
+
+TEXTS = [f"What is thing number {n}?" for n in range(10)]
 
 
 @pytest.fixture
@@ -87,15 +90,39 @@ def test_missing_and_cut_files_are_seen_on_opening(folder: Path) -> None:
         FeatureStore.open(folder)
 
 
-@pytest.mark.parametrize("pattern", ["image-*.npy", "state-*.npy", "index-*.parquet"])
-def test_verify_finds_a_single_changed_byte(folder: Path, pattern: str) -> None:
+def damage(folder: Path, pattern: str) -> str:
+    """Change a byte of the last file of this pattern; its name."""
     path = sorted(folder.rglob(pattern))[-1]
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
+    return path.name
+
+
+@pytest.mark.parametrize("pattern", ["image-*.npy", "state-*.npy", "index-*.parquet"])
+def test_verify_finds_a_single_changed_byte(folder: Path, pattern: str) -> None:
+    name = damage(folder, pattern)
     store = FeatureStore.open(folder)
-    with pytest.raises(UserError, match=f"{path.name} is damaged: its checksum differs"):
+    with pytest.raises(UserError, match=f"{name} is damaged: its checksum differs"):
         store.verify()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "read"),
+    [
+        ("image-*.npy", lambda store: store.images([f"i{n}" for n in range(9)])),
+        ("text-*.npy", lambda store: store.texts(TEXTS)),
+        ("state-*.npy", lambda store: [store.word_states(text) for text in TEXTS]),
+        ("index-*.parquet", lambda store: store.images(["i1"])),
+    ],
+    ids=["image", "text", "state", "index"],
+)
+def test_no_row_is_read_of_a_file_with_another_byte(
+    folder: Path, pattern: str, read: Callable[[FeatureStore], object]
+) -> None:
+    name = damage(folder, pattern)
+    with pytest.raises(UserError, match=f"{name} is damaged: its checksum differs"):
+        read(FeatureStore.open(folder))
 
 
 def test_a_manifest_other_than_its_copy_is_named(folder: Path) -> None:
