@@ -29,6 +29,18 @@ def test_items_that_the_words_give_away_are_easy_and_the_others_hard():
     assert hypothesis_only.chosen("hypothesis_easy", wrong) == [not kept for kept in hard]
 
 
+def test_a_scorer_does_not_see_the_images_that_it_leaves_out():
+    """Only image x says "zeppelin": the scorer without it guesses neutral, the commonest, and the four others know."""
+    train = statements(60, 0, flip=set(range(0, 180, 9)))
+    for column, value in zip(
+        (train.images, train.texts, train.labels), ("x", "zeppelin", "contradiction"), strict=True
+    ):
+        column.extend([value] * 40)
+    train.ids.extend(f"x{n}" for n in range(40))
+    item = Statements(["q"], ["1000"], ["zeppelin"], ["contradiction"])
+    assert hypothesis_only.wrong_votes(train, item) == [1]
+
+
 def test_a_majority_of_the_scorers_decides():
     assert hypothesis_only.chosen("hypothesis_hard", [0, 2, 3, 5]) == [False, False, True, True]
 
