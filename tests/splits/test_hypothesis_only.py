@@ -1,6 +1,7 @@
 import pytest
 
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.seeds import derive
 from vlkd_steps.splits import hypothesis_only
 from vlkd_steps.splits.statements import Statements
 
@@ -43,6 +44,28 @@ def test_a_scorer_does_not_see_the_images_that_it_leaves_out():
 
 def test_a_majority_of_the_scorers_decides():
     assert hypothesis_only.chosen("hypothesis_hard", [0, 2, 3, 5]) == [False, False, True, True]
+
+
+def drawn(name, number):
+    """Statements of four words, each on its own image, whose label follows partly from "not runs", partly from none."""
+    words = ["man", "dog", "red", "not", "runs", "sits"]
+    labels = ["contradiction", "entailment", "neutral"]
+    ids = [f"{name}{n}" for n in range(number)]
+    texts = [" ".join(words[derive(n, name, place) % 6] for place in range(4)) for n in range(number)]
+    said = [labels[("not runs" in text) + derive(n, name, "label") % 2] for n, text in enumerate(texts)]
+    return Statements(ids, ids, texts, said)
+
+
+def test_the_votes_and_the_hard_items_never_change():
+    """Computed once. A change of them changes the published sets: raise VERSION with it."""
+    items = drawn("test", 24)
+    wrong = hypothesis_only.wrong_votes(drawn("train", 120), items)
+    assert hypothesis_only.VERSION == 1
+    assert wrong == [0, 4, 3, 4, 2, 5, 1, 3, 4, 0, 5, 0, 5, 1, 5, 0, 4, 5, 5, 0, 5, 5, 5, 1]
+    hard = zip(items.ids, hypothesis_only.chosen("hypothesis_hard", wrong), strict=True)
+    assert [name for name, kept in hard if kept] == [
+        f"test{n}" for n in (1, 2, 3, 5, 7, 8, 10, 12, 14, 16, 17, 18, 20, 21, 22)
+    ]
 
 
 def test_it_says_when_nothing_is_left_or_learnt():

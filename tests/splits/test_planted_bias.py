@@ -44,6 +44,16 @@ def test_what_stays_depends_on_ids_alone():
     assert dict(zip(turned.ids, planted_bias.chosen(turned, CUES, 0.8), strict=True)) == kept
 
 
+def test_the_choice_never_changes():
+    """Computed once. A change of these ids changes every published set: raise VERSION with it."""
+    items = statements(45)
+    kept = zip(items.ids, planted_bias.chosen(items, CUES, 0.8), strict=True)
+    assert planted_bias.VERSION == 1
+    assert [name for name, stays in kept if stays] == [
+        f"p{n}" for n in (0, 2, 3, 7, 11, 12, 13, 14, 15, 16, 20, 21, 25, 26, 29, 30, 34, 37, 38, 39, 43)
+    ]
+
+
 def test_statements_without_one_clear_cue_go():
     items = Statements(
         list("abcd"),
