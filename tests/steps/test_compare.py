@@ -11,7 +11,7 @@ import synthetic_results
 from sealed import seal
 
 from vlkd_steps.core import layout
-from vlkd_steps.evaluation.significance import by_image, two_way
+from vlkd_steps.evaluation.significance import by_image, pigeonhole_bootstrap, two_way
 from vlkd_steps.steps import compare, evaluate
 
 RESULTS = Path("results/scenes")
@@ -117,10 +117,15 @@ def test_images_with_more_questions_weigh_more(config: dict) -> None:
     seal()
     assert run(config) == 0
     found = row("clip_td")
-    means = [[scores(name, seed)["score"].mean() for seed in (10, 11, 12)] for name in ("clip_td", "finetune")]
+    differences = np.stack(
+        [100 * (scores("clip_td", s)["score"] - scores("finetune", s)["score"]).to_numpy() for s in (10, 11, 12)]
+    )
+    of_images, items = by_image(differences, scores("finetune", 10)["image_id"].to_list())
+    [drawn] = pigeonhole_bootstrap([of_images], items)
     assert (found["n"], found["images"]) == ("150", "100")
-    assert float(found["gain"]) == pytest.approx(100 * (np.mean(means[0]) - np.mean(means[1])), abs=1e-4)
+    assert float(found["gain"]) == pytest.approx(differences.mean(), abs=1e-4)
     assert float(found["mean"]) - float(found["reference_mean"]) == pytest.approx(float(found["gain"]), abs=2e-4)
+    assert (float(found["bootstrap_low"]), float(found["bootstrap_high"])) == pytest.approx(drawn, abs=1e-4)
 
 
 def test_seeds_in_groups_have_a_p_value_and_no_t_interval(config: dict) -> None:
