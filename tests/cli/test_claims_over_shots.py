@@ -9,7 +9,7 @@ from claimed_scores import IMAGES, SEEDS, claim, falling, of, preset, run, write
 from claimed_scores import here as here
 
 from vlkd_steps.cli import claims
-from vlkd_steps.core import layout
+from vlkd_steps.core import checksums, layout
 from vlkd_steps.evaluation.contrasts import Evidence, Term, mean_gain, slope
 from vlkd_steps.evaluation.significance import two_way
 
@@ -38,6 +38,25 @@ def test_a_slope_is_that_of_least_squares_for_every_seed_and_image() -> None:
         (expected.gain, expected.low, expected.high)
     )
     assert expected.gain == pytest.approx(-3.0)
+
+
+def test_images_with_more_questions_weigh_more() -> None:
+    """Each second image keeps one of its two questions; the gain stays the mean over questions."""
+    write(falling, {"scenes_vqa": ["test"]}, ["finetune", "clip_td"], ["100"])
+    folder = layout.run("mine", "scenes_vqa", "vilt_scenes", "clip_td", "100", 1).parents[1]
+    for path in sorted(folder.parent.rglob("scores/test.parquet")):
+        number = pl.int_range(pl.len())
+        table = pl.read_parquet(path).with_columns(image_id=pl.format("image {}", number // 2))
+        table.filter(number % 4 != 3).write_parquet(path)
+        checksums.write(layout.run_checksums(path.parents[1], "evaluate"), [path])
+    terms = mean_gain(*pairs("clip_td", "finetune", ["100"]))
+    found = Evidence("mine", claims.summary("mine")).contrast("scenes_vqa", "vilt_scenes", "test", terms)
+    means = {}
+    for variant in ("finetune", "clip_td"):
+        runs = [layout.run("mine", "scenes_vqa", "vilt_scenes", variant, "100", seed) for seed in SEEDS]
+        means[variant] = np.mean([pl.read_parquet(layout.scores(run, "test"))["score"].mean() for run in runs])
+    assert found is not None
+    assert found.found.gain == pytest.approx(100 * (means["clip_td"] - means["finetune"]))
 
 
 def test_only_common_seeds_are_combined() -> None:

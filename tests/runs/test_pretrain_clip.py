@@ -3,6 +3,7 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -129,6 +130,27 @@ def test_starts_from_another_teacher_and_trains_on_a_data_set_of_captions() -> N
     base, still, moved = tensors("base"), tensors("adapted"), tensors("adapted2")
     torch.testing.assert_close(still["text_projection"], base["text_projection"], atol=1e-6, rtol=0)
     assert (moved["text_projection"] - base["text_projection"]).abs().max() > 1e-3
+
+
+class Fixed(torch.nn.Module):
+    """A CLIP whose features are its input, scaled to length 1."""
+
+    logit_scale = torch.tensor(np.log(10.0))
+
+    def encode_image(self, images: torch.Tensor, normalize: bool) -> torch.Tensor:
+        assert normalize
+        return torch.nn.functional.normalize(images, dim=1)
+
+    encode_text = encode_image
+
+
+def test_the_loss_is_the_symmetric_cross_entropy_of_each_image_and_its_own_text() -> None:
+    images, texts = (np.random.default_rng(seed).normal(size=(3, 4)) for seed in (0, 1))
+    found = pretrain_clip.Contrast(Fixed())(torch.tensor(images), torch.tensor(texts))
+    v, t = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (images, texts))
+    similar = 10 * v @ t.T
+    to_text, to_image = (np.log(np.exp(each).sum(1)) - np.diag(each) for each in (similar, similar.T))
+    assert found.item() == pytest.approx((to_text.mean() + to_image.mean()) / 2)
 
 
 def test_the_schedule_warms_up_and_ends_near_zero() -> None:
