@@ -1,5 +1,6 @@
 """The pairs that VLKD trains on: stored, embedded online or streamed, and shared by processes."""
 
+import logging
 import shutil
 import tarfile
 from pathlib import Path
@@ -26,6 +27,7 @@ from vlkd_steps.teachers.models import clip
 def test_stored_online_and_streamed_pairs_are_embedded_alike(
     project: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    caplog.set_level(logging.INFO)
     teacher = clip.ClipTeacher(conf("teacher/clip_scenes"))
     student = bart.build(job()["student"], teacher.dim, 1)
     at: dict[str, Any] = {"teacher": teacher, "seed": 1, "size": 8, "device": torch.device("cpu")}

@@ -27,11 +27,13 @@ TARGETS = {"words": {"selection": "relevance", "relevance": "plain", "tokens_per
 def inverted(project: Path) -> None:
     """A store in which filler words are nearer to all images than the words for what they show."""
     frame = pl.read_parquet(layout.instances("toy"))
-    images, words = frame["image_id"].to_list(), sorted(NEAR)
+    images, texts, words = frame["image_id"].to_list(), sorted(set(frame["text"])), sorted(NEAR)
     writer = Writer(layout.features("clip_toy", "toy"), {"weights": "of the toy"}, "float32")
     writer.add("image", files.digest("image"), np.tile([1.0, 0.0], (len(images), 1)))
+    writer.add("text", files.digest("text"), np.tile([0.0, 1.0], (len(texts), 1)))
     writer.add("word", files.digest("word"), np.array([[np.cos(NEAR[word]), np.sin(NEAR[word])] for word in words]))
     rows = [("image", name, row) for row, name in enumerate(images)]
+    rows += [("text", name, row) for row, name in enumerate(texts)]
     rows += [("word", name, row) for row, name in enumerate(words)]
     writer.finish(pl.DataFrame(rows, schema=["kind", "name", "row"], orient="row"), dim=2, teacher="clip_toy")
 
