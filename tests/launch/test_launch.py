@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from vlkd_steps.core import files, planned_code
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import stop_request
 from vlkd_steps.launch.work import Part, Work, launch, workers
@@ -137,6 +138,18 @@ def test_a_mistake_in_one_of_the_processes_is_the_steps_only_message(
     with pytest.raises(UserError, match=r"^its image is damaged$"):
         launch(work("damaged", {"met": met}, tmp_path, processes=2))
     assert "error" not in capfd.readouterr().err.lower()
+
+
+def test_processes_whose_code_was_edited_end_the_step_with_one_message(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VLKD_LAUNCHER", "local")
+    monkeypatch.setenv(planned_code.VARIABLE, "planned")
+    monkeypatch.chdir(tmp_path)
+    files.write_json(planned_code.FILE, {"planned": {"vlkd_steps.core.seeds": "of another source"}})
+    with pytest.raises(UserError, match=r"not what this run has planned \(module vlkd_steps\.core\.seeds\)"):
+        launch(work("note_rank", {"folder": str(tmp_path)}, tmp_path, processes=2))
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def crash(config: Mapping[str, Any]) -> int:

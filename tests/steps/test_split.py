@@ -78,7 +78,7 @@ def test_a_subset_of_which_no_answer_is_a_class_is_refused(table, capsys):
     write({"train": instances.table({**columns, "label": [None]}, "train")})
     whole = conf(roles={"train": {"split": "train"}}, evaluation_sets=[])
     assert run(role="train", shots=["full"], seeds=[1], dataset=whole) == 2
-    assert "no answer of these 1 questions to train on is a class as written" in capsys.readouterr().err
+    assert "none of the 1 questions to train on has a class as its answer" in capsys.readouterr().err
     assert not layout.train_split("mine", "full", 1).exists()
 
 

@@ -26,6 +26,17 @@ def test_an_address_that_is_written_in_two_ways_has_one_lock(projects: list[Path
     assert tracker_lock.path("http://node:5000/", "scenes") == tracker_lock.path("http://node:5000", "scenes")
 
 
+@pytest.mark.parametrize("name", ["mlflow.db", "db/mlflow.db"])
+def test_another_project_shares_the_lock_of_a_file_in_this_one(
+    projects: list[Path], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (projects[0] / "db").mkdir()
+    uri = f"sqlite:///{projects[0]}/{name}"
+    here = tracker_lock.path(uri, "scenes").absolute()
+    monkeypatch.chdir(projects[1])
+    assert tracker_lock.path(uri, "scenes").absolute() == here
+
+
 def test_projects_that_use_one_file_share_its_locks_but_not_what_they_remember(
     projects: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,8 @@
 """Find the modules that the configuration names: readers, sources, teachers, students, methods, tasks.
 
 Each component is one module (or subpackage), found by its name, so adding one requires no registration.
-A name is looked up in all of these, and one that two of them have is refused:
+A name is looked up in all of these, and one that two of them have is refused when it is looked up (of tasks, mostly at
+the start):
 
 1. this package, at the paths in `PATTERNS`;
 2. the plugins that params.yaml names (``plugins``): packages with the layout of this one, such as

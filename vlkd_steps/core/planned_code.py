@@ -18,7 +18,8 @@ from vlkd_steps.core.files import known_json, write_json
 
 VARIABLE = "VLKD_CODE"
 """Of a step: the fingerprint of its code that the Snakefile's process has calculated."""
-FILE = Path(".snakemake/vlkd_planned_code.json")
+FILE = Path(f".snakemake/vlkd_planned_code.{sys.implementation.cache_tag}.json")
+"""Of the last run. By Python's version, whose syntax trees differ: a step in another Python (conda) is not compared."""
 
 
 def remember() -> None:
@@ -54,6 +55,7 @@ class _Imports(importlib.abc.MetaPathFinder):
     def check(self, module: str) -> None:
         if fingerprint.tree(module) != self.trees[module]:
             raise UserError(
-                f"the code of this step was edited since this run began (module {module}), so it would make another "
-                "result than was planned; repeat the run's command when it has ended"
+                f"the code of this step is not what this run has planned (module {module}): it was edited since, or "
+                "Python finds another copy of it; repeat the run's command when it has ended, and if this comes again, "
+                "uninstall one of the copies"
             )

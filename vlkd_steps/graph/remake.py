@@ -11,8 +11,10 @@ Phase manifests are stored with the results, so they show these cases.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vlkd_steps.config.phases import Job
 from vlkd_steps.core import layout
@@ -108,9 +110,11 @@ class _Compared:
     Hashing them at each start would take minutes.
     """
 
-    def __init__(self) -> None:
-        self._known = known_json(COMPARED)
-        self._new = False
+    _new = False
+
+    @functools.cached_property
+    def _known(self) -> dict[str, Any]:
+        return known_json(COMPARED)
 
     def has(self, path: Path, expected: str) -> bool:
         """Whether a file has these bytes; read again only if it has changed since."""
@@ -157,7 +161,11 @@ def _other_originals(job: Job, compared: _Compared) -> Iterator[str]:
     if originals := job.copied():
         copies = phase_manifest.named_by(job.outputs[0])
         for path, copy in originals.items():
-            if copy not in copies or not compared.has(path, copies[copy]):
+            try:
+                same = copy in copies and compared.has(path, copies[copy])
+            except OSError:  # the job says what is wrong with it
+                same = False
+            if not same:
                 yield f"{path} was added or changed since {job.outputs[0]} was made"
 
 

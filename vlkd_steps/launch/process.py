@@ -30,9 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if lock := os.environ.get(STEP):
         threading.Thread(target=stop_when_orphaned, args=(Path(lock),), daemon=True).start()
     threading.Thread(target=end_after_mistake, args=(told,), daemon=True).start()
-    planned_code.hold()
     module, _, function = job.partition(":")
     try:
+        planned_code.hold()
         status: int = getattr(importlib.import_module(module), function)(
             files.read_json(Path(config), "start the run again")
         )

@@ -113,9 +113,9 @@ def refuse_classless(chosen: pl.DataFrame, dataset: Mapping[str, Any]) -> None:
     """
     if tasks.load(dataset["task"]).head != "written" and chosen["label"].null_count() == len(chosen):
         raise UserError(
-            f"data set {dataset['name']}: no answer of these {len(chosen)} questions to train on is a class as written "
-            f"(such as 'Cat'; {WRITTEN}): write the answers so, or, if they are, lower vocabulary.minimum or take more "
-            "questions"
+            f"data set {dataset['name']}: none of the {len(chosen)} questions to train on has a class as its answer; "
+            f"{WRITTEN} ('cat', not 'Cat'): write the answers so, or, if they are, lower vocabulary.minimum or take "
+            "more questions"
         )
 
 

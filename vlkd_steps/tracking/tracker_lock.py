@@ -35,9 +35,9 @@ def _name(uri: str, experiment: str) -> str:
 
 
 def _beside(uri: str) -> Path | None:
-    """A folder beside a sqlite file that other projects may use; None: the project's own file, or not writable."""
+    """A folder beside a sqlite file that other projects may use; None: one in the project's root, or not writable."""
     database = address.database(uri)
-    if database is None or database.resolve().is_relative_to(Path.cwd()):
+    if database is None or database.resolve().parent == Path.cwd():
         return None
     folder = database.resolve().parent / layout.MACHINE
     return folder if files.writable(folder if folder.exists() else folder.parent) else None
