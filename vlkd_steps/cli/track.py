@@ -30,7 +30,7 @@ from vlkd_steps.core.step import log
 from vlkd_steps.reporting.experiment_sync import ExperimentSync
 from vlkd_steps.tracking import address, schema, tracker_lock
 from vlkd_steps.tracking.address import set_aside
-from vlkd_steps.tracking.mlflow_sync import DeletedExperiment
+from vlkd_steps.tracking.mlflow_sync import deleted_are_skipped
 from vlkd_steps.tracking.outages import Outage
 from vlkd_steps.tracking.polling import INTERVAL, Pace, Stop
 from vlkd_steps.tracking.records import REFERENCE
@@ -149,10 +149,8 @@ def _each(found: list[str], uri: str, reference: str | None) -> int:
     """As `once`, for several experiments; one that was deleted in MLflow is logged and left out."""
     status = 0
     for experiment in found:
-        try:
+        with deleted_are_skipped():
             status = max(status, once(experiment, uri, reference))
-        except DeletedExperiment as deleted:
-            log.warning("skipped: %s", deleted)
     return status
 
 

@@ -29,7 +29,7 @@ from vlkd_steps.core.terminal import say
 from vlkd_steps.reporting import mlflow_links, mlflow_view
 from vlkd_steps.reporting.mlflow_links import HOST, PORT
 from vlkd_steps.tracking import address, mlflow_environment
-from vlkd_steps.tracking.mlflow_sync import DeletedExperiment, MlflowSync
+from vlkd_steps.tracking.mlflow_sync import MlflowSync, deleted_are_skipped
 from vlkd_steps.tracking.outages import Outage
 
 PORTS_TRIED = 50
@@ -69,38 +69,36 @@ def caught_up(experiment: str, uri: str) -> bool:
     Raises:
         Outage: MLflow cannot be reached.
     """
-    try:
+    with deleted_are_skipped():
         track.catch_up(experiment, uri)
-    except DeletedExperiment as deleted:
-        log.warning("skipped: %s", deleted)
-        return False
-    return True
+        return True
+    return False
 
 
 def print_links(page: str, uri: str, experiments: Sequence[str]) -> None:
-    """Print links to each experiment's tables and charts, one for each data set and student, and link its report.
-
-    One that was deleted in MLflow, though it is up to date here, is logged and left out.
+    """Print links to the experiments, and link their reports; one that was deleted in MLflow is logged and left out.
 
     Raises:
         Outage: MLflow cannot be reached.
     """
     for experiment in experiments:
-        sync = MlflowSync(uri, experiment)
-        try:
-            sync.connect()
-        except DeletedExperiment as deleted:
-            log.warning("skipped: %s", deleted)
-            continue
-        mlflow_links.write(experiment, page, sync.experiment_id, sync.run_ids())
-        say(f"\n{experiment}")
-        for shown, key in (("means over seeds", mlflow_view.MEANS), ("all runs", mlflow_view.NESTED)):
-            say(f"  {shown}: {mlflow_view.table_link(page, sync.experiment_id, key)}")
-        for dataset, student in dict.fromkeys(folder.parts[-5:-3] for folder in layout.run_folders(experiment)):
-            for shown, key_of in (("mean gains", mlflow_view.means_key), ("gains", mlflow_view.view_key)):
-                link = mlflow_view.compare_link(page, sync.experiment_id, key_of(dataset, student))
-                say(f"  {shown} on {dataset}, {student}: {link}")
+        with deleted_are_skipped():
+            _print_links(page, uri, experiment)
     say(flush=True)
+
+
+def _print_links(page: str, uri: str, experiment: str) -> None:
+    """Print links to an experiment's tables and charts, one for each data set and student, and link its report."""
+    sync = MlflowSync(uri, experiment)
+    sync.connect()
+    mlflow_links.write(experiment, page, sync.experiment_id, sync.run_ids())
+    say(f"\n{experiment}")
+    for shown, key in (("means over seeds", mlflow_view.MEANS), ("all runs", mlflow_view.NESTED)):
+        say(f"  {shown}: {mlflow_view.table_link(page, sync.experiment_id, key)}")
+    for dataset, student in dict.fromkeys(folder.parts[-5:-3] for folder in layout.run_folders(experiment)):
+        for shown, key_of in (("mean gains", mlflow_view.means_key), ("gains", mlflow_view.view_key)):
+            link = mlflow_view.compare_link(page, sync.experiment_id, key_of(dataset, student))
+            say(f"  {shown} on {dataset}, {student}: {link}")
 
 
 def free_port(wanted: int) -> int:

@@ -236,7 +236,7 @@ def presets(params_file: Path = Path("params.yaml")) -> list[str]:
     Raises:
         UserError: params.yaml is not valid.
     """
-    return ConfFiles([*folders(read_params(params_file).conf, params_file), CONF]).options("experiment")
+    return _conf_files(params_file).options("experiment")
 
 
 def options(group: str) -> list[str]:

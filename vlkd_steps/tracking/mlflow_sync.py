@@ -64,6 +64,15 @@ class DeletedExperiment(UserError):
         )
 
 
+@contextlib.contextmanager
+def deleted_are_skipped() -> Iterator[None]:
+    """Within the block an experiment that was deleted in MLflow is logged, so that the others go on."""
+    try:
+        yield
+    except DeletedExperiment as deleted:
+        log.warning("skipped: %s", deleted)
+
+
 class MlflowSync:
     """One experiment at one tracking address.
 
