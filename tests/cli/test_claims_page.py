@@ -10,6 +10,7 @@ from claimed_scores import here as here
 
 from vlkd_steps.cli import claims
 from vlkd_steps.core import layout
+from vlkd_steps.graph import phase_manifest
 
 
 def gains_csv(experiment: str = "mine") -> None:
@@ -62,6 +63,21 @@ def test_a_page_can_be_written_beside_json(capsys: pytest.CaptureFixture[str]) -
     shown = capsys.readouterr()
     assert [row["claim"] for row in json.loads(shown.out)] == ["low"]
     assert "page.md" in shown.err
+
+
+def test_results_of_another_configuration_are_named_on_stderr_and_on_the_page(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset({"low": claim(level="primary", dataset=["scenes_ve"], shot=[100])})
+    write(falling, {"scenes_ve": ["test"]}, ["finetune", "naive_kd", "clip_td"], ["100"])
+    gains_csv()
+    note = "note: mine: these values may be of an earlier run: manifests/mine/"  # no graph made them
+    assert claims.main(["mine", "--write", "page.md"]) == 0
+    assert note in capsys.readouterr().err
+    assert "Note on mine: these values may be of an earlier run: manifests/mine/" in Path("page.md").read_text()
+    monkeypatch.setattr(phase_manifest, "outdated", lambda c: "")
+    assert claims.main(["mine", "--write", "page.md"]) == 0
+    assert "earlier run" not in capsys.readouterr().err + Path("page.md").read_text()
 
 
 def test_results_whose_preset_is_gone_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,11 +13,13 @@ from vlkd_steps.config import jobs
     [
         ("scenes_tune", 324),
         ("scenes_tune_weak", 18),
+        ("scenes_tune_wide", 104),
         ("scenes_tune_methods", 144),
         ("scenes_tune_contrast", 36),
-        ("scenes_tune_full", 18),
-        ("scenes_tune_students", 72),
-        ("scenes_tune_vcr", 15),
+        ("scenes_tune_methods_wide", 48),
+        ("scenes_tune_full", 24),
+        ("scenes_tune_students", 108),
+        ("scenes_tune_vcr", 22),
     ],
 )
 def test_the_trials_that_ship(project: Project, composed: Any, name: str, trials: int) -> None:

@@ -2,12 +2,13 @@
 
 Reads each preset's ``claims``, its ``results/<experiment>/summary.csv`` and every run's ``scores/``. Without a name,
 all experiments with claims and results. Prints tables in Markdown; --write makes a page of them, with the tables of
-accuracy, and a CSV file beside it with the keys of the runs.
+accuracy, and a CSV file beside it with the keys of the runs. Results that may be of another configuration than the
+preset's now are named on stderr, and on the page.
 """
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ from vlkd_steps.core.terminal import say
 from vlkd_steps.evaluation import tables
 from vlkd_steps.evaluation.claims import Row, evaluate, judged
 from vlkd_steps.evaluation.contrasts import Evidence
+from vlkd_steps.graph import phase_manifest
 from vlkd_steps.reporting import claims_page, table
 
 
@@ -39,8 +41,11 @@ def main(
     if write:
         _check_target(write)
     rows = tested(names)
+    earlier = notes(names)
+    for name, note in earlier.items():
+        say(f"note: {name}: {note}", file=sys.stderr)
     if write:
-        _write(write, names, rows)
+        _write(write, names, rows, earlier)
     if as_json:
         say(json.dumps([asdict(row) for row in rows], indent=2), flush=True)
     elif not write:
@@ -83,6 +88,12 @@ def tested(experiments: Sequence[str]) -> list[Row]:
     return judged(rows)
 
 
+def notes(experiments: Sequence[str]) -> dict[str, str]:
+    """The experiments whose results may be of an earlier run, by another configuration or other code, and why."""
+    found = {name: phase_manifest.note(composition.compose(experiment=name)) for name in experiments}
+    return {name: note for name, note in found.items() if note}
+
+
 def summary(experiment: str) -> list[dict[str, str]]:
     """The rows of an experiment's `summary.csv`.
 
@@ -120,12 +131,12 @@ def _keys_of(path: Path) -> Path:
     return path.with_suffix(".runs.csv")
 
 
-def _write(path: Path, experiments: Sequence[str], rows: Sequence[Row]) -> None:
+def _write(path: Path, experiments: Sequence[str], rows: Sequence[Row], earlier: Mapping[str, str]) -> None:
     """The page, and beside it the keys of the runs."""
     results = {name: table.read(layout.results(name) / "gains.csv") for name in experiments}
     keys = _keys_of(path)
     made_by = f"vlkd claims {' '.join(experiments)} --write {path.as_posix()}"
-    text = claims_page.page(rows, made_by, results, keys.name)
+    text = claims_page.page(rows, made_by, results, keys.name, earlier)
     files.write_text(keys, claims_page.run_keys(rows))
     files.write_text(path, text)
     say(f"wrote {path}, and {keys} with the keys of the runs", file=sys.stderr)  # stdout may be JSON

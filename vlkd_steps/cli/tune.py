@@ -7,7 +7,8 @@ r"""Choose the best values of an experiment's sweeps by dev, and write them into
 For every task, student, shot and swept variant: the member with the highest mean on dev, over seeds and over the data
 sets of the task that all members have. --write writes FILE or, without one, <experiment>_tuned.yaml in the first folder
 that params.yaml names as conf. There the mean over students decides, and values are set by task and, if there are
-several shots, by shot. Test sets are not read.
+several shots, by shot. If params.yaml is of this experiment, its overrides, data sets and students are written too.
+Test sets are not read.
 """
 
 import sys
@@ -57,8 +58,8 @@ def main(
     tables.check_current(experiment, rows)
     found = tuning.choices(c, rows, metric=metric)
     target = destination(c, file) if write else None
-    if why := phase_manifest.outdated(c):
-        say(f"note: these values may be of an earlier run: {why}", file=sys.stderr)
+    if note := phase_manifest.note(c):
+        say(f"note: {note}", file=sys.stderr)
     show(c, found)
     if target:
         _write(target, c, tuning.choices(c, rows, tuning.by_task, metric))
@@ -70,7 +71,7 @@ def destination(c: Composition, file: Path | None) -> Path:
 
     Raises:
         UserError: params.yaml names no folder for it, the file exists, its name is not valid for a preset or is one's
-            that there is, no preset is found there, or it would inherit the sweep.
+            that there is, no preset is found there, it cannot be written, or it would inherit the sweep.
     """
     if file is None and not c.params.conf:
         raise UserError(
@@ -92,6 +93,7 @@ def destination(c: Composition, file: Path | None) -> Path:
             f"{found} would not be found as a preset; name a file in the folder experiment of one that {PARAMS} names "
             f"as conf ({', '.join(c.params.conf) or 'none yet: add conf: [conf]'})"
         )
+    command.check_output(found, "--write")
     _check_inherited(c.experiment, conf)
     return found
 
@@ -111,8 +113,8 @@ def _write(target: Path, c: Composition, choices: list[Choice]) -> None:
     if lost:
         target.unlink()
         raise UserError(
-            f"{target} is not written: {lost}, since the overrides of {c.experiment}, which it inherits, set it; write "
-            f"them under variants and training in {c.experiment} itself, then tune again"
+            f"{target} is not written: {lost}, since the overrides of {c.experiment} or of {PARAMS}, which it has "
+            f"too, set it; write them under variants and training in {c.experiment} itself, then tune again"
         )
 
 

@@ -1,15 +1,22 @@
-"""The preset that `vlkd tune --write` writes: the swept one with its chosen values, and without its sweeps."""
+"""The preset that `vlkd tune --write` writes: the swept one with its chosen values, and without its sweeps.
+
+What params.yaml overrides, and the data sets and students that it names, are written too: the values were chosen under
+them, and they do not apply to an experiment that params.yaml does not name.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
 
-from vlkd_steps.config import precedence
+from vlkd_steps.config import overrides, precedence
 from vlkd_steps.config.models.base import Model
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.config.models.preset import Block, Grid
 from vlkd_steps.evaluation.tuning import Choice
+
+WHERE = ("dataset", "student")
+"""The lists of a grid that say for what the values were chosen; those for one shot go for all."""
 
 
 def text(c: Composition, choices: Sequence[Choice]) -> str:
@@ -21,14 +28,14 @@ def text(c: Composition, choices: Sequence[Choice]) -> str:
     lines = [
         "# @package _global_",
         f"# The best values by dev of the sweeps of {c.experiment} (vlkd tune {c.experiment}); all trials:",
-        f"# results/{c.experiment}/summary.csv. Grid and evaluation sets are those of {c.experiment}: say here what",
-        "# differs, and take seeds that no trial used.",
+        f"# results/{c.experiment}/summary.csv. Shots, seeds and evaluation sets are those of {c.experiment}: say here",
+        "# what differs, and take seeds that no trial used.",
         f"defaults: [{c.experiment}, _self_]",
         "",
-        f"grid: {_flow({'variant': list(dict.fromkeys([*_variants(c, c.preset.grid), *_crossed(c)]))})}",
+        f"grid: {_flow(_grid(c))}",
     ]
     if c.preset.grids:
-        lines += ["grids:", *(f"  - {_flow(_block(c, block))}" for block in c.preset.grids)]
+        lines += ["grids:", *(f"  - {_flow(_block(c, block))}" for block in c.preset.grids if _was_run(c, block))]
     chosen = list(dict.fromkeys(choice.group[-1] for choice in choices))
     for key in ("reference", "highlight"):
         if (name := getattr(c.preset, key)) in c.members and c.members[name].variant in chosen:
@@ -39,6 +46,8 @@ def text(c: Composition, choices: Sequence[Choice]) -> str:
         of_variant = [each for each in choices if each.group[-1] == variant]
         for task in dict.fromkeys(choice.group[0] for choice in of_variant):
             lines += _task(c, task, [choice for choice in of_variant if choice.group[0] == task])
+    if own := _overrides(c, chosen):
+        lines += ["", "# Those of params.yaml, under which the values were chosen.", f"overrides: {_flow(own)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -136,8 +145,51 @@ def _crossed(c: Composition) -> list[str]:
     return [] if c.preset.grids else _variants(c, c.grid)
 
 
+def _overrides(c: Composition, chosen: Sequence[str]) -> dict[str, Any]:
+    """Those of params.yaml by dotted key, without its sweeps; a member of a variant that was chosen is the variant."""
+    if c.experiment != c.params.experiment:
+        return {}
+    given = overrides.by_key(c.params.overrides, "overrides")
+    found = {key: value for key, value in given.items() if not (key.startswith("variants.") and key.endswith(".sweep"))}
+    for key in found.keys() & {"reference", "highlight"}:
+        member = c.members.get(getattr(c.preset, key) or "")
+        if member and member.variant in chosen:
+            found[key] = member.variant
+    return found
+
+
+def _grid(c: Composition) -> dict[str, list[str]]:
+    """The variants, and the data sets and students where params.yaml chose them."""
+    found = {"variant": list(dict.fromkeys([*_variants(c, c.preset.grid), *_crossed(c)]))}
+    for key in WHERE:
+        said = list(getattr(c.preset.grid, key))
+        names = _run(c, key, said) if c.preset.grids else [*_run(c, key, said), *_beside(c, key, said)]
+        if names and names != said:
+            found[key] = names
+    return found
+
+
+def _run(c: Composition, key: str, names: Sequence[str]) -> list[str]:
+    """Those of a list of the preset that were run; all of them where it has claims, which may be about any."""
+    claimed = any((c.preset.claims or {}).values())
+    return [name for name in names if claimed or name in getattr(c.grid, key)]
+
+
+def _beside(c: Composition, key: str, names: Sequence[str]) -> list[str]:
+    """What was run that a list of the preset lacks."""
+    return [name for name in getattr(c.grid, key) if name not in names]
+
+
 def _block(c: Composition, block: Block) -> dict[str, Any]:
-    return block.written() | ({"variant": _variants(c, block)} if block.variant else {})
+    """A block with what was run of it."""
+    run = {key: _run(c, key, getattr(block, key) or ()) for key in WHERE}
+    found = block.written() | {key: names for key, names in run.items() if names}
+    return found | ({"variant": _variants(c, block)} if block.variant else {})
+
+
+def _was_run(c: Composition, block: Block) -> bool:
+    """Whether params.yaml has left any data set and student of a block."""
+    return all(_run(c, key, getattr(block, key) or getattr(c.preset.grid, key)) for key in WHERE)
 
 
 def _variants(c: Composition, block: Block | Grid) -> list[str]:

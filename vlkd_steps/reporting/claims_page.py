@@ -26,19 +26,23 @@ LONG = (
 )
 
 
-def page(rows: Sequence[Row], command: str, results: Mapping[str, Sequence[Gains]], keys: str) -> str:
+def page(
+    rows: Sequence[Row], command: str, results: Mapping[str, Sequence[Gains]], keys: str, notes: Mapping[str, str]
+) -> str:
     """The whole page: the primary claims on one screen, then all details.
 
     Args:
         command: that made it.
         results: the rows of each experiment's `gains.csv`.
         keys: the file beside it that has the keys of the runs.
+        notes: what a reader must know of an experiment's results.
     """
     lines = [
         MARK, "", f"# Results of {', '.join(results)}", "",
         "The claims of these presets, declared before the runs where no note says otherwise, and their verdicts. "
         f"Made by `{command}`; docs/protocol.md (Which claims held) says how claims are tested and what the verdicts "
         "mean.", "",
+        *(line for name, note in notes.items() for line in (f"Note on {name}: {note}", "")),
         *overview(rows), "",
         "## Details", "",
         "Relative gains are in percent of the reference's result. *paper* is the largest gain that the paper's "
