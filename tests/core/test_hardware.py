@@ -1,16 +1,25 @@
 import copy
+import os
+import socket
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import Backend, BackendConfig
 from transformers import ViltConfig, ViltModel
 
-from vlkd_steps.core import hardware
+from vlkd_steps.core import distributed, hardware
 from vlkd_steps.core.devices import PRECISIONS
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data import tokenizer
+from vlkd_steps.data.batches import Batch
 from vlkd_steps.data.inputs import Inputs
 from vlkd_steps.students.vilt import ViltStudent
+from vlkd_steps.teachers.models import computing
 
 
 @pytest.mark.parametrize(
@@ -43,6 +52,54 @@ def test_tf32_is_allowed_for_a_block_on_a_gpu_alone() -> None:
             assert allowed() == before
 
 
+def as_torch_pins(tensor: Tensor) -> Tensor:
+    """What ATen's _pin_memory does, without a GPU: a copy of the same strides."""
+    size = 1 + sum((count - 1) * stride for count, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    storage = torch.UntypedStorage(size * tensor.element_size())
+    return torch.empty(0, dtype=tensor.dtype).set_(storage, 0, tensor.shape, tensor.stride()).copy_(tensor)
+
+
+def test_a_tensor_whose_elements_share_memory_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_for_all = torch.ones(1, dtype=torch.int64).expand(4)
+    with pytest.raises(RuntimeError, match="single memory location"):
+        as_torch_pins(one_for_all)
+    monkeypatch.setattr(Tensor, "pin_memory", as_torch_pins)
+    assert hardware.pinned(one_for_all).tolist() == [1, 1, 1, 1]
+    inputs = Inputs(torch.ones(4, 2), torch.ones(4, 2), torch.ones(4, 2))
+    batch = Batch(inputs, torch.ones(4, 2), torch.arange(4), torch.arange(4), extra={"written": one_for_all})
+    assert batch.pin_memory().extra["written"].tolist() == [1, 1, 1, 1]
+
+
+class Spied(Tensor):
+    """Notes what is asked of it instead of doing it."""
+
+    asked: ClassVar[list[Any]] = []
+
+    def pin_memory(self, *_: Any) -> Tensor:
+        self.asked.append("pinned")
+        return self
+
+    def to(self, *given: Any, **more: Any) -> Tensor:
+        self.asked.append((str(given[0]), more.get("non_blocking", False)))
+        return self
+
+
+@pytest.mark.parametrize(
+    ("device", "asked"),
+    [("cuda", ["pinned", ("cuda", True)]), ("mps", [("mps", False)]), ("cpu", [("cpu", False)])],
+)
+def test_only_a_gpu_of_cuda_copies_later_and_from_page_locked_memory(
+    device: str, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Spied, "asked", [])
+    tensor = torch.ones(2, 3).as_subclass(Spied)
+    hardware.moved(tensor, torch.device(device))
+    assert Spied.asked == asked
+    Spied.asked.clear()
+    Batch(Inputs(tensor, tensor, tensor), tensor, tensor, tensor).to(torch.device(device))
+    assert Spied.asked == 6 * asked
+
+
 def test_device_auto_takes_the_best_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     for cuda, mps, expected in ((True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
@@ -52,7 +109,124 @@ def test_device_auto_takes_the_best_there_is(monkeypatch: pytest.MonkeyPatch) ->
         hardware.resolve_device("cuda")
 
 
+class Chosen:
+    """Accelerate on a machine with GPUs; keeps what it is given."""
+
+    device, num_processes, mixed_precision = torch.device("cuda"), 2, "no"
+    handlers: ClassVar[list[Any]] = []
+
+    def __init__(self, kwargs_handlers: list[Any], mixed_precision: str, **_: Any) -> None:
+        Chosen.handlers, self.mixed_precision = kwargs_handlers, mixed_precision
+        self.num_processes = int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """A machine with two GPUs; torch's settings are as before afterwards."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    monkeypatch.setattr(hardware, "Accelerator", Chosen)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    threads, fill = torch.get_num_threads(), torch.utils.deterministic.fill_uninitialized_memory
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield monkeypatch
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+    torch.utils.deterministic.fill_uninitialized_memory = fill
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+
+
+def test_processes_on_gpus_agree_without_them(gpus: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        gpus.setenv(name, value)
+    hardware.accelerator({"processes": 2, "batch_size": 4})
+    backend = Chosen.handlers[0].to_kwargs()["backend"]
+    assert BackendConfig(Backend(backend)).get_device_backend_map() == {"cpu": "gloo", "cuda": "nccl"}
+    assert PartialState._prepare_backend(None, cpu=False, backend=backend)[0] == backend
+    gpus.setenv("WORLD_SIZE", "1")
+    hardware.accelerator({})
+    assert "backend" not in Chosen.handlers[0].to_kwargs()
+
+
+def test_algorithms_on_a_gpu_are_deterministic_and_no_memory_is_filled_for_nothing(gpus: pytest.MonkeyPatch) -> None:
+    hardware.accelerator({})
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("bf16", False), ("fp32", False), ("tf32", True)])
+def test_only_precision_tf32_rounds_float32_products(gpus: pytest.MonkeyPatch, precision: str, allowed: bool) -> None:
+    chosen = hardware.accelerator({"precision": precision})
+    assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == allowed
+    assert hardware.precision(chosen) == precision
+    with computing.Computing({"precision": precision}, "cuda")():
+        assert torch.backends.cuda.matmul.allow_tf32 == allowed
+
+
+def test_processes_that_share_a_gpu_are_refused(gpus: pytest.MonkeyPatch) -> None:
+    gpus.setenv("WORLD_SIZE", "2")
+    training, here = {"processes": 2, "batch_size": 8}, socket.gethostname()
+    gpus.setattr(distributed, "count", lambda: 2)
+    gpus.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="GPU-a"))
+    gpus.setattr(distributed, "everyone", lambda own: [own, f"GPU-a of {here}"])
+    with pytest.raises(UserError, match=r"2 processes .* GPU-a") as refused:
+        hardware.accelerator(training)
+    for advice in ("gpu of this rule", "CUDA_VISIBLE_DEVICES", "training.processes"):
+        assert advice in str(refused.value)
+    for other in (f"GPU-b of {here}", "GPU-a of another_node"):  # also where each process sees one GPU only
+        gpus.setattr(distributed, "everyone", lambda own, other=other: [own, other])
+        assert hardware.accelerator(training).num_processes == 2
+
+
+@pytest.mark.parametrize(
+    ("built", "visible", "said"),
+    [
+        (None, None, ["built for CPUs only"]),
+        ("13.0", None, ["CUDA_VISIBLE_DEVICES is not set", "CUDA 13.0"]),
+        ("13.0", "", ["CUDA_VISIBLE_DEVICES is ''"]),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_explained(
+    built: str | None, visible: str | None, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", built)
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(UserError, match=r"device of teacher eyes is cuda, but") as refused:
+        computing.device_of({"name": "eyes", "device": "cuda"})
+    for words in [*said, "write auto"]:
+        assert words in str(refused.value)
+
+
+def test_a_gpu_of_slurm_that_torch_does_not_see_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for name in ("SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    hardware._warn_once.cache_clear()
+    assert hardware.resolve_device("auto") == "cpu"
+    monkeypatch.setenv("SLURM_JOB_GPUS", "0")
+    assert hardware.resolve_device("cpu") == "cpu"
+    assert not caplog.records
+    for _ in range(2):
+        assert hardware.resolve_device("auto", "device of teacher eyes") == "cpu"
+    (record,) = caplog.records
+    for words in ("device of teacher eyes is auto", "torch sees none", "write device cpu"):
+        assert words in record.getMessage()
+
+
 def test_unknown_names_are_refused() -> None:
+    with pytest.raises(UserError, match=r"--device is 'cuda:1'; write cuda, .* CUDA_VISIBLE_DEVICES=1"):
+        hardware.resolve_device("cuda:1", "--device")
+    with pytest.raises(UserError, match="precision of teacher eyes is 'fp16'; choose"):
+        computing.Computing({"name": "eyes", "precision": "fp16"}, "cpu")
     with pytest.raises(UserError, match="device is 'gpu'; choose from: auto, cpu, cuda, mps"):
         hardware.resolve_device("gpu")
     with pytest.raises(UserError, match="precision is 'fp16'; choose from: auto, fp32, tf32, bf16"):

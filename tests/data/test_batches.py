@@ -42,6 +42,18 @@ def test_tokens_are_cut_after_the_longest_text_of_the_batch(project: Path) -> No
     assert both.inputs.tokens[0][both.inputs.mask[0] == 0].eq(0).all()
 
 
+def test_a_batch_is_made_without_reading_from_the_device_that_trains(project: Path) -> None:
+    """A tensor on the meta device has no values: reading one is an error, as it would be a wait for a GPU."""
+    index = torch.tensor([0, 2, 1])
+    expected = encoded().batch(index)
+    data = encoded().to(torch.device("meta"))
+    found = data.batch(index)
+    for name, tensor in found.tensors().items():
+        assert tensor.is_meta, name
+        assert tensor.shape == expected.tensors()[name].shape
+    assert not data.lengths.is_meta
+
+
 def test_order_is_a_function_of_seed_and_number() -> None:
     first, again, other = order(10, 4, seed=1), order(10, 4, seed=1), order(10, 4, seed=2)
     straight = [first(number) for number in range(8)]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vlkd_steps.config.models.recipe import Recipe
-from vlkd_steps.core import versions
+from vlkd_steps.core import hardware, versions
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.data.batches import Batch
@@ -103,6 +103,17 @@ def test_the_gradients_ratio_is_logged_where_dev_is_evaluated(place: Any) -> Non
     # task: d/dw = 2 mean((1 - x) x) = -2, d/db = 2 mean(1 - x) = -1; pull: d/db = 1
     assert loop.gradient_ratio(losses, model)["gradient_ratio"] == pytest.approx(1 / math.sqrt(5), rel=1e-4)
     assert loop.gradient_ratio({"task": losses["task"]}, model) == {}
+
+
+@pytest.mark.slow
+def test_a_compiled_model_is_watched_while_it_is_trained(place: Any) -> None:
+    model = Line()
+    model.layer = nn.Sequential(nn.Linear(1, 4), nn.GELU(), nn.Linear(4, 1))
+    model.layer.bias = nn.Parameter(torch.ones(1))
+    hardware.adapt(model.layer, {"compile": True})
+    run(model, place[0], recipe(steps=2, evaluate_every=2), evaluate=lambda: {"accuracy": 1.0})
+    (event,) = [e for e in place[1] if e["event"] == "metrics"]
+    assert event["metrics"]["gradient_ratio"] > 0
 
 
 class LateRequest(StopRequest):

@@ -1,6 +1,8 @@
 """The whole run-book on small models; what it says of a GPU has to be seen on one."""
 
+import gc
 import json
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from torch import nn
 
 from vlkd_steps.cli import bench
 from vlkd_steps.data.batches import Batch
-from vlkd_steps.gpu_bench import cases, checks, distillation, runbook
+from vlkd_steps.gpu_bench import cases, checks, distillation, runbook, timing
 from vlkd_steps.gpu_bench.results import Line
 from vlkd_steps.planning import sizes
 
@@ -72,8 +74,9 @@ class Failed:
     ("arguments", "message"),
     [
         (["--device", "cpu"], "add --tiny"),
-        (["--device", "gpu"], "--device names 'gpu'"),
-        (["--tiny", "--device", "cpu", "--precision", "fp8"], "--precision names 'fp8'"),
+        (["--device", "gpu"], "--device is 'gpu'"),
+        (["--device", "cuda:1"], "CUDA_VISIBLE_DEVICES=1"),
+        (["--tiny", "--device", "cpu", "--precision", "fp8"], "--precision is 'fp8'"),
         (["--tiny", "--device", "cpu", "--out", "nowhere/gpu.json"], "there is no folder nowhere"),
         (["--tiny", "--device", "cpu", "--out", "."], "--out . is a folder"),
     ],
@@ -95,6 +98,38 @@ def test_paper_size_students_are_those_of_conf(case: cases.Student) -> None:
     assert student.width == width
     row = case.text + case.regions
     assert case.batch or case.items * row <= case.tokens < (case.items + 1) * row
+
+
+def test_a_students_memory_is_free_before_the_next_one_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    built, alive = weakref.WeakSet[nn.Module](), list[int]()
+    own = distillation.built
+
+    def noted(case: cases.Student) -> Any:
+        built.add(student := own(case))
+        return student
+
+    def forget() -> None:
+        gc.collect()
+        alive.append(len(built))
+
+    monkeypatch.setattr(distillation, "built", noted)
+    monkeypatch.setattr(timing, "forget", forget)
+    accelerator = checks.accelerated(torch.device("cpu"), "fp32")
+    assert len(list(distillation.measured(cases.TINY.students[1], accelerator, 0.01))) == 2
+    assert alive == [1, 1]
+
+
+def test_accelerate_keeps_no_model_for_which_memory_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    accelerator = checks.accelerated(torch.device("cpu"), "fp32")
+
+    def train(model: nn.Module, *_: Any) -> None:
+        accelerator.prepare(model)
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(distillation.loop, "train", train)
+    with pytest.raises(torch.OutOfMemoryError):
+        distillation.trained(nn.Linear(1, 1), lambda number: None, accelerator, 0.01)
+    assert accelerator._models == []
 
 
 def test_a_batch_is_a_function_of_its_number() -> None:

@@ -3,6 +3,7 @@ import time
 
 import pytest
 import torch
+from torch import nn
 
 from vlkd_steps.gpu_bench import card, timing
 from vlkd_steps.gpu_bench.results import Line, table
@@ -35,14 +36,43 @@ def test_operations_of_a_matrix_product_and_its_gradient() -> None:
     assert timing.operations(lambda: (left @ right).sum().backward()) == 3 * 2 * 4 * 5 * 6
 
 
+def test_operations_of_attention_are_those_of_its_slow_path_too() -> None:
+    """At inference without autocast torch computes the whole block in one kernel."""
+    block = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True).eval()
+    attention = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    shown = torch.randn(3, 5, 8)
+
+    def step() -> None:
+        with torch.inference_mode():
+            block(shown)
+            attention(shown, shown, shown, need_weights=False)
+
+    def in_bf16() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            step()
+
+    assert timing.operations(step) == timing.operations(in_bf16) > 0
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
 @pytest.mark.parametrize(("memory", "found"), [(64, 64), (63, 32), (7, 0), (10**6, 512)])
 def test_the_largest_batch_is_the_last_that_fits(memory: int, found: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def step(size: int) -> None:
         if size > memory:
-            raise torch.OutOfMemoryError
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
 
     monkeypatch.setattr(timing, "forget", lambda: None)  # collects what a step leaves, of all tests: a second
     assert timing.largest(step, 8, 512) == found
+
+
+def test_other_errors_than_a_memory_that_is_too_small_are_themselves() -> None:
+    for error in (RuntimeError("CUDA error: an illegal memory access was encountered"), ValueError("out of memory")):
+        with pytest.raises(type(error)) as raised, timing.fitting():
+            raise error
+        assert raised.value is error
+    for words in ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "MPS backend out of memory"):
+        with pytest.raises(torch.OutOfMemoryError, match=words), timing.fitting():
+            raise RuntimeError(words)
 
 
 def test_a_steps_rate_its_share_of_the_peak_and_its_peer() -> None:

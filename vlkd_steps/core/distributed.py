@@ -3,6 +3,9 @@
 Accelerate (`hardware.accelerator`) initialises the process group from the environment and averages the gradients. This
 module does the rest. With a single process each function does nothing.
 
+Tensors of a GPU meet by NCCL, those of the CPU by gloo, also where GPUs train: what the processes agree on after each
+step is a number on the CPU, and none of them waits for its GPU.
+
 N processes see the batch that one process would see: process r takes its rows r, r + N, r + 2N, ... A loss that is a
 mean over rows needs nothing else, since the mean of the means of equal shares is the mean; one that compares rows
 gathers them first. The result equals that of one process up to rounding, not bit for bit: floating-point sums depend
@@ -48,9 +51,8 @@ def gathered(rows: Tensor) -> Tensor:
     """
     if count() == 1:
         return rows
-    parts = [torch.empty_like(rows, device=_device()) for _ in range(count())]
-    distributed.all_gather(parts, rows.detach().to(_device()).contiguous())
-    whole = [part.to(rows.device) for part in parts]
+    whole = [torch.empty_like(rows) for _ in range(count())]
+    distributed.all_gather(whole, rows.detach().contiguous())
     if rows.requires_grad:
         whole[rank()] = rows.view_as(rows)
         whole[rank()].register_hook(lambda gradient: gradient * count())
@@ -61,9 +63,9 @@ def summed(values: Tensor) -> Tensor:
     """The sum over the processes of a tensor without gradient."""
     if count() == 1:
         return values
-    found = values.to(_device(), copy=True)
+    found = values.clone()
     distributed.all_reduce(found)
-    return found.to(values.device)
+    return found
 
 
 def mean(values: Tensor) -> Tensor:
@@ -80,7 +82,7 @@ def highest(number: int) -> int:
     """The greatest of the processes' numbers."""
     if count() == 1:
         return number
-    found = torch.tensor(number, device=_device())
+    found = torch.tensor(number)
     distributed.all_reduce(found, distributed.ReduceOp.MAX)
     return int(found)
 
@@ -90,11 +92,20 @@ def first(concerned: bool) -> int:
     return -highest(-(rank() if concerned else count()))
 
 
+def everyone(own: str) -> list[str]:
+    """Each process's text, that of process 0 first."""
+    if count() == 1:
+        return [own]
+    found = [""] * count()
+    distributed.all_gather_object(found, own)
+    return found
+
+
 def decided(question: Callable[[], int]) -> int:
     """The main process's answer. Only it looks: a shared file system may show the others an older state."""
     if count() == 1:
         return question()
-    answer = torch.tensor(question() if is_main() else 0, device=_device())
+    answer = torch.tensor(question() if is_main() else 0)
     distributed.broadcast(answer, 0)
     return int(answer)
 
@@ -156,8 +167,3 @@ def leave() -> None:
     if count() > 1:
         wait()
         atexit.register(distributed.destroy_process_group)
-
-
-def _device() -> torch.device:
-    """The device of the group's tensors: NCCL supports GPUs only, gloo the CPU."""
-    return torch.device("cuda" if distributed.get_backend() == distributed.Backend.NCCL else "cpu")

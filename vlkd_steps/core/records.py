@@ -119,11 +119,7 @@ def array(path: Path, key: str) -> Iterator[dict[str, Any]]:
             position = yield from _items(text, position, path, key)
         else:
             _, position = _value(text, position, path, name)
-        position = _skip(text, position)
-        if text.startswith(",", position):
-            position = _skip(text, position + 1)
-        elif not text.startswith("}", position):
-            raise _not_json(text, position, path, name, "expected a comma or the end of the object")
+        position = _next(text, position, "}", path, name)
     _expect_end(text, position + 1, path)
     if key not in names:
         raise complaint(path, key, "is missing at the top level", "see docs/own_data.md for the format")
@@ -259,12 +255,21 @@ def _items(text: str, position: int, path: Path, key: str) -> Generator[dict[str
                 raise complaint(path, f"{key}[{number}]", f"must be an object, not {shown(record)}")
             yield record
             number += 1
-        position = _skip(text, position)
-        if text.startswith(",", position):
-            position = _skip(text, position + 1)
-        elif not text.startswith("]", position):
-            raise _not_json(text, position, path, f"{key}[{number - 1}]", "expected a comma or the end of the list")
+        position = _next(text, position, "]", path, f"{key}[{number - 1}]")
     return position + 1
+
+
+def _next(text: str, position: int, end: str, path: Path, where: str) -> int:
+    """The position of the item after the one that ends at `position`, or of the `end` of the list or object."""
+    position, whole = _skip(text, position), {"]": "list", "}": "object"}[end]
+    if text.startswith(end, position):
+        return position
+    if not text.startswith(",", position):
+        raise _not_json(text, position, path, where, f"expected a comma or the end of the {whole}")
+    position = _skip(text, position + 1)
+    if text.startswith(end, position):
+        raise _not_json(text, position, path, where, f"a comma before the end of the {whole}")
+    return position
 
 
 def _between(text: str, position: int) -> str:

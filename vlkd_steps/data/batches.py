@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlkd_steps.core import scratch
+from vlkd_steps.core import hardware, scratch
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import loader
@@ -55,12 +55,12 @@ class Batch:
     extra: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Self:
-        """The batch on another device; one in page-locked memory is copied while computing goes on."""
-        return applied(self, lambda tensor: tensor.to(device, non_blocking=True))
+        """The batch on another device."""
+        return applied(self, lambda tensor: hardware.moved(tensor, device))
 
     def pin_memory(self) -> Self:
         """The batch in page-locked memory (what a `DataLoader` calls)."""
-        return applied(self, Tensor.pin_memory)
+        return applied(self, hardware.pinned)
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, for inspection."""
@@ -86,7 +86,8 @@ class Encoded:
 
     Attributes:
         from_files: whether a batch's images are read when it is made, by `loader`'s processes. Batches are then made on
-            the CPU; else everything is on the device that trains, and batches are indexed there.
+            the CPU; else all that is large is on the device that trains, and batches are indexed there. What says how
+            large a batch is (rows, lengths) stays on the CPU: reading it from a GPU would wait for the steps before.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class Encoded:
         return self._tokenised.segments
 
     def words(self) -> np.ndarray:
-        """For each distinct text, which word each token of its passage belongs to (`Tokenised.words`)."""
+        """For each distinct text, which words each token of its passage belongs to (`Tokenised.words`)."""
         return self._tokenised.words(self.items.text_passages)
 
     def to(self, device: torch.device) -> Self:
@@ -130,9 +131,9 @@ class Encoded:
         if self.from_files:
             return self
         self.device = device
-        tensors = ("image_rows", "passage_rows", "text_rows", "label_ids", "label_scores")
+        tensors = ("text_rows", "label_ids", "label_scores")
         self.items = replace(self.items, **{name: getattr(self.items, name).to(device) for name in tensors})
-        self.tokens, self.types, self.lengths = (t.to(device) for t in (self.tokens, self.types, self.lengths))
+        self.tokens, self.types = self.tokens.to(device), self.types.to(device)
         self.images = None if self.images is None else self.images.to(device)
         self.sight = None if self.sight is None else self.sight.to(device)
         self.extra = {name: value.to(device) for name, value in self.extra.items()}
@@ -150,39 +151,41 @@ class Encoded:
         return (batch.to(device) for batch in made)
 
     def batch(self, index: Tensor) -> Batch:
-        """The items at `index`, int64 [B]."""
-        index = index.to(self.device)
+        """The items at `index`, int64 [B] on the CPU."""
         images, passages_shown = self.items.image_rows[index], self.items.passage_rows[index]
+        index = hardware.moved(index, self.device)
         choices = self.items.choices
         tokens, mask, types = self.text(passages_shown.flatten())
         return Batch(
             inputs=Inputs(tokens, mask, types, **self.seen(images.repeat_interleave(choices))),
             labels=self.items.soft_labels(index),
-            image_rows=images,
+            image_rows=hardware.moved(images, self.device),
             text_rows=self.items.text_rows[index],
             gold=None if choices == 1 else self.gold(index),
             extra={name: value[index] for name, value in self.extra.items()},
         )
 
     def gold(self, index: Tensor) -> Tensor:
-        """Which of a batch's rows show the right choices of the items at `index`, int64 [B]."""
+        """Which of a batch's rows show the right choices of the items at `index`, int64 [B] where the labels are."""
         return torch.arange(len(index), device=self.device) * self.items.choices + self.items.right_choices(index)
 
     def text(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens, mask and types, int64 [N, T], of the distinct passages at `rows`; T is the longest one's length."""
+        """Tokens, mask and types, int64 [N, T], of the distinct passages at `rows`, on the CPU; T is the longest one's
+        length."""
         lengths = self.lengths[rows]
         longest = int(lengths.max())
+        rows, lengths = (hardware.moved(each, self.device) for each in (rows, lengths))
         mask = (torch.arange(longest, device=self.device) < lengths[:, None]).long()
         return self.tokens[rows][:, :longest].long(), mask, self.types[rows][:, :longest].long()
 
     def seen(self, rows: Tensor) -> dict[str, Any]:
-        """The distinct images at `rows` as the student sees them: ``images`` or ``regions`` of `Inputs`."""
+        """The images at `rows`, on the CPU, as the student sees them: ``images`` or ``regions`` of `Inputs`."""
         return {"images": self.pixels(rows)} if self.sight is None else self.sight.batch(rows)
 
     def pixels(self, rows: Tensor) -> Tensor:
         """The distinct images at `rows`, uint8 [B, 3, S, S]; a repeated one is decoded once."""
         if self.images is not None:
-            return self.images[rows]
+            return self.images[hardware.moved(rows, self.device)]
         places = {row: place for place, row in enumerate(dict.fromkeys(rows.tolist()))}
         decoded = decode_all([self.items.image_paths[row] for row in places], self.image_size)
         return decoded if len(decoded) == len(rows) else decoded[[places[row] for row in rows.tolist()]]

@@ -185,7 +185,7 @@ class Training:
         self.curves.add(computed)
         if self.window_ends or watched:
             self.read()
-        # On a GPU a window's last step waits for the others.
+        # On a GPU a window's last step waits for the others, if nothing else reads from it (docs/gpu.md).
         self.curves.count("step_ms", 1000 * (time.perf_counter() - begun))
 
     def _gradients(self, step: int, upcoming: Iterator[Batch], watched: bool) -> Step:

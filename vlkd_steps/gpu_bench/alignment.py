@@ -66,7 +66,6 @@ def measured(case: Writer, accelerator: Accelerator, seconds: float) -> Iterator
         waiting=clock.waited / clock.took,
         memory=memory,
     )
-    accelerator.free_memory()
 
 
 def built(case: Writer) -> bart.BartStudent:

@@ -44,14 +44,20 @@ NOWHERE = Path("vlkd-bench-writes-nothing")
 def measured(case: Student, accelerator: Accelerator, seconds: float) -> Iterator[Line]:
     """Two lines: finetune and clip_td, both compared with the bare loop of plain fine-tuning."""
     first = one(case, "finetune", accelerator, seconds)
-    student = built(case).to(accelerator.device)
-    on_device = batches(case, student, {})(0).to(accelerator.device)
-    bare = timing.repeated(bare_loop(student, on_device, accelerator), seconds, accelerator.device)
-    largest = None
-    if accelerator.device.type == "cuda":
-        largest = timing.largest(sized(case, student, accelerator), case.items, MOST)
+    bare, largest = plain(case, accelerator, seconds)
     yield replace(first, bare=bare, largest=largest)
     yield replace(one(case, "clip_td", accelerator, seconds), bare=bare)
+
+
+def plain(case: Student, accelerator: Accelerator, seconds: float) -> tuple[float, int | None]:
+    """The bare loop's step, and on a GPU its largest batch; the student's memory is free again afterwards."""
+    device = accelerator.device
+    student = built(case).to(device)
+    on_device = batches(case, student, {})(0).to(device)
+    took = timing.repeated(bare_loop(student, on_device, accelerator), seconds, device)
+    if device.type != "cuda":
+        return took, None
+    return took, timing.largest(sized(case, student, accelerator), case.items, MOST)
 
 
 def one(case: Student, method: str, accelerator: Accelerator, seconds: float) -> Line:
@@ -67,7 +73,6 @@ def one(case: Student, method: str, accelerator: Accelerator, seconds: float) ->
     on_device = make(0).to(device)
     counted = timing.operations(lambda: backward(model, on_device, accelerator))
     peak = card.of(device, hardware.precision(accelerator)).peak
-    accelerator.free_memory()
     took = clock.took / clock.steps
     waiting = clock.waited / clock.took
     return Line(f"{case.name}, {method}", case.items, took, counted / took / peak, waiting=waiting, memory=memory)
@@ -135,7 +140,7 @@ def batches(case: Student, student: Any, extra: Mapping[str, Any], items: int = 
 
 
 def trained(model: nn.Module, make: Callable[[int], Batch], accelerator: Accelerator, seconds: float) -> timing.Clock:
-    """Train with the project's loop until the clock ends it."""
+    """Train with the project's loop until the clock ends it, or memory is too small; accelerate then keeps nothing."""
     device = accelerator.device
     clock = timing.Clock(seconds, device)
 
@@ -145,8 +150,11 @@ def trained(model: nn.Module, make: Callable[[int], Batch], accelerator: Acceler
 
     recipe = Recipe(steps=ENDLESS, batch_size=1, learning_rate=1e-5, checkpoint_every=ENDLESS)
     context = loop.RunContext(NOWHERE, NOWHERE / "batch", "bench", "bench", loop.no_log)
-    with without_progress(), contextlib.suppress(timing.Enough):
-        loop.train(model, upcoming, recipe, context, 0, accelerator, StopRequest())
+    try:
+        with without_progress(), contextlib.suppress(timing.Enough):
+            loop.train(model, upcoming, recipe, context, 0, accelerator, StopRequest())
+    finally:
+        accelerator.free_memory()
     return clock
 
 

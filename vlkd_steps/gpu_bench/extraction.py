@@ -44,13 +44,14 @@ def measured(case: Teacher, device: torch.device, precision: str, seconds: float
     def line(what: str, items: int, ours: Callable[[], object], bare: Callable[[], object]) -> Line:
         timing.forget()
         took = timing.repeated(ours, seconds, device)
+        memory = timing.peak_memory(device)  # before the operations are counted, which takes more
         return Line(
             f"{case.name}, {what}",
             items,
             took,
             timing.operations(bare) / took / peak,
             bare=timing.repeated(bare, seconds, device),
-            memory=timing.peak_memory(device),
+            memory=memory,
             largest=timing.largest(of, items, MOST) if what == "images" and device.type == "cuda" else None,
         )
 

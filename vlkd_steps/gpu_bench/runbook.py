@@ -14,7 +14,7 @@ import torch
 from vlkd_steps.core import files, hardware
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.step import log
-from vlkd_steps.gpu_bench import alignment, card, checks, distillation, extraction, results
+from vlkd_steps.gpu_bench import alignment, card, checks, distillation, extraction, results, timing
 from vlkd_steps.gpu_bench.cases import FULL, TINY, Cases
 from vlkd_steps.gpu_bench.results import Line
 
@@ -53,7 +53,8 @@ def run(settings: Settings, out: Path) -> list[checks.Check]:
     def measured(name: str, into: list[Any], measure: Callable[[], Iterator[Any]]) -> None:
         log.info("%4.0f s  %s", time.monotonic() - begun, name)
         try:
-            into.extend(measure())  # what was found before memory ran out is in the list
+            with timing.fitting():
+                into.extend(measure())  # what was found before memory ran out is in the list
         except torch.OutOfMemoryError as error:
             skipped.append(f"{name}: {str(error).splitlines()[0]}")
         results_so_far = {
@@ -126,7 +127,8 @@ def settings(device: str, precision: str, tiny: bool, seconds: float) -> Setting
     Raises:
         UserError: there is no such device, or paper-size models are to run on a CPU.
     """
-    resolved = hardware.resolve_device(device)
+    resolved = hardware.resolve_device(device, "--device")
+    precision = hardware.resolve_precision(precision, resolved, "--precision")
     if resolved == "cpu":
         torch.set_num_threads(1)
     if resolved == "cpu" and not tiny:
@@ -134,4 +136,4 @@ def settings(device: str, precision: str, tiny: bool, seconds: float) -> Setting
             "paper-size models take hours on a CPU; start this on a machine with a GPU, or add --tiny, which runs the "
             "same code on small models"
         )
-    return Settings(torch.device(resolved), hardware.resolve_precision(precision, resolved), tiny, seconds)
+    return Settings(torch.device(resolved), precision, tiny, seconds)

@@ -16,6 +16,7 @@ WARM = 3
 """Steps before the clock starts: the first ones allocate memory and choose kernels."""
 LEAST = 3
 """Steps that are timed at least, however long they take."""
+TOO_LARGE = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 Made = TypeVar("Made")
 
 
@@ -43,9 +44,17 @@ def repeated(step: Callable[[], object], seconds: float, device: torch.device) -
 
 
 def operations(step: Callable[[], object]) -> float:
-    """Floating-point operations of a step; a multiplication with an addition counts as two."""
-    with FlopCounterMode(display=False) as counter:
-        step()
+    """Floating-point operations of a step; a multiplication with an addition counts as two.
+
+    The counter does not see into the fast path that torch takes for attention at inference without autocast.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with FlopCounterMode(display=False) as counter:
+            step()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
     return float(counter.get_total_flops())
 
 
@@ -91,6 +100,21 @@ class Clock:
                 wait(self.device)
 
 
+@contextlib.contextmanager
+def fitting() -> Iterator[None]:
+    """A block in which memory that is too small is an OutOfMemoryError, whichever library finds it.
+
+    Raises:
+        torch.OutOfMemoryError: also for an error of cuBLAS or cuDNN, which have memory of their own.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error) for words in TOO_LARGE):
+            raise
+        raise torch.OutOfMemoryError(str(error)) from None
+
+
 def forget() -> None:
     """Free unused memory, and reset its measurement."""
     gc.collect()
@@ -112,7 +136,8 @@ def largest(step: Callable[[int], Any], first: int, most: int) -> int:
     while size <= most:
         forget()
         try:
-            step(size)
+            with fitting():
+                step(size)
         except torch.OutOfMemoryError:
             break
         fits, size = size, 2 * size

@@ -54,7 +54,8 @@ class VisualBart:
         """An answer to each of N questions about N images.
 
         Args:
-            among: the answers to choose from, returned as spelled; None: any text of at most `most_tokens` tokens.
+            among: the answers to choose from, returned as spelled; None: any text of at most `most_tokens` tokens,
+                or one more where it does not end.
 
         Raises:
             UserError: the numbers of images and questions differ, the prompt is invalid or too long for the model, or

@@ -29,11 +29,10 @@ import torch
 from vlkd_steps.core import artifacts, components, files, package_assets
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.data import words
 from vlkd_steps.pretrained import clip_models, report
 from vlkd_steps.teachers.models import scenes_tower as scenes_tower  # imported for its registration with timm
-from vlkd_steps.teachers.models.computing import Computing
+from vlkd_steps.teachers.models.computing import Computing, device_of
 from vlkd_steps.teachers.models.pixels import Pixels
 from vlkd_steps.teachers.models.text_tower import TextTower
 from vlkd_steps.teachers.models.weights import weights_digest
@@ -61,6 +60,7 @@ class ClipTeacher:
             if "{}" not in template:
                 raise UserError(f"the teacher's text template {template!r} has no {{}}; write {{}} where the text goes")
         self.computing = Computing(config, device)
+        self.device = self.computing.device
         self.model, transform = create(config["model"], config.get("weights"))
         self.pixels = Pixels(transform, config, self.computing)
         self.model.eval().requires_grad_(False).to(self.computing.device)
@@ -181,7 +181,7 @@ class ClipTeacher:
 def load(config: Mapping[str, Any]) -> ClipTeacher:
     """The teacher of a configuration of kind ``clip``, on its ``device`` (default: the best available)."""
     torch.set_num_threads(config.get("threads", 1))
-    return ClipTeacher(config, resolve_device(config.get("device", "auto")))
+    return ClipTeacher(config, device_of(config))
 
 
 def architecture(model: str) -> str:

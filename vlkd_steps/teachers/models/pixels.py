@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision.transforms import CenterCrop, Normalize, Resize, v2
 from torchvision.transforms.functional import InterpolationMode
 
-from vlkd_steps.core import image_file
+from vlkd_steps.core import hardware, image_file
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.decoding import shorter_side
 from vlkd_steps.teachers.models.computing import Computing
@@ -78,7 +78,7 @@ class Pixels:
     def batch(self, images: Sequence[Tensor] | Tensor) -> Tensor:
         """B images from `of` -> the model's input, float32 [B, 3, S, S] on its device."""
         stacked = images if isinstance(images, Tensor) else torch.stack(list(images))
-        shown = stacked.to(self._white.device, non_blocking=True).float()
+        shown = hardware.moved(stacked, self._white.device).float()
         return shown.div_(self._white).sub_(self._mean).div_(self._std)
 
     def _shaped(self, image: Image.Image) -> Tensor:

@@ -17,11 +17,10 @@ import torch
 
 from vlkd_steps.core import files
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.data import words
 from vlkd_steps.pretrained import hugging_face
 from vlkd_steps.pretrained.folder import located
-from vlkd_steps.teachers.models.computing import Computing
+from vlkd_steps.teachers.models.computing import Computing, device_of
 from vlkd_steps.teachers.models.weights import resolve, weights_digest
 
 POOLINGS = ("mean", "cls")
@@ -56,6 +55,7 @@ class TextTeacher:
         if self.pooling not in POOLINGS:
             raise UserError(f"teacher {name}: pooling is {self.pooling!r}; write one of {', '.join(POOLINGS)}")
         self.computing = Computing(config, device)
+        self.device = self.computing.device
         self.model, self.tokenizer = create(str(resolve(config.get("package"), config["model"], name)), name)
         self.model.eval().requires_grad_(False).to(self.computing.device)
         self.max_tokens = most_tokens(config.get("max_tokens"), self.model, self.tokenizer, name)
@@ -120,7 +120,7 @@ class TextTeacher:
 def load(config: Mapping[str, Any]) -> TextTeacher:
     """The teacher of a configuration of kind ``text``, on its ``device`` (default: the best available)."""
     torch.set_num_threads(config.get("threads", 1))
-    return TextTeacher(config, resolve_device(config.get("device", "auto")))
+    return TextTeacher(config, device_of(config))
 
 
 def architecture(model: Any) -> str:
@@ -180,4 +180,5 @@ def create(source: str, name: str) -> tuple[Any, Any]:
             "encoder with a fast tokenizer (BERT, RoBERTa, MiniLM, ...)"
         )
     hugging_face.check_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, f"{where}: {source}")
+    tokenizer.padding_side = "right"  # on the left, padding would move a text to other positions in a longer batch
     return (model.get_encoder() if model.config.is_encoder_decoder else model), tokenizer

@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.core.hardware import resolve_device
 from vlkd_steps.pretrained import report, timm_models
-from vlkd_steps.teachers.models.computing import Computing
+from vlkd_steps.teachers.models.computing import Computing, device_of
 from vlkd_steps.teachers.models.pixels import Pixels
 from vlkd_steps.teachers.models.weights import resolve, weights_digest
 
@@ -47,6 +46,7 @@ class VisionTeacher:
         """
         self.name: str = config["name"]
         self.computing = Computing(config, device)
+        self.device = self.computing.device
         self.model: Any = create(config)
         self.model.eval().requires_grad_(False).to(self.computing.device)
         self.pixels = Pixels(transform(self.model, config), config, self.computing)
@@ -107,7 +107,7 @@ def patches(model: Any, features: Tensor, name: str) -> Tensor:
 def load(config: Mapping[str, Any]) -> VisionTeacher:
     """The teacher of a configuration of kind ``vision``, on its ``device`` (default: the best available)."""
     torch.set_num_threads(config.get("threads", 1))
-    return VisionTeacher(config, resolve_device(config.get("device", "auto")))
+    return VisionTeacher(config, device_of(config))
 
 
 def create(config: Mapping[str, Any]) -> Any:
