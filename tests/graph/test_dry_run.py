@@ -40,7 +40,7 @@ def test_jobs_are_read_with_their_wildcards_and_without_manifests() -> None:
 
 def test_outside_the_project_is_reported(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"Snakefile is not in .*; run this from the project's root"):
+    with pytest.raises(UserError, match=r"Snakefile is not in .*; run this in a project's folder"):
         dry_run.dry_run()
 
 

@@ -7,22 +7,46 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from snakemake.exceptions import WorkflowError
+from snakemake.shell import shell
 
 from vlkd_steps.graph import stopping
 
 
-@pytest.mark.parametrize(
-    ("end", "number"), [(psutil.Process.terminate, signal.SIGTERM), (psutil.Process.kill, signal.SIGKILL)]
-)
-def test_a_step_that_ends_by_itself_meanwhile_keeps_no_other_step_from_its_signal(
-    monkeypatch: pytest.MonkeyPatch, end, number: signal.Signals
-) -> None:
+def _stop() -> stopping._Stop:
+    return stopping._Stop(SimpleNamespace(_executor=None))
+
+
+def test_a_step_that_ends_by_itself_meanwhile_keeps_no_other_step_from_its_signal() -> None:
+    with subprocess.Popen(["true"]) as ended, subprocess.Popen(["sleep", "100"]) as running:
+        ended.wait()
+        _stop()._terminate([ended.pid, running.pid])
+        assert running.wait(30) == -signal.SIGTERM
+
+
+def test_nor_from_being_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     with subprocess.Popen(["true"]) as ended, subprocess.Popen(["sleep", "100"]) as running:
         listed = [psutil.Process(ended.pid), psutil.Process(running.pid)]
         ended.wait()
-        monkeypatch.setattr(psutil.Process, "children", lambda self, recursive=False: listed)
-        stopping._each(end)
-        assert running.wait(30) == -number
+        monkeypatch.setattr(psutil.Process, "children", lambda self, recursive: listed)
+        stopping._kill()
+        assert running.wait(30) == -signal.SIGKILL
+
+
+def test_a_step_that_starts_after_the_signal_is_told_too_and_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(psutil.Process, "terminate", lambda self: told.append(self.pid))
+    monkeypatch.setattr(shell, "_processes", {})
+    stop = _stop()
+    with subprocess.Popen(["sleep", "100"]) as first, subprocess.Popen(["sleep", "100"]) as second:
+        try:
+            for job, step in enumerate((first, second)):
+                shell._processes[job] = step
+                stop._terminate(stopping._steps())
+                stop._terminate(stopping._steps())
+            assert told == [first.pid, second.pid]
+        finally:
+            first.kill()
+            second.kill()
 
 
 def test_a_cluster_that_does_not_cancel_is_asked_again(

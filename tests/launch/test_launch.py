@@ -99,7 +99,7 @@ def started(function: str, folder: Path) -> "subprocess.Popen[bytes]":
     """A step whose job runs in two processes."""
     environment = {**os.environ, "VLKD_LAUNCHER": "local"}
     starter = subprocess.Popen([sys.executable, "-c", CODE, str(folder), function], env=environment)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not (folder / "0").exists() or not (folder / "1").exists():
         assert time.monotonic() < until
         time.sleep(0.1)
@@ -197,7 +197,7 @@ def test_a_killed_step_leaves_no_process_and_they_save(tmp_path: Path) -> None:
     starter = started("save_when_stopped", tmp_path)
     starter.kill()
     starter.wait()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while left(tmp_path) and time.monotonic() < until:
         time.sleep(0.1)
     assert left(tmp_path) == ""

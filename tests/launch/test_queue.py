@@ -68,4 +68,27 @@ def test_a_submitter_that_stands_still_holds_up_no_other_one(
 )
 def test_how_a_job_ended_and_what_to_do_about_it(monkeypatch: pytest.MonkeyPatch, shown: str, how: str) -> None:
     monkeypatch.setattr(queue, "_output", lambda *command: shown)
-    assert queue.ending("7") == how
+    assert str(queue.ending("7")) == how
+
+
+@pytest.mark.parametrize(
+    ("recorded", "how"),
+    [
+        ("CANCELLED by 1000|0:0|00:01:00\n", "CANCELLED, exit 0:0"),
+        ("NODE_FAIL|1:0|00:01:00\n", "NODE_FAIL, exit 1:0"),
+        ("", "no longer known to Slurm"),
+    ],
+)
+def test_how_a_job_ended_that_only_the_accounting_knows(
+    monkeypatch: pytest.MonkeyPatch, recorded: str, how: str
+) -> None:
+    monkeypatch.setattr(queue, "_output", lambda *command: recorded if command[0] == "sacct" else "")
+    assert str(queue.ending("7")) == how
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("00:01:02", 62), ("1-02:03:04", 93784), ("", 0), ("INVALID", 0)])
+def test_how_long_a_job_ran(monkeypatch: pytest.MonkeyPatch, text: str, seconds: int) -> None:
+    shown = f"JobId=7 JobState=FAILED Reason=None ExitCode=140:0 RunTime={text}"
+    for program, said in (("scontrol", shown), ("sacct", f"FAILED|12:0|{text}\n")):
+        monkeypatch.setattr(queue, "_output", lambda *command, p=program, s=said: s if command[0] == p else "")
+        assert queue.ending("7").seconds == seconds

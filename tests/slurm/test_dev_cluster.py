@@ -14,7 +14,7 @@ def test_a_user_without_a_name_is_one_message(root: Path, tmp_path: Path) -> Non
         pytest.skip("this machine lets nobody make a user without a name")
     command = [*unnamed, str(root / "scripts/slurm_dev_cluster"), "up"]
     environment = {**os.environ, "VLKD_CLUSTER": str(tmp_path / "cluster")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert done.stderr.startswith("slurm_dev_cluster: user id 54321 has no name here")
     assert done.stderr.count("\n") == 1
@@ -28,7 +28,7 @@ def test_up_twice_status_down(cluster: dict[str, str], root: Path, tmp_path: Pat
 
     def run(word: str) -> subprocess.CompletedProcess[str]:
         script = str(root / "scripts/slurm_dev_cluster")
-        return subprocess.run([script, word], env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run([script, word], env=environment, capture_output=True, text=True, timeout=300)
 
     assert run("status").returncode == 1
     try:

@@ -65,7 +65,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def wait_until(happened: Callable[[], object]) -> None:
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + 600
     while not happened():
         assert time.monotonic() < limit
         time.sleep(0.1)
@@ -90,7 +90,7 @@ def test_slices_make_the_store_of_one_worker(cluster: dict[str, str], config: di
     assert not layout.features_manifest("tiny", "toy").exists()
 
     waits = step(config, root)
-    said = waits.communicate(timeout=120)[1]
+    said = waits.communicate(timeout=300)[1]
     assert waits.returncode == 0, said
     assert len(re.findall(r"submitted", said)) == 1
     assert contents(folder) == expected

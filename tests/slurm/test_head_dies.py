@@ -26,7 +26,7 @@ def start(project: Project, output: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def until(happened, what: str, output: Path, seconds: float = 180) -> None:
+def until(happened, what: str, output: Path, seconds: float = 600) -> None:
     limit = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < limit, f"not after {seconds} s: {what}\n{output.read_text()}"
@@ -72,7 +72,7 @@ def test_the_same_command_finds_every_job_again(project: Project, finished_proje
     until(lambda: {"COMPLETED", "RUNNING", "PENDING"} <= set(states()), "finished, running and pending", output)
     os.killpg(head.pid, signal.SIGKILL)
     head.wait()
-    until(lambda: not submitters(project), "its submitters are gone", output, seconds=10)
+    until(lambda: not submitters(project), "its submitters are gone", output, seconds=60)
     known = jobs(project)
     first = output.read_text()
     until(lambda: states().count("COMPLETED") >= 2, "a job ends while nobody waits", output)

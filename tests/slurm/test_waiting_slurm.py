@@ -31,7 +31,7 @@ def test_a_held_job_of_snakemakes_executor_is_named(project: Project) -> None:
     with log.open("w") as output:
         command = ["snakemake", "--profile", "slurm", *held, "--forcerun", "split_eval", "--", "all_split"]
         run = subprocess.Popen(command, cwd=project.folder, env=project.environment(), stdout=output, stderr=output)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while not (found := re.search(r"Slurm job (\d+) PENDING \(JobHeldUser\)  partition normal; it is held", said(log))):
         assert time.monotonic() < until, said(log)
         assert run.poll() is None, said(log)

@@ -47,14 +47,14 @@ class Submitter:
     def said(self) -> str:
         return self.output.read_text()
 
-    def until(self, happened: Callable[[], object], what: str, seconds: float = 120) -> None:
+    def until(self, happened: Callable[[], object], what: str, seconds: float = 600) -> None:
         limit = time.monotonic() + seconds
         while not happened():
             assert self.process.poll() is None, f"ended before {what}:\n{self.said}"
             assert time.monotonic() < limit, f"not after {seconds} s: {what}\n{self.said}"
             time.sleep(0.1)
 
-    def ends(self, seconds: float = 240) -> int:
+    def ends(self, seconds: float = 600) -> int:
         """Wait for the end; returns the status. A requeued job is not kept waiting for its two minutes."""
         limit = time.monotonic() + seconds
         while self.process.poll() is None:

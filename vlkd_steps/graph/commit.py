@@ -84,7 +84,9 @@ def record() -> None:
 
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--experiment", help="do nothing if params.yaml names another one, which DVC versions")
     arguments = parser.parse_args(argv)
     try:

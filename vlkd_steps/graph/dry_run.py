@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlkd_steps.config.phases import PHASES
-from vlkd_steps.core import experiment_option
+from vlkd_steps.core import experiment_option, project_folder
 from vlkd_steps.core.errors import UserError
 
 RULES = [rule for phase in PHASES.values() for rule in phase.rules]
@@ -48,8 +48,7 @@ def pending() -> Counter[str]:
 
 
 def _dry_run(experiment: str | None) -> str:
-    if not Path("Snakefile").is_file():
-        raise UserError(f"Snakefile is not in {Path.cwd()}; run this from the project's root")
+    project_folder.check(Path("Snakefile"))
     command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1"]
     command += ["--config", experiment_option.entry(experiment)] if experiment else []
     environment = {key: value for key, value in os.environ.items() if key != "SNAKEMAKE_PROFILE"}  # it may be quiet

@@ -24,7 +24,8 @@ def run(*arguments: str) -> str:
 
 
 def _words(done: subprocess.CompletedProcess[str]) -> str:
-    """The error lines of its output, or its last lines if there are none."""
+    """Its output from the first error on, which DVC explains over several lines, or its last lines if there is none."""
     lines = [line.strip() for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR")]
-    return "; ".join(errors or lines[-5:]) or "it printed nothing"
+    first = next((number for number, line in enumerate(lines) if line.startswith("ERROR")), -5)
+    words = "; ".join(line.removeprefix("ERROR:").strip() for line in lines[first:])
+    return words.replace(":; ", ": ") or "it printed nothing"

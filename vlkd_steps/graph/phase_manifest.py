@@ -23,7 +23,7 @@ import yaml
 
 from vlkd_steps.config import composition, jobs, phases
 from vlkd_steps.config.models.composition import Composition
-from vlkd_steps.core import checksums, inside, layout, run_yaml, step
+from vlkd_steps.core import checksums, inside, layout, run_yaml, running, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import read_json, sha256, write_json
 from vlkd_steps.core.terminal import say
@@ -128,6 +128,12 @@ def outdated(c: Composition) -> str:
     return ""
 
 
+def note(c: Composition) -> str:
+    """What to say beside results that may not be those of the configuration and code as they are now, else nothing."""
+    why = outdated(c)
+    return f"these values may be of an earlier run: {why}" if why else ""
+
+
 def _check_runs(c: Composition) -> None:
     """Raise UserError unless every run's config.yaml has the content key that the composition gives it now."""
     from vlkd_steps.runs.run_dir import RunDir
@@ -222,6 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.command == "write":
         step.log_to(arguments.log)
+        running.hold()
         write(step.parse_config(arguments.config))
         return 0
     if not arguments.manifest.is_file():

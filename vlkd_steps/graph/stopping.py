@@ -12,13 +12,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
 import psutil
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.shell import shell
 
 from vlkd_steps.core.interruption import ignored
 from vlkd_steps.core.terminal import say
@@ -27,7 +28,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FIRST = (
     "stopping: running steps save and end; the same command continues from there (a second signal ends them at once)"
 )
-POLL = 1.0  # seconds between two looks for jobs of a cluster that are to be cancelled
+POLL = 1.0  # seconds between two looks for steps that are to end and jobs of a cluster that are to be cancelled
 AGAIN = 60.0  # seconds until a job that is still there is cancelled once more: its executor only logs a timeout
 
 
@@ -49,12 +50,13 @@ class _Stop:
     def __init__(self, scheduler: Any) -> None:
         self.scheduler = scheduler
         self.requested = False
+        self.told: set[int] = set()
         self.again: dict[str, float] = {}  # by a cluster's job: when it is cancelled once more
         self.said: set[str] = set()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
-            _each(psutil.Process.kill, recursive=True)
+            _kill()
             os._exit(128 + number)
         self.requested = True
         # Not in this thread, which may hold the scheduler's lock.
@@ -68,10 +70,18 @@ class _Stop:
         with self.scheduler._lock:
             self.scheduler._user_kill = "stopped"  # "graceful" would have Snakemake repeat a line of its own
         self.scheduler._open_jobs.release()
-        _each(psutil.Process.terminate)
-        while True:  # also what is submitted just now
+        self._terminate(child.pid for child in psutil.Process().children())
+        while True:  # also what is started or submitted just now
+            self._terminate(_steps())
             self._cancel()
             time.sleep(POLL)
+
+    def _terminate(self, pids: Iterable[int]) -> None:
+        """Send TERM to processes, to each once: a second one may end a step before it has saved."""
+        for pid in set(pids) - self.told:
+            self.told.add(pid)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                psutil.Process(pid).terminate()
 
     def _cancel(self) -> None:
         """Have a cluster cancel its jobs; those that are still there after a while, once more."""
@@ -95,11 +105,17 @@ class _Stop:
         return not self.requested or record.levelno < logging.ERROR
 
 
-def _each(end: Callable[[psutil.Process], None], recursive: bool = False) -> None:
-    """Send a signal to each step, or to their own children too; a step may just have ended by itself."""
-    for process in psutil.Process().children(recursive=recursive):
+def _steps() -> list[int]:
+    """Process ids of the steps that run here now. This process has other children, such as a cluster's sbatch."""
+    with shell._lock:
+        return [process.pid for process in shell._processes.values()]
+
+
+def _kill() -> None:
+    """End all steps and their own children at once."""
+    for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            end(process)
+            process.kill()
 
 
 def _handle(handler: Any) -> None:

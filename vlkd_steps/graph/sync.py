@@ -18,7 +18,7 @@ from typing import Any
 
 from vlkd_steps.config import composition
 from vlkd_steps.config.phases import PHASES
-from vlkd_steps.core import environment, layout, step
+from vlkd_steps.core import environment, layout, project_folder, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import dvc_command, dvc_vars, installed_code, phase_manifest
@@ -108,9 +108,12 @@ def record(phases: Sequence[str]) -> None:
 
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.parse_args(argv)
     environment.use_own()
+    project_folder.check(Path("params.yaml"))
     if not Path("dvc.lock").is_file():
         raise UserError("dvc.lock is missing, so there is no record of these files; run: snakemake --cores all")
     c = composition.compose()

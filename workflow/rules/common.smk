@@ -13,7 +13,7 @@ from snakemake.target_jobs import parse_target_jobs_cli_args
 from vlkd_steps.checks import profile
 from vlkd_steps.config import composition, jobs, phases, step_code, teacher_names, users_files, weights
 from vlkd_steps.config.models.composition import Cell
-from vlkd_steps.core import environment, file_system, layout, leftovers, locks, planned_code
+from vlkd_steps.core import environment, file_system, layout, leftovers, locks, planned_code, running
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 from vlkd_steps.graph import (
@@ -31,7 +31,7 @@ from vlkd_steps.graph import (
 from vlkd_steps.launch.slurm.request import Request
 
 # The profile, not the user's shell, decides what runs where; a rule's `python` is the one that runs snakemake.
-shell.prefix(environment.of_snakemake(workflow))
+shell.prefix(running.PREFIX + environment.of_snakemake(workflow))
 
 if workflow.is_main_process:
     stopping.at_once()
@@ -244,6 +244,7 @@ onstart:
         holder = workflow.vlkd_lock.enter_context(locks.exclusive(Path(".snakemake/vlkd.lock")))
         if holder is not None:
             raise UserError(f"another snakemake ({holder}) runs in this folder; wait for it to end, or stop it")
+        running.wait()
         for folder in layout.written(EXPERIMENT):
             leftovers.remove(folder)
     except UserError as mistake:

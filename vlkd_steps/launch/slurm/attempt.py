@@ -84,7 +84,6 @@ def go_on_later(status: int) -> None:
     if int(os.environ.get("SLURM_PROCID", "0")):
         time.sleep(KILLED_BY)  # the first process decides for all; when it ends, Slurm ends this one
     elif still_running():
-        step.log.info("saved; requeued")
         requeue()
     sys.stderr.flush()
     os._exit(status)
@@ -100,9 +99,10 @@ def requeue() -> None:
     """Requeue this job. If that is not allowed, the submitter resubmits it."""
     done = subprocess.run(["scontrol", "requeue", job_id()], capture_output=True, text=True)
     if done.returncode:
-        step.log.warning("scontrol requeue: %s", done.stderr.strip())
+        step.log.warning("saved; not requeued (scontrol requeue: %s)", done.stderr.strip())
         return
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm ends the job now; nothing is left to save
+    step.log.info("saved; requeued")
 
 
 def job_id() -> str:

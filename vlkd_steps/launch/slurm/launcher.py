@@ -24,6 +24,8 @@ LATENCY = 60.0  # seconds that a result may take to appear on a shared file syst
 GRACE = 10.0  # seconds that Slurm may take to notice the end of a job that has written its result
 TAIL = 20  # lines of a failed job's log
 STOLEN = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL")  # the job is not at fault
+SAVED = ("140:0", "143:0", "12:0", "15:0")  # it was told by USR2 or TERM; sacct leaves out the 128 of both
+WORKED = 600.0  # seconds after which a job that saved is taken to have made progress
 
 
 def wait_for(work: Work) -> int:
@@ -104,6 +106,12 @@ class Submitter:
                 return []
             self.submission.adopt(seen)
             self.cancel_outdated(seen)
+        if foreign := self.submission.foreign:
+            log.info(
+                f"[{self.work.label}] {self.work.folder / 'job.json'} has jobs that are not this project's (was it "
+                f"copied or moved?); they are left alone: {', '.join(foreign)}; if it was moved, stop and scancel "
+                "those that still run, which may write into this folder"
+            )
         parts = [part for part in self.work.parts if self.known(part) or not part.done()]
         new = [part for part in parts if not self.known(part)]
         for part in parts:
@@ -227,17 +235,25 @@ class Submitter:
         if self.submission.result(record) is not None or self.waited(part) < self.patience(job):
             return False
         how = queue.ending(record.job_id)
-        state = how.partition(",")[0]
-        if state == "CANCELLED":
+        if how.state == "CANCELLED":
             self.fail(part, "its job was cancelled; the same command submits it again")
             return False
-        if state not in STOLEN:
+        if how.state not in STOLEN and not self.saved(how):
             record.deaths += 1
         if record.deaths >= self.submission.request.tries:
             self.fail(part, f"{how}; tried {record.deaths} times, the limit set by the resource `tries`")
             return False
         self.log_event(part, f"job {record.job_id} ended without a result ({how}); resubmitted")
         return True
+
+    def saved(self, how: queue.Ending) -> bool:
+        """Whether a job saved when Slurm told it to, made progress, and was not requeued (`attempt.go_on_later`).
+
+        One that saves as soon as it has started would be submitted for ever.
+        """
+        request = self.submission.request
+        least = min(WORKED, (60 * request.runtime - request.warning) / 2)
+        return how.state == "FAILED" and how.status in SAVED and how.seconds >= least
 
     def waited(self, part: Part) -> float:
         """Seconds since the part's job was first seen ended."""

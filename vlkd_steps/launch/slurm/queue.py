@@ -6,6 +6,7 @@ submitter would wait forever. An ended job stays in squeue's output for some min
 
 import hashlib
 import os
+import re
 import subprocess
 import time
 from collections.abc import Sequence
@@ -44,6 +45,30 @@ class Seen:
     def active(self) -> bool:
         """Whether it has neither ended nor is completing."""
         return not self.ended and self.state != "COMPLETING"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a job ended.
+
+    Attributes:
+        state: such as ``FAILED``; empty if Slurm no longer knows the job.
+        status: the batch script's exit status and the signal that ended it, such as ``0:9``.
+        seconds: how long it ran, since its last start.
+        reason: Slurm's, such as ``NonZeroExitCode``, or empty.
+    """
+
+    state: str
+    status: str = ""
+    seconds: int = 0
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """In words, with what to do about it."""
+        if not self.state:
+            return "no longer known to Slurm"
+        how = ", ".join([self.state, f"exit {self.status}", *([self.reason] if self.reason else [])])
+        return f"{how}; raise the profile's mem_mb or mem" if self.state == "OUT_OF_MEMORY" else how
 
 
 class Queue:
@@ -108,25 +133,27 @@ def configuration() -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
 
 
-def ending(job_id: str) -> str:
-    """How a job ended, such as ``FAILED, exit 0:9``, as far as Slurm still knows, and what to do about it."""
-    how = _ending(job_id)
-    return f"{how}; raise the profile's mem_mb or mem" if how.startswith("OUT_OF_MEMORY") else how
-
-
-def _ending(job_id: str) -> str:
+def ending(job_id: str) -> Ending:
+    """How a job ended, as far as Slurm still knows."""
     shown = _output("scontrol", "show", "job", "--oneliner", job_id)
     facts = dict(word.split("=", 1) for word in shown.split() if "=" in word)
     if "JobState" in facts:
-        reason = facts.get("Reason", "None")
-        return ", ".join(
-            [facts["JobState"], f"exit {facts.get('ExitCode', '?')}", *([reason] if reason not in ("None", "") else [])]
-        )
-    accounting = _output(
-        "sacct", "--jobs", job_id, "--noheader", "--parsable2", "--allocations", "--format=State,ExitCode"
-    )
-    first = next(iter(accounting.splitlines()), "")
-    return ", exit ".join(first.split("|", 1)) if first else "no longer known to Slurm"
+        reason, seconds = facts.get("Reason", "None"), _seconds(facts.get("RunTime", ""))
+        return Ending(facts["JobState"], facts.get("ExitCode", "?"), seconds, "" if reason == "None" else reason)
+    asked = ("--noheader", "--parsable2", "--allocations", "--format=State,ExitCode,Elapsed")
+    accounting = _output("sacct", "--jobs", job_id, *asked)
+    if not accounting.strip():
+        return Ending("")
+    state, status, elapsed = (*accounting.splitlines()[0].split("|"), "", "")[:3]
+    # sacct writes ``CANCELLED by 1000``, scontrol CANCELLED
+    return Ending(state.partition(" by ")[0], status, _seconds(elapsed))
+
+
+def _seconds(text: str) -> int:
+    """``1-02:03:04``, as Slurm writes times of its jobs; 0 for any other text."""
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
+    days, hours, minutes, seconds = (int(each or 0) for each in found.groups()) if found else (0, 0, 0, 0)
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _output(*command: str) -> str:

@@ -1,8 +1,9 @@
 """The folder under ``jobs/`` of a step's work: the jobs submitted for its parts, to find them again after a crash.
 
 ``job.json`` is written before and after each sbatch. A process that dies in between leaves a job without an id in the
-file; it is found by its unique name, which starts with the work's prefix. The folder also has submitit's
-pickles and each job's log ``<id>_0_log.out``, to which its attempts append.
+file; it is found by its unique name, which starts with the work's prefix. An id alone proves nothing: the folder may be
+a copy, and a new cluster gives the same ids again. The folder also has submitit's pickles and each job's log
+``<id>_0_log.out``, to which its attempts append.
 """
 
 import contextlib
@@ -40,7 +41,12 @@ class Record:
 
 
 class Submission:
-    """What was submitted for a work: `records` by the parts' names."""
+    """What was submitted for a work.
+
+    Attributes:
+        records: by the parts' names.
+        foreign: ids in job.json of jobs that are not this folder's, and which are left alone.
+    """
 
     def __init__(self, work: Work, request: Request, jobs: queue.Queue) -> None:
         self.work, self.request, self.jobs = work, request, jobs
@@ -50,10 +56,14 @@ class Submission:
         self.name = ""
         self.records: dict[str, Record] = {}
         self.array: list[str] = []
+        self.foreign: list[str] = []
         with contextlib.suppress(KeyError, TypeError):
             recorded = files.known_json(self.file)
-            self.records = {name: Record(**record) for name, record in recorded["parts"].items()}
-            self.array, self.name = recorded["array"], recorded["name"]
+            records = {name: Record(**record) for name, record in recorded["parts"].items()}
+            if str(recorded["name"]).startswith(self.names):
+                self.records, self.array, self.name = records, recorded["array"], recorded["name"]
+            else:  # the folder was copied or moved
+                self.foreign = [record.job_id for record in records.values() if record.job_id]
 
     def save(self) -> None:
         parts = {name: asdict(record) for name, record in self.records.items()}
@@ -84,7 +94,13 @@ class Submission:
         self.save()
 
     def adopt(self, seen: dict[str, queue.Seen]) -> None:
-        """Find jobs whose ids were never recorded: the submitter died after sbatch had accepted them."""
+        """Find jobs whose ids were never recorded: the submitter died after sbatch had accepted them.
+
+        A recorded id that now belongs to a job of another name is dropped.
+        """
+        for name, record in list(self.records.items()):
+            if record.job_id in seen and not self._own(seen[record.job_id]):
+                self.foreign.append(self.records.pop(name).job_id)
         lost = [name for name in self.array if name in self.records and not self.records[name].job_id]
         if not lost:
             return
@@ -102,6 +118,9 @@ class Submission:
             if not self.records[name].job_id:
                 del self.records[name]
         self.save()
+
+    def _own(self, job: queue.Seen) -> bool:
+        return job.name.startswith(self.names)
 
     def result(self, record: Record) -> dict[str, Any] | None:
         """How the part's job ended: its first process's result, or a user's mistake in any; None while it runs.
@@ -131,13 +150,11 @@ class Submission:
         Returns:
             The ids of the cancelled jobs, and of those that still run or are in an unknown state, which stay recorded.
         """
-        known = {record.job_id for record in self.records.values() if record.job_id}
         seen = self.jobs.since(time.time())
         if seen is None:
-            active = sorted(known)
+            active = sorted(record.job_id for record in self.records.values() if record.job_id)
         else:
-            mine = [job for job in seen.values() if job.job_id in known or job.name.startswith(self.names)]
-            active = sorted(job.job_id for job in mine if job.active)
+            active = sorted(job.job_id for job in seen.values() if self._own(job) and job.active)
         left = queue.cancel(active, self.jobs)
         self.records = {name: record for name, record in self.records.items() if record.job_id in left}
         self.save()
