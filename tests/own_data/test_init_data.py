@@ -51,6 +51,14 @@ def vqa(folder: Path, subset: str, numbers: range, annotated: bool = True) -> No
     write_images(folder / "images" / subset, [f"COCO_{subset}_{n:012d}.png" for n in numbers])
 
 
+def test_the_folder_above_the_target_of_a_link_is_the_one_that_is_named(project: Path, mine: Path) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    (project / "link").symlink_to(mine / "images")
+    assert call("pets", "vqa", Path("link/..")) == 0
+    assert Path(yaml.safe_load(Path("conf/source/pets.yaml").read_text())["path"]).samefile(mine)
+    assert len(prepared("pets")) == 40
+
+
 def test_names_that_are_patterns_elsewhere(project: Path, mine: Path) -> None:
     vqa(mine / "v2 [2017]", "train2014", range(1, 41))
     assert call("pets", "vqa", mine) == 0
@@ -84,6 +92,18 @@ def test_official_vqa_files(project: Path, mine: Path, capsys: pytest.CaptureFix
     assert said.count("  annotated  ") == 3
     assert len(prepared("pets")) == 52
     assert not list(layout.raw("pets").glob("notes*"))
+
+
+def test_of_two_files_of_answers_to_the_same_questions_it_is_said_which_is_taken(
+    project: Path, mine: Path, capsys: pytest.CaptureFixture
+) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    path = mine / "v2_mscoco_train2014_annotations.json"
+    path.with_stem(f"{path.stem}_corrected").write_bytes(path.read_bytes())
+    assert call("pets", "vqa", mine) == 0
+    [line] = [each for each in capsys.readouterr().out.splitlines() if "annotations_corrected.json" in each]
+    assert f"{path.name} annotates v2_OpenEnded_mscoco_train2014_questions.json too, and is taken" in line
+    assert written("pets")["files"]["train"]["annotations"] == path.name
 
 
 def test_answers_that_are_no_classes_as_they_are_written(
@@ -184,6 +204,17 @@ def test_karpathy_and_flickr30k(project: Path, mine: Path, tmp_path: Path) -> No
     assert call("flickr", "captioning", other) == 0
     assert written("flickr")["files"]["val"] == {"captions": "results.token", "ids": "val.txt", "images": "images"}
     assert len(prepared("flickr")) == 12
+
+
+def test_a_second_file_of_captions_in_the_format_of_flickr30k_is_named(
+    project: Path, mine: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_images(mine / "images", [f"{n}.jpg" for n in range(20)])
+    for name in ("a.token", "b.token"):
+        (mine / name).write_text("".join(f"{n}.jpg#0\tA dog {n}.\n" for n in range(20)))
+    assert call("flickr", "captioning", mine) == 0
+    assert "could not tell: what b.token is for" in capsys.readouterr().out
+    assert written("flickr")["files"]["all"]["captions"] == "a.token"
 
 
 def test_lists_of_flickr30k_are_taken_from_visible_files_of_ids_alone(project: Path, mine: Path) -> None:
@@ -339,6 +370,24 @@ def test_what_stands_there_is_not_overwritten(project: Path, mine: Path, capsys:
     assert written("pets")["reader"] == "vqa_v2"
 
 
+@pytest.mark.parametrize("there", ["file", "link", "above"])
+def test_what_is_in_the_place_of_the_sample_is_named(
+    project: Path, mine: Path, there: str, capsys: pytest.CaptureFixture
+) -> None:
+    vqa(mine, "train2014", range(1, 41))
+    sample = layout.sample("pets")
+    if there == "above":
+        sample = sample.parent
+    sample.parent.mkdir(parents=True)
+    sample.symlink_to(mine) if there == "link" else sample.write_text("mine")
+    assert call("pets", "vqa", mine) == 2
+    assert f"error: {layout.sample('pets')} " in capsys.readouterr().err
+    assert not Path("conf/dataset/pets.yaml").exists()
+    assert sample.exists()
+    sample.unlink()
+    assert call("pets", "vqa", mine) == 0
+
+
 def test_data_that_cannot_be_read_are_described_all_the_same(
     project: Path, mine: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -358,11 +407,16 @@ def test_data_that_cannot_be_read_are_described_all_the_same(
         (["flickr30k", "--task", "captioning", "--from", "."], "flickr30k is the name of a source of this package"),
         (["../pets", "--task", "vqa", "--from", "."], "is not a valid name"),
         (["pets", "--task", "vqq", "--from", "."], "'vqq' is not one of captioning, entailment, vcr, vqa"),
+        (["pets", "--task", "tagging", "--from", "."], "write the data-set file by hand (docs/own_data.md)"),
     ],
 )
 def test_wrong_arguments(project: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
     assert init_data.main(arguments) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_only_tasks_of_the_known_formats_are_offered() -> None:
+    assert init_data.TASKS == ["captioning", "entailment", "vcr", "vqa"]  # whatever tasks a clone or a plugin adds
 
 
 @pytest.mark.parametrize("value", [None, [], {}, "x", 1.5, True, [{}], -1])

@@ -26,7 +26,8 @@ class Server(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.etag, self.breaks, self.ranges = CONTENT, '"one"', 0, True
+        self.content, self.etag, self.breaks, self.ranges, self.if_range = CONTENT, '"one"', 0, True, True
+        self.validator = "ETag"  # the header that `etag` is sent as
         self.requested: list[str | None] = []
         self.mishaps: list[int | str] = []
         self.answer: Callable[[Handler], None] | None = None  # instead of all this
@@ -54,7 +55,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.one_of_many(server.files[self.path])
             return
         start = 0
-        if self.headers.get("Range") and server.ranges and self.headers.get("If-Range") == server.etag:
+        same = self.headers.get("If-Range") == server.etag or not server.if_range
+        if self.headers.get("Range") and server.ranges and same:
             start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
         data = server.content[start:]
         self.send_response(206 if start else 200)
@@ -63,7 +65,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if start:
             first = 0 if mishap == "other range" else start
             self.send_header("Content-Range", f"bytes {first}-{len(server.content) - 1}/{len(server.content)}")
-        self.send_header("ETag", server.etag)
+        self.send_header(server.validator, server.etag)
         self.end_headers()
         if mishap == "stall":
             self.wfile.write(data[: len(data) // 2])

@@ -1,6 +1,7 @@
 """A file arrives whole from a server that breaks off, stalls or changes: resumed, or from the beginning."""
 
 import hashlib
+import os
 
 import pytest
 import requests
@@ -15,6 +16,18 @@ def test_a_file_is_fetched_and_checked(server, tmp_path):
     assert fetch(server, tmp_path / "raw").read_bytes() == CONTENT
     assert server.requested == [None]
     assert not layout.checksums("web").exists()
+
+
+def test_a_file_is_flushed_before_it_gets_its_name(server, tmp_path, monkeypatch):
+    fsync, sizes = os.fsync, []
+
+    def spied(stream):
+        sizes.append(os.fstat(stream if isinstance(stream, int) else stream.fileno()).st_size)
+        fsync(stream)
+
+    monkeypatch.setattr(os, "fsync", spied)
+    fetch(server, tmp_path / "raw")
+    assert len(CONTENT) in sizes
 
 
 def test_a_broken_transfer_resumes_where_it_stopped(server, tmp_path):
@@ -32,6 +45,21 @@ def test_a_file_that_changed_meanwhile_begins_again(server, tmp_path):
     server.content, server.etag = b"new", '"two"'
     made = fetch(server, tmp_path / "raw", sha256=hashlib.sha256(b"new").hexdigest())
     assert made.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    ("validator", "one", "two"),
+    [("ETag", '"one"', '"two"'), ("Last-Modified", "Sat, 01 Mar 2025 10:00:00 GMT", "Sun, 02 Mar 2025 10:00:00 GMT")],
+)
+def test_two_files_of_one_address_are_not_mixed_where_the_server_knows_no_if_range(
+    server, tmp_path, validator, one, two
+):
+    server.breaks, server.if_range, server.validator, server.etag = 1, False, validator, one
+    with pytest.raises(UserError, match="cannot be downloaded"):
+        fetch(server, tmp_path / "raw", sha256=None, retries=0)
+    server.content, server.etag = bytes(reversed(CONTENT)), two
+    assert fetch(server, tmp_path / "raw", sha256=None, retries=1).read_bytes() == server.content
+    assert [requested is None for requested in server.requested] == [True, False, True]
 
 
 def test_a_server_without_ranges_begins_again(server, tmp_path):

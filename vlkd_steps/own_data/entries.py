@@ -65,6 +65,7 @@ def of(folder: Path, reader: str, found: Sequence[Found], images: Images) -> Ent
 def _questions(folder: Path, found: Sequence[Found], images: Images) -> Entries:
     made = Entries([])
     annotations = {each.path: each for each in found if each.key == "annotations"}
+    why = dict.fromkeys(annotations, "its questions are in no other file")  # a file of annotations is not taken
     fits = []
     for each in (one for one in found if one.key == "questions"):
         ids: set[int] = set()
@@ -74,7 +75,9 @@ def _questions(folder: Path, found: Sequence[Found], images: Images) -> Entries:
             number += 1
             ids |= _whole(record, "question_id")
             image_ids |= dict.fromkeys(_whole(record, "image_id"))
-        own = next((path for path, other in annotations.items() if ids & _whole(other.first, "question_id")), None)
+        fitting = [path for path, other in annotations.items() if ids & _whole(other.first, "question_id")]
+        own = fitting[0] if fitting else None
+        why |= dict.fromkeys(fitting, f"{own} annotates {each.path} too, and is taken")
         if own is None:
             made.notes.append(f"which file has the answers to {each.path}: none begins with one of its question_id")
         elif "multiple_choice_answer" not in annotations.pop(own).fields:
@@ -83,7 +86,7 @@ def _questions(folder: Path, found: Sequence[Found], images: Images) -> Entries:
         fits.append(fit)
         paths = {"questions": each.path, "annotations": own, "images": fit.folder if fit else None}
         made.entries.append(Entry("", paths, each.split, own is not None, f"{number} questions"))
-    made.notes += [f"what {path} annotates: its questions are in no other file" for path in annotations]
+    made.notes += [f"what {path} annotates: {why[path]}" for path in annotations]
     return _with_pattern(_named_apart(made), fits)
 
 
@@ -130,8 +133,7 @@ def _named(folder: Path, found: Sequence[Found], images: Images) -> Entries:
 
 def _karpathy(folder: Path, found: Sequence[Found], images: Images) -> Entries:
     made = Entries([])
-    (first, *others) = found
-    made.notes += [f"{other.path}: one file in Karpathy's format at a time" for other in others]
+    first = _only(made, found, "Karpathy's")
     names: dict[str, list[str]] = {}
     for record in records.array(folder / first.path, "images"):
         place = f"{record['filepath']}/" if record.get("filepath") else ""
@@ -147,7 +149,7 @@ def _karpathy(folder: Path, found: Sequence[Found], images: Images) -> Entries:
 
 def _flickr30k(folder: Path, found: Sequence[Found], images: Images) -> Entries:
     made = Entries([])
-    first = found[0]
+    first = _only(made, found, "Flickr30k's")
     lines = records.read_text(folder / first.path).split("\n")
     fit = image_names.by_name({line.partition("#")[0]: None for line in lines if "#" in line}, images, first.split)
     _note_images(made, first.path, fit)
@@ -159,6 +161,16 @@ def _flickr30k(folder: Path, found: Sequence[Found], images: Images) -> Entries:
         paths = {"captions": first.path, "images": fit.folder if fit else None}
         made.entries.append(Entry(ALL, paths, ALL, True, f"{len(lines)} lines; no list of image ids for each split"))
     return _named_apart(made)
+
+
+def _only(made: Entries, found: Sequence[Found], whose: str) -> Found:
+    """The first file of a format of which one is read; the others are named."""
+    first, *others = found
+    made.notes += [
+        f"what {other.path} is for: of the files in {whose} format one is read, and {first.path} is taken"
+        for other in others
+    ]
+    return first
 
 
 def _lists_ids(path: Path) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from vlkd_steps.core import components, files, inside, layout
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import instances
 from vlkd_steps.datasets.instances import Instances
 from vlkd_steps.sources import archive, parquet_images
@@ -38,11 +39,9 @@ def prepare(dataset: Mapping[str, Any], folder: Path, unpack: bool, items: int =
         What was read: all of it, or the first rows.
 
     Raises:
-        UserError: a file that is not in its format, as in `prepare`.
+        UserError: a file that is not in its format, as in `prepare`, or the folder cannot be emptied.
     """
-    target = layout.sample(dataset["name"])
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
+    target = emptied(dataset["name"])
     files.write_json(target / CONF, dataset)
     files.write_json(target / RECORDS, records_of(dataset, folder))
     if unpack:
@@ -55,6 +54,25 @@ def prepare(dataset: Mapping[str, Any], folder: Path, unpack: bool, items: int =
     instances.write(made.table.take(pa.array(places)), target / "instances.parquet", "", counts=made.counts)
     files.write_json(target / "labels.json", made.labels)
     return made
+
+
+def emptied(name: str) -> Path:
+    """The folder of a data set's sample, made anew without what was in it.
+
+    Raises:
+        UserError: something else has its name, or it cannot be removed or made.
+    """
+    target = layout.sample(name)
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        what = "a link" if target.is_symlink() else "a file"
+        raise UserError(f"{target} is {what}, and the sample's folder is to be there; delete it, then try again")
+    try:
+        if target.exists():
+            shutil.rmtree(target)
+        target.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"{target} cannot be made anew ({error}); delete it, or allow access to it") from error
+    return target
 
 
 def tried(name: str) -> bool:

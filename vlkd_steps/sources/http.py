@@ -38,6 +38,10 @@ PROGRESS_EVERY = 5.0  # seconds
 HEARD_WITHIN = 0.5  # seconds until a stop signal is noticed, and again for the transfers to end
 FINAL = frozenset(range(400, 500)) - {408, 425, 429}
 """Status codes that a retry does not change, such as 404."""
+VERSION = 1
+"""Increased whenever a change of this package changes the files that a download leaves, as unpacked."""
+TRANSFER = ("about_gb", "parallel", "limit_gib", "limit_files")
+"""Keys of a source that change no file, as `retries` of a file does not."""
 _DIGITS = re.compile(r"[0-9]+")  # str.isdigit accepts superscripts
 
 Item = Mapping[str, Any]
@@ -76,6 +80,20 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
     for item in sorted(items, key=lambda item: not item.get("unpack")):  # a damaged zip fails first
         _put(item, source, folder)
     _record(source["name"], items)
+
+
+def decisive(source: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides which files a download leaves, with which bytes.
+
+    What was trusted on first use is a part of it: a file is fetched again once its recorded checksum is deleted.
+    """
+    items = [{key: value for key, value in item.items() if key != "retries"} for item in source["files"]]
+    return {
+        **{key: value for key, value in source.items() if key not in TRANSFER},
+        "files": [{**item, "url": redacted(item["url"])} for item in items],
+        "recorded": _recorded(source["name"]),
+        "version": VERSION,
+    }
 
 
 def missing(source: Mapping[str, Any]) -> int:
@@ -338,8 +356,8 @@ class Resuming:
     """A pooch downloader that resumes the last attempt if the file is unchanged.
 
     The first bytes are in ``<path>.part`` beside the target; the server's ETag or date, in ``<path>.part.json``, is
-    sent as If-Range, so that the rest belongs to the same file. A part of another file, or one that is too long, is
-    removed.
+    sent as If-Range, and compared with that of the answer, as some servers know Range but not If-Range: so the rest
+    belongs to the same file. A part of another file, or one that is too long, is removed.
     """
 
     def __init__(self, label: str, size: int | None, limit: int, given_up: threading.Event) -> None:
@@ -356,10 +374,10 @@ class Resuming:
         part.parent.mkdir(parents=True, exist_ok=True)
         start, validator = _state(part, state)
         headers = {"Accept-Encoding": "identity"}
-        if start and validator:
+        if start:
             headers |= {"Range": f"bytes={start}-", "If-Range": validator}
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-            start = self._start(response, part, start)
+            start = self._start(response, part, start, validator)
             if not start:  # before the state is that of another file
                 part.unlink(missing_ok=True)
             etag = response.headers.get("ETag", "")
@@ -380,8 +398,8 @@ class Resuming:
         part.replace(output_file)
         state.unlink()
 
-    def _start(self, response: requests.Response, part: Path, start: int) -> int:
-        """The offset at which the response begins: `start`, or 0."""
+    def _start(self, response: requests.Response, part: Path, start: int, validator: str) -> int:
+        """The offset at which the response begins: `start`, or 0; `validator` is of the file that the part is of."""
         if response.status_code == 416:  # the part is longer than the file is now: start over next time
             part.unlink(missing_ok=True)
             raise requests.exceptions.ConnectionError("the file has become shorter")
@@ -396,6 +414,11 @@ class Resuming:
         if not response.headers.get("Content-Range", f"bytes {start}-").startswith(f"bytes {start}-"):
             part.unlink(missing_ok=True)
             raise requests.exceptions.ConnectionError("the server sent another range than requested")
+        # a server that heeds If-Range may leave out the date, so only another one tells of another file
+        header = "ETag" if validator.startswith('"') else "Last-Modified"
+        if start and response.headers.get(header, validator) != validator:
+            part.unlink(missing_ok=True)
+            raise requests.exceptions.ConnectionError("the file was changed while it was downloaded")
         log.info("%s: resumes at %.1f MiB", self.label, start / 2**20)
         return start
 
@@ -408,7 +431,7 @@ class Resuming:
             raise Refused(f"the server sends {length} bytes or more, {expected}")
 
     def _receive(self, response: requests.Response, part: Path, done: int, expected: int | None) -> int:
-        """Append what arrives; returns how many bytes there are."""
+        """Append what arrives, and flush it to the disk; returns how many bytes there are."""
         said = time.monotonic()
         with part.open("ab" if done else "wb") as out:
             for piece in _pieces(response):
@@ -421,6 +444,8 @@ class Resuming:
                     said = time.monotonic()
                     total = f" of {expected / 2**20:.1f}" if expected else ""
                     log.info("%s: %.1f%s MiB", self.label, done / 2**20, total)
+            out.flush()
+            os.fsync(out.fileno())  # a file without a published checksum is trusted as it is found
         return done
 
 
@@ -434,5 +459,6 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
 
 
 def _state(part: Path, state: Path) -> tuple[int, str]:
+    """The bytes that have arrived, and what tells whether the file is still the same; 0 where nothing tells it."""
     validator = files.known_json(state).get("validator")
-    return (part.stat().st_size, validator) if isinstance(validator, str) and part.is_file() else (0, "")
+    return (part.stat().st_size, validator) if validator and isinstance(validator, str) and part.is_file() else (0, "")

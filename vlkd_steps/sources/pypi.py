@@ -14,6 +14,7 @@ from typing import Any
 
 from vlkd_steps.core import components, files, inside
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.core.fingerprint import fingerprint
 from vlkd_steps.core.redaction import redacted
 from vlkd_steps.core.step import log
 from vlkd_steps.sources import archive
@@ -39,6 +40,12 @@ def fetch(source: Mapping[str, Any], folder: Path) -> None:
         log.info("[download %s] %s: %d files unpacked", source["name"], wheel.name, number)
         members = inside.folder(work / "package", source["members"], f"source {source['name']}: members")
         convert(members, folder, source)
+
+
+def decisive(source: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides which files `fetch` leaves, with which bytes: the pinned wheel and the code that converts it."""
+    code = fingerprint(__name__, components.module_name("reader", source["convert"]))
+    return {**{key: value for key, value in source.items() if key not in ("about_gb", "limit_gib")}, "code": code}
 
 
 def download(source: Mapping[str, Any], folder: Path) -> Path:

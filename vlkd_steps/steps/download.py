@@ -1,7 +1,8 @@
 """Make ``data/raw/<source>``: generated, from a package, from the web or from the user's files.
 
 The kind of the source names the module of `vlkd_steps/sources/` that does it. The raw folder is replaced
-completely; its ``manifest.json`` (sha256 of every file) is written last.
+completely; its ``manifest.json`` (sha256 of every file) is written last. A module that fetches from a server has
+``decisive(source)``, all that decides what is fetched: files that it has fetched before are not fetched again (`kept`).
 """
 
 import os
@@ -15,7 +16,7 @@ from vlkd_steps.config.models import kinds
 from vlkd_steps.config.validation import validated
 from vlkd_steps.core import components, layout, locks, step
 from vlkd_steps.core.errors import UserError
-from vlkd_steps.sources import manifest
+from vlkd_steps.sources import kept, manifest
 
 
 @step.entry
@@ -33,9 +34,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         step.log.info("[download %s] waits for %s, which makes the same folder", name, holder)
 
     with locks.in_turn(raw.with_name(f".{name}.lock"), tell):  # a step may go on after its Snakemake was killed
-        hashes = made(source, module, raw)
+        hashes = fetched_before(source, module) or made(source, module, raw)
     step.log.info("[download %s] %d files in %s", name, len(hashes), raw)
     return 0
+
+
+def fetched_before(source: Mapping[str, Any], module: ModuleType) -> dict[str, str] | None:
+    """The checksums of the raw folder's files, if they are what is to be fetched; None: they have to be made."""
+    if not hasattr(module, "decisive"):
+        return None
+    hashes = kept.restored(source["name"], module.decisive(source))
+    if hashes:
+        step.log.info("[download %s] its files are there already, and unchanged: nothing is fetched", source["name"])
+    return hashes
 
 
 def made(source: Mapping[str, Any], module: ModuleType, raw: Path) -> dict[str, str]:
@@ -53,6 +64,8 @@ def made(source: Mapping[str, Any], module: ModuleType, raw: Path) -> dict[str, 
             )
         hashes = manifest.write(staging, name)
         replace(raw, staging)
+        if hasattr(module, "decisive"):
+            kept.write(name, module.decisive(source), hashes)
         shutil.rmtree(layout.arriving(name), ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
