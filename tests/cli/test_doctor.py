@@ -61,7 +61,7 @@ def test_mistakes_in_calling_it(
     assert "there is no profile 'slrum'" in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
     assert doctor.main([]) == 2
-    assert "run this from the project's root" in capsys.readouterr().err
+    assert "run this in a project's folder" in capsys.readouterr().err
 
 
 @pytest.fixture

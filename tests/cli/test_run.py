@@ -91,7 +91,7 @@ def started(root: Path, *options: str) -> subprocess.Popen[str]:
     """`start`, and the job runs."""
     Path("long").touch()
     process = start(root, *options)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not Path("started").exists():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < until
@@ -185,7 +185,7 @@ def test_what_is_refused_before_any_job_has_only_its_own_message(root: Path, pro
 def test_a_signal_ends_the_job_in_order_and_is_one_line(root: Path, project: Path, name: str, kill) -> None:
     process = started(root)
     kill(process.pid, getattr(signal, name))
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate(timeout=300)[0]
     assert process.returncode == 1, said
     assert Path("heard").read_text().split() == ["SIGTERM"]  # once
     assert said.count(stopping.FIRST) == 1
@@ -197,12 +197,12 @@ def test_a_second_signal_ends_all_at_once(root: Path, project: Path) -> None:
     Path("deaf").touch()
     process = started(root)
     process.send_signal(signal.SIGINT)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not Path("heard").exists():
         assert time.monotonic() < until
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate(timeout=300)[0]
     assert process.returncode == 128 + signal.SIGINT, said
     assert not Path("made.txt").exists()
     assert "Traceback" not in said
@@ -227,6 +227,22 @@ def test_mistakes_are_one_message(
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize("locked", ["", ".snakemake", ".snakemake/iocache"])
+def test_a_folder_that_may_not_be_written_is_one_message(
+    project: Path, locked: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    Path(locked).mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(run.files, "writable", lambda path: path.resolve() != (project / locked).resolve())
+    assert run.main(["-n"]) == 2
+    assert f"you may not write into {locked or project}" in capsys.readouterr().err
+
+
+def test_environments_that_a_group_shares_may_be_read_only(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".snakemake/conda").mkdir(parents=True)
+    monkeypatch.setattr(run.files, "writable", lambda path: path.name != "conda")
+    run.check_records()
+
+
 def test_the_profile_is_the_one_named_or_the_local_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SNAKEMAKE_PROFILE", raising=False)
     assert run.profile(["-n"]) == ["--profile", "profiles/local"]
@@ -241,3 +257,23 @@ def test_the_tracker_does_without_a_log_that_cannot_be_written(tmp_path: Path, m
     monkeypatch.setattr(run, "LOG", tmp_path / "logs" / "track.log")
     with run.tracker_log() as log:
         assert log.name == os.devnull
+
+
+def test_a_second_run_keeps_the_log_of_a_tracker_that_still_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "LOG", tmp_path / "track.log")
+    for number in (1, 2):  # the first run's log is dropped when the second one starts
+        with run.tracker_log() as log:
+            tracker = subprocess.Popen(["sleep", "100"], stdout=log)
+            log.write(b"run %d\n" % number)
+        if number == 1:
+            tracker.kill()
+            tracker.wait()
+    try:
+        with run.tracker_log() as log:
+            log.write(b"refused\n")
+        assert run.LOG.read_text() == "run 2\nrefused\n"
+    finally:
+        tracker.kill()
+        tracker.wait()

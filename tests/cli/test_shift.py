@@ -125,6 +125,8 @@ def test_snli_ve_planted_bias(tmp_path, capsys):
     assert len(lines(tmp_path / "biased.jsonl")) == 24
     assert run(*common, "--cues", "tall=yes") == 2
     assert "--cues: 'tall=yes' is not WORD=LABEL with a label of contradiction" in capsys.readouterr().err
+    assert run(*common, "--cues", "Tall=neutral", "tall=neutral", "TALL=entailment") == 2
+    assert "--cues: tall has two labels, neutral and entailment" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_terminal_table_refuses_what_is_not_there(config: dict, capsys: pytest.C
     assert table.main(["scenes", "--set", "tset"]) == 2
     assert "has no such evaluation set; it has dev, test, other_style" in capsys.readouterr().err
     assert table.main(["other"]) == 2
-    assert "results/other/gains.csv does not exist" in capsys.readouterr().err
+    assert "params.yaml is not in" in capsys.readouterr().err
 
 
 def test_a_star_says_what_it_means_where_seeds_fall_into_groups(

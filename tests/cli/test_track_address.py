@@ -12,7 +12,7 @@ from vlkd_steps.tracking import address
 
 def test_no_runs_is_a_mistake_that_says_what_to_do(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
     assert track.main(["nothing"]) == 2
-    assert "vlkd run" in capsys.readouterr().err
+    assert "vlkd init" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("folder", ["mlruns", "file:///mlruns"])

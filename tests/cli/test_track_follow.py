@@ -86,7 +86,7 @@ def test_trackers_of_two_experiments_on_a_new_database_do_not_meet(
     assert len(tracked(uri, "scenes")) == len(tracked(uri, "other")) == 2
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not happen in time"

@@ -11,7 +11,7 @@ from vlkd_steps.cli import tune
 from vlkd_steps.config import composition, phases, precedence
 from vlkd_steps.config.models.composition import Composition
 from vlkd_steps.core import files, layout
-from vlkd_steps.evaluation import summary, tables, tuning
+from vlkd_steps.evaluation import summary, tables, tuned_preset, tuning
 from vlkd_steps.graph import phase_manifest
 
 SWEEP = {"variants.clip_td.sweep": {"lambda0": [1, 3, 10], "learning_rate": [1e-3, 4e-3]}}
@@ -144,6 +144,47 @@ variants:
     assert precedence.settings(chosen, "clip_td", "entailment", "100").written()["lambda0"] == 3
 
 
+def test_what_params_overrides_is_written_with_the_values_chosen_under_it(project: Callable[..., Composition]) -> None:
+    own = {"training": {"steps": 700}, "variants.clip_td.distance": "mse", "reference": "clip_td[lambda0=3]"}
+    sweep = {"variants.clip_td.sweep": {"lambda0": [1, 3]}}
+    finished(project(overrides={**own, **sweep}, grid=GRID | {"dataset": ["scenes_vqa"]}), known)
+    assert tune.main(["scenes", "--write"]) == 0
+    c = composition.compose(experiment="scenes_tuned")
+    assert not c.members
+    assert c.preset.reference == "clip_td"
+    assert c.grid.dataset == ("scenes_vqa",)
+    of_variant = [cell for cell in c.cells if cell.variant == "clip_td"]
+    assert {precedence.recipe(c, cell).steps for cell in of_variant} == {700}
+    found = [precedence.settings(c, "clip_td", "vqa", cell.shot).written() for cell in of_variant]
+    assert {(each["distance"], each["lambda0"]) for each in found} == {("mse", 3)}
+    project(overrides={"training.steps": 700}, experiment="scenes_smoke", grid={})
+    assert "700" not in tuned_preset.text(composition.compose(experiment="scenes"), [])  # they are of another
+
+
+def test_a_preset_with_claims_keeps_the_data_sets_that_they_are_about(project: Callable[..., Composition]) -> None:
+    preset("""
+claims: {no_loss: {extends: papers.no_loss, dataset: [scenes_ve], shot: [100]}}
+""")
+    grid = GRID | {"dataset": ["scenes_vqa"]}
+    finished(project(experiment="mine", grid=grid, overrides={"variants.clip_td.sweep": {"lambda0": [1, 3]}}), known)
+    assert tune.main(["mine", "--write", "conf/experiment/chosen.yaml"]) == 0
+    c = composition.compose(experiment="chosen")
+    assert list(c.claims) == ["no_loss"]
+    assert "scenes_ve" in c.grid.dataset
+
+
+def test_blocks_that_params_left_out_are_not_written(project: Callable[..., Composition]) -> None:
+    preset("""
+grid: {dataset: [scenes_vqa], variant: [finetune, clip_td], shot: [100], seed: [0, 1]}
+grids: [{variant: [finetune]}, {dataset: [scenes_vqa, scenes_ve]}, {dataset: [scenes_vcr]}]
+variants: {clip_td: {sweep: {lambda0: [1, 3]}}}
+""")
+    c = project(experiment="mine", grid={"dataset": ["scenes_ve"]}, overrides={})
+    finished(c, lambda _, swept: swept.get("lambda0", 0))
+    assert tune.main(["mine", "--write", "conf/experiment/chosen.yaml"]) == 0
+    assert [block.dataset for block in composition.compose(experiment="chosen").blocks] == [("scenes_ve",)]
+
+
 def test_of_several_students_the_mean_is_written(project: Callable[..., Composition]) -> None:
     c = project(grid=GRID | {"student": ["vilt_scenes", "uniter_scenes"]})
     finished(c, known)
@@ -274,6 +315,17 @@ def test_what_was_tuned_is_run_though_the_presets_grid_lacks_it(project: Callabl
     finished(project(experiment="mine", grid=grid, overrides={}), lambda _, swept: swept.get("lambda0", 0))
     assert tune.main(["mine", "--write", "conf/experiment/chosen.yaml"]) == 0
     assert "mad" in composition.compose(experiment="chosen").grid.variant
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_the_table(
+    project: Callable[..., Composition], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished(project(), known)
+    monkeypatch.setattr(files, "writable", lambda path: False)
+    assert tune.main(["scenes", "--write"]) == 2
+    said = capsys.readouterr()
+    assert "--write conf/experiment/scenes_tuned.yaml: cannot be written" in said.err
+    assert not said.out
 
 
 def test_a_sweep_in_a_presets_overrides_is_refused_since_it_would_be_inherited(

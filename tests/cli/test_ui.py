@@ -15,6 +15,7 @@ def test_without_runs_it_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("params.yaml").touch()
     assert ui.main([]) == 2
     assert "vlkd run" in capsys.readouterr().err
 

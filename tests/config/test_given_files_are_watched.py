@@ -1,14 +1,16 @@
 """Files of the user's that students and teachers name: an edit makes the jobs run again that read them."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from user_files import GRID, Project
+from user_files import DATASET, GRID, Project
 
 from vlkd_steps.config import phases, users_files
 from vlkd_steps.config.models.composition import Composition
+from vlkd_steps.core import components
 
 STUDENT = "defaults: [vilt_scenes, _self_]\nname: mine\nvocabulary: words.txt\n"
 TEACHER = "defaults: [clip_scenes, _self_]\nname: ours\nweights: ours.safetensors\n"
@@ -97,3 +99,24 @@ def test_files_that_a_measure_reads(
     changed = made_by(c, "distill") - before
     assert len(changed) == sum(cell.dataset == "scenes_wide_captions" for cell in c.cells)
     assert made_by(c, "extract") == others
+
+
+def test_files_that_a_source_of_a_plugin_names_are_watched(
+    project: Project, composed: Callable[..., Composition], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv(components.VARIABLE, "")
+    code = "def fetch(source, folder):\n    pass\n\n\ndef inputs(source):\n    return [source['table'], 'absent.csv']\n"
+    Path("plugin_that_reads/sources").mkdir(parents=True)
+    Path("plugin_that_reads/sources/tables.py").write_text(code)
+    Path("table.csv").write_text("1,2")
+    project.conf("source/mine.yaml", "name: mine\nkind: tables\ntable: table.csv\n")
+    project.conf("dataset/mine.yaml", DATASET.replace("source: scenes_smoke", "source: mine"))
+    c = composed(grid={**GRID, "dataset": ["mine"]}, plugins=["plugin_that_reads"])
+    assert users_files.incoming(c, "mine") == ["table.csv"]
+    assert users_files.copied(c, "mine") == {}
+    before = users_files.listing(c, "mine")
+    Path("table.csv").write_text("1,2,3")
+    assert users_files.listing(c, "mine") != before
+    components.forget()

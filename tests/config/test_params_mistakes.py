@@ -20,6 +20,12 @@ from vlkd_steps.core.errors import UserError
         ({"grid": {**PARAMS["grid"], "variant": ["clip-td"]}}, "grid.variant"),
         ({"grid": {**PARAMS["grid"], "variant": ["clip_dt"]}}, "did you mean 'clip_td'?"),
         ({"grid": {**PARAMS["grid"], "seed": [1, 1]}}, "grid.seed: 1 appears twice"),
+        ({"overrides": {True: 3}}, "overrides has the key true, which YAML does not read as text; put it in quotes"),
+        ({"overrides": {5: 3}}, "overrides has the key 5, which YAML does not read as text; put it in quotes"),
+        ({"experiment": 202405}, "experiment is 202405; put it in quotes, as YAML does not read it as text, and write"),
+        ({"experiment": False}, "experiment is false; put it in quotes"),
+        ({"grid": {**PARAMS["grid"], "dataset": [123]}}, "grid.dataset.0 is 123; put it in quotes"),
+        ({"grid": {**PARAMS["grid"], "variant": [True]}}, "grid.variant.0 is true; put it in quotes"),
         (
             {"overrides": {"training.stepz": 3}},
             "overrides has unknown key 'training.stepz'; did you mean 'training.steps'?",
@@ -64,7 +70,7 @@ def test_a_mistake_is_named_with_the_nearest_valid_key(params, changes: dict, me
 
 def test_broken_yaml_and_a_missing_file(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    with pytest.raises(UserError, match="is missing; run from the project's root"):
+    with pytest.raises(UserError, match=r"is not in .*; run this in a project's folder"):
         composition.compose(path)
     path.write_text("experiment: [")
     with pytest.raises(UserError, match=r"params\.yaml is not valid YAML: .*line"):

@@ -10,6 +10,7 @@ import yaml
 
 from vlkd_steps.cli import command, table
 from vlkd_steps.config import composition, jobs, step_code
+from vlkd_steps.config.models import kinds
 from vlkd_steps.config.models.composition import Cell
 from vlkd_steps.core import components, fingerprint
 from vlkd_steps.core.errors import UserError
@@ -82,7 +83,7 @@ def forget() -> None:
     components.forget()
     for cached in (fingerprint.fingerprint, fingerprint._syntax, fingerprint._imports):
         cached.cache_clear()
-    fingerprint._folder_of.cache_clear()
+    fingerprint._folders_of.cache_clear()
     for name in [
         name for name in sys.modules if name.partition(".")[0] in ("toy_plugin", "other_plugin", "toy_installed")
     ]:
@@ -124,6 +125,16 @@ def test_a_method_of_a_plugin_that_params_names(project: Path) -> None:
         composition.compose()
     (project / "params.yaml").write_text(PARAMS + "plugins: [toy_plugin]\n")
     check_method(package)
+
+
+def test_a_method_with_code_and_no_file_is_said_to_lack_the_file(project: Path) -> None:
+    write(project, "toy_plugin")
+    (project / "params.yaml").write_text(PARAMS + "plugins: [toy_plugin]\n")
+    (project / "mine/method/toy.yaml").unlink()
+    with pytest.raises(
+        UserError, match=r"has code \(toy_plugin\.methods\.toy\) and no file; write conf/method/toy\.yaml"
+    ):
+        composition.compose()
 
 
 @pytest.mark.parametrize("name", ["finetune", "toy"])  # the package's, and another plugin's
@@ -209,7 +220,7 @@ def test_a_student_of_a_plugin_declares_its_settings_beside_it(project: Path) ->
     (package / "students/toy_student_settings.py").write_text(
         "from vlkd_steps.config.models.base import Count\n"
         "from vlkd_steps.config.models.student import Student\n\n\n"
-        "class Settings(Student):\n    layers: Count\n"
+        "class Settings(Student):\n    layers: Count\n    heads: Count = 4\n"
     )
     conf = project / "mine/student/toy_student.yaml"
     conf.parent.mkdir()
@@ -217,7 +228,10 @@ def test_a_student_of_a_plugin_declares_its_settings_beside_it(project: Path) ->
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     conf.write_text("name: toy_student\nkind: toy_student\nlayers: 2\n")
     job = jobs.distill(composition.compose(), Cell("scenes_smoke_vqa", "toy_student", "toy", "40"))
-    assert job["student"] == {"name": "toy_student", "kind": "toy_student", "layers": 2, "pretrained": False}
+    written = {"name": "toy_student", "kind": "toy_student", "layers": 2}
+    assert job["student"] == {**written, "heads": 4, "pretrained": False}
+    shipped = {"name": "mine", "kind": "vilt", "weights": "a/model"}
+    assert kinds.model("student", "vilt").model_validate(shipped).written() == shipped
     conf.write_text("name: toy_student\nkind: toy_student\nlayers: few\n")
     with pytest.raises(
         UserError, match=r"mine/student/toy_student.yaml: layers is 'few'; write a whole number above 0"

@@ -9,6 +9,9 @@ from pydantic import ValidationError
 from user_files import Project, holds
 
 from vlkd_steps.config import composition
+from vlkd_steps.config.models.claim import ClaimList
+from vlkd_steps.config.validation import validated
+from vlkd_steps.core.errors import UserError
 
 LIST = """
 claims:
@@ -176,3 +179,11 @@ def test_a_claim_about_a_variant_that_params_yaml_sweeps_is_left_out(
     assert list(composed.claims) == kept
     gone = ", ".join(name for name in claims if name not in kept)
     assert f"params.yaml sweeps a variant of these claims, which are left out: {gone}" in composed.note
+
+
+@pytest.mark.parametrize("key", ["dataset", "shot", "by_shot"])
+def test_a_list_says_no_runs(key: str) -> None:
+    listed = {"variant": "clip_td", "reference": "finetune", "level": "secondary"}
+    ClaimList.model_validate({"claims": {"helps": listed}})
+    with pytest.raises(UserError, match=rf"claims\.helps: {key} belongs to the preset that extends"):
+        validated(ClaimList, {"claims": {"helps": listed | {key: ["any"]}}})

@@ -18,6 +18,7 @@ def test_mistakes_in_the_recipe_are_named() -> None:
         ({"betas": 0.9}, r"training.betas is 0.9; write two numbers from 0 to below 1, such as \[0.9, 0.98\]"),
         ({"compile": "yes"}, "training.compile is 'yes'; write true or false"),
         ({"device": "gpu"}, "training.device is 'gpu'; choose from: auto, cpu, cuda, mps"),
+        ({"device": "cuda:1"}, "training.device is 'cuda:1'; write cuda, and .* CUDA_VISIBLE_DEVICES=1"),
         ({"precision": "fp16"}, "training.precision is 'fp16'; choose from: auto, fp32, tf32, bf16"),
     ):
         with pytest.raises(UserError, match=message):

@@ -165,6 +165,17 @@ def test_params_as_a_file(project: Project, text: bytes, facts: list[str]) -> No
         ("dataset", DATASET.replace("minimum: 9", "minimum: 9.5"), ["vocabulary.minimum is 9.5", "whole number"]),
         ("dataset", DATASET.replace("splits: [train]", "splits: [tain]"), ["vocabulary.splits", "'tain'", "'train'"]),
         ("dataset", DATASET.replace("evaluation_sets: [dev, test]", "evaluation_sets: [dev, dev]"), ["'dev'", "twice"]),
+        ("dataset", DATASET.replace(", share: 0.1", ""), ["roles dev and train take the same split 'train'"]),
+        (
+            "dataset",
+            DATASET.replace("test: {split: test}", "test: {split: train, share: 0.9}"),
+            ["role 'train' takes", "leave, which is nothing", "'dev': 0.1, 'test': 0.9"],
+        ),
+        (
+            "dataset",
+            DATASET.replace("evaluation_sets: [dev", "evaluation_sets: [train"),
+            ["evaluation_sets", "'train'"],
+        ),
         ("dataset", DATASET + "sizes: {train: many}\n", ["sizes.train is 'many'"]),
         ("dataset", DATASET + "size: 3\n", ["'size'", "did you mean 'sizes'"]),
         ("dataset", DATASET + "allow_leaks: [shared_image]\n", ["allow_leaks.0", "did you mean 'shared_images'"]),

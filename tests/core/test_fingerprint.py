@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from vlkd_steps.core import components, syntax
 from vlkd_steps.core import fingerprint as module
-from vlkd_steps.core import syntax
 
 
 @pytest.fixture
@@ -116,3 +116,30 @@ def test_a_plugin_may_lack_its_init_file(tmp_path: Path, monkeypatch: pytest.Mon
     before = fresh("plugin_without_init.datasets.mine")
     reader.write_text("x = 2\n")
     assert fresh("plugin_without_init.datasets.mine") != before
+
+
+def test_a_package_of_several_folders_is_looked_for_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, name in (("a", "one"), ("b", "two")):
+        part = tmp_path / folder / "package_in_two_folders" / name
+        part.mkdir(parents=True)
+        (part / "code.py").write_text("x = 1\n")
+        monkeypatch.syspath_prepend(str(tmp_path / folder))
+    fresh("package_in_two_folders.one.code", "package_in_two_folders.two.code")
+    with pytest.raises(ModuleNotFoundError, match=f"{tmp_path / 'b'} or {tmp_path / 'a'}"):
+        fresh("package_in_two_folders.three.code")
+
+
+def test_what_a_plugin_imports_of_another_or_from_beside_it_is_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, elsewhere, site = tmp_path / "project", tmp_path / "elsewhere", tmp_path / "site-packages"
+    for name in ("near_plugin", "far_plugin", "helper_of_plugins", "installed_helper"):
+        folder = {"far_plugin": elsewhere, "installed_helper": site}.get(name, project) / name
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("x = 1\n")
+        monkeypatch.syspath_prepend(str(folder.parent))
+    (project / "near_plugin/__init__.py").write_text("import os, far_plugin, helper_of_plugins, installed_helper\n")
+    monkeypatch.chdir(project)
+    monkeypatch.setenv(components.VARIABLE, "near_plugin,far_plugin")
+    fresh("near_plugin")
+    assert module.closure(("near_plugin",)) == {"near_plugin", "far_plugin", "helper_of_plugins"}

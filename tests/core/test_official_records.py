@@ -55,6 +55,9 @@ def test_a_broken_record_is_reported_with_number_and_position(tmp_path):
         ('"text"', 'is not a JSON object with a list "questions"'),
         ('{"questions": []} x', "text after the end of the JSON value"),
         ('{"questions": [{} {}]}', "expected a comma or the end of the list"),
+        ('{"questions": [{}, ]}', "a comma before the end of the list"),
+        ('[{"a": 1}, {"a": 2}, {"a": 3},]', "a comma before the end of the list"),
+        ('{"questions": [{}],}', "a comma before the end of the object"),
     ],
 )
 def test_another_shape_is_refused(tmp_path, text, message):

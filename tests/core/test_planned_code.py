@@ -11,7 +11,7 @@ from vlkd_steps.core.errors import UserError
 
 
 def forget() -> None:
-    for cached in (fingerprint.fingerprint, fingerprint._syntax, fingerprint._imports, fingerprint._folder_of):
+    for cached in (fingerprint.fingerprint, fingerprint._syntax, fingerprint._imports, fingerprint._folders_of):
         cached.cache_clear()
     syntax.sources.cache_clear()
 

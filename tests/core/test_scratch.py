@@ -76,7 +76,7 @@ def test_two_processes_of_a_node_copy_once(hot: list[Path], node: Path, root: Pa
     for process in both:
         process.stdin.write("x")
         process.stdin.flush()
-    results = [process.communicate(timeout=30) for process in both]
+    results = [process.communicate(timeout=120) for process in both]
     assert [json.loads(out) for out, _ in results] == [
         {str(path): f"content of {path.name}" for path in sorted(hot)}
     ] * 2

@@ -59,6 +59,7 @@ def test_a_deleted_folder_is_one_message(
             PermissionError(errno.EACCES, os.strerror(errno.EACCES), "locked/a.json"),
             "locked/a.json cannot be used (Perm",
         ),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS), "conf/a.yaml"), "conf/a.yaml cannot be used (Read-only file"),
         (
             OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "x" * 300),
             "x cannot be used (File name too long)",

@@ -118,13 +118,19 @@ def manual(doc: str | None) -> str:
     return "\n\n".join(f"\b\n{text}" if re.match(r" |- ", text) else text for text in paragraphs)
 
 
-def choice(names: Iterable[str], help: str) -> Any:
-    """An option that takes one of some names (``typer.Choice`` needs an enumeration)."""
+def choice(names: Iterable[str], help: str, otherwise: str = "") -> Any:
+    """An option that takes one of some names (``typer.Choice`` needs an enumeration).
+
+    Args:
+        otherwise: what to do for another name, the end of the message.
+    """
     known = list(names)
 
     def checked(value: str | None) -> str | None:
         if value is not None and value not in known:
-            raise typer.BadParameter(f"{value!r} is not one of {', '.join(known)}")
+            raise typer.BadParameter(
+                f"{value!r} is not one of {', '.join(known)}{f'; {otherwise}' if otherwise else ''}"
+            )
         return value
 
     return typer.Option(

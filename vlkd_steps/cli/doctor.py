@@ -21,8 +21,7 @@ from vlkd_steps.checks import data, machine, packages, profile, shell, slurm, tr
 from vlkd_steps.checks.check_result import CheckResult
 from vlkd_steps.cli import command
 from vlkd_steps.config import composition
-from vlkd_steps.core import environment, step
-from vlkd_steps.core.errors import UserError
+from vlkd_steps.core import environment, project_folder, step
 from vlkd_steps.core.terminal import say
 
 PROFILE = "profiles/local"
@@ -41,8 +40,7 @@ def main(
     step.log_to(None)
     ignored = environment.use_own()
     environment.leave_job()
-    if not Path("params.yaml").is_file():
-        raise UserError(f"params.yaml is not in {Path.cwd()}; run this from the project's root")
+    project_folder.check(Path("params.yaml"))
     if deep:
         return compare_artifacts()
     chosen = profile.read(profile_name or os.environ.get("SNAKEMAKE_PROFILE") or PROFILE)

@@ -8,12 +8,14 @@ params.yaml explains the next steps. The folder becomes a git and DVC repository
 you pass --no-git. A folder that already has files is refused.
 """
 
+import contextlib
 import importlib.util
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -42,8 +44,9 @@ overrides:                    # keys of the composed configuration, nested or do
 CONF = """\
 # Files of your own
 
-`dataset/NAME.yaml` and `source/NAME.yaml` (`vlkd init-data` writes them), `experiment/NAME.yaml` (a preset), and files
-in `student/`, `teacher/`, `method/`. A file here replaces the package's of the same name, and may extend it.
+`dataset/NAME.yaml` and `source/NAME.yaml` (`vlkd init-data` writes them), `experiment/NAME.yaml` (a preset),
+`claims/NAME.yaml` (a list of claims that presets extend), and files in `student/`, `teacher/`, `method/`; make the
+folders that you need. A file here replaces the package's of the same name, and may extend it.
 """
 CODE_STAGE = f"""\
 stages:
@@ -68,15 +71,36 @@ def main(
     if not files.is_utf8(str(folder.absolute())):
         raise UserError(f"the path {os.fsencode(folder.absolute())!r} is not UTF-8; name another folder")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        problem = version(folder) if git else ""  # first: DVC makes no repository in a folder that has .dvc
-        write(folder)
+        with removed_unless_whole(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            problem = version(folder) if git else ""  # first: DVC makes no repository in a folder that has .dvc
+            write(folder)
     except OSError as error:
-        path = error.filename or folder
-        raise UserError(f"{path} cannot be written ({error.strerror}); name another folder") from error
+        path, why = error.filename or folder, error.strerror
+        if isinstance(error, shutil.Error):  # of several files: [(source, target, why)]
+            _, path, why = error.args[0][0]
+        raise UserError(f"{path} cannot be written ({why}); name another folder") from error
     if problem:
         raise UserError(f"{folder} is a project now, but not versioned: {problem}")
     say(f"{folder} is a project now; continue with: cd {shlex.quote(str(folder))} && vlkd run")
+
+
+@contextlib.contextmanager
+def removed_unless_whole(folder: Path) -> Iterator[None]:
+    """Remove what the block has made in a new or empty folder, if it fails: the command can be given again."""
+    new = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    try:
+        yield
+    except BaseException:
+        for path in new[:1] or (list(folder.iterdir()) if folder.is_dir() else []):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        for parent in new[1:]:
+            with contextlib.suppress(OSError):  # somebody else's project is in it by now
+                parent.rmdir()
+        raise
 
 
 def write(folder: Path) -> None:

@@ -10,7 +10,6 @@ files are in data/incoming/NAME. Comments in them say what was guessed. What cou
 100 items goes to data/samples/NAME; vlkd show NAME shows more of it. Your files are not changed.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +18,8 @@ from typer import Argument, Option
 
 from vlkd_steps.cli import command
 from vlkd_steps.config import composition
-from vlkd_steps.core import components, files, layout, step
+from vlkd_steps.config.models.dataset import READERS
+from vlkd_steps.core import files, layout, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 
@@ -31,12 +31,14 @@ CLONE = Path("vlkd_steps/conf")
 OWN = Path("conf")
 ITEMS = 3
 MOST = 12  # lines of a kind
+TASKS = sorted({reader.task for reader in READERS.values()})
+BY_HAND = "for a task of your own, write the data-set file by hand (docs/own_data.md)"
 
 
 @command.single("init-data", __doc__)
 def main(
     name: Annotated[str, Argument(help="what the data set is called", callback=command.experiment)],
-    task: Annotated[str, command.choice(components.names("task"), "what is asked")],
+    task: Annotated[str, command.choice(TASKS, "what is asked", BY_HAND)],
     folder: Annotated[Path, Option("--from", help="the folder that holds the files", metavar="FOLDER")],
     overwrite: Annotated[bool, Option("--overwrite", help="replace files of that name")] = False,
 ) -> None:
@@ -51,12 +53,13 @@ def main(
             "name another, or replace it: --overwrite"
         )
     incoming = folder.resolve() == (layout.INCOMING / name).resolve() and "source" not in packaged
-    path = (layout.INCOMING / name).as_posix() if incoming else os.path.normpath(folder)
+    path = (layout.INCOMING / name).as_posix() if incoming else folder.as_posix()  # of LINK/.. too
     made = draft.draft(name, task, folder, path, incoming)
     targets = [conf / group / f"{name}.yaml" for group in ("dataset", "source")]
     for target in targets:
         if target.exists() and not overwrite:
             raise UserError(f"{target} exists; name another data set, or replace it: --overwrite")
+    sample.emptied(name)  # what is wrong there is not of the data
     try:
         read = sample.prepare(made.dataset, Path(path), made.unpacks)
     except UserError as error:

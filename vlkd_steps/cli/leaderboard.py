@@ -94,14 +94,19 @@ def official(instance_id: str, split: str) -> str:
 
 
 def scores(folder: Path, config: dict[str, Any], rows: pl.DataFrame) -> Any:
-    """The student's scores of every choice for N annotations, float64 [N, 5, 4]."""
+    """The student's scores of every choice for N annotations, float64 [N, 5, 4].
+
+    Raises:
+        UserError: the features that it reads are others than those that it was trained with.
+    """
     from vlkd_steps.core import hardware
     from vlkd_steps.data.items import from_frame
+    from vlkd_steps.deployment import finished_run
     from vlkd_steps.runs import classify, predict
 
     accelerator = hardware.accelerator(config["training"])
     student = classify.architecture(config).load(folder / "model.safetensors").to(accelerator.device)
-    data = classify.DataSet(config["dataset"]["name"], accelerator.device, classify.plugged(config))
+    data = finished_run.data_set(folder, config, student, accelerator.device)
     encoded = data.encode(from_frame(rows, data.labels), student).to(accelerator.device)
     return predict.all_scores(student, encoded, accelerator).double().numpy().reshape(-1, 5, len(data.labels))
 

@@ -27,12 +27,16 @@ from typing import IO
 import typer
 
 from vlkd_steps.cli import command
-from vlkd_steps.core import experiment_option, layout
+from vlkd_steps.core import experiment_option, files, layout, locks, project_folder
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.terminal import say
 
 PROFILE = "profiles/local"
 LOG = Path("logs/track.log")
+RECORDS = Path(".snakemake")
+"""Where Snakemake writes, also if it only lists."""
+ENVIRONMENTS = ("conda", "conda-archive", "singularity")
+"""Folders of RECORDS that may lead to ones that a group shares, which only one of them may write."""
 SNAKEMAKE = "import signal; signal.signal(2, signal.SIG_DFL); from snakemake.cli import main; main()"
 """`snakemake`, started so that Ctrl-C ends it without a traceback even while it loads."""
 DRY_RUN = re.compile(r"-[npqkFr]*n[npqkFr]*|--dry-?run")
@@ -54,13 +58,10 @@ def main(ctx: typer.Context) -> int:
     command.experiment(named if given is None else given)
     if given and any(word in ("-C", "--config") or word.startswith("--config=") for word in words):
         raise UserError(f"{given} and --config both name what to run, but snakemake takes one --config; leave one out")
-    for name in ("Snakefile", "params.yaml"):
-        if not Path(name).is_file():
-            raise UserError(
-                f"{name} is not in {Path.cwd()}; run this in a project's folder, or make one: vlkd init FOLDER"
-            )
+    project_folder.check(Path("Snakefile"), Path("params.yaml"))
     if importlib.util.find_spec("snakemake") is None:
         raise ModuleNotFoundError(name="snakemake")
+    check_records()
     options = [*([f"--config={experiment_option.entry(given)}"] if given else []), *profile(words), *words]
     if any(DRY_RUN.fullmatch(word) or word.partition("=")[0] in PRINTS for word in words):
         return listed(options)
@@ -75,6 +76,21 @@ def main(ctx: typer.Context) -> int:
             return status
         return show(experiment)
     return 128 + signal.SIGINT
+
+
+def check_records() -> None:
+    """Refuse a folder into which Snakemake cannot write its records.
+
+    Raises:
+        UserError: it is such a one.
+    """
+    there = [RECORDS, *RECORDS.iterdir()] if RECORDS.is_dir() else [Path.cwd()]
+    own = [path for path in there if path.is_dir() and path.name not in ENVIRONMENTS]
+    if locked := [path for path in own if not files.writable(path)]:
+        raise UserError(
+            f"snakemake cannot keep its records: you may not write into {locked[0]}; allow it, or work in a copy of "
+            "the project where you may"
+        )
 
 
 def profile(options: Sequence[str]) -> list[str]:
@@ -169,12 +185,19 @@ def handled(handlers: Mapping[signal.Signals, object]) -> Iterator[None]:
 
 
 def tracker_log() -> IO[bytes]:
-    """Where the tracker's messages go; nowhere if the folder may not be written, which Snakemake then says."""
+    """Where the tracker's messages go; nowhere if the folder may not be written, which Snakemake then says.
+
+    What an earlier run left there is dropped, unless its tracker still writes: Snakemake refuses a second run later.
+    """
     try:
         LOG.parent.mkdir(exist_ok=True)
-        return LOG.open("wb")
+        log = LOG.open("ab")
     except OSError:
         return Path(os.devnull).open("wb")
+    if locks.is_open(LOG) is False:
+        log.truncate(0)
+    locks.mark_open(log)  # the tracker inherits the mark
+    return log
 
 
 @contextlib.contextmanager

@@ -143,7 +143,7 @@ def shift_snli_ve(
     elif train is None:
         raise UserError(f"rule {rule} needs the training pairs for its scorers: --train FILE")
     else:
-        votes = hypothesis_only.wrong_votes(snli_ve.statements(train)[1], items)
+        votes = hypothesis_only.wrong_votes(snli_ve.statements(train)[1], items, train)
         kept = hypothesis_only.chosen(rule, votes)
         mean = 100 * (1 - sum(votes) / len(votes) / hypothesis_only.SCORERS)
         step.log.info("[shift snli_ve] a hypothesis-only scorer is right in %.1f %% of %d pairs", mean, len(votes))
@@ -156,12 +156,18 @@ def shift_snli_ve(
 
 
 def _cues(given: Sequence[str]) -> dict[str, str]:
-    cues = {}
+    """{word: label}; words are compared in lower case.
+
+    Raises:
+        UserError: a text is no cue, or a word has two labels.
+    """
+    cues: dict[str, str] = {}
     for text in given:
         word, equals, label = text.partition("=")
         if not (word and equals and label in snli_ve.LABELS):
             raise UserError(f"--cues: {text!r} is not WORD=LABEL with a label of {', '.join(snli_ve.LABELS)}")
-        cues[word.lower()] = label
+        if (before := cues.setdefault(word.lower(), label)) != label:
+            raise UserError(f"--cues: {word.lower()} has two labels, {before} and {label}; keep one of them")
     return cues
 
 

@@ -7,6 +7,7 @@ The numbers are those of `gains.csv`.
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 from rich import box
@@ -49,9 +50,8 @@ def main(
 ) -> None:
     composition.use_plugins()
     path = layout.results(experiment) / "gains.csv"
-    finished = [each.parent.name for each in path.parent.parent.glob("*/gains.csv")]
-    if experiment not in finished and (near := nearest(experiment, finished, " ").strip()):
-        raise UserError(f"{path} does not exist; {near}")
+    if not path.is_file():
+        check_name(experiment, path)
     rows = read(path)
     if not rows:
         raise UserError(f"{path} has no rows; make it again: {making(path)}")
@@ -94,6 +94,19 @@ def main(
     console.print()
     console.print(f"look at   {path.with_name('report.html')}", soft_wrap=True)
     console.print("curves    vlkd ui   (MLflow: every run, its curves and parameters)")
+
+
+def check_name(experiment: str, path: Path) -> None:
+    """Refuse a name for which no table could be made, or whose nearest has one.
+
+    Raises:
+        UserError: it is such a one.
+    """
+    finished = [each.parent.name for each in path.parent.parent.glob("*/gains.csv")]
+    if near := nearest(experiment, finished, " ").strip():
+        raise UserError(f"{path} does not exist; {near}")
+    if experiment not in (known := composition.presets()):
+        raise UserError(f"there is no experiment {experiment!r}; {nearest(experiment, known)}")
 
 
 def tables(rows: Sequence[Row], width: int) -> list[tuple[str, Table]]:

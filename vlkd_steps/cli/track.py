@@ -22,7 +22,7 @@ from typer import Argument, BadParameter, Option
 
 from vlkd_steps.cli import command
 from vlkd_steps.config import composition, preset_reference
-from vlkd_steps.core import environment, layout, step
+from vlkd_steps.core import environment, layout, project_folder, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.locks import exclusive
 from vlkd_steps.core.redaction import redacted
@@ -78,6 +78,7 @@ def experiments() -> list[str]:
     """
     found = sorted(path.name for path in Path("runs").glob("*") if layout.run_folders(path.name))
     if not found:
+        project_folder.check(Path("params.yaml"))
         raise UserError("there are no runs under runs/ to show; make some first (`vlkd run`), or fetch them: dvc pull")
     return found
 
@@ -100,6 +101,7 @@ def once(experiment: str, uri: str, reference: str | None = None) -> int:
 def catch_up(experiment: str, uri: str, reference: str | None = None) -> None:
     """As `once`, but raises Outage if MLflow cannot be reached."""
     if not layout.run_folders(experiment):
+        project_folder.check(Path("params.yaml"))
         raise UserError(f"no runs under runs/{experiment}/, so there is nothing to track; train some first: `vlkd run`")
     with exclusive(tracker_lock.path(uri, experiment)) as holder:
         if holder is not None:

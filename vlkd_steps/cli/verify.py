@@ -27,7 +27,9 @@ DIFFERENT = 1
 
 @step.entry
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("run", type=Path, help="the folder of one seed's finished run, or models/NAME")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="train in this new folder, and keep it")
     given = parser.parse_args(argv)

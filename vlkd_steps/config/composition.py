@@ -32,7 +32,7 @@ from vlkd_steps.config.models.dataset import Dataset
 from vlkd_steps.config.models.preset import GivenGrid, Params, Preset
 from vlkd_steps.config.sweeps import Section, Sweeps
 from vlkd_steps.config.validation import validated
-from vlkd_steps.core import components
+from vlkd_steps.core import components, project_folder
 from vlkd_steps.core.did_you_mean import nearest, one_of
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.sources import local
@@ -208,8 +208,7 @@ def read_params(path: Path) -> Params:
     Raises:
         UserError: not readable, not YAML, or a value that cannot be.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is missing; run from the project's root, or restore it: git checkout {path}")
+    project_folder.check(path)
     given = conf_files.read(path, path.name)
     if "artifacts" in given:
         raise UserError(

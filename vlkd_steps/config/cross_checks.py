@@ -13,7 +13,7 @@ from vlkd_steps.config.models.dataset import READERS, Dataset
 from vlkd_steps.config.models.extra_evals import ItemsOfASet, Retrieval
 from vlkd_steps.config.models.method import declaration
 from vlkd_steps.config.models.preset import Variant
-from vlkd_steps.config.models.teacher import Teacher
+from vlkd_steps.config.models.teacher import Boxes, Teacher
 from vlkd_steps.config.validation import shown
 from vlkd_steps.core import components, layout, package_assets, prompt_wording
 from vlkd_steps.core.did_you_mean import nearest, one_of
@@ -208,9 +208,27 @@ def _check_method(c: Composition, cell: Cell, origin: Origin) -> None:
             f"{cell.student} is not; delete it, or name one of them in grid.student"
         )
     _check_teacher(c, cell.variant, task, cell.shot, origin)
-    if message := precedence.settings(c, cell.variant, task, cell.shot, origin).mistake(recipe.steps):
-        method = c.variants[cell.variant].method
-        raise UserError(f"experiment {c.experiment}, {' '.join(cell)}: method {method}: {message}")
+    settings = precedence.settings(c, cell.variant, task, cell.shot, origin)
+    message = settings.mistake(recipe.steps)
+    if settings.compares_patches and not _sees_a_grid(c, cell):
+        message = (
+            f"targets has patches, but {cell.student} reads regions, which are no grid that a teacher's patches could "
+            "be compared with; leave patches out of targets, or take a student that reads pixels, such as vilt_scenes"
+        )
+    if message:
+        raise UserError(f"experiment {c.experiment}, {' '.join(cell)}: method {variant.method}: {message}")
+
+
+def _sees_a_grid(c: Composition, cell: Cell) -> bool:
+    """Whether a student's visual tokens are a square grid, row by row: of pixels, or of regions that are all cells."""
+    name = c.students[cell.student].regions
+    if not name:
+        return True
+    of_all = c.teachers[name]
+    extractor = of_all.model_copy(update=of_all.by_dataset.get(cell.dataset, {}))
+    if not isinstance(extractor, Boxes) or extractor.boxes != "grid":
+        return False
+    return not extractor.whole_image and extractor.grid**2 <= extractor.max_regions
 
 
 def _check_sweeps(c: Composition, origin: Origin) -> None:

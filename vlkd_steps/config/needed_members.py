@@ -54,6 +54,11 @@ def _check_names(origin: members.Origin, grid: Mapping[str, Sequence[Any]], pres
     for variant in grid["variant"]:
         one_of(variant, preset.variants, origin.said(grid_blocks.key_of(origin, preset, "variant", variant)))
     for name, chosen in preset.variants.items():
+        if chosen.method in components.brought("method") and chosen.method not in conf.options("method"):
+            code = components.module_name("method", chosen.method)
+            file = f"conf/method/{chosen.method}.yaml"
+            problem = f"is {chosen.method!r}, which has code ({code}) and no file; write {file} with its settings"
+            raise origin.mistake(f"variants.{name}.method", problem)
         one_of(chosen.method, conf.options("method"), origin.said(f"variants.{name}.method"))
         if chosen.method not in components.names("method"):
             near = nearest(chosen.method, components.names("method"))

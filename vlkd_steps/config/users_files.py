@@ -1,5 +1,8 @@
-"""The files that users provide: those of local sources, as inputs of their download, those that students and teachers
-name (`core.given_files`), those of measures, and what is missing."""
+"""The files that users provide, and what of them is missing.
+
+Those of local sources, and those that a plugin's source says that it reads, are inputs of their download; others are
+those that students and teachers name (`core.given_files`), and those of measures.
+"""
 
 import contextlib
 import functools
@@ -9,7 +12,7 @@ from pathlib import Path
 from vlkd_steps.config import extra_evals, jobs, weights
 from vlkd_steps.config.models.composition import Cell, Composition
 from vlkd_steps.config.models.teacher import Files, Teacher
-from vlkd_steps.core import checksums, folders, given_files, layout, package_assets
+from vlkd_steps.core import checksums, components, folders, given_files, layout, package_assets
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import digest
 from vlkd_steps.sources import local
@@ -22,7 +25,7 @@ FOLDER = "local-dir:"  # how open_clip and timm have a model's folder written
 
 
 def incoming(c: Composition, source: str) -> list[str]:
-    """The user's own files that a local source copies: inputs of its download, so that an edit is noticed.
+    """The user's own files that a source reads: inputs of its download, so that an edit is noticed.
 
     Listing more than `MAX_IMAGES` images would make every parse slow; then `listing` replaces them.
     """
@@ -31,7 +34,7 @@ def incoming(c: Composition, source: str) -> list[str]:
 
 
 def listing(c: Composition, source: str) -> str:
-    """A hash over names, sizes and times of the user's files that a local source copies.
+    """A hash over names, sizes and times of the user's files that a source reads.
 
     A file that kept its old modification time, or was edited while it was copied, is older than the copy, so by times
     alone Snakemake would consider the copy up to date.
@@ -46,6 +49,8 @@ def copied(c: Composition, source: str) -> dict[Path, Path]:
 
     Empty where the folder is missing, as in a clone: what was copied cannot be compared then.
     """
+    if c.sources[source].kind != "local":
+        return {}
     others, images = _chosen(c, source)
     conf = c.sources[source].written()
     root = Path(conf.get("path", ""))
@@ -93,10 +98,14 @@ def _sizes(path: Path) -> list[tuple[str, int]]:
 
 
 def _chosen(c: Composition, source: str) -> tuple[list[Path], list[Path]]:
-    paths = []
-    if c.sources[source].kind == "local":
-        with contextlib.suppress(UserError):  # `missing` reports all of them at once
+    """The user's files that a source reads and that are there, without images, and its images."""
+    kind, paths = c.sources[source].kind, []
+    with contextlib.suppress(UserError, OSError):  # `missing` reports all of them at once, or the download says it
+        if kind == "local":
             paths = local.chosen(c.sources[source].written())
+        elif kind in components.brought("source"):
+            named = getattr(components.load("source", kind), "inputs", lambda _: ())
+            paths = [path for path in map(Path, named(c.sources[source].written())) if path.is_file()]
     images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
     return [path for path in paths if path not in set(images)], images
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from vlkd_steps.core.devices import DEVICES, other_device
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.redaction import redacted
@@ -57,6 +58,8 @@ def line(error: ErrorDetails, where: str, locate: Locate | None) -> str:
     """One error: ``<file>: <key> is <value>; <what is allowed>``."""
     kind, context = error["type"], error.get("ctx", {})
     parts = [where, *(str(part) for part in error["loc"] if part != "[key]")]
+    if error["loc"][-1:] == ("[key]",) and not isinstance(error["input"], str):
+        return not_text(error, [where, *map(str, error["loc"][:-2])], locate)
     if kind == "extra_forbidden":
         parts = parts[:-1]
     dotted = ".".join(part for part in parts if part)
@@ -71,6 +74,14 @@ def line(error: ErrorDetails, where: str, locate: Locate | None) -> str:
     if kind == "problem":
         return f"{before}{key + ': ' if key else ''}{context['message']}"
     return f"{before}{key or 'the top level'} is {shown(error['input'])}; {advice(error)}{_sweep(key, error)}"
+
+
+def not_text(error: ErrorDetails, section: Sequence[str], locate: Locate | None) -> str:
+    """A key that YAML takes for another value: on, 5."""
+    dotted = ".".join(part for part in section if part)
+    file, key = locate(dotted) if locate else ("", dotted)
+    said = f"{key or 'the top level'} has the key {shown(error['input'])}, which YAML does not read as text"
+    return f"{file + ': ' if file else ''}{said}; put it in quotes"
 
 
 def _sweep(key: str, error: ErrorDetails) -> str:
@@ -89,6 +100,8 @@ def advice(error: ErrorDetails) -> str:
         return str(context["advice"])
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", str(context["expected"]))
+        if allowed == list(DEVICES) and str(error["input"]).startswith("cuda:"):
+            return other_device(error["input"])
         near = nearest(str(error["input"]), allowed)
         hint = f"; {near}" if near.startswith("did you mean") else ""
         return f"choose from: {', '.join(allowed)}{hint}"

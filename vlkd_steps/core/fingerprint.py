@@ -1,9 +1,10 @@
 """A fingerprint of the code a step runs: what Snakemake and DVC compare instead of modification times.
 
 It is the hash of the syntax trees of the named modules and of every module of this package that they
-import, directly or not; of a plugin's module also of what it imports of the plugin's own top-level package.
-Comments, docstrings and layout do not change it; an edit does, whatever the file's mtime says. Nor does what can change
-no result: how a user's mistake is worded, and the modules that only look for such mistakes (`CHECKS`).
+import, directly or not; of a plugin's module also of what it imports of plugins in use and of modules that are not
+installed but lie beside its package or in the project's folder. Comments, docstrings and layout do not change it; an
+edit does, whatever the file's mtime says. Nor does what can change no result: how a user's mistake is worded, and the
+modules that only look for such mistakes (`CHECKS`).
 """
 
 import functools
@@ -11,10 +12,11 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-from vlkd_steps.core import syntax
+from vlkd_steps.core import components, syntax
 
 PACKAGE = "vlkd_steps"
 ROOT = Path(__file__).resolve().parents[2]
+INSTALLED = ("site-packages", "dist-packages")
 CHECKS = frozenset(
     f"{PACKAGE}.{name}"
     for name in ("config.models.base", "config.validation", "core.did_you_mean", "core.errors", "core.planned_code")
@@ -34,7 +36,7 @@ def fingerprint(*modules: str) -> str:
     """
     for module in modules:
         if _source(module) is None:
-            raise ModuleNotFoundError(f"{module} has no source file below {_root(module)}")
+            raise ModuleNotFoundError(f"{module} has no source file below {' or '.join(map(str, _roots(module)))}")
     total = hashlib.sha256()
     trees = {module: _syntax(module).tree for module in sorted(closure(modules))}
     for module, tree in trees.items():
@@ -55,7 +57,7 @@ def tree(module: str) -> str | None:
 
 
 def closure(modules: tuple[str, ...]) -> set[str]:
-    """`modules` and all modules that they import of this package or of their own."""
+    """`modules` and all watched modules that they import (`_watched`)."""
     seen: set[str] = set()
     waiting = list(modules)
     while waiting:
@@ -66,28 +68,32 @@ def closure(modules: tuple[str, ...]) -> set[str]:
     return seen
 
 
-def _root(module: str) -> Path:
-    """The folder that contains a module's top-level package; nothing is imported."""
+def _roots(module: str) -> tuple[Path, ...]:
+    """The folders that contain a module's top-level package, of which several may have a part; nothing is imported."""
     top = module.partition(".")[0]
-    return ROOT if top == PACKAGE else _folder_of(top)
+    return (ROOT,) if top == PACKAGE else _folders_of(top)
 
 
 @functools.cache
-def _folder_of(top: str) -> Path:
-    spec = importlib.util.find_spec(top)
+def _folders_of(top: str) -> tuple[Path, ...]:
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # no name of a package, as that above the first one
+        spec = None
     if spec is None:
-        return ROOT
-    if spec.origin is None:  # a folder without __init__.py
-        return Path(next(iter(spec.submodule_search_locations or ()), ROOT / top)).parent
+        return (ROOT,)
+    if spec.origin is None:  # folders without __init__.py
+        return tuple(Path(folder).parent for folder in spec.submodule_search_locations or ()) or (ROOT,)
     origin = Path(spec.origin)
-    return origin.parent.parent if origin.name == "__init__.py" else origin.parent
+    return (origin.parent.parent if origin.name == "__init__.py" else origin.parent,)
 
 
 def _source(module: str) -> Path | None:
-    stem = _root(module).joinpath(*module.split("."))
-    for candidate in (stem.with_suffix(".py"), stem / "__init__.py"):
-        if candidate.is_file():
-            return candidate
+    for root in _roots(module):
+        stem = root.joinpath(*module.split("."))
+        for candidate in (stem.with_suffix(".py"), stem / "__init__.py"):
+            if candidate.is_file():
+                return candidate
     return None
 
 
@@ -105,8 +111,22 @@ def _imports(module: str) -> frozenset[str]:
         base = _absolute(module, imported)
         names.add(base)
         names.update(f"{base}.{name}" for name in imported.names)  # a submodule, where it is one
-    ours = {name for name in names if name.split(".")[0] in (PACKAGE, module.split(".")[0])}
-    return frozenset(name for name in ours - CHECKS if _source(name) is not None)
+    watched = {name for name in names - CHECKS if _watched(name, module)}
+    return frozenset(name for name in watched if _source(name) is not None)
+
+
+def _watched(imported: str, module: str) -> bool:
+    """Whether a module counts that another imports: one of this package or of the other's own, and for a plugin one of
+    any plugin in use, or one that is not installed and lies beside the plugin's package or in the project's folder."""
+    top, own = imported.partition(".")[0], module.partition(".")[0]
+    if top in (PACKAGE, own):
+        return True
+    if own == PACKAGE:
+        return False
+    if top in {plugin.partition(".")[0] for plugin in components.used()}:
+        return True
+    near = {folder.resolve() for folder in (*_folders_of(own), Path.cwd()) if folder.name not in INSTALLED}
+    return any(folder.is_absolute() and folder.resolve() in near for folder in _folders_of(top))
 
 
 def _absolute(module: str, imported: syntax.Import) -> str:

@@ -1,7 +1,11 @@
 """Numbers from outside: what counts as one, and which batches can be shared."""
 
 import math
+import re
 from typing import Any
+
+DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+"""A number as texts hold it; Python's `float` takes 1_0, digits of other scripts, inf and nan as well."""
 
 
 def finite(value: Any) -> bool:
@@ -10,6 +14,12 @@ def finite(value: Any) -> bool:
         return type(value) in (int, float) and math.isfinite(value)
     except OverflowError:  # a whole number of more than 308 digits
         return False
+
+
+def decimal(text: str) -> float:
+    """The finite number that a text holds, maybe between spaces; NaN if it holds none."""
+    value = float(text) if DECIMAL.fullmatch(text.strip(" ")) else math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def unequal_parts(batch_size: int, processes: int) -> str:

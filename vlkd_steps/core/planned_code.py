@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from vlkd_steps.core import fingerprint
+from vlkd_steps.core import fingerprint, running
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.files import known_json, write_json
 
@@ -30,11 +30,13 @@ def remember() -> None:
 def hold() -> None:
     """Compare this step's code with what was planned, and every module that it imports from now on as it is imported.
 
-    A step that was started by hand has no plan.
+    A step that was started by hand has no plan. Later runs wait for this process (`running`, which every step needs
+    as well: here it is in no fingerprint, since it changes no byte).
 
     Raises:
-        UserError: a module was edited since.
+        UserError: a module was edited since, or the step's Snakemake has ended.
     """
+    running.hold()
     if trees := known_json(FILE).get(os.environ.get(VARIABLE, "")):
         imports = _Imports(trees)
         for module in trees:

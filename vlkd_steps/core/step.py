@@ -90,7 +90,7 @@ def disk_full(error: BaseException) -> str | None:
     return None
 
 
-NO_ACCESS = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def no_access(error: BaseException) -> str | None:

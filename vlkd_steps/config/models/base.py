@@ -4,7 +4,6 @@ A type here carries the words of its message: a value that it refuses is answere
 """
 
 import math
-import re
 from collections.abc import Callable, Hashable, Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -24,7 +23,7 @@ from pydantic_core import PydanticCustomError
 from vlkd_steps.core import components, layout
 from vlkd_steps.core.did_you_mean import nearest
 from vlkd_steps.core.inside import fault
-from vlkd_steps.core.numbers import unequal_parts
+from vlkd_steps.core.numbers import DECIMAL, unequal_parts
 
 S = TypeVar("S")
 
@@ -73,6 +72,20 @@ def says(words: str) -> WrapValidator:
     return WrapValidator(check)
 
 
+def says_text(words: str) -> WrapValidator:
+    """As `says`, for a text, which YAML takes for another value where it looks like one: 2024_05, 1e3, no."""
+
+    def check(value: Any, handler: Callable[[Any], Any]) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            another_type = isinstance(value, int | float)
+            quotes = "put it in quotes, as YAML does not read it as text, and " if another_type else ""
+            raise value_error(f"{quotes}write {words}") from None
+
+    return WrapValidator(check)
+
+
 def unique(values: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
     """Refuse duplicate values; 40 and "40" name one folder, and so do Scenes and scenes on some disks."""
     seen: dict[str, Hashable] = {}
@@ -103,7 +116,7 @@ def number(value: Any) -> Any:
     """A number; one that was quoted, or that YAML 1.1 takes for text (4e-3), is the number all the same."""
     if isinstance(value, bool):
         raise ValueError("a boolean is no number")
-    if isinstance(value, str) and not NUMBER.fullmatch(value):
+    if isinstance(value, str) and not DECIMAL.fullmatch(value):
         raise ValueError("no number")
     if isinstance(value, int) and abs(value) > LARGEST:
         raise ValueError("larger than a run can count with")
@@ -142,15 +155,14 @@ def known_task(value: str) -> str:
     return value
 
 
-NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 LARGEST = 2**63 - 1  # of whole numbers
 Flag = Annotated[bool, Strict(), says("true or false")]
 Printable = AfterValidator(plain_text)
 Text = Annotated[
-    str, Strict(), Field(min_length=1), Printable, says("a text without control characters, ${...} and ???")
+    str, Strict(), Field(min_length=1), Printable, says_text("a text without control characters, ${...} and ???")
 ]
 Name = Annotated[
-    str, Strict(), Field(pattern=rf"^{layout.NAME}$"), says("a name of letters, digits and _, at most 100 of them")
+    str, Strict(), Field(pattern=rf"^{layout.NAME}$"), says_text("a name of letters, digits and _, at most 100 of them")
 ]
 Count = Annotated[int, Strict(), Field(gt=0, le=LARGEST), says("a whole number above 0, and below 2**63")]
 Whole = Annotated[int, Strict(), Field(ge=0, le=LARGEST), says("a whole number, 0 or more, and below 2**63")]

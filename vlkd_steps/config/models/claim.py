@@ -3,7 +3,8 @@
 What is claimed, and at which level, is written down before anything is run; `vlkd claims` only reads it.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -52,6 +53,17 @@ class ListedClaim(Model):
     seeds: Annotated[Count, Field(ge=SEEDS), says(f"a number of seeds, {SEEDS} or more")] = SEEDS
     stated: Annotated[dict[Task, Annotated[Number, says("a number")]], AfterValidator(some)] | None = None
     note: Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_no_runs(cls, given: Any) -> Any:
+        where = [key for key in Claim.model_fields if key not in ListedClaim.model_fields]
+        if cls is ListedClaim and isinstance(given, Mapping) and (other := [key for key in where if key in given]):
+            raise problem(
+                f"{other[0]} belongs to the preset that extends this claim, and a list says what is claimed; write it "
+                f"there (and so with {', '.join(where)})"
+            )
+        return given
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "ListedClaim":

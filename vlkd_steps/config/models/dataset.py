@@ -27,7 +27,7 @@ from vlkd_steps.config.models.base import (
     unique,
 )
 from vlkd_steps.config.models.names import VisualWords
-from vlkd_steps.core import patterns
+from vlkd_steps.core import patterns, role_shares
 from vlkd_steps.core.did_you_mean import nearest
 
 Leaks = Literal["shared_images", "near_duplicate_images"]
@@ -301,9 +301,16 @@ class Dataset(Model):
             if conf.split not in splits:
                 near = nearest(conf.split, splits)
                 raise problem(f"roles.{role}.split is {conf.split!r}; files has no such split; {near}")
+        if fault := role_shares.fault({role: conf.model_dump() for role, conf in self.roles.items()}):
+            raise problem(fault)
         for name in self.evaluation_sets:
             if name not in self.roles:
                 raise problem(f"evaluation_sets names {name!r}, which is no role; {nearest(name, self.roles)}")
+        if "train" in self.evaluation_sets and "shared_images" not in self.allow_leaks:
+            raise problem(
+                "evaluation_sets names 'train', all of whose images are learned from; delete it there, or write "
+                "allow_leaks: [shared_images] if that is meant"
+            )
         if self.reader in READERS:
             self._fits(READERS[self.reader])
         if self.vocabulary:

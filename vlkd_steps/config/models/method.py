@@ -21,6 +21,11 @@ class Settings(Model):
         """What is wrong with them in a run of so many steps."""
         return None
 
+    @property
+    def compares_patches(self) -> bool:
+        """Whether the student's visual tokens are compared with a teacher's patches, so that they have to be a grid."""
+        return False
+
 
 def always(settings: Any) -> bool:
     return True

@@ -17,6 +17,7 @@ from vlkd_steps.config.models.base import (
     Text,
     problem,
     says,
+    says_text,
     some,
     unique,
 )
@@ -27,7 +28,9 @@ VariantName = Annotated[
     str,
     Strict(),
     Field(pattern=rf"^{layout.NAME}(\[.+\])?$"),
-    says("a name of letters, digits and _, at most 100 of them, or a member of a sweep, such as clip_td[lambda0=3]"),
+    says_text(
+        "a name of letters, digits and _, at most 100 of them, or a member of a sweep, such as clip_td[lambda0=3]"
+    ),
 ]
 VariantNames = Annotated[tuple[VariantName, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
 Shots = Annotated[tuple[Shot, ...], Sequence, AfterValidator(some), AfterValidator(unique)]
@@ -96,7 +99,7 @@ class TeacherPair(Model):
     text: Name
 
 
-NamedTeacher = Annotated[Name | TeacherPair, says("one name, or {vision: NAME, text: NAME}")]
+NamedTeacher = Annotated[Name | TeacherPair, says_text("one name, or {vision: NAME, text: NAME}")]
 
 
 def by_text(given: Any) -> Any:
